@@ -1,0 +1,1 @@
+"""The vocabulary every room speaks: messages, generation parameters, errors, settings, ports, safe files."""

@@ -1,0 +1,126 @@
+"""The one tree of errors, and what each means to a person, to HTTP and to a shell.
+
+::
+
+    TurnwiseError                     500  exit 1   something went wrong that we can explain
+    ├── UserError (ValueError)        400  exit 2   the person can mend it; the message says how
+    │   ├── InvalidParameter          400  exit 2   a field, flag or recipe key is unknown or out of range
+    │   ├── InvalidData               400  exit 2   a data file or row is not what it should be
+    │   ├── TemplateError             400  exit 2   the chat template cannot render these messages
+    │   ├── ContextTooLong            400  exit 2   prompt plus answer do not fit the model
+    │   └── ModelNotFound             404  exit 2   no such model, folder or served name
+    ├── NotFound                      404  exit 1   a conversation or completion that does not exist
+    ├── SaveFailed                    500  exit 1   the disk said no; what was there before is still there
+    └── Unavailable                   503  exit 1   loading, draining or full: try again later
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TurnwiseError(Exception):
+    """Something went wrong that we can explain in a sentence."""
+
+    http_status = 500
+    http_type = "server_error"
+    code: str | None = None
+    exit_code = 1
+
+    @property
+    def param(self) -> str | None:
+        """The field at fault, where there is one."""
+        return None
+
+
+class UserError(TurnwiseError, ValueError):
+    """The person who asked can mend this; the message says how."""
+
+    http_status = 400
+    http_type = "invalid_request_error"
+    exit_code = 2
+
+
+class InvalidParameter(UserError):
+    """A field, flag or recipe key is unknown, refused or out of range."""
+
+    code = "invalid_parameter"
+
+    def __init__(self, param: str, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self._param = param
+        if code is not None:
+            self.code = code
+
+    @property
+    def param(self) -> str | None:
+        """The field at fault."""
+        return self._param
+
+
+class InvalidData(UserError):
+    """A data file or a row in it is not what it should be."""
+
+    code = "invalid_data"
+
+
+class TemplateError(UserError):
+    """The chat template cannot render these messages."""
+
+    code = "template_error"
+
+    @property
+    def param(self) -> str | None:
+        """Templates only ever fail on the messages."""
+        return "messages"
+
+
+class ContextTooLong(UserError):
+    """The prompt, or the prompt plus the answer asked for, does not fit the model."""
+
+    code = "context_length_exceeded"
+
+    @property
+    def param(self) -> str | None:
+        """It is the messages that are too long."""
+        return "messages"
+
+
+class ModelNotFound(UserError):
+    """No such model folder, or no such name among the served models."""
+
+    http_status = 404
+    code = "model_not_found"
+
+    @property
+    def param(self) -> str | None:
+        """The field that named it."""
+        return "model"
+
+
+class NotFound(TurnwiseError):
+    """A conversation or completion that does not exist."""
+
+    http_status = 404
+    http_type = "invalid_request_error"
+    code = "not_found"
+
+
+class SaveFailed(TurnwiseError):
+    """The disk said no. Whatever was there before is still there."""
+
+
+class Unavailable(TurnwiseError):
+    """Loading, draining or full: the same request may succeed later."""
+
+    http_status = 503
+    http_type = "server_error"
+    code = "unavailable"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A half-sentence naming the nearest known word, or what there is when nothing is near."""
+    known = sorted(known)
+    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known: {', '.join(known)}"

@@ -1,0 +1,88 @@
+"""Files that are either whole or not there: written beside, synced and renamed."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from turnwise.core.errors import SaveFailed
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries (new names, renames) survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write `content` to `path` so that a reader sees the old file or the new one, never half of it."""
+    data = content.encode() if isinstance(content, str) else content
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise SaveFailed(f"Could not write {path}: {error.strerror or error}. Nothing was changed.") from error
+
+
+@contextmanager
+def folder_written_whole(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `target` when the block ends well and vanishes when it does not.
+
+    An existing `target` is replaced; it stays untouched until the new one is complete and synced.
+    Raises `SaveFailed` when the disk refuses, for instance because it is full.
+    """
+    beside: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        beside.chmod(0o755)
+        yield beside
+        for path in sorted(beside.rglob("*")):
+            if path.is_file():
+                _sync_file(path)
+            elif path.is_dir():
+                sync_folder(path)
+        sync_folder(beside)
+        _swap(beside, target)
+    except OSError as error:
+        raise SaveFailed(
+            f"Could not write {target}: {error.strerror or error}. No half-written folder was left behind."
+        ) from error
+    finally:
+        if beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _swap(beside: Path, target: Path) -> None:
+    """Rename `beside` to `target`; what stood there is moved away first and deleted last."""
+    old: Path | None = None
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent)) / target.name
+        target.rename(old)
+    try:
+        beside.rename(target)
+    except OSError:
+        if old is not None:
+            old.rename(target)
+        raise
+    sync_folder(target.parent)
+    if old is not None:
+        shutil.rmtree(old.parent, ignore_errors=True)

@@ -1,0 +1,103 @@
+"""Ports: what a room needs from another, without knowing who does it. `assemble.py` wires them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from turnwise.core.messages import Message
+from turnwise.core.parameters import GenerationParams
+
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """Ids in: what the engine needs to produce one answer. `max_tokens` is already bounded by the context."""
+
+    prompt_ids: tuple[int, ...]
+    params: GenerationParams
+    max_tokens: int
+    stop_ids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """What the engine reports of a request: a token, the end, or both.
+
+    `id` is None when the request ends without a further token (a stop id is not reported as a token).
+    """
+
+    id: int | None
+    finish: FinishReason | None = None
+    error: str | None = None
+
+
+class Ticket(Protocol):
+    """A submitted request."""
+
+    def cancel(self) -> None:
+        """Stop it; its slot is free within one step. Safe to call twice, from any thread, and after the end."""
+
+
+class Generator(Protocol):
+    """Turns requests into tokens, many at once."""
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of prompt and answer together."""
+
+    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Ticket:
+        """Queue a request. `on_event` is called from the generator's thread and must not block."""
+
+    def close(self) -> None:
+        """Stop all work; requests under way end as cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as the store keeps it; `created` is in seconds since 1970."""
+
+    id: str
+    created: float
+    message: Message
+    meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConversation:
+    """A conversation as the store lists it; `messages` is empty in listings."""
+
+    id: str
+    title: str
+    model: str
+    created: float
+    updated: float
+    messages: tuple[StoredMessage, ...] = ()
+
+
+class ConversationStore(Protocol):
+    """Remembers conversations. Every method that changes something returns only once it is safe on disk."""
+
+    def create(self, *, title: str, model: str) -> StoredConversation:
+        """Begin a conversation."""
+
+    def append(self, conversation_id: str, messages: Sequence[Message], meta: Mapping[str, Any] | None = None) -> None:
+        """Add messages to its end, all of them or none. Raises `NotFound`."""
+
+    def truncate(self, conversation_id: str, keep: int) -> None:
+        """Keep only the first `keep` messages (editing or retrying a turn). Raises `NotFound`."""
+
+    def get(self, conversation_id: str) -> StoredConversation:
+        """One conversation with its messages. Raises `NotFound`."""
+
+    def list(self, *, limit: int = 100) -> list[StoredConversation]:
+        """The latest conversations, newest first, without their messages."""
+
+    def rename(self, conversation_id: str, title: str) -> None:
+        """Give it another title. Raises `NotFound`."""
+
+    def delete(self, conversation_id: str) -> None:
+        """Forget it and its messages. Raises `NotFound`."""
+
+    def close(self) -> None:
+        """Release the file."""
