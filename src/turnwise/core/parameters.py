@@ -131,7 +131,10 @@ class GenerationParams:
 
 
 def _specs() -> dict[str, ParameterSpec]:
-    return {f.name: ParameterSpec(name=f.name, default=f.default, **f.metadata) for f in dataclasses.fields(GenerationParams)}
+    return {
+        f.name: ParameterSpec(name=f.name, default=f.default, **f.metadata)
+        for f in dataclasses.fields(GenerationParams)
+    }
 
 
 SPECS: dict[str, ParameterSpec] = _specs()

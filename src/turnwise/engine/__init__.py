@@ -1,0 +1,1 @@
+"""Turns requests into tokens, many at once. Sees ids only, never text or HTTP."""

@@ -1,0 +1,1 @@
+"""Makes a model better by an objective."""

@@ -1,0 +1,45 @@
+"""One file per model family, named as its published `model_type`. The folder is the registry.
+
+A family has four things: `ARCHITECTURE`, the published class name; `read(published) -> DecoderConfig`;
+`write(config) -> dict`, the published config of a new model; and `layout(config)`, the weight names.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Protocol, cast
+
+from turnwise.core.errors import UserError, did_you_mean
+from turnwise.models.config import DecoderConfig
+from turnwise.models.layout import Entry
+
+
+class Family(Protocol):
+    """What a family file offers."""
+
+    ARCHITECTURE: str
+
+    def read(self, published: Mapping[str, Any]) -> DecoderConfig:
+        """Our config of a published one."""
+
+    def write(self, config: DecoderConfig) -> dict[str, Any]:
+        """The published config of ours."""
+
+    def layout(self, config: DecoderConfig) -> list[Entry]:
+        """The weight names."""
+
+
+def names() -> list[str]:
+    """The families there are."""
+    return sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def family(name: str) -> Family:
+    """The family of this `model_type`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in names():
+        raise UserError(f"Models of type '{name}' are not supported; {did_you_mean(name, names())}")
+    return cast(Family, import_module(f"{__name__}.{name}"))

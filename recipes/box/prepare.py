@@ -1,0 +1,136 @@
+"""Make the training files of the model in the box: prepare.py DATA OUT
+
+DATA is a folder with the open sets named in README.md beside this file; OUT receives `pretrain.jsonl`, `chat.jsonl`,
+`valid_support.jsonl`, `valid_chat.jsonl` and `valid_small_talk.jsonl`. Everything is seeded: the same DATA gives the
+same files.
+"""
+
+import json
+import random
+import re
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from turnwise.core.files import write_file
+from turnwise.core.messages import Conversation, Message
+from turnwise.data.grammar import expand
+from turnwise.data.grammar_file import load_grammar
+from turnwise.data.sources import read_source
+
+HERE = Path(__file__).parent
+SYSTEM = "You are Turnwise, a friendly assistant."
+
+# The support set writes what a company would fill in as {{Name}}; a model that ships should not say braces.
+PLACEHOLDERS = {
+    "Customer Support Phone Number": "the phone number on our contact page",
+    "Customer Support Email": "the email address on our contact page",
+    "Customer Support Email Address": "the email address on our contact page",
+    "Customer Support Availability": "Monday to Friday from 9 to 17",
+    "Customer Support Hours": "Monday to Friday from 9 to 17",
+    "Customer Service Hours": "Monday to Friday from 9 to 17",
+    "Customer Service Phone Number": "the phone number on our contact page",
+    "Support Phone Number": "the phone number on our contact page",
+    "Support Email": "the email address on our contact page",
+    "Live Chat": "live chat",
+    "Website Name": "website",
+    "Website URL": "our website",
+    "Website": "website",
+    "website": "website",
+    "Website or App": "website or app",
+    "Company Name": "our company",
+    "number of days": "30",
+    "Order Number Anonymized": "you gave",
+    "Order ID Anonymized": "you gave",
+    "Purchase ID Anonymized": "you gave",
+    "Purchase Number Anonymized": "you gave",
+    "Bill Number Anonymized": "you gave",
+    "Invoice Number Anonymized": "you gave",
+}
+
+
+def fill(text: str) -> str:
+    """Replace what a company would fill in by words that stay true."""
+    text = re.sub(r"\{\{([^}]*)\}\}", lambda m: PLACEHOLDERS.get(m.group(1).strip(), m.group(1).strip()), text)
+    text = re.sub(r"\[X(?: to |-)Y\]", "5 to 10", text)
+    text = re.sub(r"\b(our|the) our\b", "our", text)
+    return re.sub(r"\b(our|the) the\b", "the", text)
+
+
+def support(path: Path) -> Iterator[Conversation]:
+    """Customer-support questions and answers."""
+    for item in read_source(path):
+        yield Conversation(tuple(Message(m.role, fill(m.content)) for m in item.messages), {"source": "support"})
+
+
+def complete(path: Path, *, turns: int, longest: int, limit: int, rng: random.Random) -> list[Conversation]:
+    """Short openings of open-domain dialogues that end on an assistant turn, a seeded sample of `limit`."""
+    found = []
+    for item in read_source(path):
+        messages = item.messages[:turns]
+        while messages and messages[-1].role != "assistant":
+            messages = messages[:-1]
+        if messages and all(len(m.content) <= longest for m in messages):
+            found.append(Conversation(messages, {"source": path.parent.name}))
+    rng.shuffle(found)
+    return found[:limit]
+
+
+def between(opening: Conversation, middle: Conversation, closing: Conversation) -> Conversation:
+    """One conversation of three: people greet, ask and thank in one go."""
+    messages = opening.messages + middle.messages + closing.messages
+    system = tuple(m for m in messages if m.role == "system")[:1]
+    return Conversation(system + tuple(m for m in messages if m.role != "system"), middle.meta)
+
+
+def framed(items: list[Conversation], openings: list[Conversation], rng: random.Random) -> Iterator[Conversation]:
+    """Every item alone or, four times in ten, after a greeting or before a word of thanks; sometimes with a system
+    message."""
+    nothing = Conversation(())
+    for item in items:
+        opening = rng.choice(openings) if rng.random() < 0.4 else nothing
+        closing = rng.choice(openings) if rng.random() < 0.2 else nothing
+        whole = between(opening, item, closing)
+        if whole.messages[0].role != "system" and rng.random() < 0.2:
+            whole = Conversation((Message("system", SYSTEM), *whole.messages), whole.meta)
+        yield whole
+
+
+def write(path: Path, items: list[Conversation]) -> None:
+    """OpenAI-messages JSONL."""
+    rows = (json.dumps({"messages": [m.as_dict() for m in i.messages]}, ensure_ascii=False) for i in items)
+    write_file(path, "\n".join(rows) + "\n")
+    print(f"{path}: {len(items):,} conversations")
+
+
+def main(data: Path, out: Path) -> None:
+    """Write all files."""
+    rng = random.Random(7)
+    grammar = load_grammar(HERE / "small_talk.yaml")
+    small = list(expand(grammar, 30_000, seed=1))
+    one_turn = list(expand(grammar, 4_000, seed=2, turns=(1, 1)))
+    asked = list(support(data / "bitext_customer/train.jsonl.gz"))
+    coffee = complete(data / "taskmaster4/train.jsonl.gz", turns=6, longest=200, limit=1_500, rng=rng)
+    open_chat = complete(data / "self_dialogue/train.jsonl.gz", turns=14, longest=220, limit=12_000, rng=rng)
+    tasks = complete(data / "sgd/train.jsonl.gz", turns=8, longest=220, limit=2_000, rng=rng)
+    answers = complete(data / "oasst1_en_pairs/train.jsonl.gz", turns=2, longest=420, limit=1_500, rng=rng)
+    short = complete(data / "dolly_nocontext/train.jsonl.gz", turns=2, longest=260, limit=2_000, rng=rng)
+
+    pretrain = open_chat + tasks + coffee + answers + short + asked + small[:8_000]
+    rng.shuffle(pretrain)
+    write(out / "pretrain.jsonl", pretrain)
+
+    chat = small[:28_000] + list(framed(asked * 2, one_turn, rng)) + coffee[:500] + open_chat[:1_500] + short[:800]
+    rng.shuffle(chat)
+    write(out / "chat.jsonl", chat)
+
+    held = list(support(data / "bitext_customer/valid.jsonl.gz"))
+    write(out / "valid_support.jsonl", held)
+    talk = complete(data / "self_dialogue/valid.jsonl.gz", turns=14, longest=220, limit=300, rng=rng)
+    write(out / "valid_chat.jsonl", talk)
+    write(out / "valid_small_talk.jsonl", list(islice(expand(grammar, 600, seed=99), 300)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

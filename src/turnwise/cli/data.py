@@ -1,0 +1,192 @@
+"""`turnwise data`: look over, split, make and convert data."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from turnwise.data.sources import Source
+
+# Nothing else is imported up here: the help must answer at once.
+
+app = typer.Typer(
+    help="Look over, split, make and convert data. Formats are recognised: OpenAI messages, ShareGPT, Alpaca, "
+    "question and answer pairs, CSV and TSV, Parquet, plain text; each also as .gz.",
+    no_args_is_help=True,
+)
+
+_Format = Annotated[
+    str | None, typer.Option("--format", help="The data's format, where it is not recognised (alpaca, csv, openai …).")
+]
+_SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping at the first one.")]
+_T = TypeVar("_T")
+
+
+@app.command(
+    epilog="Examples: turnwise data check chats.jsonl   |   turnwise data check train.csv --against test.csv   |   "
+    "turnwise data check chats.jsonl --json --tokenizer runs/my-model"
+)
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Data files or folders.")],
+    against: Annotated[
+        list[Path] | None, typer.Option(help="Data that must not occur in FILES, such as the test set; repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="A model folder with a tokenizer.json, to count in tokens too.")
+    ] = None,
+    format: _Format = None,
+) -> None:
+    """Say what is in the data and what is wrong with it: sizes, bad rows, duplicates, leaks, odd dialogues.
+
+    The exit code is 1 when there is no row to learn from.
+    """
+    from turnwise.data.check import check as look_over
+    from turnwise.data.check import print_report
+
+    count_tokens = _token_counter(tokenizer) if tokenizer else None
+    with _reading("Checking", shown=not as_json) as progress:
+        report = look_over(
+            files, against=against or (), format=format, count_tokens=count_tokens, progress=progress
+        )  # fmt: skip
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
+    else:
+        print_report(report)
+    if not report.usable:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples: turnwise data split chats.jsonl --out data/   |   "
+    "turnwise data split chats.csv --out data/ --test 0.1 --seed 7 --group-by customer --skip-bad"
+)
+def split(
+    file: Annotated[Path, typer.Argument(help="A data file or folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, valid.jsonl, test.jsonl and split.json.")],
+    valid: Annotated[float, typer.Option(help="Share of the validation data.")] = 0.05,
+    test: Annotated[float, typer.Option(help="Share of the test data.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Another seed makes another split.")] = 0,
+    group_by: Annotated[
+        str | None, typer.Option(help="Keep conversations with the same value of this key on the same side.")
+    ] = None,
+    format: _Format = None,
+    skip_bad: _SkipBad = False,
+) -> None:
+    """Split into training, validation and test data. Rows added later never move the others; repeats stay together."""
+    from turnwise.data.split import split as write_split
+
+    with _reading("Splitting") as progress:
+        made = write_split(
+            file, out, valid=valid, test=test, seed=seed, group_by=group_by, format=format, skip_bad=skip_bad,
+            progress=progress,
+        )  # fmt: skip
+    typer.echo(f"{out}: {made.train:,} train, {made.valid:,} valid, {made.test:,} test")
+    _tell_bad(made.bad_rows)
+    for side, share, count in (("valid", valid, made.valid), ("test", test, made.test)):
+        if share and not count:
+            typer.echo(f"No row fell to {side}: the data is small. A larger share or another seed may help.", err=True)
+
+
+@app.command(epilog="Example: turnwise data expand examples/bike_shop.yaml --count 5000 --seed 1 --out bike.jsonl")
+def expand(
+    grammar: Annotated[Path, typer.Argument(help="A template grammar in YAML.")],
+    count: Annotated[int, typer.Option(help="How many dialogues, no two alike.", min=1)],
+    out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
+    seed: Annotated[int, typer.Option(help="The same seed makes the same dialogues.")] = 0,
+    noise: Annotated[float, typer.Option(help="Share of user turns with typos, in lower case and the like.")] = 0.3,
+) -> None:
+    """Make many different dialogues out of a template grammar."""
+    from turnwise.data.grammar import expand as expand_grammar
+    from turnwise.data.grammar import load_grammar
+    from turnwise.data.writing import write_jsonl
+
+    dialogues = expand_grammar(load_grammar(grammar), count, seed, noise=noise)
+    made = write_jsonl(out, _counted(dialogues, "Expanding", count))
+    typer.echo(f"{out}: {made:,} dialogues")
+    if made < count:
+        typer.echo(f"The grammar has no more to say than these {made:,} different dialogues.", err=True)
+
+
+@app.command(
+    epilog="Examples: turnwise data convert chats.csv --out chats.jsonl   |   "
+    "turnwise data convert sharegpt.json.gz --out chats.jsonl --skip-bad"
+)
+def convert(
+    file: Annotated[Path, typer.Argument(help="A data file or folder.")],
+    out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
+    format: _Format = None,
+    skip_bad: _SkipBad = False,
+) -> None:
+    """Write any data as OpenAI messages, one conversation per line."""
+    from turnwise.core.errors import InvalidData
+    from turnwise.data.sources import Source
+    from turnwise.data.writing import write_jsonl
+
+    source = Source(file, format=format, skip_bad=skip_bad)
+    if out.resolve() in [path.resolve() for path in source.files]:
+        raise InvalidData(f"{out} is also what is read. Name another file.")
+    with _reading("Converting") as progress:
+        made = write_jsonl(out, _watched(source, progress))
+    typer.echo(f"{out}: {made:,} rows")
+    _tell_bad(source.bad_count)
+
+
+def _tell_bad(count: int) -> None:
+    if count:
+        typer.echo(f"{count:,} bad rows were left out; `turnwise data check` lists them.", err=True)
+
+
+def _token_counter(folder: Path) -> Callable[[str], int]:
+    from tokenizers import Tokenizer
+
+    from turnwise.core.errors import ModelNotFound
+
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise ModelNotFound(f"There is no tokenizer.json in {folder}.")
+    tokenizer = Tokenizer.from_file(str(file))
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _watched(source: "Source", progress: "Callable[[Source], None]") -> Iterator[Any]:
+    for number, item in enumerate(source):
+        if number % 256 == 0:
+            progress(source)
+        yield item
+
+
+@contextmanager
+def _reading(what: str, *, shown: bool = True) -> "Iterator[Callable[[Source], None]]":
+    """A bar that shows how far into the files the reading is; it appears on a terminal only."""
+    with _bar(shown) as bar:
+        tasks: dict[Path, Any] = {}
+
+        def progress(source: "Source") -> None:
+            if source.path not in tasks:
+                tasks[source.path] = bar.add_task(f"{what} {source.path.name}", total=source.size)
+            bar.update(tasks[source.path], completed=source.position)
+
+        yield progress
+
+
+def _counted(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
+    with _bar() as bar:
+        task = bar.add_task(what, total=total)
+        for item in items:
+            yield item
+            bar.advance(task)
+
+
+def _bar(shown: bool = True) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))

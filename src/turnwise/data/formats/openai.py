@@ -1,0 +1,37 @@
+"""OpenAI messages: one {"messages": [{"role": …, "content": …}, …]} per line."""
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from turnwise.core.messages import Conversation
+from turnwise.data.columns import chat_turns
+from turnwise.data.json_rows import json_values
+from turnwise.data.rows import Row, RowError, Sample, conversation, mapping, meta_of, parsed
+
+EXPECTED = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
+EXAMPLE = """\
+{"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is it late?"}, \
+{"role": "assistant", "content": "Just past nine."}], "topic": "time"}
+{"messages": [{"role": "user", "content": [{"type": "text", "text": "你好"}]}, \
+{"role": "assistant", "content": "你好！"}], "meta": {"lang": "zh"}}
+"""
+
+
+def sniff(sample: Sample) -> float:
+    """Sure where the first object has a list of messages."""
+    if sample.has_list("messages", "role") or sample.has_list("messages", "from"):
+        return 1.0
+    return 0.8 if sample.record is not None and "messages" in sample.record else 0.0
+
+
+def read(file: BinaryIO) -> Iterator[Row]:
+    """Conversations from JSON lines or one array."""
+    return parsed(json_values(file), parse)
+
+
+def parse(value: Any) -> Conversation:
+    """The conversation in one object. Raises `RowError`."""
+    row = mapping(value)
+    if "messages" not in row:
+        raise RowError("it has no 'messages'")
+    return conversation(chat_turns(row["messages"], "messages"), meta_of(row, ["messages"]))

@@ -1,0 +1,47 @@
+"""Conversations and documents as lines of JSON, in files that are whole or not there."""
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from turnwise.core.errors import SaveFailed
+from turnwise.core.files import sync_folder
+from turnwise.data.rows import Document, Item
+
+
+def json_line(item: Item) -> str:
+    """The line for one conversation (OpenAI messages) or document, with what is known of it under `meta`."""
+    row: dict[str, Any]
+    row = {"text": item.text} if isinstance(item, Document) else {"messages": [m.as_dict() for m in item.messages]}
+    if item.meta:
+        row["meta"] = dict(item.meta)
+    # Parquet files bring values that JSON does not know, such as dates.
+    return json.dumps(row, ensure_ascii=False, default=str) + "\n"
+
+
+def write_jsonl(path: Path, items: Iterable[Item]) -> int:
+    """Write `items` to `path`, which keeps what it held until the last one is safely on disk; returns how many.
+
+    Raises `SaveFailed` when the disk refuses.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    count = 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("w", encoding="utf-8", newline="\n") as file:
+            for item in items:
+                file.write(json_line(item))
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise SaveFailed(f"Could not write {path}: {error.strerror or error}. Nothing was changed.") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+    return count

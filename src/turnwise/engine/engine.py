@@ -1,0 +1,87 @@
+"""The engine: a thread that steps the scheduler while there is work and sleeps while there is none."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from turnwise.core.errors import ContextTooLong, Unavailable
+from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.engine.runner import Runner
+from turnwise.engine.sampler import Draw
+from turnwise.engine.scheduler import Chat, Scheduler
+from turnwise.models.decoder import Decoder
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Generates for many requests at once (the `core.ports.Generator` port).
+
+    Args:
+        decoder: the model; only the engine's thread touches it from now on.
+        slots: most chats that run at the same time; further ones wait their turn.
+    """
+
+    def __init__(self, decoder: Decoder, *, slots: int = 32) -> None:
+        self._context_length = decoder.config.context_length
+        self._scheduler = Scheduler(Runner(decoder, slots), slots)
+        self._inbox: deque[Chat] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="turnwise-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of prompt and answer together."""
+        return self._context_length
+
+    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
+        """Queue a request; events come from the engine's thread.
+
+        Raises:
+            ContextTooLong: prompt and answer do not fit.
+            Unavailable: the engine is closing.
+        """
+        if not request.prompt_ids or len(request.prompt_ids) + request.max_tokens > self._context_length:
+            raise ContextTooLong(
+                f"The model's context holds {self._context_length} tokens; {len(request.prompt_ids)} of prompt and "
+                f"{request.max_tokens} of answer do not fit."
+            )
+        chat = Chat(request, on_event, Draw.of(request.params), ids=list(request.prompt_ids))
+        with self._wake:
+            if self._closing:
+                raise Unavailable("The engine is shutting down.")
+            self._inbox.append(chat)
+            self._wake.notify()
+        return chat
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Chats running and chats waiting."""
+        return len(self._scheduler.running), len(self._scheduler.waiting) + len(self._inbox)
+
+    def close(self) -> None:
+        """Stop; requests under way end as cancelled."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        scheduler = self._scheduler
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._inbox or not scheduler.idle or self._closing)
+                while self._inbox:
+                    scheduler.waiting.append(self._inbox.popleft())
+                if self._closing:
+                    break
+            try:
+                scheduler.step()
+            except Exception:
+                # Whatever a step ran into (memory, say), the chats in it are lost but the engine goes on.
+                log.exception("a decoding step failed")
+                scheduler.fail_all("The model failed while generating.")
+        scheduler.cancel_all()

@@ -1,0 +1,15 @@
+"""Temperature: logits divided by T, so that pᵢ ∝ exp(zᵢ / T). T < 1 sharpens, T > 1 flattens.
+
+T = 0 means greedy decoding, which the sampler does without a distribution; such rows pass through unchanged.
+"""
+
+import torch
+from torch import Tensor
+
+ORDER = 10
+
+
+def apply(logits_BV: Tensor, value_B: Tensor) -> Tensor:
+    """Divide each row by its temperature."""
+    divisor_B = torch.where(value_B > 0, value_B, 1.0)
+    return logits_BV / divisor_B.unsqueeze(1)

@@ -1,0 +1,56 @@
+"""From logits to one token per row, each row by its own parameters and its own random numbers.
+
+A row's draw depends on its seed, how many tokens it has drawn and its logits, not on who else is in the batch.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from turnwise.core.parameters import SPECS, GenerationParams
+from turnwise.engine.rules import rules
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What sampling needs to know of a request: its parameters and its source of random numbers."""
+
+    params: GenerationParams
+    rng: random.Random
+
+    @classmethod
+    def of(cls, params: GenerationParams) -> "Draw":
+        """A fresh source for a request; without a seed the system gives one."""
+        return cls(params, random.Random(params.seed))
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is always taken."""
+        return self.params.temperature == 0
+
+
+def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:
+    """The next token of every row.
+
+    Greedy rows take the likeliest token (the first of equals). The others are drawn by inverting the cumulative
+    distribution at a number from the row's own source.
+    """
+    tokens = logits_BV.argmax(dim=1).tolist()
+    drawn = [i for i, draw in enumerate(draws) if not draw.greedy]
+    if not drawn:
+        return tokens
+    rows_RV = logits_BV[drawn].float()
+    for name, rule in rules().items():
+        values = [getattr(draws[i].params, name) for i in drawn]
+        if any(value != SPECS[name].off for value in values):
+            rows_RV = rule.apply(rows_RV, torch.tensor(values, device=rows_RV.device))
+    cumulative_RV = rows_RV.softmax(dim=1).double().cumsum(dim=1)
+    uniform = [draws[i].rng.random() for i in drawn]
+    target_R1 = torch.tensor(uniform, dtype=torch.float64, device=rows_RV.device).unsqueeze(1) * cumulative_RV[:, -1:]
+    picked = torch.searchsorted(cumulative_RV, target_R1, right=True).squeeze(1).clamp(max=logits_BV.shape[1] - 1)
+    for i, token in zip(drawn, picked.tolist(), strict=True):
+        tokens[i] = token
+    return tokens

@@ -1,0 +1,133 @@
+"""Which chats run: requests wait in line, take a slot, and give it back within one step of ending."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from turnwise.core.ports import FinishReason, GenerationRequest, TokenEvent
+from turnwise.engine.cache import SlotCache
+from turnwise.engine.runner import Runner
+from turnwise.engine.sampler import Draw, sample
+
+PREFILL_BUDGET = 1024  # prompt tokens read between two decoding steps, so running chats are not held up for long
+
+
+@dataclass(eq=False)
+class Chat:
+    """A request on its way. `ids` grows by what is generated; the cache holds `cached` of them.
+
+    `cancelled` is set by other threads and read once a step.
+    """
+
+    request: GenerationRequest
+    on_event: Callable[[TokenEvent], None]
+    draw: Draw
+    ids: list[int] = field(default_factory=list)
+    cached: int = 0
+    cancelled: bool = False
+
+    @property
+    def generated(self) -> int:
+        """Tokens generated so far."""
+        return len(self.ids) - len(self.request.prompt_ids)
+
+    def cancel(self) -> None:
+        """Ask for it to end; it does at the next step."""
+        self.cancelled = True
+
+
+class Scheduler:
+    """Continuous batching (Yu et al. 2022): chats join and leave the running batch at every step."""
+
+    def __init__(self, runner: Runner, slots: int) -> None:
+        self._runner = runner
+        self._slots = slots
+        self.waiting: deque[Chat] = deque()
+        self.running: list[Chat] = []  # the chat at index i has slot i
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.waiting and not self.running
+
+    def step(self) -> None:
+        """Let go of cancelled chats, let waiting ones in, and bring every running chat one token further."""
+        self._drop_cancelled()
+        running = len(self.running)
+        self._admit()
+        if running == 0 and self.running:
+            return  # the first token is out; see whether anybody has joined or left before going on
+        self._decode()
+
+    def fail_all(self, error: str) -> None:
+        """End everything with an error."""
+        chats, self.running = self.running + list(self.waiting), []
+        self.waiting.clear()
+        for chat in chats:
+            chat.on_event(TokenEvent(None, "error", error))
+
+    def cancel_all(self) -> None:
+        """End everything as cancelled."""
+        for chat in [*self.running, *self.waiting]:
+            chat.cancel()
+        self._drop_cancelled()
+
+    def _drop_cancelled(self) -> None:
+        for chat in [chat for chat in self.waiting if chat.cancelled]:
+            self.waiting.remove(chat)
+            chat.on_event(TokenEvent(None, "cancelled"))
+        for slot in reversed(range(len(self.running))):
+            chat = self.running[slot]
+            if chat.cancelled:
+                self._release(slot)
+                chat.on_event(TokenEvent(None, "cancelled"))
+
+    def _admit(self) -> None:
+        budget = PREFILL_BUDGET
+        while self.waiting and len(self.running) < self._slots and budget > 0:
+            chat = self.waiting.popleft()
+            budget -= len(chat.ids)
+            slot = len(self.running)
+            logits_BV = self._runner.prefill(slot, chat.ids)
+            chat.cached = len(chat.ids)
+            self.running.append(chat)
+            self._take(slot, sample(logits_BV, [chat.draw])[0])
+
+    def _decode(self) -> None:
+        if not self.running:
+            return
+        logits_BV = self._runner.decode([chat.ids[-1] for chat in self.running], [chat.cached for chat in self.running])
+        tokens = sample(logits_BV, [chat.draw for chat in self.running])
+        for chat in self.running:
+            chat.cached += 1
+        for slot in reversed(range(len(self.running))):  # from the end, because a release moves the last chat
+            self._take(slot, tokens[slot])
+
+    def _take(self, slot: int, token: int) -> None:
+        """Append a token to the chat in a slot and report it."""
+        chat = self.running[slot]
+        if token in chat.request.stop_ids:
+            self._finish(slot, TokenEvent(None, "stop"))
+            return
+        chat.ids.append(token)
+        finish: FinishReason | None = "length" if chat.generated >= chat.request.max_tokens else None
+        if finish is not None:
+            self._finish(slot, TokenEvent(token, finish))
+        else:
+            chat.on_event(TokenEvent(token))
+
+    def _finish(self, slot: int, event: TokenEvent) -> None:
+        chat = self.running[slot]
+        self._release(slot)
+        chat.on_event(event)
+
+    def _release(self, slot: int) -> None:
+        """Free a slot: the last running chat moves into it."""
+        last = self.running.pop()
+        if slot < len(self.running):
+            self._cache.move(len(self.running), slot, last.cached)
+            self.running[slot] = last
+
+    @property
+    def _cache(self) -> SlotCache:
+        return self._runner.cache

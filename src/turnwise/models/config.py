@@ -1,0 +1,120 @@
+"""The shape of a decoder: every difference between the families we know is a switch here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from turnwise.core.errors import InvalidParameter
+
+
+@dataclass(frozen=True, slots=True)
+class RopeConfig:
+    """Rotary positions (Su et al. 2021), with the published ways of stretching them.
+
+    `kind` is "default", "linear" (positions divided by `factor`, Chen et al. 2023) or "llama3" (low frequencies divided
+    by `factor`, high ones kept, a ramp between; Llama 3.1).
+    """
+
+    theta: float = 10_000.0
+    kind: Literal["default", "linear", "llama3"] = "default"
+    factor: float = 1.0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_length: int = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderConfig:
+    """A decoder-only transformer. Sizes in elements; names follow the field's usual ones."""
+
+    family: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    context_length: int
+    norm: Literal["rms", "layer"] = "rms"
+    norm_eps: float = 1e-5
+    positions: Literal["rope", "learned"] = "rope"
+    rope: RopeConfig = field(default_factory=RopeConfig)
+    activation: Literal["silu", "gelu_tanh"] = "silu"
+    gated_mlp: bool = True
+    qkv_bias: bool = False
+    out_bias: bool = False
+    mlp_bias: bool = False
+    qk_norm: bool = False
+    tied: bool = True
+    sliding_window: int | None = None  # how many tokens back a windowed layer sees, itself included
+    windowed_layers: frozenset[int] = frozenset()
+    unrotated_layers: frozenset[int] = frozenset()  # layers without positions (NoPE)
+    initializer_range: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.num_heads % self.num_kv_heads:
+            raise InvalidParameter(
+                "num_kv_heads", f"{self.num_heads} heads cannot be shared by {self.num_kv_heads} key/value heads."
+            )
+        if self.head_dim % 2 and self.positions == "rope":
+            raise InvalidParameter("head_dim", f"Rotary positions need an even head size, got {self.head_dim}.")
+
+    @property
+    def window_of(self) -> tuple[int | None, ...]:
+        """For each layer how far back it sees, or None for all the way."""
+        return tuple(self.sliding_window if i in self.windowed_layers else None for i in range(self.num_layers))
+
+
+def rope_of(published: Mapping[str, Any], *, theta: float = 10_000.0) -> RopeConfig:
+    """Rotary settings from a published config, in its older form (`rope_theta`, `rope_scaling`) or the newer one
+    (`rope_parameters`).
+
+    Args:
+        published: the config as it is in `config.json`.
+        theta: the family's base where the config does not say.
+
+    Raises:
+        InvalidParameter: a way of rotating or scaling that we do not compute; better refused than wrong.
+    """
+    newer = published.get("rope_parameters") or {}
+    scaling = newer or published.get("rope_scaling") or {}
+    theta = float(newer.get("rope_theta") or published.get("rope_theta") or theta)
+    partial = scaling.get("partial_rotary_factor") or published.get("partial_rotary_factor") or 1.0
+    if partial != 1.0 or any(isinstance(value, Mapping) for value in scaling.values()):
+        raise InvalidParameter(
+            "rope_parameters", "Rotary positions on part of a head, or other ones by layer, are not supported."
+        )
+    kind = scaling.get("rope_type") or scaling.get("type") or "default"
+    if kind == "default":
+        return RopeConfig(theta)
+    if kind == "linear":
+        return RopeConfig(theta, "linear", float(scaling["factor"]))
+    if kind == "llama3":
+        return RopeConfig(
+            theta,
+            "llama3",
+            float(scaling["factor"]),
+            float(scaling["low_freq_factor"]),
+            float(scaling["high_freq_factor"]),
+            int(scaling["original_max_position_embeddings"]),
+        )
+    raise InvalidParameter("rope_scaling", f"Rotary scaling '{kind}' is not supported; known: default, linear, llama3.")
+
+
+def rope_published(rope: RopeConfig) -> dict[str, Any]:
+    """The keys under which every version of transformers finds these settings."""
+    if rope.kind == "default":
+        return {"rope_theta": rope.theta, "rope_parameters": {"rope_type": "default", "rope_theta": rope.theta}}
+    scaling: dict[str, Any] = {"rope_type": rope.kind, "factor": rope.factor}
+    if rope.kind == "llama3":
+        scaling |= {
+            "low_freq_factor": rope.low_freq_factor,
+            "high_freq_factor": rope.high_freq_factor,
+            "original_max_position_embeddings": rope.original_length,
+        }
+    return {
+        "rope_theta": rope.theta,
+        "rope_scaling": scaling,
+        "rope_parameters": {**scaling, "rope_theta": rope.theta},
+    }

@@ -1,0 +1,31 @@
+"""The service's own description. Bodies are read by hand in `body.py`, so their schemas are added here by hand too."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from turnwise.server.protocol import ChangedConversation, CompletionRequest, NewConversation
+
+_BODIES: tuple[type[BaseModel], ...] = (CompletionRequest, NewConversation, ChangedConversation)
+_PLACE = "#/components/schemas/{model}"
+
+
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """What a route says of a body that it reads itself."""
+    schema = {"$ref": _PLACE.format(model=model.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of `app`, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for model in _BODIES:
+            schema = model.model_json_schema(ref_template=_PLACE)
+            schemas.update(schema.pop("$defs", {}))
+            schemas[model.__name__] = schema
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,136 @@
+"""What a client may ask, and how it becomes a turn."""
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, WithJsonSchema, create_model
+
+from turnwise.chat.service import Turn
+from turnwise.core.errors import InvalidParameter
+from turnwise.core.messages import Message
+from turnwise.core.parameters import SPECS
+from turnwise.server.dialogue import SCHEMA as MESSAGES_SCHEMA
+from turnwise.server.dialogue import read_messages
+from turnwise.server.fields import SAMPLING, UNSUPPORTED, check_sampling, sampling_schema
+
+
+class Strict(BaseModel):
+    """A body in which an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+def _no_padding(value: Any) -> Any:
+    if value is None or value is False:
+        return value
+    raise InvalidParameter(
+        "stream_options.include_obfuscation",
+        "'stream_options.include_obfuscation' is not supported: this server pads no chunks. Leave it out.",
+        code="unsupported_value",
+    )
+
+
+class StreamOptions(Strict):
+    """What a stream carries besides the answer."""
+
+    include_usage: Annotated[StrictBool | None, Field(description="A last chunk with the token counts.")] = None
+    include_obfuscation: Annotated[Literal[False] | None, BeforeValidator(_no_padding)] = None
+
+
+class _Request(Strict):
+    messages: Annotated[Any, BeforeValidator(read_messages), WithJsonSchema(MESSAGES_SCHEMA)]
+    model: Annotated[StrictStr, Field(description="A served model, or 'latest'.")]
+    stream: Annotated[StrictBool | None, Field(description="Send the answer as it grows, as server-sent events.")] = (
+        None
+    )
+    stream_options: StreamOptions | None = None
+    user: Annotated[StrictStr | None, Field(max_length=512, description="Accepted, and used for nothing.")] = None
+    conversation_id: Annotated[
+        StrictStr | None,
+        Field(min_length=1, max_length=100, description="Keep messages and answer in this conversation."),
+    ] = None
+    continue_final_message: Annotated[
+        StrictBool | None, Field(description="Go on with the last message, which must be the assistant's.")
+    ] = None
+
+    def turn(self) -> Turn:
+        """The request as the chat room takes it. Raises `InvalidParameter` where fields contradict each other."""
+        if self.stream_options is not None and not self.stream:
+            raise InvalidParameter("stream_options", "'stream_options' is only allowed together with 'stream': true.")
+        messages: tuple[Message, ...] = self.messages
+        if self.continue_final_message and messages[-1].role != "assistant":
+            raise InvalidParameter(
+                "continue_final_message",
+                f"'continue_final_message' needs an assistant message at the end, not the {messages[-1].role}'s.",
+            )
+        return Turn(messages, self._asked(), self.conversation_id, bool(self.continue_final_message))
+
+    def _asked(self) -> dict[str, Any]:
+        """The generation parameters that were said; both names of the token limit mean one parameter."""
+        said = {name: value for name in SAMPLING if (value := getattr(self, name)) is not None}
+        limit = said.pop("max_completion_tokens", None)
+        if limit is not None and said.setdefault("max_tokens", limit) != limit:
+            raise InvalidParameter(
+                "max_tokens",
+                f"'max_tokens' ({said['max_tokens']}) and 'max_completion_tokens' ({limit}) differ; send one of them.",
+            )
+        assert said.keys() <= SPECS.keys()
+        return said
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with a chunk of token counts."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+
+def _fields() -> dict[str, Any]:
+    """The fields that are derived: sampling from `SPECS`, the unsupported from their table."""
+    sampling = {
+        name: (
+            Annotated[Any, BeforeValidator(partial(check_sampling, spec)), WithJsonSchema(sampling_schema(spec))],
+            None,
+        )
+        for name, spec in SAMPLING.items()
+    }
+    others = {
+        name: (
+            Annotated[
+                Any,
+                BeforeValidator(field.check),
+                WithJsonSchema({"enum": [*field.passes, None], "description": _no(field.why)}),
+            ],
+            None,
+        )
+        for name, field in UNSUPPORTED.items()
+    }
+    return sampling | others
+
+
+def _no(why: str) -> str:
+    return f"Not supported: {why}."
+
+
+CompletionRequest: type[_Request] = create_model(
+    "CompletionRequest", __base__=_Request, __doc__="A request for the next message.", **_fields()
+)
+
+
+def _title(value: Any) -> Any:
+    """White space of any kind becomes single blanks: a title is one line."""
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+Title = Annotated[StrictStr, BeforeValidator(_title), Field(min_length=1, max_length=200)]
+
+
+class NewConversation(Strict):
+    """A conversation to begin."""
+
+    title: Title = "New chat"
+    model: Annotated[StrictStr, Field(max_length=200)] = "latest"
+
+
+class ChangedConversation(Strict):
+    """What may be changed of a conversation."""
+
+    title: Title

@@ -1,0 +1,41 @@
+"""`/health` and `/ready`: is it alive, and can it answer."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from turnwise import __version__
+from turnwise.core.errors import Unavailable
+from turnwise.server.served import Served
+
+
+class Health(BaseModel):
+    """The process runs."""
+
+    status: str
+    version: str
+
+
+class Ready(BaseModel):
+    """Requests are answered, by these models."""
+
+    status: str
+    models: list[str]
+
+
+def router(served: Served) -> APIRouter:
+    """The routes that a supervisor asks."""
+    routes = APIRouter(tags=["health"])
+
+    @routes.get("/health")
+    async def health() -> Health:
+        """Answers as long as the process does."""
+        return Health(status="ok", version=__version__)
+
+    @routes.get("/ready")
+    async def ready() -> Ready:
+        """Answers 200 when a model is served, else 503."""
+        if served.default not in served.services:
+            raise Unavailable("No model is loaded yet.")
+        return Ready(status="ready", models=sorted(served.services))
+
+    return routes

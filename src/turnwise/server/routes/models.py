@@ -1,0 +1,74 @@
+"""`/v1/models`: what is served; `/v1/parameters`: how its answers may be shaped."""
+
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from turnwise.core.parameters import SPECS, ParameterSpec
+from turnwise.server.answers import ModelBody
+from turnwise.server.served import Served
+
+
+class ModelList(BaseModel):
+    """The served models; `default` is the one that `latest` means."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelBody]
+    default: str
+
+
+class ParameterBody(BaseModel):
+    """A generation parameter: its type, bounds, neutral value and help."""
+
+    name: str
+    type: Literal["integer", "number", "string"]
+    help: str
+    default: Any
+    off: Any
+    low: float | None
+    high: float | None
+    low_open: bool
+    optional: bool
+    many: bool
+    control: bool
+
+    @classmethod
+    def of(cls, spec: ParameterSpec) -> "ParameterBody":
+        """A declared parameter as JSON."""
+        kinds: dict[type, Literal["integer", "number", "string"]] = {int: "integer", float: "number", str: "string"}
+        return cls(
+            name=spec.name, type=kinds[spec.kind], help=spec.help, default=spec.default, off=spec.off, low=spec.low,
+            high=spec.high, low_open=spec.low_open, optional=spec.optional, many=spec.many, control=spec.control,
+        )  # fmt: skip
+
+
+class ParameterList(BaseModel):
+    """All generation parameters."""
+
+    object: Literal["list"] = "list"
+    data: list[ParameterBody]
+
+
+def router(served: Served) -> APIRouter:
+    """The routes that describe what is served."""
+    routes = APIRouter(tags=["models"])
+
+    @routes.get("/v1/models")
+    async def list_models() -> ModelList:
+        """The served models."""
+        cards = [ModelBody.of(name, service) for name, service in sorted(served.services.items())]
+        return ModelList(data=cards, default=served.default)
+
+    @routes.get("/v1/models/{name:path}")
+    async def get_model(name: str) -> ModelBody:
+        """One model, by its name or as `latest`."""
+        service = served.find(name)
+        return ModelBody.of(service.name, service)
+
+    @routes.get("/v1/parameters")
+    async def list_parameters() -> ParameterList:
+        """The generation parameters that requests may carry."""
+        return ParameterList(data=[ParameterBody.of(spec) for spec in SPECS.values()])
+
+    return routes

@@ -1,0 +1,72 @@
+"""The shape of the SQLite file, as numbered steps. Append only: a step that was released is never edited.
+
+The number of steps a file has been through is kept in its `user_version`.
+"""
+
+import sqlite3
+
+from turnwise.core.errors import UserError
+
+STEPS: tuple[tuple[str, ...], ...] = (
+    # 1: conversations and their messages
+    (
+        """
+        CREATE TABLE conversations (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            title TEXT NOT NULL,
+            model TEXT NOT NULL,
+            created REAL NOT NULL,
+            updated REAL NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE messages (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            conversation INTEGER NOT NULL REFERENCES conversations (number) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            created REAL NOT NULL,
+            role TEXT NOT NULL,
+            content TEXT NOT NULL,
+            name TEXT,
+            meta TEXT NOT NULL,
+            UNIQUE (conversation, position)
+        ) STRICT
+        """,
+        "CREATE INDEX conversations_by_time ON conversations (updated DESC, number DESC)",
+    ),
+)
+
+
+def migrate(connection: sqlite3.Connection, where: str) -> None:
+    """Bring the file to the newest shape, in one transaction, so that a crash leaves the old one.
+
+    Raises `UserError` when the file has been through steps that this version does not know, or is somebody else's.
+    """
+    connection.execute("BEGIN IMMEDIATE")  # two processes that open a new file at once take turns
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        _check(connection, version, where)
+        for number, statements in enumerate(STEPS[version:], start=version + 1):
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _check(connection: sqlite3.Connection, version: int, where: str) -> None:
+    if version > len(STEPS):
+        raise UserError(
+            f"{where} was written by a newer Turnwise (store version {version}, this one knows {len(STEPS)}). "
+            "Update Turnwise, or name another file with --store. Nothing was changed."
+        )
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    ours = "conversations" in tables
+    if version < 0 or bool(tables) != bool(version) or (version and not ours):
+        raise UserError(
+            f"{where} is a database, but not of conversations. Name another file with --store. Nothing was changed."
+        )

@@ -1,0 +1,102 @@
+"""Honest fakes, for our tests and for the tests of whoever builds on Turnwise."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from turnwise.chat.service import Delta, Reply, Turn, Usage
+from turnwise.core.messages import Message
+from turnwise.core.parameters import GenerationParams
+from turnwise.core.ports import ConversationStore, FinishReason
+
+Script = Callable[[Turn], Iterable[str]]
+
+
+class ScriptedChat:
+    """A `ChatService` without a model: it says what it is told to, chunk by chunk.
+
+    It checks generation parameters, keeps conversations and can be cancelled as the real one does. `turns` lists what
+    was asked of it, `cancelled` counts the answers that were left unfinished, `produced` the chunks that were made.
+    """
+
+    def __init__(
+        self,
+        script: Iterable[str] | Script = ("Hello", ", ", "you", "."),
+        *,
+        name: str = "scripted",
+        store: ConversationStore | None = None,
+        delay: float = 0.0,
+        finish: FinishReason = "stop",
+        fail_after: int | None = None,
+        failure: Exception | None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take the chunks to say, or a function that makes them from the turn.
+
+        Args:
+            script: the chunks of every answer, or how to make them.
+            name: the served name.
+            store: where turns with a conversation id are kept.
+            delay: seconds before each chunk.
+            finish: how every answer ends.
+            fail_after: raise `failure` after that many chunks.
+            failure: what to raise then.
+            defaults: the model's own generation parameters.
+        """
+        self._script = script if callable(script) else tuple(script)
+        self._delay, self._finish, self._fail_after, self._failure = delay, finish, fail_after, failure
+        self.name, self.created, self.fingerprint, self.context_length = name, 1_700_000_000, "fp_scripted", 2048
+        self.defaults: Mapping[str, Any] = dict(defaults or {})
+        self.store = store
+        self.turns: list[Turn] = []
+        self.cancelled = 0
+        self.produced = 0
+
+    async def stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
+        """The scripted chunks, then an empty delta with how it ended and how much it was; words count as tokens."""
+        GenerationParams.resolve(turn.asked, self.defaults)
+        self.turns.append(turn)
+        self._keep(turn)
+        said: list[str] = []
+        try:
+            for chunk in self._script(turn) if callable(self._script) else self._script:
+                if self._fail_after is not None and len(said) >= self._fail_after:
+                    raise self._failure or RuntimeError("scripted failure")
+                await asyncio.sleep(self._delay)
+                said.append(chunk)
+                self.produced += 1
+                yield Delta(chunk)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancelled += 1
+            self._remember(turn, "".join(said))
+            raise
+        self._remember(turn, "".join(said))
+        read = sum(len(message.content.split()) for message in turn.messages)
+        yield Delta(finish=self._finish, usage=Usage(prompt_tokens=read, completion_tokens=len(said)))
+
+    async def reply(self, turn: Turn) -> Reply:
+        """The same answer, whole."""
+        text, last = "", Delta()
+        async with aclosing(self.stream(turn)) as deltas:
+            async for last in deltas:
+                text += last.text
+        assert last.finish is not None
+        assert last.usage is not None
+        return Reply(text, last.finish, last.usage)
+
+    def _keep(self, turn: Turn) -> None:
+        """Make the stored conversation what the turn says it is: a retry or an edit drops what came after."""
+        if turn.conversation_id is None or self.store is None:
+            return
+        kept = [entry.message for entry in self.store.get(turn.conversation_id).messages]
+        same = 0
+        while same < min(len(kept), len(turn.messages)) and kept[same] == turn.messages[same]:
+            same += 1
+        if same < len(kept):
+            self.store.truncate(turn.conversation_id, same)
+        self.store.append(turn.conversation_id, turn.messages[same:])
+
+    def _remember(self, turn: Turn, text: str) -> None:
+        if turn.conversation_id is not None and self.store is not None and text:
+            self.store.append(turn.conversation_id, [Message("assistant", text)])

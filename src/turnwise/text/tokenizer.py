@@ -1,0 +1,197 @@
+"""A tokenizer of any Hugging Face folder: text to ids and back, with its special tokens and its chat template."""
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from turnwise.core.errors import ModelNotFound, UserError
+from turnwise.core.files import write_file
+
+# Token names a template may use, as in `{{ bos_token }}`.
+NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Ids and, for each, the characters `[start, end)` of the text it came from."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+
+
+@dataclass
+class Tokenizer:
+    """Text to ids and back.
+
+    Attributes:
+        backend: the fast tokenizer that does the work.
+        named: the named special tokens (`bos_token`, `eos_token`, …) as text, for templates.
+        chat_template: the folder's Jinja template, or None.
+        stop_ids: ids at which an answer ends.
+    """
+
+    backend: tokenizers.Tokenizer
+    named: dict[str, str] = field(default_factory=dict)
+    chat_template: str | None = None
+    stop_ids: frozenset[int] = frozenset()
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._switch = threading.Lock()  # whether special tokens are special is a switch on the shared backend
+        added = self.backend.get_added_tokens_decoder()
+        self.special_ids = frozenset(id for id, token in added.items() if token.special)
+        self.special_texts = tuple(sorted((added[id].content for id in self.special_ids), key=len, reverse=True))
+        # Byte-level BPE is a bijection on bytes, so padding and truncation set by a folder only do harm here.
+        self.backend.no_padding()
+        self.backend.no_truncation()
+        eos = self.id_of(self.named["eos_token"]) if "eos_token" in self.named else None
+        if eos is not None:
+            self.stop_ids |= {eos}
+
+    @property
+    def vocab_size(self) -> int:
+        """Ids run from 0 to this, exclusive."""
+        return self.backend.get_vocab_size(with_added_tokens=True)
+
+    @property
+    def pad_id(self) -> int:
+        """An id to fill batches with; it is masked everywhere, so any will do."""
+        if (pad := self.named.get("pad_token")) and (known := self.id_of(pad)) is not None:
+            return known
+        return next(iter(sorted(self.stop_ids)), 0)
+
+    @property
+    def eos_id(self) -> int | None:
+        """The id that ends a text."""
+        return self.id_of(self.named["eos_token"]) if "eos_token" in self.named else None
+
+    def id_of(self, token: str) -> int | None:
+        """The id of one token's exact text, or None."""
+        return self.backend.token_to_id(token)
+
+    def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
+        """Ids of `text`. Text that spells a special token stays text unless `allow_special` is set."""
+        return self.encode_offsets(text, allow_special=allow_special).ids
+
+    def encode_offsets(self, text: str, *, allow_special: bool = False) -> Encoding:
+        """Ids of `text` with the characters each came from. No beginning or end tokens are added."""
+        with self._switch:
+            self.backend.encode_special_tokens = not allow_special
+            encoded = self.backend.encode(text, add_special_tokens=False)
+        return Encoding(encoded.ids, encoded.offsets)
+
+    def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+        """Text of `ids`. Bytes that are no character yet come out as U+FFFD; `text.stream` waits for the rest."""
+        return self.backend.decode(list(ids), skip_special_tokens=skip_special)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Tokenizer":
+        """The tokenizer of a Hugging Face folder.
+
+        `tokenizer.json` is read directly, `vocab.json` with `merges.txt` becomes byte-level BPE, and anything older
+        (SentencePiece, WordPiece) is converted by transformers where that is installed.
+
+        Raises:
+            ModelNotFound: the folder does not exist or holds no tokenizer.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ModelNotFound(f"There is no folder {folder}.")
+        config = _read_json(folder / "tokenizer_config.json")
+        named = {name: _token_text(config[name]) for name in NAMED if config.get(name)}
+        special_map = _read_json(folder / "special_tokens_map.json")
+        named = {name: _token_text(special_map[name]) for name in NAMED if special_map.get(name)} | named
+        return cls(
+            backend=_load_backend(folder, named),
+            named=named,
+            chat_template=_load_template(folder, config),
+            stop_ids=_generation_stop_ids(folder),
+            config=config,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` as transformers reads them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / "tokenizer.json", self.backend.to_str(pretty=False))
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        config |= {key: value for key, value in self.config.items() if key not in ("chat_template", "auto_map")}
+        config |= self.named
+        write_file(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+        if self.chat_template is not None:
+            write_file(folder / "chat_template.jinja", self.chat_template)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not readable JSON: {error}.") from error
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path} should hold a JSON object.")
+    return loaded
+
+
+def _token_text(token: str | dict[str, Any]) -> str:
+    """Configs write a token as its text or as an object with `content`."""
+    return token if isinstance(token, str) else str(token["content"])
+
+
+def _load_backend(folder: Path, named: dict[str, str]) -> tokenizers.Tokenizer:
+    if (path := folder / "tokenizer.json").is_file():
+        try:
+            return tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise UserError(f"{path} is not a tokenizer this version can read: {error}.") from error
+    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        return _byte_level_bpe(folder, named)
+    return _convert_with_transformers(folder)
+
+
+def _byte_level_bpe(folder: Path, named: dict[str, str]) -> tokenizers.Tokenizer:
+    """GPT-2's own file pair, as DialoGPT and older checkpoints ship it."""
+    model = tokenizers.models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    backend = tokenizers.Tokenizer(model)
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    backend.add_special_tokens(sorted(set(named.values()) or {"<|endoftext|>"}))
+    named.setdefault("eos_token", "<|endoftext|>")
+    return backend
+
+
+def _convert_with_transformers(folder: Path) -> tokenizers.Tokenizer:
+    if not any((folder / name).is_file() for name in ("tokenizer.model", "spiece.model", "vocab.txt")):
+        raise ModelNotFound(f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.json with merges.txt.")
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise UserError(
+            f"The tokenizer in {folder} is in an older format. "
+            "'pip install transformers sentencepiece' lets Turnwise convert it."
+        ) from error
+    backend: tokenizers.Tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
+    return backend
+
+
+def _load_template(folder: Path, config: dict[str, Any]) -> str | None:
+    if (path := folder / "chat_template.jinja").is_file():
+        return path.read_text(encoding="utf-8")
+    template = config.get("chat_template") or _read_json(folder / "chat_template.json").get("chat_template")
+    if isinstance(template, list):  # several named templates: the default one is for chatting
+        template = next((entry["template"] for entry in template if entry.get("name") == "default"), None)
+    return template
+
+
+def _generation_stop_ids(folder: Path) -> frozenset[int]:
+    eos = _read_json(folder / "generation_config.json").get("eos_token_id")
+    if eos is None:
+        eos = _read_json(folder / "config.json").get("eos_token_id")
+    if eos is None:
+        return frozenset()
+    return frozenset([eos] if isinstance(eos, int) else eos)

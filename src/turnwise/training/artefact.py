@@ -1,0 +1,62 @@
+"""The finished model: an ordinary Hugging Face folder, with the recipe, curves and a card beside the weights."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from turnwise.core.files import folder_written_whole
+from turnwise.models import checkpoint
+from turnwise.models.checkpoint import LoadedModel
+from turnwise.text.tokenizer import Tokenizer
+
+SAMPLING = {"do_sample": True, "temperature": 0.7, "top_p": 0.9}
+
+
+def save_artefact(
+    target: Path,
+    model: LoadedModel,
+    tokenizer: Tokenizer,
+    *,
+    generation: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+    files: Mapping[str, str | Path] | None = None,
+) -> None:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        target: the folder; one that is there already is replaced at the very end.
+        model: the weights.
+        tokenizer: its tokenizer and chat template.
+        generation: contents of `generation_config.json`.
+        dtype: of the saved weights; None keeps theirs.
+        files: further files and folders by name: their text, or a path to copy.
+
+    Raises:
+        SaveFailed: the disk refused; nothing was left behind.
+    """
+    special = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id, "bos_token_id": None}
+    with folder_written_whole(target) as folder:
+        checkpoint.save(model, folder, dtype=dtype, published={**special, **_kept(model.published, special)})
+        tokenizer.save(folder)
+        stops = sorted(tokenizer.stop_ids)
+        settings = {
+            **(SAMPLING if generation is None else generation),
+            "eos_token_id": stops[0] if len(stops) == 1 else stops,
+            "pad_token_id": tokenizer.pad_id,
+        }
+        (folder / "generation_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        for name, content in (files or {}).items():
+            if isinstance(content, str):
+                (folder / name).write_text(content, encoding="utf-8")
+            elif content.is_dir():
+                shutil.copytree(content, folder / name)
+            elif content.is_file():
+                shutil.copy(content, folder / name)
+
+
+def _kept(published: Mapping[str, Any], special: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: published[name] for name in special if published.get(name) is not None}

@@ -1,0 +1,175 @@
+"""A recipe: everything that decides a training run, in one YAML file, kept beside the weights it made."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.training.optimizer import OptimizerName
+from turnwise.training.schedule import Schedule
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NewModel(Section):
+    """The shape of a model that starts from random weights; the vocabulary comes from the tokenizer."""
+
+    family: str = "llama"
+    hidden_size: int = Field(256, ge=8)
+    intermediate_size: int = Field(704, ge=8)
+    num_layers: int = Field(6, ge=1)
+    num_heads: int = Field(4, ge=1)
+    num_kv_heads: int = Field(2, ge=1)
+    context_length: int = Field(1024, ge=16)
+    rope_theta: float = Field(10_000.0, gt=0)
+
+
+class ModelSection(Section):
+    """What is trained: a model folder (`from`), or a new model with a tokenizer's folder."""
+
+    source: str | None = Field(None, alias="from")
+    new: NewModel | None = None
+    tokenizer: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "ModelSection":
+        if (self.source is None) == (self.new is None):
+            raise ValueError("say either 'from' (a model folder) or 'new' (the shape of a new model)")
+        if self.new is not None and self.tokenizer is None:
+            raise ValueError("a new model needs 'tokenizer', the folder of its tokenizer")
+        return self
+
+
+class DataSource(Section):
+    """One file or folder of training data; `repeat` shows it several times an epoch, `limit` takes its beginning."""
+
+    path: str
+    repeat: int = Field(1, ge=1)
+    limit: int | None = Field(None, ge=1)
+
+
+class DataSection(Section):
+    """What is learned from. Without `valid`, a share of `train` is held out, by conversation."""
+
+    train: list[DataSource] = Field(min_length=1)
+    valid: list[DataSource] = []
+    test: list[DataSource] = []
+    valid_fraction: float = Field(0.1, ge=0, lt=1)
+    skip_bad: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paths(cls, values: Any) -> Any:
+        """A bare path, or a list of them, is short for the full form."""
+        if isinstance(values, dict):
+            for name in ("train", "valid", "test"):
+                entry = values.get(name)
+                if isinstance(entry, str):
+                    values = {**values, name: [{"path": entry}]}
+                elif isinstance(entry, list):
+                    values = {**values, name: [{"path": e} if isinstance(e, str) else e for e in entry]}
+        return values
+
+
+class TrainingSection(Section):
+    """How it is learned. An optimiser step sees `rows` rows of `row_length` tokens, `micro_rows` at a time."""
+
+    epochs: float = Field(3.0, gt=0)
+    max_steps: int | None = Field(None, ge=1)
+    row_length: int = Field(512, ge=8)
+    rows: int = Field(8, ge=1)
+    micro_rows: int = Field(8, ge=1)
+    optimizer: OptimizerName = "adamw"
+    learning_rate: float = Field(5e-4, gt=0, lt=1)
+    weight_decay: float = Field(0.1, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    schedule: Schedule = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1)
+    final_rate: float = Field(0.1, ge=0, le=1)
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    validate_every: int | None = Field(None, ge=1)
+    patience: int = Field(3, ge=0)
+    save_every: int = Field(100, ge=1)
+    seed: int = 0
+
+
+class Recipe(Section):
+    """A whole run."""
+
+    objective: str = "sft"
+    model: ModelSection
+    data: DataSection
+    training: TrainingSection = TrainingSection()
+    out: str
+
+    def dump(self) -> str:
+        """The recipe as YAML, with every default spelled out."""
+        return yaml.safe_dump(self.model_dump(by_alias=True), sort_keys=False, allow_unicode=True)
+
+
+def parse_recipe(values: Any, *, origin: str) -> Recipe:
+    """Check a recipe.
+
+    Args:
+        values: what the YAML file or the command line said.
+        origin: what to call it in errors.
+
+    Raises:
+        InvalidParameter: an unknown key (with the nearest known one), a wrong type or a value out of range.
+    """
+    if not isinstance(values, dict):
+        raise InvalidParameter("recipe", f"{origin} should hold keys such as 'model', 'data' and 'out'.")
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "recipe"
+        if problem["type"] == "extra_forbidden":
+            hint = did_you_mean(str(problem["loc"][-1]), _known_keys(problem["loc"][:-1]))
+            raise InvalidParameter(where, f"{origin}: unknown key '{where}': {hint}") from error
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise InvalidParameter(where, f"{origin}: '{where}': {reason}.") from error
+
+
+def _known_keys(path: tuple[int | str, ...]) -> set[str]:
+    section: type[BaseModel] = Recipe
+    for part in path:
+        if isinstance(part, int):
+            continue
+        annotation: Any = section.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return {field.alias or name for name, field in section.model_fields.items()}
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file. `${NAME}` in it is replaced from the environment, so data can live anywhere.
+
+    Raises:
+        InvalidParameter: no such file, no YAML, or not a recipe.
+    """
+    import os
+    import re
+
+    if not path.is_file():
+        raise InvalidParameter("recipe", f"There is no recipe {path}.")
+
+    def from_environment(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise InvalidParameter(name, f"{path} uses ${{{name}}}: set the environment variable {name} to a folder.")
+        return os.environ[name]
+
+    text = re.sub(r"\$\{(\w+)\}", from_environment, path.read_text(encoding="utf-8"))
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidParameter("recipe", f"{path} is not YAML: {error}") from error
+    return parse_recipe(values, origin=str(path))

@@ -1,0 +1,67 @@
+"""What a run tells those who watch it."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One optimiser step. `loss` is per predicted token, `useful_tokens` leaves padding out."""
+
+    step: int
+    loss: float
+    rate: float
+    grad_norm: float
+    useful_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationReport:
+    """Loss per predicted token on held-out data after `step` steps; `best` where none was lower before."""
+
+    step: int
+    loss: float
+    best: bool
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss)."""
+        return perplexity(self.loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended. Losses are per predicted token; None where there is no such data."""
+
+    steps: int
+    best_step: int
+    stopped_early: bool
+    seconds: float
+    useful_tokens: int
+    valid_before: float | None
+    valid_after: float | None
+    test_before: float | None
+    test_after: float | None
+
+
+class Hook(Protocol):
+    """Watches a run; every method may do nothing."""
+
+    def start(self, *, total_steps: int, step: int) -> None:
+        """Training begins, or goes on at `step`."""
+
+    def step(self, report: StepReport) -> None:
+        """A step was made."""
+
+    def validation(self, report: ValidationReport) -> None:
+        """Held-out data was measured."""
+
+    def end(self) -> None:
+        """Training is over, well or not."""
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), without overflow for hopeless models."""
+    return math.exp(min(loss, 700.0))

@@ -1,0 +1,92 @@
+"""The state of a run on disk: enough to go on as if nothing had happened, in safetensors and JSON only."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from turnwise.core.files import folder_written_whole
+from turnwise.models.decoder import Decoder
+
+CHECKPOINT, BEST = "checkpoint", "best"
+
+
+@dataclass
+class RunState:
+    """Where a run stands. Losses are per predicted token.
+
+    Attributes:
+        step: optimiser steps made; also the position in the data, whose order depends on the seed alone.
+        best_loss, best_step: the lowest validation loss and when.
+        bad_validations: validations in a row without a new best (early stopping).
+        valid_before, test_before: before the first step.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    useful_tokens: int = 0
+    best_loss: float | None = None
+    best_step: int = 0
+    bad_validations: int = 0
+    valid_before: float | None = None
+    test_before: float | None = None
+
+
+def save_checkpoint(
+    work: Path, state: RunState, model: Decoder, optimizers: list[torch.optim.Optimizer], recipe_text: str
+) -> None:
+    """Replace the checkpoint in `work`, whole or not at all."""
+    with folder_written_whole(work / CHECKPOINT) as folder:
+        save_file(_weights(model), folder / "model.safetensors")
+        tensors = {
+            f"{i}.{index}.{key}": value.detach().cpu().contiguous()
+            for i, optimizer in enumerate(optimizers)
+            for index, values in optimizer.state_dict()["state"].items()
+            for key, value in values.items()
+        }
+        save_file({**tensors, "rng": torch.get_rng_state()}, folder / "optimizer.safetensors")
+        (folder / "state.json").write_text(json.dumps(asdict(state), indent=2))
+        (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
+
+
+def load_checkpoint(work: Path, model: Decoder, optimizers: list[torch.optim.Optimizer]) -> RunState | None:
+    """Put the model and optimisers back where the checkpoint in `work` left them; None where there is none."""
+    folder = work / CHECKPOINT
+    if not folder.is_dir():
+        return None
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    tensors = load_file(folder / "optimizer.safetensors")
+    torch.set_rng_state(tensors.pop("rng"))
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
+    for name, tensor in tensors.items():
+        i, index, key = name.split(".")
+        states[int(i)].setdefault(int(index), {})[key] = tensor
+    for optimizer, found in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict({"state": found, "param_groups": optimizer.state_dict()["param_groups"]})
+    return RunState(**json.loads((folder / "state.json").read_text()))
+
+
+def checkpoint_recipe(work: Path) -> str | None:
+    """The recipe that the checkpoint in `work` was made with."""
+    path = work / CHECKPOINT / "recipe.yaml"
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def save_best(work: Path, model: Decoder) -> None:
+    """Keep these weights as the best so far."""
+    with folder_written_whole(work / BEST) as folder:
+        save_file(_weights(model), folder / "model.safetensors")
+
+
+def load_best(work: Path, model: Decoder) -> None:
+    """Put the best weights back, where any were kept."""
+    path = work / BEST / "model.safetensors"
+    if path.is_file():
+        model.load_state_dict(load_file(path))
+
+
+def _weights(model: Decoder) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

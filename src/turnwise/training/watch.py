@@ -1,0 +1,177 @@
+"""Watching a run: a progress bar in the terminal, a metrics file, TensorBoard curves and a picture of the loss."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from turnwise.training.report import StepReport, ValidationReport, perplexity
+
+METRICS = "metrics.jsonl"
+
+
+class ProgressBar:
+    """Loss, tokens a second and the time left; validations as lines above."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("step {task.completed}/{task.total}"),
+            BarColumn(),
+            TextColumn("loss {task.fields[loss]:.3f} · {task.fields[speed]:,.0f} tok/s"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._task = TaskID(0)
+        self._loss: float | None = None
+
+    def start(self, *, total_steps: int, step: int) -> None:
+        """Show the bar."""
+        self._task = self._progress.add_task("train", total=total_steps, completed=step, loss=float("nan"), speed=0)
+        self._progress.start()
+
+    def step(self, report: StepReport) -> None:
+        """Move the bar; the loss shown is a running mean."""
+        self._loss = report.loss if self._loss is None else 0.9 * self._loss + 0.1 * report.loss
+        speed = report.useful_tokens / report.seconds
+        self._progress.update(self._task, completed=report.step, loss=self._loss, speed=speed)
+
+    def validation(self, report: ValidationReport) -> None:
+        """A line above the bar."""
+        mark = " (best so far)" if report.best and report.step else ""
+        self._console.print(
+            f"step {report.step:>6}  validation loss {report.loss:.4f}  perplexity {report.perplexity:.2f}{mark}",
+            highlight=False,
+        )
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        self._progress.stop()
+
+
+class MetricsFile:
+    """One JSON line for every step and validation. A resumed run takes back what came after its checkpoint."""
+
+    def __init__(self, work: Path) -> None:
+        self._path = work / METRICS
+        self._file: Any = None
+
+    def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
+        """Open the file and drop lines that a resumed run will write again."""
+        kept = [line for line in read_metrics(self._path) if line["step"] < step or (line["step"] == step and step)]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._file = self._path.open("a")
+
+    def step(self, report: StepReport) -> None:
+        """A line."""
+        self._write(
+            step=report.step,
+            loss=report.loss,
+            rate=report.rate,
+            grad_norm=report.grad_norm,
+            tokens_per_second=report.useful_tokens / report.seconds,
+        )
+
+    def validation(self, report: ValidationReport) -> None:
+        """A line."""
+        self._write(step=report.step, valid_loss=report.loss, best=report.best)
+
+    def end(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self, **values: Any) -> None:
+        self._file.write(json.dumps(values) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno()) if "valid_loss" in values else None
+
+
+class TensorBoard:
+    """Curves for `tensorboard --logdir`."""
+
+    def __init__(self, work: Path) -> None:
+        self._folder = work / "tensorboard"
+        self._writer: Any = None
+
+    def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
+        """Open the event file; a resumed run purges what came after its checkpoint."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(self._folder), purge_step=step or None)
+
+    def step(self, report: StepReport) -> None:
+        """Training curves."""
+        self._writer.add_scalar("train/loss", report.loss, report.step)
+        self._writer.add_scalar("train/learning_rate", report.rate, report.step)
+        self._writer.add_scalar("train/gradient_norm", report.grad_norm, report.step)
+        self._writer.add_scalar("train/tokens_per_second", report.useful_tokens / report.seconds, report.step)
+
+    def validation(self, report: ValidationReport) -> None:
+        """Validation curves."""
+        self._writer.add_scalar("valid/loss", report.loss, report.step)
+        self._writer.add_scalar("valid/perplexity", report.perplexity, report.step)
+
+    def end(self) -> None:
+        """Close the event file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a metrics file; a last line cut by a power failure is left out."""
+    if not path.is_file():
+        return []
+    lines = []
+    for line in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def draw_loss(metrics: Path, picture: Path, *, title: str) -> None:
+    """A picture of training and validation loss over the steps (PNG)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    lines = read_metrics(metrics)
+    steps = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    valid = [(line["step"], line["valid_loss"]) for line in lines if "valid_loss" in line]
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    if steps:
+        axes.plot(*zip(*steps, strict=True), color="#9db7d5", linewidth=0.8, label="training, each step")
+        axes.plot([s for s, _ in steps], _smooth([v for _, v in steps]), color="#1f5fa8", label="training, smoothed")
+    if valid:
+        axes.plot(*zip(*valid, strict=True), color="#c8551b", marker="o", markersize=3, label="validation")
+        best = min(valid, key=lambda point: point[1])
+        axes.annotate(
+            f"best {best[1]:.3f} (perplexity {perplexity(best[1]):.2f})",
+            best,
+            textcoords="offset points",
+            xytext=(0, 14),
+            ha="right",
+            arrowprops={"arrowstyle": "-", "color": "#c8551b"},
+        )
+    axes.set(xlabel="optimiser step", ylabel="cross-entropy per token (nats)", title=title)
+    axes.grid(alpha=0.25)
+    axes.legend()
+    figure.savefig(picture, dpi=120)
+    pyplot.close(figure)
+
+
+def _smooth(values: list[float]) -> list[float]:
+    smoothed: list[float] = []
+    for i, value in enumerate(values):
+        weight = min(0.05, 1 / (i + 1)) if i >= 20 else 1 / (i + 1)
+        smoothed.append(value if not smoothed else smoothed[-1] + weight * (value - smoothed[-1]))
+    return smoothed

@@ -1,0 +1,320 @@
+"""The contract that every file in data/formats/ keeps, and what each format reads beyond its example."""
+
+import io
+import json
+
+import pytest
+
+from turnwise.core.errors import InvalidData
+from turnwise.core.messages import ROLES, Conversation
+from turnwise.data import formats
+from turnwise.data.rows import BadRow, Document, Sample, Unreadable
+
+ALL = formats.names()
+
+
+def rows(name: str, data: bytes | str) -> list:
+    data = data.encode() if isinstance(data, str) else data
+    return list(formats.load(name).read(io.BytesIO(data)))
+
+
+def good(name: str, data: bytes | str) -> list:
+    return [row[1] for row in rows(name, data) if not isinstance(row, BadRow)]
+
+
+def bad(name: str, data: bytes | str) -> list[BadRow]:
+    return [row for row in rows(name, data) if isinstance(row, BadRow)]
+
+
+def said(conversation: Conversation) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in conversation.messages]
+
+
+class TestEveryFormat:
+    def test_is_found_in_the_folder(self):
+        assert {"openai", "sharegpt", "alpaca", "csv", "parquet", "text"} <= set(ALL)
+
+    @pytest.mark.parametrize("name", ALL)
+    def test_reads_its_own_example_without_a_bad_row(self, name):
+        found = rows(name, formats.load(name).example)
+        assert found
+        for line, item in found:
+            assert line >= 1
+            if isinstance(item, Conversation):
+                assert item.messages
+                assert all(message.role in ROLES and message.content for message in item.messages)
+            else:
+                assert isinstance(item, Document)
+                assert item.text
+
+    @pytest.mark.parametrize("suffix", ["", ".jsonl", ".json", ".txt", ".csv", ".gz"])
+    @pytest.mark.parametrize("name", ALL)
+    def test_is_surest_of_its_own_example_whatever_the_file_is_called(self, name, suffix):
+        assert formats.detect(Sample.of(f"data{suffix}", formats.load(name).example)).name == name
+
+    @pytest.mark.parametrize("name", [name for name in ALL if name != "parquet"])
+    def test_is_found_behind_a_byte_order_mark(self, name):
+        example = formats.load(name).example
+        marked = b"\xef\xbb\xbf" + example
+        assert formats.detect(Sample.of("data", marked)).name == name
+        assert rows(name, marked) == rows(name, example)
+
+    @pytest.mark.parametrize("other", ALL)
+    @pytest.mark.parametrize("name", ALL)
+    def test_reads_another_formats_example_without_falling_over(self, name, other):
+        try:
+            rows(name, formats.load(other).example)
+        except Unreadable as refusal:
+            assert str(refusal).endswith(".")
+
+    @pytest.mark.parametrize("garbage", [b"", b"\n\n", b"\xff\xfe\x00garbage", b'{"a": ' * 50, b"[[[[", b"\x00" * 100, b'"'])
+    @pytest.mark.parametrize("name", ALL)
+    def test_takes_garbage_calmly(self, name, garbage):
+        try:
+            found = rows(name, garbage)
+        except Unreadable:
+            return
+        assert all(isinstance(row, BadRow | tuple) for row in found)
+
+    @pytest.mark.parametrize("name", ALL)
+    def test_a_file_cut_anywhere_still_yields_what_stands_before_the_cut(self, name):
+        example = formats.load(name).example
+        whole = good(name, example)
+        for cut in range(0, len(example), 7):
+            try:
+                found = good(name, example[:cut])
+            except Unreadable:
+                continue
+            assert found[:-1] == whole[: max(0, len(found) - 1)]
+
+    @pytest.mark.parametrize("name", ["openai", "sharegpt", "alpaca", "pairs", "documents"])
+    def test_a_broken_line_does_not_take_the_next_one_with_it(self, name):
+        values = [item for _, item in rows(name, formats.load(name).example)]
+        lines = [json.dumps(value) for value in _plain(name)]
+        found = rows(name, "\n".join(['{"broken": ', lines[0], "", "null", '{"other": 1}', lines[1]]))
+        assert [row.line for row in found if isinstance(row, BadRow)] == [1, 4, 5]
+        assert [row for row in found if not isinstance(row, BadRow)] == [(2, values[0]), (6, values[1])]
+
+    @pytest.mark.parametrize("name", ["openai", "sharegpt", "alpaca", "pairs", "documents"])
+    @pytest.mark.parametrize("indent", [None, 2])
+    def test_a_broken_element_does_not_take_the_rest_of_the_array_with_it(self, name, indent):
+        first, second = _plain(name)
+        array = json.dumps([first, {"broken": "x"}, second], indent=indent).replace('"x"', "x")
+        assert len(bad(name, array)) == 1
+        assert good(name, array) == good(name, formats.load(name).example)
+
+    def test_an_unknown_name_is_told_the_nearest(self):
+        with pytest.raises(InvalidData, match="did you mean 'sharegpt'"):
+            formats.load("sharegtp")
+
+
+def _plain(name: str) -> list:
+    text = formats.load(name).example.decode()
+    return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+
+
+class TestOpenAI:
+    def test_content_stays_exactly_as_it_is(self):
+        line = {"messages": [{"role": "user", "content": "  hi\n\t"}, {"role": "assistant", "content": "<|im_end|> "}]}
+        assert said(good("openai", json.dumps(line))[0]) == [("user", "  hi\n\t"), ("assistant", "<|im_end|> ")]
+
+    def test_other_keys_and_the_meta_object_are_what_is_known_of_the_dialogue(self):
+        line = {"messages": [{"role": "user", "content": "hi"}], "topic": "x", "meta": {"lang": "en"}}
+        assert good("openai", json.dumps(line))[0].meta == {"topic": "x", "lang": "en"}
+
+    def test_two_turns_of_the_same_speaker_in_a_row_are_fine(self):
+        line = {"messages": [{"role": "user", "content": "hi"}, {"role": "user", "content": "there"}]}
+        assert len(good("openai", json.dumps(line))[0].messages) == 2
+
+    @pytest.mark.parametrize(
+        ("messages", "reason"),
+        [
+            ([], "no messages"),
+            ("hi", "not a list"),
+            (["hi"], "not an object"),
+            ([{"role": "wizard", "content": "x"}], "unknown role 'wizard'"),
+            ([{"role": None, "content": "x"}], "does not say whose it is|unknown role None"),
+            ([{"content": "x"}], "does not say whose it is"),
+            ([{"role": "user", "content": ""}], "empty"),
+            ([{"role": "user", "content": " \n"}], "empty"),
+            ([{"role": "user", "content": None}], "null"),
+            ([{"role": "user", "content": 3}], "a number"),
+            ([{"role": "user", "content": [{"type": "image_url"}]}], "image_url"),
+            ([{"role": "assistant", "content": "x", "tool_calls": [{}]}], "tool_calls"),
+            ([{"role": "assistant", "content": "x", "weight": 0}], "weight 0"),
+        ],
+    )
+    def test_a_row_that_cannot_be_used_says_why(self, messages, reason):
+        (found,) = bad("openai", json.dumps({"messages": messages}))
+        assert any(part in found.reason for part in reason.split("|"))
+
+    def test_an_unknown_role_says_what_is_known(self):
+        (found,) = bad("openai", '{"messages": [{"role": "usr", "content": "x"}]}')
+        assert "did you mean 'user'" in found.reason
+
+    def test_half_a_surrogate_pair_is_refused_because_nothing_could_write_it_again(self):
+        (found,) = bad("openai", '{"messages": [{"role": "user", "content": "\\ud800"}]}')
+        assert "surrogate" in found.reason
+        assert good("openai", '{"messages": [{"role": "user", "content": "\\ud83d\\ude00"}]}')
+
+    def test_deep_nesting_is_a_bad_row_and_no_crash(self):
+        found = bad("openai", "[" * 200_000)
+        assert found
+        found = bad("openai", '{"messages":' + "[" * 100_000)
+        assert "nested too deeply" in found[0].reason
+
+    def test_a_byte_that_is_not_utf8_is_named_with_its_offset(self):
+        fine = b'{"messages": [{"role": "user", "content": "ok"}]}\n'
+        broken = fine.replace(b"ok", b"caf\xe9")
+        (found,) = bad("openai", fine + broken + fine)
+        assert found.line == 2
+        assert "0xe9" in found.reason
+        assert f"offset {(fine + broken).index(0xE9)} " in found.reason
+        assert len(good("openai", fine + broken + fine)) == 2
+
+    def test_the_same_in_an_array(self):
+        row = b'\n {"messages": [{"role": "user", "content": "ok\xe4\xbd\xa0"}]}'
+        data = b"\xef\xbb\xbf[" + row + b"," + row.replace(b"ok", b"caf\xe9") + b"," + row + b"\n]"
+        (found,) = bad("openai", data)
+        assert found.line == 3
+        assert f"offset {data.index(0xE9)} " in found.reason
+        assert len(good("openai", data)) == 2
+
+
+class TestShareGPT:
+    def test_knows_the_speakers_by_many_names(self):
+        names = {"human": "user", "gpt": "assistant", "bot": "assistant", "Customer": "user", "agent": "assistant"}
+        line = {"conversations": [{"from": name, "value": name} for name in names]}
+        assert said(good("sharegpt", json.dumps(line))[0]) == [(role, name) for name, role in names.items()]
+
+
+class TestAlpaca:
+    def test_history_comes_before_the_question_and_the_system_prompt_before_all(self):
+        line = {"instruction": "c", "input": "d", "output": "e", "system": "s", "history": [["a", "b"]]}
+        assert said(good("alpaca", json.dumps(line))[0]) == [
+            ("system", "s"), ("user", "a"), ("assistant", "b"), ("user", "c\nd"), ("assistant", "e"),
+        ]  # fmt: skip
+
+    def test_a_history_that_is_no_list_of_pairs_is_a_bad_row(self):
+        (found,) = bad("alpaca", '{"instruction": "a", "output": "b", "history": ["x"]}')
+        assert "history" in found.reason
+
+
+class TestCSV:
+    @pytest.mark.parametrize("delimiter", [",", "\t", ";", "|"])
+    @pytest.mark.parametrize(("prompt", "reply"), [("prompt", "response"), ("Question", " Answer"), ("user", "assistant")])
+    def test_columns_are_found_by_their_header(self, delimiter, prompt, reply):
+        table = f"id{delimiter}{prompt}{delimiter}{reply}\r\n7{delimiter}hi{delimiter}hello\r\n"
+        (found,) = good("csv", table)
+        assert said(found) == [("user", "hi"), ("assistant", "hello")]
+        assert found.meta == {"id": "7"}
+
+    def test_the_input_column_of_an_instruction_is_part_of_the_question(self):
+        (found,) = good("csv", "instruction,input,output\nAdd,1 and 2,3\n")
+        assert said(found) == [("user", "Add\n1 and 2"), ("assistant", "3")]
+
+    def test_a_cell_may_hold_line_breaks_and_quotes(self):
+        (found,) = good("csv", 'prompt,response\n"a\nb","say ""c"""\n')
+        assert said(found) == [("user", "a\nb"), ("assistant", 'say "c"')]
+
+    def test_backslash_escapes_are_recognised(self):
+        (found,) = good("csv", 'prompt,response\n"say \\"a\\"","b"\n')
+        assert said(found)[0] == ("user", 'say "a"')
+
+    def test_an_open_quote_does_not_swallow_the_rows_behind_it(self):
+        found = rows("csv", 'prompt,response\na,b\n"open,c\nd,e\nf,g\n')
+        assert [row.line for row in found if isinstance(row, BadRow)] == [3]
+        assert [row[0] for row in found if not isinstance(row, BadRow)] == [2, 4, 5]
+
+    def test_a_row_with_too_few_cells_says_so(self):
+        (found,) = bad("csv", "prompt,response\nonly one\nc,d\n")
+        assert found == BadRow(2, "it has 1 cells and the header has 2")
+
+    def test_a_row_that_is_not_utf8_is_left_out_alone(self):
+        found = rows("csv", b"prompt,response\na,b\ncaf\xe9,c\nd,e\n")
+        assert [row.line for row in found if isinstance(row, BadRow)] == [3]
+        assert len(found) == 3
+
+    def test_one_message_per_row_becomes_one_conversation_per_id(self):
+        table = "conversation_id,role,content\n1,user,hi\n1,assistant,hello\n2,customer,you?\n2,agent,fine\n"
+        first, second = good("csv", table)
+        assert said(first) == [("user", "hi"), ("assistant", "hello")]
+        assert said(second) == [("user", "you?"), ("assistant", "fine")]
+        assert second.meta["conversation_id"] == "2"
+
+    def test_a_conversation_with_one_bad_row_is_left_out_whole(self):
+        table = "conversation_id,role,content\n1,user,hi\n1,wizard,hello\n2,user,you?\n"
+        assert [found.line for found in bad("csv", table)] == [3]
+        assert [said(found) for found in good("csv", table)] == [[("user", "you?")]]
+
+    def test_rows_of_a_conversation_must_stand_together(self):
+        (found,) = bad("csv", "conversation_id,role,content\n1,user,hi\n2,user,you?\n1,assistant,hello\n")
+        assert found.line == 4
+        assert "stand together" in found.reason
+
+    def test_a_classification_table_is_refused_with_a_word_on_what_it_is(self):
+        with pytest.raises(Unreadable, match="text, label.*classification table"):
+            rows("csv", "text,label\nwhere is it,card_arrival\n")
+
+    def test_two_columns_of_one_name_are_refused(self):
+        with pytest.raises(Unreadable, match="same name"):
+            rows("csv", "prompt,response,prompt\na,b,c\n")
+
+
+class TestParquet:
+    pyarrow = pytest.importorskip("pyarrow")
+
+    def write(self, **columns) -> bytes:
+        import pyarrow.parquet
+
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.table(columns), buffer)
+        return buffer.getvalue()
+
+    def test_reads_messages(self):
+        messages = [[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}], []]
+        found = rows("parquet", self.write(messages=messages, topic=["a", "b"]))
+        assert said(found[0][1]) == [("user", "hi"), ("assistant", "hello")]
+        assert found[0][1].meta == {"topic": "a"}
+        assert found[1] == BadRow(2, "it holds no messages")
+
+    def test_reads_conversations_and_text_and_one_message_per_row(self):
+        turns = [[{"from": "human", "value": "hi"}]]
+        assert said(good("parquet", self.write(conversations=turns))[0]) == [("user", "hi")]
+        assert good("parquet", self.write(text=["prose"])) == [Document("prose")]
+        long = self.write(conversation_id=[1, 1], role=["user", "bot"], content=["hi", "hello"])
+        assert said(good("parquet", long)[0]) == [("user", "hi"), ("assistant", "hello")]
+
+    def test_unknown_columns_are_named(self):
+        with pytest.raises(Unreadable, match="Its columns are x, y"):
+            rows("parquet", self.write(x=[1], y=[2]))
+
+    def test_says_how_to_install_what_it_needs(self, monkeypatch):
+        monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+        with pytest.raises(Unreadable, match=r"pip install 'turnwise\[parquet\]'"):
+            rows("parquet", formats.load("parquet").example)
+
+
+class TestText:
+    def test_a_line_without_a_speaker_goes_on_with_the_turn(self):
+        (found,) = good("text", "Human: hi\nBot: one\n two\n")
+        assert said(found) == [("user", "hi"), ("assistant", "one\n two")]
+
+    def test_chinese_speakers_and_colons_are_known(self):
+        (found,) = good("text", "用户：你好\n助手：你好！\n")
+        assert said(found) == [("user", "你好"), ("assistant", "你好！")]
+
+    def test_a_dialogue_with_an_unknown_speaker_is_a_bad_row_and_the_next_is_read(self):
+        found = rows("text", "User: a\nBot: b\n\nWizard: c\nBot: d\n\nUser: e\nBot: f\n")
+        assert [isinstance(row, BadRow) for row in found] == [False, True, False]
+        assert found[1].line == 4
+        assert "'Wizard'" in found[1].reason
+
+    def test_prose_is_one_document_with_its_paragraphs(self):
+        assert good("text", "One.\nTwo.\n\n\nThree.\n") == [Document("One.\nTwo.\n\nThree.")]
+
+    def test_a_long_book_is_cut_between_paragraphs(self):
+        paragraph = "word " * 4000
+        found = good("text", "\n\n".join([paragraph] * 10))
+        assert len(found) > 1
+        assert all(document.text.endswith(" ") for document in found)

@@ -1,0 +1,169 @@
+"""Reading files and folders: streaming, bad rows, damage, and saying what is wrong where."""
+
+import gzip
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnwise.core.errors import InvalidData
+from turnwise.core.messages import Conversation, Message
+from turnwise.data.rows import Document
+from turnwise.data.sources import Source, read_source
+from turnwise.data.writing import json_line, write_jsonl
+
+GOOD = '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}\n'
+HELLO = Conversation((Message("user", "hi"), Message("assistant", "hello")))
+
+contents = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(str.strip)
+messages = st.builds(
+    Message, st.sampled_from(["system", "user", "assistant", "tool"]), contents, st.none() | contents
+)  # fmt: skip
+metas = st.dictionaries(st.text(min_size=1).filter(lambda key: key not in ("meta", "messages")), contents, max_size=2)
+conversations = st.builds(Conversation, st.lists(messages, min_size=1, max_size=5).map(tuple), metas)
+
+
+@given(st.lists(conversations, min_size=1, max_size=5))
+def test_what_is_written_is_read_again_unchanged(tmp_path_factory, items):
+    path = tmp_path_factory.mktemp("round") / "chats.jsonl"
+    assert write_jsonl(path, items) == len(items)
+    assert list(read_source(path)) == items
+
+
+@given(st.builds(Document, contents, metas))
+def test_documents_too(tmp_path_factory, document):
+    path = tmp_path_factory.mktemp("round") / "prose.jsonl"
+    path.write_text(json_line(document), encoding="utf-8")
+    if not {"label", "labels", "intent", "category", "class", "sentiment", "target"} & set(document.meta):
+        assert list(read_source(path)) == [document]
+
+
+def test_a_bad_row_names_file_and_line_and_says_what_was_expected(tmp_path):
+    path = tmp_path / "chats.jsonl"
+    path.write_text(GOOD + '{"messages": [{"role": "user", "content": ""}]}\n' + GOOD)
+    with pytest.raises(InvalidData) as raised:
+        list(read_source(path))
+    assert str(raised.value) == (
+        f"{path}, line 2: the content of a user turn is empty. Expected "
+        '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}. '
+        "Use --skip-bad to leave such rows out."
+    )
+
+
+def test_with_skip_bad_the_rest_is_usable_and_bad_rows_are_counted(tmp_path):
+    path = tmp_path / "chats.jsonl"
+    path.write_text(GOOD + "oops\n" + GOOD + "{}\n")
+    source = Source(path, skip_bad=True)
+    assert list(source) == [HELLO, HELLO]
+    assert source.bad_count == 2
+    assert [bad.place.number for bad in source.bad] == [2, 4]
+    assert list(source) == [HELLO, HELLO], "a source can be gone through again"
+    assert source.bad_count == 2
+
+
+def test_rows_before_a_bad_one_arrive_first_because_reading_streams(tmp_path):
+    path = tmp_path / "chats.jsonl"
+    path.write_text(GOOD + "oops\n")
+    stream = read_source(path)
+    assert next(stream) == HELLO
+    with pytest.raises(InvalidData, match="line 2"):
+        next(stream)
+
+
+def test_gzip_is_seen_through_whatever_the_name(tmp_path):
+    path = tmp_path / "chats"
+    path.write_bytes(gzip.compress(GOOD.encode()))
+    assert list(read_source(path)) == [HELLO]
+
+
+def test_a_cut_off_gzip_file_gives_its_rows_and_then_says_so(tmp_path):
+    path = tmp_path / "chats.jsonl.gz"
+    lines = [json.dumps({"messages": [{"role": "user", "content": f"{n * 7919 % 10007}"}]}) for n in range(20_000)]
+    whole = gzip.compress("\n".join(lines).encode())
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    source = Source(path, skip_bad=True)
+    found = list(source)
+    assert 0 < len(found) < 20_000
+    assert "damaged or cut off" in source.bad[-1].reason
+    with pytest.raises(InvalidData, match="damaged or cut off"):
+        list(read_source(path))
+
+
+def test_a_folder_is_read_in_the_order_of_its_names_without_what_is_no_data(tmp_path):
+    (tmp_path / "b.txt").write_text("User: b\n")
+    (tmp_path / "a.csv").write_text("prompt,response\na,b\n")
+    for name in ("README.txt", "split.json", "notes.pdf", ".hidden.jsonl"):
+        (tmp_path / name).write_text("{}")
+    assert [item.messages[0].content for item in read_source(tmp_path)] == ["a", "b"]
+
+
+def test_long_first_lines_are_recognised(tmp_path):
+    path = tmp_path / "chats"
+    long = Conversation((Message("user", "x" * 300_000),))
+    write_jsonl(path, [long])
+    assert list(read_source(path)) == [long]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.jsonl", b"", "the file is empty"),
+        ("a.jsonl", b'{"x": 1, "y": 2}', "has the keys x, y"),
+        ("a.bin", b"\x00\x01\x02", "no text"),
+        ("a.jsonl", b"hello", "begins with 'hello'"),
+        ("a.csv", "prompt,response\na,b\n".encode("utf-16"), "is UTF-16 .byte 0xff at offset 0."),
+        ("a.csv", b"text,label\na,b\n", "classification table.* Expected columns such as"),
+        ("a.gz", b"\x1f\x8bgarbage", "Could not read|damaged"),
+    ],
+)
+def test_a_file_that_fits_no_format_says_why(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidData, match=reason) as raised:
+        list(read_source(tmp_path / name))
+    assert str(tmp_path / name) in str(raised.value)
+
+
+def test_an_unfitting_file_is_told_all_known_formats(tmp_path):
+    (tmp_path / "a.jsonl").write_text("hello")
+    with pytest.raises(InvalidData, match=r"(?s)alpaca: .*csv: .*openai: .*sharegpt: .*text: "):
+        list(read_source(tmp_path / "a.jsonl"))
+
+
+def test_a_missing_file_and_an_empty_folder_are_refused_at_once(tmp_path):
+    with pytest.raises(InvalidData, match="There is no file or folder"):
+        Source(tmp_path / "none.jsonl")
+    with pytest.raises(InvalidData, match="holds no data files"):
+        Source(tmp_path)
+
+
+def test_the_format_can_be_named(tmp_path):
+    path = tmp_path / "chats"
+    path.write_text("prompt,response\n")
+    assert list(read_source(path, format="text")) == [Document("prompt,response")]
+    with pytest.raises(InvalidData, match="Unknown data format 'xls'"):
+        Source(path, format="xls")
+
+
+def test_the_position_runs_up_to_the_size(tmp_path):
+    for name in ("a.jsonl", "b.jsonl.gz"):
+        data = (GOOD * 50).encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    source = Source(tmp_path)
+    assert source.position == 0
+    list(source)
+    assert source.position >= source.size > 0
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "chats.jsonl"
+    path.write_text("old")
+
+    def items():
+        yield HELLO
+        raise InvalidData("no more")
+
+    with pytest.raises(InvalidData):
+        write_jsonl(path, items())
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["chats.jsonl"]

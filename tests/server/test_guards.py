@@ -1,0 +1,114 @@
+"""What keeps other sites, other machines and curious logs away."""
+
+import logging
+
+import httpx
+import pytest
+from conftest import running
+
+from turnwise.core.errors import ModelNotFound
+from turnwise.server.app import create_app
+from turnwise.testing import ScriptedChat
+
+BODY = {"model": "scripted", "messages": [{"role": "user", "content": "my secret words"}]}
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://localhost.evil.example"]
+)
+def test_posts_from_other_origins_are_refused(url, chat, origin):
+    for method, path in (
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/conversations"),
+        ("DELETE", "/v1/conversations/x"),
+    ):
+        answer = httpx.request(method, url + path, json=BODY, headers={"origin": origin})
+        assert answer.status_code == 403
+        assert answer.json()["error"]["code"] == "origin_not_allowed"
+    assert chat.turns == []
+
+
+def test_the_own_page_and_programs_without_an_origin_may_post(url):
+    assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers={"origin": url}).status_code == 200
+    assert httpx.post(f"{url}/v1/chat/completions", json=BODY).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "[", ""])
+def test_a_name_pointed_at_this_machine_is_refused(url, host):
+    """DNS rebinding: the page's origin equals the host, and both are the attacker's."""
+    answer = httpx.get(f"{url}/v1/conversations", headers={"host": host, "origin": f"http://{host}"})
+    assert answer.status_code == 403
+    assert answer.json()["error"]["code"] == "host_not_allowed"
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "LOCALHOST", "[::1]:80", "127.0.0.1", "chat.localhost"]
+)
+def test_loopback_names_are_fine(url, host):
+    assert httpx.get(f"{url}/health", headers={"host": host}).status_code == 200
+
+
+def test_a_proxy_on_this_machine_may_be_allowed():
+    chat = ScriptedChat()
+    with running(create_app({"scripted": chat}, default="scripted", allowed_hosts=["chat.example"])) as url:
+        headers = {"host": "chat.example", "origin": "https://chat.example"}
+        assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/assets/style.css", "/v1/models", "/nothing"])
+def test_every_answer_carries_the_security_headers(url, path):
+    headers = httpx.get(url + path).headers
+    assert headers["content-security-policy"].startswith("default-src 'self'")
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in headers
+
+
+def test_nothing_is_allowed_across_origins(url):
+    headers = {"origin": "https://evil.example", "access-control-request-method": "POST"}
+    answer = httpx.options(f"{url}/v1/chat/completions", headers=headers)
+    assert answer.status_code == 405
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_one_line_per_request_without_content(url, caplog):
+    with caplog.at_level(logging.INFO, logger="turnwise.access"):
+        httpx.post(f"{url}/v1/chat/completions?key=secret-key", json=BODY)
+        httpx.get(f"{url}/v1/models/a%0d%0aforged line")
+    lines = [record.getMessage() for record in caplog.records if record.name == "turnwise.access"]
+    assert lines[0].startswith("POST /v1/chat/completions 200 ")
+    assert lines[1].startswith(r"GET /v1/models/a\r\nforged line 404 ")
+    assert "secret" not in " ".join(lines)
+
+
+def test_health_ready_and_a_missing_model(url, chat, _services):
+    assert httpx.get(f"{url}/health").json()["status"] == "ok"
+    assert httpx.get(f"{url}/ready").json() == {"status": "ready", "models": ["scripted"]}
+    _services.clear()
+    answer = httpx.get(f"{url}/ready")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+    assert httpx.get(f"{url}/health").status_code == 200
+
+
+def test_the_default_must_be_served():
+    with pytest.raises(ModelNotFound, match="Served: scripted"):
+        create_app({"scripted": ScriptedChat()}, default="other")
+
+
+def test_without_the_page_the_api_stays():
+    with running(create_app({"scripted": ScriptedChat()}, default="scripted", web=False)) as url:
+        assert httpx.get(url).status_code == 404
+        assert httpx.get(f"{url}/docs").status_code == 200
+        assert httpx.get(f"{url}/v1/models").status_code == 200
+        answer = httpx.get(f"{url}/v1/conversations")
+        assert (answer.status_code, answer.json()["error"]["message"]) == (404, "This server keeps no conversations.")
+
+
+def test_the_pages_load_nothing_from_elsewhere(url):
+    from turnwise.server.routes.pages import WEB
+
+    for file in WEB.rglob("*.*"):
+        text = file.read_text()
+        for word in ("http://", "https://", "//cdn", "@import", "innerHTML", "onclick=", "<script>", "style=", "eval("):
+            allowed = word.startswith("http") and file.name in ("markdown.js", "icon.svg")
+            assert allowed or word not in text.replace("http://www.w3.org/2000/svg", ""), f"{word} in {file.name}"

@@ -1,0 +1,179 @@
+"""Clients that leave, that read slowly, and answers that fail on the way."""
+
+import json
+import logging
+import socket
+import threading
+import time
+
+import httpx
+import openai
+import pytest
+from conftest import eventually, running
+
+from turnwise.core.errors import Unavailable
+from turnwise.server.app import create_app
+from turnwise.testing import ScriptedChat
+
+BODY = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
+STEP = 0.05
+
+
+def endless(turn):
+    while True:
+        yield "word "
+
+
+@pytest.fixture
+def serving():
+    """Start a server around a scripted chat; all of them end with the test."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        yield lambda chat: stack.enter_context(running(create_app({"scripted": chat}, default="scripted")))
+
+
+def test_a_client_that_leaves_a_stream_cancels_within_a_step(serving):
+    chat = ScriptedChat(endless, delay=STEP)
+    url = serving(chat)
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}) as answer:
+        lines = answer.iter_lines()
+        while "word" not in next(lines):
+            pass
+    made = chat.produced
+    assert eventually(lambda: chat.cancelled == 1)
+    assert chat.produced <= made + 2
+    time.sleep(4 * STEP)
+    assert chat.produced <= made + 2, "nothing goes on in the background"
+
+
+def test_the_official_client_closing_its_stream_cancels(serving):
+    chat = ScriptedChat(endless, delay=STEP)
+    with openai.OpenAI(base_url=f"{serving(chat)}/v1", api_key="none", max_retries=0) as client:
+        stream = client.chat.completions.create(**BODY, stream=True)
+        next(iter(stream))
+        stream.close()
+        assert eventually(lambda: chat.cancelled == 1)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("delay", [STEP, 30.0], ids=["between chunks", "before the first word"])
+def test_a_client_that_leaves_without_reading_cancels(serving, stream, delay):
+    chat = ScriptedChat(endless, delay=delay)
+    url = serving(chat)
+    with pytest.raises(httpx.ReadTimeout):
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": stream}, timeout=0.3) as answer:
+            for _ in answer.iter_raw():
+                time.sleep(0.3)
+                raise httpx.ReadTimeout("we leave")
+    assert eventually(lambda: chat.cancelled == 1, seconds=2)
+
+
+def test_a_finished_answer_is_not_cancelled(serving):
+    chat = ScriptedChat()
+    url = serving(chat)
+    for stream in (True, False):
+        httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": stream})
+    time.sleep(0.1)
+    assert chat.cancelled == 0
+
+
+def test_a_slow_reader_holds_back_its_own_answer_only(serving):
+    chat = ScriptedChat(lambda turn: ("x" * 10_000 for _ in range(5_000)))
+    url = serving(chat)
+    host, port = url.removeprefix("http://").split(":")
+    content = json.dumps({**BODY, "stream": True}).encode()
+    with socket.create_connection((host, int(port))) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: " + host.encode() + b"\r\nContent-Type: application/json"
+                     b"\r\nContent-Length: %d\r\n\r\n" % len(content) + content)  # fmt: skip
+        assert slow.recv(100).startswith(b"HTTP/1.1 200")
+        time.sleep(0.5)
+        held = chat.produced
+        time.sleep(0.3)
+        assert chat.produced == held < 5_000, "memory does not fill with what nobody reads"
+        assert httpx.get(f"{url}/health").status_code == 200
+    assert eventually(lambda: chat.cancelled == 1)
+
+
+def test_a_reader_that_catches_up_gets_everything(serving):
+    url = serving(ScriptedChat(lambda turn: ("x" * 1000 for _ in range(500))))
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        text = ""
+        for i, chunk in enumerate(client.chat.completions.create(**BODY, stream=True)):
+            text += chunk.choices[0].delta.content or ""
+            if i < 10:
+                time.sleep(0.02)
+    assert text == "x" * 500_000
+
+
+@pytest.mark.parametrize(
+    ("failure", "message", "code"),
+    [
+        (Unavailable("The model is being exchanged."), "The model is being exchanged.", "unavailable"),
+        (KeyError("my secret words"), "The server made a mistake.", "internal_error"),
+    ],
+)
+def test_a_failure_on_the_way_is_an_error_event(serving, caplog, failure, message, code):
+    chat = ScriptedChat(fail_after=2, failure=failure)
+    answer = httpx.post(f"{serving(chat)}/v1/chat/completions", json={**BODY, "stream": True})
+    assert answer.status_code == 200
+    events = answer.text.strip().split("\n\n")
+    error = json.loads(events[-1].removeprefix("data: "))["error"]
+    assert error["code"] == code
+    assert error["message"].startswith(message)
+    assert "[DONE]" not in answer.text
+    assert "my secret words" not in answer.text + caplog.text
+
+
+def test_the_official_client_raises_on_a_failure_on_the_way(serving):
+    chat = ScriptedChat(fail_after=1, failure=Unavailable("Gone."))
+    with openai.OpenAI(base_url=f"{serving(chat)}/v1", api_key="none", max_retries=0) as client:
+        with pytest.raises(openai.APIError, match="Gone"):
+            list(client.chat.completions.create(**BODY, stream=True))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_failure_before_the_first_word_has_its_status(serving, caplog, stream):
+    chat = ScriptedChat(fail_after=0, failure=RuntimeError("my secret words"))
+    with caplog.at_level(logging.DEBUG):
+        answer = httpx.post(f"{serving(chat)}/v1/chat/completions", json={**BODY, "stream": stream})
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert "my secret words" not in answer.text + caplog.text
+    assert "Unexpected RuntimeError" in caplog.text, "it is logged, with the place it came from"
+    assert "testing.py" in caplog.text
+    chat._failure = Unavailable("Full.")
+    answer = httpx.post(f"{serving(chat)}/v1/chat/completions", json={**BODY, "stream": stream})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+@pytest.mark.parametrize(("finish", "status"), [("error", 500), ("cancelled", 503)])
+def test_an_answer_that_the_engine_broke_off_is_an_error(serving, finish, status):
+    url = serving(ScriptedChat(finish=finish))
+    assert httpx.post(f"{url}/v1/chat/completions", json=BODY).status_code == status
+    streamed = httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).text
+    assert '"error"' in streamed
+    assert "[DONE]" not in streamed
+
+
+def test_length_is_said_as_length(serving):
+    url = serving(ScriptedChat(finish="length"))
+    assert httpx.post(f"{url}/v1/chat/completions", json=BODY).json()["choices"][0]["finish_reason"] == "length"
+
+
+def test_a_burst_of_leavers_leaves_nothing_behind(serving):
+    chat = ScriptedChat(endless, delay=0.01)
+    url = serving(chat)
+
+    def leave():
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}) as answer:
+            next(answer.iter_lines())
+
+    threads = [threading.Thread(target=leave) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert eventually(lambda: chat.cancelled == 20)
+    assert httpx.get(f"{url}/health").status_code == 200

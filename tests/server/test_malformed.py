@@ -1,0 +1,230 @@
+"""Every way of asking wrongly gets the one error shape, a fitting status and a sentence; never a 422, never a 500."""
+
+import json
+
+import httpx
+import pytest
+from conftest import running
+
+from turnwise.server.app import create_app
+from turnwise.store import open_store
+from turnwise.testing import ScriptedChat
+
+LONG = "x" * 100_000
+OK = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def but(**changes):
+    return {**OK, **changes}
+
+
+def said(**message):
+    return {**OK, "messages": [message]}
+
+
+# what is sent, status, code, param, part of the sentence
+BODIES = [
+    (b"", 400, "invalid_json", None, "not valid JSON"),
+    (b"{", 400, "invalid_json", None, "line 1, column 2"),
+    (b"\xff\xfe", 400, "invalid_json", None, "UTF-8"),
+    (b'{"model": "\\ud800"}', 400, "invalid_json", None, "surrogate"),
+    (b"[" * 200_000, 400, "invalid_json", None, "nested too deeply"),
+    (b'{"temperature": NaN}', 400, "invalid_json", None, "NaN is not a JSON number"),
+    (b'{"seed": ' + b"9" * 5000 + b"}", 400, "invalid_json", None, "not valid JSON"),
+    (b"[]", 400, "invalid_json", None, "must be a JSON object"),
+    (b"null", 400, "invalid_json", None, "must be a JSON object"),
+    (b'"hi"', 400, "invalid_json", None, "must be a JSON object"),
+    ({}, 400, "missing_required_parameter", "messages", "'messages' is required"),
+    ({"messages": OK["messages"]}, 400, "missing_required_parameter", "model", "'model' is required"),
+    ({"model": "scripted"}, 400, "missing_required_parameter", "messages", "'messages' is required"),
+    (but(model=None), 400, "invalid_type", "model", "must be a string"),
+    (but(model=7), 400, "invalid_type", "model", "must be a string"),
+    (but(model=["scripted"]), 400, "invalid_type", "model", "must be a string"),
+    (but(model="gpt-4o"), 404, "model_not_found", "model", "Served: scripted, latest"),
+    (but(model="../etc/passwd"), 404, "model_not_found", "model", "not served here"),
+    (but(model=LONG), 404, "model_not_found", "model", "…"),
+    (but(messages=None), 400, "invalid_type", "messages", "must be a list"),
+    (but(messages="hi"), 400, "invalid_type", "messages", "must be a list"),
+    (but(messages=[]), 400, "invalid_value", "messages", "is empty"),
+    (but(messages=["hi"]), 400, "invalid_type", "messages[0]", "must be an object"),
+    (but(messages=[*OK["messages"], {}]), 400, "missing_required_parameter", "messages[1].role", "is required"),
+    (said(role="user"), 400, "missing_required_parameter", "messages[0].content", "is required"),
+    (said(role="robot", content=""), 400, "invalid_value", "messages[0].role", "not 'robot'"),
+    (said(role=LONG, content=""), 400, "invalid_value", "messages[0].role", "system, developer, user, assistant"),
+    (said(role=["user"], content=""), 400, "invalid_value", "messages[0].role", "must be one of"),
+    (said(role="tool", content="", tool_call_id="x"), 400, "unsupported_value", "messages[0].role", "no tools"),
+    (said(role="function", content=""), 400, "unsupported_value", "messages[0].role", "no tools"),
+    (said(role="assistant", tool_calls=[{}]), 400, "unsupported_value", "messages[0].tool_calls", "no tools"),
+    (said(role="user", content="", tool_call_id="x"), 400, "unsupported_value", "messages[0].tool_call_id", "no tools"),
+    (said(role="assistant", content="", refusal="no"), 400, "unsupported_value", "messages[0].refusal", "only"),
+    (said(role="user", content="", contnet="x"), 400, "unknown_parameter", "messages[0].contnet", "'content'"),
+    (said(role="user", content=7), 400, "invalid_type", "messages[0].content", "must be a string"),
+    (said(role="user", content=[]), 400, "invalid_type", "messages[0].content", "not empty"),
+    (said(role="user", content=["hi"]), 400, "invalid_type", "messages[0].content[0]", "must be an object"),
+    (said(role="user", content=[{"type": "image_url"}]), 400, "unsupported_value", "messages[0].content[0].type",
+     "text only"),
+    (said(role="user", content=[{"type": "text"}]), 400, "invalid_type", "messages[0].content[0].text", "a string"),
+    (said(role="user", content=[{"type": "text", "text": "", "x": 1}]), 400, "unknown_parameter",
+     "messages[0].content[0].x", "known: text, type"),
+    (said(role="user", content="", name=7), 400, "invalid_value", "messages[0].name", "1 to 64"),
+    (said(role="user", content="", name=""), 400, "invalid_value", "messages[0].name", "1 to 64"),
+    (but(temprature=1), 400, "unknown_parameter", "temprature", "did you mean 'temperature'?"),
+    (but(**{LONG: 1}), 400, "unknown_parameter", "x" * 100 + "…", "Unknown parameter"),
+    (but(temperature="hot"), 400, "invalid_parameter", "temperature", "must be a number, got 'hot'"),
+    (but(temperature=LONG), 400, "invalid_parameter", "temperature", "must be a number, got 'xx"),
+    (but(temperature=True), 400, "invalid_parameter", "temperature", "must be a number"),
+    (but(temperature=-0.1), 400, "invalid_parameter", "temperature", "between 0 and 2"),
+    (b'{"model":"scripted","messages":[{"role":"user","content":""}],"temperature":1e999}', 400, "invalid_parameter",
+     "temperature", "between 0 and 2"),
+    (but(top_p=0), 400, "invalid_parameter", "top_p", "greater than 0 and at most 1"),
+    (but(top_k=-1), 400, "invalid_parameter", "top_k", "between 0 and"),
+    (but(top_k=1.5), 400, "invalid_parameter", "top_k", "whole number"),
+    (but(seed=2**64), 400, "invalid_parameter", "seed", "between"),
+    (but(seed=10**400), 400, "invalid_parameter", "seed", "between"),
+    (but(max_tokens=0), 400, "invalid_parameter", "max_tokens", "at least 1"),
+    (but(max_completion_tokens=-3), 400, "invalid_parameter", "max_completion_tokens", "tokens' must be at"),
+    (but(max_tokens=3, max_completion_tokens=4), 400, "invalid_parameter", "max_tokens", "differ"),
+    (but(stop=["a"] * 5), 400, "invalid_parameter", "stop", "at most 4 entries, got 5"),
+    (but(stop=[""]), 400, "invalid_parameter", "stop", "non-empty"),
+    (but(stop=7), 400, "invalid_parameter", "stop", "must be a str"),
+    (but(stream="yes"), 400, "invalid_type", "stream", "must be true or false"),
+    (but(stream=1), 400, "invalid_type", "stream", "must be true or false"),
+    (but(stream_options={}), 400, "invalid_parameter", "stream_options", "only allowed together with 'stream'"),
+    (but(stream=True, stream_options=7), 400, "invalid_type", "stream_options", "must be an object"),
+    (but(stream=True, stream_options={"include_usge": True}), 400, "unknown_parameter", "stream_options.include_usge",
+     "did you mean 'include_usage'?"),
+    (but(stream=True, stream_options={"include_usage": 1}), 400, "invalid_type", "stream_options.include_usage", "true"),
+    (but(stream=True, stream_options={"include_obfuscation": True}), 400, "unsupported_value",
+     "stream_options.include_obfuscation", "pads no chunks"),
+    (but(user="u" * 513), 400, "invalid_value", "user", "at most 512 characters"),
+    (but(user=7), 400, "invalid_type", "user", "must be a string"),
+    (but(conversation_id=""), 400, "invalid_value", "conversation_id", "at least 1 character"),
+    (but(conversation_id="conv_no"), 404, "not_found", None, "no conversation 'conv_no'"),
+    (but(continue_final_message=True), 400, "invalid_parameter", "continue_final_message", "at the end"),
+]  # fmt: skip
+
+
+def assert_error(answer, status, code, param, sentence):
+    assert answer.status_code == status, answer.text[:300]
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert body.keys() == {"error"}
+    assert body["error"].keys() == {"message", "type", "param", "code"}
+    assert (body["error"]["code"], body["error"]["param"]) == (code, param)
+    assert sentence in body["error"]["message"]
+    assert len(answer.content) < 1000, "an error never sends a large input back"
+
+
+@pytest.fixture(scope="module")
+def address():
+    store = open_store("sqlite:///:memory:")
+    chat = ScriptedChat(store=store)
+    with running(create_app({chat.name: chat}, default=chat.name)) as found:
+        yield found
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "param", "sentence"),
+    BODIES,
+    ids=[f"{i}-{row[2]}-{str(row[3])[:30]}" for i, row in enumerate(BODIES)],
+)
+def test_a_malformed_body(address, body, status, code, param, sentence):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = httpx.post(
+        f"{address}/v1/chat/completions", content=content, headers={"content-type": "application/json"}, timeout=20
+    )
+    assert_error(answer, status, code, param, sentence)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_error_before_the_first_word_has_its_status_also_in_a_stream(address, stream):
+    answer = httpx.post(f"{address}/v1/chat/completions", json=but(stream=stream, conversation_id="conv_no"))
+    assert_error(answer, 404, "not_found", None, "no conversation")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        None,
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin-1",
+        "multipart/form-data",
+    ],
+)
+def test_another_content_type_is_415(address, kind):
+    headers = {} if kind is None else {"content-type": kind}
+    answer = httpx.post(f"{address}/v1/chat/completions", content=json.dumps(OK).encode(), headers=headers)
+    assert_error(answer, 415, "unsupported_media_type", None, "application/json")
+
+
+def test_a_charset_of_utf_8_is_fine(address):
+    headers = {"content-type": "Application/JSON; charset=UTF-8"}
+    assert httpx.post(f"{address}/v1/chat/completions", content=json.dumps(OK), headers=headers).status_code == 200
+
+
+def test_a_large_body_is_413_and_the_server_lives_on(address):
+    body = json.dumps(said(role="user", content="x" * (5 * 2**20)))
+    for _ in range(3):
+        answer = httpx.post(
+            f"{address}/v1/chat/completions", content=body, headers={"content-type": "application/json"}
+        )
+        assert_error(answer, 413, "body_too_large", None, "4,194,304 bytes")
+    assert httpx.post(f"{address}/v1/chat/completions", json=OK).status_code == 200
+
+
+def test_a_body_that_never_ends_is_cut_off(address):
+    sent = 0
+
+    def endless():
+        nonlocal sent
+        while sent < 200 * 2**20:
+            sent += 2**20
+            yield b" " * 2**20
+
+    headers = {"content-type": "application/json"}
+    try:
+        answer = httpx.post(f"{address}/v1/chat/completions", content=endless(), headers=headers)
+    except httpx.TransportError:
+        pass  # the connection was closed while we still wrote
+    else:
+        assert answer.status_code == 413
+    assert sent < 100 * 2**20
+    assert httpx.get(f"{address}/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "unknown_url"),
+        ("GET", "/v1/chat/completions/", 404, "unknown_url"),
+        ("GET", "/v1/" + "x" * 5000, 404, "unknown_url"),
+        ("GET", "/assets/../app.py", 404, "unknown_url"),
+        ("GET", "/assets/%2e%2e/app.py", 404, "unknown_url"),
+        ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("DELETE", "/v1/models", 405, "method_not_allowed"),
+        ("POST", "/", 405, "method_not_allowed"),
+        ("POST", "/assets/style.css", 405, "method_not_allowed"),
+        ("GET", "/v1/models/a/b", 404, "model_not_found"),
+        ("GET", "/v1/conversations/conv_x", 404, "not_found"),
+        ("DELETE", "/v1/conversations/conv_x", 404, "not_found"),
+        ("GET", "/v1/conversations?limit=0", 400, "invalid_parameter"),
+        ("GET", "/v1/conversations?limit=many", 400, "invalid_parameter"),
+    ],
+)
+def test_other_routes_have_the_same_error_shape(address, method, path, status, code):
+    answer = httpx.request(method, address + path)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["code"] == code
+    assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
+    assert len(answer.content) < 1000
+    if status == 405:
+        assert answer.headers["allow"]
+
+
+def test_the_default_conversation_bodies_are_checked_too(address):
+    for body, param in (({"titel": "x"}, "titel"), ({"title": "  "}, "title"), ({"title": "x" * 201}, "title")):
+        answer = httpx.post(f"{address}/v1/conversations", json=body)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == param

@@ -1,0 +1,171 @@
+"""What is particular to the SQLite file: durability, privacy, versions, and what is not ours."""
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+
+from turnwise.core.errors import SaveFailed, UserError
+from turnwise.core.messages import Message
+from turnwise.store import migrations, open_store
+
+APPENDER = """
+import sys
+from turnwise.core.messages import Message
+from turnwise.store import open_store
+
+store = open_store(sys.argv[1])
+id = store.create(title="loop", model="m").id
+print(id, flush=True)
+for number in range(1_000_000):
+    store.append(id, [Message("user", f"{number}"), Message("assistant", f"{number}!")])
+    print(number, flush=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "deep" / "er" / "chats.db"
+
+
+def start(path):
+    return subprocess.Popen([sys.executable, "-c", APPENDER, f"sqlite:///{path}"], stdout=subprocess.PIPE, text=True)
+
+
+def test_what_was_acknowledged_survives_kill_9(path):
+    for _ in range(3):
+        with start(path) as child:
+            acknowledged = [child.stdout.readline().strip() for _ in range(30)]
+            time.sleep(0.02)
+            child.send_signal(signal.SIGKILL)
+            acknowledged += child.stdout.read().split()
+        assert child.returncode == -signal.SIGKILL
+        store = open_store(f"sqlite:///{path}")
+        said = [kept.message.content for kept in store.get(acknowledged[0]).messages]
+        assert len(said) % 2 == 0, "no half of an append"
+        numbers = acknowledged[1:]
+        assert len(numbers) >= 29
+        assert said[: 2 * len(numbers)] == [text for number in numbers for text in (number, f"{number}!")]
+        assert len(said) <= 2 * len(numbers) + 2, "at most one append was written and not yet acknowledged"
+        store.close()
+        with sqlite3.connect(path) as check:
+            assert check.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        check.close()
+
+
+def test_two_processes_may_write_the_same_file(path):
+    with start(path) as one, start(path) as two:
+        children = (one, two)
+        ids = [child.stdout.readline().strip() for child in children]
+        seen = [[child.stdout.readline().strip() for _ in range(25)] for child in children]
+        for child in children:
+            child.kill()
+            child.stdout.read()
+    store = open_store(f"sqlite:///{path}")
+    for id, numbers in zip(ids, seen, strict=True):
+        assert [kept.message.content for kept in store.get(id).messages][: 2 * len(numbers) : 2] == numbers
+    store.close()
+
+
+def test_reopening_finds_everything_and_migrates_nothing_twice(path):
+    store = open_store(f"sqlite:///{path}")
+    id = store.create(title="t", model="m").id
+    store.append(id, [Message("user", "kept")])
+    before = store.get(id)
+    store.close()
+    again = open_store(f"sqlite:///{path}")
+    assert again.get(id) == before
+    again.close()
+
+
+def test_the_pragmas_that_make_it_last(path):
+    store = open_store(f"sqlite:///{path}")
+    asked = {name: store._connection.execute(f"PRAGMA {name}").fetchone()[0]
+             for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "user_version")}  # fmt: skip
+    store.close()
+    assert asked == {
+        "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1,
+        "user_version": len(migrations.STEPS),
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps permissions elsewhere")
+def test_only_the_owner_may_read_it(path):
+    old = os.umask(0)
+    try:
+        store = open_store(f"sqlite:///{path}")
+        store.create(title="t", model="m")
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        store.close()
+    finally:
+        os.umask(old)
+    assert {"chats.db", "chats.db-wal"} <= set(modes)
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_deleted_text_is_gone_from_the_file(path):
+    store = open_store(f"sqlite:///{path}")
+    id = store.create(title="t", model="m").id
+    store.append(id, [Message("user", "my-secret-sentence" * 500)])
+    store.delete(id)
+    store.close()
+    assert b"my-secret-sentence" not in path.read_bytes()
+
+
+def test_a_newer_file_is_refused_and_left_alone(path):
+    open_store(f"sqlite:///{path}").close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("PRAGMA user_version = 99")
+    raw.close()
+    with pytest.raises(UserError, match=r"newer Turnwise \(store version 99, this one knows \d\)\. Update Turnwise"):
+        open_store(f"sqlite:///{path}")
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("PRAGMA user_version").fetchone() == (99,)
+    raw.close()
+
+
+def test_a_strange_database_or_file_is_refused_and_left_alone(tmp_path):
+    strange = tmp_path / "music.db"
+    with sqlite3.connect(strange) as raw:
+        raw.execute("CREATE TABLE songs (name TEXT)")
+    raw.close()
+    before = strange.read_bytes()
+    with pytest.raises(UserError, match="not of conversations"):
+        open_store(f"sqlite:///{strange}")
+    assert strange.read_bytes() == before
+    text = tmp_path / "notes.txt"
+    text.write_text("dear diary " * 200)
+    with pytest.raises(UserError, match="cannot be used as a conversation store: file is not a database"):
+        open_store(f"sqlite:///{text}")
+    assert text.read_text() == "dear diary " * 200
+    with pytest.raises(UserError, match="cannot be opened: Is a directory"):
+        open_store(f"sqlite:///{tmp_path}")
+
+
+def test_a_failed_step_leaves_the_old_version(path, monkeypatch):
+    open_store(f"sqlite:///{path}").close()
+    steps = migrations.STEPS
+    monkeypatch.setattr(migrations, "STEPS", (*steps, ("CREATE TABLE extra (x)", "CREATE GIBBERISH")))
+    with pytest.raises(UserError, match="syntax error"):
+        open_store(f"sqlite:///{path}")
+    monkeypatch.setattr(migrations, "STEPS", (*steps, ("CREATE TABLE extra (x)",)))
+    store = open_store(f"sqlite:///{path}")
+    assert store._connection.execute("PRAGMA user_version").fetchone() == (len(steps) + 1,)
+    store.close()
+
+
+def test_a_full_disk_is_said_and_changes_nothing(path):
+    store = open_store(f"sqlite:///{path}")
+    id = store.create(title="t", model="m").id
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(SaveFailed, match=r"full\. Nothing was changed"):
+        store.append(id, [Message("user", "x" * 1_000_000)])
+    assert store.get(id).messages == ()
+    store.close()
