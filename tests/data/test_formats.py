@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -62,12 +63,12 @@ class TestEveryFormat:
     @pytest.mark.parametrize("other", ALL)
     @pytest.mark.parametrize("name", ALL)
     def test_reads_another_formats_example_without_falling_over(self, name, other):
-        try:
+        with suppress(Unreadable):
             rows(name, formats.load(other).example)
-        except Unreadable as refusal:
-            assert str(refusal).endswith(".")
 
-    @pytest.mark.parametrize("garbage", [b"", b"\n\n", b"\xff\xfe\x00garbage", b'{"a": ' * 50, b"[[[[", b"\x00" * 100, b'"'])
+    @pytest.mark.parametrize(
+        "garbage", [b"", b"\n\n", b"\xff\xfe\x00garbage", b'{"a": ' * 50, b"[[[[", b"\x00" * 100, b'"']
+    )
     @pytest.mark.parametrize("name", ALL)
     def test_takes_garbage_calmly(self, name, garbage):
         try:
@@ -202,7 +203,9 @@ class TestAlpaca:
 
 class TestCSV:
     @pytest.mark.parametrize("delimiter", [",", "\t", ";", "|"])
-    @pytest.mark.parametrize(("prompt", "reply"), [("prompt", "response"), ("Question", " Answer"), ("user", "assistant")])
+    @pytest.mark.parametrize(
+        ("prompt", "reply"), [("prompt", "response"), ("Question", " Answer"), ("user", "assistant")]
+    )
     def test_columns_are_found_by_their_header(self, delimiter, prompt, reply):
         table = f"id{delimiter}{prompt}{delimiter}{reply}\r\n7{delimiter}hi{delimiter}hello\r\n"
         (found,) = good("csv", table)
@@ -253,7 +256,7 @@ class TestCSV:
         assert "stand together" in found.reason
 
     def test_a_classification_table_is_refused_with_a_word_on_what_it_is(self):
-        with pytest.raises(Unreadable, match="text, label.*classification table"):
+        with pytest.raises(Unreadable, match=r"text, label.*classification table"):
             rows("csv", "text,label\nwhere is it,card_arrival\n")
 
     def test_two_columns_of_one_name_are_refused(self):

@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidData
@@ -24,6 +24,7 @@ metas = st.dictionaries(st.text(min_size=1).filter(lambda key: key not in ("meta
 conversations = st.builds(Conversation, st.lists(messages, min_size=1, max_size=5).map(tuple), metas)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(conversations, min_size=1, max_size=5))
 def test_what_is_written_is_read_again_unchanged(tmp_path_factory, items):
     path = tmp_path_factory.mktemp("round") / "chats.jsonl"
@@ -31,12 +32,19 @@ def test_what_is_written_is_read_again_unchanged(tmp_path_factory, items):
     assert list(read_source(path)) == items
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.builds(Document, contents, metas))
 def test_documents_too(tmp_path_factory, document):
     path = tmp_path_factory.mktemp("round") / "prose.jsonl"
     path.write_text(json_line(document), encoding="utf-8")
     if not {"label", "labels", "intent", "category", "class", "sentiment", "target"} & set(document.meta):
         assert list(read_source(path)) == [document]
+
+
+def test_a_file_may_hold_both_as_ours_may(tmp_path):
+    for items in ([HELLO, Document("prose")], [Document("prose"), HELLO]):
+        write_jsonl(tmp_path / "both.jsonl", items)
+        assert list(read_source(tmp_path / "both.jsonl")) == items
 
 
 def test_a_bad_row_names_file_and_line_and_says_what_was_expected(tmp_path):

@@ -46,14 +46,14 @@ def eventually(condition, seconds=5.0):
 
 
 @pytest.fixture(scope="session")
-def _services():
+def services():
     return {}
 
 
 @pytest.fixture(scope="session")
-def _address(_services):
-    _services["scripted"] = ScriptedChat()
-    with running(create_app(_services, default="scripted")) as address:
+def _address(services):
+    services["scripted"] = ScriptedChat()
+    with running(create_app(services, default="scripted")) as address:
         yield address
 
 
@@ -65,11 +65,11 @@ def store():
 
 
 @pytest.fixture
-def chat(_services, store):
+def chat(services, store):
     """What the server at `url` answers with, fresh for every test."""
-    _services.clear()
-    _services["scripted"] = ScriptedChat(store=store)
-    return _services["scripted"]
+    services.clear()
+    services["scripted"] = ScriptedChat(store=store)
+    return services["scripted"]
 
 
 @pytest.fixture

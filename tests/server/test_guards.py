@@ -81,10 +81,10 @@ def test_one_line_per_request_without_content(url, caplog):
     assert "secret" not in " ".join(lines)
 
 
-def test_health_ready_and_a_missing_model(url, chat, _services):
+def test_health_ready_and_a_missing_model(url, chat, services):
     assert httpx.get(f"{url}/health").json()["status"] == "ok"
     assert httpx.get(f"{url}/ready").json() == {"status": "ready", "models": ["scripted"]}
-    _services.clear()
+    services.clear()
     answer = httpx.get(f"{url}/ready")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
     assert httpx.get(f"{url}/health").status_code == 200

@@ -93,7 +93,7 @@ BODIES = [
     (but(stream=True, stream_options=7), 400, "invalid_type", "stream_options", "must be an object"),
     (but(stream=True, stream_options={"include_usge": True}), 400, "unknown_parameter", "stream_options.include_usge",
      "did you mean 'include_usage'?"),
-    (but(stream=True, stream_options={"include_usage": 1}), 400, "invalid_type", "stream_options.include_usage", "true"),
+    (but(stream=True, stream_options={"include_usage": 1}), 400, "invalid_type", "stream_options.include_usage", "be"),
     (but(stream=True, stream_options={"include_obfuscation": True}), 400, "unsupported_value",
      "stream_options.include_obfuscation", "pads no chunks"),
     (but(user="u" * 513), 400, "invalid_value", "user", "at most 512 characters"),

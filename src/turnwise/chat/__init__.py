@@ -1,0 +1,1 @@
+"""One turn of talk: render, generate, remember."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-IGNORED = -100  # a target with this value has no loss
+IGNORED = -100  # a target with this value has no loss; negative, so it is no token (torch's own default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,5 +98,6 @@ def collate(rows: Sequence[Sequence[Example]], *, pad_id: int, length: int | Non
             segments[r, at : at + n] = s
             positions[r, at : at + n] = np.arange(n)
             at += n
-    tensors = (torch.from_numpy(array) for array in (ids, targets, segments, positions))
-    return Batch(*tensors, replies=sum(example.replies for row in rows for example in row))
+    ids_BT, targets_BT, segments_BT, positions_BT = map(torch.from_numpy, (ids, targets, segments, positions))
+    replies = sum(example.replies for row in rows for example in row)
+    return Batch(ids_BT, targets_BT, segments_BT, positions_BT, replies)

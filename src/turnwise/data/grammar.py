@@ -1,8 +1,9 @@
 """Expands a template grammar into many different multi-turn dialogues, the same ones for the same seed.
 
 How the dice fall: a dialogue wants one to four exchanges about equally often, each further one half as often. Its first
-topic is drawn by `start * weight`; after a topic, one of its `then` follows in seven of ten cases, else any topic, by
-`weight`. Inside a topic every pair and every script of turns is equally likely.
+topic is drawn by `start * weight`; after a topic, one of its `then` follows in seven of ten cases, else any topic that
+may open a dialogue or whose `needs` are met, by `weight`. Inside a topic every pair and every script of turns is
+equally likely.
 """
 
 import hashlib

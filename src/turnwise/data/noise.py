@@ -51,7 +51,7 @@ def _with_typo(pieces: tuple[Piece, ...], rng: random.Random) -> tuple[Piece, ..
 
 def misspell(word: str, rng: random.Random) -> str:
     """`word` with one letter hit beside its key, left out, doubled or swapped with the next."""
-    at = rng.randrange(1, len(word) - 1)  # first and last letters carry a word's look; they stay
+    at = rng.randrange(1, len(word) - 1)  # first and last letters carry a word's look: they stay
     letter = word[at]
     kind = rng.randrange(4)
     if kind == 0:
@@ -61,4 +61,5 @@ def misspell(word: str, rng: random.Random) -> str:
         return word[:at] + word[at + 1 :]
     if kind == 2:
         return word[:at] + letter + word[at:]
-    return word[:at] + word[at + 1] + letter + word[at + 2 :]
+    at = min(at, len(word) - 3)
+    return word[:at] + word[at + 1] + word[at] + word[at + 2 :]

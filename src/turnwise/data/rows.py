@@ -84,7 +84,7 @@ class Sample:
 def _first_record(text: str) -> Mapping[str, Any] | None:
     """The first object that parses: of an array, or among the first lines, of which some may be broken."""
     text = text.lstrip()
-    starts = [text[1:].lstrip()] if text.startswith("[") else text.splitlines()[:50]
+    starts = [text[1:].lstrip()] if text.startswith("[") else text.split("\n")[:50]
     for start in starts:
         if start.lstrip().startswith("{"):
             try:
@@ -125,6 +125,11 @@ def message(speaker: Any, content: Any, name: Any = None) -> Message:
     if name is not None and not isinstance(name, str):
         raise RowError(f"the name of a {role} turn is {_kind(name)}, not text")
     return Message(role, text(content, f"the content of a {role} turn"), name or None)
+
+
+def document(row: Mapping[str, Any]) -> Document:
+    """The document in an object with a `text`. Raises `RowError`."""
+    return Document(text(row.get("text"), "'text'"), meta_of(row, ["text"]))
 
 
 def text(value: Any, what: str) -> str:

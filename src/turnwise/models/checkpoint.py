@@ -15,9 +15,13 @@ from torch import Tensor
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.models.config import DecoderConfig
 from turnwise.models.decoder import Decoder, Rope, init_weights
-from turnwise.models.families import family
+from turnwise.models.families import Family, family
 
+# Stored beside the weights of some checkpoints and computed here, or read from elsewhere.
+UNREAD = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", "lm_head.weight")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# What a new model says of its special tokens: without it transformers would assume those of the family's first one.
+NO_TOKENS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
 INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
 
@@ -63,40 +67,31 @@ def load(folder: Path | str, *, dtype: torch.dtype | None = None, device: str | 
 
     Args:
         folder: holds `config.json` and `model.safetensors` (or its shards and their index).
-        dtype: of the weights; None keeps what the file has where the device is quick at it.
+        dtype: of the weights; None takes the one that the device is quickest at (`auto_dtype`).
         device: where to put them.
 
     Raises:
         ModelNotFound: no such folder or no weights in it.
-        UserError: an unknown family, or tensors that are missing or have another shape than the config says.
+        UserError: an unknown family, a config that asks for what we do not compute, or tensors that are missing, too
+            many, quantised or of another shape than the config says.
     """
     folder, device = Path(folder), torch.device(device)
     published = read_config(folder)
     kind = family(published["model_type"])
-    config = _read_family(kind.read, published, folder)
-    with torch.device("meta"):
-        decoder = Decoder(config)
-    wanted = {name: parameter.shape for name, parameter in decoder.named_parameters()}
+    decoder = _decoder_of(kind, published, folder)
+    config = decoder.config
+    shapes = {name: parameter.shape for name, parameter in decoder.named_parameters()}
     state: dict[str, Tensor] = {}
+    dtype = dtype or auto_dtype(device)
     with ExitStack() as stack:
-        where = _open_weights(folder, stack)
-
-        def get(name: str) -> Tensor:
-            handle = where.get(name) or where.get(name.removeprefix("model.").removeprefix("transformer."))
-            if handle is None:
-                raise UserError(f"{folder} is not complete: the tensor '{name}' is missing.")
-            found = name if name in handle.keys() else name.removeprefix("model.").removeprefix("transformer.")  # noqa: SIM118
-            tensor: Tensor = handle.get_tensor(found)
-            return tensor
-
+        weights = _Weights(folder, stack)
         for entry in kind.layout(config):
-            tensor = entry.to_ours(get).to(device=device, dtype=dtype or auto_dtype(device))
-            if tensor.shape != wanted[entry.ours]:
-                raise UserError(
-                    f"{folder}: '{entry.theirs[0]}' makes a tensor of shape {tuple(tensor.shape)}, but config.json "
-                    f"asks for {tuple(wanted[entry.ours])}."
-                )
-            state[entry.ours] = tensor
+            try:
+                tensor = entry.to_ours(weights.get, shapes[entry.ours])
+            except UserError as error:
+                raise UserError(f"{folder}: {error}") from error
+            state[entry.ours] = tensor.to(device=device, dtype=dtype)
+        weights.refuse_unread(published["model_type"])
     decoder.load_state_dict(state, assign=True)
     if decoder.rope is not None:
         decoder.rope = Rope(config.rope, config.head_dim, config.context_length).to(device)
@@ -104,35 +99,74 @@ def load(folder: Path | str, *, dtype: torch.dtype | None = None, device: str | 
     return LoadedModel(decoder, published)
 
 
-def _read_family(read: Any, published: Mapping[str, Any], folder: Path) -> DecoderConfig:
+def _decoder_of(kind: Family, published: Mapping[str, Any], folder: Path) -> Decoder:
+    """A decoder without weights, shaped as the published config says."""
+    if published.get("quantization_config"):
+        raise UserError(f"The weights in {folder} are quantised, which is not supported; use the unquantised model.")
     try:
-        config: DecoderConfig = read(published)
+        with torch.device("meta"):
+            return Decoder(kind.read(published))
+    except UserError as error:
+        raise UserError(f"{folder}/config.json: {error}") from error
     except KeyError as error:
         raise UserError(f"{folder}/config.json lacks {error}.") from error
-    return config
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError, RuntimeError) as error:
+        raise UserError(f"{folder}/config.json does not describe a model: {error}.") from error
 
 
-def _open_weights(folder: Path, stack: ExitStack) -> dict[str, Any]:
-    """Tensor name → open safetensors file."""
-    files = [folder / "model.safetensors"]
-    if (folder / INDEX).is_file():
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        files = [folder / name for name in sorted(set(index["weight_map"].values()))]
-    missing = [file.name for file in files if not file.is_file()]
+class _Weights:
+    """The tensors of a folder, read from its safetensors files as they are asked for."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._file_of: dict[str, Any] = {}
+        self._read: set[str] = set()
+        for path in _weight_files(folder):
+            try:
+                file = stack.enter_context(safe_open(str(path), framework="pt"))
+            except (SafetensorError, OSError) as error:
+                raise UserError(f"{path} is damaged: {error}.") from error
+            self._file_of.update(dict.fromkeys(file.keys(), file))
+
+    def get(self, name: str) -> Tensor:
+        """The tensor of this name, with or without the wrapper's prefix that some checkpoints leave out."""
+        bare = name.removeprefix("model.").removeprefix("transformer.")
+        found = name if name in self._file_of else bare
+        if found not in self._file_of:
+            raise UserError(f"The weights are not complete: the tensor '{name}' is missing.")
+        tensor: Tensor = self._file_of[found].get_tensor(found)
+        if tensor.dtype not in DTYPES.values():
+            raise UserError(f"'{found}' is stored as {tensor.dtype}; quantised weights are not supported.")
+        self._read.add(found)
+        return tensor
+
+    def refuse_unread(self, kind: str) -> None:
+        """Raise where the files hold weights that the family does not know: without them it would compute wrongly."""
+        unread = [name for name in self._file_of if name not in self._read and not name.endswith(UNREAD)]
+        if unread:
+            raise UserError(
+                f"{self._folder}: '{unread[0]}' is not part of a {kind} model as config.json describes it"
+                + (f", nor are {len(unread) - 1} other tensors." if unread[1:] else ".")
+            )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    names = ["model.safetensors"]
+    index = folder / INDEX
+    if index.is_file() and not (folder / names[0]).is_file():
+        try:
+            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            names = sorted({Path(name).name for name in weight_map.values()})  # a shard lies in the folder itself
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{index} is not a list of weight files.") from error
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
         hint = (
             " Its weights are pickled, which can run code when opened; convert them to safetensors." if pickled else ""
         )
         raise ModelNotFound(f"{folder} holds no complete weights: {', '.join(missing)} is missing.{hint}")
-    where: dict[str, Any] = {}
-    for file in files:
-        try:
-            handle = stack.enter_context(safe_open(str(file), framework="pt"))
-        except SafetensorError as error:
-            raise UserError(f"{file} is damaged: {error}.") from error
-        where.update(dict.fromkeys(handle.keys(), handle))
-    return where
+    return [folder / name for name in names]
 
 
 def create(config: DecoderConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> LoadedModel:
@@ -164,13 +198,14 @@ def save(
     dtype = dtype or next(model.decoder.parameters()).dtype
     name = next(key for key, value in DTYPES.items() if value == dtype)
     written = {
-        **(model.published or kind.write(config)),
+        **(model.published or NO_TOKENS | kind.write(config)),
         "architectures": [kind.ARCHITECTURE],
         "model_type": config.family,
         "dtype": name,
         **(published or {}),
     }
-    written.pop("torch_dtype", None)  # the older name of `dtype`
+    for stale in ("torch_dtype", "auto_map"):  # the older name of `dtype`; a pointer to code that is not saved along
+        written.pop(stale, None)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     ours = dict(model.decoder.named_parameters())

@@ -6,6 +6,11 @@ from typing import Any, Literal
 
 from turnwise.core.errors import InvalidParameter
 
+SIZES = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads", "head_dim",
+    "context_length",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class RopeConfig:
@@ -53,6 +58,9 @@ class DecoderConfig:
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
+        for name in SIZES:
+            if not isinstance(size := getattr(self, name), int) or size < 1:
+                raise InvalidParameter(name, f"'{name}' must be a whole number of at least 1, got {size!r}.")
         if self.num_heads % self.num_kv_heads:
             raise InvalidParameter(
                 "num_kv_heads", f"{self.num_heads} heads cannot be shared by {self.num_kv_heads} key/value heads."

@@ -66,6 +66,7 @@ class Attention(nn.Module):
         self.layer = layer
         self.heads, self.kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
         self.rotated = config.positions == "rope" and layer not in config.unrotated_layers
+        self.window = config.window_of[layer]
         width = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
         self.qkv = nn.Linear(config.hidden_size, width, bias=config.qkv_bias)
         self.out = nn.Linear(config.num_heads * config.head_dim, config.hidden_size, bias=config.out_bias)
@@ -90,6 +91,8 @@ class Attention(nn.Module):
             q_BHTD, k_BKTD = rotate(q_BHTD, cos_sin), rotate(k_BKTD, cos_sin)
         if cache is not None:
             k_BKTD, v_BKTD = cache.update(self.layer, k_BKTD, v_BKTD)
+            if self.window is not None and mask is None and T == 1:
+                k_BKTD, v_BKTD = k_BKTD[:, :, -self.window :], v_BKTD[:, :, -self.window :]
         mixed_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask)
         out_BTC: Tensor = self.out(mixed_BHTD.transpose(1, 2).reshape(B, T, H * D))
         return out_BTC
@@ -109,6 +112,7 @@ def attend(q_BHTD: Tensor, k_BKLD: Tensor, v_BKLD: Tensor, mask: Tensor | None) 
     if K != H:
         k_BKLD, v_BKLD = (x.repeat_interleave(H // K, dim=1) for x in (k_BKLD, v_BKLD))
     causal = mask is None and T > 1
+    assert not causal or k_BKLD.shape[2] == T, "several new tokens after cached ones need a mask"
     return F.scaled_dot_product_attention(q_BHTD, k_BKLD, v_BKLD, attn_mask=mask, is_causal=causal)
 
 
@@ -193,8 +197,8 @@ class Decoder(nn.Module):
         Args:
             ids_BT: token ids.
             positions_BT: place of each id in its sequence; counted from 0 when left out.
-            mask: True where a query may look, broadcastable to `(B, 1, T, L)`; None is causal and only without cache
-                or for a single new token.
+            mask: True where a query may look, broadcastable to `(B, 1, T, L)`. None is causal; with cached tokens it
+                is for a single new one that sees them all.
             cache: keys and values of earlier tokens.
         """
         if positions_BT is None:
@@ -221,7 +225,7 @@ class Decoder(nn.Module):
             return mask
         T = positions_BT.shape[1]
         if mask is None:
-            if window >= T and not cached:
+            if window >= T:  # a single new token lets attention leave out what is too far back
                 return None
             mask = torch.ones(T, T, dtype=torch.bool, device=positions_BT.device).tril()
         L = mask.shape[-1]

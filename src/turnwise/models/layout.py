@@ -1,11 +1,12 @@
 """How a published checkpoint names and lays out what our decoder calls by other names."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from turnwise.core.errors import UserError
 from turnwise.models.config import DecoderConfig
 
 
@@ -18,9 +19,19 @@ class Entry:
     sizes: tuple[int, ...] = ()  # rows of each published part; empty when there is one
     transposed: bool = False  # published as (in, out)
 
-    def to_ours(self, get: Callable[[str], Tensor]) -> Tensor:
-        """Fetch the published parts and put them together."""
-        parts = [get(name) for name in self.theirs]
+    def to_ours(self, get: Callable[[str], Tensor], shape: Sequence[int]) -> Tensor:
+        """Fetch the published parts and put them together to a tensor of this shape.
+
+        Raises:
+            UserError: one of the parts has another shape than that takes.
+        """
+        parts = []
+        for name, rows in zip(self.theirs, self.sizes or shape[:1], strict=True):
+            part = get(name)
+            expected = (rows, *shape[1:])[:: -1 if self.transposed else 1]
+            if part.shape != expected:
+                raise UserError(f"'{name}' has the shape {tuple(part.shape)}, but config.json asks for {expected}.")
+            parts.append(part)
         tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
         return tensor.T.contiguous() if self.transposed else tensor
 

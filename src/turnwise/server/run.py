@@ -88,10 +88,12 @@ def _config(app: FastAPI) -> uvicorn.Config:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:  # the system would count on from 0
+        raise CannotListen(f"There is no port {port}; --port takes 0 to 65535.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise CannotListen(f"There is no address '{host}' port {port} to listen on; see --host and --port.") from error
     try:
         if sys.platform != "win32":  # there it would let two servers share a port

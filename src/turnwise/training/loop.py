@@ -1,6 +1,6 @@
 """The training loop: one optimiser step after another, validation now and then, the best weights at the end.
 
-Shapes: B rows, T tokens in a row, N predicted tokens, C hidden size, V vocabulary.
+Shapes: B rows, T tokens in a row.
 """
 
 import time
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from turnwise.data.batches import IGNORED, Batch
+from turnwise.data.batches import Batch
 from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.decoder import Decoder
+from turnwise.models.loss import summed_cross_entropy
 from turnwise.training import state as disk
 from turnwise.training.dataset import Dataset, Datasets
 from turnwise.training.objectives import Objective
@@ -25,11 +25,10 @@ from turnwise.training.schedule import rate_factor
 
 
 def summed_loss(model: Decoder, batch: Batch) -> Tensor:
-    """Cross-entropy summed over the batch's targets. Logits are computed only where there is a target."""
-    hidden_BTC = model(batch.ids_BT, positions_BT=batch.positions_BT, mask=batch.mask_B1TT())
-    wanted_BT = batch.targets_BT != IGNORED
-    logits_NV = model.logits(hidden_BTC[wanted_BT]).float()
-    return F.cross_entropy(logits_NV, batch.targets_BT[wanted_BT], reduction="sum")
+    """Cross-entropy summed over the batch's targets."""
+    return summed_cross_entropy(
+        model, batch.ids_BT, batch.targets_BT, positions_BT=batch.positions_BT, mask=batch.mask_B1TT()
+    )
 
 
 def row_stream(dataset: Dataset, *, seed: int, skip: int = 0) -> Iterator[list[int]]:

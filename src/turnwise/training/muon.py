@@ -16,14 +16,15 @@ def orthogonalise(matrix_MN: Tensor, *, steps: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly, by Newton-Schulz iteration."""
     a, b, c = COEFFICIENTS
     fast_half = matrix_MN.device.type == "cuda"
-    x = matrix_MN.bfloat16() if fast_half else matrix_MN.float()
+    x: Tensor = matrix_MN.bfloat16() if fast_half else matrix_MN.float()
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     x = x / (x.norm() + 1e-7)
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).to(matrix_MN.dtype)
+    x = x.T if tall else x
+    return x.to(matrix_MN.dtype)
 
 
 class Muon(torch.optim.Optimizer):

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from turnwise.data import columns
+from turnwise.data.formats import openai
 from turnwise.data.json_rows import json_values
-from turnwise.data.rows import Document, Row, Sample, mapping, meta_of, parsed, text
+from turnwise.data.rows import Item, Row, Sample, document, mapping, parsed
 
 EXPECTED = '{"text": "…"}'
 EXAMPLE = """\
@@ -26,7 +27,7 @@ def read(file: BinaryIO) -> Iterator[Row]:
     return parsed(json_values(file), parse)
 
 
-def parse(value: Any) -> Document:
-    """The document in one object. Raises `RowError`."""
+def parse(value: Any) -> Item:
+    """The document in one object, or the conversation where a file holds both. Raises `RowError`."""
     row = mapping(value)
-    return Document(text(row.get("text"), "'text'"), meta_of(row, ["text"]))
+    return openai.parse(row) if "messages" in row else document(row)

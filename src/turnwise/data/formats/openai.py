@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from turnwise.core.messages import Conversation
 from turnwise.data.columns import chat_turns
 from turnwise.data.json_rows import json_values
-from turnwise.data.rows import Row, RowError, Sample, conversation, mapping, meta_of, parsed
+from turnwise.data.rows import Item, Row, RowError, Sample, conversation, document, mapping, meta_of, parsed
 
 EXPECTED = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 EXAMPLE = """\
@@ -29,9 +28,11 @@ def read(file: BinaryIO) -> Iterator[Row]:
     return parsed(json_values(file), parse)
 
 
-def parse(value: Any) -> Conversation:
-    """The conversation in one object. Raises `RowError`."""
+def parse(value: Any) -> Item:
+    """The conversation in one object, or the document where a file holds both, as ours may. Raises `RowError`."""
     row = mapping(value)
+    if "messages" not in row and "text" in row:
+        return document(row)
     if "messages" not in row:
         raise RowError("it has no 'messages'")
     return conversation(chat_turns(row["messages"], "messages"), meta_of(row, ["messages"]))

@@ -57,7 +57,10 @@ def write(config: DecoderConfig) -> dict[str, Any]:
 
 def layout(config: DecoderConfig) -> list[Entry]:
     """The weight names. GPT-2 keeps its projections as (in, out) and has queries, keys and values in one already."""
-    entries = [Entry("embed.weight", ("transformer.wte.weight",)), Entry("position.weight", ("transformer.wpe.weight",))]
+    entries = [
+        Entry("embed.weight", ("transformer.wte.weight",)),
+        Entry("position.weight", ("transformer.wpe.weight",)),
+    ]
     if not config.tied:
         entries.append(Entry("head.weight", ("lm_head.weight",)))
 

@@ -1,4 +1,4 @@
-"""Qwen 3 (Yang et al. 2025): Qwen 2 with normalised queries and keys, a head size of its own, and no bias by default."""
+"""Qwen 3 (Yang et al. 2025): Qwen 2 with normalised queries and keys, a head size of its own, and no bias."""
 
 from collections.abc import Mapping
 from typing import Any

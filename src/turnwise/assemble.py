@@ -1,0 +1,124 @@
+"""The only file that knows every room: wires a model folder, an engine and a store into a chat service."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from turnwise import __version__
+from turnwise.chat.service import ChatService
+from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.core.parameters import SPECS
+from turnwise.core.ports import ConversationStore
+from turnwise.text.render import Renderer
+from turnwise.text.tokenizer import Tokenizer
+
+BOX = "box"  # the name of the model that comes with the package
+
+
+def model_folder(name: str | None) -> Path:
+    """The folder of a model: the one in the box for None or "box", else the path given."""
+    if name is None or name == BOX:
+        return Path(str(resources.files("turnwise").joinpath("box")))
+    return Path(name).expanduser()
+
+
+@contextmanager
+def chat_service(
+    model: str | None = None,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    slots: int = 32,
+    threads: int | None = None,
+    store: ConversationStore | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> Iterator[ChatService]:
+    """A model ready to talk; its engine stops when the block ends.
+
+    Args:
+        model: a Hugging Face folder; None is the model in the box.
+        dtype: of the weights, "auto" or a name in `models.checkpoint.DTYPES`.
+        device: "auto", "cpu" or "cuda".
+        slots: most chats generated at once.
+        threads: processor threads; None leaves it to torch.
+        store: where conversations are kept.
+        defaults: generation parameters to prefer over the model's own.
+        name: what to call it; None takes the folder's name.
+
+    Raises:
+        ModelNotFound: no such model.
+        UserError: a model that cannot be loaded.
+    """
+    folder = model_folder(model)
+    tokenizer = Tokenizer.load(folder)  # first: it is quick, and it fails on a folder that is none
+    import torch
+
+    from turnwise.engine.engine import Engine
+    from turnwise.models import checkpoint
+
+    if dtype != "auto" and dtype not in checkpoint.DTYPES:
+        raise InvalidParameter("dtype", f"Unknown dtype '{dtype}': {did_you_mean(dtype, [*checkpoint.DTYPES, 'auto'])}")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    loaded = checkpoint.load(folder, dtype=checkpoint.DTYPES.get(dtype), device=device)
+    with ExitStack() as stack:
+        engine = Engine(loaded.decoder, slots=slots)
+        stack.callback(engine.close)
+        yield ChatService(
+            name=name or (f"turnwise-{BOX}" if model in (None, BOX) else folder.resolve().name),
+            created=int((folder / "config.json").stat().st_mtime),
+            fingerprint=fingerprint(folder, dtype),
+            renderer=Renderer.of(tokenizer),
+            generator=engine,
+            defaults={**generation_defaults(folder), **(defaults or {})},
+            store=store,
+        )
+
+
+def generation_defaults(folder: Path) -> dict[str, Any]:
+    """The sampling parameters in a model's `generation_config.json` that are ours too."""
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return {}
+    written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    found = {name: value for name, value in written.items() if name in SPECS and value is not None}
+    if written.get("do_sample") is False:
+        found["temperature"] = 0.0
+    found.pop("seed", None)  # a fixed seed would give everybody the same dice
+    return found
+
+
+def fingerprint(folder: Path, dtype: str) -> str:
+    """Changes when the weights, their type or this version of the engine change."""
+    digest = hashlib.sha256(f"{__version__} {dtype}".encode())
+    for path in [*sorted(folder.glob("*.safetensors")), folder / "config.json"]:
+        with path.open("rb") as file:
+            # The ends hold the names and the last values; reading gigabytes to start a service would be felt.
+            digest.update(f"{path.name} {path.stat().st_size}".encode())
+            digest.update(file.read(1 << 20))
+            file.seek(max(0, path.stat().st_size - (1 << 20)))
+            digest.update(file.read())
+    return f"fp_{digest.hexdigest()[:12]}"
+
+
+@contextmanager
+def conversation_store(url: str | None) -> Iterator[ConversationStore | None]:
+    """The store at this URL, or in the person's own file; closed when the block ends. "none" gives None."""
+    from turnwise.core.settings import Settings
+    from turnwise.store import open_store
+
+    if url == "none":
+        yield None
+        return
+    store = open_store(url or Settings.from_environment().store_url)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,53 @@
+"""`turnwise chat`: talking in the terminal."""
+
+from typing import Annotated, Any
+
+import typer
+
+from turnwise.cli.options import sampling_flags
+
+
+@sampling_flags
+def chat(
+    model: Annotated[
+        str | None, typer.Argument(help="A model folder in the Hugging Face layout; left out: the model in the box.")
+    ] = None,
+    say: Annotated[
+        str | None, typer.Option(help="Say this, print the answer and exit. '-' reads standard input.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="A system message to begin with.")] = None,
+    dtype: Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    store: Annotated[str | None, typer.Option(help="Where conversations are kept: sqlite:///FILE, or 'none'.")] = None,
+    *,
+    asked: dict[str, Any],
+) -> None:
+    """Chat with a model in the terminal.
+
+    Ctrl-C stops an answer, not the program; Ctrl-D or `/quit` leaves. `/help` lists what else can be typed.
+
+    **Examples**
+
+        turnwise chat
+
+        turnwise chat --say "How do I cancel my order?" --temperature 0
+
+        turnwise chat runs/mine --system "You are terse."
+    """
+    import sys
+
+    from turnwise.assemble import chat_service, conversation_store
+    from turnwise.cli.talk import Talk, say_once
+    from turnwise.core.parameters import GenerationParams
+
+    GenerationParams.resolve(asked)
+    if say is not None:
+        text = sys.stdin.read() if say == "-" else say
+        with chat_service(model, dtype=dtype, device=device, slots=1) as service:
+            say_once(service, text, system=system, asked=asked)
+        return
+    with (
+        conversation_store(store) as kept,
+        chat_service(model, dtype=dtype, device=device, slots=1, store=kept) as service,
+    ):
+        Talk(service, system=system, asked=asked).run()

@@ -1,0 +1,54 @@
+"""The `turnwise` command. Every command is a file beside this one; nothing heavy is imported before it runs."""
+
+import sys
+
+import typer
+
+from turnwise import __version__
+from turnwise.cli import chat, data, evaluate, serve, tokenizer, train
+from turnwise.core.errors import TurnwiseError
+
+app = typer.Typer(
+    name="turnwise",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="The complete chat-completion system: dialogues in, a chat service out.",
+    epilog="Start with `turnwise chat`, or `turnwise serve` and a browser.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"turnwise {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+app.command("chat")(chat.chat)
+app.command("serve")(serve.serve)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(data.app, name="data")
+app.add_typer(tokenizer.app, name="tokenizer")
+
+
+def main() -> None:
+    """Run the command; a known error is one sentence on stderr and its exit code."""
+    try:
+        app()
+    except TurnwiseError as error:
+        typer.secho(f"Error: {error}", err=True, fg=typer.colors.RED)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # somebody piped us into `head`
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,197 @@
+"""A conversation in the terminal: prompt, streamed answer, a few slash commands."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from turnwise.chat.service import ChatService, Turn
+from turnwise.core.errors import TurnwiseError
+from turnwise.core.files import write_file
+from turnwise.core.messages import Message
+from turnwise.core.parameters import GenerationParams
+from turnwise.core.settings import Settings
+
+COMMANDS = {
+    "/help": "this list",
+    "/reset": "forget the conversation and begin anew",
+    "/retry": "answer the last message again",
+    "/system TEXT": "begin anew with this system message",
+    "/set NAME VALUE": "change a sampling parameter, for instance /set temperature 0.2",
+    "/history": "show the conversation so far",
+    "/save FILE": "write the conversation as OpenAI-messages JSONL",
+    "/quit": "leave (Ctrl-D does, too)",
+}
+
+
+async def answer(service: ChatService, turn: Turn, write: Callable[[str], None]) -> None:
+    """Stream the answer to `write`."""
+    async with aclosing(service.stream(turn)) as deltas:
+        async for delta in deltas:
+            write(delta.text)
+
+
+def say_once(service: ChatService, text: str, *, system: str | None, asked: Mapping[str, Any]) -> None:
+    """Print the answer to one message."""
+
+    def write(piece: str) -> None:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+
+    asyncio.run(answer(service, Turn((*_opening(system), Message("user", text)), asked), write))
+    sys.stdout.write("\n")
+
+
+def _opening(system: str | None) -> tuple[Message, ...]:
+    return (Message("system", system),) if system else ()
+
+
+class Talk:
+    """One person and one model taking turns.
+
+    Args:
+        service: the model.
+        system: a system message to begin every conversation with.
+        asked: sampling parameters.
+        read: asks the person for a line; raises EOFError when they leave. None asks in the terminal.
+    """
+
+    def __init__(
+        self,
+        service: ChatService,
+        *,
+        system: str | None = None,
+        asked: Mapping[str, Any] | None = None,
+        read: Callable[[], str] | None = None,
+        console: Console | None = None,
+    ) -> None:
+        self.service = service
+        self.console = console or Console(highlight=False, soft_wrap=True)
+        self._asked = dict(asked or {})
+        self._system = system
+        self._read = read or _terminal_reader()
+        self.messages: list[Message] = []
+        self._conversation: str | None = None
+        self._reset()
+
+    def run(self) -> None:
+        """Take turns until the person leaves."""
+        self.console.print(f"[bold]{escape(self.service.name)}[/bold]  [dim]/help for commands, Ctrl-D to leave[/dim]")
+        with asyncio.Runner() as runner:
+            while True:
+                try:
+                    line = self._read().strip()
+                except KeyboardInterrupt:
+                    continue  # an unfinished line is dropped, the talk is not
+                except EOFError:
+                    self.console.print("[dim]Goodbye.[/dim]")
+                    return
+                if line in ("/quit", "/exit"):
+                    return
+                if not line:
+                    continue
+                try:
+                    if line.startswith("/"):
+                        self._command(line, runner)
+                    else:
+                        self.messages.append(Message("user", line))
+                        self._answer(runner)
+                except TurnwiseError as error:
+                    self.console.print(f"[red]{escape(str(error))}[/red]")
+
+    def _answer(self, runner: asyncio.Runner) -> None:
+        """Stream one answer; Ctrl-C keeps what has been said so far."""
+        pieces: list[str] = []
+
+        def write(piece: str) -> None:
+            pieces.append(piece)
+            self.console.print(piece, end="", markup=False)
+
+        turn = Turn(tuple(self.messages), self._asked, self._kept())
+        try:
+            runner.run(answer(self.service, turn, write))
+        except KeyboardInterrupt:
+            self.console.print(" [dim](stopped)[/dim]", end="")
+        except TurnwiseError:
+            self.messages.pop()
+            raise
+        self.console.print("\n")
+        if text := "".join(pieces):
+            self.messages.append(Message("assistant", text))
+
+    def _kept(self) -> str | None:
+        """The conversation's place in the store, made with its first message."""
+        if self.service.store is None:
+            return None
+        if self._conversation is None:
+            self._conversation = self.service.store.create(title="", model=self.service.name).id
+        return self._conversation
+
+    def _reset(self) -> None:
+        self.messages = list(_opening(self._system))
+        self._conversation = None
+
+    def _command(self, line: str, runner: asyncio.Runner) -> None:
+        name, _, rest = line.partition(" ")
+        rest = rest.strip()
+        if name == "/reset":
+            self._reset()
+            self.console.print("[dim]A new conversation.[/dim]")
+        elif name == "/system" and rest:
+            self._system = rest
+            self._reset()
+            self.console.print("[dim]A new conversation with this system message.[/dim]")
+        elif name == "/retry":
+            self._retry(runner)
+        elif name == "/set" and rest:
+            self._set(rest)
+        elif name == "/history":
+            for message in self.messages:
+                self.console.print(f"[bold]{message.role}[/bold]  {escape(message.content)}")
+        elif name == "/save" and rest:
+            path = Path(rest).expanduser()
+            write_file(path, json.dumps({"messages": [m.as_dict() for m in self.messages]}, ensure_ascii=False) + "\n")
+            self.console.print(f"[dim]Saved {len(self.messages)} messages to {escape(str(path))}.[/dim]")
+        else:
+            for command, help in COMMANDS.items():
+                self.console.print(f"  [bold]{command:<17}[/bold] {help}")
+
+    def _retry(self, runner: asyncio.Runner) -> None:
+        if self.messages and self.messages[-1].role == "assistant":
+            self.messages.pop()
+        if self.messages and self.messages[-1].role == "user":
+            self._answer(runner)
+        else:
+            self.console.print("[dim]There is nothing to answer yet.[/dim]")
+
+    def _set(self, rest: str) -> None:
+        name, _, value = rest.replace("=", " ").partition(" ")
+        try:
+            parsed: Any = json.loads(value)
+        except json.JSONDecodeError:
+            parsed = value.strip()
+        asked = {**self._asked, name: parsed}
+        GenerationParams.resolve(asked)
+        self._asked = asked
+        self.console.print(f"[dim]{name} = {parsed}[/dim]")
+
+
+def _terminal_reader() -> Callable[[], str]:
+    """Line editing with history in a terminal, plain lines from a pipe."""
+    if not sys.stdin.isatty():
+        return lambda: input()
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import WordCompleter
+    from prompt_toolkit.history import FileHistory
+
+    home = Settings.from_environment().home
+    home.mkdir(parents=True, exist_ok=True)
+    completer = WordCompleter([command.split()[0] for command in COMMANDS], sentence=True)
+    session: PromptSession[str] = PromptSession(history=FileHistory(str(home / "history")), completer=completer)
+    return lambda: session.prompt("> ")

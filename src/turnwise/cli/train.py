@@ -1,0 +1,157 @@
+"""`turnwise train`: fine-tune or pre-train, from flags or from a recipe."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from turnwise.training.dataset import Datasets
+    from turnwise.training.recipe import Recipe
+    from turnwise.training.report import Result
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="A file or folder of dialogues, or a recipe (.yaml).")],
+    source: Annotated[str | None, typer.Option("--from", help="The model to start from: a folder, or 'box'.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the trained model goes.")] = None,
+    objective: Annotated[str | None, typer.Option(help="sft (replies, the default) or clm (every token).")] = None,
+    valid: Annotated[Path | None, typer.Option(help="Validation dialogues; left out: a tenth of DATA.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Test dialogues, measured before and after.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Times to go through the data.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
+    rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate.")] = None,
+    row_length: Annotated[int | None, typer.Option(help="Tokens in a packed row.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Rows in an optimiser step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Order of the data.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT once the new model is complete.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave malformed rows out.")] = False,
+) -> None:
+    """Train a model on dialogues, with early stopping and the best weights at the end.
+
+    Ctrl-C leaves a checkpoint; the same command goes on from it.
+
+    **Examples**
+
+        turnwise train examples/bike_shop.jsonl --out runs/bikes
+
+        turnwise train talks.jsonl --from runs/bikes --out runs/more --epochs 2
+
+        turnwise train recipe.yaml
+    """
+    from rich.console import Console
+
+    from turnwise.training.run import run_recipe
+    from turnwise.training.watch import ProgressBar
+
+    console = Console(stderr=True, highlight=False)
+    training = {
+        "epochs": epochs,
+        "max_steps": steps,
+        "learning_rate": rate,
+        "row_length": row_length,
+        "rows": rows,
+        "seed": seed,
+    }
+    flags = Flags(
+        source,
+        out,
+        objective,
+        {"valid": valid, "test": test},
+        {name: value for name, value in training.items() if value is not None},
+        skip_bad,
+    )
+    recipe = flags.over_recipe(data) if data.suffix in (".yaml", ".yml") else flags.as_recipe(data)
+    console.print("Reading the data …")
+    try:
+        result = run_recipe(
+            recipe,
+            overwrite=overwrite,
+            restart=restart,
+            hooks=[ProgressBar(console)],
+            on_data=lambda found: console.print(_describe(found)),
+        )
+    except KeyboardInterrupt:
+        console.print("\nStopped. The same command goes on from here.")
+        raise typer.Exit(130) from None
+    _report(console, recipe, result)
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says of a run."""
+
+    source: str | None
+    out: Path | None
+    objective: str | None
+    held_out: dict[str, Path | None]
+    training: dict[str, Any]
+    skip_bad: bool
+
+    def as_recipe(self, data: Path) -> "Recipe":
+        """A recipe from flags alone."""
+        from turnwise.assemble import model_folder
+        from turnwise.core.errors import InvalidParameter
+        from turnwise.training.recipe import parse_recipe
+
+        if self.out is None:
+            raise InvalidParameter("out", "Say where the trained model should go with --out FOLDER.")
+        values = {
+            "objective": self.objective or "sft",
+            "model": {"from": str(model_folder(self.source))},
+            "data": {"train": str(data), "skip_bad": self.skip_bad, **self._held_out()},
+            "training": self.training,
+            "out": str(self.out),
+        }
+        return parse_recipe(values, origin="The command line")
+
+    def over_recipe(self, path: Path) -> "Recipe":
+        """A recipe file, with what the command line says in place of what it says."""
+        from turnwise.assemble import BOX, model_folder
+        from turnwise.training.recipe import load_recipe, parse_recipe
+
+        values = load_recipe(path).model_dump(by_alias=True)
+        if self.source is not None:
+            values["model"] = {"from": self.source}
+        if values["model"]["from"] == BOX:
+            values["model"]["from"] = str(model_folder(BOX))
+        values["data"] |= self._held_out()
+        values["data"]["skip_bad"] |= self.skip_bad
+        values["training"] |= self.training
+        values |= {name: str(said) for name, said in (("out", self.out), ("objective", self.objective)) if said}
+        return parse_recipe(values, origin=str(path))
+
+    def _held_out(self) -> dict[str, str]:
+        return {name: str(path) for name, path in self.held_out.items() if path is not None}
+
+
+def _describe(data: "Datasets") -> str:
+    parts = [
+        f"{name} {len(split.examples):,} examples, {split.tokens:,} tokens"
+        for name, split in (("train", data.train), ("validation", data.valid), ("test", data.test))
+        if split.examples
+    ]
+    return "; ".join(parts)
+
+
+def _report(console: Any, recipe: "Recipe", result: "Result") -> None:
+    from turnwise.training.report import perplexity
+
+    for name, before, after in (
+        ("validation", result.valid_before, result.valid_after),
+        ("test", result.test_before, result.test_after),
+    ):
+        if before is not None and after is not None:
+            console.print(
+                f"{name} perplexity [bold]{perplexity(before):.2f} → {perplexity(after):.2f}[/bold] "
+                f"(cross-entropy {before:.3f} → {after:.3f} per token)"
+            )
+    early = "stopped early, " if result.stopped_early else ""
+    console.print(
+        f"{early}{result.steps} steps in {result.seconds:.0f} s "
+        f"({result.useful_tokens / result.seconds:,.0f} tokens/s); best weights from step {result.best_step}"
+    )
+    console.print(f"The model is in [bold]{recipe.out}[/bold], with recipe.yaml, metrics.jsonl and loss.png beside it.")
+    console.print(f"Talk to it: turnwise chat {recipe.out}")

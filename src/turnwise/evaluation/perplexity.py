@@ -1,0 +1,82 @@
+"""How surprised a model is by what assistants really said, per token and per byte.
+
+Tokens depend on the tokenizer, bytes do not: compare models with different tokenizers per byte only.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from turnwise.core.errors import InvalidData
+from turnwise.core.messages import Conversation
+from turnwise.data.batches import Example, collate
+from turnwise.models.decoder import Decoder
+from turnwise.models.loss import summed_cross_entropy
+from turnwise.text.render import Renderer
+
+ROWS = 8  # dialogues in a batch
+
+
+@dataclass(frozen=True, slots=True)
+class Perplexity:
+    """Summed cross-entropy in nats over the tokens that are the assistant's to say, and what it was summed over."""
+
+    nats: float
+    tokens: int
+    bytes: int
+
+    @property
+    def per_token(self) -> float:
+        """exp of the mean per token."""
+        return math.exp(self.nats / self.tokens)
+
+    @property
+    def per_byte(self) -> float:
+        """exp of the mean per byte of the replies (UTF-8)."""
+        return math.exp(self.nats / self.bytes)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """The same as information."""
+        return self.nats / self.bytes / math.log(2)
+
+
+@torch.inference_mode()
+def measure_perplexity(
+    model: Decoder,
+    renderer: Renderer,
+    conversations: Sequence[Conversation],
+    on_done: Callable[[int], None] = lambda _: None,
+) -> Perplexity:
+    """Perplexity of all assistant turns, rendered exactly as in training and serving.
+
+    A dialogue longer than the context is judged on its beginning. `on_done` is called with the dialogues done.
+
+    Raises:
+        InvalidData: no assistant turn in any of them.
+    """
+    device, limit = model.embed.weight.device, model.config.context_length
+    examples: list[Example] = []
+    size = 0
+    for conversation in conversations:
+        rendered = renderer.render(conversation.messages)
+        mask = np.asarray(rendered.loss_mask[:limit], dtype=bool)
+        if mask[1:].any():
+            examples.append(Example(np.asarray(rendered.ids[:limit], dtype=np.int32), mask))
+            kept = [span is not None and span[1] <= limit for span in rendered.spans]
+            said = zip(conversation.messages, kept, strict=True)
+            size += sum(len(m.content.encode()) for m, inside in said if inside and m.role == "assistant")
+    if not examples:
+        raise InvalidData("There is nothing to evaluate: no conversation has an assistant turn.")
+    examples.sort(key=lambda example: len(example.ids))
+    nats, tokens = 0.0, 0
+    for start in range(0, len(examples), ROWS):
+        rows = examples[start : start + ROWS]
+        batch = collate([[row] for row in rows], pad_id=renderer.tokenizer.pad_id).to(device)
+        nats += summed_cross_entropy(model, batch.ids_BT, batch.targets_BT).item()
+        tokens += batch.counted
+        on_done(start + len(rows))
+    return Perplexity(nats, tokens, size)

@@ -1,0 +1,88 @@
+// Making elements. Text only ever enters through textContent, so nothing a model writes can become markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+const PATHS = {
+  close: "M6 6l12 12M18 6L6 18",
+  copy: "M9 9h10v11H9zM5 15V4h10",
+  check: "M5 13l4 4L19 7",
+  down: "M12 5v14M6 13l6 6 6-6",
+  edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
+  menu: "M4 7h16M4 12h16M4 17h16",
+  plus: "M12 5v14M5 12h14",
+  retry: "M20 11a8 8 0 1 0-2.300 6M20 5v6h-6",
+  send: "M12 19V5M6 11l6-6 6 6",
+  sliders: "M4 7h9M17 7h3M4 17h3M11 17h9M13 5v4M7 15v4",
+  stop: "M7 7h10v10H7z",
+  theme: "M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16",
+  trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+};
+
+export const byId = (id) => document.getElementById(id);
+
+/** An element with properties, data and children; a child that is a string becomes text. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") element.className = value;
+    else if (name.startsWith("aria-") || name === "role" || name === "for") element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  return element;
+}
+
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  svg.classList.add("icon");
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", PATHS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** A small button with an icon and a spoken name. */
+export function iconButton(name, label, onclick) {
+  return make("button", { type: "button", class: "icon-button", title: label, "aria-label": label, onclick }, icon(name));
+}
+
+/** Put the icons into the buttons that the page brought along. */
+export function fillIcons(root = document) {
+  for (const element of root.querySelectorAll("[data-icon]")) element.prepend(icon(element.dataset.icon));
+}
+
+/** Copy text and show for a moment that it worked. */
+export async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const helper = make("textarea", { value: text, class: "hidden" }); // a page without https on another machine
+    document.body.append(helper);
+    helper.select();
+    document.execCommand("copy");
+    helper.remove();
+  }
+  button.replaceChildren(icon("check"));
+  byId("status").textContent = "Copied.";
+  setTimeout(() => button.replaceChildren(icon("copy")), 1500);
+}
+
+/** What this browser remembers; a browser that keeps nothing is no reason to fail. */
+export const memory = {
+  get(name) {
+    try {
+      return JSON.parse(localStorage.getItem(`turnwise.${name}`));
+    } catch {
+      return null;
+    }
+  },
+  set(name, value) {
+    try {
+      localStorage.setItem(`turnwise.${name}`, JSON.stringify(value));
+    } catch {
+      // Private windows may refuse; the value lives as long as the page.
+    }
+  },
+};

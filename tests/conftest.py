@@ -1,0 +1,71 @@
+"""Tiny models and tokenizers, made on the spot: no test needs the network or a file from elsewhere."""
+
+import pytest
+
+CORPUS = [
+    "Hello, how can I help you today? The lamp in the kitchen is broken again, and I'd like to order a new one.",
+    "你好,请问我能帮你什么忙?我的包裹还没有到。今天天气很好,我们去公园散步吧。",
+    "Wie geht es dir? Ça va très bien, merci ! Где находится библиотека? ありがとうございます。",
+    "Order 1234567 costs 19.99 €, and it's on its way 🚚. 👍🏽 👨‍👩‍👧‍👦 def f(x):\n    return x + 1\n\n",
+] * 4
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    return CORPUS
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """Byte-level BPE with Turnwise's own template and special tokens."""
+    from turnwise.text.bpe import train_bpe
+
+    return train_bpe(CORPUS, vocab_size=512)
+
+
+@pytest.fixture(scope="session")
+def one_thread():
+    """Tiny matrices are slower on many threads, and other work shares these cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tokenizer):
+    """A two-layer Llama for `tokenizer`."""
+    from turnwise.models.config import DecoderConfig
+
+    return DecoderConfig(
+        family="llama",
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=32,
+        intermediate_size=64,
+        num_layers=2,
+        num_heads=4,
+        num_kv_heads=2,
+        head_dim=8,
+        context_length=128,
+    )
+
+
+@pytest.fixture
+def tiny_model(tiny_config, one_thread):
+    """A fresh random model; the same weights every time."""
+    from turnwise.models.checkpoint import create
+
+    return create(tiny_config, seed=0)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
+    """A whole model folder, to be read and not to be written to."""
+    from turnwise.models.checkpoint import create, save
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save(create(tiny_config, seed=0), folder, published={"eos_token_id": tokenizer.eos_id})
+    tokenizer.save(folder)
+    return folder

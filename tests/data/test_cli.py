@@ -1,0 +1,105 @@
+"""`turnwise data …` as a person types it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from turnwise.cli.data import app
+from turnwise.core.errors import InvalidData, ModelNotFound
+
+GOOD = '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}\n'
+GRAMMAR = 'topics: {a: {user: ["hi[|!|.|?]"], assistant: ["hello[|!]"]}}'
+
+
+def run(*words):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def chats(tmp_path):
+    path = tmp_path / "chats.jsonl"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.mark.parametrize("command", ["check", "split", "expand", "convert"])
+def test_help_shows_an_example(command):
+    assert f"turnwise data {command}" in " ".join(run(command, "--help").output.split())
+
+
+def test_importing_the_command_loads_nothing_heavy():
+    heavy = ("rich.progress", "yaml", "torch", "tokenizers")
+    code = f"import sys, turnwise.cli.data; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_check_prints_a_verdict_and_ends_well(chats):
+    result = run("check", chats)
+    assert result.exit_code == 0
+    assert "Usable" in result.output
+
+
+def test_check_ends_with_1_when_nothing_can_be_learned_from(tmp_path):
+    path = tmp_path / "chats.jsonl"
+    path.write_text('{"messages": []}\n')
+    assert run("check", path).exit_code == 1
+
+
+def test_check_as_json_against_a_test_set(chats):
+    report = json.loads(run("check", chats, "--against", chats, "--json").stdout)
+    assert report["findings"][0]["kind"] == "leaks"
+
+
+def test_check_needs_a_tokenizer_to_count_tokens(chats, tmp_path):
+    with pytest.raises(ModelNotFound, match=r"no tokenizer\.json"):
+        run("check", chats, "--tokenizer", tmp_path)
+
+
+def test_check_counts_tokens(chats, tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"hi": 0, "hello": 1}, unk_token="hi"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    report = json.loads(run("check", chats, "--json", "--tokenizer", tmp_path).stdout)
+    assert report["lengths"]["tokens per dialogue"]["total"] == 2
+
+
+def test_split_writes_three_files_and_warns_of_an_empty_side(chats, tmp_path):
+    result = run("split", chats, "--out", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "split.json", "test.jsonl", "train.jsonl", "valid.jsonl",
+    ]  # fmt: skip
+    assert "No row fell to" in result.output
+
+
+def test_expand_writes_dialogues_and_says_when_there_are_no_more(tmp_path):
+    (tmp_path / "g.yaml").write_text(GRAMMAR)
+    result = run(
+        "expand", tmp_path / "g.yaml", "--count", 100, "--seed", 1, "--out", tmp_path / "o.jsonl", "--noise", 0
+    )
+    assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 8
+    assert "no more to say than these 8" in result.output
+
+
+def test_convert_turns_a_table_into_openai_messages(tmp_path):
+    (tmp_path / "a.csv").write_text("prompt,response\nhi,hello\nbroken\n")
+    with pytest.raises(InvalidData, match="line 3"):
+        run("convert", tmp_path / "a.csv", "--out", tmp_path / "a.jsonl")
+    assert not (tmp_path / "a.jsonl").exists()
+    result = run("convert", tmp_path / "a.csv", "--out", tmp_path / "a.jsonl", "--skip-bad")
+    assert (tmp_path / "a.jsonl").read_text() == GOOD
+    assert "1 bad rows were left out" in result.output
+
+
+def test_convert_never_overwrites_what_it_reads(chats):
+    with pytest.raises(InvalidData, match="also what is read"):
+        run("convert", chats, "--out", chats)
+    assert chats.read_text() == GOOD

@@ -1,0 +1,225 @@
+"""The contract of a model family: whatever lies in `families/` computes what transformers computes."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import transformers
+from family_cases import CASES, CONFIGS
+
+from turnwise.core.errors import InvalidParameter, UserError
+from turnwise.models import families
+from turnwise.models.checkpoint import create, load, save
+from turnwise.models.decoder import KeyValueCache
+
+B, T = 2, 24  # longer than every window in CONFIGS
+EXACT = {"dtype": torch.float32}
+close = {"rtol": 0, "atol": 1e-4}
+each_case = pytest.mark.parametrize(("family", "case"), CASES)
+
+
+def some_ids(seed=0, rows=B, length=T):
+    return torch.randint(0, 96, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+@torch.inference_mode()
+def our_logits(model, ids):
+    return model.decoder.logits(model.decoder(ids))
+
+
+@torch.inference_mode()
+def their_logits(model, ids):
+    return model(ids).logits
+
+
+class Cache(KeyValueCache):
+    """Keeps all it is given, one tensor per layer."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def update(self, layer, keys_BKTD, values_BKTD):
+        new = torch.stack((keys_BKTD, values_BKTD))
+        self.kept[layer] = torch.cat((self.kept[layer], new), dim=-2) if layer in self.kept else new
+        return self.kept[layer][0], self.kept[layer][1]
+
+
+def test_every_family_is_tried():
+    assert set(CONFIGS) == set(families.names())
+
+
+@each_case
+class TestContract:
+    def test_logits_equal_those_of_transformers(self, published, family, case):
+        folder, theirs = published(family, case)
+        ids = some_ids()
+        torch.testing.assert_close(our_logits(load(folder, **EXACT), ids), their_logits(theirs, ids), **close)
+
+    def test_saved_and_loaded_again_is_the_same(self, published, family, case, tmp_path):
+        ours = load(published(family, case)[0], **EXACT)
+        save(ours, tmp_path / "saved")
+        again = load(tmp_path / "saved", **EXACT)
+        assert again.decoder.config == ours.decoder.config
+        assert torch.equal(our_logits(again, some_ids()), our_logits(ours, some_ids()))
+
+    def test_transformers_opens_what_we_save(self, published, family, case, tmp_path):
+        folder, theirs = published(family, case)
+        save(load(folder, **EXACT), tmp_path / "saved")
+        opened = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32)
+        torch.testing.assert_close(their_logits(opened, some_ids()), their_logits(theirs, some_ids()), **close)
+
+    def test_transformers_opens_what_we_made_ourselves(self, published, family, case, tmp_path):
+        config = load(published(family, case)[0], **EXACT).decoder.config
+        ours = create(config, seed=3)
+        save(ours, tmp_path / "made")
+        opened = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "made", dtype=torch.float32)
+        torch.testing.assert_close(our_logits(ours, some_ids()), their_logits(opened, some_ids()), **close)
+        assert load(tmp_path / "made", **EXACT).decoder.config == config
+
+    def test_an_older_config_means_the_same(self, published, family, case, tmp_path, edit_json):
+        folder, theirs = published(family, case)
+        shutil.copytree(folder, tmp_path / "older")
+        path = tmp_path / "older" / "config.json"
+        rope = json.loads(path.read_text()).get("rope_parameters") or {}
+        scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
+        edit_json(
+            path,
+            rope_theta=rope.get("rope_theta"),
+            rope_scaling=scaling if scaling.get("rope_type", "default") != "default" else None,
+            rope_parameters=None,
+            layer_types=None if family != "qwen2" else json.loads(path.read_text())["layer_types"],
+            torch_dtype="float32",
+            dtype=None,
+        )
+        torch.testing.assert_close(
+            our_logits(load(tmp_path / "older", **EXACT), some_ids()), their_logits(theirs, some_ids()), **close
+        )
+
+    def test_step_by_step_equals_all_at_once(self, published, family, case):
+        model = load(published(family, case)[0], **EXACT)
+        ids, cache = some_ids(), Cache()
+        with torch.inference_mode():
+            steps = [
+                model.decoder(ids[:, t : t + 1], positions_BT=torch.full((B, 1), t), cache=cache) for t in range(T)
+            ]
+            torch.testing.assert_close(model.decoder.logits(torch.cat(steps, dim=1)), our_logits(model, ids), **close)
+
+    @pytest.mark.parametrize("chunk", [3, 7, T])
+    def test_chunk_by_chunk_equals_all_at_once(self, published, family, case, chunk):
+        model = load(published(family, case)[0], **EXACT)
+        ids, cache, parts = some_ids(), Cache(), []
+        with torch.inference_mode():
+            for start in range(0, T, chunk):
+                end = min(start + chunk, T)
+                positions = torch.arange(start, end).expand(B, -1)
+                mask = (torch.arange(end) <= positions.unsqueeze(-1)).unsqueeze(1)
+                parts.append(model.decoder(ids[:, start:end], positions_BT=positions, mask=mask, cache=cache))
+            torch.testing.assert_close(model.decoder.logits(torch.cat(parts, dim=1)), our_logits(model, ids), **close)
+
+    def test_rows_do_not_know_of_each_other(self, published, family, case):
+        model = load(published(family, case)[0], **EXACT)
+        ids = some_ids()
+        alone = our_logits(model, ids[:1])
+        torch.testing.assert_close(our_logits(model, ids)[:1], alone, **close)
+        torch.testing.assert_close(our_logits(model, torch.stack((ids[0], ids[1].flip(0))))[:1], alone, **close)
+
+    def test_the_future_does_not_change_the_past(self, published, family, case):
+        model = load(published(family, case)[0], **EXACT)
+        ids = some_ids()
+        changed = ids.clone()
+        changed[:, 10:] = 0
+        torch.testing.assert_close(our_logits(model, ids)[:, :10], our_logits(model, changed)[:, :10], **close)
+
+    def test_bfloat16_is_near(self, published, family, case):
+        folder, _ = published(family, case)
+        rough = load(folder, dtype=torch.bfloat16)
+        assert {parameter.dtype for parameter in rough.decoder.parameters()} == {torch.bfloat16}
+        exact = our_logits(load(folder, **EXACT), some_ids()).log_softmax(-1)
+        distance = (our_logits(rough, some_ids()).float().log_softmax(-1) - exact).abs().mean() / exact.std()
+        assert distance < 0.1
+
+
+def test_a_window_changes_what_is_computed(published, edit_json, tmp_path):
+    """Else the cases above would pass without a window as well."""
+    for family, case in CASES:
+        if "windowed" not in case:
+            continue
+        model = load(published(family, case)[0], **EXACT)
+        config = model.decoder.config
+        assert config.windowed_layers
+        assert config.sliding_window < T
+        ids = some_ids()
+        changed = ids.clone()
+        changed[:, 0] = (ids[:, 0] + 1) % 96
+        depth = 1 + (config.sliding_window - 1) * config.num_layers
+        if len(config.windowed_layers) == config.num_layers and depth < T:
+            assert torch.equal(our_logits(model, ids)[:, depth:], our_logits(model, changed)[:, depth:])
+        whole = create(config.__class__(**{**_fields(config), "sliding_window": None, "windowed_layers": frozenset()}))
+        whole.decoder.load_state_dict(model.decoder.state_dict())
+        assert not torch.allclose(our_logits(model, ids), our_logits(whole, ids), atol=1e-3)
+
+
+def _fields(config):
+    return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+def test_gpt2_names_come_with_and_without_the_prefix(published, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder, theirs = published("gpt2", "tied")
+    shutil.copytree(folder, tmp_path / "bare")
+    weights = {name.removeprefix("transformer."): t for name, t in load_file(folder / "model.safetensors").items()}
+    weights["h.0.attn.bias"] = torch.ones(1, 1, 64, 64).tril()  # the mask that older files carry along
+    save_file(weights, tmp_path / "bare" / "model.safetensors")
+    torch.testing.assert_close(
+        our_logits(load(tmp_path / "bare", **EXACT), some_ids()), their_logits(theirs, some_ids()), **close
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "case", "changes", "says"),
+    [
+        ("llama", "untied", {"hidden_act": "relu"}, "'relu' is not supported"),
+        ("llama", "untied", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "'yarn' is not supported"),
+        ("llama", "untied", {"rope_scaling": {"type": "dynamic"}, "rope_parameters": None}, "'dynamic'"),
+        ("llama", "untied", {"partial_rotary_factor": 0.5}, "part of a head"),
+        ("llama", "untied", {"rope_parameters": {"full_attention": {"rope_theta": 1.0}}}, "by layer"),
+        ("llama", "untied", {"quantization_config": {"quant_method": "gptq"}}, "quantised"),
+        ("llama", "untied", {"num_key_value_heads": 3}, "cannot be shared"),
+        ("llama", "untied", {"head_dim": 7}, "even head size"),
+        ("llama", "untied", {"hidden_size": "wide"}, "'hidden_size' must be"),
+        ("llama", "untied", {"num_attention_heads": 0}, "'num_heads' must be"),
+        ("llama", "untied", {"vocab_size": -3}, "'vocab_size' must be"),
+        ("llama", "untied", {"vocab_size": None}, "lacks 'vocab_size'"),
+        ("llama", "untied", {"num_attention_heads": 0, "head_dim": None}, "does not describe a model"),
+        ("llama", "untied", {"rms_norm_eps": "small", "rope_theta": "x", "rope_parameters": None}, "describe a model"),
+        ("mistral", "windowed", {"layer_types": ["full_attention"] * 4}, "'layer_types'"),
+        ("qwen2", "whole", {"layer_types": ["full_attention"] * 3}, "3 layers of 4"),
+        ("qwen2", "whole", {"layer_types": ["chunked_attention"] * 4}, "'chunked_attention'"),
+        ("qwen2", "whole", {"layer_types": ["sliding_attention"] * 4}, "no 'sliding_window'"),
+        ("smollm3", "every fourth", {"no_rope_layers": [1, 0]}, "2 layers of 4"),
+        ("gpt2", "tied", {"activation_function": "relu"}, "'relu' is not supported"),
+        ("gpt2", "tied", {"scale_attn_by_inverse_layer_idx": True}, "'scale_attn_by_inverse_layer_idx'"),
+        ("gpt2", "tied", {"scale_attn_weights": False}, "'scale_attn_weights'"),
+        ("gpt2", "tied", {"add_cross_attention": True}, "'add_cross_attention'"),
+    ],
+)
+def test_what_we_do_not_compute_is_refused(published, tmp_path, edit_json, family, case, changes, says):
+    shutil.copytree(published(family, case)[0], tmp_path / "odd")
+    edit_json(tmp_path / "odd" / "config.json", **changes)
+    with pytest.raises(UserError, match=says) as caught:
+        load(tmp_path / "odd", **EXACT)
+    assert "config.json" in str(caught.value) or "quantised" in says
+
+
+def test_an_unknown_family_is_refused_by_name(published, tmp_path, edit_json):
+    shutil.copytree(published("llama", "untied")[0], tmp_path / "odd")
+    edit_json(tmp_path / "odd" / "config.json", model_type="lama")
+    with pytest.raises(UserError, match=r"'lama' are not supported; did you mean 'llama'\?"):
+        load(tmp_path / "odd")
+
+
+def test_a_config_refuses_shapes_that_cannot_be(tiny_config):
+    with pytest.raises(InvalidParameter, match="cannot be shared"):
+        tiny_config.__class__(**{**_fields(tiny_config), "num_kv_heads": 3})
