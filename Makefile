@@ -1,0 +1,57 @@
+# make serve   sets everything up and starts the service (address is printed)
+# make test    sets everything up and runs all checks and tests
+# make check   lint, types and import rules only
+# make quick   the tests of an inner loop: no slow ones, no browser
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check quick browser-note example bench clean
+
+help:
+	@sed -n 's/^# //p' $(MAKEFILE_LIST)
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Turnwise needs Python 3.11 or newer.")'
+	@echo "Installing Turnwise into $(VENV) (a few minutes the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade pip
+	@$(PIP) torch
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "Installing what the tests need ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+serve: $(VENV)/installed
+	@$(BIN)/turnwise serve
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+browser-note:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  echo "No Chromium was found: the browser tests are left out (Debian: apt-get install chromium)."
+
+test: check browser-note
+	$(BIN)/pytest
+
+quick: $(VENV)/installed-dev
+	$(BIN)/pytest -m 'not slow and not browser'
+
+example: $(VENV)/installed
+	$(BIN)/turnwise data expand examples/bike_shop.yaml --count 200 --seed 1 --out examples/bike_shop.jsonl
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/speed.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
