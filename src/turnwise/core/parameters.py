@@ -34,8 +34,8 @@ class ParameterSpec:
     @property
     def bounds(self) -> str:
         """The bounds as a person would say them."""
-        if self.low is None and self.high is None:
-            return ""
+        if self.low is None:
+            return "" if self.high is None else f"at most {self.high:g}"
         if self.high is None:
             return f"{'greater than' if self.low_open else 'at least'} {self.low:g}"
         if self.low_open:
