@@ -1,14 +1,20 @@
-"""Honest fakes, for our tests and for the tests of whoever builds on Turnwise."""
+"""Honest fakes and a real server in a thread, for our tests and for those of whoever builds on Turnwise."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import aclosing
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
 
 from turnwise.chat.service import Delta, Reply, Turn, Usage
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import ConversationStore, FinishReason
+from turnwise.server.run import server_config
 
 Script = Callable[[Turn], Iterable[str]]
 
@@ -100,3 +106,22 @@ class ScriptedChat:
     def _remember(self, turn: Turn, text: str) -> None:
         if turn.conversation_id is not None and self.store is not None and text:
             self.store.append(turn.conversation_id, [Message("assistant", text)])
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """The base URL of `app`, served on a free port of this machine until the block ends."""
+    config = server_config(app)
+    config.host, config.port = "127.0.0.1", 0
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive(), "the server did not end"

@@ -4,11 +4,10 @@ import logging
 
 import httpx
 import pytest
-from conftest import running
 
 from turnwise.core.errors import ModelNotFound
 from turnwise.server.app import create_app
-from turnwise.testing import ScriptedChat
+from turnwise.testing import ScriptedChat, listening
 
 BODY = {"model": "scripted", "messages": [{"role": "user", "content": "my secret words"}]}
 
@@ -50,7 +49,7 @@ def test_loopback_names_are_fine(url, host):
 
 def test_a_proxy_on_this_machine_may_be_allowed():
     chat = ScriptedChat()
-    with running(create_app({"scripted": chat}, default="scripted", allowed_hosts=["chat.example"])) as url:
+    with listening(create_app({"scripted": chat}, default="scripted", allowed_hosts=["chat.example"])) as url:
         headers = {"host": "chat.example", "origin": "https://chat.example"}
         assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=headers).status_code == 200
 
@@ -96,7 +95,7 @@ def test_the_default_must_be_served():
 
 
 def test_without_the_page_the_api_stays():
-    with running(create_app({"scripted": ScriptedChat()}, default="scripted", web=False)) as url:
+    with listening(create_app({"scripted": ScriptedChat()}, default="scripted", web=False)) as url:
         assert httpx.get(url).status_code == 404
         assert httpx.get(f"{url}/docs").status_code == 200
         assert httpx.get(f"{url}/v1/models").status_code == 200

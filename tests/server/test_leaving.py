@@ -9,14 +9,23 @@ import time
 import httpx
 import openai
 import pytest
-from conftest import eventually, running
 
 from turnwise.core.errors import Unavailable
 from turnwise.server.app import create_app
-from turnwise.testing import ScriptedChat
+from turnwise.testing import ScriptedChat, listening
 
 BODY = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
 STEP = 0.05
+
+
+def eventually(condition, seconds=5.0):
+    """Whether `condition()` comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def endless(turn):
@@ -38,7 +47,7 @@ def serving():
     from contextlib import ExitStack
 
     with ExitStack() as stack:
-        yield lambda chat: stack.enter_context(running(create_app({"scripted": chat}, default="scripted")))
+        yield lambda chat: stack.enter_context(listening(create_app({"scripted": chat}, default="scripted")))
 
 
 def test_a_client_that_leaves_a_stream_cancels_within_a_step(serving):

@@ -4,11 +4,10 @@ import json
 
 import httpx
 import pytest
-from conftest import running
 
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.testing import ScriptedChat
+from turnwise.testing import ScriptedChat, listening
 
 LONG = "x" * 100_000
 OK = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
@@ -119,7 +118,7 @@ def assert_error(answer, status, code, param, sentence):
 def address():
     store = open_store("sqlite:///:memory:")
     chat = ScriptedChat(store=store)
-    with running(create_app({chat.name: chat}, default=chat.name)) as found:
+    with listening(create_app({chat.name: chat}, default=chat.name)) as found:
         yield found
     store.close()
 
@@ -223,8 +222,9 @@ def test_other_routes_have_the_same_error_shape(address, method, path, status, c
         assert answer.headers["allow"]
 
 
-def test_the_default_conversation_bodies_are_checked_too(address):
+def test_the_bodies_of_conversations_are_checked_too(address):
+    made = httpx.post(f"{address}/v1/conversations", json={}).json()
     for body, param in (({"titel": "x"}, "titel"), ({"title": "  "}, "title"), ({"title": "x" * 201}, "title")):
-        answer = httpx.post(f"{address}/v1/conversations", json=body)
+        answer = httpx.patch(f"{address}/v1/conversations/{made['id']}", json=body)
         assert answer.status_code == 400
         assert answer.json()["error"]["param"] == param

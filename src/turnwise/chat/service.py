@@ -128,10 +128,14 @@ class ChatService:
         pieces: list[str] = []
         finish: FinishReason = "cancelled"
         try:
-            async for delta in self._generate(request, turn):
-                pieces.append(delta.text)
-                finish = delta.finish or finish
-                yield delta
+            async with aclosing(self._generate(request, turn)) as deltas:
+                async for delta in deltas:
+                    pieces.append(delta.text)
+                    finish = delta.finish or finish
+                    yield delta
+        except TurnwiseError:
+            finish = "error"
+            raise
         finally:
             # Also when the listener left: what was said so far belongs to the conversation.
             if turn.conversation_id is not None and self.store is not None:
@@ -174,6 +178,7 @@ class ChatService:
                     text += scanner.push(decoder.flush())
                     text += scanner.flush()
                 if scanner.stopped:
+                    ticket.cancel()  # now: the listener may take its time before it asks for more
                     finish = "stop"
                 if finish is not None:
                     yield Delta(text, finish, Usage(len(request.prompt_ids), generated))

@@ -28,14 +28,16 @@ def evaluate(
     import json
     from itertools import islice
 
+    import torch
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
     from rich.table import Table
 
     from turnwise.assemble import model_folder
     from turnwise.core.errors import InvalidData
     from turnwise.core.messages import Conversation
-    from turnwise.data.sources import read_source
+    from turnwise.data.sources import Source
     from turnwise.evaluation.perplexity import measure_perplexity
     from turnwise.evaluation.selection import measure_selection, questions
     from turnwise.models import checkpoint
@@ -44,11 +46,14 @@ def evaluate(
 
     folder = model_folder(model)
     renderer = Renderer.of(Tokenizer.load(folder))
-    items = read_source(data, skip_bad=skip_bad)
-    dialogues = list(islice((item for item in items if isinstance(item, Conversation)), limit))
-    decoder = checkpoint.load(folder).decoder
+    source = Source(data, skip_bad=skip_bad)
+    dialogues = list(islice((item for item in source if isinstance(item, Conversation)), limit))
+    console = Console(stderr=True, highlight=False)
+    if source.bad_count:
+        console.print(f"{source.bad_count:,} bad rows left out")
+    decoder = checkpoint.load(folder, device="cuda" if torch.cuda.is_available() else "cpu").decoder
     found: dict[str, float | int | str] = {"model": str(model or "box"), "data": str(data), "dialogues": len(dialogues)}
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=console, transient=True) as progress:
         task = progress.add_task("perplexity", total=len(dialogues))
         surprise = measure_perplexity(decoder, renderer, dialogues, lambda n: progress.update(task, completed=n))
         found |= {
@@ -61,7 +66,7 @@ def evaluate(
         try:
             asked = questions(dialogues, candidates=candidates, seed=seed)
         except InvalidData as error:
-            progress.console.print(f"[yellow]{error}[/yellow]")
+            console.print(str(error), style="yellow", markup=False)
         else:
             task = progress.add_task("response selection", total=len(asked))
             chosen = measure_selection(decoder, renderer, asked, lambda n: progress.update(task, completed=n))
@@ -69,7 +74,7 @@ def evaluate(
     if json_out:
         typer.echo(json.dumps(found, indent=2))
         return
-    table = Table("measure", "value", title=f"{found['model']} on {data}")
+    table = Table("measure", "value", title=escape(f"{found['model']} on {data}"))
     for name, value in found.items():
         if name not in ("model", "data"):
             table.add_row(name.replace("_", " "), f"{value:,.4f}" if isinstance(value, float) else f"{value:,}")

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from turnwise.training.dataset import Datasets
     from turnwise.training.recipe import Recipe
-    from turnwise.training.report import Result
+    from turnwise.training.report import Result, Sample
 
 
 def train(
@@ -133,12 +133,20 @@ def _describe(data: "Datasets") -> str:
         for name, split in (("train", data.train), ("validation", data.valid), ("test", data.test))
         if split.examples
     ]
+    if not data.valid.examples:
+        parts.append("no validation data, so no early stopping")
+    if data.skipped:
+        parts.append(f"{data.skipped:,} bad rows left out")
     return "; ".join(parts)
 
 
 def _report(console: Any, recipe: "Recipe", result: "Result") -> None:
+    from rich.markup import escape
+
     from turnwise.training.report import perplexity
 
+    for sample in result.samples:
+        console.print(_before_and_after(sample), markup=False)
     for name, before, after in (
         ("validation", result.valid_before, result.valid_after),
         ("test", result.test_before, result.test_after),
@@ -153,5 +161,17 @@ def _report(console: Any, recipe: "Recipe", result: "Result") -> None:
         f"{early}{result.steps} steps in {result.seconds:.0f} s "
         f"({result.useful_tokens / result.seconds:,.0f} tokens/s); best weights from step {result.best_step}"
     )
-    console.print(f"The model is in [bold]{recipe.out}[/bold], with recipe.yaml, metrics.jsonl and loss.png beside it.")
-    console.print(f"Talk to it: turnwise chat {recipe.out}")
+    out = escape(recipe.out)
+    console.print(f"The model is in [bold]{out}[/bold], with recipe.yaml, metrics.jsonl and loss.png beside it.")
+    console.print(f"Talk to it: turnwise chat {out}")
+
+
+def _before_and_after(sample: "Sample") -> str:
+    question, before, after = (_one_line(text) for text in (sample.question, sample.before, sample.after))
+    return f"“{question}”\n  before → {before}\n  after  → {after}"
+
+
+def _one_line(text: str, most: int = 200) -> str:
+    """Text for the terminal: a model may say anything, also control characters."""
+    line = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+    return line if len(line) <= most else line[: most - 1] + "…"

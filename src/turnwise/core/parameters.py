@@ -5,6 +5,7 @@ parameter is added here, plus its rule in `engine/rules/` where it shapes the di
 """
 
 import dataclasses
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,13 +35,14 @@ class ParameterSpec:
     @property
     def bounds(self) -> str:
         """The bounds as a person would say them."""
+        low, high = (str(bound) if isinstance(bound, int) else f"{bound:g}" for bound in (self.low or 0, self.high or 0))
         if self.low is None:
-            return "" if self.high is None else f"at most {self.high:g}"
+            return "" if self.high is None else f"at most {high}"
         if self.high is None:
-            return f"{'greater than' if self.low_open else 'at least'} {self.low:g}"
+            return f"{'greater than' if self.low_open else 'at least'} {low}"
         if self.low_open:
-            return f"greater than {self.low:g} and at most {self.high:g}"
-        return f"between {self.low:g} and {self.high:g}"
+            return f"greater than {low} and at most {high}"
+        return f"between {low} and {high}"
 
     def check(self, value: Any) -> Any:
         """Return `value` in the parameter's type; raise `InvalidParameter` where it is not of it or out of bounds."""
@@ -54,28 +56,28 @@ class ParameterSpec:
 
     def _check_many(self, value: Any) -> tuple[Any, ...]:
         values = (value,) if isinstance(value, self.kind) else value
+        noun = {str: "string", int: "whole number"}.get(self.kind, self.kind.__name__)
         if not isinstance(values, list | tuple):
-            raise InvalidParameter(self.name, f"'{self.name}' must be a {self.kind.__name__} or a list of them.")
+            raise InvalidParameter(self.name, f"'{self.name}' must be a {noun} or a list of them.")
         if self.high is not None and len(values) > self.high:
             raise InvalidParameter(self.name, f"'{self.name}' takes at most {self.high:g} entries, got {len(values)}.")
         for entry in values:
             if not isinstance(entry, self.kind) or entry == "":
-                raise InvalidParameter(self.name, f"'{self.name}' must hold non-empty {self.kind.__name__}ings.")
+                raise InvalidParameter(self.name, f"'{self.name}' must hold {noun}s that are not empty.")
         return tuple(values)
 
     def _check_one(self, value: Any) -> Any:
+        said = reprlib.repr(value)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        whole = number and float(value).is_integer()
-        if self.kind is int and not whole:
-            raise InvalidParameter(self.name, f"'{self.name}' must be a whole number, got {value!r}.")
+        if self.kind is int and not (number and (isinstance(value, int) or value.is_integer())):
+            raise InvalidParameter(self.name, f"'{self.name}' must be a whole number, got {said}.")
         if self.kind is float and not number:
-            raise InvalidParameter(self.name, f"'{self.name}' must be a number, got {value!r}.")
-        value = self.kind(value)
+            raise InvalidParameter(self.name, f"'{self.name}' must be a number, got {said}.")
         below = self.low is not None and (value <= self.low if self.low_open else value < self.low)
         above = self.high is not None and value > self.high
         if below or above or value != value:
-            raise InvalidParameter(self.name, f"'{self.name}' must be {self.bounds}, got {value}.")
-        return value
+            raise InvalidParameter(self.name, f"'{self.name}' must be {self.bounds}, got {said}.")
+        return self.kind(value)
 
 
 def _parameter(kind: type, default: Any, help: str, **more: Any) -> Any:

@@ -32,10 +32,11 @@ class Example:
             return
         for start in range(0, len(self.ids), length):
             counts = self.counts[start : start + length]
-            if counts[1:].any():
-                # A border inside a reply makes two of it; run lengths count what is really there.
-                edges = np.diff(np.concatenate(([False], counts)).astype(np.int8))
-                yield Example(self.ids[start : start + length], counts, max(1, int((edges == 1).sum())))
+            predicted = counts[1:]  # the first id of a piece has nothing before it
+            if predicted.any():
+                # A border inside a reply makes two of it: the runs are what is really there.
+                replies = int(predicted[0]) + int((~predicted[:-1] & predicted[1:]).sum())
+                yield Example(self.ids[start : start + length], counts, replies)
 
 
 @dataclass(frozen=True, slots=True)

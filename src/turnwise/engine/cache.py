@@ -36,21 +36,31 @@ class SlotCache:
         if length <= self._capacity:
             return
         capacity = min(self._limit, max(-(-length // GROWTH) * GROWTH, min(2 * self._capacity, self._limit)))
-        slots, heads, size = self._shape
-        for blocks in (self._keys, self._values):
-            grown = [
-                torch.zeros((slots, heads, capacity, size), dtype=self._dtype, device=self._device)
-                for _ in range(self._layers)
-            ]
-            for new, old in zip(grown, blocks, strict=False):
-                new[:, :, : self._capacity] = old
-            blocks[:] = grown
+        # Both or neither: running out of memory between the two must leave a cache that still works.
+        self._keys, self._values = self._grown(self._keys, capacity), self._grown(self._values, capacity)
         self._capacity = capacity
 
+    def _grown(self, blocks: list[Tensor], capacity: int) -> list[Tensor]:
+        slots, heads, size = self._shape
+        grown = [
+            torch.zeros((slots, heads, capacity, size), dtype=self._dtype, device=self._device)
+            for _ in range(self._layers)
+        ]
+        for new, old in zip(grown, blocks, strict=False):
+            new[:, :, : self._capacity] = old
+        return grown
+
+    @torch.inference_mode()
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` tokens of a slot over another."""
         for block in (*self._keys, *self._values):
             block[target, :, :length] = block[source, :, :length]
+
+    @torch.inference_mode()
+    def clear(self, slot: int) -> None:
+        """Forget what overflowed: attention gives masked tokens no weight, but 0 · inf is not 0."""
+        for block in (*self._keys, *self._values):
+            block[slot] = 0
 
     def prefill(self, slot: int, start: int, count: int) -> None:
         """Point at one slot: the next forward pass writes `count` tokens from `start` on."""

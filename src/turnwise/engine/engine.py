@@ -5,7 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from turnwise.core.errors import ContextTooLong, Unavailable
+from turnwise.core.errors import ContextTooLong, Unavailable, UserError
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.runner import Runner
 from turnwise.engine.sampler import Draw
@@ -25,6 +25,7 @@ class Engine:
 
     def __init__(self, decoder: Decoder, *, slots: int = 32) -> None:
         self._context_length = decoder.config.context_length
+        self._vocab_size = decoder.config.vocab_size
         self._scheduler = Scheduler(Runner(decoder, slots), slots)
         self._inbox: deque[Chat] = deque()
         self._wake = threading.Condition()
@@ -42,9 +43,17 @@ class Engine:
 
         Raises:
             ContextTooLong: prompt and answer do not fit.
+            UserError: the prompt is empty or holds ids that the model does not know.
             Unavailable: the engine is closing.
         """
-        if not request.prompt_ids or len(request.prompt_ids) + request.max_tokens > self._context_length:
+        assert request.max_tokens >= 1, "the caller bounds it by the context"
+        if not request.prompt_ids:
+            raise UserError("The prompt is empty: there is nothing to go on from.")
+        if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < self._vocab_size:
+            raise UserError(
+                f"The prompt holds token ids beyond the model's {self._vocab_size}: the tokenizer is not this model's."
+            )
+        if len(request.prompt_ids) + request.max_tokens > self._context_length:
             raise ContextTooLong(
                 f"The model's context holds {self._context_length} tokens; {len(request.prompt_ids)} of prompt and "
                 f"{request.max_tokens} of answer do not fit."
@@ -83,5 +92,5 @@ class Engine:
             except Exception:
                 # Whatever a step ran into (memory, say), the chats in it are lost but the engine goes on.
                 log.exception("a decoding step failed")
-                scheduler.fail_all("The model failed while generating.")
+                scheduler.fail_running("The model failed while generating.")
         scheduler.cancel_all()

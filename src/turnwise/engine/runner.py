@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from turnwise.engine.cache import SlotCache
+from turnwise.engine.packed import for_decoding
 from turnwise.models.decoder import Decoder
 
 PREFILL_CHUNK = 512  # tokens; bounds the memory of one pass over a long prompt
@@ -20,7 +21,7 @@ class Runner:
     def __init__(self, decoder: Decoder, slots: int) -> None:
         weight = decoder.embed.weight
         self.device = weight.device
-        self._decoder = decoder.eval()
+        self._decoder = for_decoding(decoder)
         self.cache = SlotCache(decoder.config, slots, dtype=weight.dtype, device=weight.device)
 
     @torch.inference_mode()

@@ -13,6 +13,8 @@ from torch import Tensor
 from turnwise.core.parameters import SPECS, GenerationParams
 from turnwise.engine.rules import rules
 
+COLDEST = 1e-5  # below this the likeliest token has all the probability, and dividing by it would overflow
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -24,12 +26,13 @@ class Draw:
     @classmethod
     def of(cls, params: GenerationParams) -> "Draw":
         """A fresh source for a request; without a seed the system gives one."""
-        return cls(params, random.Random(params.seed))
+        seed = params.seed
+        return cls(params, random.Random(seed if seed is None else seed % 2**64))  # Random drops the sign of a seed
 
     @property
     def greedy(self) -> bool:
         """Whether the likeliest token is always taken."""
-        return self.params.temperature == 0
+        return self.params.temperature < COLDEST
 
 
 def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:

@@ -1,15 +1,21 @@
 """Which chats run: requests wait in line, take a slot, and give it back within one step of ending."""
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from turnwise.core.ports import FinishReason, GenerationRequest, TokenEvent
 from turnwise.engine.cache import SlotCache
 from turnwise.engine.runner import Runner
 from turnwise.engine.sampler import Draw, sample
 
+log = logging.getLogger(__name__)
+
 PREFILL_BUDGET = 1024  # prompt tokens read between two decoding steps, so running chats are not held up for long
+OVERFLOW = "The model's numbers overflowed; another type of weights (bfloat16, float32) has more room."
 
 
 @dataclass(eq=False)
@@ -35,6 +41,15 @@ class Chat:
         """Ask for it to end; it does at the next step."""
         self.cancelled = True
 
+    def tell(self, event: TokenEvent) -> None:
+        """Report to the listener. One that fails has left: its chat ends, and no other notices."""
+        try:
+            self.on_event(event)
+        except Exception as error:
+            if not self.cancelled:
+                log.warning("the listener of a chat failed, so the chat is cancelled: %r", error)
+            self.cancelled = True
+
 
 class Scheduler:
     """Continuous batching (Yu et al. 2022): chats join and leave the running batch at every step."""
@@ -59,12 +74,11 @@ class Scheduler:
             return  # the first token is out; see whether anybody has joined or left before going on
         self._decode()
 
-    def fail_all(self, error: str) -> None:
-        """End everything with an error."""
-        chats, self.running = self.running + list(self.waiting), []
-        self.waiting.clear()
+    def fail_running(self, error: str) -> None:
+        """End what runs with an error; what waits has its turn yet."""
+        chats, self.running = self.running, []
         for chat in chats:
-            chat.on_event(TokenEvent(None, "error", error))
+            chat.tell(TokenEvent(None, "error", error))
 
     def cancel_all(self) -> None:
         """End everything as cancelled."""
@@ -75,12 +89,11 @@ class Scheduler:
     def _drop_cancelled(self) -> None:
         for chat in [chat for chat in self.waiting if chat.cancelled]:
             self.waiting.remove(chat)
-            chat.on_event(TokenEvent(None, "cancelled"))
+            chat.tell(TokenEvent(None, "cancelled"))
         for slot in reversed(range(len(self.running))):
             chat = self.running[slot]
             if chat.cancelled:
-                self._release(slot)
-                chat.on_event(TokenEvent(None, "cancelled"))
+                self._finish(slot, TokenEvent(None, "cancelled"))
 
     def _admit(self) -> None:
         budget = PREFILL_BUDGET
@@ -88,24 +101,34 @@ class Scheduler:
             chat = self.waiting.popleft()
             budget -= len(chat.ids)
             slot = len(self.running)
+            self.running.append(chat)  # before it is read, so that it is told should reading fail
             logits_BV = self._runner.prefill(slot, chat.ids)
             chat.cached = len(chat.ids)
-            self.running.append(chat)
-            self._take(slot, sample(logits_BV, [chat.draw])[0])
+            self._take(slot, *self._choose(logits_BV, [chat]))
 
     def _decode(self) -> None:
         if not self.running:
             return
         logits_BV = self._runner.decode([chat.ids[-1] for chat in self.running], [chat.cached for chat in self.running])
-        tokens = sample(logits_BV, [chat.draw for chat in self.running])
+        tokens = self._choose(logits_BV, self.running)
         for chat in self.running:
             chat.cached += 1
         for slot in reversed(range(len(self.running))):  # from the end, because a release moves the last chat
             self._take(slot, tokens[slot])
 
-    def _take(self, slot: int, token: int) -> None:
+    def _choose(self, logits_BV: Tensor, chats: list[Chat]) -> list[int | None]:
+        """The next token of every chat, or None where the model's numbers overflowed."""
+        tokens = sample(logits_BV, [chat.draw for chat in chats])
+        sound = logits_BV.isfinite().all(dim=1).tolist()
+        return [token if fine else None for token, fine in zip(tokens, sound, strict=True)]
+
+    def _take(self, slot: int, token: int | None) -> None:
         """Append a token to the chat in a slot and report it."""
         chat = self.running[slot]
+        if token is None:
+            self._cache.clear(slot)
+            self._finish(slot, TokenEvent(None, "error", OVERFLOW))
+            return
         if token in chat.request.stop_ids:
             self._finish(slot, TokenEvent(None, "stop"))
             return
@@ -114,12 +137,12 @@ class Scheduler:
         if finish is not None:
             self._finish(slot, TokenEvent(token, finish))
         else:
-            chat.on_event(TokenEvent(token))
+            chat.tell(TokenEvent(token))
 
     def _finish(self, slot: int, event: TokenEvent) -> None:
         chat = self.running[slot]
         self._release(slot)
-        chat.on_event(event)
+        chat.tell(event)
 
     def _release(self, slot: int) -> None:
         """Free a slot: the last running chat moves into it."""

@@ -15,7 +15,7 @@ from turnwise.core.messages import Conversation
 from turnwise.data.batches import Example, collate
 from turnwise.models.decoder import Decoder
 from turnwise.models.loss import summed_cross_entropy
-from turnwise.text.render import Renderer
+from turnwise.text.render import Rendered, Renderer
 
 ROWS = 8  # dialogues in a batch
 
@@ -31,17 +31,22 @@ class Perplexity:
     @property
     def per_token(self) -> float:
         """exp of the mean per token."""
-        return math.exp(self.nats / self.tokens)
+        return _exp(self.nats / self.tokens)
 
     @property
     def per_byte(self) -> float:
         """exp of the mean per byte of the replies (UTF-8)."""
-        return math.exp(self.nats / self.bytes)
+        return _exp(self.nats / self.bytes)
 
     @property
     def bits_per_byte(self) -> float:
         """The same as information."""
         return self.nats / self.bytes / math.log(2)
+
+
+def _exp(nats: float) -> float:
+    """Without overflow for hopeless models."""
+    return math.exp(min(nats, 700.0))
 
 
 @torch.inference_mode()
@@ -53,7 +58,8 @@ def measure_perplexity(
 ) -> Perplexity:
     """Perplexity of all assistant turns, rendered exactly as in training and serving.
 
-    A dialogue longer than the context is judged on its beginning. `on_done` is called with the dialogues done.
+    A dialogue longer than the context is judged on the replies that fit whole. `on_done` is called with the number of
+    dialogues done.
 
     Raises:
         InvalidData: no assistant turn in any of them.
@@ -62,13 +68,10 @@ def measure_perplexity(
     examples: list[Example] = []
     size = 0
     for conversation in conversations:
-        rendered = renderer.render(conversation.messages)
-        mask = np.asarray(rendered.loss_mask[:limit], dtype=bool)
-        if mask[1:].any():
-            examples.append(Example(np.asarray(rendered.ids[:limit], dtype=np.int32), mask))
-            kept = [span is not None and span[1] <= limit for span in rendered.spans]
-            said = zip(conversation.messages, kept, strict=True)
-            size += sum(len(m.content.encode()) for m, inside in said if inside and m.role == "assistant")
+        example, said = _beginning(renderer.render(conversation.messages), conversation, limit)
+        if said:
+            examples.append(example)
+            size += said
     if not examples:
         raise InvalidData("There is nothing to evaluate: no conversation has an assistant turn.")
     examples.sort(key=lambda example: len(example.ids))
@@ -80,3 +83,17 @@ def measure_perplexity(
         tokens += batch.counted
         on_done(start + len(rows))
     return Perplexity(nats, tokens, size)
+
+
+def _beginning(rendered: Rendered, conversation: Conversation, limit: int) -> tuple[Example, int]:
+    """What fits into `limit` tokens, and the bytes of the replies in it; a reply that is cut off does not count."""
+    ids, mask = np.asarray(rendered.ids[:limit], dtype=np.int32), np.asarray(rendered.loss_mask[:limit], dtype=bool)
+    said = 0
+    for message, span in zip(conversation.messages, rendered.spans, strict=True):
+        if span is None or message.role != "assistant":
+            continue
+        if span[1] > limit:
+            mask[span[0] :] = False
+            break
+        said += len(message.content.encode())
+    return Example(ids, mask), said

@@ -72,7 +72,7 @@ def _last_reply(conversation: Conversation) -> tuple[tuple[Message, ...], str, s
     for i in reversed(range(1, len(conversation.messages))):
         message = conversation.messages[i]
         if message.role == "assistant" and message.content.strip():
-            return conversation.messages[:i], message.content, str(conversation.meta.get("intent", ""))
+            return conversation.messages[:i], message.content, str(conversation.meta.get("intent") or "")
     return None
 
 

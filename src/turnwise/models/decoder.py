@@ -182,7 +182,9 @@ class Decoder(nn.Module):
         self.rope = None if learned else Rope(config.rope, config.head_dim, config.context_length)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = _norm(config)
-        self.head = None if config.tied else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.head: nn.Module | None = None
+        if not config.tied:
+            self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
     def forward(
         self,
@@ -215,8 +217,10 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary, `(..., V)`, of hidden states `(..., C)`."""
-        weight_VC = self.embed.weight if self.head is None else self.head.weight
-        return F.linear(hidden, weight_VC)
+        if self.head is None:
+            return F.linear(hidden, self.embed.weight)
+        scores: Tensor = self.head(hidden)
+        return scores
 
     def _windowed_mask(self, mask: Tensor | None, positions_BT: Tensor, cached: bool) -> Tensor | None:
         """`mask` narrowed to the sliding window; as it is where no layer has one or all fits inside it."""

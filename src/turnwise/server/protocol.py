@@ -43,7 +43,9 @@ class _Request(Strict):
     stream: Annotated[StrictBool | None, Field(description="Send the answer as it grows, as server-sent events.")] = (
         None
     )
-    stream_options: StreamOptions | None = None
+    stream_options: Annotated[
+        StreamOptions | None, Field(description="With 'stream' only; include_usage adds a last chunk of token counts.")
+    ] = None
     user: Annotated[StrictStr | None, Field(max_length=512, description="Accepted, and used for nothing.")] = None
     conversation_id: Annotated[
         StrictStr | None,
@@ -120,17 +122,17 @@ def _title(value: Any) -> Any:
     return " ".join(value.split()) if isinstance(value, str) else value
 
 
-Title = Annotated[StrictStr, BeforeValidator(_title), Field(min_length=1, max_length=200)]
+Title = Annotated[StrictStr, BeforeValidator(_title), Field(max_length=200)]
 
 
 class NewConversation(Strict):
     """A conversation to begin."""
 
-    title: Title = "New chat"
+    title: Annotated[Title, Field(description="Left empty, it is taken from the first message.")] = ""
     model: Annotated[StrictStr, Field(max_length=200)] = "latest"
 
 
 class ChangedConversation(Strict):
     """What may be changed of a conversation."""
 
-    title: Title
+    title: Annotated[Title, Field(min_length=1)]

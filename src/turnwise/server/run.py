@@ -53,7 +53,7 @@ def serve(
     _log_quietly()
     url = _url(host, listener.getsockname()[1])
     with listener, suppress(KeyboardInterrupt):
-        _Server(_config(app), lambda: on_listening(url)).run(sockets=[listener])
+        _Server(server_config(app), lambda: on_listening(url)).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -73,7 +73,8 @@ class _Server(uvicorn.Server):
         self._captured_signals.clear()  # they would be raised again, and the caller could not tidy up
 
 
-def _config(app: FastAPI) -> uvicorn.Config:
+def server_config(app: FastAPI) -> uvicorn.Config:
+    """How uvicorn is to run `app`."""
     return uvicorn.Config(
         app,
         http="h11",

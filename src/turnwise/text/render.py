@@ -1,30 +1,32 @@
 """The one renderer: messages to ids, a loss mask and the span of every message.
 
 Training, evaluation and serving all call `Renderer.render`, so they cannot disagree about a template, which is the
-field's most common silent bug. Two promises are kept here:
+field's most common silent bug. Three promises are kept here:
 
 * For ordinary messages the ids equal those of transformers' `apply_chat_template(tokenize=True)`.
-* A special token spelled in a message's content stays text: only what the template itself writes can open or close a
-  turn.
+* A special token spelled in a message stays text: only what the template itself writes can open or close a turn.
+* What is served before an answer is what was trained before it: the ids up to the assistant's content begin with those
+  of `add_generation_prompt`. Where a tokenizer would merge the two (a content that begins with a line break, after a
+  line break of the template's), the ids are parted there; transformers leaves them merged.
 
-To find where content ended up, the template is rendered a second time with an invisible mark on either side of every
-content. A template that rewrites content (drops earlier reasoning, say) would lose marks; then the contents are looked
-for in order in the plain rendering.
+To find where content ended up, the template is rendered once more with invisible marks around every content
+(`text.places`). A spelled special token gets such a mark inside it, which keeps the tokenizer from recognising it, and
+the mark's ids are taken out again.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
+from turnwise.text.places import BREAK, Range, find_contents, without_marks
 from turnwise.text.template import apply_template
 from turnwise.text.tokenizer import Encoding, Tokenizer
-
-# Unicode non-characters: never text, so no message is changed by having them taken out.
-MARK_START, MARK_END = "\ufdd0", "\ufdd1"
-_MARKS = re.compile(f"[{MARK_START}{MARK_END}]")
 
 # For checkpoints that ship none, such as DialoGPT: turns joined by the end-of-text token (Zhang et al. 2020).
 PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}"
@@ -36,7 +38,7 @@ class Rendered:
 
     Attributes:
         ids: token ids.
-        loss_mask: for each id whether it is the assistant's to say: its content and the token that ends its turn.
+        loss_mask: for each id whether it is the assistant's to say: its content up to the token that ends its turn.
         spans: for each message the ids `[start, end)` of its content; None where the template left the content out.
     """
 
@@ -75,148 +77,193 @@ class Renderer:
             messages: the conversation.
             add_generation_prompt: end with what opens the assistant's next turn (serving).
             continue_final: leave the last message open so that the model goes on with it.
-            variables: further values for the template.
+            variables: further values for the template; the operator's, since special tokens in them are special.
 
         Raises:
-            TemplateError: the template refuses the messages, or special-token text in a content cannot be told apart.
+            TemplateError: the template refuses the messages, or special-token text in a message cannot be told apart.
         """
         messages = [_clean(message) for message in messages]
-        values = {**self.tokenizer.named, **(variables or {})}
 
-        def apply(contents: Sequence[str]) -> str:
-            plain = [message.as_dict() | {"content": text} for message, text in zip(messages, contents, strict=True)]
-            return apply_template(self.template, plain, variables=values, add_generation_prompt=add_generation_prompt)
+        def apply(messages: Sequence[Message]) -> str:
+            return self._apply(messages, variables, add_generation_prompt)
 
-        contents = [message.content for message in messages]
-        text = apply(contents)
-        ranges = _marked_ranges(apply([_mark(content) for content in contents]), text, len(contents))
-        if ranges is None:
-            ranges = _searched_ranges(text, contents)
+        text = apply(messages)
+        ranges = find_contents(messages, text, apply)
+        breaks = self._breaks(messages, text, apply)
         if continue_final:
-            text, ranges = _cut_after_last(text, ranges)
-        encoding = self._encode(text, contents, ranges)
+            text = text[: _end_of_last(ranges)]
+        encoding = self._encode(text, breaks)
+        self._check_apart(encoding, text, ranges)
+        if cuts := self._cuts(text, breaks, encoding, messages, ranges, variables):
+            encoding = self._encode(text, breaks, cuts)
         spans = [_token_span(encoding, chars) for chars in ranges]
-        mask = self._loss_mask(encoding, messages, spans)
-        return Rendered(encoding.ids, mask, spans)
+        return Rendered(encoding.ids, self._loss_mask(encoding, messages, spans), spans)
 
-    def _encode(self, text: str, contents: Sequence[str], ranges: Sequence[tuple[int, int] | None]) -> Encoding:
-        """Encode in one go, or around the special-token text that content holds."""
-        special = self.tokenizer.special_texts
-        hostile = [i for i, content in enumerate(contents) if any(token in content for token in special)]
-        if not hostile:
-            return self.tokenizer.encode_offsets(text, allow_special=True)
-        if any(ranges[i] is None for i in hostile):
+    def _apply(self, messages: Sequence[Message], variables: Mapping[str, Any] | None, prompt: bool) -> str:
+        return apply_template(
+            self.template,
+            [message.as_dict() for message in messages],
+            variables={**self.tokenizer.named, **(variables or {})},
+            add_generation_prompt=prompt,
+        )
+
+    @cached_property
+    def _special(self) -> re.Pattern[str] | None:
+        """Where a special token's text begins; a look-ahead, so that overlapping ones are found as well."""
+        texts = self.tokenizer.special_texts
+        return re.compile(f"(?={'|'.join(map(re.escape, texts))})") if texts else None
+
+    def _breaks(self, messages: Sequence[Message], text: str, apply: Callable[[Sequence[Message]], str]) -> list[int]:
+        """Places in `text` at which a special token that a message spells must be broken up."""
+        written = "\0".join(f"{message.content}\0{message.name or ''}" for message in messages)
+        if self._special is None or not any(token in written for token in self.tokenizer.special_texts):
+            return []
+        broken = apply([self._broken_up(message, self._special) for message in messages])
+        if without_marks(broken) != text:
             raise TemplateError(
-                "A message spells a special token and the chat template rewrites it, so the two cannot be told apart. "
+                "A message spells a special token and the chat template looks at it, so the two cannot be told apart. "
                 "Leave the token's text out of the message."
             )
-        return self._encode_apart(text, [chars for chars in ranges if chars is not None])
+        return [match.start() - before for before, match in enumerate(re.finditer(BREAK, broken))]
 
-    def _encode_apart(self, text: str, ranges: Sequence[tuple[int, int]]) -> Encoding:
-        """Only special tokens that lie outside every content are special; all between them is text."""
-        pattern = re.compile("|".join(re.escape(token) for token in self.tokenizer.special_texts))
-        ids: list[int] = []
-        offsets: list[tuple[int, int]] = []
+    @staticmethod
+    def _broken_up(message: Message, special: re.Pattern[str]) -> Message:
+        def break_up(text: str) -> str:
+            starts = [match.start() + 1 for match in special.finditer(text)]
+            return BREAK.join(text[start:end] for start, end in pairwise([0, *starts, len(text)]))
 
-        def add_text(start: int, end: int) -> None:
-            if start < end:
-                part = self.tokenizer.encode_offsets(text[start:end])
-                ids.extend(part.ids)
-                offsets.extend((start + a, start + b) for a, b in part.offsets)
+        return replace(message, content=break_up(message.content), name=message.name and break_up(message.name))
 
-        done = position = 0
-        while match := pattern.search(text, position):
-            inside = next((chars for chars in ranges if match.start() < chars[1] and chars[0] < match.end()), None)
-            if inside is not None:
-                position = max(inside[1], position + 1)
+    def _encode(self, text: str, breaks: Sequence[int], cuts: Sequence[int] = ()) -> Encoding:
+        """Ids of the rendered text.
+
+        Args:
+            text: what the template made.
+            breaks: places at which no special token may be recognised, in order.
+            cuts: places at which the text is parted, as if what comes after were not there yet.
+        """
+        whole = Encoding([], [])
+        for start, end in pairwise([0, *cuts, len(text)]):
+            inside = list(breaks[bisect_right(breaks, start) : bisect_left(breaks, end)])
+            # A mark in front keeps a tokenizer from treating the rest as the beginning of a text.
+            places = [start, *inside] if start else inside
+            part = self._encode_broken(text[start:end], [place - start for place in places])
+            whole.ids.extend(part.ids)
+            whole.offsets.extend((start + a, start + b) for a, b in part.offsets)
+        return whole
+
+    def _encode_broken(self, text: str, breaks: Sequence[int]) -> Encoding:
+        """Encode with a mark at each break, and take the marks' ids out again."""
+        if not breaks:
+            return self.tokenizer.encode_offsets(text, allow_special=True)
+        marked = BREAK.join(text[start:end] for start, end in pairwise([0, *breaks, len(text)]))
+        marks = [place + before for before, place in enumerate(breaks)]
+        encoded = self.tokenizer.encode_offsets(marked, allow_special=True)
+        kept = Encoding([], [])
+        for id, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
+            before, until = bisect_left(marks, start), bisect_left(marks, end)
+            if before == until:
+                kept.ids.append(id)
+                kept.offsets.append((start - before, end - before))
+            elif end - start > until - before:
+                raise TemplateError(
+                    "A message spells a special token in a way that this model's tokenizer cannot tell apart. "
+                    "Leave the token's text out of the message."
+                )
+        return kept
+
+    def _check_apart(self, encoding: Encoding, text: str, ranges: Sequence[Range | None]) -> None:
+        """Refuse a special token that came about half in a content and half outside it, or by rewriting a content."""
+        contents = sorted(chars for chars in ranges if chars is not None)
+        starts = [start for start, _ in contents]
+        for id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            if id not in self.tokenizer.special_ids:
                 continue
-            add_text(done, match.start())
-            special = self.tokenizer.id_of(match.group())
-            assert special is not None
-            ids.append(special)
-            offsets.append(match.span())
-            done = position = match.end()
-        add_text(done, len(text))
-        return Encoding(ids, offsets)
+            while start < end and text[start].isspace():  # some special tokens take the space around them
+                start += 1
+            while start < end and text[end - 1].isspace():
+                end -= 1
+            nearest = bisect_left(starts, end) - 1
+            if nearest >= 0 and contents[nearest][1] > start:
+                raise TemplateError("A message and the chat template together spell a special token. Change its text.")
+
+    def _cuts(
+        self,
+        text: str,
+        breaks: Sequence[int],
+        encoding: Encoding,
+        messages: Sequence[Message],
+        ranges: Sequence[Range | None],
+        variables: Mapping[str, Any] | None,
+    ) -> list[int]:
+        """Ends of generation prompts at which the ids so far differ from those of the prompt alone."""
+        cuts: list[int] = []
+        spoken = [r for m, r in zip(messages, ranges, strict=True) if m.role == "assistant" and r is not None]
+        if not spoken or not (opening := self._opening if not variables else self._opening_with(variables)):
+            return []
+        starts = [start for start, _ in encoding.offsets]
+        done = 0
+        for start, end in spoken:
+            found = text.rfind(opening, done, start)
+            done = end
+            if found < 0:
+                continue
+            border = found + len(opening)
+            after = bisect_left(starts, border)
+            first = after - 1
+            while first > 0 and encoding.ids[first] not in self.tokenizer.special_ids:
+                first -= 1  # special tokens part a text, so it is enough to look back to the last one
+            begin = starts[first]
+            inside = [place - begin for place in breaks if begin < place < border]
+            if self._encode_broken(text[begin:border], inside).ids != encoding.ids[first:after]:
+                cuts.append(border)
+        return cuts
+
+    @cached_property
+    def _opening(self) -> str:
+        return self._opening_with(None)
+
+    def _opening_with(self, variables: Mapping[str, Any] | None) -> str:
+        """What the template writes to open the assistant's turn; empty where a probe does not tell."""
+        probe = [Message("user", "?")]
+        try:
+            closed, opened = (self._apply(probe, variables, prompt) for prompt in (False, True))
+        except TemplateError:
+            return ""
+        return opened.removeprefix(closed) if opened.startswith(closed) else ""
 
     def _loss_mask(
         self, encoding: Encoding, messages: Sequence[Message], spans: Sequence[tuple[int, int] | None]
     ) -> list[bool]:
-        """True on every assistant content and on the special token that ends its turn."""
+        """True on every assistant content up to and with the special token that ends its turn."""
         mask = [False] * len(encoding.ids)
         for i, (message, span) in enumerate(zip(messages, spans, strict=True)):
             if message.role != "assistant" or span is None:
                 continue
-            mask[span[0] : span[1]] = [True] * (span[1] - span[0])
             following = next((later[0] for later in spans[i + 1 :] if later is not None), len(encoding.ids))
-            for at in range(span[1], following):
-                if encoding.ids[at] in self.tokenizer.special_ids:
-                    mask[at] = True
-                    break
+            ends = (at + 1 for at in range(span[1], following) if encoding.ids[at] in self.tokenizer.special_ids)
+            end = next(ends, span[1])
+            mask[span[0] : end] = [True] * (end - span[0])
         return mask
 
 
 def _clean(message: Message) -> Message:
-    """Take our marks out of content, in case somebody sends them."""
-    if _MARKS.search(message.content) is None:
-        return message
-    return Message(message.role, _MARKS.sub("\ufffd", message.content), message.name)
+    """Take our marks out of a message, in case somebody sends them."""
+    name = message.name and without_marks(message.name, "\ufffd")
+    return replace(message, content=without_marks(message.content, "\ufffd"), name=name)
 
 
-def _mark(content: str) -> str:
-    """Marks go inside the outer white space, so a template that trims still trims. Empty content stays empty."""
-    core = content.strip()
-    if not core:
-        return content
-    start = content.index(core)
-    return f"{content[:start]}{MARK_START}{core}{MARK_END}{content[start + len(core) :]}"
-
-
-def _marked_ranges(marked: str, plain: str, count: int) -> list[tuple[int, int] | None] | None:
-    """Character ranges of the contents in `plain`, or None where the marks did not survive in order."""
-    if _MARKS.sub("", marked) != plain:
-        return None
-    ranges: list[tuple[int, int] | None] = []
-    opened: int | None = None
-    for removed, match in enumerate(_MARKS.finditer(marked)):
-        position = match.start() - removed
-        if match.group() == MARK_START:
-            if opened is not None:
-                return None
-            opened = position
-        else:
-            if opened is None:
-                return None
-            ranges.append((opened, position))
-            opened = None
-    return ranges if len(ranges) == count and opened is None else None
-
-
-def _searched_ranges(text: str, contents: Sequence[str]) -> list[tuple[int, int] | None]:
-    """Look for the contents one after another; a content that is empty or was rewritten has no range."""
-    ranges: list[tuple[int, int] | None] = []
-    position = 0
-    for content in contents:
-        core = content.strip()
-        found = text.find(core, position) if core else -1
-        if found < 0:
-            ranges.append(None)
-        else:
-            position = found + len(core)
-            ranges.append((found, position))
-    return ranges
-
-
-def _cut_after_last(text: str, ranges: list[tuple[int, int] | None]) -> tuple[str, list[tuple[int, int] | None]]:
+def _end_of_last(ranges: Sequence[Range | None]) -> int:
     last = ranges[-1] if ranges else None
     if last is None:
         raise TemplateError("The last message has no text in the rendered conversation, so it cannot be continued.")
-    return text[: last[1]], ranges
+    return last[1]
 
 
-def _token_span(encoding: Encoding, chars: tuple[int, int] | None) -> tuple[int, int] | None:
+def _token_span(encoding: Encoding, chars: Range | None) -> tuple[int, int] | None:
     """The ids that hold any of the characters; a token across the border belongs to the content."""
     if chars is None:
         return None
-    inside = [i for i, (start, end) in enumerate(encoding.offsets) if start < chars[1] and end > chars[0]]
-    return (inside[0], inside[-1] + 1) if inside else None
+    first = bisect_right(encoding.offsets, chars[0], key=lambda offset: offset[1])
+    last = bisect_left(encoding.offsets, chars[1], key=lambda offset: offset[0])
+    return (first, last) if first < last else None

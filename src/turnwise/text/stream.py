@@ -1,11 +1,15 @@
 """Ids back into text while they arrive: no half characters, and no stop string, ever leaves here."""
 
+import re
 from collections.abc import Sequence
 
 from turnwise.text.tokenizer import Tokenizer
 
 INCOMPLETE = "\ufffd"  # how a decoder writes bytes that are no character (yet)
-MAX_PENDING = 16  # tokens; a character has at most 4 bytes, so after this many it was never going to be one
+CONTEXT = 4  # ids of the prompt that are decoded along
+SETTLE = 16  # ids after which a window that never came to rest is looked through for a place to part it
+# A single byte, as SentencePiece vocabularies spell what they do not know. A decoder takes a run of them together.
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
 class StreamDecoder:
@@ -16,40 +20,73 @@ class StreamDecoder:
     """
 
     def __init__(self, tokenizer: Tokenizer, prefix: Sequence[int] = ()) -> None:
+        """Begin after `prefix`, ids of the prompt whose text is not to be handed out."""
         self._tokenizer = tokenizer
-        self._context = list(prefix[-4:])  # ids whose text is out already
-        self._pending: list[int] = []
+        begin = max(0, len(prefix) - CONTEXT)
+        while 0 < begin < len(prefix) and self._is_byte(prefix[begin]):
+            begin -= 1
+        self._context = list(prefix[begin:])  # ids that are decoded along
+        self._before = len(self._decode(self._context))  # characters of the window that are out already
+        self._new: list[int] = []  # ids after the context whose text is not all out
 
     def push(self, id: int) -> str:
         """The text that has become certain with this id; empty while a character is incomplete."""
-        self._pending.append(id)
-        text = self._new_text()
-        if text.endswith(INCOMPLETE) and len(self._pending) < MAX_PENDING:
-            return ""
-        self._settle()
-        return text
+        self._new.append(id)
+        if self._is_byte(id):
+            return ""  # the next byte may still change what this one means
+        text = self._decode(self._context + self._new)
+        certain = text.removesuffix(INCOMPLETE)  # one mark at most stands for bytes that may become a character
+        piece = certain[self._before :]
+        self._before = max(self._before, len(certain))
+        if certain == text:
+            self._settle(len(self._new))
+        elif len(self._new) % SETTLE == 0:
+            self._settle_early()
+        return piece
 
     def flush(self) -> str:
         """What is left at the end; bytes that never became a character come out as U+FFFD."""
-        text = self._new_text() if self._pending else ""
-        self._settle()
-        return text
+        piece = self._decode(self._context + self._new)[self._before :] if self._new else ""
+        self._before += len(piece)
+        self._settle(len(self._new))
+        return piece
 
-    def _new_text(self) -> str:
-        before = self._tokenizer.decode(self._context)
-        return self._tokenizer.decode(self._context + self._pending)[len(before) :]
+    def _settle(self, count: int) -> None:
+        """Make the first `count` new ids the context; the one before is kept on while they say nothing."""
+        context = self._new[:count]
+        if said := self._decode(context):
+            self._before -= len(self._decode(self._context + context)) - len(said)
+            self._context = context
+        else:
+            self._context = self._context + context
+        self._new = self._new[count:]
 
-    def _settle(self) -> None:
-        if self._pending:
-            # The window must begin at a character's border, so it is the last settled run of ids as a whole.
-            self._context, self._pending = self._pending, []
+    def _settle_early(self) -> None:
+        """Part the window between two characters that are none, so that it does not grow with every stray byte."""
+        whole = self._decode(self._new)
+        for count in range(len(self._new) - 1, max(len(self._new) - SETTLE, 0), -1):
+            if self._decode(self._new[:count]) + self._decode(self._new[count:]) == whole:
+                self._settle(count)
+                return
+
+    def _decode(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids)
+
+    def _is_byte(self, id: int) -> bool:
+        token = self._tokenizer.backend.id_to_token(id)
+        return token is not None and _BYTE.fullmatch(token) is not None
 
 
 class StopScanner:
-    """Lets text through up to the first stop string, holding back only what might still become one."""
+    """Lets text through up to the first stop string, holding back only what might still become one.
+
+    The first stop string is the one that is complete first; of several complete at once the longest counts. How the
+    text is cut into chunks makes no difference. The search is that of Knuth, Morris and Pratt (1977), so its work is
+    linear in the text whatever the stop strings are.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = [stop for stop in stops if stop]
+        self._searches = [_Search(stop) for stop in stops if stop]
         self._held = ""
         self.stopped = False
 
@@ -57,14 +94,16 @@ class StopScanner:
         """The part of the text so far that no stop string can claim any more."""
         if self.stopped:
             return ""
+        before = len(self._held)
         self._held += text
-        cut = min((at for stop in self._stops if (at := self._held.find(stop)) >= 0), default=-1)
-        if cut >= 0:
-            self.stopped = True
-            out, self._held = self._held[:cut], ""
-            return out
-        keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
-        out, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        for i, character in enumerate(text, before + 1):
+            found = max((search.push(character) for search in self._searches), default=0)
+            if found:
+                self.stopped = True
+                out, self._held = self._held[: i - found], ""
+                return out
+        certain = len(self._held) - max((search.matched for search in self._searches), default=0)
+        out, self._held = self._held[:certain], self._held[certain:]
         return out
 
     def flush(self) -> str:
@@ -73,9 +112,24 @@ class StopScanner:
         return out
 
 
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that is a beginning of `stop`."""
-    for length in range(min(len(text), len(stop) - 1), 0, -1):
-        if stop.startswith(text[-length:]):
-            return length
-    return 0
+class _Search:
+    """Looks for one string, a character at a time; `matched` characters of it stand at the end of the text so far."""
+
+    def __init__(self, stop: str) -> None:
+        self._stop = stop
+        self.matched = 0
+        # For each beginning of the string: the longest shorter beginning that it ends in.
+        self._shorter = [0] * (len(stop) + 1)
+        length = 0
+        for i in range(1, len(stop)):
+            while length and stop[i] != stop[length]:
+                length = self._shorter[length]
+            length += stop[i] == stop[length]
+            self._shorter[i + 1] = length
+
+    def push(self, character: str) -> int:
+        """The string's length where this character completes it, else 0."""
+        while self.matched and self._stop[self.matched] != character:
+            self.matched = self._shorter[self.matched]
+        self.matched += self._stop[self.matched] == character
+        return len(self._stop) if self.matched == len(self._stop) else 0

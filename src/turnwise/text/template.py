@@ -1,10 +1,9 @@
-"""Chat templates: a model's Jinja program that lays messages out as one text, run in an immutable sandbox.
+"""Chat templates: a model's Jinja program that lays messages out as one text.
 
-Templates come from a model's folder only, never from a request, and even so they may not touch anything but the
-messages (a template in a downloaded folder has been a way to run code in other programs: CVE-2024-34359).
+Templates come from a model's folder only, never from a request, and even so they run in a sandbox with a budget
+(`text.sandbox`).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -14,12 +13,12 @@ import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from turnwise.core.errors import TemplateError
+from turnwise.text.sandbox import MAX_VALUE, Environment, budgeted
 
-MAX_TEMPLATE = 200_000  # characters; the longest published template is under 20,000
-MAX_RENDERED = 64_000_000  # characters
+MAX_TEMPLATE = 100_000  # characters; the longest published template is under 20,000
+MAX_TIME_FORMAT = 100  # characters
 
 
 class _GenerationTag(Extension):
@@ -28,39 +27,29 @@ class _GenerationTag(Extension):
     tags = {"generation"}  # noqa: RUF012  (jinja2 declares it so)
 
     def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """No attribute that starts with an underscore, no mutation, and no `'x' * 10**9`."""
-
-    intercepted_binops = frozenset({"*", "**", "%"})
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**" or (operator == "*" and not all(isinstance(side, int | float) for side in (left, right))):
-            raise TemplateError("The chat template repeats text or raises powers; templates here may not.")
-        return super().call_binop(context, operator, left, right)
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
 
 
 def _raise(message: str) -> NoReturn:
     raise TemplateError(f"The model's chat template refuses these messages: {message}")
 
 
-def _tojson(value: Any, indent: int | None = None, **_: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _strftime_now(format: str) -> str:
+    if len(format) > MAX_TIME_FORMAT:
+        raise ValueError("strftime_now: the format is too long")
+    return datetime.now().strftime(format)
 
 
 @lru_cache(maxsize=32)
 def _compile(source: str) -> jinja2.Template:
     if len(source) > MAX_TEMPLATE:
         raise TemplateError(f"The chat template is {len(source):,} characters long; at most {MAX_TEMPLATE:,} are read.")
-    environment = _Environment(
+    environment = Environment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols], autoescape=False
     )
-    environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
+    environment.globals["strftime_now"] = _strftime_now
     try:
         return environment.from_string(source)
     except jinja2.TemplateSyntaxError as error:
@@ -77,22 +66,23 @@ def apply_template(
     """Lay `messages` out as one text.
 
     Raises:
-        TemplateError: the template is broken, refuses the messages or tries what the sandbox forbids.
+        TemplateError: the template is broken, refuses the messages, tries what the sandbox forbids or uses up its
+            budget (`text.sandbox`).
     """
     values = {"tools": None, "documents": None, **variables}
     pieces, length = [], 0
     try:
-        for piece in _compile(source).generate(
-            **values, messages=list(messages), add_generation_prompt=add_generation_prompt
-        ):
-            length += len(piece)
-            if length > MAX_RENDERED:
-                raise TemplateError("The chat template produces endless text.")
-            pieces.append(piece)
-    except jinja2.TemplateError as error:
-        raise TemplateError(f"The chat template failed: {error}") from error
-    except (TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError) as error:
-        if isinstance(error, TemplateError):
-            raise
-        raise TemplateError(f"The chat template failed: {error}") from error
+        with budgeted():
+            for piece in _compile(source).generate(
+                **values, messages=list(messages), add_generation_prompt=add_generation_prompt
+            ):
+                length += len(piece)
+                if length > MAX_VALUE:
+                    raise TemplateError(f"The chat template produces more than {MAX_VALUE:,} characters.")
+                pieces.append(piece)
+    except TemplateError:
+        raise
+    except Exception as error:  # a template is a program: it can fail in any way
+        reason = "it nests too deeply" if isinstance(error, RecursionError | MemoryError) else error
+        raise TemplateError(f"The chat template failed: {reason}") from error
     return "".join(pieces)

@@ -1,6 +1,7 @@
 """A tokenizer of any Hugging Face folder: text to ids and back, with its special tokens and its chat template."""
 
 import json
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ import tokenizers
 
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.files import write_file
+
+_SURROGATES = re.compile("[\ud800-\udfff]")  # halves of characters, which JSON can spell and UTF-8 cannot
 
 # Token names a template may use, as in `{{ bos_token }}`.
 NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -46,7 +49,7 @@ class Tokenizer:
         added = self.backend.get_added_tokens_decoder()
         self.special_ids = frozenset(id for id, token in added.items() if token.special)
         self.special_texts = tuple(sorted((added[id].content for id in self.special_ids), key=len, reverse=True))
-        # Byte-level BPE is a bijection on bytes, so padding and truncation set by a folder only do harm here.
+        # Batches are padded and dialogues cut by those who know why, never silently by what a folder asks for.
         self.backend.no_padding()
         self.backend.no_truncation()
         eos = self.id_of(self.named["eos_token"]) if "eos_token" in self.named else None
@@ -56,7 +59,8 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """Ids run from 0 to this, exclusive."""
-        return self.backend.get_vocab_size(with_added_tokens=True)
+        highest = max(self.backend.get_added_tokens_decoder(), default=-1)  # added ids may leave a gap below them
+        return max(self.backend.get_vocab_size(with_added_tokens=True), highest + 1)
 
     @property
     def pad_id(self) -> int:
@@ -76,14 +80,25 @@ class Tokenizer:
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """Ids of `text`. Text that spells a special token stays text unless `allow_special` is set."""
-        return self.encode_offsets(text, allow_special=allow_special).ids
+        return self._encode(text, allow_special).ids
 
     def encode_offsets(self, text: str, *, allow_special: bool = False) -> Encoding:
-        """Ids of `text` with the characters each came from. No beginning or end tokens are added."""
+        """Ids of `text` with the characters each came from. No beginning or end tokens are added.
+
+        Every character belongs to a token: a space that a folder's settings leave out counts to the token after it.
+        """
+        encoded = self._encode(text, allow_special)
+        offsets, done = [], 0
+        for start, end in encoded.offsets:
+            offsets.append((min(start, done), end))
+            done = max(done, end)
+        return Encoding(encoded.ids, offsets)
+
+    def _encode(self, text: str, allow_special: bool) -> tokenizers.Encoding:
+        text = _SURROGATES.sub("\ufffd", text)
         with self._switch:
             self.backend.encode_special_tokens = not allow_special
-            encoded = self.backend.encode(text, add_special_tokens=False)
-        return Encoding(encoded.ids, encoded.offsets)
+            return self.backend.encode(text, add_special_tokens=False)
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of `ids`. Bytes that are no character yet come out as U+FFFD; `text.stream` waits for the rest."""
@@ -107,7 +122,7 @@ class Tokenizer:
         special_map = _read_json(folder / "special_tokens_map.json")
         named = {name: _token_text(special_map[name]) for name in NAMED if special_map.get(name)} | named
         return cls(
-            backend=_load_backend(folder, named),
+            backend=_load_backend(folder, named, config),
             named=named,
             chat_template=_load_template(folder, config),
             stop_ids=_generation_stop_ids(folder),
@@ -143,30 +158,36 @@ def _token_text(token: str | dict[str, Any]) -> str:
     return token if isinstance(token, str) else str(token["content"])
 
 
-def _load_backend(folder: Path, named: dict[str, str]) -> tokenizers.Tokenizer:
+def _load_backend(folder: Path, named: dict[str, str], config: dict[str, Any]) -> tokenizers.Tokenizer:
     if (path := folder / "tokenizer.json").is_file():
         try:
             return tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise UserError(f"{path} is not a tokenizer this version can read: {error}.") from error
-    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        return _byte_level_bpe(folder, named)
+    pair = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
+    # Others that ship this pair split text into words in ways of their own.
+    if pair and config.get("tokenizer_class", "GPT2Tokenizer").removesuffix("Fast") == "GPT2Tokenizer":
+        return _byte_level_bpe(folder, named, config)
     return _convert_with_transformers(folder)
 
 
-def _byte_level_bpe(folder: Path, named: dict[str, str]) -> tokenizers.Tokenizer:
+def _byte_level_bpe(folder: Path, named: dict[str, str], config: dict[str, Any]) -> tokenizers.Tokenizer:
     """GPT-2's own file pair, as DialoGPT and older checkpoints ship it."""
-    model = tokenizers.models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    try:
+        model = tokenizers.models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    except Exception as error:  # the library raises bare Exception
+        raise UserError(f"vocab.json and merges.txt in {folder} cannot be read: {error}.") from error
     backend = tokenizers.Tokenizer(model)
-    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    spaced = bool(config.get("add_prefix_space", False))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=spaced)
     backend.decoder = tokenizers.decoders.ByteLevel()
-    backend.add_special_tokens(sorted(set(named.values()) or {"<|endoftext|>"}))
     named.setdefault("eos_token", "<|endoftext|>")
+    backend.add_special_tokens(sorted(set(named.values())))
     return backend
 
 
 def _convert_with_transformers(folder: Path) -> tokenizers.Tokenizer:
-    if not any((folder / name).is_file() for name in ("tokenizer.model", "spiece.model", "vocab.txt")):
+    if not any((folder / name).is_file() for name in ("tokenizer.model", "spiece.model", "vocab.txt", "vocab.json")):
         raise ModelNotFound(f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.json with merges.txt.")
     try:
         from transformers import AutoTokenizer
@@ -175,7 +196,11 @@ def _convert_with_transformers(folder: Path) -> tokenizers.Tokenizer:
             f"The tokenizer in {folder} is in an older format. "
             "'pip install transformers sentencepiece' lets Turnwise convert it."
         ) from error
-    backend: tokenizers.Tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
+    try:
+        converted = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        backend: tokenizers.Tokenizer = converted.backend_tokenizer
+    except Exception as error:  # any, by the format and what is installed
+        raise UserError(f"transformers cannot convert the tokenizer in {folder}: {error}.") from error
     return backend
 
 

@@ -3,20 +3,24 @@
 Shapes: B rows, T tokens in a row.
 """
 
+import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.data.batches import Batch
 from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.decoder import Decoder
 from turnwise.models.loss import summed_cross_entropy
 from turnwise.training import state as disk
 from turnwise.training.dataset import Dataset, Datasets
+from turnwise.training.interrupt import interrupt_noted
 from turnwise.training.objectives import Objective
 from turnwise.training.optimizer import build_optimizers, set_rate
 from turnwise.training.recipe import Recipe, TrainingSection
@@ -57,6 +61,9 @@ class Trainer:
 
     `work` is where checkpoints go. A run that finds one there goes on from it and ends with the same weights as if it
     had never stopped.
+
+    Raises:
+        InvalidParameter: the checkpoint was made with other data.
     """
 
     def __init__(
@@ -81,7 +88,13 @@ class Trainer:
             weight_decay=self.settings.weight_decay,
         )
         self.total = total_steps(data.train, self.settings)
-        self.state = disk.load_checkpoint(work, model, self.optimizers) or disk.RunState()
+        self.state = disk.load_checkpoint(work, model, self.optimizers) or disk.RunState(data=data.fingerprint)
+        if self.state.data != data.fingerprint:
+            raise InvalidParameter(
+                "out",
+                f"{work} holds an unfinished run, but the data has changed since. Put the data back to go on with it, "
+                "choose another --out, or pass --restart to throw it away.",
+            )
         self.validate_every = self.settings.validate_every or max(10, self.total // 20)
         wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(self.settings.dtype)
         self.dtype = wanted or auto_dtype(self.device)
@@ -92,27 +105,32 @@ class Trainer:
         """Whether validation has not improved for `patience` times in a row."""
         return 0 < self.settings.patience <= self.state.bad_validations
 
+    @property
+    def over(self) -> bool:
+        """Whether no step is left to make."""
+        return self.state.step >= self.total or self.stopped_early
+
     def run(self) -> Result:
-        """Train to the end, or until validation stops improving. Ctrl-C leaves a checkpoint to go on from."""
+        """Train to the end, or until validation stops improving. Ctrl-C leaves a checkpoint to go on from.
+
+        Raises:
+            TurnwiseError: the loss is no longer a number; the last checkpoint is from before.
+            SaveFailed: the disk refused; likewise.
+        """
         if self.state.step == 0:
             self.state.valid_before = self.state.best_loss = self.measure(self.data.valid)
             self.state.test_before = self.measure(self.data.test)
             if self.state.valid_before is not None:
                 disk.save_best(self.work, self.model)  # training that only harms gives back what it began with
-        for hook in self.hooks:
-            hook.start(total_steps=self.total, step=self.state.step)
-        try:
+        with ExitStack() as watched:
+            for hook in self.hooks:
+                watched.callback(hook.end)
+                hook.start(total_steps=self.total, step=self.state.step)
             if self.state.step == 0 and self.state.valid_before is not None:
                 self._tell(ValidationReport(0, self.state.valid_before, best=True))
             self._steps()
-        except KeyboardInterrupt:
-            self.save()
-            raise
-        finally:
-            for hook in self.hooks:
-                hook.end()
-        self.save()
-        disk.load_best(self.work, self.model)
+        if self.data.valid.examples:
+            disk.load_best(self.work, self.model)
         return Result(
             steps=self.state.step,
             best_step=self.state.best_step if self.state.best_loss is not None else self.state.step,
@@ -127,14 +145,18 @@ class Trainer:
 
     def _steps(self) -> None:
         rows = row_stream(self.data.train, seed=self.settings.seed, skip=self.state.step * self.settings.rows)
-        while self.state.step < self.total and not self.stopped_early:
-            report = self.optimise([next(rows) for _ in range(self.settings.rows)])
-            for hook in self.hooks:
-                hook.step(report)
-            if self.state.step % self.validate_every == 0 or self.state.step == self.total:
-                self.validate()
-            if self.state.step % self.settings.save_every == 0:
-                self.save()
+        with interrupt_noted() as interrupted:
+            while not self.over:
+                report = self.optimise([next(rows) for _ in range(self.settings.rows)])
+                for hook in self.hooks:
+                    hook.step(report)
+                if self.state.step % self.validate_every == 0 or self.state.step == self.total:
+                    self.validate()
+                stop = interrupted()
+                if stop or self.over or self.state.step % self.settings.save_every == 0:
+                    self.save()
+                if stop:
+                    raise KeyboardInterrupt
 
     def optimise(self, rows: Sequence[Sequence[int]]) -> StepReport:
         """One optimiser step over these rows, a few at a time, exactly as if they had all fitted at once."""
@@ -151,7 +173,10 @@ class Trainer:
             (loss / share).backward()  # type: ignore[no-untyped-call]
             summed += loss.item()
         # The bound is on the gradient per token, so it means the same whatever the loss is divided by.
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm * counted / share)
+        bound = self.settings.clip_norm * counted / share
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), bound).item()
+        if not math.isfinite(summed + norm):
+            raise self._diverged("the loss" if not math.isfinite(summed) else "its gradient")
         rate = self.settings.learning_rate * rate_factor(
             self.state.step,
             total=self.total,
@@ -168,7 +193,7 @@ class Trainer:
         self.state.step += 1
         self.state.seconds += seconds
         self.state.useful_tokens += useful
-        return StepReport(self.state.step, summed / counted, rate, norm.item() * share / counted, useful, seconds)
+        return StepReport(self.state.step, summed / counted, rate, norm * share / counted, useful, seconds)
 
     def validate(self) -> None:
         """Measure held-out data, keep the weights if they are the best so far."""
@@ -182,7 +207,6 @@ class Trainer:
         else:
             self.state.bad_validations += 1
         self._tell(ValidationReport(self.state.step, loss, best))
-        self.save()
 
     def _tell(self, report: ValidationReport) -> None:
         for hook in self.hooks:
@@ -203,4 +227,20 @@ class Trainer:
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 summed += summed_loss(self.model, batch.to(self.device)).item()
             counted += batch.counted
+        if not math.isfinite(summed):
+            raise self._diverged("the loss on held-out data")
         return summed / counted
+
+    def _diverged(self, what: str) -> TurnwiseError:
+        """Raised before anything is changed or saved, so what is on disk is from when all was well."""
+        if self.state.step == 0:
+            return TurnwiseError(
+                f"Before the first step {what} is not a finite number: the weights that training starts from are "
+                "damaged, or too large for the 'dtype' it computes in."
+            )
+        kept = disk.checkpoint_recipe(self.work) is not None
+        return TurnwiseError(
+            f"After step {self.state.step} {what} is no longer a finite number: training has diverged. Try a smaller "
+            f"'learning_rate' (it was {self.settings.learning_rate:g}), a longer 'warmup' or the 'dtype' float32, with "
+            "--restart." + (f" The checkpoint in {self.work} is from before." if kept else "")
+        )

@@ -1,10 +1,14 @@
 """A recipe: everything that decides a training run, in one YAML file, kept beside the weights it made."""
 
+import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.training.optimizer import OptimizerName
@@ -12,15 +16,15 @@ from turnwise.training.schedule import Schedule
 
 
 class Section(BaseModel):
-    """A part of a recipe: unknown keys are errors."""
+    """A part of a recipe: unknown keys are errors, and so are numbers without an end."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NewModel(Section):
     """The shape of a model that starts from random weights; the vocabulary comes from the tokenizer."""
 
-    family: str = "llama"
+    family: Literal["llama", "mistral", "qwen2", "qwen3", "smollm3"] = "llama"
     hidden_size: int = Field(256, ge=8)
     intermediate_size: int = Field(704, ge=8)
     num_layers: int = Field(6, ge=1)
@@ -129,16 +133,27 @@ def parse_recipe(values: Any, *, origin: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
+        problems = error.errors(include_url=False)
+        # A misspelt key is often missing as well: the spelling is what to mend.
+        problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
         where = ".".join(str(part) for part in problem["loc"]) or "recipe"
-        if problem["type"] == "extra_forbidden":
-            hint = did_you_mean(str(problem["loc"][-1]), _known_keys(problem["loc"][:-1]))
-            raise InvalidParameter(where, f"{origin}: unknown key '{where}': {hint}") from error
-        reason = problem["msg"].removeprefix("Value error, ")
-        raise InvalidParameter(where, f"{origin}: '{where}': {reason}.") from error
+        raise InvalidParameter(where, f"{origin}: {_explained(where, problem)}") from error
 
 
-def _known_keys(path: tuple[int | str, ...]) -> set[str]:
+def _explained(where: str, problem: ErrorDetails) -> str:
+    path = problem["loc"]
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{where}': {did_you_mean(str(path[-1]), _known_keys(path[:-1]))}"
+    if problem["type"] == "missing":
+        return f"'{where}' is missing."
+    if problem["type"] == "model_type":
+        return f"'{where}' should hold keys ({', '.join(sorted(_known_keys(path)))}), not {problem['input']!r}."
+    reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r}"
+    return f"'{where}' {reason}{got}."
+
+
+def _known_keys(path: Sequence[int | str]) -> set[str]:
     section: type[BaseModel] = Recipe
     for part in path:
         if isinstance(part, int):
@@ -150,26 +165,31 @@ def _known_keys(path: tuple[int | str, ...]) -> set[str]:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file. `${NAME}` in it is replaced from the environment, so data can live anywhere.
+    """Read a recipe file. `${NAME}` in its values is replaced from the environment, so data can live anywhere.
 
     Raises:
         InvalidParameter: no such file, no YAML, or not a recipe.
     """
-    import os
-    import re
-
     if not path.is_file():
         raise InvalidParameter("recipe", f"There is no recipe {path}.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidParameter("recipe", f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    return parse_recipe(_from_environment(values, path), origin=str(path))
 
-    def from_environment(match: re.Match[str]) -> str:
+
+def _from_environment(value: Any, path: Path) -> Any:
+    """`value` with every `${NAME}` in its texts replaced."""
+
+    def replaced(match: re.Match[str]) -> str:
         name = match.group(1)
         if name not in os.environ:
             raise InvalidParameter(name, f"{path} uses ${{{name}}}: set the environment variable {name} to a folder.")
         return os.environ[name]
 
-    text = re.sub(r"\$\{(\w+)\}", from_environment, path.read_text(encoding="utf-8"))
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidParameter("recipe", f"{path} is not YAML: {error}") from error
-    return parse_recipe(values, origin=str(path))
+    if isinstance(value, dict):
+        return {key: _from_environment(entry, path) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_from_environment(entry, path) for entry in value]
+    return re.sub(r"\$\{(\w+)\}", replaced, value) if isinstance(value, str) else value

@@ -32,6 +32,22 @@ class ValidationReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """What the model says in a held-out dialogue, before and after.
+
+    Attributes:
+        question: the last message before the reply.
+        reply: what was really said.
+        before, after: the model's own answers, greedy.
+    """
+
+    question: str
+    reply: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """How a run ended. Losses are per predicted token; None where there is no such data."""
 
@@ -44,6 +60,7 @@ class Result:
     valid_after: float | None
     test_before: float | None
     test_after: float | None
+    samples: tuple[Sample, ...] = ()
 
 
 class Hook(Protocol):

@@ -7,17 +7,18 @@ from `OUT.partial` when the same recipe is run again.
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from turnwise.core.errors import InvalidParameter, UserError
+from turnwise.core.errors import InvalidParameter, SaveFailed, UserError
 from turnwise.core.files import write_file
 from turnwise.models import checkpoint
 from turnwise.models.checkpoint import LoadedModel
-from turnwise.models.config import DecoderConfig, RopeConfig
+from turnwise.models.config import DecoderConfig
+from turnwise.models.families import family
 from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
 from turnwise.training import watch
@@ -27,7 +28,8 @@ from turnwise.training.loop import Trainer
 from turnwise.training.objectives import objective
 from turnwise.training.recipe import NewModel, Recipe
 from turnwise.training.report import Hook, Result, perplexity
-from turnwise.training.state import checkpoint_recipe
+from turnwise.training.samples import answers, before_and_after, keep_before
+from turnwise.training.state import BEST, checkpoint_recipe
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,15 @@ def load_base(recipe: Recipe) -> Base:
     """
     section = recipe.model
     if section.source is not None:
-        folder = Path(section.source)
+        folder = Path(section.source).expanduser()
         model = checkpoint.load(folder, dtype=torch.float32)
-        tokenizer = Tokenizer.load(section.tokenizer or folder)
+        tokenizer = Tokenizer.load(Path(section.tokenizer).expanduser() if section.tokenizer else folder)
         path = folder / "generation_config.json"
         generation = json.loads(path.read_text()) if path.is_file() else None
     else:
         assert section.new is not None
         assert section.tokenizer is not None
-        tokenizer = Tokenizer.load(section.tokenizer)
+        tokenizer = Tokenizer.load(Path(section.tokenizer).expanduser())
         model = checkpoint.create(_new_config(section.new, tokenizer.vocab_size), seed=recipe.training.seed)
         generation = None
     context = model.decoder.config.context_length
@@ -79,34 +81,51 @@ def load_base(recipe: Recipe) -> Base:
 
 
 def _new_config(new: NewModel, vocab_size: int) -> DecoderConfig:
-    return DecoderConfig(
-        family=new.family,
-        vocab_size=vocab_size,
-        hidden_size=new.hidden_size,
-        intermediate_size=new.intermediate_size,
-        num_layers=new.num_layers,
-        num_heads=new.num_heads,
-        num_kv_heads=new.num_kv_heads,
-        head_dim=new.hidden_size // new.num_heads,
-        context_length=new.context_length,
-        rope=RopeConfig(new.rope_theta),
+    """The family's own reading of these sizes, so that its switches (biases, norms) are what it publishes."""
+    return family(new.family).read(
+        {
+            "vocab_size": vocab_size,
+            "hidden_size": new.hidden_size,
+            "intermediate_size": new.intermediate_size,
+            "num_hidden_layers": new.num_layers,
+            "num_attention_heads": new.num_heads,
+            "num_key_value_heads": new.num_kv_heads,
+            "head_dim": new.hidden_size // new.num_heads,
+            "max_position_embeddings": new.context_length,
+            "rope_theta": new.rope_theta,
+            "rms_norm_eps": 1e-5,
+            "tie_word_embeddings": True,
+            "sliding_window": None,
+        }
     )
 
 
-def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
-    """The work folder, made ready; refuses to lose what is there unless told to.
+def out_folder(recipe: Recipe) -> Path:
+    """Where the finished model goes.
 
     Raises:
-        InvalidParameter: `out` exists, or holds an unfinished run of another recipe.
+        InvalidParameter: that is no folder's name.
     """
-    out = Path(recipe.out)
+    out = Path(recipe.out).expanduser()
+    if out.name in ("", ".."):
+        raise InvalidParameter("out", f"'out' must name a new folder, not '{recipe.out}'.")
+    return out
+
+
+def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
+    """The work folder; refuses to lose what is there unless told to.
+
+    Raises:
+        InvalidParameter: `out` exists, or the work folder holds an unfinished run of another recipe.
+    """
+    out = out_folder(recipe)
     work = work_folder(out)
     if out.exists() and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
-    if restart and work.exists():
-        shutil.rmtree(work)
+    if out.exists() and not (out / "config.json").is_file():
+        raise InvalidParameter("out", f"{out} is not a model folder, so it is not replaced. Choose another --out.")
     begun = checkpoint_recipe(work)
-    if begun is not None and begun != recipe.dump():
+    if begun not in (None, recipe.dump()) and not restart:
         raise InvalidParameter(
             "out",
             f"{work} holds an unfinished run of another recipe. Run that recipe again to go on with it, choose another "
@@ -141,34 +160,50 @@ def run_recipe(
         SaveFailed: the disk refused.
     """
     work = check_out(recipe, overwrite=overwrite, restart=restart)
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    base = load_base(recipe)
     how = objective(recipe.objective)
-    data = load_datasets(recipe, Renderer.of(base.tokenizer), how, on_item)
+    base = load_base(recipe)
+    renderer = Renderer.of(base.tokenizer)
+    data = load_datasets(recipe, renderer, how, on_item)
     on_data(data)
-    work.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(
-        recipe,
-        base.model.decoder,
-        data,
-        how,
-        work=work,
-        hooks=[watch.MetricsFile(work), watch.TensorBoard(work), *hooks],
-        device=device,
-    )
-    result = trainer.run()
-    watch.draw_loss(work / watch.METRICS, work / "loss.png", title=Path(recipe.out).name)
-    _save(recipe, base, result, data, work)
-    shutil.rmtree(work)
+    try:
+        if restart:
+            shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True, exist_ok=True)
+        if checkpoint_recipe(work) is None:  # what a run left before its first checkpoint is of no use
+            for name in (BEST, watch.TENSORBOARD):
+                shutil.rmtree(work / name, ignore_errors=True)
+        trainer = Trainer(
+            recipe,
+            base.model.decoder,
+            data,
+            how,
+            work=work,
+            hooks=[watch.MetricsFile(work), watch.TensorBoard(work), *hooks],
+            device=device or torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        )
+        if trainer.state.step == 0:
+            keep_before(work, answers(trainer.model, renderer, data.samples))
+        result = trainer.run()
+        after = answers(trainer.model, renderer, data.samples)
+        result = replace(result, samples=before_and_after(work, data.samples, after))
+        watch.draw_loss(work / watch.METRICS, work / "loss.png", title=out_folder(recipe).name)
+        _save(recipe, base, result, data, work)
+    except OSError as error:
+        raise SaveFailed(
+            f"Could not write in {work}: {error.strerror or error}. Mend that and run the same command again: it goes "
+            "on from the last checkpoint."
+        ) from error
+    shutil.rmtree(work, ignore_errors=True)
     return result
 
 
 def _save(recipe: Recipe, base: Base, result: Result, data: Datasets, work: Path) -> None:
     model = replace(base.model, decoder=base.model.decoder.cpu())
-    write_file(work / "result.json", json.dumps(result_summary(result, data), indent=2) + "\n")
-    names = (watch.METRICS, "loss.png", "result.json", "tensorboard")
+    summary = json.dumps(result_summary(result, data), indent=2, ensure_ascii=False)
+    write_file(work / "result.json", summary + "\n")
+    names = (watch.METRICS, "loss.png", "result.json", watch.TENSORBOARD)
     save_artefact(
-        Path(recipe.out),
+        out_folder(recipe),
         model,
         base.tokenizer,
         generation=base.generation,
@@ -190,6 +225,8 @@ def result_summary(result: Result, data: Datasets) -> dict[str, Any]:
         "seconds": round(result.seconds, 2),
         "useful_tokens": result.useful_tokens,
         "train_tokens": data.train.tokens,
+        "skipped_rows": data.skipped,
         "loss": {name: loss for name, loss in losses.items() if loss is not None},
         "perplexity": {name: round(perplexity(loss), 3) for name, loss in losses.items() if loss is not None},
+        "samples": [asdict(sample) for sample in result.samples],
     }

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,12 +20,14 @@ class RunState:
     """Where a run stands. Losses are per predicted token.
 
     Attributes:
+        data: fingerprint of what is learned from.
         step: optimiser steps made; also the position in the data, whose order depends on the seed alone.
         best_loss, best_step: the lowest validation loss and when.
         bad_validations: validations in a row without a new best (early stopping).
         valid_before, test_before: before the first step.
     """
 
+    data: str = ""
     step: int = 0
     seconds: float = 0.0
     useful_tokens: int = 0
@@ -40,14 +43,14 @@ def save_checkpoint(
 ) -> None:
     """Replace the checkpoint in `work`, whole or not at all."""
     with folder_written_whole(work / CHECKPOINT) as folder:
-        save_file(_weights(model), folder / "model.safetensors")
+        _save(_weights(model), folder / "model.safetensors")
         tensors = {
             f"{i}.{index}.{key}": value.detach().cpu().contiguous()
             for i, optimizer in enumerate(optimizers)
             for index, values in optimizer.state_dict()["state"].items()
             for key, value in values.items()
         }
-        save_file({**tensors, "rng": torch.get_rng_state()}, folder / "optimizer.safetensors")
+        _save({**tensors, "rng": torch.get_rng_state()}, folder / "optimizer.safetensors")
         (folder / "state.json").write_text(json.dumps(asdict(state), indent=2))
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
 
@@ -78,7 +81,7 @@ def checkpoint_recipe(work: Path) -> str | None:
 def save_best(work: Path, model: Decoder) -> None:
     """Keep these weights as the best so far."""
     with folder_written_whole(work / BEST) as folder:
-        save_file(_weights(model), folder / "model.safetensors")
+        _save(_weights(model), folder / "model.safetensors")
 
 
 def load_best(work: Path, model: Decoder) -> None:
@@ -86,6 +89,13 @@ def load_best(work: Path, model: Decoder) -> None:
     path = work / BEST / "model.safetensors"
     if path.is_file():
         model.load_state_dict(load_file(path))
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # it wraps the disk's refusal
+        raise OSError(str(error)) from error
 
 
 def _weights(model: Decoder) -> dict[str, Tensor]:

@@ -8,9 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from turnwise.core.files import write_file
 from turnwise.training.report import StepReport, ValidationReport, perplexity
 
-METRICS = "metrics.jsonl"
+METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
 
 
 class ProgressBar:
@@ -63,9 +64,8 @@ class MetricsFile:
 
     def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
         """Open the file and drop lines that a resumed run will write again."""
-        kept = [line for line in read_metrics(self._path) if line["step"] < step or (line["step"] == step and step)]
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        kept = [line for line in read_metrics(self._path) if step and line["step"] <= step]
+        write_file(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self._path.open("a")
 
     def step(self, report: StepReport) -> None:
@@ -90,21 +90,22 @@ class MetricsFile:
     def _write(self, **values: Any) -> None:
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
-        os.fsync(self._file.fileno()) if "valid_loss" in values else None
+        if "valid_loss" in values:
+            os.fsync(self._file.fileno())
 
 
 class TensorBoard:
     """Curves for `tensorboard --logdir`."""
 
     def __init__(self, work: Path) -> None:
-        self._folder = work / "tensorboard"
+        self._folder = work / TENSORBOARD
         self._writer: Any = None
 
     def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
         """Open the event file; a resumed run purges what came after its checkpoint."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(self._folder), purge_step=step or None)
+        self._writer = SummaryWriter(str(self._folder), purge_step=step + 1 if step else 0)
 
     def step(self, report: StepReport) -> None:
         """Training curves."""
@@ -139,15 +140,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def draw_loss(metrics: Path, picture: Path, *, title: str) -> None:
     """A picture of training and validation loss over the steps (PNG)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure  # not pyplot, which looks for a screen
 
     lines = read_metrics(metrics)
     steps = [(line["step"], line["loss"]) for line in lines if "loss" in line]
     valid = [(line["step"], line["valid_loss"]) for line in lines if "valid_loss" in line]
-    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
     if steps:
         axes.plot(*zip(*steps, strict=True), color="#9db7d5", linewidth=0.8, label="training, each step")
         axes.plot([s for s, _ in steps], _smooth([v for _, v in steps]), color="#1f5fa8", label="training, smoothed")
@@ -162,16 +161,16 @@ def draw_loss(metrics: Path, picture: Path, *, title: str) -> None:
             ha="right",
             arrowprops={"arrowstyle": "-", "color": "#c8551b"},
         )
-    axes.set(xlabel="optimiser step", ylabel="cross-entropy per token (nats)", title=title)
+    axes.set(xlabel="optimiser step", ylabel="cross-entropy per token (nats)")
+    axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.25)
     axes.legend()
     figure.savefig(picture, dpi=120)
-    pyplot.close(figure)
 
 
 def _smooth(values: list[float]) -> list[float]:
     smoothed: list[float] = []
     for i, value in enumerate(values):
-        weight = min(0.05, 1 / (i + 1)) if i >= 20 else 1 / (i + 1)
+        weight = max(0.05, 1 / (i + 1))  # the mean so far, then of about the last twenty
         smoothed.append(value if not smoothed else smoothed[-1] + weight * (value - smoothed[-1]))
     return smoothed

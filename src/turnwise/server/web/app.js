@@ -253,18 +253,6 @@ function onKey(event) {
   }
 }
 
-function switchTheme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const current = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
-  const next = current === "dark" ? "light" : "dark";
-  document.documentElement.dataset.theme = next;
-  try {
-    localStorage.setItem("turnwise.theme", next);
-  } catch {
-    // It lasts as long as the page.
-  }
-}
-
 function listen() {
   byId("composer").addEventListener("submit", submit);
   byId("prompt").addEventListener("input", grow);
@@ -279,7 +267,6 @@ function listen() {
   byId("open-controls").addEventListener("click", () => toggleControls(byId("controls").hidden));
   byId("close-controls").addEventListener("click", () => toggleControls(false));
   byId("banner-close").addEventListener("click", () => complain(null));
-  byId("theme").addEventListener("click", switchTheme);
   document.addEventListener("keydown", onKey);
   addEventListener("hashchange", () => {
     const id = location.hash.slice(1);

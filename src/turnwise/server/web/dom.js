@@ -12,7 +12,7 @@ const PATHS = {
   plus: "M12 5v14M5 12h14",
   retry: "M20 11a8 8 0 1 0-2.300 6M20 5v6h-6",
   send: "M12 19V5M6 11l6-6 6 6",
-  sliders: "M4 7h9M17 7h3M4 17h3M11 17h9M13 5v4M7 15v4",
+  sliders: "M4 8h7M17 8h3M11 8a3 3 0 1 0 6 0a3 3 0 1 0-6 0M4 16h3M13 16h7M7 16a3 3 0 1 0 6 0a3 3 0 1 0-6 0",
   stop: "M7 7h10v10H7z",
   theme: "M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16",
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",

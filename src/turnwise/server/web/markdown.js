@@ -18,7 +18,7 @@ const INLINE = new RegExp(
     /(?<strong>\*\*|__)(?=\S)(?<bold>[\s\S]*?\S)\k<strong>/,
     /\*(?=[^\s*])(?<star>[^*]*[^\s*])\*/,
     /(?<!\w)_(?=[^\s_])(?<underline>[^_]*[^\s_])_(?!\w)/,
-    /\[(?<label>[^\]\n]+)\]\((?<target>[^()\s]+)\)/,
+    /\[(?<label>[^\]\n]{1,500})\]\((?<target>[^()\s]{1,2000})\)/,
     /(?<address>https?:\/\/[^\s<>()"'`]*[^\s<>()"'`.,;:!?*_])/,
   ]
     .map((part) => part.source)
@@ -55,7 +55,7 @@ function* blocks(lines, depth) {
       yield make("blockquote", {}, ...blocks(lines.slice(at, end).map((l) => l.replace(QUOTE, "")), depth + 1));
       at = end;
     } else if (depth < MOST_NESTED && ITEM.test(line)) {
-      const end = while_(lines, at, (l, i) => ITEM.test(l) || /^\s+\S/.test(l) || (!l.trim() && continues(lines[i + 1])));
+      const end = endOfList(lines, at);
       yield list(lines.slice(at, end), depth);
       at = end;
     } else {
@@ -66,7 +66,17 @@ function* blocks(lines, depth) {
   }
 }
 
-const continues = (line) => line !== undefined && (ITEM.test(line) || /^\s{2,}\S/.test(line));
+/** A list goes on with items of its kind, with anything indented, and over blank lines between those. */
+function endOfList(lines, from) {
+  const [, indent, mark] = ITEM.exec(lines[from]);
+  const goesOn = (line) => {
+    const item = ITEM.exec(line);
+    if (!item) return /^\s{2,}\S/.test(line);
+    return item[1].length > indent.length + 1 || /\d/.test(item[2]) === /\d/.test(mark);
+  };
+  return while_(lines, from, (line, i) => goesOn(line) || (!line.trim() && i + 1 < lines.length && goesOn(lines[i + 1])));
+}
+
 const startsBlock = (line, depth) =>
   FENCE.test(line) || HEADING.test(line) || RULE.test(line) || (depth < MOST_NESTED && (QUOTE.test(line) || ITEM.test(line)));
 

@@ -20,12 +20,13 @@ def encode(item: Conversation | Document, renderer: Renderer) -> Iterator[Exampl
     """The dialogue with its loss mask; nothing where the assistant says nothing."""
     if isinstance(item, Document):
         raise InvalidData(
-            "Fine-tuning (sft) needs dialogues, but this is plain text. Use the objective 'clm' for plain text."
+            "Fine-tuning ('sft') needs dialogues, but this is plain text. The objective 'clm' learns from plain text."
         )
     rendered = renderer.render(item.messages)
     mask = np.asarray(rendered.loss_mask, dtype=bool)
     if mask[1:].any():
-        replies = sum(message.role == "assistant" for message in item.messages)
+        spoken = zip(item.messages, rendered.spans, strict=True)
+        replies = sum(message.role == "assistant" and span is not None for message, span in spoken)
         yield Example(np.asarray(rendered.ids, dtype=np.int32), mask, replies)
 
 

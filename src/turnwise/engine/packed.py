@@ -1,0 +1,56 @@
+"""Weights laid out for decoding on a processor.
+
+A decoding step multiplies a few rows by every weight once, which is bound by how weights come out of memory. Stored as
+published, `(out, in)`, the library repacks them at every call; here that is done once: transposed for a single row, and
+in oneDNN's blocks for several. Costs a second copy of the layers' weights. See `docs/experiments.md` for figures.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from turnwise.models.decoder import Decoder
+
+ROWS_HINT = 16  # rows the blocked layout is chosen for
+
+
+class PackedLinear(nn.Module):
+    """A linear layer for inference; `forward` gives what `nn.Linear` gives, up to rounding."""
+
+    def __init__(self, weight_OI: Tensor, bias_O: Tensor | None) -> None:
+        super().__init__()
+        weight_OI = weight_OI.detach()
+        self._single_IO = weight_OI.T.contiguous()
+        self._blocked = torch.ops.mkldnn._reorder_linear_weight(weight_OI, ROWS_HINT)
+        self._bias_O = None if bias_O is None else bias_O.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x @ weight.T + bias` for `x` of shape `(..., in)`."""
+        rows_RI = x.reshape(-1, x.shape[-1])
+        if len(rows_RI) == 1:
+            out_RO = rows_RI @ self._single_IO
+            if self._bias_O is not None:
+                out_RO += self._bias_O
+        else:
+            out_RO = torch.ops.mkldnn._linear_pointwise(rows_RI, self._blocked, self._bias_O, "none", [], "")
+        return out_RO.view(*x.shape[:-1], -1)
+
+
+def for_decoding(decoder: Decoder) -> Decoder:
+    """A decoder that computes the same, packed where that is quicker; `decoder` itself is left as it is."""
+    with torch.device("meta"):
+        twin = Decoder(decoder.config)
+    twin.load_state_dict({name: tensor.detach() for name, tensor in decoder.state_dict().items()}, assign=True)
+    twin.rope = decoder.rope
+    weight = decoder.embed.weight
+    if weight.device.type != "cpu" or weight.dtype != torch.float32 or not torch._C._has_mkldnn:
+        return twin.eval()
+    head = weight if twin.head is None else twin.get_parameter("head.weight")
+    twin.head = None
+    for module in list(twin.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(module, name, PackedLinear(child.weight, child.bias))
+    twin.head = PackedLinear(head, None)
+    return twin.eval()
+
+

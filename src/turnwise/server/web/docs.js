@@ -1,0 +1,79 @@
+// The API description, drawn from the service's own OpenAPI document.
+
+import { byId, fillIcons, make } from "./dom.js";
+
+const resolve = (document_, schema) => (schema?.$ref ? document_.components.schemas[schema.$ref.split("/").pop()] : schema);
+
+/** A type as a person would say it. */
+function said(schema) {
+  if (!schema) return "";
+  if (schema.$ref) return schema.$ref.split("/").pop();
+  if (schema.const !== undefined) return JSON.stringify(schema.const);
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" or ");
+  if (schema.anyOf) return [...new Set(schema.anyOf.map(said))].filter((type) => type !== "null").join(" or ");
+  if (schema.type === "array") return `list of ${said(schema.items) || "anything"}`;
+  return [schema.type ?? "anything", bounds(schema)].filter(Boolean).join(", ");
+}
+
+function bounds({ minimum, exclusiveMinimum, maximum, maxLength }) {
+  if (maxLength !== undefined) return `at most ${maxLength} characters`;
+  const low = exclusiveMinimum !== undefined ? `above ${exclusiveMinimum}` : minimum !== undefined ? `from ${minimum}` : "";
+  return [low, maximum !== undefined ? `to ${maximum}` : ""].filter(Boolean).join(" ");
+}
+
+function table(fields) {
+  const head = make("tr", {}, ...["Field", "Type", "Meaning"].map((text) => make("th", { scope: "col" }, text)));
+  const rows = fields.map(([name, type, meaning]) =>
+    make("tr", {}, make("td", {}, make("code", {}, name)), make("td", {}, type), make("td", {}, meaning)),
+  );
+  return make("table", { class: "fields" }, make("thead", {}, head), make("tbody", {}, ...rows));
+}
+
+function operation(document_, method, path, described) {
+  const element = make("details", { class: "operation" });
+  element.append(
+    make("summary", {}, make("span", { class: "method" }, method.toUpperCase()), make("code", {}, path),
+      make("span", {}, (described.description ?? "").split("\n")[0])),
+  );
+  const inPath = (described.parameters ?? []).map((each) => [each.name, said(each.schema), `in the ${each.in}`]);
+  if (inPath.length) element.append(table(inPath));
+  const body = resolve(document_, described.requestBody?.content["application/json"].schema);
+  if (body) element.append(make("p", {}, "Body:"), fieldsOf(body));
+  const answer = resolve(document_, described.responses["200"]?.content?.["application/json"]?.schema);
+  if (answer?.properties) element.append(make("p", {}, "Answer:"), fieldsOf(answer));
+  return element;
+}
+
+function fieldsOf(schema) {
+  const required = new Set(schema.required ?? []);
+  return table(
+    Object.entries(schema.properties).map(([name, field]) => [
+      name,
+      said(field) + (required.has(name) && field.const === undefined ? " (required)" : ""),
+      field.description ?? "",
+    ]),
+  );
+}
+
+async function start() {
+  const document_ = await (await fetch("/openapi.json")).json();
+  byId("docs-title").textContent = `${document_.info.title} API ${document_.info.version}`;
+  byId("docs-about").textContent = document_.info.description;
+  byId("docs-example").textContent = [
+    `curl ${location.origin}/v1/chat/completions -H 'Content-Type: application/json' \\`,
+    `  -d '{"model": "latest", "messages": [{"role": "user", "content": "Hello"}]}'`,
+  ].join("\n");
+  const groups = new Map();
+  for (const [path, methods] of Object.entries(document_.paths)) {
+    for (const [method, described] of Object.entries(methods)) {
+      const tag = described.tags?.[0] ?? "other";
+      groups.set(tag, [...(groups.get(tag) ?? []), operation(document_, method, path, described)]);
+    }
+  }
+  for (const [tag, operations] of groups) byId("docs-operations").append(make("h2", {}, tag), ...operations);
+}
+
+fillIcons();
+start().catch(() => {
+  byId("docs-about").textContent = "The server does not answer. Is it still running?";
+});

@@ -1,0 +1,123 @@
+"""Where the contents of messages ended up in a rendered conversation.
+
+The template is rendered again with invisible marks at both ends of every content. If the rendering is the same but for
+the marks, they say exactly where each content stands, even where the template trims or shortens it or leaves some out.
+A template that looks at its contents may be led astray by a mark; then fewer and fewer marks are tried.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from turnwise.core.messages import Message
+
+Range = tuple[int, int]
+
+# Unicode non-characters: never text, so no message is changed by having them taken out.
+START, END, BREAK = "\ufdd0", "\ufdd1", "\ufdd2"
+_ZERO = 0xFDE0  # the sixteen non-characters from here on number the messages
+_MARKS = re.compile("[\ufdd0-\ufdef]")
+_BORDER = re.compile(f"[{START}{END}][\ufde0-\ufdef]+")
+
+
+def without_marks(text: str, instead: str = "") -> str:
+    """`text` with every mark taken out, or replaced."""
+    return _MARKS.sub(instead, text)
+
+
+def find_contents(messages: Sequence[Message], text: str, apply: Callable[[list[Message]], str]) -> list[Range | None]:
+    """For each message the characters `[start, end)` of its content in `text`, or None where it is not to be found.
+
+    Args:
+        messages: the conversation.
+        text: how the template renders it.
+        apply: renders others in the same way.
+    """
+    tried = []
+    for contents in _ways_to_mark(messages):
+        if contents in tried:
+            continue
+        tried.append(contents)
+        marked = apply([replace(m, content=content) for m, content in zip(messages, contents, strict=True)])
+        if without_marks(marked) == text:
+            return _fill_in(messages, text, contents, _read_marks(marked, messages))
+    return _fill_in(messages, text, [message.content for message in messages], [None] * len(messages))
+
+
+def _ways_to_mark(messages: Sequence[Message]) -> Iterator[list[str]]:
+    """Contents with marks: outside their white space, inside it for templates that trim, and ever fewer."""
+    everyone, assistant = {message.role for message in messages}, {"assistant"}
+    for outside, inside in ((everyone, set()), (assistant, everyone), (set(), everyone)):
+        yield _marked(messages, outside, inside)
+    for kinds in (START + END, END, START):  # templates that look at how a content begins, or ends
+        yield _marked(messages, assistant, set(), kinds)
+        yield _marked(messages, set(), assistant, kinds)
+
+
+def _marked(
+    messages: Sequence[Message], outside: Iterable[str], inside: Iterable[str], kinds: str = START + END
+) -> list[str]:
+    contents = []
+    for i, message in enumerate(messages):
+        content, number = message.content, _number(i)
+        start, end = (kind + number if kind in kinds else "" for kind in (START, END))
+        core = content.strip()
+        if content and message.role in outside:
+            content = f"{start}{content}{end}"
+        elif core and message.role in inside:
+            at = content.index(core)
+            content = f"{content[:at]}{start}{core}{end}{content[at + len(core) :]}"
+        contents.append(content)  # an empty content stays empty: templates ask whether there is any
+    return contents
+
+
+def _number(i: int) -> str:
+    return "".join(chr(_ZERO + int(digit, 16)) for digit in f"{i:x}")
+
+
+def _read_marks(marked: str, messages: Sequence[Message]) -> list[Range | None]:
+    """What the marks say. Where a template cut one of the two off, the content's text tells how far it reaches."""
+    starts: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    removed = 0
+    for match in _BORDER.finditer(marked):
+        number = int("".join(f"{ord(digit) - _ZERO:x}" for digit in match.group()[1:]), 16)
+        (starts if match.group()[0] == START else ends)[number] = match.start() - removed
+        removed += len(match.group())
+    text = without_marks(marked)
+    ranges: list[Range | None] = []
+    for i, message in enumerate(messages):
+        start, end = starts.get(i), ends.get(i)
+        if start is None and end is not None:
+            start = end - _common_end(text[max(0, end - len(message.content)) : end], message.content.rstrip())
+        elif end is None and start is not None:
+            end = start + _common_end(text[start : start + len(message.content)][::-1], message.content.strip()[::-1])
+        ranges.append((start, end) if start is not None and end is not None and start < end else None)
+    return ranges
+
+
+def _common_end(text: str, other: str) -> int:
+    length = 0
+    for a, b in zip(reversed(text), reversed(other), strict=False):
+        if a != b:
+            break
+        length += 1
+    return length
+
+
+def _fill_in(
+    messages: Sequence[Message], text: str, contents: Sequence[str], ranges: list[Range | None]
+) -> list[Range | None]:
+    """Look for the contents that bore no marks: where one stands exactly once between its neighbours, it is that."""
+    filled: list[Range | None] = []
+    done = 0
+    for i, (message, content) in enumerate(zip(messages, contents, strict=True)):
+        chars, core = ranges[i], message.content.strip()
+        if chars is None and core and content == message.content:
+            following = next((later[0] for later in ranges[i + 1 :] if later is not None), len(text))
+            if text.count(core, done, following) == 1:
+                found = text.index(core, done)
+                chars = found, found + len(core)
+        filled.append(chars)
+        done = chars[1] if chars is not None else done
+    return filled

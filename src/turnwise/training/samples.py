@@ -1,0 +1,85 @@
+"""What the model says in a few held-out dialogues, before and after a run: numbers alone convince nobody."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from queue import SimpleQueue
+
+from turnwise.core.files import write_file
+from turnwise.core.messages import Conversation, Message
+from turnwise.core.parameters import GenerationParams
+from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.engine.engine import Engine
+from turnwise.models.decoder import Decoder
+from turnwise.text.render import Renderer
+from turnwise.training.report import Sample
+
+SAMPLES = 3  # dialogues
+TOKENS = 60  # of an answer, at most
+BEFORE = "samples_before.json"
+
+
+def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None:
+    """What was said before the last reply to a user, and that reply; None where there is none."""
+    messages = dialogue.messages
+    for i in reversed(range(1, len(messages))):
+        if messages[i].role == "assistant" and messages[i - 1].role == "user":
+            return messages[:i], messages[i].content
+    return None
+
+
+def answers(model: Decoder, renderer: Renderer, dialogues: Sequence[Conversation]) -> list[str]:
+    """The model's greedy answers where the last assistant turn of each dialogue stands.
+
+    Nothing that training depends on is changed: the answers use no shared random numbers and no gradients.
+    """
+    if not dialogues:
+        return []
+    engine = Engine(model, slots=len(dialogues))
+    try:
+        waiting = [_ask(engine, renderer, dialogue) for dialogue in dialogues]
+        return [_answer(renderer, events) for events in waiting]
+    finally:
+        engine.close()
+
+
+def _ask(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQueue[TokenEvent]:
+    parts = last_reply(dialogue)
+    assert parts is not None, "only dialogues with a reply are asked"
+    ids = renderer.render(parts[0], add_generation_prompt=True).ids
+    most = min(TOKENS, engine.context_length // 2)
+    request = GenerationRequest(
+        prompt_ids=tuple(ids[-(engine.context_length - most) :]),
+        params=GenerationParams(temperature=0),
+        max_tokens=most,
+        stop_ids=renderer.tokenizer.stop_ids,
+    )
+    events: SimpleQueue[TokenEvent] = SimpleQueue()
+    engine.submit(request, events.put)
+    return events
+
+
+def _answer(renderer: Renderer, events: SimpleQueue[TokenEvent]) -> str:
+    ids: list[int] = []
+    while True:
+        event = events.get()
+        if event.id is not None:
+            ids.append(event.id)
+        if event.finish is not None:
+            return renderer.tokenizer.decode(ids)
+
+
+def keep_before(work: Path, found: Sequence[str]) -> None:
+    """Keep the answers of the first step for the end of the run, which may be in another process."""
+    write_file(work / BEFORE, json.dumps(found, ensure_ascii=False) + "\n")
+
+
+def before_and_after(work: Path, dialogues: Sequence[Conversation], after: Sequence[str]) -> tuple[Sample, ...]:
+    """The kept answers beside those of now."""
+    path = work / BEFORE
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    found = []
+    for dialogue, old, new in zip(dialogues, before, after, strict=False):
+        history, reply = last_reply(dialogue) or ((), "")
+        found.append(Sample(history[-1].content, reply, old, new))
+    return tuple(found)

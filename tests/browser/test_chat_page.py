@@ -1,0 +1,413 @@
+"""What a person does on the chat page."""
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+from turnwise.core.messages import Message
+
+HOSTILE = (
+    "<img src=x onerror=\"document.title='hacked'\"> <script>document.title='hacked'</script>\n\n"
+    "[click](javascript:document.title='hacked') [data](data:text/html,x) **<b>bold</b>** `<i>code</i>`\n\n"
+    "```html\n<img src=x onerror=alert(1)>\n```\n- <svg onload=alert(1)>\n> <iframe src=/></iframe>\n# <u>head</u>"
+)
+
+
+def send(page, text):
+    page.fill("#prompt", text)
+    page.press("#prompt", "Enter")
+
+
+def answers(page):
+    return page.locator(".message.assistant:not(.growing) .body")
+
+
+def endless(turn):
+    while True:
+        yield "word "
+
+
+def test_a_message_is_answered_as_a_stream(visit, talk):
+    words = ["One ", "two ", "three ", "four ", "five ", "six."]
+    chat = talk(words, delay=0.25)
+    page = visit()
+    expect(page.locator("#empty")).to_be_visible()
+    send(page, "Count, please")
+    expect(page.locator(".message.user .body")).to_have_text("Count, please")
+    expect(page.locator(".message.growing .body")).to_contain_text("One")
+    expect(page.locator("#stop")).to_be_visible()
+    expect(answers(page)).to_have_text("One two three four five six.")
+    expect(page.locator(".figures").last).to_have_text(re.compile(r"^6 tokens · [\d.]+ tokens/s$"))
+    expect(page.locator("#send")).to_be_visible()
+    expect(page.locator("#empty")).to_be_hidden()
+    assert chat.turns[0].messages == (Message("user", "Count, please"),)
+    assert chat.turns[0].conversation_id.startswith("conv_")
+
+
+def test_the_second_turn_carries_the_first(visit, talk):
+    chat = talk()
+    page = visit()
+    send(page, "one")
+    expect(answers(page)).to_have_count(1)
+    send(page, "two")
+    expect(answers(page)).to_have_count(2)
+    assert [m.content for m in chat.turns[1].messages] == ["one", "Hello, you.", "two"]
+    assert chat.turns[0].conversation_id == chat.turns[1].conversation_id
+
+
+@pytest.mark.parametrize("how", ["button", "escape"])
+def test_stop_cancels_and_keeps_what_was_said(visit, talk, store, how):
+    chat = talk(endless, delay=0.05)
+    page = visit()
+    send(page, "go on")
+    expect(page.locator(".message.growing .body")).to_contain_text("word word")
+    page.click("#stop") if how == "button" else page.keyboard.press("Escape")
+    expect(page.locator(".figures").last).to_have_text("stopped")
+    expect(page.locator("#send")).to_be_visible()
+    page.wait_for_timeout(300)
+    assert chat.cancelled == 1
+    [kept] = store.list()
+    assert [m.message.role for m in store.get(kept.id).messages] == ["user", "assistant"]
+
+
+def test_a_suggestion_starts_the_chat(visit, talk):
+    chat = talk()
+    page = visit()
+    assert page.locator("#suggestions button").count() == 4
+    page.click("text=Tell me a joke")
+    expect(answers(page)).to_have_text("Hello, you.")
+    assert chat.turns[0].messages[0].content == "Tell me a joke"
+
+
+def test_history_survives_a_reload_and_can_be_opened_renamed_and_deleted(visit, talk, store):
+    page = visit()
+    send(page, "First chat")
+    expect(answers(page)).to_have_count(1)
+    page.keyboard.press("Alt+KeyN")
+    expect(page.locator("#empty")).to_be_visible()
+    expect(page.locator("#prompt")).to_be_focused()
+    send(page, "Second chat")
+    expect(answers(page)).to_have_count(1)
+    expect(page.locator(".history-open")).to_have_text(["Second chat", "First chat"])
+
+    page.reload()
+    expect(page.locator(".message.user .body")).to_have_text("Second chat")
+    expect(page.locator("#title")).to_have_text("Second chat")
+    page.click(".history-open:has-text('First chat')")
+    expect(page.locator(".message.user .body")).to_have_text("First chat")
+    expect(answers(page)).to_have_text("Hello, you.")
+
+    row = page.locator(".history-row.current")
+    row.hover()
+    row.get_by_label("Rename").click()
+    page.fill(".rename", "My orders")
+    page.press(".rename", "Enter")
+    expect(page.locator("#title")).to_have_text("My orders")
+    assert {c.title for c in store.list()} == {"Second chat", "My orders"}
+
+    row.hover()
+    row.get_by_label("Delete").click()
+    page.click("text=Keep it")
+    assert len(store.list()) == 2
+    row.hover()
+    row.get_by_label("Delete").click()
+    page.click("#confirm-yes")
+    expect(page.locator("#empty")).to_be_visible()
+    expect(page.locator(".history-open")).to_have_text(["Second chat"])
+    assert [c.title for c in store.list()] == ["Second chat"]
+
+
+def test_retry_replaces_the_last_answer_also_in_the_store(visit, talk, store):
+    numbers = iter(range(100))
+    chat = talk(lambda turn: [f"answer {next(numbers)}"])
+    page = visit()
+    send(page, "hi")
+    expect(answers(page)).to_have_text("answer 0")
+    page.locator(".message.last").get_by_label("Answer again").click()
+    expect(answers(page)).to_have_text("answer 1")
+    assert len(chat.turns[1].messages) == 1
+    [kept] = store.list()
+    assert [m.message.content for m in store.get(kept.id).messages] == ["hi", "answer 1"]
+
+
+def test_editing_an_earlier_message_drops_what_came_after(visit, talk, store):
+    chat = talk(lambda turn: [f"re: {turn.messages[-1].content}"])
+    page = visit()
+    send(page, "one")
+    expect(answers(page)).to_have_count(1)
+    send(page, "two")
+    expect(answers(page)).to_have_count(2)
+    first = page.locator(".message.user").first
+    first.hover()
+    first.get_by_label("Edit and ask again").click()
+    page.press(".edit-area", "Escape")
+    expect(first.locator(".body")).to_have_text("one")
+    first.hover()
+    first.get_by_label("Edit and ask again").click()
+    page.fill(".edit-area", "eins")
+    page.press(".edit-area", "Enter")
+    expect(answers(page)).to_have_text(["re: eins"])
+    assert chat.turns[-1].messages == (Message("user", "eins"),)
+    [kept] = store.list()
+    assert [m.message.content for m in store.get(kept.id).messages] == ["eins", "re: eins"]
+
+
+def test_the_controls_reach_the_request_and_are_remembered(visit, talk):
+    chat = talk(defaults={"temperature": 0.7})
+    page = visit()
+    page.click("#open-controls")
+    expect(page.locator("#control-temperature")).to_have_value("0.7")
+    expect(page.locator("#control-temperature-help")).to_contain_text("0 is greedy decoding")
+    assert page.locator(".control").count() == 5
+    page.locator("#control-temperature").fill("0.2")
+    page.fill("#control-top_k", "40")
+    page.fill("#control-max_tokens", "0")
+    expect(page.locator(".control-problem:not(:empty)")).to_have_count(1)
+    send(page, "hi")
+    expect(answers(page)).to_have_count(1)
+    assert chat.turns[0].asked == {"temperature": 0.2, "top_k": 40}
+
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    send(page, "again")
+    expect(answers(page)).to_have_count(2)
+    assert chat.turns[1].asked == {"temperature": 0.2, "top_k": 40}
+    page.click("#open-controls")
+    page.click("#reset-controls")
+    expect(page.locator("#control-temperature")).to_have_value("0.7")
+    send(page, "and again")
+    expect(answers(page)).to_have_count(3)
+    assert chat.turns[2].asked == {}
+
+
+def test_everything_can_be_done_with_the_keyboard(visit, talk):
+    talk()
+    page = visit()
+    expect(page.locator("#prompt")).to_be_focused()
+    page.keyboard.type("line one")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("line two")
+    assert page.locator("#prompt").evaluate("e => e.clientHeight") > 50, "the box grows"
+    page.keyboard.press("Enter")
+    expect(page.locator(".message.user .body")).to_have_text("line one\nline two")
+    expect(answers(page)).to_have_count(1)
+    expect(page.locator("#prompt")).to_be_focused()
+
+    seen = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        focus = page.evaluate(
+            "() => { const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect();"
+            " return [e.id || e.ariaLabel || e.className, s.outlineStyle, r.width] }"
+        )
+        seen.add(focus[0])
+        if focus[0] not in ("", "prompt", "scroller"):
+            assert focus[1] == "solid", f"{focus[0]} shows no focus"
+            assert focus[2] > 8, f"{focus[0]} has focus and cannot be seen"
+    assert seen >= {"new-chat", "history-open", "theme", "open-controls", "Copy", "Edit and ask again", "Answer again"}
+
+    page.focus("#open-controls")
+    page.keyboard.press("Enter")
+    expect(page.locator("#close-controls")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#controls")).to_be_hidden()
+    expect(page.locator("#open-controls")).to_be_focused()
+
+
+def test_it_fits_a_phone(visit, talk):
+    talk(["A long ", "unbroken" * 40, "\n\n```\n" + "code " * 60 + "\n```"])
+    page = visit(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    expect(page.locator("#sidebar")).to_be_hidden()
+    send(page, "Does it fit? " + "x" * 200)
+    expect(answers(page)).to_have_count(1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for name in ("#send", "#open-sidebar", "#open-controls"):
+        box = page.locator(name).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+        assert box["y"] + box["height"] <= 640
+    page.tap("#open-sidebar")
+    expect(page.locator("#sidebar")).to_be_visible()
+    expect(page.locator(".history-open")).to_have_count(1)
+    page.touchscreen.tap(350, 300)
+    expect(page.locator("#sidebar")).to_be_hidden()
+    page.tap("#open-sidebar")
+    page.wait_for_timeout(300)
+    page.tap("#new-chat")
+    expect(page.locator("#sidebar")).to_be_hidden()
+    expect(page.locator("#empty")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def background(page):
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def test_dark_follows_the_system_and_a_choice_is_kept(visit):
+    light, dark = visit(color_scheme="light"), visit(color_scheme="dark")
+    assert background(light) == "rgb(250, 249, 246)"
+    assert background(dark) == "rgb(23, 25, 28)"
+    dark.click("#theme")
+    assert background(dark) == "rgb(250, 249, 246)"
+    dark.reload()
+    assert background(dark) == "rgb(250, 249, 246)"
+    dark.click("#theme")
+    assert background(dark) == "rgb(23, 25, 28)"
+
+
+def test_reduced_motion_is_respected(visit, talk):
+    talk(endless, delay=0.1)
+    page = visit(reduced_motion="reduce")
+    send(page, "go")
+    expect(page.locator(".message.growing .body")).to_contain_text("word")
+    names = page.evaluate("[...document.querySelectorAll('*')].map(e => getComputedStyle(e, '::after').animationName)")
+    assert set(names) == {"none"}
+    page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("by", ["the model", "the person", "the store"])
+def test_hostile_content_stays_text(visit, talk, store, by):
+    talk([HOSTILE[i : i + 7] for i in range(0, len(HOSTILE), 7)] if by == "the model" else ["ok"])
+    if by == "the store":
+        id = store.create(title=HOSTILE[:150], model="scripted").id
+        store.append(id, [Message("user", HOSTILE), Message("assistant", HOSTILE), Message("system", HOSTILE)])
+        page = visit(f"/#{id}")
+    else:
+        page = visit()
+        send(page, HOSTILE if by == "the person" else "hi")
+    expect(answers(page)).to_have_count(1)
+    page.wait_for_timeout(200)
+    thread = page.locator("#thread")
+    assert thread.locator("img, script, iframe, svg:not(.icon), b, i, u").count() == 0
+    assert thread.locator("a").count() == 0, "neither javascript: nor data: becomes a link"
+    assert "hacked" not in page.title().split("<")[0]
+    expect(thread).to_contain_text("<img src=x onerror=")
+    assert page.locator("#history img, #title img").count() == 0
+
+
+def test_markdown_becomes_elements(visit, talk):
+    talk([
+        "# Title\nA **bold** and *slanted* `a*b*` word,\nsecond line. See [the site](https://example.org/a) "
+        "or https://example.org/b?c=d.\n\n1. one\n2. two\n   - inner\n   - more\n\n- dash\n\n> said\n\n---\n"
+        "```python\nprint('**not bold**')\n\n```\nsnake_case_name stays"
+    ])  # fmt: skip
+    page = visit()
+    send(page, "show")
+    body = answers(page)
+    expect(body.locator("h3")).to_have_text("Title")
+    expect(body.locator("strong")).to_have_text("bold")
+    expect(body.locator("em").first).to_have_text("slanted")
+    expect(body.locator("p code")).to_have_text("a*b*")
+    expect(body.locator("br")).to_have_count(1)
+    links = body.locator("a").evaluate_all("all => all.map(a => [a.href, a.rel, a.target])")
+    assert links == [[f"https://example.org/{end}", "noopener noreferrer", "_blank"] for end in ("a", "b?c=d")]
+    expect(body.locator("ol > li")).to_have_count(2)
+    expect(body.locator("ol ul > li")).to_have_text(["inner", "more"])
+    expect(body.locator("> ul > li")).to_have_text("dash")
+    expect(body.locator("blockquote")).to_have_text("said")
+    expect(body.locator("hr")).to_have_count(1)
+    assert body.locator("pre").text_content() == "print('**not bold**')\n"
+    expect(body.locator("> p").last).to_contain_text("snake_case_name stays")
+    assert "snake_case_name" in body.locator("> p").last.inner_text()
+
+
+def test_copy_puts_the_source_on_the_clipboard(visit, talk):
+    talk(["**bold**\n\n```\ncode()\n```"])
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    send(page, "hi")
+    expect(answers(page)).to_have_count(1)
+    page.locator(".message.last").get_by_label("Copy", exact=True).click()
+    assert page.evaluate("navigator.clipboard.readText()") == "**bold**\n\n```\ncode()\n```"
+    page.get_by_label("Copy the code").click()
+    page.wait_for_timeout(100)
+    assert page.evaluate("navigator.clipboard.readText()") == "code()"
+
+
+def test_scrolling_back_is_not_fought(visit, talk):
+    talk(lambda turn: (f"line {i}\n\n" for i in range(10_000)), delay=0.01)
+    page = visit()
+    send(page, "go")
+    scroller = page.locator("#scroller")
+    expect(page.locator(".message.growing")).to_contain_text("line 60")
+    assert scroller.evaluate("e => e.scrollHeight - e.scrollTop - e.clientHeight") < 80, "it follows"
+    scroller.hover()
+    page.mouse.wheel(0, -900)
+    page.wait_for_timeout(200)
+    there = scroller.evaluate("e => e.scrollTop")
+    page.wait_for_timeout(500)
+    assert scroller.evaluate("e => e.scrollTop") == there, "the reader is left alone"
+    page.click("#to-end")
+    page.wait_for_timeout(300)
+    assert scroller.evaluate("e => e.scrollHeight - e.scrollTop - e.clientHeight") < 80
+    page.keyboard.press("Escape")
+
+
+def test_an_error_is_shown_and_can_be_retried(visit, talk):
+    talk(fail_after=1)
+    page = visit()
+    send(page, "hi")
+    expect(page.locator("#banner")).to_contain_text("The server made a mistake")
+    talk()
+    page.click("#banner-retry")
+    expect(answers(page)).to_have_text("Hello, you.")
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator(".message.user")).to_have_count(1)
+
+
+def test_a_server_that_is_away_is_said_and_can_be_retried(visit, talk):
+    page = visit()
+    page.route("**/v1/**", lambda route: route.abort("connectionrefused"))
+    send(page, "hi")
+    expect(page.locator("#banner")).to_contain_text("The server does not answer. Is it still running?")
+    page.unroute("**/v1/**")
+    page.click("#banner-retry")
+    expect(answers(page)).to_have_text("Hello, you.")
+
+
+def test_without_a_store_the_page_still_chats(visit, talk):
+    chat = talk()
+    chat.store = None
+    page = visit()
+    expect(page.locator("#history-note")).to_have_text("This server keeps no conversations.")
+    send(page, "hi")
+    expect(answers(page)).to_have_text("Hello, you.")
+    assert chat.turns[0].conversation_id is None
+
+
+def test_leaving_a_conversation_while_it_answers_mixes_nothing_up(visit, talk):
+    chat = talk(endless, delay=0.03)
+    page = visit()
+    send(page, "endless")
+    expect(page.locator(".message.growing")).to_contain_text("word")
+    page.keyboard.press("Alt+KeyN")
+    expect(page.locator("#empty")).to_be_visible()
+    deadline = time.monotonic() + 3
+    while not chat.cancelled and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    assert chat.cancelled == 1
+    talk()
+    send(page, "fresh")
+    expect(answers(page)).to_have_text(["Hello, you."])
+    expect(page.locator(".message")).to_have_count(2)
+
+
+def test_the_api_description_needs_nothing_from_elsewhere(visit):
+    page = visit("/docs", ready=False)
+    expect(page.locator("h1")).to_contain_text("Turnwise API")
+    page.click("summary:has-text('/v1/chat/completions')")
+    expect(page.locator("details[open] td >> text=temperature").first).to_be_visible()
+    expect(page.locator("details[open]")).to_contain_text("Divides the logits before sampling")
+    expect(page.locator("details[open]")).to_contain_text("Not supported: this server offers the model no tools.")
+
+
+def test_the_answer_is_announced_when_it_is_whole(visit, talk):
+    talk(["One ", "two."], delay=0.2)
+    page = visit()
+    send(page, "hi")
+    growing = page.locator(".message.growing .body")
+    expect(growing).to_have_attribute("aria-busy", "true")
+    expect(growing).to_have_attribute("aria-live", "polite")
+    expect(answers(page)).to_have_attribute("aria-busy", "false")
+    expect(page.locator("#status")).to_have_text("The answer is complete.")

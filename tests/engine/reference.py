@@ -1,0 +1,72 @@
+"""Decoding as the textbooks have it: the whole sequence through the model for every token, one request at a time.
+
+Slow and obvious; the engine is compared with it.
+"""
+
+import torch
+
+from turnwise.core.parameters import GenerationParams
+from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.models.checkpoint import create
+from turnwise.models.config import DecoderConfig
+
+GREEDY = GenerationParams(temperature=0)
+VOCAB = 61
+
+LLAMA_LIKE = {"num_kv_heads": 2, "tied": False}
+GPT2_LIKE = {
+    "num_kv_heads": 4, "norm": "layer", "positions": "learned", "activation": "gelu_tanh", "gated_mlp": False,
+    "qkv_bias": True, "out_bias": True, "mlp_bias": True,
+}  # fmt: skip
+WINDOWED = {"num_kv_heads": 1, "qk_norm": True, "sliding_window": 7, "windowed_layers": frozenset({1})}
+SHAPES = {"llama-like": LLAMA_LIKE, "gpt2-like": GPT2_LIKE, "windowed": WINDOWED}
+
+
+def make(shape="llama-like", *, context=96, seed=0, **changes):
+    """A tiny random decoder; large weights, so that its answers differ with every token of the prompt."""
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_layers": 2, "num_heads": 4, "head_dim": 4}
+    config = DecoderConfig(
+        family="llama", vocab_size=VOCAB, context_length=context, initializer_range=0.6,
+        **sizes, **{**SHAPES[shape], **changes},
+    )  # fmt: skip
+    return create(config, seed=seed).decoder.eval()
+
+
+def request(prompt, *, params=GREEDY, most=8, stop=()):
+    return GenerationRequest(tuple(prompt), params, most, frozenset(stop))
+
+
+@torch.inference_mode()
+def next_logits(model, ids):
+    """Logits after `ids`, by one pass over all of them."""
+    return model.logits(model(torch.tensor([ids]))[0, -1])
+
+
+def greedy(model, prompt, most, stop=()):
+    """The tokens and the finish reason of an argmax loop."""
+    ids = list(prompt)
+    while len(ids) - len(prompt) < most:
+        token = int(next_logits(model, ids).argmax())
+        if token in stop:
+            return ids[len(prompt) :], "stop"
+        ids.append(token)
+    return ids[len(prompt) :], "length"
+
+
+class Listener:
+    """Keeps the events of one request."""
+
+    def __init__(self):
+        self.events: list[TokenEvent] = []
+
+    def __call__(self, event):
+        assert self.finish is None, "nothing comes after the end"
+        self.events.append(event)
+
+    @property
+    def tokens(self):
+        return [event.id for event in self.events if event.id is not None]
+
+    @property
+    def finish(self):
+        return self.events[-1].finish if self.events else None

@@ -1,0 +1,131 @@
+"""The contract of a decoding rule, for every file in engine/rules/, against slow and obvious versions in numpy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from turnwise.core.parameters import SPECS
+from turnwise.engine import rules as folder
+from turnwise.engine.rules import rules
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def probabilities(logits):
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()
+
+
+def temperature(logits, value):
+    return logits / value
+
+
+def top_k(logits, value):
+    """Everything that is smaller than the k-th largest goes."""
+    if value == 0 or value >= len(logits):
+        return logits
+    kth = sorted(logits, reverse=True)[value - 1]
+    return np.array([logit if logit >= kth else -np.inf for logit in logits])
+
+
+def top_p(logits, value):
+    """Take the likeliest, then the next, … until the sum reaches p."""
+    if value == 1:
+        return logits
+    probability = probabilities(logits)
+    kept, total = [], 0.0
+    for token in np.argsort(-logits, kind="stable"):
+        if kept and total >= value:
+            break
+        kept.append(token)
+        total += probability[token]
+    return np.array([logit if token in kept else -np.inf for token, logit in enumerate(logits)])
+
+
+REFERENCES = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+VALUES = {
+    "temperature": st.floats(0.05, 2),
+    "top_k": st.one_of(st.integers(0, 12), st.just(1_000_000)),
+    "top_p": st.one_of(st.floats(0.01, 1), st.just(1.0)),
+}
+# Coarse values make ties; -inf is what an earlier rule left.
+logit = st.one_of(
+    st.integers(-4, 4).map(float), st.floats(-9, 9, width=32), st.just(-np.inf)
+)  # fmt: skip
+rows = arrays.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 12)), elements=logit).filter(
+    lambda logits: np.isfinite(logits).any(axis=1).all()
+)
+
+
+def apply(name, logits, values):
+    return rules()[name].apply(torch.from_numpy(logits), torch.tensor(values)).numpy()
+
+
+def test_every_rule_is_tried_here_and_applies_in_a_fixed_order():
+    files = {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
+    assert files == REFERENCES.keys() == VALUES.keys() == rules().keys()
+    assert list(rules()) == ["temperature", "top_k", "top_p"]
+    assert len({rule.ORDER for rule in rules().values()}) == len(rules())
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), logits=rows)
+def test_a_rule_is_its_reference_row_by_row(name, data, logits):
+    values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
+    if name == "top_p":
+        sums = [np.cumsum(np.sort(probabilities(row.astype(np.float64)))[::-1]) for row in logits]
+        assume(all(np.abs(total - p).min() > 1e-5 or p == 1 for total, p in zip(sums, values, strict=True)))
+    expected = [REFERENCES[name](row.astype(np.float64), value) for row, value in zip(logits, values, strict=True)]
+    np.testing.assert_allclose(apply(name, logits, values), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data(), logits=rows)
+def test_the_off_value_changes_nothing_whatever_the_others_want(name, data, logits):
+    values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
+    off = data.draw(st.integers(0, len(logits) - 1))
+    values[off] = SPECS[name].off
+    np.testing.assert_array_equal(apply(name, logits, values)[off], logits[off])
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data(), logits=rows)
+def test_rows_do_not_see_each_other(name, data, logits):
+    values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
+    together = apply(name, logits, values)
+    for i, value in enumerate(values):
+        np.testing.assert_array_equal(together[i], apply(name, logits[i : i + 1], [value])[0])
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data(), logits=rows)
+def test_a_rule_never_touches_what_it_was_given_nor_masks_a_whole_row(name, data, logits):
+    values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
+    before = logits.copy()
+    shaped = apply(name, logits, values)
+    np.testing.assert_array_equal(logits, before)
+    assert np.isfinite(shaped).any(axis=1).all()
+    assert not np.isfinite(shaped[~np.isfinite(logits)]).any()  # what was masked stays masked
+
+
+def test_ties_with_the_kth_stay():
+    np.testing.assert_array_equal(
+        apply("top_k", np.float32([[3, 1, 2, 2, 0]]), [2]), np.float32([[3, -np.inf, 2, 2, -np.inf]])
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "kept"), [(0.01, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.76, 3), (0.875, 3), (0.88, 4), (1.0, 5)]
+)
+def test_the_nucleus_is_the_smallest_set_that_reaches_p(p, kept):
+    logits = np.log(np.float32([[1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 16]]))
+    assert np.isfinite(apply("top_p", logits, [p])).sum() == kept

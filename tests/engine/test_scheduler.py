@@ -1,0 +1,383 @@
+"""The scheduler, stepped by hand: no thread, so every step can be looked at."""
+
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import GREEDY, SHAPES, VOCAB, Listener, greedy, make, next_logits, request
+
+from turnwise.core.parameters import GenerationParams
+from turnwise.engine import runner as runner_file
+from turnwise.engine.cache import GROWTH
+from turnwise.engine.runner import Runner
+from turnwise.engine.sampler import Draw
+from turnwise.engine.scheduler import PREFILL_BUDGET, Chat, Scheduler
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Desk:
+    """A scheduler, and the chats that were handed to it."""
+
+    def __init__(self, model, slots=4):
+        self.slots = slots
+        self.runner = Runner(model, slots)
+        self.scheduler = Scheduler(self.runner, slots)
+
+    def submit(self, asked):
+        chat = Chat(asked, Listener(), Draw.of(asked.params), ids=list(asked.prompt_ids))
+        self.scheduler.waiting.append(chat)
+        return chat
+
+    def finish(self, steps=1000):
+        for _ in range(steps):
+            if self.scheduler.idle:
+                return
+            self.scheduler.step()
+        raise AssertionError("the scheduler does not come to an end")
+
+
+def prompts(lengths, seed=1):
+    rng = random.Random(seed)
+    return [[rng.randrange(VOCAB) for _ in range(length)] for length in lengths]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("length", [1, 2, 9, 40])
+def test_greedy_decoding_is_the_argmax_loop(shape, length):
+    model = make(shape)
+    (prompt,) = prompts([length])
+    desk = Desk(model)
+    chat = desk.submit(request(prompt, most=20))
+    desk.finish()
+    assert (chat.on_event.tokens, chat.on_event.finish) == greedy(model, prompt, 20)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_chats_that_join_and_leave_at_different_times_do_not_disturb_each_other(shape):
+    model = make(shape)
+    desk = Desk(model, slots=3)
+    asked = [request(p, most=3 + 5 * (i % 4)) for i, p in enumerate(prompts([5, 1, 17, 30, 2, 9, 11, 3, 24]))]
+    chats = []
+    for one in asked:
+        chats.append(desk.submit(one))
+        desk.scheduler.step()
+        desk.scheduler.step()
+    desk.finish()
+    for one, chat in zip(asked, chats, strict=True):
+        assert (chat.on_event.tokens, chat.on_event.finish) == greedy(model, one.prompt_ids, one.max_tokens)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_cache_grows_under_running_chats(shape):
+    model = make(shape, context=2 * GROWTH + 40)
+    desk = Desk(model)
+    asked = [request(p, most=30) for p in prompts([GROWTH - 10, 4, 2 * GROWTH - 5])]
+    chats = [desk.submit(asked[0]), desk.submit(asked[1])]
+    for _ in range(5):
+        desk.scheduler.step()
+    chats.append(desk.submit(asked[2]))  # makes room for itself while the others talk
+    desk.finish()
+    for one, chat in zip(asked, chats, strict=True):
+        assert chat.on_event.tokens == greedy(model, one.prompt_ids, 30)[0]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("length", [7, 8, 9, 10, 16, 17, 33])
+def test_a_prompt_longer_than_a_chunk_is_read_in_pieces(shape, length, monkeypatch):
+    monkeypatch.setattr(runner_file, "PREFILL_CHUNK", 8)
+    model = make(shape)
+    (prompt,) = prompts([length])
+    logits_V = Runner(model, 1).prefill(0, prompt)[0]
+    torch.testing.assert_close(logits_V, next_logits(model, prompt), rtol=1e-4, atol=1e-4)
+    desk = Desk(model)
+    other, chat = desk.submit(request([3, 1], most=20)), desk.submit(request(prompt, most=12))
+    desk.finish()
+    assert chat.on_event.tokens == greedy(model, prompt, 12)[0]
+    assert other.on_event.tokens == greedy(model, [3, 1], 20)[0]
+
+
+def test_a_prompt_longer_than_the_real_chunk():
+    model = make(context=runner_file.PREFILL_CHUNK + 60)
+    (prompt,) = prompts([runner_file.PREFILL_CHUNK + 40])
+    desk = Desk(model, slots=1)
+    chat = desk.submit(request(prompt, most=10))
+    desk.finish()
+    assert chat.on_event.tokens == greedy(model, prompt, 10)[0]
+
+
+def test_the_last_chat_moves_into_a_slot_that_becomes_free():
+    model = make(context=2 * GROWTH)
+    desk = Desk(model)
+    asked = [request(p, most=25) for p in prompts([GROWTH + 5, 6, 13, 2])]  # grown: the moved blocks are not the first
+    chats = [desk.submit(one) for one in asked]
+    for _ in range(4):
+        desk.scheduler.step()
+    chats[0].cancel()
+    desk.scheduler.step()
+    assert desk.scheduler.running == [chats[3], chats[1], chats[2]]
+    chats[2].cancel()
+    desk.scheduler.step()
+    assert desk.scheduler.running == [chats[3], chats[1]]
+    desk.finish()
+    for one, chat in zip(asked, chats, strict=True):
+        tokens = chat.on_event.tokens
+        assert tokens == greedy(model, one.prompt_ids, len(tokens))[0]
+    assert [chat.on_event.finish for chat in chats] == ["cancelled", "length", "cancelled", "length"]
+
+
+def test_all_slots_ending_in_one_step_leave_none_behind():
+    model = make()
+    desk = Desk(model)
+    chats = [desk.submit(request(p, most=3)) for p in prompts([4, 4, 6, 2])]
+    desk.finish()
+    assert {len(chat.on_event.tokens) for chat in chats} == {3}
+    assert desk.scheduler.running == []
+
+
+def test_a_stop_id_ends_the_answer_and_is_not_part_of_it():
+    model = make()
+    (prompt,) = prompts([6])
+    said, _ = greedy(model, prompt, 12)
+    stop = said[5]
+    first = said.index(stop)
+    desk = Desk(model)
+    chat = desk.submit(request(prompt, most=12, stop=[stop, 60]))
+    desk.finish()
+    assert chat.on_event.tokens == said[:first]
+    assert chat.on_event.finish == "stop"
+    assert chat.on_event.events[-1].id is None
+
+
+def test_an_answer_may_stop_before_its_first_token():
+    model = make()
+    first = greedy(model, [5, 2], 1)[0]
+    desk = Desk(model)
+    chat = desk.submit(request([5, 2], stop=first))
+    desk.scheduler.step()
+    assert [(event.id, event.finish) for event in chat.on_event.events] == [(None, "stop")]
+    assert desk.scheduler.idle
+
+
+@pytest.mark.parametrize("most", [1, 2, 7])
+def test_max_tokens_is_exact_and_the_last_token_says_so(most):
+    desk = Desk(make())
+    chat = desk.submit(request([4, 4, 4], most=most))
+    desk.finish()
+    assert len(chat.on_event.tokens) == most
+    assert [event.finish for event in chat.on_event.events] == [None] * (most - 1) + ["length"]
+
+
+def test_an_answer_may_fill_the_context_to_the_last_token():
+    model = make(context=32)
+    desk = Desk(model)
+    chat = desk.submit(request([1] * 20, most=12))
+    desk.finish()
+    assert chat.on_event.tokens == greedy(model, [1] * 20, 12)[0]
+
+
+def test_a_cancelled_chat_is_gone_after_one_step():
+    desk = Desk(make(), slots=1)
+    chat, waiting = desk.submit(request([1, 2], most=50)), desk.submit(request([3], most=50))
+    desk.scheduler.step()
+    desk.scheduler.step()
+    chat.cancel()
+    desk.scheduler.step()
+    assert chat.on_event.finish == "cancelled"
+    assert desk.scheduler.running == [waiting]  # it got the slot in the same step
+    assert waiting.on_event.tokens
+
+
+def test_cancelling_before_the_start_twice_and_after_the_end():
+    desk = Desk(make(), slots=1)
+    running, waiting = desk.submit(request([1], most=3)), desk.submit(request([2]))
+    waiting.cancel()
+    waiting.cancel()
+    desk.scheduler.step()
+    assert [event.finish for event in waiting.on_event.events] == ["cancelled"]
+    desk.finish()
+    assert running.on_event.finish == "length"
+    running.cancel()
+    desk.scheduler.step()
+    assert running.on_event.finish == "length"
+
+
+def test_long_prompts_do_not_all_hold_up_the_others_at_once():
+    desk = Desk(make(context=PREFILL_BUDGET), slots=8)
+    for prompt in prompts([PREFILL_BUDGET // 2 - 10] * 5):
+        desk.submit(request(prompt, most=9))
+    counts = []
+    while desk.scheduler.waiting:
+        desk.scheduler.step()
+        counts.append(len(desk.scheduler.running))
+    assert counts == [3, 5]  # the one that crosses the budget is still let in
+
+
+# Seeds
+
+
+def sampled(seed=None, **params):
+    return GenerationParams(temperature=1.2, seed=seed, **params)
+
+
+def alone(model, asked):
+    desk = Desk(model)
+    chat = desk.submit(asked)
+    desk.finish()
+    return chat.on_event.tokens
+
+
+@pytest.mark.parametrize("params", [{}, {"top_k": 9}, {"top_p": 0.8}, {"top_k": 20, "top_p": 0.9}])
+def test_a_seed_gives_the_same_answer_alone_and_among_others(params):
+    model = make()
+    asked = request([4, 8, 15], params=sampled(seed=7, **params), most=25)
+    expected = alone(model, asked)
+    assert alone(model, asked) == expected
+    desk = Desk(model, slots=5)
+    others = [request(p, params=sampled(), most=4 + 3 * i) for i, p in enumerate(prompts([2, 30, 7]))]
+    desk.submit(others[0])
+    desk.submit(request([9], most=30))
+    desk.scheduler.step()
+    desk.submit(others[1])
+    chat = desk.submit(asked)
+    desk.scheduler.step()
+    desk.submit(others[2])
+    desk.finish()
+    assert chat.on_event.tokens == expected
+
+
+def test_different_seeds_and_no_seed_give_different_answers():
+    model = make()
+    seeds = [0, 1, -1, 2, -2, 2**63 - 1, -(2**63), None, None, None]
+    answers = {tuple(alone(model, request([4, 8, 15], params=sampled(seed), most=25))) for seed in seeds}
+    assert len(answers) == len(seeds)
+
+
+def test_a_chat_draws_from_nobody_elses_numbers():
+    model = make()
+    random.seed(0)
+    torch.manual_seed(0)
+    first = alone(model, request([4], params=sampled(), most=25))
+    random.seed(0)
+    torch.manual_seed(0)
+    assert alone(model, request([4], params=sampled(), most=25)) != first
+
+
+# Failure
+
+
+def test_a_listener_that_fails_loses_its_own_chat_only(caplog):
+    model = make()
+    desk = Desk(model)
+
+    def gone(event):
+        raise RuntimeError("Event loop is closed")
+
+    chats = [desk.submit(request(p, most=10)) for p in prompts([3, 5, 2])]
+    chats[1].on_event = gone
+    desk.scheduler.step()
+    desk.scheduler.step()
+    assert chats[1] not in desk.scheduler.running
+    desk.finish()
+    for chat in (chats[0], chats[2]):
+        assert (chat.on_event.tokens, chat.on_event.finish) == greedy(model, chat.request.prompt_ids, 10)
+    assert len([record for record in caplog.records if "listener" in record.message]) == 1
+
+
+def test_overflow_is_an_error_and_leaves_nothing_in_the_slot():
+    model = make()
+    desk = Desk(model)
+    with torch.no_grad():
+        model.embed.weight[50] = torch.inf
+    (prompt,) = prompts([5])
+    prompt = [id % 50 for id in prompt]
+    long = desk.submit(request([id % 50 for id in prompts([30])[0]], most=8))
+    broken = desk.submit(request([1] * 20 + [50, 2, 3], most=8))
+    desk.scheduler.step()
+    assert broken.on_event.finish == "error"
+    assert "overflowed" in broken.on_event.events[-1].error
+    after = desk.submit(request(prompt, most=8))  # in the slot of the broken one, with a longer chat beside it
+    desk.finish()
+    for chat in (long, after):
+        assert chat.on_event.tokens == greedy(model, chat.request.prompt_ids, 8)[0]
+
+
+def test_a_cache_that_could_not_grow_goes_on_as_it_was(monkeypatch):
+    model = make(context=2 * GROWTH)
+    desk = Desk(model)
+    chat = desk.submit(request([1, 2, 3], most=30))
+    desk.scheduler.step()
+    real, calls = torch.zeros, []
+
+    def zeros(*args, **kwargs):
+        calls.append(args)
+        if len(calls) > 2:  # the keys of both layers fit, the values do not
+            raise RuntimeError("not enough memory")
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "zeros", zeros)
+        with pytest.raises(RuntimeError, match="memory"):
+            desk.runner.cache.reserve(GROWTH + 1)
+    (prompt,) = prompts([GROWTH + 20])
+    late = desk.submit(request(prompt, most=10))
+    desk.finish()
+    assert chat.on_event.tokens == greedy(model, [1, 2, 3], 30)[0]
+    assert late.on_event.tokens == greedy(model, prompt, 10)[0]
+
+
+# Anything at any time
+
+MODELS = {}
+
+
+def model_of(shape):
+    return MODELS.setdefault(shape, make(shape, context=48))
+
+
+requests = st.builds(
+    lambda prompt, most, stop, hot: (prompt, min(most, 48 - len(prompt)), stop, hot),
+    st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=40),
+    st.integers(1, 12),
+    st.frozensets(st.integers(0, VOCAB - 1), max_size=4),
+    st.sampled_from([None, None, sampled(3), sampled(4, top_k=5), sampled(5, top_p=0.6)]),
+)
+moves = st.lists(
+    st.one_of(requests, st.just("step"), st.just("step"), st.integers(0, 30)),  # an integer cancels a chat
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(shape=st.sampled_from(sorted(SHAPES)), slots=st.integers(1, 4), moves=moves)
+def test_whatever_comes_ends_for_the_right_reason_with_the_right_tokens(shape, slots, moves):
+    model = model_of(shape)
+    desk = Desk(model, slots)
+    chats = []
+    for move in moves:
+        if isinstance(move, tuple):
+            prompt, most, stop, hot = move
+            chats.append(desk.submit(request(prompt, params=hot or GREEDY, most=most, stop=stop)))
+        elif isinstance(move, int):
+            if chats:
+                chats[move % len(chats)].cancel()
+        else:
+            desk.scheduler.step()
+            assert len(desk.scheduler.running) <= slots
+            assert not any(chat.on_event.finish for chat in desk.scheduler.running)
+    desk.finish()
+    for chat in chats:
+        said, asked = chat.on_event.tokens, chat.request
+        assert chat.on_event.finish in ({"cancelled", "stop", "length"} if chat.cancelled else {"stop", "length"})
+        assert not asked.stop_ids & set(said)
+        assert (len(said) == asked.max_tokens) == (chat.on_event.finish == "length")
+        expected, finish = greedy(model, asked.prompt_ids, asked.max_tokens, asked.stop_ids)
+        if not chat.draw.greedy:
+            continue
+        if chat.on_event.finish == "cancelled":
+            assert said == expected[: len(said)]
+        else:
+            assert (said, chat.on_event.finish) == (expected, finish)

@@ -1,0 +1,91 @@
+"""Small dialogues, a small base model and recipes that train in a moment."""
+
+import json
+
+import pytest
+
+
+def write_chats(path, dialogues, **meta):
+    """A JSONL file; a dialogue is a list of texts, user and assistant in turn."""
+    with path.open("w") as file:
+        for texts in dialogues:
+            messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+            file.write(json.dumps({"messages": messages, **meta}) + "\n")
+    return path
+
+
+ITEMS = ("lamp", "parcel", "kitchen", "order", "park", "Paket", "包裹", "library")
+
+
+def small_talk(count):
+    """Different dialogues of one or two exchanges."""
+    return [
+        [f"Where is my {ITEMS[i % 8]} number {i}?", f"Your {ITEMS[i % 8]} number {i} is on its way."]
+        + (["Thank you!", "You are welcome."] if i % 3 == 0 else [])
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="session")
+def chats(tmp_path_factory):
+    """Forty dialogues."""
+    return write_chats(tmp_path_factory.mktemp("data") / "chats.jsonl", small_talk(40))
+
+
+@pytest.fixture(scope="session")
+def unseen(tmp_path_factory):
+    """Eight others."""
+    return write_chats(tmp_path_factory.mktemp("data") / "unseen.jsonl", small_talk(48)[40:])
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
+    """A whole model folder with a generation config of its own."""
+    from turnwise.models.checkpoint import create
+    from turnwise.training.artefact import save_artefact
+
+    folder = tmp_path_factory.mktemp("models") / "base"
+    save_artefact(folder, create(tiny_config, seed=0), tokenizer, generation={"do_sample": True, "top_k": 7})
+    return folder
+
+
+@pytest.fixture
+def values(base_folder, chats, unseen, tmp_path):
+    """A recipe's values: four optimiser steps on dialogues, with validation."""
+    return {
+        "model": {"from": str(base_folder)},
+        "data": {"train": str(chats), "valid": str(unseen)},
+        "training": {"row_length": 64, "rows": 4, "max_steps": 4, "validate_every": 2, "save_every": 2, "seed": 3},
+        "out": str(tmp_path / "out"),
+    }
+
+
+@pytest.fixture
+def recipe(values):
+    """`recipe(rows=2, …)`: the recipe with other training settings; `data=…`, `model=…` and `out=…` replace sections."""
+    from turnwise.training.recipe import parse_recipe
+
+    def make(**changes):
+        sections = {name: changes.pop(name) for name in ("objective", "model", "data", "out") if name in changes}
+        said = {**values, **sections, "training": {**values["training"], **changes}}
+        return parse_recipe(said, origin="test")
+
+    return make
+
+
+@pytest.fixture
+def trainer(recipe, tmp_path):
+    """`trainer(recipe, hooks)`: ready to run in a work folder of its own."""
+    from turnwise.text.render import Renderer
+    from turnwise.training.dataset import load_datasets
+    from turnwise.training.loop import Trainer
+    from turnwise.training.objectives import objective
+    from turnwise.training.run import load_base
+
+    def make(recipe, hooks=(), work=tmp_path / "work"):
+        base, how = load_base(recipe), objective(recipe.objective)
+        data = load_datasets(recipe, Renderer.of(base.tokenizer), how)
+        work.mkdir(exist_ok=True)
+        return Trainer(recipe, base.model.decoder, data, how, work=work, hooks=hooks)
+
+    return make

@@ -1,0 +1,168 @@
+"""Recipes: everything said is honoured or refused with a sentence that helps."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from turnwise.core.errors import InvalidParameter
+from turnwise.training.recipe import Recipe, load_recipe, parse_recipe
+
+SMALLEST = {"model": {"from": "base"}, "data": {"train": "chats.jsonl"}, "out": "out"}
+RECIPES = sorted(
+    path
+    for path in Path(__file__).parents[2].joinpath("recipes").rglob("*.yaml")
+    if "objective" in path.read_text(encoding="utf-8")
+)
+
+
+def refused(values, *says):
+    with pytest.raises(InvalidParameter) as caught:
+        parse_recipe(values, origin="mine.yaml")
+    message = str(caught.value)
+    assert message.startswith("mine.yaml")
+    assert "\n" not in message
+    for words in says:
+        assert words in message
+    return caught.value
+
+
+def nested(path, value):
+    """`SMALLEST` with `value` at a dotted path."""
+    values = yaml.safe_load(yaml.safe_dump(SMALLEST))
+    *sections, last = path.split(".")
+    section = values
+    for name in sections:
+        section = section.setdefault(name, {})
+    section[last] = value
+    return values
+
+
+class TestKeys:
+    @pytest.mark.parametrize(
+        ("path", "meant"),
+        [
+            ("objektive", "objective"),
+            ("training.learning_rat", "learning_rate"),
+            ("data.skipbad", "skip_bad"),
+            ("data.tran", "train"),
+            ("model.form", "from"),
+        ],
+    )
+    def test_an_unknown_key_names_the_nearest_known_one(self, path, meant):
+        error = refused(nested(path, "x"), f"unknown key '{path}'", f"did you mean '{meant}'?")
+        assert error.param == path
+
+    def test_also_deep_inside(self):
+        refused(nested("data.train", [{"path": "a", "repet": 2}]), "'data.train.0.repet'", "did you mean 'repeat'?")
+        new = {"new": {"hiden_size": 64}, "tokenizer": "t"}
+        refused(nested("model", new), "'model.new.hiden_size'", "did you mean 'hidden_size'?")
+
+    def test_a_key_like_no_other_shows_what_there_is(self):
+        refused(nested("model.zzzz", 1), "known: from, new, tokenizer")
+
+    def test_a_misspelt_key_that_is_missing_is_reported_by_its_spelling(self):
+        values = {**SMALLEST, "data": {"trian": "chats.jsonl"}}
+        refused(values, "unknown key 'data.trian'", "did you mean 'train'?")
+
+    def test_a_missing_key_is_named(self):
+        refused({name: SMALLEST[name] for name in ("model", "data")}, "'out' is missing.")
+
+    def test_a_recipe_is_keys(self):
+        refused(["model"], "should hold keys")
+        refused(None, "should hold keys")
+        refused({**SMALLEST, "model": "base"}, "'model' should hold keys (from, new, tokenizer), not 'base'.")
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [
+            ("training.rows", 0),
+            ("training.rows", "many"),
+            ("training.rows", 2.5),
+            ("training.learning_rate", 0),
+            ("training.learning_rate", 1),
+            ("training.learning_rate", float("nan")),
+            ("training.epochs", float("inf")),
+            ("training.warmup", 1),
+            ("training.final_rate", -0.1),
+            ("training.row_length", 7),
+            ("training.optimizer", "sgd"),
+            ("training.schedule", "linear"),
+            ("training.dtype", "float16"),
+            ("training.patience", -1),
+            ("data.valid_fraction", 1),
+            ("data.skip_bad", "perhaps"),
+            ("data.train", []),
+            ("data.train", 5),
+            ("data.train", [{"path": "a", "repeat": 0}]),
+            ("data.train", [{"path": "a", "limit": 0}]),
+            ("model.new", {"hidden_size": 4}),
+            ("model.new", {"family": "gpt2"}),
+            ("out", 5),
+        ],
+    )
+    def test_wrong_types_and_bounds_are_refused_by_name(self, path, value):
+        refused(nested(path, value), f"'{path}")
+
+    def test_numbers_as_yaml_reads_them(self):
+        """YAML 1.1 takes 1e-4 for text."""
+        values = nested("training.learning_rate", yaml.safe_load("1e-4"))
+        assert parse_recipe(values, origin="test").training.learning_rate == 1e-4
+
+    def test_a_model_is_either_given_or_new(self):
+        refused({**SMALLEST, "model": {}}, "'model'", "either 'from'", "or 'new'")
+        refused({**SMALLEST, "model": {"from": "base", "new": {}, "tokenizer": "t"}}, "either 'from'")
+        refused({**SMALLEST, "model": {"new": {}}}, "needs 'tokenizer'")
+
+    def test_a_path_is_short_for_a_source(self):
+        data = parse_recipe(nested("data.train", ["a", {"path": "b", "repeat": 2}]), origin="test").data
+        assert [(source.path, source.repeat) for source in data.train] == [("a", 1), ("b", 2)]
+        assert parse_recipe(SMALLEST, origin="test").data.train[0].path == "chats.jsonl"
+
+
+class TestFiles:
+    def write(self, tmp_path, text):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def test_names_come_from_the_environment(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("DATA", "/some: where #1")
+        path = self.write(tmp_path, 'model: {from: base}\ndata: {train: "${DATA}/a.jsonl"}\nout: ${DATA}/out')
+        recipe = load_recipe(path)
+        assert recipe.data.train[0].path == "/some: where #1/a.jsonl"
+        assert recipe.out == "/some: where #1/out"
+
+    def test_a_name_that_is_not_set_is_asked_for(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("DATA", raising=False)
+        path = self.write(tmp_path, "# ${COMMENT} is none\nmodel: {from: base}\ndata: {train: a}\nout: ${DATA}/out")
+        with pytest.raises(InvalidParameter, match="set the environment variable DATA"):
+            load_recipe(path)
+
+    @pytest.mark.parametrize("text", ["model: [", "a: b: c", "\t- x"])
+    def test_what_is_no_yaml_is_said_in_one_line(self, tmp_path, text):
+        with pytest.raises(InvalidParameter, match="is not YAML") as caught:
+            load_recipe(self.write(tmp_path, text))
+        assert "\n" not in str(caught.value)
+
+    def test_a_file_that_is_not_there(self, tmp_path):
+        with pytest.raises(InvalidParameter, match="There is no recipe"):
+            load_recipe(tmp_path / "none.yaml")
+
+    @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+    def test_every_recipe_we_ship_parses(self, path, monkeypatch):
+        monkeypatch.setenv("BOX", "/box")
+        assert isinstance(load_recipe(path), Recipe)
+
+    def test_there_are_recipes(self):
+        assert len(RECIPES) >= 2
+
+    @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+    def test_what_is_kept_beside_the_weights_says_the_same_again(self, path, monkeypatch, tmp_path):
+        monkeypatch.setenv("BOX", "/box")
+        recipe = load_recipe(path)
+        again = load_recipe(self.write(tmp_path, recipe.dump()))
+        assert again == recipe
+        assert again.dump() == recipe.dump()
