@@ -79,13 +79,13 @@ class TestWindows:
 
     def test_replies_are_counted_in_each_piece(self):
         """Two replies, of which the border at 8 cuts the second: three, in the pieces that hold them."""
-        counts = [False, True, True, False, False, False, True, True] + [True, True, True, False]
+        counts = [False, True, True, False, False, False, True, True, True, True, True, False]
         pieces = list(example(range(12), counts, replies=2).windows(8))
         assert [piece.replies for piece in pieces] == [2, 1]
 
     def test_an_end_that_nothing_predicts_is_no_reply(self):
         """The second piece begins with the last token of the first reply, which has nothing before it there."""
-        counts = [False, False, True, True] + [True, False, True, True]
+        counts = [False, False, True, True, True, False, True, True]
         pieces = list(example(range(8), counts, replies=2).windows(4))
         assert [piece.replies for piece in pieces] == [1, 1]
 

@@ -2,7 +2,7 @@
 
 import pytest
 import transformers
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from template_cases import EVERY, TEMPLATES
 
@@ -17,8 +17,8 @@ each_kind = pytest.mark.parametrize("kind", EVERY)
 
 # fmt: off
 WORDS = st.sampled_from([
-    "Hello,", "how", "can", "I", "help", "you?", "it's", "42", "€", "naïve", "你好", "天气", "我们", "ありがとう", "привет", "ไทย",
-    "नमस्ते", "🚚", "👍🏽", "👨\u200d👩\u200d👧", "e\u0301", "\ufffd", "x=1;", "user", "assistant",
+    "Hello,", "how", "can", "I", "help", "you?", "it's", "42", "€", "naïve", "你好", "天气", "我们", "ありがとう",
+    "привет", "ไทย", "नमस्ते", "🚚", "👍🏽", "👨\u200d👩\u200d👧", "e\u0301", "\ufffd", "x=1;", "user", "assistant",
 ])
 FRAGMENTS = st.sampled_from([
     "<|im_start|>", "<|im_end|>", "<|", "|>", "im_start", "<s>", "</s>", "<", ">", "s", "/", "<|eot_id|>", "[INST]",
@@ -96,6 +96,7 @@ class TestPromises:
     @given(user=st.one_of(TEXT, HOSTILE), assistant=st.one_of(TEXT, HOSTILE).filter(str.strip))
     def test_the_loss_is_on_what_the_assistant_says(self, tokenizer_of, kind, user, assistant):
         tokenizer = tokenizer_of(kind)
+        assume(kind != "reasoning" or "</think>" not in assistant)  # which it leaves out
         rendered = Renderer.of(tokenizer).render(dialogue(user, assistant))
         said = spans_of(rendered.loss_mask)
         assert len(said) == 2
@@ -141,7 +142,7 @@ class TestWhiteSpace:
 
     def test_a_line_break_before_the_content_does_not_merge_with_the_template(self, tokenizer_of):
         """transformers would write one token for both, which serving never sees."""
-        tokenizer = tokenizer_of("chatml")
+        tokenizer = tokenizer_of("reasoning")
         assert len(tokenizer.encode("\n\n")) == 1
         rendered = Renderer.of(tokenizer).render(dialogue("hi", "\nyes", more=False))
         assert rendered.ids != theirs(tokenizer, dialogue("hi", "\nyes", more=False))

@@ -1,29 +1,7 @@
-"""Small dialogues, a small base model and recipes that train in a moment."""
-
-import json
+"""A small base model and recipes that train in a moment."""
 
 import pytest
-
-
-def write_chats(path, dialogues, **meta):
-    """A JSONL file; a dialogue is a list of texts, user and assistant in turn."""
-    with path.open("w") as file:
-        for texts in dialogues:
-            messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
-            file.write(json.dumps({"messages": messages, **meta}) + "\n")
-    return path
-
-
-ITEMS = ("lamp", "parcel", "kitchen", "order", "park", "Paket", "包裹", "library")
-
-
-def small_talk(count):
-    """Different dialogues of one or two exchanges."""
-    return [
-        [f"Where is my {ITEMS[i % 8]} number {i}?", f"Your {ITEMS[i % 8]} number {i} is on its way."]
-        + (["Thank you!", "You are welcome."] if i % 3 == 0 else [])
-        for i in range(count)
-    ]
+from training_dialogues import small_talk, write_chats
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +40,7 @@ def values(base_folder, chats, unseen, tmp_path):
 
 @pytest.fixture
 def recipe(values):
-    """`recipe(rows=2, …)`: the recipe with other training settings; `data=…`, `model=…` and `out=…` replace sections."""
+    """`recipe(rows=2, …)`: the recipe with other training settings; `data=…`, `model=…`, `out=…` replace sections."""
     from turnwise.training.recipe import parse_recipe
 
     def make(**changes):

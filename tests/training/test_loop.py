@@ -84,7 +84,7 @@ class TestSteps:
 
 class TestStopping:
     def test_validation_that_gets_worse_stops_the_run_and_the_best_weights_stay(self, trainer, recipe):
-        """The rate is far too high after a few good steps, so the best is neither the first nor the last."""
+        """The model is spoilt after four good steps, so the best is neither the first nor the last."""
         best = {}
 
         def break_it(report):
@@ -92,7 +92,7 @@ class TestStopping:
                 best.update(weights(run.model))
             if report.step > 4:
                 with torch.no_grad():
-                    run.model.embed.weight.mul_(1.5)
+                    run.model.norm.weight.fill_(-3)
 
         watcher = Watcher(break_it)
         run = trainer(recipe(max_steps=40, learning_rate=0.003, patience=2), [watcher])

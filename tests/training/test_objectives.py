@@ -79,7 +79,7 @@ class TestEveryObjective:
 
 
 def test_an_unknown_objective_is_named_with_the_nearest():
-    with pytest.raises(InvalidParameter, match="no objective 'stf'.*did you mean 'sft'"):
+    with pytest.raises(InvalidParameter, match=r"no objective 'stf'.*did you mean 'sft'"):
         objective("stf")
 
 
@@ -137,7 +137,7 @@ class TestFineTuning:
         assert not list(sft.encode(dialogue("Hello"), renderer))
 
     def test_a_reply_that_the_template_leaves_out_is_none(self, tokenizer):
-        template = "{% for m in messages %}{% if not loop.first %}<|assistant|>{{ m['content'] }}<|end|>{% endif %}{% endfor %}"
+        template = "{% for m in messages[1:] %}<|assistant|>{{ m['content'] }}<|end|>{% endfor %}"
         talk = Conversation((Message("assistant", "Welcome"), Message("assistant", "How can I help?")))
         (example,) = sft.encode(talk, Renderer(tokenizer, template))
         assert example.replies == 1

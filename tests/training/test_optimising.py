@@ -1,5 +1,7 @@
 """Learning rates over time, Muon, and which parameter is moved how."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -24,13 +26,13 @@ class TestSchedules:
         assert found[10] == 1.0
         assert found[54] + found[55] == pytest.approx(1.1)  # half-way between peak and end
         assert found[-1] == pytest.approx(0.1)
-        assert all(a >= b for a, b in zip(found[10:], found[11:], strict=False))
+        assert all(a >= b for a, b in pairwise(found[10:]))
 
     def test_wsd_stays_and_then_falls_in_a_line_over_the_last_fifth(self):
         found = rates("wsd")
         assert found[10:82] == [1.0] * 72
         assert found[-1] == pytest.approx(0.1)
-        falls = [a - b for a, b in zip(found[83:], found[84:], strict=False)]
+        falls = [a - b for a, b in pairwise(found[83:])]
         assert falls == pytest.approx([falls[0]] * len(falls))
         assert falls[0] > 0
 

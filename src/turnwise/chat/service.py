@@ -5,13 +5,13 @@ keeps the conversation where it was asked to. Closing it early frees the generat
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from turnwise.chat.memory import remember, remember_reply
-from turnwise.core.errors import ContextTooLong, TurnwiseError
+from turnwise.core.errors import ContextTooLong, InvalidData, TurnwiseError, UserError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import ConversationStore, FinishReason, GenerationRequest, Generator, TokenEvent
@@ -97,6 +97,9 @@ class ChatService:
             UserError: parameters out of range, messages the template refuses, or more tokens than the context holds.
         """
         params = GenerationParams.resolve(turn.asked, self.defaults)
+        _refuse_broken_text(turn.messages)
+        if turn.continue_final and (not turn.messages or turn.messages[-1].role != "assistant"):
+            raise UserError("Only an assistant's message can be gone on with, and the last message is none.")
         rendered = self.renderer.render(
             turn.messages, add_generation_prompt=not turn.continue_final, continue_final=turn.continue_final
         )
@@ -157,7 +160,7 @@ class ChatService:
         events: asyncio.Queue[TokenEvent] = asyncio.Queue()
 
         def deliver(event: TokenEvent) -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop is closed: whoever listened has left and cancelled
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
         decoder = StreamDecoder(self.renderer.tokenizer, request.prompt_ids if turn.continue_final else ())
@@ -192,3 +195,12 @@ class ChatService:
 def _opening(turn: Turn) -> str:
     """What the answer goes on from."""
     return turn.messages[-1].content if turn.continue_final else ""
+
+
+def _refuse_broken_text(messages: Sequence[Message]) -> None:
+    """Half a surrogate pair, which Python makes of bytes that are no UTF-8, is nothing a tokenizer could encode."""
+    for message in messages:
+        try:
+            f"{message.content}{message.name}".encode()
+        except UnicodeEncodeError:
+            raise InvalidData(f"A message of the {message.role} is not valid Unicode text.") from None

@@ -35,7 +35,8 @@ class ParameterSpec:
     @property
     def bounds(self) -> str:
         """The bounds as a person would say them."""
-        low, high = (str(bound) if isinstance(bound, int) else f"{bound:g}" for bound in (self.low or 0, self.high or 0))
+        ends = (self.low or 0, self.high or 0)
+        low, high = (str(end) if isinstance(end, int) else f"{end:g}" for end in ends)
         if self.low is None:
             return "" if self.high is None else f"at most {high}"
         if self.high is None:

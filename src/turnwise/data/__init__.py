@@ -1,0 +1,1 @@
+"""Turns any source into clean conversations, and conversations into batches."""

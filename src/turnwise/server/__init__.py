@@ -1,0 +1,1 @@
+"""Speaks HTTP; knows no tensors. Its web page lives in `server/web/`."""

@@ -87,22 +87,23 @@ def _read_marks(marked: str, messages: Sequence[Message]) -> list[Range | None]:
     text = without_marks(marked)
     ranges: list[Range | None] = []
     for i, message in enumerate(messages):
-        start, end = starts.get(i), ends.get(i)
+        start, end, content = starts.get(i), ends.get(i), message.content.strip()
         if start is None and end is not None:
-            start = end - _common_end(text[max(0, end - len(message.content)) : end], message.content.rstrip())
+            start = end - len(_common_end(text[max(0, end - len(content)) : end], content).lstrip())
         elif end is None and start is not None:
-            end = start + _common_end(text[start : start + len(message.content)][::-1], message.content.strip()[::-1])
+            end = start + len(_common_start(text[start : start + len(content)], content).rstrip())
         ranges.append((start, end) if start is not None and end is not None and start < end else None)
     return ranges
 
 
-def _common_end(text: str, other: str) -> int:
-    length = 0
-    for a, b in zip(reversed(text), reversed(other), strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
+def _common_start(text: str, content: str) -> str:
+    """What both begin with; the caller leaves white space at its end to the template, which may have written it."""
+    pairs = enumerate(zip(text, content, strict=False))
+    return content[: next((i for i, (a, b) in pairs if a != b), min(len(text), len(content)))]
+
+
+def _common_end(text: str, content: str) -> str:
+    return _common_start(text[::-1], content[::-1])[::-1]
 
 
 def _fill_in(

@@ -28,11 +28,14 @@ class StreamDecoder:
         self._context = list(prefix[begin:])  # ids that are decoded along
         self._before = len(self._decode(self._context))  # characters of the window that are out already
         self._new: list[int] = []  # ids after the context whose text is not all out
+        self._in_bytes = False
 
     def push(self, id: int) -> str:
         """The text that has become certain with this id; empty while a character is incomplete."""
         self._new.append(id)
-        if self._is_byte(id):
+        if id not in self._tokenizer.special_ids:  # those are not shown, so bytes before and after one belong together
+            self._in_bytes = self._is_byte(id)
+        if self._in_bytes:
             return ""  # the next byte may still change what this one means
         text = self._decode(self._context + self._new)
         certain = text.removesuffix(INCOMPLETE)  # one mark at most stands for bytes that may become a character

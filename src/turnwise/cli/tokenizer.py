@@ -1,0 +1,121 @@
+"""`turnwise tokenizer`: train a tokenizer and look at what one does."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from turnwise.text.tokenizer import Encoding
+
+# Nothing else is imported up here: the help must answer at once.
+
+app = typer.Typer(help="Train a tokenizer, and look at what one does with a text.", no_args_is_help=True)
+
+SAMPLE = 1000  # texts on which the summary measures
+# What `train` writes, and so what it may replace.
+WRITTEN = frozenset({"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"})
+COLOURS = (typer.colors.BLUE, typer.colors.GREEN, typer.colors.MAGENTA, typer.colors.YELLOW)
+
+
+@app.command(
+    epilog="Examples: turnwise tokenizer train chats.jsonl --out my-tokenizer   |   "
+    "turnwise tokenizer train chats.csv notes.txt --out my-tokenizer --vocab-size 16384 --skip-bad"
+)
+def train(
+    files: Annotated[list[Path], typer.Argument(help="Data files or folders, in any format that training reads.")],
+    out: Annotated[Path, typer.Option(help="Folder for tokenizer.json and the chat template.")],
+    vocab_size: Annotated[int, typer.Option(help="Number of ids, bytes and special tokens included.")] = 8192,
+    min_frequency: Annotated[int, typer.Option(help="Pairs rarer than this are not merged.", min=1)] = 2,
+    format: Annotated[str | None, typer.Option(help="The data's format, where it is not recognised.")] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping at the first one.")
+    ] = False,
+) -> None:
+    """Train a byte-level BPE tokenizer on what the messages say. Any text in any script can be written with it."""
+    from turnwise.core.errors import InvalidData, UserError
+    from turnwise.core.files import folder_written_whole
+    from turnwise.text.bpe import train_bpe
+
+    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - WRITTEN):
+        raise UserError(f"{out} is there already and holds more than a tokenizer. Name another folder.")
+    count = 0
+    sample: list[str] = []
+
+    def texts() -> Iterator[str]:
+        nonlocal count
+        for file in files:
+            for text in _texts(file, format, skip_bad):
+                count += 1
+                if len(sample) < SAMPLE:
+                    sample.append(text)
+                yield text
+
+    tokenizer = train_bpe(_counted(texts()), vocab_size=vocab_size, min_frequency=min_frequency)
+    if not count:
+        raise InvalidData(f"There is no text in {', '.join(map(str, files))}.")
+    with folder_written_whole(out) as folder:
+        tokenizer.save(folder)
+    ids = sum(len(tokenizer.encode(text)) for text in sample)
+    typer.echo(f"{out}: {tokenizer.vocab_size:,} ids, learned from {count:,} texts")
+    typer.echo(f"A token is {sum(map(len, sample)) / max(ids, 1):.2f} characters long on average.")
+    if tokenizer.vocab_size < vocab_size:
+        typer.echo(f"The data has no more to merge than these; {vocab_size:,} ids were asked for.", err=True)
+
+
+@app.command(
+    epilog="Examples: turnwise tokenizer show my-tokenizer 'Hello, how are you?'   |   "
+    "turnwise tokenizer show runs/my-model '<|user|>Hi<|end|>' --special"
+)
+def show(
+    folder: Annotated[Path, typer.Argument(help="A model or tokenizer folder.")],
+    text: Annotated[str, typer.Argument(help="What to tokenize.")],
+    special: Annotated[
+        bool, typer.Option("--special", help="Recognise special tokens, which in messages stay text.")
+    ] = False,
+) -> None:
+    """Show the pieces a text falls into, and their ids. A dot is a further token of the character before it."""
+    from turnwise.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(folder)
+    encoding = tokenizer.encode_offsets(text, allow_special=special)
+    pieces = list(_pieces(text, encoding))
+    typer.echo("".join(typer.style(piece, bg=COLOURS[i % len(COLOURS)]) for i, piece in enumerate(pieces)))
+    width = len(str(tokenizer.vocab_size))
+    for i, (id, piece) in enumerate(zip(encoding.ids, pieces, strict=True)):
+        typer.echo(f"{id:>{width}}  {typer.style(piece, fg=COLOURS[i % len(COLOURS)])}")
+    typer.echo(f"{len(pieces):,} tokens, {len(text):,} characters")
+
+
+def _texts(file: Path, format: str | None, skip_bad: bool) -> Iterator[str]:
+    """What is said in the data, without anything a template would put around it."""
+    from turnwise.data.sources import Conversation, read_source
+
+    for item in read_source(file, format=format, skip_bad=skip_bad):
+        if isinstance(item, Conversation):
+            yield from (message.content for message in item.messages)
+        else:
+            yield item.text
+
+
+def _counted(texts: Iterable[str]) -> Iterator[str]:
+    """The same texts, with a line on the terminal that says how many there have been."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("Reading texts"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        for text in texts:
+            yield text
+            bar.advance(task)
+
+
+def _pieces(text: str, encoding: "Encoding") -> Iterator[str]:
+    """What each token stands for; where several share a character, the first has it and the others a dot."""
+    done = 0
+    for start, end in encoding.offsets:
+        yield text[max(start, done) : end].replace("\n", "⏎").replace("\t", "⇥") or "·"
+        done = max(done, end)

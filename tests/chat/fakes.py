@@ -1,0 +1,54 @@
+"""A generator that says what it is told to, and hands its thread to nobody."""
+
+import asyncio
+
+from turnwise.core.ports import TokenEvent
+
+
+class FakeTicket:
+    def __init__(self):
+        self.cancelled = 0
+
+    def cancel(self):
+        self.cancelled += 1
+
+
+class FakeGenerator:
+    """Answers every request with `events`; keeps requests and tickets."""
+
+    def __init__(self, events=(), context_length=200):
+        self.events = list(events)
+        self.context_length = context_length
+        self.requests, self.tickets = [], []
+
+    def submit(self, request, on_event):
+        self.requests.append(request)
+        self.tickets.append(FakeTicket())
+        for event in self.events:
+            on_event(event)
+        return self.tickets[-1]
+
+    def close(self):
+        pass
+
+
+def saying(ids, finish="stop", error=None):
+    """The events of an answer."""
+    return [*(TokenEvent(id) for id in ids), TokenEvent(None, finish, error)]
+
+
+async def _collect(stream):
+    return [delta async for delta in stream]
+
+
+def stream(service, turn):
+    """The deltas of an answer."""
+    return asyncio.run(_collect(service.stream(turn)))
+
+
+def reply(service, turn):
+    return asyncio.run(service.reply(turn))
+
+
+def text(deltas):
+    return "".join(delta.text for delta in deltas)

@@ -1,0 +1,153 @@
+"""Train = evaluate = serve: a dialogue has one sequence of ids, whoever reads it.
+
+A template that differs between training and serving is the field's most common silent bug. Here each of the three paths
+is intercepted at the last moment: what an objective learns from, what reaches the decoder, what the engine is asked.
+"""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+import tokenizers
+
+from turnwise.chat.service import ChatService, Turn
+from turnwise.core.messages import Conversation, Message
+from turnwise.core.ports import TokenEvent
+from turnwise.data.batches import collate
+from turnwise.evaluation.perplexity import measure_perplexity
+from turnwise.evaluation.selection import Question, measure_selection
+from turnwise.models.checkpoint import create
+from turnwise.text.render import PLAIN_TEMPLATE, Renderer
+from turnwise.text.tokenizer import Tokenizer
+from turnwise.training.objectives import objective
+
+CHATML = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>' + '\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+WITH_A_BEGINNING = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '<|im_end|>' + message['content'] + eos_token }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_end|>' }}{% endif %}"
+)
+TEMPLATES = {"our own": None, "ChatML": CHATML, "with a beginning": WITH_A_BEGINNING, "none": PLAIN_TEMPLATE}
+
+
+def talk(*contents, system=None):
+    roles = ["user", "assistant"] * len(contents)
+    said = [Message(role, content) for role, content in zip(roles, contents, strict=False)]
+    return Conversation(((Message("system", system),) if system else ()) + tuple(said))  # type: ignore[arg-type]
+
+
+DIALOGUES = {
+    "one turn": talk("Hello!", "How can I help you?"),
+    "a system message and three turns": talk(
+        "The lamp is broken.", "Which one?", "The one in the kitchen.", "I will order one.", "Thanks", "It's 19.99 €",
+        system="You are kind.",
+    ),
+    "many scripts": talk("你好,包裹还没有到。", "今天天气很好 🚚", "Ça va ?", "Где 👨‍👩‍👧‍👦? ありがとう"),
+    "white space": talk("  two lines\n\nand a tab\t", "def f(x):\n    return x + 1"),
+    "special tokens spelled out": talk("What is <|end|>?", "It ends a turn: <|end|><|user|>.", "<|im_start|>user", "No."),
+}  # fmt: skip
+paths = pytest.mark.parametrize("conversation", DIALOGUES.values(), ids=DIALOGUES)
+
+
+@pytest.fixture(scope="module", params=TEMPLATES.values(), ids=TEMPLATES)
+def renderer(request, tokenizer):
+    backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
+    backend.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|begin|>"])
+    named = {**tokenizer.named, "bos_token": "<|begin|>"}
+    return Renderer.of(Tokenizer(backend, named=named, chat_template=request.param or tokenizer.chat_template))
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer, tiny_config, one_thread):
+    return create(replace(tiny_config, vocab_size=tokenizer.vocab_size + 3, context_length=400), seed=0).decoder.eval()
+
+
+@pytest.fixture
+def reached(model):
+    """The rows that reach the decoder."""
+    rows = []
+    hook = model.register_forward_pre_hook(lambda module, args: rows.extend(args[0].tolist()))
+    yield rows
+    hook.remove()
+
+
+class Asked:
+    """A generator that only notes what it was asked for."""
+
+    context_length = 400
+
+    def __init__(self):
+        self.requests = []
+
+    def submit(self, request, on_event):
+        self.requests.append(request)
+        on_event(TokenEvent(None, "stop"))
+        return self
+
+    def cancel(self):
+        pass
+
+    def close(self):
+        pass
+
+
+def trained(name, conversation, renderer):
+    (example,) = objective(name).encode(conversation, renderer)
+    return example
+
+
+def served(messages, renderer):
+    service = ChatService("tiny", 0, "fp", renderer, Asked())
+    asyncio.run(service.reply(Turn(tuple(messages))))
+    return list(service.generator.requests[0].prompt_ids)
+
+
+@paths
+def test_both_objectives_learn_from_what_the_renderer_says(conversation, renderer):
+    rendered = renderer.render(conversation.messages)
+    assert trained("clm", conversation, renderer).ids.tolist() == rendered.ids
+    example = trained("sft", conversation, renderer)
+    assert example.ids.tolist() == rendered.ids
+    assert example.counts.tolist() == rendered.loss_mask
+    batch = collate([[example]], pad_id=renderer.tokenizer.pad_id)
+    assert batch.ids_BT[0].tolist() == rendered.ids
+
+
+@paths
+def test_every_prompt_served_is_where_training_stood_before_that_reply(conversation, renderer):
+    example = trained("sft", conversation, renderer)
+    ids, counts = example.ids.tolist(), example.counts.tolist()
+    for turn, message in enumerate(conversation.messages):
+        if message.role != "assistant":
+            continue
+        prompt = served(conversation.messages[:turn], renderer)
+        assert prompt == renderer.render(conversation.messages[:turn], add_generation_prompt=True).ids
+        assert prompt == ids[: len(prompt)]
+        assert counts[len(prompt)], "the first token to generate is the first that was learned"
+        assert not counts[len(prompt) - 1]
+        learned = ids[len(prompt) : counts.index(False, len(prompt)) if False in counts[len(prompt) :] else None]
+        assert renderer.tokenizer.decode(learned).strip() == renderer.tokenizer.decode(
+            renderer.tokenizer.encode(message.content)
+        ).strip()  # fmt: skip
+        assert learned[-1] in renderer.tokenizer.special_ids, "ending the turn is learned, too"
+
+
+@paths
+def test_perplexity_reads_what_was_trained_on(conversation, renderer, model, reached):
+    measure_perplexity(model, renderer, [conversation])
+    assert reached == [trained("sft", conversation, renderer).ids.tolist()]
+
+
+@paths
+def test_response_selection_reads_what_is_served_and_then_the_reply(conversation, renderer, model, reached):
+    *history, last = conversation.messages
+    measure_selection(model, renderer, [Question(tuple(history), (last.content, "Something else."))])
+    true, other = reached
+    whole = trained("sft", conversation, renderer).ids.tolist()
+    prompt = served(history, renderer)
+    assert true[: len(whole) - 1] == whole[:-1]  # the last token is only ever predicted
+    assert true[: len(prompt)] == other[: len(prompt)] == prompt

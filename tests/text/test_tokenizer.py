@@ -1,0 +1,194 @@
+"""Tokenizers: trained ones lose no text, folders are read and written as transformers does."""
+
+import json
+
+import pytest
+import tokenizers
+import transformers
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError
+from turnwise.text.bpe import CHAT_TEMPLATE, END, PAD, ROLE_TOKENS, train_bpe
+from turnwise.text.tokenizer import Tokenizer
+
+quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+class TestTraining:
+    @quick
+    @given(text=st.text())
+    @example(text="你好,世界 🚚👨\u200d👩\u200d👧 e\u0301\0\x01\x7f\u200b\ufeff\ufffd\uffff")
+    @example(text="  \n\n\t a  b\r\n1234 <|end|> <|user|>")
+    def test_any_text_comes_back(self, tokenizer, text):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+        assert not tokenizer.special_ids & set(tokenizer.encode(text))
+
+    def test_the_same_texts_give_the_same_tokenizer(self, corpus):
+        first, second = (train_bpe(corpus, vocab_size=500).backend.to_str() for _ in range(2))
+        assert first == second
+
+    def test_merges_make_texts_shorter(self, corpus, tokenizer):
+        few = train_bpe(corpus, vocab_size=300)
+        assert len(tokenizer.encode(corpus[0])) < len(few.encode(corpus[0])) < len(corpus[0].encode())
+
+    @pytest.mark.parametrize("size", [0, 100, 256 + 5])
+    def test_too_small_a_vocabulary_is_refused(self, size):
+        with pytest.raises(InvalidParameter, match="at least 262") as caught:
+            train_bpe(["hello"], vocab_size=size)
+        assert caught.value.param == "vocab_size"
+
+    @pytest.mark.parametrize("texts", [[], ["hi"]])
+    def test_little_data_gives_a_small_vocabulary(self, texts):
+        tokenizer = train_bpe(texts, vocab_size=8192)
+        assert 262 <= tokenizer.vocab_size < 300
+        assert tokenizer.decode(tokenizer.encode("quite another text 你好")) == "quite another text 你好"
+
+    def test_special_tokens_have_their_places(self, tokenizer):
+        assert tokenizer.special_texts == tuple(sorted([PAD, END, *ROLE_TOKENS], key=len, reverse=True))
+        assert tokenizer.eos_id == tokenizer.id_of(END)
+        assert tokenizer.pad_id == tokenizer.id_of(PAD)
+        assert tokenizer.stop_ids == {tokenizer.eos_id}
+        assert tokenizer.encode("a<|end|>", allow_special=True)[-1] == tokenizer.eos_id
+
+    def test_digits_stand_alone(self, tokenizer):
+        assert len(tokenizer.encode("1234567")) == 7
+
+
+class TestFolders:
+    def test_what_is_saved_is_loaded(self, tokenizer, tmp_path, corpus):
+        tokenizer.save(tmp_path)
+        again = Tokenizer.load(tmp_path)
+        assert again.backend.to_str() == tokenizer.backend.to_str()
+        assert (again.named, again.chat_template) == (tokenizer.named, CHAT_TEMPLATE)
+        assert again.stop_ids == tokenizer.stop_ids
+        assert again.encode(corpus[1]) == tokenizer.encode(corpus[1])
+        again.save(tmp_path / "again")
+        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            assert (tmp_path / "again" / name).read_text() == (tmp_path / name).read_text()
+
+    def test_transformers_opens_what_we_save(self, tokenizer, tmp_path, corpus):
+        tokenizer.save(tmp_path)
+        for kind in (transformers.PreTrainedTokenizerFast, transformers.AutoTokenizer):
+            theirs = kind.from_pretrained(tmp_path)
+            for text in corpus:
+                assert theirs(text, add_special_tokens=False)["input_ids"] == tokenizer.encode(text)
+                assert theirs.decode(tokenizer.encode(text)) == text
+            assert theirs.chat_template == CHAT_TEMPLATE
+            assert (theirs.eos_token, theirs.pad_token) == (END, PAD)
+
+    def test_the_end_tokens_of_the_generation_config_count(self, tokenizer, tmp_path):
+        tokenizer.save(tmp_path)
+        (tmp_path / "config.json").write_text('{"eos_token_id": 9}')
+        assert Tokenizer.load(tmp_path).stop_ids == {9, tokenizer.eos_id}
+        (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 8]}')
+        assert Tokenizer.load(tmp_path).stop_ids == {7, 8, tokenizer.eos_id}
+
+    @pytest.mark.parametrize("where", ["list", "text", "file", "json"])
+    def test_a_template_is_found_wherever_folders_keep_it(self, tokenizer, tmp_path, where):
+        tokenizer.save(tmp_path)
+        (tmp_path / "chat_template.jinja").unlink()
+        config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+        if where == "list":
+            config["chat_template"] = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "yes"}]
+        elif where == "text":
+            config["chat_template"] = "yes"
+        elif where == "file":
+            (tmp_path / "chat_template.jinja").write_text("yes")
+        else:
+            (tmp_path / "chat_template.json").write_text('{"chat_template": "yes"}')
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        assert Tokenizer.load(tmp_path).chat_template == "yes"
+
+    def test_named_tokens_may_be_objects(self, tokenizer, tmp_path):
+        tokenizer.save(tmp_path)
+        changed = {"eos_token": {"content": "<|user|>", "special": True}, "bos_token": None}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(changed))
+        (tmp_path / "special_tokens_map.json").write_text('{"pad_token": "<|pad|>"}')
+        assert Tokenizer.load(tmp_path).named == {"eos_token": "<|user|>", "pad_token": "<|pad|>"}
+
+    def test_padding_and_truncation_of_a_folder_do_not_apply(self, tokenizer, tmp_path):
+        tokenizer.save(tmp_path)
+        spoiled = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+        spoiled.enable_truncation(3)
+        spoiled.enable_padding(length=64)
+        spoiled.save(str(tmp_path / "tokenizer.json"))
+        assert Tokenizer.load(tmp_path).encode("one two three four five") == tokenizer.encode("one two three four five")
+
+    def test_the_vocabulary_counts_ids_above_a_gap(self, tokenizer):
+        spread = json.loads(tokenizer.backend.to_str())
+        spread["added_tokens"].append({**spread["added_tokens"][0], "id": 900, "content": "<|far|>"})
+        spread["model"]["vocab"]["<|far|>"] = 900
+        assert Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(spread))).vocab_size == 901
+
+
+class TestGpt2Files:
+    @pytest.fixture
+    def folder(self, corpus, tmp_path):
+        trained = tokenizers.ByteLevelBPETokenizer()
+        trained.train_from_iterator(corpus, vocab_size=400, special_tokens=["<|endoftext|>"], show_progress=False)
+        trained.save_model(str(tmp_path))
+        return tmp_path
+
+    def test_vocab_and_merges_make_a_tokenizer(self, folder, corpus):
+        ours = Tokenizer.load(folder)
+        theirs = transformers.GPT2Tokenizer.from_pretrained(folder)
+        for text in corpus:
+            assert ours.encode(text) == theirs(text)["input_ids"]
+            assert ours.decode(ours.encode(text)) == text
+        assert ours.named["eos_token"] == "<|endoftext|>"
+        assert ours.stop_ids == {ours.id_of("<|endoftext|>")}
+        assert ours.vocab_size == len(json.loads((folder / "vocab.json").read_text()))
+
+    def test_a_leading_space_is_added_where_the_folder_says_so(self, folder):
+        (folder / "tokenizer_config.json").write_text('{"add_prefix_space": true}')
+        spaced = Tokenizer.load(folder)
+        assert spaced.encode("hello") == spaced.encode(" hello")
+
+    def test_broken_files_are_refused(self, folder):
+        (folder / "vocab.json").write_text("{")
+        with pytest.raises(UserError, match=r"vocab\.json and merges\.txt in .* cannot be read"):
+            Tokenizer.load(folder)
+
+
+class TestRefused:
+    def test_no_folder(self, tmp_path):
+        with pytest.raises(ModelNotFound, match="There is no folder"):
+            Tokenizer.load(tmp_path / "nowhere")
+
+    def test_no_tokenizer(self, tmp_path):
+        with pytest.raises(ModelNotFound, match="holds no tokenizer"):
+            Tokenizer.load(tmp_path)
+
+    @pytest.mark.parametrize("text", ["", "{", "{}", "[]"])
+    def test_a_broken_tokenizer(self, tmp_path, text):
+        (tmp_path / "tokenizer.json").write_text(text)
+        with pytest.raises(UserError, match=r"tokenizer\.json is not a tokenizer"):
+            Tokenizer.load(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("text", "says"), [("{", "readable JSON"), ("[]", "JSON object"), ("\xff", "readable JSON")]
+    )
+    def test_a_broken_config(self, tokenizer, tmp_path, text, says):
+        tokenizer.save(tmp_path)
+        (tmp_path / "tokenizer_config.json").write_bytes(text.encode("latin-1"))
+        with pytest.raises(UserError, match=says):
+            Tokenizer.load(tmp_path)
+
+    def test_what_transformers_cannot_convert(self, tmp_path):
+        (tmp_path / "tokenizer.model").write_bytes(b"not a model")
+        with pytest.raises(UserError, match="cannot convert the tokenizer"):
+            Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["chatml", "llama3", "sentencepiece", "turnwise"])
+@quick
+@given(text=st.text(max_size=30))
+def test_offsets_cover_the_text(tokenizer_of, kind, text):
+    offsets = tokenizer_of(kind).encode_offsets(text).offsets
+    position = 0
+    for start, end in offsets:
+        assert start <= position
+        assert end >= position
+        position = max(position, end)
+    assert position == len(text)

@@ -1,0 +1,63 @@
+"""`turnwise tokenizer` from the outside."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from turnwise.cli.tokenizer import app
+from turnwise.core.errors import InvalidData, InvalidParameter, UserError
+from turnwise.text.tokenizer import Tokenizer
+
+
+def run(*words):
+    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture
+def data(tmp_path, corpus):
+    chats = tmp_path / "chats.jsonl"
+    rows = [[{"role": "user", "content": text}, {"role": "assistant", "content": "Yes 好的"}] for text in corpus]
+    chats.write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    return chats
+
+
+def test_train_writes_a_tokenizer_that_show_uses(data, tmp_path):
+    out = tmp_path / "made"
+    assert "400 ids, learned from 32 texts" in run("train", data, "--out", out, "--vocab-size", 400)
+    tokenizer = Tokenizer.load(out)
+    assert tokenizer.vocab_size == 400
+    assert tokenizer.chat_template
+    shown = run("show", out, "Hello 🚚<|end|>")
+    assert all(str(id) in shown for id in tokenizer.encode("Hello 🚚<|end|>"))
+    assert str(len(tokenizer.encode("Hello 🚚<|end|>"))) + " tokens, 14 characters" in shown
+    assert f"{tokenizer.eos_id}  <|end|>" in run("show", out, "a\n<|end|>", "--special")
+
+
+def test_training_again_replaces_only_a_tokenizer(data, tmp_path):
+    out = tmp_path / "made"
+    run("train", data, "--out", out, "--vocab-size", 300)
+    run("train", data, "--out", out, "--vocab-size", 310)
+    assert Tokenizer.load(out).vocab_size == 310
+    (out / "model.safetensors").write_text("precious")
+    with pytest.raises(UserError, match="holds more than a tokenizer"):
+        run("train", data, "--out", out)
+    assert (out / "model.safetensors").read_text() == "precious"
+
+
+def test_mistakes_leave_nothing_behind(data, tmp_path):
+    out = tmp_path / "made"
+    with pytest.raises(InvalidParameter, match="vocab_size"):
+        run("train", data, "--out", out, "--vocab-size", 10)
+    with pytest.raises(InvalidData):
+        run("train", tmp_path / "nowhere.jsonl", "--out", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("command", [(), ("train",), ("show",)])
+def test_help_has_examples(command):
+    done = CliRunner().invoke(app, [*command, "--help"])
+    assert done.exit_code == 0
+    assert not command or "Examples" in done.stdout

@@ -1,0 +1,191 @@
+"""From data files to examples: what is held out, repeated, limited and refused."""
+
+import json
+import re
+
+import pytest
+from training_dialogues import small_talk, write_chats
+
+from turnwise.core.errors import InvalidData, InvalidParameter
+from turnwise.text.render import Renderer
+from turnwise.training.dataset import load_datasets
+from turnwise.training.objectives import objective
+from turnwise.training.recipe import parse_recipe
+from turnwise.training.run import load_base
+
+
+@pytest.fixture
+def load(tokenizer):
+    """`load(data section, …)`: the datasets of a recipe."""
+
+    def make(data, *, kind="sft", **training):
+        said = {"objective": kind, "model": {"from": "none"}, "data": data, "out": "none"}
+        recipe = parse_recipe({**said, "training": {"row_length": 128, **training}}, origin="test")
+        return load_datasets(recipe, Renderer.of(tokenizer), objective(kind))
+
+    return make
+
+
+@pytest.fixture
+def texts(tokenizer):
+    """The texts of a dataset, in order."""
+    return lambda dataset: [tokenizer.decode(example.ids.tolist()) for example in dataset.examples]
+
+
+class TestHoldingOut:
+    def test_a_share_is_held_out_and_nothing_is_lost(self, load, texts, tmp_path):
+        path = write_chats(tmp_path / "a.jsonl", small_talk(300))
+        data = load({"train": str(path), "valid_fraction": 0.2})
+        assert 35 < len(data.valid.examples) < 85
+        assert len(data.train.examples) + len(data.valid.examples) == 300
+        assert not set(texts(data.train)) & set(texts(data.valid))
+
+    def test_it_is_by_content_so_a_conversation_stays_as_files_grow(self, load, texts, tmp_path):
+        talks = small_talk(100)
+        before = load({"train": str(write_chats(tmp_path / "a.jsonl", talks[:60]))})
+        after = load({"train": str(write_chats(tmp_path / "b.jsonl", talks[::-1]))})
+        assert set(texts(before.valid)) <= set(texts(after.valid))
+        assert set(texts(before.train)) <= set(texts(after.train))
+
+    def test_the_same_conversation_is_on_one_side_however_it_is_punctuated(self, load, texts, tmp_path):
+        talks = small_talk(60)
+        varied = [[text.upper().replace("?", " ?!") for text in talk] for talk in talks]
+        paths = [write_chats(tmp_path / f"{name}.jsonl", some) for name, some in (("a", talks), ("b", varied))]
+        data = load({"train": [str(path) for path in paths], "valid_fraction": 0.3})
+        held_out = [text.casefold().replace(" ?!", "?") for text in texts(data.valid)]
+        assert sorted(held_out) == sorted(held_out[: len(held_out) // 2] * 2)
+
+    def test_another_seed_holds_out_others(self, load, texts, chats):
+        assert texts(load({"train": str(chats)}, seed=1).valid) != texts(load({"train": str(chats)}, seed=2).valid)
+
+    def test_validation_data_of_its_own_leaves_training_whole(self, load, chats, unseen):
+        data = load({"train": str(chats), "valid": str(unseen)})
+        assert (len(data.train.examples), len(data.valid.examples)) == (40, 8)
+
+
+class TestSources:
+    def test_repeat_is_for_training_only(self, load, chats):
+        once = load({"train": str(chats)})
+        thrice = load({"train": [{"path": str(chats), "repeat": 3}]})
+        assert len(thrice.train.examples) == 3 * len(once.train.examples)
+        assert len(thrice.valid.examples) == len(once.valid.examples)
+
+    def test_limit_takes_the_beginning(self, load, texts, chats):
+        data = load({"train": [{"path": str(chats), "limit": 5}], "valid_fraction": 0})
+        assert [f"number {i}?" in text for i, text in enumerate(texts(data.train))] == [True] * 5
+
+    def test_every_conversation_is_reported_once(self, load, chats, unseen, tokenizer):
+        seen = []
+        said = {"model": {"from": "none"}, "data": {"train": str(chats), "test": str(unseen)}, "out": "none"}
+        load_datasets(
+            parse_recipe(said, origin="test"), Renderer.of(tokenizer), objective("sft"), lambda: seen.append(1)
+        )
+        assert len(seen) == 48
+
+    def test_long_dialogues_are_cut_to_rows(self, load, tmp_path):
+        talk = [text for talk in small_talk(12) for text in talk]
+        data = load({"train": str(write_chats(tmp_path / "a.jsonl", [talk])), "valid_fraction": 0}, row_length=16)
+        assert len(data.train.examples) > 5
+        assert max(len(example.ids) for example in data.train.examples) == 16
+
+    def test_samples_are_held_out_dialogues_that_can_be_answered(self, load, chats, unseen):
+        assert [talk.messages[0].content for talk in load({"train": str(chats), "valid": str(unseen)}).samples] == [
+            talk[0] for talk in small_talk(48)[40:43]
+        ]
+        only_test = load({"train": str(chats), "valid_fraction": 0, "test": str(unseen)})
+        assert len(only_test.samples) == 3
+
+
+class TestFingerprint:
+    def test_it_changes_with_the_data_only(self, load, chats, unseen):
+        one = load({"train": str(chats)}).fingerprint
+        assert load({"train": str(chats)}, rows=2).fingerprint == one
+        assert load({"train": str(chats), "valid": str(unseen)}).fingerprint != one
+        assert load({"train": [{"path": str(chats), "limit": 39}]}).fingerprint != one
+        assert load({"train": str(chats)}, kind="clm").fingerprint != one
+
+
+def refused(load, path, *says, kind="sft", **data):
+    with pytest.raises(InvalidData) as caught:
+        load({"train": str(path), **data}, kind=kind)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    for words in says:
+        assert words in message
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("text", ["", "\n\n"])
+    def test_an_empty_file(self, load, tmp_path, text):
+        path = tmp_path / "a.jsonl"
+        path.write_text(text)
+        with pytest.raises(InvalidData, match=re.escape(str(path))):
+            load({"train": str(path)})
+
+    def test_no_such_file(self, load, tmp_path):
+        refused(load, tmp_path / "none.jsonl", "There is no file or folder")
+
+    def test_nothing_that_the_assistant_says(self, load, tmp_path):
+        path = write_chats(tmp_path / "a.jsonl", [["Hello"], ["Anybody?"]])
+        refused(load, path, "nothing to learn from", "no conversation with an assistant turn")
+
+    def test_everything_held_out(self, load, tmp_path):
+        path = write_chats(tmp_path / "a.jsonl", small_talk(1))
+        refused(load, path, "held out for validation", "valid_fraction", valid_fraction=0.999999)
+
+    def test_documents_for_fine_tuning_name_the_line_and_the_way_out(self, load, tmp_path):
+        path = tmp_path / "a.jsonl"
+        path.write_text('{"text": "The tide comes in twice a day."}\n' * 2)
+        refused(load, path, f"{path}, line 1: ", "needs dialogues", "'clm'")
+        assert len(load({"train": str(path), "valid_fraction": 0}, kind="clm").train.examples) == 2
+
+    def test_documents_among_dialogues_can_be_skipped_and_are_counted(self, load, tmp_path):
+        path = write_chats(tmp_path / "a.jsonl", small_talk(3))
+        with path.open("a") as file:
+            file.write('{"text": "The tide comes in."}\n{"messages": []}\n')
+        data = load({"train": str(path), "skip_bad": True, "valid_fraction": 0})
+        assert (len(data.train.examples), data.skipped) == (3, 2)
+
+    def test_a_bad_row_names_file_and_line(self, load, tmp_path):
+        path = write_chats(tmp_path / "a.jsonl", small_talk(3))
+        with path.open("a") as file:
+            file.write('{"messages": [{"role": "user"}]}\n')
+        refused(load, path, f"{path}, line 4: ", "--skip-bad")
+
+    def test_a_row_that_the_template_refuses_names_file_and_line(self, tokenizer, tmp_path):
+        path = write_chats(tmp_path / "a.jsonl", [["Hello", "Hi"], ["Hello", "Hi", "Bye"]])
+        template = "{% if messages|length > 2 %}{{ raise_exception('too long a talk') }}{% endif %}"
+        template += "{% for m in messages %}{{ m['content'] }}<|end|>{% endfor %}"
+        said = {"model": {"from": "x"}, "data": {"train": str(path), "valid_fraction": 0}, "out": "x"}
+        renderer = Renderer(tokenizer, template)
+        with pytest.raises(InvalidData, match=r"a\.jsonl, line 2: .*too long a talk"):
+            load_datasets(parse_recipe(said, origin="test"), renderer, objective("sft"))
+        said["data"]["skip_bad"] = True
+        data = load_datasets(parse_recipe(said, origin="test"), renderer, objective("sft"))
+        assert (len(data.train.examples), data.skipped) == (1, 1)
+
+
+class TestTheBase:
+    def test_rows_longer_than_the_context_are_refused(self, recipe):
+        with pytest.raises(InvalidParameter, match="'row_length' is 129, but the model's context holds 128 tokens"):
+            load_base(recipe(row_length=129))
+
+    def test_a_tokenizer_that_does_not_belong_is_refused(self, recipe, values, corpus, tmp_path):
+        from turnwise.text.bpe import train_bpe
+
+        train_bpe([*corpus, *(" ".join(talk) for talk in small_talk(9))], vocab_size=700).save(tmp_path / "other")
+        with pytest.raises(ValueError, match="do not belong together"):
+            load_base(recipe(model={"from": values["model"]["from"], "tokenizer": str(tmp_path / "other")}))
+
+    @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "smollm3"])
+    def test_a_new_model_of_any_family_can_be_saved_and_opened(self, recipe, values, tmp_path, family):
+        from turnwise.models import checkpoint
+
+        shape = {"hidden_size": 32, "intermediate_size": 48, "num_layers": 4, "num_heads": 4, "context_length": 64}
+        new = {"new": {"family": family, **shape}, "tokenizer": values["model"]["from"]}
+        base = load_base(recipe(model=new))
+        checkpoint.save(base.model, tmp_path / "saved")
+        config = json.loads((tmp_path / "saved" / "config.json").read_text())
+        assert config["model_type"] == family
+        assert checkpoint.load(tmp_path / "saved").decoder.config == base.model.decoder.config

@@ -1,0 +1,24 @@
+"""Small dialogues as files, for the tests of this folder."""
+
+import json
+
+
+def write_chats(path, dialogues, **meta):
+    """A JSONL file; a dialogue is a list of texts, user and assistant in turn."""
+    with path.open("w") as file:
+        for texts in dialogues:
+            messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+            file.write(json.dumps({"messages": messages, **meta}) + "\n")
+    return path
+
+
+ITEMS = ("lamp", "parcel", "kitchen", "order", "park", "Paket", "包裹", "library")
+
+
+def small_talk(count):
+    """Different dialogues of one or two exchanges."""
+    return [
+        [f"Where is my {ITEMS[i % 8]} number {i}?", f"Your {ITEMS[i % 8]} number {i} is on its way."]
+        + (["Thank you!", "You are welcome."] if i % 3 == 0 else [])
+        for i in range(count)
+    ]
