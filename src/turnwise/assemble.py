@@ -10,20 +10,24 @@ from typing import Any
 
 from turnwise import __version__
 from turnwise.chat.service import ChatService
-from turnwise.core.errors import InvalidParameter, did_you_mean
-from turnwise.core.parameters import SPECS
+from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError, did_you_mean
+from turnwise.core.parameters import SPECS, GenerationParams
 from turnwise.core.ports import ConversationStore
 from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
 
 BOX = "box"  # the name of the model that comes with the package
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def model_folder(name: str | None) -> Path:
     """The folder of a model: the one in the box for None or "box", else the path given."""
     if name is None or name == BOX:
         return Path(str(resources.files("turnwise").joinpath("box")))
-    return Path(name).expanduser()
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # "~nobody" has no home
+        return Path(name)
 
 
 @contextmanager
@@ -55,7 +59,12 @@ def chat_service(
         UserError: a model that cannot be loaded.
     """
     folder = model_folder(model)
-    tokenizer = Tokenizer.load(folder)  # first: it is quick, and it fails on a folder that is none
+    if not folder.is_dir():
+        raise ModelNotFound(f"There is no model folder {folder}. A model is a folder in the Hugging Face layout.")
+    if device not in DEVICES:
+        raise InvalidParameter("device", f"Unknown device '{device}': {did_you_mean(device, DEVICES)}")
+    preferred = {**generation_defaults(folder), **(defaults or {})}
+    tokenizer = Tokenizer.load(folder)  # before torch: it is quick, and it fails on a folder that holds no model
     import torch
 
     from turnwise.engine.engine import Engine
@@ -67,6 +76,8 @@ def chat_service(
         torch.set_num_threads(threads)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidParameter("device", "There is no GPU that torch can use here. Leave --device out, or say cpu.")
     loaded = checkpoint.load(folder, dtype=checkpoint.DTYPES.get(dtype), device=device)
     with ExitStack() as stack:
         engine = Engine(loaded.decoder, slots=slots)
@@ -77,21 +88,32 @@ def chat_service(
             fingerprint=fingerprint(folder, dtype),
             renderer=Renderer.of(tokenizer),
             generator=engine,
-            defaults={**generation_defaults(folder), **(defaults or {})},
+            defaults=preferred,
             store=store,
         )
 
 
 def generation_defaults(folder: Path) -> dict[str, Any]:
-    """The sampling parameters in a model's `generation_config.json` that are ours too."""
+    """The sampling parameters in a model's `generation_config.json` that are ours too.
+
+    Raises:
+        UserError: the file is damaged, or asks for what we refuse.
+    """
     path = folder / "generation_config.json"
     if not path.is_file():
         return {}
-    written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        written = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is not a readable JSON object: {error}.") from error
     found = {name: value for name, value in written.items() if name in SPECS and value is not None}
     if written.get("do_sample") is False:
         found["temperature"] = 0.0
     found.pop("seed", None)  # a fixed seed would give everybody the same dice
+    try:
+        GenerationParams.resolve({}, found)
+    except InvalidParameter as error:
+        raise UserError(f"{path}: {error}") from error
     return found
 
 

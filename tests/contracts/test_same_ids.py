@@ -48,7 +48,7 @@ DIALOGUES = {
     ),
     "many scripts": talk("你好,包裹还没有到。", "今天天气很好 🚚", "Ça va ?", "Где 👨‍👩‍👧‍👦? ありがとう"),
     "white space": talk("  two lines\n\nand a tab\t", "def f(x):\n    return x + 1"),
-    "special tokens spelled out": talk("What is <|end|>?", "It ends a turn: <|end|><|user|>.", "<|im_start|>user", "No."),
+    "special tokens spelled out": talk("What is <|end|>?", "It ends a turn: <|end|><|user|>.", "<|im_start|>", "No."),
 }  # fmt: skip
 paths = pytest.mark.parametrize("conversation", DIALOGUES.values(), ids=DIALOGUES)
 

@@ -115,6 +115,18 @@ class TestFolders:
         spoiled.save(str(tmp_path / "tokenizer.json"))
         assert Tokenizer.load(tmp_path).encode("one two three four five") == tokenizer.encode("one two three four five")
 
+    def test_the_post_processor_of_a_folder_is_kept_for_others(self, tokenizer, tmp_path):
+        tokenizer.save(tmp_path)
+        spoiled = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+        spoiled.post_processor = tokenizers.processors.TemplateProcessing("<|end|> $A", special_tokens=[("<|end|>", 1)])
+        spoiled.save(str(tmp_path / "tokenizer.json"))
+        ours = Tokenizer.load(tmp_path)
+        assert ours.encode("hi") == tokenizer.encode("hi")
+        ours.save(tmp_path / "again")
+        theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")
+        assert theirs("hi")["input_ids"] == [1, *tokenizer.encode("hi")]
+        assert ours.encode("hi") == tokenizer.encode("hi")
+
     def test_the_vocabulary_counts_ids_above_a_gap(self, tokenizer):
         spread = json.loads(tokenizer.backend.to_str())
         spread["added_tokens"].append({**spread["added_tokens"][0], "id": 900, "content": "<|far|>"})

@@ -67,3 +67,11 @@ def trainer(recipe, tmp_path):
         return Trainer(recipe, base.model.decoder, data, how, work=work, hooks=hooks)
 
     return make
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """No picture of the loss: it takes longer than all the rest of a tiny run."""
+    from turnwise.training import watch
+
+    monkeypatch.setattr(watch, "draw_loss", lambda *_, **__: None)

@@ -176,6 +176,7 @@ class TestSamples:
         long = Conversation((Message("user", "Hello, how can I help you? " * 60), Message("assistant", "b")))
         assert len(answers(tiny_model.decoder, Renderer.of(tokenizer), [long])) == 1
 
+    @pytest.mark.usefixtures("undrawn")
     def test_they_change_no_weights(self, values, monkeypatch, tmp_path):
         from turnwise.training import run as running
 
@@ -190,6 +191,7 @@ def no_space(*_args, **_more):
     raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
+@pytest.mark.usefixtures("undrawn")
 class TestDiskFull:
     def test_while_saving_a_checkpoint_the_one_before_stays(self, values, monkeypatch, tmp_path):
         saved = []
@@ -247,6 +249,9 @@ class TestMetrics:
         assert smoothed[499] == pytest.approx(4.0)
         assert smoothed[-1] < 1.1
 
-    def test_a_run_without_steps_can_be_drawn(self, tmp_path):
-        watch.draw_loss(tmp_path / "none.jsonl", tmp_path / "loss.png", title="nothing")
+    @pytest.mark.parametrize("title", ["$x", "$a$b_", "模型"])
+    def test_any_name_can_stand_above_the_picture(self, tmp_path, title):
+        path = tmp_path / "metrics.jsonl"
+        path.write_text('{"step": 0, "valid_loss": 2.0, "best": true}\n{"step": 1, "loss": 2.0}\n')
+        watch.draw_loss(path, tmp_path / "loss.png", title=title)
         assert (tmp_path / "loss.png").is_file()

@@ -18,6 +18,7 @@ from turnwise.training.recipe import parse_recipe
 from turnwise.training.run import run_recipe
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def long_run(values, **settings):

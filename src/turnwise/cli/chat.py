@@ -28,12 +28,13 @@ def chat(
 
     **Examples**
 
-        turnwise chat
-
-        turnwise chat --say "How do I cancel my order?" --temperature 0
-
-        turnwise chat runs/mine --system "You are terse."
+    ```
+    turnwise chat
+    turnwise chat --say "How do I cancel my order?" --temperature 0
+    turnwise chat runs/mine --system "You are terse."
+    ```
     """
+    import io
     import sys
 
     from turnwise.assemble import chat_service, conversation_store
@@ -41,8 +42,10 @@ def chat(
     from turnwise.core.parameters import GenerationParams
 
     GenerationParams.resolve(asked)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # what is piped in need not be valid text
     if say is not None:
-        text = sys.stdin.read() if say == "-" else say
+        text = sys.stdin.read().strip() if say == "-" else say
         with chat_service(model, dtype=dtype, device=device, slots=1) as service:
             say_once(service, text, system=system, asked=asked)
         return

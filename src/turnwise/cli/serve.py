@@ -32,13 +32,12 @@ def serve(
 
     **Examples**
 
-        turnwise serve
-
-        turnwise serve runs/mine --port 9000 --temperature 0.3
-
-        curl localhost:8000/v1/chat/completions -H 'content-type: application/json' \\
-
-          -d '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
+    ```
+    turnwise serve
+    turnwise serve runs/mine --port 9000 --temperature 0.3
+    curl localhost:8000/v1/chat/completions --json \\
+      '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
+    ```
     """
     from turnwise.assemble import chat_service, conversation_store
     from turnwise.core.parameters import GenerationParams

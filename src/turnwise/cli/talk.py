@@ -3,8 +3,8 @@
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from turnwise.chat.service import ChatService, Turn
-from turnwise.core.errors import TurnwiseError
+from turnwise.core.errors import NotFound, TurnwiseError, UserError
 from turnwise.core.files import write_file
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
@@ -28,13 +28,16 @@ COMMANDS = {
     "/save FILE": "write the conversation as OpenAI-messages JSONL",
     "/quit": "leave (Ctrl-D does, too)",
 }
+# A model may say anything, also what would command the terminal; line breaks and tabs are text.
+_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 async def answer(service: ChatService, turn: Turn, write: Callable[[str], None]) -> None:
     """Stream the answer to `write`."""
     async with aclosing(service.stream(turn)) as deltas:
         async for delta in deltas:
-            write(delta.text)
+            if delta.text:
+                write(delta.text)
 
 
 def say_once(service: ChatService, text: str, *, system: str | None, asked: Mapping[str, Any]) -> None:
@@ -72,10 +75,10 @@ class Talk:
         console: Console | None = None,
     ) -> None:
         self.service = service
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or Console(highlight=False, soft_wrap=True, emoji=False)
         self._asked = dict(asked or {})
         self._system = system
-        self._read = read or _terminal_reader()
+        self._read = read or _terminal_reader(remember=service.store is not None)
         self.messages: list[Message] = []
         self._conversation: str | None = None
         self._reset()
@@ -100,30 +103,38 @@ class Talk:
                     if line.startswith("/"):
                         self._command(line, runner)
                     else:
-                        self.messages.append(Message("user", line))
-                        self._answer(runner)
+                        self._answer([*self.messages, Message("user", line)], runner)
                 except TurnwiseError as error:
-                    self.console.print(f"[red]{escape(str(error))}[/red]")
+                    self._report(error)
 
-    def _answer(self, runner: asyncio.Runner) -> None:
-        """Stream one answer; Ctrl-C keeps what has been said so far."""
+    def _report(self, error: TurnwiseError) -> None:
+        self.console.print(f"[red]{escape(str(error))}[/red]")
+
+    def _answer(self, messages: Sequence[Message], runner: asyncio.Runner) -> None:
+        """Stream the answer to these messages; Ctrl-C keeps what has been said so far.
+
+        Where nothing could be said because of an error, the conversation is what it was before.
+        """
         pieces: list[str] = []
 
         def write(piece: str) -> None:
             pieces.append(piece)
-            self.console.print(piece, end="", markup=False)
+            self.console.out(piece.translate(_CONTROLS), end="", highlight=False)
 
-        turn = Turn(tuple(self.messages), self._asked, self._kept())
+        turn = Turn(tuple(messages), self._asked, self._kept())
         try:
             runner.run(answer(self.service, turn, write))
         except KeyboardInterrupt:
             self.console.print(" [dim](stopped)[/dim]", end="")
-        except TurnwiseError:
-            self.messages.pop()
-            raise
+        except TurnwiseError as error:
+            if isinstance(error, NotFound):
+                self._conversation = None  # somebody deleted it; what is said from now on is kept anew
+            if not pieces:
+                raise
+            self.console.print()
+            self._report(error)
         self.console.print("\n")
-        if text := "".join(pieces):
-            self.messages.append(Message("assistant", text))
+        self.messages = [*messages, *([Message("assistant", "".join(pieces))] if pieces else [])]
 
     def _kept(self) -> str | None:
         """The conversation's place in the store, made with its first message."""
@@ -153,25 +164,31 @@ class Talk:
             self._set(rest)
         elif name == "/history":
             for message in self.messages:
-                self.console.print(f"[bold]{message.role}[/bold]  {escape(message.content)}")
+                self.console.print(f"[bold]{message.role}[/bold]  {escape(message.content.translate(_CONTROLS))}")
         elif name == "/save" and rest:
-            path = Path(rest).expanduser()
-            write_file(path, json.dumps({"messages": [m.as_dict() for m in self.messages]}, ensure_ascii=False) + "\n")
-            self.console.print(f"[dim]Saved {len(self.messages)} messages to {escape(str(path))}.[/dim]")
+            self._save(rest)
         else:
             for command, help in COMMANDS.items():
                 self.console.print(f"  [bold]{command:<17}[/bold] {help}")
 
     def _retry(self, runner: asyncio.Runner) -> None:
-        if self.messages and self.messages[-1].role == "assistant":
-            self.messages.pop()
-        if self.messages and self.messages[-1].role == "user":
-            self._answer(runner)
+        answered = bool(self.messages) and self.messages[-1].role == "assistant"
+        asked = self.messages[:-1] if answered else self.messages
+        if asked and asked[-1].role == "user":
+            self._answer(asked, runner)
         else:
             self.console.print("[dim]There is nothing to answer yet.[/dim]")
 
+    def _save(self, where: str) -> None:
+        try:
+            path = Path(where).expanduser()
+        except RuntimeError as error:  # "~nobody"
+            raise UserError(f"Could not save to {where}: {error}") from error
+        write_file(path, json.dumps({"messages": [m.as_dict() for m in self.messages]}, ensure_ascii=False) + "\n")
+        self.console.print(f"[dim]Saved {len(self.messages)} messages to {escape(str(path))}.[/dim]")
+
     def _set(self, rest: str) -> None:
-        name, _, value = rest.replace("=", " ").partition(" ")
+        name, _, value = rest.replace("=", " ", 1).partition(" ")
         try:
             parsed: Any = json.loads(value)
         except json.JSONDecodeError:
@@ -179,19 +196,27 @@ class Talk:
         asked = {**self._asked, name: parsed}
         GenerationParams.resolve(asked)
         self._asked = asked
-        self.console.print(f"[dim]{name} = {parsed}[/dim]")
+        self.console.print(f"[dim]{name} = {escape(str(parsed))}[/dim]")
 
 
-def _terminal_reader() -> Callable[[], str]:
-    """Line editing with history in a terminal, plain lines from a pipe."""
+def _terminal_reader(*, remember: bool) -> Callable[[], str]:
+    """Line editing with history in a terminal, plain lines from a pipe.
+
+    The history is kept in a file where `remember` is set: who keeps no conversations keeps no lines of them either.
+    """
     if not sys.stdin.isatty():
         return lambda: input()
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import WordCompleter
-    from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
 
-    home = Settings.from_environment().home
-    home.mkdir(parents=True, exist_ok=True)
+    history: FileHistory | InMemoryHistory = InMemoryHistory()
+    if remember:
+        path = Settings.from_environment().home / "history"
+        with suppress(OSError):  # a home that cannot be written to is no reason not to talk
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)
+            history = FileHistory(str(path))
     completer = WordCompleter([command.split()[0] for command in COMMANDS], sentence=True)
-    session: PromptSession[str] = PromptSession(history=FileHistory(str(home / "history")), completer=completer)
+    session: PromptSession[str] = PromptSession(history=history, completer=completer)
     return lambda: session.prompt("> ")

@@ -52,6 +52,9 @@ class Tokenizer:
         # Batches are padded and dialogues cut by those who know why, never silently by what a folder asks for.
         self.backend.no_padding()
         self.backend.no_truncation()
+        # It would add a beginning and take spaces out of offsets. It is kept for the folder, where others may want it.
+        self._post_processor = self.backend.post_processor
+        self.backend.post_processor = None
         eos = self.id_of(self.named["eos_token"]) if "eos_token" in self.named else None
         if eos is not None:
             self.stop_ids |= {eos}
@@ -83,16 +86,9 @@ class Tokenizer:
         return self._encode(text, allow_special).ids
 
     def encode_offsets(self, text: str, *, allow_special: bool = False) -> Encoding:
-        """Ids of `text` with the characters each came from. No beginning or end tokens are added.
-
-        Every character belongs to a token: a space that a folder's settings leave out counts to the token after it.
-        """
+        """Ids of `text` with the characters each came from. No beginning or end tokens are added."""
         encoded = self._encode(text, allow_special)
-        offsets, done = [], 0
-        for start, end in encoded.offsets:
-            offsets.append((min(start, done), end))
-            done = max(done, end)
-        return Encoding(encoded.ids, offsets)
+        return Encoding(encoded.ids, encoded.offsets)
 
     def _encode(self, text: str, allow_special: bool) -> tokenizers.Encoding:
         text = _SURROGATES.sub("\ufffd", text)
@@ -132,7 +128,11 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` as transformers reads them."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_file(folder / "tokenizer.json", self.backend.to_str(pretty=False))
+        with self._switch:
+            self.backend.post_processor = self._post_processor
+            written = self.backend.to_str(pretty=False)
+            self.backend.post_processor = None
+        write_file(folder / "tokenizer.json", written)
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         config |= {key: value for key, value in self.config.items() if key not in ("chat_template", "auto_map")}
         config |= self.named

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,9 @@ def draw_loss(metrics: Path, picture: Path, *, title: str) -> None:
     axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.25)
     axes.legend()
-    figure.savefig(picture, dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in Chinese, say, comes out as boxes
+        figure.savefig(picture, dpi=120)
 
 
 def _smooth(values: list[float]) -> list[float]:
