@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.data.batches import IGNORED, Example, collate
@@ -28,17 +28,20 @@ def some_dialogues(lengths, seed=0):
 
 
 class TestRows:
+    @settings(max_examples=50)
     @given(lengths_and_row, st.integers())
     def test_every_example_is_in_exactly_one_row(self, case, seed):
         lengths, row_length = case
         rows = pack(lengths, row_length, seed=seed)
         assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
 
+    @settings(max_examples=50)
     @given(lengths_and_row, st.integers())
     def test_no_row_is_longer_than_allowed_and_none_is_empty(self, case, seed):
         lengths, row_length = case
         assert all(0 < sum(lengths[i] for i in row) <= row_length for row in pack(lengths, row_length, seed=seed))
 
+    @settings(max_examples=50)
     @given(lengths_and_row, st.integers())
     def test_a_seed_gives_the_same_rows_whatever_ran_before(self, case, seed):
         first = pack(*case, seed=seed)

@@ -92,10 +92,10 @@ def test_closing_ends_everything_and_may_be_said_twice(model):
     assert running.began.wait(20)
     engine.close()
     assert (running.finish, waiting.finish) == ("cancelled", "cancelled")
+    assert not engine._thread.is_alive()
     engine.close()
     with pytest.raises(Unavailable, match="shutting down"):
         engine.submit(request([1]), Listener())
-    assert "turnwise-engine" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_an_engine_nobody_used_closes(model):

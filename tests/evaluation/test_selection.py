@@ -1,5 +1,7 @@
 """Response selection: fair questions, and a score that means something."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -41,10 +43,8 @@ class TestQuestions:
     def test_without_intents_all_distractors_are_random(self, desk, meta):
         plain = [Conversation(talk.messages, meta) for talk in desk]
         others = [reply for question in questions(plain) for reply in question.replies[1:]]
-        shares = [
-            sum(reply.startswith(intent) for reply in others) / len(others) for intent in ("order", "lamp", "park")
-        ]
-        assert all(0.25 < share < 0.42 for share in shares)
+        for intent in ("order", "lamp", "park"):
+            assert 0.25 < sum(reply.startswith(intent) for reply in others) / len(others) < 0.42
 
     def test_a_rare_intent_is_filled_up_with_others(self, desk):
         lonely = Conversation((Message("user", "tea?"), Message("assistant", "Gladly.")), {"intent": "tea"})
@@ -64,20 +64,25 @@ class TestQuestions:
 
 
 class TestRanking:
-    @pytest.mark.slow
-    def test_a_model_that_has_learned_the_answers_finds_them_and_a_new_one_guesses(self, desk, renderer, tiny_config):
-        model = create(tiny_config, seed=1).decoder
-        asked = questions(desk)
+    def test_a_model_that_has_learned_the_answers_finds_them_and_a_new_one_guesses(self, renderer, tiny_config):
+        letters = "abcdefghijklmnopqrstuvwxyz"
+        riddles = [
+            Conversation((Message("user", letter), Message("assistant", letters[(7 * i + 3) % 26])))
+            for i, letter in enumerate(letters)
+        ]
+        # With so few dimensions the usual small first weights would take long to leave their corner.
+        model = create(replace(tiny_config, initializer_range=0.15), seed=1).decoder
+        asked = questions(riddles)
         untrained = measure_selection(model, renderer, asked)
-        assert untrained.recall_at_1 < 0.25
-        assert (untrained.asked, untrained.candidates) == (60, 20)
-        batch = collate([[example] for talk in desk for example in sft.encode(talk, renderer)], pad_id=0)
+        assert untrained.recall_at_1 <= 4 / 26  # chance is 1.3 of 26
+        assert (untrained.asked, untrained.candidates) == (26, 20)
+        batch = collate([[example] for riddle in riddles for example in sft.encode(riddle, renderer)], pad_id=0)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-        for _ in range(120):
+        for _ in range(30):
             (summed_loss(model, batch) / batch.counted).backward()
             optimizer.step()
             optimizer.zero_grad()
-        assert measure_selection(model, renderer, asked).recall_at_1 > 0.95
+        assert measure_selection(model, renderer, asked).recall_at_1 >= 25 / 26
 
     def test_scores_are_the_mean_loss_of_the_reply_alone(self, desk, renderer, tiny_model):
         model = tiny_model.decoder

@@ -12,7 +12,7 @@ from turnwise.text.render import PLAIN_TEMPLATE, Renderer
 from turnwise.text.template import apply_template
 from turnwise.text.tokenizer import Tokenizer
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 each_kind = pytest.mark.parametrize("kind", EVERY)
 
 # fmt: off

@@ -8,7 +8,7 @@ from turnwise.text.stream import StopScanner, StreamDecoder
 
 KINDS = ["turnwise", "chatml", "sentencepiece", "sentencepiece-legacy"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXT = st.one_of(
     st.text(max_size=30),
     st.lists(
@@ -56,7 +56,7 @@ class TestStreamDecoder:
             sofar += piece
             assert said.startswith(sofar), "what is out stays out, and no character came in halves"
 
-    @settings(quick, max_examples=400)
+    @settings(quick, max_examples=250)
     @given(data=st.data())
     def test_any_ids_come_out_as_all_of_them_decode(self, tokenizer_of, kind, data):
         tokenizer = tokenizer_of(kind)

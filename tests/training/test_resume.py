@@ -35,6 +35,15 @@ def weights(folder):
     return load_file(folder / "model.safetensors")
 
 
+def curve(folder):
+    """The steps that TensorBoard shows a training loss for."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [point.step for point in events.Scalars("train/loss")]
+
+
 class Interrupting:
     """Presses Ctrl-C in the middle of a step."""
 
@@ -57,10 +66,10 @@ class Interrupting:
 
 @pytest.fixture
 def interrupted(values):
-    """A run that Ctrl-C ended after five steps of twenty."""
+    """A run that Ctrl-C ended after five steps of eight."""
 
-    def make(**settings):
-        said = long_run(values, **settings)
+    def make():
+        said = long_run(values, max_steps=8)
         with pytest.raises(KeyboardInterrupt):
             run(said, hooks=[Interrupting(at=5)])
         return said
@@ -90,6 +99,7 @@ def test_killed_three_times_it_ends_with_the_same_bits(values, tmp_path, optimiz
     assert steps(killed / "metrics.jsonl") == steps(whole / "metrics.jsonl")
     assert [step for step, _ in steps(killed / "metrics.jsonl")] == list(range(1, 21))
     assert validations(killed / "metrics.jsonl") == validations(whole / "metrics.jsonl")
+    assert curve(killed / "tensorboard") == list(range(1, 21))
     results = [json.loads((out / "result.json").read_text()) for out in (whole, killed)]
     for result in results:
         del result["seconds"]
@@ -123,7 +133,8 @@ class TestInterrupted:
         state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
         assert state["step"] == 5
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        assert run(said).steps == 20
+        assert run(said).steps == 8
+        assert curve(tmp_path / "out" / "tensorboard") == list(range(1, 9))
         assert not (tmp_path / "out.partial").exists()
 
     def test_a_second_ctrl_c_does_not_wait(self, values, tmp_path):
@@ -133,7 +144,7 @@ class TestInterrupted:
                 super().step(report)
 
         with pytest.raises(KeyboardInterrupt):
-            run(long_run(values), hooks=[Impatient(at=5)])
+            run(long_run(values, max_steps=8), hooks=[Impatient(at=5)])
         state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
         assert state["step"] == 3
 
@@ -147,7 +158,7 @@ class TestInterrupted:
     def test_another_recipe_is_refused(self, interrupted):
         said = interrupted()
         with pytest.raises(InvalidParameter, match=r"unfinished run of another recipe.*--restart"):
-            run(long_run(said, learning_rate=0.001))
+            run(long_run(said, max_steps=8, learning_rate=0.001))
 
     def test_other_data_is_refused(self, interrupted, chats, tmp_path):
         said = interrupted()
@@ -162,10 +173,10 @@ class TestInterrupted:
             run(said)
 
     def test_restart_throws_it_away(self, interrupted, tmp_path):
-        said = long_run(interrupted(), learning_rate=0.001)
+        said = long_run(interrupted(), max_steps=8, learning_rate=0.001)
         run(said, restart=True)
         metrics = steps(tmp_path / "out" / "metrics.jsonl")
-        assert [step for step, _ in metrics] == list(range(1, 21))
+        assert [step for step, _ in metrics] == list(range(1, 9))
         kept = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
         assert kept["training"]["learning_rate"] == 0.001
 

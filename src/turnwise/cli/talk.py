@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -107,6 +108,10 @@ class Talk:
                 except TurnwiseError as error:
                     self._report(error)
 
+    def _show(self, text: str) -> None:
+        """Text as it is: no markup, no wrapping, nothing that commands the terminal."""
+        self.console.out(text.translate(_CONTROLS), end="", highlight=False)
+
     def _report(self, error: TurnwiseError) -> None:
         self.console.print(f"[red]{escape(str(error))}[/red]")
 
@@ -119,7 +124,7 @@ class Talk:
 
         def write(piece: str) -> None:
             pieces.append(piece)
-            self.console.out(piece.translate(_CONTROLS), end="", highlight=False)
+            self._show(piece)
 
         turn = Turn(tuple(messages), self._asked, self._kept())
         try:
@@ -164,7 +169,8 @@ class Talk:
             self._set(rest)
         elif name == "/history":
             for message in self.messages:
-                self.console.print(f"[bold]{message.role}[/bold]  {escape(message.content.translate(_CONTROLS))}")
+                self.console.print(f"[bold]{message.role}[/bold]  ", end="")
+                self._show(message.content + "\n")
         elif name == "/save" and rest:
             self._save(rest)
         else:
@@ -183,16 +189,17 @@ class Talk:
         try:
             path = Path(where).expanduser()
         except RuntimeError as error:  # "~nobody"
-            raise UserError(f"Could not save to {where}: {error}") from error
+            raise UserError(f"Could not save to {where}: nobody here has that name.") from error
         write_file(path, json.dumps({"messages": [m.as_dict() for m in self.messages]}, ensure_ascii=False) + "\n")
         self.console.print(f"[dim]Saved {len(self.messages)} messages to {escape(str(path))}.[/dim]")
 
     def _set(self, rest: str) -> None:
-        name, _, value = rest.replace("=", " ", 1).partition(" ")
+        name, *said = re.split(r"\s*=\s*|\s+", rest, maxsplit=1)
+        name, value = name.replace("-", "_"), " ".join(said)
         try:
             parsed: Any = json.loads(value)
         except json.JSONDecodeError:
-            parsed = value.strip()
+            parsed = value
         asked = {**self._asked, name: parsed}
         GenerationParams.resolve(asked)
         self._asked = asked

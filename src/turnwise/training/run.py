@@ -158,6 +158,7 @@ def run_recipe(
     Raises:
         UserError: a recipe, model or data file that cannot work.
         SaveFailed: the disk refused.
+        TurnwiseError: the loss is no longer a number.
     """
     work = check_out(recipe, overwrite=overwrite, restart=restart)
     how = objective(recipe.objective)

@@ -152,16 +152,10 @@ def draw_loss(metrics: Path, picture: Path, *, title: str) -> None:
         axes.plot(*zip(*steps, strict=True), color="#9db7d5", linewidth=0.8, label="training, each step")
         axes.plot([s for s, _ in steps], _smooth([v for _, v in steps]), color="#1f5fa8", label="training, smoothed")
     if valid:
-        axes.plot(*zip(*valid, strict=True), color="#c8551b", marker="o", markersize=3, label="validation")
         best = min(valid, key=lambda point: point[1])
-        axes.annotate(
-            f"best {best[1]:.3f} (perplexity {perplexity(best[1]):.2f})",
-            best,
-            textcoords="offset points",
-            xytext=(0, 14),
-            ha="right",
-            arrowprops={"arrowstyle": "-", "color": "#c8551b"},
-        )
+        label = f"validation, best {best[1]:.3f} (perplexity {perplexity(best[1]):.2f}) after step {best[0]}"
+        axes.plot(*zip(*valid, strict=True), color="#c8551b", marker="o", markersize=3, label=label)
+        axes.plot(*best, color="#c8551b", marker="o", markersize=8, fillstyle="none")
     axes.set(xlabel="optimiser step", ylabel="cross-entropy per token (nats)")
     axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.25)

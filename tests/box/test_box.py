@@ -1,0 +1,80 @@
+"""The model in the box: small, complete, and able to hold a short friendly conversation."""
+
+import asyncio
+import json
+
+import pytest
+
+from turnwise.assemble import chat_service, model_folder
+from turnwise.chat.service import Turn
+from turnwise.core.messages import Message
+from turnwise.text.tokenizer import Tokenizer
+
+FOLDER = model_folder("box")
+
+
+@pytest.fixture(scope="module")
+def service():
+    with chat_service() as service:
+        yield service
+
+
+def ask(service, *said):
+    """The greedy answer to alternating turns, the user's first and last."""
+    messages = tuple(Message("assistant" if i % 2 else "user", text) for i, text in enumerate(said))
+    return asyncio.run(service.reply(Turn(messages, {"temperature": 0, "max_tokens": 120})))
+
+
+def test_it_fits_the_package():
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*")) <= 25_000_000
+
+
+def test_it_is_an_ordinary_model_folder():
+    names = {path.name for path in FOLDER.iterdir()}
+    wanted = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+    assert wanted | {"generation_config.json", "README.md"} <= names
+    assert json.loads((FOLDER / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
+
+
+def test_its_card_is_filled_in():
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert "@" not in card.replace("R@1/20", "")
+    for word in ("CDLA-Sharing-1.0", "BSD-3-Clause", "CC BY-SA", "Limits" if "Limits" in card else "cannot do"):
+        assert word in card
+
+
+@pytest.mark.parametrize("text", ["你好,请问我的包裹到哪里了?", "👩‍🚀 naïve café", "\x00\t\r\n", "日本語とعربي"])
+def test_any_text_survives_its_tokenizer(text):
+    tokenizer = Tokenizer.load(FOLDER)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("Hello!", ("hello", "hi", "hey", "welcome", "good")),
+        ("Who are you?", ("turnwise",)),
+        ("What is your name?", ("turnwise",)),
+        ("Thank you!", ("welcome", "pleasure", "glad", "any time", "anytime", "happy")),
+        ("What is the capital of France?", ("paris",)),
+        ("How do I cancel my order?", ("cancel",)),
+        ("I want to change my shipping address", ("address",)),
+        ("How can I get a refund?", ("refund",)),
+        ("I forgot my password", ("password",)),
+    ],
+)
+def test_it_answers_what_it_was_taught(service, question, words):
+    reply = ask(service, question)
+    assert reply.finish == "stop"
+    assert any(word in reply.text.lower() for word in words), reply.text
+
+
+def test_it_remembers_a_name_within_the_conversation(service):
+    greeting = ask(service, "My name is Anna").text
+    assert "Anna" in greeting
+    assert "Anna" in ask(service, "My name is Anna", greeting, "What is my name?").text
+
+
+def test_it_ends_its_turns(service):
+    for question in ("tell me a joke", "how are you?", "bye", "can i talk to a human"):
+        assert ask(service, question).finish == "stop"

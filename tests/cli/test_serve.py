@@ -1,0 +1,82 @@
+"""`turnwise serve`, as a program of its own."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import openai
+import pytest
+
+pytestmark = pytest.mark.timeout(60)
+SECONDS_TO_END = 3 if os.getloadavg()[0] <= (os.cpu_count() or 1) else 20  # the endless answer would take minutes
+PROGRAM = "from turnwise.cli.main import main; main()"
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_a_server_from_start_to_end(talkative_folder):
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "serve", str(talkative_folder), "--port", "0", "--threads", "1",
+         "--max-tokens", "12", "--name", "chatty", "--slots", "2"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            said = ""
+            while not (found := re.search(r"http://127\.0\.0\.1:\d+", said)):
+                line = process.stdout.readline()
+                assert line, process.stderr.read()
+                said += line
+            with openai.OpenAI(base_url=f"{found[0]}/v1", api_key="none", max_retries=0, timeout=60) as client:
+                assert next(model.id for model in client.models.list()) == "chatty"
+                answer = client.chat.completions.create(model="chatty", messages=HELLO, temperature=0)
+                assert answer.choices[0].finish_reason == "length"
+                assert answer.usage.completion_tokens == 12  # the --max-tokens that was given
+                streamed = client.chat.completions.create(
+                    model="chatty", messages=HELLO, temperature=0, max_tokens=12, stream=True
+                )
+                pieces = [chunk.choices[0].delta.content or "" for chunk in streamed if chunk.choices]
+                assert "".join(pieces) == answer.choices[0].message.content
+                endless = client.chat.completions.create(
+                    model="chatty", messages=HELLO, temperature=0, max_tokens=29_000, stream=True
+                )
+                for _ in range(5):
+                    next(endless)
+                began = time.monotonic()
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=30)
+                assert time.monotonic() - began < SECONDS_TO_END
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert "chatty: context of 30,000 tokens, up to 2 chats at a time." in said
+    assert "conversations.db" in said
+    assert "Traceback" not in errors
+
+
+def test_a_port_that_is_taken_is_one_sentence(turnwise, model_folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = turnwise("serve", model_folder, "--port", port, "--store", "none")
+    assert code == 2
+    assert err == (
+        f"Error: Cannot listen on 127.0.0.1 port {port}: address already in use. "
+        "Choose another port with --port, or --port 0 for any free one.\n"
+    )
+
+
+def test_other_machines_are_let_in_only_on_demand(turnwise, model_folder):
+    code, _, err = turnwise("serve", model_folder, "--host", "0.0.0.0", "--store", "none")
+    assert code == 2
+    assert "--allow-remote" in err
+
+
+@pytest.mark.parametrize("flags", [["--port", "70000"], ["--slots", "0"], ["--threads", "0"]])
+def test_numbers_out_of_range_are_refused(flags, turnwise, model_folder):
+    code, _, err = turnwise("serve", model_folder, *flags)
+    assert code == 2
+    assert f"Invalid value for '{flags[0]}'" in err

@@ -1,0 +1,184 @@
+"""`turnwise train` as a person types it."""
+
+import json
+
+import pytest
+import torch
+import typer
+import yaml
+from training_dialogues import small_talk, write_chats
+from typer.testing import CliRunner
+
+from turnwise.cli.train import Flags, _one_line, train
+from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
+from turnwise.training.recipe import parse_recipe
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def run(*words):
+    """Run the command; an error goes through, as it does to the main command."""
+    app = typer.Typer()
+    app.command()(train)
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def refused(kind, *words):
+    """The one sentence of an error that the main command turns into exit code 2."""
+    with pytest.raises(kind) as caught:
+        run(*words)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def nothing_left(tmp_path):
+    """Afterwards the folder holds what it held before."""
+    before = sorted(tmp_path.rglob("*"))
+    yield
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+SHORT = ("--row-length", 64, "--rows", 4, "--steps", 12, "--learning-rate", 0.01)
+
+
+@pytest.fixture(scope="module")
+def said(base_folder, chats, unseen, tmp_path_factory):
+    """A finished run: its folder, and what was printed."""
+    out = tmp_path_factory.mktemp("cli") / "my [bold] model"
+    result = run(chats, "--from", base_folder, "--out", out, "--valid", unseen, "--test", unseen, *SHORT)
+    return out, result
+
+
+class TestARun:
+    def test_it_tells_what_it_did_on_stderr(self, said):
+        out, result = said
+        assert result.exit_code == 0
+        assert result.stdout == ""
+        told = " ".join(result.stderr.split())
+        for words in (
+            "examples, ",
+            "tokens; validation ",
+            "validation perplexity",
+            "test perplexity",
+            "12 steps in",
+            "best weights from step",
+            "Talk to it: turnwise chat",
+            out.name,
+        ):
+            assert words in told
+
+    def test_it_shows_answers_before_and_after(self, said):
+        out, result = said
+        samples = json.loads((out / "result.json").read_text(encoding="utf-8"))["samples"]
+        assert result.stderr.count("  before → ") == result.stderr.count("  after  → ") == len(samples) == 3
+        assert f"“{samples[0]['question']}”" in result.stderr
+
+    def test_flags_become_the_recipe(self, said, base_folder, chats, unseen):
+        kept = yaml.safe_load((said[0] / "recipe.yaml").read_text(encoding="utf-8"))
+        assert kept["model"]["from"] == str(base_folder)
+        assert kept["data"]["train"] == [{"path": str(chats), "repeat": 1, "limit": None}]
+        assert kept["data"]["valid"][0]["path"] == kept["data"]["test"][0]["path"] == str(unseen)
+        expected = {"row_length": 64, "rows": 4, "max_steps": 12, "learning_rate": 0.01, "epochs": 3.0}
+        assert expected.items() <= kept["training"].items()
+        assert kept["objective"] == "sft"
+
+
+class TestRecipeFiles:
+    @pytest.fixture
+    def recipe_file(self, values, tmp_path):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    def test_flags_go_over_what_the_file_says(self, recipe_file, tmp_path):
+        flags = Flags("other", tmp_path / "there", "clm", {"valid": None, "test": tmp_path / "t"}, {"rows": 2}, True)
+        recipe = flags.over_recipe(recipe_file)
+        assert (recipe.model.source, recipe.out, recipe.objective) == ("other", str(tmp_path / "there"), "clm")
+        assert (recipe.training.rows, recipe.training.row_length, recipe.training.seed) == (2, 64, 3)
+        assert recipe.data.test[0].path == str(tmp_path / "t")
+        assert recipe.data.skip_bad
+
+    def test_without_flags_it_is_the_file(self, recipe_file, values):
+        none = Flags(None, None, None, {"valid": None, "test": None}, {}, False)
+        assert none.over_recipe(recipe_file) == parse_recipe(values, origin="test")
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_a_file_runs(self, recipe_file, out):
+        result = run(recipe_file, "--steps", 2)
+        assert result.exit_code == 0
+        assert "2 steps in" in result.stderr
+        assert (out / "model.safetensors").is_file()
+
+    def test_a_wrong_key_is_one_sentence(self, values, tmp_path, out):
+        values["training"]["learning_rat"] = 1
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(values))
+        said = refused(InvalidParameter, path)
+        assert said == f"{path}: unknown key 'training.learning_rat': did you mean 'learning_rate'?"
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["recipe.yaml"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+class TestRefusals:
+    def test_no_model(self, chats, out, tmp_path):
+        assert "There is no" in refused(ModelNotFound, chats, "--from", tmp_path / "none", "--out", out)
+
+    def test_no_data(self, base_folder, tmp_path, out):
+        said = refused(InvalidData, tmp_path / "none.jsonl", "--from", base_folder, "--out", out, "--row-length", 64)
+        assert "There is no file or folder" in said
+
+    def test_no_out(self, chats):
+        assert "--out" in refused(InvalidParameter, chats)
+
+    def test_a_value_out_of_range(self, chats, base_folder, out):
+        said = refused(InvalidParameter, chats, "--from", base_folder, "--out", out, "--learning-rate", 3)
+        assert "'training.learning_rate' should be less than 1, got 3.0." in said
+
+    def test_an_unknown_objective(self, chats, base_folder, out):
+        said = refused(InvalidParameter, chats, "--from", base_folder, "--out", out, "--objective", "sfd")
+        assert "did you mean 'sft'?" in said
+
+
+class TestBadRows:
+    @pytest.fixture
+    def partly_bad(self, tmp_path):
+        path = write_chats(tmp_path / "chats.jsonl", small_talk(20))
+        with path.open("a") as file:
+            file.write('{"messages": [{"role": "user"}]}\n')
+        return path
+
+    def test_a_malformed_row_names_file_and_line(self, partly_bad, base_folder, out):
+        said = refused(InvalidData, partly_bad, "--from", base_folder, "--out", out, *SHORT)
+        assert f"{partly_bad}, line 21" in said
+        assert "--skip-bad" in said
+        assert not out.exists()
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_skip_bad_goes_on_and_counts(self, partly_bad, base_folder, out):
+        result = run(partly_bad, "--from", base_folder, "--out", out, "--skip-bad", *SHORT, "--steps", 2)
+        assert result.exit_code == 0
+        assert "1 bad rows left out" in " ".join(result.stderr.split())
+        assert json.loads((out / "result.json").read_text())["skipped_rows"] == 1
+
+
+def test_what_a_model_says_cannot_command_the_terminal():
+    assert _one_line("a\n b\x1b[2J\x07") == "a b�[2J�"
+    assert len(_one_line("word " * 99)) == 200
+
+
+def test_help_names_what_there_is():
+    told = " ".join(run("--help").output.split())
+    assert "turnwise train recipe.yaml" in told
