@@ -84,7 +84,7 @@ BODIES = [
     (but(max_completion_tokens=-3), 400, "invalid_parameter", "max_completion_tokens", "tokens' must be at"),
     (but(max_tokens=3, max_completion_tokens=4), 400, "invalid_parameter", "max_tokens", "differ"),
     (but(stop=["a"] * 5), 400, "invalid_parameter", "stop", "at most 4 entries, got 5"),
-    (but(stop=[""]), 400, "invalid_parameter", "stop", "non-empty"),
+    (but(stop=[""]), 400, "invalid_parameter", "stop", "not empty"),
     (but(stop=7), 400, "invalid_parameter", "stop", "must be a str"),
     (but(stream="yes"), 400, "invalid_type", "stream", "must be true or false"),
     (but(stream=1), 400, "invalid_type", "stream", "must be true or false"),

@@ -52,5 +52,3 @@ def for_decoding(decoder: Decoder) -> Decoder:
                 setattr(module, name, PackedLinear(child.weight, child.bias))
     twin.head = PackedLinear(head, None)
     return twin.eval()
-
-

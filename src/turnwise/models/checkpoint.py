@@ -14,7 +14,7 @@ from torch import Tensor
 
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.models.config import DecoderConfig
-from turnwise.models.decoder import Decoder, Rope, init_weights
+from turnwise.models.decoder import Decoder, init_weights
 from turnwise.models.families import Family, family
 
 # Stored beside the weights of some checkpoints and computed here, or read from elsewhere.
@@ -93,10 +93,7 @@ def load(folder: Path | str, *, dtype: torch.dtype | None = None, device: str | 
             state[entry.ours] = tensor.to(device=device, dtype=dtype)
         weights.refuse_unread(published["model_type"])
     decoder.load_state_dict(state, assign=True)
-    if decoder.rope is not None:
-        decoder.rope = Rope(config.rope, config.head_dim, config.context_length).to(device)
-    decoder.eval()
-    return LoadedModel(decoder, published)
+    return LoadedModel(decoder.to(device).eval(), published)
 
 
 def _decoder_of(kind: Family, published: Mapping[str, Any], folder: Path) -> Decoder:

@@ -29,7 +29,9 @@ class Rope(nn.Module):
 
     def __init__(self, config: RopeConfig, head_dim: int, length: int) -> None:
         super().__init__()
-        angles_PD = torch.outer(torch.arange(length, dtype=torch.float32), _frequencies(config, head_dim)).repeat(1, 2)
+        # On the processor also while a model is laid out on the meta device: the tables are computed, not loaded.
+        places_P = torch.arange(length, dtype=torch.float32, device="cpu")
+        angles_PD = torch.outer(places_P, _frequencies(config, head_dim)).repeat(1, 2)
         self.register_buffer("cos_PD", angles_PD.cos(), persistent=False)
         self.register_buffer("sin_PD", angles_PD.sin(), persistent=False)
 
@@ -39,7 +41,7 @@ class Rope(nn.Module):
 
 
 def _frequencies(config: RopeConfig, head_dim: int) -> Tensor:
-    plain = config.theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    plain = config.theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim)
     if config.kind == "default":
         return plain
     if config.kind == "linear":
@@ -144,6 +146,11 @@ def _norm(config: DecoderConfig) -> nn.Module:
     return kind(config.hidden_size, config.norm_eps)
 
 
+def _embedding(rows: int, size: int) -> nn.Embedding:
+    """Uninitialised: drawing random numbers on the meta device, as loading would, imports torch's compiler (seconds)."""
+    return nn.Embedding.from_pretrained(torch.empty(rows, size), freeze=False)
+
+
 class Block(nn.Module):
     """Attention and feed-forward, each on a normalised copy and added back (pre-norm)."""
 
@@ -176,9 +183,9 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed = _embedding(config.vocab_size, config.hidden_size)
         learned = config.positions == "learned"
-        self.position = nn.Embedding(config.context_length, config.hidden_size) if learned else None
+        self.position = _embedding(config.context_length, config.hidden_size) if learned else None
         self.rope = None if learned else Rope(config.rope, config.head_dim, config.context_length)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = _norm(config)
