@@ -1,7 +1,9 @@
 """The only file that knows every room: wires a model folder, an engine and a store into a chat service."""
 
 import hashlib
+import importlib.util
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import resources
@@ -65,6 +67,7 @@ def chat_service(
         raise InvalidParameter("device", f"Unknown device '{device}': {did_you_mean(device, DEVICES)}")
     preferred = {**generation_defaults(folder), **(defaults or {})}
     tokenizer = Tokenizer.load(folder)  # before torch: it is quick, and it fails on a folder that holds no model
+    _read_ahead()
     import torch
 
     from turnwise.engine.engine import Engine
@@ -91,6 +94,22 @@ def chat_service(
             defaults=preferred,
             store=store,
         )
+
+
+def _read_ahead() -> None:
+    """Have torch's libraries read from disk in one go.
+
+    Importing them page by page takes ten times longer on a slow disk, and the first answer waits for it.
+    """
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None or not hasattr(os, "posix_fadvise"):
+        return
+    for library in Path(found.origin).parent.glob("lib/*.so*"):
+        handle = os.open(library, os.O_RDONLY)
+        try:
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(handle)
 
 
 def generation_defaults(folder: Path) -> dict[str, Any]:

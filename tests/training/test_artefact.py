@@ -54,8 +54,18 @@ class TestInTransformers:
 
 
 class TestBesideTheWeights:
+    def test_its_card_says_what_the_run_came_to(self, finished):
+        card = (finished[0] / "README.md").read_text(encoding="utf-8")
+        result = json.loads((finished[0] / "result.json").read_text(encoding="utf-8"))
+        for split, when in (("valid", "before"), ("valid", "after")):
+            assert f"{result['perplexity'][f'{split}_{when}']:.2f}" in card
+        assert f"in {result['steps']} steps" in card
+        for sample in result["samples"]:
+            assert " ".join(sample["question"].split()).replace("*", "\\*") in card
+
     def test_there_is_everything_and_nothing_else(self, finished):
         assert sorted(path.name for path in finished[0].iterdir()) == [
+            "README.md",
             "chat_template.jinja",
             "config.json",
             "generation_config.json",

@@ -21,9 +21,10 @@ def evaluate(
 
     **Examples**
 
-        turnwise evaluate --data test.jsonl
-
-        turnwise evaluate runs/mine --data test.jsonl --json
+    ```
+    turnwise evaluate --data test.jsonl
+    turnwise evaluate runs/mine --data test.jsonl --json
+    ```
     """
     import json
     from itertools import islice

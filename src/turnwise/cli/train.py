@@ -35,11 +35,11 @@ def train(
 
     **Examples**
 
-        turnwise train examples/bike_shop.jsonl --out runs/bikes
-
-        turnwise train talks.jsonl --from runs/bikes --out runs/more --epochs 2
-
-        turnwise train recipe.yaml
+    ```
+    turnwise train examples/bike_shop.jsonl --out runs/bikes
+    turnwise train talks.jsonl --from runs/bikes --out runs/more --epochs 2
+    turnwise train recipe.yaml
+    ```
     """
     from rich.console import Console
 

@@ -147,8 +147,8 @@ def _norm(config: DecoderConfig) -> nn.Module:
 
 
 def _embedding(rows: int, size: int) -> nn.Embedding:
-    """Uninitialised: drawing random numbers on the meta device, as loading would, imports torch's compiler (seconds)."""
-    return nn.Embedding.from_pretrained(torch.empty(rows, size), freeze=False)
+    """Uninitialised: drawing random numbers on the meta device, as loading would, imports torch's compiler."""
+    return nn.Embedding(rows, size, _weight=torch.empty(rows, size))
 
 
 class Block(nn.Module):

@@ -1,4 +1,4 @@
-"""The finished model: an ordinary Hugging Face folder, with the recipe and curves beside the weights."""
+"""The finished model: an ordinary Hugging Face folder, with the card, the recipe and curves beside the weights."""
 
 import json
 import shutil

@@ -23,6 +23,7 @@ from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
 from turnwise.training import watch
 from turnwise.training.artefact import save_artefact
+from turnwise.training.card import model_card
 from turnwise.training.dataset import Datasets, load_datasets
 from turnwise.training.loop import Trainer
 from turnwise.training.objectives import objective
@@ -202,13 +203,15 @@ def _save(recipe: Recipe, base: Base, result: Result, data: Datasets, work: Path
     model = replace(base.model, decoder=base.model.decoder.cpu())
     summary = json.dumps(result_summary(result, data), indent=2, ensure_ascii=False)
     write_file(work / "result.json", summary + "\n")
+    parameters = sum(parameter.numel() for parameter in model.decoder.parameters())
+    card = model_card(recipe, result, parameters=parameters, train_tokens=data.train.tokens)
     names = (watch.METRICS, "loss.png", "result.json", watch.TENSORBOARD)
     save_artefact(
         out_folder(recipe),
         model,
         base.tokenizer,
         generation=base.generation,
-        files={"recipe.yaml": recipe.dump(), **{name: work / name for name in names}},
+        files={"recipe.yaml": recipe.dump(), "README.md": card, **{name: work / name for name in names}},
     )
 
 
