@@ -23,6 +23,7 @@ from turnwise.training.artefact import save_artefact
 from turnwise.training.watch import METRICS, draw_loss
 
 HERE = Path(__file__).parent
+QUESTIONS = 100  # of a set in response selection; each asks for twenty readings of a dialogue
 SAMPLING = {"do_sample": True, "temperature": 0.5, "top_p": 0.9}
 HELD_OUT = {
     "valid_support.jsonl": "customer support (Bitext, validation split)",
@@ -44,7 +45,7 @@ def measured(folder: Path, data: Path) -> list[str]:
     for file, name in HELD_OUT.items():
         talks = dialogues(data / file)
         surprise = measure_perplexity(decoder, renderer, talks)
-        chosen = measure_selection(decoder, renderer, questions(talks, candidates=20, seed=0))
+        chosen = measure_selection(decoder, renderer, questions(talks[:QUESTIONS], candidates=20, seed=0))
         rows.append(
             f"| {name} | {len(talks)} | {surprise.per_token:.2f} | {surprise.per_byte:.3f} | "
             f"{surprise.bits_per_byte:.3f} | {chosen.recall_at_1:.1%} |"

@@ -72,8 +72,10 @@ class Attention(nn.Module):
         width = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
         self.qkv = nn.Linear(config.hidden_size, width, bias=config.qkv_bias)
         self.out = nn.Linear(config.num_heads * config.head_dim, config.hidden_size, bias=config.out_bias)
-        self.query_norm = nn.RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
-        self.key_norm = nn.RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
+        self.qk_norm = config.qk_norm
+        if config.qk_norm:
+            self.query_norm = nn.RMSNorm(config.head_dim, config.norm_eps)
+            self.key_norm = nn.RMSNorm(config.head_dim, config.norm_eps)
 
     def forward(
         self,
@@ -86,11 +88,14 @@ class Attention(nn.Module):
         B, T, _ = x_BTC.shape
         H, K, D = self.heads, self.kv_heads, self.head_dim
         qkv_BSTD = self.qkv(x_BTC).view(B, T, H + 2 * K, D).transpose(1, 2)
-        q_BHTD, k_BKTD, v_BKTD = qkv_BSTD.split((H, K, K), dim=1)
-        q_BHTD, k_BKTD = self.query_norm(q_BHTD), self.key_norm(k_BKTD)
-        if self.rotated:
+        qk_BSTD, v_BKTD = qkv_BSTD.split((H + K, K), dim=1)
+        if self.qk_norm:
+            q_BHTD, k_BKTD = qk_BSTD.split((H, K), dim=1)
+            qk_BSTD = torch.cat((self.query_norm(q_BHTD), self.key_norm(k_BKTD)), dim=1)
+        if self.rotated:  # queries and keys in one go: small operations cost the same for one as for both
             assert cos_sin is not None
-            q_BHTD, k_BKTD = rotate(q_BHTD, cos_sin), rotate(k_BKTD, cos_sin)
+            qk_BSTD = rotate(qk_BSTD, cos_sin)
+        q_BHTD, k_BKTD = qk_BSTD.split((H, K), dim=1)
         if cache is not None:
             k_BKTD, v_BKTD = cache.update(self.layer, k_BKTD, v_BKTD)
             if self.window is not None and mask is None and T == 1:
