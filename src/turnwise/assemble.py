@@ -84,6 +84,7 @@ def chat_service(
     loaded = checkpoint.load(folder, dtype=checkpoint.DTYPES.get(dtype), device=device)
     with ExitStack() as stack:
         engine = Engine(loaded.decoder, slots=slots)
+        del loaded  # the engine has its own layout of the weights; this copy would stay as long as we serve
         stack.callback(engine.close)
         yield ChatService(
             name=name or (f"turnwise-{BOX}" if model in (None, BOX) else folder.resolve().name),
