@@ -214,6 +214,11 @@ def save(
     _save_shards(tensors, folder, shard_bytes)
 
 
+def _save_file(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file(tensors, str(path), metadata={"format": "pt"})
+    path.chmod(0o644)  # safetensors keeps its files to their owner, unlike the others of the folder
+
+
 def _save_shards(tensors: dict[str, Tensor], folder: Path, shard_bytes: int) -> None:
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -225,12 +230,12 @@ def _save_shards(tensors: dict[str, Tensor], folder: Path, shard_bytes: int) -> 
         size += tensor.nbytes
     try:
         if len(shards) == 1:
-            save_file(shards[0], str(folder / "model.safetensors"), metadata={"format": "pt"})
+            _save_file(shards[0], folder / "model.safetensors")
             return
         weight_map = {}
         for i, shard in enumerate(shards, 1):
             file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
-            save_file(shard, str(folder / file), metadata={"format": "pt"})
+            _save_file(shard, folder / file)
             weight_map.update(dict.fromkeys(shard, file))
     except SafetensorError as error:  # it wraps the disk's refusal
         raise OSError(str(error)) from error
