@@ -35,6 +35,20 @@ class PackedLinear(nn.Module):
         return out_RO.view(*x.shape[:-1], -1)
 
 
+class PackedRMSNorm(nn.Module):
+    """RMSNorm in four operations; torch's own takes twice as long on a few rows."""
+
+    def __init__(self, weight_C: Tensor, eps: float) -> None:
+        super().__init__()
+        self._weight_C = weight_C.detach()
+        self._eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x / sqrt(mean(x²) + eps) * weight` over the last dimension."""
+        scale = x.square().mean(dim=-1, keepdim=True).add_(self._eps).rsqrt_()
+        return (x * scale).mul_(self._weight_C)
+
+
 def for_decoding(decoder: Decoder) -> Decoder:
     """A decoder that computes the same, packed where that is quicker; `decoder` itself is left as it is."""
     with torch.device("meta"):
@@ -50,5 +64,7 @@ def for_decoding(decoder: Decoder) -> Decoder:
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Linear):
                 setattr(module, name, PackedLinear(child.weight, child.bias))
+            elif isinstance(child, nn.RMSNorm) and child.eps is not None:
+                setattr(module, name, PackedRMSNorm(child.weight, child.eps))
     twin.head = PackedLinear(head, None)
     return twin.eval()
