@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items):
                 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright is open it has an event loop running, which others would stumble over
 def browser():
     from playwright.sync_api import sync_playwright
 
