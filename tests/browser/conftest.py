@@ -29,7 +29,8 @@ def pytest_collection_modifyitems(items):
                 )
 
 
-@pytest.fixture(scope="module")  # while Playwright is open it has an event loop running, which others would stumble over
+# Of the module and not of the session: while Playwright is open its event loop runs, and other tests stumble over it.
+@pytest.fixture(scope="module")
 def browser():
     from playwright.sync_api import sync_playwright
 
