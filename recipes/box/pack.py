@@ -28,7 +28,7 @@ SAMPLING = {"do_sample": True, "temperature": 0.5, "top_p": 0.9}
 HELD_OUT = {
     "valid_support.jsonl": "customer support (Bitext, validation split)",
     "valid_chat.jsonl": "open-domain talk (Self-dialogue, validation split)",
-    "valid_small_talk.jsonl": "small talk (unseen expansions of the same grammar)",
+    "valid_small_talk.jsonl": "small talk (same grammar, another seed)",
 }
 
 

@@ -100,7 +100,7 @@ def chat_service(
 def _read_ahead() -> None:
     """Have torch's libraries read from disk in one go.
 
-    Importing them page by page takes ten times longer on a slow disk, and the first answer waits for it.
+    Importing them page by page from a cold disk can take most of a minute, and the first answer waits for it.
     """
     found = importlib.util.find_spec("torch")
     if found is None or found.origin is None or not hasattr(os, "posix_fadvise"):

@@ -36,7 +36,7 @@ class PackedLinear(nn.Module):
 
 
 class PackedRMSNorm(nn.Module):
-    """RMSNorm in four operations; torch's own takes twice as long on a few rows."""
+    """RMSNorm in fewer operations than torch's own, which takes a tenth of a small model's step."""
 
     def __init__(self, weight_C: Tensor, eps: float) -> None:
         super().__init__()

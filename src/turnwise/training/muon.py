@@ -1,6 +1,6 @@
 """Muon (Jordan et al. 2024): momentum whose update is orthogonalised, for the matrices inside the layers.
 
-torch ships one that always iterates in bfloat16, which is some fifty times slower than float32 on processors without
+torch ships one that always iterates in bfloat16, which is dozens of times slower than float32 on processors without
 bfloat16 arithmetic; this one iterates in the type the device is quick at.
 """
 
