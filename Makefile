@@ -48,7 +48,7 @@ quick: $(VENV)/installed-dev
 	$(BIN)/pytest -m 'not slow and not browser'
 
 example: $(VENV)/installed
-	$(BIN)/turnwise data expand examples/bike_shop.yaml --count 200 --seed 1 --out examples/bike_shop.jsonl
+	$(BIN)/turnwise data expand examples/bike_shop.yaml --count 200 --seed 1 --noise 0.2 --out examples/bike_shop.jsonl
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/speed.py
