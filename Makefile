@@ -14,7 +14,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 help:
 	@sed -n 's/^# //p' $(MAKEFILE_LIST)
 
-$(VENV)/installed: pyproject.toml constraints.txt
+NATIVE := $(wildcard src/turnwise/engine/native/*.[ch]pp src/turnwise/engine/native/library.py) hatch_build.py
+
+$(VENV)/installed: pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Turnwise needs Python 3.11 or newer.")'
 	@echo "Installing Turnwise into $(VENV) (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,7 +47,7 @@ test: check browser-note
 	$(BIN)/pytest
 
 quick: $(VENV)/installed-dev
-	$(BIN)/pytest -m 'not slow and not browser'
+	$(BIN)/pytest -m 'not slow and not browser' --numprocesses auto --dist worksteal
 
 example: $(VENV)/installed
 	$(BIN)/turnwise data expand examples/bike_shop.yaml --count 200 --seed 1 --noise 0.2 --out examples/bike_shop.jsonl

@@ -24,11 +24,9 @@ SHAPES = {"llama-like": LLAMA_LIKE, "gpt2-like": GPT2_LIKE, "windowed": WINDOWED
 
 def make(shape="llama-like", *, context=96, seed=0, **changes):
     """A tiny random decoder; large weights, so that its answers differ with every token of the prompt."""
-    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_layers": 2, "num_heads": 4, "head_dim": 4}
-    config = DecoderConfig(
-        family="llama", vocab_size=VOCAB, context_length=context, initializer_range=0.6,
-        **sizes, **{**SHAPES[shape], **changes},
-    )  # fmt: skip
+    sizes = {"hidden_size": 32, "intermediate_size": 40, "num_layers": 2, "num_heads": 4, "head_dim": 16}
+    settings = {"initializer_range": 0.4} | sizes | SHAPES[shape] | changes
+    config = DecoderConfig(family="llama", vocab_size=VOCAB, context_length=context, **settings)
     return create(config, seed=seed).decoder.eval()
 
 

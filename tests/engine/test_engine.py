@@ -127,10 +127,10 @@ def test_a_prompt_that_cannot_be_read_is_told_so(engine, model, monkeypatch):
     runner = engine._scheduler._runner
     prefill = runner.prefill
 
-    def broken(slot, ids):
-        if ids[0] == 13:
+    def broken(slots, prompts):
+        if any(prompt[0] == 13 for prompt in prompts):
             raise RuntimeError("cannot read this")
-        return prefill(slot, ids)
+        return prefill(slots, prompts)
 
     monkeypatch.setattr(runner, "prefill", broken)
     listener, after = Waiting(), Waiting()

@@ -47,11 +47,36 @@ def top_p(logits, value):
     return np.array([logit if token in kept else -np.inf for token, logit in enumerate(logits)])
 
 
-REFERENCES = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+def min_p(logits, value):
+    """What is less likely than p times the likeliest goes."""
+    probability = probabilities(logits)
+    return np.where(probability >= value * probability.max(), logits, -np.inf)
+
+
+def typical_p(logits, value):
+    """Take the token whose surprise is nearest the entropy, then the next, … until the sum reaches p."""
+    if value == 1:
+        return logits
+    probability = probabilities(logits)
+    some = probability > 0
+    surprise = np.where(some, -np.log(np.where(some, probability, 1)), np.inf)
+    entropy = (probability[some] * surprise[some]).sum()
+    kept, total = [], 0.0
+    for token in np.argsort(np.abs(surprise - entropy).round(5), kind="stable"):
+        if kept and total >= value:
+            break
+        kept.append(token)
+        total += probability[token]
+    return np.array([logit if token in kept else -np.inf for token, logit in enumerate(logits)])
+
+
+REFERENCES = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "typical_p": typical_p}
 VALUES = {
     "temperature": st.floats(0.05, 2),
     "top_k": st.one_of(st.integers(0, 12), st.just(1_000_000)),
     "top_p": st.one_of(st.floats(0.01, 1), st.just(1.0)),
+    "min_p": st.one_of(st.floats(0, 1), st.just(1.0)),
+    "typical_p": st.one_of(st.floats(0.01, 1), st.just(1.0)),
 }
 # Coarse values make ties; -inf is what an earlier rule left.
 logit = st.one_of(
@@ -69,7 +94,7 @@ def apply(name, logits, values):
 def test_every_rule_is_tried_here_and_applies_in_a_fixed_order():
     files = {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
     assert files == REFERENCES.keys() == VALUES.keys() == rules().keys()
-    assert list(rules()) == ["temperature", "top_k", "top_p"]
+    assert list(rules()) == ["temperature", "top_k", "top_p", "min_p", "typical_p"]
     assert len({rule.ORDER for rule in rules().values()}) == len(rules())
 
 

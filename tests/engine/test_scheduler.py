@@ -2,6 +2,7 @@
 
 import random
 
+import numpy
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,25 +10,39 @@ from hypothesis import strategies as st
 from reference import GREEDY, SHAPES, VOCAB, Listener, greedy, make, next_logits, request
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine import runner as runner_file
+from turnwise.engine import torch_runner
 from turnwise.engine.cache import GROWTH
-from turnwise.engine.runner import Runner
-from turnwise.engine.sampler import Draw
+from turnwise.engine.native import runner as native_runner
+from turnwise.engine.native.library import library
 from turnwise.engine.scheduler import PREFILL_BUDGET, Chat, Scheduler
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+RUNNERS = {"torch": torch_runner.TorchRunner, "native": native_runner.NativeRunner}
+CHUNKS = {"torch": (torch_runner, "PREFILL_CHUNK"), "native": (native_runner, "ROWS")}
+
+
+@pytest.fixture(params=RUNNERS, autouse=True, scope="module")
+def kind(request):
+    """Everything here holds for both runners."""
+    if request.param == "native" and library() is None:
+        pytest.skip("no compiled library")
+    Desk.kind = request.param
+    return request.param
 
 
 class Desk:
     """A scheduler, and the chats that were handed to it."""
 
+    kind = ""
+
     def __init__(self, model, slots=4):
         self.slots = slots
-        self.runner = Runner(model, slots)
+        self.runner = RUNNERS[self.kind](model, slots)
         self.scheduler = Scheduler(self.runner, slots)
 
     def submit(self, asked):
-        chat = Chat(asked, Listener(), Draw.of(asked.params), ids=list(asked.prompt_ids))
+        chat = Chat.of(asked, Listener())
         self.scheduler.waiting.append(chat)
         return chat
 
@@ -86,11 +101,11 @@ def test_the_cache_grows_under_running_chats(shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("length", [7, 8, 9, 10, 16, 17, 33])
-def test_a_prompt_longer_than_a_chunk_is_read_in_pieces(shape, length, monkeypatch):
-    monkeypatch.setattr(runner_file, "PREFILL_CHUNK", 8)
+def test_a_prompt_longer_than_a_chunk_is_read_in_pieces(kind, shape, length, monkeypatch):
+    monkeypatch.setattr(*CHUNKS[kind], 8)
     model = make(shape)
     (prompt,) = prompts([length])
-    logits_V = Runner(model, 1).prefill(0, prompt)[0]
+    logits_V = Desk(model, slots=1).runner.prefill([0], [prompt])[0]
     torch.testing.assert_close(logits_V, next_logits(model, prompt), rtol=1e-4, atol=1e-4)
     desk = Desk(model)
     other, chat = desk.submit(request([3, 1], most=20)), desk.submit(request(prompt, most=12))
@@ -99,9 +114,10 @@ def test_a_prompt_longer_than_a_chunk_is_read_in_pieces(shape, length, monkeypat
     assert other.on_event.tokens == greedy(model, [3, 1], 20)[0]
 
 
-def test_a_prompt_longer_than_the_real_chunk():
-    model = make(context=runner_file.PREFILL_CHUNK + 60)
-    (prompt,) = prompts([runner_file.PREFILL_CHUNK + 40])
+def test_a_prompt_longer_than_the_real_chunk(kind):
+    chunk = getattr(*CHUNKS[kind])
+    model = make(context=chunk + 60)
+    (prompt,) = prompts([chunk + 40])
     desk = Desk(model, slots=1)
     chat = desk.submit(request(prompt, most=10))
     desk.finish()
@@ -304,23 +320,24 @@ def test_overflow_is_an_error_and_leaves_nothing_in_the_slot():
         assert chat.on_event.tokens == greedy(model, chat.request.prompt_ids, 8)[0]
 
 
-def test_a_cache_that_could_not_grow_goes_on_as_it_was(monkeypatch):
+def test_a_cache_that_could_not_grow_goes_on_as_it_was(kind, monkeypatch):
     model = make(context=2 * GROWTH)
     desk = Desk(model)
     chat = desk.submit(request([1, 2, 3], most=30))
     desk.scheduler.step()
-    real, calls = torch.zeros, []
+    library, enough = {"torch": (torch, 2), "native": (numpy, 1)}[kind]
+    real, calls = library.zeros, []
 
     def zeros(*args, **kwargs):
         calls.append(args)
-        if len(calls) > 2:  # the keys of both layers fit, the values do not
-            raise RuntimeError("not enough memory")
+        if len(calls) > enough:  # the keys of both layers fit, the values do not
+            raise MemoryError("not enough memory")
         return real(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "zeros", zeros)
-        with pytest.raises(RuntimeError, match="memory"):
-            desk.runner.cache.reserve(GROWTH + 1)
+        patch.setattr(library, "zeros", zeros)
+        with pytest.raises(MemoryError):
+            desk.runner._cache.reserve(GROWTH + 1)
     (prompt,) = prompts([GROWTH + 20])
     late = desk.submit(request(prompt, most=10))
     desk.finish()

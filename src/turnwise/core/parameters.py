@@ -5,12 +5,16 @@ parameter is added here, plus its rule in `engine/rules/` where it shapes the di
 """
 
 import dataclasses
+import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from turnwise.core.errors import InvalidParameter, did_you_mean
+
+MOST_ENTRIES = 1024  # of a map from tokens to numbers
+_TOKEN_ID = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class ParameterSpec:
     optional: bool = False
     many: bool = False
     control: bool = False  # shown among the sampling controls of the chat page
+    flag: bool = True  # worth a flag on the command line
 
     @property
     def bounds(self) -> str:
@@ -53,6 +58,8 @@ class ParameterSpec:
             raise InvalidParameter(self.name, f"'{self.name}' must not be null.")
         if self.many:
             return self._check_many(value)
+        if self.kind is dict:
+            return self._check_map(value)
         return self._check_one(value)
 
     def _check_many(self, value: Any) -> tuple[Any, ...]:
@@ -63,22 +70,46 @@ class ParameterSpec:
         if self.high is not None and len(values) > self.high:
             raise InvalidParameter(self.name, f"'{self.name}' takes at most {self.high:g} entries, got {len(values)}.")
         for entry in values:
-            if not isinstance(entry, self.kind) or entry == "":
-                raise InvalidParameter(self.name, f"'{self.name}' must hold {noun}s that are not empty.")
+            if not isinstance(entry, self.kind) or isinstance(entry, bool) or entry == "":
+                empty = " that are not empty" if self.kind is str else ""
+                raise InvalidParameter(self.name, f"'{self.name}' must hold {noun}s{empty}.")
+            if isinstance(entry, int) and entry < 0:
+                raise InvalidParameter(self.name, f"'{self.name}' must hold token ids, which are not negative.")
         return tuple(values)
+
+    def _check_map(self, value: Any) -> tuple[tuple[int, float], ...]:
+        """Token ids, which JSON spells as strings, and a number for each; as pairs, so that it stays a value."""
+        if isinstance(value, tuple):  # checked before
+            value = dict(value)
+        if not isinstance(value, Mapping):
+            raise InvalidParameter(self.name, f"'{self.name}' must be an object of token ids and numbers.")
+        if len(value) > MOST_ENTRIES:
+            raise InvalidParameter(self.name, f"'{self.name}' takes at most {MOST_ENTRIES} tokens, got {len(value)}.")
+        pairs = {}
+        for token, number in value.items():
+            id = int(token) if _TOKEN_ID.fullmatch(str(token)) else -1
+            if id < 0:
+                said = reprlib.repr(token)
+                raise InvalidParameter(self.name, f"'{self.name}' must name tokens by their ids, got {said}.")
+            pairs[id] = float(self._check_one(number))
+        return tuple(sorted(pairs.items()))
 
     def _check_one(self, value: Any) -> Any:
         said = reprlib.repr(value)
+        if self.kind is bool:
+            if not isinstance(value, bool):
+                raise InvalidParameter(self.name, f"'{self.name}' must be true or false, got {said}.")
+            return value
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if self.kind is int and not (number and (isinstance(value, int) or value.is_integer())):
             raise InvalidParameter(self.name, f"'{self.name}' must be a whole number, got {said}.")
-        if self.kind is float and not number:
+        if self.kind in (float, dict) and not number:
             raise InvalidParameter(self.name, f"'{self.name}' must be a number, got {said}.")
         below = self.low is not None and (value <= self.low if self.low_open else value < self.low)
         above = self.high is not None and value > self.high
         if below or above or value != value:
             raise InvalidParameter(self.name, f"'{self.name}' must be {self.bounds}, got {said}.")
-        return self.kind(value)
+        return value if self.kind is dict else self.kind(value)
 
 
 def _parameter(kind: type, default: Any, help: str, **more: Any) -> Any:
@@ -103,6 +134,53 @@ class GenerationParams:
     top_p: float = _parameter(
         float, 1.0, "Sample from the smallest set of tokens whose probability reaches p (nucleus).",
         low=0, high=1, low_open=True, off=1.0, control=True,
+    )  # fmt: skip
+    min_p: float = _parameter(
+        float, 0.0, "Sample among tokens at least this share as likely as the likeliest one; 0 switches it off.",
+        low=0, high=1, off=0.0,
+    )  # fmt: skip
+    typical_p: float = _parameter(
+        float, 1.0, "Sample from the most typical tokens, those nearest the expected surprise, up to this probability.",
+        low=0, high=1, low_open=True, off=1.0,
+    )  # fmt: skip
+    presence_penalty: float = _parameter(
+        float, 0.0, "Taken off the logit of every token the answer already holds.", low=-2, high=2, off=0.0
+    )
+    frequency_penalty: float = _parameter(
+        float, 0.0, "Taken off a token's logit once for every time the answer already holds it.",
+        low=-2, high=2, off=0.0,
+    )  # fmt: skip
+    repetition_penalty: float = _parameter(
+        float, 1.0, "Divides positive logits of tokens that prompt or answer hold, and multiplies negative ones.",
+        low=0, high=10, low_open=True, off=1.0,
+    )  # fmt: skip
+    no_repeat_ngram_size: int = _parameter(
+        int, 0, "No run of this many tokens of prompt and answer comes up twice; 0 switches it off.",
+        low=0, high=1024, off=0,
+    )  # fmt: skip
+    logit_bias: tuple[tuple[int, float], ...] = _parameter(
+        dict, (), "Added to the logits of single tokens, by id; -100 bans a token, 100 all but forces it.",
+        low=-100, high=100, off=(), flag=False,
+    )  # fmt: skip
+    bad_words: tuple[str, ...] = _parameter(
+        str, (), "Up to sixteen strings that the answer does not contain.", high=16, many=True, off=()
+    )
+    min_tokens: int = _parameter(
+        int, 0, "The answer does not end by itself before it has this many tokens.", low=0, high=1_000_000, off=0
+    )
+    stop_token_ids: tuple[int, ...] = _parameter(
+        int, (), "Further token ids at which the answer ends.", high=64, many=True, off=(), flag=False
+    )
+    ignore_eos: bool = _parameter(
+        bool, False, "Go on after the model's own end of a turn, up to the token limit.", off=False, flag=False
+    )
+    logprobs: bool = _parameter(
+        bool, False, "Report the log-probability of every token, before temperature and truncation.",
+        off=False, flag=False,
+    )  # fmt: skip
+    top_logprobs: int = _parameter(
+        int, 0, "How many of the likeliest tokens are reported at every place, with 'logprobs'.",
+        low=0, high=20, off=0, flag=False,
     )  # fmt: skip
     seed: int | None = _parameter(
         int, None, "Makes sampling repeatable; unset: a fresh seed for every request.",

@@ -2,12 +2,38 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from turnwise.core.completions import CompletionStore
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 
-FinishReason = Literal["stop", "length", "cancelled", "error"]
+if TYPE_CHECKING:  # the command line imports this file and wants an answer at once
+    from numpy import bool_
+    from numpy.typing import NDArray
+
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "error"]
+
+
+class ConstraintState(Protocol):
+    """A constraint at work for one answer. Shapes: V vocabulary."""
+
+    def allowed(self) -> "NDArray[bool_] | None":
+        """Which tokens may come next, `(V,)`; None where all may. May raise `UserError` when it got too hard."""
+
+    def accept(self, token: int) -> None:
+        """Learn which token was chosen."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer is whole and nothing may follow."""
+
+
+class Constraint(Protocol):
+    """What an answer may say: a grammar, say, or words that must not occur."""
+
+    def start(self) -> ConstraintState:
+        """The state at the beginning of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +44,15 @@ class GenerationRequest:
     params: GenerationParams
     max_tokens: int
     stop_ids: frozenset[int]
+    constraints: tuple[Constraint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """The log-probability of the token that was chosen, and the likeliest tokens with theirs, likeliest first."""
+
+    chosen: float
+    top: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +65,8 @@ class TokenEvent:
     id: int | None
     finish: FinishReason | None = None
     error: str | None = None
+    logprobs: TokenLogprobs | None = None
+    users: bool = False  # the error is the request's own fault
 
 
 class Ticket(Protocol):
@@ -77,6 +114,10 @@ class StoredConversation:
 
 class ConversationStore(Protocol):
     """Remembers conversations. Every method that changes something returns only once it is safe on disk."""
+
+    @property
+    def completions(self) -> CompletionStore:
+        """Completions that were asked to be kept, in the same place."""
 
     def create(self, *, title: str, model: str) -> StoredConversation:
         """Begin a conversation."""

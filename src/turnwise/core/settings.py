@@ -23,3 +23,8 @@ class Settings:
     def store_url(self) -> str:
         """Where conversations are kept unless `--store` says otherwise."""
         return f"sqlite:///{self.home / 'conversations.db'}"
+
+    @property
+    def keys_file(self) -> Path:
+        """Where API keys are kept."""
+        return self.home / "keys.db"

@@ -1,18 +1,28 @@
 """The engine: a thread that steps the scheduler while there is work and sleeps while there is none."""
 
+import atexit
 import logging
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 
 from turnwise.core.errors import ContextTooLong, Unavailable, UserError
 from turnwise.core.ports import GenerationRequest, TokenEvent
-from turnwise.engine.runner import Runner
-from turnwise.engine.sampler import Draw
+from turnwise.engine.runner import make_runner
 from turnwise.engine.scheduler import Chat, Scheduler
 from turnwise.models.decoder import Decoder
 
 log = logging.getLogger(__name__)
+
+_open: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Python stops daemon threads wherever they are, which C++ code beneath them answers with an abort."""
+    for engine in list(_open):
+        engine.close()
 
 
 class Engine:
@@ -26,12 +36,19 @@ class Engine:
     def __init__(self, decoder: Decoder, *, slots: int = 32) -> None:
         self._context_length = decoder.config.context_length
         self._vocab_size = decoder.config.vocab_size
-        self._scheduler = Scheduler(Runner(decoder, slots), slots)
+        self._runner = make_runner(decoder, slots)
+        self._scheduler = Scheduler(self._runner, slots)
         self._inbox: deque[Chat] = deque()
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="turnwise-engine", daemon=True)
         self._thread.start()
+        _open.add(self)
+
+    @property
+    def kind(self) -> str:
+        """Its arithmetic: engines of one kind give the same answers to the same seeds."""
+        return self._runner.kind
 
     @property
     def context_length(self) -> int:
@@ -58,7 +75,7 @@ class Engine:
                 f"The model's context holds {self._context_length} tokens; {len(request.prompt_ids)} of prompt and "
                 f"{request.max_tokens} of answer do not fit."
             )
-        chat = Chat(request, on_event, Draw.of(request.params), ids=list(request.prompt_ids))
+        chat = Chat.of(request, on_event)
         with self._wake:
             if self._closing:
                 raise Unavailable("The engine is shutting down.")
@@ -79,6 +96,7 @@ class Engine:
         self._thread.join()
 
     def _run(self) -> None:
+        self._runner.enter()
         scheduler = self._scheduler
         while True:
             with self._wake:

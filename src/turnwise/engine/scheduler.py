@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from turnwise.core.ports import FinishReason, GenerationRequest, TokenEvent
-from turnwise.engine.cache import SlotCache
+from turnwise.engine.choose import Choice, Shaping, choose
 from turnwise.engine.runner import Runner
-from turnwise.engine.sampler import Draw, sample
+from turnwise.engine.sampler import Draw
 
 log = logging.getLogger(__name__)
 
 PREFILL_BUDGET = 1024  # prompt tokens read between two decoding steps, so running chats are not held up for long
-OVERFLOW = "The model's numbers overflowed; another type of weights (bfloat16, float32) has more room."
 
 
 @dataclass(eq=False)
@@ -28,9 +27,15 @@ class Chat:
     request: GenerationRequest
     on_event: Callable[[TokenEvent], None]
     draw: Draw
+    shaping: Shaping
     ids: list[int] = field(default_factory=list)
     cached: int = 0
     cancelled: bool = False
+
+    @classmethod
+    def of(cls, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> "Chat":
+        """A chat that has not begun."""
+        return cls(request, on_event, Draw.of(request.params), Shaping(request), list(request.prompt_ids))
 
     @property
     def generated(self) -> int:
@@ -97,47 +102,60 @@ class Scheduler:
 
     def _admit(self) -> None:
         budget = PREFILL_BUDGET
+        first = len(self.running)
         while self.waiting and len(self.running) < self._slots and budget > 0:
             chat = self.waiting.popleft()
             budget -= len(chat.ids)
-            slot = len(self.running)
             self.running.append(chat)  # before it is read, so that it is told should reading fail
-            logits_BV = self._runner.prefill(slot, chat.ids)
+        joined = self.running[first:]
+        if not joined:
+            return
+        logits_BV = self._runner.prefill(range(first, len(self.running)), [chat.ids for chat in joined])
+        choices = self._choose(logits_BV, joined)
+        for chat in joined:
             chat.cached = len(chat.ids)
-            self._take(slot, *self._choose(logits_BV, [chat]))
+        self._take_all(first, choices)
 
     def _decode(self) -> None:
         if not self.running:
             return
         logits_BV = self._runner.decode([chat.ids[-1] for chat in self.running], [chat.cached for chat in self.running])
-        tokens = self._choose(logits_BV, self.running)
+        choices = self._choose(logits_BV, self.running)
         for chat in self.running:
             chat.cached += 1
-        for slot in reversed(range(len(self.running))):  # from the end, because a release moves the last chat
-            self._take(slot, tokens[slot])
+        self._take_all(0, choices)
 
-    def _choose(self, logits_BV: Tensor, chats: list[Chat]) -> list[int | None]:
-        """The next token of every chat, or None where the model's numbers overflowed."""
-        tokens = sample(logits_BV, [chat.draw for chat in chats])
-        sound = logits_BV.isfinite().all(dim=1).tolist()
-        return [token if fine else None for token, fine in zip(tokens, sound, strict=True)]
+    def _take_all(self, first: int, choices: list[Choice]) -> None:
+        """One token for each chat from slot `first` on; from the end, because a release moves the last chat."""
+        for slot in reversed(range(first, len(self.running))):
+            self._take(slot, choices[slot - first])
 
-    def _take(self, slot: int, token: int | None) -> None:
+    def _choose(self, logits_BV: Tensor, chats: list[Chat]) -> list[Choice]:
+        """The next token of every chat."""
+        return choose(logits_BV, [chat.draw for chat in chats], [chat.shaping for chat in chats])
+
+    def _take(self, slot: int, choice: Choice) -> None:
         """Append a token to the chat in a slot and report it."""
         chat = self.running[slot]
-        if token is None:
-            self._cache.clear(slot)
-            self._finish(slot, TokenEvent(None, "error", OVERFLOW))
+        if choice.error is not None:
+            self._runner.clear(slot)
+            self._finish(slot, TokenEvent(None, "error", choice.error, users=choice.users))
             return
-        if token in chat.request.stop_ids:
+        if choice.token in chat.request.stop_ids:
             self._finish(slot, TokenEvent(None, "stop"))
             return
-        chat.ids.append(token)
-        finish: FinishReason | None = "length" if chat.generated >= chat.request.max_tokens else None
+        chat.ids.append(choice.token)
+        chat.shaping.accept(choice.token)
+        finish: FinishReason | None = None
+        if chat.shaping.complete:
+            finish = "stop"
+        elif chat.generated >= chat.request.max_tokens:
+            finish = "length"
+        event = TokenEvent(choice.token, finish, logprobs=choice.logprobs)
         if finish is not None:
-            self._finish(slot, TokenEvent(token, finish))
+            self._finish(slot, event)
         else:
-            chat.tell(TokenEvent(token))
+            chat.tell(event)
 
     def _finish(self, slot: int, event: TokenEvent) -> None:
         chat = self.running[slot]
@@ -148,9 +166,5 @@ class Scheduler:
         """Free a slot: the last running chat moves into it."""
         last = self.running.pop()
         if slot < len(self.running):
-            self._cache.move(len(self.running), slot, last.cached)
+            self._runner.move(len(self.running), slot, last.cached)
             self.running[slot] = last
-
-    @property
-    def _cache(self) -> SlotCache:
-        return self._runner.cache

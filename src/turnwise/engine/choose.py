@@ -1,0 +1,104 @@
+"""One step's choice: for every chat the next token, or why there is none.
+
+In order: the model's logits → processors and constraints of each chat → log-probabilities, where asked for → rules and
+the draw (`sampler.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from turnwise.core.errors import UserError
+from turnwise.core.ports import ConstraintState, GenerationRequest, TokenLogprobs
+from turnwise.engine.processors import State, start_all
+from turnwise.engine.sampler import Draw, sample
+
+OVERFLOW = "The model's numbers overflowed; another type of weights (bfloat16, float32) has more room."
+NOTHING_LEFT = "No token is allowed next: what was asked for contradicts itself."
+
+
+class Shaping:
+    """What changes one chat's logits: its processors and constraints, started when it begins."""
+
+    def __init__(self, request: GenerationRequest) -> None:
+        self._processors: list[State] = start_all(request)
+        self._constraints: list[ConstraintState] = [constraint.start() for constraint in request.constraints]
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is changed."""
+        return not self._processors and not self._constraints
+
+    def apply(self, logits_V: Tensor) -> None:
+        """Change the logits in place. Raises `UserError` where a constraint got too hard to follow."""
+        for processor in self._processors:
+            processor.apply(logits_V)
+        for constraint in self._constraints:
+            allowed_V = constraint.allowed()
+            if allowed_V is not None:
+                # The model may have more rows than the tokenizer has ids, or fewer.
+                known = min(len(allowed_V), len(logits_V))
+                logits_V[known:] = -torch.inf
+                logits_V[:known].masked_fill_(~torch.from_numpy(allowed_V[:known]).to(logits_V.device), -torch.inf)
+
+    def accept(self, token: int) -> None:
+        """Tell them what was chosen."""
+        for processor in self._processors:
+            processor.accept(token)
+        for constraint in self._constraints:
+            constraint.accept(token)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a constraint says that the answer is whole."""
+        return any(constraint.complete for constraint in self._constraints)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The next token with its log-probabilities, or the error that ends the chat; `users` where it asked for it."""
+
+    token: int
+    logprobs: TokenLogprobs | None = None
+    error: str | None = None
+    users: bool = False
+
+
+@torch.inference_mode()
+def choose(logits_BV: Tensor, draws: Sequence[Draw], shapings: Sequence[Shaping]) -> list[Choice]:
+    """The next token of every chat; `logits_BV` is changed."""
+    errors = [None if sound else OVERFLOW for sound in logits_BV.isfinite().all(dim=1).tolist()]
+    for row, shaping in enumerate(shapings):
+        if not shaping.idle and errors[row] is None:
+            try:
+                shaping.apply(logits_BV[row])
+            except UserError as error:
+                errors[row] = str(error)
+            else:
+                if logits_BV[row].max() == -torch.inf:
+                    errors[row] = NOTHING_LEFT
+    tokens = sample(logits_BV, draws)
+    reports = _report(logits_BV, tokens, draws)
+    return [
+        Choice(token, report, error, users=error not in (None, OVERFLOW))
+        for token, report, error in zip(tokens, reports, errors, strict=True)
+    ]
+
+
+def _report(logits_BV: Tensor, tokens: Sequence[int], draws: Sequence[Draw]) -> list[TokenLogprobs | None]:
+    """Log-probabilities for the rows that want them."""
+    found: list[TokenLogprobs | None] = [None] * len(tokens)
+    rows = [row for row, draw in enumerate(draws) if draw.params.logprobs]
+    if not rows:
+        return found
+    logprobs_RV = logits_BV[rows].double().log_softmax(dim=1)
+    most = max(draws[row].params.top_logprobs for row in rows)
+    values_RK, ids_RK = logprobs_RV.topk(min(most, logits_BV.shape[1]), dim=1)
+    chosen_R = logprobs_RV.gather(1, torch.tensor([tokens[row] for row in rows], device=logits_BV.device).unsqueeze(1))
+    for i, row in enumerate(rows):
+        wanted = draws[row].params.top_logprobs
+        top = zip(ids_RK[i, :wanted].tolist(), values_RK[i, :wanted].tolist(), strict=True)
+        found[row] = TokenLogprobs(float(chosen_R[i]), tuple(top))
+    return found

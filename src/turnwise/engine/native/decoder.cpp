@@ -1,0 +1,355 @@
+// A pass of the generic decoder (models/decoder.py) over some new tokens of many chats, for `weights.py` and `runner.py`.
+//
+// Shapes: R rows (new tokens, of any chats), C hidden size, H heads, K key/value heads, D head size, F feed-forward size,
+// V vocabulary. A row knows its chat's slot in the cache and its position there; it sees its slot up to itself.
+#include <vector>
+
+#include "attention.hpp"
+#include "linear.hpp"
+#include "team.hpp"
+#include "vector.hpp"
+
+#ifndef TURNWISE_SOURCE
+#define TURNWISE_SOURCE "unknown"
+#endif
+
+using namespace turnwise;
+
+extern "C" {
+
+// A matrix in panels (linear.hpp): float32, or bfloat16 where `half` is set in the model.
+struct Matrix {
+    const void* weights;
+    const float* bias;  // padded to whole panels, or null
+    int32_t inputs, outputs;
+};
+
+struct Norm {
+    const float* weight;
+    const float* bias;  // null unless it is a LayerNorm with one
+};
+
+struct Layer {
+    Norm attention_norm, query_norm, key_norm, mlp_norm;  // query_norm.weight is null where heads are not normalised
+    Matrix qkv, out, up, down;
+    int32_t rotated;
+    int32_t window;  // tokens a row sees, itself included; 0 for all
+};
+
+struct Model {
+    int32_t layers, hidden, heads, kv_heads, head_dim, feed_forward, vocabulary;
+    int32_t half, layer_norm, gated, gelu;
+    float norm_eps;
+    const Layer* layer;
+    const float* embed;     // (V, C)
+    const float* position;  // (P, C), or null
+    const float* cosines;   // (P, D), or null
+    const float* sines;
+    Norm norm;
+    Matrix head;
+};
+
+// One layer's keys are (slots, K, capacity / TILE, D, TILE), its values (slots, K, capacity, D); layers follow each other.
+struct Cache {
+    float* keys;
+    float* values;
+    int32_t slots, capacity;
+};
+
+// The new tokens; `wanted` are the rows, ascending, whose logits are asked for.
+struct Batch {
+    const int32_t* ids;
+    const int32_t* slots;
+    const int32_t* positions;
+    const int32_t* wanted;
+    int32_t rows, wanted_rows;
+};
+
+}  // extern "C"
+
+namespace {
+
+inline Vec squared_sum(const float* x, int n) {
+    Vec total = {};
+    for (int i = 0; i < n; i += WIDTH) total += load<Vec>(x + i) * load<Vec>(x + i);
+    return total;
+}
+
+void rms_norm(const float* x, int n, float eps, Norm norm, float* out) {
+    const float scale = 1.0f / std::sqrt(sum(squared_sum(x, n)) / n + eps);
+    for (int i = 0; i < n; i += WIDTH) store(out + i, load<Vec>(x + i) * scale * load<Vec>(norm.weight + i));
+}
+
+void layer_norm(const float* x, int n, float eps, Norm norm, float* out) {
+    Vec total = {};
+    for (int i = 0; i < n; i += WIDTH) total += load<Vec>(x + i);
+    const float mean = sum(total) / n;
+    Vec squares = {};
+    for (int i = 0; i < n; i += WIDTH) {
+        const Vec apart = load<Vec>(x + i) - mean;
+        squares += apart * apart;
+    }
+    const float scale = 1.0f / std::sqrt(sum(squares) / n + eps);
+    for (int i = 0; i < n; i += WIDTH) {
+        const Vec y = (load<Vec>(x + i) - mean) * scale * load<Vec>(norm.weight + i);
+        store(out + i, norm.bias ? y + load<Vec>(norm.bias + i) : y);
+    }
+}
+
+// Rotary positions: the first half of the dimensions is turned against the second.
+void rotate(float* x, int D, const float* cosines, const float* sines) {
+    for (int i = 0; i < D / 2; i++) {
+        const float first = x[i], second = x[i + D / 2];
+        x[i] = first * cosines[i] - second * sines[i];
+        x[i + D / 2] = second * cosines[i + D / 2] + first * sines[i + D / 2];
+    }
+}
+
+class Decoder {
+  public:
+    Decoder(const Model& model, int threads)
+        : m_(model), layers_(model.layer, model.layer + model.layers), team_(threads), scratch_(threads) {
+        widest_ = std::max({m_.hidden, m_.feed_forward, m_.heads * m_.head_dim});
+        qkv_width_ = panels(layers_[0].qkv) * PANEL;
+    }
+
+    void forward(const Batch& batch, const Cache& cache, float* logits) {
+        const size_t R = batch.rows;
+        grow(x_, R * m_.hidden);
+        grow(h_, R * m_.hidden);
+        grow(qkv_, R * qkv_width_);
+        grow(mixed_, R * m_.heads * m_.head_dim);
+        grow(wide_, R * m_.feed_forward);
+        slots_.assign(batch.slots, batch.slots + R);
+        positions_.assign(batch.positions, batch.positions + R);
+        for (auto& own : scratch_) {
+            grow(own.panel, size_t(widest_) * PANEL);
+            grow(own.gate, ROW_BLOCK * PANEL);
+            grow(own.scores, 4 * size_t(cache.capacity + TILE));
+        }
+        team_.run([&](int part) { run(part, batch, cache, logits); });
+    }
+
+  private:
+    // What every thread has for itself.
+    struct Scratch {
+        std::vector<float> panel;   // a panel of weights as floats
+        std::vector<float> gate;    // gates of a block of rows
+        std::vector<float> scores;  // attention of four heads
+    };
+
+    static void grow(std::vector<float>& buffer, size_t size) {
+        if (buffer.size() < size) buffer.resize(size);
+    }
+
+    static int panels(const Matrix& matrix) { return (matrix.outputs + PANEL - 1) / PANEL; }
+
+    int share(size_t count, int part) const { return int(count * part / team_.size()); }
+
+    void normalise(const float* x, Norm norm, float* out) const {
+        (m_.layer_norm ? layer_norm : rms_norm)(x, m_.hidden, m_.norm_eps, norm, out);
+    }
+
+    // done(row, panel, sums) for this thread's share of the panels, in whole groups of `unit`.
+    template <class Done>
+    void multiply(int part, const float* x, int rows, const Matrix& matrix, Done done, int unit = 1) {
+        const int units = panels(matrix) / unit;
+        const int from = share(units, part) * unit, to = share(units, part + 1) * unit;
+        float* widened = scratch_[part].panel.data();
+        if (m_.half)
+            Linear<uint16_t, Done>(x, rows, matrix.inputs, (const uint16_t*)matrix.weights, widened, done).run(from, to);
+        else
+            Linear<float, Done>(x, rows, matrix.inputs, (const float*)matrix.weights, widened, done).run(from, to);
+    }
+
+    // to[row] = or += x W + b
+    template <bool ADD>
+    void project(int part, const float* x, int rows, const Matrix& matrix, float* to, int stride, int columns) {
+        multiply(part, x, rows, matrix, [&](int row, int panel, const float* sums) {
+            float* at = to + size_t(row) * stride + panel * PANEL;
+            const float* bias = matrix.bias ? matrix.bias + panel * PANEL : nullptr;
+            const int count = std::min(PANEL, columns - panel * PANEL);
+            for (int i = 0; i < count; i++) {
+                const float value = bias ? sums[i] + bias[i] : sums[i];
+                at[i] = ADD ? at[i] + value : value;
+            }
+        });
+    }
+
+    // wide = act(gate) * up, or act(up). Gate and up panels alternate, so one thread has both.
+    void widen(int part, const float* x, int rows, const Layer& layer) {
+        float* gates = scratch_[part].gate.data();
+        const Matrix& up = layer.up;
+        multiply(
+            part, x, rows, up,
+            [&](int row, int panel, const float* sums) {
+                const float* bias = up.bias ? up.bias + panel * PANEL : nullptr;
+                float* gate = gates + row % ROW_BLOCK * PANEL;
+                const bool is_gate = m_.gated && panel % 2 == 0;
+                const int column = (m_.gated ? panel / 2 : panel) * PANEL;
+                float* at = wide_.data() + size_t(row) * m_.feed_forward + column;
+                alignas(64) float values[PANEL];
+                for (int i = 0; i < PANEL; i += WIDTH) {
+                    Vec value = load<Vec>(sums + i);
+                    if (bias) value += load<Vec>(bias + i);
+                    if (is_gate || !m_.gated) value = m_.gelu ? gelu_tanh(value) : silu(value);
+                    else value *= load<Vec>(gate + i);
+                    store((is_gate ? gate : values) + i, value);
+                }
+                if (!is_gate) std::copy(values, values + std::min(PANEL, m_.feed_forward - column), at);
+            },
+            m_.gated ? 2 : 1);
+    }
+
+    // Queries and keys get their norms and their positions; keys and values go into the cache.
+    void remember(int row, const Layer& layer, int number, const Cache& cache) {
+        const int H = m_.heads, K = m_.kv_heads, D = m_.head_dim, position = positions_[row];
+        float* q = qkv_.data() + size_t(row) * qkv_width_;
+        for (int head = 0; head < H + K; head++) {
+            float* x = q + head * D;
+            if (layer.query_norm.weight)
+                rms_norm(x, D, m_.norm_eps, head < H ? layer.query_norm : layer.key_norm, x);
+            if (layer.rotated) rotate(x, D, m_.cosines + size_t(position) * D, m_.sines + size_t(position) * D);
+        }
+        for (int head = 0; head < K; head++) {
+            const float* key = q + (H + head) * D;
+            float* keys = cache.keys + part_of(cache, number, slots_[row], head);
+            float* column = keys + size_t(position / TILE) * D * TILE + position % TILE;
+            for (int d = 0; d < D; d++) column[d * TILE] = key[d];
+            float* values = cache.values + part_of(cache, number, slots_[row], head);
+            std::copy(key + K * D, key + K * D + D, values + size_t(position) * D);
+        }
+    }
+
+    size_t part_of(const Cache& cache, int layer, int slot, int head) const {
+        return ((size_t(layer) * cache.slots + slot) * m_.kv_heads + head) * cache.capacity * m_.head_dim;
+    }
+
+    void run(int part, const Batch& batch, const Cache& cache, float* logits) {
+        const int C = m_.hidden, H = m_.heads, K = m_.kv_heads, D = m_.head_dim;
+        int R = batch.rows;
+        float *x = x_.data(), *h = h_.data(), *mixed = mixed_.data();
+        auto mine = [&](int row) { return row % team_.size() == part; };
+
+        for (int row = 0; row < R; row++) {
+            if (!mine(row)) continue;
+            float* at = x + size_t(row) * C;
+            const float* token = m_.embed + size_t(batch.ids[row]) * C;
+            std::copy(token, token + C, at);
+            if (m_.position)
+                for (int i = 0; i < C; i++) at[i] += m_.position[size_t(positions_[row]) * C + i];
+            normalise(at, layers_[0].attention_norm, h + size_t(row) * C);
+        }
+        team_.barrier();
+        for (int number = 0; number < m_.layers; number++) {
+            const Layer& layer = layers_[number];
+            project<false>(part, h, R, layer.qkv, qkv_.data(), qkv_width_, layer.qkv.outputs);
+            team_.barrier();
+            for (int row = 0; row < R; row++)
+                if (mine(row)) remember(row, layer, number, cache);
+            team_.barrier();
+            if (number == m_.layers - 1 && batch.wanted_rows < R) {
+                // Nobody reads the other rows any more.
+                if (part == 0) keep(batch);
+                R = batch.wanted_rows;
+                team_.barrier();
+            }
+            // The queries of a key/value head share its keys, unless that leaves threads without work.
+            const int together = R * K < team_.size() ? 1 : H / K, items = H / together;
+            for (int item = 0; item < R * items; item++) {
+                if (!mine(item)) continue;
+                const int row = item / items, head = item % items * together, to = positions_[row] + 1;
+                const int from = layer.window ? std::max(0, to - layer.window) : 0;
+                const size_t at = part_of(cache, number, slots_[row], head / (H / K));
+                attend(qkv_.data() + size_t(row) * qkv_width_ + head * D, together, D, cache.keys + at,
+                       cache.values + at, from, to, scratch_[part].scores.data(), cache.capacity + TILE,
+                       mixed + (size_t(row) * H + head) * D);
+            }
+            team_.barrier();
+            project<true>(part, mixed, R, layer.out, x, C, C);
+            team_.barrier();
+            for (int row = 0; row < R; row++)
+                if (mine(row)) normalise(x + size_t(row) * C, layer.mlp_norm, h + size_t(row) * C);
+            team_.barrier();
+            widen(part, h, R, layer);
+            team_.barrier();
+            project<true>(part, wide_.data(), R, layer.down, x, C, C);
+            team_.barrier();
+            const Norm& next = number + 1 < m_.layers ? layers_[number + 1].attention_norm : m_.norm;
+            for (int row = 0; row < R; row++)
+                if (mine(row)) normalise(x + size_t(row) * C, next, h + size_t(row) * C);
+            team_.barrier();
+        }
+        project<false>(part, h, R, m_.head, logits, m_.vocabulary, m_.vocabulary);
+    }
+
+    // Moves the wanted rows to the front, in the same order.
+    void keep(const Batch& batch) {
+        for (int i = 0; i < batch.wanted_rows; i++) {
+            const size_t row = batch.wanted[i];
+            if (row == size_t(i)) continue;
+            std::copy(&x_[row * m_.hidden], &x_[row * m_.hidden] + m_.hidden, &x_[size_t(i) * m_.hidden]);
+            std::copy(&qkv_[row * qkv_width_], &qkv_[row * qkv_width_] + m_.heads * m_.head_dim,
+                      &qkv_[size_t(i) * qkv_width_]);
+            slots_[i] = slots_[row];
+            positions_[i] = positions_[row];
+        }
+    }
+
+    const Model m_;
+    const std::vector<Layer> layers_;
+    Team team_;
+    std::vector<Scratch> scratch_;
+    int widest_, qkv_width_;
+    std::vector<float> x_, h_, qkv_, mixed_, wide_;
+    std::vector<int32_t> slots_, positions_;
+};
+
+}  // namespace
+
+extern "C" {
+
+// Whether this processor has the instructions this file was compiled for.
+int32_t turnwise_runs_here() {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#if defined(__AVX512F__)  // x86-64-v4
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512cd") || !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+        return 0;
+#endif
+#if defined(__AVX2__)  // x86-64-v3
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) return 0;
+#endif
+#endif
+    return 1;
+}
+
+// Which sources this was compiled from: the structures above must be those of library.py.
+const char* turnwise_source() { return TURNWISE_SOURCE; }
+
+int32_t turnwise_panel() { return PANEL; }
+int32_t turnwise_width() { return WIDTH; }
+int32_t turnwise_tile() { return TILE; }
+
+void* turnwise_create(const Model* model, int32_t threads) {
+    try {
+        return new Decoder(*model, threads);
+    } catch (...) {
+        return nullptr;
+    }
+}
+
+// 0, or 1 where memory ran out.
+int32_t turnwise_forward(void* decoder, const Batch* batch, const Cache* cache, float* logits) {
+    try {
+        static_cast<Decoder*>(decoder)->forward(*batch, *cache, logits);
+        return 0;
+    } catch (...) {
+        return 1;
+    }
+}
+
+void turnwise_destroy(void* decoder) { delete static_cast<Decoder*>(decoder); }
+
+}  // extern "C"

@@ -1,0 +1,241 @@
+"""The compiled library computes what torch computes, and every row on its own, to the last bit."""
+
+import logging
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import Listener, greedy, make, next_logits, request
+
+from turnwise.engine.engine import Engine
+from turnwise.engine.native import library as library_file
+from turnwise.engine.native import runner as runner_file
+from turnwise.engine.native.library import library
+from turnwise.engine.native.runner import GROWTH, NativeRunner
+from turnwise.engine.runner import make_runner
+from turnwise.engine.torch_runner import TorchRunner
+from turnwise.models.config import RopeConfig
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(library() is None, reason="no compiled library"),
+]
+
+# Sizes that fill neither a panel, a tile nor a group of heads, and every switch of a decoder.
+ODD = {
+    "wide groups": {"num_heads": 6, "num_kv_heads": 1},
+    "one head each": {"num_heads": 3, "num_kv_heads": 3},
+    "large heads": {"head_dim": 96, "hidden_size": 48},
+    "huge heads": {"head_dim": 256},
+    "few columns": {"intermediate_size": 1, "hidden_size": 16},
+    "odd columns": {"intermediate_size": 67},
+    "biases everywhere": {"qkv_bias": True, "out_bias": True, "mlp_bias": True},
+    "normalised heads": {"qk_norm": True},
+    "gelu with gates": {"activation": "gelu_tanh"},
+    "silu without gates": {"gated_mlp": False},
+    "no positions in a layer": {"unrotated_layers": frozenset({1})},
+    "stretched positions": {"rope": RopeConfig(kind="llama3", factor=4.0, original_length=32)},
+    "tied": {"tied": True},
+    "window of one": {"sliding_window": 1, "windowed_layers": frozenset({0, 1})},
+    "window of seventeen": {"sliding_window": 17, "windowed_layers": frozenset({0})},
+}
+
+
+def biased(model):
+    """New models have biases of zero and norms of one, which would hide them."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def halved(model):
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.bfloat16())
+    return model
+
+
+def prompts(lengths, seed=1, vocab=61):
+    rng = random.Random(seed)
+    return [[rng.randrange(vocab) for _ in range(length)] for length in lengths]
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ODD)
+def test_logits_are_torchs(name, half):
+    model = biased(make(context=80, initializer_range=0.2, **ODD[name]))
+    if half:
+        halved(model)
+    runner = NativeRunner(model, slots=3)
+    assert runner._packed.struct.half == half
+    asked = prompts([50, 1, 18])
+    expected = torch.stack([next_logits(model, ids) for ids in asked])
+    torch.testing.assert_close(runner.prefill([2, 0, 1], asked), expected, rtol=1e-4, atol=1e-4)
+    in_slots = [asked[1], asked[2], asked[0]]
+    for step in range(20):
+        ids = [(7 * step + slot) % 61 for slot in range(3)]
+        found = runner.decode(ids, [len(talk) for talk in in_slots])
+        in_slots = [[*talk, token] for talk, token in zip(in_slots, ids, strict=True)]
+        expected = torch.stack([next_logits(model, talk) for talk in in_slots])
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+MODEL = halved(biased(make(context=120)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 70), min_size=1, max_size=20),
+    threads=st.integers(1, 3),
+    chunk=st.integers(1, 90),
+    data=st.data(),
+)
+def test_a_chat_has_the_same_numbers_to_the_last_bit_alone_and_in_company(lengths, threads, chunk, data):
+    asked = prompts(lengths)
+    slots = data.draw(st.permutations(range(len(asked))))
+    together = NativeRunner(MODEL, len(asked), threads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner_file, "ROWS", chunk)
+        first = together.prefill(slots, asked)
+    in_order = sorted(range(len(asked)), key=lambda chat: slots[chat])
+    second = together.decode([9] * len(asked), [lengths[chat] for chat in in_order])
+    for chat, prompt in enumerate(asked):
+        alone = NativeRunner(MODEL, 1, threads=1)
+        assert torch.equal(first[chat], alone.prefill([0], [prompt])[0])
+        assert torch.equal(second[slots[chat]], alone.decode([9], [len(prompt)])[0])
+
+
+def test_reading_a_prompt_and_decoding_it_give_the_same_bits():
+    (prompt,) = prompts([60])
+    read, stepped = NativeRunner(MODEL, 1), NativeRunner(MODEL, 1)
+    stepped.prefill([0], [prompt[:1]])
+    for at, token in enumerate(prompt[1:], 1):
+        last = stepped.decode([token], [at])
+    assert torch.equal(read.prefill([0], [prompt]), last)
+
+
+def test_weights_in_half_the_bytes_give_the_same_bits(monkeypatch):
+    (prompt,) = prompts([40])
+    half = NativeRunner(MODEL, 1)
+    monkeypatch.setattr("turnwise.engine.native.weights._exact_in_half", lambda weight: False)
+    whole = NativeRunner(MODEL, 1)
+    assert (half._packed.struct.half, whole._packed.struct.half) == (1, 0)
+    assert torch.equal(half.prefill([0], [prompt]), whole.prefill([0], [prompt]))
+
+
+def test_what_is_left_in_a_slot_reaches_nobody():
+    """Numbers that overflowed stay behind those of every later chat."""
+    model = halved(make(context=64))
+    runner = NativeRunner(model, 1)
+    expected = runner.prefill([0], [[1, 2, 3]])
+    runner._cache._keys[:] = torch.nan
+    runner._cache._values[:] = torch.inf
+    assert torch.equal(runner.prefill([0], [[1, 2, 3]]), expected)
+
+
+def test_engines_side_by_side():
+    """Each has its own team of threads; none waits for another's."""
+    engines = [Engine(MODEL, slots=4) for _ in range(3)]
+    listeners = []
+    for number, prompt in enumerate(prompts([5, 30, 2, 44, 8, 21])):
+        done, listener = threading.Event(), Listener()
+        listeners.append((prompt, done, listener))
+
+        def on_event(event, done=done, listener=listener):
+            listener(event)
+            if event.finish:
+                done.set()
+
+        engines[number % 3].submit(request(prompt, most=20), on_event)
+    for prompt, done, listener in listeners:
+        assert done.wait(60)
+        assert (listener.tokens, listener.finish) == greedy(MODEL, prompt, 20)
+    for engine in engines:
+        engine.close()
+
+
+@pytest.mark.parametrize("size", ["hidden_size", "head_dim"])
+def test_sizes_of_no_whole_vectors_are_left_to_torch(size):
+    assert isinstance(make_runner(make(**{size: 2 * library().turnwise_width() + 2}), 1), TorchRunner)
+    assert isinstance(make_runner(make(), 1), NativeRunner)
+
+
+def test_other_types_of_weights_are_left_to_torch():
+    assert isinstance(make_runner(make().to(torch.bfloat16), 1), TorchRunner)
+
+
+@pytest.fixture
+def looked_up_anew():
+    library.cache_clear()
+    yield
+    library.cache_clear()
+
+
+def test_without_a_library_torch_does_the_work(looked_up_anew, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(library_file, "PATH", tmp_path / "_native.so")
+    with caplog.at_level(logging.INFO):
+        assert isinstance(make_runner(make(), 1), TorchRunner)
+    assert [record.levelname for record in caplog.records] == ["INFO"]  # nothing is wrong
+
+
+def test_a_library_of_other_sources_is_said_and_torch_does_the_work(looked_up_anew, monkeypatch, caplog):
+    monkeypatch.setattr(library_file, "source_hash", lambda: "another")
+    assert isinstance(make_runner(make(), 1), TorchRunner)
+    assert "another version" in caplog.text
+
+
+def test_a_prompt_longer_than_a_slot_is_an_error_and_no_crash():
+    with pytest.raises(ValueError, match="at most"):
+        NativeRunner(MODEL, 1).prefill([0], [[1] * 200])
+
+
+def test_growing_copies_only_what_was_written():
+    """Slots that nobody used stay untouched memory."""
+    model = make(context=2 * GROWTH)
+    grown, alone = NativeRunner(model, 8), NativeRunner(model, 1)
+    grown.prefill([3], [[5] * 40])
+    alone.prefill([0], [[5] * 40])
+    grown._cache._keys[:, 5] = torch.nan
+    grown._cache.reserve(GROWTH + 1)
+    assert not grown._cache._keys[:, 5].any()
+    assert torch.equal(grown.decode([1] * 4, [0, 0, 0, 40])[3], alone.decode([1], [40])[0])
+
+
+LEAVES = """
+import sys
+sys.path.insert(0, {tests!r})
+import torch
+from reference import make, request
+from turnwise.engine.engine import Engine
+engine = Engine(make(context=4000), slots=2)
+engine.submit(request([1, 2], most=3900), lambda event: None)
+{how}
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["import time; time.sleep(0.3)", "import os; pid = os.fork(); print(os.waitpid(pid, 0)[1] if pid else 0)"],
+    ids=["in the middle of an answer", "in a forked child"],
+)
+def test_a_process_ends_without_a_crash_whatever_the_engine_does(how):
+    program = LEAVES.format(tests=str(Path(__file__).parent), how=how)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_library_that_does_not_load_is_said_and_torch_does_the_work(looked_up_anew, monkeypatch, tmp_path, caplog):
+    (tmp_path / "_native.so").write_bytes(b"\x7fELF but not for long")
+    monkeypatch.setattr(library_file, "PATH", tmp_path / "_native.so")
+    with caplog.at_level(logging.WARNING):
+        assert isinstance(make_runner(make(), 1), TorchRunner)
+    assert "slower engine" in caplog.text
