@@ -1,6 +1,6 @@
 """Put a trained model into the package: pack.py MODEL TARGET BOX
 
-MODEL is the folder that the second stage made, TARGET the package's `box` folder, BOX the folder with `data/` and both
+MODEL is the folder that the last stage made, TARGET the package's `box` folder, BOX the folder with `data/` and the
 stages' runs. Weights are stored in bfloat16; the card's figures are measured here, on what was stored.
 """
 
@@ -24,7 +24,7 @@ from turnwise.training.watch import METRICS, draw_loss
 
 HERE = Path(__file__).parent
 QUESTIONS = 100  # of a set in response selection; each asks for twenty readings of a dialogue
-SAMPLING = {"do_sample": True, "temperature": 0.5, "top_p": 0.9}
+SAMPLING = {"do_sample": True, "temperature": 0.3, "top_p": 0.9}
 HELD_OUT = {
     "valid_support.jsonl": "customer support (Bitext, validation split)",
     "valid_chat.jsonl": "open-domain talk (Self-dialogue, validation split)",
@@ -59,7 +59,7 @@ def main(source: Path, target: Path, box: Path) -> None:
     model = checkpoint.load(source, dtype=torch.float32)
     save_artefact(target, model, Tokenizer.load(source), generation=SAMPLING, dtype=torch.bfloat16)
     decoder = model.decoder
-    runs = {name: json.loads((box / name / "result.json").read_text()) for name in ("pretrained", "chat")}
+    runs = {name: json.loads((box / name / "result.json").read_text()) for name in ("pretrained", "chat", "more")}
     values = {
         "parameters": f"{sum(p.numel() for p in decoder.parameters()):,}",
         "layers": decoder.config.num_layers,

@@ -1,8 +1,8 @@
 """Make the training files of the model in the box: prepare.py DATA OUT
 
 DATA is a folder with the open sets named in README.md beside this file; OUT receives `pretrain.jsonl`, `chat.jsonl`,
-`valid_support.jsonl`, `valid_chat.jsonl` and `valid_small_talk.jsonl`. Everything is seeded: the same DATA gives the
-same files.
+`more.jsonl`, `valid_support.jsonl`, `valid_chat.jsonl` and `valid_small_talk.jsonl`. Everything is
+seeded: the same DATA gives the same files.
 """
 
 import json
@@ -10,12 +10,13 @@ import random
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from turnwise.core.files import write_file
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.grammar import expand
+from turnwise.data.grammar import Grammar, expand
 from turnwise.data.grammar_file import load_grammar
 from turnwise.data.sources import read_source
 
@@ -50,6 +51,23 @@ PLACEHOLDERS = {
 }
 
 
+# What can be learned only by heart, and wants to be said often.
+BY_HEART = [
+    "capital",
+    "capital_of_where",
+    "math_add",
+    "math_sub",
+    "math_mul",
+    "opposites",
+    "animal_sounds",
+    "day_order",
+    "colour_facts",
+    "spelling",
+    "rhymes",
+    "name_recall",
+]
+
+
 def fill(text: str) -> str:
     """Replace what a company would fill in by words that stay true."""
     text = re.sub(r"\{\{([^}]*)\}\}", lambda m: PLACEHOLDERS.get(m.group(1).strip(), m.group(1).strip()), text)
@@ -61,7 +79,9 @@ def fill(text: str) -> str:
 def support(path: Path) -> Iterator[Conversation]:
     """Customer-support questions and answers."""
     for item in read_source(path):
-        yield Conversation(tuple(Message(m.role, fill(m.content)) for m in item.messages), {"source": "support"})
+        yield Conversation(
+            tuple(Message(m.role, fill(m.content)) for m in item.messages), {"intent": item.meta["intent"]}
+        )
 
 
 def complete(path: Path, *, turns: int, longest: int, limit: int, rng: random.Random) -> list[Conversation]:
@@ -97,9 +117,28 @@ def framed(items: list[Conversation], openings: list[Conversation], rng: random.
         yield whole
 
 
+def drill(grammar: Grammar, topics: list[str]) -> Grammar:
+    """The same grammar, but dialogues open with `topics` and go on with them."""
+    chosen = {
+        name: replace(
+            topic, start=1.0 if name in topics and not topic.needs else 0.0, then=topic.then and tuple(topics)
+        )
+        for name, topic in grammar.topics.items()
+    }
+    return replace(grammar, topics=chosen)
+
+
+def new_to(items: list[Conversation], known: list[Conversation]) -> list[Conversation]:
+    """Those of `items` whose words do not occur as a whole dialogue in `known`."""
+    said = {tuple(m.content.casefold() for m in i.messages if m.role != "system") for i in known}
+    return [i for i in items if tuple(m.content.casefold() for m in i.messages if m.role != "system") not in said]
+
+
 def write(path: Path, items: list[Conversation]) -> None:
     """OpenAI-messages JSONL."""
-    rows = (json.dumps({"messages": [m.as_dict() for m in i.messages]}, ensure_ascii=False) for i in items)
+    rows = (
+        json.dumps({"messages": [m.as_dict() for m in i.messages], "meta": i.meta}, ensure_ascii=False) for i in items
+    )
     write_file(path, "\n".join(rows) + "\n")
     print(f"{path}: {len(items):,} conversations")
 
@@ -125,11 +164,17 @@ def main(data: Path, out: Path) -> None:
     rng.shuffle(chat)
     write(out / "chat.jsonl", chat)
 
+    by_heart = list(expand(drill(grammar, BY_HEART), 12_000, seed=3, turns=(1, 3)))
+    more = list(framed(asked * 5, one_turn, rng)) + small[:12_000] + by_heart + coffee[:500] + open_chat[:4_000] + short
+    rng.shuffle(more)
+    write(out / "more.jsonl", more)
+
     held = list(support(data / "bitext_customer/valid.jsonl.gz"))
     write(out / "valid_support.jsonl", held)
     talk = complete(data / "self_dialogue/valid.jsonl.gz", turns=14, longest=220, limit=300, rng=rng)
     write(out / "valid_chat.jsonl", talk)
-    write(out / "valid_small_talk.jsonl", list(islice(expand(grammar, 600, seed=99), 300)))
+    unseen = new_to(list(expand(grammar, 600, seed=99)), small + by_heart)
+    write(out / "valid_small_talk.jsonl", list(islice(unseen, 300)))
 
 
 if __name__ == "__main__":
