@@ -3,20 +3,21 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
-from turnwise.chat.service import Delta, Reply, Turn, Usage
-from turnwise.core.messages import Message
+from turnwise.chat.calls import as_pieces
+from turnwise.chat.service import Delta, Reply, Turn, Usage, gathered
+from turnwise.core.messages import Message, ToolCall
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import ConversationStore, FinishReason
 from turnwise.server.run import server_config
 
-Script = Callable[[Turn], Iterable[str]]
+Script = Callable[[Turn], Iterable[str | ToolCall]]
 
 
 class ScriptedChat:
@@ -28,7 +29,7 @@ class ScriptedChat:
 
     def __init__(
         self,
-        script: Iterable[str] | Script = ("Hello", ", ", "you", "."),
+        script: Iterable[str | ToolCall] | Script = ("Hello", ", ", "you", "."),
         *,
         name: str = "scripted",
         store: ConversationStore | None = None,
@@ -38,14 +39,14 @@ class ScriptedChat:
         failure: Exception | None = None,
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
-        """Take the chunks to say, or a function that makes them from the turn.
+        """Take the chunks to say and the tools to call, or a function that makes them from the turn.
 
         Args:
-            script: the chunks of every answer, or how to make them.
+            script: the chunks and calls of every answer, or how to make them.
             name: the served name.
             store: where turns with a conversation id are kept.
             delay: seconds before each chunk.
-            finish: how every answer ends.
+            finish: how every answer ends; one that calls and would stop ends with "tool_calls".
             fail_after: raise `failure` after that many chunks.
             failure: what to raise then.
             defaults: the model's own generation parameters.
@@ -65,31 +66,34 @@ class ScriptedChat:
         self.turns.append(turn)
         self._keep(turn)
         said: list[str] = []
+        calls: list[ToolCall] = []
         try:
             for chunk in self._script(turn) if callable(self._script) else self._script:
-                if self._fail_after is not None and len(said) >= self._fail_after:
+                if self._fail_after is not None and len(said) + len(calls) >= self._fail_after:
                     raise self._failure or RuntimeError("scripted failure")
                 await asyncio.sleep(self._delay)
-                said.append(chunk)
                 self.produced += 1
-                yield Delta(chunk)
+                if isinstance(chunk, ToolCall):
+                    calls.append(chunk)
+                    yield Delta(tool_calls=tuple(as_pieces(calls)[-2:]))
+                else:
+                    said.append(chunk)
+                    yield Delta(chunk)
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
-            self._remember(turn, "".join(said))
+            self._remember(turn, "".join(said), calls)
             raise
-        self._remember(turn, "".join(said))
+        self._remember(turn, "".join(said), calls)
+        finish: FinishReason = "tool_calls" if calls and self._finish == "stop" else self._finish
+        for index in range(1, turn.answers):  # the others say the same in one go
+            yield Delta("".join(said), finish, index=index, tool_calls=tuple(as_pieces(calls)))
         read = sum(len(message.content.split()) for message in turn.messages)
-        yield Delta(finish=self._finish, usage=Usage(prompt_tokens=read, completion_tokens=len(said)))
+        yield Delta(finish=finish, usage=Usage(prompt_tokens=read, completion_tokens=len(said) + len(calls)))
 
     async def reply(self, turn: Turn) -> Reply:
         """The same answer, whole."""
-        text, last = "", Delta()
         async with aclosing(self.stream(turn)) as deltas:
-            async for last in deltas:
-                text += last.text
-        assert last.finish is not None
-        assert last.usage is not None
-        return Reply(text, last.finish, last.usage)
+            return await gathered(deltas, turn.answers)
 
     def _keep(self, turn: Turn) -> None:
         """Make the stored conversation what the turn says it is: a retry or an edit drops what came after."""
@@ -103,9 +107,9 @@ class ScriptedChat:
             self.store.truncate(turn.conversation_id, same)
         self.store.append(turn.conversation_id, turn.messages[same:])
 
-    def _remember(self, turn: Turn, text: str) -> None:
-        if turn.conversation_id is not None and self.store is not None and text:
-            self.store.append(turn.conversation_id, [Message("assistant", text)])
+    def _remember(self, turn: Turn, text: str, calls: Sequence[ToolCall]) -> None:
+        if turn.conversation_id is not None and self.store is not None and (text or calls):
+            self.store.append(turn.conversation_id, [Message("assistant", text, tool_calls=tuple(calls))])
 
 
 @contextmanager

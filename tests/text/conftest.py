@@ -84,3 +84,9 @@ def tokenizer_of(corpus, tokenizer):
         return made[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def made_tokenizer(corpus):
+    """`made_tokenizer(special)`: byte-level, with these special tokens; Llama 3's come with its splitting."""
+    return lambda special: byte_level(corpus, special, LLAMA3_SPLIT if "<|eot_id|>" in special else None)

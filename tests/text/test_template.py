@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.errors import TemplateError
-from turnwise.text import sandbox
+from turnwise.text import budget, sandbox
 from turnwise.text.template import MAX_TEMPLATE, apply_template
 
 MESSAGES = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
@@ -145,10 +145,11 @@ def little_memory():
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_is_refused_soon_and_small(name, little_memory, monkeypatch):
-    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.5)
-    monkeypatch.setattr(sandbox, "MAX_STEPS", 100_000)
+    monkeypatch.setattr(budget, "MAX_SECONDS", 0.5)
+    monkeypatch.setattr(budget, "MAX_STEPS", 100_000)
     started = time.thread_time()
     with pytest.raises(TemplateError) as caught:
         render(ATTACKS[name])
@@ -164,7 +165,7 @@ def test_the_real_limits_end_it_too(name):
     started = time.thread_time()
     with pytest.raises(TemplateError, match="does not come to an end"):
         render(ATTACKS[name])
-    assert time.thread_time() - started < 4 * sandbox.MAX_SECONDS
+    assert time.thread_time() - started < 4 * budget.MAX_SECONDS
 
 
 def test_a_dialogue_of_a_million_characters_is_well_inside_the_limits():

@@ -36,7 +36,7 @@ def remember_reply(store: ConversationStore, conversation_id: str, reply: Messag
 
     A conversation that was deleted while the answer was on its way stays deleted.
     """
-    if reply.content:
+    if reply.content or reply.tool_calls:
         with suppress(NotFound):
             store.append(conversation_id, [reply], meta)
 

@@ -1,26 +1,63 @@
 """Messages and conversations: pure values; ids and time stamps belong to the store."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+CallKind = Literal["function", "custom"]
+INPUT = "input"  # what a custom tool's one argument is called wherever it is written as a function's
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 ROLES: frozenset[str] = frozenset(get_args(Role))
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool the assistant wants used. `arguments` is JSON as it was written, or a custom tool's free text."""
+
+    id: str
+    name: str
+    arguments: str
+    kind: CallKind = "function"
+
+    @property
+    def values(self) -> Any:
+        """The arguments as an object; as they were written where they are none."""
+        if self.kind == "custom":
+            return {INPUT: self.arguments}
+        try:
+            parsed = json.loads(self.arguments)
+        except (ValueError, RecursionError):
+            return self.arguments
+        return parsed if isinstance(parsed, dict) else self.arguments
+
+    def as_dict(self) -> dict[str, Any]:
+        """The call as chat templates want it."""
+        return {"type": "function", "id": self.id, "function": {"name": self.name, "arguments": self.values}}
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: who speaks (`role`) and what is said (`content`)."""
+    """One turn: who speaks (`role`) and what is said (`content`).
+
+    An assistant's message may hold `tool_calls`; a tool's names in `tool_call_id` the call that it answers.
+    """
 
     role: Role
     content: str
     name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The message as chat templates and JSON want it; `name` only where it is set."""
+        """The message as chat templates and JSON want it; what is not set is left out."""
         plain: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.name is not None:
             plain["name"] = self.name
+        if self.tool_calls:
+            plain["tool_calls"] = [call.as_dict() for call in self.tool_calls]
+        if self.tool_call_id is not None:
+            plain["tool_call_id"] = self.tool_call_id
         return plain
 
 

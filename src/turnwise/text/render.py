@@ -24,9 +24,12 @@ from typing import Any
 
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
+from turnwise.core.tools import Tool
+from turnwise.text.dialects import DEFAULT, Dialect, dialect, spoken
 from turnwise.text.places import BREAK, Range, find_contents, without_marks
 from turnwise.text.template import apply_template
 from turnwise.text.tokenizer import Encoding, Tokenizer
+from turnwise.text.tool_layout import check_spelling, lay_out, with_ids
 
 # For checkpoints that ship none, such as DialoGPT: turns joined by the end-of-text token (Zhang et al. 2020).
 PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}"
@@ -63,6 +66,11 @@ class Renderer:
             raise TemplateError("This model has neither a chat template nor an end-of-text token to part turns with.")
         return cls(tokenizer, PLAIN_TEMPLATE)
 
+    @cached_property
+    def dialect(self) -> Dialect:
+        """How its model writes tool calls."""
+        return spoken(self.template) or dialect(DEFAULT)
+
     def render(
         self,
         messages: Sequence[Message],
@@ -70,6 +78,7 @@ class Renderer:
         add_generation_prompt: bool = False,
         continue_final: bool = False,
         variables: Mapping[str, Any] | None = None,
+        tools: Sequence[Tool] = (),
     ) -> Rendered:
         """Ids, loss mask and message spans of a conversation.
 
@@ -78,11 +87,20 @@ class Renderer:
             add_generation_prompt: end with what opens the assistant's next turn (serving).
             continue_final: leave the last message open so that the model goes on with it.
             variables: further values for the template; the operator's, since special tokens in them are special.
+            tools: what the model is told it may call.
 
         Raises:
             TemplateError: the template refuses the messages, or special-token text in a message cannot be told apart.
+            InvalidParameter: a tool's definition spells a special token.
         """
+        check_spelling(messages, tools, self.tokenizer.special_texts)
         messages = [_clean(message) for message in messages]
+        places = list(range(len(messages)))
+        if spoken(self.template) is not None:
+            messages = with_ids(messages, self.dialect)
+            variables = {**(variables or {}), "tools": [dict(tool.published) for tool in tools]} if tools else variables
+        elif tools or any(message.tool_calls or message.role == "tool" for message in messages):
+            messages, places = lay_out(messages, tools, results=self._knows_results)
 
         def apply(messages: Sequence[Message]) -> str:
             return self._apply(messages, variables, add_generation_prompt)
@@ -97,7 +115,7 @@ class Renderer:
         if cuts := self._cuts(text, breaks, encoding, messages, ranges, variables):
             encoding = self._encode(text, breaks, cuts)
         spans = [_token_span(encoding, chars) for chars in ranges]
-        return Rendered(encoding.ids, self._loss_mask(encoding, messages, spans), spans)
+        return Rendered(encoding.ids, self._loss_mask(encoding, messages, spans), [spans[place] for place in places])
 
     def _apply(self, messages: Sequence[Message], variables: Mapping[str, Any] | None, prompt: bool) -> str:
         return apply_template(
@@ -106,6 +124,15 @@ class Renderer:
             variables={**self.tokenizer.named, **(variables or {})},
             add_generation_prompt=prompt,
         )
+
+    @cached_property
+    def _knows_results(self) -> bool:
+        """Whether the template opens a tool's message with a special token of its own, as Turnwise's does."""
+        try:
+            text = self._apply([Message("user", "?"), Message("tool", "?")], None, False)
+        except TemplateError:
+            return False
+        return any("tool" in token and token in text for token in self.tokenizer.special_texts)
 
     @cached_property
     def _special(self) -> re.Pattern[str] | None:

@@ -15,7 +15,8 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 
 from turnwise.core.errors import TemplateError
-from turnwise.text.sandbox import MAX_VALUE, Environment, budgeted
+from turnwise.text.budget import MAX_VALUE, budgeted
+from turnwise.text.sandbox import Environment
 
 MAX_TEMPLATE = 100_000  # characters; the longest published template is under 20,000
 MAX_TIME_FORMAT = 100  # characters
@@ -41,17 +42,30 @@ def _strftime_now(format: str) -> str:
     return datetime.now().strftime(format)
 
 
-@lru_cache(maxsize=32)
-def _compile(source: str) -> jinja2.Template:
-    if len(source) > MAX_TEMPLATE:
-        raise TemplateError(f"The chat template is {len(source):,} characters long; at most {MAX_TEMPLATE:,} are read.")
+def _environment() -> Environment:
     environment = Environment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols], autoescape=False
     )
     environment.globals["raise_exception"] = _raise
     environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+@lru_cache(maxsize=32)
+def names_read(source: str) -> frozenset[str]:
+    """The variables a template looks at; none where it is broken, which `apply_template` says better."""
     try:
-        return environment.from_string(source)
+        return frozenset(name.name for name in _environment().parse(source[:MAX_TEMPLATE]).find_all(nodes.Name))
+    except jinja2.TemplateSyntaxError:
+        return frozenset()
+
+
+@lru_cache(maxsize=32)
+def _compile(source: str) -> jinja2.Template:
+    if len(source) > MAX_TEMPLATE:
+        raise TemplateError(f"The chat template is {len(source):,} characters long; at most {MAX_TEMPLATE:,} are read.")
+    try:
+        return _environment().from_string(source)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(f"The chat template has a mistake in line {error.lineno}: {error.message}") from error
 

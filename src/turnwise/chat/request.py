@@ -1,0 +1,173 @@
+"""What the generator is asked for: a turn rendered, its parameters checked against the model, its format compiled."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+from turnwise.chat.calls import constraint, shown
+from turnwise.chat.turn import Format, Turn
+from turnwise.core.errors import ContextTooLong, InvalidData, InvalidParameter, UserError
+from turnwise.core.messages import Message
+from turnwise.core.parameters import GenerationParams
+from turnwise.core.ports import Constraint, GenerationRequest
+from turnwise.text.grammar import Grammars
+from turnwise.text.render import Renderer
+from turnwise.text.tokenizer import NAMED
+from turnwise.text.vocabulary import Vocabulary
+from turnwise.text.words import BannedWords
+
+# What the template gets from elsewhere.
+RESERVED = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
+
+
+@dataclass(frozen=True)
+class RequestMaker:
+    """Makes requests for one model.
+
+    Attributes:
+        name: what the model is called.
+        renderer: its chat template.
+        context_length: most tokens of prompt and answer together.
+        defaults: generation parameters it prefers.
+    """
+
+    name: str
+    renderer: Renderer
+    context_length: int
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The bytes of the model's tokens."""
+        return Vocabulary(self.renderer.tokenizer)
+
+    def request(self, turn: Turn) -> GenerationRequest:
+        """The request for a turn's first answer.
+
+        Raises:
+            UserError: parameters out of range, messages the template refuses, a format that cannot be enforced, or more
+                tokens than the context holds.
+        """
+        params = GenerationParams.resolve(turn.asked, self.defaults)
+        self._check(params, turn)
+        self._check_variables(turn.variables)
+        _refuse_broken_text(turn.messages)
+        if turn.continue_final and (not turn.messages or turn.messages[-1].role != "assistant"):
+            raise UserError("Only an assistant's message can be gone on with, and the last message is none.")
+        rendered = self.renderer.render(
+            turn.messages,
+            add_generation_prompt=not turn.continue_final,
+            continue_final=turn.continue_final,
+            variables=turn.variables,
+            tools=shown(turn),
+        )
+        return GenerationRequest(
+            prompt_ids=tuple(rendered.ids),
+            params=params,
+            max_tokens=self._room(rendered.ids, params, turn),
+            stop_ids=self._stop_ids(params),
+            constraints=tuple(self._constraints(params, turn)),
+        )
+
+    def _room(self, ids: Sequence[int], params: GenerationParams, turn: Turn) -> int:
+        room = self.context_length - len(ids)
+        if room < 1 or (turn.asked.get("max_tokens") or 0) > room:
+            asked = f" and the answer asks for {params.max_tokens}" if turn.asked.get("max_tokens") else ""
+            raise ContextTooLong(
+                f"This model's context holds {self.context_length} tokens, but the messages take "
+                f"{len(ids)}{asked}. Shorten the messages or 'max_tokens'."
+            )
+        return min(params.max_tokens or room, room)
+
+    def _check(self, params: GenerationParams, turn: Turn) -> None:
+        """What only shows when parameters are seen together, or beside the model."""
+        known = self.renderer.tokenizer.vocab_size
+        for name, ids in (
+            ("logit_bias", [id for id, _ in params.logit_bias]),
+            ("stop_token_ids", params.stop_token_ids),
+        ):
+            for id in ids:
+                if id >= known:
+                    raise InvalidParameter(name, f"'{name}' names token {id}; this model's ids end at {known - 1}.")
+        if params.top_logprobs and not params.logprobs:
+            raise InvalidParameter("top_logprobs", "'top_logprobs' needs 'logprobs': true.")
+        if params.max_tokens is not None and params.min_tokens > params.max_tokens:
+            raise InvalidParameter(
+                "min_tokens", f"'min_tokens' ({params.min_tokens}) is more than the token limit ({params.max_tokens})."
+            )
+        shaped = turn.format.param if turn.format is not None else "tools" if shown(turn) else None
+        if shaped is not None:
+            for name, said in (("ignore_eos", params.ignore_eos), ("min_tokens", params.min_tokens)):
+                if said:
+                    raise InvalidParameter(
+                        name, f"'{name}' contradicts '{shaped}', which says itself when an answer is whole."
+                    )
+        if turn.answers > 1 and turn.conversation_id is not None:
+            raise InvalidParameter("n", "A conversation goes on with one answer; leave 'n' or 'conversation_id' out.")
+
+    def _check_variables(self, variables: Mapping[str, Any]) -> None:
+        """Values for the template must be ones it uses, and must not write what only the template may write."""
+        for name, value in variables.items():
+            if name in RESERVED or name in NAMED or not re.search(rf"\b{re.escape(name)}\b", self.renderer.template):
+                raise InvalidParameter(
+                    name, f"The chat template of the model '{self.name}' has no '{name[:60]}' to set."
+                )
+            written = json.dumps(value, ensure_ascii=False)
+            if any(token in written for token in self.renderer.tokenizer.special_texts):
+                raise InvalidParameter(name, f"'{name[:60]}' spells one of the model's special tokens.")
+
+    def _stop_ids(self, params: GenerationParams) -> frozenset[int]:
+        own: frozenset[int] = frozenset() if params.ignore_eos else self.renderer.tokenizer.stop_ids
+        return own | frozenset(params.stop_token_ids)
+
+    def _constraints(self, params: GenerationParams, turn: Turn) -> list[Constraint]:
+        found: list[Constraint] = []
+        if (calls := constraint(turn, self.renderer, self._grammars)) is not None:
+            found.append(calls)
+        elif turn.format is not None:
+            found.append(self._grammar(turn.format))
+        if params.bad_words:
+            found.append(self._banned(params.bad_words))
+        return found
+
+    @cached_property
+    def _grammars(self) -> Grammars:
+        return Grammars(self.renderer.tokenizer, self.vocabulary)
+
+    @cached_property
+    def _banned(self) -> Any:
+        return lru_cache(maxsize=16)(lambda words: BannedWords(words, self.vocabulary))
+
+    def _grammar(self, format: Format) -> Constraint:
+        if format.kind == "json_object":
+            return self._grammars.json_object()
+        compilers = {
+            "json_schema": self._grammars.json_schema,
+            "regex": self._grammars.regex,
+            "choice": self._grammars.choice,
+            "lark": self._grammars.lark,
+        }
+        return compilers[format.kind](format.source, format.param)
+
+
+def numbered(request: GenerationRequest, index: int) -> GenerationRequest:
+    """The same request for a further answer: with a seed of its own, which is the same at every time."""
+    seed = request.params.seed
+    if index == 0 or seed is None:
+        return request
+    other = int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:7], "big")
+    return replace(request, params=replace(request.params, seed=other))
+
+
+def _refuse_broken_text(messages: Sequence[Message]) -> None:
+    """Half a surrogate pair, which Python makes of bytes that are no UTF-8, is nothing a tokenizer could encode."""
+    for message in messages:
+        called = "".join(f"{call.id}{call.name}{call.arguments}" for call in message.tool_calls)
+        try:
+            f"{message.content}{message.name}{called}{message.tool_call_id}".encode()
+        except UnicodeEncodeError:
+            raise InvalidData(f"A message of the {message.role} is not valid Unicode text.") from None

@@ -1,0 +1,121 @@
+"""What is asked of the chat room and what comes back: plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from turnwise.core.messages import Message, ToolCall
+from turnwise.core.ports import FinishReason
+from turnwise.core.tools import AUTO, Tool, ToolCallDelta, ToolChoice
+
+FormatKind = Literal["json_object", "json_schema", "regex", "choice", "lark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What an answer must look like.
+
+    Attributes:
+        kind: which notation `source` is in.
+        source: the schema, pattern, choices or grammar; nothing for any JSON object.
+        param: the field of the request it came in, which errors name.
+    """
+
+    kind: FormatKind
+    source: Any = None
+    param: str = "response_format"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request for the next message.
+
+    Attributes:
+        messages: the conversation so far.
+        asked: generation parameters that were said, by name as in `core.parameters.SPECS`.
+        conversation_id: where to keep messages and reply; None keeps nothing.
+        continue_final: go on with the last message instead of starting a new one.
+        answers: how many different answers are wanted.
+        format: what they must look like.
+        variables: further values for the model's chat template.
+        tools: what the model may call.
+        tool_choice: whether it may or must, and which of them.
+        parallel_tool_calls: one answer may hold several calls.
+    """
+
+    messages: tuple[Message, ...]
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    conversation_id: str | None = None
+    continue_final: bool = False
+    answers: int = 1
+    format: Format | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = AUTO
+    parallel_tool_calls: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens read and written; `cached_tokens` of the prompt did not have to be read again."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Likely:
+    """A token with its log-probability. `bytes` may be a part of a character, which `text` cannot show."""
+
+    text: str
+    bytes: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReport:
+    """The token that was chosen, and the likeliest ones in its place."""
+
+    chosen: Likely
+    top: tuple[Likely, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of one of the answers. `finish` comes with its last one, `usage` with the last of all."""
+
+    text: str = ""
+    finish: FinishReason | None = None
+    usage: Usage | None = None
+    index: int = 0
+    logprobs: tuple[TokenReport, ...] = ()
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer."""
+
+    text: str
+    finish: FinishReason
+    logprobs: tuple[TokenReport, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """All answers to one request."""
+
+    answers: tuple[Answer, ...]
+    usage: Usage
+
+    @property
+    def text(self) -> str:
+        """The first answer's text."""
+        return self.answers[0].text
+
+    @property
+    def finish(self) -> FinishReason:
+        """How the first answer ended."""
+        return self.answers[0].finish

@@ -1,0 +1,142 @@
+"""Grammars for answers: JSON, JSON schemas, regular expressions, choices and Lark grammars, as constraints on tokens.
+
+llguidance (https://github.com/guidance-ai/llguidance) does the work: at every step it says which tokens keep the answer
+inside the grammar, so the answer is right by construction at any temperature. Grammars come from requests, so their
+size, the states they may grow and the work of a step are bounded.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnwise.core.errors import InvalidParameter, UserError
+from turnwise.text.tokenizer import Tokenizer
+from turnwise.text.vocabulary import TokensForGrammars, Vocabulary
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+    from llguidance._lib import JsonCompileOptions
+
+MAX_SOURCE = 65_536  # characters of a grammar or schema
+# Lexer states take 1 to 2 kB each. A step's work is bounded by the library's own limits, to about 14 ms.
+MAX_STATES = 50_000
+MAX_SYMBOLS = 100_000
+# One way to write JSON: free white space would be free to go on for ever.
+JSON_STYLE: "JsonCompileOptions" = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+CACHED = 64  # compiled grammars kept for the next request that brings the same
+
+
+class Grammar:
+    """A compiled grammar (the `core.ports.Constraint` port)."""
+
+    def __init__(self, matcher: "LLMatcher", size: int) -> None:
+        self._matcher = matcher
+        self._size = size
+
+    def start(self) -> "GrammarState":
+        """At the beginning of an answer."""
+        return GrammarState(self._matcher.deep_copy(), self._size)
+
+
+class GrammarState:
+    """Where an answer is in its grammar."""
+
+    def __init__(self, matcher: "LLMatcher", size: int) -> None:
+        self._matcher = matcher
+        self._size = size
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """Which tokens keep the answer inside the grammar, `(V,)`; the end where it may end."""
+        mask = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        if self._matcher.is_error():
+            raise UserError(f"The answer's grammar could not be followed any further: {_reason(self._matcher)}.")
+        return np.unpackbits(mask, count=self._size, bitorder="little").astype(np.bool_)
+
+    def accept(self, token: int) -> None:
+        """One token further."""
+        self._matcher.consume_token(token)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing but the end may follow."""
+        return bool(self._matcher.is_stopped()) and not self._matcher.is_error()
+
+
+class Grammars:
+    """Compiles grammars for one tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer, vocabulary: Vocabulary | None = None) -> None:
+        self._tokenizer = tokenizer
+        self._vocabulary = vocabulary or Vocabulary(tokenizer)
+        self._backend: LLTokenizer | None = None
+        self._compiled = lru_cache(maxsize=CACHED)(self._compile)
+
+    def json_object(self) -> Grammar:
+        """Any JSON object."""
+        return self.json_schema({"type": "object"}, "response_format")
+
+    def json_schema(self, schema: Any, param: str) -> Grammar:
+        """JSON that a schema allows. Raises `InvalidParameter` for `param`, naming the keyword it cannot enforce."""
+        return self._of(param, json.dumps(schema), lambda text: _matcher().grammar_from_json_schema(text, JSON_STYLE))
+
+    def regex(self, pattern: str, param: str) -> Grammar:
+        """Text that matches a whole regular expression."""
+        return self._of(param, pattern, lambda text: _matcher().grammar_from_regex(text))
+
+    def lark(self, grammar: str, param: str) -> Grammar:
+        """Text of a context-free grammar in Lark's notation, with the extensions of llguidance."""
+        return self._of(param, grammar, lambda text: _matcher().grammar_from_lark(text))
+
+    def calls(self, grammar: str, others: Mapping[str, str], param: str) -> Grammar:
+        """Text of a Lark grammar that we wrote; `others` are grammars from requests that it names as `@name`."""
+        size = len(grammar) + sum(map(len, others.values()))
+        whole = [{"name": name, "lark_grammar": text} for name, text in {"calls": grammar, **others}.items()]
+        return self._of(param, json.dumps({"grammars": whole}), str, size)
+
+    def choice(self, choices: Sequence[str], param: str) -> Grammar:
+        """One of several texts."""
+        return self.lark("start: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices), param)
+
+    def _of(self, param: str, source: str, grammar_of: Callable[[str], str], size: int | None = None) -> Grammar:
+        if (size or len(source)) > MAX_SOURCE:
+            raise InvalidParameter(param, f"'{param}' is longer than {MAX_SOURCE:,} characters.")
+        try:
+            return self._compiled(grammar_of(source))
+        except (ValueError, RecursionError) as error:
+            said = str(error).strip().splitlines()[0][:200].rstrip(".")
+            raise InvalidParameter(param, f"'{param}' cannot be enforced: {said}.", code="invalid_grammar") from None
+
+    def _compile(self, grammar: str) -> Grammar:
+        from llguidance import LLMatcher, LLParserLimits
+
+        limits = LLParserLimits(max_lexer_states=MAX_STATES, max_grammar_size=MAX_SYMBOLS, verbose_errors=False)
+        matcher = LLMatcher(self._tokens(), grammar, log_level=0, limits=limits)
+        if not matcher.is_error():
+            matcher.compute_bitmask()  # some mistakes only show at the first step
+        if matcher.is_error():
+            raise ValueError(_reason(matcher))
+        return Grammar(matcher, self._tokens().vocab_size)
+
+    def _tokens(self) -> "LLTokenizer":
+        if self._backend is None:
+            from llguidance import LLTokenizer, TokenizerWrapper
+
+            tokens = TokensForGrammars(self._tokenizer, self._vocabulary)
+            self._backend = LLTokenizer(
+                TokenizerWrapper(tokens), n_vocab=tokens.size, eos_token=sorted(self._tokenizer.stop_ids) or None
+            )
+        return self._backend
+
+
+def _matcher() -> "type[LLMatcher]":
+    from llguidance import LLMatcher
+
+    return LLMatcher
+
+
+def _reason(matcher: "LLMatcher") -> str:
+    return str(matcher.get_error()).strip().splitlines()[0][:200] or str(matcher.stop_reason())

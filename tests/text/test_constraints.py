@@ -1,0 +1,192 @@
+"""Constraints hold whatever is drawn: grammars, and words that must not occur."""
+
+import json
+import random
+import re
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from turnwise.core.errors import InvalidParameter, UserError
+from turnwise.text.grammar import MAX_SOURCE, Grammars
+from turnwise.text.vocabulary import Vocabulary
+from turnwise.text.words import BannedWords
+
+KINDS = ["turnwise", "chatml", "sentencepiece"]
+each_kind = pytest.mark.parametrize("kind", KINDS)
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def wander(constraint, tokenizer, seed, most=400):
+    """Tokens drawn evenly from what is allowed, until the end is drawn, nothing may follow, or `most` are out."""
+    rng, state, ids = random.Random(seed), constraint.start(), []
+    while len(ids) < most and not state.complete:
+        may = [id for id, fine in enumerate(state.allowed()) if fine]
+        assert may, "something may always follow"
+        ends = [id for id in may if id in tokenizer.stop_ids]
+        token = rng.choice(ends) if ends and rng.random() < 0.2 else rng.choice(may)
+        if token in tokenizer.stop_ids:
+            return ids, True
+        state.accept(token)
+        ids.append(token)
+    return ids, state.complete
+
+
+@each_kind
+@pytest.mark.parametrize("seed", range(5))
+def test_what_comes_out_of_a_regex_matches_it(tokenizer_of, kind, seed):
+    tokenizer = tokenizer_of(kind)
+    pattern = r"(yes|no), [a-z]{2,5} [0-9]{1,3}( 你好)?!"
+    ids, ended = wander(Grammars(tokenizer).regex(pattern, "guided_regex"), tokenizer, seed)
+    assert ended
+    assert re.fullmatch(pattern, tokenizer.decode(ids))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_choice_is_one_of_them(tokenizer_of, seed):
+    tokenizer = tokenizer_of("turnwise")
+    choices = ["yes", "yes indeed", 'a "quoted" one\n', "你好"]
+    ids, ended = wander(Grammars(tokenizer).choice(choices, "guided_choice"), tokenizer, seed)
+    assert ended
+    assert tokenizer.decode(ids) in choices
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "size": {"enum": ["small", "large"]},
+        "count": {"type": "integer", "minimum": 1, "maximum": 20},
+        "tags": {"type": "array", "items": {"type": "string", "maxLength": 6}, "maxItems": 2},
+    },
+    "required": ["size", "count"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_comes_out_of_a_schema_is_json_of_it(tokenizer_of, seed):
+    tokenizer = tokenizer_of("turnwise")
+    ids, ended = wander(Grammars(tokenizer).json_schema(SCHEMA, "response_format"), tokenizer, seed)
+    assert ended
+    said = json.loads(tokenizer.decode(ids))
+    assert said["size"] in ("small", "large")
+    assert 1 <= said["count"] <= 20
+    assert said.keys() <= SCHEMA["properties"].keys()
+
+
+def test_a_lark_grammar(tokenizer_of):
+    tokenizer = tokenizer_of("turnwise")
+    grammar = Grammars(tokenizer).lark('start: "(" start ")" | "x"', "guided_grammar")
+    ids, ended = wander(grammar, tokenizer, 3)
+    assert ended
+    assert re.fullmatch(r"\(*x\)*", tokenizer.decode(ids))
+
+
+def test_answers_of_one_grammar_do_not_disturb_each_other(tokenizer_of):
+    tokenizer = tokenizer_of("turnwise")
+    grammar = Grammars(tokenizer).choice(["ab", "cd"], "guided_choice")
+    one, other = grammar.start(), grammar.start()
+    one.accept(tokenizer.encode("a")[0])
+    assert other.allowed()[tokenizer.encode("c")[0]]
+    assert not one.allowed()[tokenizer.encode("c")[0]]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda g: g.regex("(", "guided_regex"), "'guided_regex' cannot be enforced"),
+        (lambda g: g.lark("nonsense", "guided_grammar"), "'guided_grammar' cannot be enforced"),
+        (lambda g: g.json_schema({"type": "string", "format": "nope"}, "response_format"), "nope"),
+        (lambda g: g.json_schema({"type": "object", "unevaluatedProperties": 1}, "response_format"), "unevaluated"),
+        (lambda g: g.json_schema({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "x"), "'x' cannot"),
+        (lambda g: g.json_schema({"type": "wrong"}, "x"), "'x' cannot"),
+        (lambda g: g.json_schema(3, "x"), "'x' cannot"),
+        (lambda g: g.regex("a" * MAX_SOURCE + "a", "guided_regex"), "longer than 65,536 characters"),
+    ],
+)
+def test_what_cannot_be_enforced_is_refused_with_the_reason(tokenizer_of, make, says):
+    with pytest.raises(InvalidParameter, match=re.escape(says)) as error:
+        make(Grammars(tokenizer_of("turnwise")))
+    assert len(str(error.value)) < 400
+    assert "\n" not in str(error.value)
+
+
+def nested(depth):
+    schema = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}}
+    return schema
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda g: g.regex("(a{1000}){1000}", "x"),
+        lambda g: g.regex("((a+)+)+b", "x"),
+        lambda g: g.regex("(.*a.{30}){10}", "x"),
+        lambda g: g.regex("(a|b|ab)*" * 200, "x"),
+        lambda g: g.lark("start: a\na: a a | " + '"x"', "x"),
+        lambda g: g.lark("\n".join(["start: a0", *(f"a{i}: a{i + 1} a{i + 1}" for i in range(40)), 'a40: "x"']), "x"),
+        lambda g: g.json_schema(nested(400), "x"),
+        lambda g: g.json_schema({"type": "array", "minItems": 100_000, "items": {"type": "integer"}}, "x"),
+        lambda g: g.json_schema(
+            {"type": "string", "allOf": [{"pattern": f"^(a|b)*a(a|b){{{i}}}$"} for i in range(10, 16)]}, "x"
+        ),
+        lambda g: g.json_schema(
+            {"anyOf": [{"type": "object", "properties": {f"k{i}{j}": {"type": "integer"} for j in range(50)}}
+                       for i in range(50)]}, "x"
+        ),
+    ],
+)  # fmt: skip
+def test_a_hostile_grammar_takes_little_time_or_is_refused(tokenizer_of, attack):
+    tokenizer = tokenizer_of("turnwise")
+    grammars = Grammars(tokenizer)
+    grammars.regex("warm up", "x")
+    began = time.thread_time()
+    with suppress(UserError):  # also in the middle of an answer
+        state = attack(grammars).start()
+        for _ in range(50):
+            if state.complete:
+                break
+            state.accept(int(state.allowed().nonzero()[0][-1]))
+    assert time.thread_time() - began < 5
+
+
+@each_kind
+def test_a_token_is_the_bytes_it_adds_to_a_text(tokenizer_of, kind):
+    tokenizer = tokenizer_of(kind)
+    vocabulary = Vocabulary(tokenizer)
+    assert len(vocabulary) == tokenizer.vocab_size
+    for text in ("Hello, how are you?", "你好 🚚", "été\n\n  x"):
+        ids = tokenizer.encode(text)
+        assert b"".join(vocabulary.bytes_of(id) for id in ids).decode().strip() == text.strip()
+    for id in tokenizer.special_ids:
+        assert vocabulary.shown(id) == b""
+        assert vocabulary.bytes_of(id).decode() == tokenizer.backend.id_to_token(id)
+
+
+WORDS = ["a", "ab", "the", "e r", "好", "lamp", "Ã", "!", "aaa"]
+
+
+@each_kind
+@quick
+@given(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), seed=st.integers(0, 1000))
+def test_a_banned_word_never_comes_however_it_could_be_cut(tokenizer_of, kind, words, seed):
+    tokenizer = tokenizer_of(kind)
+    state = BannedWords(words, vocabulary := Vocabulary(tokenizer)).start()
+    rng, said = random.Random(seed), b""
+    wanted = [i for i in range(len(vocabulary)) if any(c in vocabulary.shown(i) for c in "".join(words).encode())]
+    for _ in range(80):
+        allowed = state.allowed()
+        token = rng.choice([id for id in wanted if allowed[id]] or [int(allowed.nonzero()[0][0])])
+        # Exactly those are masked that would complete a word.
+        for id in rng.sample(range(len(vocabulary)), 30):
+            completes = any(word.encode() in said + vocabulary.shown(id) for word in words)
+            assert allowed[id] == (not completes)
+        state.accept(token)
+        said += vocabulary.shown(token)
+    assert not any(word.encode() in said for word in words)
