@@ -89,7 +89,7 @@ def chat_service(
         yield ChatService(
             name=name or (f"turnwise-{BOX}" if model in (None, BOX) else folder.resolve().name),
             created=int((folder / "config.json").stat().st_mtime),
-            fingerprint=fingerprint(folder, dtype),
+            fingerprint=fingerprint(folder, f"{dtype} {engine.kind}"),
             renderer=Renderer.of(tokenizer),
             generator=engine,
             defaults=preferred,
@@ -137,9 +137,9 @@ def generation_defaults(folder: Path) -> dict[str, Any]:
     return found
 
 
-def fingerprint(folder: Path, dtype: str) -> str:
-    """Changes when the weights, their type or this version of the engine change."""
-    digest = hashlib.sha256(f"{__version__} {dtype}".encode())
+def fingerprint(folder: Path, decoding: str) -> str:
+    """Changes when the weights, how they are decoded (type and arithmetic) or this version change."""
+    digest = hashlib.sha256(f"{__version__} {decoding}".encode())
     for path in [*sorted(folder.glob("*.safetensors")), folder / "config.json"]:
         with path.open("rb") as file:
             # The ends hold the names and the last values; reading gigabytes to start a service would be felt.

@@ -399,7 +399,7 @@ def test_the_api_description_needs_nothing_from_elsewhere(visit):
     page.click("summary:has-text('/v1/chat/completions')")
     expect(page.locator("details[open] td >> text=temperature").first).to_be_visible()
     expect(page.locator("details[open]")).to_contain_text("Divides the logits before sampling")
-    expect(page.locator("details[open]")).to_contain_text("Not supported: this server offers the model no tools.")
+    expect(page.locator("details[open]")).to_contain_text("Not supported: this server does not moderate.")
 
 
 def test_the_answer_is_announced_when_it_is_whole(visit, talk):

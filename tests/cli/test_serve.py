@@ -1,5 +1,6 @@
 """`turnwise serve`, as a program of its own."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import httpx
 import openai
 import pytest
 
@@ -22,7 +24,7 @@ HELLO = [{"role": "user", "content": "Hello"}]
 def test_a_server_from_start_to_end(talkative_folder):
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "serve", str(talkative_folder), "--port", "0", "--threads", "1",
-         "--max-tokens", "12", "--name", "chatty", "--slots", "2"],
+         "--max-tokens", "12", "--name", "chatty", "--slots", "2", "--drain", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
@@ -80,3 +82,52 @@ def test_numbers_out_of_range_are_refused(flags, turnwise, model_folder):
     code, _, err = turnwise("serve", model_folder, *flags)
     assert code == 2
     assert f"Invalid value for '{flags[0]}'" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--queue", "0"], "Invalid value for '--queue'"),
+        (["--timeout", "0"], "Invalid value for '--timeout'"),
+        (["--drain", "-1"], "Invalid value for '--drain'"),
+        (["--body-limit", "10"], "Invalid value for '--body-limit'"),
+        (["--log-format", "xml"], "Invalid value for '--log-format'"),
+        (["--allow-origin", "*"], "Error: '*' is no origin; write it as https://example.org"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused_before_the_model_is_loaded(flags, complaint, turnwise):
+    code, _, err = turnwise("serve", *flags)
+    assert code == 2
+    assert complaint in err
+
+
+@pytest.mark.slow
+def test_keys_limits_and_logs_reach_the_server(turnwise, model_folder, tmp_path):
+    key = turnwise("keys", "create", "--name", "me", "--quiet")[1].strip()
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "serve", str(model_folder), "--port", "0", "--threads", "1", "--store", "none",
+         "--host", "0.0.0.0", "--body-limit", "2000", "--allow-origin", "https://app.example", "--log-format", "json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            said = ""
+            while not (found := re.search(r"http://0\.0\.0\.0:(\d+)", said)):
+                line = process.stdout.readline()
+                assert line, process.stderr.read()
+                said += line
+            url = f"http://127.0.0.1:{found[1]}"
+            assert httpx.get(f"{url}/v1/models").status_code == 401
+            allowed = {"Authorization": f"Bearer {key}", "Origin": "https://app.example"}
+            answer = httpx.get(f"{url}/v1/models", headers=allowed)
+            assert answer.status_code == 200
+            assert answer.headers["access-control-allow-origin"] == "https://app.example"
+            large = httpx.post(f"{url}/v1/chat/completions", headers=allowed, json={"messages": "x" * 3000})
+            assert large.status_code == 413
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert "Requests need an API key" in said
+    logged = [json.loads(line) for line in errors.splitlines()]
+    assert [(line["status"], line["key"]) for line in logged] == [(401, None), (200, "me"), (413, "me")]
+    assert key not in errors

@@ -7,41 +7,44 @@ import httpx
 import pytest
 from openai.types.chat import completion_create_params as published
 
+from turnwise.chat.service import Format
 from turnwise.core.parameters import SPECS
-from turnwise.server.fields import EXTENSIONS, HONOURED, UNSUPPORTED
+from turnwise.core.tools import ToolChoice
+from turnwise.server.fields import HONOURED, UNSUPPORTED
 from turnwise.server.protocol import CompletionRequest
 
 PUBLISHED = get_type_hints(published.CompletionCreateParamsStreaming).keys()
+EXTENSIONS = {
+    "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "num_beams",
+    "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of", "stop_token_ids",
+    "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice", "chat_template_kwargs", "scenario",
+    "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
+}  # fmt: skip
+F = {"name": "f", "parameters": {"type": "object"}}
+TOOLS = [{"type": "function", "function": F}]
 OK = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
 
 # For every field that is not honoured: values that ask for something, one of them of every type a client may send.
 ASKING = {
     "audio": [{"voice": "alloy", "format": "wav"}, {}],
-    "frequency_penalty": [0.5, -2, False],
-    "function_call": [{"name": "f"}, "f"],
-    "functions": [[{"name": "f"}]],
-    "logit_bias": [{"50256": -100}],
-    "logprobs": [True, 0],
-    "metadata": [{"a": "b"}],
     "modalities": [["text", "audio"], ["audio"], []],
     "moderation": [{}, True],
-    "n": [2, 0, "1", True],
-    "parallel_tool_calls": [False],
     "prediction": [{"type": "content", "content": "x"}],
-    "presence_penalty": [1, "0"],
     "prompt_cache_key": ["k", ""],
     "prompt_cache_options": [{"mode": "explicit"}],
     "prompt_cache_retention": ["24h"],
-    "reasoning_effort": ["low", "high"],
-    "response_format": [{"type": "json_object"}, {"type": "text", "x": 1}],
-    "safety_identifier": ["someone"],
     "service_tier": ["flex", "priority"],
-    "store": [True, 0],
-    "tool_choice": ["required", {"type": "function", "function": {"name": "f"}}],
-    "tools": [[{"type": "function", "function": {"name": "f"}}]],
-    "top_logprobs": [5],
-    "verbosity": ["low", "high"],
     "web_search_options": [{}],
+    "num_beams": [2],
+    "num_beam_groups": [2],
+    "diversity_penalty": [0.5],
+    "length_penalty": [0.8],
+    "early_stopping": [True, "never"],
+    "best_of": [3],
+    "scenario": ["bank"],
+    "knowledge": ["faq"],
+    "priority": [1],
+    "echo": [True],
 }
 
 
@@ -54,6 +57,7 @@ def post(url):
 def test_the_tables_cover_what_is_published_and_nothing_else():
     assert len(PUBLISHED) == 37
     assert HONOURED | UNSUPPORTED.keys() == PUBLISHED | EXTENSIONS
+    assert EXTENSIONS.isdisjoint(PUBLISHED)
     assert HONOURED.isdisjoint(UNSUPPORTED)
     assert CompletionRequest.model_fields.keys() == PUBLISHED | EXTENSIONS
     assert ASKING.keys() == UNSUPPORTED.keys()
@@ -63,7 +67,7 @@ def test_every_generation_parameter_is_a_field_with_its_own_bounds_and_help():
     schema = CompletionRequest.model_json_schema()["properties"]
     for name, spec in SPECS.items():
         assert schema[name]["description"] == spec.help
-        assert spec.many or schema[name].get("maximum") == spec.high
+        assert spec.many or spec.kind is dict or schema[name].get("maximum") == spec.high
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in ASKING.items() for value in values])
@@ -90,7 +94,13 @@ def test_null_counts_as_not_said_for_every_optional_field(post, chat):
     assert chat.turns[0].asked == {}
 
 
-SAMPLING = {"temperature": 0.5, "top_p": 0.25, "top_k": 3, "seed": 11, "stop": ["a", "b"], "max_tokens": 4}
+SAMPLING = {
+    "temperature": 0.5, "top_p": 0.25, "top_k": 3, "min_p": 0.1, "typical_p": 0.9, "seed": 11, "stop": ["a", "b"],
+    "max_tokens": 4, "presence_penalty": 0.5, "frequency_penalty": -1, "repetition_penalty": 1.2, "min_tokens": 2,
+    "no_repeat_ngram_size": 3, "logit_bias": {"5": -100}, "bad_words": ["x"], "stop_token_ids": [7],
+    "ignore_eos": True, "logprobs": True, "top_logprobs": 2,
+}  # fmt: skip
+CHECKED = {"stop": ("a", "b"), "logit_bias": ((5, -100.0),), "bad_words": ("x",), "stop_token_ids": (7,)}
 
 
 def test_every_honoured_field_has_an_effect(post, chat, store):
@@ -100,7 +110,7 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
         chat.turns.clear()
         assert post(**{name: value}).status_code == 200
         [asked] = [turn.asked for turn in chat.turns]
-        assert asked == {name: tuple(value) if name == "stop" else value}
+        assert asked == {name: CHECKED.get(name, value)}
     chat.turns.clear()
     post(max_completion_tokens=9)
     post(max_completion_tokens=9, max_tokens=9)
@@ -114,16 +124,42 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
     post(messages=messages, continue_final_message=True)
     assert chat.turns[-1].continue_final
 
+    for fields, turn in {
+        "n": ({"n": 3}, {"answers": 3}),
+        "response_format": ({"response_format": {"type": "json_object"}}, {"format": Format("json_object")}),
+        "guided_regex": ({"guided_regex": "a+"}, {"format": Format("regex", "a+", "guided_regex")}),
+        "guided_choice": ({"guided_choice": ["a"]}, {"format": Format("choice", ("a",), "guided_choice")}),
+        "guided_grammar": ({"guided_grammar": "start: X"}, {"format": Format("lark", "start: X", "guided_grammar")}),
+        "reasoning_effort": ({"reasoning_effort": "low"}, {"variables": {"reasoning_effort": "low"}}),
+        "verbosity": ({"verbosity": "high"}, {"variables": {"verbosity": "high"}}),
+        "tools": ({"tools": TOOLS}, {"tool_choice": ToolChoice("auto"), "parallel_tool_calls": True}),
+        "tool_choice": ({"tools": TOOLS, "tool_choice": "required"}, {"tool_choice": ToolChoice("required")}),
+        "parallel_tool_calls": ({"tools": TOOLS, "parallel_tool_calls": False}, {"parallel_tool_calls": False}),
+        "functions": ({"functions": [F]}, {"tool_choice": ToolChoice("auto"), "parallel_tool_calls": False}),
+        "function_call": (
+            {"functions": [F], "function_call": {"name": "f"}},
+            {"tool_choice": ToolChoice("required", ("f",))},
+        ),
+        "chat_template_kwargs": ({"chat_template_kwargs": {"a": 1}}, {"variables": {"a": 1}}),
+    }.values():
+        assert post(**fields).status_code == 200
+        for name, value in turn.items():
+            assert getattr(chat.turns[-1], name) == value
+
     assert post(stream=True).headers["content-type"].startswith("text/event-stream")
     with_usage = post(stream=True, stream_options={"include_usage": True}).text
     assert json.loads(with_usage.split("\n\n")[-3].removeprefix("data: "))["usage"]["completion_tokens"] == 4
-    assert post(user="u" * 512).status_code == 200
+
+    post(store=True, user="u" * 512, safety_identifier="s" * 64, metadata={"a": "b"})
+    [kept], _ = store.completions.list(limit=9, after=None, order="asc", model=None, metadata={"a": "b"})
+    assert kept.request == {"user": "u" * 512, "safety_identifier": "s" * 64}
 
 
-def test_a_conversation_id_without_a_store_is_refused(post, chat):
+@pytest.mark.parametrize("fields", [{"conversation_id": "conv_1"}, {"store": True}])
+def test_what_needs_a_store_is_refused_without_one(post, chat, fields):
     chat.store = None
-    error = post(conversation_id="conv_1").json()["error"]
-    assert (error["param"], error["code"]) == ("conversation_id", "unsupported_value")
+    error = post(**fields).json()["error"]
+    assert (error["param"], error["code"]) == (*fields, "unsupported_value")
 
 
 def test_the_service_describes_itself(url):

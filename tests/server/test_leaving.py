@@ -14,6 +14,8 @@ from turnwise.core.errors import Unavailable
 from turnwise.server.app import create_app
 from turnwise.testing import ScriptedChat, listening
 
+pytestmark = pytest.mark.slow  # waits, as the clients it plays do
+
 BODY = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
 STEP = 0.05
 

@@ -9,6 +9,8 @@ from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChat, listening
 
+pytestmark = pytest.mark.slow  # waits, as the clients it plays do
+
 LONG = "x" * 100_000
 OK = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -51,10 +53,11 @@ BODIES = [
     (said(role="robot", content=""), 400, "invalid_value", "messages[0].role", "not 'robot'"),
     (said(role=LONG, content=""), 400, "invalid_value", "messages[0].role", "system, developer, user, assistant"),
     (said(role=["user"], content=""), 400, "invalid_value", "messages[0].role", "must be one of"),
-    (said(role="tool", content="", tool_call_id="x"), 400, "unsupported_value", "messages[0].role", "no tools"),
-    (said(role="function", content=""), 400, "unsupported_value", "messages[0].role", "no tools"),
-    (said(role="assistant", tool_calls=[{}]), 400, "unsupported_value", "messages[0].tool_calls", "no tools"),
-    (said(role="user", content="", tool_call_id="x"), 400, "unsupported_value", "messages[0].tool_call_id", "no tools"),
+    (said(role="tool", content="", tool_call_id="x"), 400, "invalid_value", "messages[0].tool_call_id", "no call"),
+    (said(role="function", content=""), 400, "missing_required_parameter", "messages[0].name", "is required"),
+    (said(role="assistant", tool_calls=[{}]), 400, "missing_required_parameter", "messages[0].tool_calls[0].id",
+     "is required"),
+    (said(role="user", content="", tool_call_id="x"), 400, "invalid_value", "messages[0].tool_call_id", "role 'user'"),
     (said(role="assistant", content="", refusal="no"), 400, "unsupported_value", "messages[0].refusal", "only"),
     (said(role="user", content="", contnet="x"), 400, "unknown_parameter", "messages[0].contnet", "'content'"),
     (said(role="user", content=7), 400, "invalid_type", "messages[0].content", "must be a string"),
@@ -201,7 +204,7 @@ def test_a_body_that_never_ends_is_cut_off(address):
         ("GET", "/v1/" + "x" * 5000, 404, "unknown_url"),
         ("GET", "/assets/../app.py", 404, "unknown_url"),
         ("GET", "/assets/%2e%2e/app.py", 404, "unknown_url"),
-        ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("PUT", "/v1/chat/completions", 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("POST", "/", 405, "method_not_allowed"),
         ("POST", "/assets/style.css", 405, "method_not_allowed"),

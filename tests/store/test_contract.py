@@ -6,7 +6,7 @@ import time
 import pytest
 
 from turnwise.core.errors import InvalidData, InvalidParameter, NotFound
-from turnwise.core.messages import Message
+from turnwise.core.messages import Message, ToolCall
 from turnwise.store import open_store
 
 BACKENDS = {
@@ -50,6 +50,18 @@ def test_messages_come_back_in_order_and_unchanged(store):
     assert len({k.id for k in kept}) == 4
     assert all(k.id.startswith("msg_") for k in kept)
     assert [k.created for k in kept] == sorted(k.created for k in kept)
+
+
+def test_tool_calls_and_their_answers_come_back_unchanged(store):
+    id = store.create(title="t", model="m").id
+    calls = (ToolCall("call_1", "weather", '{"city": "Köln\\n"}'), ToolCall("call_2", "note", 'a "b"\n', "custom"))
+    said = [
+        Message("assistant", "", tool_calls=calls),
+        Message("tool", "sunny", "weather", tool_call_id="call_1"),
+        Message("tool", "", tool_call_id="call_2"),
+    ]
+    store.append(id, said)
+    assert [kept.message for kept in store.get(id).messages] == said
 
 
 def test_append_is_all_or_nothing(store):

@@ -11,12 +11,12 @@ import time
 import pytest
 
 from turnwise.core.errors import SaveFailed, UserError
-from turnwise.core.messages import Message
+from turnwise.core.messages import Message, ToolCall
 from turnwise.store import migrations, open_store
 
 APPENDER = """
 import sys
-from turnwise.core.messages import Message
+from turnwise.core.messages import Message, ToolCall
 from turnwise.store import open_store
 
 store = open_store(sys.argv[1])
@@ -168,4 +168,21 @@ def test_a_full_disk_is_said_and_changes_nothing(path):
     with pytest.raises(SaveFailed, match=r"full\. Nothing was changed"):
         store.append(id, [Message("user", "x" * 1_000_000)])
     assert store.get(id).messages == ()
+    store.close()
+
+
+def test_a_file_from_before_tool_calls_is_brought_up_to_date(path, monkeypatch):
+    monkeypatch.setattr(migrations, "STEPS", migrations.STEPS[:1])
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path, isolation_level=None) as raw:
+        migrations.migrate(raw, "here")
+        raw.execute("INSERT INTO conversations VALUES (1, 'conv_1', 't', 'm', 1.0, 1.0)")
+        raw.execute("INSERT INTO messages VALUES (1, 'msg_1', 1, 0, 1.0, 'user', 'kept', NULL, '{}')")
+    raw.close()
+    monkeypatch.undo()
+    store = open_store(f"sqlite:///{path}")
+    assert [kept.message for kept in store.get("conv_1").messages] == [Message("user", "kept")]
+    call = ToolCall("call_1", "f", "{}")
+    store.append("conv_1", [Message("assistant", "", tool_calls=(call,))])
+    assert store.get("conv_1").messages[1].message.tool_calls == (call,)
     store.close()

@@ -14,11 +14,11 @@ def sampling_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one flag per generation parameter; it receives what was said as the keyword `asked`."""
     signature = inspect.signature(command)
     own = [parameter for parameter in signature.parameters.values() if parameter.name != "asked"]
-    flags = [_flag(spec) for spec in SPECS.values()]
+    flags = [_flag(spec) for spec in SPECS.values() if spec.flag]
 
     @wraps(command)
     def wrapped(**values: Any) -> None:
-        asked = {name: value for name in SPECS if (value := values.pop(name)) not in (None, [], ())}
+        asked = {flag.name: value for flag in flags if (value := values.pop(flag.name)) not in (None, [], ())}
         command(**values, asked=asked)
 
     wrapped.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]

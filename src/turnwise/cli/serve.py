@@ -1,11 +1,13 @@
 """`turnwise serve`: the API and the chat page."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from turnwise.cli.options import sampling_flags
+
+LIMITS = "Access and limits"
 
 
 @sampling_flags
@@ -25,6 +27,37 @@ def serve(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Listen on an address other machines reach, without a key.")
     ] = False,
+    require_key: Annotated[
+        bool, typer.Option("--require-key", help="Ask for an API key even before there is one.", rich_help_panel=LIMITS)
+    ] = False,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Let the pages of this origin use the API, as https://example.org; may be said several times.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(help="Most completions under way, running and waiting.", min=1, rich_help_panel=LIMITS)
+    ] = 256,
+    timeout: Annotated[
+        float, typer.Option(help="Most seconds for one completion.", min=0.1, rich_help_panel=LIMITS)
+    ] = 600,
+    drain: Annotated[
+        float,
+        typer.Option(
+            help="Most seconds for completions under way to finish after Ctrl-C or SIGTERM; a second one ends at once.",
+            min=0,
+            rich_help_panel=LIMITS,
+        ),
+    ] = 30,
+    body_limit: Annotated[
+        int, typer.Option(help="Most bytes of a request's body.", min=1024, rich_help_panel=LIMITS)
+    ] = 4 * 2**20,
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(help="Lines for people, or a JSON object per request.", rich_help_panel=LIMITS),
+    ] = "text",
     *,
     asked: dict[str, Any],
 ) -> None:
@@ -35,16 +68,24 @@ def serve(
     ```
     turnwise serve
     turnwise serve runs/mine --port 9000 --temperature 0.3
+    turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
     ```
     """
     from turnwise.assemble import chat_service, conversation_store
     from turnwise.core.parameters import GenerationParams
+    from turnwise.core.settings import Settings
     from turnwise.server.app import create_app
+    from turnwise.server.guards import read_origin
+    from turnwise.server.limits import Limits
     from turnwise.server.run import serve as run
+    from turnwise.store.keys import KeyFile
 
     GenerationParams.resolve(asked)  # a wrong default should be said now, not at the first request
+    origins = [read_origin(said) for said in allow_origin or ()]
+    keys = KeyFile(Settings.from_environment().keys_file)
+    any_key = bool(keys.list())  # a damaged file too should be said now
     with (
         conversation_store(store) as kept,
         chat_service(
@@ -61,8 +102,21 @@ def serve(
         typer.echo(f"{service.name}: context of {service.context_length:,} tokens, up to {slots} chats at a time.")
         if kept is not None:
             typer.echo(f"Conversations of the chat page are kept in {_where(store)}.")
-        app = create_app({service.name: service}, default=service.name, web=web)
-        run(app, host, port, allow_remote=allow_remote)
+        if any_key:
+            typer.echo("Requests need an API key; `turnwise keys list` shows which there are.")
+        elif require_key:
+            typer.echo("Requests need an API key, and there is none yet. Make one: turnwise keys create --name NAME")
+        app = create_app(
+            {service.name: service},
+            default=service.name,
+            web=web,
+            body_limit=body_limit,
+            allow_origins=origins,
+            keys=keys,
+            require_key=require_key,
+            limits=Limits(queue=queue, seconds=timeout, slots=slots),
+        )
+        run(app, host, port, allow_remote=allow_remote, drain=drain, log_format=log_format)
 
 
 def _where(store: str | None) -> str:

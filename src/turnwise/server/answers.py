@@ -1,11 +1,14 @@
 """What the server sends: the published shapes of completions and models, and ours of conversations."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatService, Usage
-from turnwise.core.ports import FinishReason, StoredConversation
+from turnwise.chat.service import Answer, ChatService, Likely, Reply, TokenReport, Usage
+from turnwise.core.ports import StoredConversation
+from turnwise.core.tools import ToolCallDelta
+from turnwise.server.call_answers import CallBody, Finish, FunctionBody, finish_of
 
 
 class PromptDetails(BaseModel):
@@ -33,22 +36,90 @@ class UsageBody(BaseModel):
         )
 
 
+class LikelyBody(BaseModel):
+    """A token with its log-probability; `bytes`, because it may be a part of a character."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+    @classmethod
+    def of(cls, likely: Likely) -> "LikelyBody":
+        """The chat room's in the published shape."""
+        return cls(token=likely.text, logprob=likely.logprob, bytes=list(likely.bytes))
+
+
+class TokenLogprob(LikelyBody):
+    """The token that was chosen, and the likeliest ones in its place."""
+
+    top_logprobs: list[LikelyBody]
+
+
+class Logprobs(BaseModel):
+    """Log-probabilities of an answer's tokens, or of a piece's."""
+
+    content: list[TokenLogprob]
+    refusal: None = None
+
+    @classmethod
+    def of(cls, reports: Sequence[TokenReport]) -> "Logprobs | None":
+        """The chat room's reports in the published shape; None where there are none."""
+        content = [
+            TokenLogprob(**LikelyBody.of(one.chosen).model_dump(), top_logprobs=[LikelyBody.of(top) for top in one.top])
+            for one in reports
+        ]
+        return cls(content=content) if content else None
+
+
 class AnswerMessage(BaseModel):
-    """The assistant's message."""
+    """The assistant's message; `content` is null where it only calls. What is null of the calls is left out."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     refusal: None = None
     annotations: list[None] = []
+    tool_calls: list[CallBody] | None = None
+    function_call: FunctionBody | None = None
+
+    @classmethod
+    def of(cls, answer: Answer, *, legacy: bool = False) -> "AnswerMessage":
+        """The chat room's answer; with `legacy`, its call in the older form."""
+        said = cls(content=answer.text or (None if answer.tool_calls else ""))
+        if answer.tool_calls and legacy:
+            said.function_call = CallBody.of(answer.tool_calls[0]).function
+        elif answer.tool_calls:
+            said.tool_calls = [CallBody.of(call) for call in answer.tool_calls]
+        return said
 
 
 class Choice(BaseModel):
-    """The one answer."""
+    """One answer."""
 
-    index: Literal[0] = 0
+    index: int
     message: AnswerMessage
-    finish_reason: FinishReason
-    logprobs: None = None
+    finish_reason: Finish
+    logprobs: Logprobs | None = None
+
+    @classmethod
+    def of(cls, index: int, answer: Answer, *, legacy: bool = False) -> "Choice":
+        """The chat room's answer in the published shape."""
+        return cls(
+            index=index,
+            message=AnswerMessage.of(answer, legacy=legacy),
+            finish_reason=finish_of(answer.finish, legacy=legacy) or "stop",
+            logprobs=Logprobs.of(answer.logprobs),
+        )
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON: of calls, only what there is."""
+        dumped = self.model_dump()
+        for name in ("tool_calls", "function_call"):
+            if dumped["message"][name] is None:
+                del dumped["message"][name]
+        if self.message.tool_calls is not None:
+            calls = [call.model_dump(exclude_none=True) for call in self.message.tool_calls]
+            dumped["message"]["tool_calls"] = calls
+        return dumped
 
 
 class Head(BaseModel):
@@ -59,6 +130,7 @@ class Head(BaseModel):
     model: str
     service_tier: Literal["default"] = "default"
     system_fingerprint: str
+    metadata: dict[str, str] | None = None
 
 
 class Completion(Head):
@@ -68,21 +140,39 @@ class Completion(Head):
     choices: list[Choice]
     usage: UsageBody
 
+    @classmethod
+    def of(cls, head: Head, reply: Reply, *, legacy: bool) -> "Completion":
+        """The chat room's reply in the published shape."""
+        choices = [Choice.of(index, answer, legacy=legacy) for index, answer in enumerate(reply.answers)]
+        return cls(**head.model_dump(), choices=choices, usage=UsageBody.of(reply.usage))
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON: of calls, only what there is."""
+        return self.model_dump() | {"choices": [choice.dump() for choice in self.choices]}
+
 
 class PieceDelta(BaseModel):
     """What a chunk adds; the first names the role."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
+    tool_calls: list[CallBody] | None = None
+    function_call: FunctionBody | None = None
+
+    @classmethod
+    def calling(cls, piece: ToolCallDelta, *, legacy: bool) -> "PieceDelta":
+        """A piece of a call; with `legacy`, in the older form."""
+        body = CallBody.of(piece)
+        return cls(function_call=body.function) if legacy else cls(tool_calls=[body])
 
 
 class Piece(BaseModel):
-    """A chunk's part of the one answer."""
+    """A chunk's part of one answer."""
 
-    index: Literal[0] = 0
+    index: int = 0
     delta: PieceDelta
-    finish_reason: FinishReason | None = None
-    logprobs: None = None
+    finish_reason: Finish | None = None
+    logprobs: Logprobs | None = None
 
 
 class Chunk(Head):
@@ -120,6 +210,8 @@ class MessageBody(BaseModel):
     role: str
     content: str
     name: str | None
+    tool_calls: list[CallBody] | None = None
+    tool_call_id: str | None = None
     meta: dict[str, Any]
 
 
@@ -141,7 +233,8 @@ class ConversationBody(BaseModel):
         if messages:
             body.messages = [
                 MessageBody(id=m.id, created=m.created, meta=dict(m.meta), role=m.message.role,
-                            content=m.message.content, name=m.message.name)
+                            content=m.message.content, name=m.message.name, tool_call_id=m.message.tool_call_id,
+                            tool_calls=[CallBody.of(call) for call in m.message.tool_calls] or None)
                 for m in kept.messages
             ]  # fmt: skip
         return body

@@ -8,12 +8,19 @@ from fastapi.middleware import Middleware
 
 from turnwise import __version__
 from turnwise.chat.service import ChatService
+from turnwise.core.keys import KeyStore
 from turnwise.server.body import DEFAULT_LIMIT
+from turnwise.server.drain import Drain, Draining
 from turnwise.server.errors import ErrorBody, handle_errors
-from turnwise.server.guards import AccessLog, CatchMistakes, SameOrigin, SecurityHeaders
+from turnwise.server.guards import AllowOrigins, CatchMistakes, SameOrigin, SecurityHeaders, read_origin
+from turnwise.server.keys import AskKey, Keyring
+from turnwise.server.limits import Bounded, Gate, Limits
+from turnwise.server.logs import Observe
+from turnwise.server.metrics import Metrics
 from turnwise.server.openapi import describe
-from turnwise.server.routes import chat, conversations, health, models, pages
+from turnwise.server.routes import chat, conversations, health, metrics, models, pages, stored, tokens
 from turnwise.server.served import LATEST, Served
+from turnwise.server.watch import watched
 
 DESCRIPTION = "Chat completions in the OpenAI shape, conversations that are remembered, and the models behind them."
 
@@ -25,6 +32,10 @@ def create_app(
     web: bool = True,
     body_limit: int = DEFAULT_LIMIT,
     allowed_hosts: Collection[str] = (),
+    allow_origins: Collection[str] = (),
+    keys: KeyStore | None = None,
+    require_key: bool = False,
+    limits: Limits = Limits(),
 ) -> FastAPI:
     """The application that answers with `services`.
 
@@ -34,12 +45,32 @@ def create_app(
         web: whether `/` is the chat page.
         body_limit: most bytes of a request's body.
         allowed_hosts: further names that a `Host` header may carry on a loopback address, for a proxy on this machine.
+        allow_origins: other origins whose pages may use the API.
+        keys: the keys that let in; as soon as there is one, it is asked for.
+        require_key: ask for a key even before there is one.
+        limits: how much is taken on.
+
+    What runs the application finds `gate`, `drain` and `keyring` in its `state`.
 
     Raises:
         ModelNotFound: `default` is not among the services.
+        InvalidParameter: something in `allow_origins` is no origin.
     """
-    served = Served(services, default)
+    gate, drain, keyring = Gate(limits), Drain(), Keyring(keys, require=require_key)
+    counted = Metrics(running=lambda: gate.running, waiting=lambda: gate.waiting)
+    served = Served(services, default, watch=lambda service: watched(service, counted))
     served.find(LATEST)
+    origins = frozenset(map(read_origin, allow_origins))
+    routers = [
+        chat.router(served, body_limit),
+        stored.router(served, body_limit),
+        models.router(served),
+        tokens.router(served, body_limit),
+        conversations.router(served, body_limit),
+        health.router(served, drain),
+        metrics.router(counted),
+    ]
+    files = pages.routes(chat=web)
     app = FastAPI(
         title="Turnwise",
         version=__version__,
@@ -49,17 +80,20 @@ def create_app(
         redirect_slashes=False,
         responses={"default": {"model": ErrorBody, "description": "Any error"}},
         middleware=[
-            Middleware(AccessLog),
+            Middleware(Observe, metrics=counted, routes=[*(r for router in routers for r in router.routes), *files]),
             Middleware(SecurityHeaders),
+            *([Middleware(AllowOrigins, origins=origins)] if origins else []),
             Middleware(CatchMistakes),
-            Middleware(SameOrigin, allowed_hosts=allowed_hosts),
+            Middleware(SameOrigin, allowed_hosts=allowed_hosts, origins=origins, key_asked=lambda: keyring.asks),
+            Middleware(Draining, drain=drain),
+            Middleware(AskKey, keyring=keyring),
+            Middleware(Bounded, gate=gate),
         ],
     )
+    app.state.gate, app.state.drain, app.state.keyring = gate, drain, keyring
     handle_errors(app)
-    app.include_router(chat.router(served, body_limit))
-    app.include_router(models.router(served))
-    app.include_router(conversations.router(served, body_limit))
-    app.include_router(health.router(served))
-    app.router.routes.extend(pages.routes(chat=web))
+    for router in routers:
+        app.include_router(router)
+    app.router.routes.extend(files)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app

@@ -32,10 +32,15 @@ async def read(request: Request, model: type[Model], limit: int) -> Model:
         InvalidBody: it is no JSON object.
         InvalidParameter: a field is unknown, missing or out of bounds.
     """
+    return (await read_both(request, model, limit))[0]
+
+
+async def read_both(request: Request, model: type[Model], limit: int) -> tuple[Model, dict[str, Any]]:
+    """As `read`, with the body as it came."""
     _check_type(request.headers.get("content-type", ""))
     content = parse(await _bounded(request, limit))
     try:
-        return model.model_validate(content)
+        return model.model_validate(content), content
     except ValidationError as error:
         raise _first(error, model) from None
 

@@ -4,14 +4,17 @@ from typing import Any, cast
 
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.messages import Message, Role
+from turnwise.server.calls import CALL_SCHEMA, OpenCalls, read_call_id, read_calls
 from turnwise.server.errors import cut
 
-ACCEPTED = ("system", "developer", "user", "assistant")
+ACCEPTED = ("system", "developer", "user", "assistant", "tool", "function")
 MOST_NAME = 64
 
 # What a client sends back of an answer it got from us: fields that are empty in every one of our answers.
-_EMPTY_IN_ANSWERS = {"refusal", "annotations", "audio", "function_call", "tool_calls"}
+_EMPTY_IN_ANSWERS = {"refusal", "annotations", "audio", "parsed"}
+_CALLS = {"function_call", "tool_calls"}
 _KNOWN = {"role", "content", "name"}
+_ALSO = {"assistant": _CALLS, "tool": {"tool_call_id"}}
 
 SCHEMA: dict[str, Any] = {
     "type": "array",
@@ -19,7 +22,7 @@ SCHEMA: dict[str, Any] = {
     "description": "The conversation so far, oldest message first.",
     "items": {
         "type": "object",
-        "required": ["role", "content"],
+        "required": ["role"],
         "additionalProperties": False,
         "properties": {
             "role": {"enum": list(ACCEPTED)},
@@ -36,9 +39,13 @@ SCHEMA: dict[str, Any] = {
                             "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
                         },
                     },
+                    {"type": "null", "description": "Only where the assistant calls tools instead."},
                 ]
             },
             "name": {"type": "string", "maxLength": MOST_NAME},
+            "tool_calls": {"type": "array", "items": CALL_SCHEMA},
+            "tool_call_id": {"type": "string"},
+            "function_call": CALL_SCHEMA["properties"]["function"],
         },
     },
 }
@@ -50,37 +57,49 @@ def read_messages(value: Any) -> tuple[Message, ...]:
         raise _wrong("messages", "must be a list of messages", "invalid_type")
     if not value:
         raise _wrong("messages", "is empty; send at least one message", "invalid_value")
-    return tuple(_message(entry, f"messages[{i}]") for i, entry in enumerate(value))
+    messages, calls = [], OpenCalls()
+    for i, entry in enumerate(value):
+        message = _message(entry, f"messages[{i}]", calls)
+        calls.follow(message, f"messages[{i}]")
+        messages.append(message)
+    calls.end()
+    return tuple(messages)
 
 
-def _message(entry: Any, where: str) -> Message:
+def _message(entry: Any, where: str, calls: OpenCalls) -> Message:
     if not isinstance(entry, dict):
         raise _wrong(where, "must be an object with 'role' and 'content'", "invalid_type")
     role = _role(entry.get("role"), f"{where}.role")
+    known = _KNOWN | _ALSO.get(role, set())
     for key, said in entry.items():
-        if key in _KNOWN or (key in _EMPTY_IN_ANSWERS and not said and role == "assistant"):
+        if key in known or (key in _EMPTY_IN_ANSWERS | _CALLS and not said and role == "assistant"):
             continue
-        if key in ("tool_calls", "function_call", "tool_call_id"):
-            raise _wrong(
-                f"{where}.{key}", "is not supported: this server offers the model no tools", "unsupported_value"
-            )
+        if key in _CALLS | {"tool_call_id"}:
+            raise _wrong(f"{where}.{key}", f"does not go with the role '{role}'", "invalid_value")
         if key in _EMPTY_IN_ANSWERS:
             raise _wrong(f"{where}.{key}", "is not supported; only 'content' is read", "unsupported_value")
-        hint = did_you_mean(cut(key), _KNOWN)
+        hint = did_you_mean(cut(key), known)
         raise InvalidParameter(
             f"{where}.{cut(key)}", f"Unknown parameter '{where}.{cut(key)}': {hint}", code="unknown_parameter"
         )
-    return Message(role, _content(entry.get("content"), f"{where}.content"), _name(entry.get("name"), f"{where}.name"))
+    name = _name(entry.get("name"), f"{where}.name")
+    if role == "function":
+        content = "" if entry.get("content") is None else _content(entry["content"], f"{where}.content")
+        if name is None:
+            raise _wrong(f"{where}.name", "is required", "missing_required_parameter")
+        return Message("tool", content, name, tool_call_id=calls.id_for(name, f"{where}.name"))
+    called = read_calls(entry, where) if role == "assistant" else ()
+    content = "" if called and entry.get("content") is None else _content(entry.get("content"), f"{where}.content")
+    answered = read_call_id(entry.get("tool_call_id"), f"{where}.tool_call_id") if role == "tool" else None
+    return Message(cast("Role", role), content, name, called, answered)
 
 
-def _role(said: Any, where: str) -> Role:
+def _role(said: Any, where: str) -> str:
     if said is None:
         raise _wrong(where, "is required", "missing_required_parameter")
-    if said in ("tool", "function"):
-        raise _wrong(where, f"'{said}' is not supported: this server offers the model no tools", "unsupported_value")
     if not isinstance(said, str) or said not in ACCEPTED:
         raise _wrong(where, f"must be one of {', '.join(ACCEPTED)}, not {cut(repr(said))}", "invalid_value")
-    return cast("Role", said)
+    return said
 
 
 def _name(said: Any, where: str) -> str | None:

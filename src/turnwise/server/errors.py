@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from turnwise.core.errors import TurnwiseError, UserError
+from turnwise.server.exchange import current
 
 MOST_ECHOED = 100  # characters of what a client sent that an error may repeat
 MOST_SAID = 600  # characters of a whole message
@@ -34,12 +35,17 @@ class ErrorBody(BaseModel):
 
 
 class Refusal(UserError):
-    """A request that is turned away for how it was sent: too large, of the wrong type, from elsewhere."""
+    """A request that is turned away for how, when or by whom it was sent: too large, too often, from elsewhere."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, *, kind: str | None = None, retry_after: int | None = None
+    ) -> None:
+        """Refuse with this status; `kind` is the published type, `retry_after` the seconds to wait."""
         super().__init__(message)
         self.http_status = status
         self.code = code
+        self.http_type = kind or self.http_type
+        self.retry_after = retry_after
 
 
 def cut(text: str, most: int = MOST_ECHOED) -> str:
@@ -57,10 +63,15 @@ def error_body(error: TurnwiseError) -> dict[str, Any]:
 
 def error_response(error: TurnwiseError) -> JSONResponse:
     """The whole answer for an error we can explain."""
+    retry_after = str(getattr(error, "retry_after", None) or 1)
     headers = {
+        401: {"WWW-Authenticate": "Bearer"},
+        408: {"Connection": "close"},  # the rest of the request may still come
         413: {"Connection": "close"},  # else the rest of the body would be read, however long it is
-        503: {"Retry-After": "1"},
+        429: {"Retry-After": retry_after},
+        503: {"Retry-After": retry_after},
     }
+    current().code = error.code
     return JSONResponse(error_body(error), error.http_status, headers=headers.get(error.http_status))
 
 

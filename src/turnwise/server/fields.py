@@ -13,7 +13,13 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.parameters import SPECS, ParameterSpec
 from turnwise.server.errors import cut
 
-EXTENSIONS = frozenset({"top_k", "conversation_id", "continue_final_message"})
+# Fields that `protocol.py` reads itself, beside the generation parameters.
+OWN = frozenset({
+    "messages", "model", "stream", "stream_options", "user", "safety_identifier", "store", "metadata", "n",
+    "response_format", "reasoning_effort", "verbosity",
+    "conversation_id", "continue_final_message", "chat_template_kwargs", "guided_regex", "guided_choice",
+    "guided_grammar", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +50,32 @@ def _same(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
-_NO_TOOLS = "this server offers the model no tools"
-_NO_PENALTIES = "this server has no such penalty"
 _NO_AUDIO = "the models here read and write text only"
+_NO_BEAMS = "this server does not search with beams yet"
 _NO_CACHE = "this server shares no prompt cache between requests"
 
 UNSUPPORTED: dict[str, Unsupported] = {
     field.name: field
     for field in (
         Unsupported("audio", (), _NO_AUDIO),
-        Unsupported("frequency_penalty", (0,), _NO_PENALTIES),
-        Unsupported("function_call", ("none", "auto"), _NO_TOOLS),
-        Unsupported("functions", ([],), _NO_TOOLS),
-        Unsupported("logit_bias", ({},), "this server does not shift single tokens"),
-        Unsupported("logprobs", (False,), "this server does not report probabilities"),
-        Unsupported("metadata", ({},), "this server keeps no metadata with a completion"),
         Unsupported("modalities", (["text"],), _NO_AUDIO),
         Unsupported("moderation", (), "this server does not moderate"),
-        Unsupported("n", (1,), "this server gives one answer per request; send the request again for another"),
-        Unsupported("parallel_tool_calls", (True,), _NO_TOOLS),
         Unsupported("prediction", (), "this server does not decode from a prediction"),
-        Unsupported("presence_penalty", (0,), _NO_PENALTIES),
         Unsupported("prompt_cache_key", (), _NO_CACHE),
         Unsupported("prompt_cache_options", ({},), _NO_CACHE),
         Unsupported("prompt_cache_retention", (), _NO_CACHE),
-        Unsupported("reasoning_effort", ("none",), "the models here answer without a reasoning phase"),
-        Unsupported("response_format", ({"type": "text"},), "this server cannot hold an answer to a grammar yet"),
-        Unsupported("safety_identifier", (), "this server tells users apart by nothing"),
         Unsupported("service_tier", ("auto", "default"), "there is one tier"),
-        Unsupported("store", (False,), "completions are not stored; chats are, under /v1/conversations"),
-        Unsupported("tool_choice", ("none", "auto"), _NO_TOOLS),
-        Unsupported("tools", ([],), _NO_TOOLS),
-        Unsupported("top_logprobs", (0,), "this server does not report probabilities"),
-        Unsupported("verbosity", ("medium",), "the models here have no such dial; say in a message how long to answer"),
         Unsupported("web_search_options", (), "this server does not search the web"),
+        Unsupported("num_beams", (1,), _NO_BEAMS),
+        Unsupported("num_beam_groups", (1,), _NO_BEAMS),
+        Unsupported("diversity_penalty", (0,), _NO_BEAMS),
+        Unsupported("length_penalty", (1,), _NO_BEAMS),
+        Unsupported("early_stopping", (False,), _NO_BEAMS),
+        Unsupported("best_of", (1,), "this server gives back every answer it makes; ask for several with 'n'"),
+        Unsupported("scenario", (), "this server has no scenarios"),
+        Unsupported("knowledge", (), "this server looks nothing up"),
+        Unsupported("priority", (0,), "requests take turns as they come"),
+        Unsupported("echo", (False,), "only the answer is sent back"),
     )
 }
 
@@ -86,7 +84,13 @@ SAMPLING: dict[str, ParameterSpec] = {
     "max_completion_tokens": dataclasses.replace(SPECS["max_tokens"], name="max_completion_tokens"),
 }
 
-HONOURED = frozenset({"messages", "model", "stream", "stream_options", "user"}) | SAMPLING.keys() | EXTENSIONS
+HONOURED = OWN | SAMPLING.keys()
+
+
+JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object"}
+
+# How many answers: not the engine's business, which makes one at a time.
+N = ParameterSpec("n", int, 1, "How many different answers to give.", low=1, high=128, off=1)
 
 
 def check_sampling(spec: ParameterSpec, value: Any) -> Any:
@@ -104,12 +108,13 @@ def check_sampling(spec: ParameterSpec, value: Any) -> Any:
 
 def sampling_schema(spec: ParameterSpec) -> dict[str, Any]:
     """The parameter as JSON schema, for the API's own description."""
-    kind = {int: "integer", float: "number", str: "string"}[spec.kind]
-    one: dict[str, Any] = {"type": kind}
+    one: dict[str, Any] = {"type": JSON_TYPES[spec.kind]}
     if spec.many:
         return {"description": spec.help, "anyOf": [one, {"type": "array", "items": one, "maxItems": spec.high}]}
     if spec.low is not None:
         one["exclusiveMinimum" if spec.low_open else "minimum"] = spec.low
     if spec.high is not None:
         one["maximum"] = spec.high
+    if spec.kind is dict:
+        return {"description": spec.help, "type": "object", "additionalProperties": one | {"type": "number"}}
     return {"description": spec.help, "default": spec.default, **one}

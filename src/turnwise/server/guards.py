@@ -1,17 +1,15 @@
 """What stands before the routes, as plain ASGI: Starlette's `BaseHTTPMiddleware` hides a leaving client from them."""
 
 import ipaddress
-import logging
-import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from turnwise.core.errors import InvalidParameter
 from turnwise.server.errors import Refusal, cut, error_response, log_mistake, unexpected
-
-access_log = logging.getLogger("turnwise.access")
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -20,32 +18,10 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class AccessLog:
-    """One line per request: method, path, status, time. Never a query, a header or a body."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and log how it went; 499 stands for a client that left before the answer began."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status, began = 499, time.perf_counter()
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noting)
-        finally:
-            path = cut(scope["path"]).encode("unicode_escape").decode()  # no line breaks of a client's making
-            access_log.info("%s %s %d %.0f ms", scope["method"], path, status, 1000 * (time.perf_counter() - began))
+_METHODS = "GET, POST, PATCH, DELETE"
+_EXPOSED = "x-request-id, retry-after"  # what a page may read besides the body
+_MINUTES_10 = "600"
+_PORTS = {"http": 80, "https": 443}
 
 
 class SecurityHeaders:
@@ -90,17 +66,80 @@ class CatchMistakes:
                 await error_response(unexpected())(scope, receive, send)
 
 
+class AllowOrigins:
+    """Lets the pages of some other origins use the API (CORS). Never with cookies: there are none, keys are headers."""
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        self._app, self._origins = app, frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a browser's question in advance, or pass the request on and say that the page may read the answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        allowed = origin if origin in self._origins else None
+
+        async def adding(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answered = MutableHeaders(scope=message)
+                answered.add_vary_header("Origin")
+                if allowed is not None:
+                    answered["Access-Control-Allow-Origin"] = allowed
+                    answered["Access-Control-Expose-Headers"] = _EXPOSED
+            await send(message)
+
+        if allowed is not None and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            await Response(status_code=204, headers=_preflight(headers))(scope, receive, adding)
+        else:
+            await self._app(scope, receive, adding)
+
+
+def _preflight(asked: Headers) -> dict[str, str]:
+    said = {
+        "Access-Control-Allow-Methods": _METHODS,
+        "Access-Control-Allow-Headers": asked.get("access-control-request-headers", "authorization, content-type"),
+        "Access-Control-Max-Age": _MINUTES_10,
+    }
+    if asked.get("access-control-request-private-network") == "true":  # a public page that asks this machine
+        said["Access-Control-Allow-Private-Network"] = "true"
+    return said
+
+
+def read_origin(said: str) -> str:
+    """An origin as browsers send it. Raises `InvalidParameter` for anything that is none."""
+    try:
+        parts = urlsplit(said.strip().rstrip("/"))
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), None, None
+    if parts.scheme not in _PORTS or not host or "*" in host or "@" in parts.netloc or parts.path or parts.query:
+        raise InvalidParameter(
+            "allow_origin", f"'{cut(said)}' is no origin; write it as https://example.org or http://localhost:3000."
+        )
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}" + ("" if port in (None, _PORTS[parts.scheme]) else f":{port}")
+
+
 class SameOrigin:
-    """Keeps other web sites out of a server that asks for no key.
+    """Keeps other web sites out; a server on this machine may ask for no key.
 
     A page of another origin may send requests to 127.0.0.1 (it carries `Origin`), and may even pretend to be this
     server by pointing its own name here (then `Host` is that name): both are refused. `allowed_hosts` names further
-    hosts under which a proxy on this machine may pass requests on.
+    hosts under which a proxy on this machine may pass requests on, `origins` the sites that may send requests. Where a
+    key is asked for, any host will do: a page that pretends has no key.
     """
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Collection[str] = ()) -> None:
-        self._app = app
-        self._allowed = {host.lower() for host in allowed_hosts}
+    def __init__(
+        self,
+        app: ASGIApp,
+        allowed_hosts: Collection[str] = (),
+        origins: Collection[str] = (),
+        key_asked: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._app, self._key_asked = app, key_asked
+        self._allowed, self._origins = {host.lower() for host in allowed_hosts}, frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 403."""
@@ -114,9 +153,11 @@ class SameOrigin:
         host, origin = headers.get("host", "").lower(), headers.get("origin")
         name = _name(host)
         here = (scope.get("server") or ("",))[0]
-        if is_loopback(here) and not is_loopback(name) and name not in self._allowed:
+        if is_loopback(here) and not (is_loopback(name) or name in self._allowed or self._key_asked()):
             return Refusal(403, "host_not_allowed", f"This server does not answer to the host name '{cut(host)}'.")
-        if origin is not None and scope["method"] not in _HARMLESS and urlsplit(origin).netloc.lower() != host:
+        if origin is None or origin in self._origins or scope["method"] in _HARMLESS:
+            return None
+        if urlsplit(origin).netloc.lower() != host:
             return Refusal(403, "origin_not_allowed", "Requests from the pages of other web sites are refused.")
         return None
 

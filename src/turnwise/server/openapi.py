@@ -6,14 +6,13 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from turnwise.server.protocol import ChangedConversation, CompletionRequest, NewConversation
-
-_BODIES: tuple[type[BaseModel], ...] = (CompletionRequest, NewConversation, ChangedConversation)
+_bodies: dict[str, type[BaseModel]] = {}  # what the routes said that they read
 _PLACE = "#/components/schemas/{model}"
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """What a route says of a body that it reads itself."""
+    _bodies[model.__name__] = model
     schema = {"$ref": _PLACE.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
@@ -23,7 +22,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for model in _BODIES:
+        for model in _bodies.values():
             schema = model.model_json_schema(ref_template=_PLACE)
             schemas.update(schema.pop("$defs", {}))
             schemas[model.__name__] = schema

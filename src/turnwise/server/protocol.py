@@ -1,6 +1,6 @@
 """What a client may ask, and how it becomes a turn."""
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, WithJsonSchema, create_model
@@ -11,7 +11,26 @@ from turnwise.core.messages import Message
 from turnwise.core.parameters import SPECS
 from turnwise.server.dialogue import SCHEMA as MESSAGES_SCHEMA
 from turnwise.server.dialogue import read_messages
-from turnwise.server.fields import SAMPLING, UNSUPPORTED, check_sampling, sampling_schema
+from turnwise.server.fields import SAMPLING, UNSUPPORTED, N, check_sampling, sampling_schema
+from turnwise.server.format import GUIDED_SCHEMAS, RESPONSE_FORMAT_SCHEMA, one_format, read_guided, read_response_format
+from turnwise.server.metadata import SCHEMA as METADATA_SCHEMA
+from turnwise.server.metadata import read_metadata
+from turnwise.server.tool_fields import TOOL_SCHEMAS
+from turnwise.server.tools import (
+    Offer,
+    one_offer,
+    read_function_call,
+    read_functions,
+    read_tool_choice,
+    read_tools,
+)
+
+_TOOLS = {
+    "tools": read_tools,
+    "tool_choice": read_tool_choice,
+    "functions": read_functions,
+    "function_call": read_function_call,
+}
 
 
 class Strict(BaseModel):
@@ -46,13 +65,39 @@ class _Request(Strict):
     stream_options: Annotated[
         StreamOptions | None, Field(description="With 'stream' only; include_usage adds a last chunk of token counts.")
     ] = None
-    user: Annotated[StrictStr | None, Field(max_length=512, description="Accepted, and used for nothing.")] = None
+    user: Annotated[StrictStr | None, Field(max_length=512, description="Kept with a stored completion.")] = None
+    safety_identifier: Annotated[
+        StrictStr | None, Field(max_length=64, description="Kept with a stored completion.")
+    ] = None
+    store: Annotated[
+        StrictBool | None, Field(description="Keep the completion, to be found under /v1/chat/completions.")
+    ] = None
+    metadata: Annotated[Any, BeforeValidator(read_metadata), WithJsonSchema(METADATA_SCHEMA)] = None
     conversation_id: Annotated[
         StrictStr | None,
         Field(min_length=1, max_length=100, description="Keep messages and answer in this conversation."),
     ] = None
     continue_final_message: Annotated[
         StrictBool | None, Field(description="Go on with the last message, which must be the assistant's.")
+    ] = None
+
+    n: Annotated[Any, BeforeValidator(partial(check_sampling, N)), WithJsonSchema(sampling_schema(N))] = None
+    response_format: Annotated[Any, BeforeValidator(read_response_format), WithJsonSchema(RESPONSE_FORMAT_SCHEMA)] = (
+        None
+    )
+    parallel_tool_calls: Annotated[
+        StrictBool | None, Field(description="One answer may hold several calls, where not told otherwise.")
+    ] = None
+    reasoning_effort: Annotated[
+        Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None,
+        Field(description="How long the model thinks, where its chat template has such a dial."),
+    ] = None
+    verbosity: Annotated[
+        Literal["low", "medium", "high"] | None,
+        Field(description="How much the model says, where its chat template has such a dial."),
+    ] = None
+    chat_template_kwargs: Annotated[
+        dict[StrictStr, Any] | None, Field(description="Further values for the model's chat template.")
     ] = None
 
     def turn(self) -> Turn:
@@ -65,7 +110,36 @@ class _Request(Strict):
                 "continue_final_message",
                 f"'continue_final_message' needs an assistant message at the end, not the {messages[-1].role}'s.",
             )
-        return Turn(messages, self._asked(), self.conversation_id, bool(self.continue_final_message))
+        offer = self.offer
+        return Turn(
+            messages,
+            self._asked(),
+            self.conversation_id,
+            bool(self.continue_final_message),
+            answers=self.n or 1,
+            format=one_format([self.response_format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
+            variables=self._variables(),
+            tools=offer.tools,
+            tool_choice=offer.choice,
+            parallel_tool_calls=offer.parallel,
+        )
+
+    @cached_property
+    def offer(self) -> Offer:
+        """The tools and the choice among them. Raises `InvalidParameter` where the fields contradict each other."""
+        said = {name: getattr(self, name) for name in _TOOLS}
+        return one_offer(
+            said["tools"], said["tool_choice"], self.parallel_tool_calls, said["functions"], said["function_call"]
+        )
+
+    def _variables(self) -> dict[str, Any]:
+        """What goes to the chat template. The published dials in the position that every model has ask for nothing."""
+        found = dict(self.chat_template_kwargs or {})
+        for name, neutral in (("reasoning_effort", "none"), ("verbosity", "medium")):
+            value = getattr(self, name)
+            if value is not None and value != neutral:
+                found[name] = value
+        return found
 
     def _asked(self) -> dict[str, Any]:
         """The generation parameters that were said; both names of the token limit mean one parameter."""
@@ -105,7 +179,15 @@ def _fields() -> dict[str, Any]:
         )
         for name, field in UNSUPPORTED.items()
     }
-    return sampling | others
+    guided = {
+        name: (Annotated[Any, BeforeValidator(partial(read_guided, name)), WithJsonSchema(schema)], None)
+        for name, schema in GUIDED_SCHEMAS.items()
+    }
+    tools = {
+        name: (Annotated[Any, BeforeValidator(read), WithJsonSchema(TOOL_SCHEMAS[name])], None)
+        for name, read in _TOOLS.items()
+    }
+    return sampling | guided | tools | others
 
 
 def _no(why: str) -> str:

@@ -5,14 +5,19 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from turnwise.core.errors import UserError
 from turnwise.server.guards import is_loopback
+from turnwise.server.logs import LogFormat, formatter
 
-SECONDS_TO_FINISH = 1  # for open streams, once somebody pressed Ctrl-C
+SECONDS_TO_DRAIN = 30.0  # for completions under way, once somebody pressed Ctrl-C
+SECONDS_TO_FINISH = 1  # after that: for what was cut off to say so
+
+log = logging.getLogger("turnwise.server")
 
 
 class CannotListen(UserError):
@@ -30,38 +35,67 @@ def serve(
     port: int = 8000,
     *,
     allow_remote: bool = False,
+    drain: float = SECONDS_TO_DRAIN,
+    log_format: LogFormat = "text",
     on_listening: Callable[[str], None] = announce,
 ) -> None:
-    """Serve `app` until Ctrl-C or SIGTERM; requests under way get a second to finish.
+    """Serve `app` until Ctrl-C or SIGTERM, let the completions under way finish, and end; a second one ends at once.
+
+    While they finish, new requests are answered with 503, so that whoever distributes them goes elsewhere.
 
     Args:
         app: what `create_app` made.
         host: name or address to listen on.
         port: 0 picks a free one.
         allow_remote: listen on an address that other machines reach, although no key is asked for.
+        drain: most seconds for the completions under way.
+        log_format: "text" writes lines for people, "json" an object per request.
         on_listening: called with the URL once connections are accepted.
 
     Raises:
-        CannotListen: the port is taken, the host is unknown, or it is not a loopback address and `allow_remote` is off.
+        CannotListen: the port is taken, the host is unknown, or it is not a loopback address, no key is asked for and
+            `allow_remote` is off.
     """
-    if not is_loopback(host) and not allow_remote:
+    key_asked = app.state.keyring.required()
+    if not (is_loopback(host) or allow_remote or key_asked):
         raise CannotListen(
             f"Listening on '{host}' would let other machines chat and read conversations without a key. "
-            "Use --host 127.0.0.1, or say --allow-remote if the network is yours."
+            "Use --host 127.0.0.1, or say --allow-remote if the network is yours, "
+            "or make a key with `turnwise keys create --name NAME`."
         )
     listener = _listen(host, port)
-    _log_quietly()
+    _log_quietly(log_format)
     url = _url(host, listener.getsockname()[1])
     with listener, suppress(KeyboardInterrupt):
-        _Server(server_config(app), lambda: on_listening(url)).run(sockets=[listener])
+        _Server(app, drain, lambda: on_listening(url)).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it listens."""
+    """A server that says when it listens, and that drains before it ends."""
 
-    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
-        super().__init__(config)
+    def __init__(self, app: FastAPI, seconds: float, on_listening: Callable[[], None]) -> None:
+        super().__init__(server_config(app))
+        self._gate, self._drain = app.state.gate, app.state.drain
+        self._seconds, self._said = seconds, False
         self._on_listening = on_listening
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal begins to drain, the second ends at once. Runs between any two instructions."""
+        del sig, frame
+        if self._drain.begun:
+            self.should_exit = self.force_exit = True
+        else:
+            self._drain.begin(self._seconds)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to end. What is still under way then is told so."""
+        if self._drain.begun:
+            under_way, left = self._gate.under_way, self._drain.seconds_left
+            if under_way and left and not self._said:
+                self._said = True
+                log.info("Finishing %d under way, at most %.0f s; a second Ctrl-C ends at once.", under_way, left)
+            self.should_exit = self.should_exit or not (under_way and left)
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -69,6 +103,7 @@ class _Server(uvicorn.Server):
             self._on_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._gate.stop()
         await super().shutdown(sockets)
         self._captured_signals.clear()  # they would be raised again, and the caller could not tidy up
 
@@ -114,10 +149,10 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _log_quietly() -> None:
+def _log_quietly(log_format: LogFormat) -> None:
     """Our one line per request and what went wrong, on stderr; uvicorn only speaks of errors."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(formatter(log_format))
     ours = logging.getLogger("turnwise")
     if not ours.handlers:
         ours.addHandler(handler)

@@ -1,6 +1,6 @@
 """The models that a server answers with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from turnwise.chat.service import ChatService
@@ -20,14 +20,15 @@ class Served:
 
     services: Mapping[str, ChatService]
     default: str
+    watch: Callable[[ChatService], ChatService] = lambda service: service
 
     def find(self, name: str) -> ChatService:
-        """The service behind a name or alias. Raises `ModelNotFound`, listing what is served."""
+        """The service behind a name or alias, watched. Raises `ModelNotFound`, listing what is served."""
         service = self.services.get(self.default if name == LATEST else name)
         if service is None:
             served = cut(", ".join((*sorted(self.services), LATEST)), 300)
             raise ModelNotFound(f"The model '{cut(name)}' is not served here. Served: {served}.")
-        return service
+        return self.watch(service)
 
     @property
     def store(self) -> ConversationStore:

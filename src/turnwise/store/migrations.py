@@ -36,6 +36,37 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX conversations_by_time ON conversations (updated DESC, number DESC)",
     ),
+    # 2: what a message says of tool calls, as JSON; null where it says nothing
+    ("ALTER TABLE messages ADD COLUMN tools TEXT",),
+    # 3: completions that were asked to be stored, and feedback on them
+    (
+        """
+        CREATE TABLE completions (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            created INTEGER NOT NULL,
+            model TEXT NOT NULL,
+            messages TEXT NOT NULL,
+            request TEXT NOT NULL,
+            response TEXT NOT NULL,
+            metadata TEXT NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE feedback (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            completion INTEGER NOT NULL REFERENCES completions (number) ON DELETE CASCADE,
+            answer INTEGER NOT NULL,
+            created REAL NOT NULL,
+            rating INTEGER,
+            correction TEXT,
+            comment TEXT,
+            user TEXT
+        ) STRICT
+        """,
+        "CREATE INDEX feedback_by_completion ON feedback (completion)",
+    ),
 )
 
 

@@ -14,8 +14,10 @@ from typing import Any
 from turnwise.core.errors import InvalidData, InvalidParameter, NotFound, SaveFailed, UserError
 from turnwise.core.messages import Message, Role
 from turnwise.core.ports import ConversationStore, StoredConversation, StoredMessage
+from turnwise.store.completions import SqliteCompletions
 from turnwise.store.filelock import FileLock
 from turnwise.store.migrations import migrate
+from turnwise.store.tools import read_tools, written_tools
 
 PREFIX = "sqlite:///"
 BUSY_SECONDS = 10.0
@@ -66,6 +68,11 @@ class SqliteStore:
         migrate(self._connection, where)
         self._connection.execute("PRAGMA journal_mode = WAL")  # last: it writes, and a strange file is left alone
 
+    @property
+    def completions(self) -> SqliteCompletions:
+        """Stored completions, in the same file."""
+        return SqliteCompletions(self._reading, self._writing)
+
     def create(self, *, title: str, model: str) -> StoredConversation:
         """Begin a conversation."""
         now = time.time()
@@ -90,10 +97,20 @@ class SqliteStore:
                 "SELECT COALESCE(MAX(position) + 1, 0) FROM messages WHERE conversation = ?", (number,)
             ).fetchone()
             connection.executemany(
-                "INSERT INTO messages (id, conversation, position, created, role, content, name, meta)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO messages (id, conversation, position, created, role, content, name, tools, meta)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (f"msg_{secrets.token_hex(12)}", number, end + i, now, said.role, said.content, said.name, kept)
+                    (
+                        f"msg_{secrets.token_hex(12)}",
+                        number,
+                        end + i,
+                        now,
+                        said.role,
+                        said.content,
+                        said.name,
+                        written_tools(said),
+                        kept,
+                    )
                     for i, said in enumerate(messages)
                 ],
             )
@@ -116,7 +133,8 @@ class SqliteStore:
                 "SELECT id, title, model, created, updated FROM conversations WHERE number = ?", (number,)
             ).fetchone()
             said = connection.execute(
-                "SELECT id, created, role, content, name, meta FROM messages WHERE conversation = ? ORDER BY position",
+                "SELECT id, created, role, content, name, tools, meta FROM messages WHERE conversation = ?"
+                " ORDER BY position",
                 (number,),
             ).fetchall()
         return StoredConversation(id, title, model, created, updated, tuple(_message(row) for row in said))
@@ -174,9 +192,7 @@ class SqliteStore:
             except UnicodeEncodeError as error:
                 raise InvalidData("The text holds half a surrogate pair, which is not valid Unicode.") from error
             except (sqlite3.Error, OverflowError) as error:
-                raise SaveFailed(
-                    f"The conversation could not be saved: {_reason(error)}. Nothing was changed."
-                ) from error
+                raise SaveFailed(f"It could not be saved: {_reason(error)}. Nothing was changed.") from error
 
 
 def _create_private(path: Path) -> None:
@@ -192,9 +208,10 @@ def _number_of(connection: sqlite3.Connection, conversation_id: str) -> int:
     return int(row[0])
 
 
-def _message(row: tuple[str, float, Role, str, str | None, str]) -> StoredMessage:
-    id, created, role, content, name, meta = row
-    return StoredMessage(id=id, created=created, message=Message(role, content, name), meta=json.loads(meta))
+def _message(row: tuple[str, float, Role, str, str | None, str | None, str]) -> StoredMessage:
+    id, created, role, content, name, tools, meta = row
+    message = Message(role, content, name, **read_tools(tools))
+    return StoredMessage(id=id, created=created, message=message, meta=json.loads(meta))
 
 
 def _touch(connection: sqlite3.Connection, number: int, now: float) -> None:

@@ -11,8 +11,10 @@ from turnwise.chat.service import ChatService, Delta, Usage
 from turnwise.core.errors import InvalidParameter, TurnwiseError, Unavailable
 from turnwise.core.ports import FinishReason
 from turnwise.server import body
-from turnwise.server.answers import AnswerMessage, Choice, Chunk, Completion, Head, Piece, PieceDelta, UsageBody
+from turnwise.server.answers import Chunk, Completion, Head, Logprobs, Piece, PieceDelta, UsageBody
+from turnwise.server.call_answers import Finish, finish_of
 from turnwise.server.errors import error_body, log_mistake, unexpected
+from turnwise.server.keeping import Keeping
 from turnwise.server.leaving import ClientGone, unless_gone
 from turnwise.server.openapi import json_body
 from turnwise.server.protocol import CompletionRequest
@@ -31,37 +33,46 @@ def router(served: Served, limit: int) -> APIRouter:
     )
     async def create_chat_completion(request: Request) -> Response:
         """The next message of a conversation; with `stream`, as server-sent events that end with `[DONE]`."""
-        asked = await body.read(request, CompletionRequest, limit)
+        asked, said = await body.read_both(request, CompletionRequest, limit)
         service = served.find(asked.model)
         turn = asked.turn()
-        if turn.conversation_id is not None and service.store is None:
-            raise InvalidParameter(
-                "conversation_id", "'conversation_id' is not supported: this server keeps no conversations.",
-                code="unsupported_value",
-            )  # fmt: skip
-        head = _head(service)
+        if service.store is None:
+            for name, wanted in (("conversation_id", turn.conversation_id is not None), ("store", asked.store)):
+                if wanted:
+                    raise InvalidParameter(
+                        name, f"'{name}' is not supported: this server keeps nothing.", code="unsupported_value"
+                    )
+        head, legacy = _head(service, asked.metadata), asked.offer.legacy
+        keeping = None
+        if asked.store and service.store is not None:
+            keeping = Keeping(service.store.completions, head, said, legacy=legacy)
         try:
             if asked.stream:
                 deltas = service.stream(turn)
+                if keeping is not None:
+                    deltas = keeping.watched(deltas, turn.answers)
                 first = await unless_gone(request.receive, _first(deltas))
-                return EventStream(_events(head, first, deltas, include_usage=asked.include_usage), deltas)
+                events = _events(head, first, deltas, include_usage=asked.include_usage, legacy=legacy)
+                return EventStream(events, deltas)
             reply = await unless_gone(request.receive, service.reply(turn))
         except ClientGone:
             return Response(status_code=499)  # nobody reads it
-        _raise_if_broken(reply.finish)
-        choice = Choice(message=AnswerMessage(content=reply.text), finish_reason=reply.finish)
-        whole = Completion(**head.model_dump(), choices=[choice], usage=UsageBody.of(reply.usage))
-        return JSONResponse(whole.model_dump())
+        for answer in reply.answers:
+            _raise_if_broken(answer.finish)
+        if keeping is not None:
+            await keeping.keep(reply)
+        return JSONResponse(Completion.of(head, reply, legacy=legacy).dump())
 
     return routes
 
 
-def _head(service: ChatService) -> Head:
+def _head(service: ChatService, metadata: dict[str, str] | None) -> Head:
     return Head(
         id=f"chatcmpl-{secrets.token_hex(12)}",
         created=int(time.time()),
         model=service.name,
         system_fingerprint=service.fingerprint,
+        metadata=metadata,
     )
 
 
@@ -85,13 +96,18 @@ def _raise_if_broken(finish: FinishReason | None) -> None:
 
 
 async def _events(
-    head: Head, first: Delta, rest: AsyncGenerator[Delta, None], *, include_usage: bool
+    head: Head,
+    first: Delta,
+    rest: AsyncGenerator[Delta, None],
+    *,
+    include_usage: bool,
+    legacy: bool,
 ) -> AsyncGenerator[bytes, None]:
     """The stream as published: role, pieces, finish reason, usage where asked for, `[DONE]`; an error may end it."""
     hidden = None if include_usage else {"usage"}
 
-    def chunk(delta: PieceDelta, finish: FinishReason | None = None) -> bytes:
-        piece = Piece(delta=delta, finish_reason=finish)
+    def chunk(index: int, delta: PieceDelta, finish: Finish | None = None, logprobs: Logprobs | None = None) -> bytes:
+        piece = Piece(index=index, delta=delta, finish_reason=finish, logprobs=logprobs)
         content = Chunk(**shared, choices=[piece]).model_dump(exclude=hidden)
         content["choices"][0]["delta"] = delta.model_dump(exclude_none=True)
         return event(content)
@@ -99,15 +115,21 @@ async def _events(
     shared = head.model_dump()
     usage: Usage | None = None
     try:
-        yield chunk(PieceDelta(role="assistant", content=""))
+        begun: set[int] = set()
         delta: Delta | None = first
         while delta is not None:
+            if delta.index not in begun:
+                begun.add(delta.index)
+                only_calls = bool(delta.tool_calls) and not delta.text
+                yield chunk(delta.index, PieceDelta(role="assistant", content=None if only_calls else ""))
             _raise_if_broken(delta.finish)
-            if delta.text:
-                yield chunk(PieceDelta(content=delta.text))
+            if delta.text or delta.logprobs:
+                yield chunk(delta.index, PieceDelta(content=delta.text), logprobs=Logprobs.of(delta.logprobs))
+            for piece in delta.tool_calls:
+                yield chunk(delta.index, PieceDelta.calling(piece, legacy=legacy))
             usage = delta.usage or usage
             if delta.finish is not None:
-                yield chunk(PieceDelta(), delta.finish)
+                yield chunk(delta.index, PieceDelta(), finish_of(delta.finish, legacy=legacy))
             delta = await anext(rest, None)
     except TurnwiseError as error:
         yield event(error_body(error))

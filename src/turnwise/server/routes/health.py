@@ -5,6 +5,7 @@ from pydantic import BaseModel
 
 from turnwise import __version__
 from turnwise.core.errors import Unavailable
+from turnwise.server.drain import Drain
 from turnwise.server.served import Served
 
 
@@ -22,7 +23,7 @@ class Ready(BaseModel):
     models: list[str]
 
 
-def router(served: Served) -> APIRouter:
+def router(served: Served, drain: Drain) -> APIRouter:
     """The routes that a supervisor asks."""
     routes = APIRouter(tags=["health"])
 
@@ -33,7 +34,9 @@ def router(served: Served) -> APIRouter:
 
     @routes.get("/ready")
     async def ready() -> Ready:
-        """Answers 200 when a model is served, else 503."""
+        """Answers 200 when a model is served and new requests are taken, else 503."""
+        if drain.begun:
+            raise drain.refusal()
         if served.default not in served.services:
             raise Unavailable("No model is loaded yet.")
         return Ready(status="ready", models=sorted(served.services))

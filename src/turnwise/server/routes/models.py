@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from turnwise.core.parameters import SPECS, ParameterSpec
 from turnwise.server.answers import ModelBody
+from turnwise.server.fields import JSON_TYPES
 from turnwise.server.served import Served
 
 
@@ -22,7 +23,7 @@ class ParameterBody(BaseModel):
     """A generation parameter: its type, bounds, neutral value and help."""
 
     name: str
-    type: Literal["integer", "number", "string"]
+    type: str
     help: str
     default: Any
     off: Any
@@ -36,10 +37,10 @@ class ParameterBody(BaseModel):
     @classmethod
     def of(cls, spec: ParameterSpec) -> "ParameterBody":
         """A declared parameter as JSON."""
-        kinds: dict[type, Literal["integer", "number", "string"]] = {int: "integer", float: "number", str: "string"}
         return cls(
-            name=spec.name, type=kinds[spec.kind], help=spec.help, default=spec.default, off=spec.off, low=spec.low,
-            high=spec.high, low_open=spec.low_open, optional=spec.optional, many=spec.many, control=spec.control,
+            name=spec.name, type=JSON_TYPES[spec.kind], help=spec.help, default=spec.default, off=spec.off,
+            low=spec.low, high=spec.high, low_open=spec.low_open, optional=spec.optional, many=spec.many,
+            control=spec.control,
         )  # fmt: skip
 
 

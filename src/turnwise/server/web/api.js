@@ -1,5 +1,7 @@
 // Talking to the server: JSON routes and the stream of an answer.
 
+import { askForKey, key } from "./key.js";
+
 export class ApiError extends Error {
   constructor(message, { status = 0, code = null } = {}) {
     super(message);
@@ -9,20 +11,26 @@ export class ApiError extends Error {
 }
 
 async function call(method, path, body, signal) {
-  let answer;
+  for (;;) {
+    const used = key();
+    const answer = await once(method, path, body, signal, used);
+    if (answer.ok) return answer;
+    const error = await explained(answer);
+    if (error.code !== "invalid_api_key" || !(await askForKey(used))) throw error;
+    signal?.throwIfAborted();
+  }
+}
+
+async function once(method, path, body, signal, used) {
+  const headers = {};
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (used) headers.Authorization = `Bearer ${used}`;
   try {
-    answer = await fetch(path, {
-      method,
-      signal,
-      headers: body === undefined ? {} : { "Content-Type": "application/json" },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
+    return await fetch(path, { method, signal, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The server does not answer. Is it still running?");
   }
-  if (!answer.ok) throw await explained(answer);
-  return answer;
 }
 
 async function explained(answer) {

@@ -1,0 +1,76 @@
+"""`turnwise keys`: who may use a server."""
+
+from typing import Annotated
+
+import typer
+
+# Nothing else is imported up here: the help must answer at once.
+
+app = typer.Typer(
+    help="Make, list and revoke the API keys that a server asks for. Running servers notice within a second.",
+    no_args_is_help=True,
+)
+
+
+@app.command(
+    epilog="Examples: turnwise keys create --name laptop   |   "
+    "turnwise keys create --name shop --rate 60 --concurrent 4   |   "
+    "export OPENAI_API_KEY=$(turnwise keys create --name me --quiet)"
+)
+def create(
+    name: Annotated[str, typer.Option(help="What the key is called, in lists and logs; unique.")],
+    rate: Annotated[int | None, typer.Option(help="Most requests a minute; left out: no limit.", min=1)] = None,
+    concurrent: Annotated[
+        int | None, typer.Option(help="Most completions at the same time; left out: no limit.", min=1)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the key and nothing else.")] = False,
+) -> None:
+    """Make a key and show it, this once: only its hash is kept."""
+    from turnwise.core.settings import Settings
+    from turnwise.store.keys import KeyFile
+
+    key = KeyFile(Settings.from_environment().keys_file).create(name, rate=rate, concurrent=concurrent)
+    typer.echo(key)
+    if not quiet:
+        typer.echo(
+            f"This is the key '{name}'. Keep it now, it is not shown again. Clients send it as 'Authorization: Bearer "
+            "KEY'.\nServers that use this TURNWISE_HOME now ask for a key; `turnwise keys revoke` takes it back.",
+            err=True,
+        )
+
+
+@app.command("list", epilog="Example: turnwise keys list")
+def list_keys() -> None:
+    """Show the names, beginnings, dates and limits of all keys; the keys themselves are not kept anywhere."""
+    from turnwise.core.settings import Settings
+    from turnwise.store.keys import KeyFile
+
+    keys = KeyFile(Settings.from_environment().keys_file).list()
+    if not keys:
+        typer.echo("There are no keys yet. Make one: turnwise keys create --name NAME", err=True)
+        return
+    rows: list[tuple[str, ...]] = [("NAME", "PREFIX", "CREATED", "LAST USED", "REQUESTS/MINUTE", "AT ONCE")]
+    for key in keys:
+        limits = ("no limit" if limit is None else f"{limit:,}" for limit in (key.rate, key.concurrent))
+        rows.append((key.name, f"{key.prefix}…", _moment(key.created), _moment(key.used), *limits))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@app.command(epilog="Examples: turnwise keys revoke laptop   |   turnwise keys revoke tw-1a2b3c4d")
+def revoke(
+    key: Annotated[str, typer.Argument(help="The key's name, or its beginning as `turnwise keys list` shows it.")],
+) -> None:
+    """Take a key back: servers refuse it within a second."""
+    from turnwise.core.settings import Settings
+    from turnwise.store.keys import KeyFile
+
+    gone = KeyFile(Settings.from_environment().keys_file).revoke(key.removesuffix("…"))
+    typer.echo(f"The key '{gone.name}' ({gone.prefix}…) is revoked.")
+
+
+def _moment(seconds: float | None) -> str:
+    from datetime import datetime
+
+    return "never" if seconds is None else datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,87 @@
+"""`turnwise keys`."""
+
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from turnwise.core.keys import SHOWN
+from turnwise.core.settings import Settings
+from turnwise.store.keys import KeyFile
+
+
+def kept():
+    return KeyFile(Settings.from_environment().keys_file).list()
+
+
+def test_a_key_is_shown_once_alone_on_standard_output(turnwise):
+    code, out, err = turnwise("keys", "create", "--name", "laptop")
+    assert code == 0
+    assert re.fullmatch(r"tw-[0-9a-f]{64}\n", out)
+    assert "not shown again" in err
+    assert out.strip() not in err
+    assert kept()[0].opens_with(out.strip())
+    assert stat.S_IMODE(Path(Settings.from_environment().keys_file).stat().st_mode) == 0o600
+
+
+def test_quiet_says_nothing_else(turnwise):
+    code, out, err = turnwise("keys", "create", "--name", "laptop", "--quiet")
+    assert (code, err) == (0, "")
+    assert kept()[0].opens_with(out.strip())
+
+
+def test_the_list_shows_everything_but_the_key(turnwise):
+    key = turnwise("keys", "create", "--name", "shop", "--rate", "6000", "--concurrent", "4", "-q")[1].strip()
+    turnwise("keys", "create", "--name", "me")
+    KeyFile(Settings.from_environment().keys_file).note_use(key[:SHOWN], 1_800_000_000)
+    code, out, err = turnwise("keys", "list")
+    assert (code, err) == (0, "")
+    head, shop, me = out.splitlines()
+    assert head.split() == ["NAME", "PREFIX", "CREATED", "LAST", "USED", "REQUESTS/MINUTE", "AT", "ONCE"]
+    assert re.fullmatch(rf"shop  {key[:SHOWN]}…  \S+ \d\d:\d\d  2027-01-\S+ \d\d:\d\d  6,000 +4", shop)
+    assert re.fullmatch(r"me    tw-\w{8}…  \S+ \d\d:\d\d  never +no limit +no limit", me)
+    assert key not in out
+    assert key[SHOWN : SHOWN + 8] not in out
+
+
+def test_no_keys_yet(turnwise):
+    assert turnwise("keys", "list") == (
+        0, "", "There are no keys yet. Make one: turnwise keys create --name NAME\n",
+    )  # fmt: skip
+
+
+def test_revoking(turnwise):
+    turnwise("keys", "create", "--name", "a")
+    prefix = turnwise("keys", "create", "--name", "b", "-q")[1][:SHOWN]
+    code, out, _ = turnwise("keys", "revoke", "a")
+    assert (code, bool(re.fullmatch(r"The key 'a' \(tw-\w{8}…\) is revoked\.\n", out))) == (0, True)
+    assert turnwise("keys", "revoke", f"{prefix}…")[0] == 0, "as the list shows it"
+    code, _, err = turnwise("keys", "revoke", "a")
+    assert (code, err) == (1, "Error: There is no key 'a'. `turnwise keys list` shows names and prefixes.\n")
+    assert kept() == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--name", "a"], "There is a key named 'a' already"),
+        (["--name", "tw-1"], "A key's name has"),
+        (["--name", "b", "--rate", "0"], "Invalid value for '--rate'"),
+        (["--name", "b", "--concurrent", "-1"], "Invalid value for '--concurrent'"),
+        ([], "Missing option '--name'"),
+    ],
+)
+def test_mistakes_are_explained_and_make_no_key(turnwise, flags, complaint):
+    turnwise("keys", "create", "--name", "a")
+    code, out, err = turnwise("keys", "create", *flags)
+    assert (code, out) == (2, "")
+    assert complaint in err
+    assert len(kept()) == 1
+
+
+@pytest.mark.parametrize("command", ["create", "list", "revoke"])
+def test_every_command_shows_examples(turnwise, command):
+    code, out, _ = turnwise("keys", command, "--help")
+    assert code == 0
+    assert f"turnwise keys {command}" in out

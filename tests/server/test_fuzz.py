@@ -1,0 +1,109 @@
+"""Requests made from the service's own description, and bodies that are anything but: no mistake of the server's."""
+
+import json
+import random
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+
+from turnwise.assemble import chat_service
+from turnwise.server.app import create_app
+from turnwise.store import open_store
+from turnwise.testing import listening
+
+pytestmark = pytest.mark.slow
+OK = {"model": "latest", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}
+
+
+@pytest.fixture(scope="module")
+def url():
+    store = open_store("sqlite:///:memory:")
+    with chat_service(store=store) as service, listening(create_app({"box": service}, default="box")) as url:
+        yield url
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def described(url):
+    return schemathesis.openapi.from_url(f"{url}/openapi.json")
+
+
+def sound(response):
+    """Never a mistake of the server's; every refusal in the published shape."""
+    assert response.status_code < 500, response.text
+    if response.status_code >= 400:
+        error = response.json()["error"]
+        assert error.keys() == {"message", "type", "param", "code"}
+        assert error["message"]
+        assert response.status_code != 422
+
+
+def test_requests_from_the_description(described):
+    tried = 0
+    for found in described.get_all_operations():
+        operation = found.ok()
+
+        @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @given(case=operation.as_strategy())
+        def requests(case):
+            if isinstance(case.body, dict) and "messages" in case.body and case.path == "/v1/chat/completions":
+                # An answer as long as the context would take the test too long.
+                case.body |= {"max_tokens": 3, "n": 1}
+                case.body.pop("max_completion_tokens", None)
+            sound(case.call(timeout=60))
+
+        requests()
+        tried += 1
+    assert tried > 10
+
+
+WORDS = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1.5,
+    1e308,
+    2**70,
+    "",
+    "a",
+    "\u0000",
+    "😀",
+    "../..",
+    "<|user|>",
+    [],
+    {},
+    [[]],
+    {"a": {}},
+]
+FIELDS = [
+    *OK, "stream", "n", "stop", "seed", "logit_bias", "logprobs", "top_logprobs", "response_format", "tools",
+    "tool_choice", "temperature", "stream_options", "guided_regex", "guided_choice", "guided_grammar", "bad_words",
+    "min_tokens", "chat_template_kwargs", "reasoning_effort", "metadata", "store", "user", "nonsense",
+]  # fmt: skip
+
+
+def mutated(rng):
+    """A body that was right until something happened to it."""
+    body = json.loads(json.dumps(OK))
+    for _ in range(rng.randint(1, 3)):
+        body[rng.choice(FIELDS)] = rng.choice(WORDS)
+    raw = json.dumps(body).encode()
+    kind = rng.randint(0, 5)
+    if kind == 0:
+        raw = raw[: rng.randint(0, len(raw))]
+    elif kind == 1:
+        at = rng.randrange(len(raw))
+        raw = raw[:at] + bytes([rng.randrange(256)]) + raw[at + 1 :]
+    return raw
+
+
+def test_thousands_of_malformed_bodies(url):
+    rng = random.Random(1)
+    with httpx.Client(base_url=url, timeout=60, headers={"content-type": "application/json"}) as client:
+        for _ in range(3000):
+            sound(client.post("/v1/chat/completions", content=mutated(rng)))
+        assert client.post("/v1/chat/completions", json=OK).json()["choices"][0]["finish_reason"] in ("stop", "length")

@@ -1,0 +1,297 @@
+"""Tools with a real model through the official client: arguments are right by construction, at any temperature."""
+
+import json
+import re
+
+import jsonschema
+import openai
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from turnwise.assemble import chat_service
+from turnwise.server.app import create_app
+from turnwise.testing import listening
+
+HELLO = [{"role": "user", "content": "Hello, what is the weather in Rome?"}]
+PARAMETERS = {
+    "get_weather": {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "maxLength": 12},
+            "days": {"type": "integer", "minimum": 1, "maximum": 7},
+            "units": {"enum": ["C", "F"]},
+        },
+        "required": ["city", "days"],
+        "additionalProperties": False,
+    },
+    "now": {"type": "object", "properties": {}, "additionalProperties": False},
+}  # fmt: skip
+TOOLS = [{"type": "function", "function": {"name": name, "parameters": schema}} for name, schema in PARAMETERS.items()]
+QUERY = {"syntax": "regex", "definition": r'SELECT [a-z]{1,6}( FROM "[a-z]{1,4}")?'}
+SUM = {"syntax": "lark", "definition": 'start: n ("+" n){1,2}\nn: /[1-9][0-9]{0,2}/'}
+CUSTOM = [
+    {"type": "custom", "custom": {"name": "query", "format": {"type": "grammar", "grammar": QUERY}}},
+    {"type": "custom", "custom": {"name": "sum", "format": {"type": "grammar", "grammar": SUM}}},
+]
+MATCHES = {"query": QUERY["definition"], "sum": r"[1-9][0-9]{0,2}(\+[1-9][0-9]{0,2}){1,2}"}
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        chat_service() as service,
+        listening(create_app({"box": service}, default="box")) as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0) as made,
+    ):
+        yield made
+
+
+def ask(client, **fields):
+    return client.chat.completions.create(**{"model": "box", "messages": HELLO, "max_tokens": 200, **fields})
+
+
+def check(call):
+    """The arguments of a whole call are right."""
+    assert re.fullmatch("call_[0-9a-f]{24}", call.id)
+    if call.type == "custom":
+        assert re.fullmatch(MATCHES[call.custom.name], call.custom.input)
+    else:
+        jsonschema.validate(json.loads(call.function.arguments), PARAMETERS[call.function.name])
+
+
+def named(name):
+    return {"type": "function", "function": {"name": name}}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_forced_calls_are_right_at_temperature_2(client, seed):
+    choice = ask(
+        client, tools=TOOLS + CUSTOM, tool_choice="required", temperature=2, seed=seed, max_tokens=120
+    ).choices[0]
+    assert choice.message.content is None
+    assert choice.message.tool_calls
+    whole = choice.message.tool_calls[: None if choice.finish_reason == "tool_calls" else -1]
+    for call in whole:
+        check(call)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_call_means_one(client, seed):
+    for fields in ({"tool_choice": "required", "parallel_tool_calls": False}, {"tool_choice": named("get_weather")}):
+        choice = ask(client, tools=TOOLS, temperature=2, seed=seed, **fields).choices[0]
+        [call] = choice.message.tool_calls
+        check(call)
+        assert choice.finish_reason == "tool_calls"
+    assert call.function.name == "get_weather"
+
+
+@pytest.mark.parametrize("name", ["query", "sum"])
+def test_a_custom_tools_input_follows_its_grammar(client, name):
+    choice = {"type": "custom", "custom": {"name": name}}
+    for seed in range(3):
+        [call] = ask(client, tools=CUSTOM, tool_choice=choice, temperature=2, seed=seed).choices[0].message.tool_calls
+        assert call.custom.name == name
+        check(call)
+
+
+def test_allowed_tools_are_the_only_ones(client):
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named("now")]}}
+    choice = ask(client, tools=TOOLS, tool_choice=allowed, temperature=2, parallel_tool_calls=False).choices[0]
+    assert [(call.function.name, call.function.arguments) for call in choice.message.tool_calls] == [("now", "{}")]
+
+
+def test_with_auto_a_model_may_talk_and_with_none_it_must(client):
+    for choice in ("auto", "none"):
+        answer = ask(client, tools=TOOLS, tool_choice=choice, temperature=0).choices[0]
+        assert answer.message.content
+        assert answer.message.tool_calls is None
+        assert answer.finish_reason == "stop"
+    assert ask(client, tools=TOOLS, tool_choice="none").usage.prompt_tokens == ask(client).usage.prompt_tokens
+
+
+# Streaming
+
+
+def streamed(client, answers, **fields):
+    found = [{"content": "", "calls": [], "finish": None} for _ in range(answers)]
+    for chunk in ask(client, stream=True, n=answers, **fields):
+        for piece in chunk.choices:
+            one = found[piece.index]
+            assert one["finish"] is None, "nothing follows the end of an answer"
+            one["content"] += piece.delta.content or ""
+            for part in piece.delta.tool_calls or []:
+                told = part.function.model_dump() if part.function else part.custom
+                if part.id:
+                    assert part.index == len(one["calls"])
+                    assert told.get("arguments", told.get("input")) == ""
+                    one["calls"].append([part.type, told["name"], ""])
+                else:
+                    assert part.type is None
+                    assert told.get("name") is None
+                    one["calls"][part.index][2] += told.get("arguments") or told.get("input") or ""
+            one["finish"] = piece.finish_reason
+    return found
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    answers=st.integers(1, 3),
+    fields=st.fixed_dictionaries(
+        {"seed": st.integers(0, 2**40), "temperature": st.floats(0, 2), "max_tokens": st.integers(1, 90),
+         "tool_choice": st.sampled_from(["auto", "required", "none", named("get_weather")])},
+        optional={
+            "parallel_tool_calls": st.booleans(),
+            "logprobs": st.just(True),
+            "stop": st.lists(st.sampled_from(["!", " a", "e", "city", "<tool_call>", "{"]), min_size=1, max_size=3),
+        },
+    ),
+)  # fmt: skip
+def test_the_stream_is_the_answer(client, answers, fields):
+    whole = ask(client, n=answers, tools=TOOLS + CUSTOM, **fields)
+    found = streamed(client, answers, tools=TOOLS + CUSTOM, **fields)
+    for choice, one in zip(whole.choices, found, strict=True):
+        told = [call.function if call.type == "function" else call.custom for call in choice.message.tool_calls or []]
+        calls = [(t.name, getattr(t, "arguments", None) or getattr(t, "input", "")) for t in told]
+        assert (choice.message.content or "") == one["content"]
+        assert calls == [(name, arguments) for _, name, arguments in one["calls"]]
+        assert choice.finish_reason == one["finish"]
+        assert (choice.finish_reason == "tool_calls") <= bool(calls)
+        assert "<tool_call>" not in one["content"]
+        for call in choice.message.tool_calls[:-1] if calls else []:
+            check(call)
+        if fields.get("logprobs") and not fields.get("stop"):
+            reported = choice.logprobs.content if choice.logprobs else []
+            assert b"".join(bytes(e.bytes) for e in reported).decode(errors="replace") == one["content"]
+
+
+def test_the_stream_helper_puts_calls_together(client):
+    tools = [openai.pydantic_function_tool(Weather)]
+    asked = {"model": "box", "messages": HELLO, "tools": tools, "tool_choice": named("Weather"), "seed": 3}
+    with client.chat.completions.stream(**asked, temperature=2, max_tokens=300) as stream:
+        deltas = [event for event in stream if event.type == "tool_calls.function.arguments.delta"]
+        [call] = stream.get_final_completion().choices[0].message.tool_calls
+    assert "".join(event.arguments_delta for event in deltas) == call.function.arguments
+    assert len(deltas) > 3
+    assert isinstance(call.function.parsed_arguments, Weather)
+
+
+# Whole loops
+
+
+class Weather(pydantic.BaseModel):
+    city: str = pydantic.Field(max_length=10)
+    days: int = pydantic.Field(ge=1, le=3)
+    rain: bool | None
+
+
+def test_parse_gives_arguments_of_the_class_and_they_may_be_sent_back(client):
+    tools = [openai.pydantic_function_tool(Weather)]
+    asked = {"model": "box", "tools": tools, "temperature": 2, "max_tokens": 300}
+    message = client.chat.completions.parse(messages=HELLO, tool_choice=named("Weather"), **asked).choices[0].message
+    [call] = message.tool_calls
+    assert isinstance(call.function.parsed_arguments, Weather)
+    result = {"role": "tool", "tool_call_id": call.id, "content": "sunny"}
+    following = client.chat.completions.create(messages=[*HELLO, message, result], tool_choice="none", **asked)
+    assert following.choices[0].message.content
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_loop_of_calls_and_answers_at_temperature_2(client, stream):
+    messages = list(HELLO)
+    for turn, choice in enumerate(["required", "required", "none"]):
+        fields = {"messages": messages, "tools": TOOLS, "tool_choice": choice, "temperature": 2, "seed": turn,
+                  "parallel_tool_calls": False}  # fmt: skip
+        if stream and choice != "none":
+            with client.chat.completions.stream(model="box", max_tokens=200, **fields) as events:
+                message = events.get_final_completion().choices[0].message
+        else:
+            message = ask(client, **fields).choices[0].message
+        messages.append(message.model_dump(exclude_unset=True, exclude={"parsed"}))
+        for call in message.tool_calls or []:
+            check(call)
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": "sunny"})
+            for made in messages[-2]["tool_calls"]:
+                made["function"].pop("parsed_arguments", None)
+                made.pop("index", None)
+    assert messages[-1]["content"]
+    assert sum(message["role"] == "tool" for message in messages) == 2
+
+
+def test_a_format_goes_with_tools(client):
+    schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}}, "required": ["a"],
+              "additionalProperties": False}  # fmt: skip
+    format = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    for seed in range(6):
+        choice = ask(client, tools=TOOLS, response_format=format, temperature=2, seed=seed).choices[0]
+        if choice.message.tool_calls:
+            assert choice.message.content is None
+        else:
+            jsonschema.validate(json.loads(choice.message.content), schema)
+
+
+def test_the_older_interface_gives_one_call(client):
+    function = TOOLS[0]["function"]
+    choice = ask(client, functions=[function], function_call={"name": "get_weather"}, temperature=2).choices[0]
+    jsonschema.validate(json.loads(choice.message.function_call.arguments), PARAMETERS["get_weather"])
+    assert choice.finish_reason == "function_call"
+    messages = [*HELLO, choice.message, {"role": "function", "name": "get_weather", "content": "sunny"}]
+    assert ask(client, messages=messages, functions=[function], function_call="none").choices[0].message.content
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {
+            "type": "object", "properties": {"a": {"type": "string", "format": "hexagon"}}}}}]},
+         "tools[0].function.parameters"),
+        ({"tools": [{"type": "custom", "custom": {"name": "f", "format": {
+            "type": "grammar", "grammar": {"syntax": "regex", "definition": "("}}}}]},
+         "tools[0].custom.format.grammar.definition"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "description": "<|end|>"}}]}, "tools"),
+        ({"tools": TOOLS, "extra_body": {"guided_regex": "a+"}}, "guided_regex"),
+        ({"tools": TOOLS, "extra_body": {"ignore_eos": True}}, "ignore_eos"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_honoured_is_refused_by_name(client, fields, param):
+    with pytest.raises(openai.BadRequestError) as error:
+        ask(client, **fields)
+    assert error.value.body["param"] == param
+
+
+# Schemas
+
+leaves = st.sampled_from([
+    {"type": "boolean"}, {"type": "null"}, {"type": "integer", "minimum": -5, "maximum": 99}, {"const": "x y"},
+    {"type": "string", "maxLength": 5}, {"enum": ["a\n", '"', 3]},
+    {"type": "string", "pattern": "^[A-Z]{2}</tool_call>$"},
+])  # fmt: skip
+objects = st.dictionaries(st.sampled_from(["a", "the name", "größe"]), leaves, max_size=3).map(
+    lambda properties: {
+        "type": "object", "properties": properties, "required": sorted(properties)[:2], "additionalProperties": False
+    }
+)  # fmt: skip
+schemas = st.dictionaries(
+    st.sampled_from(["a", "b", "arguments", "name"]),
+    st.one_of(leaves, objects, objects.map(lambda one: {"type": "array", "items": one, "maxItems": 2})),
+    max_size=3,
+).map(
+    lambda properties: {
+        "type": "object", "properties": properties, "required": sorted(properties)[:1], "additionalProperties": False
+    }
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(one=schemas, other=schemas, seed=st.integers(0, 1000))
+def test_arguments_are_valid_against_any_schema_at_temperature_2(client, one, other, seed):
+    tools = [named("first"), named("second")]
+    for tool, schema in zip(tools, (one, other), strict=True):
+        tool["function"] = {**tool["function"], "parameters": schema}
+    choice = ask(client, tools=tools, tool_choice="required", temperature=2, seed=seed, max_tokens=None).choices[0]
+    calls = choice.message.tool_calls[: None if choice.finish_reason == "tool_calls" else -1]
+    for call in calls:
+        schema = one if call.function.name == "first" else other
+        jsonschema.validate(json.loads(call.function.arguments), schema)

@@ -1,0 +1,339 @@
+"""Tools over HTTP: how requests are read, what is refused by name, and the shapes of answers that call."""
+
+import json
+
+import httpx
+import openai
+import pytest
+
+from turnwise.core.messages import Message, ToolCall
+from turnwise.core.tools import ToolChoice
+from turnwise.testing import ScriptedChat
+
+HELLO = [{"role": "user", "content": "Hello there"}]
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": SCHEMA}}
+NOW = {"type": "function", "function": {"name": "now"}}
+NOTE = {"type": "custom", "custom": {"name": "note"}}
+CALL = ToolCall("call_1", "get_weather", '{"city": "Rome"}')
+OTHER = ToolCall("call_2", "note", "a\nb", "custom")
+
+
+def function(**more):
+    return {"type": "function", "function": {"name": "f", **more}}
+
+
+def custom(**more):
+    return {"type": "custom", "custom": {"name": "f", **more}}
+
+
+def grammar(**more):
+    return custom(format={"type": "grammar", "grammar": more})
+
+
+def call(id="call_1", **more):
+    return {"id": id, "type": "function", "function": {"name": "get_weather", "arguments": "{}"}, **more}
+
+
+def asked(*calls, **more):
+    return {"role": "assistant", "content": None, "tool_calls": list(calls), **more}
+
+
+def answered(id="call_1", **more):
+    return {"role": "tool", "tool_call_id": id, "content": "sunny", **more}
+
+
+@pytest.fixture
+def post(url):
+    with httpx.Client(base_url=url) as client:
+        yield lambda **fields: client.post(
+            "/v1/chat/completions", json={"model": "scripted", "messages": HELLO, **fields}
+        )
+
+
+@pytest.fixture
+def calling(services, chat):
+    """Replaces the service by one that says something and calls twice."""
+    services["scripted"] = ScriptedChat(["I look.", CALL, OTHER])
+    return services["scripted"]
+
+
+# Requests
+
+
+def test_tools_reach_the_turn(post, chat):
+    assert post(tools=[WEATHER, NOW, NOTE]).status_code == 200
+    turn = chat.turns[0]
+    assert [(tool.name, tool.kind) for tool in turn.tools] == [
+        ("get_weather", "function"), ("now", "function"), ("note", "custom")
+    ]  # fmt: skip
+    assert turn.tools[0].published == WEATHER
+    assert turn.tools[0].arguments == SCHEMA
+    assert turn.tools[1].arguments == {"type": "object", "properties": {}, "additionalProperties": False}
+    assert turn.tools[2].published["function"]["parameters"]["required"] == ["input"]
+    assert (turn.tool_choice, turn.parallel_tool_calls) == (ToolChoice("auto"), True)
+
+
+@pytest.mark.parametrize(
+    ("said", "choice", "parallel"),
+    [
+        ("none", ToolChoice("none"), True),
+        ("auto", ToolChoice("auto"), True),
+        ("required", ToolChoice("required"), True),
+        ({"type": "function", "function": {"name": "now"}}, ToolChoice("required", ("now",)), False),
+        ({"type": "custom", "custom": {"name": "note"}}, ToolChoice("required", ("note",)), False),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [
+            {"type": "function", "function": {"name": "now"}}, NOTE]}}, ToolChoice("auto", ("now", "note")), True),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [NOTE]}},
+         ToolChoice("required", ("note",)), True),
+    ],
+)  # fmt: skip
+def test_a_choice_reaches_the_turn(post, chat, said, choice, parallel):
+    assert post(tools=[WEATHER, NOW, NOTE], tool_choice=said).status_code == 200
+    assert (chat.turns[0].tool_choice, chat.turns[0].parallel_tool_calls) == (choice, parallel)
+
+
+def test_the_older_fields_mean_the_same(post, chat):
+    assert post(functions=[WEATHER["function"]], function_call={"name": "get_weather"}).status_code == 200
+    assert post(tools=[WEATHER], tool_choice={"type": "function", "function": {"name": "get_weather"}}).is_success
+    older, newer = chat.turns
+    assert older.tools[0].published == newer.tools[0].published
+    assert (older.tool_choice, older.parallel_tool_calls) == (newer.tool_choice, newer.parallel_tool_calls)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"tools": []}, {"tool_choice": "none"}, {"tool_choice": "auto"}, {"functions": []}, {"function_call": "none"},
+     {"function_call": "auto"}, {"parallel_tool_calls": True}, {"parallel_tool_calls": False}],
+)  # fmt: skip
+def test_a_field_that_asks_for_nothing_passes(post, chat, fields):
+    assert post(**fields).status_code == 200
+    assert chat.turns[0].tools == ()
+
+
+BAD = [
+    ({"tools": "f"}, "tools", "a list"),
+    ({"tools": [function()] * 129}, "tools", "at most 128"),
+    ({"tools": ["f"]}, "tools[0]", "an object"),
+    ({"tools": [{}]}, "tools[0].type", "function or custom"),
+    ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'web_search'"),
+    ({"tools": [{"type": "function"}]}, "tools[0].function", "an object"),
+    ({"tools": [{**NOW, "custom": {}}]}, "tools[0].custom", "Unknown parameter"),
+    ({"tools": [NOW, function(name="a b")]}, "tools[1].function.name", "1 to 64 letters"),
+    ({"tools": [function(name="x" * 65)]}, "tools[0].function.name", "1 to 64 letters"),
+    ({"tools": [NOW, NOW]}, "tools[1]", "'now'"),
+    ({"tools": [function(parmeters={})]}, "tools[0].function.parmeters", "did you mean 'parameters'"),
+    ({"tools": [function(parameters="{}")]}, "tools[0].function.parameters", "a JSON schema"),
+    ({"tools": [function(parameters={"type": "string"})]}, "tools[0].function.parameters.type", "must be object"),
+    ({"tools": [function(description=3)]}, "tools[0].function.description", "a string"),
+    ({"tools": [function(strict="yes")]}, "tools[0].function.strict", "true or false"),
+    ({"tools": [custom(schema={})]}, "tools[0].custom.schema", "Unknown parameter"),
+    ({"tools": [custom(description=3)]}, "tools[0].custom.description", "a string"),
+    ({"tools": [custom(format={"type": "json"})]}, "tools[0].custom.format.type", "text or grammar"),
+    ({"tools": [custom(format={"type": "text", "x": 1})]}, "tools[0].custom.format.x", "Unknown parameter"),
+    ({"tools": [grammar(syntax="gbnf", definition="x")]}, "tools[0].custom.format.grammar.syntax", "lark or regex"),
+    ({"tools": [grammar(syntax="lark", definition="")]}, "tools[0].custom.format.grammar.definition", "not empty"),
+    ({"tool_choice": "required"}, "tool_choice", "needs tools"),
+    ({"tools": [], "tool_choice": NOTE}, "tool_choice", "needs tools"),
+    ({"tools": [NOW], "tool_choice": "any"}, "tool_choice", "'any'"),
+    ({"tools": [NOW], "tool_choice": 1}, "tool_choice", "an object"),
+    ({"tools": [NOW], "tool_choice": {"type": "now"}}, "tool_choice.type", "allowed_tools"),
+    ({"tools": [NOW], "tool_choice": {**NOW, "x": 1}}, "tool_choice.x", "Unknown parameter"),
+    ({"tools": [NOW], "tool_choice": WEATHER}, "tool_choice.function.description", "Unknown parameter"),
+    ({"tools": [NOW], "tool_choice": NOTE}, "tool_choice.custom.name", "no custom among the tools: 'note'"),
+    ({"tools": [NOW], "tool_choice": {"type": "function", "function": {"name": "other"}}},
+     "tool_choice.function.name", "'other'"),
+    ({"tools": [NOW], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "none", "tools": [NOW]}}},
+     "tool_choice.allowed_tools.mode", "auto or required"),
+    ({"tools": [NOW], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}},
+     "tool_choice.allowed_tools.tools", "1 to 128"),
+    ({"tools": [NOW], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [NOTE]}}},
+     "tool_choice.allowed_tools.tools[0].custom.name", "'note'"),
+    ({"tools": [NOW], "parallel_tool_calls": "no"}, "parallel_tool_calls", "true or false"),
+    ({"functions": [NOW]}, "functions[0].function", "Unknown parameter"),
+    ({"functions": [{"name": "f"}], "tools": [NOW]}, "functions", "send one of them"),
+    ({"functions": [{"name": "f"}], "function_call": {"name": "g"}}, "function_call.name", "'g'"),
+    ({"functions": [{"name": "f"}], "function_call": "required"}, "function_call", "none, auto"),
+    ({"function_call": {"name": "g"}}, "function_call", "needs tools"),
+    ({"functions": [{"name": "f"}], "tool_choice": "required"}, "tool_choice", "'tools' only"),
+    ({"tools": [NOW], "function_call": {"name": "now"}}, "function_call", "'functions' only"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "param", "says"), BAD)
+def test_what_is_wrong_is_refused_by_name(post, chat, fields, param, says):
+    answer = post(**fields)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
+    assert says in error["message"]
+    assert chat.turns == []
+
+
+# Messages
+
+
+def test_calls_and_their_answers_reach_the_turn(post, chat):
+    messages = [
+        *HELLO,
+        asked(call("a"), {"id": "b", "type": "custom", "custom": {"name": "note", "input": "hi"}}),
+        answered("b"),
+        answered("a", content=[{"type": "text", "text": "rain"}]),
+        {"role": "assistant", "content": "Rain.", "tool_calls": []},
+        {"role": "user", "content": "Again?"},
+        {"role": "assistant", "content": "I look.", "tool_calls": [call("a")]},
+        answered("a", name="get_weather"),
+    ]
+    assert post(messages=messages).status_code == 200
+    assert chat.turns[0].messages[1:] == (
+        Message("assistant", "", None, (
+            ToolCall("a", "get_weather", "{}"), ToolCall("b", "note", "hi", "custom"))),
+        Message("tool", "sunny", tool_call_id="b"),
+        Message("tool", "rain", tool_call_id="a"),
+        Message("assistant", "Rain."),
+        Message("user", "Again?"),
+        Message("assistant", "I look.", None, (ToolCall("a", "get_weather", "{}"),)),
+        Message("tool", "sunny", "get_weather", tool_call_id="a"),
+    )  # fmt: skip
+
+
+def test_the_older_messages_mean_the_same(post, chat):
+    said = {"name": "get_weather", "arguments": "{}"}
+    messages = [
+        *HELLO, {"role": "assistant", "content": None, "function_call": said},
+        {"role": "function", "name": "get_weather", "content": "sunny"},
+    ]  # fmt: skip
+    assert post(messages=messages).status_code == 200
+    one, other = chat.turns[0].messages[1:]
+    assert [(made.name, made.arguments) for made in one.tool_calls] == [("get_weather", "{}")]
+    assert (other.role, other.content, other.name) == ("tool", "sunny", "get_weather")
+    assert other.tool_call_id == one.tool_calls[0].id
+
+
+WRONG = [
+    ([answered()], 1, "tool_call_id", "answers no call"),
+    ([asked(call()), answered("other")], 2, "tool_call_id", "'other'"),
+    ([asked(call()), answered(), answered()], 3, "tool_call_id", "answers no call"),
+    ([asked(call())], 1, "tool_calls[0]", "'call_1'"),
+    ([asked(call("a"), call("b")), answered("a"), *HELLO], 1, "tool_calls[1]", "'b'"),
+    ([asked(call("a"), call("b")), answered("b"), asked(call("c")), answered("c")], 1, "tool_calls[0]", "'a'"),
+    ([asked(call()), answered(), *HELLO, answered()], 4, "tool_call_id", "answers no call"),
+    ([asked(call("a"), call("a"))], 1, "tool_calls[1].id", "another call"),
+    ([{"role": "tool", "content": "x"}], 1, "tool_call_id", "is required"),
+    ([asked(call()), answered(content=None)], 2, "content", "is required"),
+    ([{"role": "assistant", "content": None}], 1, "content", "is required"),
+    ([asked(call(), content=7), answered()], 1, "content", "a string"),
+    ([asked("x")], 1, "tool_calls[0]", "an object"),
+    ([{"role": "assistant", "tool_calls": "x"}], 1, "tool_calls", "a list"),
+    ([asked(call(id=7))], 1, "tool_calls[0].id", "a string"),
+    ([asked(call(type="x"))], 1, "tool_calls[0].type", "function or custom"),
+    ([asked(call(index=0))], 1, "tool_calls[0].index", "Unknown parameter"),
+    ([asked(call(function={"name": "f"}))], 1, "tool_calls[0].function.arguments", "a string"),
+    ([asked(call(function={"name": "f", "arguments": {}}))], 1, "tool_calls[0].function.arguments", "a string"),
+    ([asked(call(function={"name": "a b", "arguments": "{}"}))], 1, "tool_calls[0].function.name", "letters"),
+    (
+        [asked(call(function={"name": "f", "arguments": "{}", "parsed_arguments": {"a": 1}}))],
+        1,
+        "tool_calls[0].function.parsed_arguments",
+        "not what 'arguments' says",
+    ),
+    ([asked(call(), function_call={"name": "f", "arguments": "{}"})], 1, "function_call", "older form"),
+    ([{"role": "function", "name": "f", "content": "x"}], 1, "name", "answers no call"),
+    ([{"role": "user", "content": "x", "tool_calls": [call()]}], 1, "tool_calls", "role 'user'"),
+    ([{"role": "system", "content": "x", "function_call": {}}], 1, "function_call", "role 'system'"),
+]
+
+
+@pytest.mark.parametrize(("messages", "at", "where", "says"), WRONG)
+def test_calls_and_answers_that_do_not_fit_are_refused_by_place(post, chat, messages, at, where, says):
+    answer = post(messages=[*HELLO, *messages])
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, f"messages[{at}].{where}")
+    assert says in error["message"]
+    assert chat.turns == []
+
+
+# Answers
+
+
+def test_a_whole_answer_that_calls(post, calling):
+    [choice] = post(tools=[WEATHER, NOTE]).json()["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"] == {
+        "role": "assistant", "content": "I look.", "refusal": None, "annotations": [],
+        "tool_calls": [
+            {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Rome"}'}},
+            {"id": "call_2", "type": "custom", "custom": {"name": "note", "input": "a\nb"}},
+        ],
+    }  # fmt: skip
+
+
+def test_content_is_null_where_there_is_none_and_calls_are_absent_where_there_are_none(post, services, chat):
+    message = post().json()["choices"][0]["message"]
+    assert message.keys() == {"role", "content", "refusal", "annotations"}
+    services["scripted"] = ScriptedChat([CALL])
+    assert post(tools=[WEATHER]).json()["choices"][0]["message"]["content"] is None
+    services["scripted"] = ScriptedChat([])
+    assert post().json()["choices"][0]["message"]["content"] == ""
+
+
+def pieces(response):
+    lines = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line)["choices"][0] for line in lines[:-1]]
+
+
+def test_a_stream_that_calls(post, calling):
+    found = pieces(post(tools=[WEATHER, NOTE], stream=True))
+    assert [piece["delta"] for piece in found] == [
+        {"role": "assistant", "content": ""},
+        {"content": "I look."},
+        {"tool_calls": [{"index": 0, "id": "call_1", "type": "function",
+                         "function": {"name": "get_weather", "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"city": "Rome"}'}}]},
+        {"tool_calls": [{"index": 1, "id": "call_2", "type": "custom", "custom": {"name": "note", "input": ""}}]},
+        {"tool_calls": [{"index": 1, "custom": {"input": "a\nb"}}]},
+        {},
+    ]  # fmt: skip
+    assert [piece["finish_reason"] for piece in found] == [None] * 6 + ["tool_calls"]
+
+
+def test_a_stream_that_only_calls_has_no_content(post, services, chat):
+    services["scripted"] = ScriptedChat([CALL])
+    assert all("content" not in piece["delta"] for piece in pieces(post(tools=[WEATHER], stream=True)))
+
+
+def test_the_older_fields_are_answered_in_the_older_form(post, services, chat):
+    services["scripted"] = ScriptedChat([CALL])
+    [choice] = post(functions=[WEATHER["function"]]).json()["choices"]
+    assert choice["finish_reason"] == "function_call"
+    assert choice["message"]["function_call"] == {"name": "get_weather", "arguments": '{"city": "Rome"}'}
+    assert "tool_calls" not in choice["message"]
+    found = pieces(post(functions=[WEATHER["function"]], stream=True))
+    assert [piece["delta"] for piece in found[1:]] == [
+        {"function_call": {"name": "get_weather", "arguments": ""}},
+        {"function_call": {"arguments": '{"city": "Rome"}'}},
+        {},
+    ]
+    assert found[-1]["finish_reason"] == "function_call"
+
+
+def test_the_official_client_reads_calls_and_sends_them_back(url, services, chat):
+    services["scripted"] = ScriptedChat(["I look.", CALL])
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0) as client:
+        message = client.chat.completions.create(model="scripted", messages=HELLO, tools=[WEATHER]).choices[0].message
+        result = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "sunny"}
+        client.chat.completions.create(model="scripted", messages=[*HELLO, message, result], tools=[WEATHER])
+    assert services["scripted"].turns[1].messages[1] == Message("assistant", "I look.", tool_calls=(CALL,))
+
+
+def test_a_kept_conversation_shows_calls_and_answers(post, url, services, chat, store):
+    services["scripted"] = ScriptedChat(["I look.", CALL], store=store)
+    id = store.create(title="t", model="scripted").id
+    post(tools=[WEATHER], conversation_id=id)
+    store.append(id, [Message("tool", "sunny", tool_call_id="call_1")])
+    kept = httpx.get(f"{url}/v1/conversations/{id}").json()["messages"]
+    assert [(m["role"], m["content"], m["tool_call_id"]) for m in kept] == [
+        ("user", "Hello there", None), ("assistant", "I look.", None), ("tool", "sunny", "call_1")
+    ]  # fmt: skip
+    assert kept[1]["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": '{"city": "Rome"}'}
+    assert kept[0]["tool_calls"] is None
