@@ -1,7 +1,7 @@
 """Make the training files of the model in the box: prepare.py DATA OUT
 
 DATA is a folder with the open sets named in README.md beside this file; OUT receives `pretrain.jsonl`, `chat.jsonl`,
-`more.jsonl`, `valid_support.jsonl`, `valid_chat.jsonl` and `valid_small_talk.jsonl`. Everything is
+`more.jsonl`, `short.jsonl`, `valid_support.jsonl`, `valid_chat.jsonl` and `valid_small_talk.jsonl`. Everything is
 seeded: the same DATA gives the same files.
 """
 
@@ -14,11 +14,15 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import yaml
+
 from turnwise.core.files import write_file
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.grammar import Grammar, expand
 from turnwise.data.grammar_file import load_grammar
+from turnwise.data.noise import roughen
 from turnwise.data.sources import read_source
+from turnwise.data.templates import parse, text_of
 
 HERE = Path(__file__).parent
 SYSTEM = "You are Turnwise, a friendly assistant."
@@ -66,6 +70,10 @@ BY_HEART = [
     "rhymes",
     "name_recall",
 ]
+
+
+# Where a name has to be taken up and remembered.
+NAMES = ["my_name_is", "name_and_yours", "name_recall", "name_recall_b"]
 
 
 def fill(text: str) -> str:
@@ -128,6 +136,37 @@ def drill(grammar: Grammar, topics: list[str]) -> Grammar:
     return replace(grammar, topics=chosen)
 
 
+def invented_names(count: int, rng: random.Random) -> tuple[str, ...]:
+    """Names that nobody has, so that a name has to be copied and cannot be guessed."""
+    onsets = ["b", "br", "ch", "d", "f", "g", "h", "j", "k", "kr", "l", "m", "n", "p", "r", "s", "sh", "st", "t", "th",
+              "tr", "v", "w", "y", "z", ""]  # fmt: skip
+    vowels = ["a", "e", "i", "o", "u", "ai", "ei", "ia", "ou"]
+    codas = ["", "", "", "n", "l", "r", "s", "m", "k", "ck", "th", "nd", "x"]
+    found: dict[str, None] = {}
+    while len(found) < count:
+        syllables = rng.choice([1, 2, 2, 2, 3])
+        name = "".join(rng.choice(onsets) + rng.choice(vowels) for _ in range(syllables)) + rng.choice(codas)
+        if 3 <= len(name) <= 9:
+            found[name.capitalize()] = None
+    return tuple(found)
+
+
+def short_support(asked: list[Conversation], each: int, rng: random.Random) -> Iterator[Conversation]:
+    """Support questions in few words, `each` times for every intent, answered as somebody with that intent was who
+    named no number."""
+    for intent, lines in yaml.safe_load((HERE / "short_support.yaml").read_text(encoding="utf-8")).items():
+        answers = [
+            item.messages[1]
+            for item in asked
+            if item.meta["intent"] == intent and not re.search(r"\d|\b(Mr|Mrs|Ms)\b|\$", item.messages[0].content)
+        ]
+        templates = [parse(line) for line in lines]
+        for _ in range(each):
+            pieces = rng.choice(templates).render(rng, {})
+            question = text_of(roughen(pieces, rng) if rng.random() < 0.3 else pieces)
+            yield Conversation((Message("user", question), rng.choice(answers)), {"intent": intent})
+
+
 def new_to(items: list[Conversation], known: list[Conversation]) -> list[Conversation]:
     """Those of `items` whose words do not occur as a whole dialogue in `known`."""
     said = {tuple(m.content.casefold() for m in i.messages if m.role != "system") for i in known}
@@ -168,6 +207,15 @@ def main(data: Path, out: Path) -> None:
     more = list(framed(asked * 5, one_turn, rng)) + small[:12_000] + by_heart + coffee[:500] + open_chat[:4_000] + short
     rng.shuffle(more)
     write(out / "more.jsonl", more)
+
+    names = invented_names(4_000, random.Random(11))
+    grammar_of_names = replace(grammar, slots={**grammar.slots, "name": (*grammar.slots["name"] * 4, *names)})
+    named = list(expand(grammar_of_names, 12_000, seed=4))
+    introduced = list(expand(drill(grammar_of_names, NAMES), 6_000, seed=5, turns=(1, 4)))
+    brief = list(short_support(asked, 140, random.Random(12)))
+    again = [*framed(asked * 2 + brief, one_turn, rng), *named, *introduced, *by_heart[:6_000], *open_chat[:3_000]]
+    rng.shuffle(again)
+    write(out / "short.jsonl", again)
 
     held = list(support(data / "bitext_customer/valid.jsonl.gz"))
     write(out / "valid_support.jsonl", held)

@@ -71,6 +71,7 @@ def chat_service(
     import torch
 
     from turnwise.engine.engine import Engine
+    from turnwise.engine.runner import preferred_dtype
     from turnwise.models import checkpoint
 
     if dtype != "auto" and dtype not in checkpoint.DTYPES:
@@ -81,7 +82,7 @@ def chat_service(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidParameter("device", "There is no GPU that torch can use here. Leave --device out, or say cpu.")
-    loaded = checkpoint.load(folder, dtype=checkpoint.DTYPES.get(dtype), device=device)
+    loaded = checkpoint.load(folder, dtype=checkpoint.DTYPES.get(dtype) or preferred_dtype(device), device=device)
     with ExitStack() as stack:
         engine = Engine(loaded.decoder, slots=slots)
         del loaded  # the engine has its own layout of the weights; this copy would stay as long as we serve

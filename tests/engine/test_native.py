@@ -1,5 +1,6 @@
 """The compiled library computes what torch computes, and every row on its own, to the last bit."""
 
+import copy
 import logging
 import random
 import subprocess
@@ -18,7 +19,7 @@ from turnwise.engine.native import library as library_file
 from turnwise.engine.native import runner as runner_file
 from turnwise.engine.native.library import library
 from turnwise.engine.native.runner import GROWTH, NativeRunner
-from turnwise.engine.runner import make_runner
+from turnwise.engine.runner import make_runner, preferred_dtype
 from turnwise.engine.torch_runner import TorchRunner
 from turnwise.models.config import RopeConfig
 
@@ -169,8 +170,17 @@ def test_sizes_of_no_whole_vectors_are_left_to_torch(size):
     assert isinstance(make_runner(make(), 1), NativeRunner)
 
 
-def test_other_types_of_weights_are_left_to_torch():
-    assert isinstance(make_runner(make().to(torch.bfloat16), 1), TorchRunner)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_of_half_the_size_give_the_numbers_of_their_float32_copies(dtype):
+    model = biased(make(initializer_range=0.2)).to(dtype)
+    exact = NativeRunner(copy.deepcopy(model).float(), slots=1).prefill([0], [[3, 1, 4, 1, 5]])
+    runner = make_runner(model, 1)
+    assert isinstance(runner, NativeRunner)
+    assert torch.equal(runner.prefill([0], [[3, 1, 4, 1, 5]]), exact)
+
+
+def test_nobody_has_to_name_a_type_for_the_quickest_and_exact_one():
+    assert preferred_dtype("cpu") == torch.float32
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import jsonschema
 import openai
 import pydantic
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from turnwise.assemble import chat_service
@@ -163,7 +163,7 @@ def test_the_stream_is_the_answer(client, answers, fields):
             check(call)
         if fields.get("logprobs") and not fields.get("stop"):
             reported = choice.logprobs.content if choice.logprobs else []
-            assert b"".join(bytes(e.bytes) for e in reported).decode(errors="replace") == one["content"]
+            assert b"".join(bytes(e.bytes or []) for e in reported).decode(errors="replace") == one["content"]
 
 
 def test_the_stream_helper_puts_calls_together(client):
@@ -290,8 +290,14 @@ def test_arguments_are_valid_against_any_schema_at_temperature_2(client, one, ot
     tools = [named("first"), named("second")]
     for tool, schema in zip(tools, (one, other), strict=True):
         tool["function"] = {**tool["function"], "parameters": schema}
-    choice = ask(client, tools=tools, tool_choice="required", temperature=2, seed=seed, max_tokens=None).choices[0]
-    calls = choice.message.tool_calls[: None if choice.finish_reason == "tool_calls" else -1]
+    try:
+        choice = ask(client, tools=tools, tool_choice="required", temperature=2, seed=seed, max_tokens=120).choices[0]
+    except openai.BadRequestError as error:
+        assert error.code == "context_length_exceeded"  # noqa: PT017 - long definitions are not what this is about
+        reject()
+    calls = choice.message.tool_calls or []  # the limit may come before a first name
+    if choice.finish_reason == "length":
+        calls = calls[:-1]  # and cuts the last one short
     for call in calls:
         schema = one if call.function.name == "first" else other
         jsonschema.validate(json.loads(call.function.arguments), schema)

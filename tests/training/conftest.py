@@ -33,9 +33,12 @@ def values(base_folder, chats, unseen, tmp_path):
     return {
         "model": {"from": str(base_folder)},
         "data": {"train": str(chats), "valid": str(unseen)},
-        "training": {"row_length": 64, "rows": 4, "max_steps": 4, "validate_every": 2, "save_every": 2, "seed": 3},
+        "training": {
+            "row_length": 64, "rows": 4, "max_steps": 4, "validate_every": 2, "save_every": 2, "seed": 3,
+            "dtype": "float32",  # whatever this machine is quickest at
+        },
         "out": str(tmp_path / "out"),
-    }
+    }  # fmt: skip
 
 
 @pytest.fixture

@@ -28,7 +28,14 @@ def run(values, **more):
 def finished(base_folder, chats, unseen, tmp_path_factory):
     """A finished run and its result."""
     out = tmp_path_factory.mktemp("runs") / "price in $ and $"
-    training = {"row_length": 128, "rows": 4, "max_steps": 12, "learning_rate": 0.01, "validate_every": 4}
+    training = {
+        "row_length": 128,
+        "rows": 4,
+        "max_steps": 12,
+        "learning_rate": 0.01,
+        "validate_every": 4,
+        "dtype": "float32",
+    }
     data = {"train": str(chats), "test": str(unseen)}
     result = run({"model": {"from": str(base_folder)}, "data": data, "training": training, "out": str(out)})
     return out, result

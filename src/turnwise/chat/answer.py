@@ -111,5 +111,7 @@ class AnswerStream:
         )
 
     def _likely(self, id: int, logprob: float) -> Likely:
-        spelled = self._vocabulary.bytes_of(id) if id < len(self._vocabulary) else b""
-        return Likely(spelled.decode(errors="replace"), spelled, max(logprob, NEVER))
+        if id >= len(self._vocabulary):  # a row of the model that the tokenizer has no token for
+            return Likely("", b"", max(logprob, NEVER))
+        spelled = self._vocabulary.bytes_of(id).decode(errors="replace")
+        return Likely(spelled, self._vocabulary.shown(id), max(logprob, NEVER))

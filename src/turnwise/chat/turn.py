@@ -66,7 +66,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Likely:
-    """A token with its log-probability. `bytes` may be a part of a character, which `text` cannot show."""
+    """A token with its log-probability. `bytes` is what it adds to an answer: perhaps a part of a character, which
+    `text` cannot show, and nothing for a special token, whose name is its `text`."""
 
     text: str
     bytes: bytes

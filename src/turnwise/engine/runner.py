@@ -6,10 +6,13 @@ Two do the same: the compiled library, on processors it was compiled for, and to
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from turnwise.engine.native.library import library
 from turnwise.engine.native.runner import NativeRunner, supports
 from turnwise.engine.torch_runner import TorchRunner
+from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.decoder import Decoder
 
 
@@ -37,6 +40,14 @@ class Runner(Protocol):
 
     def clear(self, slot: int) -> None:
         """Forget what a slot holds, numbers that overflowed among it."""
+
+
+def preferred_dtype(device: str) -> torch.dtype:
+    """The type of weights to load where nobody says: what loses nothing where the library computes, else the quickest.
+
+    The library reads weights as bfloat16 wherever that is exact (`native/weights.py`), so float32 costs it no time.
+    """
+    return torch.float32 if device == "cpu" and library() is not None else auto_dtype(torch.device(device))
 
 
 def make_runner(decoder: Decoder, slots: int) -> Runner:

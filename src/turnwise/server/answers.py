@@ -37,16 +37,16 @@ class UsageBody(BaseModel):
 
 
 class LikelyBody(BaseModel):
-    """A token with its log-probability; `bytes`, because it may be a part of a character."""
+    """A token with its log-probability; `bytes`, because it may be a part of a character. A special token has none."""
 
     token: str
     logprob: float
-    bytes: list[int]
+    bytes: list[int] | None
 
     @classmethod
     def of(cls, likely: Likely) -> "LikelyBody":
         """The chat room's in the published shape."""
-        return cls(token=likely.text, logprob=likely.logprob, bytes=list(likely.bytes))
+        return cls(token=likely.text, logprob=likely.logprob, bytes=list(likely.bytes) or None)
 
 
 class TokenLogprob(LikelyBody):

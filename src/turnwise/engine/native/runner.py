@@ -26,10 +26,13 @@ GROWTH = 256  # tokens; slots grow in these steps, so short chats take little me
 
 
 def supports(decoder: Decoder) -> bool:
-    """Whether the library is here and computes this decoder: float32 on a processor, sizes of whole vectors."""
+    """Whether the library is here and computes this decoder: on a processor, sizes of whole vectors.
+
+    Whatever type the weights have, the arithmetic is float32.
+    """
     found = library()
-    weight, config = decoder.embed.weight, decoder.config
-    if found is None or weight.device.type != "cpu" or weight.dtype != torch.float32:
+    config = decoder.config
+    if found is None or decoder.embed.weight.device.type != "cpu":
         return False
     sizes = (config.hidden_size, config.head_dim)
     return all(size % found.turnwise_width() == 0 for size in sizes)

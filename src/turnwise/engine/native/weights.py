@@ -84,14 +84,14 @@ class PackedModel:
         outputs, inputs = weight_OI.shape
         panels = -(-outputs // self._panel)
         padded = np.zeros((panels * self._panel, inputs), np.float32)
-        padded[:outputs] = weight_OI.detach().numpy()
+        padded[:outputs] = weight_OI.detach().float().numpy()
         return np.ascontiguousarray(padded.reshape(panels, self._panel, inputs).transpose(0, 2, 1))
 
     def _norm(self, norm: Any) -> Norm:
         return Norm(self._floats(norm.weight), self._floats(getattr(norm, "bias", None)))
 
     def _floats(self, tensor: Tensor | None) -> int | None:
-        return None if tensor is None else self._address(tensor.detach().contiguous().numpy())
+        return None if tensor is None else self._address(tensor.detach().float().contiguous().numpy())
 
     def _address(self, array: NDArray[Any]) -> int:
         assert array.flags.c_contiguous, "the library reads rows one after the other"
