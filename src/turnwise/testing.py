@@ -4,14 +4,14 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from turnwise.chat.calls import as_pieces
-from turnwise.chat.service import Delta, Reply, Turn, Usage, gathered
+from turnwise.chat.service import Delta, Reply, Turn, Usage, whole_reply
 from turnwise.core.messages import Message, ToolCall
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import ConversationStore, FinishReason
@@ -92,8 +92,7 @@ class ScriptedChat:
 
     async def reply(self, turn: Turn) -> Reply:
         """The same answer, whole."""
-        async with aclosing(self.stream(turn)) as deltas:
-            return await gathered(deltas, turn.answers)
+        return await whole_reply(self.stream, turn)
 
     def _keep(self, turn: Turn) -> None:
         """Make the stored conversation what the turn says it is: a retry or an edit drops what came after."""

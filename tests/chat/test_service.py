@@ -158,7 +158,7 @@ def test_the_models_defaults_give_way_to_what_is_asked(make):
 
 @pytest.mark.parametrize("asked", [{}, {"max_tokens": 1}])
 def test_messages_that_fill_the_context_are_refused(real, asked):
-    with pytest.raises(ContextTooLong, match=r"holds 128 tokens, but the messages take \d+"):
+    with pytest.raises(ContextTooLong, match=r"holds 128 tokens, but 'messages' takes \d+"):
         reply(real, Turn((Message("user", "lamp " * 200),), asked))
 
 

@@ -40,7 +40,6 @@ ASKING = {
     "diversity_penalty": [0.5],
     "length_penalty": [0.8],
     "early_stopping": [True, "never"],
-    "best_of": [3],
     "scenario": ["bank"],
     "knowledge": ["faq"],
     "priority": [1],

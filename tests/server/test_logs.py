@@ -47,12 +47,13 @@ def test_an_id_that_could_do_harm_is_replaced(url, said):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_completion_is_one_object_with_what_it_cost(url, lines, stream):
-    httpx.post(f"{url}/v1/chat/completions?q=secret", json={**BODY, "stream": stream}, headers={"x-request-id": "r-1"})
+    body = {**BODY, "stream": stream, "user": "u-7\n"}
+    httpx.post(f"{url}/v1/chat/completions?q=secret", json=body, headers={"x-request-id": "r-1"})
     [line] = lines()
     assert line.pop("ms") >= 0
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("time"))
     assert line == {
-        "level": "info", "method": "POST", "path": "/v1/chat/completions", "status": 200, "key": None,
+        "level": "info", "method": "POST", "path": "/v1/chat/completions", "status": 200, "key": None, "user": "u-7\n",
         "model": "scripted", "prompt_tokens": 3, "completion_tokens": 4, "finish": "stop", "error": None,
         "request_id": "r-1",
     }  # fmt: skip

@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Sequence
 
 from turnwise.chat.calls import CallReading
+from turnwise.chat.tokens import Tokens
 from turnwise.chat.turn import Delta, Likely, TokenReport
 from turnwise.core.errors import TurnwiseError, UserError
 from turnwise.core.ports import GenerationRequest, TokenEvent, TokenLogprobs
 from turnwise.core.tools import ToolCallDelta
 from turnwise.text.stream import StopScanner, StreamDecoder
 from turnwise.text.tokenizer import Tokenizer
-from turnwise.text.vocabulary import Vocabulary
 
 NEVER = -9999.0  # the published way to say that a token was out of the question; JSON knows no infinity
 
@@ -26,15 +26,17 @@ class AnswerStream:
         index: int,
         request: GenerationRequest,
         tokenizer: Tokenizer,
-        vocabulary: Vocabulary,
+        tokens: Tokens,
         prefix: Sequence[int],
         reading: CallReading | None = None,
     ) -> None:
         """Begin the answer number `index`; `prefix` are the ids it goes on from, `reading` how calls are found."""
         self.index = index
+        self._request = request
         self.generated = 0
         self.done = False
-        self._vocabulary = vocabulary
+        self._logprob: float | None = None  # of all tokens so far
+        self._tokens = tokens
         self._decoder = StreamDecoder(tokenizer, prefix)
         self._scanner = StopScanner(request.params.stop)
         self._calls = reading.split() if reading else None
@@ -60,6 +62,7 @@ class AnswerStream:
         if event.id is not None:
             self.generated += 1
             if event.logprobs is not None:
+                self._logprob = (self._logprob or 0.0) + event.logprobs.chosen
                 self._held.append((self._decoded, self._report(event.id, event.logprobs)))
             text, calls = self._scan(self._decode(event.id))
         finish = event.finish
@@ -76,9 +79,17 @@ class AnswerStream:
         self._out += len(text)
         self.done = finish is not None
         reports = self._release()
-        if not (text or finish or reports or calls):
+        prompt = self._prompt_reports(event)
+        if not (text or finish or reports or calls or prompt):
             return None
-        return Delta(text, finish, None, self.index, reports, tuple(calls))
+        mean = None if finish is None or self._logprob is None else self._logprob / max(1, self.generated)
+        return Delta(
+            text, finish, None, self.index, reports, tuple(calls), prompt, mean_logprob=mean, embedding=event.embedding
+        )
+
+    def _prompt_reports(self, event: TokenEvent) -> tuple[TokenReport, ...]:
+        following = self._request.prompt_ids[1:]
+        return tuple(self._report(id, said) for id, said in zip(following, event.prompt_logprobs, strict=False))
 
     def _decode(self, id: int) -> str:
         if id in self._markers:
@@ -111,7 +122,4 @@ class AnswerStream:
         )
 
     def _likely(self, id: int, logprob: float) -> Likely:
-        if id >= len(self._vocabulary):  # a row of the model that the tokenizer has no token for
-            return Likely("", b"", max(logprob, NEVER))
-        spelled = self._vocabulary.bytes_of(id).decode(errors="replace")
-        return Likely(spelled, self._vocabulary.shown(id), max(logprob, NEVER))
+        return self._tokens.likely(id, max(logprob, NEVER))

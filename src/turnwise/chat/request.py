@@ -58,29 +58,49 @@ class RequestMaker:
         _refuse_broken_text(turn.messages)
         if turn.continue_final and (not turn.messages or turn.messages[-1].role != "assistant"):
             raise UserError("Only an assistant's message can be gone on with, and the last message is none.")
-        rendered = self.renderer.render(
-            turn.messages,
-            add_generation_prompt=not turn.continue_final,
-            continue_final=turn.continue_final,
-            variables=turn.variables,
-            tools=shown(turn),
-        )
+        ids = self.prompt_ids(turn)
         return GenerationRequest(
-            prompt_ids=tuple(rendered.ids),
+            prompt_ids=ids,
             params=params,
-            max_tokens=self._room(rendered.ids, params, turn),
+            max_tokens=self._room(ids, params, turn),
             stop_ids=self._stop_ids(params),
             constraints=tuple(self._constraints(params, turn)),
+            reading=turn.reading,
         )
 
-    def _room(self, ids: Sequence[int], params: GenerationParams, turn: Turn) -> int:
-        room = self.context_length - len(ids)
-        if room < 1 or (turn.asked.get("max_tokens") or 0) > room:
-            asked = f" and the answer asks for {params.max_tokens}" if turn.asked.get("max_tokens") else ""
-            raise ContextTooLong(
-                f"This model's context holds {self.context_length} tokens, but the messages take "
-                f"{len(ids)}{asked}. Shorten the messages or 'max_tokens'."
+    def prompt_ids(self, turn: Turn) -> tuple[int, ...]:
+        """What the model reads. Raises `UserError` for messages the template refuses and for ids it does not have."""
+        if turn.prompt is None:
+            rendered = self.renderer.render(
+                turn.messages,
+                add_generation_prompt=not turn.continue_final,
+                continue_final=turn.continue_final,
+                variables=turn.variables,
+                tools=shown(turn),
             )
+            return tuple(rendered.ids)
+        if isinstance(turn.prompt, str):
+            tokenizer = self.renderer.tokenizer
+            return (*tokenizer.opening_ids, *tokenizer.encode(turn.prompt))
+        if any(id >= self.renderer.tokenizer.vocab_size for id in turn.prompt):
+            raise InvalidParameter(
+                "prompt", f"The prompt holds ids that this model does not have; they end at {len(self.vocabulary) - 1}."
+            )
+        return turn.prompt
+
+    def _room(self, ids: Sequence[int], params: GenerationParams, turn: Turn) -> int:
+        room, most = self.context_length - len(ids), turn.asked.get("max_tokens") or 0
+        only_read = turn.silent or turn.reading == "embedding"
+        if room < (0 if only_read else max(1, most)):
+            name = "input" if turn.reading == "embedding" else "messages" if turn.prompt is None else "prompt"
+            asked = f" and the answer asks for {most}" if most else ""
+            raise ContextTooLong(
+                f"This model's context holds {self.context_length} tokens, but '{name}' takes {len(ids)}{asked}. "
+                f"Shorten it{' or ' + repr('max_tokens') if most else ''}.",
+                name,
+            )
+        if only_read:
+            return 0
         return min(params.max_tokens or room, room)
 
     def _check(self, params: GenerationParams, turn: Turn) -> None:
@@ -107,7 +127,10 @@ class RequestMaker:
                         name, f"'{name}' contradicts '{shaped}', which says itself when an answer is whole."
                     )
         if turn.answers > 1 and turn.conversation_id is not None:
-            raise InvalidParameter("n", "A conversation goes on with one answer; leave 'n' or 'conversation_id' out.")
+            name = "best_of" if turn.best_of > 1 else "n"
+            raise InvalidParameter(
+                name, f"A conversation goes on with one answer; leave '{name}' or 'conversation_id' out."
+            )
 
     def _check_variables(self, variables: Mapping[str, Any]) -> None:
         """Values for the template must be ones it uses, and must not write what only the template may write."""

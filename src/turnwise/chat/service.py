@@ -13,7 +13,7 @@ from typing import Any
 
 from turnwise.chat.answer import AnswerStream
 from turnwise.chat.calls import CallReading, gathered_calls
-from turnwise.chat.gather import Gathering, gathered
+from turnwise.chat.gather import Gathering, embedding_of, whole_reply
 from turnwise.chat.memory import remember, remember_reply
 from turnwise.chat.request import RequestMaker, numbered
 from turnwise.chat.tokens import Tokens
@@ -35,7 +35,8 @@ __all__ = [
     "TokenReport",
     "Turn",
     "Usage",
-    "gathered",
+    "embedding_of",
+    "whole_reply",
 ]
 
 
@@ -75,6 +76,10 @@ class ChatService:
         """Its tokens, to look at."""
         return Tokens(self.renderer, self._maker.vocabulary)
 
+    def prompt_ids(self, turn: Turn) -> tuple[int, ...]:
+        """What the model reads; see `RequestMaker.prompt_ids`."""
+        return self._maker.prompt_ids(turn)
+
     def request(self, turn: Turn) -> GenerationRequest:
         """What the generator is asked for; see `RequestMaker.request`."""
         return self._maker.request(turn)
@@ -112,9 +117,12 @@ class ChatService:
                 remember_reply(self.store, turn.conversation_id, said, {"finish": finish, "model": self.name})
 
     async def reply(self, turn: Turn) -> Reply:
-        """The answers, whole. Raises as `stream` does."""
-        async with aclosing(self.stream(turn)) as deltas:
-            return await gathered(deltas, turn.answers)
+        """The answers, whole; the best of more where it was asked for. Raises as `stream` does."""
+        return await whole_reply(self.stream, turn)
+
+    async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
+        """The vector of a text, or of its ids, and what it took. Raises as `stream` does."""
+        return await embedding_of(self.stream, prompt)
 
     async def _generate(self, request: GenerationRequest, turn: Turn) -> AsyncGenerator[Delta, None]:
         loop = asyncio.get_running_loop()
@@ -124,10 +132,10 @@ class ChatService:
             with suppress(RuntimeError):  # the loop is closed: whoever listened has left and cancelled
                 loop.call_soon_threadsafe(events.put_nowait, (index, event))
 
-        prefix = request.prompt_ids if turn.continue_final else ()
+        prefix = request.prompt_ids if turn.goes_on else ()
         reading = CallReading.of(turn, self.renderer)
         answers = [
-            AnswerStream(index, request, self.renderer.tokenizer, self._maker.vocabulary, prefix, reading)
+            AnswerStream(index, request, self.renderer.tokenizer, self.tokens, prefix, reading)
             for index in range(turn.answers)
         ]
         tickets: list[Ticket] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from turnwise.chat.turn import Likely
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.text.render import Renderer
@@ -26,6 +27,13 @@ class Tokens:
     def spelled(self, ids: Sequence[int]) -> list[str]:
         """The text of each token."""
         return [self._vocabulary.bytes_of(id).decode(errors="replace") for id in ids]
+
+    def likely(self, id: int, logprob: float = 0.0) -> Likely:
+        """A token as it is reported: its name, and the bytes it adds to a text."""
+        if id >= len(self._vocabulary):  # a row of the model that the tokenizer has no token for
+            return Likely("", b"", logprob)
+        spelled = self._vocabulary.bytes_of(id).decode(errors="replace")
+        return Likely(spelled, self._vocabulary.shown(id), logprob)
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of all tokens together, special ones included. Raises `InvalidParameter` for unknown ids."""

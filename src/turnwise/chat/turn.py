@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from turnwise.core.messages import Message, ToolCall
-from turnwise.core.ports import FinishReason
+from turnwise.core.ports import FinishReason, Reading
 from turnwise.core.tools import AUTO, Tool, ToolCallDelta, ToolChoice
 
 FormatKind = Literal["json_object", "json_schema", "regex", "choice", "lark"]
@@ -28,10 +28,10 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One request for the next message.
+    """One request for the next message, or for the continuation of a text.
 
     Attributes:
-        messages: the conversation so far.
+        messages: the conversation so far; empty where there is a `prompt`.
         asked: generation parameters that were said, by name as in `core.parameters.SPECS`.
         conversation_id: where to keep messages and reply; None keeps nothing.
         continue_final: go on with the last message instead of starting a new one.
@@ -41,6 +41,10 @@ class Turn:
         tools: what the model may call.
         tool_choice: whether it may or must, and which of them.
         parallel_tool_calls: one answer may hold several calls.
+        prompt: a text, or its ids, to go on from as it is, without a chat template.
+        reading: what to report of the prompt itself; with "embedding" there is no answer.
+        silent: there is no answer, the prompt is only read.
+        best_of: how many answers to generate, of which the likeliest `answers` are given back.
     """
 
     messages: tuple[Message, ...]
@@ -53,6 +57,15 @@ class Turn:
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = AUTO
     parallel_tool_calls: bool = True
+    prompt: str | tuple[int, ...] | None = None
+    reading: Reading = "nothing"
+    silent: bool = False
+    best_of: int = 1
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the answer goes on in the middle of a text."""
+        return self.continue_final or self.prompt is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,11 @@ class TokenReport:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of one of the answers. `finish` comes with its last one, `usage` with the last of all."""
+    """A piece of one of the answers. `finish` comes with its last one, `usage` with the last of all.
+
+    `prompt` are the reports on the prompt's tokens, from the second on; `mean_logprob` comes with `finish` where
+    log-probabilities were asked for; `embedding` is the prompt's.
+    """
 
     text: str = ""
     finish: FinishReason | None = None
@@ -92,16 +109,21 @@ class Delta:
     index: int = 0
     logprobs: tuple[TokenReport, ...] = ()
     tool_calls: tuple[ToolCallDelta, ...] = ()
+    prompt: tuple[TokenReport, ...] = ()
+    mean_logprob: float | None = None
+    embedding: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer."""
+    """A whole answer. `mean_logprob` is over all its tokens, also those that are not shown."""
 
     text: str
     finish: FinishReason
     logprobs: tuple[TokenReport, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
+    prompt: tuple[TokenReport, ...] = ()
+    mean_logprob: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,10 +79,15 @@ class ContextTooLong(UserError):
 
     code = "context_length_exceeded"
 
+    def __init__(self, message: str, param: str = "messages") -> None:
+        """Name the field that is too long."""
+        super().__init__(message)
+        self._param = param
+
     @property
     def param(self) -> str | None:
-        """It is the messages that are too long."""
-        return "messages"
+        """The field that is too long."""
+        return self._param
 
 
 class ModelNotFound(UserError):

@@ -36,15 +36,28 @@ class Constraint(Protocol):
         """The state at the beginning of an answer."""
 
 
+Reading = Literal["nothing", "logprobs", "embedding"]
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """Ids in: what the engine needs to produce one answer. `max_tokens` is already bounded by the context."""
+    """Ids in: what the engine needs to produce one answer.
+
+    Attributes:
+        prompt_ids: what the answer goes on from.
+        params: how it is decoded.
+        max_tokens: most tokens of the answer, already bounded by the context; 0 only reads the prompt.
+        stop_ids: tokens that end it.
+        constraints: what it may say.
+        reading: what to report of the prompt itself, once it is read.
+    """
 
     prompt_ids: tuple[int, ...]
     params: GenerationParams
     max_tokens: int
     stop_ids: frozenset[int]
     constraints: tuple[Constraint, ...] = ()
+    reading: Reading = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +70,25 @@ class TokenLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """What the engine reports of a request: a token, the end, or both.
+    """What the engine reports of a request: what it read, a token, the end, or several of these.
 
-    `id` is None when the request ends without a further token (a stop id is not reported as a token).
+    Attributes:
+        id: the next token; None when the request ends without one (a stop id is not reported as a token).
+        finish: how it ended.
+        error: why it failed.
+        logprobs: of the token.
+        users: the error is the request's own fault.
+        prompt_logprobs: of every prompt token but the first, which follows nothing.
+        embedding: the mean of the model's last hidden states over the prompt, of length 1.
     """
 
     id: int | None
     finish: FinishReason | None = None
     error: str | None = None
     logprobs: TokenLogprobs | None = None
-    users: bool = False  # the error is the request's own fault
+    users: bool = False
+    prompt_logprobs: tuple[TokenLogprobs, ...] = ()
+    embedding: tuple[float, ...] | None = None
 
 
 class Ticket(Protocol):

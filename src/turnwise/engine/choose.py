@@ -13,6 +13,7 @@ from torch import Tensor
 from turnwise.core.errors import UserError
 from turnwise.core.ports import ConstraintState, GenerationRequest, TokenLogprobs
 from turnwise.engine.processors import State, start_all
+from turnwise.engine.reading import logprobs_of
 from turnwise.engine.sampler import Draw, sample
 
 OVERFLOW = "The model's numbers overflowed; another type of weights (bfloat16, float32) has more room."
@@ -93,12 +94,7 @@ def _report(logits_BV: Tensor, tokens: Sequence[int], draws: Sequence[Draw]) -> 
     rows = [row for row, draw in enumerate(draws) if draw.params.logprobs]
     if not rows:
         return found
-    logprobs_RV = logits_BV[rows].double().log_softmax(dim=1)
-    most = max(draws[row].params.top_logprobs for row in rows)
-    values_RK, ids_RK = logprobs_RV.topk(min(most, logits_BV.shape[1]), dim=1)
-    chosen_R = logprobs_RV.gather(1, torch.tensor([tokens[row] for row in rows], device=logits_BV.device).unsqueeze(1))
-    for i, row in enumerate(rows):
-        wanted = draws[row].params.top_logprobs
-        top = zip(ids_RK[i, :wanted].tolist(), values_RK[i, :wanted].tolist(), strict=True)
-        found[row] = TokenLogprobs(float(chosen_R[i]), tuple(top))
+    wanted = [draws[row].params.top_logprobs for row in rows]
+    for row, report in zip(rows, logprobs_of(logits_BV[rows], [tokens[row] for row in rows], wanted), strict=True):
+        found[row] = report
     return found

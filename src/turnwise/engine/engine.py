@@ -63,7 +63,7 @@ class Engine:
             UserError: the prompt is empty or holds ids that the model does not know.
             Unavailable: the engine is closing.
         """
-        assert request.max_tokens >= 1, "the caller bounds it by the context"
+        assert request.max_tokens >= (request.reading == "nothing"), "the caller bounds it by the context"
         if not request.prompt_ids:
             raise UserError("The prompt is empty: there is nothing to go on from.")
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < self._vocab_size:

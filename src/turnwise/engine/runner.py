@@ -3,7 +3,7 @@
 Two do the same: the compiled library, on processors it was compiled for, and torch everywhere else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -17,7 +17,7 @@ from turnwise.models.decoder import Decoder
 
 
 class Runner(Protocol):
-    """A decoder with a cache of some slots. Shapes: B chats, V vocabulary."""
+    """A decoder with a cache of some slots. Shapes: B chats, R tokens, C hidden size, V vocabulary."""
 
     kind: str  # its arithmetic: two of one kind give the same bits
 
@@ -26,6 +26,12 @@ class Runner(Protocol):
 
     def prefill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
         """Read prompts into their slots; the logits after the last token of each, `(B, V)`."""
+
+    def read(self, slot: int, ids: Sequence[int], *, hidden: bool = False) -> Iterator[Tensor]:
+        """Read one prompt into its slot, a part at a time: the logits after each token, `(R, V)`, all in order.
+
+        With `hidden`, the last hidden states instead, `(R, C)`, which go into the product that gives logits.
+        """
 
     def decode(self, ids: Sequence[int], lengths: Sequence[int]) -> Tensor:
         """One token further in the first B slots; the logits after it, `(B, V)`.

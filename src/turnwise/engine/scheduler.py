@@ -3,12 +3,13 @@
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from turnwise.core.ports import FinishReason, GenerationRequest, TokenEvent
 from turnwise.engine.choose import Choice, Shaping, choose
+from turnwise.engine.reading import mean_embedding, prompt_logprobs
 from turnwise.engine.runner import Runner
 from turnwise.engine.sampler import Draw
 
@@ -104,17 +105,41 @@ class Scheduler:
         budget = PREFILL_BUDGET
         first = len(self.running)
         while self.waiting and len(self.running) < self._slots and budget > 0:
+            if self.waiting[0].request.reading != "nothing" and len(self.running) > first:
+                break  # it is read alone, in the next step
             chat = self.waiting.popleft()
             budget -= len(chat.ids)
             self.running.append(chat)  # before it is read, so that it is told should reading fail
+            if chat.request.reading != "nothing":
+                break
         joined = self.running[first:]
         if not joined:
             return
-        logits_BV = self._runner.prefill(range(first, len(self.running)), [chat.ids for chat in joined])
+        if joined[0].request.reading != "nothing":
+            logits_BV = self._read(joined[0], first)
+        else:
+            logits_BV = self._runner.prefill(range(first, len(self.running)), [chat.ids for chat in joined])
+        if logits_BV is None:
+            return
         choices = self._choose(logits_BV, joined)
         for chat in joined:
             chat.cached = len(chat.ids)
         self._take_all(first, choices)
+
+    def _read(self, chat: Chat, slot: int) -> Tensor | None:
+        """Read a prompt and report what was asked of it; the logits after it, `(1, V)`, where it is to go on."""
+        embedding = chat.request.reading == "embedding"
+        parts = self._runner.read(slot, chat.ids, hidden=embedding)
+        if embedding:
+            self._finish(slot, TokenEvent(None, "stop", embedding=mean_embedding(parts)))
+            return None
+        reports, last_1V = prompt_logprobs(parts, chat.ids, chat.request.params.top_logprobs)
+        event = TokenEvent(None, prompt_logprobs=reports)
+        if chat.request.max_tokens:
+            chat.tell(event)
+            return last_1V
+        self._finish(slot, replace(event, finish="length"))
+        return None
 
     def _decode(self) -> None:
         if not self.running:

@@ -1,9 +1,9 @@
 """Runs the decoder over slots with torch, on any device.
 
-Shapes: B running chats, T prompt tokens, L tokens attended to, V vocabulary.
+Shapes: B running chats, T prompt tokens, L tokens attended to, C hidden size, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -32,7 +32,17 @@ class TorchRunner:
     @torch.inference_mode()
     def prefill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
         """Read prompts into their slots; the logits after the last token of each, `(B, V)`."""
-        return torch.cat([self._read(slot, prompt) for slot, prompt in zip(slots, prompts, strict=True)])
+        lasts = []
+        for slot, prompt in zip(slots, prompts, strict=True):
+            *_, hidden_BTC = self._parts(slot, prompt)
+            lasts.append(self._decoder.logits(hidden_BTC[:, -1]))
+        return torch.cat(lasts)
+
+    @torch.inference_mode()
+    def read(self, slot: int, ids: Sequence[int], *, hidden: bool = False) -> Iterator[Tensor]:
+        """Read one prompt into its slot, a part at a time: the logits, or hidden states, after each token."""
+        for hidden_BTC in self._parts(slot, ids):
+            yield hidden_BTC[0] if hidden else self._decoder.logits(hidden_BTC[0])
 
     @torch.inference_mode()
     def decode(self, ids: Sequence[int], lengths: Sequence[int]) -> Tensor:
@@ -60,8 +70,7 @@ class TorchRunner:
         """Forget what a slot holds, numbers that overflowed among it."""
         self._cache.clear(slot)
 
-    def _read(self, slot: int, ids: Sequence[int]) -> Tensor:
-        hidden_BTC = None
+    def _parts(self, slot: int, ids: Sequence[int]) -> Iterator[Tensor]:
         for start in range(0, len(ids), PREFILL_CHUNK):
             ids_BT = torch.tensor([ids[start : start + PREFILL_CHUNK]], device=self._device)
             count = ids_BT.shape[1]
@@ -70,6 +79,4 @@ class TorchRunner:
             mask = None
             if start and count > 1:
                 mask = torch.arange(start + count, device=self._device) <= positions_BT.view(1, 1, -1, 1)
-            hidden_BTC = self._decoder(ids_BT, positions_BT=positions_BT, mask=mask, cache=self._cache)
-        assert hidden_BTC is not None, "a prompt has at least one token"
-        return self._decoder.logits(hidden_BTC[:, -1])
+            yield self._decoder(ids_BT, positions_BT=positions_BT, mask=mask, cache=self._cache)

@@ -18,7 +18,18 @@ from turnwise.server.limits import Bounded, Gate, Limits
 from turnwise.server.logs import Observe
 from turnwise.server.metrics import Metrics
 from turnwise.server.openapi import describe
-from turnwise.server.routes import chat, conversations, health, metrics, models, pages, stored, tokens
+from turnwise.server.routes import (
+    chat,
+    completions,
+    conversations,
+    embeddings,
+    health,
+    metrics,
+    models,
+    pages,
+    stored,
+    tokens,
+)
 from turnwise.server.served import LATEST, Served
 from turnwise.server.watch import watched
 
@@ -64,6 +75,8 @@ def create_app(
     routers = [
         chat.router(served, body_limit),
         stored.router(served, body_limit),
+        completions.router(served, body_limit),
+        embeddings.router(served, body_limit),
         models.router(served),
         tokens.router(served, body_limit),
         conversations.router(served, body_limit),

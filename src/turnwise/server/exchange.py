@@ -14,6 +14,7 @@ class Exchange:
     Attributes:
         id: what client and log call it.
         key: the key it came with.
+        user: whom it was sent for, as the client calls them.
         model: the served name that answered it.
         prompt_tokens: tokens read; None where that was not learned.
         completion_tokens: tokens written.
@@ -24,6 +25,7 @@ class Exchange:
 
     id: str = ""
     key: ApiKey | None = None
+    user: str | None = None
     model: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None

@@ -18,7 +18,7 @@ OWN = frozenset({
     "messages", "model", "stream", "stream_options", "user", "safety_identifier", "store", "metadata", "n",
     "response_format", "reasoning_effort", "verbosity",
     "conversation_id", "continue_final_message", "chat_template_kwargs", "guided_regex", "guided_choice",
-    "guided_grammar", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call",
+    "guided_grammar", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "best_of",
 })  # fmt: skip
 
 
@@ -71,7 +71,6 @@ UNSUPPORTED: dict[str, Unsupported] = {
         Unsupported("diversity_penalty", (0,), _NO_BEAMS),
         Unsupported("length_penalty", (1,), _NO_BEAMS),
         Unsupported("early_stopping", (False,), _NO_BEAMS),
-        Unsupported("best_of", (1,), "this server gives back every answer it makes; ask for several with 'n'"),
         Unsupported("scenario", (), "this server has no scenarios"),
         Unsupported("knowledge", (), "this server looks nothing up"),
         Unsupported("priority", (0,), "requests take turns as they come"),
@@ -91,6 +90,25 @@ JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", d
 
 # How many answers: not the engine's business, which makes one at a time.
 N = ParameterSpec("n", int, 1, "How many different answers to give.", low=1, high=128, off=1)
+
+
+BEST_OF = ParameterSpec(
+    "best_of", int, 1, "How many answers to make, of which the 'n' likeliest by token are sent.", low=1, high=128, off=1
+)
+
+
+def read_best_of(best_of: int | None, n: int | None, stream: bool) -> int:
+    """How many answers to make. Raises `InvalidParameter` where it cannot be."""
+    if best_of is None:
+        return 1
+    if best_of < (n or 1):
+        raise InvalidParameter("best_of", f"'best_of' ({best_of}) must not be less than 'n' ({n}).")
+    if stream and best_of > (n or 1):
+        raise InvalidParameter(
+            "best_of", "'best_of' cannot be streamed: which answer is the best shows when all are whole. "
+            "Leave 'stream' out.", code="unsupported_value",
+        )  # fmt: skip
+    return best_of
 
 
 def check_sampling(spec: ParameterSpec, value: Any) -> Any:

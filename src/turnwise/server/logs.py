@@ -70,6 +70,7 @@ def _log(scope: Scope, exchange: Exchange, status: int, ms: float) -> None:
         "status": status,
         "ms": round(ms, 1),
         "key": None if exchange.key is None else exchange.key.name,
+        "user": exchange.user,
         "model": exchange.model,
         "prompt_tokens": exchange.prompt_tokens,
         "completion_tokens": exchange.completion_tokens,

@@ -4,24 +4,37 @@ python -m turnwise.server.matrix > docs/http.md
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from turnwise.core.parameters import ParameterSpec
-from turnwise.server.fields import SAMPLING, UNSUPPORTED, N, Unsupported
+from turnwise.server.fields import BEST_OF, SAMPLING, UNSUPPORTED, N, Unsupported
 from turnwise.server.protocol import CompletionRequest
+from turnwise.server.routes.embeddings import EmbeddingRequest
+from turnwise.server.text_protocol import TEXT_SAMPLING, TEXT_UNSUPPORTED, TextRequest
 
 # What no published interface knows.
 EXTENSIONS = frozenset({
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "num_beams",
     "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of", "stop_token_ids",
     "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice", "chat_template_kwargs", "scenario",
-    "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
+    "knowledge", "priority", "conversation_id", "continue_final_message",
 })  # fmt: skip
 
-HEAD = """# Chat completions: every field
+Specs = Mapping[str, ParameterSpec]
+ROUTES: dict[str, tuple[type[BaseModel], Specs, Mapping[str, Unsupported]]] = {
+    "/v1/chat/completions": (CompletionRequest, SAMPLING, UNSUPPORTED),
+    "/v1/completions": (TextRequest, TEXT_SAMPLING, TEXT_UNSUPPORTED),
+    "/v1/embeddings": (EmbeddingRequest, {}, {}),
+}
+_COLUMNS = ("| field | here | values |", "| --- | --- | --- |")
 
-Every field of a request to `POST /v1/chat/completions` is honoured exactly or refused with a 400 that names it; none is
-accepted and ignored. A field that is null counts as not said. An unknown field is refused with the nearest known name.
+HEAD = """# Every field of every request
+
+Every field is honoured exactly or refused with a 400 that names it; none is accepted and ignored. A field that is null
+counts as not said. An unknown field is refused with the nearest known name.
 
 *This page is written by `python -m turnwise.server.matrix`; a test fails when it and the code part ways.*
 """
@@ -29,23 +42,24 @@ accepted and ignored. A field that is null counts as not said. An unknown field 
 
 def markdown() -> str:
     """The whole page."""
-    fields = CompletionRequest.model_json_schema()["properties"]
-    published = {name: schema for name, schema in fields.items() if name not in EXTENSIONS}
-    extensions = {name: schema for name, schema in fields.items() if name in EXTENSIONS}
-    parts = [HEAD, "## Published fields\n", _table(published), "\n## Extensions\n", _table(extensions)]
+    parts = [HEAD]
+    for route, (model, specs, refused) in ROUTES.items():
+        fields = model.model_json_schema()["properties"]
+        ours = EXTENSIONS - {"best_of"} if model is TextRequest else EXTENSIONS  # the older interface had that one
+        published = [name for name in sorted(fields) if name not in ours]
+        extensions = [name for name in sorted(fields) if name in ours]
+        parts.append(f"## `POST {route}`\n")
+        for title, names in (("Published fields", published), ("Extensions", extensions)):
+            if names:
+                rows = [_row(name, fields[name], specs, refused) for name in names]
+                parts += [f"### {title}\n", "\n".join([*_COLUMNS, *rows]) + "\n"]
     return "\n".join(parts)
 
 
-def _table(fields: dict[str, Any]) -> str:
-    rows = ["| field | here | values |", "| --- | --- | --- |"]
-    rows += [_row(name, fields[name]) for name in sorted(fields)]
-    return "\n".join(rows) + "\n"
-
-
-def _row(name: str, schema: dict[str, Any]) -> str:
-    if name in UNSUPPORTED:
-        return _refused(UNSUPPORTED[name])
-    spec = N if name == "n" else SAMPLING.get(name)
+def _row(name: str, schema: dict[str, Any], specs: Specs, refused: Mapping[str, Unsupported]) -> str:
+    if name in refused:
+        return _refused(refused[name])
+    spec = {"n": N, "best_of": BEST_OF, **specs}.get(name)
     values = _bounds(spec) if spec is not None else _kinds(schema)
     return f"| `{name}` | {schema.get('description', 'Honoured.')} | {values} |"
 

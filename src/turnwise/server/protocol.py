@@ -9,10 +9,11 @@ from turnwise.chat.service import Turn
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.parameters import SPECS
+from turnwise.server.derived import guided_fields, refused_fields, sampling_fields
 from turnwise.server.dialogue import SCHEMA as MESSAGES_SCHEMA
 from turnwise.server.dialogue import read_messages
-from turnwise.server.fields import SAMPLING, UNSUPPORTED, N, check_sampling, sampling_schema
-from turnwise.server.format import GUIDED_SCHEMAS, RESPONSE_FORMAT_SCHEMA, one_format, read_guided, read_response_format
+from turnwise.server.fields import BEST_OF, SAMPLING, UNSUPPORTED, N, check_sampling, read_best_of, sampling_schema
+from turnwise.server.format import GUIDED_SCHEMAS, RESPONSE_FORMAT_SCHEMA, one_format, read_response_format
 from turnwise.server.metadata import SCHEMA as METADATA_SCHEMA
 from turnwise.server.metadata import read_metadata
 from turnwise.server.tool_fields import TOOL_SCHEMAS
@@ -65,7 +66,9 @@ class _Request(Strict):
     stream_options: Annotated[
         StreamOptions | None, Field(description="With 'stream' only; include_usage adds a last chunk of token counts.")
     ] = None
-    user: Annotated[StrictStr | None, Field(max_length=512, description="Kept with a stored completion.")] = None
+    user: Annotated[
+        StrictStr | None, Field(max_length=512, description="Noted in the log, and kept with a stored completion.")
+    ] = None
     safety_identifier: Annotated[
         StrictStr | None, Field(max_length=64, description="Kept with a stored completion.")
     ] = None
@@ -82,6 +85,9 @@ class _Request(Strict):
     ] = None
 
     n: Annotated[Any, BeforeValidator(partial(check_sampling, N)), WithJsonSchema(sampling_schema(N))] = None
+    best_of: Annotated[
+        Any, BeforeValidator(partial(check_sampling, BEST_OF)), WithJsonSchema(sampling_schema(BEST_OF))
+    ] = None
     response_format: Annotated[Any, BeforeValidator(read_response_format), WithJsonSchema(RESPONSE_FORMAT_SCHEMA)] = (
         None
     )
@@ -117,6 +123,7 @@ class _Request(Strict):
             self.conversation_id,
             bool(self.continue_final_message),
             answers=self.n or 1,
+            best_of=read_best_of(self.best_of, self.n, bool(self.stream)),
             format=one_format([self.response_format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
             variables=self._variables(),
             tools=offer.tools,
@@ -159,43 +166,21 @@ class _Request(Strict):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
-def _fields() -> dict[str, Any]:
-    """The fields that are derived: sampling from `SPECS`, the unsupported from their table."""
-    sampling = {
-        name: (
-            Annotated[Any, BeforeValidator(partial(check_sampling, spec)), WithJsonSchema(sampling_schema(spec))],
-            None,
-        )
-        for name, spec in SAMPLING.items()
-    }
-    others = {
-        name: (
-            Annotated[
-                Any,
-                BeforeValidator(field.check),
-                WithJsonSchema({"enum": [*field.passes, None], "description": _no(field.why)}),
-            ],
-            None,
-        )
-        for name, field in UNSUPPORTED.items()
-    }
-    guided = {
-        name: (Annotated[Any, BeforeValidator(partial(read_guided, name)), WithJsonSchema(schema)], None)
-        for name, schema in GUIDED_SCHEMAS.items()
-    }
-    tools = {
+def _tool_fields() -> dict[str, Any]:
+    return {
         name: (Annotated[Any, BeforeValidator(read), WithJsonSchema(TOOL_SCHEMAS[name])], None)
         for name, read in _TOOLS.items()
     }
-    return sampling | guided | tools | others
-
-
-def _no(why: str) -> str:
-    return f"Not supported: {why}."
 
 
 CompletionRequest: type[_Request] = create_model(
-    "CompletionRequest", __base__=_Request, __doc__="A request for the next message.", **_fields()
+    "CompletionRequest",
+    __base__=_Request,
+    __doc__="A request for the next message.",
+    **sampling_fields(SAMPLING),
+    **refused_fields(UNSUPPORTED),
+    **guided_fields(),
+    **_tool_fields(),
 )
 
 

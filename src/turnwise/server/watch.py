@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any, cast
 
-from turnwise.chat.service import ChatService, Delta, Reply, Turn, Usage, gathered
+from turnwise.chat.service import ChatService, Delta, Reply, Turn, Usage, embedding_of, whole_reply
 from turnwise.core.errors import UserError
 from turnwise.server.exchange import current
 from turnwise.server.metrics import Metrics
@@ -19,7 +19,7 @@ def watched(service: ChatService, metrics: Metrics) -> ChatService:
 
 
 class _Watched:
-    """Passes everything on; `stream` and `reply` are watched on the way."""
+    """Passes everything on; answers and embeddings are watched on the way."""
 
     def __init__(self, service: ChatService, metrics: Metrics) -> None:
         self._service, self._metrics = service, metrics
@@ -37,8 +37,11 @@ class _Watched:
 
     async def reply(self, turn: Turn) -> Reply:
         """As the service's, put together here so that its first token is seen too."""
-        async with aclosing(self.stream(turn)) as deltas:
-            return await gathered(deltas, turn.answers)
+        return await whole_reply(self.stream, turn)
+
+    async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
+        """As the service's, counted."""
+        return await embedding_of(self.stream, prompt)
 
 
 class _Watch:
@@ -91,7 +94,8 @@ def _watching(model: str, answers: int, metrics: Metrics) -> Iterator[_Watch]:
         if ended is not None:
             exchange.finish = ended
             if watch.usage is not None:
-                exchange.prompt_tokens = watch.usage.prompt_tokens
-                exchange.completion_tokens = watch.usage.completion_tokens
+                # A request may hold several prompts.
+                exchange.prompt_tokens = (exchange.prompt_tokens or 0) + watch.usage.prompt_tokens
+                exchange.completion_tokens = (exchange.completion_tokens or 0) + watch.usage.completion_tokens
             seconds = time.perf_counter() - watch.began
             metrics.finished(model, ended, seconds, first=watch.first, each=watch.each(seconds), usage=watch.usage)

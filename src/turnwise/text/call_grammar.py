@@ -10,6 +10,7 @@ from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.tools import Tool
 from turnwise.text.dialects import Dialect
 from turnwise.text.grammar import JSON_STYLE, Grammar, Grammars
+from turnwise.text.schema import closed
 from turnwise.text.tokenizer import Tokenizer
 
 MOST_BLAMING = 2.0  # seconds of work to find out which tool's arguments cannot be enforced
@@ -136,6 +137,6 @@ def _json(schema: Mapping[str, Any], param: str) -> str:
     if "x-guidance" in schema:  # not a keyword of JSON schema, but one of the library's that decides about white space
         raise InvalidParameter(param, f"'{param}': 'x-guidance' is no keyword of a schema.", code="invalid_grammar")
     try:
-        return "%json " + json.dumps({**schema, "x-guidance": JSON_STYLE})
+        return "%json " + json.dumps({**closed(schema), "x-guidance": JSON_STYLE})
     except RecursionError:
         raise UserError("A tool's schema is nested too deeply.") from None

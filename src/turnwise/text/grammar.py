@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.core.errors import InvalidParameter, UserError
+from turnwise.text.schema import closed
 from turnwise.text.tokenizer import Tokenizer
 from turnwise.text.vocabulary import TokensForGrammars, Vocabulary
 
@@ -81,7 +82,8 @@ class Grammars:
 
     def json_schema(self, schema: Any, param: str) -> Grammar:
         """JSON that a schema allows. Raises `InvalidParameter` for `param`, naming the keyword it cannot enforce."""
-        return self._of(param, json.dumps(schema), lambda text: _matcher().grammar_from_json_schema(text, JSON_STYLE))
+        source = json.dumps(closed(schema))
+        return self._of(param, source, lambda text: _matcher().grammar_from_json_schema(text, JSON_STYLE))
 
     def regex(self, pattern: str, param: str) -> Grammar:
         """Text that matches a whole regular expression."""

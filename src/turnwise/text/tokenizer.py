@@ -1,10 +1,12 @@
 """A tokenizer of any Hugging Face folder: text to ids and back, with its special tokens and its chat template."""
 
+import itertools
 import json
 import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,17 @@ class Tokenizer:
     def id_of(self, token: str) -> int | None:
         """The id of one token's exact text, or None."""
         return self.backend.token_to_id(token)
+
+    @cached_property
+    def opening_ids(self) -> tuple[int, ...]:
+        """What the tokenizer itself puts before any text, such as the token for its beginning."""
+        with self._switch:
+            self.backend.post_processor = self._post_processor
+            try:
+                encoded = self.backend.encode("a", add_special_tokens=True)
+            finally:
+                self.backend.post_processor = None
+        return tuple(itertools.takewhile(lambda id: id in self.special_ids, encoded.ids))
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """Ids of `text`. Text that spells a special token stays text unless `allow_special` is set."""

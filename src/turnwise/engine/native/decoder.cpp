@@ -56,13 +56,14 @@ struct Cache {
     int32_t slots, capacity;
 };
 
-// The new tokens; `wanted` are the rows, ascending, whose logits are asked for.
+// The new tokens; `wanted` are the rows, ascending, whose logits are asked for, or, with `hidden`, their last hidden
+// states, normalised, (C) each.
 struct Batch {
     const int32_t* ids;
     const int32_t* slots;
     const int32_t* positions;
     const int32_t* wanted;
-    int32_t rows, wanted_rows;
+    int32_t rows, wanted_rows, hidden;
 };
 
 }  // extern "C"
@@ -113,7 +114,7 @@ class Decoder {
         qkv_width_ = panels(layers_[0].qkv) * PANEL;
     }
 
-    void forward(const Batch& batch, const Cache& cache, float* logits) {
+    void forward(const Batch& batch, const Cache& cache, float* out) {
         const size_t R = batch.rows;
         grow(x_, R * m_.hidden);
         grow(h_, R * m_.hidden);
@@ -127,7 +128,7 @@ class Decoder {
             grow(own.gate, ROW_BLOCK * PANEL);
             grow(own.scores, 4 * size_t(cache.capacity + TILE));
         }
-        team_.run([&](int part) { run(part, batch, cache, logits); });
+        team_.run([&](int part) { run(part, batch, cache, out); });
     }
 
   private:
@@ -225,7 +226,7 @@ class Decoder {
         return ((size_t(layer) * cache.slots + slot) * m_.kv_heads + head) * cache.capacity * m_.head_dim;
     }
 
-    void run(int part, const Batch& batch, const Cache& cache, float* logits) {
+    void run(int part, const Batch& batch, const Cache& cache, float* out) {
         const int C = m_.hidden, H = m_.heads, K = m_.kv_heads, D = m_.head_dim;
         int R = batch.rows;
         float *x = x_.data(), *h = h_.data(), *mixed = mixed_.data();
@@ -280,7 +281,11 @@ class Decoder {
                 if (mine(row)) normalise(x + size_t(row) * C, next, h + size_t(row) * C);
             team_.barrier();
         }
-        project<false>(part, h, R, m_.head, logits, m_.vocabulary, m_.vocabulary);
+        if (!batch.hidden) {
+            project<false>(part, h, R, m_.head, out, m_.vocabulary, m_.vocabulary);
+        } else if (part == 0) {
+            std::copy(h, h + size_t(R) * C, out);
+        }
     }
 
     // Moves the wanted rows to the front, in the same order.
@@ -341,9 +346,9 @@ void* turnwise_create(const Model* model, int32_t threads) {
 }
 
 // 0, or 1 where memory ran out.
-int32_t turnwise_forward(void* decoder, const Batch* batch, const Cache* cache, float* logits) {
+int32_t turnwise_forward(void* decoder, const Batch* batch, const Cache* cache, float* out) {
     try {
-        static_cast<Decoder*>(decoder)->forward(*batch, *cache, logits);
+        static_cast<Decoder*>(decoder)->forward(*batch, *cache, out);
         return 0;
     } catch (...) {
         return 1;

@@ -67,6 +67,7 @@ class Batch(Structure):
         *((name, c_void_p) for name in ("ids", "slots", "positions", "wanted")),
         ("rows", c_int32),
         ("wanted_rows", c_int32),
+        ("hidden", c_int32),
     )
 
 

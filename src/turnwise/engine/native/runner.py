@@ -7,7 +7,7 @@ in company, read at once or in parts, on one thread or on many.
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ctypes import CDLL, byref
 
 import numpy as np
@@ -51,7 +51,7 @@ class NativeRunner:
             raise MemoryError("the engine's threads could not be started")
         # Not at exit: a daemon thread may still be inside it. And not in a forked child, which has none of its threads.
         weakref.finalize(self, _destroy, found, self._handle, os.getpid()).atexit = False
-        self._vocab_size = decoder.config.vocab_size
+        self._vocab_size, self._hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
         self.kind = f"native-{found.turnwise_width()}"
         self._cache = TiledCache(decoder.config, slots, found.turnwise_tile())
 
@@ -83,6 +83,17 @@ class NativeRunner:
             found.append(self._forward(ids[part], rows_slots[part], positions[part], wanted.astype(np.int32)))
         return torch.cat(found)
 
+    def read(self, slot: int, ids: Sequence[int], *, hidden: bool = False) -> Iterator[Tensor]:
+        """Read one prompt into its slot, a part at a time: the logits, or hidden states, after each token."""
+        self._cache.reserve(len(ids))
+        self._cache.wrote([slot], [len(ids)])
+        numbers, positions = np.asarray(ids, np.int32), np.arange(len(ids), dtype=np.int32)
+        slots = np.full(len(ids), slot, np.int32)
+        for start in range(0, len(ids), ROWS):
+            part = slice(start, start + ROWS)
+            wanted = np.arange(len(numbers[part]), dtype=np.int32)
+            yield self._forward(numbers[part], slots[part], positions[part], wanted, hidden=hidden)
+
     def decode(self, ids: Sequence[int], lengths: Sequence[int]) -> Tensor:
         """One token further in the first B slots; the logits after it, `(B, V)`.
 
@@ -102,15 +113,18 @@ class NativeRunner:
     def clear(self, slot: int) -> None:
         """Nothing to do: what a chat left behind is never read, being after every later chat's tokens."""
 
-    def _forward(self, ids: Numbers, slots: Numbers, positions: Numbers, wanted: Numbers) -> Tensor:
+    def _forward(
+        self, ids: Numbers, slots: Numbers, positions: Numbers, wanted: Numbers, *, hidden: bool = False
+    ) -> Tensor:
         assert 0 <= ids.min() <= ids.max() < self._vocab_size, "the engine checks ids"
-        logits_BV = torch.empty(len(wanted), self._vocab_size, dtype=torch.float32, device="cpu")
+        width = self._hidden_size if hidden else self._vocab_size
+        out = torch.empty(len(wanted), width, dtype=torch.float32, device="cpu")
         batch = Batch(
-            ids.ctypes.data, slots.ctypes.data, positions.ctypes.data, wanted.ctypes.data, len(ids), len(wanted)
+            ids.ctypes.data, slots.ctypes.data, positions.ctypes.data, wanted.ctypes.data, len(ids), len(wanted), hidden
         )
-        if self._library.turnwise_forward(self._handle, byref(batch), byref(self._cache.struct), logits_BV.data_ptr()):
+        if self._library.turnwise_forward(self._handle, byref(batch), byref(self._cache.struct), out.data_ptr()):
             raise MemoryError("no memory for a pass of the decoder")
-        return logits_BV
+        return out
 
 
 def _threads() -> int:

@@ -14,6 +14,7 @@ from turnwise.server import body
 from turnwise.server.answers import Chunk, Completion, Head, Logprobs, Piece, PieceDelta, UsageBody
 from turnwise.server.call_answers import Finish, finish_of
 from turnwise.server.errors import error_body, log_mistake, unexpected
+from turnwise.server.exchange import current
 from turnwise.server.keeping import Keeping
 from turnwise.server.leaving import ClientGone, unless_gone
 from turnwise.server.openapi import json_body
@@ -35,6 +36,7 @@ def router(served: Served, limit: int) -> APIRouter:
         """The next message of a conversation; with `stream`, as server-sent events that end with `[DONE]`."""
         asked, said = await body.read_both(request, CompletionRequest, limit)
         service = served.find(asked.model)
+        current().user = asked.user
         turn = asked.turn()
         if service.store is None:
             for name, wanted in (("conversation_id", turn.conversation_id is not None), ("store", asked.store)):
@@ -58,7 +60,7 @@ def router(served: Served, limit: int) -> APIRouter:
         except ClientGone:
             return Response(status_code=499)  # nobody reads it
         for answer in reply.answers:
-            _raise_if_broken(answer.finish)
+            raise_if_broken(answer.finish)
         if keeping is not None:
             await keeping.keep(reply)
         return JSONResponse(Completion.of(head, reply, legacy=legacy).dump())
@@ -87,7 +89,7 @@ async def _first(deltas: AsyncGenerator[Delta, None]) -> Delta:
         raise
 
 
-def _raise_if_broken(finish: FinishReason | None) -> None:
+def raise_if_broken(finish: FinishReason | None) -> None:
     """Published finish reasons know no failure: a failed answer is an error, not a short answer."""
     if finish == "error":
         raise TurnwiseError("The model failed while it wrote this answer. Sending the request again may help.")
@@ -122,7 +124,7 @@ async def _events(
                 begun.add(delta.index)
                 only_calls = bool(delta.tool_calls) and not delta.text
                 yield chunk(delta.index, PieceDelta(role="assistant", content=None if only_calls else ""))
-            _raise_if_broken(delta.finish)
+            raise_if_broken(delta.finish)
             if delta.text or delta.logprobs:
                 yield chunk(delta.index, PieceDelta(content=delta.text), logprobs=Logprobs.of(delta.logprobs))
             for piece in delta.tool_calls:

@@ -1,0 +1,143 @@
+"""`POST /v1/completions`: texts gone on with, whole or as a stream; the older interface."""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, Sequence
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from turnwise.chat.service import Answer, ChatService, Delta, Likely, Reply, Turn, Usage
+from turnwise.core.errors import TurnwiseError
+from turnwise.server import body
+from turnwise.server.answers import UsageBody
+from turnwise.server.errors import error_body, log_mistake, unexpected
+from turnwise.server.exchange import current
+from turnwise.server.leaving import ClientGone, unless_gone
+from turnwise.server.openapi import json_body
+from turnwise.server.routes.chat import raise_if_broken
+from turnwise.server.served import Served
+from turnwise.server.sse import DONE, EventStream, event
+from turnwise.server.text_answers import TextChoice, TextChunk, TextCompletion, TextHead, TextReports
+from turnwise.server.text_protocol import TextRequest
+from turnwise.server.together import all_of, together
+
+
+def router(served: Served, limit: int) -> APIRouter:
+    """The route over `served`; bodies may be `limit` bytes long."""
+    routes = APIRouter(tags=["completions"])
+
+    @routes.post(
+        "/v1/completions",
+        responses={200: {"model": TextCompletion, "content": {"text/event-stream": {}}}},
+        openapi_extra=json_body(TextRequest),
+    )
+    async def create_completion(request: Request) -> Response:
+        """The continuation of a text, or of several; with `stream`, as server-sent events that end with `[DONE]`."""
+        asked = await body.read(request, TextRequest, limit)
+        service = served.find(asked.model)
+        current().user = asked.user
+        turns = asked.turns()
+        texts = [await run_in_threadpool(_Text.of, service, turn, bool(asked.echo)) for turn in turns]
+        head = TextHead(
+            id=f"cmpl-{secrets.token_hex(12)}", created=int(time.time()), model=service.name,
+            system_fingerprint=service.fingerprint,
+        )  # fmt: skip
+        try:
+            if asked.stream:
+                deltas = together([service.stream(turn) for turn in turns])
+                first = await unless_gone(request.receive, anext(deltas))
+                events = _events(head, texts, first, deltas, include_usage=asked.include_usage)
+                return EventStream(events, deltas)
+            replies = await unless_gone(request.receive, all_of([service.reply(turn) for turn in turns]))
+        except ClientGone:
+            return Response(status_code=499)  # nobody reads it
+        return _completion(head, texts, replies)
+
+    return routes
+
+
+class _Text:
+    """One prompt and the texts that go on from it: what is sent of the prompt, and where each text has come to."""
+
+    def __init__(self, turn: Turn, echo: str, first: Likely | None) -> None:
+        self.answers = turn.answers
+        self._echo, self._first = echo, first
+        self._begun: set[int] = set()
+        self._reports = [TextReports() for _ in range(turn.answers)]
+
+    @classmethod
+    def of(cls, service: ChatService, turn: Turn, echo: bool) -> "_Text":
+        """Raises `UserError` where the prompt cannot be read."""
+        if not echo:
+            return cls(turn, "", None)
+        assert turn.prompt is not None
+        ids = service.prompt_ids(turn)
+        text = turn.prompt if isinstance(turn.prompt, str) else service.tokens.text(ids)
+        return cls(turn, text, service.tokens.likely(ids[0]) if turn.reading == "logprobs" else None)
+
+    def choice(self, index: int, piece: Delta | Answer) -> TextChoice:
+        """What is sent of a piece, or of all, of the text `index`; the prompt's echo is before its first."""
+        begins = index not in self._begun
+        self._begun.add(index)
+        shown = self._first is not None
+        logprobs = self._reports[index].add(
+            (*(piece.prompt if shown else ()), *piece.logprobs), self._first if begins else None
+        )
+        text = (self._echo if begins else "") + piece.text
+        return TextChoice(index=index, text=text, logprobs=logprobs, finish_reason=piece.finish)
+
+
+def _completion(head: TextHead, texts: Sequence[_Text], replies: Sequence[Reply]) -> Response:
+    choices: list[TextChoice] = []
+    for text, reply in zip(texts, replies, strict=True):
+        for index, answer in enumerate(reply.answers):
+            raise_if_broken(answer.finish)
+            choice = text.choice(index, answer)
+            choices.append(choice.model_copy(update={"index": len(choices)}))
+    whole = TextCompletion(**head.model_dump(), choices=choices, usage=UsageBody.of(_sum([r.usage for r in replies])))
+    return Response(whole.model_dump_json(), media_type="application/json")
+
+
+async def _events(
+    head: TextHead,
+    texts: Sequence[_Text],
+    first: tuple[int, Delta],
+    rest: AsyncGenerator[tuple[int, Delta], None],
+    *,
+    include_usage: bool,
+) -> AsyncGenerator[bytes, None]:
+    """The stream as published: pieces, usage where asked for, `[DONE]`; an error may end it."""
+    shared, hidden = head.model_dump(), None if include_usage else {"usage"}
+    usages: list[Usage] = []
+    try:
+        found: tuple[int, Delta] | None = first
+        while found is not None:
+            number, delta = found
+            raise_if_broken(delta.finish)
+            choice = texts[number].choice(delta.index, delta)
+            if choice.text or choice.logprobs or choice.finish_reason:
+                before = sum(text.answers for text in texts[:number])
+                choice.index += before
+                yield event(TextChunk(**shared, choices=[choice]).model_dump(exclude=hidden))
+            if delta.usage is not None:
+                usages.append(delta.usage)
+            found = await anext(rest, None)
+    except TurnwiseError as error:
+        yield event(error_body(error))
+        return
+    except Exception as error:
+        log_mistake(error)
+        yield event(error_body(unexpected()))
+        return
+    if include_usage:
+        yield event(TextChunk(**shared, choices=[], usage=UsageBody.of(_sum(usages))).model_dump())
+    yield DONE
+
+
+def _sum(usages: Sequence[Usage]) -> Usage:
+    return Usage(
+        sum(usage.prompt_tokens for usage in usages),
+        sum(usage.completion_tokens for usage in usages),
+        sum(usage.cached_tokens for usage in usages),
+    )

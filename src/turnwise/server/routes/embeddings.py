@@ -1,0 +1,94 @@
+"""`POST /v1/embeddings`: texts as vectors."""
+
+import base64
+import struct
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, BeforeValidator, Field, StrictStr, WithJsonSchema
+
+from turnwise.core.errors import InvalidParameter
+from turnwise.server import body
+from turnwise.server.exchange import current
+from turnwise.server.leaving import ClientGone, unless_gone
+from turnwise.server.openapi import json_body
+from turnwise.server.protocol import Strict
+from turnwise.server.served import Served
+from turnwise.server.text_protocol import PROMPTS_SCHEMA, read_prompts
+from turnwise.server.together import all_of
+
+
+class EmbeddingRequest(Strict):
+    """Texts, or their token ids, to turn into vectors."""
+
+    input: Annotated[Any, BeforeValidator(lambda said: read_prompts(said, "input")), WithJsonSchema(PROMPTS_SCHEMA)]
+    model: Annotated[StrictStr, Field(description="A served model, or 'latest'.")]
+    encoding_format: Annotated[
+        Literal["float", "base64"] | None, Field(description="Numbers, or little-endian float32 as base64.")
+    ] = None
+    dimensions: Annotated[
+        int | None,
+        Field(strict=True, ge=1, description="Only the size that the model has: it was not taught to be cut."),
+    ] = None
+    user: Annotated[StrictStr | None, Field(max_length=512, description="Noted in the log.")] = None
+
+
+class EmbeddingBody(BaseModel):
+    """One text's vector, of length 1."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(BaseModel):
+    """Tokens read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embeddings(BaseModel):
+    """A vector for every input, in its order."""
+
+    object: Literal["list"] = "list"
+    data: list[EmbeddingBody]
+    model: str
+    usage: EmbeddingUsage
+
+
+def router(served: Served, limit: int) -> APIRouter:
+    """The route over `served`; bodies may be `limit` bytes long."""
+    routes = APIRouter(tags=["embeddings"])
+
+    @routes.post("/v1/embeddings", responses={200: {"model": Embeddings}}, openapi_extra=json_body(EmbeddingRequest))
+    async def create_embeddings(request: Request) -> Response:
+        """The mean of the model's last hidden states over each text, scaled to length 1."""
+        asked = await body.read(request, EmbeddingRequest, limit)
+        service = served.find(asked.model)
+        current().user = asked.user
+        try:
+            found = await unless_gone(request.receive, all_of([service.embed(one) for one in asked.input]))
+        except ClientGone:
+            return Response(status_code=499)  # nobody reads it
+        size = len(found[0][0])
+        if asked.dimensions not in (None, size):
+            raise InvalidParameter(
+                "dimensions", f"'dimensions' can only be {size} with the model '{service.name}'.",
+                code="unsupported_value",
+            )  # fmt: skip
+        as_text = asked.encoding_format == "base64"
+        data = [
+            EmbeddingBody(index=index, embedding=_packed(vector) if as_text else list(vector))
+            for index, (vector, _) in enumerate(found)
+        ]
+        read = sum(usage.prompt_tokens for _, usage in found)
+        usage = EmbeddingUsage(prompt_tokens=read, total_tokens=read)
+        whole = Embeddings(data=data, model=service.name, usage=usage)
+        return Response(whole.model_dump_json(), media_type="application/json")
+
+    return routes
+
+
+def _packed(vector: tuple[float, ...]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

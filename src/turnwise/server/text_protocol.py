@@ -1,0 +1,122 @@
+"""`POST /v1/completions`, the older interface: what may be asked of it, and how that becomes turns."""
+
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, StrictBool, StrictStr, WithJsonSchema, create_model
+
+from turnwise.chat.service import Turn
+from turnwise.core.errors import InvalidParameter
+from turnwise.core.parameters import SPECS, ParameterSpec
+from turnwise.server.derived import guided_fields, refused_fields, sampling_fields
+from turnwise.server.fields import BEST_OF, N, Unsupported, check_sampling, read_best_of, sampling_schema
+from turnwise.server.format import GUIDED_SCHEMAS, one_format, wrong
+from turnwise.server.protocol import StreamOptions, Strict
+
+MOST_PROMPTS = 128
+Prompt = str | tuple[int, ...]
+
+DEFAULT_TOKENS = 16  # as published
+MAX_TOKENS = ParameterSpec(
+    "max_tokens", int, DEFAULT_TOKENS, "Most tokens to generate; 0, with 'echo', generates none.", low=0, optional=True
+)
+LOGPROBS = ParameterSpec(
+    "logprobs", int, None, "Report the log-probability of every token and of so many of the likeliest in its place.",
+    low=0, high=5, optional=True,
+)  # fmt: skip
+# Everything that shapes the distribution, and these three in the older interface's own words.
+_OWN = {"max_tokens": MAX_TOKENS, "logprobs": LOGPROBS}
+TEXT_SAMPLING = {name: spec for name, spec in SPECS.items() if name not in ("top_logprobs", *_OWN)} | _OWN
+TEXT_UNSUPPORTED = {
+    "suffix": Unsupported("suffix", ("",), "the models here write on from a text and fill no gap in one"),
+}
+
+
+def read_prompts(said: Any, name: str = "prompt") -> tuple[Prompt, ...]:
+    """One prompt or several, as texts or as ids. Raises `InvalidParameter`."""
+    if _is_prompt(said):
+        said = [said]
+    if not isinstance(said, list) or not said or not all(map(_is_prompt, said)):
+        raise wrong(name, "must be a string, a list of token ids, or a list of either, and not empty")
+    if len(said) > MOST_PROMPTS:
+        raise wrong(name, f"takes at most {MOST_PROMPTS} entries, got {len(said)}")
+    return tuple(one if isinstance(one, str) else tuple(one) for one in said)
+
+
+def _is_prompt(said: Any) -> bool:
+    if isinstance(said, str):
+        return said != ""
+    return isinstance(said, list) and bool(said) and all(type(id) is int and 0 <= id < 2**31 for id in said)
+
+
+_IDS: dict[str, Any] = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}
+_TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
+PROMPTS_SCHEMA: dict[str, Any] = {
+    "description": "A text or its token ids, or a list of up to 128 of either.",
+    "anyOf": [
+        _TEXT,
+        _IDS,
+        {"type": "array", "minItems": 1, "maxItems": MOST_PROMPTS, "items": {"anyOf": [_TEXT, _IDS]}},
+    ],
+}
+
+
+class _TextRequest(Strict):
+    prompt: Annotated[Any, BeforeValidator(read_prompts), WithJsonSchema(PROMPTS_SCHEMA)]
+    model: Annotated[StrictStr, Field(description="A served model, or 'latest'.")]
+    echo: Annotated[StrictBool | None, Field(description="Put the prompt before its continuation.")] = None
+    stream: Annotated[StrictBool | None, Field(description="Send the text as it grows, as server-sent events.")] = None
+    stream_options: Annotated[
+        StreamOptions | None, Field(description="With 'stream' only; include_usage adds a last chunk of token counts.")
+    ] = None
+    user: Annotated[StrictStr | None, Field(max_length=512, description="Noted in the log.")] = None
+    n: Annotated[Any, BeforeValidator(partial(check_sampling, N)), WithJsonSchema(sampling_schema(N))] = None
+    best_of: Annotated[
+        Any, BeforeValidator(partial(check_sampling, BEST_OF)), WithJsonSchema(sampling_schema(BEST_OF))
+    ] = None
+
+    def turns(self) -> list[Turn]:
+        """A turn for every prompt. Raises `InvalidParameter` where fields contradict each other."""
+        if self.stream_options is not None and not self.stream:
+            raise InvalidParameter("stream_options", "'stream_options' is only allowed together with 'stream': true.")
+        said = {name: value for name in TEXT_SAMPLING if (value := getattr(self, name)) is not None}
+        most = said.pop("max_tokens", DEFAULT_TOKENS)
+        if most == 0 and not self.echo:
+            raise wrong("max_tokens", "can only be 0 together with 'echo': true, which sends the prompt back")
+        top = said.pop("logprobs", None)
+        asked = said | ({"max_tokens": most} if most else {})
+        if top is not None:
+            asked |= {"logprobs": True, "top_logprobs": top}
+        best_of = read_best_of(self.best_of, self.n, bool(self.stream))
+        if len(self.prompt) * max(best_of, self.n or 1) > MOST_PROMPTS:
+            raise wrong("n", f"times the number of prompts is more than {MOST_PROMPTS} texts")
+        format = one_format([getattr(self, name) for name in GUIDED_SCHEMAS])
+        reads = most == 0 or (self.echo and top is not None)
+        return [
+            Turn(
+                (),
+                asked,
+                prompt=prompt,
+                answers=self.n or 1,
+                best_of=best_of,
+                format=format,
+                reading="logprobs" if reads else "nothing",
+                silent=most == 0,
+            )
+            for prompt in self.prompt
+        ]
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with a chunk of token counts."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+
+TextRequest: type[_TextRequest] = create_model(
+    "TextCompletionRequest",
+    __base__=_TextRequest,
+    __doc__="A request for the continuation of a text.",
+    **sampling_fields(TEXT_SAMPLING),
+    **refused_fields(TEXT_UNSUPPORTED),
+    **guided_fields(),
+)

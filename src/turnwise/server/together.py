@@ -1,0 +1,52 @@
+"""Several streams read as one, and several results awaited as one."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+
+_AHEAD = 64  # items kept for a slow reader before the streams have to wait
+
+
+async def together(streams: Sequence[AsyncGenerator[Item, None]]) -> AsyncGenerator[tuple[int, Item], None]:
+    """Every item with the number of its stream. The first failure ends all; closing this closes them."""
+    queue: asyncio.Queue[tuple[int, Item] | BaseException | None] = asyncio.Queue(_AHEAD)
+
+    async def forward(number: int) -> None:
+        try:
+            async with aclosing(streams[number]) as items:
+                async for item in items:
+                    await queue.put((number, item))
+        except Exception as error:
+            await queue.put(error)
+        else:
+            await queue.put(None)
+
+    tasks = [asyncio.create_task(forward(number)) for number in range(len(streams))]
+    try:
+        left = len(tasks)
+        while left:
+            found = await queue.get()
+            if found is None:
+                left -= 1
+            elif isinstance(found, BaseException):
+                raise found
+            else:
+                yield found
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def all_of(works: Sequence[Coroutine[Any, Any, Item]]) -> list[Item]:
+    """All results, in order. The first failure, or being cancelled, cancels what is still at work and waits for it."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

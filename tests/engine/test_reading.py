@@ -1,0 +1,95 @@
+"""What is reported of a prompt: its tokens' log-probabilities and its embedding, by both runners, in any company."""
+
+import pytest
+import torch
+from reference import GREEDY, Listener, greedy, make
+
+from turnwise.core.parameters import GenerationParams
+from turnwise.core.ports import GenerationRequest
+from turnwise.engine import torch_runner
+from turnwise.engine.native import runner as native_runner
+from turnwise.engine.native.library import library
+from turnwise.engine.scheduler import Chat, Scheduler
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+RUNNERS = {"torch": torch_runner.TorchRunner, "native": native_runner.NativeRunner}
+PROMPT = [7, 30, 2, 2, 51, 9, 9, 14, 3, 60, 1, 22, 5]
+
+
+@pytest.fixture(params=RUNNERS)
+def run(request, monkeypatch):
+    """`run(*requests)`: their listeners, all handed in at once; prompts are read in parts of five tokens."""
+    if request.param == "native" and library() is None:
+        pytest.skip("no compiled library")
+    monkeypatch.setattr(torch_runner, "PREFILL_CHUNK", 5)
+    monkeypatch.setattr(native_runner, "ROWS", 5)
+    model = make()
+
+    def run(*requests, slots=3):
+        scheduler = Scheduler(RUNNERS[request.param](model, slots), slots)
+        chats = [Chat.of(one, Listener()) for one in requests]
+        scheduler.waiting.extend(chats)
+        while not scheduler.idle:
+            scheduler.step()
+        return [chat.on_event for chat in chats]
+
+    run.model = model
+    return run
+
+
+def asked(reading, most=0, top=0, prompt=PROMPT):
+    params = GenerationParams(temperature=0, logprobs=True, top_logprobs=top)
+    return GenerationRequest(tuple(prompt), params, most, frozenset(), reading=reading)
+
+
+def whole(model, ids=PROMPT):
+    """Hidden states and log-probabilities by one pass over everything."""
+    with torch.inference_mode():
+        hidden_TC = model(torch.tensor([ids]))[0]
+        return hidden_TC, model.logits(hidden_TC).double().log_softmax(dim=1)
+
+
+def test_every_prompt_token_but_the_first_has_its_log_probability(run):
+    (heard,) = run(asked("logprobs", top=3))
+    (event,) = heard.events
+    assert (event.id, event.finish) == (None, "length")
+    _, logprobs_TV = whole(run.model)
+    assert len(event.prompt_logprobs) == len(PROMPT) - 1
+    for place, report in enumerate(event.prompt_logprobs):
+        assert report.chosen == pytest.approx(float(logprobs_TV[place, PROMPT[place + 1]]), abs=1e-4)
+        values, ids = logprobs_TV[place].topk(3)
+        assert [id for id, _ in report.top] == ids.tolist()
+        assert [value for _, value in report.top] == pytest.approx(values.tolist(), abs=1e-4)
+
+
+def test_an_answer_may_follow_and_is_the_one_it_always_is(run):
+    (heard,) = run(asked("logprobs", most=6))
+    assert heard.events[0].prompt_logprobs
+    assert heard.events[0].id is None
+    assert (heard.tokens, heard.finish) == greedy(run.model, PROMPT, 6)
+
+
+def test_an_embedding_is_the_mean_hidden_state_of_length_one(run):
+    (heard,) = run(asked("embedding"))
+    (event,) = heard.events
+    assert event.finish == "stop"
+    hidden_TC, _ = whole(run.model)
+    expected = torch.nn.functional.normalize(hidden_TC.double().mean(dim=0), dim=0)
+    torch.testing.assert_close(torch.tensor(event.embedding, dtype=torch.float64), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_prompt_of_one_token(run):
+    scored, embedded = run(asked("logprobs", prompt=[4]), asked("embedding", prompt=[4]))
+    assert scored.events[0].prompt_logprobs == ()
+    assert sum(value**2 for value in embedded.events[0].embedding) == pytest.approx(1)
+
+
+def test_readers_and_talkers_do_not_disturb_each_other(run):
+    talk = GenerationRequest(tuple(PROMPT[::-1]), GREEDY, 9, frozenset())
+    heard = run(talk, asked("embedding"), talk, asked("logprobs", most=4), asked("logprobs"), talk, slots=2)
+    for one in (heard[0], heard[2], heard[5]):
+        assert (one.tokens, one.finish) == greedy(run.model, PROMPT[::-1], 9)
+    (alone,) = run(asked("embedding"))
+    assert heard[1].events[0].embedding == pytest.approx(alone.events[0].embedding, abs=1e-6)
+    assert heard[3].tokens == greedy(run.model, PROMPT, 4)[0]

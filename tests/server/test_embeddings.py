@@ -1,0 +1,89 @@
+"""`/v1/embeddings` with a real model, through the official client."""
+
+import base64
+import struct
+
+import httpx
+import openai
+import pytest
+
+from turnwise.assemble import chat_service
+from turnwise.server.app import create_app
+from turnwise.testing import listening
+
+TEXTS = ["I want to cancel my order", "please cancel the order", "My name is Anna", "Tell me a joke"]
+
+
+@pytest.fixture(scope="module")
+def service():
+    with chat_service() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def url(service):
+    with listening(create_app({"box": service}, default="box")) as url:
+        yield f"{url}/v1"
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    with openai.OpenAI(base_url=url, api_key="-", max_retries=0) as client:
+        yield client
+
+
+def similarity(one, other):
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def test_vectors_have_length_one_and_similar_texts_are_near(client):
+    answer = client.embeddings.create(model="box", input=TEXTS)
+    vectors = [entry.embedding for entry in answer.data]
+    assert [entry.index for entry in answer.data] == [0, 1, 2, 3]
+    assert [similarity(v, v) for v in vectors] == pytest.approx([1] * 4, abs=1e-5)
+    near = similarity(vectors[0], vectors[1])
+    assert near > similarity(vectors[0], vectors[2])
+    assert near > similarity(vectors[0], vectors[3])
+
+
+def test_a_text_has_the_same_vector_alone_and_in_a_crowd_and_by_its_ids(client, service):
+    together = client.embeddings.create(model="box", input=TEXTS * 20)
+    for number in (0, 41, 79):
+        alone = client.embeddings.create(model="box", input=TEXTS[number % 4])
+        assert alone.data[0].embedding == together.data[number].embedding
+    ids = service.tokens.of_text(TEXTS[0])
+    by_ids = client.embeddings.create(model="box", input=ids)
+    assert by_ids.data[0].embedding == together.data[0].embedding
+    assert by_ids.usage.prompt_tokens == by_ids.usage.total_tokens == len(ids)
+
+
+def test_both_encodings_say_the_same(url):
+    """The official client asks for base64; others for numbers."""
+    ask = {"model": "box", "input": "Hello"}
+    numbers = httpx.post(f"{url}/embeddings", json=ask).json()["data"][0]["embedding"]
+    packed = httpx.post(f"{url}/embeddings", json={**ask, "encoding_format": "base64"}).json()["data"][0]["embedding"]
+    assert struct.unpack(f"<{len(numbers)}f", base64.b64decode(packed)) == pytest.approx(numbers)
+
+
+def test_the_models_own_size_may_be_named(client):
+    vector = client.embeddings.create(model="box", input="Hello", dimensions=256).data[0].embedding
+    assert len(vector) == 256
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": ""}, "input"),
+        ({"input": []}, "input"),
+        ({"input": [["a"]]}, "input"),
+        ({"input": ["a"] * 129}, "input"),
+        ({"dimensions": 8}, "dimensions"),
+        ({"encoding_format": "hex"}, "encoding_format"),
+        ({"extra_body": {"instruction": "x"}}, "instruction"),
+        ({"input": "a b c " * 2000}, "input"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(client, fields, param):
+    with pytest.raises(openai.BadRequestError) as error:
+        client.embeddings.create(**{"model": "box", "input": "Hello", **fields})
+    assert error.value.body["param"] == param

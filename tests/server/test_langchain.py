@@ -1,0 +1,96 @@
+"""A second real client: LangChain's adapter, which builds its requests and reads its answers in its own way."""
+
+import asyncio
+
+import pydantic
+import pytest
+
+from turnwise.assemble import chat_service
+from turnwise.server.app import create_app
+from turnwise.testing import listening
+
+langchain_openai = pytest.importorskip("langchain_openai", reason="needs langchain-openai")
+
+pytestmark = pytest.mark.slow
+JOKE = [("system", "You are Turnwise."), ("human", "Tell me a joke")]
+
+
+class Weather(pydantic.BaseModel):
+    """The weather of a city."""
+
+    city: str = pydantic.Field(max_length=12)
+    days: int = pydantic.Field(ge=1, le=7)
+
+
+@pytest.fixture(scope="module")
+def url():
+    with chat_service() as service, listening(create_app({"box": service}, default="box")) as url:
+        yield f"{url}/v1"
+
+
+@pytest.fixture(scope="module")
+def chat(url):
+    return langchain_openai.ChatOpenAI(
+        model="box", base_url=url, api_key="-", temperature=0, max_tokens=300, max_retries=0
+    )
+
+
+def test_an_answer_its_usage_and_how_it_ended(chat):
+    answer = chat.invoke(JOKE)
+    assert answer.content
+    assert answer.usage_metadata["total_tokens"] == (
+        answer.usage_metadata["input_tokens"] + answer.usage_metadata["output_tokens"]
+    )
+    assert answer.response_metadata["finish_reason"] == "stop"
+
+
+def test_a_stream_adds_up_to_the_answer(chat):
+    pieces = list(chat.stream(JOKE))
+    assert len(pieces) > 3
+    assert "".join(piece.content for piece in pieces) == chat.invoke(JOKE).content
+
+
+def test_many_at_once(chat):
+    alone = [chat.invoke(text).content for text in ("Hello!", "Who are you?", "I am tired")]
+    assert [answer.content for answer in chat.batch(["Hello!", "Who are you?", "I am tired"])] == alone
+    assert asyncio.run(chat.ainvoke("Hello!")).content == alone[0]
+
+
+def test_a_tool_is_called_and_its_answer_read(chat):
+    bound = chat.bind_tools([Weather], tool_choice="Weather")
+    question = [("human", "What is the weather in Rome?")]
+    answer = bound.invoke(question)
+    (call,) = answer.tool_calls
+    assert call["name"] == "Weather"
+    assert Weather(**call["args"])
+    merged = None
+    for piece in bound.stream(question):
+        merged = piece if merged is None else merged + piece
+    assert merged.tool_calls[0]["args"] == call["args"]
+    result = {"role": "tool", "tool_call_id": call["id"], "content": "sunny"}
+    assert chat.bind_tools([Weather]).invoke([*question, answer, result]).response_metadata["finish_reason"]
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_structured_output_is_an_object_of_the_class(chat, method):
+    found = chat.with_structured_output(Weather, method=method).invoke("The weather in Rome for three days")
+    assert isinstance(found, Weather)
+
+
+def test_embeddings(url):
+    embeddings = langchain_openai.OpenAIEmbeddings(
+        model="box", base_url=url, api_key="-", check_embedding_ctx_length=False
+    )
+    one, other = embeddings.embed_documents(["Hello", "Good bye"])
+    assert len(one) == len(other) == 256
+    assert embeddings.embed_query("Hello") == one
+
+
+def test_texts_go_on_with_the_older_interface(url):
+    assert langchain_openai.OpenAI(model="box", base_url=url, api_key="-", max_tokens=5).invoke("The capital of")
+
+
+def test_errors_are_told(url):
+    wrong = langchain_openai.ChatOpenAI(model="none", base_url=url, api_key="-", max_retries=0)
+    with pytest.raises(Exception, match="not served here"):
+        wrong.invoke("Hello")

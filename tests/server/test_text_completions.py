@@ -1,0 +1,180 @@
+"""`/v1/completions` with a real model, through the official client: texts gone on with, scored and sent back."""
+
+import asyncio
+
+import openai
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from turnwise.assemble import chat_service
+from turnwise.server.app import create_app
+from turnwise.testing import listening
+
+CAPITAL = "The capital of France is"
+
+
+@pytest.fixture(scope="module")
+def service():
+    with chat_service() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def url(service):
+    with listening(create_app({"box": service}, default="box")) as url:
+        yield f"{url}/v1"
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    with openai.OpenAI(base_url=url, api_key="-", max_retries=0) as client:
+        yield client
+
+
+def ask(client, prompt=CAPITAL, **fields):
+    return client.completions.create(**{"model": "box", "prompt": prompt, "max_tokens": 8, "temperature": 0, **fields})
+
+
+def test_a_text_goes_on_without_a_chat_template(client, service):
+    answer = ask(client)
+    assert answer.object == "text_completion"
+    assert answer.choices[0].text.startswith(" ")
+    assert answer.choices[0].finish_reason in ("stop", "length")
+    ids = service.tokens.of_text(CAPITAL)
+    assert answer.usage.prompt_tokens == len(ids)
+    assert ask(client, ids).choices[0].text == answer.choices[0].text
+
+
+def test_sixteen_tokens_where_nobody_says(client):
+    answer = client.completions.create(model="box", prompt="Hello", extra_body={"ignore_eos": True})
+    assert answer.usage.completion_tokens == 16
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    prompts=st.lists(st.sampled_from(["Hello", "How do I", "你好", CAPITAL]), min_size=1, max_size=3),
+    fields=st.fixed_dictionaries(
+        {"seed": st.integers(0, 2**40), "temperature": st.floats(0, 2), "max_tokens": st.integers(1, 24),
+         "n": st.integers(1, 3), "echo": st.booleans()},
+        optional={"logprobs": st.integers(0, 5), "stop": st.sampled_from(["e", " a", "\n"])},
+    ),
+)  # fmt: skip
+def test_the_stream_is_the_answer(client, prompts, fields):
+    whole = ask(client, prompts, **fields)
+    assert [choice.index for choice in whole.choices] == list(range(len(prompts) * fields["n"]))
+    texts, tokens, ends = {}, {}, {}
+    for chunk in ask(client, prompts, stream=True, stream_options={"include_usage": True}, **fields):
+        for piece in chunk.choices:
+            texts[piece.index] = texts.get(piece.index, "") + piece.text
+            if piece.logprobs:
+                tokens.setdefault(piece.index, []).extend(
+                    zip(piece.logprobs.tokens, piece.logprobs.token_logprobs, piece.logprobs.text_offset, strict=True)
+                )
+            ends[piece.index] = piece.finish_reason or ends.get(piece.index)
+        if not chunk.choices:
+            assert chunk.usage == whole.usage
+    for choice in whole.choices:
+        assert choice.text == texts[choice.index]
+        assert choice.finish_reason == ends[choice.index]
+        if fields["echo"]:
+            assert choice.text.startswith(prompts[choice.index // fields["n"]])
+        found = choice.logprobs and list(
+            zip(choice.logprobs.tokens, choice.logprobs.token_logprobs, choice.logprobs.text_offset, strict=True)
+        )
+        assert found == tokens.get(choice.index)
+
+
+def test_a_prompt_is_scored_as_it_was_generated(client, service):
+    """What greedy decoding reported of its own answer is what reading it again reports."""
+    written = ask(client, logprobs=1)
+    read = ask(client, CAPITAL + written.choices[0].text, echo=True, logprobs=1, max_tokens=0)
+    (choice,) = read.choices
+    assert choice.text == CAPITAL + written.choices[0].text
+    assert choice.finish_reason == "length"
+    assert (read.usage.completion_tokens, choice.logprobs.token_logprobs[0]) == (0, None)
+    size = len(written.choices[0].logprobs.tokens)
+    assert choice.logprobs.tokens[-size:] == written.choices[0].logprobs.tokens
+    assert choice.logprobs.token_logprobs[-size:] == pytest.approx(written.choices[0].logprobs.token_logprobs)
+    for token, logprob, top in zip(*(getattr(choice.logprobs, name)[1:] for name in
+                                     ("tokens", "token_logprobs", "top_logprobs")), strict=True):  # fmt: skip
+        assert top[token] == logprob <= max(top.values())
+    for token, offset in zip(choice.logprobs.tokens, choice.logprobs.text_offset, strict=True):
+        assert choice.text[offset:].startswith(token)
+
+
+def test_offsets_count_whole_characters(client):
+    (choice,) = ask(client, "你好 🚚 ok", echo=True, logprobs=0, max_tokens=0).choices
+    assert choice.logprobs.text_offset[-1] == len("你好 🚚")
+
+
+def test_the_best_are_the_likeliest_by_token(client):
+    fields = {"temperature": 1.2, "seed": 5, "logprobs": 0, "extra_body": {"top_p": 1}}
+    every = ask(client, n=6, **fields)
+    means = [sum(c.logprobs.token_logprobs) / len(c.logprobs.tokens) for c in every.choices]
+    best = ask(client, n=2, best_of=6, **fields)
+    ranked = [choice.text for _, choice in sorted(zip(means, every.choices, strict=True), key=lambda pair: -pair[0])]
+    assert [choice.text for choice in best.choices] == ranked[:2]
+    assert best.usage == every.usage
+    assert ask(client, best_of=3, temperature=1).choices[0].logprobs is None
+
+
+def test_a_chat_has_a_best_answer_too(client):
+    fields = {"messages": [{"role": "user", "content": "Tell me a joke"}], "temperature": 1.0, "seed": 3}
+    every = client.chat.completions.create(model="box", n=4, logprobs=True, **fields)
+    means = [sum(e.logprob for e in c.logprobs.content) / len(c.logprobs.content) for c in every.choices]
+    best = client.chat.completions.create(model="box", extra_body={"best_of": 4}, **fields)
+    assert best.choices[0].message.content == every.choices[means.index(max(means))].message.content
+
+
+def test_a_grammar_holds_here_too(client):
+    answer = ask(client, extra_body={"guided_regex": " [A-Z]{3}[0-9]"}, temperature=2)
+    assert answer.choices[0].text[1:4].isupper()
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"suffix": "the end"}, "suffix"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [1, "a"]}, "prompt"),
+        ({"prompt": [[]]}, "prompt"),
+        ({"prompt": [[-1]]}, "prompt"),
+        ({"prompt": [10**6]}, "prompt"),
+        ({"prompt": ["a"] * 129}, "prompt"),
+        ({"prompt": ["a"] * 65, "n": 2}, "n"),
+        ({"logprobs": 6}, "logprobs"),
+        ({"logprobs": True}, "logprobs"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"best_of": 1, "n": 2}, "best_of"),
+        ({"best_of": 3, "stream": True}, "best_of"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"extra_body": {"messages": []}}, "messages"),
+        ({"extra_body": {"max_completion_tokens": 3}}, "max_completion_tokens"),
+        ({"prompt": "a " * 1000, "max_tokens": 500}, "prompt"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(client, fields, param):
+    with pytest.raises(openai.BadRequestError) as error:
+        ask(client, **fields)
+    assert error.value.body["param"] == param
+
+
+def test_leaving_a_stream_of_many_frees_all_slots(url, service):
+    async def leave():
+        async with openai.AsyncOpenAI(base_url=url, api_key="-", max_retries=0) as client:
+            stream = await client.completions.create(
+                model="box", prompt=["Once", "Hello", "A"], n=3, max_tokens=900, stream=True, temperature=1,
+                extra_body={"ignore_eos": True},
+            )  # fmt: skip
+            async for _ in stream:
+                break
+            await stream.close()
+        for _ in range(500):
+            if service.generator.load == (0, 0):
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
+    assert asyncio.run(leave())
