@@ -1,8 +1,8 @@
 """Make the training files of the model in the box: prepare.py DATA OUT
 
 DATA is a folder with the open sets named in README.md beside this file; OUT receives `pretrain.jsonl`, `chat.jsonl`,
-`more.jsonl`, `short.jsonl`, `valid_support.jsonl`, `valid_chat.jsonl` and `valid_small_talk.jsonl`. Everything is
-seeded: the same DATA gives the same files.
+`more.jsonl`, `short.jsonl`, `valid_support.jsonl`, `valid_chat.jsonl`, `valid_small_talk.jsonl` and
+`valid_short.jsonl`. Everything is seeded: the same DATA gives the same files.
 """
 
 import json
@@ -167,6 +167,11 @@ def short_support(asked: list[Conversation], each: int, rng: random.Random) -> I
             yield Conversation((Message("user", question), rng.choice(answers)), {"intent": intent})
 
 
+def with_names(grammar: Grammar, names: tuple[str, ...]) -> Grammar:
+    """The same grammar for people who are called otherwise."""
+    return replace(grammar, slots={**grammar.slots, "name": names})
+
+
 def new_to(items: list[Conversation], known: list[Conversation]) -> list[Conversation]:
     """Those of `items` whose words do not occur as a whole dialogue in `known`."""
     said = {tuple(m.content.casefold() for m in i.messages if m.role != "system") for i in known}
@@ -193,35 +198,38 @@ def main(data: Path, out: Path) -> None:
     open_chat = complete(data / "self_dialogue/train.jsonl.gz", turns=14, longest=220, limit=12_000, rng=rng)
     tasks = complete(data / "sgd/train.jsonl.gz", turns=8, longest=220, limit=2_000, rng=rng)
     answers = complete(data / "oasst1_en_pairs/train.jsonl.gz", turns=2, longest=420, limit=1_500, rng=rng)
-    short = complete(data / "dolly_nocontext/train.jsonl.gz", turns=2, longest=260, limit=2_000, rng=rng)
+    dolly = complete(data / "dolly_nocontext/train.jsonl.gz", turns=2, longest=260, limit=2_000, rng=rng)
 
-    pretrain = open_chat + tasks + coffee + answers + short + asked + small[:8_000]
+    pretrain = open_chat + tasks + coffee + answers + dolly + asked + small[:8_000]
     rng.shuffle(pretrain)
     write(out / "pretrain.jsonl", pretrain)
 
-    chat = small[:28_000] + list(framed(asked * 2, one_turn, rng)) + coffee[:500] + open_chat[:1_500] + short[:800]
+    chat = small[:28_000] + list(framed(asked * 2, one_turn, rng)) + coffee[:500] + open_chat[:1_500] + dolly[:800]
     rng.shuffle(chat)
     write(out / "chat.jsonl", chat)
 
     by_heart = list(expand(drill(grammar, BY_HEART), 12_000, seed=3, turns=(1, 3)))
-    more = list(framed(asked * 5, one_turn, rng)) + small[:12_000] + by_heart + coffee[:500] + open_chat[:4_000] + short
+    more = list(framed(asked * 5, one_turn, rng)) + small[:12_000] + by_heart + coffee[:500] + open_chat[:4_000] + dolly
     rng.shuffle(more)
     write(out / "more.jsonl", more)
 
-    names = invented_names(4_000, random.Random(11))
-    grammar_of_names = replace(grammar, slots={**grammar.slots, "name": (*grammar.slots["name"] * 4, *names)})
-    named = list(expand(grammar_of_names, 12_000, seed=4))
-    introduced = list(expand(drill(grammar_of_names, NAMES), 6_000, seed=5, turns=(1, 4)))
-    brief = list(short_support(asked, 140, random.Random(12)))
-    again = [*framed(asked * 2 + brief, one_turn, rng), *named, *introduced, *by_heart[:6_000], *open_chat[:3_000]]
-    rng.shuffle(again)
-    write(out / "short.jsonl", again)
+    names = invented_names(4_200, random.Random(11))
+    everybody = with_names(grammar, (*grammar.slots["name"] * 4, *names[200:]))
+    named = list(expand(everybody, 9_000, seed=4))
+    introduced = list(expand(drill(everybody, NAMES), 5_000, seed=5, turns=(1, 4)))
+    brief = list(short_support(asked, 100, random.Random(12)))
+    short = [*framed(asked * 4 + brief, one_turn, rng), *named, *introduced, *by_heart[:6_000], *small[:5_000]]
+    short += open_chat[:2_000]
+    rng.shuffle(short)
+    write(out / "short.jsonl", short)
+    strangers = expand(drill(with_names(grammar, names[:200]), NAMES), 100, seed=98, turns=(1, 3))
+    write(out / "valid_short.jsonl", [*new_to(list(short_support(asked, 5, random.Random(13))), brief), *strangers])
 
     held = list(support(data / "bitext_customer/valid.jsonl.gz"))
     write(out / "valid_support.jsonl", held)
     talk = complete(data / "self_dialogue/valid.jsonl.gz", turns=14, longest=220, limit=300, rng=rng)
     write(out / "valid_chat.jsonl", talk)
-    unseen = new_to(list(expand(grammar, 600, seed=99)), small + by_heart)
+    unseen = new_to(list(expand(grammar, 600, seed=99)), small + by_heart + named + introduced)
     write(out / "valid_small_talk.jsonl", list(islice(unseen, 300)))
 
 

@@ -70,12 +70,12 @@ def test_an_answer_may_follow_and_is_the_one_it_always_is(run):
     assert (heard.tokens, heard.finish) == greedy(run.model, PROMPT, 6)
 
 
-def test_an_embedding_is_the_mean_hidden_state_of_length_one(run):
+def test_an_embedding_is_the_last_hidden_state_of_length_one(run):
     (heard,) = run(asked("embedding"))
     (event,) = heard.events
     assert event.finish == "stop"
     hidden_TC, _ = whole(run.model)
-    expected = torch.nn.functional.normalize(hidden_TC.double().mean(dim=0), dim=0)
+    expected = torch.nn.functional.normalize(hidden_TC[-1].double(), dim=0)
     torch.testing.assert_close(torch.tensor(event.embedding, dtype=torch.float64), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -1,8 +1,11 @@
 """A crowd at once, some of whom leave and some of whom read slowly: all others get the answers they would get alone."""
 
 import asyncio
+import gc
+import resource
 import threading
 import time
+from pathlib import Path
 
 import openai
 import pytest
@@ -53,6 +56,13 @@ async def crowd(url):
         return await asyncio.gather(*(read(client, n, leave=n % 3 == 1, slowly=n % 10 == 0) for n in range(CLIENTS)))
 
 
+def resident():
+    """Megabytes of memory that this process holds."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
 def at_rest(engine):
     deadline = time.monotonic() + 10
     while engine.load != (0, 0):
@@ -64,7 +74,8 @@ def at_rest(engine):
 def test_nobody_notices_the_others(service, url):
     alone = openai.OpenAI(base_url=url, api_key="-", max_retries=0)
     expected = [alone.chat.completions.create(**asked(n)).choices[0].message.content for n in range(CLIENTS)]
-    threads = threading.active_count()
+    asyncio.run(crowd(url))  # what is made once for all, such as caches, is made here
+    threads, memory = threading.active_count(), resident()
     for _ in range(2):
         answers = asyncio.run(crowd(url))
         for number, answer in enumerate(answers):
@@ -72,6 +83,7 @@ def test_nobody_notices_the_others(service, url):
                 assert answer == expected[number], f"client {number}"
         assert at_rest(service.generator)
     assert threading.active_count() <= threads + 40  # the pool for blocking calls has its own, fixed size
+    assert resident() < memory + 40, "a crowd of 64 leaves no megabytes behind"
 
 
 def test_a_cancelled_crowd_leaves_the_server_as_it_was(service, url):

@@ -10,8 +10,10 @@ from openai.types.chat import completion_create_params as published
 from turnwise.chat.service import Format
 from turnwise.core.parameters import SPECS
 from turnwise.core.tools import ToolChoice
+from turnwise.server.app import create_app
 from turnwise.server.fields import HONOURED, UNSUPPORTED
 from turnwise.server.protocol import CompletionRequest
+from turnwise.testing import listening
 
 PUBLISHED = get_type_hints(published.CompletionCreateParamsStreaming).keys()
 EXTENSIONS = {
@@ -191,3 +193,15 @@ def test_literal_roles_of_the_library_are_all_judged():
     """A role that the published interface gains must be decided upon here."""
     roles = {get_args(get_type_hints(kind)["role"])[0] for kind in get_args(published.ChatCompletionMessageParam)}
     assert roles == {"system", "developer", "user", "assistant", "tool", "function"}
+
+
+def test_a_server_may_let_unknown_fields_pass_and_says_which(services, chat):
+    app = create_app(services, default="scripted", ignore_unknown=True)
+    with listening(app) as url, httpx.Client(base_url=url) as client:
+        answer = client.post("/v1/chat/completions", json={**OK, "tempo": 1, "größe": 2, "temperature": 0.5})
+        assert answer.status_code == 200
+        assert answer.headers["x-ignored-fields"] == '"gr\\u00f6\\u00dfe", "tempo"'
+        assert chat.turns[-1].asked == {"temperature": 0.5}
+        assert "x-ignored-fields" not in client.post("/v1/chat/completions", json=OK).headers
+        refused = client.post("/v1/chat/completions", json={**OK, "tempo": 1, "num_beams": 2})
+        assert refused.json()["error"]["param"] == "num_beams"

@@ -1,7 +1,9 @@
 """The official client talks to the server and notices no difference."""
 
 import asyncio
+import json
 
+import httpx
 import openai
 import pytest
 
@@ -137,3 +139,21 @@ def test_the_raw_stream_is_what_is_published(url):
     assert '"delta":{"role":"assistant","content":""}' in events[0]
     assert '"delta":{},"finish_reason":"stop"' in events[-4]
     assert '"choices":[]' in events[-3]
+
+
+def test_chunks_may_be_filled_up_so_that_lengths_tell_nothing(url, client):
+    ask = {"model": "scripted", "messages": HELLO, "stream": True}
+    padded = {**ask, "stream_options": {"include_obfuscation": True, "include_usage": True}}
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=padded) as answer:
+        lines = [line.removeprefix("data: ") for line in answer.iter_lines() if line]
+    *chunks, done = lines
+    assert done == "[DONE]"
+    assert {len(chunk.encode()) % 128 for chunk in chunks} == {0}
+    assert all(json.loads(chunk)["obfuscation"].isalpha() for chunk in chunks if json.loads(chunk)["obfuscation"])
+    texts = [
+        "".join(
+            chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(**said) if chunk.choices
+        )
+        for said in (ask, padded)
+    ]
+    assert texts[0] == texts[1]

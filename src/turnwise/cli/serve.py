@@ -54,6 +54,14 @@ def serve(
     body_limit: Annotated[
         int, typer.Option(help="Most bytes of a request's body.", min=1024, rich_help_panel=LIMITS)
     ] = 4 * 2**20,
+    ignore_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-unknown",
+            help="Let unknown fields of a request pass, for old clients; the answer names them in a header.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = False,
     log_format: Annotated[
         Literal["text", "json"],
         typer.Option(help="Lines for people, or a JSON object per request.", rich_help_panel=LIMITS),
@@ -115,6 +123,7 @@ def serve(
             keys=keys,
             require_key=require_key,
             limits=Limits(queue=queue, seconds=timeout, slots=slots),
+            ignore_unknown=ignore_unknown,
         )
         run(app, host, port, allow_remote=allow_remote, drain=drain, log_format=log_format)
 

@@ -79,7 +79,7 @@ class TokenEvent:
         logprobs: of the token.
         users: the error is the request's own fault.
         prompt_logprobs: of every prompt token but the first, which follows nothing.
-        embedding: the mean of the model's last hidden states over the prompt, of length 1.
+        embedding: the last hidden state of the prompt's last token, scaled to length 1.
     """
 
     id: int | None

@@ -43,9 +43,10 @@ def prompt_logprobs(parts: Iterable[Tensor], ids: Sequence[int], top: int) -> tu
 
 
 @torch.inference_mode()
-def mean_embedding(parts: Iterable[Tensor]) -> tuple[float, ...]:
-    """The mean of the hidden states, `(R, C)` at a time, scaled to length 1."""
-    total_C, count = torch.zeros(()), 0
-    for hidden_RC in parts:
-        total_C, count = total_C + hidden_RC.double().sum(dim=0), count + len(hidden_RC)
-    return tuple(torch.nn.functional.normalize(total_C / count, dim=0).tolist())
+def embedding_of(parts: Iterable[Tensor]) -> tuple[float, ...]:
+    """The last hidden state of the last token, which has seen the whole text, scaled to length 1 (Wang et al. 2024).
+
+    `parts` are the hidden states, `(R, C)` at a time. Their mean knows half as much (`docs/experiments.md`).
+    """
+    *_, last_RC = parts
+    return tuple(torch.nn.functional.normalize(last_RC[-1].double(), dim=0).tolist())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from turnwise.core.ports import FinishReason, GenerationRequest, TokenEvent
 from turnwise.engine.choose import Choice, Shaping, choose
-from turnwise.engine.reading import mean_embedding, prompt_logprobs
+from turnwise.engine.reading import embedding_of, prompt_logprobs
 from turnwise.engine.runner import Runner
 from turnwise.engine.sampler import Draw
 
@@ -131,7 +131,7 @@ class Scheduler:
         embedding = chat.request.reading == "embedding"
         parts = self._runner.read(slot, chat.ids, hidden=embedding)
         if embedding:
-            self._finish(slot, TokenEvent(None, "stop", embedding=mean_embedding(parts)))
+            self._finish(slot, TokenEvent(None, "stop", embedding=embedding_of(parts)))
             return None
         reports, last_1V = prompt_logprobs(parts, chat.ids, chat.request.params.top_logprobs)
         event = TokenEvent(None, prompt_logprobs=reports)

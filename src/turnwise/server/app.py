@@ -47,6 +47,7 @@ def create_app(
     keys: KeyStore | None = None,
     require_key: bool = False,
     limits: Limits = Limits(),
+    ignore_unknown: bool = False,
 ) -> FastAPI:
     """The application that answers with `services`.
 
@@ -60,6 +61,7 @@ def create_app(
         keys: the keys that let in; as soon as there is one, it is asked for.
         require_key: ask for a key even before there is one.
         limits: how much is taken on.
+        ignore_unknown: let unknown fields of a body pass, and name them in a header of the answer.
 
     What runs the application finds `gate`, `drain` and `keyring` in its `state`.
 
@@ -103,6 +105,7 @@ def create_app(
             Middleware(Bounded, gate=gate),
         ],
     )
+    app.state.ignore_unknown = ignore_unknown
     app.state.gate, app.state.drain, app.state.keyring = gate, drain, keyring
     handle_errors(app)
     for router in routers:

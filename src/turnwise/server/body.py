@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from turnwise.core.errors import InvalidParameter, TurnwiseError, UserError, did_you_mean
 from turnwise.server.errors import Refusal, cut
+from turnwise.server.exchange import current
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -30,7 +31,7 @@ async def read(request: Request, model: type[Model], limit: int) -> Model:
     Raises:
         Refusal: 413 when it is longer than `limit` bytes (checked while it arrives), 415 when it is not JSON.
         InvalidBody: it is no JSON object.
-        InvalidParameter: a field is unknown, missing or out of bounds.
+        InvalidParameter: a field is missing, out of bounds or, unless the server was told to let that pass, unknown.
     """
     return (await read_both(request, model, limit))[0]
 
@@ -39,6 +40,9 @@ async def read_both(request: Request, model: type[Model], limit: int) -> tuple[M
     """As `read`, with the body as it came."""
     _check_type(request.headers.get("content-type", ""))
     content = parse(await _bounded(request, limit))
+    if request.app.state.ignore_unknown and (unknown := sorted(content.keys() - model.model_fields.keys())):
+        current().ignored = tuple(unknown)
+        content = {name: value for name, value in content.items() if name in model.model_fields}
     try:
         return model.model_validate(content), content
     except ValidationError as error:

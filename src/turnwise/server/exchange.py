@@ -21,6 +21,7 @@ class Exchange:
         finish: how the completion ended: a published finish reason, or cancelled, timeout or error.
         code: the code of the error it was answered with.
         limit: its time limit.
+        ignored: unknown fields of its body, where the server lets them pass.
     """
 
     id: str = ""
@@ -32,6 +33,7 @@ class Exchange:
     finish: str | None = None
     code: str | None = None
     limit: asyncio.Timeout | None = None
+    ignored: tuple[str, ...] = ()
 
 
 # Tasks and threads that a request starts see its exchange too; that is what a ContextVar is for.

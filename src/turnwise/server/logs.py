@@ -19,6 +19,7 @@ from turnwise.server.metrics import Metrics
 
 LogFormat = Literal["text", "json"]
 REQUEST_ID = "x-request-id"
+IGNORED = "x-ignored-fields"
 
 access_log = logging.getLogger("turnwise.access")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -51,7 +52,10 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = exchange.id
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID] = exchange.id
+                if exchange.ignored:
+                    headers[IGNORED] = cut(", ".join(map(json.dumps, exchange.ignored)), 500)  # plain ASCII
             elif not message.get("more_body", False):
                 note()  # before the last byte leaves: whoever has the answer finds it in the log
             await send(message)

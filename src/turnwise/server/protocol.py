@@ -40,21 +40,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
-def _no_padding(value: Any) -> Any:
-    if value is None or value is False:
-        return value
-    raise InvalidParameter(
-        "stream_options.include_obfuscation",
-        "'stream_options.include_obfuscation' is not supported: this server pads no chunks. Leave it out.",
-        code="unsupported_value",
-    )
-
-
 class StreamOptions(Strict):
     """What a stream carries besides the answer."""
 
     include_usage: Annotated[StrictBool | None, Field(description="A last chunk with the token counts.")] = None
-    include_obfuscation: Annotated[Literal[False] | None, BeforeValidator(_no_padding)] = None
+    include_obfuscation: Annotated[
+        StrictBool | None,
+        Field(description="Fill every chunk up with random letters, so that its length does not tell its content."),
+    ] = None
 
 
 class _Request(Strict):
@@ -164,6 +157,11 @@ class _Request(Strict):
     def include_usage(self) -> bool:
         """Whether a stream ends with a chunk of token counts."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
+    def obfuscated(self) -> bool:
+        """Whether the chunks of a stream are filled up to lengths that tell little."""
+        return self.stream_options is not None and bool(self.stream_options.include_obfuscation)
 
 
 def _tool_fields() -> dict[str, Any]:

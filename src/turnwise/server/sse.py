@@ -1,6 +1,8 @@
 """Server-sent events over ASGI."""
 
 import json
+import secrets
+import string
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
@@ -13,9 +15,27 @@ from turnwise.server.leaving import ClientGone, unless_gone
 DONE = b"data: [DONE]\n\n"
 
 
-def event(content: dict[str, Any]) -> bytes:
-    """One event. JSON escapes line breaks, so an event is always one line."""
-    return b"data: " + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+PADDED = 128  # bytes that a chunk's length is a multiple of, where lengths should tell little
+
+
+def event(content: dict[str, Any], *, padded: bool = False) -> bytes:
+    """One event. JSON escapes line breaks, so an event is always one line.
+
+    With `padded`, a field `obfuscation` of random letters fills it up: whoever sees encrypted chunks go by could else
+    tell tokens by their lengths (Weiss et al. 2024).
+    """
+    if padded:
+        bare = len(_json({**content, "obfuscation": ""}))
+        content = {**content, "obfuscation": _letters(-bare % PADDED)}
+    return b"data: " + _json(content) + b"\n\n"
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _letters(count: int) -> str:
+    return "".join(secrets.choice(string.ascii_letters) for _ in range(count))
 
 
 class EventStream(Response):

@@ -111,6 +111,11 @@ class _TextRequest(Strict):
         """Whether a stream ends with a chunk of token counts."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
+    @property
+    def obfuscated(self) -> bool:
+        """Whether the chunks of a stream are filled up to lengths that tell little."""
+        return self.stream_options is not None and bool(self.stream_options.include_obfuscation)
+
 
 TextRequest: type[_TextRequest] = create_model(
     "TextCompletionRequest",

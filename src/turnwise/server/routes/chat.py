@@ -54,7 +54,7 @@ def router(served: Served, limit: int) -> APIRouter:
                 if keeping is not None:
                     deltas = keeping.watched(deltas, turn.answers)
                 first = await unless_gone(request.receive, _first(deltas))
-                events = _events(head, first, deltas, include_usage=asked.include_usage, legacy=legacy)
+                events = _events(head, first, deltas, asked, legacy=legacy)
                 return EventStream(events, deltas)
             reply = await unless_gone(request.receive, service.reply(turn))
         except ClientGone:
@@ -101,18 +101,18 @@ async def _events(
     head: Head,
     first: Delta,
     rest: AsyncGenerator[Delta, None],
+    asked: CompletionRequest,
     *,
-    include_usage: bool,
     legacy: bool,
 ) -> AsyncGenerator[bytes, None]:
     """The stream as published: role, pieces, finish reason, usage where asked for, `[DONE]`; an error may end it."""
-    hidden = None if include_usage else {"usage"}
+    hidden, padded = None if asked.include_usage else {"usage"}, asked.obfuscated
 
     def chunk(index: int, delta: PieceDelta, finish: Finish | None = None, logprobs: Logprobs | None = None) -> bytes:
         piece = Piece(index=index, delta=delta, finish_reason=finish, logprobs=logprobs)
         content = Chunk(**shared, choices=[piece]).model_dump(exclude=hidden)
         content["choices"][0]["delta"] = delta.model_dump(exclude_none=True)
-        return event(content)
+        return event(content, padded=padded)
 
     shared = head.model_dump()
     usage: Usage | None = None
@@ -140,6 +140,6 @@ async def _events(
         log_mistake(error)
         yield event(error_body(unexpected()))
         return
-    if include_usage and usage is not None:
-        yield event(Chunk(**shared, choices=[], usage=UsageBody.of(usage)).model_dump())
+    if asked.include_usage and usage is not None:
+        yield event(Chunk(**shared, choices=[], usage=UsageBody.of(usage)).model_dump(), padded=padded)
     yield DONE

@@ -47,7 +47,7 @@ def router(served: Served, limit: int) -> APIRouter:
             if asked.stream:
                 deltas = together([service.stream(turn) for turn in turns])
                 first = await unless_gone(request.receive, anext(deltas))
-                events = _events(head, texts, first, deltas, include_usage=asked.include_usage)
+                events = _events(head, texts, first, deltas, asked)
                 return EventStream(events, deltas)
             replies = await unless_gone(request.receive, all_of([service.reply(turn) for turn in turns]))
         except ClientGone:
@@ -104,11 +104,10 @@ async def _events(
     texts: Sequence[_Text],
     first: tuple[int, Delta],
     rest: AsyncGenerator[tuple[int, Delta], None],
-    *,
-    include_usage: bool,
+    asked: TextRequest,
 ) -> AsyncGenerator[bytes, None]:
     """The stream as published: pieces, usage where asked for, `[DONE]`; an error may end it."""
-    shared, hidden = head.model_dump(), None if include_usage else {"usage"}
+    shared, hidden = head.model_dump(), None if asked.include_usage else {"usage"}
     usages: list[Usage] = []
     try:
         found: tuple[int, Delta] | None = first
@@ -119,7 +118,7 @@ async def _events(
             if choice.text or choice.logprobs or choice.finish_reason:
                 before = sum(text.answers for text in texts[:number])
                 choice.index += before
-                yield event(TextChunk(**shared, choices=[choice]).model_dump(exclude=hidden))
+                yield event(TextChunk(**shared, choices=[choice]).model_dump(exclude=hidden), padded=asked.obfuscated)
             if delta.usage is not None:
                 usages.append(delta.usage)
             found = await anext(rest, None)
@@ -130,8 +129,9 @@ async def _events(
         log_mistake(error)
         yield event(error_body(unexpected()))
         return
-    if include_usage:
-        yield event(TextChunk(**shared, choices=[], usage=UsageBody.of(_sum(usages))).model_dump())
+    if asked.include_usage:
+        usage = UsageBody.of(_sum(usages))
+        yield event(TextChunk(**shared, choices=[], usage=usage).model_dump(), padded=asked.obfuscated)
     yield DONE
 
 

@@ -63,7 +63,7 @@ def router(served: Served, limit: int) -> APIRouter:
 
     @routes.post("/v1/embeddings", responses={200: {"model": Embeddings}}, openapi_extra=json_body(EmbeddingRequest))
     async def create_embeddings(request: Request) -> Response:
-        """The mean of the model's last hidden states over each text, scaled to length 1."""
+        """The last hidden state of each text's last token, scaled to length 1."""
         asked = await body.read(request, EmbeddingRequest, limit)
         service = served.find(asked.model)
         current().user = asked.user
