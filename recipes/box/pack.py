@@ -29,6 +29,7 @@ HELD_OUT = {
     "valid_support.jsonl": "customer support (Bitext, validation split)",
     "valid_chat.jsonl": "open-domain talk (Self-dialogue, validation split)",
     "valid_small_talk.jsonl": "small talk (same grammar, another seed)",
+    "valid_short.jsonl": "support in few words, and names it never saw (same grammars, another seed)",
 }
 
 
@@ -59,7 +60,9 @@ def main(source: Path, target: Path, box: Path) -> None:
     model = checkpoint.load(source, dtype=torch.float32)
     save_artefact(target, model, Tokenizer.load(source), generation=SAMPLING, dtype=torch.bfloat16)
     decoder = model.decoder
-    runs = {name: json.loads((box / name / "result.json").read_text()) for name in ("pretrained", "chat", "more")}
+    runs = json.loads((HERE / "stages.json").read_text())  # a stage that was not run again is told as it was then
+    here = [name for name in runs if (box / name / "result.json").exists()]
+    runs |= {name: json.loads((box / name / "result.json").read_text()) for name in here}
     values = {
         "parameters": f"{sum(p.numel() for p in decoder.parameters()):,}",
         "layers": decoder.config.num_layers,
@@ -76,7 +79,7 @@ def main(source: Path, target: Path, box: Path) -> None:
     for name, value in values.items():
         card = card.replace(f"@{name}@", str(value))
     (target / "README.md").write_text(card, encoding="utf-8")
-    for name in runs:
+    for name in here:
         shutil.copy(box / name / METRICS, HERE / f"curve-{name}.jsonl")
         draw_loss(box / name / METRICS, HERE / f"curve-{name}.png", title=f"The model in the box: {name}")
 
