@@ -108,9 +108,10 @@ def test_text_parts_roles_and_names(client, chat):
     assert chat.turns[0].messages == expected
 
 
-def test_models(client):
+@pytest.mark.parametrize("alias", ["latest", "stable"])
+def test_models(client, alias):
     assert [model.id for model in client.models.list()] == ["scripted"]
-    card = client.models.retrieve("latest")
+    card = client.models.retrieve(alias)
     assert (card.id, card.owned_by, card.context_length) == ("scripted", "turnwise", 2048)
     with pytest.raises(openai.NotFoundError, match="'nope' is not served here"):
         client.models.retrieve("nope")

@@ -44,6 +44,11 @@ class Metrics:
         self._read = Counter(
             "turnwise_prompt_tokens", "Tokens read, of completions that were finished.", ["model"], registry=registry
         )
+        self._cached = Counter(
+            "turnwise_cached_prompt_tokens",
+            "Those of the tokens read that an earlier request had read before; over all of them, the rate of hits.",
+            ["model"], registry=registry,
+        )  # fmt: skip
         self._written = Counter(
             "turnwise_completion_tokens", "Tokens written, of completions that were finished.", ["model"],
             registry=registry,
@@ -79,6 +84,7 @@ class Metrics:
             self._each.labels(model).observe(each)
         if usage is not None:
             self._read.labels(model).inc(usage.prompt_tokens)
+            self._cached.labels(model).inc(usage.cached_tokens)
             self._written.labels(model).inc(usage.completion_tokens)
 
     def text(self) -> bytes:

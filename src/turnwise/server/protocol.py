@@ -52,7 +52,7 @@ class StreamOptions(Strict):
 
 class _Request(Strict):
     messages: Annotated[Any, BeforeValidator(read_messages), WithJsonSchema(MESSAGES_SCHEMA)]
-    model: Annotated[StrictStr, Field(description="A served model, or 'latest'.")]
+    model: Annotated[StrictStr, Field(description="A served model, or 'latest' or 'stable'.")]
     stream: Annotated[StrictBool | None, Field(description="Send the answer as it grows, as server-sent events.")] = (
         None
     )

@@ -9,11 +9,12 @@ from turnwise.core.ports import ConversationStore
 from turnwise.server.errors import cut
 
 LATEST = "latest"
+ALIASES = (LATEST, "stable")  # one model until several versions are kept: the served default
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The served models by name, and the one that `latest` means.
+    """The served models by name, and the one that the aliases mean.
 
     The mapping is read at every request, so whoever owns it may put another service behind a name at any time.
     """
@@ -24,9 +25,9 @@ class Served:
 
     def find(self, name: str) -> ChatService:
         """The service behind a name or alias, watched. Raises `ModelNotFound`, listing what is served."""
-        service = self.services.get(self.default if name == LATEST else name)
+        service = self.services.get(self.default if name in ALIASES else name)
         if service is None:
-            served = cut(", ".join((*sorted(self.services), LATEST)), 300)
+            served = cut(", ".join((*sorted(self.services), *ALIASES)), 300)
             raise ModelNotFound(f"The model '{cut(name)}' is not served here. Served: {served}.")
         return self.watch(service)
 

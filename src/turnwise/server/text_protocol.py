@@ -63,7 +63,7 @@ PROMPTS_SCHEMA: dict[str, Any] = {
 
 class _TextRequest(Strict):
     prompt: Annotated[Any, BeforeValidator(read_prompts), WithJsonSchema(PROMPTS_SCHEMA)]
-    model: Annotated[StrictStr, Field(description="A served model, or 'latest'.")]
+    model: Annotated[StrictStr, Field(description="A served model, or 'latest' or 'stable'.")]
     echo: Annotated[StrictBool | None, Field(description="Put the prompt before its continuation.")] = None
     stream: Annotated[StrictBool | None, Field(description="Send the text as it grows, as server-sent events.")] = None
     stream_options: Annotated[

@@ -22,7 +22,7 @@ class EmbeddingRequest(Strict):
     """Texts, or their token ids, to turn into vectors."""
 
     input: Annotated[Any, BeforeValidator(lambda said: read_prompts(said, "input")), WithJsonSchema(PROMPTS_SCHEMA)]
-    model: Annotated[StrictStr, Field(description="A served model, or 'latest'.")]
+    model: Annotated[StrictStr, Field(description="A served model, or 'latest' or 'stable'.")]
     encoding_format: Annotated[
         Literal["float", "base64"] | None, Field(description="Numbers, or little-endian float32 as base64.")
     ] = None

@@ -12,7 +12,7 @@ from turnwise.server.served import Served
 
 
 class ModelList(BaseModel):
-    """The served models; `default` is the one that `latest` means."""
+    """The served models; `default` is the one that the aliases mean."""
 
     object: Literal["list"] = "list"
     data: list[ModelBody]
@@ -63,7 +63,7 @@ def router(served: Served) -> APIRouter:
 
     @routes.get("/v1/models/{name:path}")
     async def get_model(name: str) -> ModelBody:
-        """One model, by its name or as `latest`."""
+        """One model, by its name or an alias."""
         service = served.find(name)
         return ModelBody.of(service.name, service)
 
