@@ -3,10 +3,17 @@
 Slow and obvious; the engine is compared with it.
 """
 
+from array import array
+
 import torch
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.engine.blocks import blocks_for
+from turnwise.engine.chat import Chat
+from turnwise.engine.runner import make_runner
+from turnwise.engine.scheduler import Scheduler
+from turnwise.engine.span import Span
 from turnwise.models.checkpoint import create
 from turnwise.models.config import DecoderConfig
 
@@ -30,8 +37,8 @@ def make(shape="llama-like", *, context=96, seed=0, **changes):
     return create(config, seed=seed).decoder.eval()
 
 
-def request(prompt, *, params=GREEDY, most=8, stop=()):
-    return GenerationRequest(tuple(prompt), params, most, frozenset(stop))
+def request(prompt, *, params=GREEDY, most=8, stop=(), **more):
+    return GenerationRequest(tuple(prompt), params, most, frozenset(stop), **more)
 
 
 @torch.inference_mode()
@@ -68,3 +75,37 @@ class Listener:
     @property
     def finish(self):
         return self.events[-1].finish if self.events else None
+
+
+def run(model, *requests, slots=4, blocks=40):
+    """The listeners of requests that were all handed in at once."""
+    scheduler = Scheduler(make_runner(model, blocks), blocks, slots)
+    chats = [Chat.of(one, Listener()) for one in requests]
+    for chat in chats:
+        scheduler.add(chat)
+    while not scheduler.idle:
+        scheduler.step()
+    assert scheduler.memory.pool.available == blocks, "all memory is back"
+    return [chat.on_event for chat in chats]
+
+
+class Lines:
+    """A runner's cache, parted among `count` lines: line i has every `count`-th block from the i-th on."""
+
+    def __init__(self, runner, count, most):
+        self.runner = runner
+        self.tables = [array("i", range(line, count * blocks_for(most), count)) for line in range(count)]
+        self.lengths = [0] * count
+
+    @staticmethod
+    def blocks(count, most):
+        return count * blocks_for(most)
+
+    def read(self, lines, ids, wanted=1, hidden=False):
+        """Read tokens of some lines in one pass."""
+        pairs = list(zip(lines, ids, strict=True))
+        spans = [Span(self.tables[line], self.lengths[line], part, wanted) for line, part in pairs]
+        out = self.runner.forward(spans, hidden=hidden)
+        for line, part in pairs:
+            self.lengths[line] += len(part)
+        return out

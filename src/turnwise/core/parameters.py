@@ -174,6 +174,26 @@ class GenerationParams:
     ignore_eos: bool = _parameter(
         bool, False, "Go on after the model's own end of a turn, up to the token limit.", off=False, flag=False
     )
+    num_beams: int = _parameter(
+        int, 1, "Search with so many beams for the likeliest answer instead of drawing one; 1 searches with none.",
+        low=1, high=64, off=1,
+    )  # fmt: skip
+    num_beam_groups: int = _parameter(
+        int, 1, "Part the beams into so many groups that are kept apart by 'diversity_penalty'.", low=1, high=64, off=1,
+        flag=False,
+    )  # fmt: skip
+    diversity_penalty: float = _parameter(
+        float, 0.0, "Taken off a token's score for every beam of an earlier group that has just chosen it.",
+        low=0, high=100, off=0.0, flag=False,
+    )  # fmt: skip
+    length_penalty: float = _parameter(
+        float, 1.0, "A beam's score is divided by its length to this power; above 1 favours long answers.",
+        low=-10, high=10, off=1.0, flag=False,
+    )  # fmt: skip
+    early_stopping: bool = _parameter(
+        bool, False, "End a search as soon as 'num_beams' answers are whole, not when no better one is in sight.",
+        off=False, flag=False,
+    )  # fmt: skip
     logprobs: bool = _parameter(
         bool, False, "Report the log-probability of every token, before temperature and truncation.",
         off=False, flag=False,
