@@ -40,6 +40,7 @@ def ask(client, **fields):
 OURS = {
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "stop_token_ids",
     "ignore_eos", "bad_words", "guided_regex", "guided_choice", "guided_grammar", "chat_template_kwargs", "num_beams",
+    "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "priority", "echo",
 }  # fmt: skip
 
 
@@ -271,7 +272,20 @@ def test_the_guided_extensions(client):
         ({"chat_template_kwargs": {"messages": []}}, "messages", "has no 'messages'"),
         ({"reasoning_effort": "high"}, "reasoning_effort", "model 'turnwise-box' has no 'reasoning_effort'"),
         ({"verbosity": "low"}, "verbosity", "has no 'verbosity'"),
-        ({"num_beams": 4}, "num_beams", "not supported"),
+        ({"num_beams": 65}, "num_beams", "between 1 and 64"),
+        ({"num_beams": 4, "temperature": 0.7}, "temperature", "leave one out"),
+        ({"num_beams": 4, "top_p": 0.7}, "top_p", "leave one out"),
+        ({"num_beams": 4, "num_beam_groups": 3, "diversity_penalty": 1}, "num_beam_groups", "must divide"),
+        ({"num_beams": 4, "num_beam_groups": 2}, "diversity_penalty", "together"),
+        ({"num_beams": 4, "diversity_penalty": 2}, "diversity_penalty", "together"),
+        ({"num_beams": 2, "n": 3}, "n", "gives that many"),
+        ({"num_beams": 2, "prediction": {"type": "content", "content": "x"}}, "prediction", "leave one"),
+        ({"length_penalty": 2}, "length_penalty", "needs a search"),
+        ({"early_stopping": True}, "early_stopping", "needs a search"),
+        ({"early_stopping": "sometimes"}, "early_stopping", "true, false or 'never'"),
+        ({"prediction": "x"}, "prediction", "must be"),
+        ({"prediction": {"type": "content", "content": [{"type": "image"}]}}, "prediction", "list of text parts"),
+        ({"priority": 101}, "priority", "between -100 and 100"),
         ({"bad_words": [""]}, "bad_words", "not empty"),
         ({"logit_bias": {"x": 1}}, "logit_bias", "by their ids"),
         ({"logit_bias": {"1": 101}}, "logit_bias", "between -100 and 100"),

@@ -45,6 +45,11 @@ class Turn:
         reading: what to report of the prompt itself; with "embedding" there is no answer.
         silent: there is no answer, the prompt is only read.
         best_of: how many answers to generate, of which the likeliest `answers` are given back.
+        echo: an answer that goes on with a message begins with that message.
+        prediction: what the answer will perhaps say; saves time where it does.
+        tenant: whose request it is: what was read for one is not shared with another, and they take turns.
+        cache_key: a part of the tenant's requests that share what was read among each other only.
+        priority: among the tenant's requests, the lower the sooner.
     """
 
     messages: tuple[Message, ...]
@@ -61,6 +66,11 @@ class Turn:
     reading: Reading = "nothing"
     silent: bool = False
     best_of: int = 1
+    echo: bool = False
+    prediction: str | None = None
+    tenant: str = ""
+    cache_key: str = ""
+    priority: int = 0
 
     @property
     def goes_on(self) -> bool:
@@ -70,11 +80,21 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens read and written; `cached_tokens` of the prompt did not have to be read again."""
+    """Tokens read and written.
+
+    Attributes:
+        prompt_tokens: of what was put before the model.
+        completion_tokens: of all answers.
+        cached_tokens: those of the prompt that an earlier request had read.
+        accepted_tokens: those of the prediction that turned out to be said.
+        rejected_tokens: those that were tried and did not.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    accepted_tokens: int = 0
+    rejected_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class Scheduler:
     # Who runs
 
     def _admit(self) -> None:
-        """Let chats in while there are slots and memory: by priority, the tenants in turn, then by arrival."""
+        """Let chats in while there are slots and memory: the tenants in turn, each tenant's by priority and arrival."""
         if not self.waiting:
             return
         lines = sum(chat.width for chat in self.running)
@@ -99,10 +99,11 @@ class Scheduler:
         put_off: set[Chat] = set()
         while candidates := [chat for chat in self.waiting if chat not in put_off]:
             chat = min(
-                candidates, key=lambda chat: (chat.request.priority, of_tenant[chat.request.tenant], chat.arrived)
+                candidates, key=lambda chat: (of_tenant[chat.request.tenant], chat.request.priority, chat.arrived)
             )
             if lines and lines + chat.width > self._slots:
-                victim = max(self.running, key=_urgency)
+                of_same = [other for other in self.running if other.request.tenant == chat.request.tenant]
+                victim = max(of_same, key=_urgency, default=chat)
                 if victim.request.priority <= chat.request.priority:
                     return
                 self._preempt(victim)

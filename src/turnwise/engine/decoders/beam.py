@@ -3,9 +3,9 @@
 A line's score is the sum of its tokens' log-probabilities, log p(y|x) = Σ log p(yₜ|x, y₁…yₜ₋₁), with the request's
 processors applied to them. An answer that is whole is ranked by score / lengthᵅ, α being `length_penalty` (Wu et al.
 2016, without their coverage). It is kept if it was among the `num_beams` likeliest continuations when it ended. The
-search ends when none of the beams could still overtake the worst answer kept, judged by their present length; with
-`early_stopping` as soon as `num_beams` answers are whole. These are the rules of transformers' `generate`, so results
-are the same, token by token.
+search ends when none of the beams could still overtake the worst answer kept: by their present length, or with
+`early_stopping` "never" by the length at which they would rank best. With true it ends as soon as `num_beams` answers
+are whole. These are the rules of transformers' `generate`, so results are the same, token by token.
 
 Groups (Vijayakumar et al. 2018): each of `num_beam_groups` searches with its share of the beams, one after the other,
 and a token costs `diversity_penalty` for every beam of an earlier group that has just chosen it.
@@ -168,9 +168,12 @@ class BeamSearch:
             return True
         if len(group.whole) < self._width:
             return False
+        if self._params.early_stopping is True:
+            return True
         best = group.beams[0]
-        rank = best.score / len(best.ids) ** self._params.length_penalty
-        return self._params.early_stopping or rank <= group.whole[-1].rank
+        longest = self._params.early_stopping == "never" and self._params.length_penalty > 0
+        length = self._request.max_tokens if longest else len(best.ids)
+        return bool(best.score / length**self._params.length_penalty <= group.whole[-1].rank)
 
     def _ranked(self) -> list[Whole]:
         """The answers asked for: the best of every group, then the second best, and so on."""
