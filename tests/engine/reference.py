@@ -3,6 +3,7 @@
 Slow and obvious; the engine is compared with it.
 """
 
+import random
 from array import array
 
 import torch
@@ -11,9 +12,11 @@ from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.blocks import blocks_for
 from turnwise.engine.chat import Chat
+from turnwise.engine.native.runner import NativeRunner
 from turnwise.engine.runner import make_runner
 from turnwise.engine.scheduler import Scheduler
 from turnwise.engine.span import Span
+from turnwise.engine.torch_runner import TorchRunner
 from turnwise.models.checkpoint import create
 from turnwise.models.config import DecoderConfig
 
@@ -77,15 +80,48 @@ class Listener:
         return self.events[-1].finish if self.events else None
 
 
-def run(model, *requests, slots=4, blocks=40):
+RUNNERS = {"torch": TorchRunner, "native": NativeRunner}
+
+
+class Desk:
+    """A scheduler that is stepped by hand, and the chats that were handed to it."""
+
+    kind = ""  # of its runner; the quickest there is, if a module tries not both
+
+    def __init__(self, model, slots=4, blocks=None):
+        self.slots = slots
+        self.blocks = blocks or slots * blocks_for(model.config.context_length)
+        self.runner = RUNNERS.get(self.kind, make_runner)(model, self.blocks)
+        self.scheduler = Scheduler(self.runner, self.blocks, slots)
+
+    def submit(self, asked, listener=None):
+        chat = Chat.of(asked, listener or Listener())
+        self.scheduler.add(chat)
+        return chat
+
+    def step(self, times=1):
+        for _ in range(times):
+            self.scheduler.step()
+
+    def finish(self, steps=5000):
+        for _ in range(steps):
+            if self.scheduler.idle:
+                assert self.scheduler.memory.pool.available == self.blocks, "all memory is back"
+                return
+            self.scheduler.step()
+        raise AssertionError("the scheduler does not come to an end")
+
+
+def prompts(lengths, seed=1):
+    rng = random.Random(seed)
+    return [[rng.randrange(VOCAB) for _ in range(length)] for length in lengths]
+
+
+def run(model, *requests, slots=4, blocks=40, listener=Listener):
     """The listeners of requests that were all handed in at once."""
-    scheduler = Scheduler(make_runner(model, blocks), blocks, slots)
-    chats = [Chat.of(one, Listener()) for one in requests]
-    for chat in chats:
-        scheduler.add(chat)
-    while not scheduler.idle:
-        scheduler.step()
-    assert scheduler.memory.pool.available == blocks, "all memory is back"
+    desk = Desk(model, slots, blocks)
+    chats = [desk.submit(one, listener()) for one in requests]
+    desk.finish()
     return [chat.on_event for chat in chats]
 
 

@@ -1,41 +1,28 @@
 """What is reported of a prompt: its tokens' log-probabilities and its embedding, by both runners, in any company."""
 
 import pytest
+import reference
 import torch
-from reference import GREEDY, Listener, greedy, make
+from reference import GREEDY, greedy, make
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest
 from turnwise.engine import scheduler as scheduler_file
-from turnwise.engine.chat import Chat
-from turnwise.engine.native.library import library
-from turnwise.engine.native.runner import NativeRunner
-from turnwise.engine.scheduler import Scheduler
-from turnwise.engine.torch_runner import TorchRunner
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")
 
-RUNNERS = {"torch": TorchRunner, "native": NativeRunner}
 PROMPT = [7, 30, 2, 2, 51, 9, 9, 14, 3, 60, 1, 22, 5]
 
 
-@pytest.fixture(params=RUNNERS)
-def run(request, monkeypatch):
+@pytest.fixture
+def run(monkeypatch):
     """`run(*requests)`: their listeners, all handed in at once; prompts are read in parts of five tokens."""
-    if request.param == "native" and library() is None:
-        pytest.skip("no compiled library")
     monkeypatch.setattr(scheduler_file, "READ_ALONE", 5)
     monkeypatch.setattr(scheduler_file, "READ_BESIDE", 3)
     model = make()
 
     def run(*requests, slots=3):
-        scheduler = Scheduler(RUNNERS[request.param](model, 20), 20, slots)
-        chats = [Chat.of(one, Listener()) for one in requests]
-        for chat in chats:
-            scheduler.add(chat)
-        while not scheduler.idle:
-            scheduler.step()
-        return [chat.on_event for chat in chats]
+        return reference.run(model, *requests, slots=slots)
 
     run.model = model
     return run

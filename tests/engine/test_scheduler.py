@@ -6,63 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import GREEDY, SHAPES, VOCAB, Listener, greedy, make, request
+from reference import GREEDY, SHAPES, VOCAB, Desk, greedy, make, prompts, request
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine import scheduler as scheduler_file
-from turnwise.engine.blocks import BLOCK
-from turnwise.engine.chat import Chat
-from turnwise.engine.native.library import library
-from turnwise.engine.native.runner import NativeRunner
-from turnwise.engine.scheduler import READ_ALONE, READ_BESIDE, Scheduler
-from turnwise.engine.torch_runner import TorchRunner
+from turnwise.engine.scheduler import READ_ALONE, READ_BESIDE
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-RUNNERS = {"torch": TorchRunner, "native": NativeRunner}
-
-
-@pytest.fixture(params=RUNNERS, autouse=True, scope="module")
-def kind(request):
-    """Everything here holds for both runners."""
-    if request.param == "native" and library() is None:
-        pytest.skip("no compiled library")
-    Desk.kind = request.param
-    return request.param
-
-
-class Desk:
-    """A scheduler, and the chats that were handed to it."""
-
-    kind = ""
-
-    def __init__(self, model, slots=4, blocks=None):
-        self.slots = slots
-        self.blocks = blocks or slots * -(-model.config.context_length // BLOCK)
-        self.runner = RUNNERS[self.kind](model, self.blocks)
-        self.scheduler = Scheduler(self.runner, self.blocks, slots)
-
-    def submit(self, asked):
-        chat = Chat.of(asked, Listener())
-        self.scheduler.add(chat)
-        return chat
-
-    @property
-    def held(self):
-        """Blocks that somebody has, and that are not only kept in case somebody comes."""
-        return self.blocks - self.scheduler.memory.pool.available
-
-    def finish(self, steps=1000):
-        for _ in range(steps):
-            if self.scheduler.idle:
-                return
-            self.scheduler.step()
-        raise AssertionError("the scheduler does not come to an end")
-
-
-def prompts(lengths, seed=1):
-    rng = random.Random(seed)
-    return [[rng.randrange(VOCAB) for _ in range(length)] for length in lengths]
+pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")
 
 
 @pytest.mark.parametrize("shape", SHAPES)

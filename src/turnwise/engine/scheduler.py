@@ -179,6 +179,9 @@ class Scheduler:
             return rows
         # One line after the other: what the first has read, the next may share.
         lines = [next(line for line in chat.lines if line.behind > 1) for chat in readers]
+        for chat, line in zip(readers, lines, strict=True):
+            if line.table is None:
+                line.table = self.memory.open(chat.request.scope, line.ids)
         # The last token of several lines is read by all of them together, in a later pass.
         left = [line.behind - (len(chat.lines) > 1) for chat, line in zip(readers, lines, strict=True)]
         budget = READ_BESIDE if steady else READ_ALONE
@@ -198,7 +201,7 @@ class Scheduler:
     def _make_room(self, chat: Chat, line: Line, count: int) -> bool:
         """Memory for so many more tokens of a line; False where its chat itself had to give way."""
         if line.table is None:
-            line.table = self.memory.open(chat.request.scope, line.ids)
+            line.table = self.memory.open(chat.request.scope, line.ids)  # of a single token
         while not self.memory.reserve(line.table, line.table.length + count):
             victim = max(self.running, key=_urgency)
             self._preempt(victim)
