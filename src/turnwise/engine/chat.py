@@ -1,12 +1,13 @@
 """A request on its way through the engine."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from turnwise.core.ports import GenerationRequest, TokenEvent, TokenLogprobs, Work
 from turnwise.engine.choose import Shaping
 from turnwise.engine.decoders.beam import BeamSearch
+from turnwise.engine.drafts import NO_DRAFT, Draft, Foresight
 from turnwise.engine.memory import Table
 from turnwise.engine.sampler import Draw
 
@@ -23,7 +24,7 @@ class Line:
     ids: list[int]
     shaping: Shaping
     table: Table | None = None
-    draft: Sequence[int] = ()
+    draft: Draft = NO_DRAFT
 
     @property
     def behind(self) -> int:
@@ -47,6 +48,7 @@ class Chat:
     cancelled: bool = False
     work: Work = field(default_factory=Work)
     begun: bool = False
+    foresight: Foresight | None = None
     prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
 
     @classmethod
@@ -65,6 +67,11 @@ class Chat:
     def width(self) -> int:
         """Most lines that it may have."""
         return self.request.params.num_beams
+
+    @property
+    def draws(self) -> bool:
+        """Whether it gets one token after the other, and reports on none of its prompt."""
+        return self.search is None and self.request.reading == "nothing"
 
     @property
     def reading(self) -> bool:

@@ -21,6 +21,7 @@ class Runner(Protocol):
     """A decoder with a cache of some blocks. Shapes: R rows that are wanted, C hidden size, V vocabulary."""
 
     kind: str  # its arithmetic: two of one kind give the same bits
+    exact: bool  # whether a line's numbers are the same, to the last bit, in any company and however it is read
 
     def enter(self) -> None:
         """Called once by the thread that is going to call the rest."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from time import perf_counter
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,8 @@ from turnwise.engine.blocks import BLOCK, blocks_for
 from turnwise.engine.chat import Chat, Line
 from turnwise.engine.choose import OVERFLOW
 from turnwise.engine.decoders import sample
+from turnwise.engine.drafting import Drafting
+from turnwise.engine.drafts import NO_DRAFT
 from turnwise.engine.memory import Memory
 from turnwise.engine.reading import embedding_of, logprobs_of
 from turnwise.engine.runner import Runner
@@ -23,12 +26,21 @@ READ_BESIDE = 128  # as many while others wait for their next token
 
 
 class Part(NamedTuple):
-    """What is read of a line in a pass, and whether that brings its chat its next token."""
+    """What is read of a line in a pass.
+
+    Attributes:
+        chat: whose it is.
+        line: the line.
+        span: what is read: tokens it has, and a draft after the last of them.
+        last: whether that brings the chat its next token.
+        next: whether it had only that one to read.
+    """
 
     chat: Chat
     line: Line
     span: Span
     last: bool
+    next: bool
 
 
 class Scheduler:
@@ -45,6 +57,7 @@ class Scheduler:
         self._runner = runner
         self._slots = slots
         self._arrivals = 0
+        self._drafting = Drafting()
         self.memory = Memory(blocks)
         self.waiting: list[Chat] = []
         self.running: list[Chat] = []
@@ -67,8 +80,13 @@ class Scheduler:
         parts = self._plan()
         for hidden in (False, True):
             some = [part for part in parts if (part.chat.request.reading == "embedding") == hidden]
-            if some:
-                self._advance(some, self._runner.forward([part.span for part in some], hidden=hidden))
+            if not some:
+                continue
+            began = perf_counter()
+            rows = self._runner.forward([part.span for part in some], hidden=hidden)
+            if all(part.next for part in some):
+                self._drafting.cost.took(sum(len(part.span.ids) for part in some), perf_counter() - began)
+            self._advance(some, rows)
 
     def fail_running(self, error: str) -> None:
         """End what runs with an error; what waits has its turn yet."""
@@ -173,6 +191,8 @@ class Scheduler:
     def _rows(self) -> dict[Chat, list[tuple[Line, int]]]:
         """How many tokens of which lines are read. One of each that has been read; of the others a part."""
         steady = [chat for chat in self.running if not chat.reading]
+        if self._runner.exact:
+            self._drafting.propose([chat for chat in steady if chat.draws])
         rows = {chat: [(line, 1) for line in chat.lines] for chat in steady}
         readers = sorted((chat for chat in self.running if chat.reading), key=_urgency)
         if not readers:
@@ -202,6 +222,10 @@ class Scheduler:
         """Memory for so many more tokens of a line; False where its chat itself had to give way."""
         if line.table is None:
             line.table = self.memory.open(chat.request.scope, line.ids)  # of a single token
+        draft = len(line.draft.ids)
+        if draft and self.memory.reserve(line.table, line.table.length + count + draft):
+            return True
+        line.draft = NO_DRAFT  # nobody gives way to a guess
         while not self.memory.reserve(line.table, line.table.length + count):
             victim = max(self.running, key=_urgency)
             self._preempt(victim)
@@ -215,7 +239,9 @@ class Scheduler:
         ids = line.ids[start : start + count]
         last = start + len(ids) == len(line.ids)
         wanted = len(ids) if chat.reports_prompt else int(last)
-        return Part(chat, line, Span(line.table.blocks, start, ids, wanted), last)
+        draft = line.draft.ids
+        span = Span(line.table.blocks, start, [*ids, *draft] if draft else ids, wanted + len(draft))
+        return Part(chat, line, span, last, next=last and count == 1)
 
     # What comes of it
 
@@ -229,7 +255,8 @@ class Scheduler:
             chat, wanted_RV = part.chat, logits_RV[row : row + part.span.wanted]
             row += part.span.wanted
             assert part.line.table is not None, "it was read"
-            part.line.table.length += len(part.span.ids)
+            draft = len(part.line.draft.ids)  # of which it shows only now what is good for anything
+            part.line.table.length += len(part.span.ids) - draft
             self._read(part, wanted_RV)
             if not part.last or chat not in self.running:
                 continue
@@ -237,9 +264,12 @@ class Scheduler:
                 searched.setdefault(chat, []).append(wanted_RV)
             else:
                 sampled.append(chat)
-                rows.append(row - 1)
+                rows.append(row - 1 - draft)
+        before = [len(chat.line.ids) for chat in sampled]
         for chat, event in sample.advance(sampled, rows, logits_RV):
             self._tell(chat, event)
+        for chat, length in zip(sampled, before, strict=True):
+            self._drafting.saw(chat, length)
         for chat, found in searched.items():
             self._search(chat, torch.cat(found))
         for part in parts:
@@ -307,6 +337,8 @@ class Scheduler:
         """Take a chat's memory back, keeping for others what it has read, and tell it how it ended."""
         self._release(chat, spoilt=event.error == OVERFLOW)
         self.running.remove(chat)
+        if chat.search is None and event.error is None:
+            self._drafting.learn(chat)
         chat.tell(event)
 
     def _release(self, chat: Chat, *, spoilt: bool = False) -> None:

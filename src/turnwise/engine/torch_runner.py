@@ -18,6 +18,7 @@ class TorchRunner:
     """A decoder with a cache of `blocks` (the `engine.runner.Runner` protocol)."""
 
     kind = "torch"
+    exact = False
 
     def __init__(self, decoder: Decoder, blocks: int) -> None:
         weight = decoder.embed.weight

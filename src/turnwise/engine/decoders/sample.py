@@ -32,12 +32,13 @@ def advance(ready: Sequence[Chat], rows: Sequence[int], logits_RV: Tensor) -> It
         for (chat, row), choice in zip(going, choices, strict=True):
             event = _take(chat, choice)
             draft = chat.line.draft
-            if foreseen < len(draft):
-                if event.finish is None and choice.token == draft[foreseen]:
+            if foreseen < len(draft.ids):
+                if event.finish is None and choice.token == draft.ids[foreseen]:
                     _accept(chat)
                     further.append((chat, row))
-                else:
-                    chat.work = replace(chat.work, rejected=chat.work.rejected + len(draft) - foreseen)
+                elif draft.predicted:
+                    left = len(draft.ids) - foreseen
+                    chat.work = replace(chat.work, rejected=chat.work.rejected + left)
             yield chat, event
         going, foreseen = further, foreseen + 1
 
@@ -64,4 +65,5 @@ def _accept(chat: Chat) -> None:
     table = chat.line.table
     assert table is not None, "it was just read"
     table.length += 1
-    chat.work = replace(chat.work, accepted=chat.work.accepted + 1)
+    if chat.line.draft.predicted:
+        chat.work = replace(chat.work, accepted=chat.work.accepted + 1)

@@ -37,6 +37,8 @@ def supports(decoder: Decoder) -> bool:
 class NativeRunner:
     """A decoder with a cache of `blocks` (the `engine.runner.Runner` protocol)."""
 
+    exact = True
+
     def __init__(self, decoder: Decoder, blocks: int, threads: int | None = None) -> None:
         found = library()
         assert found is not None, "asked for by `supports`"
