@@ -40,7 +40,7 @@ def ask(client, **fields):
 OURS = {
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "stop_token_ids",
     "ignore_eos", "bad_words", "guided_regex", "guided_choice", "guided_grammar", "chat_template_kwargs", "num_beams",
-    "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "priority", "echo",
+    "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "priority", "echo",
 }  # fmt: skip
 
 
@@ -280,6 +280,9 @@ def test_the_guided_extensions(client):
         ({"num_beams": 4, "diversity_penalty": 2}, "diversity_penalty", "together"),
         ({"num_beams": 2, "n": 3}, "n", "gives that many"),
         ({"num_beams": 2, "prediction": {"type": "content", "content": "x"}}, "prediction", "leave one"),
+        ({"penalty_alpha": 0.6}, "top_k", "2 or more"),
+        ({"penalty_alpha": 0.6, "top_k": 4, "num_beams": 2}, "penalty_alpha", "two ways to search"),
+        ({"penalty_alpha": 0.6, "top_k": 4, "top_p": 0.5}, "top_p", "leave one out"),
         ({"length_penalty": 2}, "length_penalty", "needs a search"),
         ({"early_stopping": True}, "early_stopping", "needs a search"),
         ({"early_stopping": "sometimes"}, "early_stopping", "true, false or 'never'"),

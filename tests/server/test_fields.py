@@ -18,8 +18,8 @@ from turnwise.testing import listening
 PUBLISHED = get_type_hints(published.CompletionCreateParamsStreaming).keys()
 EXTENSIONS = {
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "num_beams",
-    "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of", "stop_token_ids",
-    "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice", "chat_template_kwargs", "scenario",
+    "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of",
+    "stop_token_ids", "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice", "chat_template_kwargs", "scenario",
     "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
 }  # fmt: skip
 F = {"name": "f", "parameters": {"type": "object"}}
@@ -90,7 +90,7 @@ SAMPLING = {
     "temperature": 0.5, "top_p": 0.25, "top_k": 3, "min_p": 0.1, "typical_p": 0.9, "seed": 11, "stop": ["a", "b"],
     "max_tokens": 4, "presence_penalty": 0.5, "frequency_penalty": -1, "repetition_penalty": 1.2, "min_tokens": 2,
     "no_repeat_ngram_size": 3, "logit_bias": {"5": -100}, "bad_words": ["x"], "stop_token_ids": [7],
-    "ignore_eos": True, "logprobs": True, "top_logprobs": 2, "num_beams": 4, "num_beam_groups": 2,
+    "penalty_alpha": 0.6, "ignore_eos": True, "logprobs": True, "top_logprobs": 2, "num_beams": 4, "num_beam_groups": 2,
     "diversity_penalty": 0.5, "length_penalty": 0.8, "early_stopping": "never",
 }  # fmt: skip
 CHECKED = {"stop": ("a", "b"), "logit_bias": ((5, -100.0),), "bad_words": ("x",), "stop_token_ids": (7,)}

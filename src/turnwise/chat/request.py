@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-from turnwise.chat.beams import check_beams, preferred
 from turnwise.chat.calls import constraint, shown
+from turnwise.chat.searches import check_searches, preferred
 from turnwise.chat.turn import Format, Turn
 from turnwise.core.errors import ContextTooLong, InvalidData, InvalidParameter, UserError
 from turnwise.core.messages import Message
@@ -56,7 +56,7 @@ class RequestMaker:
         """
         params = GenerationParams.resolve(turn.asked, preferred(self.defaults, turn))
         self._check(params, turn)
-        check_beams(params, turn)
+        check_searches(params, turn)
         self._check_variables(turn.variables)
         _refuse_broken_text(turn.messages)
         if turn.continue_final and (not turn.messages or turn.messages[-1].role != "assistant"):

@@ -180,6 +180,10 @@ class GenerationParams:
     ignore_eos: bool = _parameter(
         bool, False, "Go on after the model's own end of a turn, up to the token limit.", off=False, flag=False
     )
+    penalty_alpha: float = _parameter(
+        float, 0.0, "Contrastive search among the 'top_k' likeliest tokens: how much a token may not be like what was "
+        "said, against how likely it is; 0 switches it off.", low=0, high=1, off=0.0,
+    )  # fmt: skip
     num_beams: int = _parameter(
         int, 1, "Search with so many beams for the likeliest answer instead of drawing one; 1 searches with none.",
         low=1, high=64, off=1,

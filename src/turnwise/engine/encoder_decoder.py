@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from turnwise.core.errors import ContextTooLong, UserError
+from turnwise.core.errors import ContextTooLong, InvalidParameter, UserError
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.blocks import blocks_for
 from turnwise.engine.cache import BlockCache
@@ -48,6 +48,8 @@ class EncoderDecoderEngine(Engine):
         """Queue a request; events come from the engine's thread. Raises as `Engine.submit` does."""
         if request.reading != "nothing":
             raise UserError("An encoder–decoder model does not score or embed its prompt.")
+        if request.params.penalty_alpha:
+            raise InvalidParameter("penalty_alpha", "'penalty_alpha' is not for encoder–decoder models.")
         self._check_ids(request.prompt_ids)
         if request.max_tokens > self.room(len(request.prompt_ids)):
             raise ContextTooLong(
@@ -90,6 +92,10 @@ class EncoderDecoderRunner:
             for row, number in enumerate(numbers):
                 found[number] = logits_BTV[row, logits_BTV.shape[1] - spans[number].wanted :]
         return torch.cat(found)
+
+    def logits(self, hidden_RC: Tensor) -> Tensor:
+        """Not from hidden states here: the model's own head does more than a product."""
+        raise NotImplementedError
 
     def copy(self, source: int, target: int) -> None:
         """Copy a block's keys and values over another's."""

@@ -95,14 +95,13 @@ class Engine:
             )
 
     def _queue(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
-        beams = request.params.num_beams
-        needed = blocks_for(len(request.prompt_ids)) + beams * (blocks_for(request.max_tokens) + 1)
-        if beams > 1 and needed > self._blocks:
-            raise ContextTooLong(
-                f"The cache holds {self._blocks * BLOCK} tokens; {len(request.prompt_ids)} of prompt and {beams} beams "
-                f"of {request.max_tokens} do not fit."
-            )
         chat = Chat.of(request, on_event)
+        needed = blocks_for(len(request.prompt_ids)) + chat.width * (blocks_for(request.max_tokens) + 1)
+        if chat.width > 1 and needed > self._blocks:
+            raise ContextTooLong(
+                f"The cache holds {self._blocks * BLOCK} tokens; {len(request.prompt_ids)} of prompt and {chat.width} "
+                f"lines of {request.max_tokens} do not fit."
+            )
         with self._wake:
             if self._closing:
                 raise Unavailable("The engine is shutting down.")

@@ -32,6 +32,9 @@ class Runner(Protocol):
         With `hidden`, the last hidden states instead, `(R, C)`, which go into the product that gives logits.
         """
 
+    def logits(self, hidden_RC: Tensor) -> Tensor:
+        """The logits after last hidden states, `(R, V)`."""
+
     def copy(self, source: int, target: int) -> None:
         """Copy a block's keys and values over another's."""
 

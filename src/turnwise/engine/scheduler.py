@@ -11,6 +11,8 @@ from turnwise.core.ports import TokenEvent
 from turnwise.engine.chat import Chat, Line
 from turnwise.engine.choose import OVERFLOW
 from turnwise.engine.decoders import sample
+from turnwise.engine.decoders.beam import Beam
+from turnwise.engine.decoders.contrastive import Candidate, ContrastiveSearch
 from turnwise.engine.drafting import Drafting
 from turnwise.engine.memory import Memory
 from turnwise.engine.plan import Part, plan
@@ -76,7 +78,7 @@ class Scheduler:
         """Read, and hand out what that brings: logits, `(R, V)`, or hidden states, `(R, C)`."""
         began = perf_counter()
         out_RX = self._runner.forward([part.span for part in parts], hidden=hidden)
-        if all(part.next for part in parts):
+        if not hidden and all(part.next for part in parts):
             self._drafting.cost.took(sum(len(part.span.ids) for part in parts), perf_counter() - began)
         first = 0
         sampled: list[Chat] = []
@@ -92,7 +94,7 @@ class Scheduler:
             if not part.last or chat not in self.seats.running:
                 continue
             if chat.search is not None:
-                searched.setdefault(chat, []).append(own_RX[-1:])
+                searched.setdefault(chat, []).append(own_RX)
             else:
                 sampled.append(chat)
                 rows.append(first - 1 - draft)
@@ -120,6 +122,8 @@ class Scheduler:
                 chat.tell(event)
             else:
                 self._finish(chat, replace(event, finish="length"))
+        elif isinstance(chat.search, ContrastiveSearch) and not part.last:
+            chat.search.saw(out_RX)
 
     def _sample(self, chats: Sequence[Chat], rows: Sequence[int], logits_RV: Tensor) -> None:
         before = [len(chat.line.ids) for chat in chats]
@@ -131,7 +135,10 @@ class Scheduler:
     def _search(self, chat: Chat, out_LX: Tensor) -> None:
         """Bring a search one token further; its lines part where its beams do."""
         assert chat.search is not None, "it is a search"
-        events = chat.search.advance(out_LX)
+        if isinstance(chat.search, ContrastiveSearch):
+            events = chat.search.advance(out_LX, self._runner.logits)
+        else:
+            events = chat.search.advance(out_LX[-len(chat.lines) :])
         if not chat.search.done:
             self._branch(chat)
         for event in events:
@@ -140,9 +147,10 @@ class Scheduler:
     def _branch(self, chat: Chat) -> None:
         assert chat.search is not None, "it is a search"
         before, prompt = chat.lines, list(chat.request.prompt_ids)
-        chat.lines = [Line([*prompt, *beam.ids], beam.shaping) for beam in chat.search.beams]
+        beams: Sequence[Beam | Candidate] = chat.search.beams
+        chat.lines = [Line([*prompt, *beam.ids], beam.shaping) for beam in beams]
         parted = set()
-        for line, beam in zip(chat.lines, chat.search.beams, strict=True):
+        for line, beam in zip(chat.lines, beams, strict=True):
             table = before[beam.parent].table
             assert table is not None, "it was read"
             if beam.parent not in parted:

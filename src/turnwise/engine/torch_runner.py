@@ -45,7 +45,13 @@ class TorchRunner:
                 wanted = spans[number].wanted
                 found[number] = hidden_BTC[row, hidden_BTC.shape[1] - wanted :]
         hidden_RC = torch.cat(found)
-        return hidden_RC if hidden else self._decoder.logits(hidden_RC)
+        return hidden_RC if hidden else self.logits(hidden_RC)
+
+    @torch.inference_mode()
+    def logits(self, hidden_RC: Tensor) -> Tensor:
+        """The logits after last hidden states, `(R, V)`."""
+        logits_RV: Tensor = self._decoder.logits(hidden_RC)
+        return logits_RV
 
     def copy(self, source: int, target: int) -> None:
         """Copy a block's keys and values over another's."""

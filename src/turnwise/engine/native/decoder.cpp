@@ -134,6 +134,14 @@ class Decoder {
         team_.run([&](int part) { run(part, batch, cache, out); });
     }
 
+    // The head alone: hidden states, normalised, (R, C), to logits, (R, V).
+    void logits(const float* hidden, int rows, float* out) {
+        for (auto& own : scratch_) grow(own.panel, size_t(widest_) * PANEL);
+        team_.run([&](int part) {
+            project<false>(part, hidden, rows, m_.head, out, m_.vocabulary, m_.vocabulary);
+        });
+    }
+
   private:
     // What every thread has for itself.
     struct Scratch {
@@ -358,6 +366,10 @@ int32_t turnwise_forward(void* decoder, const Batch* batch, const Cache* cache, 
     } catch (...) {
         return 1;
     }
+}
+
+void turnwise_logits(void* decoder, const float* hidden, int32_t rows, float* out) {
+    static_cast<Decoder*>(decoder)->logits(hidden, rows, out);
 }
 
 void turnwise_destroy(void* decoder) { delete static_cast<Decoder*>(decoder); }

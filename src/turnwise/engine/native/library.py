@@ -93,6 +93,8 @@ def library() -> ctypes.CDLL | None:
     found.turnwise_create.argtypes = (POINTER(Model), c_int32)
     found.turnwise_create.restype = c_void_p
     found.turnwise_forward.argtypes = (c_void_p, POINTER(Batch), POINTER(Cache), c_void_p)
+    found.turnwise_logits.argtypes = (c_void_p, c_void_p, c_int32, c_void_p)
+    found.turnwise_logits.restype = None
     found.turnwise_destroy.argtypes = (c_void_p,)
     found.turnwise_destroy.restype = None
     return found

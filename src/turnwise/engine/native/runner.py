@@ -93,6 +93,13 @@ class NativeRunner:
             raise MemoryError("no memory for a pass of the decoder")
         return out
 
+    def logits(self, hidden_RC: Tensor) -> Tensor:
+        """The logits after last hidden states, `(R, V)`."""
+        hidden_RC = hidden_RC.contiguous()
+        out = torch.empty(len(hidden_RC), self._vocab_size, dtype=torch.float32)
+        self._library.turnwise_logits(self._handle, hidden_RC.data_ptr(), len(hidden_RC), out.data_ptr())
+        return out
+
     def copy(self, source: int, target: int) -> None:
         """Copy a block's keys and values over another's."""
         for held in (self._keys, self._values):

@@ -1,4 +1,4 @@
-"""What may be asked of a search with beams: it gives the likeliest answers, and draws nothing."""
+"""What may be asked of a search, with beams or a contrastive one: it finds its answers, and draws nothing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,8 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.parameters import SPECS, GenerationParams
 
 ONLY_WITH_BEAMS = ("num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping")
+
+MOST_CANDIDATES = 64  # each is a line of its own
 
 
 def preferred(defaults: Mapping[str, Any], turn: Turn) -> Mapping[str, Any]:
@@ -20,21 +22,21 @@ def preferred(defaults: Mapping[str, Any], turn: Turn) -> Mapping[str, Any]:
     return {name: value for name, value in defaults.items() if name not in ("num_beams", *ONLY_WITH_BEAMS)}
 
 
-def check_beams(params: GenerationParams, turn: Turn) -> None:
+def check_searches(params: GenerationParams, turn: Turn) -> None:
     """Raises `InvalidParameter` for what contradicts a search, and for what means nothing without one.
 
     Args:
         params: as resolved, with the model's own preferences, which are about drawing and do not hold in a search.
         turn: what was asked for.
     """
+    if params.penalty_alpha:
+        _check_contrastive(params, turn)
     if params.num_beams == 1:
         for name in ONLY_WITH_BEAMS:
             if getattr(params, name) != SPECS[name].off:
                 raise InvalidParameter(name, f"'{name}' needs a search: 'num_beams' of 2 or more.")
         return
-    for name, spec in SPECS.items():
-        if spec.draw and turn.asked.get(name) not in (None, spec.off, 0):
-            raise InvalidParameter(name, f"'{name}' is about drawing tokens, and 'num_beams' searches: leave one out.")
+    _refuse_draws(turn, "num_beams")
     if params.num_beams % params.num_beam_groups:
         raise InvalidParameter(
             "num_beam_groups", f"'num_beam_groups' ({params.num_beam_groups}) must divide the {params.num_beams} beams."
@@ -48,3 +50,21 @@ def check_beams(params: GenerationParams, turn: Turn) -> None:
     if turn.answers > params.num_beams:
         beams = params.num_beams
         raise InvalidParameter("n", f"A search with {beams} beams gives that many answers, not {turn.answers}.")
+
+
+def _check_contrastive(params: GenerationParams, turn: Turn) -> None:
+    if params.num_beams > 1:
+        raise InvalidParameter("penalty_alpha", "'penalty_alpha' and 'num_beams' are two ways to search: take one.")
+    if not 2 <= params.top_k <= MOST_CANDIDATES:
+        raise InvalidParameter(
+            "top_k", f"'penalty_alpha' chooses among the 'top_k' likeliest tokens: 2 or more, up to {MOST_CANDIDATES}."
+        )
+    if turn.prediction is not None:
+        raise InvalidParameter("prediction", "'prediction' is of no use to 'penalty_alpha': leave one of them out.")
+    _refuse_draws(turn, "penalty_alpha", "top_k")
+
+
+def _refuse_draws(turn: Turn, search: str, *but: str) -> None:
+    for name, spec in SPECS.items():
+        if spec.draw and name not in but and turn.asked.get(name) not in (None, spec.off, 0):
+            raise InvalidParameter(name, f"'{name}' is about drawing tokens, and '{search}' searches: leave one out.")
