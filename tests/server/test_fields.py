@@ -19,8 +19,8 @@ PUBLISHED = get_type_hints(published.CompletionCreateParamsStreaming).keys()
 EXTENSIONS = {
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "num_beams",
     "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of",
-    "stop_token_ids", "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice", "chat_template_kwargs", "scenario",
-    "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
+    "stop_token_ids", "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice",
+    "chat_template_kwargs", "scenario", "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
 }  # fmt: skip
 F = {"name": "f", "parameters": {"type": "object"}}
 TOOLS = [{"type": "function", "function": F}]
