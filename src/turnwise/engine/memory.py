@@ -1,7 +1,7 @@
 """What a chat needs of the cache: a table that grows, shares what was read before, forks, and is given back."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from turnwise.engine.blocks import BLOCK, BlockPool, blocks_for
 from turnwise.engine.prefix import Node, PrefixTree
@@ -29,9 +29,11 @@ class Memory:
 
     Args:
         blocks: how many there are.
+        copy: copies what a block holds over another's.
     """
 
-    def __init__(self, blocks: int) -> None:
+    def __init__(self, blocks: int, copy: Callable[[int, int], None]) -> None:
+        self._copy = copy
         self.pool = BlockPool(blocks)
         self.tree = PrefixTree(self.pool)
 
@@ -45,16 +47,26 @@ class Memory:
         return len(self._match(scope, ids)) * BLOCK
 
     def open(self, scope: str, ids: Sequence[int], *, reuse: bool = True) -> Table:
-        """A table for these tokens that begins with as many of their whole blocks as were read before.
+        """A table for these tokens that begins with as many of them as were read before.
 
-        At least one token is left to read, for the logits after it. With `reuse` off all are read anew.
+        Whole blocks are shared; of one that has only its beginning in common a copy is made. At least one token is left
+        to read, for the logits after it. With `reuse` off all are read anew.
         """
         table = Table(self.tree.root(scope))
-        nodes = self._match(scope, ids) if reuse else []
-        if nodes:
+        if not reuse:
+            return table
+        if nodes := self._match(scope, ids):
             table.blocks.extend(node.block for node in nodes)
             table.node, table.published, table.length = nodes[-1], len(nodes), len(nodes) * BLOCK
             self.pool.hold(table.blocks)
+        begun = self.tree.begun(table.node, ids[table.length : min(table.length + BLOCK, len(ids) - 1)])
+        if begun is not None:
+            child, common = begun
+            self.pool.hold([child.block])  # or it might be taken for the copy
+            if self.reserve(table, table.length + common):
+                self._copy(child.block, table.blocks[-1])
+                table.length += common
+            self.pool.drop([child.block])
         return table
 
     def reserve(self, table: Table, length: int) -> bool:
@@ -82,8 +94,8 @@ class Memory:
             table.node, table.published = node, at + 1
         self.tree.used(table.node)
 
-    def fork(self, table: Table) -> tuple[Table, tuple[int, int] | None] | None:
-        """Another table of the same tokens, and which block is to be copied to which: a last one that is not full.
+    def fork(self, table: Table) -> Table | None:
+        """Another table of the same tokens: whole blocks are shared, a last one that is not full is copied.
 
         None where there is no memory for that.
         """
@@ -94,13 +106,18 @@ class Memory:
         twin.blocks.extend(table.blocks[:full])
         twin.length, twin.published = table.length, table.published
         self.pool.hold(twin.blocks)
-        if not rest:
-            return twin, None
-        self.reserve(twin, table.length)
-        return twin, (table.blocks[full], twin.blocks[full])
+        if rest:
+            self.reserve(twin, table.length)
+            self._copy(table.blocks[full], twin.blocks[full])
+        return twin
 
-    def close(self, table: Table) -> None:
-        """Give its blocks back; those in the prefix tree stay there."""
+    def close(self, table: Table, ids: Sequence[int] | None = None) -> None:
+        """Give its blocks back; those in the prefix tree stay there, and with `ids`, its tokens, all of them do."""
+        if ids is not None:
+            self.publish(table, ids)
+            full, rest = divmod(table.length, BLOCK)
+            if rest:
+                self.tree.used(self.tree.add(table.node, tuple(ids[full * BLOCK : table.length]), table.blocks[full]))
         self.pool.drop(table.blocks)
         del table.blocks[:]
         table.length = 0

@@ -1,4 +1,4 @@
-"""Beginnings that were read before: a radix tree over whole blocks of tokens (Zheng et al. 2024).
+"""Beginnings that were read before: a radix tree over blocks of tokens (Zheng et al. 2024).
 
 A chat that begins as an earlier one did takes that one's blocks instead of reading its tokens again: the next turn of a
 conversation, an edited or repeated one, another person under the same instructions. The tokens themselves are the keys,
@@ -15,13 +15,17 @@ Key = tuple[int, ...]
 
 
 class Node:
-    """A block in the tree, below the one before it. A root has no parent and stands for no block."""
+    """A block in the tree, below the one before it. A root has no parent and stands for no block.
 
-    __slots__ = ("block", "children", "key", "parent")
+    `latest` finds among the children, by a first token, the one that was added last.
+    """
+
+    __slots__ = ("block", "children", "key", "latest", "parent")
 
     def __init__(self, parent: "Node | None" = None, key: Key = (), block: int = -1) -> None:
         self.parent, self.key, self.block = parent, key, block
         self.children: dict[Key, Node] = {}
+        self.latest: dict[int, Node] = {}
 
 
 class PrefixTree:
@@ -57,14 +61,27 @@ class PrefixTree:
             self.used(found[-1])
         return found
 
+    def begun(self, node: Node, ids: Sequence[int]) -> tuple[Node, int] | None:
+        """A child of `node` that begins as `ids` do, and how many tokens they have in common."""
+        child = node.latest.get(ids[0]) if ids else None
+        if child is None:
+            return None
+        self.used(child)
+        common = 0
+        for one, other in zip(child.key, ids, strict=False):
+            if one != other:
+                break
+            common += 1
+        return child, common
+
     def add(self, parent: Node, key: Key, block: int) -> Node:
         """Keep a block below another; where one of the same tokens is kept there already, it is that one.
 
-        `used` has to be said of the last that is added.
+        `used` has to be said of the last that is added. A block that is not full has no others below it.
         """
         node = parent.children.get(key)
         if node is None:
-            node = parent.children[key] = Node(parent, key, block)
+            node = parent.children[key] = parent.latest[key[0]] = Node(parent, key, block)
             self._pool.keep(block)
         return node
 
@@ -90,6 +107,8 @@ class PrefixTree:
         assert not node.children, "its children would be lost"
         del self._by_use[node]
         del node.parent.children[node.key]
+        if node.parent.latest.get(node.key[0]) is node:
+            del node.parent.latest[node.key[0]]
         self._pool.let_go(node.block)
 
     def _forget_empty_roots(self) -> None:

@@ -34,7 +34,7 @@ class Scheduler:
     def __init__(self, runner: Runner, blocks: int, slots: int) -> None:
         self._runner = runner
         self._drafting = Drafting()
-        self.seats = Seats(Memory(blocks), slots)
+        self.seats = Seats(Memory(blocks, runner.copy), slots)
 
     @property
     def idle(self) -> bool:
@@ -156,11 +156,8 @@ class Scheduler:
             if beam.parent not in parted:
                 parted.add(beam.parent)
                 line.table = table
-            elif (forked := self.seats.memory.fork(table)) is not None:
-                line.table, copied = forked
-                if copied is not None:
-                    self._runner.copy(*copied)
-            # Without memory for a copy the line is read again.
+            else:
+                line.table = self.seats.memory.fork(table)  # None without memory for a copy: it is read again
         for number, line in enumerate(before):
             if number not in parted and line.table is not None:
                 self.seats.memory.close(line.table)

@@ -67,8 +67,7 @@ class Seats:
         """Take a chat's memory back, keeping for others what it has read."""
         for line in chat.lines:
             if line.table is not None:
-                self.memory.publish(line.table, line.ids)
-                self.memory.close(line.table)
+                self.memory.close(line.table, line.ids)
                 line.table = None
 
     def forget(self, chat: Chat) -> list[int]:
