@@ -6,8 +6,8 @@
 
 Every side is a process of its own that waits while another is measured. They take turns, round by round; the ratios are
 medians over rounds of Turnwise's figure by the other's. Prompts have 128 tokens, answers 64, greedy, all chats at once.
-The GGUF files have to hold the same weights (llama.cpp's own tools convert a folder). Run it on a quiet machine: threads
-of all sides wait by spinning, and a busy neighbour costs any of them a multiple.
+The GGUF files have to hold the same weights (llama.cpp's own tools convert a folder). Run it on a quiet machine:
+threads of all sides wait by spinning, and a busy neighbour costs any of them a multiple.
 """
 
 import argparse
@@ -30,13 +30,9 @@ class Side:
         self.name = name
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TRANSFORMERS_VERBOSITY": "error"}
         self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=environment,
-        )
+        )  # fmt: skip
 
     def measure(self, width: int, new: int = NEW) -> dict[str, float]:
         """Tokens a second: `prefill` and `decode`."""

@@ -3,8 +3,8 @@
     python benchmarks/turns.py                    the model in the box
     python benchmarks/turns.py FOLDER --turns 8 --rounds 7
 
-A conversation grows by a question and an answer of fixed lengths with every turn. With the prefix cache a turn reads what
-is new; without it (every turn in a scope of its own) it reads everything again. Medians over rounds.
+A conversation grows by a question and an answer of fixed lengths with every turn. With the prefix cache a turn reads
+what is new; without it (every turn in a scope of its own) it reads everything again. Medians over rounds.
 """
 
 import argparse

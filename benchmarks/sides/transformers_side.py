@@ -1,4 +1,7 @@
-"""transformers' generate as a side of peers.py, on a batch of equal prompts, its best case: transformers_side.py FOLDER DTYPE"""
+"""transformers' generate as a side of peers.py: transformers_side.py FOLDER DTYPE
+
+On a batch of prompts of one length, its best case.
+"""
 
 import json
 import sys

@@ -101,26 +101,32 @@ def learned(seconds_of):
     return cost
 
 
-LONG = Draft(list(range(LONGEST)), LONGEST_MATCH)
+LONG = (LONGEST, 0.9)
 
 
 def test_rows_that_cost_nothing_are_filled_and_rows_that_cost_their_share_are_not():
     assert learned(lambda rows: 1.0).lengths(1, [LONG]) == [LONGEST]
-    assert learned(lambda rows: 1.0 + rows).lengths(1, [Draft((), 0)]) == [0]
+    assert learned(lambda rows: 1.0 + rows).lengths(1, [(0, 0.0)]) == [0]
     assert learned(float).lengths(8, [LONG] * 8) == [0] * 8
 
 
 def test_the_more_trusted_draft_gets_the_rows_there_are():
     cost = learned(lambda rows: 1.0 if rows <= 12 else 10.0)
-    cost.saw(4, 0, 100)
-    cost.saw(LONGEST_MATCH, 100, 100)
-    assert cost.lengths(2, [Draft(LONG.ids, 4), LONG]) == [0, 10]
+    assert cost.lengths(2, [(LONGEST, 0.05), LONG]) == [0, 10]
 
 
 def test_a_draft_is_tried_again_now_and_then():
     cost = learned(float)
     asked = [cost.lengths(1, [LONG])[0] for _ in range(2 * TRY_AGAIN)]
     assert sum(length > 0 for length in asked) == 2
+
+
+def test_a_chat_is_soon_judged_by_its_own_drafts():
+    foresight = Drafts().foresight("", [1, 2, 3], ())
+    assert foresight.trust(0.8) == pytest.approx(0.8)
+    for _ in range(4):
+        foresight.saw(0, 1)
+    assert foresight.trust(0.8) < 0.4
 
 
 def test_what_was_seen_is_believed_and_forgotten():
@@ -142,7 +148,7 @@ def eager(monkeypatch):
     """Every draft is checked to its end."""
     if library() is None:
         pytest.skip("only the compiled library checks drafts")
-    monkeypatch.setattr(Cost, "lengths", lambda self, rows, drafts: [len(draft.ids) for draft in drafts])
+    monkeypatch.setattr(Cost, "lengths", lambda self, rows, drafts: [length for length, _ in drafts])
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,7 @@ def went_wrong(asked, chat, obvious):
 def test_a_thousand_random_requests_end_as_they_would_alone(seed, monkeypatch):
     rng, obvious = random.Random(seed), Obvious()
     if seed % 2:  # every draft is checked, whether it pays or not
-        monkeypatch.setattr(Cost, "lengths", lambda self, rows, drafts: [len(draft.ids) for draft in drafts])
+        monkeypatch.setattr(Cost, "lengths", lambda self, rows, drafts: [length for length, _ in drafts])
     blocks, slots = rng.choice([(16, 6), (30, 9), (100, 16)])
     desk = Desk(MODEL, slots, blocks)
     left, chats = 1000, []

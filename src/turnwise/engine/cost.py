@@ -8,7 +8,7 @@ share, and drafts do not pay (Leviathan et al. 2023, section 3.5; the figures he
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from turnwise.engine.drafts import LONGEST_MATCH, Draft
+from turnwise.engine.drafts import LONGEST_MATCH
 
 WEIGHT = 0.1  # of the latest time in the mean
 GAIN = 1.05  # tokens per time that a draft has to promise: measuring is not exact, and building drafts takes time too
@@ -51,14 +51,19 @@ class Cost:
         kind = bisect_left(MATCHES, match)
         return self._accepted[kind] / self._checked[kind]
 
-    def lengths(self, rows: int, drafts: Sequence[Draft]) -> list[int]:
-        """How many tokens of each draft to check in a pass that has `rows` rows without them."""
+    def lengths(self, rows: int, drafts: Sequence[tuple[int, float]]) -> list[int]:
+        """How many tokens of each draft to check in a pass that has `rows` rows without them.
+
+        Args:
+            rows: of the pass.
+            drafts: how long each is, and how likely its next token is right if those before it were.
+        """
         # The likeliest next; a token is only of use if all before it are right.
         chances = sorted(
             (
-                (self.trust(draft.match) ** (place + 1), number)
-                for number, draft in enumerate(drafts)
-                for place in range(len(draft.ids))
+                (trust ** (place + 1), number)
+                for number, (length, trust) in enumerate(drafts)
+                for place in range(length)
             ),
             reverse=True,
         )

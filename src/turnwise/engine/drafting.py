@@ -22,7 +22,9 @@ class Drafting:
             most = min(LONGEST, chat.request.max_tokens - chat.generated - 1)
             found.append(self._find(chat, most) if most > 0 else NO_DRAFT)
         if any(draft.ids for draft in found):
-            lengths = self.cost.lengths(len(chats), found)
+            lengths = self.cost.lengths(
+                len(chats), [self._judged(chat, draft) for chat, draft in zip(chats, found, strict=True)]
+            )
             for chat, draft, length in zip(chats, found, lengths, strict=True):
                 if length:
                     chat.line.draft = Draft(draft.ids[:length], draft.match)
@@ -43,6 +45,12 @@ class Drafting:
         """A chat has ended; what it has said may be said again."""
         prompt = chat.request.prompt_ids
         self._drafts.learn(chat.request.scope, prompt, chat.line.ids[len(prompt) :])
+
+    def _judged(self, chat: Chat, draft: Draft) -> tuple[int, float]:
+        """A draft's length and how far to trust it: as others of its kind, and soon as the chat's own before."""
+        if not draft.ids or chat.foresight is None:
+            return 0, 0.0
+        return len(draft.ids), chat.foresight.trust(self.cost.trust(draft.match))
 
     def _find(self, chat: Chat, most: int) -> Draft:
         if chat.foresight is None:

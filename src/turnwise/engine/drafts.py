@@ -18,6 +18,7 @@ PREDICTED = LONGEST_MATCH + 1
 LONGEST = 16  # tokens of a draft
 SCOPES = 256  # of which earlier answers are kept
 ANSWERS_KEPT = 16_384  # tokens of earlier answers in each
+OWN_WEIGHT = 3.0  # tokens of a chat's drafts that weigh as much as all that is known of others
 TRIALS = 8  # drafts after which a chat that rejects nearly all is left in peace
 LEAST_ACCEPTED = 0.15
 
@@ -128,6 +129,10 @@ class Foresight:
         talk, earlier = self._talk.find(ids), self._answers.find(ids)
         found = talk if talk.match >= earlier.match else earlier
         return Draft(found.ids[:most], found.match)
+
+    def trust(self, usual: float) -> float:
+        """How likely a draft's next token is right, if it is `usual` for such drafts in other chats."""
+        return (self._accepted + OWN_WEIGHT * usual) / (self._checked + OWN_WEIGHT)
 
     def saw(self, accepted: int, checked: int) -> None:
         """How many of a draft's tokens were checked, and how many were right."""
