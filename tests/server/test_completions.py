@@ -40,6 +40,7 @@ def ask(client, **fields):
 OURS = {
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "stop_token_ids",
     "ignore_eos", "bad_words", "guided_regex", "guided_choice", "guided_grammar", "chat_template_kwargs", "num_beams",
+    "epsilon_cutoff", "eta_cutoff", "top_n_sigma",
 }  # fmt: skip
 
 
@@ -80,6 +81,9 @@ def streamed(client, answers, **fields):
             "top_k": st.integers(0, 50),
             "min_p": st.floats(0, 0.5),
             "typical_p": st.floats(0.2, 1),
+            "epsilon_cutoff": st.floats(0, 0.2),
+            "eta_cutoff": st.floats(0, 0.2),
+            "top_n_sigma": st.floats(0, 4),
             "presence_penalty": st.floats(-2, 2),
             "frequency_penalty": st.floats(-2, 2),
             "repetition_penalty": st.floats(0.8, 1.5),

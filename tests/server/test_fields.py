@@ -20,7 +20,8 @@ EXTENSIONS = {
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "num_beams",
     "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of", "stop_token_ids",
     "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice", "chat_template_kwargs", "scenario",
-    "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
+    "knowledge", "priority", "echo", "conversation_id", "continue_final_message", "epsilon_cutoff", "eta_cutoff",
+    "top_n_sigma",
 }  # fmt: skip
 F = {"name": "f", "parameters": {"type": "object"}}
 TOOLS = [{"type": "function", "function": F}]
@@ -100,6 +101,7 @@ SAMPLING = {
     "max_tokens": 4, "presence_penalty": 0.5, "frequency_penalty": -1, "repetition_penalty": 1.2, "min_tokens": 2,
     "no_repeat_ngram_size": 3, "logit_bias": {"5": -100}, "bad_words": ["x"], "stop_token_ids": [7],
     "ignore_eos": True, "logprobs": True, "top_logprobs": 2,
+    "epsilon_cutoff": 0.01, "eta_cutoff": 0.02, "top_n_sigma": 1.5,
 }  # fmt: skip
 CHECKED = {"stop": ("a", "b"), "logit_bias": ((5, -100.0),), "bad_words": ("x",), "stop_token_ids": (7,)}
 

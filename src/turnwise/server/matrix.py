@@ -20,7 +20,7 @@ EXTENSIONS = frozenset({
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "num_beams",
     "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of", "stop_token_ids",
     "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice", "chat_template_kwargs", "scenario",
-    "knowledge", "priority", "conversation_id", "continue_final_message",
+    "knowledge", "priority", "conversation_id", "continue_final_message", "epsilon_cutoff", "eta_cutoff", "top_n_sigma",
 })  # fmt: skip
 
 Specs = Mapping[str, ParameterSpec]
