@@ -15,11 +15,15 @@ from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import Constraint, GenerationRequest
 from turnwise.text.grammar import Grammars
-from turnwise.text.render import Renderer
+from turnwise.text.render import Rendered, Renderer
+from turnwise.text.template import names_read
 from turnwise.text.tokenizer import NAMED
 from turnwise.text.vocabulary import Vocabulary
 from turnwise.text.words import BannedWords
 
+ANSWER_SHARE = 4  # a context policy keeps this part of the context free for the answer
+
+THINKING = ("enable_thinking", "thinking")  # what published templates call the switch
 # What the template gets from elsewhere.
 RESERVED = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
 
@@ -71,14 +75,7 @@ class RequestMaker:
     def prompt_ids(self, turn: Turn) -> tuple[int, ...]:
         """What the model reads. Raises `UserError` for messages the template refuses and for ids it does not have."""
         if turn.prompt is None:
-            rendered = self.renderer.render(
-                turn.messages,
-                add_generation_prompt=not turn.continue_final,
-                continue_final=turn.continue_final,
-                variables=turn.variables,
-                tools=shown(turn),
-            )
-            return tuple(rendered.ids)
+            return tuple(self.rendered(turn).ids)
         if isinstance(turn.prompt, str):
             tokenizer = self.renderer.tokenizer
             return (*tokenizer.opening_ids, *tokenizer.encode(turn.prompt))
@@ -87,6 +84,33 @@ class RequestMaker:
                 "prompt", f"The prompt holds ids that this model does not have; they end at {len(self.vocabulary) - 1}."
             )
         return turn.prompt
+
+    def rendered(self, turn: Turn) -> Rendered:
+        """The messages of a turn as the model sees them. Raises `UserError` where the template refuses them."""
+        return self.renderer.render(
+            turn.messages,
+            add_generation_prompt=not turn.continue_final,
+            continue_final=turn.continue_final,
+            variables=turn.variables,
+            tools=shown(turn),
+        )
+
+    def wanted(self, turn: Turn) -> int:
+        """How many tokens a context policy keeps free for the answer.
+
+        That is the limit that was asked for; where none was, a share of the context, or the model's own limit if that
+        is less.
+        """
+        share = max(1, self.context_length // ANSWER_SHARE)
+        return int(turn.asked.get("max_tokens") or min(self.defaults.get("max_tokens") or share, share))
+
+    def note(self, text: str, most: int) -> GenerationRequest:
+        """The request for a greedy answer to a text alone, of at most `most` tokens, for our own use."""
+        # Models that can think aloud would spend all of it on that.
+        quiet = {name: False for name in THINKING if name in names_read(self.renderer.template)}
+        rendered = self.renderer.render([Message("user", text)], add_generation_prompt=True, variables=quiet)
+        stop_ids = self.renderer.tokenizer.stop_ids
+        return GenerationRequest(tuple(rendered.ids), GenerationParams(temperature=0), most, stop_ids)
 
     def _room(self, ids: Sequence[int], params: GenerationParams, turn: Turn) -> int:
         room, most = self.context_length - len(ids), turn.asked.get("max_tokens") or 0
