@@ -40,7 +40,7 @@ def ask(client, **fields):
 OURS = {
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "stop_token_ids",
     "ignore_eos", "bad_words", "guided_regex", "guided_choice", "guided_grammar", "chat_template_kwargs", "num_beams",
-    "epsilon_cutoff", "eta_cutoff", "top_n_sigma",
+    "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy",
 }  # fmt: skip
 
 
