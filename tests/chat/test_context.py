@@ -15,7 +15,7 @@ from turnwise.chat.rounds import droppable, fewest, rounds, without
 from turnwise.chat.service import ChatService, Turn
 from turnwise.chat.summaries import Summaries, keys
 from turnwise.chat.turn import Summary, Usage
-from turnwise.core.errors import ContextTooLong, InvalidParameter, TurnwiseError
+from turnwise.core.errors import ContextTooLong, InvalidParameter, TurnwiseError, Unavailable
 from turnwise.core.messages import Message, ToolCall
 from turnwise.core.tools import Tool
 from turnwise.engine.engine import Engine
@@ -472,6 +472,32 @@ def test_a_failure_while_summarising_is_a_failure(says, tokenizer):
     service.generator.answers = [saying(tokenizer.encode("Lamps"), "error", "It melted.")]
     with pytest.raises(TurnwiseError, match="It melted"):
         reply(service, Turn(talk(20)))
+
+
+def test_a_summary_that_the_engine_gave_up_is_no_summary(says, tokenizer):
+    service = says("x", context_length=LONG, context_policy="summarise")
+    service.generator.answers = [saying(tokenizer.encode("Lamps"), "cancelled")]
+    with pytest.raises(Unavailable):
+        reply(service, Turn(talk(20)))
+    assert len(service.generator.requests) == 1
+
+
+def test_leaving_while_a_summary_is_written_frees_its_slot(says):
+    service = says("x", context_length=LONG, context_policy="summarise")
+    service.generator.answers = [[]]  # it never ends
+    submit = service.generator.submit
+
+    async def leave():
+        began = asyncio.Event()
+        service.generator.submit = lambda *said: began.set() or submit(*said)
+        task = asyncio.create_task(service.reply(Turn(talk(20))))
+        await began.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(leave())
+    assert [ticket.cancelled > 0 for ticket in service.generator.tickets] == [True]
 
 
 def test_the_latest_used_summaries_are_kept():
