@@ -59,6 +59,7 @@ class Ours:
     def __init__(self, folder: Path, dtype: torch.dtype, widest: int) -> None:
         self.decoder = checkpoint.load(folder, dtype=dtype).decoder
         self.engine = Engine(self.decoder, slots=widest)
+        self.calls = 0
 
     def generate(self, ids: list[list[int]], new: int) -> None:
         """`new` greedy tokens for every prompt."""
@@ -74,8 +75,11 @@ class Ours:
             return on_event
 
         params = GenerationParams(temperature=0)
+        self.calls += 1
         for row, prompt in enumerate(ids):
-            self.engine.submit(GenerationRequest(tuple(prompt), params, new, frozenset()), listener(row))
+            # A scope of its own: what an earlier call has read is read again, as the other side does.
+            asked = GenerationRequest(tuple(prompt), params, new, frozenset(), scope=str(self.calls))
+            self.engine.submit(asked, listener(row))
         for _ in ids:
             done.acquire()
         assert counts == [new] * len(ids)

@@ -100,7 +100,7 @@ def conversations(draw):
 class PlainRoom:
     """A model to which every character is a token, and every message two more. What it writes is scripted."""
 
-    context_length = 200
+    context_length, scope = 200, ""
 
     def __init__(self, limit, written="z", shows=True):
         self.limit, self.summaries, self.written, self.asked = limit, Summaries(), written, []
@@ -509,12 +509,24 @@ def test_the_latest_used_summaries_are_kept():
     assert [kept.find(key) is not None for key in (b"a", b"b", b"c")] == [True, False, True]
 
 
-def test_keys_are_of_what_is_said_in_the_rounds_and_nothing_else():
+def test_keys_are_of_what_is_said_in_the_rounds_and_of_the_scope():
+    def named(messages, scope=""):
+        return [*keys(messages, droppable(messages), scope)]
+
     one, other = talk(3), (system("Be rude."), *talk(3)[1:-1], user("Well?"))
-    assert [*keys(one, droppable(one))] == [*keys(other, droppable(other))]
-    assert len(set(keys(one, droppable(one)))) == 3
-    changed = (one[0], user("Question 0?"), *one[2:])
-    assert not {*keys(one, droppable(one))} & {*keys(changed, droppable(changed))}
+    assert named(one) == named(other)
+    assert len(set(named(one))) == 3
+    assert not {*named(one)} & {*named((one[0], user("Question 0?"), *one[2:]))}
+    assert not {*named(one)} & {*named(one, "ada\n")}
+
+
+def test_nobody_finds_the_summary_of_somebody_else(says):
+    service = says("Lamps.", "Yes.", context_length=LONG, context_policy="summarise")
+    for tenant in ("ada", "bob"):
+        reply(service, Turn(talk(20), tenant=tenant, cache_key="x", priority=3))
+    assert [(r.tenant, r.scope, r.priority) for r in service.generator.requests] == [
+        (tenant, f"{tenant}\nx", 3) for tenant in ("ada", "ada", "bob", "bob")
+    ]
 
 
 # A real engine

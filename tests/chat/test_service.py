@@ -203,7 +203,7 @@ def test_a_failure_of_the_engine_is_an_error_with_its_words(make, tokenizer):
 
 def test_a_failing_step_of_a_real_engine_too(make, tiny_model, monkeypatch):
     engine = Engine(tiny_model.decoder, slots=1)
-    monkeypatch.setattr(engine._scheduler._runner, "decode", lambda ids, lengths: 1 / 0)
+    monkeypatch.setattr(engine._scheduler._runner, "forward", lambda spans, hidden: 1 / 0)
     try:
         with pytest.raises(TurnwiseError, match="failed while generating"):
             reply(make(engine), Turn(HELLO, {"temperature": 0}))

@@ -3,10 +3,20 @@
 Slow and obvious; the engine is compared with it.
 """
 
+import random
+from array import array
+
 import torch
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.engine.blocks import blocks_for
+from turnwise.engine.chat import Chat
+from turnwise.engine.native.runner import NativeRunner
+from turnwise.engine.runner import make_runner
+from turnwise.engine.scheduler import Scheduler
+from turnwise.engine.span import Span
+from turnwise.engine.torch_runner import TorchRunner
 from turnwise.models.checkpoint import create
 from turnwise.models.config import DecoderConfig
 
@@ -30,8 +40,8 @@ def make(shape="llama-like", *, context=96, seed=0, **changes):
     return create(config, seed=seed).decoder.eval()
 
 
-def request(prompt, *, params=GREEDY, most=8, stop=()):
-    return GenerationRequest(tuple(prompt), params, most, frozenset(stop))
+def request(prompt, *, params=GREEDY, most=8, stop=(), **more):
+    return GenerationRequest(tuple(prompt), params, most, frozenset(stop), **more)
 
 
 @torch.inference_mode()
@@ -68,3 +78,70 @@ class Listener:
     @property
     def finish(self):
         return self.events[-1].finish if self.events else None
+
+
+RUNNERS = {"torch": TorchRunner, "native": NativeRunner}
+
+
+class Desk:
+    """A scheduler that is stepped by hand, and the chats that were handed to it."""
+
+    kind = ""  # of its runner; the quickest there is, if a module tries not both
+
+    def __init__(self, model, slots=4, blocks=None):
+        self.slots = slots
+        self.blocks = blocks or slots * blocks_for(model.config.context_length)
+        self.runner = RUNNERS.get(self.kind, make_runner)(model, self.blocks)
+        self.scheduler = Scheduler(self.runner, self.blocks, slots)
+
+    def submit(self, asked, listener=None):
+        chat = Chat.of(asked, listener or Listener())
+        self.scheduler.add(chat)
+        return chat
+
+    def step(self, times=1):
+        for _ in range(times):
+            self.scheduler.step()
+
+    def finish(self, steps=5000):
+        for _ in range(steps):
+            if self.scheduler.idle:
+                assert self.scheduler.memory.pool.available == self.blocks, "all memory is back"
+                return
+            self.scheduler.step()
+        raise AssertionError("the scheduler does not come to an end")
+
+
+def prompts(lengths, seed=1):
+    rng = random.Random(seed)
+    return [[rng.randrange(VOCAB) for _ in range(length)] for length in lengths]
+
+
+def run(model, *requests, slots=4, blocks=40, listener=Listener):
+    """The listeners of requests that were all handed in at once."""
+    desk = Desk(model, slots, blocks)
+    chats = [desk.submit(one, listener()) for one in requests]
+    desk.finish()
+    return [chat.on_event for chat in chats]
+
+
+class Lines:
+    """A runner's cache, parted among `count` lines: line i has every `count`-th block from the i-th on."""
+
+    def __init__(self, runner, count, most):
+        self.runner = runner
+        self.tables = [array("i", range(line, count * blocks_for(most), count)) for line in range(count)]
+        self.lengths = [0] * count
+
+    @staticmethod
+    def blocks(count, most):
+        return count * blocks_for(most)
+
+    def read(self, lines, ids, wanted=1, hidden=False):
+        """Read tokens of some lines in one pass."""
+        pairs = list(zip(lines, ids, strict=True))
+        spans = [Span(self.tables[line], self.lengths[line], part, wanted) for line, part in pairs]
+        out = self.runner.forward(spans, hidden=hidden)
+        for line, part in pairs:
+            self.lengths[line] += len(part)
+        return out

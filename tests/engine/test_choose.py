@@ -5,24 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from reference import GREEDY, VOCAB, Listener, greedy, make, next_logits, request
+from reference import GREEDY, VOCAB, greedy, make, next_logits, request, run
 
 from turnwise.core.errors import UserError
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.choose import NOTHING_LEFT
-from turnwise.engine.runner import make_runner
-from turnwise.engine.scheduler import Chat, Scheduler
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def run(model, *asked):
-    scheduler = Scheduler(make_runner(model, 4), 4)
-    chats = [Chat.of(one, Listener()) for one in asked]
-    scheduler.waiting.extend(chats)
-    while not scheduler.idle:
-        scheduler.step()
-    return [chat.on_event for chat in chats]
 
 
 def reported(**params):
@@ -114,6 +103,9 @@ class OnlyState:
 
     def accept(self, token):
         assert token == self.left.pop(0)
+
+    def fork(self):
+        return OnlyState(self.left, self.fails)
 
     @property
     def complete(self):

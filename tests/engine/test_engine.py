@@ -104,14 +104,14 @@ def test_an_engine_nobody_used_closes(model):
 
 def test_a_step_that_fails_ends_its_chats_and_the_engine_goes_on(engine, model, monkeypatch, caplog):
     runner = engine._scheduler._runner
-    decode = runner.decode
+    forward = runner.forward
 
-    def broken(ids, lengths):
-        if len(ids) == 3:
+    def broken(spans, *, hidden=False):
+        if len(spans) == 3:
             raise MemoryError("no room")
-        return decode(ids, lengths)
+        return forward(spans, hidden=hidden)
 
-    monkeypatch.setattr(runner, "decode", broken)
+    monkeypatch.setattr(runner, "forward", broken)
     listeners = [Waiting() for _ in range(4)]
     for i, listener in enumerate(listeners):
         engine.submit(endless((i, i)), listener)
@@ -125,14 +125,14 @@ def test_a_step_that_fails_ends_its_chats_and_the_engine_goes_on(engine, model, 
 
 def test_a_prompt_that_cannot_be_read_is_told_so(engine, model, monkeypatch):
     runner = engine._scheduler._runner
-    prefill = runner.prefill
+    forward = runner.forward
 
-    def broken(slots, prompts):
-        if any(prompt[0] == 13 for prompt in prompts):
+    def broken(spans, *, hidden=False):
+        if any(span.ids[0] == 13 for span in spans):
             raise RuntimeError("cannot read this")
-        return prefill(slots, prompts)
+        return forward(spans, hidden=hidden)
 
-    monkeypatch.setattr(runner, "prefill", broken)
+    monkeypatch.setattr(runner, "forward", broken)
     listener, after = Waiting(), Waiting()
     engine.submit(request([13, 1]), listener)
     assert listener.wait() == ([], "error")

@@ -3,6 +3,7 @@
 import copy
 import logging
 import random
+import resource
 import subprocess
 import sys
 import threading
@@ -12,13 +13,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import Listener, greedy, make, next_logits, request
+from reference import Lines, Listener, greedy, make, next_logits, request
 
 from turnwise.engine.engine import Engine
 from turnwise.engine.native import library as library_file
-from turnwise.engine.native import runner as runner_file
 from turnwise.engine.native.library import library
-from turnwise.engine.native.runner import GROWTH, NativeRunner
+from turnwise.engine.native.runner import NativeRunner
 from turnwise.engine.runner import make_runner, preferred_dtype
 from turnwise.engine.torch_runner import TorchRunner
 from turnwise.models.config import RopeConfig
@@ -65,6 +65,11 @@ def halved(model):
     return model
 
 
+def lines_of(model, count, threads=None):
+    most = model.config.context_length
+    return Lines(NativeRunner(model, Lines.blocks(count, most), threads), count, most)
+
+
 def prompts(lengths, seed=1, vocab=61):
     rng = random.Random(seed)
     return [[rng.randrange(vocab) for _ in range(length)] for length in lengths]
@@ -76,17 +81,16 @@ def test_logits_are_torchs(name, half):
     model = biased(make(context=80, initializer_range=0.2, **ODD[name]))
     if half:
         halved(model)
-    runner = NativeRunner(model, slots=3)
-    assert runner._packed.struct.half == half
-    asked = prompts([50, 1, 18])
-    expected = torch.stack([next_logits(model, ids) for ids in asked])
-    torch.testing.assert_close(runner.prefill([2, 0, 1], asked), expected, rtol=1e-4, atol=1e-4)
-    in_slots = [asked[1], asked[2], asked[0]]
+    lines = lines_of(model, 3)
+    assert lines.runner._packed.struct.half == half
+    talks = prompts([50, 1, 18])
+    expected = torch.stack([next_logits(model, ids) for ids in talks])
+    torch.testing.assert_close(lines.read([2, 0, 1], talks), expected, rtol=1e-4, atol=1e-4)
     for step in range(20):
-        ids = [(7 * step + slot) % 61 for slot in range(3)]
-        found = runner.decode(ids, [len(talk) for talk in in_slots])
-        in_slots = [[*talk, token] for talk, token in zip(in_slots, ids, strict=True)]
-        expected = torch.stack([next_logits(model, talk) for talk in in_slots])
+        ids = [(7 * step + line) % 61 for line in range(3)]
+        found = lines.read([2, 0, 1], [[id] for id in ids])
+        talks = [[*talk, token] for talk, token in zip(talks, ids, strict=True)]
+        expected = torch.stack([next_logits(model, talk) for talk in talks])
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -102,45 +106,64 @@ MODEL = halved(biased(make(context=120)))
 )
 def test_a_chat_has_the_same_numbers_to_the_last_bit_alone_and_in_company(lengths, threads, chunk, data):
     asked = prompts(lengths)
-    slots = data.draw(st.permutations(range(len(asked))))
-    together = NativeRunner(MODEL, len(asked), threads)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner_file, "ROWS", chunk)
-        first = together.prefill(slots, asked)
-    in_order = sorted(range(len(asked)), key=lambda chat: slots[chat])
-    second = together.decode([9] * len(asked), [lengths[chat] for chat in in_order])
+    places = data.draw(st.permutations(range(len(asked))))
+    together = lines_of(MODEL, len(asked), threads)
+    first = {}
+    for start in range(0, max(lengths), chunk):
+        reading = [chat for chat, length in enumerate(lengths) if length > start]
+        parts = [asked[chat][start : start + chunk] for chat in reading]
+        found = together.read([places[chat] for chat in reading], parts)
+        first |= dict(zip(reading, found, strict=True))
+    second = together.read(places, [[9]] * len(asked))
     for chat, prompt in enumerate(asked):
-        alone = NativeRunner(MODEL, 1, threads=1)
-        assert torch.equal(first[chat], alone.prefill([0], [prompt])[0])
-        assert torch.equal(second[slots[chat]], alone.decode([9], [len(prompt)])[0])
+        alone = lines_of(MODEL, 1, threads=1)
+        assert torch.equal(first[chat], alone.read([0], [prompt])[0])
+        assert torch.equal(second[chat], alone.read([0], [[9]])[0])
 
 
 def test_reading_a_prompt_and_decoding_it_give_the_same_bits():
     (prompt,) = prompts([60])
-    read, stepped = NativeRunner(MODEL, 1), NativeRunner(MODEL, 1)
-    stepped.prefill([0], [prompt[:1]])
-    for at, token in enumerate(prompt[1:], 1):
-        last = stepped.decode([token], [at])
-    assert torch.equal(read.prefill([0], [prompt]), last)
+    read, stepped = lines_of(MODEL, 1), lines_of(MODEL, 1)
+    for token in prompt:
+        last = stepped.read([0], [[token]])
+    assert torch.equal(read.read([0], [prompt]), last)
+
+
+def test_a_pass_gives_as_many_rows_as_are_wanted():
+    (prompt,) = prompts([30])
+    every = lines_of(MODEL, 1).read([0], [prompt], wanted=30)
+    lines = lines_of(MODEL, 1)
+    assert lines.read([0], [prompt[:20]], wanted=0).shape == (0, 61)
+    assert torch.equal(lines.read([0], [prompt[20:]], wanted=4), every[-4:])
+
+
+def test_a_copied_block_is_as_good_as_the_first():
+    prompt, more = prompts([20, 3])
+    lines = lines_of(MODEL, 2)
+    lines.read([0], [prompt])
+    lines.tables[1][0] = lines.tables[0][0]  # the whole block is shared, the other copied
+    lines.runner.copy(lines.tables[0][1], lines.tables[1][1])
+    lines.lengths[1] = 20
+    assert torch.equal(lines.read([1], [more]), lines.read([0], [more]))
 
 
 def test_weights_in_half_the_bytes_give_the_same_bits(monkeypatch):
     (prompt,) = prompts([40])
-    half = NativeRunner(MODEL, 1)
+    half = lines_of(MODEL, 1)
     monkeypatch.setattr("turnwise.engine.native.weights._exact_in_half", lambda weight: False)
-    whole = NativeRunner(MODEL, 1)
-    assert (half._packed.struct.half, whole._packed.struct.half) == (1, 0)
-    assert torch.equal(half.prefill([0], [prompt]), whole.prefill([0], [prompt]))
+    whole = lines_of(MODEL, 1)
+    assert (half.runner._packed.struct.half, whole.runner._packed.struct.half) == (1, 0)
+    assert torch.equal(half.read([0], [prompt]), whole.read([0], [prompt]))
 
 
-def test_what_is_left_in_a_slot_reaches_nobody():
+def test_what_is_left_in_a_block_reaches_nobody():
     """Numbers that overflowed stay behind those of every later chat."""
     model = halved(make(context=64))
-    runner = NativeRunner(model, 1)
-    expected = runner.prefill([0], [[1, 2, 3]])
-    runner._cache._keys[:] = torch.nan
-    runner._cache._values[:] = torch.inf
-    assert torch.equal(runner.prefill([0], [[1, 2, 3]]), expected)
+    expected = lines_of(model, 1).read([0], [[1, 2, 3]])
+    lines = lines_of(model, 1)
+    lines.runner._keys[:] = torch.nan
+    lines.runner._values[:] = torch.inf
+    assert torch.equal(lines.read([0], [[1, 2, 3]]), expected)
 
 
 def test_engines_side_by_side():
@@ -173,10 +196,10 @@ def test_sizes_of_no_whole_vectors_are_left_to_torch(size):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_weights_of_half_the_size_give_the_numbers_of_their_float32_copies(dtype):
     model = biased(make(initializer_range=0.2)).to(dtype)
-    exact = NativeRunner(copy.deepcopy(model).float(), slots=1).prefill([0], [[3, 1, 4, 1, 5]])
+    exact = lines_of(copy.deepcopy(model).float(), 1).read([0], [[3, 1, 4, 1, 5]])
     runner = make_runner(model, 1)
     assert isinstance(runner, NativeRunner)
-    assert torch.equal(runner.prefill([0], [[3, 1, 4, 1, 5]]), exact)
+    assert torch.equal(Lines(runner, 1, 16).read([0], [[3, 1, 4, 1, 5]]), exact)
 
 
 def test_nobody_has_to_name_a_type_for_the_quickest_and_exact_one():
@@ -203,21 +226,13 @@ def test_a_library_of_other_sources_is_said_and_torch_does_the_work(looked_up_an
     assert "another version" in caplog.text
 
 
-def test_a_prompt_longer_than_a_slot_is_an_error_and_no_crash():
-    with pytest.raises(ValueError, match="at most"):
-        NativeRunner(MODEL, 1).prefill([0], [[1] * 200])
-
-
-def test_growing_copies_only_what_was_written():
-    """Slots that nobody used stay untouched memory."""
-    model = make(context=2 * GROWTH)
-    grown, alone = NativeRunner(model, 8), NativeRunner(model, 1)
-    grown.prefill([3], [[5] * 40])
-    alone.prefill([0], [[5] * 40])
-    grown._cache._keys[:, 5] = torch.nan
-    grown._cache.reserve(GROWTH + 1)
-    assert not grown._cache._keys[:, 5].any()
-    assert torch.equal(grown.decode([1] * 4, [0, 0, 0, 40])[3], alone.decode([1], [40])[0])
+def test_memory_that_nobody_uses_costs_nothing():
+    """A cache of many chats is asked for at once, and taken block by block."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    lines = Lines(NativeRunner(MODEL, 600_000), 1, 120)
+    lines.read([0], [[5] * 40])
+    assert lines.runner._keys.nbytes > 2**31
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # in units of 1024 bytes
 
 
 LEAVES = """

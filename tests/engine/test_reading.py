@@ -1,38 +1,28 @@
 """What is reported of a prompt: its tokens' log-probabilities and its embedding, by both runners, in any company."""
 
 import pytest
+import reference
 import torch
-from reference import GREEDY, Listener, greedy, make
+from reference import GREEDY, greedy, make
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest
-from turnwise.engine import torch_runner
-from turnwise.engine.native import runner as native_runner
-from turnwise.engine.native.library import library
-from turnwise.engine.scheduler import Chat, Scheduler
+from turnwise.engine import scheduler as scheduler_file
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")
 
-RUNNERS = {"torch": torch_runner.TorchRunner, "native": native_runner.NativeRunner}
 PROMPT = [7, 30, 2, 2, 51, 9, 9, 14, 3, 60, 1, 22, 5]
 
 
-@pytest.fixture(params=RUNNERS)
-def run(request, monkeypatch):
+@pytest.fixture
+def run(monkeypatch):
     """`run(*requests)`: their listeners, all handed in at once; prompts are read in parts of five tokens."""
-    if request.param == "native" and library() is None:
-        pytest.skip("no compiled library")
-    monkeypatch.setattr(torch_runner, "PREFILL_CHUNK", 5)
-    monkeypatch.setattr(native_runner, "ROWS", 5)
+    monkeypatch.setattr(scheduler_file, "READ_ALONE", 5)
+    monkeypatch.setattr(scheduler_file, "READ_BESIDE", 3)
     model = make()
 
     def run(*requests, slots=3):
-        scheduler = Scheduler(RUNNERS[request.param](model, slots), slots)
-        chats = [Chat.of(one, Listener()) for one in requests]
-        scheduler.waiting.extend(chats)
-        while not scheduler.idle:
-            scheduler.step()
-        return [chat.on_event for chat in chats]
+        return reference.run(model, *requests, slots=slots)
 
     run.model = model
     return run

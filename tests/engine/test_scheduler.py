@@ -2,61 +2,17 @@
 
 import random
 
-import numpy
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import GREEDY, SHAPES, VOCAB, Listener, greedy, make, next_logits, request
+from reference import GREEDY, SHAPES, VOCAB, Desk, greedy, make, prompts, request
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine import torch_runner
-from turnwise.engine.cache import GROWTH
-from turnwise.engine.native import runner as native_runner
-from turnwise.engine.native.library import library
-from turnwise.engine.scheduler import PREFILL_BUDGET, Chat, Scheduler
+from turnwise.engine import scheduler as scheduler_file
+from turnwise.engine.scheduler import READ_ALONE, READ_BESIDE
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-RUNNERS = {"torch": torch_runner.TorchRunner, "native": native_runner.NativeRunner}
-CHUNKS = {"torch": (torch_runner, "PREFILL_CHUNK"), "native": (native_runner, "ROWS")}
-
-
-@pytest.fixture(params=RUNNERS, autouse=True, scope="module")
-def kind(request):
-    """Everything here holds for both runners."""
-    if request.param == "native" and library() is None:
-        pytest.skip("no compiled library")
-    Desk.kind = request.param
-    return request.param
-
-
-class Desk:
-    """A scheduler, and the chats that were handed to it."""
-
-    kind = ""
-
-    def __init__(self, model, slots=4):
-        self.slots = slots
-        self.runner = RUNNERS[self.kind](model, slots)
-        self.scheduler = Scheduler(self.runner, slots)
-
-    def submit(self, asked):
-        chat = Chat.of(asked, Listener())
-        self.scheduler.waiting.append(chat)
-        return chat
-
-    def finish(self, steps=1000):
-        for _ in range(steps):
-            if self.scheduler.idle:
-                return
-            self.scheduler.step()
-        raise AssertionError("the scheduler does not come to an end")
-
-
-def prompts(lengths, seed=1):
-    rng = random.Random(seed)
-    return [[rng.randrange(VOCAB) for _ in range(length)] for length in lengths]
+pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -86,27 +42,12 @@ def test_chats_that_join_and_leave_at_different_times_do_not_disturb_each_other(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_cache_grows_under_running_chats(shape):
-    model = make(shape, context=2 * GROWTH + 40)
-    desk = Desk(model)
-    asked = [request(p, most=30) for p in prompts([GROWTH - 10, 4, 2 * GROWTH - 5])]
-    chats = [desk.submit(asked[0]), desk.submit(asked[1])]
-    for _ in range(5):
-        desk.scheduler.step()
-    chats.append(desk.submit(asked[2]))  # makes room for itself while the others talk
-    desk.finish()
-    for one, chat in zip(asked, chats, strict=True):
-        assert chat.on_event.tokens == greedy(model, one.prompt_ids, 30)[0]
-
-
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("length", [7, 8, 9, 10, 16, 17, 33])
-def test_a_prompt_longer_than_a_chunk_is_read_in_pieces(kind, shape, length, monkeypatch):
-    monkeypatch.setattr(*CHUNKS[kind], 8)
+def test_a_prompt_longer_than_a_part_is_read_in_parts(shape, length, monkeypatch):
+    monkeypatch.setattr(scheduler_file, "READ_ALONE", 8)
+    monkeypatch.setattr(scheduler_file, "READ_BESIDE", 3)
     model = make(shape)
     (prompt,) = prompts([length])
-    logits_V = Desk(model, slots=1).runner.prefill([0], [prompt])[0]
-    torch.testing.assert_close(logits_V, next_logits(model, prompt), rtol=1e-4, atol=1e-4)
     desk = Desk(model)
     other, chat = desk.submit(request([3, 1], most=20)), desk.submit(request(prompt, most=12))
     desk.finish()
@@ -114,34 +55,13 @@ def test_a_prompt_longer_than_a_chunk_is_read_in_pieces(kind, shape, length, mon
     assert other.on_event.tokens == greedy(model, [3, 1], 20)[0]
 
 
-def test_a_prompt_longer_than_the_real_chunk(kind):
-    chunk = getattr(*CHUNKS[kind])
-    model = make(context=chunk + 60)
-    (prompt,) = prompts([chunk + 40])
+def test_a_prompt_longer_than_a_real_part():
+    model = make(context=READ_ALONE + 60)
+    (prompt,) = prompts([READ_ALONE + 40])
     desk = Desk(model, slots=1)
     chat = desk.submit(request(prompt, most=10))
     desk.finish()
     assert chat.on_event.tokens == greedy(model, prompt, 10)[0]
-
-
-def test_the_last_chat_moves_into_a_slot_that_becomes_free():
-    model = make(context=2 * GROWTH)
-    desk = Desk(model)
-    asked = [request(p, most=25) for p in prompts([GROWTH + 5, 6, 13, 2])]  # grown: the moved blocks are not the first
-    chats = [desk.submit(one) for one in asked]
-    for _ in range(4):
-        desk.scheduler.step()
-    chats[0].cancel()
-    desk.scheduler.step()
-    assert desk.scheduler.running == [chats[3], chats[1], chats[2]]
-    chats[2].cancel()
-    desk.scheduler.step()
-    assert desk.scheduler.running == [chats[3], chats[1]]
-    desk.finish()
-    for one, chat in zip(asked, chats, strict=True):
-        tokens = chat.on_event.tokens
-        assert tokens == greedy(model, one.prompt_ids, len(tokens))[0]
-    assert [chat.on_event.finish for chat in chats] == ["cancelled", "length", "cancelled", "length"]
 
 
 def test_all_slots_ending_in_one_step_leave_none_behind():
@@ -220,15 +140,32 @@ def test_cancelling_before_the_start_twice_and_after_the_end():
     assert running.on_event.finish == "length"
 
 
-def test_long_prompts_do_not_all_hold_up_the_others_at_once():
-    desk = Desk(make(context=PREFILL_BUDGET), slots=8)
-    for prompt in prompts([PREFILL_BUDGET // 2 - 10] * 5):
-        desk.submit(request(prompt, most=9))
-    counts = []
-    while desk.scheduler.waiting:
+def test_a_long_prompt_holds_nobody_up_for_more_than_a_part():
+    model = make(context=8 * READ_BESIDE)
+    desk = Desk(model)
+    talking = desk.submit(request([1, 2], most=40))
+    desk.scheduler.step()
+    (long,) = prompts([6 * READ_BESIDE])
+    late = desk.submit(request(long, most=3))
+    steps = 0
+    while not late.on_event.tokens:
+        said = len(talking.on_event.tokens)
         desk.scheduler.step()
-        counts.append(len(desk.scheduler.running))
-    assert counts == [3, 5]  # the one that crosses the budget is still let in
+        steps += 1
+        assert len(talking.on_event.tokens) == said + 1, "a token at every step"
+    assert steps == 6
+    desk.finish()
+    assert late.on_event.tokens == greedy(model, long, 3)[0]
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one():
+    model = make(context=3 * READ_ALONE)
+    desk = Desk(model)
+    long, short = desk.submit(request(prompts([2 * READ_ALONE])[0])), desk.submit(request(prompts([100], seed=2)[0]))
+    desk.scheduler.step()
+    assert short.on_event.tokens
+    assert not long.on_event.tokens
+    assert long.line.table.length == READ_ALONE - 100
 
 
 # Seeds
@@ -302,7 +239,7 @@ def test_a_listener_that_fails_loses_its_own_chat_only(caplog):
     assert len([record for record in caplog.records if "listener" in record.message]) == 1
 
 
-def test_overflow_is_an_error_and_leaves_nothing_in_the_slot():
+def test_overflow_is_an_error_and_leaves_nothing_behind():
     model = make()
     desk = Desk(model)
     with torch.no_grad():
@@ -314,35 +251,11 @@ def test_overflow_is_an_error_and_leaves_nothing_in_the_slot():
     desk.scheduler.step()
     assert broken.on_event.finish == "error"
     assert "overflowed" in broken.on_event.events[-1].error
-    after = desk.submit(request(prompt, most=8))  # in the slot of the broken one, with a longer chat beside it
+    after = desk.submit(request(prompt, most=8))  # in the blocks of the broken one, with a longer chat beside it
     desk.finish()
     for chat in (long, after):
         assert chat.on_event.tokens == greedy(model, chat.request.prompt_ids, 8)[0]
-
-
-def test_a_cache_that_could_not_grow_goes_on_as_it_was(kind, monkeypatch):
-    model = make(context=2 * GROWTH)
-    desk = Desk(model)
-    chat = desk.submit(request([1, 2, 3], most=30))
-    desk.scheduler.step()
-    library, enough = {"torch": (torch, 2), "native": (numpy, 1)}[kind]
-    real, calls = library.zeros, []
-
-    def zeros(*args, **kwargs):
-        calls.append(args)
-        if len(calls) > enough:  # the keys of both layers fit, the values do not
-            raise MemoryError("not enough memory")
-        return real(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(library, "zeros", zeros)
-        with pytest.raises(MemoryError):
-            desk.runner._cache.reserve(GROWTH + 1)
-    (prompt,) = prompts([GROWTH + 20])
-    late = desk.submit(request(prompt, most=10))
-    desk.finish()
-    assert chat.on_event.tokens == greedy(model, [1, 2, 3], 30)[0]
-    assert late.on_event.tokens == greedy(model, prompt, 10)[0]
+    assert desk.scheduler.memory.known("", broken.line.ids) == 0, "what overflowed is kept for nobody"
 
 
 # Anything at any time

@@ -32,21 +32,12 @@ ASKING = {
     "audio": [{"voice": "alloy", "format": "wav"}, {}],
     "modalities": [["text", "audio"], ["audio"], []],
     "moderation": [{}, True],
-    "prediction": [{"type": "content", "content": "x"}],
-    "prompt_cache_key": ["k", ""],
     "prompt_cache_options": [{"mode": "explicit"}],
     "prompt_cache_retention": ["24h"],
     "service_tier": ["flex", "priority"],
     "web_search_options": [{}],
-    "num_beams": [2],
-    "num_beam_groups": [2],
-    "diversity_penalty": [0.5],
-    "length_penalty": [0.8],
-    "early_stopping": [True, "never"],
     "scenario": ["bank"],
     "knowledge": ["faq"],
-    "priority": [1],
-    "echo": [True],
 }
 
 
@@ -100,7 +91,8 @@ SAMPLING = {
     "temperature": 0.5, "top_p": 0.25, "top_k": 3, "min_p": 0.1, "typical_p": 0.9, "seed": 11, "stop": ["a", "b"],
     "max_tokens": 4, "presence_penalty": 0.5, "frequency_penalty": -1, "repetition_penalty": 1.2, "min_tokens": 2,
     "no_repeat_ngram_size": 3, "logit_bias": {"5": -100}, "bad_words": ["x"], "stop_token_ids": [7],
-    "ignore_eos": True, "logprobs": True, "top_logprobs": 2,
+    "ignore_eos": True, "logprobs": True, "top_logprobs": 2, "num_beams": 4, "num_beam_groups": 2,
+    "diversity_penalty": 0.5, "length_penalty": 0.8, "early_stopping": "never",
     "epsilon_cutoff": 0.01, "eta_cutoff": 0.02, "top_n_sigma": 1.5,
 }  # fmt: skip
 CHECKED = {"stop": ("a", "b"), "logit_bias": ((5, -100.0),), "bad_words": ("x",), "stop_token_ids": (7,)}
@@ -127,8 +119,19 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
     post(messages=messages, continue_final_message=True)
     assert chat.turns[-1].continue_final
 
+    post(messages=messages, continue_final_message=True, echo=True)
+    assert chat.turns[-1].echo
+    assert post(echo=True).json()["error"]["param"] == "echo"
+
     for fields, turn in {
         "n": ({"n": 3}, {"answers": 3}),
+        "priority": ({"priority": -3}, {"priority": -3}),
+        "prompt_cache_key": ({"prompt_cache_key": "k"}, {"cache_key": "k"}),
+        "prediction": ({"prediction": {"type": "content", "content": "Hello"}}, {"prediction": "Hello"}),
+        "prediction in parts": (
+            {"prediction": {"type": "content", "content": [{"type": "text", "text": t} for t in ("He", "llo")]}},
+            {"prediction": "Hello"},
+        ),
         "response_format": ({"response_format": {"type": "json_object"}}, {"format": Format("json_object")}),
         "guided_regex": ({"guided_regex": "a+"}, {"format": Format("regex", "a+", "guided_regex")}),
         "guided_choice": ({"guided_choice": ["a"]}, {"format": Format("choice", ("a",), "guided_choice")}),
@@ -206,5 +209,5 @@ def test_a_server_may_let_unknown_fields_pass_and_says_which(services, chat):
         assert answer.headers["x-ignored-fields"] == '"gr\\u00f6\\u00dfe", "tempo"'
         assert chat.turns[-1].asked == {"temperature": 0.5}
         assert "x-ignored-fields" not in client.post("/v1/chat/completions", json=OK).headers
-        refused = client.post("/v1/chat/completions", json={**OK, "tempo": 1, "num_beams": 2})
-        assert refused.json()["error"]["param"] == "num_beams"
+        refused = client.post("/v1/chat/completions", json={**OK, "tempo": 1, "scenario": "bank"})
+        assert refused.json()["error"]["param"] == "scenario"

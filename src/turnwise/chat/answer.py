@@ -10,7 +10,7 @@ from turnwise.chat.calls import CallReading
 from turnwise.chat.tokens import Tokens
 from turnwise.chat.turn import Delta, Likely, TokenReport
 from turnwise.core.errors import TurnwiseError, UserError
-from turnwise.core.ports import GenerationRequest, TokenEvent, TokenLogprobs
+from turnwise.core.ports import GenerationRequest, TokenEvent, TokenLogprobs, Work
 from turnwise.core.tools import ToolCallDelta
 from turnwise.text.stream import StopScanner, StreamDecoder
 from turnwise.text.tokenizer import Tokenizer
@@ -34,6 +34,7 @@ class AnswerStream:
         self.index = index
         self._request = request
         self.generated = 0
+        self.work = Work()
         self.done = False
         self._logprob: float | None = None  # of all tokens so far
         self._tokens = tokens
@@ -56,6 +57,7 @@ class AnswerStream:
             UserError: the request asked for what cannot be.
             TurnwiseError: the generator failed.
         """
+        self.work = event.work
         if event.finish == "error":
             raise (UserError if event.users else TurnwiseError)(event.error or "The model failed while generating.")
         text, calls = "", list[ToolCallDelta]()

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from turnwise.chat.context import policy
-from turnwise.chat.request import RequestMaker
+from turnwise.chat.request import RequestMaker, scope_of
 from turnwise.chat.summaries import Summaries
 from turnwise.chat.turn import ContextReport, Turn, Usage
 from turnwise.core.errors import ContextTooLong, TemplateError
@@ -23,6 +23,11 @@ class TurnRoom:
     maker: RequestMaker
     summaries: Summaries
     answer: Write
+
+    @property
+    def scope(self) -> str:
+        """Whose summaries may be used."""
+        return scope_of(self.turn)
 
     @property
     def context_length(self) -> int:
@@ -48,11 +53,11 @@ class TurnRoom:
 
     async def asking(self, text: str) -> int:
         """The length of the prompt that has this text as its only message."""
-        return len((await asyncio.to_thread(self.maker.note, text, 1)).prompt_ids)
+        return len((await asyncio.to_thread(self.maker.note, text, 1, self.turn)).prompt_ids)
 
     async def write(self, text: str, most: int) -> tuple[str, Usage]:
         """The model's own, greedy answer to this text."""
-        return await self.answer(await asyncio.to_thread(self.maker.note, text, most))
+        return await self.answer(await asyncio.to_thread(self.maker.note, text, most, self.turn))
 
 
 async def fitted(

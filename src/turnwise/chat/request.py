@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from turnwise.chat.beams import check_beams
 from turnwise.chat.calls import constraint, shown
 from turnwise.chat.turn import Format, Turn
 from turnwise.core.errors import ContextTooLong, InvalidData, InvalidParameter, UserError
@@ -16,6 +17,7 @@ from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import Constraint, GenerationRequest
 from turnwise.text.grammar import Grammars
 from turnwise.text.render import Rendered, Renderer
+from turnwise.text.stops import StopStrings
 from turnwise.text.template import names_read
 from turnwise.text.tokenizer import NAMED
 from turnwise.text.vocabulary import Vocabulary
@@ -58,6 +60,7 @@ class RequestMaker:
         """
         params = GenerationParams.resolve(turn.asked, self.defaults)
         self._check(params, turn)
+        check_beams(params, turn)
         self._check_variables(turn.variables)
         _refuse_broken_text(turn.messages)
         if turn.continue_final and (not turn.messages or turn.messages[-1].role != "assistant"):
@@ -70,6 +73,11 @@ class RequestMaker:
             stop_ids=self._stop_ids(params),
             constraints=tuple(self._constraints(params, turn)),
             reading=turn.reading,
+            answers=turn.answers if params.num_beams > 1 else 1,
+            scope=scope_of(turn),
+            tenant=turn.tenant,
+            priority=turn.priority,
+            prediction=self._prediction(params, turn),
         )
 
     def prompt_ids(self, turn: Turn) -> tuple[int, ...]:
@@ -104,13 +112,27 @@ class RequestMaker:
         share = max(1, self.context_length // ANSWER_SHARE)
         return int(turn.asked.get("max_tokens") or min(self.defaults.get("max_tokens") or share, share))
 
-    def note(self, text: str, most: int) -> GenerationRequest:
-        """The request for a greedy answer to a text alone, of at most `most` tokens, for our own use."""
+    def note(self, text: str, most: int, turn: Turn) -> GenerationRequest:
+        """The request for a greedy answer to a text alone, of at most `most` tokens, for our own use in a turn."""
         # Models that can think aloud would spend all of it on that.
         quiet = {name: False for name in THINKING if name in names_read(self.renderer.template)}
         rendered = self.renderer.render([Message("user", text)], add_generation_prompt=True, variables=quiet)
-        stop_ids = self.renderer.tokenizer.stop_ids
-        return GenerationRequest(tuple(rendered.ids), GenerationParams(temperature=0), most, stop_ids)
+        return GenerationRequest(
+            tuple(rendered.ids),
+            GenerationParams(temperature=0),
+            most,
+            self.renderer.tokenizer.stop_ids,
+            scope=scope_of(turn),
+            tenant=turn.tenant,
+            priority=turn.priority,
+        )
+
+    def _prediction(self, params: GenerationParams, turn: Turn) -> tuple[int, ...]:
+        if turn.prediction is None:
+            return ()
+        if params.num_beams > 1:
+            raise InvalidParameter("prediction", "'prediction' is of no use to 'num_beams': leave one of them out.")
+        return tuple(self.renderer.tokenizer.encode(turn.prediction))
 
     def _room(self, ids: Sequence[int], params: GenerationParams, turn: Turn) -> int:
         room, most = self.context_length - len(ids), turn.asked.get("max_tokens") or 0
@@ -177,6 +199,10 @@ class RequestMaker:
             found.append(calls)
         elif turn.format is not None:
             found.append(self._grammar(turn.format))
+        if params.num_beams > 1 and params.stop:
+            if shown(turn):
+                raise InvalidParameter("stop", "'stop' does not go with both 'num_beams' and 'tools': leave one out.")
+            found.append(StopStrings(params.stop, self.vocabulary))
         if params.bad_words:
             found.append(self._banned(params.bad_words))
         return found
@@ -201,7 +227,17 @@ class RequestMaker:
         return compilers[format.kind](format.source, format.param)
 
 
-def numbered(request: GenerationRequest, index: int) -> GenerationRequest:
+def scope_of(turn: Turn) -> str:
+    """Whose requests may share what was read and written for one of them."""
+    return f"{turn.tenant}\n{turn.cache_key}"
+
+
+def several(request: GenerationRequest, answers: int) -> list[GenerationRequest]:
+    """The requests that bring so many answers: a search gives them all, otherwise each is drawn on its own."""
+    return [request] if request.params.num_beams > 1 else [_numbered(request, index) for index in range(answers)]
+
+
+def _numbered(request: GenerationRequest, index: int) -> GenerationRequest:
     """The same request for a further answer: with a seed of its own, which is the same at every time."""
     seed = request.params.seed
     if index == 0 or seed is None:

@@ -5,10 +5,10 @@ keeps the conversation where it was asked to. Closing it early frees the generat
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from turnwise.chat.answer import AnswerStream
@@ -17,7 +17,7 @@ from turnwise.chat.context import DEFAULT, policy
 from turnwise.chat.fitting import fitted
 from turnwise.chat.gather import Gathering, embedding_of, whole_reply
 from turnwise.chat.memory import remember, remember_reply
-from turnwise.chat.request import RequestMaker, numbered
+from turnwise.chat.request import RequestMaker, several
 from turnwise.chat.summaries import Summaries
 from turnwise.chat.tokens import Tokens
 from turnwise.chat.turn import (
@@ -123,6 +123,7 @@ class ChatService:
             await asyncio.to_thread(remember, self.store, turn.conversation_id, turn.messages, turn.continue_final)
         pieces: list[str] = []
         calls: list[ToolCallDelta] = []
+        begun: set[int] = set()
         finish: FinishReason = "cancelled"
         try:
             async with aclosing(self._generate(request, turn)) as deltas:
@@ -130,10 +131,12 @@ class ChatService:
                     pieces.append(delta.text)
                     calls.extend(delta.tool_calls)
                     finish = delta.finish or finish
+                    if turn.echo and delta.index not in begun:
+                        delta = replace(delta, text=_opening(turn) + delta.text)
+                    begun.add(delta.index)
                     if context is not None and delta.usage is not None:
-                        yield replace(delta, usage=delta.usage + context.usage, context=context)
-                    else:
-                        yield delta
+                        delta = replace(delta, usage=delta.usage + context.usage, context=context)
+                    yield delta
         except TurnwiseError:
             finish = "error"
             raise
@@ -167,9 +170,9 @@ class ChatService:
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[tuple[int, TokenEvent]] = asyncio.Queue()
 
-        def deliver(index: int, event: TokenEvent) -> None:
+        def deliver(first: int, event: TokenEvent) -> None:
             with suppress(RuntimeError):  # the loop is closed: whoever listened has left and cancelled
-                loop.call_soon_threadsafe(events.put_nowait, (index, event))
+                loop.call_soon_threadsafe(events.put_nowait, (first + event.index, event))
 
         prefix = request.prompt_ids if turn.goes_on else ()
         reading = CallReading.of(turn, self.renderer)
@@ -179,9 +182,8 @@ class ChatService:
         ]
         tickets: list[Ticket] = []
         try:
-            for index in range(turn.answers):
-                own = numbered(request, index)
-                tickets.append(self.generator.submit(own, lambda event, index=index: deliver(index, event)))  # type: ignore[misc]
+            for index, own in enumerate(several(request, turn.answers)):
+                tickets.append(self.generator.submit(own, partial(deliver, index)))
             left = turn.answers
             while left:
                 index, event = await events.get()
@@ -189,15 +191,25 @@ class ChatService:
                 if answer.done:
                     continue  # cancelled at a stop string; the engine had not heard of it yet
                 delta = answer.push(event)
-                if answer.stopped:
+                if answer.stopped and len(tickets) == len(answers):
                     tickets[index].cancel()  # now: the listener may take its time before it asks for more
                 left -= answer.done
                 if delta is not None:
-                    usage = Usage(len(request.prompt_ids), sum(one.generated for one in answers))
-                    yield delta if left else replace(delta, usage=usage)
+                    yield delta if left else replace(delta, usage=_usage(request, answers))
         finally:
             for ticket in tickets:
                 ticket.cancel()
+
+
+def _usage(request: GenerationRequest, answers: Sequence[AnswerStream]) -> Usage:
+    """What all answers took; they share their prompt, which the first of them reads."""
+    return Usage(
+        len(request.prompt_ids),
+        sum(answer.generated for answer in answers),
+        answers[0].work.cached,
+        sum(answer.work.accepted for answer in answers),
+        sum(answer.work.rejected for answer in answers),
+    )
 
 
 def _opening(turn: Turn) -> str:

@@ -33,9 +33,12 @@ class Summaries:
             self._kept.popitem(last=False)
 
 
-def keys(messages: Sequence[Message], old: Sequence[Round]) -> Iterator[bytes]:
-    """A key for the first round, for the first two, and so on: a digest of all that is said in them."""
-    digest = hashlib.sha256()
+def keys(messages: Sequence[Message], old: Sequence[Round], scope: str) -> Iterator[bytes]:
+    """A key for the first round, for the first two, and so on: a digest of all that is said in them, and of the scope.
+
+    Nobody finds a summary that was written for somebody else: how soon an answer comes would tell what others said.
+    """
+    digest = hashlib.sha256(repr(scope).encode())
     for places in old:
         digest.update(repr([messages[place] for place in places]).encode())
         yield digest.digest()

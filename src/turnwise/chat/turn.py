@@ -46,6 +46,11 @@ class Turn:
         silent: there is no answer, the prompt is only read.
         best_of: how many answers to generate, of which the likeliest `answers` are given back.
         context_policy: what to do where the messages do not fit (`chat.context`); None: as the service does.
+        echo: an answer that goes on with a message begins with that message.
+        prediction: what the answer will perhaps say; saves time where it does.
+        tenant: whose request it is: what was read for one is not shared with another, and they take turns.
+        cache_key: a part of the tenant's requests that share what was read among each other only.
+        priority: among the tenant's requests, the lower the sooner.
     """
 
     messages: tuple[Message, ...]
@@ -63,6 +68,11 @@ class Turn:
     silent: bool = False
     best_of: int = 1
     context_policy: str | None = None
+    echo: bool = False
+    prediction: str | None = None
+    tenant: str = ""
+    cache_key: str = ""
+    priority: int = 0
 
     @property
     def goes_on(self) -> bool:
@@ -72,11 +82,21 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens read and written; `cached_tokens` of the prompt did not have to be read again."""
+    """Tokens read and written.
+
+    Attributes:
+        prompt_tokens: of what was put before the model.
+        completion_tokens: of all answers.
+        cached_tokens: those of the prompt that an earlier request had read.
+        accepted_tokens: those of the prediction that turned out to be said.
+        rejected_tokens: those that were tried and did not.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    accepted_tokens: int = 0
+    rejected_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         """Both together."""
@@ -84,6 +104,8 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.cached_tokens + other.cached_tokens,
+            self.accepted_tokens + other.accepted_tokens,
+            self.rejected_tokens + other.rejected_tokens,
         )
 
 

@@ -36,6 +36,8 @@ class ParameterSpec:
     many: bool = False
     control: bool = False  # shown among the sampling controls of the chat page
     flag: bool = True  # worth a flag on the command line
+    words: tuple[str, ...] = ()  # what may be said beside values of the type
+    draw: bool = False  # only about which token is drawn, so that a search has no use for it
 
     @property
     def bounds(self) -> str:
@@ -56,6 +58,8 @@ class ParameterSpec:
             if self.optional:
                 return None
             raise InvalidParameter(self.name, f"'{self.name}' must not be null.")
+        if isinstance(value, str) and value in self.words:
+            return value
         if self.many:
             return self._check_many(value)
         if self.kind is dict:
@@ -98,7 +102,8 @@ class ParameterSpec:
         said = reprlib.repr(value)
         if self.kind is bool:
             if not isinstance(value, bool):
-                raise InvalidParameter(self.name, f"'{self.name}' must be true or false, got {said}.")
+                choices = " or ".join(["true, false" if self.words else "true or false", *map(repr, self.words)])
+                raise InvalidParameter(self.name, f"'{self.name}' must be {choices}, got {said}.")
             return value
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if self.kind is int and not (number and (isinstance(value, int) or value.is_integer())):
@@ -125,35 +130,36 @@ class GenerationParams:
         control=True,
     )  # fmt: skip
     temperature: float = _parameter(
-        float, 1.0, "Divides the logits before sampling; 0 is greedy decoding.", low=0, high=2, off=1.0, control=True
-    )
+        float, 1.0, "Divides the logits before sampling; 0 is greedy decoding.", low=0, high=2, off=1.0,
+        control=True, draw=True,
+    )  # fmt: skip
     top_k: int = _parameter(
         int, 0, "Sample among the k likeliest tokens only; 0 switches it off.", low=0, high=1_000_000, off=0,
-        control=True,
+        control=True, draw=True,
     )  # fmt: skip
     top_p: float = _parameter(
         float, 1.0, "Sample from the smallest set of tokens whose probability reaches p (nucleus).",
-        low=0, high=1, low_open=True, off=1.0, control=True,
+        low=0, high=1, low_open=True, off=1.0, control=True, draw=True,
     )  # fmt: skip
     min_p: float = _parameter(
         float, 0.0, "Sample among tokens at least this share as likely as the likeliest one; 0 switches it off.",
-        low=0, high=1, off=0.0,
+        low=0, high=1, off=0.0, draw=True,
     )  # fmt: skip
     typical_p: float = _parameter(
         float, 1.0, "Sample from the most typical tokens, those nearest the expected surprise, up to this probability.",
-        low=0, high=1, low_open=True, off=1.0,
+        low=0, high=1, low_open=True, off=1.0, draw=True,
     )  # fmt: skip
     epsilon_cutoff: float = _parameter(
         float, 0.0, "Sample among tokens whose probability is at least this; 0 switches it off.",
-        low=0, high=1, off=0.0,
+        low=0, high=1, off=0.0, draw=True,
     )  # fmt: skip
     eta_cutoff: float = _parameter(
         float, 0.0, "As 'epsilon_cutoff', but the bound sinks where the model is unsure; 0 switches it off.",
-        low=0, high=1, off=0.0,
+        low=0, high=1, off=0.0, draw=True,
     )  # fmt: skip
     top_n_sigma: float = _parameter(
         float, 0.0, "Sample among tokens within this many standard deviations of the largest logit; 0 switches it off.",
-        low=0, high=100, off=0.0,
+        low=0, high=100, off=0.0, draw=True,
     )  # fmt: skip
     presence_penalty: float = _parameter(
         float, 0.0, "Taken off the logit of every token the answer already holds.", low=-2, high=2, off=0.0
@@ -186,6 +192,27 @@ class GenerationParams:
     ignore_eos: bool = _parameter(
         bool, False, "Go on after the model's own end of a turn, up to the token limit.", off=False, flag=False
     )
+    num_beams: int = _parameter(
+        int, 1, "Search with so many beams for the likeliest answer instead of drawing one; 1 searches with none.",
+        low=1, high=64, off=1,
+    )  # fmt: skip
+    num_beam_groups: int = _parameter(
+        int, 1, "Part the beams into so many groups that are kept apart by 'diversity_penalty'.", low=1, high=64, off=1,
+        flag=False,
+    )  # fmt: skip
+    diversity_penalty: float = _parameter(
+        float, 0.0, "Taken off a token's score for every beam of an earlier group that has just chosen it.",
+        low=0, high=100, off=0.0, flag=False,
+    )  # fmt: skip
+    length_penalty: float = _parameter(
+        float, 1.0, "A beam's score is divided by its length to this power; above 1 favours long answers.",
+        low=-10, high=10, off=1.0, flag=False,
+    )  # fmt: skip
+    early_stopping: bool | str = _parameter(
+        bool, False,
+        "End a search as soon as 'num_beams' answers are whole; false: when no better one is in sight; 'never': when "
+        "there can be none.", off=False, flag=False, words=("never",),
+    )  # fmt: skip
     logprobs: bool = _parameter(
         bool, False, "Report the log-probability of every token, before temperature and truncation.",
         off=False, flag=False,

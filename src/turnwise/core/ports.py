@@ -24,6 +24,9 @@ class ConstraintState(Protocol):
     def accept(self, token: int) -> None:
         """Learn which token was chosen."""
 
+    def fork(self) -> "ConstraintState":
+        """The same state for a second answer, which goes its own way from here."""
+
     @property
     def complete(self) -> bool:
         """Whether the answer is whole and nothing may follow."""
@@ -50,6 +53,11 @@ class GenerationRequest:
         stop_ids: tokens that end it.
         constraints: what it may say.
         reading: what to report of the prompt itself, once it is read.
+        answers: how many answers one search is to give, the best first; only a search over beams gives several.
+        scope: whose prompts may share what was read of them; answers come sooner for what somebody in it has asked.
+        tenant: whose request it is; those who wait take turns by it.
+        priority: the lower, the sooner.
+        prediction: what the answer will perhaps say, as token ids; saves time where it does.
     """
 
     prompt_ids: tuple[int, ...]
@@ -58,6 +66,11 @@ class GenerationRequest:
     stop_ids: frozenset[int]
     constraints: tuple[Constraint, ...] = ()
     reading: Reading = "nothing"
+    answers: int = 1
+    scope: str = ""
+    tenant: str = ""
+    priority: int = 0
+    prediction: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,21 @@ class TokenLogprobs:
 
     chosen: float
     top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a request has cost so far.
+
+    Attributes:
+        cached: tokens of the prompt that did not have to be read, because an earlier request had read them.
+        accepted: tokens of drafts that turned out to be the answer's.
+        rejected: tokens of drafts that did not.
+    """
+
+    cached: int = 0
+    accepted: int = 0
+    rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +108,8 @@ class TokenEvent:
         users: the error is the request's own fault.
         prompt_logprobs: of every prompt token but the first, which follows nothing.
         embedding: the last hidden state of the prompt's last token, scaled to length 1.
+        index: which of the request's answers it belongs to.
+        work: what the request has cost so far.
     """
 
     id: int | None
@@ -89,6 +119,8 @@ class TokenEvent:
     users: bool = False
     prompt_logprobs: tuple[TokenLogprobs, ...] = ()
     embedding: tuple[float, ...] | None = None
+    index: int = 0
+    work: Work = Work()
 
 
 class Ticket(Protocol):

@@ -1,91 +1,64 @@
-"""Keys and values of all chats under way, one slot each.
+"""Keys and values of all chats in blocks, for torch.
 
-Running chats always occupy the first slots, so a decoding step reads a plain slice: no gathering, no copying. When a
-chat leaves, the last one moves into its slot.
-
-Shapes: S slots, B rows in a step, K key/value heads, T new tokens, L tokens kept, D head size.
+Shapes: N tokens that all blocks hold together, B lines, K key/value heads, T new tokens, L tokens kept, D head size.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from turnwise.engine.blocks import BLOCK, blocks_for
 from turnwise.models.config import DecoderConfig
 
-GROWTH = 256  # tokens; slots grow in these steps, so short chats take little memory
 
+class BlockCache:
+    """One piece of memory per layer for keys and one for values, `(N, K, D)`."""
 
-class SlotCache:
-    """One growing block of memory per layer for keys and one for values, `(S, K, L, D)`."""
+    def __init__(self, config: DecoderConfig, blocks: int, *, dtype: torch.dtype, device: torch.device) -> None:
+        shape = (blocks * BLOCK, config.num_kv_heads, config.head_dim)
+        self._device = device
+        self._keys = [_zeros(shape, dtype, device) for _ in range(config.num_layers)]
+        self._values = [_zeros(shape, dtype, device) for _ in range(config.num_layers)]
+        self._reads_BL = self._writes_BT = torch.empty(0, dtype=torch.long)
 
-    def __init__(self, config: DecoderConfig, slots: int, *, dtype: torch.dtype, device: torch.device) -> None:
-        self._shape = (slots, config.num_kv_heads, config.head_dim)
-        self._dtype, self._device = dtype, device
-        self._limit = config.context_length
-        self._capacity = 0
-        self._keys: list[Tensor] = []
-        self._values: list[Tensor] = []
-        self._layers = config.num_layers
-        self._rows = slice(0, 0)
-        self._starts_B: Tensor | None = None
-        self._start = 0
-        self._end = 0
-        self.reserve(min(GROWTH, self._limit))
+    def point_at(self, tables: Sequence[Sequence[int]], positions_BT: Tensor, longest: int) -> None:
+        """The next pass writes at these positions of these lines, and reads the first `longest` of each.
 
-    def reserve(self, length: int) -> None:
-        """Make room for `length` tokens in every slot."""
-        if length <= self._capacity:
-            return
-        capacity = min(self._limit, max(-(-length // GROWTH) * GROWTH, min(2 * self._capacity, self._limit)))
-        # Both or neither: running out of memory between the two must leave a cache that still works.
-        self._keys, self._values = self._grown(self._keys, capacity), self._grown(self._values, capacity)
-        self._capacity = capacity
-
-    def _grown(self, blocks: list[Tensor], capacity: int) -> list[Tensor]:
-        slots, heads, size = self._shape
-        grown = [
-            torch.zeros((slots, heads, capacity, size), dtype=self._dtype, device=self._device)
-            for _ in range(self._layers)
-        ]
-        for new, old in zip(grown, blocks, strict=False):
-            new[:, :, : self._capacity] = old
-        return grown
-
-    @torch.inference_mode()
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of a slot over another."""
-        for block in (*self._keys, *self._values):
-            block[target, :, :length] = block[source, :, :length]
-
-    @torch.inference_mode()
-    def clear(self, slot: int) -> None:
-        """Forget what overflowed: attention gives masked tokens no weight, but 0 · inf is not 0."""
-        for block in (*self._keys, *self._values):
-            block[slot] = 0
-
-    def prefill(self, slot: int, start: int, count: int) -> None:
-        """Point at one slot: the next forward pass writes `count` tokens from `start` on."""
-        self.reserve(start + count)
-        self._rows, self._starts_B, self._start, self._end = slice(slot, slot + 1), None, start, start + count
-
-    def decode(self, starts_B: Tensor, longest: int) -> None:
-        """Point at the first B slots: the next forward pass writes one token to each, at `starts_B`.
-
-        Args:
-            starts_B: tokens each slot holds.
-            longest: the largest of them.
+        A shorter line reads what lies in its blocks beyond its end, and is not to look at it.
         """
-        self.reserve(longest + 1)
-        self._rows, self._starts_B, self._end = slice(0, len(starts_B)), starts_B, longest + 1
+        count = blocks_for(longest)
+        blocks = torch.tensor([[*table[:count], *[table[0]] * (count - len(table))] for table in tables])
+        offsets_BL = blocks.to(self._device).unsqueeze(2) * BLOCK + torch.arange(BLOCK, device=self._device)
+        self._reads_BL = offsets_BL.view(len(tables), -1)[:, :longest]
+        self._writes_BT = self._reads_BL.gather(1, positions_BT)
 
     def update(self, layer: int, keys_BKTD: Tensor, values_BKTD: Tensor) -> tuple[Tensor, Tensor]:
         """Store what is new, return what is to be attended to, `(B, K, L, D)` each."""
         out = []
-        for block, new in ((self._keys[layer], keys_BKTD), (self._values[layer], values_BKTD)):
-            rows = block[self._rows, :, : self._end]
-            if self._starts_B is None:
-                rows[:, :, self._start :] = new
-            else:
-                index = self._starts_B.view(-1, 1, 1, 1).expand(-1, new.shape[1], 1, new.shape[3])
-                rows.scatter_(2, index, new)
-            out.append(rows)
+        for held_NKD, new_BKTD in ((self._keys[layer], keys_BKTD), (self._values[layer], values_BKTD)):
+            held_NKD[self._writes_BT] = new_BKTD.transpose(1, 2)
+            out.append(held_NKD[self._reads_BL].transpose(1, 2))
         return out[0], out[1]
+
+    @torch.inference_mode()
+    def copy(self, source: int, target: int) -> None:
+        """Copy a block over another."""
+        for held_NKD in (*self._keys, *self._values):
+            held_NKD[target * BLOCK : (target + 1) * BLOCK] = held_NKD[source * BLOCK : (source + 1) * BLOCK]
+
+    @torch.inference_mode()
+    def clear(self, blocks: Sequence[int]) -> None:
+        """Forget what overflowed: attention gives masked tokens no weight, but 0 · inf is not 0."""
+        for held_NKD in (*self._keys, *self._values):
+            for block in blocks:
+                held_NKD[block * BLOCK : (block + 1) * BLOCK] = 0
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """On a processor, memory of zeros costs nothing until somebody writes to it, if it is asked for by numpy."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    bits = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}[dtype.itemsize]
+    return torch.from_numpy(np.zeros(shape, bits)).view(dtype)

@@ -5,6 +5,7 @@ the draw (`sampler.py`).
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +51,13 @@ class Shaping:
             processor.accept(token)
         for constraint in self._constraints:
             constraint.accept(token)
+
+    def fork(self) -> "Shaping":
+        """The same for a second answer, which goes its own way from here."""
+        twin = copy(self)
+        twin._processors = [processor.fork() for processor in self._processors]
+        twin._constraints = [constraint.fork() for constraint in self._constraints]
+        return twin
 
     @property
     def complete(self) -> bool:

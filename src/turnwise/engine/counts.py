@@ -23,3 +23,9 @@ class Counts:
     def accept(self, token: int) -> None:
         """Once more."""
         self._counts[token] += 1
+
+    def fork(self) -> "Counts":
+        """Another that has seen the same."""
+        twin = Counts(self._cost)
+        twin._counts = self._counts.copy()
+        return twin

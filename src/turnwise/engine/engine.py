@@ -9,8 +9,11 @@ from collections.abc import Callable
 
 from turnwise.core.errors import ContextTooLong, Unavailable, UserError
 from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.engine.blocks import BLOCK, blocks_for
+from turnwise.engine.chat import Chat
+from turnwise.engine.room import cache_blocks
 from turnwise.engine.runner import make_runner
-from turnwise.engine.scheduler import Chat, Scheduler
+from turnwise.engine.scheduler import Scheduler
 from turnwise.models.decoder import Decoder
 
 log = logging.getLogger(__name__)
@@ -31,13 +34,16 @@ class Engine:
     Args:
         decoder: the model; only the engine's thread touches it from now on.
         slots: most chats that run at the same time; further ones wait their turn.
+        cache_bytes: most memory for keys and values, of chats under way and of what may be shared; None takes what
+            `slots` whole contexts need, but no more than a quarter of the machine's.
     """
 
-    def __init__(self, decoder: Decoder, *, slots: int = 32) -> None:
-        self._context_length = decoder.config.context_length
+    def __init__(self, decoder: Decoder, *, slots: int = 32, cache_bytes: int | None = None) -> None:
+        self._blocks = cache_blocks(decoder, slots, cache_bytes)
+        self._context_length = min(decoder.config.context_length, self._blocks * BLOCK)
         self._vocab_size = decoder.config.vocab_size
-        self._runner = make_runner(decoder, slots)
-        self._scheduler = Scheduler(self._runner, slots)
+        self._runner = make_runner(decoder, self._blocks)
+        self._scheduler = Scheduler(self._runner, self._blocks, slots)
         self._inbox: deque[Chat] = deque()
         self._wake = threading.Condition()
         self._closing = False
@@ -75,6 +81,15 @@ class Engine:
                 f"The model's context holds {self._context_length} tokens; {len(request.prompt_ids)} of prompt and "
                 f"{request.max_tokens} of answer do not fit."
             )
+        beams = request.params.num_beams
+        if (
+            beams > 1
+            and blocks_for(len(request.prompt_ids)) + beams * (blocks_for(request.max_tokens) + 1) > self._blocks
+        ):
+            raise ContextTooLong(
+                f"The cache holds {self._blocks * BLOCK} tokens; {len(request.prompt_ids)} of prompt and {beams} beams "
+                f"of {request.max_tokens} do not fit."
+            )
         chat = Chat.of(request, on_event)
         with self._wake:
             if self._closing:
@@ -102,7 +117,7 @@ class Engine:
             with self._wake:
                 self._wake.wait_for(lambda: self._inbox or not scheduler.idle or self._closing)
                 while self._inbox:
-                    scheduler.waiting.append(self._inbox.popleft())
+                    scheduler.add(self._inbox.popleft())
                 if self._closing:
                     break
             try:

@@ -32,7 +32,7 @@ class PackedLinear(nn.Module):
                 out_RO += self._bias_O
         else:
             out_RO = torch.ops.mkldnn._linear_pointwise(rows_RI, self._blocked, self._bias_O, "none", [], "")
-        return out_RO.view(*x.shape[:-1], -1)
+        return out_RO.view(*x.shape[:-1], out_RO.shape[-1])
 
 
 class PackedRMSNorm(nn.Module):

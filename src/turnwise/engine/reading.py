@@ -3,7 +3,7 @@
 Shapes: R tokens, K likeliest of them, C hidden size, V vocabulary.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -25,28 +25,10 @@ def logprobs_of(logits_RV: Tensor, tokens: Sequence[int], top: Sequence[int]) ->
     ]
 
 
-def prompt_logprobs(parts: Iterable[Tensor], ids: Sequence[int], top: int) -> tuple[tuple[TokenLogprobs, ...], Tensor]:
-    """Reports on every token but the first, and the logits after the last one, `(1, V)`.
-
-    Args:
-        parts: the logits after each token, `(R, V)` at a time, so that a long prompt's are never held together.
-        ids: the tokens.
-        top: how many of the likeliest tokens to report at each place.
-    """
-    reports: list[TokenLogprobs] = []
-    last_1V = torch.empty(0)
-    for logits_RV in parts:
-        following = ids[len(reports) + 1 : len(reports) + 1 + len(logits_RV)]
-        reports += logprobs_of(logits_RV[: len(following)], following, [top] * len(following))
-        last_1V = logits_RV[-1:]
-    return tuple(reports), last_1V
-
-
 @torch.inference_mode()
-def embedding_of(parts: Iterable[Tensor]) -> tuple[float, ...]:
+def embedding_of(last_C: Tensor) -> tuple[float, ...]:
     """The last hidden state of the last token, which has seen the whole text, scaled to length 1 (Wang et al. 2024).
 
-    `parts` are the hidden states, `(R, C)` at a time. Their mean knows half as much (`docs/experiments.md`).
+    The mean over all tokens knows half as much (`docs/experiments.md`).
     """
-    *_, last_RC = parts
-    return tuple(torch.nn.functional.normalize(last_RC[-1].double(), dim=0).tolist())
+    return tuple(torch.nn.functional.normalize(last_C.double(), dim=0).tolist())

@@ -1,9 +1,9 @@
-"""What brings chats forward: prompts in, one step for all running chats, logits out.
+"""What brings chats forward: new tokens of any chats in, one pass, logits out.
 
 Two do the same: the compiled library, on processors it was compiled for, and torch everywhere else.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -11,41 +11,32 @@ from torch import Tensor
 
 from turnwise.engine.native.library import library
 from turnwise.engine.native.runner import NativeRunner, supports
+from turnwise.engine.span import Span
 from turnwise.engine.torch_runner import TorchRunner
 from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.decoder import Decoder
 
 
 class Runner(Protocol):
-    """A decoder with a cache of some slots. Shapes: B chats, R tokens, C hidden size, V vocabulary."""
+    """A decoder with a cache of some blocks. Shapes: R rows that are wanted, C hidden size, V vocabulary."""
 
     kind: str  # its arithmetic: two of one kind give the same bits
+    exact: bool  # whether a line's numbers are the same, to the last bit, in any company and however it is read
 
     def enter(self) -> None:
         """Called once by the thread that is going to call the rest."""
 
-    def prefill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Read prompts into their slots; the logits after the last token of each, `(B, V)`."""
-
-    def read(self, slot: int, ids: Sequence[int], *, hidden: bool = False) -> Iterator[Tensor]:
-        """Read one prompt into its slot, a part at a time: the logits after each token, `(R, V)`, all in order.
+    def forward(self, spans: Sequence[Span], *, hidden: bool = False) -> Tensor:
+        """Read every span's tokens; the logits after those that are wanted, `(R, V)`, span by span.
 
         With `hidden`, the last hidden states instead, `(R, C)`, which go into the product that gives logits.
         """
 
-    def decode(self, ids: Sequence[int], lengths: Sequence[int]) -> Tensor:
-        """One token further in the first B slots; the logits after it, `(B, V)`.
+    def copy(self, source: int, target: int) -> None:
+        """Copy a block's keys and values over another's."""
 
-        Args:
-            ids: the last token of each chat, not yet in the cache.
-            lengths: tokens in the cache of each.
-        """
-
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of a slot over another."""
-
-    def clear(self, slot: int) -> None:
-        """Forget what a slot holds, numbers that overflowed among it."""
+    def clear(self, blocks: Sequence[int]) -> None:
+        """Forget what blocks hold, numbers that overflowed among it."""
 
 
 def preferred_dtype(device: str) -> torch.dtype:
@@ -56,6 +47,6 @@ def preferred_dtype(device: str) -> torch.dtype:
     return torch.float32 if device == "cpu" and library() is not None else auto_dtype(torch.device(device))
 
 
-def make_runner(decoder: Decoder, slots: int) -> Runner:
+def make_runner(decoder: Decoder, blocks: int) -> Runner:
     """The quickest runner there is for this decoder on this machine; `decoder` itself is left as it is."""
-    return NativeRunner(decoder, slots) if supports(decoder) else TorchRunner(decoder, slots)
+    return NativeRunner(decoder, blocks) if supports(decoder) else TorchRunner(decoder, blocks)

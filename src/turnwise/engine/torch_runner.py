@@ -1,82 +1,67 @@
-"""Runs the decoder over slots with torch, on any device.
+"""Runs the decoder over blocks with torch, on any device.
 
-Shapes: B running chats, T prompt tokens, L tokens attended to, C hidden size, V vocabulary.
+Shapes: B lines with as many new tokens, T of them, L tokens attended to, C hidden size, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from turnwise.engine.cache import SlotCache
+from turnwise.engine.cache import BlockCache
 from turnwise.engine.packed import for_decoding
+from turnwise.engine.span import Span
 from turnwise.models.decoder import Decoder
-
-PREFILL_CHUNK = 512  # tokens; bounds the memory of one pass over a long prompt
 
 
 class TorchRunner:
-    """A decoder with a cache of `slots` chats (the `engine.runner.Runner` protocol)."""
+    """A decoder with a cache of `blocks` (the `engine.runner.Runner` protocol)."""
 
     kind = "torch"
+    exact = False
 
-    def __init__(self, decoder: Decoder, slots: int) -> None:
+    def __init__(self, decoder: Decoder, blocks: int) -> None:
         weight = decoder.embed.weight
         self._device = weight.device
         self._decoder = for_decoding(decoder)
-        self._cache = SlotCache(decoder.config, slots, dtype=weight.dtype, device=weight.device)
+        self._cache = BlockCache(decoder.config, blocks, dtype=weight.dtype, device=weight.device)
 
     def enter(self) -> None:
         """Nothing to prepare."""
 
     @torch.inference_mode()
-    def prefill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Read prompts into their slots; the logits after the last token of each, `(B, V)`."""
-        lasts = []
-        for slot, prompt in zip(slots, prompts, strict=True):
-            *_, hidden_BTC = self._parts(slot, prompt)
-            lasts.append(self._decoder.logits(hidden_BTC[:, -1]))
-        return torch.cat(lasts)
+    def forward(self, spans: Sequence[Span], *, hidden: bool = False) -> Tensor:
+        """Read every span's tokens; the logits, or hidden states, after those that are wanted, `(R, V)` or `(R, C)`."""
+        by_count: dict[int, list[int]] = {}
+        for number, span in enumerate(spans):
+            by_count.setdefault(len(span.ids), []).append(number)
+        found: list[Tensor] = [torch.empty(0)] * len(spans)
+        for numbers in by_count.values():
+            hidden_BTC = self._pass([spans[number] for number in numbers])
+            for row, number in enumerate(numbers):
+                wanted = spans[number].wanted
+                found[number] = hidden_BTC[row, hidden_BTC.shape[1] - wanted :]
+        hidden_RC = torch.cat(found)
+        return hidden_RC if hidden else self._decoder.logits(hidden_RC)
 
-    @torch.inference_mode()
-    def read(self, slot: int, ids: Sequence[int], *, hidden: bool = False) -> Iterator[Tensor]:
-        """Read one prompt into its slot, a part at a time: the logits, or hidden states, after each token."""
-        for hidden_BTC in self._parts(slot, ids):
-            yield hidden_BTC[0] if hidden else self._decoder.logits(hidden_BTC[0])
+    def copy(self, source: int, target: int) -> None:
+        """Copy a block's keys and values over another's."""
+        self._cache.copy(source, target)
 
-    @torch.inference_mode()
-    def decode(self, ids: Sequence[int], lengths: Sequence[int]) -> Tensor:
-        """One token further in the first B slots; the logits after it, `(B, V)`.
+    def clear(self, blocks: Sequence[int]) -> None:
+        """Forget what blocks hold, numbers that overflowed among it."""
+        self._cache.clear(blocks)
 
-        Args:
-            ids: the last token of each chat, not yet in the cache.
-            lengths: tokens in the cache of each.
-        """
-        longest = max(lengths)
-        starts_B = torch.tensor(lengths, device=self._device)
-        self._cache.decode(starts_B, longest)
+    def _pass(self, spans: Sequence[Span]) -> Tensor:
+        """The last hidden states of spans of one length, `(B, T, C)`."""
+        count = len(spans[0].ids)
+        starts_B1 = torch.tensor([[span.start] for span in spans], device=self._device)
+        positions_BT = starts_B1 + torch.arange(count, device=self._device)
+        longest = max(span.start for span in spans) + count
+        self._cache.point_at([span.blocks for span in spans], positions_BT, longest)
         mask = None
-        if min(lengths) != longest:
-            mask = torch.arange(longest + 1, device=self._device) <= starts_B.view(-1, 1, 1, 1)
-        ids_BT = torch.tensor(ids, device=self._device).unsqueeze(1)
-        hidden_BTC = self._decoder(ids_BT, positions_BT=starts_B.unsqueeze(1), mask=mask, cache=self._cache)
-        return self._decoder.logits(hidden_BTC[:, 0])
-
-    def move(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of a slot over another."""
-        self._cache.move(source, target, length)
-
-    def clear(self, slot: int) -> None:
-        """Forget what a slot holds, numbers that overflowed among it."""
-        self._cache.clear(slot)
-
-    def _parts(self, slot: int, ids: Sequence[int]) -> Iterator[Tensor]:
-        for start in range(0, len(ids), PREFILL_CHUNK):
-            ids_BT = torch.tensor([ids[start : start + PREFILL_CHUNK]], device=self._device)
-            count = ids_BT.shape[1]
-            self._cache.prefill(slot, start, count)
-            positions_BT = torch.arange(start, start + count, device=self._device).unsqueeze(0)
-            mask = None
-            if start and count > 1:
-                mask = torch.arange(start + count, device=self._device) <= positions_BT.view(1, 1, -1, 1)
-            yield self._decoder(ids_BT, positions_BT=positions_BT, mask=mask, cache=self._cache)
+        if count > 1 or any(span.start + 1 != longest for span in spans):
+            mask = torch.arange(longest, device=self._device) <= positions_BT[:, None, :, None]
+        ids_BT = torch.tensor([list(span.ids) for span in spans], device=self._device)
+        hidden_BTC: Tensor = self._decoder(ids_BT, positions_BT=positions_BT, mask=mask, cache=self._cache)
+        return hidden_BTC

@@ -18,6 +18,13 @@ class PromptDetails(BaseModel):
     cached_tokens: int
 
 
+class CompletionDetails(BaseModel):
+    """Tokens of the prediction that were said, and those that were tried and were not."""
+
+    accepted_prediction_tokens: int
+    rejected_prediction_tokens: int
+
+
 class UsageBody(BaseModel):
     """Tokens read and written."""
 
@@ -25,6 +32,7 @@ class UsageBody(BaseModel):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
 
     @classmethod
     def of(cls, usage: Usage) -> "UsageBody":
@@ -34,6 +42,9 @@ class UsageBody(BaseModel):
             completion_tokens=usage.completion_tokens,
             total_tokens=usage.prompt_tokens + usage.completion_tokens,
             prompt_tokens_details=PromptDetails(cached_tokens=usage.cached_tokens),
+            completion_tokens_details=CompletionDetails(
+                accepted_prediction_tokens=usage.accepted_tokens, rejected_prediction_tokens=usage.rejected_tokens
+            ),
         )
 
 

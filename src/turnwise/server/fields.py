@@ -20,6 +20,7 @@ OWN = frozenset({
     "conversation_id", "continue_final_message", "chat_template_kwargs", "guided_regex", "guided_choice",
     "guided_grammar", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "best_of",
     "context_policy",
+    "prediction", "prompt_cache_key", "priority", "echo",
 })  # fmt: skip
 
 
@@ -52,8 +53,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 _NO_AUDIO = "the models here read and write text only"
-_NO_BEAMS = "this server does not search with beams yet"
-_NO_CACHE = "this server shares no prompt cache between requests"
+_CACHE = "what was read of prompts is kept in memory for as long as there is room, whatever is asked"
 
 UNSUPPORTED: dict[str, Unsupported] = {
     field.name: field
@@ -61,21 +61,12 @@ UNSUPPORTED: dict[str, Unsupported] = {
         Unsupported("audio", (), _NO_AUDIO),
         Unsupported("modalities", (["text"],), _NO_AUDIO),
         Unsupported("moderation", (), "this server does not moderate"),
-        Unsupported("prediction", (), "this server does not decode from a prediction"),
-        Unsupported("prompt_cache_key", (), _NO_CACHE),
-        Unsupported("prompt_cache_options", ({},), _NO_CACHE),
-        Unsupported("prompt_cache_retention", (), _NO_CACHE),
+        Unsupported("prompt_cache_options", ({},), _CACHE),
+        Unsupported("prompt_cache_retention", ("in_memory", "in-memory"), _CACHE),
         Unsupported("service_tier", ("auto", "default"), "there is one tier"),
         Unsupported("web_search_options", (), "this server does not search the web"),
-        Unsupported("num_beams", (1,), _NO_BEAMS),
-        Unsupported("num_beam_groups", (1,), _NO_BEAMS),
-        Unsupported("diversity_penalty", (0,), _NO_BEAMS),
-        Unsupported("length_penalty", (1,), _NO_BEAMS),
-        Unsupported("early_stopping", (False,), _NO_BEAMS),
         Unsupported("scenario", (), "this server has no scenarios"),
         Unsupported("knowledge", (), "this server looks nothing up"),
-        Unsupported("priority", (0,), "requests take turns as they come"),
-        Unsupported("echo", (False,), "only the answer is sent back"),
     )
 }
 
@@ -95,6 +86,11 @@ N = ParameterSpec("n", int, 1, "How many different answers to give.", low=1, hig
 
 BEST_OF = ParameterSpec(
     "best_of", int, 1, "How many answers to make, of which the 'n' likeliest by token are sent.", low=1, high=128, off=1
+)
+
+
+PRIORITY = ParameterSpec(
+    "priority", int, 0, "Among the requests of one key, those of the lowest number go first.", low=-100, high=100, off=0
 )
 
 
@@ -128,6 +124,8 @@ def check_sampling(spec: ParameterSpec, value: Any) -> Any:
 def sampling_schema(spec: ParameterSpec) -> dict[str, Any]:
     """The parameter as JSON schema, for the API's own description."""
     one: dict[str, Any] = {"type": JSON_TYPES[spec.kind]}
+    if spec.words:
+        return {"description": spec.help, "default": spec.default, "anyOf": [one, {"enum": list(spec.words)}]}
     if spec.many:
         return {"description": spec.help, "anyOf": [one, {"type": "array", "items": one, "maxItems": spec.high}]}
     if spec.low is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from turnwise.core.parameters import ParameterSpec
-from turnwise.server.fields import BEST_OF, SAMPLING, UNSUPPORTED, N, Unsupported
+from turnwise.server.fields import BEST_OF, PRIORITY, SAMPLING, UNSUPPORTED, N, Unsupported
 from turnwise.server.protocol import CompletionRequest
 from turnwise.server.routes.embeddings import EmbeddingRequest
 from turnwise.server.text_protocol import TEXT_SAMPLING, TEXT_UNSUPPORTED, TextRequest
@@ -20,8 +20,8 @@ EXTENSIONS = frozenset({
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "num_beams",
     "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of", "stop_token_ids",
     "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice", "chat_template_kwargs", "scenario",
-    "knowledge", "priority", "conversation_id", "continue_final_message", "epsilon_cutoff", "eta_cutoff", "top_n_sigma",
-    "context_policy",
+    "knowledge", "priority", "echo", "conversation_id", "continue_final_message", "epsilon_cutoff", "eta_cutoff",
+    "top_n_sigma", "context_policy",
 })  # fmt: skip
 
 Specs = Mapping[str, ParameterSpec]
@@ -46,7 +46,7 @@ def markdown() -> str:
     parts = [HEAD]
     for route, (model, specs, refused) in ROUTES.items():
         fields = model.model_json_schema()["properties"]
-        ours = EXTENSIONS - {"best_of"} if model is TextRequest else EXTENSIONS  # the older interface had that one
+        ours = EXTENSIONS - {"best_of", "echo"} if model is TextRequest else EXTENSIONS  # the older interface had those
         published = [name for name in sorted(fields) if name not in ours]
         extensions = [name for name in sorted(fields) if name in ours]
         parts.append(f"## `POST {route}`\n")
@@ -60,7 +60,7 @@ def markdown() -> str:
 def _row(name: str, schema: dict[str, Any], specs: Specs, refused: Mapping[str, Unsupported]) -> str:
     if name in refused:
         return _refused(refused[name])
-    spec = {"n": N, "best_of": BEST_OF, **specs}.get(name)
+    spec = {"n": N, "best_of": BEST_OF, "priority": PRIORITY, **specs}.get(name)
     values = _bounds(spec) if spec is not None else _kinds(schema)
     return f"| `{name}` | {schema.get('description', 'Honoured.')} | {values} |"
 
@@ -74,7 +74,7 @@ def _bounds(spec: ParameterSpec) -> str:
     """The bounds and the default as a person would say them."""
     said = [spec.bounds] if spec.bounds and not spec.many and abs(spec.high or 0) < 1e9 else []
     if spec.kind is bool:
-        said = ["true or false"]
+        said = ["true, false or " + ", ".join(map(repr, spec.words)) if spec.words else "true or false"]
     if spec.many:
         said = [f"one or a list of up to {spec.high:g}"]
     if spec.default not in (None, (), False):

@@ -14,10 +14,21 @@ from turnwise.server.context import read_context_policy
 from turnwise.server.derived import guided_fields, refused_fields, sampling_fields
 from turnwise.server.dialogue import SCHEMA as MESSAGES_SCHEMA
 from turnwise.server.dialogue import read_messages
-from turnwise.server.fields import BEST_OF, SAMPLING, UNSUPPORTED, N, check_sampling, read_best_of, sampling_schema
+from turnwise.server.fields import (
+    BEST_OF,
+    PRIORITY,
+    SAMPLING,
+    UNSUPPORTED,
+    N,
+    check_sampling,
+    read_best_of,
+    sampling_schema,
+)
 from turnwise.server.format import GUIDED_SCHEMAS, RESPONSE_FORMAT_SCHEMA, one_format, read_response_format
 from turnwise.server.metadata import SCHEMA as METADATA_SCHEMA
 from turnwise.server.metadata import read_metadata
+from turnwise.server.prediction import SCHEMA as PREDICTION_SCHEMA
+from turnwise.server.prediction import read_prediction
 from turnwise.server.tool_fields import TOOL_SCHEMAS
 from turnwise.server.tools import (
     Offer,
@@ -84,6 +95,18 @@ class _Request(Strict):
     best_of: Annotated[
         Any, BeforeValidator(partial(check_sampling, BEST_OF)), WithJsonSchema(sampling_schema(BEST_OF))
     ] = None
+    priority: Annotated[
+        Any, BeforeValidator(partial(check_sampling, PRIORITY)), WithJsonSchema(sampling_schema(PRIORITY))
+    ] = None
+    prediction: Annotated[Any, BeforeValidator(read_prediction), WithJsonSchema(PREDICTION_SCHEMA)] = None
+    prompt_cache_key: Annotated[
+        StrictStr | None,
+        Field(max_length=256, description="Share what was read of prompts only with requests that say the same."),
+    ] = None
+    echo: Annotated[
+        StrictBool | None,
+        Field(description="With 'continue_final_message': the answer begins with the message that it goes on with."),
+    ] = None
     response_format: Annotated[Any, BeforeValidator(read_response_format), WithJsonSchema(RESPONSE_FORMAT_SCHEMA)] = (
         None
     )
@@ -112,6 +135,8 @@ class _Request(Strict):
                 "continue_final_message",
                 f"'continue_final_message' needs an assistant message at the end, not the {messages[-1].role}'s.",
             )
+        if self.echo and not self.continue_final_message:
+            raise InvalidParameter("echo", "'echo' repeats what 'continue_final_message' goes on with: set that too.")
         offer = self.offer
         return Turn(
             messages,
@@ -126,6 +151,10 @@ class _Request(Strict):
             tool_choice=offer.choice,
             parallel_tool_calls=offer.parallel,
             context_policy=self.context_policy,
+            echo=bool(self.echo),
+            prediction=self.prediction,
+            cache_key=self.prompt_cache_key or "",
+            priority=self.priority or 0,
         )
 
     @cached_property

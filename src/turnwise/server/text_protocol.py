@@ -9,7 +9,7 @@ from turnwise.chat.service import Turn
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.parameters import SPECS, ParameterSpec
 from turnwise.server.derived import guided_fields, refused_fields, sampling_fields
-from turnwise.server.fields import BEST_OF, N, Unsupported, check_sampling, read_best_of, sampling_schema
+from turnwise.server.fields import BEST_OF, PRIORITY, N, Unsupported, check_sampling, read_best_of, sampling_schema
 from turnwise.server.format import GUIDED_SCHEMAS, one_format, wrong
 from turnwise.server.protocol import StreamOptions, Strict
 
@@ -75,6 +75,10 @@ class _TextRequest(Strict):
         Any, BeforeValidator(partial(check_sampling, BEST_OF)), WithJsonSchema(sampling_schema(BEST_OF))
     ] = None
 
+    priority: Annotated[
+        Any, BeforeValidator(partial(check_sampling, PRIORITY)), WithJsonSchema(sampling_schema(PRIORITY))
+    ] = None
+
     def turns(self) -> list[Turn]:
         """A turn for every prompt. Raises `InvalidParameter` where fields contradict each other."""
         if self.stream_options is not None and not self.stream:
@@ -102,6 +106,7 @@ class _TextRequest(Strict):
                 format=format,
                 reading="logprobs" if reads else "nothing",
                 silent=most == 0,
+                priority=self.priority or 0,
             )
             for prompt in self.prompt
         ]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 from turnwise.chat.service import ChatService, Delta, Reply, Turn, Usage, embedding_of, whole_reply
@@ -28,7 +29,9 @@ class _Watched:
         return getattr(self._service, name)
 
     async def stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
-        """As the service's."""
+        """As the service's, for whoever's key it came with."""
+        key = current().key
+        turn = replace(turn, tenant="" if key is None else key.name)
         with _watching(self._service.name, turn.answers, self._metrics) as watch:
             async with aclosing(self._service.stream(turn)) as deltas:
                 async for delta in deltas:

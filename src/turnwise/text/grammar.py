@@ -61,6 +61,10 @@ class GrammarState:
         """One token further."""
         self._matcher.consume_token(token)
 
+    def fork(self) -> "GrammarState":
+        """Another that stands at the same place."""
+        return GrammarState(self._matcher.deep_copy(), self._size)
+
     @property
     def complete(self) -> bool:
         """Whether nothing but the end may follow."""

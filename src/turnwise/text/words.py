@@ -5,6 +5,7 @@ together with what was said before it. Compared are bytes, so a word's capital l
 """
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,3 +62,7 @@ class BannedWordsState:
     def accept(self, token: int) -> None:
         """One token further."""
         self._tail = (self._tail + self._words.shown(token))[-self._words.longest :]
+
+    def fork(self) -> "BannedWordsState":
+        """Another that has seen the same."""
+        return copy(self)

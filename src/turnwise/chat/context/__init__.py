@@ -40,6 +40,10 @@ class Room(Protocol):
     def summaries(self) -> Summaries:
         """Summaries that were written before."""
 
+    @property
+    def scope(self) -> str:
+        """Whose summaries may be used; they are part of what `chat.summaries.keys` are made of."""
+
     async def tokens(self, messages: Sequence[Message]) -> int:
         """The length of the prompt with these messages. Raises `TemplateError` where the template refuses them."""
 

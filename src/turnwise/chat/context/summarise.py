@@ -41,7 +41,7 @@ async def shorten(messages: tuple[Message, ...], room: Room) -> Shortened | None
     old = droppable(messages)
     if not old:
         return None
-    named = list(keys(messages, old))
+    named = list(keys(messages, old, room.scope))
     cached = [(count, found) for count, key in enumerate(named, 1) if (found := room.summaries.find(key)) is not None]
 
     async def fits(at: int) -> bool:

@@ -1,7 +1,8 @@
 // One query row's attention over the keys and values its chat has in the cache.
 //
-// Keys lie in tiles of TILE tokens, (D, TILE) each, so that the scores of a tile are sums of whole vectors; values lie
-// token by token, (D). The order of every sum depends on the chat's own length alone, so its result does too.
+// The cache is cut into blocks of TILE tokens, which a chat has in any order. A block's keys are a tile, (D, TILE), so that
+// the scores of a tile are sums of whole vectors; its values lie token by token, (TILE, D). The order of every sum depends
+// on the chat's own length alone, so its result does too.
 #pragma once
 
 #include <algorithm>
@@ -13,12 +14,21 @@ namespace turnwise {
 
 constexpr int TILE = 16;
 
+// Where a head's keys or values of a chat lie: block t is at `base + table[t] * stride`.
+struct Blocks {
+    const float* base;
+    size_t stride;
+    const int32_t* table;
+
+    const float* at(int t) const { return base + size_t(table[t]) * stride; }
+};
+
 // scores[l] = q . k_l for the tiles first..last, for GROUP queries that share the keys.
 template <int GROUP>
-inline void score(const float* q, int D, const float* keys, int first, int last, float* scores, int stride) {
+inline void score(const float* q, int D, const Blocks& keys, int first, int last, float* scores, int stride) {
     constexpr int PARTS = TILE / WIDTH;
     for (int t = first; t < last; t++) {
-        const float* tile = keys + size_t(t) * D * TILE;
+        const float* tile = keys.at(t);
         Vec sums[GROUP][PARTS] = {};
         for (int d = 0; d < D; d++)
 #pragma GCC unroll 4
@@ -59,18 +69,21 @@ inline float soften(float* scores, int from, int to, float scale) {
 
 // out = sum over l of p_l v_l / total, CHUNK vectors of the head at a time.
 template <int CHUNK>
-inline void mix(const float* p, float total, const float* values, int D, int from, int to, float* out) {
+inline void mix(const float* p, float total, const Blocks& values, int d, int D, int from, int to, float* out) {
     Vec sums[CHUNK] = {};
-    for (int l = from; l < to; l++)
+    for (int l = from; l < to;) {
+        const float* block = values.at(l / TILE) + d;
+        for (const int end = std::min(to, (l / TILE + 1) * TILE); l < end; l++)
 #pragma GCC unroll 8
-        for (int i = 0; i < CHUNK; i++) sums[i] += load<Vec>(values + size_t(l) * D + i * WIDTH) * p[l];
+            for (int i = 0; i < CHUNK; i++) sums[i] += load<Vec>(block + size_t(l % TILE) * D + i * WIDTH) * p[l];
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < CHUNK; i++) store(out + i * WIDTH, sums[i] / total);
 }
 
 // All of it for the `group` query heads of one key/value head.
-//   q, out: (group, D); keys, values: this chat's and head's part of the cache; scratch: 4 * stride floats.
-inline void attend(const float* q, int group, int D, const float* keys, const float* values, int from, int to,
+//   q, out: (group, D); scratch: 4 * stride floats.
+inline void attend(const float* q, int group, int D, const Blocks& keys, const Blocks& values, int from, int to,
                    float* scratch, int stride, float* out) {
     const float scale = 1.0f / std::sqrt(float(D));
     const int first = from / TILE, last = (to + TILE - 1) / TILE;
@@ -86,9 +99,9 @@ inline void attend(const float* q, int group, int D, const float* keys, const fl
             float* p = scratch + size_t(i) * stride;
             const float total = soften(p, from, to, scale);
             int d = 0;
-            for (; d + 8 * WIDTH <= D; d += 8 * WIDTH) mix<8>(p, total, values + d, D, from, to, out + g * D + d);
-            for (; d + 4 * WIDTH <= D; d += 4 * WIDTH) mix<4>(p, total, values + d, D, from, to, out + g * D + d);
-            for (; d < D; d += WIDTH) mix<1>(p, total, values + d, D, from, to, out + g * D + d);
+            for (; d + 8 * WIDTH <= D; d += 8 * WIDTH) mix<8>(p, total, values, d, D, from, to, out + g * D + d);
+            for (; d + 4 * WIDTH <= D; d += 4 * WIDTH) mix<4>(p, total, values, d, D, from, to, out + g * D + d);
+            for (; d < D; d += WIDTH) mix<1>(p, total, values, d, D, from, to, out + g * D + d);
         }
     }
 }

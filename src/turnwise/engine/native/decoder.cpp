@@ -1,7 +1,8 @@
 // A pass of the generic decoder (models/decoder.py) over some new tokens of many chats, for `weights.py` and `runner.py`.
 //
 // Shapes: R rows (new tokens, of any chats), C hidden size, H heads, K key/value heads, D head size, F feed-forward size,
-// V vocabulary. A row knows its chat's slot in the cache and its position there; it sees its slot up to itself.
+// V vocabulary. A row knows its line of tokens, which lies in blocks of the cache, and its position there; it sees
+// its line up to itself.
 #include <vector>
 
 #include "attention.hpp"
@@ -49,20 +50,21 @@ struct Model {
     Matrix head;
 };
 
-// One layer's keys are (slots, K, capacity / TILE, D, TILE), its values (slots, K, capacity, D); layers follow each other.
+// One layer's keys are (blocks, K, D, TILE), its values (blocks, K, TILE, D); layers follow each other.
 struct Cache {
     float* keys;
     float* values;
-    int32_t slots, capacity;
+    int32_t blocks;
 };
 
 // The new tokens; `wanted` are the rows, ascending, whose logits are asked for, or, with `hidden`, their last hidden
 // states, normalised, (C) each.
 struct Batch {
     const int32_t* ids;
-    const int32_t* slots;
+    const int32_t* lines;  // of each row
     const int32_t* positions;
     const int32_t* wanted;
+    const int32_t* const* tables;  // of each line: its blocks in the cache, in order
     int32_t rows, wanted_rows, hidden;
 };
 
@@ -121,12 +123,13 @@ class Decoder {
         grow(qkv_, R * qkv_width_);
         grow(mixed_, R * m_.heads * m_.head_dim);
         grow(wide_, R * m_.feed_forward);
-        slots_.assign(batch.slots, batch.slots + R);
+        lines_.assign(batch.lines, batch.lines + R);
         positions_.assign(batch.positions, batch.positions + R);
+        stride_ = (*std::max_element(positions_.begin(), positions_.end()) / TILE + 1) * TILE;
         for (auto& own : scratch_) {
             grow(own.panel, size_t(widest_) * PANEL);
             grow(own.gate, ROW_BLOCK * PANEL);
-            grow(own.scores, 4 * size_t(cache.capacity + TILE));
+            grow(own.scores, 4 * size_t(stride_));
         }
         team_.run([&](int part) { run(part, batch, cache, out); });
     }
@@ -203,7 +206,7 @@ class Decoder {
     }
 
     // Queries and keys get their norms and their positions; keys and values go into the cache.
-    void remember(int row, const Layer& layer, int number, const Cache& cache) {
+    void remember(int row, const Layer& layer, int number, const Batch& batch, const Cache& cache) {
         const int H = m_.heads, K = m_.kv_heads, D = m_.head_dim, position = positions_[row];
         float* q = qkv_.data() + size_t(row) * qkv_width_;
         for (int head = 0; head < H + K; head++) {
@@ -212,18 +215,19 @@ class Decoder {
                 rms_norm(x, D, m_.norm_eps, head < H ? layer.query_norm : layer.key_norm, x);
             if (layer.rotated) rotate(x, D, m_.cosines + size_t(position) * D, m_.sines + size_t(position) * D);
         }
+        const int32_t block = batch.tables[lines_[row]][position / TILE];
         for (int head = 0; head < K; head++) {
             const float* key = q + (H + head) * D;
-            float* keys = cache.keys + part_of(cache, number, slots_[row], head);
-            float* column = keys + size_t(position / TILE) * D * TILE + position % TILE;
+            const size_t at = part_of(cache, number, head) + block * size_t(K) * D * TILE;
+            float* column = cache.keys + at + position % TILE;
             for (int d = 0; d < D; d++) column[d * TILE] = key[d];
-            float* values = cache.values + part_of(cache, number, slots_[row], head);
-            std::copy(key + K * D, key + K * D + D, values + size_t(position) * D);
+            std::copy(key + K * D, key + K * D + D, cache.values + at + size_t(position % TILE) * D);
         }
     }
 
-    size_t part_of(const Cache& cache, int layer, int slot, int head) const {
-        return ((size_t(layer) * cache.slots + slot) * m_.kv_heads + head) * cache.capacity * m_.head_dim;
+    // Where a layer's first block has this head's keys, or values.
+    size_t part_of(const Cache& cache, int layer, int head) const {
+        return (size_t(layer) * cache.blocks * m_.kv_heads + head) * m_.head_dim * TILE;
     }
 
     void run(int part, const Batch& batch, const Cache& cache, float* out) {
@@ -247,7 +251,7 @@ class Decoder {
             project<false>(part, h, R, layer.qkv, qkv_.data(), qkv_width_, layer.qkv.outputs);
             team_.barrier();
             for (int row = 0; row < R; row++)
-                if (mine(row)) remember(row, layer, number, cache);
+                if (mine(row)) remember(row, layer, number, batch, cache);
             team_.barrier();
             if (number == m_.layers - 1 && batch.wanted_rows < R) {
                 // Nobody reads the other rows any more.
@@ -261,9 +265,10 @@ class Decoder {
                 if (!mine(item)) continue;
                 const int row = item / items, head = item % items * together, to = positions_[row] + 1;
                 const int from = layer.window ? std::max(0, to - layer.window) : 0;
-                const size_t at = part_of(cache, number, slots_[row], head / (H / K));
-                attend(qkv_.data() + size_t(row) * qkv_width_ + head * D, together, D, cache.keys + at,
-                       cache.values + at, from, to, scratch_[part].scores.data(), cache.capacity + TILE,
+                const size_t at = part_of(cache, number, head / (H / K)), block = size_t(K) * D * TILE;
+                const int32_t* table = batch.tables[lines_[row]];
+                attend(qkv_.data() + size_t(row) * qkv_width_ + head * D, together, D, {cache.keys + at, block, table},
+                       {cache.values + at, block, table}, from, to, scratch_[part].scores.data(), stride_,
                        mixed + (size_t(row) * H + head) * D);
             }
             team_.barrier();
@@ -296,7 +301,7 @@ class Decoder {
             std::copy(&x_[row * m_.hidden], &x_[row * m_.hidden] + m_.hidden, &x_[size_t(i) * m_.hidden]);
             std::copy(&qkv_[row * qkv_width_], &qkv_[row * qkv_width_] + m_.heads * m_.head_dim,
                       &qkv_[size_t(i) * qkv_width_]);
-            slots_[i] = slots_[row];
+            lines_[i] = lines_[row];
             positions_[i] = positions_[row];
         }
     }
@@ -305,9 +310,9 @@ class Decoder {
     const std::vector<Layer> layers_;
     Team team_;
     std::vector<Scratch> scratch_;
-    int widest_, qkv_width_;
+    int widest_, qkv_width_, stride_ = 0;
     std::vector<float> x_, h_, qkv_, mixed_, wide_;
-    std::vector<int32_t> slots_, positions_;
+    std::vector<int32_t> lines_, positions_;
 };
 
 }  // namespace

@@ -57,14 +57,14 @@ class Model(Structure):
 class Cache(Structure):
     """Where keys and values lie."""
 
-    _fields_ = (("keys", c_void_p), ("values", c_void_p), ("slots", c_int32), ("capacity", c_int32))
+    _fields_ = (("keys", c_void_p), ("values", c_void_p), ("blocks", c_int32))
 
 
 class Batch(Structure):
     """The new tokens of a pass."""
 
     _fields_ = (
-        *((name, c_void_p) for name in ("ids", "slots", "positions", "wanted")),
+        *((name, c_void_p) for name in ("ids", "lines", "positions", "wanted", "tables")),
         ("rows", c_int32),
         ("wanted_rows", c_int32),
         ("hidden", c_int32),

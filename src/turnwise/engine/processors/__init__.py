@@ -26,6 +26,9 @@ class State(Protocol):
     def accept(self, token: int) -> None:
         """Learn which token was chosen."""
 
+    def fork(self) -> "State":
+        """The same state for a second answer, which goes its own way from here."""
+
 
 class Processor(Protocol):
     """What a processor file offers."""

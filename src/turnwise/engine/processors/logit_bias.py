@@ -22,6 +22,10 @@ class Bias:
     def accept(self, token: int) -> None:
         """What was said changes nothing."""
 
+    def fork(self) -> "Bias":
+        """It has no state."""
+        return self
+
 
 def start(request: GenerationRequest) -> Bias | None:
     """None where no token is named."""

@@ -1,5 +1,7 @@
 """Least number of tokens: the ids that end an answer are masked until it has so many."""
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,10 @@ class Wait:
     def accept(self, token: int) -> None:  # noqa: ARG002
         """One less to go, whichever it was."""
         self._left -= 1
+
+    def fork(self) -> "Wait":
+        """Another that has seen the same."""
+        return copy(self)
 
 
 def start(request: GenerationRequest) -> Wait | None:

@@ -31,6 +31,10 @@ class Seen:
             self._after[self._last()].add(token)
         self._ids.append(token)
 
+    def fork(self) -> "Seen":
+        """Another that has seen the same."""
+        return Seen(self._before + 1, tuple(self._ids))
+
     def _last(self) -> tuple[int, ...]:
         return tuple(self._ids[len(self._ids) - self._before :])
 

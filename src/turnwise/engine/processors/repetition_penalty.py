@@ -32,6 +32,10 @@ class Penalty:
             self._seen.add(token)
             self._ids = None
 
+    def fork(self) -> "Penalty":
+        """Another that has seen the same."""
+        return Penalty(self._penalty, set(self._seen))
+
 
 def start(request: GenerationRequest) -> Penalty | None:
     """None at 1."""

@@ -140,4 +140,6 @@ def _sum(usages: Sequence[Usage]) -> Usage:
         sum(usage.prompt_tokens for usage in usages),
         sum(usage.completion_tokens for usage in usages),
         sum(usage.cached_tokens for usage in usages),
+        sum(usage.accepted_tokens for usage in usages),
+        sum(usage.rejected_tokens for usage in usages),
     )

@@ -1,0 +1,79 @@
+"""The cache's memory, cut into blocks of tokens that chats hold, share and give back (Kwon et al. 2023).
+
+Nobody copies keys and values when chats come, go or share a beginning: a chat knows its blocks by number, and a block
+knows how many hold it. A block that the prefix tree (`prefix.py`) keeps stays filled when nobody holds it any more,
+until its memory is needed.
+"""
+
+from collections.abc import Iterable
+
+BLOCK = 16  # tokens; the compiled library lays keys out in tiles of as many
+
+
+class BlockPool:
+    """Which of `count` blocks are free, held or kept."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._free = list(range(count))[::-1]  # the lowest first, so that memory nobody needed stays untouched
+        self._holders = [0] * count
+        self._kept = bytearray(count)
+        self._idle = 0
+
+    @property
+    def free(self) -> int:
+        """Blocks that hold nothing."""
+        return len(self._free)
+
+    @property
+    def idle(self) -> int:
+        """Blocks that are kept and held by nobody: their memory can be had."""
+        return self._idle
+
+    @property
+    def available(self) -> int:
+        """Blocks that a chat may get."""
+        return len(self._free) + self._idle
+
+    def take(self) -> int:
+        """A free block, held once. Raises `IndexError` where there is none."""
+        block = self._free.pop()
+        self._holders[block] = 1
+        return block
+
+    def hold(self, blocks: Iterable[int]) -> None:
+        """One more holder for each."""
+        for block in blocks:
+            if self._kept[block] and not self._holders[block]:
+                self._idle -= 1
+            self._holders[block] += 1
+
+    def drop(self, blocks: Iterable[int]) -> None:
+        """One holder less for each."""
+        for block in blocks:
+            self._holders[block] -= 1
+            if not self._holders[block]:
+                if self._kept[block]:
+                    self._idle += 1
+                else:
+                    self._free.append(block)
+
+    def holders(self, block: int) -> int:
+        """How many hold it."""
+        return self._holders[block]
+
+    def keep(self, block: int) -> None:
+        """It stays filled when nobody holds it; somebody does now."""
+        self._kept[block] = True
+
+    def let_go(self, block: int) -> None:
+        """It is not kept any longer."""
+        self._kept[block] = False
+        if not self._holders[block]:
+            self._idle -= 1
+            self._free.append(block)
+
+
+def blocks_for(tokens: int) -> int:
+    """How many blocks hold so many tokens."""
+    return -(-tokens // BLOCK)

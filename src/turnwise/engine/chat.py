@@ -1,0 +1,102 @@
+"""A request on its way through the engine."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from turnwise.core.ports import GenerationRequest, TokenEvent, TokenLogprobs, Work
+from turnwise.engine.choose import Shaping
+from turnwise.engine.decoders.beam import BeamSearch
+from turnwise.engine.drafts import NO_DRAFT, Draft, Foresight
+from turnwise.engine.memory import Table
+from turnwise.engine.sampler import Draw
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Line:
+    """A line of tokens, prompt and answer, that grows by one at every step.
+
+    `table` says how much of it is in the cache; None where none of it is. `draft` are tokens that perhaps come next.
+    """
+
+    ids: list[int]
+    shaping: Shaping
+    table: Table | None = None
+    draft: Draft = NO_DRAFT
+
+    @property
+    def behind(self) -> int:
+        """Tokens that are not in the cache; at least one, whose logits are what comes next."""
+        return len(self.ids) - (self.table.length if self.table is not None else 0)
+
+
+@dataclass(eq=False)
+class Chat:
+    """A request, its listener and its lines: one, or a search's beams.
+
+    `cancelled` is set by other threads and read once a step. `arrived` is its place in the order of arrival.
+    """
+
+    request: GenerationRequest
+    on_event: Callable[[TokenEvent], None]
+    draw: Draw
+    lines: list[Line]
+    search: BeamSearch | None = None
+    arrived: int = 0
+    cancelled: bool = False
+    work: Work = field(default_factory=Work)
+    begun: bool = False
+    foresight: Foresight | None = None
+    prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> "Chat":
+        """A chat that has not begun."""
+        line = Line(list(request.prompt_ids), Shaping(request))
+        search = BeamSearch(request) if request.params.num_beams > 1 else None
+        return cls(request, on_event, Draw.of(request.params), [line], search)
+
+    @property
+    def line(self) -> Line:
+        """Its only line, or its first."""
+        return self.lines[0]
+
+    @property
+    def width(self) -> int:
+        """Most lines that it may have."""
+        return self.request.params.num_beams
+
+    @property
+    def draws(self) -> bool:
+        """Whether it gets one token after the other, and reports on none of its prompt."""
+        return self.search is None and self.request.reading == "nothing"
+
+    @property
+    def reading(self) -> bool:
+        """Whether there is more to be read before it can go on."""
+        return any(line.behind > 1 for line in self.lines)
+
+    @property
+    def reports_prompt(self) -> bool:
+        """Whether every token of the prompt is still to be reported on."""
+        return self.request.reading == "logprobs" and not self.generated
+
+    @property
+    def generated(self) -> int:
+        """Tokens of the answer so far."""
+        return len(self.line.ids) - len(self.request.prompt_ids)
+
+    def cancel(self) -> None:
+        """Ask for it to end; it does at the next step."""
+        self.cancelled = True
+
+    def tell(self, event: TokenEvent) -> None:
+        """Report to the listener. One that fails has left: its chat ends, and no other notices."""
+        try:
+            self.on_event(replace(event, work=self.work))
+        except Exception as error:
+            if not self.cancelled:
+                log.warning("the listener of a chat failed, so the chat is cancelled: %r", error)
+            self.cancelled = True

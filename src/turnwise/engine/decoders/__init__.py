@@ -1,0 +1,1 @@
+"""Decoding strategies: how a line goes on, given the logits after it. One file each."""

@@ -1,0 +1,51 @@
+"""Drafts for the chats of a scheduler: made where they pay, checked by whoever draws, and learned from."""
+
+from collections.abc import Sequence
+
+from turnwise.engine.chat import Chat
+from turnwise.engine.cost import Cost
+from turnwise.engine.drafts import LONGEST, NO_DRAFT, Draft, Drafts
+
+
+class Drafting:
+    """Gives `line.draft` its tokens before a pass, and sees afterwards what became of them."""
+
+    def __init__(self) -> None:
+        self.cost = Cost()
+        self._drafts = Drafts()
+
+    def propose(self, chats: Sequence[Chat]) -> None:
+        """Draft for chats that are about to get their next token, and have one line each."""
+        found = []
+        for chat in chats:
+            chat.line.draft = NO_DRAFT
+            most = min(LONGEST, chat.request.max_tokens - chat.generated - 1)
+            found.append(self._find(chat, most) if most > 0 else NO_DRAFT)
+        if any(draft.ids for draft in found):
+            lengths = self.cost.lengths(len(chats), found)
+            for chat, draft, length in zip(chats, found, lengths, strict=True):
+                if length:
+                    chat.line.draft = Draft(draft.ids[:length], draft.match)
+
+    def saw(self, chat: Chat, before: int) -> None:
+        """A pass has brought the chat from `before` tokens to what it has now."""
+        draft = chat.line.draft
+        if not draft.ids:
+            return
+        chat.line.draft = NO_DRAFT
+        accepted = min(len(draft.ids), max(0, len(chat.line.ids) - before - 1))
+        checked = min(len(draft.ids), accepted + 1)
+        self.cost.saw(draft.match, accepted, checked)
+        if chat.foresight is not None:
+            chat.foresight.saw(accepted, checked)
+
+    def learn(self, chat: Chat) -> None:
+        """A chat has ended; what it has said may be said again."""
+        prompt = chat.request.prompt_ids
+        self._drafts.learn(chat.request.scope, prompt, chat.line.ids[len(prompt) :])
+
+    def _find(self, chat: Chat, most: int) -> Draft:
+        if chat.foresight is None:
+            request = chat.request
+            chat.foresight = self._drafts.foresight(request.scope, request.prompt_ids, request.prediction)
+        return chat.foresight.find(chat.line.ids, most)

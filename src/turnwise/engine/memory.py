@@ -1,0 +1,119 @@
+"""What a chat needs of the cache: a table that grows, shares what was read before, forks, and is given back."""
+
+from array import array
+from collections.abc import Sequence
+
+from turnwise.engine.blocks import BLOCK, BlockPool, blocks_for
+from turnwise.engine.prefix import Node, PrefixTree
+
+EVICTED_AT_ONCE = 64  # blocks; finding those that were used least recently is a walk over the tree
+
+
+class Table:
+    """Where one line of tokens lies: its blocks in order, `length` tokens of it filled.
+
+    `blocks` is an array of 32-bit integers, which the compiled library reads where it is.
+    """
+
+    __slots__ = ("blocks", "length", "node", "published")
+
+    def __init__(self, root: Node) -> None:
+        self.blocks = array("i")
+        self.length = 0
+        self.node = root  # in the prefix tree, that of its last block there
+        self.published = 0  # blocks that are in the prefix tree: the first so many
+
+
+class Memory:
+    """A pool of blocks and the prefix tree over it.
+
+    Args:
+        blocks: how many there are.
+    """
+
+    def __init__(self, blocks: int) -> None:
+        self.pool = BlockPool(blocks)
+        self.tree = PrefixTree(self.pool)
+
+    @property
+    def available(self) -> int:
+        """Tokens that there is room for."""
+        return self.pool.available * BLOCK
+
+    def known(self, scope: str, ids: Sequence[int]) -> int:
+        """How many of these tokens would not have to be read."""
+        return len(self._match(scope, ids)) * BLOCK
+
+    def open(self, scope: str, ids: Sequence[int], *, reuse: bool = True) -> Table:
+        """A table for these tokens that begins with as many of their whole blocks as were read before.
+
+        At least one token is left to read, for the logits after it. With `reuse` off all are read anew.
+        """
+        table = Table(self.tree.root(scope))
+        nodes = self._match(scope, ids) if reuse else []
+        if nodes:
+            table.blocks.extend(node.block for node in nodes)
+            table.node, table.published, table.length = nodes[-1], len(nodes), len(nodes) * BLOCK
+            self.pool.hold(table.blocks)
+        return table
+
+    def reserve(self, table: Table, length: int) -> bool:
+        """Make room for `length` tokens in all; False where memory is short, and then nothing has changed."""
+        missing = blocks_for(length) - len(table.blocks)
+        if missing > self.pool.available:
+            return False
+        if missing > self.pool.free:
+            self.tree.evict(max(missing - self.pool.free, EVICTED_AT_ONCE))
+        for _ in range(missing):
+            table.blocks.append(self.pool.take())
+        return True
+
+    def publish(self, table: Table, ids: Sequence[int]) -> None:
+        """Let others share the blocks that have been filled; `ids` are the table's tokens."""
+        if (table.published + 1) * BLOCK > table.length:
+            return
+        while (table.published + 1) * BLOCK <= table.length:
+            at = table.published
+            node = self.tree.add(table.node, tuple(ids[at * BLOCK : (at + 1) * BLOCK]), table.blocks[at])
+            if node.block != table.blocks[at]:  # another chat has read the same meanwhile
+                self.pool.hold([node.block])
+                self.pool.drop([table.blocks[at]])
+                table.blocks[at] = node.block
+            table.node, table.published = node, at + 1
+        self.tree.used(table.node)
+
+    def fork(self, table: Table) -> tuple[Table, tuple[int, int] | None] | None:
+        """Another table of the same tokens, and which block is to be copied to which: a last one that is not full.
+
+        None where there is no memory for that.
+        """
+        full, rest = divmod(table.length, BLOCK)
+        if rest and not self.pool.available:
+            return None
+        twin = Table(table.node)
+        twin.blocks.extend(table.blocks[:full])
+        twin.length, twin.published = table.length, table.published
+        self.pool.hold(twin.blocks)
+        if not rest:
+            return twin, None
+        self.reserve(twin, table.length)
+        return twin, (table.blocks[full], twin.blocks[full])
+
+    def close(self, table: Table) -> None:
+        """Give its blocks back; those in the prefix tree stay there."""
+        self.pool.drop(table.blocks)
+        del table.blocks[:]
+        table.length = 0
+
+    def forget(self, table: Table) -> list[int]:
+        """Give its blocks back and keep none, for what is in them is no good; those that nobody else holds."""
+        node = table.node
+        while node.parent is not None and not node.children and self.pool.holders(node.block) == 1:
+            self.tree.remove(node)
+            node = node.parent
+        mine = [block for block in table.blocks if self.pool.holders(block) == 1]
+        self.close(table)
+        return mine
+
+    def _match(self, scope: str, ids: Sequence[int]) -> list[Node]:
+        return self.tree.match(scope, ids[: (len(ids) - 1) // BLOCK * BLOCK])

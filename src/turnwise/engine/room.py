@@ -1,0 +1,47 @@
+"""How much memory the cache may have."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from turnwise.engine.blocks import BLOCK, blocks_for
+from turnwise.engine.native.runner import supports
+from turnwise.models.decoder import Decoder
+
+SHARE = 0.25  # of a machine's memory
+GPU_SHARE = 0.8  # of what a GPU has left beside the weights
+
+
+def bytes_per_token(decoder: Decoder) -> int:
+    """What the keys and values of a token take in all layers."""
+    config = decoder.config
+    size = torch.float32.itemsize if supports(decoder) else decoder.embed.weight.dtype.itemsize
+    return 2 * config.num_layers * config.num_kv_heads * config.head_dim * size
+
+
+def cache_blocks(decoder: Decoder, slots: int, most_bytes: int | None) -> int:
+    """Blocks for `slots` whole contexts, or as many as there may be.
+
+    Args:
+        decoder: its sizes count, and where it lies.
+        slots: chats that run at the same time.
+        most_bytes: the limit; None takes a share of the memory there is.
+    """
+    device = decoder.embed.weight.device
+    if most_bytes is None:
+        if device.type == "cuda":
+            most_bytes = int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
+        else:
+            most_bytes = int(SHARE * _memory())
+    wanted = slots * blocks_for(decoder.config.context_length)
+    return max(1, min(wanted, most_bytes // (BLOCK * bytes_per_token(decoder))))
+
+
+def _memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or its container's."""
+    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return found
