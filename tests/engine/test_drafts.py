@@ -211,13 +211,12 @@ def test_a_prediction_is_counted_as_it_was(model, eager):
     assert right.work.accepted == 30 - counts[0], "one token of every pass is nobody's guess"
     assert counts[0] == 3
     assert right.work.rejected == 0
-    wrong = [(token + 1) % VOCAB for token in said]
+    half = [*said[:5], *((token + 1) % VOCAB for token in said[5:])]
     desk = Desk(model)
-    other = desk.submit(request([4, 5], most=30, prediction=wrong))
+    other = desk.submit(request([4, 5], most=30, prediction=half))
     desk.finish()
     assert other.on_event.tokens == said
-    assert other.work.accepted == 0
-    assert other.work.rejected >= LONGEST
+    assert (other.work.accepted, other.work.rejected) == (4, LONGEST - 4)
 
 
 def test_a_draft_ends_with_the_answer(model, eager):
