@@ -75,9 +75,10 @@ def chat_service(
     _read_ahead()
     import torch
 
+    from turnwise.engine.encoder_decoder import EncoderDecoderEngine
     from turnwise.engine.engine import Engine
     from turnwise.engine.runner import preferred_dtype
-    from turnwise.models import checkpoint
+    from turnwise.models import checkpoint, encoder_decoder
 
     if dtype != "auto" and dtype not in checkpoint.DTYPES:
         raise InvalidParameter("dtype", f"Unknown dtype '{dtype}': {did_you_mean(dtype, [*checkpoint.DTYPES, 'auto'])}")
@@ -87,10 +88,16 @@ def chat_service(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidParameter("device", "There is no GPU that torch can use here. Leave --device out, or say cpu.")
-    loaded = checkpoint.load(folder, dtype=checkpoint.DTYPES.get(dtype) or preferred_dtype(device), device=device)
     with ExitStack() as stack:
-        engine = Engine(loaded.decoder, slots=slots)
-        del loaded  # the engine has its own layout of the weights; this copy would stay as long as we serve
+        if encoder_decoder.is_encoder_decoder(folder):
+            chosen = checkpoint.DTYPES.get(dtype) or torch.float32
+            both = encoder_decoder.load(folder, dtype=chosen, device=device)
+            engine: Engine = EncoderDecoderEngine(both, slots=slots)
+        else:
+            chosen = checkpoint.DTYPES.get(dtype) or preferred_dtype(device)
+            loaded = checkpoint.load(folder, dtype=chosen, device=device)
+            engine = Engine(loaded.decoder, slots=slots)
+            del loaded  # the engine has its own layout of the weights; this copy would stay as long as we serve
         stack.callback(engine.close)
         yield ChatService(
             name=name or (f"turnwise-{BOX}" if model in (None, BOX) else folder.resolve().name),

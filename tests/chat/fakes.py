@@ -16,10 +16,15 @@ class FakeTicket:
 class FakeGenerator:
     """Answers every request with `events`; keeps requests and tickets."""
 
+    encodes = False
+
     def __init__(self, events=(), context_length=200):
         self.events = list(events)
         self.context_length = context_length
         self.requests, self.tickets = [], []
+
+    def room(self, prompt):
+        return self.context_length - prompt
 
     def submit(self, request, on_event):
         self.requests.append(request)

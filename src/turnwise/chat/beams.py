@@ -1,10 +1,23 @@
 """What may be asked of a search with beams: it gives the likeliest answers, and draws nothing."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from turnwise.chat.turn import Turn
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.parameters import SPECS, GenerationParams
 
 ONLY_WITH_BEAMS = ("num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping")
+
+
+def preferred(defaults: Mapping[str, Any], turn: Turn) -> Mapping[str, Any]:
+    """A model's own preferences, as far as they hold for a turn: one that asks for draws wants no search."""
+    asked = turn.asked
+    wants_draws = any(spec.draw and asked.get(name) not in (None, spec.off) for name, spec in SPECS.items())
+    wants_several = max(turn.answers, turn.best_of) > defaults.get("num_beams", 1) or turn.best_of > 1
+    if "num_beams" in asked or not (wants_draws or wants_several or turn.prediction is not None):
+        return defaults
+    return {name: value for name, value in defaults.items() if name not in ("num_beams", *ONLY_WITH_BEAMS)}
 
 
 def check_beams(params: GenerationParams, turn: Turn) -> None:

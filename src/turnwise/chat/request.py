@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-from turnwise.chat.beams import check_beams
+from turnwise.chat.beams import check_beams, preferred
 from turnwise.chat.calls import constraint, shown
 from turnwise.chat.turn import Format, Turn
 from turnwise.core.errors import ContextTooLong, InvalidData, InvalidParameter, UserError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import Constraint, GenerationRequest
+from turnwise.core.ports import Constraint, GenerationRequest, Generator
 from turnwise.text.grammar import Grammars
 from turnwise.text.render import Rendered, Renderer
 from turnwise.text.stops import StopStrings
@@ -37,13 +37,13 @@ class RequestMaker:
     Attributes:
         name: what the model is called.
         renderer: its chat template.
-        context_length: most tokens of prompt and answer together.
+        generator: what is asked: how much it reads and writes.
         defaults: generation parameters it prefers.
     """
 
     name: str
     renderer: Renderer
-    context_length: int
+    generator: Generator
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -58,13 +58,15 @@ class RequestMaker:
             UserError: parameters out of range, messages the template refuses, a format that cannot be enforced, or more
                 tokens than the context holds.
         """
-        params = GenerationParams.resolve(turn.asked, self.defaults)
+        params = GenerationParams.resolve(turn.asked, preferred(self.defaults, turn))
         self._check(params, turn)
         check_beams(params, turn)
         self._check_variables(turn.variables)
         _refuse_broken_text(turn.messages)
         if turn.continue_final and (not turn.messages or turn.messages[-1].role != "assistant"):
             raise UserError("Only an assistant's message can be gone on with, and the last message is none.")
+        if turn.continue_final and self.generator.encodes:
+            raise UserError(f"The model '{self.name}' reads with an encoder and cannot go on with a message.")
         ids = self.prompt_ids(turn)
         return GenerationRequest(
             prompt_ids=ids,
@@ -135,13 +137,14 @@ class RequestMaker:
         return tuple(self.renderer.tokenizer.encode(turn.prediction))
 
     def _room(self, ids: Sequence[int], params: GenerationParams, turn: Turn) -> int:
-        room, most = self.context_length - len(ids), turn.asked.get("max_tokens") or 0
+        room, most = self.generator.room(len(ids)), turn.asked.get("max_tokens") or 0
         only_read = turn.silent or turn.reading == "embedding"
         if room < (0 if only_read else max(1, most)):
             name = "input" if turn.reading == "embedding" else "messages" if turn.prompt is None else "prompt"
             asked = f" and the answer asks for {most}" if most else ""
             raise ContextTooLong(
-                f"This model's context holds {self.context_length} tokens, but '{name}' takes {len(ids)}{asked}. "
+                f"This model's context holds {self.generator.context_length} tokens, "
+                f"but '{name}' takes {len(ids)}{asked}. "
                 f"Shorten it{' or ' + repr('max_tokens') if most else ''}.",
                 name,
             )

@@ -90,7 +90,7 @@ class ChatService:
 
     @cached_property
     def _maker(self) -> RequestMaker:
-        return RequestMaker(self.name, self.renderer, self.context_length, self.defaults)
+        return RequestMaker(self.name, self.renderer, self.generator, self.defaults)
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -174,7 +174,7 @@ class ChatService:
             with suppress(RuntimeError):  # the loop is closed: whoever listened has left and cancelled
                 loop.call_soon_threadsafe(events.put_nowait, (first + event.index, event))
 
-        prefix = request.prompt_ids if turn.goes_on else ()
+        prefix = request.prompt_ids if turn.goes_on and not self.generator.encodes else ()
         reading = CallReading.of(turn, self.renderer)
         answers = [
             AnswerStream(index, request, self.renderer.tokenizer, self.tokens, prefix, reading)

@@ -58,6 +58,7 @@ class GenerationRequest:
         tenant: whose request it is; those who wait take turns by it.
         priority: the lower, the sooner.
         prediction: what the answer will perhaps say, as token ids; saves time where it does.
+        source: what the encoder reads, for a model that has one; `prompt_ids` are then what its decoder begins with.
     """
 
     prompt_ids: tuple[int, ...]
@@ -71,6 +72,7 @@ class GenerationRequest:
     tenant: str = ""
     priority: int = 0
     prediction: tuple[int, ...] = ()
+    source: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +135,14 @@ class Ticket(Protocol):
 class Generator(Protocol):
     """Turns requests into tokens, many at once."""
 
+    encodes: bool  # whether an encoder reads the prompt, so that an answer does not go on from it
+
     @property
     def context_length(self) -> int:
-        """Most tokens of prompt and answer together."""
+        """Most tokens of prompt and answer together; of the prompt alone, where an encoder reads it."""
+
+    def room(self, prompt: int) -> int:
+        """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
 
     def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Ticket:
         """Queue a request. `on_event` is called from the generator's thread and must not block."""

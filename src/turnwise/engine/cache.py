@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from turnwise.engine.blocks import BLOCK, blocks_for
-from turnwise.models.config import DecoderConfig
 
 
 class BlockCache:
     """One piece of memory per layer for keys and one for values, `(N, K, D)`."""
 
-    def __init__(self, config: DecoderConfig, blocks: int, *, dtype: torch.dtype, device: torch.device) -> None:
-        shape = (blocks * BLOCK, config.num_kv_heads, config.head_dim)
+    def __init__(
+        self, layers: int, heads: int, size: int, blocks: int, *, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        shape = (blocks * BLOCK, heads, size)
         self._device = device
-        self._keys = [_zeros(shape, dtype, device) for _ in range(config.num_layers)]
-        self._values = [_zeros(shape, dtype, device) for _ in range(config.num_layers)]
+        self._keys = [_zeros(shape, dtype, device) for _ in range(layers)]
+        self._values = [_zeros(shape, dtype, device) for _ in range(layers)]
         self._reads_BL = self._writes_BT = torch.empty(0, dtype=torch.long)
 
     def point_at(self, tables: Sequence[Sequence[int]], positions_BT: Tensor, longest: int) -> None:
@@ -36,11 +37,14 @@ class BlockCache:
 
     def update(self, layer: int, keys_BKTD: Tensor, values_BKTD: Tensor) -> tuple[Tensor, Tensor]:
         """Store what is new, return what is to be attended to, `(B, K, L, D)` each."""
-        out = []
-        for held_NKD, new_BKTD in ((self._keys[layer], keys_BKTD), (self._values[layer], values_BKTD)):
-            held_NKD[self._writes_BT] = new_BKTD.transpose(1, 2)
-            out.append(held_NKD[self._reads_BL].transpose(1, 2))
-        return out[0], out[1]
+        self._keys[layer][self._writes_BT] = keys_BKTD.transpose(1, 2)
+        self._values[layer][self._writes_BT] = values_BKTD.transpose(1, 2)
+        return self.held(layer)
+
+    def held(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values that are read, `(B, K, L, D)` each."""
+        keys_BLKD, values_BLKD = self._keys[layer][self._reads_BL], self._values[layer][self._reads_BL]
+        return keys_BLKD.transpose(1, 2), values_BLKD.transpose(1, 2)
 
     @torch.inference_mode()
     def copy(self, source: int, target: int) -> None:

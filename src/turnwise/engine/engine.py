@@ -5,14 +5,14 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from turnwise.core.errors import ContextTooLong, Unavailable, UserError
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.blocks import BLOCK, blocks_for
 from turnwise.engine.chat import Chat
 from turnwise.engine.room import cache_blocks
-from turnwise.engine.runner import make_runner
+from turnwise.engine.runner import Runner, make_runner
 from turnwise.engine.scheduler import Scheduler
 from turnwise.models.decoder import Decoder
 
@@ -38,12 +38,16 @@ class Engine:
             `slots` whole contexts need, but no more than a quarter of the machine's.
     """
 
+    encodes = False
+
     def __init__(self, decoder: Decoder, *, slots: int = 32, cache_bytes: int | None = None) -> None:
-        self._blocks = cache_blocks(decoder, slots, cache_bytes)
-        self._context_length = min(decoder.config.context_length, self._blocks * BLOCK)
-        self._vocab_size = decoder.config.vocab_size
-        self._runner = make_runner(decoder, self._blocks)
-        self._scheduler = Scheduler(self._runner, self._blocks, slots)
+        blocks = cache_blocks(decoder, slots, cache_bytes)
+        self._context_length = min(decoder.config.context_length, blocks * BLOCK)
+        self._begin(make_runner(decoder, blocks), blocks, slots, decoder.config.vocab_size)
+
+    def _begin(self, runner: Runner, blocks: int, slots: int, vocab_size: int) -> None:
+        self._runner, self._blocks, self._vocab_size = runner, blocks, vocab_size
+        self._scheduler = Scheduler(runner, blocks, slots)
         self._inbox: deque[Chat] = deque()
         self._wake = threading.Condition()
         self._closing = False
@@ -61,6 +65,10 @@ class Engine:
         """Most tokens of prompt and answer together."""
         return self._context_length
 
+    def room(self, prompt: int) -> int:
+        """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
+        return self.context_length - prompt
+
     def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
         """Queue a request; events come from the engine's thread.
 
@@ -70,22 +78,26 @@ class Engine:
             Unavailable: the engine is closing.
         """
         assert request.max_tokens >= (request.reading == "nothing"), "the caller bounds it by the context"
-        if not request.prompt_ids:
-            raise UserError("The prompt is empty: there is nothing to go on from.")
-        if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < self._vocab_size:
-            raise UserError(
-                f"The prompt holds token ids beyond the model's {self._vocab_size}: the tokenizer is not this model's."
-            )
-        if len(request.prompt_ids) + request.max_tokens > self._context_length:
+        self._check_ids(request.prompt_ids)
+        if request.max_tokens > self.room(len(request.prompt_ids)):
             raise ContextTooLong(
                 f"The model's context holds {self._context_length} tokens; {len(request.prompt_ids)} of prompt and "
                 f"{request.max_tokens} of answer do not fit."
             )
+        return self._queue(request, on_event)
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        if not ids:
+            raise UserError("The prompt is empty: there is nothing to go on from.")
+        if not 0 <= min(ids) <= max(ids) < self._vocab_size:
+            raise UserError(
+                f"The prompt holds token ids beyond the model's {self._vocab_size}: the tokenizer is not this model's."
+            )
+
+    def _queue(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
         beams = request.params.num_beams
-        if (
-            beams > 1
-            and blocks_for(len(request.prompt_ids)) + beams * (blocks_for(request.max_tokens) + 1) > self._blocks
-        ):
+        needed = blocks_for(len(request.prompt_ids)) + beams * (blocks_for(request.max_tokens) + 1)
+        if beams > 1 and needed > self._blocks:
             raise ContextTooLong(
                 f"The cache holds {self._blocks * BLOCK} tokens; {len(request.prompt_ids)} of prompt and {beams} beams "
                 f"of {request.max_tokens} do not fit."

@@ -240,7 +240,9 @@ class Scheduler:
         last = start + len(ids) == len(line.ids)
         wanted = len(ids) if chat.reports_prompt else int(last)
         draft = line.draft.ids
-        span = Span(line.table.blocks, start, [*ids, *draft] if draft else ids, wanted + len(draft))
+        span = Span(
+            line.table.blocks, start, [*ids, *draft] if draft else ids, wanted + len(draft), chat.request.source
+        )
         return Part(chat, line, span, last, next=last and count == 1)
 
     # What comes of it

@@ -13,9 +13,11 @@ class Span(NamedTuple):
         start: how many of its tokens are in there.
         ids: the tokens that come next.
         wanted: the logits after so many of them, the last ones, are wanted.
+        source: what an encoder has read, where the model has one.
     """
 
     blocks: "array[int]"
     start: int
     ids: Sequence[int]
     wanted: int
+    source: Sequence[int] = ()

@@ -24,7 +24,10 @@ class TorchRunner:
         weight = decoder.embed.weight
         self._device = weight.device
         self._decoder = for_decoding(decoder)
-        self._cache = BlockCache(decoder.config, blocks, dtype=weight.dtype, device=weight.device)
+        config = decoder.config
+        self._cache = BlockCache(
+            config.num_layers, config.num_kv_heads, config.head_dim, blocks, dtype=weight.dtype, device=weight.device
+        )
 
     def enter(self) -> None:
         """Nothing to prepare."""

@@ -1,0 +1,154 @@
+"""Encoder–decoder models give transformers' answers, through the same engine as all others."""
+
+import threading
+
+import pytest
+import torch
+from reference import VOCAB, Listener, prompts, request
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BlenderbotConfig,
+    BlenderbotForConditionalGeneration,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from turnwise.core.errors import ContextTooLong, UserError
+from turnwise.core.parameters import GenerationParams
+from turnwise.engine.encoder_decoder import EncoderDecoderEngine
+from turnwise.models import encoder_decoder
+
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(120)]
+
+STOP = 7
+IDS = {"vocab_size": VOCAB, "pad_token_id": 0, "eos_token_id": STOP}
+BART = {
+    "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 80, "init_std": 0.4, "bos_token_id": 1,
+    "decoder_start_token_id": 2, "forced_eos_token_id": None,
+}  # fmt: skip
+SHAPES = {
+    "t5": (
+        T5ForConditionalGeneration,
+        T5Config(d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, decoder_start_token_id=0, n_positions=80,
+                 initializer_factor=4.0, **IDS),
+    ),
+    "bart": (BartForConditionalGeneration, BartConfig(forced_bos_token_id=None, **BART, **IDS)),
+    "blenderbot": (BlenderbotForConditionalGeneration, BlenderbotConfig(**BART, **IDS)),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def model(request, tmp_path_factory):
+    kind, config = SHAPES[request.param]
+    torch.manual_seed(2)
+    folder = tmp_path_factory.mktemp(request.param)
+    kind(config).save_pretrained(folder)
+    assert encoder_decoder.is_encoder_decoder(folder)
+    return encoder_decoder.load(folder)
+
+
+@pytest.fixture
+def engine(model):
+    engine = EncoderDecoderEngine(model, slots=12)
+    yield engine
+    engine.close()
+
+
+class Waiting(Listener):
+    finish = None
+
+    def __init__(self, answers=1):
+        super().__init__()
+        self.done = threading.Semaphore(0)
+        self.answers = answers
+
+    def __call__(self, event):
+        super().__call__(event)
+        if event.finish:
+            self.done.release()
+
+    def wait(self):
+        for _ in range(self.answers):
+            assert self.done.acquire(timeout=60)
+            if self.events[-1].finish == "error":
+                raise AssertionError(self.events[-1].error)
+        return [self.of(index) for index in range(self.answers)]
+
+    def of(self, index):
+        own = [event for event in self.events if event.index == index]
+        return [event.id for event in own if event.id is not None], own[-1].finish
+
+
+def theirs(model, source, most=14, **params):
+    with torch.inference_mode():
+        ids = torch.tensor([source])
+        out = model.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False, eos_token_id=STOP,
+            pad_token_id=0, **params,
+        )  # fmt: skip
+    found = []
+    for row in out[:, len(model.start_ids) :].tolist():
+        ended = STOP in row
+        found.append((row[: row.index(STOP)], "stop") if ended else (row, "length"))
+    return found
+
+
+SOURCES = prompts([1, 5, 23, 23, 60], seed=4)
+
+
+def asked(source, most=14, answers=1, **params):
+    return request(source, params=GenerationParams(**params), most=most, stop=[STOP], answers=answers)
+
+
+def test_greedy_answers_in_company_are_transformers(engine, model):
+    listeners = [Waiting() for _ in SOURCES]
+    for source, listener in zip(SOURCES, listeners, strict=True):
+        engine.submit(asked(source, temperature=0), listener)
+    for source, listener in zip(SOURCES, listeners, strict=True):
+        assert listener.wait() == theirs(model, source)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"num_beams": 5, "early_stopping": True}, {"num_beams": 3, "length_penalty": 0.6, "no_repeat_ngram_size": 2}],
+    ids=str,
+)
+def test_searched_answers_are_transformers(engine, model, params):
+    answers = params["num_beams"]
+    for source in SOURCES[:3]:
+        listener = Waiting(answers)
+        engine.submit(asked(source, answers=answers, **params), listener)
+        assert listener.wait() == theirs(model, source, num_return_sequences=answers, **params)
+
+
+def test_a_source_is_encoded_once(engine, model, monkeypatch):
+    encoder, calls = model.model.get_encoder(), []
+    forward = encoder.forward
+
+    def counting(*args, **more):
+        calls.append(1)
+        return forward(*args, **more)
+
+    monkeypatch.setattr(encoder, "forward", counting)
+    for _ in range(3):
+        listener = Waiting()
+        engine.submit(asked(SOURCES[2], seed=1), listener)
+        listener.wait()
+    assert len(calls) == 1
+
+
+def test_penalties_are_about_the_answer_and_not_the_source(engine, model):
+    listener = Waiting()
+    engine.submit(asked(SOURCES[2], temperature=0, repetition_penalty=1.5), listener)
+    assert listener.wait() == theirs(model, SOURCES[2], repetition_penalty=1.5)
+
+
+def test_what_does_not_fit_and_what_it_cannot_do_is_refused(engine, model):
+    assert engine.room(80) == 80 - len(model.start_ids)
+    assert engine.room(81) == -1
+    with pytest.raises(ContextTooLong, match="reads 80 tokens and writes 80"):
+        engine.submit(asked([1] * 81), Waiting())
+    with pytest.raises(UserError, match="does not score"):
+        engine.submit(request([1, 2], reading="embedding", most=0), Waiting())
