@@ -32,12 +32,12 @@ class TurnRoom:
     @property
     def context_length(self) -> int:
         """Most tokens of prompt and answer together."""
-        return self.maker.context_length
+        return self.maker.generator.context_length
 
     @property
     def limit(self) -> int:
         """Most tokens of a prompt that leaves the answer its room."""
-        return self.context_length - self.maker.wanted(self.turn)
+        return self.maker.limit(self.turn)
 
     async def tokens(self, messages: Sequence[Message]) -> int:
         """The length of the prompt with these messages."""

@@ -105,14 +105,16 @@ class RequestMaker:
             tools=shown(turn),
         )
 
-    def wanted(self, turn: Turn) -> int:
-        """How many tokens a context policy keeps free for the answer.
+    def limit(self, turn: Turn) -> int:
+        """Most tokens of a prompt for which a context policy has nothing to do.
 
-        That is the limit that was asked for; where none was, a share of the context, or the model's own limit if that
-        is less.
+        The rest of the context is the answer's: the tokens that were asked for; where none were, a share of the
+        context, or the model's own limit if that is less. Where an encoder reads the prompt, the answer needs none.
         """
-        share = max(1, self.context_length // ANSWER_SHARE)
-        return int(turn.asked.get("max_tokens") or min(self.defaults.get("max_tokens") or share, share))
+        whole = self.generator.context_length
+        share = max(1, whole // ANSWER_SHARE)
+        answer = int(turn.asked.get("max_tokens") or min(self.defaults.get("max_tokens") or share, share))
+        return whole if self.generator.encodes else whole - answer
 
     def note(self, text: str, most: int, turn: Turn) -> GenerationRequest:
         """The request for a greedy answer to a text alone, of at most `most` tokens, for our own use in a turn."""
@@ -122,7 +124,7 @@ class RequestMaker:
         return GenerationRequest(
             tuple(rendered.ids),
             GenerationParams(temperature=0),
-            most,
+            min(most, self.generator.room(len(rendered.ids))),
             self.renderer.tokenizer.stop_ids,
             scope=scope_of(turn),
             tenant=turn.tenant,
