@@ -106,7 +106,7 @@ class Desk:
     def finish(self, steps=5000):
         for _ in range(steps):
             if self.scheduler.idle:
-                assert self.scheduler.memory.pool.available == self.blocks, "all memory is back"
+                assert self.scheduler.seats.memory.pool.available == self.blocks, "all memory is back"
                 return
             self.scheduler.step()
         raise AssertionError("the scheduler does not come to an end")

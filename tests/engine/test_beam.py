@@ -217,4 +217,4 @@ def test_a_cancelled_search_is_gone_after_a_step():
     chat.cancel()
     scheduler.step()
     assert (scheduler.idle, chat.on_event.finish) == (True, "cancelled")
-    assert scheduler.memory.pool.available == 40
+    assert scheduler.seats.memory.pool.available == 40

@@ -239,5 +239,5 @@ def test_nobody_gives_way_to_a_guess(model, eager):
     chats = [desk.submit(request([4, 5], most=40, prediction=said, scope=scope)) for scope in "ab"]
     while not desk.scheduler.idle:
         desk.step()
-        assert not desk.scheduler.waiting
+        assert not desk.scheduler.seats.waiting
     assert [chat.on_event.tokens for chat in chats] == [said, said]

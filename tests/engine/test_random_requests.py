@@ -144,9 +144,9 @@ def test_a_thousand_random_requests_end_as_they_would_alone(seed, monkeypatch):
         if chats and rng.random() < 0.2:
             rng.choice(chats[-20:])[1].cancel()
         desk.step()
-        assert sum(len(chat.lines) for chat in desk.scheduler.running) <= max(slots, 4)
-        assert not any(chat in desk.scheduler.waiting for chat in desk.scheduler.running)
-    assert desk.scheduler.memory.pool.available == blocks
+        assert sum(len(chat.lines) for chat in desk.scheduler.seats.running) <= max(slots, 4)
+        assert not any(chat in desk.scheduler.seats.waiting for chat in desk.scheduler.seats.running)
+    assert desk.scheduler.seats.memory.pool.available == blocks
     assert len(chats) == 1000
     wrong = [(asked, what) for asked, chat in chats if (what := went_wrong(asked, chat, obvious))]
     assert not wrong, wrong[0]

@@ -7,7 +7,7 @@ from reference import GREEDY, greedy, make
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest
-from turnwise.engine import scheduler as scheduler_file
+from turnwise.engine import plan as plan_file
 
 pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")
 
@@ -17,8 +17,8 @@ PROMPT = [7, 30, 2, 2, 51, 9, 9, 14, 3, 60, 1, 22, 5]
 @pytest.fixture
 def run(monkeypatch):
     """`run(*requests)`: their listeners, all handed in at once; prompts are read in parts of five tokens."""
-    monkeypatch.setattr(scheduler_file, "READ_ALONE", 5)
-    monkeypatch.setattr(scheduler_file, "READ_BESIDE", 3)
+    monkeypatch.setattr(plan_file, "READ_ALONE", 5)
+    monkeypatch.setattr(plan_file, "READ_BESIDE", 3)
     model = make()
 
     def run(*requests, slots=3):

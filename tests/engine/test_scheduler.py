@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from reference import GREEDY, SHAPES, VOCAB, Desk, greedy, make, prompts, request
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine import scheduler as scheduler_file
-from turnwise.engine.scheduler import READ_ALONE, READ_BESIDE
+from turnwise.engine import plan as plan_file
+from turnwise.engine.plan import READ_ALONE, READ_BESIDE
 
 pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")
 
@@ -44,8 +44,8 @@ def test_chats_that_join_and_leave_at_different_times_do_not_disturb_each_other(
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("length", [7, 8, 9, 10, 16, 17, 33])
 def test_a_prompt_longer_than_a_part_is_read_in_parts(shape, length, monkeypatch):
-    monkeypatch.setattr(scheduler_file, "READ_ALONE", 8)
-    monkeypatch.setattr(scheduler_file, "READ_BESIDE", 3)
+    monkeypatch.setattr(plan_file, "READ_ALONE", 8)
+    monkeypatch.setattr(plan_file, "READ_BESIDE", 3)
     model = make(shape)
     (prompt,) = prompts([length])
     desk = Desk(model)
@@ -70,7 +70,7 @@ def test_all_slots_ending_in_one_step_leave_none_behind():
     chats = [desk.submit(request(p, most=3)) for p in prompts([4, 4, 6, 2])]
     desk.finish()
     assert {len(chat.on_event.tokens) for chat in chats} == {3}
-    assert desk.scheduler.running == []
+    assert desk.scheduler.seats.running == []
 
 
 def test_a_stop_id_ends_the_answer_and_is_not_part_of_it():
@@ -122,7 +122,7 @@ def test_a_cancelled_chat_is_gone_after_one_step():
     chat.cancel()
     desk.scheduler.step()
     assert chat.on_event.finish == "cancelled"
-    assert desk.scheduler.running == [waiting]  # it got the slot in the same step
+    assert desk.scheduler.seats.running == [waiting]  # it got the slot in the same step
     assert waiting.on_event.tokens
 
 
@@ -232,7 +232,7 @@ def test_a_listener_that_fails_loses_its_own_chat_only(caplog):
     chats[1].on_event = gone
     desk.scheduler.step()
     desk.scheduler.step()
-    assert chats[1] not in desk.scheduler.running
+    assert chats[1] not in desk.scheduler.seats.running
     desk.finish()
     for chat in (chats[0], chats[2]):
         assert (chat.on_event.tokens, chat.on_event.finish) == greedy(model, chat.request.prompt_ids, 10)
@@ -255,7 +255,7 @@ def test_overflow_is_an_error_and_leaves_nothing_behind():
     desk.finish()
     for chat in (long, after):
         assert chat.on_event.tokens == greedy(model, chat.request.prompt_ids, 8)[0]
-    assert desk.scheduler.memory.known("", broken.line.ids) == 0, "what overflowed is kept for nobody"
+    assert desk.scheduler.seats.memory.known("", broken.line.ids) == 0, "what overflowed is kept for nobody"
 
 
 # Anything at any time
@@ -296,8 +296,8 @@ def test_whatever_comes_ends_for_the_right_reason_with_the_right_tokens(shape, s
                 chats[move % len(chats)].cancel()
         else:
             desk.scheduler.step()
-            assert len(desk.scheduler.running) <= slots
-            assert not any(chat.on_event.finish for chat in desk.scheduler.running)
+            assert len(desk.scheduler.seats.running) <= slots
+            assert not any(chat.on_event.finish for chat in desk.scheduler.seats.running)
     desk.finish()
     for chat in chats:
         said, asked = chat.on_event.tokens, chat.request

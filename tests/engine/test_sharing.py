@@ -4,7 +4,7 @@ import pytest
 from reference import Desk, greedy, make, prompts, request
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.scheduler import READ_ALONE
+from turnwise.engine.plan import READ_ALONE
 
 pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")
 
@@ -123,9 +123,9 @@ def test_chats_that_run_out_of_memory_take_turns_and_lose_nothing(model, blocks)
     chats = [desk.submit(one) for one in asked]
     preempted = 0
     while not desk.scheduler.idle:
-        before = set(desk.scheduler.running)
+        before = set(desk.scheduler.seats.running)
         desk.step()
-        preempted += any(chat in desk.scheduler.waiting for chat in before)
+        preempted += any(chat in desk.scheduler.seats.waiting for chat in before)
     assert preempted
     roomy = Desk(model, slots=4)
     for one, chat in zip(asked, chats, strict=True):

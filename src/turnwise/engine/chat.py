@@ -79,6 +79,20 @@ class Chat:
         return any(line.behind > 1 for line in self.lines)
 
     @property
+    def wants_hidden(self) -> bool:
+        """Whether it goes by hidden states instead of logits."""
+        return self.request.reading == "embedding"
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether every token of the prompt has something to tell, so that all are to be read."""
+        return self.reports_prompt
+
+    def begin_reading(self) -> None:
+        """It is read from its beginning, or again."""
+        self.prompt_logprobs.clear()
+
+    @property
     def reports_prompt(self) -> bool:
         """Whether every token of the prompt is still to be reported on."""
         return self.request.reading == "logprobs" and not self.generated

@@ -113,7 +113,7 @@ class Engine:
     @property
     def load(self) -> tuple[int, int]:
         """Chats running and chats waiting."""
-        return len(self._scheduler.running), len(self._scheduler.waiting) + len(self._inbox)
+        return len(self._scheduler.seats.running), len(self._scheduler.seats.waiting) + len(self._inbox)
 
     def close(self) -> None:
         """Stop; requests under way end as cancelled."""

@@ -1,0 +1,133 @@
+"""Who runs: chats wait for a slot and memory, take them, and may have to give way."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from turnwise.engine.blocks import BLOCK, blocks_for
+from turnwise.engine.chat import Chat
+from turnwise.engine.memory import Memory
+
+
+class Seats:
+    """The chats that wait and those that run.
+
+    Args:
+        memory: the cache's.
+        slots: most lines that run at the same time.
+    """
+
+    def __init__(self, memory: Memory, slots: int) -> None:
+        self.memory = memory
+        self._slots = slots
+        self._arrivals = 0
+        self.waiting: list[Chat] = []
+        self.running: list[Chat] = []
+
+    def add(self, chat: Chat) -> None:
+        """A chat that waits for its turn."""
+        chat.arrived = self._arrivals
+        self._arrivals += 1
+        self.waiting.append(chat)
+
+    def admit(self) -> None:
+        """Let chats in while there are slots and memory: the tenants in turn, each tenant's by priority and arrival."""
+        if not self.waiting:
+            return
+        lines = sum(chat.width for chat in self.running)
+        of_tenant = Counter(chat.request.tenant for chat in self.running)
+        put_off: set[Chat] = set()
+        while candidates := [chat for chat in self.waiting if chat not in put_off]:
+            chat = min(
+                candidates, key=lambda chat: (of_tenant[chat.request.tenant], chat.request.priority, chat.arrived)
+            )
+            if lines and lines + chat.width > self._slots:
+                victim = self._less_urgent(chat)
+                if victim is None:
+                    return
+                self.preempt(victim)
+                lines -= victim.width
+                of_tenant[victim.request.tenant] -= 1
+                put_off.add(victim)
+            elif self._is_being_read(chat):
+                put_off.add(chat)
+            elif self._seat(chat):
+                lines += chat.width
+                of_tenant[chat.request.tenant] += 1
+            else:
+                return
+
+    def preempt(self, chat: Chat) -> None:
+        """Take a chat's memory away; it goes on later from where it was, and reads again what is not kept till then."""
+        self.release(chat)
+        self.running.remove(chat)
+        self.waiting.append(chat)
+
+    def release(self, chat: Chat) -> None:
+        """Take a chat's memory back, keeping for others what it has read."""
+        for line in chat.lines:
+            if line.table is not None:
+                self.memory.publish(line.table, line.ids)
+                self.memory.close(line.table)
+                line.table = None
+
+    def forget(self, chat: Chat) -> list[int]:
+        """Take a chat's memory back and keep nothing of it; the blocks that nobody has now."""
+        blocks = [block for line in chat.lines if line.table is not None for block in self.memory.forget(line.table)]
+        for line in chat.lines:
+            line.table = None
+        return blocks
+
+    def _less_urgent(self, chat: Chat) -> Chat | None:
+        """Who gives a slot to this chat: the least urgent of its own tenant's, where that is less urgent than it is."""
+        of_same = [other for other in self.running if other.request.tenant == chat.request.tenant]
+        victim = max(of_same, key=urgency, default=None)
+        return None if victim is None or victim.request.priority <= chat.request.priority else victim
+
+    def _seat(self, chat: Chat) -> bool:
+        """Give a chat memory for all it has so far; False where there is too little."""
+        line = chat.line
+        chat.begin_reading()
+        table = self.memory.open(chat.request.scope, line.ids, reuse=not chat.reads_all)
+        # A block more for each that runs, or they would have to make room for each other at once.
+        spare = sum(chat.width for chat in self.running)
+        missing = blocks_for(len(line.ids)) - len(table.blocks)
+        if missing + spare > self.memory.pool.available or not self.memory.reserve(table, len(line.ids)):
+            self.memory.close(table)
+            return False
+        line.table = table
+        if not chat.begun:
+            chat.begun = True
+            chat.work = replace(chat.work, cached=table.length)
+        self.waiting.remove(chat)
+        self.running.append(chat)
+        return True
+
+    def _is_being_read(self, chat: Chat) -> bool:
+        """Whether somebody is just reading a beginning that this chat shares: it then waits, and need not read it."""
+        if chat.reads_all:
+            return False
+        ids, scope = chat.line.ids, chat.request.scope
+        for other in self.running:
+            table = other.line.table
+            if not other.reading or table is None or other.request.scope != scope:
+                continue
+            shared = _common_blocks(ids, other.line.ids) * BLOCK
+            if shared > table.length and shared > self.memory.known(scope, ids):
+                return True
+        return False
+
+
+def urgency(chat: Chat) -> tuple[int, int]:
+    """The lowest first."""
+    return chat.request.priority, chat.arrived
+
+
+def _common_blocks(ids: Sequence[int], others: Sequence[int]) -> int:
+    """How many whole blocks two lines of tokens have in common at their beginning."""
+    most = min(len(ids) - 1, len(others)) // BLOCK
+    for at in range(most):
+        block = slice(at * BLOCK, (at + 1) * BLOCK)
+        if ids[block] != others[block]:
+            return at
+    return most
