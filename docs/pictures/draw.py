@@ -1,8 +1,9 @@
-"""Draws what each parameter does to the probabilities of the next word: python docs/pictures/draw.py
+"""Draws what each parameter does to the probabilities of the next word: python docs/pictures/draw.py [NAME ...]
 
 The numbers are an example distribution, put through the engine's own rules and processors.
 """
 
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -28,6 +29,9 @@ PICTURES: dict[str, list[dict[str, object]]] = {
     "top_p": [{"top_p": 0.5}, {"top_p": 0.9}],
     "min_p": [{"min_p": 0.5}, {"min_p": 0.1}],
     "typical_p": [{"typical_p": 0.3}, {"typical_p": 0.8}],
+    "epsilon_cutoff": [{"epsilon_cutoff": 0.02}, {"epsilon_cutoff": 0.1}],
+    "eta_cutoff": [{"eta_cutoff": 0.02}, {"eta_cutoff": 0.1}],
+    "top_n_sigma": [{"top_n_sigma": 0.5}, {"top_n_sigma": 1.0}],
     "presence_penalty": [{"presence_penalty": 1.0}, {"presence_penalty": -1.0}],
     "frequency_penalty": [{"frequency_penalty": 1.0}, {"frequency_penalty": -1.0}],
     "repetition_penalty": [{"repetition_penalty": 1.5}, {"repetition_penalty": 0.8}],
@@ -72,5 +76,5 @@ def draw(name: str, variants: list[dict[str, object]]) -> None:
 
 
 if __name__ == "__main__":
-    for picture, settings in PICTURES.items():
-        draw(picture, settings)
+    for picture in sys.argv[1:] or PICTURES:
+        draw(picture, PICTURES[picture])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from turnwise import __version__
+from turnwise.chat.context import DEFAULT, policy
 from turnwise.chat.service import ChatService
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError, did_you_mean
 from turnwise.core.parameters import SPECS, GenerationParams
@@ -43,6 +44,7 @@ def chat_service(
     store: ConversationStore | None = None,
     defaults: Mapping[str, Any] | None = None,
     name: str | None = None,
+    context_policy: str = DEFAULT,
 ) -> Iterator[ChatService]:
     """A model ready to talk; its engine stops when the block ends.
 
@@ -55,11 +57,14 @@ def chat_service(
         store: where conversations are kept.
         defaults: generation parameters to prefer over the model's own.
         name: what to call it; None takes the folder's name.
+        context_policy: what becomes of conversations that the context does not hold, a name in `chat.context`.
 
     Raises:
+        InvalidParameter: no such device, type of weights or context policy.
         ModelNotFound: no such model.
         UserError: a model that cannot be loaded.
     """
+    policy(context_policy)
     folder = model_folder(model)
     if not folder.is_dir():
         raise ModelNotFound(f"There is no model folder {folder}. A model is a folder in the Hugging Face layout.")
@@ -102,6 +107,7 @@ def chat_service(
             generator=engine,
             defaults=preferred,
             store=store,
+            context_policy=context_policy,
         )
 
 

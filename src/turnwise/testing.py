@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from turnwise.chat.calls import as_pieces
-from turnwise.chat.service import Delta, Reply, Turn, Usage, whole_reply
+from turnwise.chat.service import ContextReport, Delta, Reply, Turn, Usage, whole_reply
 from turnwise.core.messages import Message, ToolCall
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import ConversationStore, FinishReason
@@ -38,6 +38,7 @@ class ScriptedChat:
         fail_after: int | None = None,
         failure: Exception | None = None,
         defaults: Mapping[str, Any] | None = None,
+        context: ContextReport | None = None,
     ) -> None:
         """Take the chunks to say and the tools to call, or a function that makes them from the turn.
 
@@ -50,8 +51,10 @@ class ScriptedChat:
             fail_after: raise `failure` after that many chunks.
             failure: what to raise then.
             defaults: the model's own generation parameters.
+            context: what to say that a context policy did.
         """
         self._script = script if callable(script) else tuple(script)
+        self._context = context
         self._delay, self._finish, self._fail_after, self._failure = delay, finish, fail_after, failure
         self.name, self.created, self.fingerprint, self.context_length = name, 1_700_000_000, "fp_scripted", 2048
         self.defaults: Mapping[str, Any] = dict(defaults or {})
@@ -88,7 +91,10 @@ class ScriptedChat:
         for index in range(1, turn.answers):  # the others say the same in one go
             yield Delta("".join(said), finish, index=index, tool_calls=tuple(as_pieces(calls)))
         read = sum(len(message.content.split()) for message in turn.messages)
-        yield Delta(finish=finish, usage=Usage(prompt_tokens=read, completion_tokens=len(said) + len(calls)))
+        usage = Usage(prompt_tokens=read, completion_tokens=len(said) + len(calls))
+        if self._context is not None:
+            usage += self._context.usage
+        yield Delta(finish=finish, usage=usage, context=self._context)
 
     async def reply(self, turn: Turn) -> Reply:
         """The same answer, whole."""

@@ -6,6 +6,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 
+from turnwise.chat.service import ContextReport, Summary, Usage
 from turnwise.core.messages import Message
 
 HOSTILE = (
@@ -55,6 +56,30 @@ def test_the_second_turn_carries_the_first(visit, talk):
     expect(answers(page)).to_have_count(2)
     assert [m.content for m in chat.turns[1].messages] == ["one", "Hello, you.", "two"]
     assert chat.turns[0].conversation_id == chat.turns[1].conversation_id
+
+
+def test_what_a_context_policy_did_is_a_line_above_the_answer(visit, talk):
+    summary = Summary("About lamps.", 4, Usage(90, 30))
+    talk(context=ContextReport("summarise", 4, summary))
+    page = visit()
+    send(page, "one")
+    expect(page.locator(".message.assistant .note")).to_have_text("4 older messages were summarised")
+    expect(page.locator(".message.user .note")).to_be_hidden()
+    expect(page.locator(".figures").last).to_contain_text("4 tokens")  # of the answer, without the summary's
+    talk(context=ContextReport("drop_oldest", 1))
+    send(page, "two")
+    expect(page.locator(".message.assistant .note").last).to_have_text("1 older message was left out")
+
+
+def test_pins_are_sent_back_with_a_conversation_that_is_opened_again(visit, talk, store):
+    kept = store.create(title="Pinned", model="scripted")
+    store.append(kept.id, [Message("user", "I am Ada.", pinned=True), Message("assistant", "Hello.")])
+    chat = talk()
+    page = visit(f"/#{kept.id}")
+    send(page, "two")
+    expect(answers(page)).to_have_count(2)
+    assert [message.pinned for message in chat.turns[0].messages] == [True, False, False]
+    assert [entry.message.pinned for entry in store.get(kept.id).messages] == [True, False, False, False]
 
 
 @pytest.mark.parametrize("how", ["button", "escape"])

@@ -93,6 +93,10 @@ def test_numbers_out_of_range_are_refused(flags, turnwise, model_folder):
         (["--body-limit", "10"], "Invalid value for '--body-limit'"),
         (["--log-format", "xml"], "Invalid value for '--log-format'"),
         (["--allow-origin", "*"], "Error: '*' is no origin; write it as https://example.org"),
+        (
+            ["--context-policy", "forget"],
+            "Error: Unknown context policy 'forget': known: drop_oldest, refuse, summarise",
+        ),
     ],
 )
 def test_limits_that_make_no_sense_are_refused_before_the_model_is_loaded(flags, complaint, turnwise):

@@ -12,6 +12,7 @@ import time
 import pytest
 from rich.console import Console
 
+from turnwise.chat.service import ContextReport
 from turnwise.cli.talk import COMMANDS, Talk
 from turnwise.core.errors import ContextTooLong, TurnwiseError
 from turnwise.core.messages import Message
@@ -102,6 +103,14 @@ def test_what_a_model_says_is_shown_as_it_is_but_commands_no_terminal(talk):
     assert shown.count("[red]no markup[/red] :smile: [/] [2J") == 2
     assert "\x1b" not in shown
     assert shown.count("tab\nline \\\n") == 2
+
+
+@pytest.mark.parametrize("dropped", [1, 4])
+def test_what_a_context_policy_did_is_said_under_the_answer(talk, dropped):
+    one, shown = talk(ScriptedChat(["Yes."], context=ContextReport("drop_oldest", dropped)), "hello")
+    many = "1 older message was" if dropped == 1 else "4 older messages were"
+    assert f"Yes.\n({many} left out)\n\n" in shown
+    assert one.messages[-1].content == "Yes."
 
 
 # Commands

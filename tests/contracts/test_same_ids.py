@@ -78,10 +78,13 @@ def reached(model):
 class Asked:
     """A generator that only notes what it was asked for."""
 
-    context_length = 400
+    context_length, encodes = 400, False
 
     def __init__(self):
         self.requests = []
+
+    def room(self, prompt):
+        return self.context_length - prompt
 
     def submit(self, request, on_event):
         self.requests.append(request)

@@ -22,7 +22,7 @@ def url():
 
 
 def test_there_are_pages_with_examples():
-    assert {page.name for page in PAGES} >= {"parameters.md", "prompting.md", "texts.md"}
+    assert {page.name for page in PAGES} >= {"long_talks.md", "parameters.md", "prompting.md", "texts.md"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -21,6 +21,7 @@ EXTENSIONS = {
     "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of",
     "stop_token_ids", "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice",
     "chat_template_kwargs", "scenario", "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
+    "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy",
 }  # fmt: skip
 F = {"name": "f", "parameters": {"type": "object"}}
 TOOLS = [{"type": "function", "function": F}]
@@ -92,6 +93,7 @@ SAMPLING = {
     "no_repeat_ngram_size": 3, "logit_bias": {"5": -100}, "bad_words": ["x"], "stop_token_ids": [7],
     "penalty_alpha": 0.6, "ignore_eos": True, "logprobs": True, "top_logprobs": 2, "num_beams": 4, "num_beam_groups": 2,
     "diversity_penalty": 0.5, "length_penalty": 0.8, "early_stopping": "never",
+    "epsilon_cutoff": 0.01, "eta_cutoff": 0.02, "top_n_sigma": 1.5,
 }  # fmt: skip
 CHECKED = {"stop": ("a", "b"), "logit_bias": ((5, -100.0),), "bad_words": ("x",), "stop_token_ids": (7,)}
 
@@ -145,6 +147,7 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
             {"tool_choice": ToolChoice("required", ("f",))},
         ),
         "chat_template_kwargs": ({"chat_template_kwargs": {"a": 1}}, {"variables": {"a": 1}}),
+        "context_policy": ({"context_policy": "drop_oldest"}, {"context_policy": "drop_oldest"}),
     }.values():
         assert post(**fields).status_code == 200
         for name, value in turn.items():

@@ -5,6 +5,7 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from turnwise.chat.service import ContextReport, Summary, Usage
 from turnwise.core.errors import InvalidData
 from turnwise.server.app import create_app
 from turnwise.server.limits import Limits
@@ -44,6 +45,18 @@ def scrape(url, **settings):
 
 def of(samples, name, **labels):
     return samples.get((f"turnwise_{name}", *sorted(labels.items())), 0)
+
+
+def test_a_summary_counts_as_tokens_but_not_as_speed(url, chat):
+    """The time per token is the answer's: its tokens come after its first one, the summary's before."""
+    summary = Summary("Lamps.", 3, Usage(90, 1000))
+    chat._context, chat._delay = ContextReport("summarise", 4, summary), 0.05
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        client.chat.completions.create(**BODY)
+    seen = scrape(url)
+    assert of(seen, "prompt_tokens_total", model="scripted") == 93
+    assert of(seen, "completion_tokens_total", model="scripted") == 1004
+    assert of(seen, "output_token_seconds_sum", model="scripted") > 0.02
 
 
 def test_completions_tokens_and_times_are_counted_by_model(url):

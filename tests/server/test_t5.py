@@ -48,6 +48,17 @@ def test_it_keeps_to_a_grammar_and_searches(client):
     assert found.choices[0].message.content != found.choices[1].message.content
 
 
+@pytest.mark.parametrize("policy", ["drop_oldest", "summarise"])
+def test_it_reads_long_talks_by_a_policy_and_the_answer_takes_none_of_that_room(client, policy):
+    said = [{"role": role, "content": f"{role} {i}"} for i in range(40) for role in ("user", "assistant")]
+    answer = client.chat.completions.create(
+        model="t5", messages=[*said, *HELLO], max_tokens=90, seed=1, extra_body={"context_policy": policy}
+    )
+    assert 0 < answer.model_extra["context"]["dropped_messages"] < 80
+    if policy == "drop_oldest":
+        assert answer.usage.prompt_tokens > 96 - 90
+
+
 def test_it_refuses_what_it_cannot_do(client):
     talk = [*HELLO, {"role": "assistant", "content": "I am"}]
     with pytest.raises(openai.BadRequestError, match="cannot go on with a message"):

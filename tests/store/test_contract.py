@@ -64,6 +64,13 @@ def test_tool_calls_and_their_answers_come_back_unchanged(store):
     assert [kept.message for kept in store.get(id).messages] == said
 
 
+def test_pins_are_kept(store):
+    id = store.create(title="t", model="m").id
+    said = [Message("user", "My name is Ada.", pinned=True), Message("user", "Hello")]
+    store.append(id, said)
+    assert [kept.message for kept in store.get(id).messages] == said
+
+
 def test_append_is_all_or_nothing(store):
     id = store.create(title="t", model="m").id
     with pytest.raises(InvalidData, match="surrogate"):

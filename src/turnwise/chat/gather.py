@@ -36,7 +36,7 @@ class Gathering:
             )
             for i, (text, (finish, mean)) in enumerate((text, self._finishes[i]) for i, text in enumerate(self._texts))
         )
-        return Reply(tuple(whole), delta.usage)
+        return Reply(tuple(whole), delta.usage, delta.context)
 
 
 Stream = Callable[[Turn], AsyncGenerator[Delta, None]]

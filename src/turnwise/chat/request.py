@@ -16,12 +16,16 @@ from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import Constraint, GenerationRequest, Generator
 from turnwise.text.grammar import Grammars
-from turnwise.text.render import Renderer
+from turnwise.text.render import Rendered, Renderer
 from turnwise.text.stops import StopStrings
+from turnwise.text.template import names_read
 from turnwise.text.tokenizer import NAMED
 from turnwise.text.vocabulary import Vocabulary
 from turnwise.text.words import BannedWords
 
+ANSWER_SHARE = 4  # a context policy keeps this part of the context free for the answer
+
+THINKING = ("enable_thinking", "thinking")  # what published templates call the switch
 # What the template gets from elsewhere.
 RESERVED = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
 
@@ -72,7 +76,7 @@ class RequestMaker:
             constraints=tuple(self._constraints(params, turn)),
             reading=turn.reading,
             answers=turn.answers if params.num_beams > 1 else 1,
-            scope=f"{turn.tenant}\n{turn.cache_key}",
+            scope=scope_of(turn),
             tenant=turn.tenant,
             priority=turn.priority,
             prediction=self._prediction(params, turn),
@@ -81,14 +85,7 @@ class RequestMaker:
     def prompt_ids(self, turn: Turn) -> tuple[int, ...]:
         """What the model reads. Raises `UserError` for messages the template refuses and for ids it does not have."""
         if turn.prompt is None:
-            rendered = self.renderer.render(
-                turn.messages,
-                add_generation_prompt=not turn.continue_final,
-                continue_final=turn.continue_final,
-                variables=turn.variables,
-                tools=shown(turn),
-            )
-            return tuple(rendered.ids)
+            return tuple(self.rendered(turn).ids)
         if isinstance(turn.prompt, str):
             tokenizer = self.renderer.tokenizer
             return (*tokenizer.opening_ids, *tokenizer.encode(turn.prompt))
@@ -97,6 +94,42 @@ class RequestMaker:
                 "prompt", f"The prompt holds ids that this model does not have; they end at {len(self.vocabulary) - 1}."
             )
         return turn.prompt
+
+    def rendered(self, turn: Turn) -> Rendered:
+        """The messages of a turn as the model sees them. Raises `UserError` where the template refuses them."""
+        return self.renderer.render(
+            turn.messages,
+            add_generation_prompt=not turn.continue_final,
+            continue_final=turn.continue_final,
+            variables=turn.variables,
+            tools=shown(turn),
+        )
+
+    def limit(self, turn: Turn) -> int:
+        """Most tokens of a prompt for which a context policy has nothing to do.
+
+        The rest of the context is the answer's: the tokens that were asked for; where none were, a share of the
+        context, or the model's own limit if that is less. Where an encoder reads the prompt, the answer needs none.
+        """
+        whole = self.generator.context_length
+        share = max(1, whole // ANSWER_SHARE)
+        answer = int(turn.asked.get("max_tokens") or min(self.defaults.get("max_tokens") or share, share))
+        return whole if self.generator.encodes else whole - answer
+
+    def note(self, text: str, most: int, turn: Turn) -> GenerationRequest:
+        """The request for a greedy answer to a text alone, of at most `most` tokens, for our own use in a turn."""
+        # Models that can think aloud would spend all of it on that.
+        quiet = {name: False for name in THINKING if name in names_read(self.renderer.template)}
+        rendered = self.renderer.render([Message("user", text)], add_generation_prompt=True, variables=quiet)
+        return GenerationRequest(
+            tuple(rendered.ids),
+            GenerationParams(temperature=0),
+            min(most, self.generator.room(len(rendered.ids))),
+            self.renderer.tokenizer.stop_ids,
+            scope=scope_of(turn),
+            tenant=turn.tenant,
+            priority=turn.priority,
+        )
 
     def _prediction(self, params: GenerationParams, turn: Turn) -> tuple[int, ...]:
         if turn.prediction is None:
@@ -197,6 +230,11 @@ class RequestMaker:
             "lark": self._grammars.lark,
         }
         return compilers[format.kind](format.source, format.param)
+
+
+def scope_of(turn: Turn) -> str:
+    """Whose requests may share what was read and written for one of them."""
+    return f"{turn.tenant}\n{turn.cache_key}"
 
 
 def several(request: GenerationRequest, answers: int) -> list[GenerationRequest]:

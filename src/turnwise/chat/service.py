@@ -13,12 +13,26 @@ from typing import Any
 
 from turnwise.chat.answer import AnswerStream
 from turnwise.chat.calls import CallReading, gathered_calls
+from turnwise.chat.context import DEFAULT, policy
+from turnwise.chat.fitting import fitted
 from turnwise.chat.gather import Gathering, embedding_of, whole_reply
 from turnwise.chat.memory import remember, remember_reply
 from turnwise.chat.request import RequestMaker, several
+from turnwise.chat.summaries import Summaries
 from turnwise.chat.tokens import Tokens
-from turnwise.chat.turn import Answer, Delta, Format, Likely, Reply, TokenReport, Turn, Usage
-from turnwise.core.errors import TurnwiseError
+from turnwise.chat.turn import (
+    Answer,
+    ContextReport,
+    Delta,
+    Format,
+    Likely,
+    Reply,
+    Summary,
+    TokenReport,
+    Turn,
+    Usage,
+)
+from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.messages import Message
 from turnwise.core.ports import ConversationStore, FinishReason, GenerationRequest, Generator, Ticket, TokenEvent
 from turnwise.core.tools import ToolCallDelta
@@ -27,11 +41,13 @@ from turnwise.text.render import Renderer
 __all__ = [
     "Answer",
     "ChatService",
+    "ContextReport",
     "Delta",
     "Format",
     "Gathering",
     "Likely",
     "Reply",
+    "Summary",
     "TokenReport",
     "Turn",
     "Usage",
@@ -52,6 +68,7 @@ class ChatService:
         generator: its engine.
         defaults: generation parameters it prefers.
         store: where conversations are kept; None keeps none.
+        context_policy: what becomes of conversations that the context does not hold, a name in `chat.context`.
     """
 
     name: str
@@ -61,6 +78,10 @@ class ChatService:
     generator: Generator
     defaults: Mapping[str, Any] = field(default_factory=dict)
     store: ConversationStore | None = None
+    context_policy: str = DEFAULT
+
+    def __post_init__(self) -> None:
+        policy(self.context_policy)  # an unknown name is said now, not at the first long conversation
 
     @property
     def context_length(self) -> int:
@@ -76,12 +97,16 @@ class ChatService:
         """Its tokens, to look at."""
         return Tokens(self.renderer, self._maker.vocabulary)
 
+    @cached_property
+    def _summaries(self) -> Summaries:
+        return Summaries()
+
     def prompt_ids(self, turn: Turn) -> tuple[int, ...]:
         """What the model reads; see `RequestMaker.prompt_ids`."""
         return self._maker.prompt_ids(turn)
 
     def request(self, turn: Turn) -> GenerationRequest:
-        """What the generator is asked for; see `RequestMaker.request`."""
+        """What the generator is asked for, whatever the context policy; see `RequestMaker.request`."""
         return self._maker.request(turn)
 
     async def stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
@@ -92,8 +117,8 @@ class ChatService:
             NotFound: `conversation_id` names no conversation.
             TurnwiseError: the generator failed.
         """
-        # A long text or a large grammar takes a while, in which others want to be answered.
-        request = await asyncio.to_thread(self.request, turn)
+        name = turn.context_policy or self.context_policy
+        request, context = await fitted(turn, name, self._maker, self._summaries, self._write)
         if turn.conversation_id is not None and self.store is not None:
             await asyncio.to_thread(remember, self.store, turn.conversation_id, turn.messages, turn.continue_final)
         pieces: list[str] = []
@@ -106,9 +131,12 @@ class ChatService:
                     pieces.append(delta.text)
                     calls.extend(delta.tool_calls)
                     finish = delta.finish or finish
-                    echoed = turn.echo and delta.index not in begun
+                    if turn.echo and delta.index not in begun:
+                        delta = replace(delta, text=_opening(turn) + delta.text)
                     begun.add(delta.index)
-                    yield replace(delta, text=_opening(turn) + delta.text) if echoed else delta
+                    if context is not None and delta.usage is not None:
+                        delta = replace(delta, usage=delta.usage + context.usage, context=context)
+                    yield delta
         except TurnwiseError:
             finish = "error"
             raise
@@ -126,6 +154,17 @@ class ChatService:
     async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
         """The vector of a text, or of its ids, and what it took. Raises as `stream` does."""
         return await embedding_of(self.stream, prompt)
+
+    async def _write(self, request: GenerationRequest) -> tuple[str, Usage]:
+        """The answer to a request of our own, and what it took."""
+        gathering = Gathering(1)
+        async with aclosing(self._generate(request, Turn(()))) as deltas:
+            async for delta in deltas:
+                if (reply := gathering.add(delta)) is not None:
+                    if reply.finish == "cancelled":
+                        raise Unavailable("The model is being taken out of service.")
+                    return reply.text, reply.usage
+        raise AssertionError("a stream ends with the usage")
 
     async def _generate(self, request: GenerationRequest, turn: Turn) -> AsyncGenerator[Delta, None]:
         loop = asyncio.get_running_loop()

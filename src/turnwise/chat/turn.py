@@ -45,6 +45,7 @@ class Turn:
         reading: what to report of the prompt itself; with "embedding" there is no answer.
         silent: there is no answer, the prompt is only read.
         best_of: how many answers to generate, of which the likeliest `answers` are given back.
+        context_policy: what to do where the messages do not fit (`chat.context`); None: as the service does.
         echo: an answer that goes on with a message begins with that message.
         prediction: what the answer will perhaps say; saves time where it does.
         tenant: whose request it is: what was read for one is not shared with another, and they take turns.
@@ -66,6 +67,7 @@ class Turn:
     reading: Reading = "nothing"
     silent: bool = False
     best_of: int = 1
+    context_policy: str | None = None
     echo: bool = False
     prediction: str | None = None
     tenant: str = ""
@@ -96,6 +98,51 @@ class Usage:
     accepted_tokens: int = 0
     rejected_tokens: int = 0
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Both together."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.accepted_tokens + other.accepted_tokens,
+            self.rejected_tokens + other.rejected_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What stands for messages that were dropped.
+
+    Attributes:
+        text: the summary; empty where the model wrote none, or one that does not fit.
+        messages: how many of the dropped messages it tells of.
+        usage: what writing it took; nothing where it was written for an earlier turn.
+    """
+
+    text: str
+    messages: int
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ContextReport:
+    """What a context policy did so that the messages fit: how many it dropped, and what stands for them."""
+
+    policy: str
+    dropped_messages: int
+    summary: Summary | None = None
+
+    @property
+    def told(self) -> str:
+        """A sentence for people."""
+        many = "1 older message was" if self.dropped_messages == 1 else f"{self.dropped_messages} older messages were"
+        return f"{many} {'summarised' if self.summary is not None and self.summary.text else 'left out'}"
+
+    @property
+    def usage(self) -> Usage:
+        """What it took beside the answer."""
+        return Usage(0, 0) if self.summary is None else self.summary.usage
+
 
 @dataclass(frozen=True, slots=True)
 class Likely:
@@ -117,10 +164,11 @@ class TokenReport:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of one of the answers. `finish` comes with its last one, `usage` with the last of all.
+    """A piece of one of the answers. `finish` comes with its last one, `usage` and `context` with the last of all.
 
-    `prompt` are the reports on the prompt's tokens, from the second on; `mean_logprob` comes with `finish` where
-    log-probabilities were asked for; `embedding` is the prompt's.
+    `context` says what a context policy did, where it did something; `prompt` are the reports on the prompt's tokens,
+    from the second on; `mean_logprob` comes with `finish` where log-probabilities were asked for; `embedding` is the
+    prompt's.
     """
 
     text: str = ""
@@ -132,6 +180,7 @@ class Delta:
     prompt: tuple[TokenReport, ...] = ()
     mean_logprob: float | None = None
     embedding: tuple[float, ...] | None = None
+    context: ContextReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +201,7 @@ class Reply:
 
     answers: tuple[Answer, ...]
     usage: Usage
+    context: ContextReport | None = None
 
     @property
     def text(self) -> str:

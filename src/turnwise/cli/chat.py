@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from turnwise.cli.options import sampling_flags
+from turnwise.cli.options import ContextPolicy, sampling_flags
 
 
 @sampling_flags
@@ -19,6 +19,7 @@ def chat(
     dtype: Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     store: Annotated[str | None, typer.Option(help="Where conversations are kept: sqlite:///FILE, or 'none'.")] = None,
+    context_policy: ContextPolicy = "refuse",
     *,
     asked: dict[str, Any],
 ) -> None:
@@ -46,11 +47,11 @@ def chat(
         sys.stdin.reconfigure(errors="replace")  # what is piped in need not be valid text
     if say is not None:
         text = sys.stdin.read().strip() if say == "-" else say
-        with chat_service(model, dtype=dtype, device=device, slots=1) as service:
+        with chat_service(model, dtype=dtype, device=device, slots=1, context_policy=context_policy) as service:
             say_once(service, text, system=system, asked=asked)
         return
     with (
         conversation_store(store) as kept,
-        chat_service(model, dtype=dtype, device=device, slots=1, store=kept) as service,
+        chat_service(model, dtype=dtype, device=device, slots=1, store=kept, context_policy=context_policy) as service,
     ):
         Talk(service, system=system, asked=asked).run()

@@ -9,6 +9,13 @@ import typer
 
 from turnwise.core.parameters import SPECS, ParameterSpec
 
+ContextPolicy = Annotated[
+    str,
+    typer.Option(
+        help="What becomes of a conversation that the context does not hold: refuse, drop_oldest or summarise."
+    ),
+]
+
 
 def sampling_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one flag per generation parameter; it receives what was said as the keyword `asked`."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from turnwise.cli.options import sampling_flags
+from turnwise.cli.options import ContextPolicy, sampling_flags
 
 LIMITS = "Access and limits"
 
@@ -23,6 +23,7 @@ def serve(
     threads: Annotated[int | None, typer.Option(help="Processor threads; left out: all.", min=1)] = None,
     name: Annotated[str | None, typer.Option(help="What the model is called in the API.")] = None,
     store: Annotated[str | None, typer.Option(help="Where conversations are kept: sqlite:///FILE, or 'none'.")] = None,
+    context_policy: ContextPolicy = "refuse",
     web: Annotated[bool, typer.Option(help="Serve the chat page at /.")] = True,
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Listen on an address other machines reach, without a key.")
@@ -75,7 +76,7 @@ def serve(
 
     ```
     turnwise serve
-    turnwise serve runs/mine --port 9000 --temperature 0.3
+    turnwise serve runs/mine --port 9000 --temperature 0.3 --context-policy drop_oldest
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
@@ -105,6 +106,7 @@ def serve(
             store=kept,
             defaults=asked,
             name=name,
+            context_policy=context_policy,
         ) as service,
     ):
         typer.echo(f"{service.name}: context of {service.context_length:,} tokens, up to {slots} chats at a time.")

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from turnwise.chat.service import ChatService, Turn
+from turnwise.chat.service import ChatService, ContextReport, Turn
 from turnwise.core.errors import NotFound, TurnwiseError, UserError
 from turnwise.core.files import write_file
 from turnwise.core.messages import Message
@@ -33,12 +33,15 @@ COMMANDS = {
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
-async def answer(service: ChatService, turn: Turn, write: Callable[[str], None]) -> None:
-    """Stream the answer to `write`."""
+async def answer(service: ChatService, turn: Turn, write: Callable[[str], None]) -> ContextReport | None:
+    """Stream the answer to `write`; give back what a context policy did."""
+    context = None
     async with aclosing(service.stream(turn)) as deltas:
         async for delta in deltas:
             if delta.text:
                 write(delta.text)
+            context = delta.context or context
+    return context
 
 
 def say_once(service: ChatService, text: str, *, system: str | None, asked: Mapping[str, Any]) -> None:
@@ -128,7 +131,9 @@ class Talk:
 
         turn = Turn(tuple(messages), self._asked, self._kept())
         try:
-            runner.run(answer(self.service, turn, write))
+            context = runner.run(answer(self.service, turn, write))
+            if context is not None:
+                self.console.print(f"\n[dim]({context.told})[/dim]", end="")
         except KeyboardInterrupt:
             self.console.print(" [dim](stopped)[/dim]", end="")
         except TurnwiseError as error:

@@ -40,7 +40,9 @@ class ToolCall:
 class Message:
     """One turn: who speaks (`role`) and what is said (`content`).
 
-    An assistant's message may hold `tool_calls`; a tool's names in `tool_call_id` the call that it answers.
+    An assistant's message may hold `tool_calls`; a tool's names in `tool_call_id` the call that it answers. A `pinned`
+    message stays when a conversation outgrows the model's context; that is nobody's business but ours, so templates and
+    files do not see it.
     """
 
     role: Role
@@ -48,6 +50,7 @@ class Message:
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    pinned: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The message as chat templates and JSON want it; what is not set is left out."""

@@ -149,6 +149,18 @@ class GenerationParams:
         float, 1.0, "Sample from the most typical tokens, those nearest the expected surprise, up to this probability.",
         low=0, high=1, low_open=True, off=1.0, draw=True,
     )  # fmt: skip
+    epsilon_cutoff: float = _parameter(
+        float, 0.0, "Sample among tokens whose probability is at least this; 0 switches it off.",
+        low=0, high=1, off=0.0, draw=True,
+    )  # fmt: skip
+    eta_cutoff: float = _parameter(
+        float, 0.0, "As 'epsilon_cutoff', but the bound sinks where the model is unsure; 0 switches it off.",
+        low=0, high=1, off=0.0, draw=True,
+    )  # fmt: skip
+    top_n_sigma: float = _parameter(
+        float, 0.0, "Sample among tokens within this many standard deviations of the largest logit; 0 switches it off.",
+        low=0, high=100, off=0.0, draw=True,
+    )  # fmt: skip
     presence_penalty: float = _parameter(
         float, 0.0, "Taken off the logit of every token the answer already holds.", low=-2, high=2, off=0.0
     )

@@ -9,6 +9,7 @@ from turnwise.chat.service import Answer, ChatService, Likely, Reply, TokenRepor
 from turnwise.core.ports import StoredConversation
 from turnwise.core.tools import ToolCallDelta
 from turnwise.server.call_answers import CallBody, Finish, FunctionBody, finish_of
+from turnwise.server.context import ContextBody, with_context
 
 
 class PromptDetails(BaseModel):
@@ -145,21 +146,24 @@ class Head(BaseModel):
 
 
 class Completion(Head):
-    """A whole answer."""
+    """A whole answer. `context` is ours, and there only where a context policy did something."""
 
     object: Literal["chat.completion"] = "chat.completion"
     choices: list[Choice]
     usage: UsageBody
+    context: ContextBody | None = None
 
     @classmethod
     def of(cls, head: Head, reply: Reply, *, legacy: bool) -> "Completion":
         """The chat room's reply in the published shape."""
         choices = [Choice.of(index, answer, legacy=legacy) for index, answer in enumerate(reply.answers)]
-        return cls(**head.model_dump(), choices=choices, usage=UsageBody.of(reply.usage))
+        usage, context = UsageBody.of(reply.usage), ContextBody.of(reply.context)
+        return cls(**head.model_dump(), choices=choices, usage=usage, context=context)
 
     def dump(self) -> dict[str, Any]:
-        """As JSON: of calls, only what there is."""
-        return self.model_dump() | {"choices": [choice.dump() for choice in self.choices]}
+        """As JSON: of calls and of the context, only what there is."""
+        dumped = self.model_dump() | {"choices": [choice.dump() for choice in self.choices]}
+        return with_context(dumped, self.context)
 
 
 class PieceDelta(BaseModel):
@@ -187,11 +191,12 @@ class Piece(BaseModel):
 
 
 class Chunk(Head):
-    """A piece of an answer; the last one carries the usage where it was asked for."""
+    """A piece of an answer; the last one carries the usage where it was asked for, and our `context`."""
 
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     choices: list[Piece]
     usage: UsageBody | None = None
+    context: ContextBody | None = None
 
 
 class ModelBody(BaseModel):
@@ -223,6 +228,7 @@ class MessageBody(BaseModel):
     name: str | None
     tool_calls: list[CallBody] | None = None
     tool_call_id: str | None = None
+    pinned: bool
     meta: dict[str, Any]
 
 
@@ -245,6 +251,7 @@ class ConversationBody(BaseModel):
             body.messages = [
                 MessageBody(id=m.id, created=m.created, meta=dict(m.meta), role=m.message.role,
                             content=m.message.content, name=m.message.name, tool_call_id=m.message.tool_call_id,
+                            pinned=m.message.pinned,
                             tool_calls=[CallBody.of(call) for call in m.message.tool_calls] or None)
                 for m in kept.messages
             ]  # fmt: skip

@@ -13,7 +13,7 @@ MOST_NAME = 64
 # What a client sends back of an answer it got from us: fields that are empty in every one of our answers.
 _EMPTY_IN_ANSWERS = {"refusal", "annotations", "audio", "parsed"}
 _CALLS = {"function_call", "tool_calls"}
-_KNOWN = {"role", "content", "name"}
+_KNOWN = {"role", "content", "name", "pinned"}
 _ALSO = {"assistant": _CALLS, "tool": {"tool_call_id"}}
 
 SCHEMA: dict[str, Any] = {
@@ -46,6 +46,10 @@ SCHEMA: dict[str, Any] = {
             "tool_calls": {"type": "array", "items": CALL_SCHEMA},
             "tool_call_id": {"type": "string"},
             "function_call": CALL_SCHEMA["properties"]["function"],
+            "pinned": {
+                "type": "boolean",
+                "description": "Stays, with all of its turn, when older messages are dropped (context_policy).",
+            },
         },
     },
 }
@@ -82,16 +86,16 @@ def _message(entry: Any, where: str, calls: OpenCalls) -> Message:
         raise InvalidParameter(
             f"{where}.{cut(key)}", f"Unknown parameter '{where}.{cut(key)}': {hint}", code="unknown_parameter"
         )
-    name = _name(entry.get("name"), f"{where}.name")
+    name, pinned = _name(entry.get("name"), f"{where}.name"), _pinned(entry.get("pinned"), f"{where}.pinned")
     if role == "function":
         content = "" if entry.get("content") is None else _content(entry["content"], f"{where}.content")
         if name is None:
             raise _wrong(f"{where}.name", "is required", "missing_required_parameter")
-        return Message("tool", content, name, tool_call_id=calls.id_for(name, f"{where}.name"))
+        return Message("tool", content, name, tool_call_id=calls.id_for(name, f"{where}.name"), pinned=pinned)
     called = read_calls(entry, where) if role == "assistant" else ()
     content = "" if called and entry.get("content") is None else _content(entry.get("content"), f"{where}.content")
     answered = read_call_id(entry.get("tool_call_id"), f"{where}.tool_call_id") if role == "tool" else None
-    return Message(cast("Role", role), content, name, called, answered)
+    return Message(cast("Role", role), content, name, called, answered, pinned)
 
 
 def _role(said: Any, where: str) -> str:
@@ -108,6 +112,12 @@ def _name(said: Any, where: str) -> str | None:
     if not isinstance(said, str) or not 1 <= len(said) <= MOST_NAME:
         raise _wrong(where, f"must be a string of 1 to {MOST_NAME} characters", "invalid_value")
     return said
+
+
+def _pinned(said: Any, where: str) -> bool:
+    if said is not None and not isinstance(said, bool):
+        raise _wrong(where, f"must be true or false, not {cut(repr(said))}", "invalid_type")
+    return bool(said)
 
 
 def _content(said: Any, where: str) -> str:

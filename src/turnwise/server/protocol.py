@@ -9,6 +9,8 @@ from turnwise.chat.service import Turn
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.parameters import SPECS
+from turnwise.server.context import SCHEMA as CONTEXT_SCHEMA
+from turnwise.server.context import read_context_policy
 from turnwise.server.derived import guided_fields, refused_fields, sampling_fields
 from turnwise.server.dialogue import SCHEMA as MESSAGES_SCHEMA
 from turnwise.server.dialogue import read_messages
@@ -88,6 +90,7 @@ class _Request(Strict):
         StrictBool | None, Field(description="Go on with the last message, which must be the assistant's.")
     ] = None
 
+    context_policy: Annotated[Any, BeforeValidator(read_context_policy), WithJsonSchema(CONTEXT_SCHEMA)] = None
     n: Annotated[Any, BeforeValidator(partial(check_sampling, N)), WithJsonSchema(sampling_schema(N))] = None
     best_of: Annotated[
         Any, BeforeValidator(partial(check_sampling, BEST_OF)), WithJsonSchema(sampling_schema(BEST_OF))
@@ -147,6 +150,7 @@ class _Request(Strict):
             tools=offer.tools,
             tool_choice=offer.choice,
             parallel_tool_calls=offer.parallel,
+            context_policy=self.context_policy,
             echo=bool(self.echo),
             prediction=self.prediction,
             cache_key=self.prompt_cache_key or "",

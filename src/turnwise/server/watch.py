@@ -56,6 +56,7 @@ class _Watch:
         self.finish: str | None = None
         self.usage: Usage | None = None
         self._answers = answers
+        self._beside = 0  # tokens written before the answer began
 
     def saw(self, delta: Delta) -> None:
         if self.first is None and (delta.text or delta.tool_calls):
@@ -63,6 +64,8 @@ class _Watch:
         if self.finish not in BROKEN:  # one broken answer breaks them all
             self.finish = delta.finish or self.finish
         self.usage = delta.usage or self.usage
+        if delta.context is not None:
+            self._beside = delta.context.usage.completion_tokens
 
     @property
     def complete(self) -> bool:
@@ -71,9 +74,10 @@ class _Watch:
 
     def each(self, seconds: float) -> float | None:
         """Seconds per token of one answer after its first; None where that was not seen."""
-        if self.first is None or self.usage is None or self.usage.completion_tokens <= self._answers:
+        written = 0 if self.usage is None else self.usage.completion_tokens - self._beside
+        if self.first is None or written <= self._answers:
             return None
-        return (seconds - self.first) / (self.usage.completion_tokens / self._answers - 1)
+        return (seconds - self.first) / (written / self._answers - 1)
 
 
 @contextmanager

@@ -67,6 +67,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX feedback_by_completion ON feedback (completion)",
     ),
+    # 4: messages that stay when a conversation outgrows the context
+    ("ALTER TABLE messages ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",),
 )
 
 

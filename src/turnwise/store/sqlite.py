@@ -97,8 +97,8 @@ class SqliteStore:
                 "SELECT COALESCE(MAX(position) + 1, 0) FROM messages WHERE conversation = ?", (number,)
             ).fetchone()
             connection.executemany(
-                "INSERT INTO messages (id, conversation, position, created, role, content, name, tools, meta)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO messages (id, conversation, position, created, role, content, name, tools, meta, pinned)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         f"msg_{secrets.token_hex(12)}",
@@ -110,6 +110,7 @@ class SqliteStore:
                         said.name,
                         written_tools(said),
                         kept,
+                        said.pinned,
                     )
                     for i, said in enumerate(messages)
                 ],
@@ -133,7 +134,7 @@ class SqliteStore:
                 "SELECT id, title, model, created, updated FROM conversations WHERE number = ?", (number,)
             ).fetchone()
             said = connection.execute(
-                "SELECT id, created, role, content, name, tools, meta FROM messages WHERE conversation = ?"
+                "SELECT id, created, role, content, name, tools, meta, pinned FROM messages WHERE conversation = ?"
                 " ORDER BY position",
                 (number,),
             ).fetchall()
@@ -208,9 +209,9 @@ def _number_of(connection: sqlite3.Connection, conversation_id: str) -> int:
     return int(row[0])
 
 
-def _message(row: tuple[str, float, Role, str, str | None, str | None, str]) -> StoredMessage:
-    id, created, role, content, name, tools, meta = row
-    message = Message(role, content, name, **read_tools(tools))
+def _message(row: tuple[str, float, Role, str, str | None, str | None, str, int]) -> StoredMessage:
+    id, created, role, content, name, tools, meta, pinned = row
+    message = Message(role, content, name, **read_tools(tools), pinned=bool(pinned))
     return StoredMessage(id=id, created=created, message=message, meta=json.loads(meta))
 
 

@@ -13,6 +13,7 @@ from turnwise.core.ports import FinishReason
 from turnwise.server import body
 from turnwise.server.answers import Chunk, Completion, Head, Logprobs, Piece, PieceDelta, UsageBody
 from turnwise.server.call_answers import Finish, finish_of
+from turnwise.server.context import ContextBody, with_context
 from turnwise.server.errors import error_body, log_mistake, unexpected
 from turnwise.server.exchange import current
 from turnwise.server.keeping import Keeping
@@ -108,14 +109,21 @@ async def _events(
     """The stream as published: role, pieces, finish reason, usage where asked for, `[DONE]`; an error may end it."""
     hidden, padded = None if asked.include_usage else {"usage"}, asked.obfuscated
 
-    def chunk(index: int, delta: PieceDelta, finish: Finish | None = None, logprobs: Logprobs | None = None) -> bytes:
+    def chunk(
+        index: int,
+        delta: PieceDelta,
+        finish: Finish | None = None,
+        logprobs: Logprobs | None = None,
+        context: ContextBody | None = None,
+    ) -> bytes:
         piece = Piece(index=index, delta=delta, finish_reason=finish, logprobs=logprobs)
-        content = Chunk(**shared, choices=[piece]).model_dump(exclude=hidden)
+        content = Chunk(**shared, choices=[piece], context=context).model_dump(exclude=hidden)
         content["choices"][0]["delta"] = delta.model_dump(exclude_none=True)
-        return event(content, padded=padded)
+        return event(with_context(content, context), padded=padded)
 
     shared = head.model_dump()
     usage: Usage | None = None
+    context: ContextBody | None = None
     try:
         begun: set[int] = set()
         delta: Delta | None = first
@@ -129,9 +137,10 @@ async def _events(
                 yield chunk(delta.index, PieceDelta(content=delta.text), logprobs=Logprobs.of(delta.logprobs))
             for piece in delta.tool_calls:
                 yield chunk(delta.index, PieceDelta.calling(piece, legacy=legacy))
-            usage = delta.usage or usage
+            usage, context = delta.usage or usage, ContextBody.of(delta.context)
             if delta.finish is not None:
-                yield chunk(delta.index, PieceDelta(), finish_of(delta.finish, legacy=legacy))
+                last = None if asked.include_usage else context  # it is told in the last chunk of all
+                yield chunk(delta.index, PieceDelta(), finish_of(delta.finish, legacy=legacy), context=last)
             delta = await anext(rest, None)
     except TurnwiseError as error:
         yield event(error_body(error))
@@ -141,5 +150,6 @@ async def _events(
         yield event(error_body(unexpected()))
         return
     if asked.include_usage and usage is not None:
-        yield event(Chunk(**shared, choices=[], usage=UsageBody.of(usage)).model_dump(), padded=padded)
+        content = Chunk(**shared, choices=[], usage=UsageBody.of(usage), context=context).model_dump()
+        yield event(with_context(content, context), padded=padded)
     yield DONE

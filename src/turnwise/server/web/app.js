@@ -24,6 +24,11 @@ async function send(text) {
   await answer();
 }
 
+/** A message as it is sent, from one that is shown or kept. */
+function plain({ role, content, pinned }) {
+  return pinned ? { role, content, pinned } : { role, content };
+}
+
 /** The last answer once more; after a failure there may be none yet. */
 async function retry() {
   if (state.running) return;
@@ -42,10 +47,10 @@ async function edit(index, text) {
 
 async function answer() {
   const running = new AbortController();
-  const asked = state.messages.map(({ role, content }) => ({ role, content }));
+  const asked = state.messages.map(plain);
   const message = { role: "assistant", content: "" };
   const growing = thread.add(message, asked.length);
-  const began = { at: 0, usage: null, finish: null };
+  const began = { at: 0, usage: null, finish: null, context: null };
   state.running = running;
   complain(null);
   showRunning();
@@ -63,6 +68,7 @@ async function answer() {
       }
       began.finish = choice?.finish_reason ?? began.finish;
       began.usage = chunk.usage ?? began.usage;
+      began.context = chunk.context ?? began.context;
     }
   } catch (error) {
     if (error.name !== "AbortError") failure = error;
@@ -72,7 +78,7 @@ async function answer() {
   state.running = null;
   if (message.content || !(failure || began.finish === "stopped")) {
     state.messages.push(message);
-    growing.finish(figures(began, performance.now()));
+    growing.finish(figures(began, performance.now()), shortened(began.context));
   } else {
     growing.remove();
   }
@@ -98,12 +104,20 @@ async function remember(asked) {
   showTitle();
 }
 
-function figures({ at, usage, finish }, now) {
+/** What a context policy did, as a line of the conversation. */
+function shortened(context) {
+  if (!context) return "";
+  const many = context.dropped_messages === 1 ? "1 older message was" : `${context.dropped_messages} older messages were`;
+  return `${many} ${context.summary?.text ? "summarised" : "left out"}`;
+}
+
+function figures({ at, usage, finish, context }, now) {
   const parts = [];
   if (usage) {
     const seconds = (now - at) / 1000;
-    parts.push(`${usage.completion_tokens} ${usage.completion_tokens === 1 ? "token" : "tokens"}`);
-    if (at && usage.completion_tokens > 1 && seconds > 0) parts.push(`${(usage.completion_tokens / seconds).toFixed(1)} tokens/s`);
+    const written = usage.completion_tokens - (context?.summary?.completion_tokens ?? 0);
+    parts.push(`${written} ${written === 1 ? "token" : "tokens"}`);
+    if (at && written > 1 && seconds > 0) parts.push(`${(written / seconds).toFixed(1)} tokens/s`);
   }
   if (finish === "length") parts.push("cut off at the length limit");
   if (finish === "stopped") parts.push("stopped");
@@ -144,7 +158,7 @@ async function open(id) {
     const found = await api.conversation(id);
     if (opening !== state.opening) return; // another one was clicked meanwhile
     state.conversation = found;
-    state.messages = found.messages.map(({ role, content }) => ({ role, content }));
+    state.messages = found.messages.map(plain);
     useModel(state.models.some((model) => model.id === found.model) ? found.model : state.model);
   } catch (error) {
     complain(error, () => open(id));

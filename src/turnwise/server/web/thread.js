@@ -62,7 +62,9 @@ export class Thread {
     if (message.role === "assistant") body.append(render(message.content));
     else body.textContent = message.content;
     const actions = make("div", { class: "actions" });
-    const entry = make("li", { class: `message ${message.role}` }, make("span", { class: "hidden" }, `${who}:`), body, actions);
+    const note = make("p", { class: "note", hidden: !message.note }, message.note ?? "");
+    const speaker = make("span", { class: "hidden" }, `${who}:`);
+    const entry = make("li", { class: `message ${message.role}` }, note, speaker, body, actions);
     const copyButton = iconButton("copy", "Copy", () => copy(message.content, copyButton));
     actions.append(copyButton);
     if (message.role === "user") {
@@ -124,10 +126,13 @@ class Growing {
     this.frame ||= requestAnimationFrame(() => this.#paint());
   }
 
-  /** It is whole: `figures` is the small print under it. */
-  finish(figures) {
-    this.message.figures = figures;
+  /** It is whole: `figures` is the small print under it, `note` a line above it. */
+  finish(figures, note) {
+    Object.assign(this.message, { figures, note });
     this.#paint();
+    const line = this.entry.querySelector(".note");
+    line.textContent = note;
+    line.hidden = !note;
     this.entry.querySelector(".figures").textContent = figures;
     this.entry.classList.remove("growing");
     this.body.setAttribute("aria-busy", "false");

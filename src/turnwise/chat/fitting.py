@@ -1,0 +1,94 @@
+"""A turn that fits the model: as it is, or as the context policy has it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from turnwise.chat.context import policy
+from turnwise.chat.request import RequestMaker, scope_of
+from turnwise.chat.summaries import Summaries
+from turnwise.chat.turn import ContextReport, Turn, Usage
+from turnwise.core.errors import ContextTooLong, TemplateError
+from turnwise.core.messages import Message
+from turnwise.core.ports import GenerationRequest
+
+Write = Callable[[GenerationRequest], Awaitable[tuple[str, Usage]]]
+
+
+@dataclass(frozen=True)
+class TurnRoom:
+    """The room that one turn has (`context.Room`). Renders in threads: a long conversation takes a while."""
+
+    turn: Turn
+    maker: RequestMaker
+    summaries: Summaries
+    answer: Write
+
+    @property
+    def scope(self) -> str:
+        """Whose summaries may be used."""
+        return scope_of(self.turn)
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of prompt and answer together."""
+        return self.maker.generator.context_length
+
+    @property
+    def limit(self) -> int:
+        """Most tokens of a prompt that leaves the answer its room."""
+        return self.maker.limit(self.turn)
+
+    async def tokens(self, messages: Sequence[Message]) -> int:
+        """The length of the prompt with these messages."""
+        return len(await asyncio.to_thread(self.maker.prompt_ids, replace(self.turn, messages=tuple(messages))))
+
+    async def shows(self, messages: Sequence[Message], index: int) -> bool:
+        """Whether the template accepts these messages and writes out what the one at `index` says."""
+        try:
+            shown = await asyncio.to_thread(self.maker.rendered, replace(self.turn, messages=tuple(messages)))
+        except TemplateError:
+            return False
+        return shown.spans[index] is not None
+
+    async def asking(self, text: str) -> int:
+        """The length of the prompt that has this text as its only message."""
+        return len((await asyncio.to_thread(self.maker.note, text, 1, self.turn)).prompt_ids)
+
+    async def write(self, text: str, most: int) -> tuple[str, Usage]:
+        """The model's own, greedy answer to this text."""
+        return await self.answer(await asyncio.to_thread(self.maker.note, text, most, self.turn))
+
+
+async def fitted(
+    turn: Turn, name: str, maker: RequestMaker, summaries: Summaries, answer: Write
+) -> tuple[GenerationRequest, ContextReport | None]:
+    """The request for a turn, and what the policy `name` did to make it fit; None where it did nothing.
+
+    Raises:
+        ContextTooLong: it does not fit, whatever the policy could do. The error is about the turn as it came.
+        UserError: see `RequestMaker.request`.
+    """
+    chosen = policy(name)
+    room = TurnRoom(turn, maker, summaries, answer)
+    whole, refusal = None, None
+    try:
+        whole = await asyncio.to_thread(maker.request, turn)
+        if turn.prompt is not None or len(whole.prompt_ids) <= room.limit:
+            return whole, None
+    except ContextTooLong as error:
+        if turn.prompt is not None:
+            raise
+        refusal = error
+    shortened = await chosen.shorten(turn.messages, room)
+    if shortened is not None:
+        try:
+            request = await asyncio.to_thread(maker.request, replace(turn, messages=shortened.messages))
+        except ContextTooLong:
+            pass  # what may not be dropped is too long by itself
+        else:
+            return request, shortened.report
+    if whole is None:
+        assert refusal is not None
+        raise refusal
+    return whole, None

@@ -1,0 +1,155 @@
+"""Context policies over HTTP: chosen by a field, told in the answer, and nothing that official clients stumble over."""
+
+import json
+
+import httpx
+import openai
+import pytest
+
+from turnwise.assemble import chat_service
+from turnwise.chat.service import ContextReport, Summary, Usage
+from turnwise.core.messages import Message
+from turnwise.server.app import create_app
+from turnwise.testing import ScriptedChat, listening
+
+HELLO = [{"role": "user", "content": "Hello there"}]
+DROPPED = ContextReport("drop_oldest", 4)
+SUMMARISED = ContextReport("summarise", 4, Summary("About lamps.", 3, Usage(90, 4)))
+TOLD = {
+    DROPPED: {"policy": "drop_oldest", "dropped_messages": 4},
+    SUMMARISED: {
+        "policy": "summarise",
+        "dropped_messages": 4,
+        "summary": {"text": "About lamps.", "messages": 3, "prompt_tokens": 90, "completion_tokens": 4},
+    },
+}
+
+
+@pytest.fixture
+def client(url):
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture(params=TOLD, ids=lambda report: report.policy)
+def report(request, services, store, chat):
+    services["scripted"] = ScriptedChat(store=store, context=request.param)
+    return request.param
+
+
+def create(client, **fields):
+    return client.chat.completions.create(model="scripted", messages=HELLO, **fields)
+
+
+def test_a_whole_answer_says_what_was_done(client, report):
+    assert create(client).model_extra["context"] == TOLD[report]
+
+
+def test_a_kept_completion_says_it_too(client, report):
+    id = create(client, store=True).id
+    assert client.chat.completions.retrieve(id).model_extra["context"] == TOLD[report]
+
+
+@pytest.mark.parametrize("usage", [False, True])
+def test_a_stream_says_it_in_its_last_chunk(client, report, usage):
+    *chunks, last = create(client, stream=True, stream_options={"include_usage": usage})
+    assert last.model_extra["context"] == TOLD[report]
+    assert not any("context" in chunk.model_extra for chunk in chunks)
+    assert (last.usage is not None) == usage
+
+
+def test_where_nothing_was_done_nothing_is_said(client, chat):
+    assert "context" not in create(client).model_extra
+    assert not any("context" in chunk.model_extra for chunk in create(client, stream=True))
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "part"), [("forget", "invalid_parameter", "known: drop_oldest, refuse, summarise"),
+                               ("drop_old", "invalid_parameter", "did you mean 'drop_oldest'"),
+                               (3, "invalid_type", "must be one of drop_oldest, refuse, summarise")],
+)  # fmt: skip
+def test_an_unknown_policy_is_refused(client, chat, said, code, part):
+    with pytest.raises(openai.BadRequestError, match=part) as refused:
+        create(client, extra_body={"context_policy": said})
+    assert (refused.value.body["param"], refused.value.body["code"]) == ("context_policy", code)
+    assert chat.turns == []
+
+
+# Pins
+
+
+def test_a_pin_reaches_the_turn_and_the_store(client, chat, store, url):
+    id = store.create(title="t", model="scripted").id
+    messages = [
+        {"role": "user", "content": "I am Ada.", "pinned": True},
+        {"role": "user", "content": "Hi", "pinned": None},
+    ]
+    client.chat.completions.create(model="scripted", messages=messages, extra_body={"conversation_id": id})
+    assert chat.turns[0].messages == (Message("user", "I am Ada.", pinned=True), Message("user", "Hi"))
+    kept = httpx.get(f"{url}/v1/conversations/{id}").json()["messages"]
+    assert [message["pinned"] for message in kept] == [True, False, False]
+
+
+@pytest.mark.parametrize("pinned", ["yes", 1, []])
+def test_a_pin_is_true_or_false(client, chat, pinned):
+    with pytest.raises(openai.BadRequestError, match=r"'messages\[0\].pinned' must be true or false") as refused:
+        client.chat.completions.create(model="scripted", messages=[{**HELLO[0], "pinned": pinned}])
+    assert refused.value.body["param"] == "messages[0].pinned"
+
+
+# With the model in the box
+
+
+@pytest.fixture(scope="module")
+def boxed():
+    with (
+        chat_service(context_policy="drop_oldest") as service,
+        listening(create_app({"box": service}, default="box")) as url,
+    ):
+        yield openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
+
+
+LONG = [
+    {"role": "system", "content": "You are friendly."},
+    *[{"role": role, "content": f"{role} {i}: how is the weather in the mountains today?"}
+      for i in range(60) for role in ("user", "assistant")],
+    {"role": "user", "content": "Tell me a joke"},
+]  # fmt: skip
+
+
+def test_a_long_talk_is_answered_by_a_real_model(boxed):
+    answer = boxed.chat.completions.create(model="box", messages=LONG, max_tokens=20, temperature=0)
+    dropped = answer.model_extra["context"]["dropped_messages"]
+    assert 0 < dropped < 120
+    short = boxed.chat.completions.create(
+        model="box", messages=[LONG[0], *LONG[1 + dropped :]], max_tokens=20, temperature=0
+    )
+    assert short.choices[0].message.content == answer.choices[0].message.content
+    assert "context" not in short.model_extra
+    assert short.usage.prompt_tokens == answer.usage.prompt_tokens
+
+
+def test_a_request_may_insist_on_all_or_nothing(boxed):
+    with pytest.raises(openai.BadRequestError) as refused:
+        boxed.chat.completions.create(model="box", messages=LONG, extra_body={"context_policy": "refuse"})
+    assert refused.value.code == "context_length_exceeded"
+
+
+def test_a_summary_is_written_once_and_counted(boxed):
+    def ask(**more):
+        answer = boxed.chat.completions.create(
+            model="box", messages=LONG, max_tokens=5, temperature=0, extra_body={"context_policy": "summarise"}, **more
+        )
+        return answer.usage, answer.model_extra["context"]
+
+    usage, context = ask()
+    again, known = ask()
+    assert context["summary"]["text"]
+    assert 0 < context["summary"]["completion_tokens"] <= 1024 // 8
+    assert (known["summary"]["prompt_tokens"], known["summary"]["completion_tokens"]) == (0, 0)
+    assert usage.prompt_tokens == again.prompt_tokens + context["summary"]["prompt_tokens"]
+    assert usage.completion_tokens == again.completion_tokens + context["summary"]["completion_tokens"]
+    stream = boxed.chat.completions.create(
+        model="box", messages=LONG, max_tokens=5, temperature=0, stream=True, extra_body={"context_policy": "summarise"}
+    )
+    assert json.loads(json.dumps(list(stream)[-1].model_extra["context"])) == known
