@@ -64,9 +64,9 @@ def test_where_nothing_was_done_nothing_is_said(client, chat):
 
 
 @pytest.mark.parametrize(
-    ("said", "code", "part"), [("forget", "invalid_parameter", "known: drop_oldest, refuse, summarise"),
+    ("said", "code", "part"), [("forget", "invalid_parameter", "known: drop_oldest, refuse, sliding_window, summarise"),
                                ("drop_old", "invalid_parameter", "did you mean 'drop_oldest'"),
-                               (3, "invalid_type", "must be one of drop_oldest, refuse, summarise")],
+                               (3, "invalid_type", "must be one of drop_oldest, refuse, sliding_window, summarise")],
 )  # fmt: skip
 def test_an_unknown_policy_is_refused(client, chat, said, code, part):
     with pytest.raises(openai.BadRequestError, match=part) as refused:

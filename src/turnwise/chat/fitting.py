@@ -1,6 +1,7 @@
 """A turn that fits the model: as it is, or as the context policy has it."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -43,6 +44,13 @@ class TurnRoom:
         """The length of the prompt with these messages."""
         return len(await asyncio.to_thread(self.maker.prompt_ids, replace(self.turn, messages=tuple(messages))))
 
+    async def opening(self, messages: Sequence[Message]) -> int:
+        """The length of the system messages that the prompt begins with; 0 where there are none."""
+        rendered = await asyncio.to_thread(self.maker.rendered, replace(self.turn, messages=tuple(messages)))
+        pairs = zip(messages, rendered.spans, strict=True)
+        leading = itertools.takewhile(lambda pair: pair[0].role in ("system", "developer"), pairs)
+        return max((span[1] for _, span in leading if span is not None), default=0)
+
     async def shows(self, messages: Sequence[Message], index: int) -> bool:
         """Whether the template accepts these messages and writes out what the one at `index` says."""
         try:
@@ -83,7 +91,8 @@ async def fitted(
     shortened = await chosen.shorten(turn.messages, room)
     if shortened is not None:
         try:
-            request = await asyncio.to_thread(maker.request, replace(turn, messages=shortened.messages))
+            shorter = replace(turn, messages=shortened.messages, window=shortened.window)
+            request = await asyncio.to_thread(maker.request, shorter)
         except ContextTooLong:
             pass  # what may not be dropped is too long by itself
         else:

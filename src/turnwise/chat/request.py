@@ -85,7 +85,11 @@ class RequestMaker:
     def prompt_ids(self, turn: Turn) -> tuple[int, ...]:
         """What the model reads. Raises `UserError` for messages the template refuses and for ids it does not have."""
         if turn.prompt is None:
-            return tuple(self.rendered(turn).ids)
+            ids = tuple(self.rendered(turn).ids)
+            if turn.window is None or sum(turn.window) >= len(ids):
+                return ids
+            first, last = turn.window
+            return (*ids[:first], *ids[-last:])
         if isinstance(turn.prompt, str):
             tokenizer = self.renderer.tokenizer
             return (*tokenizer.opening_ids, *tokenizer.encode(turn.prompt))

@@ -51,6 +51,7 @@ class Turn:
         tenant: whose request it is: what was read for one is not shared with another, and they take turns.
         cache_key: a part of the tenant's requests that share what was read among each other only.
         priority: among the tenant's requests, the lower the sooner.
+        window: only the first and the last so many tokens of the messages are read.
     """
 
     messages: tuple[Message, ...]
@@ -73,6 +74,7 @@ class Turn:
     tenant: str = ""
     cache_key: str = ""
     priority: int = 0
+    window: tuple[int, int] | None = None
 
     @property
     def goes_on(self) -> bool:
@@ -126,15 +128,25 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class ContextReport:
-    """What a context policy did so that the messages fit: how many it dropped, and what stands for them."""
+    """What a context policy did so that the messages fit.
+
+    Attributes:
+        policy: its name.
+        dropped_messages: how many the model does not read.
+        summary: what stands for them.
+        dropped_tokens: how many it does not read of messages that it reads otherwise.
+    """
 
     policy: str
     dropped_messages: int
     summary: Summary | None = None
+    dropped_tokens: int = 0
 
     @property
     def told(self) -> str:
         """A sentence for people."""
+        if self.dropped_tokens:
+            return f"{self.dropped_tokens} older tokens were left out"
         many = "1 older message was" if self.dropped_messages == 1 else f"{self.dropped_messages} older messages were"
         return f"{many} {'summarised' if self.summary is not None and self.summary.text else 'left out'}"
 

@@ -47,6 +47,7 @@ class ContextBody(BaseModel):
 
     policy: str
     dropped_messages: int
+    dropped_tokens: int | None = None
     summary: SummaryBody | None = None
 
     @classmethod
@@ -55,7 +56,10 @@ class ContextBody(BaseModel):
         if report is None:
             return None
         summary = None if report.summary is None else SummaryBody.of(report.summary)
-        return cls(policy=report.policy, dropped_messages=report.dropped_messages, summary=summary)
+        return cls(
+            policy=report.policy, dropped_messages=report.dropped_messages, summary=summary,
+            dropped_tokens=report.dropped_tokens or None,
+        )  # fmt: skip
 
 
 def with_context(answer: dict[str, Any], context: ContextBody | None) -> dict[str, Any]:

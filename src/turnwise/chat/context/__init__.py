@@ -5,7 +5,8 @@ the messages leave less room for the answer than `room.limit` says. Whatever it 
 
 * the messages it gives back are some of those it got, in their order; only a summary may be added to one of them,
 * system and developer messages, pinned messages and the last user message are among them,
-* a round stays or goes as a whole (`chat.rounds`), so that every tool's message has its call and roles still alternate.
+* a round stays or goes as a whole (`chat.rounds`), so that every tool's message has its call and roles still alternate,
+* or it gives all messages back, and says which of their tokens are read (`sliding_window`).
 
 Where what it gives back does not fit either, the request is refused as if there were no policy.
 """
@@ -47,6 +48,9 @@ class Room(Protocol):
     async def tokens(self, messages: Sequence[Message]) -> int:
         """The length of the prompt with these messages. Raises `TemplateError` where the template refuses them."""
 
+    async def opening(self, messages: Sequence[Message]) -> int:
+        """The length of the system messages that the prompt begins with; 0 where there are none."""
+
     async def shows(self, messages: Sequence[Message], index: int) -> bool:
         """Whether the template accepts these messages and writes out what the one at `index` says."""
 
@@ -59,10 +63,11 @@ class Room(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shortened:
-    """The messages that the model reads instead, and what is told of it."""
+    """The messages that the model reads instead, of a `window` the first and last tokens, and what is told of it."""
 
     messages: tuple[Message, ...]
     report: ContextReport
+    window: tuple[int, int] | None = None
 
 
 class Policy(Protocol):

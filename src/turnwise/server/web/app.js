@@ -107,6 +107,7 @@ async function remember(asked) {
 /** What a context policy did, as a line of the conversation. */
 function shortened(context) {
   if (!context) return "";
+  if (context.dropped_tokens) return `${context.dropped_tokens} older tokens were left out`;
   const many = context.dropped_messages === 1 ? "1 older message was" : `${context.dropped_messages} older messages were`;
   return `${many} ${context.summary?.text ? "summarised" : "left out"}`;
 }
