@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "attention.hpp"
+#include "integer.hpp"
 #include "linear.hpp"
 #include "team.hpp"
 #include "vector.hpp"
@@ -17,10 +18,11 @@ using namespace turnwise;
 
 extern "C" {
 
-// A matrix in panels (linear.hpp): float32, or bfloat16 where `half` is set in the model.
+// A matrix in panels, with `bits` of the model: 32 float32, 16 bfloat16 (linear.hpp), 8 or 4 whole numbers (integer.hpp).
 struct Matrix {
     const void* weights;
-    const float* bias;  // padded to whole panels, or null
+    const void* scales;  // null for floats
+    const float* bias;   // padded to whole panels, or null
     int32_t inputs, outputs;
 };
 
@@ -38,7 +40,7 @@ struct Layer {
 
 struct Model {
     int32_t layers, hidden, heads, kv_heads, head_dim, feed_forward, vocabulary;
-    int32_t half, layer_norm, gated, gelu;
+    int32_t bits, layer_norm, gated, gelu;
     float norm_eps;
     const Layer* layer;
     const float* embed;     // (V, C)
@@ -121,6 +123,12 @@ class Decoder {
         grow(qkv_, R * qkv_width_);
         grow(mixed_, R * m_.heads * m_.head_dim);
         grow(wide_, R * m_.feed_forward);
+        if (m_.bits <= 8) {
+            const size_t most = R * groups(widest_);
+            grow(values_, most * GROUP);
+            grow(scales_, most);
+            grow(sums_, most);
+        }
         slots_.assign(batch.slots, batch.slots + R);
         positions_.assign(batch.positions, batch.positions + R);
         for (auto& own : scratch_) {
@@ -139,7 +147,8 @@ class Decoder {
         std::vector<float> scores;  // attention of four heads
     };
 
-    static void grow(std::vector<float>& buffer, size_t size) {
+    template <class T>
+    static void grow(std::vector<T>& buffer, size_t size) {
         if (buffer.size() < size) buffer.resize(size);
     }
 
@@ -156,11 +165,26 @@ class Decoder {
     void multiply(int part, const float* x, int rows, const Matrix& matrix, Done done, int unit = 1) {
         const int units = panels(matrix) / unit;
         const int from = share(units, part) * unit, to = share(units, part + 1) * unit;
+        auto go = [&](auto product) { Linear<decltype(product), Done>(product, rows, done).run(from, to); };
         float* widened = scratch_[part].panel.data();
-        if (m_.half)
-            Linear<uint16_t, Done>(x, rows, matrix.inputs, (const uint16_t*)matrix.weights, widened, done).run(from, to);
-        else
-            Linear<float, Done>(x, rows, matrix.inputs, (const float*)matrix.weights, widened, done).run(from, to);
+        switch (m_.bits) {
+            case 32: return go(FloatProduct<float>(x, matrix.inputs, matrix.weights, widened));
+            case 16: return go(FloatProduct<uint16_t>(x, matrix.inputs, matrix.weights, widened));
+            case 8: return go(IntegerProduct<8>(whole(part, x, rows, matrix), matrix.inputs, matrix.weights, matrix.scales));
+            default: go(IntegerProduct<4>(whole(part, x, rows, matrix), matrix.inputs, matrix.weights, matrix.scales));
+        }
+    }
+
+    // The rows as whole numbers. Whoever calls this waits for the others again before the next product.
+    IntegerRows whole(int part, const float* x, int rows, const Matrix& matrix) {
+        IntegerRows found{values_.data(), scales_.data(), sums_.data()};
+        const int each = groups(matrix.inputs), all = rows * each;
+        for (int at = share(all, part); at < share(all, part + 1); at++) {
+            const int first = at % each * GROUP;
+            found.set(at, x + size_t(at / each) * matrix.inputs + first, std::min(GROUP, matrix.inputs - first));
+        }
+        team_.barrier();
+        return found;
     }
 
     // to[row] = or += x W + b
@@ -307,6 +331,9 @@ class Decoder {
     std::vector<Scratch> scratch_;
     int widest_, qkv_width_;
     std::vector<float> x_, h_, qkv_, mixed_, wide_;
+    std::vector<int8_t> values_;  // of the rows that a matrix of whole numbers is multiplied with, and their scales and sums
+    std::vector<float> scales_;
+    std::vector<int32_t> sums_;
     std::vector<int32_t> slots_, positions_;
 };
 
@@ -323,6 +350,11 @@ int32_t turnwise_runs_here() {
         !__builtin_cpu_supports("avx512cd") || !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
         return 0;
 #endif
+#if defined(__AVX512VNNI__)
+    if (!__builtin_cpu_supports("avx512vnni")) return 0;
+#elif defined(__AVXVNNI__)
+    if (!__builtin_cpu_supports("avxvnni")) return 0;
+#endif
 #if defined(__AVX2__)  // x86-64-v3
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) return 0;
 #endif
@@ -333,9 +365,25 @@ int32_t turnwise_runs_here() {
 // Which sources this was compiled from: the structures above must be those of library.py.
 const char* turnwise_source() { return TURNWISE_SOURCE; }
 
+// The instructions it computes with, as far as numbers may depend on them.
+const char* turnwise_arithmetic() {
+#if defined(__AVX512VNNI__)
+    return "avx512vnni";
+#elif defined(__AVX512F__)
+    return "avx512";
+#elif defined(__AVXVNNI__)
+    return "avxvnni";
+#elif defined(__AVX2__)
+    return "avx2";
+#else
+    return "plain";
+#endif
+}
+
 int32_t turnwise_panel() { return PANEL; }
 int32_t turnwise_width() { return WIDTH; }
 int32_t turnwise_tile() { return TILE; }
+int32_t turnwise_group() { return GROUP; }
 
 void* turnwise_create(const Model* model, int32_t threads) {
     try {

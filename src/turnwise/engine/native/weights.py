@@ -1,11 +1,13 @@
 """A decoder's weights laid out for the compiled library.
 
 Matrices go into panels (`linear.hpp`). They are kept as bfloat16 where that loses nothing, which is so for all models
-published in bfloat16: half the memory to read at every step, and the same numbers, since arithmetic stays float32.
+published in bfloat16: half the memory to read at every step, and the same numbers, since arithmetic stays float32. Or
+they are quantized, where that is asked for: whole numbers times a scale (`integer.hpp`), int8 with a scale for every
+output, int4 with one for every output and group of inputs.
 """
 
 import ctypes
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,18 +18,23 @@ from turnwise.engine.native.library import Layer, Matrix, Model, Norm
 from turnwise.models.decoder import Decoder, FeedForward
 
 Floats = NDArray[np.float32]
+Quantize = Literal["int8", "int4"]
+REACHES = (8.0,)  # what the furthest weight of a group may be divided by
 
 
 class PackedModel:
     """`struct`, for the library, and the memory its pointers point to."""
 
-    def __init__(self, decoder: Decoder, panel: int) -> None:
+    def __init__(self, decoder: Decoder, panel: int, group: int, quantize: Quantize | None = None) -> None:
         config = decoder.config
-        self._panel = panel
+        self._panel, self._group = panel, group
         self._kept: list[Any] = []
         head = decoder.embed.weight if decoder.head is None else decoder.get_parameter("head.weight")
         matrices = [module.weight for module in decoder.layers.modules() if isinstance(module, nn.Linear)]
-        self._half = all(_exact_in_half(weight) for weight in (*matrices, head))
+        if quantize is not None:
+            self._bits = {"int8": 8, "int4": 4}[quantize]
+        else:
+            self._bits = 16 if all(_exact_in_half(weight) for weight in (*matrices, head)) else 32
         layers = (Layer * config.num_layers)()
         for number, block in enumerate(decoder.layers):
             layers[number] = self._layer(block, config.window_of[number])
@@ -37,7 +44,7 @@ class PackedModel:
         self.struct = Model(
             layers=config.num_layers, hidden=config.hidden_size, heads=config.num_heads, kv_heads=config.num_kv_heads,
             head_dim=config.head_dim, feed_forward=config.intermediate_size, vocabulary=config.vocab_size,
-            half=self._half, layer_norm=config.norm == "layer", gated=config.gated_mlp,
+            bits=self._bits, layer_norm=config.norm == "layer", gated=config.gated_mlp,
             gelu=config.activation == "gelu_tanh", norm_eps=config.norm_eps, layer=layers,
             embed=self._floats(decoder.embed.weight), cosines=cosines, sines=sines,
             position=None if position is None else self._floats(position.weight),
@@ -64,28 +71,51 @@ class PackedModel:
         weight, bias = mlp.up.weight, mlp.up.bias
         if not mlp.gated:
             return self._matrix(weight, bias)
-        return self._packed(
-            np.stack([self._panels(part) for part in weight.chunk(2)], axis=1),
-            None if bias is None else np.stack([self._panels(part[:, None]) for part in bias.chunk(2)], axis=1),
-            weight.shape,
-        )
+        alternating = [self._alternating(part) for part in (weight, *([] if bias is None else [bias[:, None]]))]
+        return self._matrix(alternating[0], None if bias is None else alternating[1][:, 0])
+
+    def _alternating(self, gate_and_up: Tensor) -> Tensor:
+        gate, up = (self._padded(part) for part in gate_and_up.chunk(2))
+        by_panel = (-1, self._panel, gate.shape[1])
+        return torch.stack([gate.view(by_panel), up.view(by_panel)], dim=1).view(-1, gate.shape[1])
 
     def _matrix(self, weight_OI: Tensor, bias_O: Tensor | None) -> Matrix:
-        bias = None if bias_O is None else self._panels(bias_O[:, None])
-        return self._packed(self._panels(weight_OI), bias, weight_OI.shape)
+        weight, inputs = self._padded(weight_OI), weight_OI.shape[1]
+        scales: NDArray[Any] | None = None
+        if self._bits > 8:
+            stored = weight.view(-1, self._panel, inputs).transpose(1, 2).contiguous().numpy()
+            if self._bits == 16:
+                stored = (stored.view(np.uint32) >> 16).astype(np.uint16)
+        else:
+            whole, scales_OG = quantized(nn.functional.pad(weight, (0, -inputs % self._group)), self._bits, self._group)
+            stored, scales = self._whole(whole), self._scales(scales_OG)
+        return Matrix(
+            weights=self._address(stored),
+            scales=None if scales is None else self._address(scales),
+            bias=None if bias_O is None else self._address(self._padded(bias_O).numpy()),
+            inputs=inputs,
+            outputs=len(weight),
+        )
 
-    def _packed(self, panels: Floats, bias: Floats | None, shape: torch.Size) -> Matrix:
-        outputs = panels.size // shape[1]
-        stored = (panels.view(np.uint32) >> 16).astype(np.uint16) if self._half else panels
-        return Matrix(self._address(stored), None if bias is None else self._address(bias), shape[1], outputs)
+    def _padded(self, tensor: Tensor) -> Tensor:
+        """As float32, filled up with zeros to whole panels of rows."""
+        missing = -len(tensor) % self._panel
+        found = tensor.detach().float().contiguous()
+        return nn.functional.pad(found, (0, 0) * (tensor.dim() - 1) + (0, missing)) if missing else found
 
-    def _panels(self, weight_OI: Tensor) -> Floats:
-        """`(O / panel, I, panel)`, the last panel filled up with zeros."""
-        outputs, inputs = weight_OI.shape
-        panels = -(-outputs // self._panel)
-        padded = np.zeros((panels * self._panel, inputs), np.float32)
-        padded[:outputs] = weight_OI.detach().float().numpy()
-        return np.ascontiguousarray(padded.reshape(panels, self._panel, inputs).transpose(0, 2, 1))
+    def _whole(self, whole_OI: Tensor) -> NDArray[np.uint8]:
+        """`(O / panel, I / 4, panel, 4)` bytes, each with the 4-bit weight four inputs on in its upper half."""
+        steps = whole_OI.view(-1, self._panel, whole_OI.shape[1] // 4, 4).transpose(1, 2)
+        if self._bits == 4:
+            steps = steps[:, ::2] + 16 * steps[:, 1::2]
+        return np.ascontiguousarray(steps.numpy())
+
+    def _scales(self, scales_OG: Tensor) -> NDArray[Any]:
+        """Floats, `(O)`; or bfloat16, `(O / panel, G, panel)`."""
+        if self._bits == 8:
+            return scales_OG[:, 0].contiguous().numpy()
+        panels = scales_OG.view(-1, self._panel, scales_OG.shape[1]).transpose(1, 2).contiguous().numpy()
+        return (panels.view(np.uint32) >> 16).astype(np.uint16)
 
     def _norm(self, norm: Any) -> Norm:
         return Norm(self._floats(norm.weight), self._floats(getattr(norm, "bias", None)))
@@ -101,3 +131,43 @@ class PackedModel:
 
 def _exact_in_half(weight: Tensor) -> bool:
     return bool(torch.equal(weight.to(torch.bfloat16).float(), weight))
+
+
+def quantized(weight_OI: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor]:
+    """Whole numbers and scales with `weight = (whole - 2 ** (bits - 1)) * scale`, as nearly as `bits` allow.
+
+    Returns `(O, I)` of uint8 and `(O, G)` of float32: one scale for every output, or with 4 bits one for every group of
+    inputs, exact in bfloat16.
+    """
+    outputs, inputs = weight_OI.shape
+    whole = torch.empty(outputs, inputs, dtype=torch.uint8)
+    scales = torch.empty(outputs, 1 if bits == 8 else inputs // group)
+    rows = max(1, 2**22 // inputs)  # at a time: bounds the memory, and stays near the processor
+    for start in range(0, outputs, rows):
+        part = weight_OI[start : start + rows].view(-1, scales.shape[1], inputs // scales.shape[1])
+        numbers, scale = _eight_bits(part) if bits == 8 else _four_bits(part)
+        whole[start : start + rows] = numbers.flatten(1)
+        scales[start : start + rows] = scale
+    return whole, scales
+
+
+def _eight_bits(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
+    scale = weight_OGI.abs().amax(-1, keepdim=True) / 127
+    return _whole(weight_OGI, scale, 127).add_(128).byte(), scale[..., 0]
+
+
+def _four_bits(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
+    """From -8 to 7, the furthest weight being a negative number; of a few scales the one of least squared error."""
+    low, high = weight_OGI.amin(-1, keepdim=True), weight_OGI.amax(-1, keepdim=True)
+    furthest = torch.where(-low > high, low, high)
+    best, least = torch.zeros_like(furthest), torch.full_like(furthest, torch.inf)
+    for reach in REACHES:
+        scale = (furthest / -reach).bfloat16().float()
+        error = (_whole(weight_OGI, scale, 7) * scale).sub_(weight_OGI).square_().sum(-1, keepdim=True)
+        better = error < least
+        best, least = torch.where(better, scale, best), torch.where(better, error, least)
+    return _whole(weight_OGI, best, 7).add_(8).byte(), best[..., 0]
+
+
+def _whole(weight_OGI: Tensor, scale: Tensor, highest: int) -> Tensor:
+    return (weight_OGI / scale).nan_to_num_(0.0).round_().clamp_(-highest - 1, highest)
