@@ -8,10 +8,15 @@ from hypothesis import strategies as st
 from reference import make
 from test_native import ODD, biased, prompts
 
+from turnwise.core.errors import InvalidParameter
+from turnwise.engine.engine import Engine
 from turnwise.engine.native import runner as runner_file
+from turnwise.engine.native import weights as weights_file
 from turnwise.engine.native.library import libraries, library
 from turnwise.engine.native.runner import NativeRunner
 from turnwise.engine.native.weights import quantized
+from turnwise.engine.runner import make_runner
+from turnwise.engine.torch_runner import TorchRunner
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -73,18 +78,19 @@ def test_four_bits_have_a_scale_for_every_group_that_bfloat16_holds():
     assert not found[2, 1].any()
 
 
-@pytest.mark.parametrize("quantize", BITS)
+@pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("found", libraries(), ids=lambda found: found.turnwise_arithmetic().decode())
 @pytest.mark.parametrize("hidden", [16, 32, 48, 160])
-def test_products_are_those_of_whole_numbers(found, quantize, hidden, monkeypatch):
+def test_products_are_those_of_whole_numbers(found, bits, hidden, monkeypatch):
     """The head's: hidden states go in, logits come out."""
     monkeypatch.setattr(runner_file, "library", lambda *sizes: found)
+    monkeypatch.setattr(weights_file, "HEAD_BITS", bits)
     model = biased(make(hidden_size=hidden, initializer_range=0.2))
-    runner = NativeRunner(model, slots=1, quantize=quantize)
+    runner = NativeRunner(model, slots=1, quantize="int4")
     (prompt,) = prompts([15])
     hidden_states = torch.cat(list(runner.read(0, prompt, hidden=True))).numpy()
     logits = torch.cat(list(runner.read(0, prompt))).numpy()
-    expected = product(hidden_states, model.get_parameter("head.weight").detach(), BITS[quantize])
+    expected = product(hidden_states, model.get_parameter("head.weight").detach(), bits)
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
@@ -99,7 +105,7 @@ def test_logits_are_those_of_the_rounded_weights_but_for_the_rounding_of_rows(na
             if isinstance(module, torch.nn.Linear):
                 module.weight.copy_(dequantized(module.weight, BITS[quantize]))
         head = model.embed.weight if model.head is None else model.head.weight
-        head = dequantized(head, BITS[quantize])  # tied or not, the embedding stays as it is
+        head = dequantized(head, 8)  # tied or not, the embedding stays as it is
         hidden = torch.stack([model(torch.tensor([ids]))[0, -1] for ids in asked])
     expected = hidden @ head.T
     assert (found - expected).norm() < 0.1 * expected.norm()
@@ -129,3 +135,23 @@ def test_a_chat_has_the_same_numbers_to_the_last_bit_alone_and_in_company(length
     for chat, prompt in enumerate(asked):
         assert torch.equal(first[chat], alone.prefill([0], [prompt])[0])
         assert torch.equal(second[slots[chat]], alone.decode([9], [len(prompt)])[0])
+
+
+def test_where_torch_does_the_work_it_is_refused(monkeypatch):
+    with pytest.raises(InvalidParameter, match="hidden size of 34"):
+        make_runner(make(hidden_size=34), 1, "int8")
+    with pytest.raises(InvalidParameter, match="on processors only"):
+        make_runner(make().to("meta"), 1, "int8")
+    monkeypatch.setattr("turnwise.engine.native.library.libraries", lambda: ())
+    with pytest.raises(InvalidParameter, match=r"a C\+\+ compiler"):
+        make_runner(make(), 1, "int4")
+    assert isinstance(make_runner(make(), 1), TorchRunner)
+
+
+def test_an_engine_says_what_its_weights_were_rounded_to():
+    kinds = set()
+    for quantize in (None, "int8", "int4"):
+        engine = Engine(make(), slots=1, quantize=quantize)
+        kinds.add(engine.kind)
+        engine.close()
+    assert len(kinds) == 3

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from turnwise.core.errors import ContextTooLong, Unavailable, UserError
-from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.core.ports import GenerationRequest, Quantize, TokenEvent
 from turnwise.engine.runner import make_runner
 from turnwise.engine.scheduler import Chat, Scheduler
 from turnwise.models.decoder import Decoder
@@ -31,12 +31,13 @@ class Engine:
     Args:
         decoder: the model; only the engine's thread touches it from now on.
         slots: most chats that run at the same time; further ones wait their turn.
+        quantize: round the weights to "int8" or "int4"; `make_runner` says where it is refused.
     """
 
-    def __init__(self, decoder: Decoder, *, slots: int = 32) -> None:
+    def __init__(self, decoder: Decoder, *, slots: int = 32, quantize: Quantize | None = None) -> None:
         self._context_length = decoder.config.context_length
         self._vocab_size = decoder.config.vocab_size
-        self._runner = make_runner(decoder, slots)
+        self._runner = make_runner(decoder, slots, quantize)
         self._scheduler = Scheduler(self._runner, slots)
         self._inbox: deque[Chat] = deque()
         self._wake = threading.Condition()

@@ -18,12 +18,12 @@ using namespace turnwise;
 
 extern "C" {
 
-// A matrix in panels, with `bits` of the model: 32 float32, 16 bfloat16 (linear.hpp), 8 or 4 whole numbers (integer.hpp).
+// A matrix in panels. Of 32 bits: float32; 16: bfloat16 (linear.hpp); 8 or 4: whole numbers with scales (integer.hpp).
 struct Matrix {
     const void* weights;
     const void* scales;  // null for floats
     const float* bias;   // padded to whole panels, or null
-    int32_t inputs, outputs;
+    int32_t inputs, outputs, bits;
 };
 
 struct Norm {
@@ -40,7 +40,7 @@ struct Layer {
 
 struct Model {
     int32_t layers, hidden, heads, kv_heads, head_dim, feed_forward, vocabulary;
-    int32_t bits, layer_norm, gated, gelu;
+    int32_t layer_norm, gated, gelu;
     float norm_eps;
     const Layer* layer;
     const float* embed;     // (V, C)
@@ -123,7 +123,7 @@ class Decoder {
         grow(qkv_, R * qkv_width_);
         grow(mixed_, R * m_.heads * m_.head_dim);
         grow(wide_, R * m_.feed_forward);
-        if (m_.bits <= 8) {
+        if (m_.head.bits <= 8) {
             const size_t most = R * groups(widest_);
             grow(values_, most * GROUP);
             grow(scales_, most);
@@ -167,7 +167,7 @@ class Decoder {
         const int from = share(units, part) * unit, to = share(units, part + 1) * unit;
         auto go = [&](auto product) { Linear<decltype(product), Done>(product, rows, done).run(from, to); };
         float* widened = scratch_[part].panel.data();
-        switch (m_.bits) {
+        switch (matrix.bits) {
             case 32: return go(FloatProduct<float>(x, matrix.inputs, matrix.weights, widened));
             case 16: return go(FloatProduct<uint16_t>(x, matrix.inputs, matrix.weights, widened));
             case 8: return go(IntegerProduct<8>(whole(part, x, rows, matrix), matrix.inputs, matrix.weights, matrix.scales));

@@ -105,7 +105,8 @@ struct GroupSum {
 template <int BITS>
 class IntegerProduct {
   public:
-    static constexpr int TALLEST = 6;
+    // Rows in a tile: sums of a group, sums of all, and weights nearly fill 32 registers of AVX-512, or 16.
+    static constexpr int TALLEST = WIDTH == 16 ? 8 : 4;
     static constexpr int OFFSET = 1 << (BITS - 1);
     static constexpr int GROUP_BYTES = GROUP * PANEL * BITS / 8;
 

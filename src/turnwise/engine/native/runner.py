@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from turnwise.core.ports import Quantize
 from turnwise.engine.native.library import Batch, Cache, library
-from turnwise.engine.native.weights import PackedModel, Quantize
+from turnwise.engine.native.weights import PackedModel
 from turnwise.models.config import DecoderConfig
 from turnwise.models.decoder import Decoder
 

@@ -7,19 +7,20 @@ output, int4 with one for every output and group of inputs.
 """
 
 import ctypes
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from turnwise.core.ports import Quantize
 from turnwise.engine.native.library import Layer, Matrix, Model, Norm
 from turnwise.models.decoder import Decoder, FeedForward
 
 Floats = NDArray[np.float32]
-Quantize = Literal["int8", "int4"]
-REACHES = (8.0,)  # what the furthest weight of a group may be divided by
+HEAD_BITS = 8  # at least: what answers are read from loses more by fewer bits than the layers do
+REACHES = (7.0, 8.0, 9.0)  # numbers that the furthest weight of a group may become: fewer steps, or it is cut off
 
 
 class PackedModel:
@@ -35,6 +36,7 @@ class PackedModel:
             self._bits = {"int8": 8, "int4": 4}[quantize]
         else:
             self._bits = 16 if all(_exact_in_half(weight) for weight in (*matrices, head)) else 32
+        head_bits = max(self._bits, HEAD_BITS)
         layers = (Layer * config.num_layers)()
         for number, block in enumerate(decoder.layers):
             layers[number] = self._layer(block, config.window_of[number])
@@ -44,11 +46,11 @@ class PackedModel:
         self.struct = Model(
             layers=config.num_layers, hidden=config.hidden_size, heads=config.num_heads, kv_heads=config.num_kv_heads,
             head_dim=config.head_dim, feed_forward=config.intermediate_size, vocabulary=config.vocab_size,
-            bits=self._bits, layer_norm=config.norm == "layer", gated=config.gated_mlp,
+            layer_norm=config.norm == "layer", gated=config.gated_mlp,
             gelu=config.activation == "gelu_tanh", norm_eps=config.norm_eps, layer=layers,
             embed=self._floats(decoder.embed.weight), cosines=cosines, sines=sines,
             position=None if position is None else self._floats(position.weight),
-            norm=self._norm(decoder.norm), head=self._matrix(head, None),
+            norm=self._norm(decoder.norm), head=self._matrix(head, None, head_bits),
         )  # fmt: skip
 
     def _layer(self, block: Any, window: int | None) -> Layer:
@@ -79,22 +81,24 @@ class PackedModel:
         by_panel = (-1, self._panel, gate.shape[1])
         return torch.stack([gate.view(by_panel), up.view(by_panel)], dim=1).view(-1, gate.shape[1])
 
-    def _matrix(self, weight_OI: Tensor, bias_O: Tensor | None) -> Matrix:
+    def _matrix(self, weight_OI: Tensor, bias_O: Tensor | None, bits: int | None = None) -> Matrix:
+        bits = bits or self._bits
         weight, inputs = self._padded(weight_OI), weight_OI.shape[1]
         scales: NDArray[Any] | None = None
-        if self._bits > 8:
+        if bits > 8:
             stored = weight.view(-1, self._panel, inputs).transpose(1, 2).contiguous().numpy()
-            if self._bits == 16:
+            if bits == 16:
                 stored = (stored.view(np.uint32) >> 16).astype(np.uint16)
         else:
-            whole, scales_OG = quantized(nn.functional.pad(weight, (0, -inputs % self._group)), self._bits, self._group)
-            stored, scales = self._whole(whole), self._scales(scales_OG)
+            whole, scales_OG = quantized(nn.functional.pad(weight, (0, -inputs % self._group)), bits, self._group)
+            stored, scales = self._whole(whole, bits), self._scales(scales_OG, bits)
         return Matrix(
             weights=self._address(stored),
             scales=None if scales is None else self._address(scales),
             bias=None if bias_O is None else self._address(self._padded(bias_O).numpy()),
             inputs=inputs,
             outputs=len(weight),
+            bits=bits,
         )
 
     def _padded(self, tensor: Tensor) -> Tensor:
@@ -103,16 +107,16 @@ class PackedModel:
         found = tensor.detach().float().contiguous()
         return nn.functional.pad(found, (0, 0) * (tensor.dim() - 1) + (0, missing)) if missing else found
 
-    def _whole(self, whole_OI: Tensor) -> NDArray[np.uint8]:
+    def _whole(self, whole_OI: Tensor, bits: int) -> NDArray[Any]:
         """`(O / panel, I / 4, panel, 4)` bytes, each with the 4-bit weight four inputs on in its upper half."""
-        steps = whole_OI.view(-1, self._panel, whole_OI.shape[1] // 4, 4).transpose(1, 2)
-        if self._bits == 4:
-            steps = steps[:, ::2] + 16 * steps[:, 1::2]
-        return np.ascontiguousarray(steps.numpy())
+        steps = whole_OI.view(torch.int32).view(-1, self._panel, whole_OI.shape[1] // 4)
+        if bits == 4:
+            steps = steps[..., ::2] + 16 * steps[..., 1::2]
+        return steps.transpose(1, 2).contiguous().numpy()
 
-    def _scales(self, scales_OG: Tensor) -> NDArray[Any]:
+    def _scales(self, scales_OG: Tensor, bits: int) -> NDArray[Any]:
         """Floats, `(O)`; or bfloat16, `(O / panel, G, panel)`."""
-        if self._bits == 8:
+        if bits == 8:
             return scales_OG[:, 0].contiguous().numpy()
         panels = scales_OG.view(-1, self._panel, scales_OG.shape[1]).transpose(1, 2).contiguous().numpy()
         return (panels.view(np.uint32) >> 16).astype(np.uint16)
@@ -142,32 +146,38 @@ def quantized(weight_OI: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor]
     outputs, inputs = weight_OI.shape
     whole = torch.empty(outputs, inputs, dtype=torch.uint8)
     scales = torch.empty(outputs, 1 if bits == 8 else inputs // group)
-    rows = max(1, 2**22 // inputs)  # at a time: bounds the memory, and stays near the processor
+    rows = max(1, 2**19 // inputs)  # at a time, so that the numbers stay in the processor's cache
     for start in range(0, outputs, rows):
-        part = weight_OI[start : start + rows].view(-1, scales.shape[1], inputs // scales.shape[1])
+        part = weight_OI[start : start + rows].reshape(-1, scales.shape[1], inputs // scales.shape[1])
         numbers, scale = _eight_bits(part) if bits == 8 else _four_bits(part)
-        whole[start : start + rows] = numbers.flatten(1)
-        scales[start : start + rows] = scale
+        whole[start : start + rows] = numbers.view(-1, inputs)
+        scales[start : start + rows] = scale[..., 0]
     return whole, scales
 
 
 def _eight_bits(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
     scale = weight_OGI.abs().amax(-1, keepdim=True) / 127
-    return _whole(weight_OGI, scale, 127).add_(128).byte(), scale[..., 0]
+    return (weight_OGI * _factor(scale)).round_().add_(128).clamp_(1, 255).byte(), scale
 
 
 def _four_bits(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
-    """From -8 to 7, the furthest weight being a negative number; of a few scales the one of least squared error."""
+    """From -8 to 7, the furthest weight being negative; of a few fitted scales the one of least squared error."""
     low, high = weight_OGI.amin(-1, keepdim=True), weight_OGI.amax(-1, keepdim=True)
     furthest = torch.where(-low > high, low, high)
     best, least = torch.zeros_like(furthest), torch.full_like(furthest, torch.inf)
     for reach in REACHES:
-        scale = (furthest / -reach).bfloat16().float()
-        error = (_whole(weight_OGI, scale, 7) * scale).sub_(weight_OGI).square_().sum(-1, keepdim=True)
+        numbers = _four(weight_OGI, furthest / -reach)
+        fitted = (weight_OGI * numbers).sum(-1, keepdim=True) * _factor(numbers.square_().sum(-1, keepdim=True))
+        scale = fitted.bfloat16().float()
+        error = _four(weight_OGI, scale).mul_(scale).sub_(weight_OGI).square_().sum(-1, keepdim=True)
         better = error < least
         best, least = torch.where(better, scale, best), torch.where(better, error, least)
-    return _whole(weight_OGI, best, 7).add_(8).byte(), best[..., 0]
+    return _four(weight_OGI, best).add_(8).byte(), best
 
 
-def _whole(weight_OGI: Tensor, scale: Tensor, highest: int) -> Tensor:
-    return (weight_OGI / scale).nan_to_num_(0.0).round_().clamp_(-highest - 1, highest)
+def _four(weight_OGI: Tensor, scale: Tensor) -> Tensor:
+    return (weight_OGI * _factor(scale)).round_().clamp_(-8, 7)
+
+
+def _factor(scale: Tensor) -> Tensor:
+    return torch.where(scale == 0, 0.0, 1 / scale)
