@@ -78,7 +78,7 @@ def test_logits_are_torchs(name, half):
     if half:
         halved(model)
     runner = NativeRunner(model, slots=3)
-    assert runner._packed.struct.head.bits == (16 if half else 32)
+    assert runner.packed.struct.head.bits == (16 if half else 32)
     asked = prompts([50, 1, 18])
     expected = torch.stack([next_logits(model, ids) for ids in asked])
     torch.testing.assert_close(runner.prefill([2, 0, 1], asked), expected, rtol=1e-4, atol=1e-4)
@@ -130,7 +130,7 @@ def test_weights_in_half_the_bytes_give_the_same_bits(monkeypatch):
     half = NativeRunner(MODEL, 1)
     monkeypatch.setattr("turnwise.engine.native.weights._exact_in_half", lambda weight: False)
     whole = NativeRunner(MODEL, 1)
-    assert (half._packed.struct.head.bits, whole._packed.struct.head.bits) == (16, 32)
+    assert (half.packed.struct.head.bits, whole.packed.struct.head.bits) == (16, 32)
     assert torch.equal(half.prefill([0], [prompt]), whole.prefill([0], [prompt]))
 
 

@@ -40,10 +40,10 @@ struct Layer {
 
 struct Model {
     int32_t layers, hidden, heads, kv_heads, head_dim, feed_forward, vocabulary;
-    int32_t layer_norm, gated, gelu;
+    int32_t layer_norm, gated, gelu, half_embed;
     float norm_eps;
     const Layer* layer;
-    const float* embed;     // (V, C)
+    const void* embed;      // (V, C), float32 or, with `half_embed`, bfloat16
     const float* position;  // (P, C), or null
     const float* cosines;   // (P, D), or null
     const float* sines;
@@ -160,6 +160,12 @@ class Decoder {
         (m_.layer_norm ? layer_norm : rms_norm)(x, m_.hidden, m_.norm_eps, norm, out);
     }
 
+    void look_up(size_t from, float* to) const {
+        for (int i = 0; i < m_.hidden; i += WIDTH)
+            store(to + i, m_.half_embed ? weights((const uint16_t*)m_.embed + from + i)
+                                        : weights((const float*)m_.embed + from + i));
+    }
+
     // done(row, panel, sums) for this thread's share of the panels, in whole groups of `unit`.
     template <class Done>
     void multiply(int part, const float* x, int rows, const Matrix& matrix, Done done, int unit = 1) {
@@ -259,8 +265,7 @@ class Decoder {
         for (int row = 0; row < R; row++) {
             if (!mine(row)) continue;
             float* at = x + size_t(row) * C;
-            const float* token = m_.embed + size_t(batch.ids[row]) * C;
-            std::copy(token, token + C, at);
+            look_up(size_t(batch.ids[row]) * C, at);
             if (m_.position)
                 for (int i = 0; i < C; i++) at[i] += m_.position[size_t(positions_[row]) * C + i];
             normalise(at, layers_[0].attention_norm, h + size_t(row) * C);

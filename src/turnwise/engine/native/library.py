@@ -47,7 +47,7 @@ class Model(Structure):
 
     _fields_ = (
         *((name, c_int32) for name in ("layers", "hidden", "heads", "kv_heads", "head_dim")),
-        *((name, c_int32) for name in ("feed_forward", "vocabulary", "layer_norm", "gated", "gelu")),
+        *((name, c_int32) for name in ("feed_forward", "vocabulary", "layer_norm", "gated", "gelu", "half_embed")),
         ("norm_eps", c_float),
         ("layer", POINTER(Layer)),
         *((name, c_void_p) for name in ("embed", "position", "cosines", "sines")),

@@ -48,8 +48,8 @@ class NativeRunner:
         found = library(*_sizes(decoder.config))
         assert found is not None, "asked for by `supports`"
         self._library = found
-        self._packed = PackedModel(decoder, found.turnwise_panel(), found.turnwise_group(), quantize)
-        self._handle = found.turnwise_create(byref(self._packed.struct), threads or _threads())
+        self.packed = PackedModel(decoder, found.turnwise_panel(), found.turnwise_group(), quantize)
+        self._handle = found.turnwise_create(byref(self.packed.struct), threads or _threads())
         if not self._handle:
             raise MemoryError("the engine's threads could not be started")
         # Not at exit: a daemon thread may still be inside it. And not in a forked child, which has none of its threads.

@@ -41,17 +41,24 @@ class PackedModel:
         for number, block in enumerate(decoder.layers):
             layers[number] = self._layer(block, config.window_of[number])
         self._kept.append(layers)
+        half_embed = _exact_in_half(decoder.embed.weight)
         rope, position = decoder.rope, decoder.position
         cosines, sines = (None, None) if rope is None else (self._floats(rope.cos_PD), self._floats(rope.sin_PD))
         self.struct = Model(
             layers=config.num_layers, hidden=config.hidden_size, heads=config.num_heads, kv_heads=config.num_kv_heads,
             head_dim=config.head_dim, feed_forward=config.intermediate_size, vocabulary=config.vocab_size,
             layer_norm=config.norm == "layer", gated=config.gated_mlp,
-            gelu=config.activation == "gelu_tanh", norm_eps=config.norm_eps, layer=layers,
-            embed=self._floats(decoder.embed.weight), cosines=cosines, sines=sines,
+            gelu=config.activation == "gelu_tanh", half_embed=half_embed, norm_eps=config.norm_eps,
+            layer=layers, embed=(self._halves if half_embed else self._floats)(decoder.embed.weight),
+            cosines=cosines, sines=sines,
             position=None if position is None else self._floats(position.weight),
             norm=self._norm(decoder.norm), head=self._matrix(head, None, head_bits),
         )  # fmt: skip
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all weights."""
+        return sum(kept.nbytes for kept in self._kept if isinstance(kept, np.ndarray))
 
     def _layer(self, block: Any, window: int | None) -> Layer:
         attention, mlp = block.attention, block.mlp
@@ -123,6 +130,9 @@ class PackedModel:
 
     def _norm(self, norm: Any) -> Norm:
         return Norm(self._floats(norm.weight), self._floats(getattr(norm, "bias", None)))
+
+    def _halves(self, tensor: Tensor) -> int:
+        return self._address(tensor.detach().bfloat16().contiguous().view(torch.int16).numpy())
 
     def _floats(self, tensor: Tensor | None) -> int | None:
         return None if tensor is None else self._address(tensor.detach().float().contiguous().numpy())
