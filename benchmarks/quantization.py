@@ -1,6 +1,6 @@
 """What weights of fewer bits cost and gain: size, perplexity, agreement with float weights, speed.
 
-    python benchmarks/quantization.py DIALOGUES [DIALOGUES ...]      the model in the box, files of held-out dialogues
+    python benchmarks/quantization.py DIALOGUES [DIALOGUES ...]      the model in the box on files of held-out dialogues
     python benchmarks/quantization.py DIALOGUES --model FOLDER --limit 300 --rounds 5 --threads 1
 
 Perplexity is that of the assistant's turns, per byte; agreement is how often the likeliest token after each of the
@@ -52,7 +52,7 @@ def read(runner: NativeRunner, ids: list[int], mask: list[bool]) -> tuple[float,
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dialogues", type=Path, nargs="+", help="files of held-out dialogues")
+    parser.add_argument("dialogues", type=Path, nargs="*", help="files of held-out dialogues; none: speed only")
     parser.add_argument("--model", help="a model folder; left out: the model in the box")
     parser.add_argument("--limit", type=int, default=200, help="most dialogues of each file")
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 8, 32])
