@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 help:
 	@sed -n 's/^# //p' $(MAKEFILE_LIST)
 
-NATIVE := $(wildcard src/turnwise/engine/native/*.[ch]pp src/turnwise/engine/native/library.py) hatch_build.py
+NATIVE := $(wildcard src/turnwise/engine/native/*.[ch]pp src/turnwise/engine/native/library.py src/turnwise/engine/native/sources.py) hatch_build.py
 
 $(VENV)/installed: pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Turnwise needs Python 3.11 or newer.")'

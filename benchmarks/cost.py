@@ -4,8 +4,8 @@
     python benchmarks/cost.py --model FOLDER --picture docs/pictures/cost.png
 
 Times passes of the engine's runner that bring every chat one token further, the chats having so many tokens in the
-cache each, in memory of their own. The cache is filled with random numbers instead of being read into: what takes time is
-where numbers lie and how many there are, not what they are. Medians over rounds.
+cache each, in memory of their own. The cache is filled with random numbers instead of being read into: what takes time
+is where numbers lie and how many there are, not what they are. Medians over rounds.
 """
 
 import argparse

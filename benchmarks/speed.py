@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.core.ports import GenerationRequest, Quantize, TokenEvent
 from turnwise.data.batches import Example, collate
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
@@ -54,11 +54,12 @@ def prompts(width: int, vocab: int) -> list[list[int]]:
 class Ours:
     """Turnwise's engine."""
 
-    name = "turnwise"
-
-    def __init__(self, folder: Path, dtype: torch.dtype, widest: int) -> None:
+    def __init__(
+        self, folder: Path, dtype: torch.dtype, widest: int, name: str = "turnwise", quantize: Quantize | None = None
+    ) -> None:
+        self.name = name
         self.decoder = checkpoint.load(folder, dtype=dtype).decoder
-        self.engine = Engine(self.decoder, slots=widest)
+        self.engine = Engine(self.decoder, slots=widest, quantize=quantize)
         self.calls = 0
 
     def generate(self, ids: list[list[int]], new: int) -> None:

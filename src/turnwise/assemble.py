@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from turnwise import __version__
 from turnwise.chat.context import DEFAULT, policy
 from turnwise.chat.service import ChatService
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError, did_you_mean
 from turnwise.core.parameters import SPECS, GenerationParams
-from turnwise.core.ports import ConversationStore
+from turnwise.core.ports import ConversationStore, Quantize
 from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
 
@@ -39,6 +39,7 @@ def chat_service(
     *,
     dtype: str = "auto",
     device: str = "auto",
+    quantize: Quantize | None = None,
     slots: int = 32,
     threads: int | None = None,
     store: ConversationStore | None = None,
@@ -52,6 +53,7 @@ def chat_service(
         model: a Hugging Face folder; None is the model in the box.
         dtype: of the weights, "auto" or a name in `models.checkpoint.DTYPES`.
         device: "auto", "cpu" or "cuda".
+        quantize: "int8" or "int4" rounds the weights to so many bits; None leaves them as they are.
         slots: most chats generated at once.
         threads: processor threads; None leaves it to torch.
         store: where conversations are kept.
@@ -70,6 +72,8 @@ def chat_service(
         raise ModelNotFound(f"There is no model folder {folder}. A model is a folder in the Hugging Face layout.")
     if device not in DEVICES:
         raise InvalidParameter("device", f"Unknown device '{device}': {did_you_mean(device, DEVICES)}")
+    if quantize is not None and quantize not in get_args(Quantize):
+        raise InvalidParameter("quantize", f"Unknown type '{quantize}': {did_you_mean(quantize, get_args(Quantize))}")
     preferred = {**generation_defaults(folder), **(defaults or {})}
     tokenizer = Tokenizer.load(folder)  # before torch: it is quick, and it fails on a folder that holds no model
     _read_ahead()
@@ -90,13 +94,15 @@ def chat_service(
         raise InvalidParameter("device", "There is no GPU that torch can use here. Leave --device out, or say cpu.")
     with ExitStack() as stack:
         if encoder_decoder.is_encoder_decoder(folder):
+            if quantize is not None:
+                raise InvalidParameter("quantize", "Encoder–decoder models are not quantized here: leave it out.")
             chosen = checkpoint.DTYPES.get(dtype) or torch.float32
             both = encoder_decoder.load(folder, dtype=chosen, device=device)
             engine: Engine = EncoderDecoderEngine(both, slots=slots)
         else:
             chosen = checkpoint.DTYPES.get(dtype) or preferred_dtype(device)
             loaded = checkpoint.load(folder, dtype=chosen, device=device)
-            engine = Engine(loaded.decoder, slots=slots)
+            engine = Engine(loaded.decoder, slots=slots, quantize=quantize)
             del loaded  # the engine has its own layout of the weights; this copy would stay as long as we serve
         stack.callback(engine.close)
         yield ChatService(

@@ -16,6 +16,7 @@ from turnwise.cli.main import app
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import SPECS
+from turnwise.engine.native.library import libraries
 
 pytestmark = pytest.mark.timeout(60)
 HEAVY = {
@@ -122,6 +123,24 @@ def test_a_command_line_that_makes_no_sense_exits_with_2(flags, turnwise):
     code, out, err = turnwise("chat", *flags)
     assert (code, out) == (2, "")
     assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not libraries(), reason="no compiled library")
+def test_weights_can_be_rounded_to_fewer_bits(turnwise, model_folder):
+    code, out, err = turnwise("chat", model_folder, "--say", "Hi", "--quantize", "int8", "--max-tokens", "3")
+    assert (code, err) == (0, "")
+    assert out
+    with chat_service(model_folder) as whole, chat_service(model_folder, quantize="int8") as rounded:
+        assert whole.fingerprint != rounded.fingerprint
+
+
+@pytest.mark.parametrize("command", ["chat", "serve"])
+def test_without_the_compiled_library_weights_cannot_be_rounded(command, turnwise, model_folder, monkeypatch):
+    monkeypatch.setattr("turnwise.engine.native.library.libraries", lambda: ())
+    code, _, err = turnwise(command, model_folder, "--quantize", "int4", "--store", "none")
+    assert code == 2
+    assert "a C++ compiler" in err
+    assert err.count("\n") == 1
 
 
 def test_a_gpu_that_is_not_there(turnwise, model_folder, monkeypatch):

@@ -17,8 +17,10 @@ from reference import Lines, Listener, greedy, make, next_logits, request
 
 from turnwise.engine.engine import Engine
 from turnwise.engine.native import library as library_file
-from turnwise.engine.native.library import library
+from turnwise.engine.native import runner as runner_file
+from turnwise.engine.native.library import libraries, library
 from turnwise.engine.native.runner import NativeRunner
+from turnwise.engine.native.sources import VARIANTS, file_name
 from turnwise.engine.runner import make_runner, preferred_dtype
 from turnwise.engine.torch_runner import TorchRunner
 from turnwise.models.config import RopeConfig
@@ -65,9 +67,9 @@ def halved(model):
     return model
 
 
-def lines_of(model, count, threads=None):
+def lines_of(model, count, threads=None, quantize=None):
     most = model.config.context_length
-    return Lines(NativeRunner(model, Lines.blocks(count, most), threads), count, most)
+    return Lines(NativeRunner(model, Lines.blocks(count, most), threads, quantize), count, most)
 
 
 def prompts(lengths, seed=1, vocab=61):
@@ -82,7 +84,7 @@ def test_logits_are_torchs(name, half):
     if half:
         halved(model)
     lines = lines_of(model, 3)
-    assert lines.runner._packed.struct.half == half
+    assert lines.runner.packed.struct.head.bits == (16 if half else 32)
     talks = prompts([50, 1, 18])
     expected = torch.stack([next_logits(model, ids) for ids in talks])
     torch.testing.assert_close(lines.read([2, 0, 1], talks), expected, rtol=1e-4, atol=1e-4)
@@ -152,7 +154,7 @@ def test_weights_in_half_the_bytes_give_the_same_bits(monkeypatch):
     half = lines_of(MODEL, 1)
     monkeypatch.setattr("turnwise.engine.native.weights._exact_in_half", lambda weight: False)
     whole = lines_of(MODEL, 1)
-    assert (half.runner._packed.struct.half, whole.runner._packed.struct.half) == (1, 0)
+    assert (half.runner.packed.struct.head.bits, whole.runner.packed.struct.head.bits) == (16, 32)
     assert torch.equal(half.read([0], [prompt]), whole.read([0], [prompt]))
 
 
@@ -189,8 +191,29 @@ def test_engines_side_by_side():
 
 @pytest.mark.parametrize("size", ["hidden_size", "head_dim"])
 def test_sizes_of_no_whole_vectors_are_left_to_torch(size):
-    assert isinstance(make_runner(make(**{size: 2 * library().turnwise_width() + 2}), 1), TorchRunner)
+    assert isinstance(make_runner(make(**{size: 34}), 1), TorchRunner)
     assert isinstance(make_runner(make(), 1), NativeRunner)
+
+
+def test_the_first_library_that_runs_here_and_whose_vectors_divide_the_sizes_is_taken():
+    widths = [found.turnwise_width() for found in libraries()]
+    assert library() is libraries()[0]
+    for size in (8, 16, 24, 48):
+        fitting = [found for found in libraries() if size % found.turnwise_width() == 0]
+        assert library(size) is (fitting[0] if fitting else None)
+    assert widths == sorted(widths, reverse=True)  # the best first
+
+
+@pytest.mark.parametrize("number", range(len(libraries())))
+def test_every_library_that_runs_here_computes_what_torch_computes(number, monkeypatch):
+    found = libraries()[number]
+    monkeypatch.setattr(runner_file, "library", lambda *sizes: found)
+    model = biased(make(initializer_range=0.2, intermediate_size=67))
+    asked = prompts([30, 1, 9, 2])
+    expected = torch.stack([next_logits(model, ids) for ids in asked])
+    lines = lines_of(model, 4)
+    assert lines.runner.kind == f"native-{found.turnwise_arithmetic().decode()}"
+    torch.testing.assert_close(lines.read(range(4), asked), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -208,13 +231,13 @@ def test_nobody_has_to_name_a_type_for_the_quickest_and_exact_one():
 
 @pytest.fixture
 def looked_up_anew():
-    library.cache_clear()
+    libraries.cache_clear()
     yield
-    library.cache_clear()
+    libraries.cache_clear()
 
 
 def test_without_a_library_torch_does_the_work(looked_up_anew, monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr(library_file, "PATH", tmp_path / "_native.so")
+    monkeypatch.setattr(library_file, "FOLDER", tmp_path)
     with caplog.at_level(logging.INFO):
         assert isinstance(make_runner(make(), 1), TorchRunner)
     assert [record.levelname for record in caplog.records] == ["INFO"]  # nothing is wrong
@@ -259,8 +282,17 @@ def test_a_process_ends_without_a_crash_whatever_the_engine_does(how):
 
 
 def test_a_library_that_does_not_load_is_said_and_torch_does_the_work(looked_up_anew, monkeypatch, tmp_path, caplog):
-    (tmp_path / "_native.so").write_bytes(b"\x7fELF but not for long")
-    monkeypatch.setattr(library_file, "PATH", tmp_path / "_native.so")
+    (tmp_path / "_native_v3.so").write_bytes(b"\x7fELF but not for long")
+    monkeypatch.setattr(library_file, "FOLDER", tmp_path)
     with caplog.at_level(logging.WARNING):
         assert isinstance(make_runner(make(), 1), TorchRunner)
     assert "slower engine" in caplog.text
+
+
+def test_a_library_that_does_not_load_leaves_the_next_best_one(looked_up_anew, monkeypatch, tmp_path, caplog):
+    last = [path for variant in VARIANTS if (path := library_file.FOLDER / file_name(variant)).exists()][-1]
+    (tmp_path / file_name("own")).write_bytes(b"\x7fELF but not for long")
+    (tmp_path / file_name("v3")).symlink_to(last)
+    monkeypatch.setattr(library_file, "FOLDER", tmp_path)
+    assert len(libraries()) == 1
+    assert not caplog.records

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from turnwise.cli.options import ContextPolicy, sampling_flags
+from turnwise.core.ports import Quantize
 
 
 @sampling_flags
@@ -18,6 +19,10 @@ def chat(
     system: Annotated[str | None, typer.Option(help="A system message to begin with.")] = None,
     dtype: Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    quantize: Annotated[
+        Quantize | None,
+        typer.Option(help="Round the weights to so many bits: quicker, a little less exact."),
+    ] = None,
     store: Annotated[str | None, typer.Option(help="Where conversations are kept: sqlite:///FILE, or 'none'.")] = None,
     context_policy: ContextPolicy = "refuse",
     *,
@@ -47,11 +52,15 @@ def chat(
         sys.stdin.reconfigure(errors="replace")  # what is piped in need not be valid text
     if say is not None:
         text = sys.stdin.read().strip() if say == "-" else say
-        with chat_service(model, dtype=dtype, device=device, slots=1, context_policy=context_policy) as service:
+        with chat_service(
+            model, dtype=dtype, device=device, quantize=quantize, slots=1, context_policy=context_policy
+        ) as service:
             say_once(service, text, system=system, asked=asked)
         return
     with (
         conversation_store(store) as kept,
-        chat_service(model, dtype=dtype, device=device, slots=1, store=kept, context_policy=context_policy) as service,
+        chat_service(
+            model, dtype=dtype, device=device, quantize=quantize, slots=1, store=kept, context_policy=context_policy
+        ) as service,
     ):
         Talk(service, system=system, asked=asked).run()

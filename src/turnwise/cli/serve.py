@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from turnwise.cli.options import ContextPolicy, sampling_flags
+from turnwise.core.ports import Quantize
 
 LIMITS = "Access and limits"
 
@@ -19,6 +20,10 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
     dtype: Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    quantize: Annotated[
+        Quantize | None,
+        typer.Option(help="Round the weights to so many bits: quicker, a little less exact."),
+    ] = None,
     slots: Annotated[int, typer.Option(help="Most chats answered at the same time.", min=1)] = 32,
     threads: Annotated[int | None, typer.Option(help="Processor threads; left out: all.", min=1)] = None,
     name: Annotated[str | None, typer.Option(help="What the model is called in the API.")] = None,
@@ -77,6 +82,7 @@ def serve(
     ```
     turnwise serve
     turnwise serve runs/mine --port 9000 --temperature 0.3 --context-policy drop_oldest
+    turnwise serve runs/mine --quantize int8
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
@@ -101,6 +107,7 @@ def serve(
             model,
             dtype=dtype,
             device=device,
+            quantize=quantize,
             slots=slots,
             threads=threads,
             store=kept,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the command line imports this file and wants an answer at o
     from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "error"]
+Quantize = Literal["int8", "int4"]  # what weights may be rounded to
 
 
 class ConstraintState(Protocol):

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from turnwise.core.errors import ContextTooLong, Unavailable, UserError
-from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.core.ports import GenerationRequest, Quantize, TokenEvent
 from turnwise.engine.blocks import BLOCK, blocks_for
 from turnwise.engine.chat import Chat
 from turnwise.engine.room import cache_blocks
@@ -36,14 +36,22 @@ class Engine:
         slots: most chats that run at the same time; further ones wait their turn.
         cache_bytes: most memory for keys and values, of chats under way and of what may be shared; None takes what
             `slots` whole contexts need, but no more than a quarter of the machine's.
+        quantize: round the weights to "int8" or "int4"; `make_runner` says where it is refused.
     """
 
     encodes = False
 
-    def __init__(self, decoder: Decoder, *, slots: int = 32, cache_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        *,
+        slots: int = 32,
+        cache_bytes: int | None = None,
+        quantize: Quantize | None = None,
+    ) -> None:
         blocks = cache_blocks(decoder, slots, cache_bytes)
         self._context_length = min(decoder.config.context_length, blocks * BLOCK)
-        self._begin(make_runner(decoder, blocks), blocks, slots, decoder.config.vocab_size)
+        self._begin(make_runner(decoder, blocks, quantize), blocks, slots, decoder.config.vocab_size)
 
     def _begin(self, runner: Runner, blocks: int, slots: int, vocab_size: int) -> None:
         self._runner, self._blocks, self._vocab_size = runner, blocks, vocab_size

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from turnwise.core.errors import InvalidParameter
+from turnwise.core.ports import Quantize
 from turnwise.engine.native.library import library
 from turnwise.engine.native.runner import NativeRunner, supports
 from turnwise.engine.span import Span
@@ -50,6 +52,31 @@ def preferred_dtype(device: str) -> torch.dtype:
     return torch.float32 if device == "cpu" and library() is not None else auto_dtype(torch.device(device))
 
 
-def make_runner(decoder: Decoder, blocks: int) -> Runner:
-    """The quickest runner there is for this decoder on this machine; `decoder` itself is left as it is."""
-    return NativeRunner(decoder, blocks) if supports(decoder) else TorchRunner(decoder, blocks)
+def make_runner(decoder: Decoder, blocks: int, quantize: Quantize | None = None) -> Runner:
+    """The quickest runner there is for this decoder on this machine; `decoder` itself is left as it is.
+
+    Args:
+        decoder: the model.
+        blocks: of the cache.
+        quantize: "int8" or "int4" rounds the weights to so many bits, to read less memory at every step.
+
+    Raises:
+        InvalidParameter: `quantize` where torch would do the work, which has no arithmetic for it.
+    """
+    if supports(decoder):
+        return NativeRunner(decoder, blocks, quantize=quantize)
+    if quantize is None:
+        return TorchRunner(decoder, blocks)
+    if decoder.embed.weight.device.type != "cpu":
+        raise InvalidParameter("quantize", "Weights are quantized on processors only: say device cpu, or leave it out.")
+    if library() is None:
+        raise InvalidParameter(
+            "quantize",
+            "Quantized weights need the compiled library, which is not here or not for this processor: "
+            "install again with a C++ compiler at hand, or leave it out.",
+        )
+    raise InvalidParameter(
+        "quantize",
+        f"A model with a hidden size of {decoder.config.hidden_size} and heads of {decoder.config.head_dim} cannot be "
+        "quantized, since no vectors of the compiled library divide them: leave it out.",
+    )

@@ -68,7 +68,7 @@ def measure_perplexity(
     examples: list[Example] = []
     size = 0
     for conversation in conversations:
-        example, said = _beginning(renderer.render(conversation.messages), conversation, limit)
+        example, said = beginning(renderer.render(conversation.messages), conversation, limit)
         if said:
             examples.append(example)
             size += said
@@ -85,7 +85,7 @@ def measure_perplexity(
     return Perplexity(nats, tokens, size)
 
 
-def _beginning(rendered: Rendered, conversation: Conversation, limit: int) -> tuple[Example, int]:
+def beginning(rendered: Rendered, conversation: Conversation, limit: int) -> tuple[Example, int]:
     """What fits into `limit` tokens, and the bytes of the replies in it; a reply that is cut off does not count."""
     ids, mask = np.asarray(rendered.ids[:limit], dtype=np.int32), np.asarray(rendered.loss_mask[:limit], dtype=bool)
     said = 0

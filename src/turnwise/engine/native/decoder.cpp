@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "attention.hpp"
+#include "integer.hpp"
 #include "linear.hpp"
 #include "team.hpp"
 #include "vector.hpp"
@@ -18,11 +19,12 @@ using namespace turnwise;
 
 extern "C" {
 
-// A matrix in panels (linear.hpp): float32, or bfloat16 where `half` is set in the model.
+// A matrix in panels. Of 32 bits: float32; 16: bfloat16 (linear.hpp); 8 or 4: whole numbers with scales (integer.hpp).
 struct Matrix {
     const void* weights;
-    const float* bias;  // padded to whole panels, or null
-    int32_t inputs, outputs;
+    const void* scales;  // null for floats
+    const float* bias;   // padded to whole panels, or null
+    int32_t inputs, outputs, bits;
 };
 
 struct Norm {
@@ -39,10 +41,10 @@ struct Layer {
 
 struct Model {
     int32_t layers, hidden, heads, kv_heads, head_dim, feed_forward, vocabulary;
-    int32_t half, layer_norm, gated, gelu;
+    int32_t layer_norm, gated, gelu, half_embed;
     float norm_eps;
     const Layer* layer;
-    const float* embed;     // (V, C)
+    const void* embed;      // (V, C), float32 or, with `half_embed`, bfloat16
     const float* position;  // (P, C), or null
     const float* cosines;   // (P, D), or null
     const float* sines;
@@ -123,11 +125,11 @@ class Decoder {
         grow(qkv_, R * qkv_width_);
         grow(mixed_, R * m_.heads * m_.head_dim);
         grow(wide_, R * m_.feed_forward);
+        make_room_to_multiply(R);
         lines_.assign(batch.lines, batch.lines + R);
         positions_.assign(batch.positions, batch.positions + R);
         stride_ = (*std::max_element(positions_.begin(), positions_.end()) / TILE + 1) * TILE;
         for (auto& own : scratch_) {
-            grow(own.panel, size_t(widest_) * PANEL);
             grow(own.gate, ROW_BLOCK * PANEL);
             grow(own.scores, 4 * size_t(stride_));
         }
@@ -136,10 +138,8 @@ class Decoder {
 
     // The head alone: hidden states, normalised, (R, C), to logits, (R, V).
     void logits(const float* hidden, int rows, float* out) {
-        for (auto& own : scratch_) grow(own.panel, size_t(widest_) * PANEL);
-        team_.run([&](int part) {
-            project<false>(part, hidden, rows, m_.head, out, m_.vocabulary, m_.vocabulary);
-        });
+        make_room_to_multiply(rows);
+        team_.run([&](int part) { project<false>(part, hidden, rows, m_.head, out, m_.vocabulary, m_.vocabulary); });
     }
 
   private:
@@ -150,8 +150,18 @@ class Decoder {
         std::vector<float> scores;  // attention of four heads
     };
 
-    static void grow(std::vector<float>& buffer, size_t size) {
+    template <class T>
+    static void grow(std::vector<T>& buffer, size_t size) {
         if (buffer.size() < size) buffer.resize(size);
+    }
+
+    void make_room_to_multiply(size_t rows) {
+        for (auto& own : scratch_) grow(own.panel, size_t(widest_) * PANEL);
+        if (m_.head.bits > 8) return;
+        const size_t most = rows * groups(widest_);
+        grow(values_, most * GROUP);
+        grow(scales_, most);
+        grow(sums_, most);
     }
 
     static int panels(const Matrix& matrix) { return (matrix.outputs + PANEL - 1) / PANEL; }
@@ -162,16 +172,37 @@ class Decoder {
         (m_.layer_norm ? layer_norm : rms_norm)(x, m_.hidden, m_.norm_eps, norm, out);
     }
 
+    void look_up(size_t from, float* to) const {
+        for (int i = 0; i < m_.hidden; i += WIDTH)
+            store(to + i, m_.half_embed ? weights((const uint16_t*)m_.embed + from + i)
+                                        : weights((const float*)m_.embed + from + i));
+    }
+
     // done(row, panel, sums) for this thread's share of the panels, in whole groups of `unit`.
     template <class Done>
     void multiply(int part, const float* x, int rows, const Matrix& matrix, Done done, int unit = 1) {
         const int units = panels(matrix) / unit;
         const int from = share(units, part) * unit, to = share(units, part + 1) * unit;
+        auto go = [&](auto product) { Linear<decltype(product), Done>(product, rows, done).run(from, to); };
         float* widened = scratch_[part].panel.data();
-        if (m_.half)
-            Linear<uint16_t, Done>(x, rows, matrix.inputs, (const uint16_t*)matrix.weights, widened, done).run(from, to);
-        else
-            Linear<float, Done>(x, rows, matrix.inputs, (const float*)matrix.weights, widened, done).run(from, to);
+        switch (matrix.bits) {
+            case 32: return go(FloatProduct<float>(x, matrix.inputs, matrix.weights, widened));
+            case 16: return go(FloatProduct<uint16_t>(x, matrix.inputs, matrix.weights, widened));
+            case 8: return go(IntegerProduct<8>(whole(part, x, rows, matrix), matrix.inputs, matrix.weights, matrix.scales));
+            default: go(IntegerProduct<4>(whole(part, x, rows, matrix), matrix.inputs, matrix.weights, matrix.scales));
+        }
+    }
+
+    // The rows as whole numbers. Whoever calls this waits for the others again before the next product.
+    IntegerRows whole(int part, const float* x, int rows, const Matrix& matrix) {
+        IntegerRows found{values_.data(), scales_.data(), sums_.data()};
+        const int each = groups(matrix.inputs), all = rows * each;
+        for (int at = share(all, part); at < share(all, part + 1); at++) {
+            const int first = at % each * GROUP;
+            found.set(at, x + size_t(at / each) * matrix.inputs + first, std::min(GROUP, matrix.inputs - first));
+        }
+        team_.barrier();
+        return found;
     }
 
     // to[row] = or += x W + b
@@ -247,8 +278,7 @@ class Decoder {
         for (int row = 0; row < R; row++) {
             if (!mine(row)) continue;
             float* at = x + size_t(row) * C;
-            const float* token = m_.embed + size_t(batch.ids[row]) * C;
-            std::copy(token, token + C, at);
+            look_up(size_t(batch.ids[row]) * C, at);
             if (m_.position)
                 for (int i = 0; i < C; i++) at[i] += m_.position[size_t(positions_[row]) * C + i];
             normalise(at, layers_[0].attention_norm, h + size_t(row) * C);
@@ -320,6 +350,9 @@ class Decoder {
     std::vector<Scratch> scratch_;
     int widest_, qkv_width_, stride_ = 0;
     std::vector<float> x_, h_, qkv_, mixed_, wide_;
+    std::vector<int8_t> values_;  // of the rows that a matrix of whole numbers is multiplied with, and their scales and sums
+    std::vector<float> scales_;
+    std::vector<int32_t> sums_;
     std::vector<int32_t> lines_, positions_;
 };
 
@@ -336,6 +369,11 @@ int32_t turnwise_runs_here() {
         !__builtin_cpu_supports("avx512cd") || !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
         return 0;
 #endif
+#if defined(__AVX512VNNI__)
+    if (!__builtin_cpu_supports("avx512vnni")) return 0;
+#elif defined(__AVXVNNI__)
+    if (!__builtin_cpu_supports("avxvnni")) return 0;
+#endif
 #if defined(__AVX2__)  // x86-64-v3
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2")) return 0;
 #endif
@@ -346,9 +384,25 @@ int32_t turnwise_runs_here() {
 // Which sources this was compiled from: the structures above must be those of library.py.
 const char* turnwise_source() { return TURNWISE_SOURCE; }
 
+// The instructions it computes with, as far as numbers may depend on them.
+const char* turnwise_arithmetic() {
+#if defined(__AVX512VNNI__)
+    return "avx512vnni";
+#elif defined(__AVX512F__)
+    return "avx512";
+#elif defined(__AVXVNNI__)
+    return "avxvnni";
+#elif defined(__AVX2__)
+    return "avx2";
+#else
+    return "plain";
+#endif
+}
+
 int32_t turnwise_panel() { return PANEL; }
 int32_t turnwise_width() { return WIDTH; }
 int32_t turnwise_tile() { return TILE; }
+int32_t turnwise_group() { return GROUP; }
 
 void* turnwise_create(const Model* model, int32_t threads) {
     try {

@@ -1,7 +1,8 @@
 """The compiled library: found beside this file, checked, and its functions declared.
 
-It is compiled while the package is installed, where a C++ compiler is at hand (`hatch_build.py`). Without it the engine
-runs on torch, which gives the same answers more slowly. The structures below mirror those of `decoder.cpp`.
+It is compiled while the package is installed, where a C++ compiler is at hand (`hatch_build.py`), in a few variants
+that use more or fewer of the processor's instructions; the best that runs here is taken. Without it the engine runs on
+torch, which gives the same answers more slowly. The structures below mirror those of `decoder.cpp`.
 """
 
 import ctypes
@@ -10,17 +11,18 @@ from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_void_p
 from functools import cache
 from pathlib import Path
 
-from turnwise.engine.native.sources import source_hash
+from turnwise.engine.native.sources import FOLDER, VARIANTS, file_name, source_hash
 
 log = logging.getLogger(__name__)
 
-PATH = Path(__file__).with_name("_native.so")
-
 
 class Matrix(Structure):
-    """A matrix in panels and its bias, or null."""
+    """A matrix in panels, its scales if it is of whole numbers, and its bias, or null."""
 
-    _fields_ = (("weights", c_void_p), ("bias", c_void_p), ("inputs", c_int32), ("outputs", c_int32))
+    _fields_ = (
+        *((name, c_void_p) for name in ("weights", "scales", "bias")),
+        *((name, c_int32) for name in ("inputs", "outputs", "bits")),
+    )
 
 
 class Norm(Structure):
@@ -45,7 +47,7 @@ class Model(Structure):
 
     _fields_ = (
         *((name, c_int32) for name in ("layers", "hidden", "heads", "kv_heads", "head_dim")),
-        *((name, c_int32) for name in ("feed_forward", "vocabulary", "half", "layer_norm", "gated", "gelu")),
+        *((name, c_int32) for name in ("feed_forward", "vocabulary", "layer_norm", "gated", "gelu", "half_embed")),
         ("norm_eps", c_float),
         ("layer", POINTER(Layer)),
         *((name, c_void_p) for name in ("embed", "position", "cosines", "sines")),
@@ -72,24 +74,36 @@ class Batch(Structure):
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """The library, or None where it was not compiled or not for this processor."""
-    if not PATH.exists():
+def libraries() -> tuple[ctypes.CDLL, ...]:
+    """What was compiled and runs on this processor, the best first."""
+    paths = [path for variant in VARIANTS if (path := FOLDER / file_name(variant)).exists()]
+    if not paths:
         log.info("there is no compiled library, so the slower engine runs; it needs a C++ compiler at installation")
-        return None
-    try:
-        found = ctypes.CDLL(str(PATH))
-        found.turnwise_source.restype = c_char_p
-        source, runs_here = found.turnwise_source().decode(), bool(found.turnwise_runs_here())
-    except (OSError, AttributeError) as error:
-        log.warning("the compiled library cannot be loaded, so the slower engine runs: %s", error)
-        return None
-    if source != source_hash():
-        log.warning("the compiled library is of another version, so the slower engine runs; install again")
-        return None
-    if not runs_here:
-        log.warning("the library was compiled for another processor, so the slower engine runs; install again here")
-        return None
+        return ()
+    found, problems = [], []
+    for path in paths:
+        try:
+            found.append(_load(path))
+        except (OSError, AttributeError) as error:
+            problems.append(error)
+    if not found:
+        log.warning("the compiled library cannot be used, so the slower engine runs: %s", problems[0])
+    return tuple(found)
+
+
+def library(*sizes: int) -> ctypes.CDLL | None:
+    """The best library here whose vectors divide `sizes`, or None."""
+    return next((one for one in libraries() if all(size % one.turnwise_width() == 0 for size in sizes)), None)
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    found = ctypes.CDLL(str(path))
+    found.turnwise_source.restype = c_char_p
+    if found.turnwise_source().decode() != source_hash():
+        raise OSError("it is of another version; install again")
+    if not found.turnwise_runs_here():
+        raise OSError("it was compiled for another processor; install again here")
+    found.turnwise_arithmetic.restype = c_char_p
     found.turnwise_create.argtypes = (POINTER(Model), c_int32)
     found.turnwise_create.restype = c_void_p
     found.turnwise_forward.argtypes = (c_void_p, POINTER(Batch), POINTER(Cache), c_void_p)

@@ -1,4 +1,4 @@
-// Rows times a matrix of weights.
+// Rows times a matrix of floats, and the order in which rows and outputs are gone through for any matrix.
 //
 // A matrix (out, in) is stored in panels of PANEL outputs, each (in, PANEL), so that a pass over the inputs reads memory
 // in one line. Every output is summed over the inputs in order, however many rows there are and however they are tiled: a
@@ -12,37 +12,70 @@
 namespace turnwise {
 
 constexpr int PANEL = 2 * WIDTH;
-constexpr int TALLEST = 6;      // rows in a tile: 6 x 2 sums, 2 weights and 1 input nearly fill the 16 registers of AVX2
-constexpr int ROW_BLOCK = 48;   // rows worked on together, so that they stay in the second-level cache
+constexpr int ROW_BLOCK = 48;  // rows worked on together, so that they stay in the second-level cache
 
-// One tile: ROWS rows by PANELS panels of sums, kept in registers over all inputs.
+// One tile: ROWS rows by PANELS panels of sums, (ROWS, PANELS, PANEL), kept in registers over all inputs.
 template <int ROWS, int PANELS, class Weight>
-inline void tile(const float* x, int inputs, const Weight* panel, float* out) {
+NOINLINE void float_tile(const float* x, int inputs, const Weight* panel, float* out) {
     Vec sums[ROWS][2 * PANELS] = {};
     const size_t stride = size_t(inputs) * PANEL;
     for (int k = 0; k < inputs; k++) {
         Vec w[2 * PANELS];
 #pragma GCC unroll 8
         for (int p = 0; p < 2 * PANELS; p++) w[p] = weights(panel + (p / 2) * stride + k * PANEL + (p % 2) * WIDTH);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int r = 0; r < ROWS; r++) {
             const Vec input = all(x[size_t(r) * inputs + k]);
 #pragma GCC unroll 8
             for (int p = 0; p < 2 * PANELS; p++) sums[r][p] += input * w[p];
         }
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 8
         for (int p = 0; p < 2 * PANELS; p++) store(out + (r * PANELS + p / 2) * PANEL + (p % 2) * WIDTH, sums[r][p]);
 }
 
+// A product of rows with a matrix of floats, stored as such or as bfloat16.
+template <class Weight>
+class FloatProduct {
+  public:
+    // Rows in a tile: 6 x 2 sums, 2 weights and 1 input nearly fill the 16 registers of AVX2; AVX-512 has 32.
+    static constexpr int TALLEST = WIDTH == 16 ? 8 : 6;
+
+    FloatProduct(const float* x, int inputs, const void* matrix, float* widened)
+        : x_(x), inputs_(inputs), matrix_((const Weight*)matrix), widened_(widened) {}
+
+    // Called before the tiles of one panel with all `rows`: many rows have bfloat16 turned into floats once for all.
+    void open(int panel, int rows) {
+        wide_ = sizeof(Weight) < sizeof(float) && rows > 2 * 6;
+        if (!wide_) return;
+        const Weight* from = matrix_ + size_t(panel) * inputs_ * PANEL;
+        for (int i = 0; i < inputs_ * PANEL; i += WIDTH) store(widened_ + i, weights(from + i));
+    }
+
+    void close() { wide_ = false; }
+
+    template <int ROWS, int PANELS>
+    void tile(int row, int panel, float* out) const {
+        const float* x = x_ + size_t(row) * inputs_;
+        if (wide_) float_tile<ROWS, PANELS>(x, inputs_, widened_, out);
+        else float_tile<ROWS, PANELS>(x, inputs_, matrix_ + size_t(panel) * inputs_ * PANEL, out);
+    }
+
+  private:
+    const float* x_;
+    const int inputs_;
+    const Weight* matrix_;
+    float* widened_;
+    bool wide_ = false;
+};
+
 // Calls done(row, panel, sums) for all rows and for panels from..to; `sums` are PANEL outputs.
-template <class Weight, class Done>
+template <class Product, class Done>
 class Linear {
   public:
-    Linear(const float* x, int rows, int inputs, const Weight* matrix, float* widened, Done done)
-        : x_(x), rows_(rows), inputs_(inputs), matrix_(matrix), widened_(widened), done_(done) {}
+    Linear(Product product, int rows, Done done) : product_(product), rows_(rows), done_(done) {}
 
     void run(int from, int to) {
         for (int start = 0; start < rows_; start += ROW_BLOCK) {
@@ -50,56 +83,42 @@ class Linear {
             int panel = from;
             // Few rows keep few sums: several panels at once keep the arithmetic units busy.
             if (count == 1)
-                for (; panel + 4 <= to; panel += 4) few<1, 4>(start, panel);
+                for (; panel + 4 <= to; panel += 4) tile<1, 4>(start, panel);
             else if (count == 2)
-                for (; panel + 2 <= to; panel += 2) few<2, 2>(start, panel);
+                for (; panel + 2 <= to; panel += 2) tile<2, 2>(start, panel);
             else if (count == 3)
-                for (; panel + 2 <= to; panel += 2) few<3, 2>(start, panel);
+                for (; panel + 2 <= to; panel += 2) tile<3, 2>(start, panel);
             for (; panel < to; panel++) {
-                const Weight* weights_at = matrix_ + size_t(panel) * inputs_ * PANEL;
-                if (sizeof(Weight) == sizeof(float) || count <= 2 * TALLEST) {
-                    block(start, count, panel, weights_at);
-                } else {  // many rows: turn the panel into floats once for all of them
-                    for (int i = 0; i < inputs_ * PANEL; i += WIDTH) store(widened_ + i, weights(weights_at + i));
-                    block(start, count, panel, widened_);
+                product_.open(panel, count);
+                const int tiles = (count + Product::TALLEST - 1) / Product::TALLEST;
+                for (int i = 0; i < tiles; i++) {  // as even as can be: 8 rows are 4 and 4, not 6 and 2
+                    const int first = count * i / tiles, last = count * (i + 1) / tiles;
+                    column<Product::TALLEST>(start + first, last - first, panel);
                 }
+                product_.close();
             }
         }
     }
 
   private:
+    // A tile of `rows` rows, at most ROWS: the number is known to the compiler in the end.
+    template <int ROWS>
+    void column(int row, int rows, int panel) {
+        if constexpr (ROWS > 1)
+            if (rows < ROWS) return column<ROWS - 1>(row, rows, panel);
+        tile<ROWS, 1>(row, panel);
+    }
+
     template <int ROWS, int PANELS>
-    void few(int start, int panel) {
+    void tile(int row, int panel) {
         alignas(64) float sums[ROWS * PANELS * PANEL];
-        tile<ROWS, PANELS>(at(start), inputs_, matrix_ + size_t(panel) * inputs_ * PANEL, sums);
+        product_.template tile<ROWS, PANELS>(row, panel, sums);
         for (int r = 0; r < ROWS; r++)
-            for (int p = 0; p < PANELS; p++) done_(start + r, panel + p, sums + (r * PANELS + p) * PANEL);
+            for (int p = 0; p < PANELS; p++) done_(row + r, panel + p, sums + (r * PANELS + p) * PANEL);
     }
 
-    template <class W>
-    void block(int start, int count, int panel, const W* weights_at) {
-        alignas(64) float sums[TALLEST * PANEL];
-        const int tiles = (count + TALLEST - 1) / TALLEST;
-        for (int i = 0; i < tiles; i++) {  // as even as can be: 8 rows are 4 and 4, not 6 and 2
-            const int first = start + count * i / tiles, rows = start + count * (i + 1) / tiles - first;
-            switch (rows) {
-                case 1: tile<1, 1>(at(first), inputs_, weights_at, sums); break;
-                case 2: tile<2, 1>(at(first), inputs_, weights_at, sums); break;
-                case 3: tile<3, 1>(at(first), inputs_, weights_at, sums); break;
-                case 4: tile<4, 1>(at(first), inputs_, weights_at, sums); break;
-                case 5: tile<5, 1>(at(first), inputs_, weights_at, sums); break;
-                default: tile<6, 1>(at(first), inputs_, weights_at, sums);
-            }
-            for (int r = 0; r < rows; r++) done_(first + r, panel, sums + r * PANEL);
-        }
-    }
-
-    const float* at(int row) const { return x_ + size_t(row) * inputs_; }
-
-    const float* x_;
-    int rows_, inputs_;
-    const Weight* matrix_;
-    float* widened_;
+    Product product_;
+    const int rows_;
     Done done_;
 };
 

@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from turnwise.core.ports import Quantize
 from turnwise.engine.blocks import BLOCK
 from turnwise.engine.native.library import Batch, Cache, library
 from turnwise.engine.native.weights import PackedModel
 from turnwise.engine.span import Span
+from turnwise.models.config import DecoderConfig
 from turnwise.models.decoder import Decoder
 
 
@@ -26,12 +28,12 @@ def supports(decoder: Decoder) -> bool:
 
     Whatever type the weights have, the arithmetic is float32.
     """
-    found = library()
-    config = decoder.config
-    if found is None or decoder.embed.weight.device.type != "cpu":
-        return False
-    sizes = (config.hidden_size, config.head_dim)
-    return all(size % found.turnwise_width() == 0 for size in sizes)
+    return decoder.embed.weight.device.type == "cpu" and library(*_sizes(decoder.config)) is not None
+
+
+def _sizes(config: DecoderConfig) -> tuple[int, int]:
+    """What vectors have to divide."""
+    return config.hidden_size, config.head_dim
 
 
 class NativeRunner:
@@ -39,18 +41,20 @@ class NativeRunner:
 
     exact = True
 
-    def __init__(self, decoder: Decoder, blocks: int, threads: int | None = None) -> None:
-        found = library()
+    def __init__(
+        self, decoder: Decoder, blocks: int, threads: int | None = None, quantize: Quantize | None = None
+    ) -> None:
+        found = library(*_sizes(decoder.config))
         assert found is not None, "asked for by `supports`"
         self._library = found
-        self._packed = PackedModel(decoder, found.turnwise_panel())
-        self._handle = found.turnwise_create(byref(self._packed.struct), threads or _threads())
+        self.packed = PackedModel(decoder, found.turnwise_panel(), found.turnwise_group(), quantize)
+        self._handle = found.turnwise_create(byref(self.packed.struct), threads or _threads())
         if not self._handle:
             raise MemoryError("the engine's threads could not be started")
         # Not at exit: a daemon thread may still be inside it. And not in a forked child, which has none of its threads.
         weakref.finalize(self, _destroy, found, self._handle, os.getpid()).atexit = False
         self._vocab_size, self._hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
-        self.kind = f"native-{found.turnwise_width()}"
+        self.kind = "-".join(["native", found.turnwise_arithmetic().decode(), *([quantize] if quantize else [])])
         config = decoder.config
         assert found.turnwise_tile() == BLOCK, "a block is a tile of keys"
         shape = (config.num_layers, blocks, config.num_kv_heads)

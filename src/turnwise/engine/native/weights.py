@@ -1,7 +1,9 @@
 """A decoder's weights laid out for the compiled library.
 
 Matrices go into panels (`linear.hpp`). They are kept as bfloat16 where that loses nothing, which is so for all models
-published in bfloat16: half the memory to read at every step, and the same numbers, since arithmetic stays float32.
+published in bfloat16: half the memory to read at every step, and the same numbers, since arithmetic stays float32. Or
+they are quantized, where that is asked for: whole numbers times a scale (`integer.hpp`), int8 with a scale for every
+output, int4 with one for every output and group of inputs.
 """
 
 import ctypes
@@ -12,37 +14,51 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from turnwise.core.ports import Quantize
 from turnwise.engine.native.library import Layer, Matrix, Model, Norm
 from turnwise.models.decoder import Decoder, FeedForward
 
 Floats = NDArray[np.float32]
+HEAD_BITS = 8  # at least: what answers are read from loses more by fewer bits than the layers do
+REACHES = (7.0, 8.0, 9.0)  # numbers that the furthest weight of a group may become: fewer steps, or it is cut off
 
 
 class PackedModel:
     """`struct`, for the library, and the memory its pointers point to."""
 
-    def __init__(self, decoder: Decoder, panel: int) -> None:
+    def __init__(self, decoder: Decoder, panel: int, group: int, quantize: Quantize | None = None) -> None:
         config = decoder.config
-        self._panel = panel
+        self._panel, self._group = panel, group
         self._kept: list[Any] = []
         head = decoder.embed.weight if decoder.head is None else decoder.get_parameter("head.weight")
         matrices = [module.weight for module in decoder.layers.modules() if isinstance(module, nn.Linear)]
-        self._half = all(_exact_in_half(weight) for weight in (*matrices, head))
+        if quantize is not None:
+            self._bits = {"int8": 8, "int4": 4}[quantize]
+        else:
+            self._bits = 16 if all(_exact_in_half(weight) for weight in (*matrices, head)) else 32
+        head_bits = max(self._bits, HEAD_BITS)
         layers = (Layer * config.num_layers)()
         for number, block in enumerate(decoder.layers):
             layers[number] = self._layer(block, config.window_of[number])
         self._kept.append(layers)
+        half_embed = _exact_in_half(decoder.embed.weight)
         rope, position = decoder.rope, decoder.position
         cosines, sines = (None, None) if rope is None else (self._floats(rope.cos_PD), self._floats(rope.sin_PD))
         self.struct = Model(
             layers=config.num_layers, hidden=config.hidden_size, heads=config.num_heads, kv_heads=config.num_kv_heads,
             head_dim=config.head_dim, feed_forward=config.intermediate_size, vocabulary=config.vocab_size,
-            half=self._half, layer_norm=config.norm == "layer", gated=config.gated_mlp,
-            gelu=config.activation == "gelu_tanh", norm_eps=config.norm_eps, layer=layers,
-            embed=self._floats(decoder.embed.weight), cosines=cosines, sines=sines,
+            layer_norm=config.norm == "layer", gated=config.gated_mlp,
+            gelu=config.activation == "gelu_tanh", half_embed=half_embed, norm_eps=config.norm_eps,
+            layer=layers, embed=(self._halves if half_embed else self._floats)(decoder.embed.weight),
+            cosines=cosines, sines=sines,
             position=None if position is None else self._floats(position.weight),
-            norm=self._norm(decoder.norm), head=self._matrix(head, None),
+            norm=self._norm(decoder.norm), head=self._matrix(head, None, head_bits),
         )  # fmt: skip
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all weights."""
+        return sum(kept.nbytes for kept in self._kept if isinstance(kept, np.ndarray))
 
     def _layer(self, block: Any, window: int | None) -> Layer:
         attention, mlp = block.attention, block.mlp
@@ -64,31 +80,59 @@ class PackedModel:
         weight, bias = mlp.up.weight, mlp.up.bias
         if not mlp.gated:
             return self._matrix(weight, bias)
-        return self._packed(
-            np.stack([self._panels(part) for part in weight.chunk(2)], axis=1),
-            None if bias is None else np.stack([self._panels(part[:, None]) for part in bias.chunk(2)], axis=1),
-            weight.shape,
+        alternating = [self._alternating(part) for part in (weight, *([] if bias is None else [bias[:, None]]))]
+        return self._matrix(alternating[0], None if bias is None else alternating[1][:, 0])
+
+    def _alternating(self, gate_and_up: Tensor) -> Tensor:
+        gate, up = (self._padded(part) for part in gate_and_up.chunk(2))
+        by_panel = (-1, self._panel, gate.shape[1])
+        return torch.stack([gate.view(by_panel), up.view(by_panel)], dim=1).view(-1, gate.shape[1])
+
+    def _matrix(self, weight_OI: Tensor, bias_O: Tensor | None, bits: int | None = None) -> Matrix:
+        bits = bits or self._bits
+        weight, inputs = self._padded(weight_OI), weight_OI.shape[1]
+        scales: NDArray[Any] | None = None
+        if bits > 8:
+            stored = weight.view(-1, self._panel, inputs).transpose(1, 2).contiguous().numpy()
+            if bits == 16:
+                stored = (stored.view(np.uint32) >> 16).astype(np.uint16)
+        else:
+            whole, scales_OG = quantized(nn.functional.pad(weight, (0, -inputs % self._group)), bits, self._group)
+            stored, scales = self._whole(whole, bits), self._scales(scales_OG, bits)
+        return Matrix(
+            weights=self._address(stored),
+            scales=None if scales is None else self._address(scales),
+            bias=None if bias_O is None else self._address(self._padded(bias_O).numpy()),
+            inputs=inputs,
+            outputs=len(weight),
+            bits=bits,
         )
 
-    def _matrix(self, weight_OI: Tensor, bias_O: Tensor | None) -> Matrix:
-        bias = None if bias_O is None else self._panels(bias_O[:, None])
-        return self._packed(self._panels(weight_OI), bias, weight_OI.shape)
+    def _padded(self, tensor: Tensor) -> Tensor:
+        """As float32, filled up with zeros to whole panels of rows."""
+        missing = -len(tensor) % self._panel
+        found = tensor.detach().float().contiguous()
+        return nn.functional.pad(found, (0, 0) * (tensor.dim() - 1) + (0, missing)) if missing else found
 
-    def _packed(self, panels: Floats, bias: Floats | None, shape: torch.Size) -> Matrix:
-        outputs = panels.size // shape[1]
-        stored = (panels.view(np.uint32) >> 16).astype(np.uint16) if self._half else panels
-        return Matrix(self._address(stored), None if bias is None else self._address(bias), shape[1], outputs)
+    def _whole(self, whole_OI: Tensor, bits: int) -> NDArray[Any]:
+        """`(O / panel, I / 4, panel, 4)` bytes, each with the 4-bit weight four inputs on in its upper half."""
+        steps = whole_OI.view(torch.int32).view(-1, self._panel, whole_OI.shape[1] // 4)
+        if bits == 4:
+            steps = steps[..., ::2] + 16 * steps[..., 1::2]
+        return steps.transpose(1, 2).contiguous().numpy()
 
-    def _panels(self, weight_OI: Tensor) -> Floats:
-        """`(O / panel, I, panel)`, the last panel filled up with zeros."""
-        outputs, inputs = weight_OI.shape
-        panels = -(-outputs // self._panel)
-        padded = np.zeros((panels * self._panel, inputs), np.float32)
-        padded[:outputs] = weight_OI.detach().float().numpy()
-        return np.ascontiguousarray(padded.reshape(panels, self._panel, inputs).transpose(0, 2, 1))
+    def _scales(self, scales_OG: Tensor, bits: int) -> NDArray[Any]:
+        """Floats, `(O)`; or bfloat16, `(O / panel, G, panel)`."""
+        if bits == 8:
+            return scales_OG[:, 0].contiguous().numpy()
+        panels = scales_OG.view(-1, self._panel, scales_OG.shape[1]).transpose(1, 2).contiguous().numpy()
+        return (panels.view(np.uint32) >> 16).astype(np.uint16)
 
     def _norm(self, norm: Any) -> Norm:
         return Norm(self._floats(norm.weight), self._floats(getattr(norm, "bias", None)))
+
+    def _halves(self, tensor: Tensor) -> int:
+        return self._address(tensor.detach().bfloat16().contiguous().view(torch.int16).numpy())
 
     def _floats(self, tensor: Tensor | None) -> int | None:
         return None if tensor is None else self._address(tensor.detach().float().contiguous().numpy())
@@ -101,3 +145,49 @@ class PackedModel:
 
 def _exact_in_half(weight: Tensor) -> bool:
     return bool(torch.equal(weight.to(torch.bfloat16).float(), weight))
+
+
+def quantized(weight_OI: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor]:
+    """Whole numbers and scales with `weight = (whole - 2 ** (bits - 1)) * scale`, as nearly as `bits` allow.
+
+    Returns `(O, I)` of uint8 and `(O, G)` of float32: one scale for every output, or with 4 bits one for every group of
+    inputs, exact in bfloat16.
+    """
+    outputs, inputs = weight_OI.shape
+    whole = torch.empty(outputs, inputs, dtype=torch.uint8)
+    scales = torch.empty(outputs, 1 if bits == 8 else inputs // group)
+    rows = max(1, 2**19 // inputs)  # at a time, so that the numbers stay in the processor's cache
+    for start in range(0, outputs, rows):
+        part = weight_OI[start : start + rows].reshape(-1, scales.shape[1], inputs // scales.shape[1])
+        numbers, scale = _eight_bits(part) if bits == 8 else _four_bits(part)
+        whole[start : start + rows] = numbers.view(-1, inputs)
+        scales[start : start + rows] = scale[..., 0]
+    return whole, scales
+
+
+def _eight_bits(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
+    scale = weight_OGI.abs().amax(-1, keepdim=True) / 127
+    return (weight_OGI * _factor(scale)).round_().add_(128).clamp_(1, 255).byte(), scale
+
+
+def _four_bits(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
+    """From -8 to 7, the furthest weight being negative; of a few fitted scales the one of least squared error."""
+    low, high = weight_OGI.amin(-1, keepdim=True), weight_OGI.amax(-1, keepdim=True)
+    furthest = torch.where(-low > high, low, high)
+    best, least = torch.zeros_like(furthest), torch.full_like(furthest, torch.inf)
+    for reach in REACHES:
+        numbers = _four(weight_OGI, furthest / -reach)
+        fitted = (weight_OGI * numbers).sum(-1, keepdim=True) * _factor(numbers.square_().sum(-1, keepdim=True))
+        scale = fitted.bfloat16().float()
+        error = _four(weight_OGI, scale).mul_(scale).sub_(weight_OGI).square_().sum(-1, keepdim=True)
+        better = error < least
+        best, least = torch.where(better, scale, best), torch.where(better, error, least)
+    return _four(weight_OGI, best).add_(8).byte(), best
+
+
+def _four(weight_OGI: Tensor, scale: Tensor) -> Tensor:
+    return (weight_OGI * _factor(scale)).round_().clamp_(-8, 7)
+
+
+def _factor(scale: Tensor) -> Tensor:
+    return torch.where(scale == 0, 0.0, 1 / scale)
