@@ -117,7 +117,7 @@ class Chat:
     def tell(self, event: TokenEvent) -> None:
         """Report to the listener. One that fails has left: its chat ends, and no other notices."""
         try:
-            self.on_event(replace(event, work=self.work))
+            self.on_event(event if self.work == event.work else replace(event, work=self.work))
         except Exception as error:
             if not self.cancelled:
                 log.warning("the listener of a chat failed, so the chat is cancelled: %r", error)

@@ -78,7 +78,9 @@ class Choice:
 @torch.inference_mode()
 def choose(logits_BV: Tensor, draws: Sequence[Draw], shapings: Sequence[Shaping]) -> list[Choice]:
     """The next token of every chat; `logits_BV` is changed."""
-    errors = [None if sound else OVERFLOW for sound in logits_BV.isfinite().all(dim=1).tolist()]
+    # Both bounds are finite only if all between them are; what is no number is in neither.
+    sound_B = (logits_BV.amin(dim=1) > -torch.inf) & (logits_BV.amax(dim=1) < torch.inf)
+    errors = [None if sound else OVERFLOW for sound in sound_B.tolist()]
     for row, shaping in enumerate(shapings):
         if not shaping.idle and errors[row] is None:
             try:

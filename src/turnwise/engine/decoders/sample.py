@@ -57,7 +57,7 @@ def _take(chat: Chat, choice: Choice) -> TokenEvent:
         finish = "stop"
     elif chat.generated >= chat.request.max_tokens:
         finish = "length"
-    return TokenEvent(choice.token, finish, logprobs=choice.logprobs)
+    return TokenEvent(choice.token, finish, logprobs=choice.logprobs, work=chat.work)
 
 
 def _accept(chat: Chat) -> None:
