@@ -59,7 +59,7 @@ class Ours:
     ) -> None:
         self.name = name
         self.decoder = checkpoint.load(folder, dtype=dtype).decoder
-        self.engine = Engine(self.decoder, slots=widest, quantize=quantize)
+        self.engine = Engine(self.decoder, slots=widest, quantize=quantize, drafts=False)
         self.calls = 0
 
     def generate(self, ids: list[list[int]], new: int) -> None:

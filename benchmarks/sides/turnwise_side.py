@@ -45,7 +45,8 @@ def main() -> None:
     """Answer every line of standard input, `WIDTH NEW`, with the figures as JSON."""
     more = {"quantize": sys.argv[3]} if len(sys.argv) > 3 else {}
     model = checkpoint.load(Path(sys.argv[1]), dtype=torch.float32)
-    engine = Engine(model.decoder, slots=int(sys.argv[2]), **more)
+    # Without drafts: a random checkpoint says the same again and again, which no chat does.
+    engine = Engine(model.decoder, slots=int(sys.argv[2]), drafts=False, **more)
     for number, line in enumerate(sys.stdin):
         width, new = map(int, line.split())
         # A scope of its own: nothing is shared with an earlier round.

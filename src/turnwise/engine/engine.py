@@ -37,6 +37,7 @@ class Engine:
         cache_bytes: most memory for keys and values, of chats under way and of what may be shared; None takes what
             `slots` whole contexts need, but no more than a quarter of the machine's.
         quantize: round the weights to "int8" or "int4"; `make_runner` says where it is refused.
+        drafts: try several tokens at once where that pays; answers are the same without.
     """
 
     encodes = False
@@ -48,14 +49,16 @@ class Engine:
         slots: int = 32,
         cache_bytes: int | None = None,
         quantize: Quantize | None = None,
+        drafts: bool = True,
     ) -> None:
         blocks = cache_blocks(decoder, slots, cache_bytes)
         self._context_length = min(decoder.config.context_length, blocks * BLOCK)
-        self._begin(make_runner(decoder, blocks, quantize), blocks, slots, decoder.config.vocab_size)
+        runner = make_runner(decoder, blocks, quantize)
+        self._begin(runner, blocks, slots, decoder.config.vocab_size, drafts=drafts and runner.exact)
 
-    def _begin(self, runner: Runner, blocks: int, slots: int, vocab_size: int) -> None:
+    def _begin(self, runner: Runner, blocks: int, slots: int, vocab_size: int, *, drafts: bool = False) -> None:
         self._runner, self._blocks, self._vocab_size = runner, blocks, vocab_size
-        self._scheduler = Scheduler(runner, blocks, slots)
+        self._scheduler = Scheduler(runner, blocks, slots, drafts=drafts)
         self._inbox: deque[Chat] = deque()
         self._wake = threading.Condition()
         self._closing = False

@@ -29,10 +29,12 @@ class Scheduler:
         runner: computes.
         blocks: how many the runner's cache has.
         slots: most lines that run at the same time.
+        drafts: whether to try several tokens at once; for runners with exact numbers.
     """
 
-    def __init__(self, runner: Runner, blocks: int, slots: int) -> None:
+    def __init__(self, runner: Runner, blocks: int, slots: int, *, drafts: bool = True) -> None:
         self._runner = runner
+        self._drafts = drafts and runner.exact
         self._drafting = Drafting()
         self.seats = Seats(Memory(blocks, runner.copy), slots)
 
@@ -49,7 +51,7 @@ class Scheduler:
         """Let go of cancelled chats, let waiting ones in, and read what comes next of all that run."""
         self._drop_cancelled()
         self.seats.admit()
-        if self._runner.exact:
+        if self._drafts:
             self._drafting.propose([chat for chat in self.seats.running if chat.draws and not chat.reading])
         parts = plan(self.seats)
         for hidden in (False, True):

@@ -3,8 +3,9 @@
 Exactly that set: tokens are taken from the likeliest down, of equals the first, until their sum is at least p; the one
 that crosses belongs to it. 1 switches it off.
 
-Only tokens of at least (1 − p) / V are put in order, V being the vocabulary: all the others together have less than 1 − p,
-so the nucleus is reached before the first of them. Ordering everything would take longer than a small model's pass.
+Only tokens of at least (1 − p) / V are put in order, V being the vocabulary: all the others together have less than
+1 − p, so the nucleus is reached before the first of them. Ordering everything would take longer than a small model's
+pass.
 """
 
 import numpy as np
