@@ -18,12 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from turnwise.core.ports import Quantize
 from turnwise.engine.blocks import BLOCK, blocks_for
 from turnwise.engine.native.runner import NativeRunner
 from turnwise.engine.runner import make_runner
 from turnwise.engine.span import Span
 from turnwise.models import checkpoint
 from turnwise.models.config import DecoderConfig
+from turnwise.models.decoder import Decoder
 
 SMALL = DecoderConfig(
     family="qwen2", vocab_size=8192, hidden_size=384, intermediate_size=1024, num_layers=10, num_heads=6,
@@ -31,12 +33,16 @@ SMALL = DecoderConfig(
 )  # fmt: skip
 
 
-def measure(decoder: object, contexts: list[int], widths: list[int], rounds: int) -> dict[tuple[int, int], float]:
+def measure(
+    decoder: Decoder, quantize: Quantize | None, contexts: list[int], widths: list[int], rounds: int
+) -> dict[tuple[int, int], float]:
     """Seconds of a pass by context and width."""
     most = blocks_for(max(contexts) + 1)
-    runner = make_runner(decoder, max(widths) * most)  # type: ignore[arg-type]
+    runner = make_runner(decoder, max(widths) * most, quantize)
     assert isinstance(runner, NativeRunner), "there is no compiled library"
     noise = np.random.default_rng(0).standard_normal(1 << 20, dtype=np.float32)
+    if quantize is not None:  # bfloat16
+        noise = (noise.view(np.uint32) >> 16).astype(np.uint16)
     for held in (runner._keys, runner._values):
         flat = held.reshape(-1)
         for start in range(0, len(flat), len(noise)):
@@ -83,6 +89,7 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, nargs="+", default=[128, 256, 512, 1024, 2048, 4096])
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--quantize", choices=["int8", "int4"])
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -93,7 +100,7 @@ def main() -> None:
     print(f"tokens a second of all chats together; blocks of {BLOCK} tokens, {torch.get_num_threads()} threads")
     print(f"| context | {' | '.join(f'{width} chats' for width in given.widths)} |")
     print("| --- |" + " --- |" * len(given.widths))
-    found = measure(decoder, given.contexts, given.widths, given.rounds)
+    found = measure(decoder, given.quantize, given.contexts, given.widths, given.rounds)
     for context in given.contexts:
         cells = [f"{width / found[context, width]:,.0f}" for width in given.widths]
         print(f"| {context} | {' | '.join(cells)} |")

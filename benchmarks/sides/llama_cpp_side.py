@@ -45,7 +45,6 @@ def measure(model: object, width: int, new: int, threads: int) -> dict[str, floa
 
 def main() -> None:
     """Answer every line of standard input, `WIDTH NEW`, with the figures as JSON."""
-    library.llama_log_set(library.llama_log_callback(lambda *_: None), None)
     model = library.llama_model_load_from_file(sys.argv[1].encode(), library.llama_model_default_params())
     for line in sys.stdin:
         width, new = map(int, line.split())

@@ -51,7 +51,7 @@ class Engine:
         quantize: Quantize | None = None,
         drafts: bool = True,
     ) -> None:
-        blocks = cache_blocks(decoder, slots, cache_bytes)
+        blocks = cache_blocks(decoder, slots, cache_bytes, half=quantize is not None)
         self._context_length = min(decoder.config.context_length, blocks * BLOCK)
         runner = make_runner(decoder, blocks, quantize)
         self._begin(runner, blocks, slots, decoder.config.vocab_size, drafts=drafts and runner.exact)

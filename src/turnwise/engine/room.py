@@ -14,20 +14,22 @@ SHARE = 0.25  # of a machine's memory
 GPU_SHARE = 0.8  # of what a GPU has left beside the weights
 
 
-def bytes_per_token(decoder: Decoder) -> int:
-    """What the keys and values of a token take in all layers."""
+def bytes_per_token(decoder: Decoder, *, half: bool = False) -> int:
+    """What the keys and values of a token take in all layers; in bfloat16 with `half`."""
     config = decoder.config
-    size = torch.float32.itemsize if supports(decoder) else decoder.embed.weight.dtype.itemsize
+    native = torch.bfloat16.itemsize if half else torch.float32.itemsize
+    size = native if supports(decoder) else decoder.embed.weight.dtype.itemsize
     return 2 * config.num_layers * config.num_kv_heads * config.head_dim * size
 
 
-def cache_blocks(decoder: Decoder, slots: int, most_bytes: int | None) -> int:
+def cache_blocks(decoder: Decoder, slots: int, most_bytes: int | None, *, half: bool = False) -> int:
     """Blocks for `slots` whole contexts, or as many as there may be.
 
     Args:
         decoder: its sizes count, and where it lies.
         slots: chats that run at the same time.
         most_bytes: the limit; None takes a share of the memory there is.
+        half: whether its numbers are bfloat16.
     """
     device = decoder.embed.weight.device
     if most_bytes is None:
@@ -36,7 +38,7 @@ def cache_blocks(decoder: Decoder, slots: int, most_bytes: int | None) -> int:
         else:
             most_bytes = int(SHARE * _memory())
     wanted = slots * blocks_for(decoder.config.context_length)
-    return max(1, min(wanted, most_bytes // (BLOCK * bytes_per_token(decoder))))
+    return max(1, min(wanted, most_bytes // (BLOCK * bytes_per_token(decoder, half=half))))
 
 
 def _memory() -> int:

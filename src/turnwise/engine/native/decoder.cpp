@@ -53,10 +53,11 @@ struct Model {
 };
 
 // One layer's keys are (blocks, K, D, TILE), its values (blocks, K, TILE, D); layers follow each other.
+// Numbers are float32, or bfloat16 where `half` is set.
 struct Cache {
-    float* keys;
-    float* values;
-    int32_t blocks;
+    void* keys;
+    void* values;
+    int32_t blocks, half;
 };
 
 // The new tokens; `wanted` are the rows, ascending, whose logits are asked for, or, with `hidden`, their last hidden
@@ -245,6 +246,7 @@ class Decoder {
     }
 
     // Queries and keys get their norms and their positions; keys and values go into the cache.
+    template <class Number>
     void remember(int row, const Layer& layer, int number, const Batch& batch, const Cache& cache) {
         const int H = m_.heads, K = m_.kv_heads, D = m_.head_dim, position = positions_[row];
         float* q = qkv_.data() + size_t(row) * qkv_width_;
@@ -258,10 +260,26 @@ class Decoder {
         for (int head = 0; head < K; head++) {
             const float* key = q + (H + head) * D;
             const size_t at = part_of(cache, number, head) + block * size_t(K) * D * TILE;
-            float* column = cache.keys + at + position % TILE;
-            for (int d = 0; d < D; d++) column[d * TILE] = key[d];
-            std::copy(key + K * D, key + K * D + D, cache.values + at + size_t(position % TILE) * D);
+            Number* column = (Number*)cache.keys + at + position % TILE;
+            for (int d = 0; d < D; d++) put(column + d * TILE, key[d]);
+            const float* value = key + K * D;
+            Number* to = (Number*)cache.values + at + size_t(position % TILE) * D;
+            for (int d = 0; d < D; d++) put(to + d, value[d]);
         }
+    }
+
+    // mixed = the attention of `together` heads of a row, from `head` on.
+    template <class Number>
+    void look_back(int part, int row, int head, int together, const Layer& layer, int number, const Batch& batch,
+                   const Cache& cache) {
+        const int H = m_.heads, K = m_.kv_heads, D = m_.head_dim, to = positions_[row] + 1;
+        const int from = layer.window ? std::max(0, to - layer.window) : 0;
+        const size_t at = part_of(cache, number, head / (H / K)), block = size_t(K) * D * TILE;
+        const int32_t* table = batch.tables[lines_[row]];
+        const Blocks<Number> keys{(const Number*)cache.keys + at, block, table};
+        const Blocks<Number> values{(const Number*)cache.values + at, block, table};
+        attend(qkv_.data() + size_t(row) * qkv_width_ + head * D, together, D, keys, values, from, to,
+               scratch_[part].scores.data(), stride_, mixed_.data() + (size_t(row) * H + head) * D);
     }
 
     // Where a layer's first block has this head's keys, or values.
@@ -270,7 +288,7 @@ class Decoder {
     }
 
     void run(int part, const Batch& batch, const Cache& cache, float* out) {
-        const int C = m_.hidden, H = m_.heads, K = m_.kv_heads, D = m_.head_dim;
+        const int C = m_.hidden, H = m_.heads, K = m_.kv_heads;
         int R = batch.rows;
         float *x = x_.data(), *h = h_.data(), *mixed = mixed_.data();
         auto mine = [&](int row) { return row % team_.size() == part; };
@@ -288,8 +306,11 @@ class Decoder {
             const Layer& layer = layers_[number];
             project<false>(part, h, R, layer.qkv, qkv_.data(), qkv_width_, layer.qkv.outputs);
             team_.barrier();
-            for (int row = 0; row < R; row++)
-                if (mine(row)) remember(row, layer, number, batch, cache);
+            for (int row = 0; row < R; row++) {
+                if (!mine(row)) continue;
+                if (cache.half) remember<uint16_t>(row, layer, number, batch, cache);
+                else remember<float>(row, layer, number, batch, cache);
+            }
             team_.barrier();
             if (number == m_.layers - 1 && batch.wanted_rows < R) {
                 // Nobody reads the other rows any more.
@@ -301,13 +322,9 @@ class Decoder {
             const int together = R * K < team_.size() ? 1 : H / K, items = H / together;
             for (int item = 0; item < R * items; item++) {
                 if (!mine(item)) continue;
-                const int row = item / items, head = item % items * together, to = positions_[row] + 1;
-                const int from = layer.window ? std::max(0, to - layer.window) : 0;
-                const size_t at = part_of(cache, number, head / (H / K)), block = size_t(K) * D * TILE;
-                const int32_t* table = batch.tables[lines_[row]];
-                attend(qkv_.data() + size_t(row) * qkv_width_ + head * D, together, D, {cache.keys + at, block, table},
-                       {cache.values + at, block, table}, from, to, scratch_[part].scores.data(), stride_,
-                       mixed + (size_t(row) * H + head) * D);
+                const int row = item / items, head = item % items * together;
+                if (cache.half) look_back<uint16_t>(part, row, head, together, layer, number, batch, cache);
+                else look_back<float>(part, row, head, together, layer, number, batch, cache);
             }
             team_.barrier();
             project<true>(part, mixed, R, layer.out, x, C, C);

@@ -59,7 +59,7 @@ class Model(Structure):
 class Cache(Structure):
     """Where keys and values lie."""
 
-    _fields_ = (("keys", c_void_p), ("values", c_void_p), ("blocks", c_int32))
+    _fields_ = (("keys", c_void_p), ("values", c_void_p), ("blocks", c_int32), ("half", c_int32))
 
 
 class Batch(Structure):

@@ -58,10 +58,12 @@ class NativeRunner:
         config = decoder.config
         assert found.turnwise_tile() == BLOCK, "a block is a tile of keys"
         shape = (config.num_layers, blocks, config.num_kv_heads)
-        # Memory of zeros costs nothing until somebody writes to it.
-        self._keys = np.zeros((*shape, config.head_dim, BLOCK), np.float32)
-        self._values = np.zeros((*shape, BLOCK, config.head_dim), np.float32)
-        self._cache = Cache(self._keys.ctypes.data, self._values.ctypes.data, blocks)
+        # Memory of zeros costs nothing until somebody writes to it. Where weights are rounded, keys and values are too,
+        # to bfloat16: with many chats or long ones, reading them takes longer than anything else.
+        number = np.float32 if quantize is None else np.uint16
+        self._keys = np.zeros((*shape, config.head_dim, BLOCK), number)
+        self._values = np.zeros((*shape, BLOCK, config.head_dim), number)
+        self._cache = Cache(self._keys.ctypes.data, self._values.ctypes.data, blocks, quantize is not None)
 
     def enter(self) -> None:
         """Keep torch to one thread in this one, where it only samples.
