@@ -17,15 +17,21 @@ PROMPT = 128
 GREEDY = GenerationParams(temperature=0)
 
 
-def generate(engine: Engine, scope: str, width: int, new: int) -> tuple[float, float]:
-    """Seconds until every prompt was read and from there to the end."""
-    began, ended, times = threading.Semaphore(0), threading.Semaphore(0), []
+def generate(engine: Engine, scope: str, width: int, new: int) -> dict[str, float]:
+    """Tokens a second: of prompts until all have been read, and of answers while all chats are at theirs."""
+    ended = threading.Semaphore(0)
+    firsts: list[float] = []
+    times: list[float] = []
+    finishes: list[float] = []
 
     def listener(event: TokenEvent, first: list[bool]) -> None:
+        now = time.perf_counter()
+        times.append(now)
         if first:
             first.clear()
-            began.release()
+            firsts.append(now)
         if event.finish:
+            finishes.append(now)
             ended.release()
 
     start = time.perf_counter()
@@ -34,11 +40,11 @@ def generate(engine: Engine, scope: str, width: int, new: int) -> tuple[float, f
         request = GenerationRequest(ids, GREEDY, new, frozenset(), scope=scope)
         engine.submit(request, lambda event, first=[True]: listener(event, first))
     for _ in range(width):
-        began.acquire()
-    times.append(time.perf_counter() - start)
-    for _ in range(width):
         ended.acquire()
-    return times[0], time.perf_counter() - start - times[0]
+    if new == 1:
+        return {"prefill": width * PROMPT / (max(firsts) - start)}
+    begin, end = max(firsts), min(finishes)
+    return {"decode": sum(begin < moment <= end for moment in times) / (end - begin)}
 
 
 def main() -> None:
@@ -49,10 +55,11 @@ def main() -> None:
     engine = Engine(model.decoder, slots=int(sys.argv[2]), drafts=False, **more)
     for number, line in enumerate(sys.stdin):
         width, new = map(int, line.split())
-        # A scope of its own: nothing is shared with an earlier round.
-        first, _ = generate(engine, f"{number} first", width, 1)
-        both = sum(generate(engine, f"{number} whole", width, new + 1))
-        print(json.dumps({"prefill": width * PROMPT / first, "decode": width * new / (both - first)}), flush=True)
+        # A scope of its own: nothing is shared with an earlier round. Prompts are read in turn, beside the chats whose
+        # own was read before, so answers are long enough for all to be at theirs for `new` tokens.
+        first = generate(engine, f"{number} first", width, 1)
+        both = generate(engine, f"{number} whole", width, new + 2 * width)
+        print(json.dumps(first | both), flush=True)
     engine.close()
 
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,7 +42,7 @@ def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:
     Greedy rows take the likeliest token (the first of equals). The others are drawn by inverting the cumulative
     distribution at a number from the row's own source.
     """
-    tokens = logits_BV.argmax(dim=1).tolist()
+    tokens = _likeliest(logits_BV)
     drawn = [i for i, draw in enumerate(draws) if not draw.greedy]
     if not drawn:
         return tokens
@@ -57,3 +58,10 @@ def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:
     for i, token in zip(drawn, picked.tolist(), strict=True):
         tokens[i] = token
     return tokens
+
+
+def _likeliest(logits_BV: Tensor) -> list[int]:
+    """The first of the largest of each row; on a processor by numpy, which is several times quicker at it."""
+    if logits_BV.device.type == "cpu" and logits_BV.dtype == torch.float32:
+        return list(np.argmax(logits_BV.numpy(), axis=1).tolist())
+    return list(logits_BV.argmax(dim=1).tolist())
