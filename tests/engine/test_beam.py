@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from reference import VOCAB, Listener, make, next_logits, request, run
+from reference import VOCAB, Desk, Listener, make, next_logits, request, run
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from turnwise.core.parameters import GenerationParams
@@ -218,3 +218,20 @@ def test_a_cancelled_search_is_gone_after_a_step():
     scheduler.step()
     assert (scheduler.idle, chat.on_event.finish) == (True, "cancelled")
     assert scheduler.seats.memory.pool.available == 40
+
+
+def test_reports_on_the_prompt_and_the_end_are_told_of_every_answer():
+    model = make()
+    params = GenerationParams(num_beams=3, logprobs=True)
+    (read,) = run(model, request([3, 9, 4], params=params, most=0, reading="logprobs", answers=2), listener=Several)
+    assert told(read, 2) == [([], "length")] * 2
+    assert [len(event.prompt_logprobs) for event in read.events] == [2, 2]
+    (both,) = run(model, request([3, 9, 4], params=params, most=5, reading="logprobs", answers=2), listener=Several)
+    (plain,) = run(model, request([3, 9, 4], params=params, most=5, answers=2), listener=Several)
+    assert told(both, 2) == told(plain, 2)
+    desk = Desk(model, slots=8)
+    chat = desk.submit(request([3, 9], params=params, most=30, answers=3), Several())
+    desk.step(4)
+    chat.cancel()
+    desk.finish()
+    assert [finish for _, finish in told(chat.on_event, 3)] == ["cancelled"] * 3

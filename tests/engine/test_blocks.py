@@ -147,6 +147,29 @@ def test_what_is_no_good_is_kept_for_nobody():
     assert memory.pool.available == 8
 
 
+def test_what_others_hang_below_is_not_cleared():
+    """The blocks that somebody has to clear are those that nobody will read."""
+    memory = memory_of(12)
+    shared = list(range(32))
+    memory.close(grown(memory, [*shared, *[5] * 16]))
+    bad = grown(memory, [*shared, *[7] * 20])
+    freed = memory.forget(bad)
+    assert len(freed) == 2
+    assert memory.open("", [*shared, 1]).length == 32
+    assert not set(freed) & set(memory.open("", [*shared, *[5] * 16, 1]).blocks)
+
+
+def test_the_scopes_used_least_recently_make_room():
+    memory = Memory(100_000, lambda source, target: None)
+    talk = list(range(20))
+    for number in range(5000):
+        memory.close(grown(memory, talk, str(number)), talk)
+    assert len(memory.tree._roots) <= 4097
+    assert memory.known("4999", [*talk, 1]) == 16, "the newest is kept"
+    assert memory.known("0", [*talk, 1]) == 0
+    assert memory.pool.available == 100_000
+
+
 def test_scopes_that_nothing_is_kept_of_take_no_memory():
     memory = memory_of(4)
     for number in range(10_000):

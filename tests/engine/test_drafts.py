@@ -8,6 +8,7 @@ from reference import VOCAB, Desk, greedy, make, prompts, request
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.cost import SIZES, TRY_AGAIN, Cost
 from turnwise.engine.drafts import (
+    ALL_KEPT,
     ANSWERS_KEPT,
     KEY,
     LONGEST,
@@ -58,13 +59,16 @@ def test_old_answers_and_scopes_make_room():
     kept = Answers()
     for number in range(0, 3 * ANSWERS_KEPT, 100):
         kept.learn(list(range(number, number + 100)))
-    assert kept._tokens <= ANSWERS_KEPT
+    assert kept.tokens <= ANSWERS_KEPT
     assert len(kept._holding) <= ANSWERS_KEPT
     assert kept.find([5, 6, 7]).ids == ()
     drafts = Drafts()
     for number in range(2 * SCOPES):
         drafts.learn(str(number), [1, 2, 3], [4, 5])
     assert len(drafts._answers) == SCOPES
+    for number in range(30):
+        drafts.learn(f"long {number}", [1, 2, 3], list(range(ANSWERS_KEPT - 3)))
+    assert sum(answers.tokens for answers in drafts._answers.values()) == drafts._tokens <= ALL_KEPT
 
 
 def test_scopes_do_not_see_each_others_answers():

@@ -1,7 +1,7 @@
 """What chats share: what was read, memory and turns. Nothing of it shows in what they say."""
 
 import pytest
-from reference import Desk, greedy, make, prompts, request
+from reference import VOCAB, Desk, greedy, make, prompts, request
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.plan import READ_ALONE
@@ -205,3 +205,37 @@ def test_a_long_prompt_is_not_put_off_for_ever_by_short_ones(model):
             break
     assert long.on_event.finish, "half of every pass was its"
     assert number <= 8
+
+
+def test_a_wide_search_is_neither_in_everybodys_way_nor_put_off_for_ever():
+    model = make()
+    desk = Desk(model, slots=8, blocks=200)
+    talking = [desk.submit(request([number], most=30)) for number in range(4)]
+    desk.step(3)
+    wide = desk.submit(request([9], params=GenerationParams(num_beams=8), most=4))
+    late = desk.submit(request([5], most=3))
+    desk.step(6)
+    assert late.on_event.finish == "length", "there was a slot for it"
+    assert not wide.on_event.events
+    number = 0
+    while not wide.on_event.finish:
+        desk.submit(request([number % VOCAB], most=8))
+        number += 1
+        desk.step()
+        assert number < 300
+    desk.finish()
+    assert all(chat.on_event.finish == "length" for chat in talking)
+
+
+def test_priority_takes_no_memory_from_other_tenants(model):
+    """The one who came first keeps it, however urgent others say they are."""
+    desk = Desk(model, slots=4, blocks=10)
+    first = desk.submit(request([1, 2, 3], most=120, tenant="patient", priority=50))
+    desk.step(3)
+    pushing = [desk.submit(request([number, 7], most=60, tenant="pushing", priority=-100)) for number in range(3)]
+    while not first.on_event.finish:
+        desk.step()
+        assert first in desk.scheduler.seats.running or first.on_event.finish
+    desk.finish()
+    assert first.on_event.tokens == greedy(model, [1, 2, 3], 120)[0]
+    assert all(chat.on_event.finish == "length" for chat in pushing)

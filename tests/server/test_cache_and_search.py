@@ -1,5 +1,7 @@
 """The cache and the search seen from outside: true counts, scopes that share nothing, the same answers."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import openai
 import pytest
@@ -64,6 +66,29 @@ def test_a_repeated_question_is_answered_the_same_from_the_cache_and_in_a_stream
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == fresh.choices[0].message.content
     assert cached(chunks[-1]) == cached(again)
+
+
+def test_an_answer_is_the_same_amid_thirty_one_others(server):
+    client = client_of(server)
+    asked = ASKED | {"temperature": 1, "seed": 11, "max_tokens": 30}
+    alone = client.chat.completions.create(**asked, prompt_cache_key="alone")
+
+    def other(number):
+        messages = [{"role": "user", "content": f"Tell me something about the number {number}!"}]
+        fields = {"messages": messages, "temperature": 1, "max_tokens": 5 + number, "stream": number % 2 == 0}
+        answer = client.chat.completions.create(**ASKED | fields)
+        return list(answer) if number % 2 == 0 else answer
+
+    with ThreadPoolExecutor(32) as pool:
+        others = [pool.submit(other, number) for number in range(31)]
+        amid = pool.submit(client.chat.completions.create, **asked, prompt_cache_key="amid").result()
+        assert amid.choices[0].message.content == alone.choices[0].message.content
+        assert cached(amid) == 0
+        again = pool.submit(client.chat.completions.create, **asked, prompt_cache_key="amid").result()
+        assert again.choices[0].message.content == alone.choices[0].message.content
+        assert cached(again) > 0
+        for waiting in others:
+            waiting.result()
 
 
 def test_nobody_learns_from_the_cache_what_another_has_asked(server):
@@ -137,3 +162,26 @@ def test_an_echoed_answer_begins_with_the_message_that_it_goes_on_with(server):
     assert texts(echoed) == ["Your parcel" + texts(plain)[0]]
     stream = client.chat.completions.create(**fields, extra_body=ours | {"echo": True}, stream=True)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == texts(echoed)[0]
+
+
+def test_what_a_search_cannot_do_is_refused_and_harms_nobody(server):
+    client = client_of(server)
+    for ours in ({"penalty_alpha": 0.6, "top_k": 4}, {"penalty_alpha": 0.6, "top_k": 4, "best_of": 2}):
+        with pytest.raises(openai.BadRequestError, match="penalty_alpha"):
+            client.completions.create(model="box", prompt="a b", echo=True, logprobs=1, max_tokens=2, extra_body=ours)
+    with pytest.raises(openai.BadRequestError, match="finds one answer"):
+        search(server, n=2, num_beams=1, penalty_alpha=0.6, top_k=4)
+    read = client.completions.create(
+        model="box", prompt="a b", echo=True, logprobs=1, max_tokens=0, n=2, extra_body={"num_beams": 2}
+    )
+    assert [choice.finish_reason for choice in read.choices] == ["length", "length"]
+    assert read.choices[0].logprobs == read.choices[1].logprobs
+
+
+def test_a_prediction_of_any_length_is_taken(server):
+    asked = ASKED | {"prediction": {"type": "content", "content": "word " * 200_000}}
+    answer = client_of(server).chat.completions.create(**asked, timeout=20)
+    assert (
+        answer.choices[0].message.content
+        == client_of(server).chat.completions.create(**ASKED).choices[0].message.content
+    )

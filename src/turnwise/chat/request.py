@@ -71,7 +71,7 @@ class RequestMaker:
         return GenerationRequest(
             prompt_ids=ids,
             params=params,
-            max_tokens=self._room(ids, params, turn),
+            max_tokens=(most := self._room(ids, params, turn)),
             stop_ids=self._stop_ids(params),
             constraints=tuple(self._constraints(params, turn)),
             reading=turn.reading,
@@ -79,7 +79,7 @@ class RequestMaker:
             scope=scope_of(turn),
             tenant=turn.tenant,
             priority=turn.priority,
-            prediction=self._prediction(params, turn),
+            prediction=self._prediction(params, turn)[:most],
         )
 
     def prompt_ids(self, turn: Turn) -> tuple[int, ...]:

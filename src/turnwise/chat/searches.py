@@ -13,13 +13,20 @@ MOST_CANDIDATES = 64  # each is a line of its own
 
 
 def preferred(defaults: Mapping[str, Any], turn: Turn) -> Mapping[str, Any]:
-    """A model's own preferences, as far as they hold for a turn: one that asks for draws wants no search."""
-    asked = turn.asked
-    wants_draws = any(spec.draw and asked.get(name) not in (None, spec.off) for name, spec in SPECS.items())
-    wants_several = max(turn.answers, turn.best_of) > defaults.get("num_beams", 1) or turn.best_of > 1
-    if "num_beams" in asked or not (wants_draws or wants_several or turn.prediction is not None):
-        return defaults
-    return {name: value for name, value in defaults.items() if name not in ("num_beams", *ONLY_WITH_BEAMS)}
+    """A model's own preferences, as far as they hold for a turn.
+
+    A search that only the model prefers gives way to whatever does not go with one.
+    """
+    asked, kept = turn.asked, dict(defaults)
+    draws = any(spec.draw and asked.get(name) not in (None, spec.off) for name, spec in SPECS.items())
+    others = "num_beams" in asked or "penalty_alpha" in asked or turn.prediction is not None
+    several = turn.best_of > 1 or (turn.answers > 1 and turn.answers > kept.get("num_beams", 1))
+    if draws or others or several or turn.reading != "nothing" or (turn.tools and asked.get("stop")):
+        kept.pop("num_beams", None)
+        kept.pop("penalty_alpha", None)
+    if (asked.get("num_beams") or kept.get("num_beams", 1)) == 1:
+        kept = {name: value for name, value in kept.items() if name not in ONLY_WITH_BEAMS}
+    return kept
 
 
 def check_searches(params: GenerationParams, turn: Turn) -> None:
@@ -61,6 +68,11 @@ def _check_contrastive(params: GenerationParams, turn: Turn) -> None:
         )
     if turn.prediction is not None:
         raise InvalidParameter("prediction", "'prediction' is of no use to 'penalty_alpha': leave one of them out.")
+    if turn.reading != "nothing":
+        raise InvalidParameter("penalty_alpha", "'penalty_alpha' does not go with reports on the prompt: leave it out.")
+    for name, answers in (("best_of", turn.best_of), ("n", turn.answers)):
+        if answers > 1:
+            raise InvalidParameter(name, f"'penalty_alpha' finds one answer; leave it or '{name}' out.")
     _refuse_draws(turn, "penalty_alpha", "top_k")
 
 

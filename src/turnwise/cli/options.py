@@ -12,7 +12,8 @@ from turnwise.core.parameters import SPECS, ParameterSpec
 ContextPolicy = Annotated[
     str,
     typer.Option(
-        help="What becomes of a conversation that the context does not hold: refuse, drop_oldest or summarise."
+        help="What becomes of a conversation that the context does not hold: refuse, drop_oldest, sliding_window or "
+        "summarise."
     ),
 ]
 

@@ -24,7 +24,9 @@ def serve(
         Quantize | None,
         typer.Option(help="Round the weights to so many bits: quicker, a little less exact."),
     ] = None,
-    slots: Annotated[int, typer.Option(help="Most chats answered at the same time.", min=1)] = 32,
+    slots: Annotated[
+        int, typer.Option(help="Most chats answered at the same time; every beam of a search counts as one.", min=1)
+    ] = 32,
     threads: Annotated[int | None, typer.Option(help="Processor threads; left out: all.", min=1)] = None,
     name: Annotated[str | None, typer.Option(help="What the model is called in the API.")] = None,
     store: Annotated[str | None, typer.Option(help="Where conversations are kept: sqlite:///FILE, or 'none'.")] = None,

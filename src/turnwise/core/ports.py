@@ -57,7 +57,7 @@ class GenerationRequest:
         answers: how many answers one search is to give, the best first; only a search over beams gives several.
         scope: whose prompts may share what was read of them; answers come sooner for what somebody in it has asked.
         tenant: whose request it is; those who wait take turns by it.
-        priority: the lower, the sooner.
+        priority: among the tenant's requests, the lower, the sooner.
         prediction: what the answer will perhaps say, as token ids; saves time where it does.
         source: what the encoder reads, for a model that has one; `prompt_ids` are then what its decoder begins with.
     """
@@ -90,8 +90,8 @@ class Work:
 
     Attributes:
         cached: tokens of the prompt that did not have to be read, because an earlier request had read them.
-        accepted: tokens of drafts that turned out to be the answer's.
-        rejected: tokens of drafts that did not.
+        accepted: tokens of the request's prediction that were tried and turned out to be the answer's.
+        rejected: those that were tried and did not.
     """
 
     cached: int = 0

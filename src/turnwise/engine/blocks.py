@@ -62,6 +62,10 @@ class BlockPool:
         """How many hold it."""
         return self._holders[block]
 
+    def is_free(self, block: int) -> bool:
+        """Whether it holds nothing that anybody wants."""
+        return not self._holders[block] and not self._kept[block]
+
     def keep(self, block: int) -> None:
         """It stays filled when nobody holds it; somebody does now."""
         self._kept[block] = True

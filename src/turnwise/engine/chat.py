@@ -26,6 +26,7 @@ class Line:
     shaping: Shaping
     table: Table | None = None
     draft: Draft = NO_DRAFT
+    foreseen: int = 0  # tokens of the draft that turned out to be right
 
     @property
     def behind(self) -> int:
@@ -49,6 +50,7 @@ class Chat:
     cancelled: bool = False
     work: Work = field(default_factory=Work)
     begun: bool = False
+    passed: int = 0  # how many were let in before it though it was their senior
     foresight: Foresight | None = None
     prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
 
@@ -113,6 +115,11 @@ class Chat:
     def cancel(self) -> None:
         """Ask for it to end; it does at the next step."""
         self.cancelled = True
+
+    def tell_each(self, event: TokenEvent) -> None:
+        """Report the same of every answer."""
+        for index in range(self.request.answers):
+            self.tell(replace(event, index=index))
 
     def tell(self, event: TokenEvent) -> None:
         """Report to the listener. One that fails has left: its chat ends, and no other notices."""

@@ -29,13 +29,12 @@ class Drafting:
                 if length:
                     chat.line.draft = Draft(draft.ids[:length], draft.match)
 
-    def saw(self, chat: Chat, before: int) -> None:
-        """A pass has brought the chat from `before` tokens to what it has now."""
-        draft = chat.line.draft
+    def saw(self, chat: Chat) -> None:
+        """A pass has checked the chat's draft."""
+        draft, accepted = chat.line.draft, chat.line.foreseen
         if not draft.ids:
             return
-        chat.line.draft = NO_DRAFT
-        accepted = min(len(draft.ids), max(0, len(chat.line.ids) - before - 1))
+        chat.line.draft, chat.line.foreseen = NO_DRAFT, 0
         checked = min(len(draft.ids), accepted + 1)
         self.cost.saw(draft.match, accepted, checked)
         if chat.foresight is not None:

@@ -18,6 +18,7 @@ PREDICTED = LONGEST_MATCH + 1
 LONGEST = 16  # tokens of a draft
 SCOPES = 256  # of which earlier answers are kept
 ANSWERS_KEPT = 16_384  # tokens of earlier answers in each
+ALL_KEPT = 262_144  # in all of them; each takes some 250 bytes
 OWN_WEIGHT = 3.0  # tokens of a chat's drafts that weigh as much as all that is known of others
 TRIALS = 8  # drafts after which a chat that rejects nearly all is left in peace
 LEAST_ACCEPTED = 0.15
@@ -71,7 +72,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._kept: deque[Index] = deque()
-        self._tokens = 0
+        self.tokens = 0
         self._holding: dict[Key, Index] = {}
 
     def learn(self, ids: Sequence[int]) -> None:
@@ -79,10 +80,10 @@ class Answers:
         index = Index()
         index.extend(ids)
         self._kept.append(index)
-        self._tokens += len(ids)
+        self.tokens += len(ids)
         for end in range(KEY, len(ids)):
             self._holding[tuple(ids[end - KEY : end])] = index
-        while self._tokens > ANSWERS_KEPT:
+        while self.tokens > ANSWERS_KEPT:
             self._forget(self._kept.popleft())
 
     def find(self, ids: Sequence[int]) -> Draft:
@@ -91,7 +92,7 @@ class Answers:
         return NO_DRAFT if index is None else index.find(ids)
 
     def _forget(self, index: Index) -> None:
-        self._tokens -= len(index.ids)
+        self.tokens -= len(index.ids)
         for end in range(KEY, len(index.ids)):
             key = tuple(index.ids[end - KEY : end])
             if self._holding.get(key) is index:
@@ -146,6 +147,7 @@ class Drafts:
 
     def __init__(self) -> None:
         self._answers: OrderedDict[str, Answers] = OrderedDict()
+        self._tokens = 0
 
     def foresight(self, scope: str, prompt: Sequence[int], prediction: Sequence[int]) -> Foresight:
         """For a chat that begins."""
@@ -153,12 +155,23 @@ class Drafts:
 
     def learn(self, scope: str, prompt: Sequence[int], answer: Sequence[int]) -> None:
         """An answer that has ended."""
-        if answer:
-            self._of(scope).learn([*prompt[-KEY:], *answer])
+        if not answer:
+            return
+        answers = self._of(scope)
+        before = answers.tokens
+        answers.learn([*prompt[-KEY:], *answer])
+        self._tokens += answers.tokens - before
+        while self._tokens > ALL_KEPT and len(self._answers) > 1:
+            self._forget()
 
     def _of(self, scope: str) -> Answers:
         answers = self._answers.setdefault(scope, Answers())
         self._answers.move_to_end(scope)
         if len(self._answers) > SCOPES:
-            self._answers.popitem(last=False)
+            self._forget()
         return answers
+
+    def _forget(self) -> None:
+        """Let go of the scope that was used least recently."""
+        _, answers = self._answers.popitem(last=False)
+        self._tokens -= answers.tokens

@@ -11,7 +11,6 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +24,11 @@ from turnwise.engine.engine import Engine
 from turnwise.engine.span import Span
 from turnwise.models.encoder_decoder import EncoderDecoder
 
-SOURCES = 64  # encoded sources that are kept; more are encoded again when their turn comes
+SOURCE_BYTES = 512 * 2**20  # of encoded sources that are kept; what is more is encoded again when its turn comes
+LEAST_ANSWERS = 16  # that there is room for, since a search has several lines
+
+
+Pairs = list[tuple[Tensor, Tensor]]  # keys and values of the layers
 
 
 class EncoderDecoderEngine(Engine):
@@ -36,7 +39,7 @@ class EncoderDecoderEngine(Engine):
     def __init__(self, model: EncoderDecoder, *, slots: int = 32) -> None:
         self._model = model
         self._context_length = model.source_length
-        blocks = slots * blocks_for(model.target_length)
+        blocks = max(slots, LEAST_ANSWERS) * blocks_for(model.target_length)
         self._begin(EncoderDecoderRunner(model, blocks), blocks, slots, model.vocab_size)
 
     def room(self, prompt: int) -> int:
@@ -56,7 +59,7 @@ class EncoderDecoderEngine(Engine):
                 f"The model reads {self._model.source_length} tokens and writes {self._model.target_length}; "
                 f"{len(request.prompt_ids)} of prompt or {request.max_tokens} of answer do not fit."
             )
-        # What a decoder has in its cache depends on the source, so only answers to the same one share any of it.
+        # What a decoder has in its cache depends on the source, so each source is a scope of its own.
         digest = hashlib.sha256(array("q", request.prompt_ids).tobytes()).hexdigest()
         own = replace(
             request, prompt_ids=self._model.start_ids, source=request.prompt_ids, scope=f"{request.scope}\n{digest}"
@@ -74,7 +77,7 @@ class EncoderDecoderRunner:
         self._model, self._blocks = model.model, blocks
         self._device = model.model.device
         self._cache: BlockCache | None = None  # its sizes show with the first keys
-        self._sources: OrderedDict[Sequence[int], tuple[Tensor, Any]] = OrderedDict()
+        self._sources: OrderedDict[str, tuple[Tensor, Pairs]] = OrderedDict()  # by scope, of which each has one source
 
     def enter(self) -> None:
         """Nothing to prepare."""
@@ -83,9 +86,9 @@ class EncoderDecoderRunner:
     def forward(self, spans: Sequence[Span], *, hidden: bool = False) -> Tensor:
         """Read every span's tokens; the logits after those that are wanted, `(R, V)`."""
         assert not hidden, "the engine refuses it"
-        alike: dict[tuple[Sequence[int], int, int], list[int]] = {}
+        alike: dict[tuple[str, int, int], list[int]] = {}
         for number, span in enumerate(spans):
-            alike.setdefault((span.source, span.start, len(span.ids)), []).append(number)
+            alike.setdefault((span.scope, span.start, len(span.ids)), []).append(number)
         found: list[Tensor] = [torch.empty(0)] * len(spans)
         for numbers in alike.values():
             logits_BTV = self._pass([spans[number] for number in numbers])
@@ -113,7 +116,7 @@ class EncoderDecoderRunner:
         from transformers.modeling_outputs import BaseModelOutput
 
         B, start, count = len(spans), spans[0].start, len(spans[0].ids)
-        hidden_1SC, cross = self._source(spans[0].source)
+        hidden_1SC, cross = self._source(spans[0])
         kept = DynamicCache()
         if start:
             assert self._cache is not None, "something was read before"
@@ -150,13 +153,18 @@ class EncoderDecoderRunner:
         positions_BT = torch.arange(start, start + count, device=self._device).expand(len(spans), -1)
         self._cache.point_at([span.blocks for span in spans], positions_BT, start + count)
 
-    def _source(self, source: Sequence[int]) -> tuple[Tensor, Any]:
+    def _source(self, span: Span) -> tuple[Tensor, Pairs]:
         """A source's encoded states and, once they were needed, its keys and values of every layer."""
-        if source not in self._sources:
+        if span.scope not in self._sources:
             encoder = self._model.get_encoder()
-            ids_1S = torch.tensor([list(source)], device=self._device)
-            self._sources[source] = (encoder(input_ids=ids_1S).last_hidden_state, [])
-            if len(self._sources) > SOURCES:
-                self._sources.popitem(last=False)
-        self._sources.move_to_end(source)
-        return self._sources[source]
+            ids_1S = torch.tensor([list(span.source)], device=self._device)
+            self._sources[span.scope] = (encoder(input_ids=ids_1S).last_hidden_state, [])
+        self._sources.move_to_end(span.scope)
+        while len(self._sources) > 1 and sum(map(_bytes, self._sources.values())) > SOURCE_BYTES:
+            self._sources.popitem(last=False)
+        return self._sources[span.scope]
+
+
+def _bytes(source: tuple[Tensor, Pairs]) -> int:
+    hidden_1SC, cross = source
+    return hidden_1SC.nbytes + sum(keys.nbytes + values.nbytes for keys, values in cross)

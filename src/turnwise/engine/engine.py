@@ -1,11 +1,13 @@
 """The engine: a thread that steps the scheduler while there is work and sleeps while there is none."""
 
 import atexit
+import itertools
 import logging
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from turnwise.core.errors import ContextTooLong, Unavailable, UserError
 from turnwise.core.ports import GenerationRequest, Quantize, TokenEvent
@@ -15,6 +17,8 @@ from turnwise.engine.room import cache_blocks
 from turnwise.engine.runner import Runner, make_runner
 from turnwise.engine.scheduler import Scheduler
 from turnwise.models.decoder import Decoder
+
+WIDEST = 16  # lines of a search where there are fewer slots: it then runs alone
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ class Engine:
         decoder: the model; only the engine's thread touches it from now on.
         slots: most chats that run at the same time; further ones wait their turn.
         cache_bytes: most memory for keys and values, of chats under way and of what may be shared; None takes what
-            `slots` whole contexts need, but no more than a quarter of the machine's.
+            `slots` whole contexts need, eight at least, but no more than a quarter of the machine's.
         quantize: round the weights to "int8" or "int4"; `make_runner` says where it is refused.
         drafts: try several tokens at once where that pays; answers are the same without.
     """
@@ -58,6 +62,7 @@ class Engine:
 
     def _begin(self, runner: Runner, blocks: int, slots: int, vocab_size: int, *, drafts: bool = False) -> None:
         self._runner, self._blocks, self._vocab_size = runner, blocks, vocab_size
+        self._widest = max(slots, WIDEST)
         self._scheduler = Scheduler(runner, blocks, slots, drafts=drafts)
         self._inbox: deque[Chat] = deque()
         self._wake = threading.Condition()
@@ -89,6 +94,7 @@ class Engine:
             Unavailable: the engine is closing.
         """
         assert request.max_tokens >= (request.reading == "nothing"), "the caller bounds it by the context"
+        assert request.reading == "nothing" or not request.params.penalty_alpha, "the caller refuses it"
         self._check_ids(request.prompt_ids)
         if request.max_tokens > self.room(len(request.prompt_ids)):
             raise ContextTooLong(
@@ -106,7 +112,11 @@ class Engine:
             )
 
     def _queue(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
-        chat = Chat.of(request, on_event)
+        # A tokenizer may have ids that the model has no rows for.
+        known = itertools.takewhile(lambda id: 0 <= id < self._vocab_size, request.prediction)
+        chat = Chat.of(replace(request, prediction=tuple(known)), on_event)
+        if chat.width > self._widest:
+            raise UserError(f"A search may have {self._widest} lines here, not {chat.width}.")
         needed = blocks_for(len(request.prompt_ids)) + chat.width * (blocks_for(request.max_tokens) + 1)
         if chat.width > 1 and needed > self._blocks:
             raise ContextTooLong(

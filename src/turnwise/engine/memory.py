@@ -37,11 +37,6 @@ class Memory:
         self.pool = BlockPool(blocks)
         self.tree = PrefixTree(self.pool)
 
-    @property
-    def available(self) -> int:
-        """Tokens that there is room for."""
-        return self.pool.available * BLOCK
-
     def known(self, scope: str, ids: Sequence[int]) -> int:
         """How many of these tokens would not have to be read."""
         return len(self._match(scope, ids)) * BLOCK
@@ -123,14 +118,14 @@ class Memory:
         table.length = 0
 
     def forget(self, table: Table) -> list[int]:
-        """Give its blocks back and keep none, for what is in them is no good; those that nobody else holds."""
+        """Give its blocks back and keep none that may go, for what is in them is no good; those that are free now."""
         node = table.node
         while node.parent is not None and not node.children and self.pool.holders(node.block) == 1:
             self.tree.remove(node)
             node = node.parent
-        mine = [block for block in table.blocks if self.pool.holders(block) == 1]
+        blocks = list(table.blocks)
         self.close(table)
-        return mine
+        return [block for block in blocks if self.pool.is_free(block)]
 
     def _match(self, scope: str, ids: Sequence[int]) -> list[Node]:
         return self.tree.match(scope, ids[: (len(ids) - 1) // BLOCK * BLOCK])

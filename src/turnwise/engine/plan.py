@@ -6,7 +6,7 @@ from typing import NamedTuple
 from turnwise.engine.chat import Chat, Line
 from turnwise.engine.drafts import NO_DRAFT
 from turnwise.engine.memory import Memory
-from turnwise.engine.seats import Seats, urgency
+from turnwise.engine.seats import Seats
 from turnwise.engine.span import Span
 
 READ_ALONE = 512  # prompt tokens in a pass; bounds its memory
@@ -35,7 +35,7 @@ def plan(seats: Seats) -> list[Part]:
     """What the next pass reads. The more urgent take memory from the less urgent where there is too little."""
     rows = _rows(seats)
     parts: list[Part] = []
-    for chat in sorted(seats.running, key=urgency):
+    for chat in seats.in_order():
         if chat not in seats.running:
             continue  # it had to give way to one before it
         for line, count in rows.get(chat, ()):
@@ -49,7 +49,7 @@ def _rows(seats: Seats) -> dict[Chat, list[tuple[Line, int]]]:
     """How many tokens of which lines are read. One of each that has been read; of the others a part."""
     rows = {chat: [(line, 1) for line in chat.lines] for chat in seats.running if not chat.reading}
     budget = READ_BESIDE if rows else READ_ALONE
-    readers = sorted((chat for chat in seats.running if chat.reading), key=urgency)
+    readers = [chat for chat in seats.in_order() if chat.reading]
     lines = [_unread(chat, seats.memory) for chat in readers]
     # The last token of several lines is read by all of them together, in a later pass.
     left = [line.behind - (len(chat.lines) > 1) for chat, line in zip(readers, lines, strict=True)]
@@ -86,14 +86,13 @@ def grants(left: Sequence[int], budget: int) -> list[int]:
 def _make_room(seats: Seats, chat: Chat, line: Line, count: int) -> bool:
     """Memory for so many more tokens of a line; False where its chat itself had to give way."""
     memory = seats.memory
-    if line.table is None:
-        line.table = memory.open(chat.request.scope, line.ids)  # of a single token
+    assert line.table is not None, "it has a seat"
     draft = len(line.draft.ids)
     if draft and memory.reserve(line.table, line.table.length + count + draft):
         return True
     line.draft = NO_DRAFT  # nobody gives way to a guess
     while not memory.reserve(line.table, line.table.length + count):
-        victim = max(seats.running, key=urgency)
+        victim = seats.in_order()[-1]
         seats.preempt(victim)
         if victim is chat:
             return False
@@ -108,5 +107,6 @@ def _part(chat: Chat, line: Line, count: int) -> Part:
     wanted = len(ids) if chat.reads_all else int(last)
     if draft:
         ids = [*ids, *draft]
-    span = Span(line.table.blocks, start, ids, wanted + len(draft), chat.request.source)
+    request = chat.request
+    span = Span(line.table.blocks, start, ids, wanted + len(draft), request.source, request.scope)
     return Part(chat, line, span, last, next=last and count == 1)

@@ -7,7 +7,7 @@ tell what somebody else has asked.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from turnwise.engine.blocks import BLOCK, BlockPool
 
@@ -45,7 +45,7 @@ class PrefixTree:
         root = self._roots.setdefault(scope, Node())
         self._roots.move_to_end(scope)
         if len(self._roots) > self._scopes:
-            self._forget_empty_roots()
+            self._forget_scopes()
         return root
 
     def match(self, scope: str, ids: Sequence[int]) -> list[Node]:
@@ -111,7 +111,18 @@ class PrefixTree:
             del node.parent.latest[node.key[0]]
         self._pool.let_go(node.block)
 
-    def _forget_empty_roots(self) -> None:
-        """Scopes come and go; those that nothing is kept of take no memory. A chat may still hang on its root."""
-        for scope in [scope for scope, root in self._roots.items() if not root.children]:
-            del self._roots[scope]
+    def _forget_scopes(self) -> None:
+        """Let go of what was kept in the scopes that were used least recently, and of empty ones."""
+        for scope, root in list(self._roots.items())[: self._scopes // 8]:
+            for node in list(_below(root)):
+                if not node.children and not self._pool.holders(node.block):
+                    self.remove(node)
+            if not root.children:  # a chat may hang on it yet: what it reads is then kept for nobody
+                del self._roots[scope]
+
+
+def _below(node: Node) -> Iterator[Node]:
+    """All nodes below one, children before their parents."""
+    for child in list(node.children.values()):
+        yield from _below(child)
+        yield child

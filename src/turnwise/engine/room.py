@@ -11,6 +11,7 @@ from turnwise.engine.native.runner import supports
 from turnwise.models.decoder import Decoder
 
 SHARE = 0.25  # of a machine's memory
+LEAST_CONTEXTS = 8  # for a search's lines, and for what may be asked again, where there are few slots
 GPU_SHARE = 0.8  # of what a GPU has left beside the weights
 
 
@@ -23,7 +24,7 @@ def bytes_per_token(decoder: Decoder, *, half: bool = False) -> int:
 
 
 def cache_blocks(decoder: Decoder, slots: int, most_bytes: int | None, *, half: bool = False) -> int:
-    """Blocks for `slots` whole contexts, or as many as there may be.
+    """Blocks for `slots` whole contexts, a few at least, or as many as there may be.
 
     Args:
         decoder: its sizes count, and where it lies.
@@ -37,7 +38,7 @@ def cache_blocks(decoder: Decoder, slots: int, most_bytes: int | None, *, half: 
             most_bytes = int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
         else:
             most_bytes = int(SHARE * _memory())
-    wanted = slots * blocks_for(decoder.config.context_length)
+    wanted = max(slots, LEAST_CONTEXTS) * blocks_for(decoder.config.context_length)
     return max(1, min(wanted, most_bytes // (BLOCK * bytes_per_token(decoder, half=half))))
 
 

@@ -72,7 +72,7 @@ class Scheduler:
     def _drop_cancelled(self) -> None:
         for chat in [chat for chat in self.seats.waiting if chat.cancelled]:
             self.seats.waiting.remove(chat)
-            chat.tell(TokenEvent(None, "cancelled"))
+            chat.tell_each(TokenEvent(None, "cancelled"))
         for chat in [chat for chat in self.seats.running if chat.cancelled]:
             self._finish(chat, TokenEvent(None, "cancelled"))
 
@@ -121,18 +121,20 @@ class Scheduler:
                 return
             event = TokenEvent(None, prompt_logprobs=tuple(chat.prompt_logprobs))
             if request.max_tokens:
-                chat.tell(event)
+                chat.tell_each(event)
             else:
                 self._finish(chat, replace(event, finish="length"))
-        elif isinstance(chat.search, ContrastiveSearch) and not part.last:
+        elif isinstance(chat.search, ContrastiveSearch) and not chat.search.begun and not part.last:
             chat.search.saw(out_RX)
 
     def _sample(self, chats: Sequence[Chat], rows: Sequence[int], logits_RV: Tensor) -> None:
-        before = [len(chat.line.ids) for chat in chats]
         for chat, event in sample.advance(chats, rows, logits_RV):
-            self._tell(chat, event)
-        for chat, length in zip(chats, before, strict=True):
-            self._drafting.saw(chat, length)
+            if event.finish is None:
+                chat.tell(event)
+            else:
+                self._finish(chat, event)
+        for chat in chats:
+            self._drafting.saw(chat)
 
     def _search(self, chat: Chat, out_LX: Tensor) -> None:
         """Bring a search one token further; its lines part where its beams do."""
@@ -143,37 +145,39 @@ class Scheduler:
             events = chat.search.advance(out_LX[-len(chat.lines) :])
         if not chat.search.done:
             self._branch(chat)
-        for event in events:
-            self._tell(chat, event, last=chat.search.done and event is events[-1])
+        for event in events[:-1]:
+            chat.tell(event)
+        if events and not chat.search.done:
+            chat.tell(events[-1])
+        elif events:
+            self._end(chat, events[-1])
+            chat.tell(events[-1])
 
     def _branch(self, chat: Chat) -> None:
         assert chat.search is not None, "it is a search"
         before, prompt = chat.lines, list(chat.request.prompt_ids)
         beams: Sequence[Beam | Candidate] = chat.search.beams
-        chat.lines = [Line([*prompt, *beam.ids], beam.shaping) for beam in beams]
-        parted = set()
-        for line, beam in zip(chat.lines, beams, strict=True):
+        memory, parents = self.seats.memory, {beam.parent for beam in beams}
+        for number, line in enumerate(before):
+            if number not in parents and line.table is not None:
+                memory.close(line.table)
+                line.table = None
+        chat.lines = []
+        for beam in beams:
             table = before[beam.parent].table
             assert table is not None, "it was read"
-            if beam.parent not in parted:
-                parted.add(beam.parent)
-                line.table = table
+            if beam.parent in parents:  # its first goes on in its place
+                parents.remove(beam.parent)
             else:
-                line.table = self.seats.memory.fork(table)  # None without memory for a copy: it is read again
-        for number, line in enumerate(before):
-            if number not in parted and line.table is not None:
-                self.seats.memory.close(line.table)
-                line.table = None
-
-    def _tell(self, chat: Chat, event: TokenEvent, *, last: bool = True) -> None:
-        """Report; with a finish that is the last one, the chat ends. A search ends its answers one by one."""
-        if event.finish is None or not last:
-            chat.tell(event)
-        else:
-            self._finish(chat, event)
+                table = memory.fork(table)  # None without memory for a copy: it is read again
+            chat.lines.append(Line([*prompt, *beam.ids], beam.shaping, table))
 
     def _finish(self, chat: Chat, event: TokenEvent) -> None:
-        """Take a chat's memory back and tell it how it ended."""
+        """Take a chat's memory back and tell it how all of its answers ended."""
+        self._end(chat, event)
+        chat.tell_each(event)
+
+    def _end(self, chat: Chat, event: TokenEvent) -> None:
         if event.error == OVERFLOW:
             self._runner.clear(self.seats.forget(chat))
         else:
@@ -181,4 +185,3 @@ class Scheduler:
         self.seats.running.remove(chat)
         if chat.search is None and event.error is None:
             self._drafting.learn(chat)
-        chat.tell(event)

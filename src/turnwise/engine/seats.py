@@ -6,7 +6,10 @@ from dataclasses import replace
 
 from turnwise.engine.blocks import BLOCK, blocks_for
 from turnwise.engine.chat import Chat
+from turnwise.engine.drafts import NO_DRAFT
 from turnwise.engine.memory import Memory
+
+PATIENCE = 64  # chats that may pass one that waits for several slots; then nobody is let in before it
 
 
 class Seats:
@@ -30,6 +33,21 @@ class Seats:
         self._arrivals += 1
         self.waiting.append(chat)
 
+    def in_order(self) -> list[Chat]:
+        """Those that run, the most urgent first.
+
+        Tenants go by arrival; among the chats of one tenant, those of the lowest priority take the places of the first.
+        """
+        of_tenant: dict[str, list[Chat]] = {}
+        for chat in self.running:
+            of_tenant.setdefault(chat.request.tenant, []).append(chat)
+        placed = [
+            (place, chat)
+            for chats in of_tenant.values()
+            for place, chat in zip(sorted(chat.arrived for chat in chats), sorted(chats, key=_urgency), strict=True)
+        ]
+        return [chat for _, chat in sorted(placed, key=lambda pair: pair[0])]
+
     def admit(self) -> None:
         """Let chats in while there are slots and memory: the tenants in turn, each tenant's by priority and arrival."""
         if not self.waiting:
@@ -37,23 +55,30 @@ class Seats:
         lines = sum(chat.width for chat in self.running)
         of_tenant = Counter(chat.request.tenant for chat in self.running)
         put_off: set[Chat] = set()
+        wide: list[Chat] = []  # that wait for several slots
         while candidates := [chat for chat in self.waiting if chat not in put_off]:
             chat = min(
                 candidates, key=lambda chat: (of_tenant[chat.request.tenant], chat.request.priority, chat.arrived)
             )
             if lines and lines + chat.width > self._slots:
-                victim = self._less_urgent(chat)
-                if victim is None:
+                victims = self._less_urgent(chat, lines + chat.width - self._slots)
+                if not victims and (chat.width == 1 or chat.passed >= PATIENCE):
                     return
-                self.preempt(victim)
-                lines -= victim.width
-                of_tenant[victim.request.tenant] -= 1
-                put_off.add(victim)
+                if not victims:
+                    wide.append(chat)
+                    put_off.add(chat)
+                for victim in victims:
+                    self.preempt(victim)
+                    lines -= victim.width
+                    of_tenant[victim.request.tenant] -= 1
+                    put_off.add(victim)
             elif self._is_being_read(chat):
                 put_off.add(chat)
             elif self._seat(chat):
                 lines += chat.width
                 of_tenant[chat.request.tenant] += 1
+                for other in wide:
+                    other.passed += 1
             else:
                 return
 
@@ -66,6 +91,7 @@ class Seats:
     def release(self, chat: Chat) -> None:
         """Take a chat's memory back, keeping for others what it has read."""
         for line in chat.lines:
+            line.draft = NO_DRAFT
             if line.table is not None:
                 self.memory.close(line.table, line.ids)
                 line.table = None
@@ -77,11 +103,16 @@ class Seats:
             line.table = None
         return blocks
 
-    def _less_urgent(self, chat: Chat) -> Chat | None:
-        """Who gives a slot to this chat: the least urgent of its own tenant's, where that is less urgent than it is."""
-        of_same = [other for other in self.running if other.request.tenant == chat.request.tenant]
-        victim = max(of_same, key=urgency, default=None)
-        return None if victim is None or victim.request.priority <= chat.request.priority else victim
+    def _less_urgent(self, chat: Chat, lines: int) -> list[Chat]:
+        """Who gives so many lines to a chat: the least urgent of its own tenant's; nobody where that is not enough."""
+        same = [other for other in self.running if other.request.tenant == chat.request.tenant]
+        victims = []
+        for other in sorted(same, key=_urgency, reverse=True):
+            if lines <= 0 or other.request.priority <= chat.request.priority:
+                break
+            victims.append(other)
+            lines -= other.width
+        return victims if lines <= 0 else []
 
     def _seat(self, chat: Chat) -> bool:
         """Give a chat memory for all it has so far; False where there is too little."""
@@ -117,7 +148,7 @@ class Seats:
         return False
 
 
-def urgency(chat: Chat) -> tuple[int, int]:
+def _urgency(chat: Chat) -> tuple[int, int]:
     """The lowest first."""
     return chat.request.priority, chat.arrived
 

@@ -14,6 +14,7 @@ class Span(NamedTuple):
         ids: the tokens that come next.
         wanted: the logits after so many of them, the last ones, are wanted.
         source: what an encoder has read, where the model has one.
+        scope: with whom that may be shared.
     """
 
     blocks: "array[int]"
@@ -21,3 +22,4 @@ class Span(NamedTuple):
     ids: Sequence[int]
     wanted: int
     source: Sequence[int] = ()
+    scope: str = ""

@@ -49,7 +49,7 @@ class Gate:
 
     @property
     def running(self) -> int:
-        """Those of them that have a slot; the engine takes them in the order they came."""
+        """Those of them that have a slot, of those that ask for one answer each; the engine says who."""
         return self.under_way - self.waiting
 
     @property

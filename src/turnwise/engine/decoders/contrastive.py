@@ -105,6 +105,8 @@ class ContrastiveSearch:
 
     def _propose(self, parent: int) -> list[TokenEvent]:
         """The likeliest tokens next; what went wrong, if anything."""
+        if not bool(self._logits_1V.isfinite().all()):
+            return self._failed(OVERFLOW, users=False)
         if not self._shaping.idle:
             try:
                 self._shaping.apply(self._logits_1V[0])

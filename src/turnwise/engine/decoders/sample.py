@@ -65,5 +65,6 @@ def _accept(chat: Chat) -> None:
     table = chat.line.table
     assert table is not None, "it was just read"
     table.length += 1
+    chat.line.foreseen += 1
     if chat.line.draft.predicted:
         chat.work = replace(chat.work, accepted=chat.work.accepted + 1)

@@ -439,8 +439,14 @@ int32_t turnwise_forward(void* decoder, const Batch* batch, const Cache* cache, 
     }
 }
 
-void turnwise_logits(void* decoder, const float* hidden, int32_t rows, float* out) {
-    static_cast<Decoder*>(decoder)->logits(hidden, rows, out);
+// 0, or 1 where memory ran out.
+int32_t turnwise_logits(void* decoder, const float* hidden, int32_t rows, float* out) {
+    try {
+        static_cast<Decoder*>(decoder)->logits(hidden, rows, out);
+        return 0;
+    } catch (...) {
+        return 1;
+    }
 }
 
 void turnwise_destroy(void* decoder) { delete static_cast<Decoder*>(decoder); }

@@ -34,10 +34,11 @@ struct IntegerRows {
     void set(size_t at, const float* x, int count) {
         alignas(64) float padded[GROUP] = {};
         if (count < GROUP) x = static_cast<const float*>(std::memcpy(padded, x, count * sizeof(float)));
-        Vec highest = {};
+        Vec highest = {}, odd = {};
         for (int i = 0; i < GROUP; i += WIDTH) {
             const Vec v = load<Vec>(x + i), size = v < 0.0f ? -v : v;
             highest = size > highest ? size : highest;
+            odd += v - v;  // nothing, unless a number overflowed: then it is none, and the outputs shall be none too
         }
         float top = highest[0];
         for (int i = 1; i < WIDTH; i++) top = std::max(top, highest[i]);
@@ -50,7 +51,7 @@ struct IntegerRows {
             const Smalls small = __builtin_convertvector(whole, Smalls);
             std::memcpy(values + at * GROUP + i, &small, sizeof small);
         }
-        scales[at] = top / 127.0f;
+        scales[at] = top / 127.0f + sum(odd);
         sums[at] = 0;
         for (int i = 0; i < WIDTH; i++) sums[at] += total[i];
     }

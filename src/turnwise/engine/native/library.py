@@ -108,7 +108,6 @@ def _load(path: Path) -> ctypes.CDLL:
     found.turnwise_create.restype = c_void_p
     found.turnwise_forward.argtypes = (c_void_p, POINTER(Batch), POINTER(Cache), c_void_p)
     found.turnwise_logits.argtypes = (c_void_p, c_void_p, c_int32, c_void_p)
-    found.turnwise_logits.restype = None
     found.turnwise_destroy.argtypes = (c_void_p,)
     found.turnwise_destroy.restype = None
     return found

@@ -103,7 +103,8 @@ class NativeRunner:
         """The logits after last hidden states, `(R, V)`."""
         hidden_RC = hidden_RC.contiguous()
         out = torch.empty(len(hidden_RC), self._vocab_size, dtype=torch.float32)
-        self._library.turnwise_logits(self._handle, hidden_RC.data_ptr(), len(hidden_RC), out.data_ptr())
+        if self._library.turnwise_logits(self._handle, hidden_RC.data_ptr(), len(hidden_RC), out.data_ptr()):
+            raise MemoryError("no memory for a pass of the decoder")
         return out
 
     def copy(self, source: int, target: int) -> None:
