@@ -43,9 +43,9 @@ def answer(engine: Engine, ids: list[int], scope: str) -> tuple[float, list[int]
     return first[0] - start, said
 
 
-def conversation(engine: Engine, vocab: int, turns: int, name: str, *, shared: bool) -> list[float]:
+def conversation(engine: Engine, vocab: int, turns: int, system: int, name: str, *, shared: bool) -> list[float]:
     """Seconds to the first token of every turn."""
-    ids: list[int] = []
+    ids = [7 + place % (vocab - 7) for place in range(system)]
     found = []
     for turn in range(turns):
         ids += [5 + (turn * 31 + place * 7) % (vocab - 5) for place in range(QUESTION)]
@@ -60,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", help="a model folder; left out: the model in the box")
     parser.add_argument("--turns", type=int, default=8)
+    parser.add_argument("--system", type=int, default=0, help="tokens of instructions before the first turn")
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     decoder = checkpoint.load(Path(model_folder(given.model)), dtype=torch.float32).decoder
@@ -67,7 +68,8 @@ def main() -> None:
     rounds: dict[bool, list[list[float]]] = {True: [], False: []}
     for number in range(given.rounds + 1):
         for shared in (True, False):
-            found = conversation(engine, decoder.config.vocab_size, given.turns, f"{number} {shared}", shared=shared)
+            name, vocab = f"{number} {shared}", decoder.config.vocab_size
+            found = conversation(engine, vocab, given.turns, given.system, name, shared=shared)
             if number:  # the first one warms up
                 rounds[shared].append(found)
     engine.close()
@@ -78,7 +80,7 @@ def main() -> None:
         cells = [
             f"{1000 * times[shared][turn]:.2f} | {times[shared][turn] / times[shared][0]:.2f}×" for shared in times
         ]
-        print(f"| {turn + 1} | {turn * (QUESTION + ANSWER)} | {' | '.join(cells)} |")
+        print(f"| {turn + 1} | {given.system + turn * (QUESTION + ANSWER)} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

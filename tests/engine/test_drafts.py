@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from reference import VOCAB, Desk, greedy, make, prompts, request
 
 from turnwise.core.parameters import GenerationParams
+from turnwise.engine import drafting
 from turnwise.engine.cost import SIZES, TRY_AGAIN, Cost
 from turnwise.engine.drafts import (
     ALL_KEPT,
@@ -153,6 +154,17 @@ def eager(monkeypatch):
     if library() is None:
         pytest.skip("only the compiled library checks drafts")
     monkeypatch.setattr(Cost, "lengths", lambda self, rows, drafts: [length for length, _ in drafts])
+    monkeypatch.setattr(drafting, "VAIN", 10**9)
+
+
+def test_while_nothing_comes_of_looking_it_is_done_only_now_and_then(model, monkeypatch):
+    looked = []
+    monkeypatch.setattr(Cost, "lengths", lambda self, rows, drafts: looked.append(1) or [0] * len(drafts))
+    desk = Desk(model)
+    said = greedy(model, [4, 5], 100)[0]
+    desk.submit(request([4, 5], most=100, prediction=said))
+    desk.finish()
+    assert drafting.VAIN <= len(looked) <= drafting.VAIN + (100 - drafting.VAIN) // drafting.SELDOM + 1
 
 
 @pytest.fixture(scope="module")

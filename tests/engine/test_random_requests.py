@@ -12,6 +12,7 @@ from reference import VOCAB, Desk, Lines, Listener, make
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest
+from turnwise.engine import drafting
 from turnwise.engine.choose import Shaping, choose
 from turnwise.engine.cost import Cost
 from turnwise.engine.decoders.beam import BeamSearch
@@ -133,6 +134,7 @@ def test_a_thousand_random_requests_end_as_they_would_alone(seed, monkeypatch):
     rng, obvious = random.Random(seed), Obvious()
     if seed % 2:  # every draft is checked, whether it pays or not
         monkeypatch.setattr(Cost, "lengths", lambda self, rows, drafts: [length for length, _ in drafts])
+        monkeypatch.setattr(drafting, "VAIN", 10**9)
     blocks, slots = rng.choice([(16, 6), (30, 9), (100, 16)])
     desk = Desk(MODEL, slots, blocks)
     left, chats = 1000, []

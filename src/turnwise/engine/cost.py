@@ -14,7 +14,7 @@ WEIGHT = 0.1  # of the latest time in the mean
 GAIN = 1.05  # tokens per time that a draft has to promise: measuring is not exact, and building drafts takes time too
 SIZES = (*range(1, 17), 20, 24, 28, 32, 40, 48, 64, 96, 128)  # rows that are told apart
 MATCHES = (4, 8, 16, LONGEST_MATCH)  # matches up to so many tokens are told apart
-TRY_AGAIN = 128  # passes after which a draft is tried that does not seem to pay: chats and their company change
+TRY_AGAIN = 32  # looks after which a draft is tried that does not seem to pay: chats and their company change
 PRIOR, PRIOR_WEIGHT = 0.7, 8.0  # of a draft's tokens that will be accepted, before anything was seen
 
 

@@ -6,16 +6,27 @@ from turnwise.engine.chat import Chat
 from turnwise.engine.cost import Cost
 from turnwise.engine.drafts import LONGEST, NO_DRAFT, Draft, Drafts
 
+VAIN = 16  # passes without a draft that was worth checking
+SELDOM = 8  # then every so many passes are looked at
+
 
 class Drafting:
     """Gives `line.draft` its tokens before a pass, and sees afterwards what became of them."""
 
     def __init__(self) -> None:
         self.cost = Cost()
+        self._passes = self._vain = 0
         self._drafts = Drafts()
 
     def propose(self, chats: Sequence[Chat]) -> None:
-        """Draft for chats that are about to get their next token, and have one line each."""
+        """Draft for chats that are about to get their next token, and have one line each.
+
+        Looking takes time too: while nothing comes of it, only now and then.
+        """
+        self._passes += 1
+        if self._vain >= VAIN and self._passes % SELDOM:
+            return
+        self._vain += 1
         found = []
         for chat in chats:
             chat.line.draft = NO_DRAFT
@@ -27,6 +38,7 @@ class Drafting:
             )
             for chat, draft, length in zip(chats, found, lengths, strict=True):
                 if length:
+                    self._vain = 0
                     chat.line.draft = Draft(draft.ids[:length], draft.match)
 
     def saw(self, chat: Chat) -> None:
