@@ -12,6 +12,7 @@ import math
 import os
 import statistics
 import sys
+from array import array
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,15 @@ from speed import Ours, decode_rounds
 from turnwise.assemble import model_folder
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import Source
+from turnwise.engine.blocks import blocks_for
 from turnwise.engine.native.runner import NativeRunner
+from turnwise.engine.span import Span
 from turnwise.evaluation.perplexity import beginning
 from turnwise.models import checkpoint
 from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
 
+PART = 512  # tokens read at once
 KINDS: dict[str, Any] = {"float": None, "int8": "int8", "int4": "int4"}
 
 
@@ -44,7 +48,12 @@ def talks(path: Path, renderer: Renderer, context: int, limit: int) -> list[tupl
 
 def read(runner: NativeRunner, ids: list[int], mask: list[bool]) -> tuple[float, torch.Tensor]:
     """The assistant's cross-entropy in nats, and the likeliest token after each."""
-    logits_TV = torch.cat(list(runner.read(0, ids)))
+    blocks = array("i", range(blocks_for(len(ids))))
+    parts = [
+        runner.forward([Span(blocks, start, ids[start : start + PART], len(ids[start : start + PART]))])
+        for start in range(0, len(ids), PART)
+    ]
+    logits_TV = torch.cat(parts)
     surprise = torch.nn.functional.cross_entropy(logits_TV[:-1], torch.tensor(ids[1:]), reduction="none")
     return float(surprise[torch.tensor(mask[1:])].sum()), logits_TV.argmax(-1)
 
@@ -64,7 +73,10 @@ def main() -> None:
     folder = model_folder(given.model)
     renderer = Renderer.of(Tokenizer.load(folder))
     decoder = checkpoint.load(folder, dtype=torch.float32).decoder
-    runners = {name: NativeRunner(decoder, 1, quantize=kind) for name, kind in KINDS.items()}
+    runners = {
+        name: NativeRunner(decoder, blocks_for(decoder.config.context_length), quantize=kind)
+        for name, kind in KINDS.items()
+    }
     print(f"{folder.name}, {given.threads} threads, {runners['float'].kind}", flush=True)
     for name, runner in runners.items():
         print(f"{name:<6} {runner.packed.nbytes / 1e6:>8.1f} MB in memory", flush=True)
