@@ -95,7 +95,7 @@ def test_numbers_out_of_range_are_refused(flags, turnwise, model_folder):
         (["--allow-origin", "*"], "Error: '*' is no origin; write it as https://example.org"),
         (
             ["--context-policy", "forget"],
-            "Error: Unknown context policy 'forget': known: drop_oldest, refuse, summarise",
+            "Error: Unknown context policy 'forget': known: drop_oldest, refuse, sliding_window, summarise",
         ),
     ],
 )

@@ -129,9 +129,9 @@ def test_a_constraint_that_is_cut_off_by_the_limit_says_so(model):
     assert (listener.tokens, listener.finish) == ([9, 3], "length")
 
 
-def test_constraints_that_contradict_each_other_end_the_chat_with_a_reason(model):
-    asked = constrained([1, 2], Only(9))
-    both = type(asked)(asked.prompt_ids, asked.params, 5, asked.stop_ids, (Only(9), Only(3)))
+@pytest.mark.parametrize("params", [GREEDY, GenerationParams(top_p=0.9, typical_p=0.9, top_k=5, min_p=0.1, seed=1)])
+def test_constraints_that_contradict_each_other_end_the_chat_with_a_reason(model, params):
+    both = request([1, 2], params=params, most=5, constraints=(Only(9), Only(3)))
     contradiction, free = run(model, both, request([4, 8]))
     assert (contradiction.finish, contradiction.events[-1].error) == ("error", NOTHING_LEFT)
     assert free.tokens == greedy(model, [4, 8], 8)[0]

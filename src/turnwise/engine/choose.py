@@ -90,6 +90,9 @@ def choose(logits_BV: Tensor, draws: Sequence[Draw], shapings: Sequence[Shaping]
             else:
                 if logits_BV[row].max() == -torch.inf:
                     errors[row] = NOTHING_LEFT
+    broken = [row for row, error in enumerate(errors) if error is not None]
+    if broken:
+        logits_BV[broken] = 0.0  # nobody will see what is drawn there, but rules need something to draw from
     tokens = sample(logits_BV, draws)
     reports = _report(logits_BV, tokens, draws)
     return [

@@ -132,6 +132,7 @@ class Scheduler:
             if event.finish is None:
                 chat.tell(event)
             else:
+                self._drafting.saw(chat)  # now: what it has goes back
                 self._finish(chat, event)
         for chat in chats:
             self._drafting.saw(chat)
