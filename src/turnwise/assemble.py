@@ -40,6 +40,7 @@ def chat_service(
     dtype: str = "auto",
     device: str = "auto",
     quantize: Quantize | None = None,
+    cache_bytes: int | None = None,
     slots: int = 32,
     threads: int | None = None,
     store: ConversationStore | None = None,
@@ -53,6 +54,7 @@ def chat_service(
         model: a Hugging Face folder; None is the model in the box.
         dtype: of the weights, "auto" or a name in `models.checkpoint.DTYPES`.
         device: "auto", "cpu" or "cuda".
+        cache_bytes: most memory for keys and values; None takes what the slots need, up to a share of the machine's.
         quantize: "int8" or "int4" rounds the weights to so many bits; None leaves them as they are.
         slots: most chats generated at once.
         threads: processor threads; None leaves it to torch.
@@ -94,15 +96,16 @@ def chat_service(
         raise InvalidParameter("device", "There is no GPU that torch can use here. Leave --device out, or say cpu.")
     with ExitStack() as stack:
         if encoder_decoder.is_encoder_decoder(folder):
-            if quantize is not None:
-                raise InvalidParameter("quantize", "Encoder–decoder models are not quantized here: leave it out.")
+            for option, said in (("quantize", quantize), ("cache_memory", cache_bytes)):
+                if said is not None:
+                    raise InvalidParameter(option, f"'{option}' is not for encoder–decoder models: leave it out.")
             chosen = checkpoint.DTYPES.get(dtype) or torch.float32
             both = encoder_decoder.load(folder, dtype=chosen, device=device)
             engine: Engine = EncoderDecoderEngine(both, slots=slots)
         else:
             chosen = checkpoint.DTYPES.get(dtype) or preferred_dtype(device)
             loaded = checkpoint.load(folder, dtype=chosen, device=device)
-            engine = Engine(loaded.decoder, slots=slots, quantize=quantize)
+            engine = Engine(loaded.decoder, slots=slots, quantize=quantize, cache_bytes=cache_bytes)
             del loaded  # the engine has its own layout of the weights; this copy would stay as long as we serve
         stack.callback(engine.close)
         yield ChatService(

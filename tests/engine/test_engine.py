@@ -161,6 +161,23 @@ def test_what_does_not_fit_the_context_is_refused(engine, prompt, most):
     assert idle(engine)
 
 
+def test_a_cache_of_few_bytes_bounds_what_is_taken_and_still_answers_everybody(model):
+    """Five blocks: a context of eighty tokens, which many share by taking turns."""
+    per_token = 2 * model.config.num_layers * model.config.num_kv_heads * model.config.head_dim * 4
+    engine = Engine(model, slots=4, cache_bytes=5 * 16 * per_token)
+    try:
+        assert engine.context_length == 80
+        with pytest.raises(ContextTooLong, match="holds 80 tokens"):
+            engine.submit(request([1] * 70, most=11), Listener())
+        listeners = [Waiting() for _ in range(4)]
+        for number, listener in enumerate(listeners):
+            engine.submit(request([number, 2], most=60), listener)
+        for number, listener in enumerate(listeners):
+            assert listener.wait() == greedy(model, [number, 2], 60)
+    finally:
+        engine.close()
+
+
 def test_what_just_fits_is_generated(engine):
     listener = Waiting()
     engine.submit(request([1] * 255, most=1), listener)

@@ -27,6 +27,14 @@ def serve(
     slots: Annotated[
         int, typer.Option(help="Most chats answered at the same time; every beam of a search counts as one.", min=1)
     ] = 32,
+    cache_memory: Annotated[
+        float | None,
+        typer.Option(
+            help="Most gigabytes for what was read and written, of chats under way and to be reused; left out: what "
+            "--slots need, up to a quarter of the memory.",
+            min=0.001,
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Processor threads; left out: all.", min=1)] = None,
     name: Annotated[str | None, typer.Option(help="What the model is called in the API.")] = None,
     store: Annotated[str | None, typer.Option(help="Where conversations are kept: sqlite:///FILE, or 'none'.")] = None,
@@ -110,6 +118,7 @@ def serve(
             dtype=dtype,
             device=device,
             quantize=quantize,
+            cache_bytes=None if cache_memory is None else int(cache_memory * 1e9),
             slots=slots,
             threads=threads,
             store=kept,
