@@ -92,7 +92,14 @@ class Desk:
         self.slots = slots
         self.blocks = blocks or slots * blocks_for(model.config.context_length)
         self.runner = RUNNERS.get(self.kind, make_runner)(model, self.blocks)
+        self.passes = self.tokens = 0  # that the runner has made and read
+        self._forward, self.runner.forward = self.runner.forward, self._counted
         self.scheduler = Scheduler(self.runner, self.blocks, slots)
+
+    def _counted(self, spans, *, hidden=False):
+        self.passes += 1
+        self.tokens += sum(len(span.ids) for span in spans)
+        return self._forward(spans, hidden=hidden)
 
     def submit(self, asked, listener=None):
         chat = Chat.of(asked, listener or Listener())

@@ -130,7 +130,7 @@ def test_what_is_certain_is_told_before_the_end():
         scheduler.step()
         if chat.on_event.finish is None:
             early = len(chat.on_event.tokens)
-            beams = {beam.ids[:early] for beam in chat.search.beams}
+            beams = {beam.ids[:early] for beam in chat.search.branches}
             assert beams == {tuple(chat.on_event.tokens)}, "all beams begin with what was told"
     assert 0 < early < 30
     assert len(chat.on_event.tokens) == 30

@@ -172,31 +172,18 @@ def model():
     return make(context=256)
 
 
-def passes(desk):
-    counts = [0]
-    forward = desk.runner.forward
-
-    def counting(spans, *, hidden=False):
-        counts[0] += 1
-        return forward(spans, hidden=hidden)
-
-    desk.runner.forward = counting
-    return counts
-
-
 HOT = GenerationParams(seed=3, temperature=0.9)
 
 
 @pytest.mark.parametrize("params", [GenerationParams(temperature=0), HOT], ids=["greedy", "drawn"])
 def test_an_answer_that_was_given_before_takes_few_passes_and_is_the_same(model, eager, params):
     desk = Desk(model)
-    counts = passes(desk)
     said = []
     for _ in range(3):
-        counts[0] = 0
+        before = desk.passes
         chat = desk.submit(request([7, 3, 9, 2], params=params, most=60))
         desk.finish()
-        said.append((chat.on_event.tokens, counts[0]))
+        said.append((chat.on_event.tokens, desk.passes - before))
     assert said[0][0] == said[1][0] == said[2][0]
     assert said[0][1] == 60 if params is HOT else said[0][1] <= 60
     assert said[1][1] == said[2][1] <= 6
@@ -227,11 +214,10 @@ def test_drafts_change_no_answer(model, eager, monkeypatch):
 def test_a_prediction_is_counted_as_it_was(model, eager):
     said = greedy(model, [4, 5], 30)[0]
     desk = Desk(model)
-    counts = passes(desk)
     right = desk.submit(request([4, 5], most=30, prediction=said))
     desk.finish()
-    assert right.work.accepted == 30 - counts[0], "one token of every pass is nobody's guess"
-    assert counts[0] == 3
+    assert right.work.accepted == 30 - desk.passes, "one token of every pass is nobody's guess"
+    assert desk.passes == 3
     assert right.work.rejected == 0
     half = [*said[:5], *((token + 1) % VOCAB for token in said[5:])]
     desk = Desk(model)

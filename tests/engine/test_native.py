@@ -96,6 +96,23 @@ def test_logits_are_torchs(name, half):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def check_alone_and_in_company(model, lengths, places, threads, chunk, quantize=None):
+    """Prompts of these lengths, read together in parts and then gone on with, give everybody the numbers it has alone."""
+    asked = prompts(lengths)
+    together = lines_of(model, len(asked), threads, quantize)
+    first = {}
+    for start in range(0, max(lengths), chunk):
+        reading = [chat for chat, length in enumerate(lengths) if length > start]
+        parts = [asked[chat][start : start + chunk] for chat in reading]
+        found = together.read([places[chat] for chat in reading], parts)
+        first |= dict(zip(reading, found, strict=True))
+    second = together.read(places, [[9]] * len(asked))
+    for chat, prompt in enumerate(asked):
+        alone = lines_of(model, 1, 1, quantize)
+        assert torch.equal(first[chat], alone.read([0], [prompt])[0])
+        assert torch.equal(second[chat], alone.read([0], [[9]])[0])
+
+
 MODEL = halved(biased(make(context=120)))
 
 
@@ -107,20 +124,8 @@ MODEL = halved(biased(make(context=120)))
     data=st.data(),
 )
 def test_a_chat_has_the_same_numbers_to_the_last_bit_alone_and_in_company(lengths, threads, chunk, data):
-    asked = prompts(lengths)
-    places = data.draw(st.permutations(range(len(asked))))
-    together = lines_of(MODEL, len(asked), threads)
-    first = {}
-    for start in range(0, max(lengths), chunk):
-        reading = [chat for chat, length in enumerate(lengths) if length > start]
-        parts = [asked[chat][start : start + chunk] for chat in reading]
-        found = together.read([places[chat] for chat in reading], parts)
-        first |= dict(zip(reading, found, strict=True))
-    second = together.read(places, [[9]] * len(asked))
-    for chat, prompt in enumerate(asked):
-        alone = lines_of(MODEL, 1, threads=1)
-        assert torch.equal(first[chat], alone.read([0], [prompt])[0])
-        assert torch.equal(second[chat], alone.read([0], [[9]])[0])
+    places = data.draw(st.permutations(range(len(lengths))))
+    check_alone_and_in_company(MODEL, lengths, places, threads, chunk)
 
 
 def test_reading_a_prompt_and_decoding_it_give_the_same_bits():

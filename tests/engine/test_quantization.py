@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import make
-from test_native import ODD, biased, lines_of, prompts
+from test_native import ODD, biased, check_alone_and_in_company, lines_of, prompts
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.engine.engine import Engine
@@ -124,20 +124,8 @@ MODEL = biased(make(context=120, intermediate_size=67, initializer_range=0.2))
     data=st.data(),
 )
 def test_a_chat_has_the_same_numbers_to_the_last_bit_alone_and_in_company(lengths, threads, chunk, quantize, data):
-    asked = prompts(lengths)
-    places = data.draw(st.permutations(range(len(asked))))
-    together = lines_of(MODEL, len(asked), threads, quantize)
-    first = {}
-    for start in range(0, max(lengths), chunk):
-        reading = [chat for chat, length in enumerate(lengths) if length > start]
-        parts = [asked[chat][start : start + chunk] for chat in reading]
-        found = together.read([places[chat] for chat in reading], parts)
-        first |= dict(zip(reading, found, strict=True))
-    second = together.read(places, [[9]] * len(asked))
-    for chat, prompt in enumerate(asked):
-        alone = lines_of(MODEL, 1, 1, quantize)
-        assert torch.equal(first[chat], alone.read([0], [prompt])[0])
-        assert torch.equal(second[chat], alone.read([0], [[9]])[0])
+    places = data.draw(st.permutations(range(len(lengths))))
+    check_alone_and_in_company(MODEL, lengths, places, threads, chunk, quantize)
 
 
 def test_where_torch_does_the_work_it_is_refused(monkeypatch):

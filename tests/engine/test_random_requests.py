@@ -91,10 +91,11 @@ class Obvious:
                 return [(said, "length")]
 
     def searched(self, asked):
-        search, events = BeamSearch(asked), []
+        search, events, begun = BeamSearch(asked), [], False
         while not search.done:
-            rows = [self.logits([*asked.prompt_ids, *beam.ids]) for beam in search.beams]
-            events += search.advance(torch.cat(rows[:1] if not rows or not search.beams[0].ids else rows))
+            lines = [branch.ids for branch in search.branches] if begun else [()]
+            events += search.advance(torch.cat([self.logits([*asked.prompt_ids, *ids]) for ids in lines]))
+            begun = True
         return told(events, asked.answers)
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from turnwise.core.ports import GenerationRequest, TokenEvent, TokenLogprobs, Work
 from turnwise.engine.choose import Shaping
-from turnwise.engine.decoders.beam import BeamSearch
-from turnwise.engine.decoders.contrastive import ContrastiveSearch
+from turnwise.engine.decoders import Search, start_search
 from turnwise.engine.drafts import NO_DRAFT, Draft, Foresight
 from turnwise.engine.memory import Table
 from turnwise.engine.sampler import Draw
@@ -45,7 +44,7 @@ class Chat:
     on_event: Callable[[TokenEvent], None]
     draw: Draw
     lines: list[Line]
-    search: BeamSearch | ContrastiveSearch | None = None
+    search: Search | None = None
     arrived: int = 0
     cancelled: bool = False
     work: Work = field(default_factory=Work)
@@ -58,12 +57,7 @@ class Chat:
     def of(cls, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> "Chat":
         """A chat that has not begun."""
         line = Line(list(request.prompt_ids), Shaping(request))
-        search: BeamSearch | ContrastiveSearch | None = None
-        if request.params.num_beams > 1:
-            search = BeamSearch(request)
-        elif request.params.penalty_alpha:
-            search = ContrastiveSearch(request)
-        return cls(request, on_event, Draw.of(request.params), [line], search)
+        return cls(request, on_event, Draw.of(request.params), [line], start_search(request))
 
     @property
     def line(self) -> Line:
@@ -73,8 +67,7 @@ class Chat:
     @property
     def width(self) -> int:
         """Most lines that it may have."""
-        params = self.request.params
-        return params.top_k if params.penalty_alpha else params.num_beams
+        return self.search.width if self.search is not None else 1
 
     @property
     def draws(self) -> bool:
@@ -89,18 +82,18 @@ class Chat:
     @property
     def wants_hidden(self) -> bool:
         """Whether it goes by hidden states instead of logits."""
-        return self.request.reading == "embedding" or isinstance(self.search, ContrastiveSearch)
+        return self.request.reading == "embedding" or (self.search is not None and self.search.hidden)
 
     @property
     def reads_all(self) -> bool:
         """Whether every token of the prompt has something to tell, so that all are to be read."""
-        return self.reports_prompt or (isinstance(self.search, ContrastiveSearch) and not self.search.begun)
+        return self.reports_prompt or (self.search is not None and self.search.reads_all)
 
     def begin_reading(self) -> None:
         """It is read from its beginning, or again."""
         self.prompt_logprobs.clear()
-        if isinstance(self.search, ContrastiveSearch) and not self.search.begun:
-            self.search.forget()
+        if self.search is not None:
+            self.search.begin()
 
     @property
     def reports_prompt(self) -> bool:

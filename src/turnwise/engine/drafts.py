@@ -109,7 +109,6 @@ class Foresight:
     """
 
     def __init__(self, prompt: Sequence[int], prediction: Sequence[int], answers: Answers) -> None:
-        self._prompt_length = len(prompt)
         self._talk = Index()
         self._answers = answers
         self._prediction: Index | None = None

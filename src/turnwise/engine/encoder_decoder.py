@@ -27,7 +27,6 @@ from turnwise.models.encoder_decoder import EncoderDecoder
 SOURCE_BYTES = 512 * 2**20  # of encoded sources that are kept; what is more is encoded again when its turn comes
 LEAST_ANSWERS = 16  # that there is room for, since a search has several lines
 
-
 Pairs = list[tuple[Tensor, Tensor]]  # keys and values of the layers
 
 
@@ -97,8 +96,8 @@ class EncoderDecoderRunner:
         return torch.cat(found)
 
     def logits(self, hidden_RC: Tensor) -> Tensor:
-        """Not from hidden states here: the model's own head does more than a product."""
-        raise NotImplementedError
+        """Nobody's business here: the engine refuses what would ask for hidden states."""
+        raise AssertionError(f"the engine refuses it, {tuple(hidden_RC.shape)}")
 
     def copy(self, source: int, target: int) -> None:
         """Copy a block's keys and values over another's."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from turnwise.core.errors import ContextTooLong, Unavailable, UserError
+from turnwise.core.errors import ContextTooLong, InvalidParameter, Unavailable, UserError
 from turnwise.core.ports import GenerationRequest, Quantize, TokenEvent
 from turnwise.engine.blocks import BLOCK, blocks_for
 from turnwise.engine.chat import Chat
@@ -58,9 +58,9 @@ class Engine:
         blocks = cache_blocks(decoder, slots, cache_bytes, half=quantize is not None)
         self._context_length = min(decoder.config.context_length, blocks * BLOCK)
         runner = make_runner(decoder, blocks, quantize)
-        self._begin(runner, blocks, slots, decoder.config.vocab_size, drafts=drafts and runner.exact)
+        self._begin(runner, blocks, slots, decoder.config.vocab_size, drafts=drafts)
 
-    def _begin(self, runner: Runner, blocks: int, slots: int, vocab_size: int, *, drafts: bool = False) -> None:
+    def _begin(self, runner: Runner, blocks: int, slots: int, vocab_size: int, *, drafts: bool = True) -> None:
         self._runner, self._blocks, self._vocab_size = runner, blocks, vocab_size
         self._widest = max(slots, WIDEST)
         self._scheduler = Scheduler(runner, blocks, slots, drafts=drafts)
@@ -116,7 +116,8 @@ class Engine:
         known = itertools.takewhile(lambda id: 0 <= id < self._vocab_size, request.prediction)
         chat = Chat.of(replace(request, prediction=tuple(known)), on_event)
         if chat.width > self._widest:
-            raise UserError(f"A search may have {self._widest} lines here, not {chat.width}.")
+            name = "num_beams" if request.params.num_beams > 1 else "top_k"
+            raise InvalidParameter(name, f"'{name}' may be at most {self._widest} on this server, got {chat.width}.")
         needed = blocks_for(len(request.prompt_ids)) + chat.width * (blocks_for(request.max_tokens) + 1)
         if chat.width > 1 and needed > self._blocks:
             raise ContextTooLong(

@@ -11,8 +11,6 @@ from turnwise.core.ports import TokenEvent
 from turnwise.engine.chat import Chat, Line
 from turnwise.engine.choose import OVERFLOW
 from turnwise.engine.decoders import sample
-from turnwise.engine.decoders.beam import Beam
-from turnwise.engine.decoders.contrastive import Candidate, ContrastiveSearch
 from turnwise.engine.drafting import Drafting
 from turnwise.engine.memory import Memory
 from turnwise.engine.plan import Part, plan
@@ -96,7 +94,7 @@ class Scheduler:
             if not part.last or chat not in self.seats.running:
                 continue
             if chat.search is not None:
-                searched.setdefault(chat, []).append(own_RX)
+                searched.setdefault(chat, []).append(own_RX[-1:])
             else:
                 sampled.append(chat)
                 rows.append(first - 1 - draft)
@@ -124,8 +122,8 @@ class Scheduler:
                 chat.tell_each(event)
             else:
                 self._finish(chat, replace(event, finish="length"))
-        elif isinstance(chat.search, ContrastiveSearch) and not chat.search.begun and not part.last:
-            chat.search.saw(out_RX)
+        elif chat.search is not None and chat.search.reads_all:
+            chat.search.saw(out_RX[:-1] if part.last else out_RX)
 
     def _sample(self, chats: Sequence[Chat], rows: Sequence[int], logits_RV: Tensor) -> None:
         for chat, event in sample.advance(chats, rows, logits_RV):
@@ -138,12 +136,9 @@ class Scheduler:
             self._drafting.saw(chat)
 
     def _search(self, chat: Chat, out_LX: Tensor) -> None:
-        """Bring a search one token further; its lines part where its beams do."""
+        """Bring a search one token further; its lines part where its branches do."""
         assert chat.search is not None, "it is a search"
-        if isinstance(chat.search, ContrastiveSearch):
-            events = chat.search.advance(out_LX, self._runner.logits)
-        else:
-            events = chat.search.advance(out_LX[-len(chat.lines) :])
+        events = chat.search.advance(out_LX, self._runner.logits)
         if not chat.search.done:
             self._branch(chat)
         for event in events[:-1]:
@@ -157,21 +152,20 @@ class Scheduler:
     def _branch(self, chat: Chat) -> None:
         assert chat.search is not None, "it is a search"
         before, prompt = chat.lines, list(chat.request.prompt_ids)
-        beams: Sequence[Beam | Candidate] = chat.search.beams
-        memory, parents = self.seats.memory, {beam.parent for beam in beams}
+        memory, parents = self.seats.memory, {branch.parent for branch in chat.search.branches}
         for number, line in enumerate(before):
             if number not in parents and line.table is not None:
                 memory.close(line.table)
                 line.table = None
         chat.lines = []
-        for beam in beams:
-            table = before[beam.parent].table
+        for branch in chat.search.branches:
+            table = before[branch.parent].table
             assert table is not None, "it was read"
-            if beam.parent in parents:  # its first goes on in its place
-                parents.remove(beam.parent)
+            if branch.parent in parents:  # its first goes on in its place
+                parents.remove(branch.parent)
             else:
                 table = memory.fork(table)  # None without memory for a copy: it is read again
-            chat.lines.append(Line([*prompt, *beam.ids], beam.shaping, table))
+            chat.lines.append(Line([*prompt, *branch.ids], branch.shaping, table))
 
     def _finish(self, chat: Chat, event: TokenEvent) -> None:
         """Take a chat's memory back and tell it how all of its answers ended."""

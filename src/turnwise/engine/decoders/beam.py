@@ -59,23 +59,23 @@ class Group:
 
 
 class BeamSearch:
-    """The search for one request's answers.
+    """The search for one request's answers (the `decoders.Search` protocol)."""
 
-    `beams` are the lines to be read further, in order; at the beginning there is one, the prompt.
-    """
+    hidden = reads_all = False
 
     def __init__(self, request: GenerationRequest) -> None:
         params = request.params
         self._request, self._params = request, params
-        self._width = params.num_beams // params.num_beam_groups
+        self.width = params.num_beams
+        self._share = params.num_beams // params.num_beam_groups
         self._stops = len(request.stop_ids)
         self._groups = [Group([Beam((), 0.0, Shaping(request))]) for _ in range(params.num_beam_groups)]
         self._told = 0
         self._begun = False
 
     @property
-    def beams(self) -> list[Beam]:
-        """The lines that go on."""
+    def branches(self) -> list[Beam]:
+        """The lines that go on, group by group."""
         return [beam for group in self._groups if not group.done for beam in group.beams]
 
     @property
@@ -83,12 +83,18 @@ class BeamSearch:
         """Whether all answers have been told."""
         return all(group.done for group in self._groups)
 
+    def begin(self) -> None:
+        """Nothing to forget."""
+
+    def saw(self, logits_RV: Tensor, /) -> None:
+        """The prompt's own logits are nothing to it."""
+
     @torch.inference_mode()
-    def advance(self, logits_LV: Tensor) -> list[TokenEvent]:
+    def advance(self, logits_LV: Tensor, _logits_of: object = None, /) -> list[TokenEvent]:
         """Bring all lines one token further; what is certain by now, and at the end the answers.
 
         Args:
-            logits_LV: after each of the `beams`; L lines, V vocabulary.
+            logits_LV: after each of the `branches`; L lines, V vocabulary.
         """
         if not bool(logits_LV.isfinite().all()):
             return self._failed(OVERFLOW, users=False)
@@ -128,15 +134,15 @@ class BeamSearch:
                 beam.shaping.apply(scores_V)
         sums_LV = scores_LV + torch.tensor([beam.score for beam in group.beams]).to(scores_LV).unsqueeze(1)
         # Each stop id may end every beam, and as many again are to go on.
-        most = min(max(2, 1 + self._stops) * self._width, sums_LV.numel())
+        most = min(max(2, 1 + self._stops) * self._share, sums_LV.numel())
         sums, places = sums_LV.flatten().topk(most)
         parents, group.beams = group.beams, []
         for place, (score, at) in enumerate(zip(sums.tolist(), places.tolist(), strict=True)):
-            if score == -torch.inf or (place >= self._width and len(group.beams) == self._width):
+            if score == -torch.inf or (place >= self._share and len(group.beams) == self._share):
                 break
             number, token = divmod(at, sums_LV.shape[1])
-            self._extend(group, parents[number], line + number, token, score, scores_LV[number], place < self._width)
-        group.whole = sorted(group.whole, key=lambda whole: -whole.rank)[: self._width]
+            self._extend(group, parents[number], line + number, token, score, scores_LV[number], place < self._share)
+        group.whole = sorted(group.whole, key=lambda whole: -whole.rank)[: self._share]
         group.done = self._is_done(group)
 
     def _extend(
@@ -160,13 +166,13 @@ class BeamSearch:
             if in_front:
                 finish: FinishReason = "stop" if shaping.complete else "length"
                 group.whole.append(Whole(ids, rank, finish, reports, at_stop_id=False))
-        elif len(group.beams) < self._width:
+        elif len(group.beams) < self._share:
             group.beams.append(Beam(ids, score, shaping, reports, line))
 
     def _is_done(self, group: Group) -> bool:
         if not group.beams:
             return True
-        if len(group.whole) < self._width:
+        if len(group.whole) < self._share:
             return False
         if self._params.early_stopping is True:
             return True
@@ -188,7 +194,7 @@ class BeamSearch:
     def _certain(self) -> list[TokenEvent]:
         """Tokens that every answer which may still be given begins with."""
         whole = self._ranked() if len(self._groups) == 1 else [one for group in self._groups for one in group.whole]
-        possible: list[Beam | Whole] = [*self.beams, *whole]
+        possible: list[Beam | Whole] = [*self.branches, *whole]
         events = []
         shortest = min(len(one.ids) for one in possible)
         while self._told < shortest and len({one.ids[self._told] for one in possible}) == 1:
@@ -213,3 +219,8 @@ class BeamSearch:
         for group in self._groups:
             group.done = True
         return [TokenEvent(None, "error", error, users=users)]
+
+
+def start(request: GenerationRequest) -> BeamSearch | None:
+    """None with a single beam."""
+    return BeamSearch(request) if request.params.num_beams > 1 else None

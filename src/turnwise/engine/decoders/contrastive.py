@@ -32,48 +32,52 @@ class Candidate:
 
 
 class ContrastiveSearch:
-    """The search for one request's answer. Shapes: L lines, R tokens of the prompt, C hidden size, V vocabulary."""
+    """The search for one request's answer (the `decoders.Search` protocol).
+
+    Shapes: L lines, R tokens of the prompt, C hidden size, V vocabulary.
+    """
+
+    hidden = True
 
     def __init__(self, request: GenerationRequest) -> None:
         self._request, self._params = request, request.params
+        self.width = request.params.top_k
         self._shaping = Shaping(request)
         self._said: tuple[int, ...] = ()
         self._context: list[Tensor] = []  # states of all tokens so far, of length 1, `(R, C)` at a time
         self._logits_1V = torch.empty(0)
-        self.beams: list[Candidate] = []
-        self.begun = False
+        self.branches: list[Candidate] = []
+        self.reads_all = True  # until it has begun
         self.done = False
 
-    def saw(self, hidden_RC: Tensor) -> None:
-        """The states of a part of the prompt that is not its last."""
+    def begin(self) -> None:
+        """The prompt is read from its beginning, or again."""
+        if self.reads_all:
+            self._context.clear()
+
+    def saw(self, hidden_RC: Tensor, /) -> None:
+        """The states of tokens that are part of the text."""
         self._context.append(torch.nn.functional.normalize(hidden_RC.float(), dim=1))
 
-    def forget(self) -> None:
-        """The prompt is read again from its beginning."""
-        self._context.clear()
-
     @torch.inference_mode()
-    def advance(self, hidden_LC: Tensor, logits_of: Callable[[Tensor], Tensor]) -> list[TokenEvent]:
+    def advance(self, hidden_LC: Tensor, logits_of: Callable[[Tensor], Tensor], /) -> list[TokenEvent]:
         """One token further.
 
         Args:
-            hidden_LC: the state after each of `beams`; at the beginning those of the prompt's last part.
+            hidden_LC: the state after each of `branches`; at the beginning that of the prompt's last token.
             logits_of: from states to logits, `(L, V)`.
         """
         if not bool(hidden_LC.isfinite().all()):
             return self._failed(OVERFLOW, users=False)
-        events = []
-        if not self.begun:
-            self.begun = True
-            self.saw(hidden_LC)
-            chosen, parent = hidden_LC[-1:], 0
-        else:
+        events, parent = [], 0
+        if self.branches:
             parent = self._choose(hidden_LC)
-            chosen = hidden_LC[parent : parent + 1]
-            self.saw(chosen)
-            events.append(self._take(self.beams[parent]))
+            events.append(self._take(self.branches[parent]))
+        self.reads_all = False
         if not self.done:
-            self._logits_1V = logits_of(chosen)
+            chosen_1C = hidden_LC[parent : parent + 1]
+            self.saw(chosen_1C)
+            self._logits_1V = logits_of(chosen_1C)
             events += self._propose(parent)
         return events
 
@@ -81,7 +85,7 @@ class ContrastiveSearch:
         context_RC = torch.cat(self._context)
         self._context = [context_RC]
         likeness_L = (torch.nn.functional.normalize(hidden_LC.float(), dim=1) @ context_RC.T).amax(dim=1)
-        probability_L = torch.tensor([beam.probability for beam in self.beams]).to(likeness_L)
+        probability_L = torch.tensor([branch.probability for branch in self.branches]).to(likeness_L)
         alpha = self._params.penalty_alpha
         return int(((1 - alpha) * probability_L - alpha * likeness_L).argmax())
 
@@ -117,7 +121,7 @@ class ContrastiveSearch:
         probabilities_K, tokens_K = (
             self._logits_1V[0].float().softmax(dim=0).topk(min(self._params.top_k, self._logits_1V.shape[1]))
         )
-        self.beams = [
+        self.branches = [
             Candidate((*self._said, token), probability, self._shaping, parent)
             for probability, token in zip(probabilities_K.tolist(), tokens_K.tolist(), strict=True)
             if probability
@@ -127,3 +131,8 @@ class ContrastiveSearch:
     def _failed(self, error: str, *, users: bool) -> list[TokenEvent]:
         self.done = True
         return [TokenEvent(None, "error", error, users=users)]
+
+
+def start(request: GenerationRequest) -> ContrastiveSearch | None:
+    """None at 0."""
+    return ContrastiveSearch(request) if request.params.penalty_alpha else None
