@@ -97,7 +97,7 @@ def test_logits_are_torchs(name, half):
 
 
 def check_alone_and_in_company(model, lengths, places, threads, chunk, quantize=None):
-    """Prompts of these lengths, read together in parts and then gone on with, give everybody the numbers it has alone."""
+    """Prompts of these lengths, read together in parts and gone on with, give each chat the numbers it has alone."""
     asked = prompts(lengths)
     together = lines_of(model, len(asked), threads, quantize)
     first = {}

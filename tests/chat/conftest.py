@@ -1,0 +1,20 @@
+"""What several of this folder's tests need."""
+
+import pytest
+from fakes import saying
+from talks import Answers
+
+from turnwise.chat.service import ChatService
+from turnwise.text.render import Renderer
+
+
+@pytest.fixture
+def says(tokenizer):
+    """`says(*answers)`: a service that gives these answers, the last one again and again."""
+
+    def says(*answers, context_length=200, template=None, **more):
+        renderer = Renderer.of(tokenizer) if template is None else Renderer(tokenizer, template)
+        events = [saying(tokenizer.encode(answer)) for answer in answers]
+        return ChatService("tiny", 0, "fp", renderer, Answers(*events, context_length=context_length), **more)
+
+    return says
