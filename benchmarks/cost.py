@@ -71,12 +71,17 @@ def draw(found: dict[tuple[int, int], float], contexts: list[int], widths: list[
     figure, axes = plt.subplots(figsize=(7, 4))
     for width in widths:
         axes.plot(
-            contexts, [1000 * found[context, width] / width for context in contexts], "o-", label=f"{width} chats"
+            contexts,
+            [1000 * found[context, width] / width for context in contexts],
+            "o-",
+            label="1 chat" if width == 1 else f"{width} chats",
         )
     axes.set(xscale="log", yscale="log", xlabel="tokens in the cache of every chat", ylabel="milliseconds for a token")
     axes.set_xticks(contexts, [str(context) for context in contexts])
     axes.set_yticks(marks := [2.0**power for power in range(-3, 4)], [f"{mark:g}" for mark in marks])
-    axes.set_ylim(0.8 * 1000 * min(found[key] / key[1] for key in found), 1250 * max(found.values()))
+    axes.set_ylim(
+        0.8 * 1000 * min(found[key] / key[1] for key in found), 1250 * max(found[key] / key[1] for key in found)
+    )
     axes.minorticks_off()
     axes.legend(ncols=2, fontsize=8)
     axes.grid(alpha=0.3)

@@ -5,7 +5,7 @@
         --gguf small.f16.gguf small.q8_0.gguf --quantize int8
 
 Every side is a process of its own that waits while another is measured. They take turns, round by round; the ratios are
-medians over rounds of Turnwise's figure by the other's. Prompts have 128 tokens, answers 64, greedy, all chats at once.
+medians over rounds of Turnwise's figure by the other's, for every type of weights. Prompts have 128 tokens, answers 64, greedy, all chats at once.
 The GGUF files have to hold the same weights (llama.cpp's own tools convert a folder). Run it on a quiet machine:
 threads of all sides wait by spinning, and a busy neighbour costs any of them a multiple.
 """
@@ -84,24 +84,35 @@ def main() -> None:
     if given.gguf and given.llama_python is None:
         parser.error("--gguf needs --llama-python")
     print(f"{platform.machine()}, {given.threads} threads, {given.model}, median of {given.rounds} rounds")
-    print("| chats | side | prefill, tokens/s | decode, tokens/s | a token every, ms | turnwise is |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| chats | side | prefill, tokens/s | decode, tokens/s | a token every, ms |")
+    print("| --- | --- | --- | --- | --- |")
     running, report = sides(given), []
+    rounds: dict[int, list[dict[str, dict[str, float]]]] = {}
     for width in given.widths:
         for side in running:
             side.measure(width, 4)  # warms up
-        rounds = [{side.name: side.measure(width) for side in running} for _ in range(given.rounds)]
+        rounds[width] = [{side.name: side.measure(width) for side in running} for _ in range(given.rounds)]
         for side in running:
             row = {
-                what: statistics.median(found[side.name][what] for found in rounds) for what in ("prefill", "decode")
+                what: statistics.median(found[side.name][what] for found in rounds[width])
+                for what in ("prefill", "decode")
             }
-            ratio = statistics.median(found["turnwise"]["decode"] / found[side.name]["decode"] for found in rounds)
-            report.append({"width": width, "side": side.name, **row, "ratio": ratio})
+            report.append({"width": width, "side": side.name, **row})
             print(
                 f"| {width} | {side.name} | {row['prefill']:,.0f} | {row['decode']:,.0f} "
-                f"| {1000 * width / row['decode']:.2f} | {ratio:.2f}× |",
+                f"| {1000 * width / row['decode']:.2f} |",
                 flush=True,
             )
+    ours = [side.name for side in running if side.name.startswith("turnwise")]
+    print(f"\n| decode, ratios | {' | '.join(map(str, given.widths))} |")
+    print("| --- |" + " --- |" * len(given.widths))
+    for one in ours:
+        for other in [side.name for side in running if side.name not in ours]:
+            ratios = [
+                statistics.median(found[one]["decode"] / found[other]["decode"] for found in rounds[width])
+                for width in given.widths
+            ]
+            print(f"| {one} / {other} | {' | '.join(f'{ratio:.2f}×' for ratio in ratios)} |")
     for side in running:
         side.close()
     if given.out:
