@@ -6,8 +6,8 @@
 
 Every side is a process of its own that waits while another is measured. They take turns, round by round; the ratios are
 medians over rounds of Turnwise's figure by the other's, for every type of weights. Prompts have 128 tokens, answers 64,
-greedy, all chats at once. The GGUF files have to hold the same weights (llama.cpp's own tools convert a folder). Run it on
-a quiet machine: threads of all sides wait by spinning, and a busy neighbour costs any of them a multiple.
+greedy, all chats at once. The GGUF files have to hold the same weights (llama.cpp's own tools convert a folder). Run it
+on a quiet machine: threads of all sides wait by spinning, and a busy neighbour costs any of them a multiple.
 """
 
 import argparse
