@@ -1,9 +1,12 @@
-// One query row's attention over the keys and values its chat has in the cache.
+// The attention of queries over the keys and values their chat has in the cache.
 //
 // The cache is cut into blocks of TILE tokens, which a chat has in any order. A block's keys are a tile, (D, TILE), so that
 // the scores of a tile are sums of whole vectors; its values lie token by token, (TILE, D). Numbers are float32, or
-// bfloat16 where half the memory is worth more than their last bits. The order of every sum depends on the chat's own
-// length alone, so its result does too.
+// bfloat16 where half the memory is worth more than their last bits.
+//
+// Queries of one chat are answered up to MOST at a time, so that keys and values are read once for all of them. A query
+// that sees less than the others adds nothing but zeros for the rest: the order of its sums, and so its result, depends
+// on what it sees itself and not on its company.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +18,7 @@ namespace turnwise {
 
 constexpr int TILE = 16;
 constexpr int PARTS = TILE / WIDTH;  // vectors of a tile's row
+constexpr int MOST = 4;              // queries at a time
 
 inline void put(float* at, float value) { *at = value; }
 
@@ -34,10 +38,19 @@ struct Blocks {
     const Number* at(int t) const { return base + size_t(table[t]) * stride; }
 };
 
+// One head of one token, q, (D); it sees the tokens from..to. Its answer, (D), goes to `out`.
+struct Query {
+    const float* q;
+    int from, to;
+    float* out;
+};
+
 // scores[l] = q . k_l of TILES tiles from `first` on, for GROUP queries that share the keys. Several tiles at once, because
 // a sum has to wait for itself.
 template <int GROUP, int TILES, class Number>
-inline void score_tiles(const float* q, int D, const Blocks<Number>& keys, int first, float* scores, int stride) {
+inline void score_tiles(const Query* queries, int D, const Blocks<Number>& keys, int first, float* scores, int stride) {
+    const float* q[GROUP];
+    for (int g = 0; g < GROUP; g++) q[g] = queries[g].q;
     const Number* tiles[TILES];
     for (int t = 0; t < TILES; t++) tiles[t] = keys.at(first + t);
     Vec sums[GROUP][TILES * PARTS] = {};
@@ -46,7 +59,7 @@ inline void score_tiles(const float* q, int D, const Blocks<Number>& keys, int f
         for (int i = 0; i < TILES * PARTS; i++) {
             const Vec key = weights(tiles[i / PARTS] + d * TILE + i % PARTS * WIDTH);
 #pragma GCC unroll 4
-            for (int g = 0; g < GROUP; g++) sums[g][i] += key * q[g * D + d];
+            for (int g = 0; g < GROUP; g++) sums[g][i] += key * q[g][d];
         }
 #pragma GCC unroll 4
     for (int g = 0; g < GROUP; g++)
@@ -55,15 +68,14 @@ inline void score_tiles(const float* q, int D, const Blocks<Number>& keys, int f
 }
 
 template <int GROUP, class Number>
-inline void score(const float* q, int D, const Blocks<Number>& keys, int first, int last, float* scores, int stride) {
+inline void score(const Query* queries, int D, const Blocks<Number>& keys, int first, int last, float* scores, int stride) {
     constexpr int TILES = PARTS * GROUP >= 8 ? 1 : PARTS * GROUP >= 4 ? 2 : 4;  // sums that the registers hold
-    for (; first + TILES <= last; first += TILES) score_tiles<GROUP, TILES>(q, D, keys, first, scores, stride);
-    for (; first < last; first++) score_tiles<GROUP, 1>(q, D, keys, first, scores, stride);
+    for (; first + TILES <= last; first += TILES) score_tiles<GROUP, TILES>(queries, D, keys, first, scores, stride);
+    for (; first < last; first++) score_tiles<GROUP, 1>(queries, D, keys, first, scores, stride);
 }
 
-// Turns scores[from..to) into e^(scale (s - max)), zero elsewhere in their tiles; returns their sum.
-inline float soften(float* scores, int from, int to, float scale) {
-    const int first = from / TILE * TILE, last = (to + TILE - 1) / TILE * TILE;
+// Turns scores[from..to) into e^(scale (s - max)), zero elsewhere from `first` to `last`; returns their sum.
+inline float soften(float* scores, int first, int last, int from, int to, float scale) {
     const float lowest = -std::numeric_limits<float>::infinity();
     for (int l = first; l < from; l++) scores[l] = lowest;
     for (int l = to; l < last; l++) scores[l] = lowest;
@@ -86,8 +98,8 @@ inline float soften(float* scores, int from, int to, float scale) {
 
 // out = sum over l of p_l v_l / total, CHUNK vectors of the head from d on, for GROUP queries.
 template <int GROUP, int CHUNK, class Number>
-inline void mix(const float* p, int stride, const float* totals, const Blocks<Number>& values, int d, int D, int from,
-                int to, float* out) {
+inline void mix(const Query* queries, const float* p, int stride, const float* totals, const Blocks<Number>& values, int d,
+                int D, int from, int to) {
     Vec sums[GROUP][CHUNK] = {};
     for (int l = from; l < to;) {
         const Number* block = values.at(l / TILE) + d;
@@ -102,40 +114,36 @@ inline void mix(const float* p, int stride, const float* totals, const Blocks<Nu
 #pragma GCC unroll 4
     for (int g = 0; g < GROUP; g++)
 #pragma GCC unroll 8
-        for (int i = 0; i < CHUNK; i++) store(out + g * D + d + i * WIDTH, sums[g][i] / totals[g]);
+        for (int i = 0; i < CHUNK; i++) store(queries[g].out + d + i * WIDTH, sums[g][i] / totals[g]);
 }
 
-// GROUP of the query heads of one key/value head.
 template <int GROUP, class Number>
-inline void attend_together(const float* q, int D, const Blocks<Number>& keys, const Blocks<Number>& values, int from,
-                            int to, float* scratch, int stride, float* out) {
+inline void attend_together(const Query* queries, int D, const Blocks<Number>& keys, const Blocks<Number>& values,
+                            float* scratch, int stride) {
     constexpr int CHUNK = GROUP == 1 ? 8 : 4;
     const float scale = 1.0f / std::sqrt(float(D));
-    score<GROUP>(q, D, keys, from / TILE, (to + TILE - 1) / TILE, scratch, stride);
+    int from = queries[0].from, to = queries[0].to;
+    for (int g = 1; g < GROUP; g++) from = std::min(from, queries[g].from), to = std::max(to, queries[g].to);
+    const int first = from / TILE, last = (to + TILE - 1) / TILE;
+    score<GROUP>(queries, D, keys, first, last, scratch, stride);
     float totals[GROUP];
-    for (int g = 0; g < GROUP; g++) totals[g] = soften(scratch + size_t(g) * stride, from, to, scale);
+    for (int g = 0; g < GROUP; g++)
+        totals[g] = soften(scratch + size_t(g) * stride, first * TILE, last * TILE, queries[g].from, queries[g].to, scale);
     int d = 0;
     for (; d + CHUNK * WIDTH <= D; d += CHUNK * WIDTH)
-        mix<GROUP, CHUNK>(scratch, stride, totals, values, d, D, from, to, out);
-    for (; d < D; d += WIDTH) mix<GROUP, 1>(scratch, stride, totals, values, d, D, from, to, out);
+        mix<GROUP, CHUNK>(queries, scratch, stride, totals, values, d, D, from, to);
+    for (; d < D; d += WIDTH) mix<GROUP, 1>(queries, scratch, stride, totals, values, d, D, from, to);
 }
 
-// All of it for the `group` query heads of one key/value head.
-//   q, out: (group, D); scratch: 4 * stride floats.
+// All of it for up to MOST queries of one chat and one key/value head; scratch: MOST * stride floats.
 template <class Number>
-NOINLINE void attend(const float* q, int group, int D, const Blocks<Number>& keys, const Blocks<Number>& values, int from,
-                     int to, float* scratch, int stride, float* out) {
-    for (int g = 0; g < group;) {
-        const int together = std::min(4, group - g);
-        const float* at = q + g * D;
-        float* to_at = out + g * D;
-        switch (together) {
-            case 1: attend_together<1>(at, D, keys, values, from, to, scratch, stride, to_at); break;
-            case 2: attend_together<2>(at, D, keys, values, from, to, scratch, stride, to_at); break;
-            case 3: attend_together<3>(at, D, keys, values, from, to, scratch, stride, to_at); break;
-            default: attend_together<4>(at, D, keys, values, from, to, scratch, stride, to_at);
-        }
-        g += together;
+NOINLINE void attend(const Query* queries, int count, int D, const Blocks<Number>& keys, const Blocks<Number>& values,
+                     float* scratch, int stride) {
+    switch (count) {
+        case 1: return attend_together<1>(queries, D, keys, values, scratch, stride);
+        case 2: return attend_together<2>(queries, D, keys, values, scratch, stride);
+        case 3: return attend_together<3>(queries, D, keys, values, scratch, stride);
+        default: attend_together<4>(queries, D, keys, values, scratch, stride);
     }
 }
 

@@ -111,6 +111,8 @@ void rotate(float* x, int D, const float* cosines, const float* sines) {
     }
 }
 
+constexpr int RUN = 4;  // rows of one line that look back together
+
 class Decoder {
   public:
     Decoder(const Model& model, int threads)
@@ -129,10 +131,11 @@ class Decoder {
         make_room_to_multiply(R);
         lines_.assign(batch.lines, batch.lines + R);
         positions_.assign(batch.positions, batch.positions + R);
+        find_runs(int(R));
         stride_ = (*std::max_element(positions_.begin(), positions_.end()) / TILE + 1) * TILE;
         for (auto& own : scratch_) {
             grow(own.gate, ROW_BLOCK * PANEL);
-            grow(own.scores, 4 * size_t(stride_));
+            grow(own.scores, MOST * size_t(stride_));
         }
         team_.run([&](int part) { run(part, batch, cache, out); });
     }
@@ -148,7 +151,7 @@ class Decoder {
     struct Scratch {
         std::vector<float> panel;   // a panel of weights as floats
         std::vector<float> gate;    // gates of a block of rows
-        std::vector<float> scores;  // attention of four heads
+        std::vector<float> scores;  // attention of some queries
     };
 
     template <class T>
@@ -268,18 +271,37 @@ class Decoder {
         }
     }
 
-    // mixed = the attention of `together` heads of a row, from `head` on.
+    // mixed = the attention of rows first..last, all of one line, and of `together` heads from `head` on, which share
+    // a key/value head.
     template <class Number>
-    void look_back(int part, int row, int head, int together, const Layer& layer, int number, const Batch& batch,
-                   const Cache& cache) {
-        const int H = m_.heads, K = m_.kv_heads, D = m_.head_dim, to = positions_[row] + 1;
-        const int from = layer.window ? std::max(0, to - layer.window) : 0;
+    void look_back(int part, int first, int last, int head, int together, const Layer& layer, int number,
+                   const Batch& batch, const Cache& cache) {
+        const int H = m_.heads, K = m_.kv_heads, D = m_.head_dim;
         const size_t at = part_of(cache, number, head / (H / K)), block = size_t(K) * D * TILE;
-        const int32_t* table = batch.tables[lines_[row]];
+        const int32_t* table = batch.tables[lines_[first]];
         const Blocks<Number> keys{(const Number*)cache.keys + at, block, table};
         const Blocks<Number> values{(const Number*)cache.values + at, block, table};
-        attend(qkv_.data() + size_t(row) * qkv_width_ + head * D, together, D, keys, values, from, to,
-               scratch_[part].scores.data(), stride_, mixed_.data() + (size_t(row) * H + head) * D);
+        Query queries[MOST];
+        int count = 0;
+        for (int row = first; row < last; row++)
+            for (int h = head; h < head + together; h++) {
+                const int to = positions_[row] + 1, from = layer.window ? std::max(0, to - layer.window) : 0;
+                queries[count++] = {qkv_.data() + size_t(row) * qkv_width_ + h * D, from, to,
+                                    mixed_.data() + (size_t(row) * H + h) * D};
+                if (count < MOST && (row < last - 1 || h < head + together - 1)) continue;
+                attend(queries, count, D, keys, values, scratch_[part].scores.data(), stride_);
+                count = 0;
+            }
+    }
+
+    // Cuts the rows that are left into runs of one line each, which share its keys and values: few enough for all threads
+    // to have work.
+    void find_runs(int rows) {
+        const int most = std::clamp(rows * m_.kv_heads / team_.size(), 1, RUN);
+        runs_.clear();
+        for (int row = 0; row < rows; row++)
+            if (runs_.empty() || lines_[row] != lines_[runs_.back()] || row - runs_.back() == most) runs_.push_back(row);
+        runs_.push_back(rows);
     }
 
     // Where a layer's first block has this head's keys, or values.
@@ -314,17 +336,17 @@ class Decoder {
             team_.barrier();
             if (number == m_.layers - 1 && batch.wanted_rows < R) {
                 // Nobody reads the other rows any more.
-                if (part == 0) keep(batch);
+                if (part == 0) keep(batch), find_runs(batch.wanted_rows);
                 R = batch.wanted_rows;
                 team_.barrier();
             }
             // The queries of a key/value head share its keys, unless that leaves threads without work.
-            const int together = R * K < team_.size() ? 1 : H / K, items = H / together;
-            for (int item = 0; item < R * items; item++) {
+            const int runs = int(runs_.size()) - 1, together = runs * K < team_.size() ? 1 : H / K, items = H / together;
+            for (int item = 0; item < runs * items; item++) {
                 if (!mine(item)) continue;
-                const int row = item / items, head = item % items * together;
-                if (cache.half) look_back<uint16_t>(part, row, head, together, layer, number, batch, cache);
-                else look_back<float>(part, row, head, together, layer, number, batch, cache);
+                const int first = runs_[item / items], last = runs_[item / items + 1], head = item % items * together;
+                if (cache.half) look_back<uint16_t>(part, first, last, head, together, layer, number, batch, cache);
+                else look_back<float>(part, first, last, head, together, layer, number, batch, cache);
             }
             team_.barrier();
             project<true>(part, mixed, R, layer.out, x, C, C);
@@ -371,6 +393,7 @@ class Decoder {
     std::vector<float> scales_;
     std::vector<int32_t> sums_;
     std::vector<int32_t> lines_, positions_;
+    std::vector<int> runs_;  // the first row of each run, and the end of the last
 };
 
 }  // namespace
