@@ -14,12 +14,14 @@ namespace turnwise {
 constexpr int PANEL = 2 * WIDTH;
 constexpr int ROW_BLOCK = 48;  // rows worked on together, so that they stay in the second-level cache
 
-// One tile: ROWS rows by PANELS panels of sums, (ROWS, PANELS, PANEL), kept in registers over all inputs.
+// One tile: ROWS rows by PANELS panels of sums, (ROWS, PANELS, PANEL), kept in registers over all inputs. Meanwhile the
+// bfloat16 weights at `ahead`, if any, are fetched from memory, which would otherwise idle.
 template <int ROWS, int PANELS, class Weight>
-NOINLINE void float_tile(const float* x, int inputs, const Weight* panel, float* out) {
+NOINLINE void float_tile(const float* x, int inputs, const Weight* panel, const uint16_t* ahead, float* out) {
     Vec sums[ROWS][2 * PANELS] = {};
     const size_t stride = size_t(inputs) * PANEL;
     for (int k = 0; k < inputs; k++) {
+        if (ahead) __builtin_prefetch(ahead + k * PANEL);
         Vec w[2 * PANELS];
 #pragma GCC unroll 8
         for (int p = 0; p < 2 * PANELS; p++) w[p] = weights(panel + (p / 2) * stride + k * PANEL + (p % 2) * WIDTH);
@@ -48,19 +50,23 @@ class FloatProduct {
 
     // Called before the tiles of one panel with all `rows`: many rows have bfloat16 turned into floats once for all.
     void open(int panel, int rows) {
-        wide_ = sizeof(Weight) < sizeof(float) && rows > 2 * 6;
-        if (!wide_) return;
+        if (sizeof(Weight) == sizeof(float)) return;
         const Weight* from = matrix_ + size_t(panel) * inputs_ * PANEL;
+        ahead_ = (const uint16_t*)(from + size_t(inputs_) * PANEL);
+        wide_ = rows > 2 * 6;
+        if (!wide_) return;
         for (int i = 0; i < inputs_ * PANEL; i += WIDTH) store(widened_ + i, weights(from + i));
     }
 
     void close() { wide_ = false; }
 
     template <int ROWS, int PANELS>
-    void tile(int row, int panel, float* out) const {
+    void tile(int row, int panel, float* out) {
         const float* x = x_ + size_t(row) * inputs_;
-        if (wide_) float_tile<ROWS, PANELS>(x, inputs_, widened_, out);
-        else float_tile<ROWS, PANELS>(x, inputs_, matrix_ + size_t(panel) * inputs_ * PANEL, out);
+        const uint16_t* ahead = ahead_;
+        ahead_ = nullptr;  // the first of a panel's tiles fetches the next panel
+        if (wide_) float_tile<ROWS, PANELS>(x, inputs_, widened_, ahead, out);
+        else float_tile<ROWS, PANELS>(x, inputs_, matrix_ + size_t(panel) * inputs_ * PANEL, ahead, out);
     }
 
   private:
@@ -68,6 +74,7 @@ class FloatProduct {
     const int inputs_;
     const Weight* matrix_;
     float* widened_;
+    const uint16_t* ahead_ = nullptr;
     bool wide_ = false;
 };
 
