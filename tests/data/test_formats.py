@@ -142,7 +142,8 @@ class TestOpenAI:
             ([{"role": "user", "content": 3}], "a number"),
             ([{"role": "user", "content": [{"type": "image_url"}]}], "image_url"),
             ([{"role": "assistant", "content": "x", "tool_calls": [{}]}], "tool_calls"),
-            ([{"role": "assistant", "content": "x", "weight": 0}], "weight 0"),
+            ([{"role": "assistant", "content": "x", "weight": -1}], "not a number of at least 0"),
+            ([{"role": "assistant", "content": "x", "weight": "heavy"}], "'heavy'"),
         ],
     )
     def test_a_row_that_cannot_be_used_says_why(self, messages, reason):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from turnwise.data.batches import IGNORED, Example, collate
 from turnwise.data.packing import WINDOW, pack
 from turnwise.models.loss import summed_cross_entropy
+from turnwise.models.model import segment_mask
 
 lengths_and_row = st.integers(1, 64).flatmap(
     lambda row: st.tuples(st.lists(st.integers(1, row), max_size=60), st.just(row))
@@ -19,7 +20,7 @@ lengths_and_row = st.integers(1, 64).flatmap(
 
 def example(ids, counts=None, replies=1):
     counts = [True] * len(ids) if counts is None else counts
-    return Example(np.asarray(ids, dtype=np.int32), np.asarray(counts, dtype=bool), replies)
+    return Example.causal(ids, counts, replies)
 
 
 def some_dialogues(lengths, seed=0):
@@ -77,20 +78,20 @@ class TestWindows:
     def test_pieces_without_anything_to_predict_are_left_out(self):
         counts = [False] * 8 + [True] + [False] * 7 + [False, True]
         pieces = list(example(range(18), counts).windows(8))
-        assert [piece.ids.tolist() for piece in pieces] == [[16, 17]]  # the ninth id has nothing before it in its piece
+        assert [piece.ids.tolist() for piece in pieces] == [list(range(8)), [16, 17]]  # the first predicts the ninth id
         assert not list(example([1, 2, 3], [True, False, False]).windows(8))
 
     def test_replies_are_counted_in_each_piece(self):
         """Two replies, of which the border at 8 cuts the second: three, in the pieces that hold them."""
         counts = [False, True, True, False, False, False, True, True, True, True, True, False]
         pieces = list(example(range(12), counts, replies=2).windows(8))
-        assert [piece.replies for piece in pieces] == [2, 1]
+        assert [piece.units for piece in pieces] == [2, 1]
 
     def test_an_end_that_nothing_predicts_is_no_reply(self):
         """The second piece begins with the last token of the first reply, which has nothing before it there."""
         counts = [False, False, True, True, True, False, True, True]
         pieces = list(example(range(8), counts, replies=2).windows(4))
-        assert [piece.replies for piece in pieces] == [1, 1]
+        assert [piece.units for piece in pieces] == [1, 1]
 
 
 class TestBatches:
@@ -113,12 +114,11 @@ class TestBatches:
 
     def test_replies_add_up(self):
         assert (
-            collate([[example([1, 2], replies=2), example([3, 4])], [example([5, 6], replies=3)]], pad_id=0).replies
-            == 6
+            collate([[example([1, 2], replies=2), example([3, 4])], [example([5, 6], replies=3)]], pad_id=0).units == 6
         )
 
     def test_a_token_sees_itself_and_what_came_before_in_its_own_dialogue(self):
-        mask = collate([[example([1, 2]), example([3, 4])]], pad_id=0, length=5).mask_B1TT()[0, 0]
+        mask = segment_mask(collate([[example([1, 2]), example([3, 4])]], pad_id=0, length=5).segments_BT)[0, 0]
         assert mask.int().tolist() == [
             [1, 0, 0, 0, 0],
             [1, 1, 0, 0, 0],
@@ -134,10 +134,10 @@ def test_packed_logits_are_those_of_each_dialogue_alone(tiny_model):
     dialogues = some_dialogues([11, 5, 30, 2, 17, 9])
     rows = pack([len(d.ids) for d in dialogues], 40, seed=3)
     batch = collate([[dialogues[i] for i in row] for row in rows], pad_id=0)
-    hidden_BTC = model(batch.ids_BT, positions_BT=batch.positions_BT, mask=batch.mask_B1TT())
+    hidden_BTC = model(batch.ids_BT, positions_BT=batch.positions_BT, mask=segment_mask(batch.segments_BT))
     logits_BTV = model.logits(hidden_BTC)
     for r, row in enumerate(rows):
-        for s, index in enumerate(row, 1):
+        for s, index in enumerate(row, 1 + sum(map(len, rows[:r]))):
             alone_TV = model.logits(model(torch.from_numpy(dialogues[index].ids[None].astype(np.int64))))[0]
             packed_TV = logits_BTV[r][batch.segments_BT[r] == s]
             torch.testing.assert_close(packed_TV, alone_TV, atol=1e-5, rtol=0)
@@ -149,7 +149,7 @@ def test_packed_loss_is_the_sum_of_each_dialogue_alone(tiny_model):
 
     def loss(rows):
         batch = collate(rows, pad_id=0)
-        mask = batch.mask_B1TT()
+        mask = segment_mask(batch.segments_BT)
         return summed_cross_entropy(
             model, batch.ids_BT, batch.targets_BT, positions_BT=batch.positions_BT, mask=mask
         ).item()

@@ -41,8 +41,8 @@ class Message:
     """One turn: who speaks (`role`) and what is said (`content`).
 
     An assistant's message may hold `tool_calls`; a tool's names in `tool_call_id` the call that it answers. A `pinned`
-    message stays when a conversation outgrows the model's context; that is nobody's business but ours, so templates and
-    files do not see it.
+    message stays when a conversation outgrows the model's context. Its `weight` is how much fine-tuning learns from it,
+    if it is the assistant's: 0 leaves it out. Both are nobody's business but ours, so templates do not see them.
     """
 
     role: Role
@@ -51,6 +51,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     pinned: bool = False
+    weight: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
         """The message as chat templates and JSON want it; what is not set is left out."""
@@ -66,10 +67,19 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """An ordered dialogue. `meta` carries what a data set says about it (topic, intent, source)."""
+    """An ordered dialogue.
+
+    Attributes:
+        messages: what was said.
+        meta: what a data set says about it (topic, intent, source).
+        rejected: the same dialogue with an end that somebody found worse; empty where nobody compared.
+        rating: whether somebody found its end good; None where nobody said.
+    """
 
     messages: tuple[Message, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
+    rejected: tuple[Message, ...] = ()
+    rating: bool | None = None
 
     @property
     def turns(self) -> int:

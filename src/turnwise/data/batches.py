@@ -1,10 +1,15 @@
-"""Examples (ids and what counts in the loss) into packed batches. Shapes: B rows, T tokens in a row."""
+"""Examples (ids, and what should come out where) into batches.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+Shapes: B rows, T tokens in a row, S tokens of a source, P parts (sequences that see only themselves).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 IGNORED = -100  # a target with this value has no loss; negative, so it is no token (torch's own default)
@@ -12,93 +17,189 @@ IGNORED = -100  # a target with this value has no loss; negative, so it is no to
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One training sequence.
+    """What is learned from at once: one sequence, or several that belong together.
 
     Attributes:
-        ids: token ids, `(T,)` int32.
-        counts: for each id whether predicting it counts, `(T,)` bool; the first id is never predicted.
-        replies: how many replies it holds (the N of the fine-tuning loss).
+        ids: token ids that go in, `(T,)` int32.
+        targets: for each the id that should come out there, or `IGNORED`, `(T,)` int32.
+        weights: how much each target counts, `(T,)` float32; None where all count the same.
+        units: what it adds to the number that the loss is divided by: replies, say, or pairs.
+        parts: lengths of its sequences, which do not see each other; () where it is one.
+        labels: a number for each part, if the objective needs one.
+        source: ids that an encoder reads, `(S,)` int32.
+        contrast: another example that this one is compared with, and that nothing is learned from.
+        base: the log-probability of each part's targets before training, and of those of the contrast.
     """
 
-    ids: np.ndarray
-    counts: np.ndarray
-    replies: int = 1
+    ids: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    weights: NDArray[np.float32] | None = None
+    units: float = 1
+    parts: tuple[int, ...] = ()
+    labels: tuple[float, ...] = ()
+    source: NDArray[np.int32] | None = None
+    contrast: "Example | None" = None
+    base: tuple[float, ...] = ()
+
+    @classmethod
+    def causal(cls, ids: ArrayLike, counts: ArrayLike, units: float = 1, weights: ArrayLike | None = None) -> "Example":
+        """A sequence whose every next id is predicted where it `counts`; the first id never is."""
+        inputs = np.asarray(ids, dtype=np.int32)
+        targets = np.full(len(inputs), IGNORED, dtype=np.int32)
+        targets[:-1] = np.where(np.asarray(counts, dtype=bool)[1:], inputs[1:], IGNORED)
+        shifted = None
+        if weights is not None:
+            shifted = np.ones(len(inputs), dtype=np.float32)
+            shifted[:-1] = np.asarray(weights)[1:]
+        return cls(inputs, targets, shifted, units)
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Where there is a target, `(T,)`."""
+        found: NDArray[np.bool_] = self.targets != IGNORED
+        return found
+
+    @property
+    def size(self) -> int:
+        """Tokens that it puts into a row."""
+        return len(self.ids)
 
     def windows(self, length: int) -> Iterator["Example"]:
-        """The example in pieces of at most `length` ids; pieces in which nothing counts are left out."""
+        """A causal example in pieces of at most `length` ids; pieces in which nothing counts are left out."""
         if len(self.ids) <= length:
-            if self.counts[1:].any():
+            if self.counted.any():
                 yield self
             return
+        assert not self.parts, "several sequences are cut by who joins them"
         for start in range(0, len(self.ids), length):
-            counts = self.counts[start : start + length]
-            predicted = counts[1:]  # the first id of a piece has nothing before it
-            if predicted.any():
+            piece = slice(start, start + length)
+            # The last target of a piece is the first id of the next one, which it may well predict.
+            counted = self.counted[piece]
+            if counted.any():
+                weights = None if self.weights is None else self.weights[piece]
                 # A border inside a reply makes two of it: the runs are what is really there.
-                replies = int(predicted[0]) + int((~predicted[:-1] & predicted[1:]).sum())
-                yield Example(self.ids[start : start + length], counts, replies)
+                begins = counted & ~np.append(False, counted[:-1])
+                units = begins.sum() if weights is None else weights[begins].sum()
+                yield Example(self.ids[piece], self.targets[piece], weights, float(units))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Packed rows.
+    """Rows of examples.
 
     Attributes:
         ids_BT: inputs.
-        targets_BT: the next id where it counts, else `IGNORED`.
-        segments_BT: which dialogue of its row a token belongs to; 0 is padding.
-        positions_BT: place within the dialogue.
-        replies: replies in the batch.
+        targets_BT: what should come out, else `IGNORED`.
+        segments_BT: which part of the batch a token belongs to, from 1 on; 0 is padding.
+        positions_BT: place within the part.
+        units: of all examples together.
+        weights_BT: how much each target counts; None where all count the same.
+        labels_P: the examples' labels, part by part; None without.
+        sources_BS: what the encoder reads, padded; None without.
+        source_mask_BS: 1 where a source has a token.
+        base_P: what the examples know of the model before training, part by part; None without.
+        contrast: the examples' contrasts, in the same rows; None without.
     """
 
     ids_BT: Tensor
     targets_BT: Tensor
     segments_BT: Tensor
     positions_BT: Tensor
-    replies: int
+    units: float
+    weights_BT: Tensor | None = None
+    labels_P: Tensor | None = None
+    sources_BS: Tensor | None = None
+    source_mask_BS: Tensor | None = None
+    base_P: Tensor | None = None
+    contrast: "Batch | None" = None
 
     @property
-    def counted(self) -> int:
-        """Targets with a loss."""
-        return int((self.targets_BT != IGNORED).sum())
+    def counted(self) -> float:
+        """Targets with a loss, as far as they count."""
+        wanted_BT = self.targets_BT != IGNORED
+        return int(wanted_BT.sum()) if self.weights_BT is None else float(self.weights_BT[wanted_BT].sum())
 
     @property
     def useful(self) -> int:
-        """Tokens that are not padding."""
-        return int((self.segments_BT > 0).sum())
+        """Tokens that are not padding, those of sources and contrasts included."""
+        read = 0 if self.source_mask_BS is None else int(self.source_mask_BS.sum())
+        compared = 0 if self.contrast is None else self.contrast.useful
+        return int((self.segments_BT > 0).sum()) + read + compared
 
-    def mask_B1TT(self) -> Tensor:
-        """True where a token may look: its own dialogue, up to itself. Packed dialogues do not see each other."""
-        same = self.segments_BT.unsqueeze(2) == self.segments_BT.unsqueeze(1)
-        return same.tril().unsqueeze(1)
+    @property
+    def places(self) -> int:
+        """Tokens, padding included."""
+        return self.ids_BT.numel() + (0 if self.sources_BS is None else self.sources_BS.numel())
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
-        return Batch(
-            self.ids_BT.to(device, non_blocking=True),
-            self.targets_BT.to(device, non_blocking=True),
-            self.segments_BT.to(device, non_blocking=True),
-            self.positions_BT.to(device, non_blocking=True),
-            self.replies,
-        )
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, Batch):
+                return value.to(device)
+            return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+
+        return Batch(**{field.name: moved(getattr(self, field.name)) for field in fields(self)})
 
 
 def collate(rows: Sequence[Sequence[Example]], *, pad_id: int, length: int | None = None) -> Batch:
     """Lay rows of examples out as one batch, padded to the longest row or to `length`."""
-    length = length or max(sum(len(example.ids) for example in row) for row in rows)
-    ids = np.full((len(rows), length), pad_id, dtype=np.int64)
-    targets = np.full((len(rows), length), IGNORED, dtype=np.int64)
-    segments = np.zeros((len(rows), length), dtype=np.int32)
-    positions = np.zeros((len(rows), length), dtype=np.int64)
+    length = length or max(sum(example.size for example in row) for row in rows)
+    examples = [example for row in rows for example in row]
+    shape = len(rows), length
+    ids, targets = np.full(shape, pad_id, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
+    segments, positions = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int64)
+    weights = np.ones(shape, dtype=np.float32) if any(e.weights is not None for e in examples) else None
+    part = 0
     for r, row in enumerate(rows):
         at = 0
-        for s, example in enumerate(row, 1):
-            n = len(example.ids)
-            ids[r, at : at + n] = example.ids
-            targets[r, at : at + n - 1] = np.where(example.counts[1:], example.ids[1:], IGNORED)
-            segments[r, at : at + n] = s
-            positions[r, at : at + n] = np.arange(n)
-            at += n
-    ids_BT, targets_BT, segments_BT, positions_BT = map(torch.from_numpy, (ids, targets, segments, positions))
-    replies = sum(example.replies for row in rows for example in row)
-    return Batch(ids_BT, targets_BT, segments_BT, positions_BT, replies)
+        for example in row:
+            here = slice(at, at + example.size)
+            ids[r, here], targets[r, here] = example.ids, example.targets
+            if weights is not None and example.weights is not None:
+                weights[r, here] = example.weights
+            for size in example.parts or (example.size,):
+                part += 1
+                segments[r, at : at + size], positions[r, at : at + size] = part, np.arange(size)
+                at += size
+    contrasts = [[e.contrast for e in row if e.contrast is not None] for row in rows]
+    sources, source_mask = _sources(examples, pad_id)
+    return Batch(
+        ids_BT=torch.from_numpy(ids),
+        targets_BT=torch.from_numpy(targets),
+        segments_BT=torch.from_numpy(segments),
+        positions_BT=torch.from_numpy(positions),
+        units=sum(example.units for example in examples),
+        weights_BT=None if weights is None else torch.from_numpy(weights),
+        labels_P=_numbers(label for example in examples for label in example.labels),
+        sources_BS=sources,
+        source_mask_BS=source_mask,
+        base_P=_numbers(known for e in examples for known in e.base[: len(e.parts) or 1]),
+        contrast=_contrast(examples, contrasts, pad_id),
+    )
+
+
+def _numbers(values: Iterable[float]) -> Tensor | None:
+    found = torch.tensor(list(values), dtype=torch.float32)
+    return found if len(found) else None
+
+
+def _contrast(examples: Sequence[Example], rows: Sequence[Sequence[Example]], pad_id: int) -> Batch | None:
+    if not any(rows):
+        return None
+    return replace(
+        collate([row for row in rows if row], pad_id=pad_id),
+        base_P=_numbers(known for e in examples for known in e.base[len(e.parts) or 1 :]),
+    )
+
+
+def _sources(examples: Sequence[Example], pad_id: int) -> tuple[Tensor | None, Tensor | None]:
+    """The sources of examples that stand in rows of their own."""
+    found = [example.source for example in examples if example.source is not None]
+    if not found:
+        return None, None
+    shape = len(found), max(map(len, found))
+    ids, mask = np.full(shape, pad_id, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    for row, source in enumerate(found):
+        ids[row, : len(source)], mask[row, : len(source)] = source, 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from turnwise.core.messages import Conversation
-from turnwise.data.rows import Document, Item, RowError, Unreadable, conversation, mapping, meta_of, text
+from turnwise.core.messages import Conversation, Message
+from turnwise.data.rows import Document, Item, RowError, Unreadable, conversation, mapping, message, meta_of, text
 
 # Earlier names win where a table has several of them.
 PROMPTS = ("prompt", "question", "user", "instruction", "input", "human", "query")
@@ -70,24 +70,22 @@ def pair_parser(names: Collection[str]) -> Parse:
     return parse
 
 
-def chat_turns(value: Any, what: str) -> list[tuple[Any, Any, Any]]:
-    """(speaker, content, name) of each entry in a list of messages, in OpenAI's or ShareGPT's words."""
+def chat_turns(value: Any, what: str) -> list[Message]:
+    """The messages in a list of them, in OpenAI's or ShareGPT's words. Raises `RowError`."""
     if not isinstance(value, list):
         raise RowError(f"'{what}' is not a list")
     return [_turn(mapping(entry), number) for number, entry in enumerate(value, start=1)]
 
 
-def _turn(entry: Mapping[str, Any], number: int) -> tuple[Any, Any, Any]:
+def _turn(entry: Mapping[str, Any], number: int) -> Message:
     speaker = next((entry[key] for key in ("role", "from") if key in entry), None)
     if speaker is None:
         raise RowError(f"message {number} does not say whose it is ('role' or 'from')")
     for key in ("tool_calls", "function_call"):
         if entry.get(key):
             raise RowError(f"message {number} has '{key}', and calls of tools cannot be learned yet")
-    if entry.get("weight") == 0:
-        raise RowError(f"message {number} has weight 0, and single messages cannot be left out of learning yet")
     content = next((entry[key] for key in ("content", "value") if key in entry), None)
-    return speaker, _joined(content, number), entry.get("name")
+    return message(speaker, _joined(content, number), entry.get("name"), entry.get("weight"))
 
 
 def _joined(content: Any, number: int) -> Any:

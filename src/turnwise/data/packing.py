@@ -31,6 +31,25 @@ def pack(lengths: Sequence[int], row_length: int, *, seed: int) -> list[list[int
     return rows
 
 
+def bucket(lengths: Sequence[int], group: int, *, seed: int) -> list[list[int]]:
+    """Rows of one example each, for models that take no several; those of a group are about as long as each other.
+
+    Args:
+        lengths: tokens of each example.
+        group: rows that are read together, and so padded to the longest of them.
+        seed: of the shuffle; use another for every epoch.
+    """
+    rng = random.Random(seed)
+    order = list(range(len(lengths)))
+    rng.shuffle(order)
+    groups: list[list[int]] = []
+    for start in range(0, len(order), WINDOW):
+        window = sorted(order[start : start + WINDOW], key=lambda i: lengths[i])  # stable, as below
+        groups.extend(window[i : i + group] for i in range(0, len(window), group))
+    rng.shuffle(groups)
+    return [[index] for found in groups for index in found]
+
+
 def _pack_window(window: Sequence[int], lengths: Sequence[int], row_length: int) -> list[list[int]]:
     rows: list[list[int]] = []
     gaps: list[tuple[int, int]] = []  # (room left, row), sorted

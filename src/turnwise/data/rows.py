@@ -108,15 +108,15 @@ def parsed(values: Iterable[tuple[int, Any] | BadRow], parse: Callable[[Any], It
             yield BadRow(line, str(error))
 
 
-def conversation(turns: Iterable[tuple[Any, Any, Any]], meta: Mapping[str, Any]) -> Conversation:
-    """A conversation from (speaker, content, name) as found in the data. Raises `RowError`."""
-    messages = tuple(message(speaker, content, name) for speaker, content, name in turns)
+def conversation(turns: Iterable[tuple[Any, Any, Any] | Message], meta: Mapping[str, Any]) -> Conversation:
+    """A conversation from messages, or (speaker, content, name) as found in the data. Raises `RowError`."""
+    messages = tuple(turn if isinstance(turn, Message) else message(*turn) for turn in turns)
     if not messages:
         raise RowError("it holds no messages")
     return Conversation(messages, meta)
 
 
-def message(speaker: Any, content: Any, name: Any = None) -> Message:
+def message(speaker: Any, content: Any, name: Any = None, weight: Any = None) -> Message:
     """A message whose speaker is known by one of many names. The content stays as it is. Raises `RowError`."""
     role = ROLE_OF_SPEAKER.get(speaker.strip().lower()) if isinstance(speaker, str) else None
     if role is None:
@@ -124,12 +124,26 @@ def message(speaker: Any, content: Any, name: Any = None) -> Message:
         raise RowError(f"unknown role {speaker!r} ({hint.rstrip('?')})")
     if name is not None and not isinstance(name, str):
         raise RowError(f"the name of a {role} turn is {_kind(name)}, not text")
-    return Message(role, text(content, f"the content of a {role} turn"), name or None)
+    if weight is None:
+        weight = 1.0
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
+        raise RowError(f"the weight of a {role} turn is {weight!r}, not a number of at least 0")
+    return Message(role, text(content, f"the content of a {role} turn"), name or None, weight=float(weight))
 
 
 def document(row: Mapping[str, Any]) -> Document:
     """The document in an object with a `text`. Raises `RowError`."""
     return Document(text(row.get("text"), "'text'"), meta_of(row, ["text"]))
+
+
+def rating(row: Mapping[str, Any], key: str) -> bool | None:
+    """Whether somebody found it good, under `key`; None where it does not say. Raises `RowError`."""
+    value = row.get(key)
+    if value is None or isinstance(value, bool):
+        return value
+    if value in (0, 1):
+        return bool(value)
+    raise RowError(f"'{key}' is {value!r}, not true or false")
 
 
 def text(value: Any, what: str) -> str:

@@ -9,17 +9,30 @@ from typing import Any
 
 from turnwise.core.errors import SaveFailed
 from turnwise.core.files import sync_folder
+from turnwise.core.messages import Conversation, Message
 from turnwise.data.rows import Document, Item
 
 
 def json_line(item: Item) -> str:
     """The line for one conversation (OpenAI messages) or document, with what is known of it under `meta`."""
-    row: dict[str, Any]
-    row = {"text": item.text} if isinstance(item, Document) else {"messages": [m.as_dict() for m in item.messages]}
+    row: dict[str, Any] = {"text": item.text} if isinstance(item, Document) else _dialogue(item)
     if item.meta:
         row["meta"] = dict(item.meta)
     # Parquet files bring values that JSON does not know, such as dates.
     return json.dumps(row, ensure_ascii=False, default=str) + "\n"
+
+
+def _dialogue(conversation: Conversation) -> dict[str, Any]:
+    row: dict[str, Any] = {"messages": _written(conversation.messages)}
+    if conversation.rejected:
+        row["rejected"] = _written(conversation.rejected)
+    if conversation.rating is not None:
+        row["rating"] = conversation.rating
+    return row
+
+
+def _written(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    return [m.as_dict() | ({} if m.weight == 1 else {"weight": m.weight}) for m in messages]
 
 
 def write_jsonl(path: Path, items: Iterable[Item]) -> int:

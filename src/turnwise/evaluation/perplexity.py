@@ -75,14 +75,14 @@ def measure_perplexity(
     if not examples:
         raise InvalidData("There is nothing to evaluate: no conversation has an assistant turn.")
     examples.sort(key=lambda example: len(example.ids))
-    nats, tokens = 0.0, 0
+    nats, tokens = 0.0, 0.0
     for start in range(0, len(examples), ROWS):
         rows = examples[start : start + ROWS]
         batch = collate([[row] for row in rows], pad_id=renderer.tokenizer.pad_id).to(device)
         nats += summed_cross_entropy(model, batch.ids_BT, batch.targets_BT).item()
         tokens += batch.counted
         on_done(start + len(rows))
-    return Perplexity(nats, tokens, size)
+    return Perplexity(nats, int(tokens), size)
 
 
 def beginning(rendered: Rendered, conversation: Conversation, limit: int) -> tuple[Example, int]:
@@ -96,4 +96,4 @@ def beginning(rendered: Rendered, conversation: Conversation, limit: int) -> tup
             mask[span[0] :] = False
             break
         said += len(message.content.encode())
-    return Example(ids, mask), said
+    return Example.causal(ids, mask), said

@@ -18,7 +18,8 @@ from turnwise.core.files import write_file
 _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of characters, which JSON can spell and UTF-8 cannot
 
 # Token names a template may use, as in `{{ bos_token }}`.
-NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
+NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token")
+MASK = "<|mask|>"  # what stands for a hidden token, in tokenizers of ours that need one
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,23 @@ class Tokenizer:
     def eos_id(self) -> int | None:
         """The id that ends a text."""
         return self.id_of(self.named["eos_token"]) if "eos_token" in self.named else None
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id that stands for a hidden token, where there is one."""
+        return self.id_of(self.named["mask_token"]) if "mask_token" in self.named else self.id_of(MASK)
+
+    def with_special(self, texts: Sequence[str]) -> "Tokenizer":
+        """The same tokenizer with these special tokens as well, after all others; it may share the backend."""
+        new = [text for text in texts if self.id_of(text) is None]
+        if not new:
+            return self
+        backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        backend.post_processor = self._post_processor
+        backend.add_special_tokens(new)
+        named = self.named | ({"mask_token": MASK} if MASK in new else {})
+        config = self.config | ({"mask_token": MASK} if MASK in new else {})
+        return Tokenizer(backend, named, self.chat_template, self.stop_ids, config)
 
     def id_of(self, token: str) -> int | None:
         """The id of one token's exact text, or None."""

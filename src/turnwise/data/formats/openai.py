@@ -1,18 +1,23 @@
-"""OpenAI messages: one {"messages": [{"role": …, "content": …}, …]} per line."""
+"""OpenAI messages: one {"messages": [{"role": …, "content": …}, …]} per line.
+
+An assistant's message may have a `weight`, how much fine-tuning learns from it. A `rating` (true or false) beside the
+messages says whether their end was good; `rejected`, another list of messages, is the same dialogue with a worse one.
+"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from turnwise.data.columns import chat_turns
 from turnwise.data.json_rows import json_values
-from turnwise.data.rows import Item, Row, RowError, Sample, conversation, document, mapping, meta_of, parsed
+from turnwise.data.rows import Item, Row, RowError, Sample, conversation, document, mapping, meta_of, parsed, rating
 
 EXPECTED = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 EXAMPLE = """\
 {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is it late?"}, \
 {"role": "assistant", "content": "Just past nine."}], "topic": "time"}
 {"messages": [{"role": "user", "content": [{"type": "text", "text": "你好"}]}, \
-{"role": "assistant", "content": "你好！"}], "meta": {"lang": "zh"}}
+{"role": "assistant", "content": "你好！", "weight": 0.5}], "rating": true, "meta": {"lang": "zh"}}
 """
 
 
@@ -35,4 +40,6 @@ def parse(value: Any) -> Item:
         return document(row)
     if "messages" not in row:
         raise RowError("it has no 'messages'")
-    return conversation(chat_turns(row["messages"], "messages"), meta_of(row, ["messages"]))
+    found = conversation(chat_turns(row["messages"], "messages"), meta_of(row, ["messages", "rejected", "rating"]))
+    rejected = chat_turns(row["rejected"], "rejected") if row.get("rejected") else []
+    return replace(found, rejected=tuple(rejected), rating=rating(row, "rating"))

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 from turnwise.core.messages import Conversation
 from turnwise.data.columns import chat_turns
 from turnwise.data.json_rows import json_values
-from turnwise.data.rows import Row, RowError, Sample, conversation, mapping, meta_of, parsed
+from turnwise.data.rows import Row, RowError, Sample, conversation, mapping, message, meta_of, parsed
 
 KEYS = ("conversations", "conversation")
 EXPECTED = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'
@@ -44,5 +44,5 @@ def parse(value: Any) -> Conversation:
         raise RowError("it has no 'conversations'")
     turns = chat_turns(row[key], key)
     if row.get("system"):
-        turns.insert(0, ("system", row["system"], None))
+        turns.insert(0, message("system", row["system"]))
     return conversation(turns, meta_of(row, [key, "system"]))
