@@ -81,10 +81,10 @@ def chat_service(
     _read_ahead()
     import torch
 
-    from turnwise.engine.encoder_decoder import EncoderDecoderEngine
     from turnwise.engine.engine import Engine
     from turnwise.engine.runner import preferred_dtype
-    from turnwise.models import checkpoint, encoder_decoder
+    from turnwise.engine.transformers_engine import engine_of
+    from turnwise.models import checkpoint, hub
 
     if dtype != "auto" and dtype not in checkpoint.DTYPES:
         raise InvalidParameter("dtype", f"Unknown dtype '{dtype}': {did_you_mean(dtype, [*checkpoint.DTYPES, 'auto'])}")
@@ -95,13 +95,14 @@ def chat_service(
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidParameter("device", "There is no GPU that torch can use here. Leave --device out, or say cpu.")
     with ExitStack() as stack:
-        if encoder_decoder.is_encoder_decoder(folder):
+        if not hub.is_native(folder):
             for option, said in (("quantize", quantize), ("cache_memory", cache_bytes)):
                 if said is not None:
-                    raise InvalidParameter(option, f"'{option}' is not for encoder–decoder models: leave it out.")
+                    raise InvalidParameter(
+                        option, f"'{option}' is not for models that transformers computes: leave it out."
+                    )
             chosen = checkpoint.DTYPES.get(dtype) or torch.float32
-            both = encoder_decoder.load(folder, dtype=chosen, device=device)
-            engine: Engine = EncoderDecoderEngine(both, slots=slots)
+            engine: Engine = engine_of(hub.load_to_talk(folder, dtype=chosen, device=device), slots=slots)
         else:
             chosen = checkpoint.DTYPES.get(dtype) or preferred_dtype(device)
             loaded = checkpoint.load(folder, dtype=chosen, device=device)

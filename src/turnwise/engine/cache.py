@@ -25,6 +25,7 @@ class BlockCache:
         self._values = [_zeros(shape, dtype, device) for _ in range(layers)]
         self._blocks_S = self._writes_BT = torch.empty(0, dtype=torch.long)
         self._lines = self._longest = 0
+        self.layers = layers
 
     def point_at(self, tables: Sequence[Sequence[int]], positions_BT: Tensor, longest: int) -> None:
         """The next pass writes at these positions of these lines, and reads the first `longest` of each.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +16,7 @@ from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.models.config import DecoderConfig
 from turnwise.models.decoder import Decoder, init_weights
 from turnwise.models.families import Family, family
+from turnwise.models.model import Kind, segment_mask
 
 # Stored beside the weights of some checkpoints and computed here, or read from elsewhere.
 UNREAD = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", "lm_head.weight")
@@ -28,10 +29,48 @@ SHARD_BYTES = 5_000_000_000
 
 @dataclass
 class LoadedModel:
-    """A decoder and the published config it came with, which is kept so that saving loses nothing."""
+    """A decoder and the published config it came with, which is kept so that saving loses nothing (a `Model`)."""
 
     decoder: Decoder
     published: dict[str, Any] = field(default_factory=dict)
+
+    kind: ClassVar[Kind] = "decoder"
+    packs: ClassVar[bool] = True
+    start_ids: ClassVar[tuple[int, ...]] = ()
+
+    @property
+    def module(self) -> Decoder:
+        """The decoder."""
+        return self.decoder
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens it reads."""
+        return self.decoder.config.context_length
+
+    @property
+    def vocab_size(self) -> int:
+        """Its ids run from 0 to this, exclusive."""
+        return self.decoder.config.vocab_size
+
+    def logits(
+        self,
+        ids_BT: Tensor,
+        wanted_BT: Tensor,
+        *,
+        segments_BT: Tensor,
+        positions_BT: Tensor,
+        sources_BS: Tensor | None = None,
+        source_mask_BS: Tensor | None = None,
+    ) -> Tensor:
+        """Scores where they are wanted; only there, since the head is a large part of a small model."""
+        assert sources_BS is source_mask_BS is None, "a decoder has no encoder"
+        hidden_BTC = self.decoder(ids_BT, positions_BT=positions_BT, mask=segment_mask(segments_BT))
+        return self.decoder.logits(hidden_BTC[wanted_BT])
+
+    def save(self, folder: Path, *, dtype: torch.dtype | None = None, published: Mapping[str, Any]) -> None:
+        """Write `config.json` and the weights into a fresh folder."""
+        save(self, folder, dtype=dtype, published=published)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Encoder–decoder models give transformers' answers, through the same engine as all others."""
+"""Models that are none of ours give transformers' answers, through the same engine as all others."""
 
 import threading
 
@@ -10,14 +10,18 @@ from transformers import (
     BartForConditionalGeneration,
     BlenderbotConfig,
     BlenderbotForConditionalGeneration,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
 
 from turnwise.core.errors import ContextTooLong, UserError
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.encoder_decoder import EncoderDecoderEngine
-from turnwise.models import encoder_decoder
+from turnwise.engine.transformers_engine import engine_of
+from turnwise.models import hub
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(120)]
 
@@ -36,7 +40,18 @@ SHAPES = {
     ),
     "bart": (BartForConditionalGeneration, BartConfig(forced_bos_token_id=None, **BART, **IDS)),
     "blenderbot": (BlenderbotForConditionalGeneration, BlenderbotConfig(**BART, **IDS)),
+    "gpt_neox": (
+        GPTNeoXForCausalLM,
+        GPTNeoXConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
+                      max_position_embeddings=80, initializer_range=0.4, bos_token_id=None, **IDS),
+    ),
+    "opt": (
+        OPTForCausalLM,
+        OPTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=48, word_embed_proj_dim=32,
+                  max_position_embeddings=80, init_std=0.4, bos_token_id=None, **IDS),
+    ),
 }  # fmt: skip
+DECODERS = ("gpt_neox", "opt")
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -45,13 +60,21 @@ def model(request, tmp_path_factory):
     torch.manual_seed(2)
     folder = tmp_path_factory.mktemp(request.param)
     kind(config).save_pretrained(folder)
-    assert encoder_decoder.is_encoder_decoder(folder)
-    return encoder_decoder.load(folder)
+    assert hub.kind_of(folder) == ("decoder" if request.param in DECODERS else "encoder_decoder")
+    assert not hub.is_native(folder)
+    return hub.load(folder)
+
+
+@pytest.fixture
+def encoding(model):
+    if model.kind != "encoder_decoder":
+        pytest.skip("it has no encoder")
+    return model
 
 
 @pytest.fixture
 def engine(model):
-    engine = EncoderDecoderEngine(model, slots=12)
+    engine = engine_of(model, slots=12)
     yield engine
     engine.close()
 
@@ -84,12 +107,12 @@ class Waiting(Listener):
 def theirs(model, source, most=14, **params):
     with torch.inference_mode():
         ids = torch.tensor([source])
-        out = model.model.generate(
+        out = model.module.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False, eos_token_id=STOP,
             pad_token_id=0, **params,
         )  # fmt: skip
     found = []
-    for row in out[:, len(model.start_ids) :].tolist():
+    for row in out[:, len(model.start_ids) or len(source) :].tolist():
         ended = STOP in row
         found.append((row[: row.index(STOP)], "stop") if ended else (row, "length"))
     return found
@@ -123,8 +146,8 @@ def test_searched_answers_are_transformers(engine, model, params):
         assert listener.wait() == theirs(model, source, num_return_sequences=answers, **params)
 
 
-def test_a_source_is_encoded_once(engine, model, monkeypatch):
-    encoder, calls = model.model.get_encoder(), []
+def test_a_source_is_encoded_once(engine, encoding, monkeypatch):
+    encoder, calls = encoding.module.get_encoder(), []
     forward = encoder.forward
 
     def counting(*args, **more):
@@ -139,16 +162,38 @@ def test_a_source_is_encoded_once(engine, model, monkeypatch):
     assert len(calls) == 1
 
 
-def test_penalties_are_about_the_answer_and_not_the_source(engine, model):
+def test_penalties_are_about_the_answer_and_not_the_source(engine, encoding):
     listener = Waiting()
     engine.submit(asked(SOURCES[2], temperature=0, repetition_penalty=1.5), listener)
-    assert listener.wait() == theirs(model, SOURCES[2], repetition_penalty=1.5)
+    assert listener.wait() == theirs(encoding, SOURCES[2], repetition_penalty=1.5)
 
 
-def test_what_does_not_fit_and_what_it_cannot_do_is_refused(engine, model):
-    assert engine.room(80) == 80 - len(model.start_ids)
+def test_a_decoder_goes_on_from_what_it_has_read(engine, model):
+    """The second turn reads its new tokens alone, and says what it would without a cache."""
+    if model.kind != "decoder":
+        pytest.skip("it has an encoder")
+    first = Waiting()
+    engine.submit(asked(SOURCES[3], temperature=0), first)
+    ((said, _),) = first.wait()
+    second, longer = Waiting(), [*SOURCES[3], *said, 9, 11]
+    engine.submit(asked(longer, temperature=0), second)
+    assert second.wait() == theirs(model, longer)
+    assert second.events[-1].work.cached >= len(SOURCES[3])
+
+
+def test_what_a_decoder_cannot_do_is_refused(engine, model):
+    if model.kind != "decoder":
+        pytest.skip("it has an encoder")
+    with pytest.raises(UserError, match="does not embed"):
+        engine.submit(request([1, 2], reading="embedding", most=0), Waiting())
+    with pytest.raises(UserError, match="penalty_alpha"):
+        engine.submit(asked([1, 2], penalty_alpha=0.5, top_k=3), Waiting())
+
+
+def test_what_does_not_fit_and_what_it_cannot_do_is_refused(engine, encoding):
+    assert engine.room(80) == 80 - len(encoding.start_ids)
     assert engine.room(81) == -1
-    with pytest.raises(ContextTooLong, match="reads 80 tokens and writes 80"):
+    with pytest.raises(ContextTooLong, match="reads and writes 80 tokens"):
         engine.submit(asked([1] * 81), Waiting())
     with pytest.raises(UserError, match="does not score"):
         engine.submit(request([1, 2], reading="embedding", most=0), Waiting())

@@ -1,7 +1,7 @@
-"""The engine for encoder–decoder models: the source is encoded once, the answer decoded like any other.
+"""The engine for models that transformers computes: decoders that are none of ours, and encoder–decoders.
 
-Everything after the logits is what it is for decoders: rules, searches, constraints, turns, blocks. The computation is
-transformers', one source after the other; lines of one source, such as beams, go together.
+Everything after the logits is what it is for our own: rules, searches, constraints, turns, blocks. An encoder's source
+is encoded once; its answers are decoded one source after the other, lines of one source, such as beams, together.
 
 Shapes: B lines of one source, T new tokens, S source tokens, L tokens kept, K heads, D head size, V vocabulary.
 """
@@ -11,6 +11,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from turnwise.engine.cache import BlockCache
 from turnwise.engine.chat import Chat
 from turnwise.engine.engine import Engine
 from turnwise.engine.span import Span
-from turnwise.models.encoder_decoder import EncoderDecoder
+from turnwise.models.hub import TransformersModel
 
 SOURCE_BYTES = 512 * 2**20  # of encoded sources that are kept; what is more is encoded again when its turn comes
 LEAST_ANSWERS = 16  # that there is room for, since a search has several lines
@@ -30,32 +31,47 @@ LEAST_ANSWERS = 16  # that there is room for, since a search has several lines
 Pairs = list[tuple[Tensor, Tensor]]  # keys and values of the layers
 
 
-class EncoderDecoderEngine(Engine):
-    """Generates for many requests at once (the `core.ports.Generator` port)."""
+class TransformersEngine(Engine):
+    """Generates for many requests at once, with a decoder (the `core.ports.Generator` port)."""
+
+    def __init__(self, model: TransformersModel, *, slots: int = 32) -> None:
+        self._model = model
+        self._context_length = model.context_length
+        blocks = max(slots, LEAST_ANSWERS) * blocks_for(model.context_length)
+        self._begin(TransformersRunner(model, blocks), blocks, slots, model.vocab_size)
+
+    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
+        """Queue a request; events come from the engine's thread. Raises as `Engine.submit` does."""
+        if request.reading == "embedding":
+            raise UserError("This model, which transformers computes, does not embed its prompt.")
+        _refuse_states(request)
+        return super().submit(request, on_event)
+
+
+def _refuse_states(request: GenerationRequest) -> None:
+    if request.params.penalty_alpha:
+        raise InvalidParameter("penalty_alpha", "'penalty_alpha' is not for models that transformers computes.")
+
+
+class EncoderDecoderEngine(TransformersEngine):
+    """The same with an encoder–decoder."""
 
     encodes = True
 
-    def __init__(self, model: EncoderDecoder, *, slots: int = 32) -> None:
-        self._model = model
-        self._context_length = model.source_length
-        blocks = max(slots, LEAST_ANSWERS) * blocks_for(model.target_length)
-        self._begin(EncoderDecoderRunner(model, blocks), blocks, slots, model.vocab_size)
-
     def room(self, prompt: int) -> int:
         """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
-        short = self._model.source_length - prompt
-        return short if short < 0 else self._model.target_length - len(self._model.start_ids)
+        short = self._context_length - prompt
+        return short if short < 0 else self._context_length - len(self._model.start_ids)
 
     def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
         """Queue a request; events come from the engine's thread. Raises as `Engine.submit` does."""
         if request.reading != "nothing":
             raise UserError("An encoder–decoder model does not score or embed its prompt.")
-        if request.params.penalty_alpha:
-            raise InvalidParameter("penalty_alpha", "'penalty_alpha' is not for encoder–decoder models.")
+        _refuse_states(request)
         self._check_ids(request.prompt_ids)
         if request.max_tokens > self.room(len(request.prompt_ids)):
             raise ContextTooLong(
-                f"The model reads {self._model.source_length} tokens and writes {self._model.target_length}; "
+                f"The model reads and writes {self._context_length} tokens; "
                 f"{len(request.prompt_ids)} of prompt or {request.max_tokens} of answer do not fit."
             )
         # What a decoder has in its cache depends on the source, so each source is a scope of its own.
@@ -66,15 +82,20 @@ class EncoderDecoderEngine(Engine):
         return self._queue(own, on_event)
 
 
-class EncoderDecoderRunner:
+def engine_of(model: TransformersModel, *, slots: int = 32) -> TransformersEngine:
+    """The engine for this kind of model."""
+    return (EncoderDecoderEngine if model.kind == "encoder_decoder" else TransformersEngine)(model, slots=slots)
+
+
+class TransformersRunner:
     """transformers' model over blocks (the `engine.runner.Runner` protocol)."""
 
     kind = "transformers"
     exact = False
 
-    def __init__(self, model: EncoderDecoder, blocks: int) -> None:
-        self._model, self._blocks = model.model, blocks
-        self._device = model.model.device
+    def __init__(self, model: TransformersModel, blocks: int) -> None:
+        self._model, self._blocks, self._encodes = model.module, blocks, model.kind == "encoder_decoder"
+        self._device = model.module.device
         self._cache: BlockCache | None = None  # its sizes show with the first keys
         self._sources: OrderedDict[str, tuple[Tensor, Pairs]] = OrderedDict()  # by scope, of which each has one source
 
@@ -87,7 +108,8 @@ class EncoderDecoderRunner:
         assert not hidden, "the engine refuses it"
         alike: dict[tuple[str, int, int], list[int]] = {}
         for number, span in enumerate(spans):
-            alike.setdefault((span.scope, span.start, len(span.ids)), []).append(number)
+            source = span.scope if self._encodes else ""
+            alike.setdefault((source, span.start, len(span.ids)), []).append(number)
         found: list[Tensor] = [torch.empty(0)] * len(spans)
         for numbers in alike.values():
             logits_BTV = self._pass([spans[number] for number in numbers])
@@ -110,31 +132,23 @@ class EncoderDecoderRunner:
             self._cache.clear(blocks)
 
     def _pass(self, spans: Sequence[Span]) -> Tensor:
-        """The logits after new tokens of lines that have one source and are as long, `(B, T, V)`."""
-        from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-        from transformers.modeling_outputs import BaseModelOutput
+        """The logits after new tokens of lines that have one source, if any, and are as long, `(B, T, V)`."""
+        from transformers.cache_utils import DynamicCache
 
-        B, start, count = len(spans), spans[0].start, len(spans[0].ids)
-        hidden_1SC, cross = self._source(spans[0])
+        start, count = spans[0].start, len(spans[0].ids)
         kept = DynamicCache()
         if start:
             assert self._cache is not None, "something was read before"
             self._point_at(spans, start, count)
-            for layer in range(len(cross)):
+            for layer in range(self._cache.layers):
                 keys_BKLD, values_BKLD = self._cache.held(layer)
                 kept.update(keys_BKLD[:, :, :start], values_BKLD[:, :, :start], layer)
-        both = DynamicCache()
-        for layer, (keys_1KSD, values_1KSD) in enumerate(cross):
-            both.update(keys_1KSD.expand(B, -1, -1, -1), values_1KSD.expand(B, -1, -1, -1), layer)
-        out = self._model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=hidden_1SC.expand(B, -1, -1)),
-            decoder_input_ids=torch.tensor([list(span.ids) for span in spans], device=self._device),
-            past_key_values=EncoderDecoderCache(kept, both),
-            use_cache=True,
-        )
-        kept, both = out.past_key_values.self_attention_cache, out.past_key_values.cross_attention_cache
-        if not cross:
-            cross.extend((layer.keys[:1], layer.values[:1]) for layer in both.layers)
+        ids_BT = torch.tensor([list(span.ids) for span in spans], device=self._device)
+        if self._encodes:
+            logits_BTV, kept = self._decode(spans, ids_BT, kept)
+        else:
+            out = self._model(input_ids=ids_BT, past_key_values=kept, use_cache=True)
+            logits_BTV, kept = out.logits, out.past_key_values
         if self._cache is None:
             keys_BKLD = kept.layers[0].keys
             self._cache = BlockCache(
@@ -144,8 +158,29 @@ class EncoderDecoderRunner:
         self._point_at(spans, start, count)
         for number, layer in enumerate(kept.layers):
             self._cache.update(number, layer.keys[:, :, start:], layer.values[:, :, start:])
-        logits_BTV: Tensor = out.logits
         return logits_BTV
+
+    def _decode(self, spans: Sequence[Span], ids_BT: Tensor, kept: Any) -> tuple[Tensor, Any]:
+        """Logits `(B, T, V)` and the cache of the decoder's own tokens, of lines of one source."""
+        from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+        from transformers.modeling_outputs import BaseModelOutput
+
+        B = len(spans)
+        hidden_1SC, cross = self._source(spans[0])
+        both = DynamicCache()
+        for layer, (keys_1KSD, values_1KSD) in enumerate(cross):
+            both.update(keys_1KSD.expand(B, -1, -1, -1), values_1KSD.expand(B, -1, -1, -1), layer)
+        out = self._model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=hidden_1SC.expand(B, -1, -1)),
+            decoder_input_ids=ids_BT,
+            past_key_values=EncoderDecoderCache(kept, both),
+            use_cache=True,
+        )
+        if not cross:
+            cross.extend(
+                (layer.keys[:1], layer.values[:1]) for layer in out.past_key_values.cross_attention_cache.layers
+            )
+        return out.logits, out.past_key_values.self_attention_cache
 
     def _point_at(self, spans: Sequence[Span], start: int, count: int) -> None:
         assert self._cache is not None, "something was read"

@@ -1,0 +1,249 @@
+"""Any other model: whatever transformers can load, from a folder or, where there is a network, by its name on a hub."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from turnwise.core.errors import ModelNotFound, UserError
+from turnwise.models import families
+from turnwise.models.checkpoint import read_config
+from turnwise.models.model import Kind
+
+PLENTY = 1024  # tokens, for models whose positions are relative and end nowhere
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")  # no pickles
+AUTO = {
+    "decoder": "AutoModelForCausalLM",
+    "encoder_decoder": "AutoModelForSeq2SeqLM",
+    "encoder": "AutoModelForMaskedLM",
+}
+LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
+
+
+def transformers(what: str) -> ModuleType:
+    """The library.
+
+    Raises:
+        UserError: it is not installed; `what` needs it.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise UserError(f"{what} needs transformers: pip install 'turnwise[transformers]'") from None
+    module: ModuleType = transformers
+    return module
+
+
+def find_folder(name: str) -> Path:
+    """The folder of a model: a path, or the local copy of a model with this name on the Hugging Face hub.
+
+    Raises:
+        ModelNotFound: neither is there, or the hub cannot be reached.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir() or not HUB_NAME.fullmatch(name):
+        return folder  # whoever opens it says that it is not there
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise ModelNotFound(
+            f"There is no model folder {name}. To fetch a model of that name: pip install 'turnwise[transformers]'"
+        ) from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+    except Exception as error:  # the hub's library raises whatever its transport does
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise ModelNotFound(f"There is no model folder {name}, and no such model could be fetched: {reason}") from error
+
+
+def kind_of(folder: Path) -> Kind:
+    """How the model in a folder reads, by what its config says. Raises as `read_config` does."""
+    published = read_config(folder)
+    if published.get("is_encoder_decoder"):
+        return "encoder_decoder"
+    names = published.get("architectures") or [""]
+    return "encoder" if str(names[0]).endswith(("MaskedLM", "ForPreTraining")) else "decoder"
+
+
+def is_native(folder: Path) -> bool:
+    """Whether our own decoder computes the model in a folder. Raises as `read_config` does."""
+    return kind_of(folder) == "decoder" and read_config(folder)["model_type"] in families.names()
+
+
+@dataclass
+class TransformersModel:
+    """A model that transformers computes (a `Model`)."""
+
+    module: Any
+    kind: Kind
+    published: dict[str, Any]
+    packs = False  # not every model takes a mask for it
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens it reads."""
+        found = (getattr(self.module.config, name, None) for name in LENGTHS)
+        return next((length for length in found if isinstance(length, int) and length > 0), PLENTY)
+
+    @property
+    def vocab_size(self) -> int:
+        """Its ids run from 0 to this, exclusive."""
+        return int(self.module.config.vocab_size)
+
+    @property
+    def start_ids(self) -> tuple[int, ...]:
+        """What a decoder that has an encoder begins every answer with; () for the others.
+
+        Raises:
+            UserError: the model does not say.
+        """
+        if self.kind != "encoder_decoder":
+            return ()
+        settings = self.module.generation_config
+        start = settings.decoder_start_token_id
+        if start is None:
+            start = getattr(self.module.config, "decoder_start_token_id", None)
+        if start is None:
+            raise UserError("The model does not say what its decoder begins with: decoder_start_token_id is missing.")
+        # Some begin every answer with one more token, which is the same each time and so no part of it.
+        forced = settings.forced_bos_token_id
+        return (start,) if forced is None else (start, forced)
+
+    def logits(
+        self,
+        ids_BT: Tensor,
+        wanted_BT: Tensor,
+        *,
+        segments_BT: Tensor,
+        positions_BT: Tensor,  # noqa: ARG002, one sequence to a row: models count for themselves
+        sources_BS: Tensor | None = None,
+        source_mask_BS: Tensor | None = None,
+    ) -> Tensor:
+        """Scores where they are wanted, `(N, V)`."""
+        mask_BT = (segments_BT > 0).long()
+        if self.kind == "encoder_decoder":
+            out = self.module(
+                input_ids=sources_BS, attention_mask=source_mask_BS, decoder_input_ids=ids_BT,
+                decoder_attention_mask=mask_BT, use_cache=False,
+            )  # fmt: skip
+        else:
+            more = {"use_cache": False} if self.kind == "decoder" else {}
+            out = self.module(input_ids=ids_BT, attention_mask=mask_BT, **more)
+        logits_NV: Tensor = out.logits[wanted_BT]
+        return logits_NV
+
+    def save(self, folder: Path, *, dtype: torch.dtype | None = None, published: Mapping[str, Any]) -> None:
+        """Write `config.json` and the weights into a fresh folder."""
+        known = self.module.config
+        for name, value in published.items():
+            setattr(known, name, value)
+        module = self.module if dtype is None else self.module.to(dtype)
+        module.save_pretrained(folder, safe_serialization=True)
+        for path in folder.iterdir():
+            path.chmod(0o644)  # safetensors keeps its files to their owner, unlike the others of the folder
+
+
+def load(
+    folder: Path,
+    *,
+    kind: Kind | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> TransformersModel:
+    """Load a model from a Hugging Face folder.
+
+    Raises:
+        ModelNotFound: no such folder, or none that holds a model.
+        UserError: transformers is not installed, or cannot load it.
+    """
+    published = read_config(folder)
+    kind = kind or kind_of(folder)
+    library = transformers(f"{folder} holds a model of type '{published['model_type']}', which")
+    try:
+        module = getattr(library, AUTO[kind]).from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise UserError(f"{folder} cannot be loaded: {str(error).splitlines()[0][:300]}") from error
+    return TransformersModel(module.to(device).eval(), kind, published)
+
+
+def inner_matrices(module: nn.Module) -> Collection[nn.Parameter]:
+    """The matrices of linear layers that stand in a stack: neither embeddings nor the head over the vocabulary."""
+    stacked = [name for name, part in module.named_modules() if isinstance(part, nn.ModuleList)]
+    return [
+        parameter
+        for name, parameter in module.named_parameters()
+        if parameter.dim() == 2 and any(name.startswith(f"{stack}.") for stack in stacked)
+    ]
+
+
+def load_to_talk(folder: Path, *, dtype: torch.dtype, device: str | torch.device) -> TransformersModel:
+    """Load a model that can answer. Raises as `load` does, and for one that only fills gaps."""
+    if kind_of(folder) == "encoder":
+        raise UserError(f"{folder} holds a model that fills gaps in a text: it cannot answer.")
+    model = load(folder, dtype=dtype, device=device)
+    _ = model.start_ids  # says now what would be found missing later
+    return model
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of a new model."""
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    context_length: int
+
+
+def create(family: str, sizes: Sizes, *, pad: int, end: int | None, seed: int) -> TransformersModel:
+    """A new model of a family that transformers computes; the same seed gives the same weights.
+
+    Args:
+        family: "t5" or "bart" (encoder–decoders), or "bert" (an encoder).
+        sizes: its own; an encoder–decoder has `num_layers` of either.
+        pad: the padding token.
+        end: the token that ends an answer.
+        seed: of the weights.
+
+    Raises:
+        UserError: transformers is not installed.
+    """
+    library = transformers(f"A new model of the family '{family}'")
+    tokens = {"pad_token_id": pad, "eos_token_id": end, "bos_token_id": None}
+    kind: Kind = "encoder" if family == "bert" else "encoder_decoder"
+    if family == "t5":
+        config = library.T5Config(
+            vocab_size=sizes.vocab_size, d_model=sizes.hidden_size, d_kv=sizes.hidden_size // sizes.num_heads,
+            d_ff=sizes.intermediate_size, num_layers=sizes.num_layers, num_heads=sizes.num_heads,
+            n_positions=sizes.context_length, feed_forward_proj="gated-gelu", decoder_start_token_id=pad,
+            dropout_rate=0.0, **tokens,
+        )  # fmt: skip
+    elif family == "bart":
+        config = library.BartConfig(
+            vocab_size=sizes.vocab_size, d_model=sizes.hidden_size, max_position_embeddings=sizes.context_length,
+            encoder_layers=sizes.num_layers, decoder_layers=sizes.num_layers, encoder_ffn_dim=sizes.intermediate_size,
+            decoder_ffn_dim=sizes.intermediate_size, encoder_attention_heads=sizes.num_heads,
+            decoder_attention_heads=sizes.num_heads, decoder_start_token_id=pad, forced_eos_token_id=None, dropout=0.0,
+            **tokens,
+        )  # fmt: skip
+    else:
+        config = library.BertConfig(
+            vocab_size=sizes.vocab_size, hidden_size=sizes.hidden_size, num_hidden_layers=sizes.num_layers,
+            num_attention_heads=sizes.num_heads, intermediate_size=sizes.intermediate_size,
+            max_position_embeddings=sizes.context_length, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            pad_token_id=pad,
+        )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = getattr(library, AUTO[kind]).from_config(config)
+    return TransformersModel(module.eval(), kind, config.to_dict())
