@@ -29,8 +29,8 @@ from turnwise.data.batches import Example, collate
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
 from turnwise.models.config import DecoderConfig
-from turnwise.training.loop import summed_loss
 from turnwise.training.optimizer import build_optimizers
+from turnwise.training.predict import summed_loss
 
 PROMPT, NEW = 128, 64
 SMALL = DecoderConfig(
@@ -131,22 +131,22 @@ def dialogues(vocab: int, count: int) -> list[list[int]]:
 
 def train_rounds(folder: Path, vocab: int, rounds: int) -> dict[str, list[float]]:
     """Useful (non-padding) training tokens a second: our packed rows, and transformers with padded batches."""
-    import numpy as np
     from transformers import AutoModelForCausalLM
 
     from turnwise.data.packing import pack
 
     talks = dialogues(vocab, 16 * (rounds + 1))
-    ours = checkpoint.load(folder, dtype=torch.float32).decoder.train()
+    model = checkpoint.load(folder, dtype=torch.float32)
+    ours = model.decoder.train()
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
     our_optimizers = build_optimizers(ours, name="adamw", rate=1e-4, weight_decay=0.1)
     their_optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1)
 
     def our_step(part: list[list[int]]) -> None:
         rows = pack([len(talk) for talk in part], 512, seed=0)
-        examples = [Example(np.asarray(talk, dtype=np.int32), np.ones(len(talk), dtype=bool)) for talk in part]
+        examples = [Example.causal(talk, [True] * len(talk)) for talk in part]
         batch = collate([[examples[i] for i in row] for row in rows], pad_id=0)
-        (summed_loss(ours, batch) / batch.counted).backward()
+        (summed_loss(model, batch) / batch.counted).backward()
         torch.nn.utils.clip_grad_norm_(ours.parameters(), 1.0)
         for optimizer in our_optimizers:
             optimizer.step()

@@ -19,7 +19,8 @@ from turnwise.evaluation.selection import Question, measure_selection
 from turnwise.models.checkpoint import create
 from turnwise.text.render import PLAIN_TEMPLATE, Renderer
 from turnwise.text.tokenizer import Tokenizer
-from turnwise.training.objectives import objective
+from turnwise.training.objective import Frame
+from turnwise.training.objectives import OBJECTIVES
 
 CHATML = (
     "{% for message in messages %}"
@@ -99,7 +100,7 @@ class Asked:
 
 
 def trained(name, conversation, renderer):
-    (example,) = objective(name).encode(conversation, renderer)
+    (example,) = OBJECTIVES.make(name).examples(conversation, Frame(renderer, 400))
     return example
 
 
@@ -115,7 +116,7 @@ def test_both_objectives_learn_from_what_the_renderer_says(conversation, rendere
     assert trained("clm", conversation, renderer).ids.tolist() == rendered.ids
     example = trained("sft", conversation, renderer)
     assert example.ids.tolist() == rendered.ids
-    assert example.counts.tolist() == rendered.loss_mask
+    assert example.counted.tolist() == [*rendered.loss_mask[1:], False]
     batch = collate([[example]], pad_id=renderer.tokenizer.pad_id)
     assert batch.ids_BT[0].tolist() == rendered.ids
 
@@ -123,7 +124,7 @@ def test_both_objectives_learn_from_what_the_renderer_says(conversation, rendere
 @paths
 def test_every_prompt_served_is_where_training_stood_before_that_reply(conversation, renderer):
     example = trained("sft", conversation, renderer)
-    ids, counts = example.ids.tolist(), example.counts.tolist()
+    ids, counts = example.ids.tolist(), [False, *example.counted.tolist()[:-1]]
     for turn, message in enumerate(conversation.messages):
         if message.role != "assistant":
             continue

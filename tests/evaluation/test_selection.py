@@ -11,8 +11,9 @@ from turnwise.data.batches import collate
 from turnwise.evaluation import selection
 from turnwise.evaluation.selection import measure_selection, questions
 from turnwise.models.checkpoint import create
-from turnwise.training.loop import summed_loss
-from turnwise.training.objectives import sft
+from turnwise.training.objective import Frame
+from turnwise.training.objectives import OBJECTIVES
+from turnwise.training.predict import summed_loss
 
 
 class TestQuestions:
@@ -71,15 +72,16 @@ class TestRanking:
             for i, letter in enumerate(letters)
         ]
         # With so few dimensions the usual small first weights would take long to leave their corner.
-        model = create(replace(tiny_config, initializer_range=0.15), seed=1).decoder
+        loaded = create(replace(tiny_config, initializer_range=0.15), seed=1)
+        model, sft, frame = loaded.decoder, OBJECTIVES.make("sft"), Frame(renderer, 128)
         asked = questions(riddles)
         untrained = measure_selection(model, renderer, asked)
         assert untrained.recall_at_1 <= 4 / 26  # chance is 1.3 of 26
         assert (untrained.asked, untrained.candidates) == (26, 20)
-        batch = collate([[example] for riddle in riddles for example in sft.encode(riddle, renderer)], pad_id=0)
+        batch = collate([[example] for riddle in riddles for example in sft.examples(riddle, frame)], pad_id=0)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
         for _ in range(30):
-            (summed_loss(model, batch) / batch.counted).backward()
+            (summed_loss(loaded, batch) / batch.counted).backward()
             optimizer.step()
             optimizer.zero_grad()
         assert measure_selection(model, renderer, asked).recall_at_1 >= 25 / 26

@@ -27,6 +27,14 @@ def base_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
     return folder
 
 
+@pytest.fixture(scope="session")
+def untrained(tiny_config, one_thread):
+    """The base model's weights, to be read and not to be trained."""
+    from turnwise.models.checkpoint import create
+
+    return create(tiny_config, seed=0)
+
+
 @pytest.fixture
 def values(base_folder, chats, unseen, tmp_path):
     """A recipe's values: four optimiser steps on dialogues, with validation."""
@@ -47,7 +55,9 @@ def recipe(values):
     from turnwise.training.recipe import parse_recipe
 
     def make(**changes):
-        sections = {name: changes.pop(name) for name in ("objective", "model", "data", "out") if name in changes}
+        sections = {
+            name: changes.pop(name) for name in ("objective", "method", "model", "data", "out") if name in changes
+        }
         said = {**values, **sections, "training": {**values["training"], **changes}}
         return parse_recipe(said, origin="test")
 
@@ -57,17 +67,15 @@ def recipe(values):
 @pytest.fixture
 def trainer(recipe, tmp_path):
     """`trainer(recipe, hooks)`: ready to run in a work folder of its own."""
-    from turnwise.text.render import Renderer
-    from turnwise.training.dataset import load_datasets
+    from turnwise.training.loading import load_datasets
     from turnwise.training.loop import Trainer
-    from turnwise.training.objectives import objective
-    from turnwise.training.run import load_base
+    from turnwise.training.opening import load_base
 
     def make(recipe, hooks=(), work=tmp_path / "work"):
-        base, how = load_base(recipe), objective(recipe.objective)
-        data = load_datasets(recipe, Renderer.of(base.tokenizer), how)
+        base = recipe.method.prepare(load_base(recipe))
+        data = load_datasets(recipe, base.renderer, base.model)
         work.mkdir(exist_ok=True)
-        return Trainer(recipe, base.model.decoder, data, how, work=work, hooks=hooks)
+        return Trainer(recipe, base.model, data, work=work, hooks=hooks)
 
     return make
 

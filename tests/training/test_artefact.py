@@ -162,9 +162,9 @@ class TestSamples:
         from turnwise.training.samples import TOKENS, answers, last_reply
 
         out, _ = finished
-        model, renderer = checkpoint.load(out, dtype=torch.float32).decoder, Renderer.of(Tokenizer.load(out))
-        dialogues = list(read_source(unseen))[:3]
-        found = answers(model, renderer, dialogues)
+        loaded, renderer = checkpoint.load(out, dtype=torch.float32), Renderer.of(Tokenizer.load(out))
+        dialogues, model = list(read_source(unseen))[:3], loaded.decoder
+        found = answers(loaded, renderer, dialogues)
         for dialogue, answer in zip(dialogues, found, strict=True):
             history, _ = last_reply(dialogue)
             ids = renderer.render(history, add_generation_prompt=True).ids
@@ -191,7 +191,7 @@ class TestSamples:
         from turnwise.training.samples import answers
 
         long = Conversation((Message("user", "Hello, how can I help you? " * 60), Message("assistant", "b")))
-        assert len(answers(tiny_model.decoder, Renderer.of(tokenizer), [long])) == 1
+        assert len(answers(tiny_model, Renderer.of(tokenizer), [long])) == 1
 
     @pytest.mark.usefixtures("undrawn")
     def test_they_change_no_weights(self, values, monkeypatch, tmp_path):

@@ -8,20 +8,19 @@ from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.text.render import Renderer
-from turnwise.training.dataset import load_datasets
-from turnwise.training.objectives import objective
+from turnwise.training.loading import load_datasets
+from turnwise.training.opening import load_base
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.run import load_base
 
 
 @pytest.fixture
-def load(tokenizer):
+def load(tokenizer, untrained):
     """`load(data section, …)`: the datasets of a recipe."""
 
     def make(data, *, kind="sft", **training):
         said = {"objective": kind, "model": {"from": "none"}, "data": data, "out": "none"}
         recipe = parse_recipe({**said, "training": {"row_length": 128, **training}}, origin="test")
-        return load_datasets(recipe, Renderer.of(tokenizer), objective(kind))
+        return load_datasets(recipe, Renderer.of(tokenizer), untrained)
 
     return make
 
@@ -29,15 +28,15 @@ def load(tokenizer):
 @pytest.fixture
 def texts(tokenizer):
     """The texts of a dataset, in order."""
-    return lambda dataset: [tokenizer.decode(example.ids.tolist()) for example in dataset.examples]
+    return lambda dataset: [tokenizer.decode(dataset.example(i).ids.tolist()) for i in range(len(dataset))]
 
 
 class TestHoldingOut:
     def test_a_share_is_held_out_and_nothing_is_lost(self, load, texts, tmp_path):
         path = write_chats(tmp_path / "a.jsonl", small_talk(300))
         data = load({"train": str(path), "valid_fraction": 0.2})
-        assert 35 < len(data.valid.examples) < 85
-        assert len(data.train.examples) + len(data.valid.examples) == 300
+        assert 35 < len(data.valid) < 85
+        assert len(data.train) + len(data.valid) == 300
         assert not set(texts(data.train)) & set(texts(data.valid))
 
     def test_it_is_by_content_so_a_conversation_stays_as_files_grow(self, load, texts, tmp_path):
@@ -60,33 +59,32 @@ class TestHoldingOut:
 
     def test_validation_data_of_its_own_leaves_training_whole(self, load, chats, unseen):
         data = load({"train": str(chats), "valid": str(unseen)})
-        assert (len(data.train.examples), len(data.valid.examples)) == (40, 8)
+        assert (len(data.train), len(data.valid)) == (40, 8)
 
 
 class TestSources:
     def test_repeat_is_for_training_only(self, load, chats):
         once = load({"train": str(chats)})
         thrice = load({"train": [{"path": str(chats), "repeat": 3}]})
-        assert len(thrice.train.examples) == 3 * len(once.train.examples)
-        assert len(thrice.valid.examples) == len(once.valid.examples)
+        assert sorted(thrice.train.shown(0)) == sorted([*range(len(once.train))] * 3)
+        assert len(thrice.valid) == len(once.valid)
 
     def test_limit_takes_the_beginning(self, load, texts, chats):
         data = load({"train": [{"path": str(chats), "limit": 5}], "valid_fraction": 0})
         assert [f"number {i}?" in text for i, text in enumerate(texts(data.train))] == [True] * 5
 
-    def test_every_conversation_is_reported_once(self, load, chats, unseen, tokenizer):
+    def test_every_conversation_is_reported_once(self, load, chats, unseen, tokenizer, untrained):
         seen = []
         said = {"model": {"from": "none"}, "data": {"train": str(chats), "test": str(unseen)}, "out": "none"}
-        load_datasets(
-            parse_recipe(said, origin="test"), Renderer.of(tokenizer), objective("sft"), lambda: seen.append(1)
-        )
+        recipe = parse_recipe(said, origin="test")
+        load_datasets(recipe, Renderer.of(tokenizer), untrained, on_item=lambda: seen.append(1))
         assert len(seen) == 48
 
     def test_long_dialogues_are_cut_to_rows(self, load, tmp_path):
         talk = [text for talk in small_talk(12) for text in talk]
         data = load({"train": str(write_chats(tmp_path / "a.jsonl", [talk])), "valid_fraction": 0}, row_length=16)
-        assert len(data.train.examples) > 5
-        assert max(len(example.ids) for example in data.train.examples) == 16
+        assert len(data.train) > 5
+        assert max(data.train.shards[0].lengths) == 16
 
     def test_samples_are_held_out_dialogues_that_can_be_answered(self, load, chats, unseen):
         assert [talk.messages[0].content for talk in load({"train": str(chats), "valid": str(unseen)}).samples] == [
@@ -138,14 +136,14 @@ class TestRefusals:
         path = tmp_path / "a.jsonl"
         path.write_text('{"text": "The tide comes in twice a day."}\n' * 2)
         refused(load, path, f"{path}, line 1: ", "needs dialogues", "'clm'")
-        assert len(load({"train": str(path), "valid_fraction": 0}, kind="clm").train.examples) == 2
+        assert len(load({"train": str(path), "valid_fraction": 0}, kind="clm").train) == 2
 
     def test_documents_among_dialogues_can_be_skipped_and_are_counted(self, load, tmp_path):
         path = write_chats(tmp_path / "a.jsonl", small_talk(3))
         with path.open("a") as file:
             file.write('{"text": "The tide comes in."}\n{"messages": []}\n')
         data = load({"train": str(path), "skip_bad": True, "valid_fraction": 0})
-        assert (len(data.train.examples), data.skipped) == (3, 2)
+        assert (len(data.train), data.skipped) == (3, 2)
 
     def test_a_bad_row_names_file_and_line(self, load, tmp_path):
         path = write_chats(tmp_path / "a.jsonl", small_talk(3))
@@ -153,17 +151,17 @@ class TestRefusals:
             file.write('{"messages": [{"role": "user"}]}\n')
         refused(load, path, f"{path}, line 4: ", "--skip-bad")
 
-    def test_a_row_that_the_template_refuses_names_file_and_line(self, tokenizer, tmp_path):
+    def test_a_row_that_the_template_refuses_names_file_and_line(self, tokenizer, tmp_path, untrained):
         path = write_chats(tmp_path / "a.jsonl", [["Hello", "Hi"], ["Hello", "Hi", "Bye"]])
         template = "{% if messages|length > 2 %}{{ raise_exception('too long a talk') }}{% endif %}"
         template += "{% for m in messages %}{{ m['content'] }}<|end|>{% endfor %}"
         said = {"model": {"from": "x"}, "data": {"train": str(path), "valid_fraction": 0}, "out": "x"}
         renderer = Renderer(tokenizer, template)
         with pytest.raises(InvalidData, match=r"a\.jsonl, line 2: .*too long a talk"):
-            load_datasets(parse_recipe(said, origin="test"), renderer, objective("sft"))
+            load_datasets(parse_recipe(said, origin="test"), renderer, untrained)
         said["data"]["skip_bad"] = True
-        data = load_datasets(parse_recipe(said, origin="test"), renderer, objective("sft"))
-        assert (len(data.train.examples), data.skipped) == (1, 1)
+        data = load_datasets(parse_recipe(said, origin="test"), renderer, untrained)
+        assert (len(data.train), data.skipped) == (1, 1)
 
 
 class TestTheBase:

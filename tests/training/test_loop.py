@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from turnwise.core.errors import TurnwiseError
-from turnwise.training.loop import row_stream, total_steps
+from turnwise.training.loop import total_steps
 
 
 class Watcher:
@@ -32,7 +32,7 @@ class Watcher:
 
 
 def weights(model):
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
 
 
 def same(one, other):
@@ -47,23 +47,23 @@ class TestSteps:
 
     def test_steps_are_the_rows_times_epochs_over_the_rows_of_a_step(self, trainer, recipe):
         run = trainer(recipe())
-        rows = len(run.data.train.rows(seed=0))
+        rows = len(run.data.train.rows())
         settings = run.settings.model_copy(update={"max_steps": None, "epochs": 2.5})
         assert total_steps(run.data.train, settings) == pytest.approx(rows * 2.5 / 4, abs=1)
         assert total_steps(run.data.train, settings.model_copy(update={"epochs": 1e-6})) == 1
 
     def test_an_epoch_shows_every_example_once_and_the_next_in_another_order(self, trainer, recipe):
         data = trainer(recipe()).data.train
-        rows = len(data.rows(seed=0))
-        stream = row_stream(data, seed=5)
-        epochs = [[index for _ in range(rows) for index in next(stream)] for _ in range(2)]
-        assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(len(data.examples)))
+        rows = len(data.rows())
+        stream = data.stream()
+        epochs = [[index for _ in range(rows) for index in next(stream).examples] for _ in range(2)]
+        assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(len(data)))
         assert epochs[0] != epochs[1]
 
     @pytest.mark.parametrize("skip", [1, 7, 23])
     def test_rows_that_are_skipped_change_nothing_of_those_that_follow(self, trainer, recipe, skip):
         data = trainer(recipe()).data.train
-        whole, rest = row_stream(data, seed=5), row_stream(data, seed=5, skip=skip)
+        whole, rest = data.stream(), data.stream(skip)
         for _ in range(skip):
             next(whole)
         assert [next(whole) for _ in range(40)] == [next(rest) for _ in range(40)]
@@ -78,7 +78,7 @@ class TestSteps:
     def test_bfloat16_computes_in_it_and_keeps_float32_weights(self, trainer, recipe):
         run = trainer(recipe(dtype="bfloat16", max_steps=8, learning_rate=0.01))
         result = run.run()
-        assert run.model.embed.weight.dtype == torch.float32
+        assert run.module.embed.weight.dtype == torch.float32
         assert result.valid_after < result.valid_before
 
 
@@ -92,7 +92,7 @@ class TestStopping:
                 best.update(weights(run.model))
             if report.step > 4:
                 with torch.no_grad():
-                    run.model.norm.weight.fill_(-3)
+                    run.module.norm.weight.fill_(-3)
 
         watcher = Watcher(break_it)
         run = trainer(recipe(max_steps=40, learning_rate=0.003, patience=2), [watcher])
@@ -158,7 +158,7 @@ class TestNotANumber:
                 good.update(weights(run.model))
             if report.step == 3:
                 with torch.no_grad():
-                    run.model.embed.weight[:] = math.nan
+                    run.module.embed.weight[:] = math.nan
 
         run = trainer(recipe(), [Watcher(spoil)])
         with pytest.raises(TurnwiseError, match=r"After step 3 the loss .*smaller 'learning_rate' \(it was 0.0005\)"):
@@ -170,7 +170,7 @@ class TestNotANumber:
     def test_a_gradient_that_is_no_number_changes_no_weight(self, trainer, recipe):
         run = trainer(recipe(max_steps=1))
         began = weights(run.model)
-        run.model.norm.weight.register_hook(lambda gradient: gradient * math.inf)
+        run.module.norm.weight.register_hook(lambda gradient: gradient * math.inf)
         with pytest.raises(TurnwiseError, match="its gradient is not a finite number"):
             run.run()
         assert same(weights(run.model), began)
@@ -178,7 +178,7 @@ class TestNotANumber:
     def test_no_checkpoint_is_promised_where_there_is_none(self, trainer, recipe):
         def spoil(report):
             with torch.no_grad():
-                run.model.embed.weight[:] = math.nan
+                run.module.embed.weight[:] = math.nan
 
         run = trainer(recipe(), [Watcher(spoil)])
         with pytest.raises(TurnwiseError, match="After step 1") as caught:
@@ -188,6 +188,6 @@ class TestNotANumber:
     def test_weights_that_are_damaged_from_the_start_are_found_before_the_first_step(self, trainer, recipe):
         run = trainer(recipe())
         with torch.no_grad():
-            run.model.norm.weight[0] = math.nan
+            run.module.norm.weight[0] = math.nan
         with pytest.raises(TurnwiseError, match="Before the first step the loss on held-out data"):
             run.run()

@@ -1,93 +1,206 @@
 """Objectives: one suite over whatever the folder holds, then the formula of each."""
 
+import math
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from samples_of_data import FOUR, ITEMS, PAIRS, RATED, TEXTS, dialogue, written
 from torch.nn import functional as F
 
-from turnwise.core.errors import InvalidParameter
+from turnwise.core.errors import InvalidData, InvalidParameter, UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.batches import Example, collate
+from turnwise.data.batches import IGNORED, Example, collate
+from turnwise.data.shards import in_memory
 from turnwise.data.sources import Document
+from turnwise.models import hub
 from turnwise.text.render import Renderer
-from turnwise.training.loop import summed_loss
-from turnwise.training.objectives import clm, names, objective, sft
+from turnwise.training.dataset import Dataset
+from turnwise.training.objective import Frame
+from turnwise.training.objectives import OBJECTIVES
+from turnwise.training.objectives.span import cut_out
+from turnwise.training.predict import part_log_probs, summed_loss
+from turnwise.training.recipe import parse_recipe
+from turnwise.training.run import run_recipe
 
+CPU = torch.device("cpu")
+SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_layers": 2, "num_heads": 4, "context_length": 128}
+FAMILY = {"encoder_decoder": "t5", "encoder": "bert", "decoder": "llama"}
 
-def dialogue(*texts):
-    roles = ("user", "assistant")
-    return Conversation(tuple(Message(roles[i % 2], text) for i, text in enumerate(texts)))
-
-
-FOUR = [
-    dialogue("Hello", "How can I help you today?"),
-    dialogue("The lamp is broken", "I'd like to order a new one.", "Thank you", "Sehr gern!"),
-    dialogue("你好", "请问我能帮你什么忙?"),
-    dialogue("Order 1234567", "It's on its way 🚚."),
-]
+clm, dpo, kto, mlm, seq2seq, sft, span = map(OBJECTIVES.make, ("clm", "dpo", "kto", "mlm", "seq2seq", "sft", "span"))
 
 
 @pytest.fixture(scope="module")
 def renderer(tokenizer):
-    return Renderer.of(tokenizer)
+    return Renderer.of(tokenizer.with_special([*mlm.special_tokens(), *span.special_tokens()[:8]]))
 
 
-def encoded(how, items, renderer):
-    return [example for item in items for example in how.encode(item, renderer)]
+@pytest.fixture
+def model_for(renderer, tiny_config, one_thread):
+    """`model_for(objective)`: a fresh model of the kind that it trains; the same weights every time."""
+    from turnwise.models.checkpoint import create
+
+    def make(how):
+        (kind,) = how.KINDS
+        tokenizer = renderer.tokenizer
+        if kind == "decoder":
+            return create(replace(tiny_config, vocab_size=tokenizer.vocab_size), seed=0)
+        sizes = hub.Sizes(tokenizer.vocab_size, *SIZES.values())
+        return hub.create(FAMILY[kind], sizes, pad=tokenizer.pad_id, end=tokenizer.eos_id, seed=0)
+
+    return make
 
 
-def loss(how, model, batch):
-    return summed_loss(model, batch) / how.share(batch)
+def dataset(how, items, renderer, model, length=128):
+    frame = Frame(renderer, length, model.start_ids)
+    shard = in_memory(example for item in items for example in how.examples(item, frame))
+    shard.labels = how.balance(shard.labels)
+    found = Dataset([shard], how, frame, model.packs)
+    found.learn_base(model, CPU, 2)
+    return found
+
+
+def encoded(how, items, renderer, length=128):
+    return [example for item in items for example in how.examples(item, Frame(renderer, length))]
+
+
+def batches(data, size):
+    rows = data.rows() if not data.packs else [replace(data.rows()[0], examples=[i]) for i in range(len(data))]
+    return [data.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+def step_loss(how, model, found):
+    """The loss of a step over these batches."""
+    before = how.before_step(model, found)
+    share = sum(how.share(batch) for batch in found)
+    return sum(how.loss(model, batch, before).summed for batch in found) / share
 
 
 def gradient(model):
-    return torch.cat([p.grad.flatten() for p in model.parameters()])
+    return torch.cat([p.grad.flatten() for p in model.module.parameters() if p.grad is not None])
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", OBJECTIVES.names())
 class TestEveryObjective:
-    def test_the_loss_falls_on_four_samples(self, name, renderer, tiny_model):
-        how, model = objective(name), tiny_model.decoder
-        batch = collate([[example] for example in encoded(how, FOUR, renderer)], pad_id=0)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    def test_the_loss_falls_on_four_samples(self, name, renderer, model_for):
+        how = OBJECTIVES.make(name)
+        model = model_for(how)
+        found = batches(dataset(how, ITEMS.get(name, FOUR), renderer, model), 4)
+        optimizer = torch.optim.AdamW(model.module.parameters(), lr=1e-2)
         losses = []
-        for _ in range(12):
-            losses.append(loss(how, model, batch))
+        for _ in range(16):
+            losses.append(step_loss(how, model, found))
             losses[-1].backward()
             optimizer.step()
             optimizer.zero_grad()
-        assert losses[-1] < 0.5 * losses[0]
+        assert losses[-1] < 0.6 * losses[0]
 
-    def test_a_few_rows_at_a_time_give_the_gradient_of_all_at_once(self, name, renderer, tiny_model):
+    def test_a_few_rows_at_a_time_give_the_gradient_of_all_at_once(self, name, renderer, model_for):
         """Replies and tokens differ from row to row, so a mean of means would be wrong."""
-        how, model = objective(name), tiny_model.decoder
-        examples = encoded(how, FOUR, renderer)
-        whole = collate([[example] for example in examples], pad_id=0)
-        loss(how, model, whole).backward()
+        how = OBJECTIVES.make(name)
+        model = model_for(how)
+        data = dataset(how, ITEMS.get(name, FOUR), renderer, model)
+        with torch.no_grad():  # away from the base, where some terms vanish
+            for parameter in model.module.parameters():
+                parameter.mul_(1.05)
+        step_loss(how, model, batches(data, len(data))).backward()
         at_once = gradient(model)
-        model.zero_grad()
-        batches = [collate([[example]], pad_id=0) for example in examples]
-        share = sum(how.share(batch) for batch in batches)
-        for batch in batches:
-            (summed_loss(model, batch) / share).backward()
-        assert (gradient(model) - at_once).abs().max() <= 1e-6
+        model.module.zero_grad()
+        step_loss(how, model, batches(data, 1)).backward()
+        assert at_once.norm() > 0
+        assert (gradient(model) - at_once).abs().max() <= 1e-5 * max(1.0, at_once.abs().max())
+
+    def test_a_run_that_is_interrupted_ends_with_the_same_bits(
+        self, name, renderer, base_folder, tmp_path, undrawn, one_thread
+    ):
+        (kind,) = OBJECTIVES.kind(name).KINDS
+        data = written(ITEMS.get(name, FOUR) * 3, tmp_path / "data.jsonl")
+        source = {"from": str(base_folder)}
+        if kind != "decoder":
+            source = {"new": {"family": FAMILY[kind], **SIZES}, "tokenizer": str(base_folder)}
+        weights = []
+        for stop in (None, 3):
+            out = tmp_path / f"out-{stop}"
+            recipe = parse_recipe(
+                {
+                    "objective": name, "model": source, "data": {"train": str(data), "valid": str(data)},
+                    "training": {"row_length": 96, "rows": 3, "max_steps": 6, "save_every": 2, "dtype": "float32"},
+                    "out": str(out),
+                },
+                origin="test",
+            )  # fmt: skip
+            if stop:
+                with pytest.raises(RuntimeError, match="killed"):
+                    run_recipe(recipe, hooks=[Stop(stop)], device=CPU)
+            result = run_recipe(recipe, device=CPU)
+            assert result.steps == 6
+            weights.append(load_file(out / "model.safetensors"))
+        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
     def test_nothing_comes_of_a_dialogue_without_text_to_learn(self, name, renderer):
-        assert not [
-            piece for example in encoded(objective(name), [Conversation(())], renderer) for piece in example.windows(64)
-        ]
+        how = OBJECTIVES.make(name)
+        empty = Conversation((), rejected=(Message("user", "?"),), rating=True)
+        assert encoded(how, [empty], renderer) == []
+
+    def test_it_says_what_its_data_lacks(self, name):
+        assert OBJECTIVES.kind(name).LACKING
 
 
-def test_an_unknown_objective_is_named_with_the_nearest():
-    with pytest.raises(InvalidParameter, match=r"no objective 'stf'.*did you mean 'sft'"):
-        objective("stf")
+class Stop:
+    """Kills a run after a step."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def start(self, *, total_steps, step):
+        pass
+
+    def step(self, report):
+        if report.step == self.at:
+            raise RuntimeError("killed")
+
+    def validation(self, report):
+        pass
+
+    def end(self):
+        pass
+
+
+class TestNaming:
+    def test_an_unknown_objective_is_named_with_the_nearest(self):
+        with pytest.raises(InvalidParameter, match=r"no objective 'stf'.*did you mean 'sft'"):
+            OBJECTIVES.make("stf")
+
+    def test_an_unknown_option_is_named_with_the_nearest(self):
+        with pytest.raises(InvalidParameter, match=r"unknown key 'objective.bta': did you mean 'beta'"):
+            OBJECTIVES.make({"name": "dpo", "bta": 0.3})
+
+    def test_options_are_checked(self):
+        with pytest.raises(InvalidParameter, match=r"'objective.beta' should be greater than 0"):
+            OBJECTIVES.make({"name": "dpo", "beta": 0})
+
+    def test_a_model_of_another_kind_is_refused_with_what_fits(self, values):
+        values["objective"] = "seq2seq"
+        with pytest.raises(InvalidParameter, match=r"is a decoder, which the objective 'seq2seq' .*clm, dpo, kto, sft"):
+            run_recipe(parse_recipe(values, origin="test"))
+
+
+def single(how, items, renderer, model):
+    """All examples in one row, as one batch."""
+    return collate([encoded(how, items, renderer)], pad_id=0)
 
 
 class TestFineTuning:
     @torch.no_grad()
-    def test_loss_is_the_formula(self, renderer, tiny_model):
+    def test_loss_is_the_formula(self, renderer, model_for):
         """L = −1/N Σᵢ Σₖ log P(yₖ | xᵢ, y₁ … yₖ₋₁), reply by reply and token by token from the plain model."""
-        model, summed, replies = tiny_model.decoder, 0.0, 0
+        loaded = model_for(sft)
+        model, summed, replies = loaded.decoder, 0.0, 0
         for talk in FOUR:
             for i, message in enumerate(talk.messages):
                 if message.role != "assistant":
@@ -98,20 +211,20 @@ class TestFineTuning:
                     logits_V = model.logits(model(torch.tensor([x + y[:k]])))[0, -1]
                     summed -= F.log_softmax(logits_V, dim=0)[y[k]].item()
                 replies += 1
-        batch = collate([encoded(sft, FOUR, renderer)], pad_id=0)
-        assert batch.replies == replies == 5
-        assert loss(sft, model, batch).item() == pytest.approx(summed / replies, rel=1e-5)
+        batch = single(sft, FOUR, renderer, loaded)
+        assert batch.units == replies == 5
+        assert step_loss(sft, loaded, [batch]).item() == pytest.approx(summed / replies, rel=1e-5)
 
     @torch.no_grad()
     def test_an_optimiser_step_is_over_all_its_replies(self, trainer, recipe):
         """The step's own report is per token, so that runs can be compared; the gradient is per reply."""
         run = trainer(recipe(micro_rows=1, clip_norm=1e9))
-        rows = run.data.train.rows(seed=0)[:4]
+        rows = run.data.train.rows()[:4]
         batch = run.data.train.batch(rows)
         with torch.enable_grad():
-            (summed_loss(run.model, batch) / batch.replies).backward()
+            (summed_loss(run.model, batch) / batch.units).backward()
         expected = gradient(run.model)
-        run.model.zero_grad()
+        run.module.zero_grad()
         seen = []
         for optimizer in run.optimizers:
             optimizer.step = lambda: seen.append(gradient(run.model))
@@ -119,52 +232,305 @@ class TestFineTuning:
             report = run.optimise(rows)
         assert (seen[0] - expected).abs().max() <= 1e-6
         assert report.loss == pytest.approx(summed_loss(run.model, batch).item() / batch.counted, rel=1e-5)
-        assert report.grad_norm == pytest.approx(expected.norm().item() * batch.replies / batch.counted, rel=1e-4)
+        assert report.grad_norm == pytest.approx(expected.norm().item() * batch.units / batch.counted, rel=1e-4)
+
+    def learned(self, example, renderer):
+        return renderer.tokenizer.decode(example.targets[example.counted].tolist(), skip_special=False)
 
     def test_only_what_the_assistant_says_is_learned(self, renderer):
-        (example,) = sft.encode(FOUR[1], renderer)
-        learned = renderer.tokenizer.decode(example.ids[example.counts].tolist(), skip_special=False)
-        assert learned == "I'd like to order a new one.<|end|>Sehr gern!<|end|>"
-        assert example.replies == 2
+        (example,) = encoded(sft, FOUR[1:2], renderer)
+        assert self.learned(example, renderer) == "I'd like to order a new one.<|end|>Sehr gern!<|end|>"
+        assert example.units == 2
 
-    def test_user_turns_are_no_targets(self, renderer, tiny_model):
+    def test_the_last_turn_alone_where_asked(self, renderer):
+        (example,) = encoded(OBJECTIVES.make({"name": "sft", "turns": "last"}), FOUR[1:2], renderer)
+        assert self.learned(example, renderer) == "Sehr gern!<|end|>"
+        assert example.units == 1
+
+    def test_a_message_of_weight_zero_is_read_and_not_learned(self, renderer):
+        first, *rest = FOUR[1].messages
+        talk = Conversation((first, replace(rest[0], weight=0.0), *rest[1:]))
+        (example,) = encoded(sft, [talk], renderer)
+        assert self.learned(example, renderer) == "Sehr gern!<|end|>"
+        assert example.ids.tolist() == encoded(sft, FOUR[1:2], renderer)[0].ids.tolist()
+
+    def test_without_anything_that_weighs_there_is_no_example(self, renderer):
+        talk = Conversation((FOUR[0].messages[0], replace(FOUR[0].messages[1], weight=0.0)))
+        assert not encoded(sft, [talk], renderer)
+
+    @torch.no_grad()
+    def test_a_message_that_weighs_three_counts_like_three_of_it(self, renderer, model_for):
+        model = model_for(sft)
+        heavy = Conversation((FOUR[0].messages[0], replace(FOUR[0].messages[1], weight=3.0)))
+        losses = [
+            step_loss(sft, model, [single(sft, items, renderer, model)])
+            for items in ([heavy, FOUR[3]], [FOUR[0], FOUR[0], FOUR[0], FOUR[3]])
+        ]
+        assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
+
+    def test_weights_follow_a_dialogue_that_is_cut(self, renderer):
+        talk = [Message(("user", "assistant")[i % 2], "Thank you " * 6, weight=1 + i) for i in range(6)]
+        pieces = encoded(sft, [Conversation(tuple(talk))], renderer, length=40)
+        assert len(pieces) > 2
+        assert sum(piece.weights[piece.counted].sum() for piece in pieces) == pytest.approx(
+            sum(e.weights[e.counted].sum() for e in encoded(sft, [Conversation(tuple(talk))], renderer, length=500))
+        )
+
+    def test_user_turns_are_no_targets(self, renderer, model_for):
         """The last user turn is never read by a reply, so what it says changes nothing."""
+        model = model_for(sft)
         talks = [dialogue("Hello", "How can I help you?", last) for last in ("Thank you", "Order the lamp")]
-        losses = [loss(sft, tiny_model.decoder, collate([encoded(sft, [talk], renderer)], pad_id=0)) for talk in talks]
+        losses = [step_loss(sft, model, [single(sft, [talk], renderer, model)]) for talk in talks]
         assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-6)
 
     def test_a_dialogue_without_an_assistant_turn_gives_nothing(self, renderer):
-        assert not list(sft.encode(dialogue("Hello"), renderer))
+        assert not encoded(sft, [dialogue("Hello")], renderer)
 
     def test_a_reply_that_the_template_leaves_out_is_none(self, tokenizer):
         template = "{% for m in messages[1:] %}<|assistant|>{{ m['content'] }}<|end|>{% endfor %}"
         talk = Conversation((Message("assistant", "Welcome"), Message("assistant", "How can I help?")))
-        (example,) = sft.encode(talk, Renderer(tokenizer, template))
-        assert example.replies == 1
+        (example,) = encoded(sft, [talk], Renderer(tokenizer, template))
+        assert example.units == 1
 
 
 class TestLanguageModelling:
     @torch.no_grad()
-    def test_loss_is_the_mean_over_all_predicted_tokens(self, renderer, tiny_model):
-        model, summed, predicted = tiny_model.decoder, 0.0, 0
+    def test_loss_is_the_mean_over_all_predicted_tokens(self, renderer, model_for):
+        loaded = model_for(clm)
+        model, summed, predicted = loaded.decoder, 0.0, 0
         for talk in FOUR:
             ids = renderer.render(talk.messages).ids
             for k in range(1, len(ids)):
                 logits_V = model.logits(model(torch.tensor([ids[:k]])))[0, -1]
                 summed -= F.log_softmax(logits_V, dim=0)[ids[k]].item()
                 predicted += 1
-        batch = collate([encoded(clm, FOUR, renderer)], pad_id=0)
-        assert loss(clm, model, batch).item() == pytest.approx(summed / predicted, rel=1e-5)
+        batch = single(clm, FOUR, renderer, loaded)
+        assert step_loss(clm, loaded, [batch]).item() == pytest.approx(summed / predicted, rel=1e-5)
 
     def test_a_document_ends_with_the_end_token(self, renderer):
-        (example,) = clm.encode(Document("Hello, how can I help?"), renderer)
+        (example,) = encoded(clm, [Document("Hello, how can I help?")], renderer)
         assert example.ids.tolist() == [*renderer.tokenizer.encode("Hello, how can I help?"), renderer.tokenizer.eos_id]
-        assert example.counts.all()
+        assert example.counted[:-1].all()
+
+    def test_a_long_text_loses_no_token_between_its_pieces(self, renderer):
+        text = Document("The lamp in the kitchen is broken again. " * 10)
+        pieces = encoded(clm, [text], renderer, length=16)
+        assert sum(piece.counted.sum() for piece in pieces) == sum(len(piece.ids) for piece in pieces) - 1
 
     def test_markup_in_a_document_stays_text(self, renderer):
-        (example,) = clm.encode(Document("so <|end|> it is"), renderer)
+        (example,) = encoded(clm, [Document("so <|end|> it is")], renderer)
         assert (example.ids == renderer.tokenizer.eos_id).sum() == 1
 
     def test_what_is_predicted_counts(self):
-        batch = collate([[Example(np.arange(5, dtype=np.int32), np.ones(5, dtype=bool))]], pad_id=0)
+        batch = collate([[Example.causal(range(5), [True] * 5)]], pad_id=0)
         assert clm.share(batch) == 4
+
+
+class TestMaskedLanguageModelling:
+    def varied(self, renderer, epoch=0, **options):
+        how = OBJECTIVES.make({"name": "mlm", **options})
+        frame = Frame(renderer, 128)
+        (example,) = how.examples(Document("The lamp in the kitchen is broken again. " * 8), frame)
+        return example, how.vary(example, np.random.default_rng(epoch), frame)
+
+    def test_targets_are_the_hidden_tokens_where_they_were(self, renderer):
+        whole, example = self.varied(renderer)
+        assert (example.targets[example.counted] == whole.ids[example.counted]).all()
+        assert (example.ids[~example.counted] == whole.ids[~example.counted]).all()
+
+    def test_so_many_are_hidden_in_three_ways(self, renderer):
+        fates = {"mask": 0, "same": 0, "other": 0}
+        for epoch in range(300):
+            whole, example = self.varied(renderer, epoch)
+            hidden = example.counted
+            assert hidden.sum() == round(0.15 * (~np.isin(whole.ids, list(renderer.tokenizer.special_ids))).sum())
+            masked = example.ids[hidden] == renderer.tokenizer.mask_id
+            same = example.ids[hidden] == whole.ids[hidden]
+            fates["mask"] += masked.sum()
+            fates["same"] += same.sum()
+            fates["other"] += (~masked & ~same).sum()
+        total = sum(fates.values())
+        assert fates["mask"] / total == pytest.approx(0.8, abs=0.02)
+        assert fates["same"] / total == pytest.approx(0.1, abs=0.02)
+
+    def test_every_epoch_hides_others_and_the_same_epoch_the_same(self, renderer):
+        one, again, other = (self.varied(renderer, epoch)[1] for epoch in (1, 1, 2))
+        assert (one.counted == again.counted).all()
+        assert (one.counted != other.counted).any()
+
+    def test_special_tokens_stay(self, renderer):
+        how = OBJECTIVES.make({"name": "mlm", "share_masked": 0.9})
+        (example,) = how.examples(FOUR[1], Frame(renderer, 128))
+        varied = how.vary(example, np.random.default_rng(0), Frame(renderer, 128))
+        assert not np.isin(varied.targets[varied.counted], list(renderer.tokenizer.special_ids)).any()
+
+    def test_a_tokenizer_without_a_mask_is_refused(self, tokenizer):
+        with pytest.raises(UserError, match="mask token"):
+            mlm.check(tokenizer)
+
+
+class TestDialogueWithAnEncoder:
+    def test_every_reply_is_learned_from_what_was_said_before_it(self, renderer):
+        frame = Frame(renderer, 128, (9,))
+        first, second = seq2seq.examples(FOUR[1], frame)
+        prompts = [renderer.render(FOUR[1].messages[:i], add_generation_prompt=True).ids for i in (1, 3)]
+        assert [first.source.tolist(), second.source.tolist()] == prompts
+        said = [*renderer.tokenizer.encode("Sehr gern!"), renderer.tokenizer.eos_id]
+        assert second.targets.tolist() == said
+        assert second.ids.tolist() == [9, *said[:-1]]
+
+    def test_two_start_ids_stand_before_the_first_target(self, renderer):
+        example = next(seq2seq.examples(FOUR[0], Frame(renderer, 128, (9, 8))))
+        assert example.ids[:2].tolist() == [9, 8]
+        assert example.targets[0] == IGNORED
+        assert example.targets[1:].tolist() == [
+            *renderer.tokenizer.encode("How can I help you today?"),
+            renderer.tokenizer.eos_id,
+        ]
+
+    def test_a_long_history_loses_its_beginning(self, renderer):
+        talk = dialogue(*["The lamp is broken again"] * 19, "Thank you")
+        example = list(seq2seq.examples(talk, Frame(renderer, 40, (9,))))[-1]
+        whole = renderer.render(talk.messages[:-1], add_generation_prompt=True).ids
+        assert example.source.tolist() == whole[-40:]
+
+    @torch.no_grad()
+    def test_loss_is_the_model_s_own(self, renderer, model_for):
+        """Batched with padding on both sides, as transformers computes it for one reply at a time."""
+        model = model_for(seq2seq)
+        data = dataset(seq2seq, FOUR, renderer, model)
+        found = list(data.batches(3))
+        loss = step_loss(seq2seq, model, found).item()
+        summed = 0.0
+        for index in range(len(data)):
+            example = data.example(index)
+            out = model.module(
+                input_ids=torch.from_numpy(example.source[None].astype(np.int64)),
+                labels=torch.from_numpy(example.targets[None].astype(np.int64)),
+            )
+            summed += out.loss.item() * len(example.targets)
+        assert loss == pytest.approx(summed / len(data), rel=1e-4)
+
+
+class TestSpanCorruption:
+    @given(st.integers(4, 400), st.floats(0.05, 0.8), st.floats(1, 8), st.integers(0, 2**31))
+    @settings(max_examples=200, deadline=None)
+    def test_pieces_are_apart_and_add_up_to_the_share(self, length, share, mean, seed):
+        found = cut_out(length, share, mean, np.random.default_rng(seed))
+        assert all(start < end for start, end in found)
+        assert all(one[1] < other[0] for one, other in pairwise(found))
+        assert found[0][0] >= 0
+        assert found[-1][1] <= length
+        assert sum(end - start for start, end in found) == min(max(round(length * share), 1), length - 1)
+
+    def test_source_and_answer_together_are_the_text(self, renderer):
+        frame = Frame(renderer, 128, (0,))
+        how = OBJECTIVES.make({"name": "span", "share_cut": 0.3})
+        sentinels = [renderer.tokenizer.id_of(text) for text in how.special_tokens()[:8]]
+        for item in TEXTS:
+            for example in how.examples(item, frame):
+                for seed in range(5):
+                    varied = how.vary(example, np.random.default_rng(seed), frame)
+                    pieces, said = {}, None
+                    for id in varied.targets.tolist():
+                        if id in sentinels:
+                            said = pieces.setdefault(id, [])
+                        else:
+                            said.append(id)
+                    restored = [id for token in varied.source.tolist() for id in pieces.get(token, [token])]
+                    assert restored == example.ids.tolist()
+
+    def test_a_tokenizer_without_sentinels_is_refused(self, tokenizer):
+        with pytest.raises(UserError, match="<extra_id_0>"):
+            span.check(tokenizer)
+
+
+class TestPreferences:
+    def log_prob(self, model, renderer, messages):
+        """log P(last message | all before), from the plain model, token by token."""
+        x = renderer.render(messages[:-1], add_generation_prompt=True).ids
+        y = [*renderer.tokenizer.encode(messages[-1].content), renderer.tokenizer.eos_id]
+        logits_TV = model.decoder.logits(model.decoder(torch.tensor([x + y])))[0]
+        return sum(F.log_softmax(logits_TV[len(x) + k - 1], dim=0)[y[k]].item() for k in range(len(y)))
+
+    @torch.no_grad()
+    def test_the_log_probability_of_each_part_is_that_of_its_reply(self, renderer, model_for):
+        model = model_for(dpo)
+        data = dataset(dpo, PAIRS, renderer, model)
+        batch = data.batch([replace(data.rows()[0], examples=list(range(4)))])
+        found = part_log_probs(model, batch).view(-1, 2).tolist()
+        for pair, (chosen, rejected) in zip(PAIRS, found, strict=True):
+            assert chosen == pytest.approx(self.log_prob(model, renderer, pair.messages), rel=1e-4)
+            assert rejected == pytest.approx(self.log_prob(model, renderer, pair.rejected), rel=1e-4)
+
+    @pytest.mark.parametrize("options", [{}, {"beta": 0.5, "smoothing": 0.2}, {"sft": 0.7}])
+    @torch.no_grad()
+    def test_dpo_is_its_formula(self, renderer, model_for, options):
+        how = OBJECTIVES.make({"name": "dpo", **options})
+        model = model_for(how)
+        data = dataset(how, PAIRS, renderer, model)
+        base = [[self.log_prob(model, renderer, end) for end in (pair.messages, pair.rejected)] for pair in PAIRS]
+        for parameter in model.module.parameters():
+            parameter.mul_(1.3)
+        beta, smoothing, sft_weight = options.get("beta", 0.1), options.get("smoothing", 0.0), options.get("sft", 0.0)
+        expected, right = 0.0, 0
+        for pair, (better, worse) in zip(PAIRS, base, strict=True):
+            now = self.log_prob(model, renderer, pair.messages)
+            margin = beta * (now - better - self.log_prob(model, renderer, pair.rejected) + worse)
+            expected += (1 - smoothing) * math.log1p(math.exp(-margin)) + smoothing * math.log1p(math.exp(margin))
+            tokens = len(renderer.tokenizer.encode(pair.messages[-1].content)) + 1
+            expected -= sft_weight * now / tokens
+            right += margin > 0
+        found = batches(data, 2)
+        assert step_loss(how, model, found).item() == pytest.approx(expected / 4, rel=1e-4)
+        assert sum(how.loss(model, batch).figures["accuracy"] for batch in found) == right
+
+    @torch.no_grad()
+    def test_before_training_dpo_is_log_two(self, renderer, model_for):
+        model = model_for(dpo)
+        data = dataset(dpo, PAIRS, renderer, model)
+        assert step_loss(dpo, model, batches(data, 4)).item() == pytest.approx(math.log(2), rel=1e-5)
+
+    def test_a_pair_without_a_rejected_end_is_refused(self, renderer):
+        with pytest.raises(InvalidData, match="rejected"):
+            encoded(dpo, FOUR[:1], renderer)
+
+    def test_a_long_history_loses_its_beginning_and_both_ends_stay(self, renderer):
+        history = dialogue(*["The lamp is broken again"] * 21).messages
+        pair = Conversation(
+            (*history, Message("assistant", "Thank you")), rejected=(*history, Message("assistant", "No"))
+        )
+        (example,) = encoded(dpo, [pair], renderer, length=60)
+        assert example.size <= 60
+        learned = renderer.tokenizer.decode(example.targets[example.counted].tolist(), skip_special=False)
+        assert learned == "Thank you<|end|>No<|end|>"
+
+    @torch.no_grad()
+    def test_kto_is_its_formula(self, renderer, model_for):
+        """z₀ comes from each prompt with the answer before it, and weights make good and bad count the same."""
+        model = model_for(kto)
+        data = dataset(kto, RATED, renderer, model)
+        mismatched = [(*talk.messages[:-1], RATED[i - 1].messages[-1]) for i, talk in enumerate(RATED)]
+        base = [self.log_prob(model, renderer, talk.messages) for talk in RATED]
+        base_mismatched = [self.log_prob(model, renderer, talk) for talk in mismatched]
+        for parameter in model.module.parameters():
+            parameter.mul_(1.3)
+        gained = [self.log_prob(model, renderer, talk.messages) - b for talk, b in zip(RATED, base, strict=True)]
+        others = [self.log_prob(model, renderer, talk) - b for talk, b in zip(mismatched, base_mismatched, strict=True)]
+        z = max(0.0, sum(others) / 4)
+        expected = 0.0
+        for talk, r in zip(RATED, gained, strict=True):
+            sign, weight = (1, 1.0) if talk.rating else (-1, 3.0)
+            expected += weight * (1 - 1 / (1 + math.exp(-0.1 * sign * (r - z))))
+        assert step_loss(kto, model, batches(data, 2)).item() == pytest.approx(expected / 4, rel=1e-4)
+
+    def test_given_weights_are_taken(self):
+        how = OBJECTIVES.make({"name": "kto", "good": 2.0, "bad": 5.0})
+        assert how.balance(np.array([1, -1, 1], np.float32)).tolist() == [2.0, -5.0, 2.0]
+
+    def test_answers_of_one_kind_alone_weigh_one(self):
+        assert kto.balance(np.array([1, 1], np.float32)).tolist() == [1.0, 1.0]
+
+    def test_an_answer_without_a_label_is_refused(self, renderer):
+        with pytest.raises(InvalidData, match="no label"):
+            encoded(kto, FOUR[:1], renderer)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from turnwise.cli.train import Flags, _one_line, train
 from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
+from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import parse_recipe
 
 
@@ -89,11 +90,12 @@ class TestARun:
     def test_flags_become_the_recipe(self, said, base_folder, chats, unseen):
         kept = yaml.safe_load((said[0] / "recipe.yaml").read_text(encoding="utf-8"))
         assert kept["model"]["from"] == str(base_folder)
-        assert kept["data"]["train"] == [{"path": str(chats), "repeat": 1, "limit": None}]
+        assert kept["data"]["train"] == [{"path": str(chats), "repeat": 1.0, "weight": None, "limit": None}]
         assert kept["data"]["valid"][0]["path"] == kept["data"]["test"][0]["path"] == str(unseen)
         expected = {"row_length": 64, "rows": 4, "max_steps": 12, "learning_rate": 0.01, "epochs": 3.0}
         assert expected.items() <= kept["training"].items()
-        assert kept["objective"] == "sft"
+        assert kept["objective"] == {"name": "sft", "turns": "all"}
+        assert kept["method"] == "full"
 
 
 class TestRecipeFiles:
@@ -106,7 +108,8 @@ class TestRecipeFiles:
     def test_flags_go_over_what_the_file_says(self, recipe_file, tmp_path):
         flags = Flags("other", tmp_path / "there", "clm", {"valid": None, "test": tmp_path / "t"}, {"rows": 2}, True)
         recipe = flags.over_recipe(recipe_file)
-        assert (recipe.model.source, recipe.out, recipe.objective) == ("other", str(tmp_path / "there"), "clm")
+        assert (recipe.model.source, recipe.out) == ("other", str(tmp_path / "there"))
+        assert recipe.objective == OBJECTIVES.make("clm")
         assert (recipe.training.rows, recipe.training.row_length, recipe.training.seed) == (2, 64, 3)
         assert recipe.data.test[0].path == str(tmp_path / "t")
         assert recipe.data.skip_bad

@@ -129,11 +129,11 @@ class Flags:
 
 def _describe(data: "Datasets") -> str:
     parts = [
-        f"{name} {len(split.examples):,} examples, {split.tokens:,} tokens"
+        f"{name} {len(split):,} examples, {split.tokens:,} tokens"
         for name, split in (("train", data.train), ("validation", data.valid), ("test", data.test))
-        if split.examples
+        if len(split)
     ]
-    if not data.valid.examples:
+    if not len(data.valid):
         parts.append("no validation data, so no early stopping")
     if data.skipped:
         parts.append(f"{data.skipped:,} bad rows left out")

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from turnwise.core.files import folder_written_whole
-from turnwise.models import checkpoint
-from turnwise.models.checkpoint import LoadedModel
+from turnwise.models.model import Model
 from turnwise.text.tokenizer import Tokenizer
 
 SAMPLING = {"do_sample": True, "temperature": 0.7, "top_p": 0.9}
@@ -18,7 +17,7 @@ SAMPLING = {"do_sample": True, "temperature": 0.7, "top_p": 0.9}
 
 def save_artefact(
     target: Path,
-    model: LoadedModel,
+    model: Model,
     tokenizer: Tokenizer,
     *,
     generation: Mapping[str, Any] | None = None,
@@ -40,7 +39,7 @@ def save_artefact(
     """
     special = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id, "bos_token_id": None}
     with folder_written_whole(target) as folder:
-        checkpoint.save(model, folder, dtype=dtype, published={**special, **_kept(model.published, special)})
+        model.save(folder, dtype=dtype, published={**special, **_kept(model.published, special)})
         tokenizer.save(folder)
         stops = sorted(tokenizer.stop_ids)
         settings = {

@@ -1,12 +1,16 @@
 """The model card of a finished run: what it was made from, how, and what that came to."""
 
+from turnwise.training.methods import METHODS
+from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
 from turnwise.training.report import Result, perplexity
 
 
-def model_card(recipe: Recipe, result: Result, *, parameters: int, train_tokens: int) -> str:
+def model_card(recipe: Recipe, result: Result, *, parameters: int, learned: int, train_tokens: int) -> str:
     """Markdown with the front matter that model hubs read. A licence is the owner's to add."""
     base = recipe.model.source or "random weights"
+    objective, method = OBJECTIVES.name_of(recipe.objective), METHODS.name_of(recipe.method)
+    by_token = recipe.objective.UNIT == "token"
     lines = [
         "---",
         "pipeline_tag: text-generation",
@@ -15,7 +19,8 @@ def model_card(recipe: Recipe, result: Result, *, parameters: int, train_tokens:
         "",
         f"# {recipe.out.rstrip('/').rsplit('/', 1)[-1]}",
         "",
-        f"Made with Turnwise from {base} by `{recipe.objective}`; {parameters:,} parameters. `recipe.yaml` beside this",
+        f"Made with Turnwise from {base} by `{objective}`, method `{method}`; {parameters:,} parameters, of which "
+        f"{learned:,} learned. `recipe.yaml` beside this",
         "file says everything that decided the run, `metrics.jsonl` and `loss.png` show how it went.",
         "",
         "## Data",
@@ -27,11 +32,11 @@ def model_card(recipe: Recipe, result: Result, *, parameters: int, train_tokens:
         + ("Validation stopped improving, so it stopped early. " if result.stopped_early else "")
         + f"Weights are from step {result.best_step}.",
         "",
-        "## Held-out perplexity per token",
+        f"## Held-out {'perplexity' if by_token else 'loss'} per {recipe.objective.UNIT}",
         "",
         "| data | before | after |",
         "| --- | --- | --- |",
-        *_rows(result),
+        *_rows(result, by_token),
         "",
     ]
     for sample in result.samples:
@@ -50,13 +55,16 @@ def model_card(recipe: Recipe, result: Result, *, parameters: int, train_tokens:
     return "\n".join(lines) + "\n"
 
 
-def _rows(result: Result) -> list[str]:
+def _rows(result: Result, by_token: bool) -> list[str]:
+    def shown(loss: float) -> str:
+        return f"{perplexity(loss):.2f}" if by_token else f"{loss:.4f}"
+
     found = (
         ("validation", result.valid_before, result.valid_after),
         ("test", result.test_before, result.test_after),
     )
     rows = [
-        f"| {name} | {perplexity(before):.2f} | {perplexity(after):.2f} |"
+        f"| {name} | {shown(before)} | {shown(after)} |"
         for name, before, after in found
         if before is not None and after is not None
     ]

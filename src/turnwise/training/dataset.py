@@ -1,55 +1,155 @@
-"""From a recipe's data section to examples in memory and rows in order."""
+"""The examples of a run: which of them an epoch shows, in which rows, and what a batch of rows holds."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, count
 
-from turnwise.core.errors import InvalidData, UserError
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from turnwise.core.messages import Conversation
 from turnwise.data.batches import Batch, Example, collate
-from turnwise.data.fingerprint import near
-from turnwise.data.packing import pack
-from turnwise.data.sources import Item, Source
-from turnwise.text.render import Renderer
-from turnwise.training.objectives import Objective
-from turnwise.training.recipe import DataSource, Recipe
-from turnwise.training.samples import SAMPLES, last_reply
+from turnwise.data.packing import bucket, pack
+from turnwise.data.shards import Shard
+from turnwise.models.model import Model
+from turnwise.training.objective import Frame, Objective
+from turnwise.training.predict import part_log_probs
+
+FIXED = 0  # the epoch whose variations validation always sees
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Examples, by their numbers, that lie in a row in this epoch."""
+
+    epoch: int
+    examples: Sequence[int]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples of one split and how to batch them.
+    """The examples of one split.
 
     Attributes:
-        examples: cut to the row length.
-        row_length: tokens in a row.
-        pad_id: fills the rest of a row.
+        shards: one for every source.
+        objective: how examples vary and what they are compared with.
+        frame: what they were made for.
+        packs: whether several lie in a row.
+        group: rows that are read at a time.
+        seed: of the order, and of what varies.
+        repeats: how often an epoch shows each shard's examples; half a time is half of them, the others in the next.
     """
 
-    examples: Sequence[Example]
-    row_length: int
-    pad_id: int
+    shards: Sequence[Shard]
+    objective: Objective
+    frame: Frame
+    packs: bool = True
+    group: int = 8
+    seed: int = 0
+    repeats: Sequence[float] = ()
 
-    def rows(self, *, seed: int) -> list[list[int]]:
-        """Packed rows of example indices for one epoch."""
-        return pack([len(example.ids) for example in self.examples], self.row_length, seed=seed)
+    def __len__(self) -> int:
+        return self._starts[-1]
 
-    def batch(self, rows: Sequence[Sequence[int]]) -> Batch:
-        """Lay these rows out."""
-        return collate([[self.examples[i] for i in row] for row in rows], pad_id=self.pad_id)
-
-    def batches(self, size: int) -> Iterator[Batch]:
-        """All of it once, in a fixed order (validation)."""
-        rows = self.rows(seed=0)
-        for start in range(0, len(rows), size):
-            yield self.batch(rows[start : start + size])
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *accumulate(len(shard) for shard in self.shards)]
 
     @property
     def tokens(self) -> int:
-        """Tokens in all."""
-        return sum(len(example.ids) for example in self.examples)
+        """Tokens of all examples, those of sources included."""
+        return sum(shard.tokens for shard in self.shards)
+
+    def _place(self, index: int) -> tuple[Shard, int]:
+        shard = bisect_right(self._starts, index) - 1
+        return self.shards[shard], index - self._starts[shard]
+
+    def example(self, index: int, epoch: int = FIXED) -> Example:
+        """An example as this epoch shows it."""
+        shard, place = self._place(index)
+        example = shard[place]
+        varied = self.objective.vary(example, np.random.default_rng((self.seed, epoch, index)), self.frame)
+        before, place = self._place((index or len(self)) - 1)
+        contrast = self.objective.contrast(varied, before[place], self.frame) if self.objective.COMPARES else None
+        return varied if contrast is None else replace(varied, contrast=contrast)
+
+    def shown(self, epoch: int) -> NDArray[np.int64]:
+        """The numbers of the examples that an epoch shows, in no order that means anything."""
+        found = []
+        for number, shard in enumerate(self.shards):
+            size, times = len(shard), self.repeats[number] if self.repeats else 1.0
+            first, last = int(epoch * times * size), int((epoch + 1) * times * size)
+            if times == int(times):
+                within = np.tile(np.arange(size), int(times))
+            else:  # a stretch of an endless row of shuffled passes, which the next epoch goes on with
+                passes = range(first // size, (last + size - 1) // size) if size else ()
+                orders = [np.random.default_rng((self.seed, number, turn)).permutation(size) for turn in passes]
+                within = np.concatenate([np.empty(0, np.int64), *orders])[first - size * (first // max(1, size)) :]
+                within = within[: last - first]
+            found.append(within + self._starts[number])
+        return np.concatenate([np.empty(0, np.int64), *found])
+
+    def rows(self, epoch: int = FIXED) -> list[Row]:
+        """The rows of an epoch, in order; they depend on the seed and the epoch alone."""
+        shown = self.shown(epoch)
+        lengths = np.concatenate([np.empty(0, np.int32), *(shard.lengths for shard in self.shards)])[shown].tolist()
+        seed = self.seed * 1_000_003 + epoch  # another order for every epoch, the same on every run
+        packed = pack(lengths, self.frame.length, seed=seed) if self.packs else bucket(lengths, self.group, seed=seed)
+        return [Row(epoch, shown[row].tolist()) for row in packed]
+
+    def stream(self, skip: int = 0) -> Iterator[Row]:
+        """Rows for ever, epoch after epoch; `skip` rows are passed over (resuming)."""
+        for epoch in count():
+            rows = self.rows(epoch)
+            yield from rows[skip:]
+            skip = max(0, skip - len(rows))
+
+    def batch(self, rows: Sequence[Row]) -> Batch:
+        """Lay these rows out."""
+        examples = [[self.example(index, row.epoch) for index in row.examples] for row in rows]
+        return collate(examples, pad_id=self.frame.tokenizer.pad_id)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All of it once, in a fixed order, `size` rows at a time (validation)."""
+        rows = self.rows()
+        for start in range(0, len(rows), size):
+            yield self.batch(rows[start : start + size])
+
+    @cached_property
+    def fill(self) -> float:
+        """The share of the places in an epoch's batches that hold a token and no padding."""
+        rows = self.rows()
+        lengths = np.concatenate([np.empty(0, np.int32), *(shard.lengths for shard in self.shards)])
+        sizes = [int(sum(lengths[index] for index in row.examples)) for row in rows]
+        groups = [sizes[start : start + self.group] for start in range(0, len(sizes), self.group)]
+        return sum(sizes) / max(1, sum(max(found) * len(found) for found in groups))
+
+    def learn_base(self, model: Model, device: torch.device, size: int) -> None:
+        """Let every example know what the model thinks of it before it is trained, where the objective compares."""
+        if not self.objective.COMPARES or all(shard.base is not None for shard in self.shards):
+            return
+        model.module.eval()
+        known: list[list[float]] = [[] for _ in range(len(self))]
+        with torch.no_grad():
+            for rows in _groups(self.rows(), size):
+                order = [index for row in rows for index in row.examples]
+                batch = self.batch(rows).to(device)
+                contrasts = [] if batch.contrast is None else part_log_probs(model, batch.contrast).tolist()
+                parts = iter(part_log_probs(model, batch).tolist())
+                for place, index in enumerate(order):
+                    own = [next(parts) for _ in range(max(1, len(self.example(index).parts)))]
+                    known[index] = own + contrasts[place : place + 1]
+        for number, shard in enumerate(self.shards):
+            shard.keep_base(np.array(known[self._starts[number] : self._starts[number + 1]], np.float32))
+
+
+def _groups(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 @dataclass(frozen=True)
@@ -67,102 +167,12 @@ class Datasets:
     samples: Sequence[Conversation] = ()
     skipped: int = 0
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Changes when what is learned from or validated on does."""
         digest = hashlib.blake2b(digest_size=16)
         for split in (self.train, self.valid):
-            for example in split.examples:
-                digest.update(example.ids.tobytes() + example.counts.tobytes() + b"|")
+            for shard in split.shards:
+                shard.digest(digest)
             digest.update(b"||")
         return digest.hexdigest()
-
-
-def load_datasets(
-    recipe: Recipe, renderer: Renderer, objective: Objective, on_item: Callable[[], None] = lambda: None
-) -> Datasets:
-    """Read, render and cut all data of a recipe; `on_item` is called for every conversation read.
-
-    Raises:
-        InvalidData: a row that cannot be used (unless the recipe skips them), or nothing left to learn from.
-    """
-    reader = _Reader(recipe, renderer, objective, on_item)
-    train: list[Example] = []
-    held_out: list[tuple[Item, list[Example]]] = []
-    fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
-    for source in recipe.data.train:
-        kept: list[Example] = []
-        for item, examples in reader.read([source]):
-            if _side(item, recipe.training.seed) < fraction:
-                held_out.append((item, examples))
-            else:
-                kept.extend(examples)
-        train.extend(kept * source.repeat)
-    held_out.extend(reader.read(recipe.data.valid))
-    test = list(reader.read(recipe.data.test))
-    valid_examples = [example for _, examples in held_out for example in examples]
-    if not train:
-        raise InvalidData(_nothing_left(recipe, held_out=bool(valid_examples) and not recipe.data.valid))
-
-    def dataset(examples: list[Example]) -> Dataset:
-        return Dataset(examples, recipe.training.row_length, renderer.tokenizer.pad_id)
-
-    answerable = (item for item, _ in [*held_out, *test] if isinstance(item, Conversation) and last_reply(item))
-    return Datasets(
-        dataset(train),
-        dataset(valid_examples),
-        dataset([example for _, examples in test for example in examples]),
-        samples=tuple(islice(answerable, SAMPLES)),
-        skipped=reader.skipped,
-    )
-
-
-@dataclass
-class _Reader:
-    """Reads sources into examples and counts the rows it had to leave out."""
-
-    recipe: Recipe
-    renderer: Renderer
-    objective: Objective
-    on_item: Callable[[], None]
-    skipped: int = 0
-
-    def read(self, sources: Iterable[DataSource]) -> Iterator[tuple[Item, list[Example]]]:
-        """Every item and its examples, cut to the row length."""
-        for wanted in sources:
-            source = Source(Path(wanted.path).expanduser(), skip_bad=self.recipe.data.skip_bad)
-            for place, item in islice(source.rows(), wanted.limit):
-                self.on_item()
-                try:
-                    examples = self._examples(item)
-                except UserError as error:
-                    if not self.recipe.data.skip_bad:
-                        raise InvalidData(f"{place}: {error}") from error
-                    self.skipped += 1
-                else:
-                    yield item, examples
-            self.skipped += source.bad_count
-
-    def _examples(self, item: Item) -> list[Example]:
-        length = self.recipe.training.row_length
-        return [piece for example in self.objective.encode(item, self.renderer) for piece in example.windows(length)]
-
-
-def _nothing_left(recipe: Recipe, *, held_out: bool) -> str:
-    paths = ", ".join(source.path for source in recipe.data.train)
-    if held_out:
-        return (
-            f"All of {paths} was held out for validation, so nothing is left to learn from. Add dialogues, name "
-            "validation data of its own, or set 'data.valid_fraction' to 0."
-        )
-    lacking = "no conversation with an assistant turn" if recipe.objective == "sft" else "no text"
-    return f"{paths} holds nothing to learn from: {lacking}."
-
-
-def _side(item: Item, seed: int) -> float:
-    """A number in [0, 1) that depends on the content alone, so a conversation stays on its side as files grow.
-
-    Conversations that differ in case or punctuation only are on the same side.
-    """
-    digest = hashlib.sha256(f"{seed}\n{near(item)}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64

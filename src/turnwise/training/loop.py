@@ -1,63 +1,36 @@
-"""The training loop: one optimiser step after another, validation now and then, the best weights at the end.
-
-Shapes: B rows, T tokens in a row.
-"""
+"""The training loop: one optimiser step after another, validation now and then, the best weights at the end."""
 
 import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.data.batches import Batch
 from turnwise.models.checkpoint import auto_dtype
-from turnwise.models.decoder import Decoder
-from turnwise.models.loss import summed_cross_entropy
+from turnwise.models.model import Model
 from turnwise.training import state as disk
-from turnwise.training.dataset import Dataset, Datasets
+from turnwise.training.dataset import Dataset, Datasets, Row
 from turnwise.training.interrupt import interrupt_noted
-from turnwise.training.objectives import Objective
+from turnwise.training.objective import Outcome
 from turnwise.training.optimizer import build_optimizers, set_rate
 from turnwise.training.recipe import Recipe, TrainingSection
 from turnwise.training.report import Hook, Result, StepReport, ValidationReport
 from turnwise.training.schedule import rate_factor
 
 
-def summed_loss(model: Decoder, batch: Batch) -> Tensor:
-    """Cross-entropy summed over the batch's targets."""
-    return summed_cross_entropy(
-        model, batch.ids_BT, batch.targets_BT, positions_BT=batch.positions_BT, mask=batch.mask_B1TT()
-    )
-
-
-def row_stream(dataset: Dataset, *, seed: int, skip: int = 0) -> Iterator[list[int]]:
-    """Rows for ever, packed anew every epoch; `skip` rows are passed over (resuming)."""
-    for epoch in count():
-        rows = dataset.rows(seed=hash_seed(seed, epoch))
-        yield from rows[skip:]
-        skip = max(0, skip - len(rows))
-
-
-def hash_seed(seed: int, epoch: int) -> int:
-    """Another order for every epoch, the same on every run."""
-    return seed * 1_000_003 + epoch
-
-
 def total_steps(dataset: Dataset, settings: TrainingSection) -> int:
     """Optimiser steps in the run."""
     if settings.max_steps is not None:
         return settings.max_steps
-    rows = len(dataset.rows(seed=hash_seed(settings.seed, 0)))
-    return max(1, round(rows * settings.epochs / settings.rows))
+    return max(1, round(len(dataset.rows()) * settings.epochs / settings.rows))
 
 
 class Trainer:
-    """One run: a model, data, an objective and a recipe.
+    """One run: a model, data and a recipe.
 
     `work` is where checkpoints go. A run that finds one there goes on from it and ends with the same weights as if it
     had never stopped.
@@ -69,26 +42,29 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        model: Decoder,
+        model: Model,
         data: Datasets,
-        objective: Objective,
         *,
         work: Path,
         hooks: Sequence[Hook] = (),
         device: torch.device | None = None,
     ) -> None:
-        self.recipe, self.settings = recipe, recipe.training
-        self.device = device or next(model.parameters()).device
-        self.model, self.data, self.objective = model.to(self.device), data, objective
+        self.recipe, self.settings, self.objective = recipe, recipe.training, recipe.objective
+        self.module = model.module
+        self.device = device or next(self.module.parameters()).device
+        self.module.to(self.device)
+        self.model, self.data = model, data
         self.work, self.hooks = work, hooks
+        for split in (data.train, data.valid, data.test):
+            split.learn_base(model, self.device, self.settings.micro_rows)
         self.optimizers = build_optimizers(
-            model,
+            self.module,
             name=self.settings.optimizer,
             rate=self.settings.learning_rate,
             weight_decay=self.settings.weight_decay,
         )
         self.total = total_steps(data.train, self.settings)
-        self.state = disk.load_checkpoint(work, model, self.optimizers) or disk.RunState(data=data.fingerprint)
+        self.state = disk.load_checkpoint(work, self.module, self.optimizers) or disk.RunState(data=data.fingerprint)
         if self.state.data != data.fingerprint:
             raise InvalidParameter(
                 "out",
@@ -98,7 +74,8 @@ class Trainer:
         self.validate_every = self.settings.validate_every or max(10, self.total // 20)
         wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(self.settings.dtype)
         self.dtype = wanted or auto_dtype(self.device)
-        self._forward = torch.compile(summed_loss) if self.settings.compile else summed_loss
+        if self.settings.compile:
+            self.module.compile()
 
     @property
     def stopped_early(self) -> bool:
@@ -118,19 +95,22 @@ class Trainer:
             SaveFailed: the disk refused; likewise.
         """
         if self.state.step == 0:
-            self.state.valid_before = self.state.best_loss = self.measure(self.data.valid)
-            self.state.test_before = self.measure(self.data.test)
-            if self.state.valid_before is not None:
-                disk.save_best(self.work, self.model)  # training that only harms gives back what it began with
+            before = self.measure(self.data.valid)
+            self.state.valid_before = self.state.best_loss = None if before is None else before.loss
+            found = self.measure(self.data.test)
+            self.state.test_before = None if found is None else found.loss
+            if before is not None:
+                disk.save_best(self.work, self.module)  # training that only harms gives back what it began with
         with ExitStack() as watched:
             for hook in self.hooks:
                 watched.callback(hook.end)
                 hook.start(total_steps=self.total, step=self.state.step)
-            if self.state.step == 0 and self.state.valid_before is not None:
-                self._tell(ValidationReport(0, self.state.valid_before, best=True))
+            if self.state.step == 0 and before is not None:
+                self._tell(before)
             self._steps()
-        if self.data.valid.examples:
-            disk.load_best(self.work, self.model)
+        if len(self.data.valid):
+            disk.load_best(self.work, self.module)
+        valid, test = self.measure(self.data.valid), self.measure(self.data.test)
         return Result(
             steps=self.state.step,
             best_step=self.state.best_step if self.state.best_loss is not None else self.state.step,
@@ -138,13 +118,14 @@ class Trainer:
             seconds=self.state.seconds,
             useful_tokens=self.state.useful_tokens,
             valid_before=self.state.valid_before,
-            valid_after=self.measure(self.data.valid),
+            valid_after=None if valid is None else valid.loss,
             test_before=self.state.test_before,
-            test_after=self.measure(self.data.test),
+            test_after=None if test is None else test.loss,
+            figures={} if valid is None else valid.figures,
         )
 
     def _steps(self) -> None:
-        rows = row_stream(self.data.train, seed=self.settings.seed, skip=self.state.step * self.settings.rows)
+        rows = self.data.train.stream(skip=self.state.step * self.settings.rows)
         with interrupt_noted() as interrupted:
             while not self.over:
                 report = self.optimise([next(rows) for _ in range(self.settings.rows)])
@@ -158,23 +139,27 @@ class Trainer:
                 if stop:
                     raise KeyboardInterrupt
 
-    def optimise(self, rows: Sequence[Sequence[int]]) -> StepReport:
+    def optimise(self, rows: Sequence[Row]) -> StepReport:
         """One optimiser step over these rows, a few at a time, exactly as if they had all fitted at once."""
         began = time.perf_counter()
-        self.model.train()
+        self.module.train()
         micro = self.settings.micro_rows
-        batches = [self.data.train.batch(rows[i : i + micro]) for i in range(0, len(rows), micro)]
+        batches = [self.data.train.batch(rows[i : i + micro]).to(self.device) for i in range(0, len(rows), micro)]
         share = sum(self.objective.share(batch) for batch in batches)
-        counted = sum(batch.counted for batch in batches)
+        reported = sum(self.objective.reported(batch) for batch in batches)
+        with self._computing():
+            before = self.objective.before_step(self.model, batches)
         summed = 0.0
+        figures: dict[str, float] = {}
         for batch in batches:
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                loss = self._forward(self.model, batch.to(self.device))
-            (loss / share).backward()  # type: ignore[no-untyped-call]
-            summed += loss.item()
-        # The bound is on the gradient per token, so it means the same whatever the loss is divided by.
-        bound = self.settings.clip_norm * counted / share
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), bound).item()
+            with self._computing():
+                outcome = self.objective.loss(self.model, batch, before)
+            (outcome.summed / share).backward()  # type: ignore[no-untyped-call]
+            summed += outcome.summed.item()
+            _add(figures, outcome, reported)
+        # The bound is on the gradient per unit of the loss, so it means the same whatever the loss is divided by.
+        bound = self.settings.clip_norm * reported / share
+        norm = torch.nn.utils.clip_grad_norm_(self._learning(), bound).item()
         if not math.isfinite(summed + norm):
             raise self._diverged("the loss" if not math.isfinite(summed) else "its gradient")
         rate = self.settings.learning_rate * rate_factor(
@@ -193,20 +178,25 @@ class Trainer:
         self.state.step += 1
         self.state.seconds += seconds
         self.state.useful_tokens += useful
-        return StepReport(self.state.step, summed / counted, rate, norm * share / counted, useful, seconds)
+        return StepReport(self.state.step, summed / reported, rate, norm * share / reported, useful, seconds, figures)
+
+    def _learning(self) -> list[torch.nn.Parameter]:
+        return [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+
+    def _computing(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def validate(self) -> None:
         """Measure held-out data, keep the weights if they are the best so far."""
-        loss = self.measure(self.data.valid)
-        if loss is None:
+        found = self.measure(self.data.valid)
+        if found is None:
             return
-        best = self.state.best_loss is None or loss < self.state.best_loss
-        if best:
-            self.state.best_loss, self.state.best_step, self.state.bad_validations = loss, self.state.step, 0
-            disk.save_best(self.work, self.model)
+        if found.best:
+            self.state.best_loss, self.state.best_step, self.state.bad_validations = found.loss, self.state.step, 0
+            disk.save_best(self.work, self.module)
         else:
             self.state.bad_validations += 1
-        self._tell(ValidationReport(self.state.step, loss, best))
+        self._tell(found)
 
     def _tell(self, report: ValidationReport) -> None:
         for hook in self.hooks:
@@ -214,22 +204,34 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint."""
-        disk.save_checkpoint(self.work, self.state, self.model, self.optimizers, self.recipe.dump())
+        disk.save_checkpoint(self.work, self.state, self.module, self.optimizers, self.recipe.dump())
 
     @torch.no_grad()
-    def measure(self, dataset: Dataset) -> float | None:
-        """Loss per predicted token, or None without data."""
-        if not dataset.examples:
+    def measure(self, dataset: Dataset) -> ValidationReport | None:
+        """The loss per unit, or None without data."""
+        if not len(dataset):
             return None
-        self.model.eval()
-        summed, counted = 0.0, 0
-        for batch in dataset.batches(self.settings.micro_rows):
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                summed += summed_loss(self.model, batch.to(self.device)).item()
-            counted += batch.counted
+        self.module.eval()
+        before = 0.0
+        if self.objective.COMPARES:
+            with self._computing():
+                before = self.objective.before_step(self.model, list(self._held_out(dataset)))
+        summed, reported = 0.0, 0.0
+        figures: dict[str, float] = {}
+        for batch in self._held_out(dataset):
+            with self._computing():
+                outcome = self.objective.loss(self.model, batch, before)
+            summed += outcome.summed.item()
+            reported += self.objective.reported(batch)
+            _add(figures, outcome, 1.0)
         if not math.isfinite(summed):
             raise self._diverged("the loss on held-out data")
-        return summed / counted
+        loss = summed / reported
+        best = self.state.best_loss is None or loss < self.state.best_loss or self.state.step == 0
+        return ValidationReport(self.state.step, loss, best, {name: sum_ / reported for name, sum_ in figures.items()})
+
+    def _held_out(self, dataset: Dataset) -> Iterator[Batch]:
+        return (batch.to(self.device) for batch in dataset.batches(self.settings.micro_rows))
 
     def _diverged(self, what: str) -> TurnwiseError:
         """Raised before anything is changed or saved, so what is on disk is from when all was well."""
@@ -244,3 +246,8 @@ class Trainer:
             f"'learning_rate' (it was {self.settings.learning_rate:g}), a longer 'warmup' or the 'dtype' float32, with "
             "--restart." + (f" The checkpoint in {self.work} is from before." if kept else "")
         )
+
+
+def _add(figures: dict[str, float], outcome: Outcome, share: float) -> None:
+    for name, value in outcome.figures.items():
+        figures[name] = figures.get(name, 0.0) + value / share

@@ -3,26 +3,25 @@
 from typing import Literal
 
 import torch
+from torch import nn
 
-from turnwise.models.decoder import Decoder
+from turnwise.models.hub import inner_matrices
 from turnwise.training.muon import Muon
 
 OptimizerName = Literal["adamw", "muon"]
 
 
 def build_optimizers(
-    model: Decoder, *, name: OptimizerName, rate: float, weight_decay: float
+    module: nn.Module, *, name: OptimizerName, rate: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
-    """Optimisers over all parameters of `model`.
+    """Optimisers over all parameters of `module` that learn.
 
     AdamW (Loshchilov & Hutter 2019) decays matrices only. With "muon" (Jordan et al. 2024) the layers' matrices are
     moved along orthogonalised momentum and the rest by AdamW; one peak rate serves both.
     """
-    inner = [p for n, p in model.named_parameters() if p.dim() == 2 and n.startswith("layers.")]
-    if name == "adamw":
-        inner = []
+    inner = [p for p in inner_matrices(module) if p.requires_grad] if name == "muon" else []
     chosen = {id(p) for p in inner}
-    rest = [p for p in model.parameters() if id(p) not in chosen]
+    rest = [p for p in module.parameters() if p.requires_grad and id(p) not in chosen]
     groups = [
         {"params": [p for p in rest if p.dim() >= 2], "weight_decay": weight_decay},
         {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},

@@ -2,29 +2,26 @@
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
-from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.core.errors import InvalidParameter
+from turnwise.training.method import Method
+from turnwise.training.methods import METHODS
+from turnwise.training.objective import Objective
+from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.optimizer import OptimizerName
 from turnwise.training.schedule import Schedule
-
-
-class Section(BaseModel):
-    """A part of a recipe: unknown keys are errors, and so are numbers without an end."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from turnwise.training.section import Section, parse_section
 
 
 class NewModel(Section):
     """The shape of a model that starts from random weights; the vocabulary comes from the tokenizer."""
 
-    family: Literal["llama", "mistral", "qwen2", "qwen3", "smollm3"] = "llama"
+    family: Literal["llama", "mistral", "qwen2", "qwen3", "smollm3", "t5", "bart", "bert"] = "llama"
     hidden_size: int = Field(256, ge=8)
     intermediate_size: int = Field(704, ge=8)
     num_layers: int = Field(6, ge=1)
@@ -51,10 +48,18 @@ class ModelSection(Section):
 
 
 class DataSource(Section):
-    """One file or folder of training data; `repeat` shows it several times an epoch, `limit` takes its beginning."""
+    """One file or folder of training data.
+
+    Attributes:
+        path: where it is.
+        repeat: how often an epoch shows it; half a time is half of it, and the other half in the next.
+        weight: its share of the tokens of an epoch, beside the other sources' weights.
+        limit: conversations or documents from its beginning.
+    """
 
     path: str
-    repeat: int = Field(1, ge=1)
+    repeat: float = Field(1.0, gt=0)
+    weight: float | None = Field(None, gt=0)
     limit: int | None = Field(None, ge=1)
 
 
@@ -62,8 +67,8 @@ class DataSection(Section):
     """What is learned from. Without `valid`, a share of `train` is held out, by conversation."""
 
     train: list[DataSource] = Field(min_length=1)
-    valid: list[DataSource] = []
-    test: list[DataSource] = []
+    valid: list[DataSource] = Field(default_factory=list)
+    test: list[DataSource] = Field(default_factory=list)
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     skip_bad: bool = False
 
@@ -79,6 +84,15 @@ class DataSection(Section):
                 elif isinstance(entry, list):
                     values = {**values, name: [{"path": e} if isinstance(e, str) else e for e in entry]}
         return values
+
+    @model_validator(mode="after")
+    def _weights(self) -> "DataSection":
+        weighted = [source.weight is not None for source in self.train]
+        if any(weighted) and not all(weighted):
+            raise ValueError("give every training source a 'weight', or none of them")
+        if any(weighted) and any(source.repeat != 1 for source in self.train):
+            raise ValueError("says how often to 'repeat' a source that has a 'weight': leave one of them out")
+        return self
 
 
 class TrainingSection(Section):
@@ -105,9 +119,14 @@ class TrainingSection(Section):
 
 
 class Recipe(Section):
-    """A whole run."""
+    """A whole run: what is learned (`objective`), and which weights learn it, and how (`method`)."""
 
-    objective: str = "sft"
+    objective: Annotated[Objective, PlainValidator(OBJECTIVES.make), PlainSerializer(OBJECTIVES.spell)] = Field(
+        "sft", validate_default=True
+    )
+    method: Annotated[Method, PlainValidator(METHODS.make), PlainSerializer(METHODS.spell)] = Field(
+        "full", validate_default=True
+    )
     model: ModelSection
     data: DataSection
     training: TrainingSection = TrainingSection()
@@ -130,38 +149,7 @@ def parse_recipe(values: Any, *, origin: str) -> Recipe:
     """
     if not isinstance(values, dict):
         raise InvalidParameter("recipe", f"{origin} should hold keys such as 'model', 'data' and 'out'.")
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        problems = error.errors(include_url=False)
-        # A misspelt key is often missing as well: the spelling is what to mend.
-        problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-        where = ".".join(str(part) for part in problem["loc"]) or "recipe"
-        raise InvalidParameter(where, f"{origin}: {_explained(where, problem)}") from error
-
-
-def _explained(where: str, problem: ErrorDetails) -> str:
-    path = problem["loc"]
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key '{where}': {did_you_mean(str(path[-1]), _known_keys(path[:-1]))}"
-    if problem["type"] == "missing":
-        return f"'{where}' is missing."
-    if problem["type"] == "model_type":
-        return f"'{where}' should hold keys ({', '.join(sorted(_known_keys(path)))}), not {problem['input']!r}."
-    reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r}"
-    return f"'{where}' {reason}{got}."
-
-
-def _known_keys(path: Sequence[int | str]) -> set[str]:
-    section: type[BaseModel] = Recipe
-    for part in path:
-        if isinstance(part, int):
-            continue
-        annotation: Any = section.model_fields[part].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return {field.alias or name for name, field in section.model_fields.items()}
+    return parse_section(Recipe, values, origin=origin)
 
 
 def load_recipe(path: Path) -> Recipe:

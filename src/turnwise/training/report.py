@@ -1,13 +1,17 @@
 """What a run tells those who watch it."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One optimiser step. `loss` is per predicted token, `useful_tokens` leaves padding out."""
+    """One optimiser step.
+
+    `loss` and `figures` are per unit of the objective (a predicted token, mostly), `useful_tokens` leaves padding out.
+    """
 
     step: int
     loss: float
@@ -15,15 +19,17 @@ class StepReport:
     grad_norm: float
     useful_tokens: int
     seconds: float
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationReport:
-    """Loss per predicted token on held-out data after `step` steps; `best` where none was lower before."""
+    """Loss per unit on held-out data after `step` steps; `best` where none was lower before."""
 
     step: int
     loss: float
     best: bool
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def perplexity(self) -> float:
@@ -49,7 +55,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a run ended. Losses are per predicted token; None where there is no such data."""
+    """How a run ended. Losses are per unit of the objective; None where there is no such data.
+
+    `figures` are what else the objective watches, on validation data at the end.
+    """
 
     steps: int
     best_step: int
@@ -61,6 +70,7 @@ class Result:
     test_before: float | None
     test_after: float | None
     samples: tuple[Sample, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Hook(Protocol):

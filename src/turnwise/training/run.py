@@ -7,98 +7,34 @@ from `OUT.partial` when the same recipe is run again.
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from turnwise.core.errors import InvalidParameter, SaveFailed, UserError
+from turnwise.core.errors import InvalidParameter, SaveFailed
 from turnwise.core.files import write_file
-from turnwise.models import checkpoint
-from turnwise.models.checkpoint import LoadedModel
-from turnwise.models.config import DecoderConfig
-from turnwise.models.families import family
-from turnwise.text.render import Renderer
-from turnwise.text.tokenizer import Tokenizer
 from turnwise.training import watch
-from turnwise.training.artefact import save_artefact
+from turnwise.training.base import Base
 from turnwise.training.card import model_card
-from turnwise.training.dataset import Datasets, load_datasets
+from turnwise.training.dataset import Datasets
+from turnwise.training.loading import load_datasets
 from turnwise.training.loop import Trainer
-from turnwise.training.objectives import objective
-from turnwise.training.recipe import NewModel, Recipe
+from turnwise.training.opening import load_base
+from turnwise.training.recipe import Recipe
 from turnwise.training.report import Hook, Result, perplexity
 from turnwise.training.samples import answers, before_and_after, keep_before
-from turnwise.training.state import BEST, checkpoint_recipe
+from turnwise.training.state import BEST, CHECKPOINT, checkpoint_recipe
 
-
-@dataclass(frozen=True)
-class Base:
-    """What a run starts from."""
-
-    model: LoadedModel
-    tokenizer: Tokenizer
-    generation: dict[str, Any] | None
+DATA = "data"  # the folder that keeps examples
+LEFT = (BEST, watch.TENSORBOARD)
 
 
 def work_folder(out: Path) -> Path:
     """Where a run keeps its things until it is complete."""
     return out.with_name(out.name + ".partial")
-
-
-def load_base(recipe: Recipe) -> Base:
-    """The model and tokenizer a recipe starts from.
-
-    Raises:
-        ModelNotFound: a folder that is not there or holds no model.
-        InvalidParameter: a row longer than the model's context.
-    """
-    section = recipe.model
-    if section.source is not None:
-        folder = Path(section.source).expanduser()
-        model = checkpoint.load(folder, dtype=torch.float32)
-        tokenizer = Tokenizer.load(Path(section.tokenizer).expanduser() if section.tokenizer else folder)
-        path = folder / "generation_config.json"
-        generation = json.loads(path.read_text()) if path.is_file() else None
-    else:
-        assert section.new is not None
-        assert section.tokenizer is not None
-        tokenizer = Tokenizer.load(Path(section.tokenizer).expanduser())
-        model = checkpoint.create(_new_config(section.new, tokenizer.vocab_size), seed=recipe.training.seed)
-        generation = None
-    context = model.decoder.config.context_length
-    if recipe.training.row_length > context:
-        raise InvalidParameter(
-            "training.row_length",
-            f"'row_length' is {recipe.training.row_length}, but the model's context holds {context} tokens.",
-        )
-    if tokenizer.vocab_size > model.decoder.config.vocab_size:
-        raise UserError(
-            f"The tokenizer has {tokenizer.vocab_size} tokens, the model only {model.decoder.config.vocab_size}: "
-            "they do not belong together."
-        )
-    return Base(model, tokenizer, generation)
-
-
-def _new_config(new: NewModel, vocab_size: int) -> DecoderConfig:
-    """The family's own reading of these sizes, so that its switches (biases, norms) are what it publishes."""
-    return family(new.family).read(
-        {
-            "vocab_size": vocab_size,
-            "hidden_size": new.hidden_size,
-            "intermediate_size": new.intermediate_size,
-            "num_hidden_layers": new.num_layers,
-            "num_attention_heads": new.num_heads,
-            "num_key_value_heads": new.num_kv_heads,
-            "head_dim": new.hidden_size // new.num_heads,
-            "max_position_embeddings": new.context_length,
-            "rope_theta": new.rope_theta,
-            "rms_norm_eps": 1e-5,
-            "tie_word_embeddings": True,
-            "sliding_window": None,
-        }
-    )
 
 
 def out_folder(recipe: Recipe) -> Path:
@@ -162,33 +98,30 @@ def run_recipe(
         TurnwiseError: the loss is no longer a number.
     """
     work = check_out(recipe, overwrite=overwrite, restart=restart)
-    how = objective(recipe.objective)
-    base = load_base(recipe)
-    renderer = Renderer.of(base.tokenizer)
-    data = load_datasets(recipe, renderer, how, on_item)
-    on_data(data)
+    base = recipe.method.prepare(load_base(recipe))
+    renderer = base.renderer
+    begun = checkpoint_recipe(work) is not None and not restart
     try:
-        if restart:
-            shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True, exist_ok=True)
-        if checkpoint_recipe(work) is None:  # what a run left before its first checkpoint is of no use
-            for name in (BEST, watch.TENSORBOARD):
+        data = _data(recipe, base, work, begun, on_item)
+        on_data(data)
+        if not begun:  # what a run left before its first checkpoint is of no use
+            for name in (*LEFT, *((CHECKPOINT,) if restart else ())):
                 shutil.rmtree(work / name, ignore_errors=True)
         trainer = Trainer(
             recipe,
-            base.model.decoder,
+            base.model,
             data,
-            how,
             work=work,
             hooks=[watch.MetricsFile(work), watch.TensorBoard(work), *hooks],
             device=device or torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         )
         if trainer.state.step == 0:
-            keep_before(work, answers(trainer.model, renderer, data.samples))
+            keep_before(work, answers(recipe.method.plain(trainer.model), renderer, data.samples))
         result = trainer.run()
-        after = answers(trainer.model, renderer, data.samples)
+        after = answers(recipe.method.plain(trainer.model), renderer, data.samples)
         result = replace(result, samples=before_and_after(work, data.samples, after))
-        watch.draw_loss(work / watch.METRICS, work / "loss.png", title=out_folder(recipe).name)
+        title, unit = out_folder(recipe).name, recipe.objective.UNIT
+        watch.draw_loss(work / watch.METRICS, work / "loss.png", title=title, unit=unit)
         _save(recipe, base, result, data, work)
     except OSError as error:
         raise SaveFailed(
@@ -199,23 +132,32 @@ def run_recipe(
     return result
 
 
+def _data(recipe: Recipe, base: Base, work: Path, begun: bool, on_item: Callable[[], None]) -> Datasets:
+    """The examples; of data that is refused nothing is left behind."""
+    try:
+        return load_datasets(recipe, base.renderer, base.model, folder=work / DATA, on_item=on_item, again=begun)
+    except BaseException:
+        if not begun:
+            shutil.rmtree(work / DATA, ignore_errors=True)
+            with suppress(OSError):  # there may be an unfinished run
+                work.rmdir()
+        raise
+
+
 def _save(recipe: Recipe, base: Base, result: Result, data: Datasets, work: Path) -> None:
-    model = replace(base.model, decoder=base.model.decoder.cpu())
-    summary = json.dumps(result_summary(result, data), indent=2, ensure_ascii=False)
+    module = base.model.module.cpu()
+    summary = json.dumps(result_summary(recipe, result, data), indent=2, ensure_ascii=False)
     write_file(work / "result.json", summary + "\n")
-    parameters = sum(parameter.numel() for parameter in model.decoder.parameters())
-    card = model_card(recipe, result, parameters=parameters, train_tokens=data.train.tokens)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    learned = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    card = model_card(recipe, result, parameters=parameters, learned=learned, train_tokens=data.train.tokens)
     names = (watch.METRICS, "loss.png", "result.json", watch.TENSORBOARD)
-    save_artefact(
-        out_folder(recipe),
-        model,
-        base.tokenizer,
-        generation=base.generation,
-        files={"recipe.yaml": recipe.dump(), "README.md": card, **{name: work / name for name in names}},
-    )
+    files: dict[str, str | Path] = {name: work / name for name in names}
+    files |= {"recipe.yaml": recipe.dump(), "README.md": card}
+    recipe.method.save(out_folder(recipe), base, files)
 
 
-def result_summary(result: Result, data: Datasets) -> dict[str, Any]:
+def result_summary(recipe: Recipe, result: Result, data: Datasets) -> dict[str, Any]:
     """What a run came to, as plain values."""
     losses = {
         f"{split}_{when}": getattr(result, f"{split}_{when}")
@@ -229,8 +171,16 @@ def result_summary(result: Result, data: Datasets) -> dict[str, Any]:
         "seconds": round(result.seconds, 2),
         "useful_tokens": result.useful_tokens,
         "train_tokens": data.train.tokens,
+        "fill": round(data.train.fill, 4),
         "skipped_rows": data.skipped,
         "loss": {name: loss for name, loss in losses.items() if loss is not None},
-        "perplexity": {name: round(perplexity(loss), 3) for name, loss in losses.items() if loss is not None},
+        **_perplexities(recipe, losses),
+        **({"figures": {name: round(value, 4) for name, value in result.figures.items()}} if result.figures else {}),
         "samples": [asdict(sample) for sample in result.samples],
     }
+
+
+def _perplexities(recipe: Recipe, losses: dict[str, float | None]) -> dict[str, dict[str, float]]:
+    if recipe.objective.UNIT != "token":
+        return {}
+    return {"perplexity": {name: round(perplexity(loss), 3) for name, loss in losses.items() if loss is not None}}

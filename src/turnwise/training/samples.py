@@ -10,7 +10,10 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
-from turnwise.models.decoder import Decoder
+from turnwise.engine.transformers_engine import engine_of
+from turnwise.models.checkpoint import LoadedModel
+from turnwise.models.hub import TransformersModel
+from turnwise.models.model import Model
 from turnwise.text.render import Renderer
 from turnwise.training.report import Sample
 
@@ -28,19 +31,27 @@ def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None
     return None
 
 
-def answers(model: Decoder, renderer: Renderer, dialogues: Sequence[Conversation]) -> list[str]:
-    """The model's greedy answers where the last assistant turn of each dialogue stands.
+def answers(model: Model, renderer: Renderer, dialogues: Sequence[Conversation]) -> list[str]:
+    """The model's greedy answers where the last assistant turn of each dialogue stands; none where it gives none.
 
     Nothing that training depends on is changed: the answers use no shared random numbers and no gradients.
     """
-    if not dialogues:
+    if not dialogues or model.kind == "encoder":
         return []
-    engine = Engine(model, slots=len(dialogues))
+    engine = _engine(model, slots=len(dialogues))
     try:
         waiting = [_ask(engine, renderer, dialogue) for dialogue in dialogues]
         return [_answer(renderer, events) for events in waiting]
     finally:
         engine.close()
+
+
+def _engine(model: Model, slots: int) -> Engine:
+    if isinstance(model, LoadedModel):
+        return Engine(model.decoder, slots=slots)
+    assert isinstance(model, TransformersModel), "these are the kinds there are"
+    model.module.eval()
+    return engine_of(model, slots=slots)
 
 
 def _ask(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQueue[TokenEvent]:

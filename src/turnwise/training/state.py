@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from turnwise.core.files import folder_written_whole
-from turnwise.models.decoder import Decoder
 
 CHECKPOINT, BEST = "checkpoint", "best"
 
@@ -39,11 +38,11 @@ class RunState:
 
 
 def save_checkpoint(
-    work: Path, state: RunState, model: Decoder, optimizers: list[torch.optim.Optimizer], recipe_text: str
+    work: Path, state: RunState, module: nn.Module, optimizers: list[torch.optim.Optimizer], recipe_text: str
 ) -> None:
     """Replace the checkpoint in `work`, whole or not at all."""
     with folder_written_whole(work / CHECKPOINT) as folder:
-        _save(_weights(model), folder / "model.safetensors")
+        _save(learned(module), folder / "model.safetensors")
         tensors = {
             f"{i}.{index}.{key}": value.detach().cpu().contiguous()
             for i, optimizer in enumerate(optimizers)
@@ -55,12 +54,12 @@ def save_checkpoint(
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
 
 
-def load_checkpoint(work: Path, model: Decoder, optimizers: list[torch.optim.Optimizer]) -> RunState | None:
-    """Put the model and optimisers back where the checkpoint in `work` left them; None where there is none."""
+def load_checkpoint(work: Path, module: nn.Module, optimizers: list[torch.optim.Optimizer]) -> RunState | None:
+    """Put the weights and optimisers back where the checkpoint in `work` left them; None where there is none."""
     folder = work / CHECKPOINT
     if not folder.is_dir():
         return None
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    put_back(module, load_file(folder / "model.safetensors"))
     tensors = load_file(folder / "optimizer.safetensors")
     torch.set_rng_state(tensors.pop("rng"))
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
@@ -78,17 +77,34 @@ def checkpoint_recipe(work: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def save_best(work: Path, model: Decoder) -> None:
+def save_best(work: Path, module: nn.Module) -> None:
     """Keep these weights as the best so far."""
     with folder_written_whole(work / BEST) as folder:
-        _save(_weights(model), folder / "model.safetensors")
+        _save(learned(module), folder / "model.safetensors")
 
 
-def load_best(work: Path, model: Decoder) -> None:
+def load_best(work: Path, module: nn.Module) -> None:
     """Put the best weights back, where any were kept."""
     path = work / BEST / "model.safetensors"
     if path.is_file():
-        model.load_state_dict(load_file(path))
+        put_back(module, load_file(path))
+
+
+def learned(module: nn.Module) -> dict[str, Tensor]:
+    """The weights that learn; all others are still those of the base."""
+    return {
+        name: parameter.detach().cpu().contiguous()
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+@torch.no_grad()
+def put_back(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Give the weights that learn these values."""
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            parameter.copy_(weights[name])
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
@@ -96,7 +112,3 @@ def _save(tensors: dict[str, Tensor], path: Path) -> None:
         save_file(tensors, path)
     except SafetensorError as error:  # it wraps the disk's refusal
         raise OSError(str(error)) from error
-
-
-def _weights(model: Decoder) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

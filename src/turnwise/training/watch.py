@@ -18,8 +18,8 @@ METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
 class ProgressBar:
     """Loss, tokens a second and the time left; validations as lines above."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+    def __init__(self, console: Console | None = None, *, unit: str = "token") -> None:
+        self._console, self._unit = console or Console(stderr=True), unit
         self._progress = Progress(
             TextColumn("step {task.completed}/{task.total}"),
             BarColumn(),
@@ -47,9 +47,14 @@ class ProgressBar:
         """A line above the bar."""
         mark = " (best so far)" if report.best and report.step else ""
         self._console.print(
-            f"step {report.step:>6}  validation loss {report.loss:.4f}  perplexity {report.perplexity:.2f}{mark}",
+            f"step {report.step:>6}  validation loss {report.loss:.4f}  {self._more(report)}{mark}",
             highlight=False,
         )
+
+    def _more(self, report: ValidationReport) -> str:
+        if self._unit == "token":
+            return f"perplexity {report.perplexity:.2f}"
+        return "  ".join(f"{name} {value:.3f}" for name, value in report.figures.items())
 
     def end(self) -> None:
         """Leave the bar as it stands."""
@@ -77,11 +82,13 @@ class MetricsFile:
             rate=report.rate,
             grad_norm=report.grad_norm,
             tokens_per_second=report.useful_tokens / report.seconds,
+            **report.figures,
         )
 
     def validation(self, report: ValidationReport) -> None:
         """A line."""
-        self._write(step=report.step, valid_loss=report.loss, best=report.best)
+        more = {f"valid_{name}": value for name, value in report.figures.items()}
+        self._write(step=report.step, valid_loss=report.loss, best=report.best, **more)
 
     def end(self) -> None:
         """Close the file."""
@@ -114,11 +121,14 @@ class TensorBoard:
         self._writer.add_scalar("train/learning_rate", report.rate, report.step)
         self._writer.add_scalar("train/gradient_norm", report.grad_norm, report.step)
         self._writer.add_scalar("train/tokens_per_second", report.useful_tokens / report.seconds, report.step)
+        for name, value in report.figures.items():
+            self._writer.add_scalar(f"train/{name}", value, report.step)
 
     def validation(self, report: ValidationReport) -> None:
         """Validation curves."""
         self._writer.add_scalar("valid/loss", report.loss, report.step)
-        self._writer.add_scalar("valid/perplexity", report.perplexity, report.step)
+        for name, value in (report.figures or {"perplexity": report.perplexity}).items():
+            self._writer.add_scalar(f"valid/{name}", value, report.step)
 
     def end(self) -> None:
         """Close the event file."""
@@ -139,7 +149,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def draw_loss(metrics: Path, picture: Path, *, title: str) -> None:
+def draw_loss(metrics: Path, picture: Path, *, title: str, unit: str = "token") -> None:
     """A picture of training and validation loss over the steps (PNG)."""
     from matplotlib.figure import Figure  # not pyplot, which looks for a screen
 
@@ -153,10 +163,13 @@ def draw_loss(metrics: Path, picture: Path, *, title: str) -> None:
         axes.plot([s for s, _ in steps], _smooth([v for _, v in steps]), color="#1f5fa8", label="training, smoothed")
     if valid:
         best = min(valid, key=lambda point: point[1])
-        label = f"validation, best {best[1]:.3f} (perplexity {perplexity(best[1]):.2f}) after step {best[0]}"
+        more = f" (perplexity {perplexity(best[1]):.2f})" if unit == "token" else ""
+        label = f"validation, best {best[1]:.3f}{more} after step {best[0]}"
         axes.plot(*zip(*valid, strict=True), color="#c8551b", marker="o", markersize=3, label=label)
         axes.plot(*best, color="#c8551b", marker="o", markersize=8, fillstyle="none")
-    axes.set(xlabel="optimiser step", ylabel="cross-entropy per token (nats)")
+    axes.set(
+        xlabel="optimiser step", ylabel="cross-entropy per token (nats)" if unit == "token" else f"loss per {unit}"
+    )
     axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.25)
     axes.legend()

@@ -5,26 +5,25 @@ L = −1/N Σₖ log P(xₖ | x₁ … xₖ₋₁) with N the number of predicte
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from turnwise.core.messages import Conversation
-from turnwise.data.batches import Batch, Example
+from turnwise.data.batches import Example
 from turnwise.data.sources import Document
-from turnwise.text.render import Renderer
+from turnwise.training import objective
+from turnwise.training.objective import Frame
 
 
-def encode(item: Conversation | Document, renderer: Renderer) -> Iterator[Example]:
+class Objective(objective.Objective):
     """Every token counts. A document ends with the end token; a dialogue is rendered as it will be served."""
-    if isinstance(item, Document):
-        ids = renderer.tokenizer.encode(item.text)
-        if renderer.tokenizer.eos_id is not None:
-            ids.append(renderer.tokenizer.eos_id)
-    else:
-        ids = renderer.render(item.messages).ids
-    if len(ids) > 1:
-        yield Example(np.asarray(ids, dtype=np.int32), np.ones(len(ids), dtype=bool))
+
+    def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
+        """The text, in pieces that fit a row."""
+        ids = text_ids(item, frame)
+        yield from Example.causal(ids, [True] * len(ids)).windows(frame.length)
 
 
-def share(batch: Batch) -> int:
-    """Per predicted token."""
-    return batch.counted
+def text_ids(item: Conversation | Document, frame: Frame) -> list[int]:
+    """All of an item as ids, with an end."""
+    if isinstance(item, Conversation):
+        return frame.renderer.render(item.messages).ids
+    ids = frame.tokenizer.encode(item.text)
+    return ids if frame.tokenizer.eos_id is None else [*ids, frame.tokenizer.eos_id]

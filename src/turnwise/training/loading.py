@@ -1,0 +1,201 @@
+"""From a recipe's data section to examples."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from turnwise import __version__
+from turnwise.core.errors import InvalidData, UserError
+from turnwise.core.files import write_file
+from turnwise.core.messages import Conversation
+from turnwise.data.batches import Example
+from turnwise.data.fingerprint import near
+from turnwise.data.shards import Shard, in_memory, open_shard, write_shard
+from turnwise.data.sources import Item, Source, read_source
+from turnwise.data.writing import write_jsonl
+from turnwise.models.model import Model
+from turnwise.text.render import Renderer
+from turnwise.training.dataset import Dataset, Datasets
+from turnwise.training.objective import Frame, Objective
+from turnwise.training.recipe import DataSource, Recipe
+from turnwise.training.samples import SAMPLES, last_reply
+
+VALID, TEST, TALKS, INFO = "valid", "test", "samples.jsonl", "info.json"
+
+
+def load_datasets(
+    recipe: Recipe,
+    renderer: Renderer,
+    model: Model,
+    *,
+    folder: Path | None = None,
+    on_item: Callable[[], None] = lambda: None,
+    again: bool = False,
+) -> Datasets:
+    """Read, render and cut all data of a recipe.
+
+    Args:
+        recipe: names the data.
+        renderer: of the model that is trained.
+        model: which kind it is.
+        folder: where examples are kept; None keeps them in memory.
+        on_item: called for every conversation read.
+        again: what an earlier call left in `folder` may be used, if the files have not changed since.
+
+    Raises:
+        InvalidData: a row that cannot be used (unless the recipe skips them), or nothing left to learn from.
+    """
+    frame = Frame(renderer, recipe.training.row_length, model.start_ids)
+    recipe.objective.check(renderer.tokenizer)
+    if folder is not None and again and (kept := _kept(folder, recipe, frame)):
+        shards, samples, skipped = kept
+    else:
+        shards, samples, skipped = _read(recipe, frame, folder, on_item)
+    for shard in shards.values():
+        shard.labels = recipe.objective.balance(shard.labels)
+    train = [shards[_train(number)] for number in range(len(recipe.data.train))]
+
+    def dataset(found: Sequence[Shard], repeats: Sequence[float] = ()) -> Dataset:
+        return Dataset(
+            found, recipe.objective, frame, model.packs, recipe.training.micro_rows, recipe.training.seed, repeats
+        )
+
+    return Datasets(
+        dataset(train, _repeats(recipe.data.train, train)),
+        dataset([shards[VALID]]),
+        dataset([shards[TEST]]),
+        samples=samples,
+        skipped=skipped,
+    )
+
+
+def _read(
+    recipe: Recipe, frame: Frame, folder: Path | None, on_item: Callable[[], None]
+) -> tuple[dict[str, Shard], tuple[Conversation, ...], int]:
+    """All examples, the dialogues to answer, and how many bad rows were left out."""
+    reader = _Reader(recipe, frame, on_item)
+    held_out: list[tuple[Item, list[Example]]] = []
+    fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
+
+    def learned(source: DataSource) -> Iterator[Example]:
+        for item, examples in reader.read([source]):
+            if fraction and _side(item, recipe.training.seed) < fraction:
+                held_out.append((item, examples))
+            else:
+                yield from examples
+
+    def shard(name: str, examples: Iterable[Example]) -> Shard:
+        return in_memory(examples) if folder is None else write_shard(folder / name, examples)
+
+    shards = {_train(n): shard(_train(n), learned(source)) for n, source in enumerate(recipe.data.train)}
+    if not any(map(len, shards.values())):
+        raise InvalidData(_nothing_left(recipe, held_out=bool(held_out)))
+    held_out.extend(reader.read(recipe.data.valid))
+    test = list(reader.read(recipe.data.test))
+    shards[VALID] = shard(VALID, (example for _, examples in held_out for example in examples))
+    shards[TEST] = shard(TEST, (example for _, examples in test for example in examples))
+    answerable = (item for item, _ in [*held_out, *test] if isinstance(item, Conversation) and last_reply(item))
+    samples = tuple(islice(answerable, SAMPLES))
+    if folder is not None:
+        write_jsonl(folder / TALKS, samples)
+        write_file(folder / INFO, json.dumps({"key": _key(recipe, frame), "skipped": reader.skipped}))
+    return shards, samples, reader.skipped
+
+
+def _kept(folder: Path, recipe: Recipe, frame: Frame) -> tuple[dict[str, Shard], tuple[Conversation, ...], int] | None:
+    """What an earlier call of `_read` wrote, if it would write the same again."""
+    try:
+        info = json.loads((folder / INFO).read_text())
+    except (OSError, ValueError):
+        return None
+    if info.get("key") != _key(recipe, frame):
+        return None
+    names = [*(_train(number) for number in range(len(recipe.data.train))), VALID, TEST]
+    talks = [item for item in read_source(folder / TALKS) if isinstance(item, Conversation)] if _filled(folder) else []
+    return {name: open_shard(folder / name) for name in names}, tuple(talks), info["skipped"]
+
+
+def _filled(folder: Path) -> bool:
+    return (folder / TALKS).stat().st_size > 0
+
+
+def _train(number: int) -> str:
+    return f"train-{number}"
+
+
+def _key(recipe: Recipe, frame: Frame) -> str:
+    """Changes when the examples might: the files by size and time, and everything that decides how they are cut."""
+    files = [
+        (str(file), file.stat().st_size, file.stat().st_mtime_ns)
+        for part in (recipe.data.train, recipe.data.valid, recipe.data.test)
+        for source in part
+        for file in Source(Path(source.path).expanduser()).files
+    ]
+    digest = hashlib.sha256(json.dumps(files).encode())
+    digest.update(recipe.dump().encode())
+    digest.update(f"{__version__}\0{frame.renderer.template}\0{frame.tokenizer.backend.to_str()}".encode())
+    return digest.hexdigest()
+
+
+def _repeats(sources: Sequence[DataSource], shards: Sequence[Shard]) -> list[float]:
+    """How often an epoch shows each source: as often as it says, or so that their tokens are in the given ratio.
+
+    With weights, an epoch shows once the source that there is least of for its weight's sake, and less of the others.
+    """
+    if sources[0].weight is None:
+        return [source.repeat for source in sources]
+    wanted = [(source.weight or 0.0) / max(1, shard.tokens) for source, shard in zip(sources, shards, strict=True)]
+    most = max(share for share, shard in zip(wanted, shards, strict=True) if len(shard))
+    return [share / most for share in wanted]
+
+
+@dataclass
+class _Reader:
+    """Reads sources into examples and counts the rows it had to leave out."""
+
+    recipe: Recipe
+    frame: Frame
+    on_item: Callable[[], None]
+    skipped: int = 0
+
+    def read(self, sources: Iterable[DataSource]) -> Iterator[tuple[Item, list[Example]]]:
+        """Every item and its examples, cut to the row length."""
+        for wanted in sources:
+            source = Source(Path(wanted.path).expanduser(), skip_bad=self.recipe.data.skip_bad)
+            for place, item in islice(source.rows(), wanted.limit):
+                self.on_item()
+                try:
+                    examples = list(self._objective.examples(item, self.frame))
+                except UserError as error:
+                    if not self.recipe.data.skip_bad:
+                        raise InvalidData(f"{place}: {error}") from error
+                    self.skipped += 1
+                else:
+                    yield item, examples
+            self.skipped += source.bad_count
+
+    @property
+    def _objective(self) -> Objective:
+        return self.recipe.objective
+
+
+def _nothing_left(recipe: Recipe, *, held_out: bool) -> str:
+    paths = ", ".join(source.path for source in recipe.data.train)
+    if held_out:
+        return (
+            f"All of {paths} was held out for validation, so nothing is left to learn from. Add dialogues, name "
+            "validation data of its own, or set 'data.valid_fraction' to 0."
+        )
+    return f"{paths} holds nothing to learn from: {recipe.objective.LACKING}."
+
+
+def _side(item: Item, seed: int) -> float:
+    """A number in [0, 1) that depends on the content alone, so a conversation stays on its side as files grow.
+
+    Conversations that differ in case or punctuation only are on the same side.
+    """
+    digest = hashlib.sha256(f"{seed}\n{near(item)}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,0 +1,38 @@
+"""What a method is: which weights learn, and what is kept of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from turnwise.models.model import Model
+from turnwise.training.artefact import save_artefact
+from turnwise.training.base import Base
+from turnwise.training.section import Section
+
+
+class Method(Section):
+    """A method; its fields are its options in a recipe."""
+
+    SUMMARY: ClassVar[str] = ""
+
+    def prepare(self, base: Base) -> Base:
+        """What is trained: weights that stay as they are are frozen, and what is added is there.
+
+        Raises:
+            InvalidParameter: an option that does not fit the model.
+        """
+        return base
+
+    def plain(self, model: Model) -> Model:
+        """A model that computes the same and holds nothing that only training needs; it may share weights."""
+        return model
+
+    def save(self, target: Path, base: Base, files: Mapping[str, str | Path]) -> None:
+        """Write what was trained as a model folder.
+
+        Args:
+            target: the folder.
+            base: what `prepare` gave, trained.
+            files: further files and folders by name: their text, or a path to copy.
+        """
+        save_artefact(target, self.plain(base.model), base.tokenizer, generation=base.generation, files=files)

@@ -1,0 +1,8 @@
+"""One file per method; the folder is the registry and the file name is what a recipe says."""
+
+import sys
+
+from turnwise.training.method import Method
+from turnwise.training.registry import Registry
+
+METHODS = Registry(sys.modules[__name__], Method)

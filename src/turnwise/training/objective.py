@@ -1,0 +1,108 @@
+"""What an objective is: how items become examples, and what a model's loss on a batch of them is."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from turnwise.core.messages import Conversation
+from turnwise.data.batches import Batch, Example
+from turnwise.data.sources import Document
+from turnwise.models.model import Kind, Model
+from turnwise.text.render import Renderer
+from turnwise.text.tokenizer import Tokenizer
+from turnwise.training.predict import summed_loss
+from turnwise.training.section import Section
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What examples are made for.
+
+    Attributes:
+        renderer: the tokenizer and its template.
+        length: tokens in a row.
+        start_ids: what a decoder that has an encoder begins every answer with.
+    """
+
+    renderer: Renderer
+    length: int
+    start_ids: tuple[int, ...] = ()
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The renderer's tokenizer."""
+        return self.renderer.tokenizer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A loss, summed over a batch, and further figures to watch, likewise summed."""
+
+    summed: Tensor
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+class Objective(Section):
+    """An objective; its fields are its options in a recipe.
+
+    Losses are sums, so that a step gives the same gradient whatever the number of rows that are read at a time: what
+    they are divided by (`share`) is added up over all of a step's batches.
+    """
+
+    KINDS: ClassVar[frozenset[Kind]] = frozenset({"decoder"})  # the models that it trains
+    LACKING: ClassVar[str] = "no text"  # what data has, that there is nothing to learn from in
+    UNIT: ClassVar[str] = "token"  # what its loss is reported by
+    COMPARES: ClassVar[bool] = False  # whether it needs to know what the model thought before it was trained
+
+    def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
+        """The examples in a conversation or document, none longer than a row.
+
+        Raises:
+            InvalidData: an item of a kind that cannot be learned from.
+        """
+        raise NotImplementedError
+
+    def balance(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The labels of a whole split, weighed against each other."""
+        return labels
+
+    def contrast(self, example: Example, other: Example, frame: Frame) -> Example | None:  # noqa: ARG002
+        """What an example is compared with, made of it and another; None where it is compared with nothing."""
+        return None
+
+    def vary(self, example: Example, rng: np.random.Generator, frame: Frame) -> Example:  # noqa: ARG002
+        """The example as this epoch shows it."""
+        return example
+
+    def special_tokens(self) -> Sequence[str]:
+        """Special tokens that a new model's tokenizer gets for it."""
+        return ()
+
+    def check(self, tokenizer: Tokenizer) -> None:
+        """Raise `UserError` where the tokenizer lacks what the objective needs."""
+
+    def before_step(self, model: Model, batches: Sequence[Batch]) -> float:  # noqa: ARG002
+        """A figure of all of a step's batches that the loss of each needs; no gradient flows through it."""
+        return 0.0
+
+    def loss(self, model: Model, batch: Batch, before: float = 0.0) -> Outcome:  # noqa: ARG002
+        """The loss summed over the batch.
+
+        Args:
+            model: what is trained.
+            batch: some rows.
+            before: what `before_step` said of the step that these rows belong to.
+        """
+        return Outcome(summed_loss(model, batch))
+
+    def share(self, batch: Batch) -> float:
+        """What a step's loss is divided by: this batch's part of it."""
+        return batch.counted
+
+    def reported(self, batch: Batch) -> float:
+        """What the loss that is shown and compared is divided by."""
+        return batch.counted

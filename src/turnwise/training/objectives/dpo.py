@@ -1,0 +1,78 @@
+"""Direct preference optimisation: of two ends of a dialogue, the better one becomes likelier than it was, compared.
+
+L = −1/N Σ log σ(β [log π(y⁺|x)/π₀(y⁺|x) − log π(y⁻|x)/π₀(y⁻|x)]), π₀ being the model before training (Rafailov et al.
+2023, equation 7). With `smoothing` ε, a share ε of the preferences is taken to be wrong (Mitchell 2023, cDPO); with
+`sft` α, α times the better end's cross-entropy per token is added, against both ends getting less likely (Pang et al.
+2024). What π₀ says is computed once, before the first step.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch.nn import functional as F
+
+from turnwise.core.errors import InvalidData
+from turnwise.core.messages import Conversation
+from turnwise.data.batches import IGNORED, Batch, Example
+from turnwise.data.sources import Document
+from turnwise.models.model import Model
+from turnwise.training import objective
+from turnwise.training.objective import Frame, Outcome
+from turnwise.training.predict import part_log_probs
+from turnwise.training.preference import common_beginning, ending, joined
+
+
+class Objective(objective.Objective):
+    """Learns from pairs.
+
+    Attributes:
+        beta: how closely the model stays to what it was.
+        smoothing: the share of preferences that are the wrong way round.
+        sft: how much the better end's own cross-entropy counts.
+    """
+
+    LACKING: ClassVar[str] = "no conversation with a rejected end"
+    UNIT: ClassVar[str] = "pair"
+    COMPARES: ClassVar[bool] = True
+
+    beta: float = Field(0.1, gt=0)
+    smoothing: float = Field(0.0, ge=0, lt=0.5)
+    sft: float = Field(0.0, ge=0)
+
+    def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
+        """The two ends, each after the common beginning, as one example of two parts."""
+        if isinstance(item, Document) or not item.rejected:
+            raise InvalidData(
+                "Preference tuning ('dpo') needs pairs: a prompt, the chosen answer and a rejected one. This row has "
+                "no rejected answer."
+            )
+        common = common_beginning(item.messages, item.rejected)
+        pair = [ending(end, common, frame, frame.length // 2) for end in (item.messages, item.rejected)]
+        ends = [end for end in pair if end is not None]
+        if len(ends) == 2:
+            yield joined(ends)
+
+    def loss(self, model: Model, batch: Batch, before: float = 0.0) -> Outcome:  # noqa: ARG002
+        """The formula, summed over pairs."""
+        assert batch.base_P is not None, "computed before the first step"
+        log_probs_P = part_log_probs(model, batch)
+        gained_N2 = (log_probs_P - batch.base_P).view(-1, 2)
+        margins_N = self.beta * (gained_N2[:, 0] - gained_N2[:, 1])
+        losses_N = -(1 - self.smoothing) * F.logsigmoid(margins_N) - self.smoothing * F.logsigmoid(-margins_N)
+        if self.sft:
+            counted_P = torch.zeros_like(log_probs_P)
+            parts_N = batch.segments_BT[batch.targets_BT != IGNORED].long() - 1
+            counted_P.index_add_(0, parts_N, torch.ones_like(parts_N, dtype=counted_P.dtype))
+            losses_N = losses_N - self.sft * (log_probs_P / counted_P).view(-1, 2)[:, 0]
+        figures = {"accuracy": float((margins_N > 0).sum()), "margin": float(margins_N.detach().sum())}
+        return Outcome(losses_N.sum(), figures)
+
+    def share(self, batch: Batch) -> float:
+        """Per pair."""
+        return batch.units
+
+    def reported(self, batch: Batch) -> float:
+        """Per pair."""
+        return batch.units
