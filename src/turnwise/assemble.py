@@ -111,7 +111,7 @@ def chat_service(
         stack.callback(engine.close)
         yield ChatService(
             name=name or (f"turnwise-{BOX}" if model in (None, BOX) else folder.resolve().name),
-            created=int((folder / "config.json").stat().st_mtime),
+            created=_made(folder),
             fingerprint=fingerprint(folder, f"{dtype} {engine.kind}"),
             renderer=Renderer.of(tokenizer),
             generator=engine,
@@ -161,16 +161,17 @@ def generation_defaults(folder: Path) -> dict[str, Any]:
     return found
 
 
+def _made(folder: Path) -> int:
+    """When a model, or an adapter, was made; Unix time."""
+    names = ("config.json", "adapter_config.json")
+    return int(next(folder / name for name in names if (folder / name).is_file()).stat().st_mtime)
+
+
 def fingerprint(folder: Path, decoding: str) -> str:
     """Changes when the weights, how they are decoded (type and arithmetic) or this version change."""
-    digest = hashlib.sha256(f"{__version__} {decoding}".encode())
-    for path in [*sorted(folder.glob("*.safetensors")), folder / "config.json"]:
-        with path.open("rb") as file:
-            # The ends hold the names and the last values; reading gigabytes to start a service would be felt.
-            digest.update(f"{path.name} {path.stat().st_size}".encode())
-            digest.update(file.read(1 << 20))
-            file.seek(max(0, path.stat().st_size - (1 << 20)))
-            digest.update(file.read())
+    from turnwise.models.folders import weights_digest
+
+    digest = hashlib.sha256(f"{__version__} {decoding} {weights_digest(folder)}".encode())
     return f"fp_{digest.hexdigest()[:12]}"
 
 

@@ -13,9 +13,9 @@ from turnwise.engine.engine import Engine
 from turnwise.engine.native import runner as runner_file
 from turnwise.engine.native import weights as weights_file
 from turnwise.engine.native.library import libraries, library
-from turnwise.engine.native.weights import quantized
 from turnwise.engine.runner import make_runner
 from turnwise.engine.torch_runner import TorchRunner
+from turnwise.models.rounding import quantized
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

@@ -72,7 +72,7 @@ def trainer(recipe, tmp_path):
     from turnwise.training.opening import load_base
 
     def make(recipe, hooks=(), work=tmp_path / "work"):
-        base = recipe.method.prepare(load_base(recipe))
+        base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
         data = load_datasets(recipe, base.renderer, base.model)
         work.mkdir(exist_ok=True)
         return Trainer(recipe, base.model, data, work=work, hooks=hooks)

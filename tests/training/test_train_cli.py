@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from turnwise.cli.train import Flags, _one_line, train
 from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
+from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import parse_recipe
 
@@ -106,16 +107,25 @@ class TestRecipeFiles:
         return path
 
     def test_flags_go_over_what_the_file_says(self, recipe_file, tmp_path):
-        flags = Flags("other", tmp_path / "there", "clm", {"valid": None, "test": tmp_path / "t"}, {"rows": 2}, True)
+        flags = Flags(
+            "other",
+            tmp_path / "there",
+            "clm",
+            "lora:rank=3",
+            {"valid": None, "test": tmp_path / "t"},
+            {"rows": 2},
+            True,
+        )
         recipe = flags.over_recipe(recipe_file)
         assert (recipe.model.source, recipe.out) == ("other", str(tmp_path / "there"))
         assert recipe.objective == OBJECTIVES.make("clm")
+        assert recipe.method == METHODS.make({"name": "lora", "rank": 3})
         assert (recipe.training.rows, recipe.training.row_length, recipe.training.seed) == (2, 64, 3)
         assert recipe.data.test[0].path == str(tmp_path / "t")
         assert recipe.data.skip_bad
 
     def test_without_flags_it_is_the_file(self, recipe_file, values):
-        none = Flags(None, None, None, {"valid": None, "test": None}, {}, False)
+        none = Flags(None, None, None, None, {"valid": None, "test": None}, {}, False)
         assert none.over_recipe(recipe_file) == parse_recipe(values, origin="test")
 
     @pytest.mark.usefixtures("undrawn")

@@ -16,7 +16,20 @@ def train(
     data: Annotated[Path, typer.Argument(help="A file or folder of dialogues, or a recipe (.yaml).")],
     source: Annotated[str | None, typer.Option("--from", help="The model to start from: a folder, or 'box'.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the trained model goes.")] = None,
-    objective: Annotated[str | None, typer.Option(help="sft (replies, the default) or clm (every token).")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="What is learned: sft (replies, the default), clm (every token), dpo (pairs), kto (ratings), seq2seq, "
+            "span, mlm; options follow as in dpo:beta=0.2."
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Which weights learn: full (the default), partial, lora, soft; options as in partial:last=2 or "
+            "lora:rank=8,dora=true."
+        ),
+    ] = None,
     valid: Annotated[Path | None, typer.Option(help="Validation dialogues; left out: a tenth of DATA.")] = None,
     test: Annotated[Path | None, typer.Option(help="Test dialogues, measured before and after.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Times to go through the data.")] = None,
@@ -37,7 +50,8 @@ def train(
 
     ```
     turnwise train examples/bike_shop.jsonl --out runs/bikes
-    turnwise train talks.jsonl --from runs/bikes --out runs/more --epochs 2
+    turnwise train talks.jsonl --from runs/bikes --out runs/more --epochs 2 --method lora:rank=8
+    turnwise train pairs.jsonl --from runs/bikes --out runs/better --objective dpo:beta=0.2
     turnwise train recipe.yaml
     ```
     """
@@ -59,6 +73,7 @@ def train(
         source,
         out,
         objective,
+        method,
         {"valid": valid, "test": test},
         {name: value for name, value in training.items() if value is not None},
         skip_bad,
@@ -70,7 +85,7 @@ def train(
             recipe,
             overwrite=overwrite,
             restart=restart,
-            hooks=[ProgressBar(console)],
+            hooks=[ProgressBar(console, unit=recipe.objective.UNIT)],
             on_data=lambda found: console.print(_describe(found)),
         )
     except KeyboardInterrupt:
@@ -86,6 +101,7 @@ class Flags:
     source: str | None
     out: Path | None
     objective: str | None
+    method: str | None
     held_out: dict[str, Path | None]
     training: dict[str, Any]
     skip_bad: bool
@@ -99,7 +115,8 @@ class Flags:
         if self.out is None:
             raise InvalidParameter("out", "Say where the trained model should go with --out FOLDER.")
         values = {
-            "objective": self.objective or "sft",
+            "objective": _with_options(self.objective or "sft"),
+            "method": _with_options(self.method or "full"),
             "model": {"from": str(model_folder(self.source))},
             "data": {"train": str(data), "skip_bad": self.skip_bad, **self._held_out()},
             "training": self.training,
@@ -120,11 +137,28 @@ class Flags:
         values["data"] |= self._held_out()
         values["data"]["skip_bad"] |= self.skip_bad
         values["training"] |= self.training
-        values |= {name: str(said) for name, said in (("out", self.out), ("objective", self.objective)) if said}
+        values |= {"out": str(self.out)} if self.out else {}
+        named = {"objective": self.objective, "method": self.method}
+        values |= {name: _with_options(said) for name, said in named.items() if said}
         return parse_recipe(values, origin=str(path))
 
     def _held_out(self) -> dict[str, str]:
         return {name: str(path) for name, path in self.held_out.items() if path is not None}
+
+
+def _with_options(said: str) -> Any:
+    """`dpo:beta=0.2,smoothing=0.1` as a recipe has it; values are YAML."""
+    import yaml
+
+    from turnwise.core.errors import InvalidParameter
+
+    name, _, rest = said.partition(":")
+    options = dict(part.partition("=")[::2] for part in rest.split(",")) if rest else {}
+    if not all(options.values()):
+        raise InvalidParameter(
+            name, f"'{said}' should be a name, or a name with options such as lora:rank=8,dora=true."
+        )
+    return {"name": name, **{key.strip(): yaml.safe_load(value) for key, value in options.items()}} if options else name
 
 
 def _describe(data: "Datasets") -> str:
@@ -151,11 +185,17 @@ def _report(console: Any, recipe: "Recipe", result: "Result") -> None:
         ("validation", result.valid_before, result.valid_after),
         ("test", result.test_before, result.test_after),
     ):
-        if before is not None and after is not None:
-            console.print(
-                f"{name} perplexity [bold]{perplexity(before):.2f} → {perplexity(after):.2f}[/bold] "
-                f"(cross-entropy {before:.3f} → {after:.3f} per token)"
-            )
+        if before is None or after is None:
+            continue
+        if recipe.objective.UNIT == "token":
+            told = f"perplexity [bold]{perplexity(before):.2f} → {perplexity(after):.2f}[/bold] (cross-entropy "
+            console.print(f"{name} {told}{before:.3f} → {after:.3f} per token)")
+        else:
+            console.print(f"{name} loss [bold]{before:.4f} → {after:.4f}[/bold] per {recipe.objective.UNIT}")
+    if result.figures:
+        console.print(
+            "on validation data " + ", ".join(f"{name} {value:.3f}" for name, value in result.figures.items())
+        )
     early = "stopped early, " if result.stopped_early else ""
     console.print(
         f"{early}{result.steps} steps in {result.seconds:.0f} s "
@@ -163,7 +203,8 @@ def _report(console: Any, recipe: "Recipe", result: "Result") -> None:
     )
     out = escape(recipe.out)
     console.print(f"The model is in [bold]{out}[/bold], with recipe.yaml, metrics.jsonl and loss.png beside it.")
-    console.print(f"Talk to it: turnwise chat {out}")
+    if "encoder" not in recipe.objective.KINDS:
+        console.print(f"Talk to it: turnwise chat {out}")
 
 
 def _before_and_after(sample: "Sample") -> str:

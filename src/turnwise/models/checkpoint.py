@@ -13,9 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from turnwise.core.errors import ModelNotFound, UserError
+from turnwise.models.adapters import is_adapter, load_adapter
 from turnwise.models.config import DecoderConfig
 from turnwise.models.decoder import Decoder, init_weights
 from turnwise.models.families import Family, family
+from turnwise.models.folders import read_config
 from turnwise.models.model import Kind, segment_mask
 
 # Stored beside the weights of some checkpoints and computed here, or read from elsewhere.
@@ -73,26 +75,6 @@ class LoadedModel:
         save(self, folder, dtype=dtype, published=published)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The published config of a model folder.
-
-    Raises:
-        ModelNotFound: no such folder, or none that holds a model.
-    """
-    if not folder.is_dir():
-        raise ModelNotFound(f"There is no model folder {folder}.")
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ModelNotFound(f"{folder} holds no model: config.json is missing.")
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable JSON: {error}.") from error
-    if not isinstance(loaded, dict) or "model_type" not in loaded:
-        raise UserError(f"{path} does not name a model_type.")
-    return loaded
-
-
 def auto_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies it, float32 elsewhere: without it bfloat16 is far slower, not faster."""
     if device.type == "cuda":
@@ -102,10 +84,10 @@ def auto_dtype(device: torch.device) -> torch.dtype:
 
 
 def load(folder: Path | str, *, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> LoadedModel:
-    """Load a decoder from a Hugging Face folder.
+    """Load a decoder from a Hugging Face folder, or from that of an adapter, which is merged into its base.
 
     Args:
-        folder: holds `config.json` and `model.safetensors` (or its shards and their index).
+        folder: holds `config.json` and `model.safetensors` (or its shards and their index); or an adapter.
         dtype: of the weights; None takes the one that the device is quickest at (`auto_dtype`).
         device: where to put them.
 
@@ -115,6 +97,9 @@ def load(folder: Path | str, *, dtype: torch.dtype | None = None, device: str | 
             many, quantised or of another shape than the config says.
     """
     folder, device = Path(folder), torch.device(device)
+    adapter = load_adapter(folder) if is_adapter(folder) else None
+    if adapter is not None:
+        folder = adapter.base
     published = read_config(folder)
     kind = family(published["model_type"])
     decoder = _decoder_of(kind, published, folder)
@@ -124,9 +109,12 @@ def load(folder: Path | str, *, dtype: torch.dtype | None = None, device: str | 
     dtype = dtype or auto_dtype(device)
     with ExitStack() as stack:
         weights = _Weights(folder, stack)
+        get = weights.get if adapter is None else adapter.over(weights.get)
+        if adapter is not None:
+            adapter.refuse_unknown([name for entry in kind.layout(config) for name in entry.theirs])
         for entry in kind.layout(config):
             try:
-                tensor = entry.to_ours(weights.get, shapes[entry.ours])
+                tensor = entry.to_ours(get, shapes[entry.ours])
             except UserError as error:
                 raise UserError(f"{folder}: {error}") from error
             state[entry.ours] = tensor.to(device=device, dtype=dtype)

@@ -1,6 +1,5 @@
 """Any other model: whatever transformers can load, from a folder or, where there is a network, by its name on a hub."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from turnwise.core.errors import ModelNotFound, UserError
+from turnwise.core.errors import UserError
 from turnwise.models import families
-from turnwise.models.checkpoint import read_config
+from turnwise.models.adapters import base_of, is_adapter, load_adapter
+from turnwise.models.folders import read_config
 from turnwise.models.model import Kind
 
 PLENTY = 1024  # tokens, for models whose positions are relative and end nowhere
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")  # no pickles
 AUTO = {
     "decoder": "AutoModelForCausalLM",
     "encoder_decoder": "AutoModelForSeq2SeqLM",
@@ -40,31 +38,28 @@ def transformers(what: str) -> ModuleType:
     return module
 
 
-def find_folder(name: str) -> Path:
-    """The folder of a model: a path, or the local copy of a model with this name on the Hugging Face hub.
+def peft(what: str) -> ModuleType:
+    """The library of adapters.
 
     Raises:
-        ModelNotFound: neither is there, or the hub cannot be reached.
+        UserError: it is not installed; `what` needs it.
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir() or not HUB_NAME.fullmatch(name):
-        return folder  # whoever opens it says that it is not there
     try:
-        from huggingface_hub import snapshot_download
+        import peft
     except ImportError:
-        raise ModelNotFound(
-            f"There is no model folder {name}. To fetch a model of that name: pip install 'turnwise[transformers]'"
-        ) from None
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
-    except Exception as error:  # the hub's library raises whatever its transport does
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ModelNotFound(f"There is no model folder {name}, and no such model could be fetched: {reason}") from error
+        raise UserError(f"{what} needs peft: pip install 'turnwise[adapters]'") from None
+    module: ModuleType = peft
+    return module
+
+
+def model_of(folder: Path) -> Path:
+    """The folder that holds the whole model: this one, or that of the base if it holds an adapter."""
+    return base_of(folder) if is_adapter(folder) else folder
 
 
 def kind_of(folder: Path) -> Kind:
     """How the model in a folder reads, by what its config says. Raises as `read_config` does."""
-    published = read_config(folder)
+    published = read_config(model_of(folder))
     if published.get("is_encoder_decoder"):
         return "encoder_decoder"
     names = published.get("architectures") or [""]
@@ -73,7 +68,7 @@ def kind_of(folder: Path) -> Kind:
 
 def is_native(folder: Path) -> bool:
     """Whether our own decoder computes the model in a folder. Raises as `read_config` does."""
-    return kind_of(folder) == "decoder" and read_config(folder)["model_type"] in families.names()
+    return kind_of(folder) == "decoder" and read_config(model_of(folder))["model_type"] in families.names()
 
 
 @dataclass
@@ -162,15 +157,19 @@ def load(
         ModelNotFound: no such folder, or none that holds a model.
         UserError: transformers is not installed, or cannot load it.
     """
-    published = read_config(folder)
-    kind = kind or kind_of(folder)
+    adapter = load_adapter(folder) if is_adapter(folder) else None
+    own = folder if adapter is None else adapter.base
+    published = read_config(own)
+    kind = kind or kind_of(own)
     library = transformers(f"{folder} holds a model of type '{published['model_type']}', which")
     try:
         module = getattr(library, AUTO[kind]).from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            own, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise UserError(f"{folder} cannot be loaded: {str(error).splitlines()[0][:300]}") from error
+    if adapter is not None:
+        adapter.apply(module)
     return TransformersModel(module.to(device).eval(), kind, published)
 
 

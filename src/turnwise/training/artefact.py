@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,25 @@ def save_artefact(
         SaveFailed: the disk refused; nothing was left behind.
     """
     special = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id, "bos_token_id": None}
-    with folder_written_whole(target) as folder:
+    with folder_of_artefact(target, tokenizer, generation=generation, files=files) as folder:
         model.save(folder, dtype=dtype, published={**special, **_kept(model.published, special)})
+
+
+@contextmanager
+def folder_of_artefact(
+    target: Path,
+    tokenizer: Tokenizer,
+    *,
+    generation: Mapping[str, Any] | None = None,
+    files: Mapping[str, str | Path] | None = None,
+) -> Iterator[Path]:
+    """A folder to write weights into, to which everything else is added; it becomes `target` in the end.
+
+    Raises:
+        SaveFailed: the disk refused; nothing was left behind.
+    """
+    with folder_written_whole(target) as folder:
+        yield folder
         tokenizer.save(folder)
         stops = sorted(tokenizer.stop_ids)
         settings = {

@@ -15,8 +15,12 @@ class Method(Section):
 
     SUMMARY: ClassVar[str] = ""
 
-    def prepare(self, base: Base) -> Base:
+    def prepare(self, base: Base, seed: int) -> Base:  # noqa: ARG002
         """What is trained: weights that stay as they are are frozen, and what is added is there.
+
+        Args:
+            base: the model as it was.
+            seed: of what is added.
 
         Raises:
             InvalidParameter: an option that does not fit the model.

@@ -8,6 +8,7 @@ import torch
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.models import checkpoint, families, hub
 from turnwise.models.config import DecoderConfig
+from turnwise.models.folders import find_folder
 from turnwise.models.model import Kind, Model
 from turnwise.text.tokenizer import Tokenizer
 from turnwise.training.base import Base
@@ -43,7 +44,7 @@ def load_base(recipe: Recipe) -> Base:
 def _opened(recipe: Recipe) -> Base:
     section = recipe.model
     assert section.source is not None
-    folder = hub.find_folder(section.source)
+    folder = find_folder(section.source)
     kind = hub.kind_of(folder)
     _check_kind(recipe, kind, section.source)
     model: Model

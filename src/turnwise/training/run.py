@@ -98,7 +98,7 @@ def run_recipe(
         TurnwiseError: the loss is no longer a number.
     """
     work = check_out(recipe, overwrite=overwrite, restart=restart)
-    base = recipe.method.prepare(load_base(recipe))
+    base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
     renderer = base.renderer
     begun = checkpoint_recipe(work) is not None and not restart
     try:

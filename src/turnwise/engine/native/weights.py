@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from turnwise.core.ports import Quantize
 from turnwise.engine.native.library import Layer, Matrix, Model, Norm
 from turnwise.models.decoder import Decoder, FeedForward
+from turnwise.models.rounding import quantized
 
 Floats = NDArray[np.float32]
 HEAD_BITS = 8  # at least: what answers are read from loses more by fewer bits than the layers do
-REACHES = (7.0, 8.0, 9.0)  # numbers that the furthest weight of a group may become: fewer steps, or it is cut off
 
 
 class PackedModel:
@@ -145,49 +145,3 @@ class PackedModel:
 
 def _exact_in_half(weight: Tensor) -> bool:
     return bool(torch.equal(weight.to(torch.bfloat16).float(), weight))
-
-
-def quantized(weight_OI: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor]:
-    """Whole numbers and scales with `weight = (whole - 2 ** (bits - 1)) * scale`, as nearly as `bits` allow.
-
-    Returns `(O, I)` of uint8 and `(O, G)` of float32: one scale for every output, or with 4 bits one for every group of
-    inputs, exact in bfloat16.
-    """
-    outputs, inputs = weight_OI.shape
-    whole = torch.empty(outputs, inputs, dtype=torch.uint8)
-    scales = torch.empty(outputs, 1 if bits == 8 else inputs // group)
-    rows = max(1, 2**19 // inputs)  # at a time, so that the numbers stay in the processor's cache
-    for start in range(0, outputs, rows):
-        part = weight_OI[start : start + rows].reshape(-1, scales.shape[1], inputs // scales.shape[1])
-        numbers, scale = _eight_bits(part) if bits == 8 else _four_bits(part)
-        whole[start : start + rows] = numbers.view(-1, inputs)
-        scales[start : start + rows] = scale[..., 0]
-    return whole, scales
-
-
-def _eight_bits(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
-    scale = weight_OGI.abs().amax(-1, keepdim=True) / 127
-    return (weight_OGI * _factor(scale)).round_().add_(128).clamp_(1, 255).byte(), scale
-
-
-def _four_bits(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
-    """From -8 to 7, the furthest weight being negative; of a few fitted scales the one of least squared error."""
-    low, high = weight_OGI.amin(-1, keepdim=True), weight_OGI.amax(-1, keepdim=True)
-    furthest = torch.where(-low > high, low, high)
-    best, least = torch.zeros_like(furthest), torch.full_like(furthest, torch.inf)
-    for reach in REACHES:
-        numbers = _four(weight_OGI, furthest / -reach)
-        fitted = (weight_OGI * numbers).sum(-1, keepdim=True) * _factor(numbers.square_().sum(-1, keepdim=True))
-        scale = fitted.bfloat16().float()
-        error = _four(weight_OGI, scale).mul_(scale).sub_(weight_OGI).square_().sum(-1, keepdim=True)
-        better = error < least
-        best, least = torch.where(better, scale, best), torch.where(better, error, least)
-    return _four(weight_OGI, best).add_(8).byte(), best
-
-
-def _four(weight_OGI: Tensor, scale: Tensor) -> Tensor:
-    return (weight_OGI * _factor(scale)).round_().clamp_(-8, 7)
-
-
-def _factor(scale: Tensor) -> Tensor:
-    return torch.where(scale == 0, 0.0, 1 / scale)

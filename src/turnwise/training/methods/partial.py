@@ -35,7 +35,7 @@ class Method(method.Method):
         """Said alone, the last two layers."""
         return values or {"last": 2}
 
-    def prepare(self, base: Base) -> Base:
+    def prepare(self, base: Base, seed: int) -> Base:  # noqa: ARG002
         """Freeze all that is not named."""
         module = base.model.module
         learning = self._learning(base.model)

@@ -1,0 +1,221 @@
+"""Adapters: small changes to a base model's weights, in the folder layout of the peft library (LoRA, DoRA).
+
+An adapter's tensors are named after the published weights they change, so whatever loads the base can apply them while
+it reads. LoRA (Hu et al. 2021): W + s B A; DoRA (Liu et al. 2024): m (W + s B A) / |W + s B A|, row by row.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from turnwise.core.errors import ModelNotFound, UserError
+from turnwise.models.folders import find_folder, weights_digest
+
+CONFIG, WEIGHTS, BASE = "adapter_config.json", "adapter_model.safetensors", "adapter_base.json"
+PREFIX = "base_model.model."
+BOX = "turnwise/box"  # how an adapter names the model that comes with the package, wherever that is installed
+# What we do not compute; a key that is there and not its default is refused.
+PLAIN: Mapping[str, Any] = {
+    "bias": "none", "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None, "layer_replication": None,
+    "megatron_config": None, "use_qalora": False, "trainable_token_indices": None, "target_parameters": None,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an adapter does to one matrix.
+
+    Attributes:
+        down: A, `(r, I)`.
+        up: B, `(O, r)`.
+        magnitude: m, `(O)`, for DoRA.
+    """
+
+    down: Tensor
+    up: Tensor
+    magnitude: Tensor | None = None
+
+    def of(self, weight_OI: Tensor, scale: float) -> Tensor:
+        """The changed matrix, in the type it had."""
+        wide = weight_OI.float()
+        changed = wide + scale * (self.up.float() @ self.down.float())
+        if self.magnitude is not None:
+            changed = changed * (self.magnitude.float() / changed.norm(dim=1)).unsqueeze(1)
+        return changed.to(weight_OI.dtype)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter and the folder of its base.
+
+    Attributes:
+        folder: its own.
+        base: that of the model it changes.
+        scale: s.
+        changes: by the published name of the module, such as "model.layers.0.self_attn.q_proj".
+        transposed: whether the base keeps those matrices as `(I, O)`.
+    """
+
+    folder: Path
+    base: Path
+    scale: float
+    changes: Mapping[str, Change]
+    transposed: bool
+
+    @torch.no_grad()
+    def apply(self, module: nn.Module) -> None:
+        """Change a base that is loaded, and whose weights have their published names."""
+        weights = dict(module.named_parameters())
+        self.refuse_unknown(list(weights))
+        changed = self.over(weights.__getitem__)
+        for name in self.changes:
+            weights[f"{name}.weight"].copy_(changed(f"{name}.weight"))
+
+    def over(self, get: Callable[[str], Tensor]) -> Callable[[str], Tensor]:
+        """A reader of the base's tensors that changes those the adapter is about."""
+
+        def changed(name: str) -> Tensor:
+            tensor = get(name)
+            change = self.changes.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
+            if change is None:
+                return tensor
+            wanted = (change.up.shape[0], change.down.shape[1])
+            found = tensor.T if self.transposed else tensor
+            if found.shape != wanted:
+                raise UserError(f"{self.folder} changes '{name}' as {wanted}, but the base has {tuple(found.shape)}.")
+            made = change.of(found, self.scale)
+            return made.T.contiguous() if self.transposed else made
+
+        return changed
+
+    def refuse_unknown(self, names: Sequence[str]) -> None:
+        """Raise where it changes what none of these published tensors is."""
+        known = {name.removesuffix(".weight") for name in names}
+        if stray := sorted(self.changes.keys() - known):
+            raise UserError(f"{self.folder} changes '{stray[0]}', which its base {self.base} does not have.")
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter instead of a whole model."""
+    return (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
+
+
+def base_of(folder: Path) -> Path:
+    """The folder of the model that an adapter changes.
+
+    Raises:
+        UserError: the adapter does not say, or its base has changed since.
+        ModelNotFound: it is not there.
+    """
+    config = _config(folder)
+    name = config.get("base_model_name_or_path")
+    if not name:
+        raise UserError(
+            f"{folder / CONFIG} does not name the model that it changes: base_model_name_or_path is missing."
+        )
+    base = _box() if name == BOX else find_folder(name)
+    if not base.is_dir():
+        raise ModelNotFound(f"{folder} is an adapter of the model {name}, which is not there.")
+    path = folder / BASE
+    if path.is_file() and json.loads(path.read_text()).get("digest") != weights_digest(base):
+        raise UserError(f"{folder} was made for other weights than those in {base}: its base has changed since.")
+    return base
+
+
+def load_adapter(folder: Path) -> Adapter:
+    """Read an adapter.
+
+    Raises:
+        UserError: of a kind that we do not compute, damaged, or without its base.
+    """
+    config = _config(folder)
+    if config.get("peft_type") != "LORA":
+        raise UserError(f"{folder} is an adapter of type {config.get('peft_type')}; LoRA and DoRA are supported.")
+    for key, plain in PLAIN.items():
+        if config.get(key) not in (plain, None, {}, []):
+            raise UserError(f"{folder / CONFIG}: '{key}': {config[key]!r} is not supported.")
+    rank, alpha = int(config["r"]), float(config["lora_alpha"])
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{folder / WEIGHTS} is missing or damaged: {error}.") from error
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        module, found, kind = name.removeprefix(PREFIX).rpartition(".lora_")
+        if not found:
+            raise UserError(f"{folder / WEIGHTS}: '{name}' is no part of a LoRA adapter.")
+        parts.setdefault(module, {})[kind.removesuffix(".weight").removesuffix(".default")] = tensor
+    changes = {module: Change(found["A"], found["B"], found.get("magnitude_vector")) for module, found in parts.items()}
+    return Adapter(
+        folder,
+        base_of(folder),
+        alpha / (rank**0.5 if config.get("use_rslora") else rank),
+        changes,
+        bool(config.get("fan_in_fan_out")),
+    )
+
+
+def save_adapter(
+    folder: Path, changes: Mapping[str, Change], *, base: Path, rank: int, alpha: float, dropout: float, kind: str,
+    transposed: bool = False,
+) -> None:  # fmt: skip
+    """Write an adapter into `folder`, a fresh one, as the peft library reads it.
+
+    Args:
+        folder: where to.
+        changes: by the published name of the module.
+        base: the folder of the model they change.
+        rank: r.
+        alpha: r times the scale.
+        dropout: that it was trained with.
+        kind: "CAUSAL_LM", "SEQ_2_SEQ_LM" or None-like "", peft's name of the task.
+        transposed: whether the base keeps those matrices as `(I, O)`.
+    """
+    tensors: dict[str, Tensor] = {}
+    for module, change in changes.items():
+        tensors[f"{PREFIX}{module}.lora_A.weight"] = change.down.detach().cpu().clone().contiguous()
+        tensors[f"{PREFIX}{module}.lora_B.weight"] = change.up.detach().cpu().clone().contiguous()
+        if change.magnitude is not None:
+            tensors[f"{PREFIX}{module}.lora_magnitude_vector"] = change.magnitude.detach().cpu().clone().contiguous()
+    config = {
+        "peft_type": "LORA",
+        "task_type": kind or None,
+        "base_model_name_or_path": BOX if base.resolve() == _box().resolve() else str(base.resolve()),
+        "r": rank,
+        "lora_alpha": alpha,
+        "lora_dropout": dropout,
+        "use_dora": any(change.magnitude is not None for change in changes.values()),
+        "fan_in_fan_out": transposed,
+        "bias": "none",
+        "target_modules": sorted(changes),
+        "inference_mode": True,
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    (folder / BASE).write_text(json.dumps({"digest": weights_digest(base)}) + "\n")
+    try:
+        save_file(tensors, str(folder / WEIGHTS), metadata={"format": "pt"})
+    except SafetensorError as error:  # it wraps the disk's refusal
+        raise OSError(str(error)) from error
+    (folder / WEIGHTS).chmod(0o644)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / CONFIG} is not readable JSON: {error}.") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{folder / CONFIG} should hold a JSON object.")
+    return config
+
+
+def _box() -> Path:
+    return Path(str(resources.files("turnwise").joinpath("box")))
