@@ -116,6 +116,7 @@ def chat_service(
             renderer=Renderer.of(tokenizer),
             generator=engine,
             defaults=preferred,
+            suppressed=suppressed_tokens(folder),
             store=store,
             context_policy=context_policy,
         )
@@ -137,19 +138,21 @@ def _read_ahead() -> None:
             os.close(handle)
 
 
+def suppressed_tokens(folder: Path) -> frozenset[int]:
+    """The tokens that a model's `generation_config.json` says are never said. Raises as `generation_defaults` does."""
+    found = _generation_config(folder).get("suppress_tokens") or ()
+    if not all(isinstance(id, int) and id >= 0 for id in found):
+        raise UserError(f"{folder}/generation_config.json: 'suppress_tokens' should be a list of token ids.")
+    return frozenset(found)
+
+
 def generation_defaults(folder: Path) -> dict[str, Any]:
     """The sampling parameters in a model's `generation_config.json` that are ours too.
 
     Raises:
         UserError: the file is damaged, or asks for what we refuse.
     """
-    path = folder / "generation_config.json"
-    if not path.is_file():
-        return {}
-    try:
-        written = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a readable JSON object: {error}.") from error
+    path, written = folder / "generation_config.json", _generation_config(folder)
     found = {name: value for name, value in written.items() if name in SPECS and value is not None}
     if written.get("do_sample") is False:
         found["temperature"] = 0.0
@@ -159,6 +162,16 @@ def generation_defaults(folder: Path) -> dict[str, Any]:
     except InvalidParameter as error:
         raise UserError(f"{path}: {error}") from error
     return found
+
+
+def _generation_config(folder: Path) -> dict[str, Any]:
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is not a readable JSON object: {error}.") from error
 
 
 def _made(folder: Path) -> int:

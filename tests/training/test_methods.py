@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from samples_of_data import FOUR, written
+from samples_of_data import dialogue as written_talk
 
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError
 from turnwise.models import checkpoint, hub
@@ -272,6 +273,168 @@ class TestAdapters:
         model = {"new": {**SIZES, "num_kv_heads": 2}, "tokenizer": str(base_folder)}
         with pytest.raises(InvalidParameter, match="adapts a model that is there"):
             run_recipe(said(LORA, model=model), device=CPU)
+
+
+def served(folder, talk, **more):
+    """What a service of this folder would read of the dialogue's beginning, and its generation parameters."""
+    from turnwise.assemble import chat_service
+    from turnwise.chat.service import Turn
+
+    with chat_service(str(folder), **more) as service:
+        return service._maker.request(Turn(talk.messages[:-1], asked={"temperature": 0}))
+
+
+class TestSoftPrompts:
+    SOFT = {"name": "soft", "tokens": 5}  # noqa: RUF012
+
+    def test_only_the_vectors_learn(self, said):
+        recipe = said(self.SOFT)
+        base = recipe.method.prepare(load_base(recipe), 0)
+        assert {n: p.shape for n, p in base.model.module.named_parameters() if p.requires_grad} == {
+            "embed.vectors": (5, 32)
+        }
+
+    @pytest.mark.parametrize("tied", [True, False])
+    def test_what_is_saved_serves_as_what_was_trained(self, said, tied, unseen, tmp_path, tiny_config, tokenizer):
+        """Everything else is as it was, and the vectors are rows of the embedding that the template names."""
+        from turnwise.data.sources import read_source
+        from turnwise.evaluation.perplexity import measure_perplexity
+
+        save_artefact(tmp_path / "base", checkpoint.create(replace(tiny_config, tied=tied), seed=0), tokenizer)
+        recipe = said(self.SOFT, model={"from": str(tmp_path / "base")})
+        result = run_recipe(recipe, device=CPU)
+        assert result.valid_after < result.valid_before
+        before, after = parameters(tmp_path / "base"), parameters(Path(recipe.out))
+        size = tokenizer.vocab_size
+        assert all(torch.equal(before[name], after[name][: len(before[name])]) for name in before)
+        assert after["embed.weight"].shape == (size + 5, 32)
+        out, talk = Path(recipe.out), FOUR[1]
+        renderer = Renderer.of(Tokenizer.load(out))
+        assert renderer.render(talk.messages).ids[:5] == list(range(size, size + 5))
+        model = checkpoint.load(out, dtype=torch.float32).decoder
+        found = measure_perplexity(model, renderer, list(read_source(unseen)))
+        # The saved head also scores the new tokens, which are never said.
+        assert found.nats / found.tokens == pytest.approx(result.valid_after, rel=0.02)
+        request = served(out, talk)
+        assert request.prompt_ids == tuple(renderer.render(talk.messages[:-1], add_generation_prompt=True).ids)
+        assert {id for id, bias in request.params.logit_bias if bias == -100} == set(range(size, size + 5))
+
+    def test_they_may_begin_as_words(self, said, tokenizer):
+        recipe = said({**self.SOFT, "start": "Hello, how can I"})
+        base = load_base(recipe)
+        words = base.tokenizer.encode("Hello, how can I")
+        rows = base.model.module.embed.weight[[words[i % len(words)] for i in range(5)]].clone()
+        assert torch.equal(recipe.method.prepare(base, 0).model.module.embed.vectors, rows)
+
+    def test_a_decoder_that_is_none_of_ours(self, said, neox_folder, tokenizer):
+        recipe = said(self.SOFT, model={"from": str(neox_folder)})
+        result = run_recipe(recipe, device=CPU)
+        assert result.valid_after < result.valid_before
+        saved = hub.load(Path(recipe.out)).module
+        assert saved.get_input_embeddings().weight.shape[0] == tokenizer.vocab_size + 5
+
+    def test_transformers_reads_the_same_ids(self, said):
+        import transformers
+
+        recipe = said(self.SOFT)
+        run_recipe(recipe, device=CPU)
+        theirs = transformers.AutoTokenizer.from_pretrained(recipe.out)
+        messages = [message.as_dict() for message in FOUR[1].messages]
+        ids = theirs.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
+        assert ids == Renderer.of(Tokenizer.load(recipe.out)).render(FOUR[1].messages).ids
+
+
+class TestPrompting:
+    @pytest.fixture
+    def said(self, said, tmp_path, tiny_config, tokenizer):
+        """Recipes for a base with room for demonstrations."""
+        save_artefact(
+            tmp_path / "roomy", checkpoint.create(replace(tiny_config, context_length=512), seed=0), tokenizer
+        )
+        return lambda method, **sections: said(method, **{"model": {"from": str(tmp_path / "roomy")}, **sections})
+
+    def test_no_weight_changes_and_the_loss_is_measured(self, said):
+        assert changed(said({"name": "prompt", "shots": 1, "tries": 2})) == set()
+
+    def test_the_best_set_of_several_is_kept(self, said):
+        """Judged again, alone, by what is in the folder."""
+        tried = []
+        recipe = said({"name": "prompt", "shots": 2, "tries": 5})
+        result = run_recipe(recipe, device=CPU, on_tried=lambda number, loss: tried.append(loss))
+        assert len(tried) == 5
+        assert len(set(tried)) > 1
+        assert result.valid_after == pytest.approx(min(tried), rel=1e-6)  # eight validation dialogues: all were judged
+
+    def test_instruction_and_demonstrations_come_before_every_dialogue(self, said):
+        recipe = said({"name": "prompt", "shots": 2, "tries": 1, "instruction": 'Say "no" {{ kindly }}.'})
+        run_recipe(recipe, device=CPU)
+        tokenizer = Tokenizer.load(recipe.out)
+        rendered = Renderer.of(tokenizer).render(FOUR[0].messages)
+        text = tokenizer.decode(rendered.ids, skip_special=False)
+        assert text.startswith('<|system|>Say "no" {{ kindly }}.<|end|><|user|>Where is my ')
+        assert text.count("<|assistant|>") >= 3
+        assert text.endswith("<|user|>Hello<|end|><|assistant|>How can I help you today?<|end|>")
+        learned = [id for id, counts in zip(rendered.ids, rendered.loss_mask, strict=True) if counts]
+        assert tokenizer.decode(learned) == "How can I help you today?"
+        assert served(recipe.out, FOUR[0]).prompt_ids == tuple(
+            Renderer.of(tokenizer).render(FOUR[0].messages[:-1], add_generation_prompt=True).ids
+        )
+
+    def test_an_instruction_of_the_dialogue_s_own_stands_in_its_place(self, said):
+        from turnwise.core.messages import Message
+
+        recipe = said({"name": "prompt", "shots": 1, "tries": 1, "instruction": "Be kind."})
+        run_recipe(recipe, device=CPU)
+        tokenizer = Tokenizer.load(recipe.out)
+        messages = [Message("system", "Be brief."), *FOUR[0].messages]
+        text = tokenizer.decode(Renderer.of(tokenizer).render(messages).ids, skip_special=False)
+        assert text.startswith("<|system|>Be brief.<|end|><|user|>Where is my ")
+        assert "Be kind." not in text
+
+    def test_transformers_reads_the_same_ids(self, said):
+        import transformers
+
+        recipe = said({"name": "prompt", "shots": 2, "tries": 1, "instruction": "Be kind 🙂."})
+        run_recipe(recipe, device=CPU)
+        theirs = transformers.AutoTokenizer.from_pretrained(recipe.out)
+        messages = [message.as_dict() for message in FOUR[1].messages]
+        ids = theirs.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
+        assert ids == Renderer.of(Tokenizer.load(recipe.out)).render(FOUR[1].messages).ids
+
+    def test_demonstrations_that_are_like_the_dialogue(self, said):
+        recipe = said({"name": "prompt", "shots": 2, "choose": "similarity"})
+        run_recipe(recipe, device=CPU)
+        tokenizer = Tokenizer.load(recipe.out)
+        renderer = Renderer.of(tokenizer)
+        talk = written_talk("Where is my library number 12?", "Here.")
+        text = tokenizer.decode(renderer.render(talk.messages).ids)
+        assert text.count("library number") == 6
+        longer = (*talk.messages, *written_talk("And my lamp?", "There.").messages)
+        assert (
+            renderer.render(longer).ids[: len(renderer.render(talk.messages).ids)] == renderer.render(talk.messages).ids
+        )
+        assert served(recipe.out, talk).prompt_ids == tuple(
+            renderer.render(talk.messages[:-1], add_generation_prompt=True).ids
+        )
+
+    def test_more_demonstrations_than_there_are(self, said, tmp_path):
+        data = {
+            "train": str(written(FOUR[:1], tmp_path / "one.jsonl")),
+            "valid": str(written(FOUR, tmp_path / "v.jsonl")),
+        }
+        with pytest.raises(UserError, match="3 demonstrations are wanted, but only 1"):
+            run_recipe(said({"name": "prompt", "shots": 3}, data={"train": str(one), "valid": str(four)}), device=CPU)
+
+    def test_nothing_to_say(self):
+        with pytest.raises(InvalidParameter, match="needs an 'instruction', or 'shots'"):
+            METHODS.make({"name": "prompt", "shots": 0})
+
+    def test_what_was_there_is_replaced_only_when_asked(self, said):
+        recipe = said({"name": "prompt", "shots": 1, "tries": 1})
+        run_recipe(recipe, device=CPU)
+        with pytest.raises(InvalidParameter, match="--overwrite"):
+            run_recipe(recipe, device=CPU)
+        run_recipe(recipe, device=CPU, overwrite=True)
 
 
 class TestDamagedAdapters:

@@ -23,6 +23,7 @@ from turnwise.text.tokenizer import NAMED
 from turnwise.text.vocabulary import Vocabulary
 from turnwise.text.words import BannedWords
 
+NEVER = -100.0  # a bias that no logit makes up for
 ANSWER_SHARE = 4  # a context policy keeps this part of the context free for the answer
 
 THINKING = ("enable_thinking", "thinking")  # what published templates call the switch
@@ -39,12 +40,14 @@ class RequestMaker:
         renderer: its chat template.
         generator: what is asked: how much it reads and writes.
         defaults: generation parameters it prefers.
+        suppressed: tokens that it never says.
     """
 
     name: str
     renderer: Renderer
     generator: Generator
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    suppressed: frozenset[int] = frozenset()
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -70,7 +73,7 @@ class RequestMaker:
         ids = self.prompt_ids(turn)
         return GenerationRequest(
             prompt_ids=ids,
-            params=params,
+            params=self._without_suppressed(params),
             max_tokens=(most := self._room(ids, params, turn)),
             stop_ids=self._stop_ids(params),
             constraints=tuple(self._constraints(params, turn)),
@@ -81,6 +84,12 @@ class RequestMaker:
             priority=turn.priority,
             prediction=self._prediction(params, turn)[:most],
         )
+
+    def _without_suppressed(self, params: GenerationParams) -> GenerationParams:
+        if not self.suppressed:
+            return params
+        asked = tuple(pair for pair in params.logit_bias if pair[0] not in self.suppressed)
+        return replace(params, logit_bias=(*asked, *((id, NEVER) for id in sorted(self.suppressed))))
 
     def prompt_ids(self, turn: Turn) -> tuple[int, ...]:
         """What the model reads. Raises `UserError` for messages the template refuses and for ids it does not have."""

@@ -67,6 +67,7 @@ class ChatService:
         renderer: its chat template.
         generator: its engine.
         defaults: generation parameters it prefers.
+        suppressed: tokens that it never says.
         store: where conversations are kept; None keeps none.
         context_policy: what becomes of conversations that the context does not hold, a name in `chat.context`.
     """
@@ -77,6 +78,7 @@ class ChatService:
     renderer: Renderer
     generator: Generator
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    suppressed: frozenset[int] = frozenset()
     store: ConversationStore | None = None
     context_policy: str = DEFAULT
 
@@ -90,7 +92,7 @@ class ChatService:
 
     @cached_property
     def _maker(self) -> RequestMaker:
-        return RequestMaker(self.name, self.renderer, self.generator, self.defaults)
+        return RequestMaker(self.name, self.renderer, self.generator, self.defaults, self.suppressed)
 
     @cached_property
     def tokens(self) -> Tokens:

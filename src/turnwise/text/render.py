@@ -93,6 +93,24 @@ class Renderer:
             TemplateError: the template refuses the messages, or special-token text in a message cannot be told apart.
             InvalidParameter: a tool's definition spells a special token.
         """
+        at, shown = (0, []) if self.tokenizer.demonstrations is None else self.tokenizer.demonstrations.before(messages)
+        whole = [*messages[:at], *shown, *messages[at:]]
+        rendered = self._render(whole, add_generation_prompt, continue_final, variables, tools)
+        if not shown:
+            return rendered
+        own = rendered.spans[:at] + rendered.spans[at + len(shown) :]
+        start = next((span[0] for span in own[at:] if span is not None), len(rendered.ids))
+        return Rendered(rendered.ids, [False] * start + rendered.loss_mask[start:], own)
+
+    def _render(
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool,
+        continue_final: bool,
+        variables: Mapping[str, Any] | None,
+        tools: Sequence[Tool],
+    ) -> Rendered:
+        """What `render` says, of these messages and no others."""
         check_spelling(messages, tools, self.tokenizer.special_texts)
         messages = [_clean(message) for message in messages]
         places = list(range(len(messages)))

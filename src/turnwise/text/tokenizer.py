@@ -14,11 +14,14 @@ import tokenizers
 
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.files import write_file
+from turnwise.core.messages import Message
+from turnwise.text.demonstrations import Demonstrations
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of characters, which JSON can spell and UTF-8 cannot
 
 # Token names a template may use, as in `{{ bos_token }}`.
 NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token")
+DEMONSTRATIONS = "demonstrations.json"
 MASK = "<|mask|>"  # what stands for a hidden token, in tokenizers of ours that need one
 
 
@@ -39,6 +42,7 @@ class Tokenizer:
         named: the named special tokens (`bos_token`, `eos_token`, …) as text, for templates.
         chat_template: the folder's Jinja template, or None.
         stop_ids: ids at which an answer ends.
+        demonstrations: dialogues that its model is shown before every other.
     """
 
     backend: tokenizers.Tokenizer
@@ -46,6 +50,7 @@ class Tokenizer:
     chat_template: str | None = None
     stop_ids: frozenset[int] = frozenset()
     config: dict[str, Any] = field(default_factory=dict)
+    demonstrations: Demonstrations | None = None
 
     def __post_init__(self) -> None:
         self._switch = threading.Lock()  # whether special tokens are special is a switch on the shared backend
@@ -95,7 +100,7 @@ class Tokenizer:
         backend.add_special_tokens(new)
         named = self.named | ({"mask_token": MASK} if MASK in new else {})
         config = self.config | ({"mask_token": MASK} if MASK in new else {})
-        return Tokenizer(backend, named, self.chat_template, self.stop_ids, config)
+        return Tokenizer(backend, named, self.chat_template, self.stop_ids, config, self.demonstrations)
 
     def id_of(self, token: str) -> int | None:
         """The id of one token's exact text, or None."""
@@ -154,6 +159,7 @@ class Tokenizer:
             chat_template=_load_template(folder, config),
             stop_ids=_generation_stop_ids(folder),
             config=config,
+            demonstrations=_load_demonstrations(folder),
         )
 
     def save(self, folder: Path) -> None:
@@ -170,6 +176,10 @@ class Tokenizer:
         write_file(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         if self.chat_template is not None:
             write_file(folder / "chat_template.jinja", self.chat_template)
+        if self.demonstrations is not None:
+            dialogues = [[message.as_dict() for message in dialogue] for dialogue in self.demonstrations.dialogues]
+            kept = {"shots": self.demonstrations.shots, "dialogues": dialogues}
+            write_file(folder / DEMONSTRATIONS, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -242,6 +252,17 @@ def _load_template(folder: Path, config: dict[str, Any]) -> str | None:
     if isinstance(template, list):  # several named templates: the default one is for chatting
         template = next((entry["template"] for entry in template if entry.get("name") == "default"), None)
     return template
+
+
+def _load_demonstrations(folder: Path) -> Demonstrations | None:
+    kept = _read_json(folder / DEMONSTRATIONS)
+    if not kept:
+        return None
+    try:
+        dialogues = tuple(tuple(Message(m["role"], m["content"]) for m in dialogue) for dialogue in kept["dialogues"])
+        return Demonstrations(dialogues, int(kept["shots"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / DEMONSTRATIONS} does not hold demonstrations: {error}.") from error
 
 
 def _generation_stop_ids(folder: Path) -> frozenset[int]:

@@ -140,6 +140,30 @@ def _key(recipe: Recipe, frame: Frame) -> str:
     return digest.hexdigest()
 
 
+def read_dialogues(
+    recipe: Recipe, on_item: Callable[[], None] = lambda: None
+) -> tuple[list[Conversation], list[Conversation]]:
+    """The dialogues themselves, to learn from and held out, for methods that show them to the model.
+
+    Raises:
+        InvalidData: a bad row (unless the recipe skips them), or nothing held out.
+    """
+    train: list[Conversation] = []
+    valid: list[Conversation] = []
+    fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
+    for held_out, sources in ((False, recipe.data.train), (True, recipe.data.valid)):
+        for wanted in sources:
+            source = Source(Path(wanted.path).expanduser(), skip_bad=recipe.data.skip_bad)
+            for _, item in islice(source.rows(), wanted.limit):
+                on_item()
+                if isinstance(item, Conversation) and any(message.role == "assistant" for message in item.messages):
+                    aside = held_out or (bool(fraction) and _side(item, recipe.training.seed) < fraction)
+                    (valid if aside else train).append(item)
+    if not valid:
+        raise InvalidData("Prompts are compared on validation dialogues, and there are none: name some, or more data.")
+    return train, valid
+
+
 def _repeats(sources: Sequence[DataSource], shards: Sequence[Shard]) -> list[float]:
     """How often an epoch shows each source: as often as it says, or so that their tokens are in the given ratio.
 

@@ -2,20 +2,19 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
 from turnwise.core.errors import InvalidParameter, TurnwiseError
-from turnwise.data.batches import Batch
 from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.model import Model
 from turnwise.training import state as disk
 from turnwise.training.dataset import Dataset, Datasets, Row
 from turnwise.training.interrupt import interrupt_noted
-from turnwise.training.objective import Outcome
+from turnwise.training.measure import add, computing, measure
 from turnwise.training.optimizer import build_optimizers, set_rate
 from turnwise.training.recipe import Recipe, TrainingSection
 from turnwise.training.report import Hook, Result, StepReport, ValidationReport
@@ -27,6 +26,17 @@ def total_steps(dataset: Dataset, settings: TrainingSection) -> int:
     if settings.max_steps is not None:
         return settings.max_steps
     return max(1, round(len(dataset.rows()) * settings.epochs / settings.rows))
+
+
+def default_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def dtype_of(settings: TrainingSection, device: torch.device) -> torch.dtype:
+    """What is computed in."""
+    wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(settings.dtype)
+    return wanted or auto_dtype(device)
 
 
 class Trainer:
@@ -72,8 +82,7 @@ class Trainer:
                 "choose another --out, or pass --restart to throw it away.",
             )
         self.validate_every = self.settings.validate_every or max(10, self.total // 20)
-        wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(self.settings.dtype)
-        self.dtype = wanted or auto_dtype(self.device)
+        self.dtype = dtype_of(self.settings, self.device)
         if self.settings.compile:
             self.module.compile()
 
@@ -156,7 +165,7 @@ class Trainer:
                 outcome = self.objective.loss(self.model, batch, before)
             (outcome.summed / share).backward()  # type: ignore[no-untyped-call]
             summed += outcome.summed.item()
-            _add(figures, outcome, reported)
+            add(figures, outcome, reported)
         # The bound is on the gradient per unit of the loss, so it means the same whatever the loss is divided by.
         bound = self.settings.clip_norm * reported / share
         norm = torch.nn.utils.clip_grad_norm_(self._learning(), bound).item()
@@ -184,7 +193,7 @@ class Trainer:
         return [parameter for parameter in self.module.parameters() if parameter.requires_grad]
 
     def _computing(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        return computing(self.device, self.dtype)
 
     def validate(self) -> None:
         """Measure held-out data, keep the weights if they are the best so far."""
@@ -206,32 +215,15 @@ class Trainer:
         """Write a checkpoint."""
         disk.save_checkpoint(self.work, self.state, self.module, self.optimizers, self.recipe.dump())
 
-    @torch.no_grad()
     def measure(self, dataset: Dataset) -> ValidationReport | None:
         """The loss per unit, or None without data."""
-        if not len(dataset):
+        found = measure(self.model, dataset, size=self.settings.micro_rows, device=self.device, dtype=self.dtype)
+        if found is None:
             return None
-        self.module.eval()
-        before = 0.0
-        if self.objective.COMPARES:
-            with self._computing():
-                before = self.objective.before_step(self.model, list(self._held_out(dataset)))
-        summed, reported = 0.0, 0.0
-        figures: dict[str, float] = {}
-        for batch in self._held_out(dataset):
-            with self._computing():
-                outcome = self.objective.loss(self.model, batch, before)
-            summed += outcome.summed.item()
-            reported += self.objective.reported(batch)
-            _add(figures, outcome, 1.0)
-        if not math.isfinite(summed):
+        if not math.isfinite(found.loss):
             raise self._diverged("the loss on held-out data")
-        loss = summed / reported
-        best = self.state.best_loss is None or loss < self.state.best_loss or self.state.step == 0
-        return ValidationReport(self.state.step, loss, best, {name: sum_ / reported for name, sum_ in figures.items()})
-
-    def _held_out(self, dataset: Dataset) -> Iterator[Batch]:
-        return (batch.to(self.device) for batch in dataset.batches(self.settings.micro_rows))
+        best = self.state.best_loss is None or found.loss < self.state.best_loss or self.state.step == 0
+        return ValidationReport(self.state.step, found.loss, best, found.figures)
 
     def _diverged(self, what: str) -> TurnwiseError:
         """Raised before anything is changed or saved, so what is on disk is from when all was well."""
@@ -246,8 +238,3 @@ class Trainer:
             f"'learning_rate' (it was {self.settings.learning_rate:g}), a longer 'warmup' or the 'dtype' float32, with "
             "--restart." + (f" The checkpoint in {self.work} is from before." if kept else "")
         )
-
-
-def _add(figures: dict[str, float], outcome: Outcome, share: float) -> None:
-    for name, value in outcome.figures.items():
-        figures[name] = figures.get(name, 0.0) + value / share

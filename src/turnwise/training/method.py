@@ -14,6 +14,7 @@ class Method(Section):
     """A method; its fields are its options in a recipe."""
 
     SUMMARY: ClassVar[str] = ""
+    LEARNS: ClassVar[bool] = True  # whether any weight does
 
     def prepare(self, base: Base, seed: int) -> Base:  # noqa: ARG002
         """What is trained: weights that stay as they are are frozen, and what is added is there.

@@ -4,71 +4,32 @@ While it works everything is in `OUT.partial`; `OUT` appears only when it is com
 from `OUT.partial` when the same recipe is run again.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from turnwise.core.errors import InvalidParameter, SaveFailed
-from turnwise.core.files import write_file
+from turnwise.core.errors import SaveFailed
 from turnwise.training import watch
 from turnwise.training.base import Base
-from turnwise.training.card import model_card
 from turnwise.training.dataset import Datasets
+from turnwise.training.finish import finish
 from turnwise.training.loading import load_datasets
-from turnwise.training.loop import Trainer
+from turnwise.training.loop import Trainer, default_device
+from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.opening import load_base
+from turnwise.training.out import check_out, out_folder
+from turnwise.training.prompting import run_prompting
 from turnwise.training.recipe import Recipe
-from turnwise.training.report import Hook, Result, perplexity
+from turnwise.training.report import Hook, Result
 from turnwise.training.samples import answers, before_and_after, keep_before
 from turnwise.training.state import BEST, CHECKPOINT, checkpoint_recipe
 
 DATA = "data"  # the folder that keeps examples
 LEFT = (BEST, watch.TENSORBOARD)
-
-
-def work_folder(out: Path) -> Path:
-    """Where a run keeps its things until it is complete."""
-    return out.with_name(out.name + ".partial")
-
-
-def out_folder(recipe: Recipe) -> Path:
-    """Where the finished model goes.
-
-    Raises:
-        InvalidParameter: that is no folder's name.
-    """
-    out = Path(recipe.out).expanduser()
-    if out.name in ("", ".."):
-        raise InvalidParameter("out", f"'out' must name a new folder, not '{recipe.out}'.")
-    return out
-
-
-def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
-    """The work folder; refuses to lose what is there unless told to.
-
-    Raises:
-        InvalidParameter: `out` exists, or the work folder holds an unfinished run of another recipe.
-    """
-    out = out_folder(recipe)
-    work = work_folder(out)
-    if out.exists() and not overwrite:
-        raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
-    if out.exists() and not (out / "config.json").is_file():
-        raise InvalidParameter("out", f"{out} is not a model folder, so it is not replaced. Choose another --out.")
-    begun = checkpoint_recipe(work)
-    if begun not in (None, recipe.dump()) and not restart:
-        raise InvalidParameter(
-            "out",
-            f"{work} holds an unfinished run of another recipe. Run that recipe again to go on with it, choose another "
-            "--out, or pass --restart to throw it away.",
-        )
-    return work
 
 
 def run_recipe(
@@ -79,6 +40,7 @@ def run_recipe(
     hooks: Sequence[Hook] = (),
     on_data: Callable[[Datasets], None] = lambda _: None,
     on_item: Callable[[], None] = lambda: None,
+    on_tried: Callable[[int, float], None] = lambda *_: None,
     device: torch.device | None = None,
 ) -> Result:
     """Train as the recipe says and write the model folder.
@@ -90,6 +52,7 @@ def run_recipe(
         hooks: watchers beside the metrics file and TensorBoard.
         on_data: called once the data is loaded.
         on_item: called for every conversation read.
+        on_tried: called with the number and the loss of every prompt that is tried, where no weight learns.
         device: where to train; None is the GPU where there is one.
 
     Raises:
@@ -98,6 +61,10 @@ def run_recipe(
         TurnwiseError: the loss is no longer a number.
     """
     work = check_out(recipe, overwrite=overwrite, restart=restart)
+    if isinstance(recipe.method, Prompt):
+        return run_prompting(
+            recipe, recipe.method, overwrite=overwrite, on_item=on_item, on_tried=on_tried, device=device
+        )
     base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
     renderer = base.renderer
     begun = checkpoint_recipe(work) is not None and not restart
@@ -113,7 +80,7 @@ def run_recipe(
             data,
             work=work,
             hooks=[watch.MetricsFile(work), watch.TensorBoard(work), *hooks],
-            device=device or torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+            device=device or default_device(),
         )
         if trainer.state.step == 0:
             keep_before(work, answers(recipe.method.plain(trainer.model), renderer, data.samples))
@@ -122,7 +89,7 @@ def run_recipe(
         result = replace(result, samples=before_and_after(work, data.samples, after))
         title, unit = out_folder(recipe).name, recipe.objective.UNIT
         watch.draw_loss(work / watch.METRICS, work / "loss.png", title=title, unit=unit)
-        _save(recipe, base, result, data, work)
+        finish(recipe, base, result, data, work)
     except OSError as error:
         raise SaveFailed(
             f"Could not write in {work}: {error.strerror or error}. Mend that and run the same command again: it goes "
@@ -142,45 +109,3 @@ def _data(recipe: Recipe, base: Base, work: Path, begun: bool, on_item: Callable
             with suppress(OSError):  # there may be an unfinished run
                 work.rmdir()
         raise
-
-
-def _save(recipe: Recipe, base: Base, result: Result, data: Datasets, work: Path) -> None:
-    module = base.model.module.cpu()
-    summary = json.dumps(result_summary(recipe, result, data), indent=2, ensure_ascii=False)
-    write_file(work / "result.json", summary + "\n")
-    parameters = sum(parameter.numel() for parameter in module.parameters())
-    learned = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-    card = model_card(recipe, result, parameters=parameters, learned=learned, train_tokens=data.train.tokens)
-    names = (watch.METRICS, "loss.png", "result.json", watch.TENSORBOARD)
-    files: dict[str, str | Path] = {name: work / name for name in names}
-    files |= {"recipe.yaml": recipe.dump(), "README.md": card}
-    recipe.method.save(out_folder(recipe), base, files)
-
-
-def result_summary(recipe: Recipe, result: Result, data: Datasets) -> dict[str, Any]:
-    """What a run came to, as plain values."""
-    losses = {
-        f"{split}_{when}": getattr(result, f"{split}_{when}")
-        for split in ("valid", "test")
-        for when in ("before", "after")
-    }
-    return {
-        "steps": result.steps,
-        "best_step": result.best_step,
-        "stopped_early": result.stopped_early,
-        "seconds": round(result.seconds, 2),
-        "useful_tokens": result.useful_tokens,
-        "train_tokens": data.train.tokens,
-        "fill": round(data.train.fill, 4),
-        "skipped_rows": data.skipped,
-        "loss": {name: loss for name, loss in losses.items() if loss is not None},
-        **_perplexities(recipe, losses),
-        **({"figures": {name: round(value, 4) for name, value in result.figures.items()}} if result.figures else {}),
-        "samples": [asdict(sample) for sample in result.samples],
-    }
-
-
-def _perplexities(recipe: Recipe, losses: dict[str, float | None]) -> dict[str, dict[str, float]]:
-    if recipe.objective.UNIT != "token":
-        return {}
-    return {"perplexity": {name: round(perplexity(loss), 3) for name, loss in losses.items() if loss is not None}}

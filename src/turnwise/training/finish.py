@@ -1,0 +1,62 @@
+"""The end of a run: what it came to, and the model folder with everything beside the weights."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from turnwise.core.files import write_file
+from turnwise.training import watch
+from turnwise.training.base import Base
+from turnwise.training.card import model_card
+from turnwise.training.dataset import Datasets
+from turnwise.training.out import out_folder
+from turnwise.training.recipe import Recipe
+from turnwise.training.report import Result, perplexity
+
+
+def finish(recipe: Recipe, base: Base, result: Result, data: Datasets | None, work: Path) -> None:
+    """Write the model folder. Raises `SaveFailed` where the disk refuses."""
+    module = base.model.module.cpu()
+    summary = json.dumps(result_summary(recipe, result, data), indent=2, ensure_ascii=False)
+    write_file(work / "result.json", summary + "\n")
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    learned = sum(p.numel() for p in module.parameters() if p.requires_grad) if recipe.method.LEARNS else 0
+    card = model_card(
+        recipe, result, parameters=parameters, learned=learned, train_tokens=data.train.tokens if data else 0
+    )
+    names = (watch.METRICS, "loss.png", "result.json", watch.TENSORBOARD)
+    files: dict[str, str | Path] = {name: work / name for name in names}
+    files |= {"recipe.yaml": recipe.dump(), "README.md": card}
+    recipe.method.save(out_folder(recipe), base, files)
+
+
+def result_summary(recipe: Recipe, result: Result, data: Datasets | None) -> dict[str, Any]:
+    """What a run came to, as plain values."""
+    losses = {
+        f"{split}_{when}": getattr(result, f"{split}_{when}")
+        for split in ("valid", "test")
+        for when in ("before", "after")
+    }
+    return {
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "stopped_early": result.stopped_early,
+        "seconds": round(result.seconds, 2),
+        "useful_tokens": result.useful_tokens,
+        **(_about(data) if data else {}),
+        "loss": {name: loss for name, loss in losses.items() if loss is not None},
+        **_perplexities(recipe, losses),
+        **({"figures": {name: round(value, 4) for name, value in result.figures.items()}} if result.figures else {}),
+        "samples": [asdict(sample) for sample in result.samples],
+    }
+
+
+def _about(data: Datasets) -> dict[str, Any]:
+    return {"train_tokens": data.train.tokens, "fill": round(data.train.fill, 4), "skipped_rows": data.skipped}
+
+
+def _perplexities(recipe: Recipe, losses: dict[str, float | None]) -> dict[str, dict[str, float]]:
+    if recipe.objective.UNIT != "token":
+        return {}
+    return {"perplexity": {name: round(perplexity(loss), 3) for name, loss in losses.items() if loss is not None}}

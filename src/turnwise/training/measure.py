@@ -1,0 +1,53 @@
+"""The loss of a model on held-out data, computed as it is in training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from turnwise.models.model import Model
+from turnwise.training.dataset import Dataset
+from turnwise.training.objective import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The loss per unit of the objective, and what else it watches."""
+
+    loss: float
+    figures: Mapping[str, float]
+
+
+def computing(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Arithmetic in this type, within the block."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+@torch.no_grad()
+def measure(
+    model: Model, dataset: Dataset, *, size: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Measured | None:
+    """The loss on all of a dataset, `size` rows at a time; None without data."""
+    if not len(dataset):
+        return None
+    model.module.eval()
+    objective = dataset.objective
+    before = 0.0
+    if objective.COMPARES:
+        with computing(device, dtype):
+            before = objective.before_step(model, [batch.to(device) for batch in dataset.batches(size)])
+    summed, reported = 0.0, 0.0
+    figures: dict[str, float] = {}
+    for batch in dataset.batches(size):
+        with computing(device, dtype):
+            outcome = objective.loss(model, batch.to(device), before)
+        summed += outcome.summed.item()
+        reported += objective.reported(batch)
+        add(figures, outcome, 1.0)
+    return Measured(summed / reported, {name: value / reported for name, value in figures.items()})
+
+
+def add(figures: dict[str, float], outcome: Outcome, share: float) -> None:
+    """Add an outcome's further figures, divided by `share`."""
+    for name, value in outcome.figures.items():
+        figures[name] = figures.get(name, 0.0) + value / share

@@ -1,0 +1,153 @@
+"""Prompting: no weight learns; the model is told what to do, or shown how others did it (Brown et al. 2020).
+
+Zero-shot: an instruction. Few-shot: demonstrations from the training data, either one set for all, the best of several
+by the loss on validation data, or for every dialogue those whose first user turn is most like its own. What comes out
+is a model folder whose template says the prompt.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from turnwise.core.errors import InvalidData, InvalidParameter, TemplateError
+from turnwise.core.messages import Conversation, Message
+from turnwise.data.shards import in_memory
+from turnwise.text.demonstrations import Demonstrations
+from turnwise.text.prompting import with_prompt
+from turnwise.text.render import Renderer
+from turnwise.training import method
+from turnwise.training.base import Base
+from turnwise.training.dataset import Dataset
+from turnwise.training.measure import measure
+from turnwise.training.objective import Frame, Objective
+
+MOST = 64  # dialogues that a set of demonstrations is judged on
+SHARE = 2  # demonstrations get at most the context divided by this
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Says how well a prompt does: the objective's loss on some dialogues."""
+
+    objective: Objective
+    dialogues: Sequence[Conversation]
+    size: int
+    device: torch.device
+
+    def loss(self, base: Base) -> float:
+        """The loss per unit, every dialogue whole."""
+        frame = Frame(base.renderer, base.model.context_length, base.model.start_ids)
+        examples = (example for talk in self.dialogues for example in self.objective.examples(talk, frame))
+        dataset = Dataset([in_memory(examples)], self.objective, frame, base.model.packs, self.size)
+        found = measure(base.model, dataset, size=self.size, device=self.device)
+        if found is None:
+            raise InvalidData("There is nothing to judge prompts by: no validation dialogue has an assistant turn.")
+        return found.loss
+
+
+class Method(method.Method):
+    """What is said before every dialogue.
+
+    Attributes:
+        instruction: a system message, for dialogues that bring none.
+        shots: how many demonstrations.
+        choose: by "score", one set for all, the best of `tries` on validation data; or by "similarity", for each
+            dialogue anew.
+        tries: sets of demonstrations that are tried.
+    """
+
+    SUMMARY: ClassVar[str] = "no weight learns; an instruction and demonstrations are chosen"
+    LEARNS: ClassVar[bool] = False
+
+    instruction: str | None = None
+    shots: int = Field(4, ge=0)
+    choose: Literal["score", "similarity"] = "score"
+    tries: int = Field(16, ge=1)
+
+    @model_validator(mode="after")
+    def _something(self) -> "Method":
+        if not self.shots and not self.instruction:
+            raise ValueError("needs an 'instruction', or 'shots' of at least 1")
+        return self
+
+    def find(
+        self,
+        base: Base,
+        train: Sequence[Conversation],
+        judge: Judge,
+        seed: int,
+        on_tried: Callable[[int, float], None] = lambda *_: None,
+    ) -> Base:
+        """The base with the prompt in its template.
+
+        Args:
+            base: the model.
+            train: dialogues that may be shown.
+            judge: what prompts are compared by.
+            seed: of the sets that are tried.
+            on_tried: called with a set's number and its loss.
+
+        Raises:
+            InvalidData: too few dialogues that are short enough to be shown.
+            InvalidParameter: the model's template has no place for the instruction.
+        """
+        if self.shots and self.choose == "similarity":
+            return self._with(base, Demonstrations(self._candidates(base, train), self.shots))
+        sets = self._sets(base, train, Random(seed)) if self.shots else [()]
+        best: tuple[float, Base] | None = None
+        for number, shown in enumerate(sets, 1):
+            prompted = self._baked(base, shown)
+            loss = judge.loss(prompted) if len(sets) > 1 else 0.0
+            on_tried(number, loss)
+            if best is None or loss < best[0]:
+                best = loss, prompted
+        assert best is not None, "there is always a set"
+        return best[1]
+
+    def _candidates(self, base: Base, train: Sequence[Conversation]) -> tuple[tuple[Message, ...], ...]:
+        """Dialogues that end with the assistant, spell no special token, and of which `shots` fit."""
+        tokenizer, room = base.tokenizer, base.model.context_length // SHARE // max(1, self.shots)
+        found = []
+        for talk in train:
+            messages = tuple(message for message in talk.messages if message.role in ("user", "assistant"))
+            while messages and messages[-1].role != "assistant":
+                messages = messages[:-1]
+            text = "\n".join(message.content for message in messages)
+            if len(messages) < 2 or any(token in text for token in tokenizer.special_texts):
+                continue
+            if len(base.renderer.render(messages).ids) <= room:
+                found.append(messages)
+        if len(found) < self.shots:
+            raise InvalidData(
+                f"{self.shots} demonstrations are wanted, but only {len(found)} training dialogues are short enough to "
+                f"be shown ({room} tokens each). Ask for fewer 'shots'."
+            )
+        return tuple(found)
+
+    def _sets(self, base: Base, train: Sequence[Conversation], rng: Random) -> list[tuple[tuple[Message, ...], ...]]:
+        candidates = self._candidates(base, train)
+        return [tuple(rng.sample(candidates, self.shots)) for _ in range(self.tries)]
+
+    def _baked(self, base: Base, shown: Sequence[Sequence[Message]]) -> Base:
+        template = with_prompt(base.renderer.template, self.instruction, shown)
+        return self._checked(replace(base, tokenizer=replace(base.tokenizer, chat_template=template)))
+
+    def _with(self, base: Base, demonstrations: Demonstrations) -> Base:
+        template = base.renderer.template
+        if self.instruction is not None:
+            template = with_prompt(template, self.instruction)
+        tokenizer = replace(base.tokenizer, chat_template=template, demonstrations=demonstrations)
+        return self._checked(replace(base, tokenizer=tokenizer))
+
+    def _checked(self, base: Base) -> Base:
+        try:
+            Renderer.of(base.tokenizer).render([Message("user", "?")], add_generation_prompt=True)
+        except TemplateError as error:
+            raise InvalidParameter(
+                "method.instruction", f"The model's chat template does not take this prompt: {error}"
+            ) from error
+        return base

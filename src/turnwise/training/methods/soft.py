@@ -1,0 +1,135 @@
+"""Soft prompts: a few vectors before every dialogue learn, and nothing else (Lester et al. 2021, prompt tuning).
+
+They are the embeddings of new special tokens that the chat template begins with. So what comes out is an ordinary model
+folder of a slightly larger vocabulary, and training, evaluation and serving read the same ids.
+"""
+
+import copy
+from dataclasses import replace
+from typing import Any, ClassVar, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from turnwise.models.checkpoint import LoadedModel
+from turnwise.models.decoder import Decoder
+from turnwise.models.hub import TransformersModel
+from turnwise.models.model import Model
+from turnwise.text.tokenizer import Tokenizer
+from turnwise.training import method
+from turnwise.training.artefact import SAMPLING
+from turnwise.training.base import Base
+
+SUPPRESSED = "suppress_tokens"  # what generation configs call tokens that are never said
+
+
+class Method(method.Method):
+    """How many vectors, and what they begin as.
+
+    Attributes:
+        tokens: how many.
+        start: text whose tokens' embeddings they begin as; left out: those of random tokens.
+    """
+
+    SUMMARY: ClassVar[str] = "a few vectors before every dialogue learn"
+
+    tokens: int = Field(20, ge=1)
+    start: str | None = None
+
+    def prepare(self, base: Base, seed: int) -> Base:
+        """Freeze the model, and put the vectors before its template."""
+        texts = [f"<|soft_{number}|>" for number in range(self.tokens)]
+        tokenizer = base.tokenizer.with_special(texts)
+        template = "{{- '" + "".join(texts) + "' -}}" + base.renderer.template
+        tokenizer = replace(tokenizer, chat_template=template)
+        first = tokenizer.id_of(texts[0])
+        assert first is not None, "it was just added"
+        module = base.model.module
+        module.requires_grad_(False)
+        embedding = _embedding(base.model)
+        vectors = embedding.weight[self._begins(base.tokenizer, seed)].detach().clone()
+        _set_embedding(base.model, SoftEmbedding(embedding.weight, first, vectors))
+        generation = dict(SAMPLING if base.generation is None else base.generation)
+        generation[SUPPRESSED] = [*(generation.get(SUPPRESSED) or ()), *range(first, first + self.tokens)]
+        return replace(base, tokenizer=tokenizer, generation=generation)
+
+    def _begins(self, tokenizer: Tokenizer, seed: int) -> list[int]:
+        said = tokenizer.encode(self.start) if self.start else []
+        if said:
+            return [said[number % len(said)] for number in range(self.tokens)]
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(tokenizer.vocab_size, (self.tokens,), generator=generator).tolist()
+
+    def plain(self, model: Model) -> Model:
+        """A copy with a larger vocabulary, the vectors being its last rows."""
+        soft: Any = _embedding(model)
+        size = max(model.vocab_size, soft.first + len(soft.vectors))
+        module = copy.deepcopy(model.module)
+        rows = _grown(soft.frozen, size)
+        rows[soft.first : soft.first + len(soft.vectors)] = soft.vectors.detach()
+        if isinstance(model, LoadedModel):
+            decoder = cast(Decoder, module)
+            decoder.embed = nn.Embedding(size, rows.shape[1], _weight=rows)
+            decoder.config = replace(decoder.config, vocab_size=size)
+            if decoder.head is not None:
+                weight = _grown(decoder.get_parameter("head.weight"), size)
+                decoder.head = nn.Linear(weight.shape[1], size, bias=False, device="meta")
+                decoder.head.weight = nn.Parameter(weight)
+            published = {**model.published, "vocab_size": size} if model.published else {}
+            return LoadedModel(decoder, published)
+        found = replace(cast(TransformersModel, model), module=module)
+        kept = soft.frozen.detach().clone()
+        found.module.set_input_embeddings(nn.Embedding(len(kept), kept.shape[1], _weight=kept))
+        found.module.tie_weights()
+        found.module.resize_token_embeddings(size, mean_resizing=False)
+        with torch.no_grad():
+            found.module.get_input_embeddings().weight.copy_(rows)
+        return found
+
+
+class SoftEmbedding(nn.Module):
+    """Embeddings of which those of a few ids, from `first` on, learn.
+
+    `weight` is what it was without them: what is tied to it gives no scores for them.
+    """
+
+    def __init__(self, frozen: Tensor, first: int, vectors: Tensor) -> None:
+        super().__init__()
+        self.first = first
+        self.register_buffer("frozen", frozen.detach(), persistent=False)
+        self.vectors = nn.Parameter(vectors)
+
+    @property
+    def weight(self) -> Tensor:
+        """The embeddings that stay, `(V, C)`."""
+        frozen: Tensor = self.frozen  # type: ignore[assignment]
+        return frozen
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """The embedding of every id."""
+        places = ids - self.first
+        soft = (places >= 0) & (places < len(self.vectors))
+        plain = F.embedding(ids.masked_fill(soft, 0), self.weight)
+        learned = F.embedding(places.clamp(0, len(self.vectors) - 1), self.vectors)
+        return torch.where(soft.unsqueeze(-1), learned, plain)
+
+
+def _embedding(model: Model) -> Any:
+    module: Any = model.module
+    return module.embed if isinstance(model, LoadedModel) else module.get_input_embeddings()
+
+
+def _set_embedding(model: Model, embedding: nn.Module) -> None:
+    module: Any = model.module
+    if isinstance(model, LoadedModel):
+        module.embed = embedding
+    else:
+        module.set_input_embeddings(embedding)
+
+
+def _grown(weight: Tensor, rows: int) -> Tensor:
+    """A copy with rows of zeros after its own."""
+    found = weight.detach().clone()
+    return F.pad(found, (0, 0, 0, rows - len(found))) if rows > len(found) else found

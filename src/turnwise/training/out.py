@@ -1,0 +1,46 @@
+"""Where a run works, and where what it makes goes; nothing that is there is lost unless somebody said so."""
+
+from pathlib import Path
+
+from turnwise.core.errors import InvalidParameter
+from turnwise.training.recipe import Recipe
+from turnwise.training.state import checkpoint_recipe
+
+
+def work_folder(out: Path) -> Path:
+    """Where a run keeps its things until it is complete."""
+    return out.with_name(out.name + ".partial")
+
+
+def out_folder(recipe: Recipe) -> Path:
+    """Where the finished model goes.
+
+    Raises:
+        InvalidParameter: that is no folder's name.
+    """
+    out = Path(recipe.out).expanduser()
+    if out.name in ("", ".."):
+        raise InvalidParameter("out", f"'out' must name a new folder, not '{recipe.out}'.")
+    return out
+
+
+def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
+    """The work folder; refuses to lose what is there unless told to.
+
+    Raises:
+        InvalidParameter: `out` exists, or the work folder holds an unfinished run of another recipe.
+    """
+    out = out_folder(recipe)
+    work = work_folder(out)
+    if out.exists() and not overwrite:
+        raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
+    if out.exists() and not (out / "config.json").is_file():
+        raise InvalidParameter("out", f"{out} is not a model folder, so it is not replaced. Choose another --out.")
+    begun = checkpoint_recipe(work)
+    if begun not in (None, recipe.dump()) and not restart:
+        raise InvalidParameter(
+            "out",
+            f"{work} holds an unfinished run of another recipe. Run that recipe again to go on with it, choose another "
+            "--out, or pass --restart to throw it away.",
+        )
+    return work

@@ -1,0 +1,55 @@
+"""A run in which no weight learns: a prompt is found, and the model folder says it before every dialogue."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+import torch
+
+from turnwise.training.finish import finish
+from turnwise.training.loading import read_dialogues
+from turnwise.training.loop import default_device
+from turnwise.training.methods.prompt import MOST, Judge
+from turnwise.training.methods.prompt import Method as Prompt
+from turnwise.training.opening import load_base
+from turnwise.training.out import check_out
+from turnwise.training.recipe import Recipe
+from turnwise.training.report import Result
+from turnwise.training.samples import SAMPLES, answers, before_and_after, keep_before, last_reply
+
+
+def run_prompting(
+    recipe: Recipe,
+    method: Prompt,
+    *,
+    overwrite: bool,
+    on_item: Callable[[], None],
+    on_tried: Callable[[int, float], None],
+    device: torch.device | None,
+) -> Result:
+    """Find a prompt as the recipe says and write the model folder. Raises as `run_recipe` does."""
+    work = check_out(recipe, overwrite=overwrite, restart=True)
+    chosen = device or default_device()
+    base = load_base(recipe)
+    base.model.module.to(chosen)
+    train, valid = read_dialogues(recipe, on_item)
+    began = time.perf_counter()
+    size = recipe.training.micro_rows
+    whole = Judge(recipe.objective, valid, size, chosen)
+    before = whole.loss(base)
+    some = replace(whole, dialogues=Random(recipe.training.seed).sample(valid, min(MOST, len(valid))))
+    prompted = method.find(base, train, some, recipe.training.seed, on_tried)
+    asked = [talk for talk in valid if last_reply(talk)][:SAMPLES]
+    work.mkdir(parents=True, exist_ok=True)
+    keep_before(work, answers(base.model, base.renderer, asked))
+    after = whole.loss(prompted)
+    result = Result(
+        steps=0, best_step=0, stopped_early=False, seconds=time.perf_counter() - began, useful_tokens=0,
+        valid_before=before, valid_after=after, test_before=None, test_after=None,
+        samples=before_and_after(work, asked, answers(prompted.model, prompted.renderer, asked)),
+    )  # fmt: skip
+    finish(recipe, prompted, result, None, work)
+    shutil.rmtree(work, ignore_errors=True)
+    return result
