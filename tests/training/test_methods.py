@@ -406,24 +406,20 @@ class TestPrompting:
         run_recipe(recipe, device=CPU)
         tokenizer = Tokenizer.load(recipe.out)
         renderer = Renderer.of(tokenizer)
-        talk = written_talk("Where is my library number 12?", "Here.")
-        text = tokenizer.decode(renderer.render(talk.messages).ids)
-        assert text.count("library number") == 6
+        talk = written_talk("Where is my library?", "Here.")
+        ids = renderer.render(talk.messages).ids
+        assert tokenizer.decode(ids).count("library") == 5  # two demonstrations, question and answer, and the question
         longer = (*talk.messages, *written_talk("And my lamp?", "There.").messages)
-        assert (
-            renderer.render(longer).ids[: len(renderer.render(talk.messages).ids)] == renderer.render(talk.messages).ids
-        )
+        assert renderer.render(longer).ids[: len(ids)] == ids
         assert served(recipe.out, talk).prompt_ids == tuple(
             renderer.render(talk.messages[:-1], add_generation_prompt=True).ids
         )
 
     def test_more_demonstrations_than_there_are(self, said, tmp_path):
-        data = {
-            "train": str(written(FOUR[:1], tmp_path / "one.jsonl")),
-            "valid": str(written(FOUR, tmp_path / "v.jsonl")),
-        }
+        one, four = written(FOUR[:1], tmp_path / "one.jsonl"), written(FOUR, tmp_path / "four.jsonl")
+        data = {"train": str(one), "valid": str(four)}
         with pytest.raises(UserError, match="3 demonstrations are wanted, but only 1"):
-            run_recipe(said({"name": "prompt", "shots": 3}, data={"train": str(one), "valid": str(four)}), device=CPU)
+            run_recipe(said({"name": "prompt", "shots": 3}, data=data), device=CPU)
 
     def test_nothing_to_say(self):
         with pytest.raises(InvalidParameter, match="needs an 'instruction', or 'shots'"):
