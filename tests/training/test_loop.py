@@ -175,15 +175,14 @@ class TestNotANumber:
             run.run()
         assert same(weights(run.model), began)
 
-    def test_no_checkpoint_is_promised_where_there_is_none(self, trainer, recipe):
+    def test_a_run_that_breaks_again_and_again_says_that_it_went_back(self, trainer, recipe):
         def spoil(report):
             with torch.no_grad():
                 run.module.embed.weight[:] = math.nan
 
         run = trainer(recipe(), [Watcher(spoil)])
-        with pytest.raises(TurnwiseError, match="After step 1") as caught:
+        with pytest.raises(TurnwiseError, match="After step 1 the loss .* though it went back 3 times"):
             run.run()
-        assert "checkpoint" not in str(caught.value)
 
     def test_weights_that_are_damaged_from_the_start_are_found_before_the_first_step(self, trainer, recipe):
         run = trainer(recipe())

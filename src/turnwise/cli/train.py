@@ -184,6 +184,7 @@ def _report(console: Any, recipe: "Recipe", result: "Result") -> None:
     for name, before, after in (
         ("validation", result.valid_before, result.valid_after),
         ("test", result.test_before, result.test_after),
+        ("general", result.general_before, result.general_after),
     ):
         if before is None or after is None:
             continue

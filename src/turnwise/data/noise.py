@@ -49,6 +49,17 @@ def _with_typo(pieces: tuple[Piece, ...], rng: random.Random) -> tuple[Piece, ..
     return (*pieces[:number], Piece(changed), *pieces[number + 1 :])
 
 
+def rough_text(text: str, rng: random.Random, share: float) -> str:
+    """`text` with a share of its longer words misspelt, at least one if there is any; figures and short words stay."""
+    words = list(TYPO_WORD.finditer(text))
+    if not words:
+        return text
+    count = max(1, round(share * len(words)))
+    for word in sorted(rng.sample(words, min(count, len(words))), key=lambda found: -found.start()):
+        text = text[: word.start()] + misspell(word.group(), rng) + text[word.end() :]
+    return text
+
+
 def misspell(word: str, rng: random.Random) -> str:
     """`word` with one letter hit beside its key, left out, doubled or swapped with the next."""
     at = rng.randrange(1, len(word) - 1)  # first and last letters carry a word's look: they stay

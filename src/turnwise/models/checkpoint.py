@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.models.adapters import is_adapter, load_adapter
@@ -44,6 +44,11 @@ class LoadedModel:
     def module(self) -> Decoder:
         """The decoder."""
         return self.decoder
+
+    @property
+    def embedding(self) -> nn.Module:
+        """What turns ids into vectors."""
+        return self.decoder.embed
 
     @property
     def context_length(self) -> int:

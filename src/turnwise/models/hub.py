@@ -81,6 +81,12 @@ class TransformersModel:
     packs = False  # not every model takes a mask for it
 
     @property
+    def embedding(self) -> nn.Module:
+        """What turns ids into vectors; those of the encoder, where there are two."""
+        found: nn.Module = self.module.get_input_embeddings()
+        return found
+
+    @property
     def context_length(self) -> int:
         """Most tokens it reads."""
         found = (getattr(self.module.config, name, None) for name in LENGTHS)

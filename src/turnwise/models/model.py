@@ -36,6 +36,10 @@ class Model(Protocol):
         """Its weights."""
 
     @property
+    def embedding(self) -> nn.Module:
+        """What turns ids into vectors."""
+
+    @property
     def context_length(self) -> int:
         """Most tokens it reads."""
 

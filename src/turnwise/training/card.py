@@ -30,7 +30,9 @@ def model_card(recipe: Recipe, result: Result, *, parameters: int, learned: int,
         f"{train_tokens:,} tokens an epoch; {result.useful_tokens:,} tokens seen in {result.steps} steps, "
         f"{result.seconds:.0f} s of training. "
         + ("Validation stopped improving, so it stopped early. " if result.stopped_early else "")
-        + f"Weights are from step {result.best_step}.",
+        + f"Weights are from step {result.best_step}."
+        + (f" {result.share:g} of the way from the base's weights was taken." if result.mixes else "")
+        + (f" It went back to a checkpoint {result.rollbacks} times." if result.rollbacks else ""),
         "",
         f"## Held-out {'perplexity' if by_token else 'loss'} per {recipe.objective.UNIT}",
         "",
@@ -62,6 +64,7 @@ def _rows(result: Result, by_token: bool) -> list[str]:
     found = (
         ("validation", result.valid_before, result.valid_after),
         ("test", result.test_before, result.test_after),
+        ("general", result.general_before, result.general_after),
     )
     rows = [
         f"| {name} | {shown(before)} | {shown(after)} |"

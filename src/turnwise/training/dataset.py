@@ -154,9 +154,10 @@ def _groups(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
 
 @dataclass(frozen=True)
 class Datasets:
-    """The three splits; `valid` and `test` may be empty.
+    """The splits; all but `train` may be empty.
 
     Attributes:
+        general: what should not be forgotten.
         samples: a few held-out dialogues to answer before and after.
         skipped: bad rows that were left out.
     """
@@ -164,6 +165,7 @@ class Datasets:
     train: Dataset
     valid: Dataset
     test: Dataset
+    general: Dataset
     samples: Sequence[Conversation] = ()
     skipped: int = 0
 

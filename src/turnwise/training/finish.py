@@ -35,7 +35,7 @@ def result_summary(recipe: Recipe, result: Result, data: Datasets | None) -> dic
     """What a run came to, as plain values."""
     losses = {
         f"{split}_{when}": getattr(result, f"{split}_{when}")
-        for split in ("valid", "test")
+        for split in ("valid", "test", "general")
         for when in ("before", "after")
     }
     return {
@@ -44,6 +44,8 @@ def result_summary(recipe: Recipe, result: Result, data: Datasets | None) -> dic
         "stopped_early": result.stopped_early,
         "seconds": round(result.seconds, 2),
         "useful_tokens": result.useful_tokens,
+        "rollbacks": result.rollbacks,
+        **({"share": result.share, "mixes": [asdict(mix) for mix in result.mixes]} if result.mixes else {}),
         **(_about(data) if data else {}),
         "loss": {name: loss for name, loss in losses.items() if loss is not None},
         **_perplexities(recipe, losses),

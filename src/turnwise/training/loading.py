@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 from turnwise import __version__
 from turnwise.core.errors import InvalidData, UserError
@@ -13,6 +14,7 @@ from turnwise.core.files import write_file
 from turnwise.core.messages import Conversation
 from turnwise.data.batches import Example
 from turnwise.data.fingerprint import near
+from turnwise.data.noise import rough_text
 from turnwise.data.shards import Shard, in_memory, open_shard, write_shard
 from turnwise.data.sources import Item, Source, read_source
 from turnwise.data.writing import write_jsonl
@@ -20,10 +22,12 @@ from turnwise.models.model import Model
 from turnwise.text.render import Renderer
 from turnwise.training.dataset import Dataset, Datasets
 from turnwise.training.objective import Frame, Objective
+from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import DataSource, Recipe
 from turnwise.training.samples import SAMPLES, last_reply
 
-VALID, TEST, TALKS, INFO = "valid", "test", "samples.jsonl", "info.json"
+VALID, TEST, GENERAL, TALKS, INFO = "valid", "test", "general", "samples.jsonl", "info.json"
+NOISY_WORDS = 0.1  # of a misspelt turn
 
 
 def load_datasets(
@@ -67,6 +71,7 @@ def load_datasets(
         dataset(train, _repeats(recipe.data.train, train)),
         dataset([shards[VALID]]),
         dataset([shards[TEST]]),
+        replace(dataset([shards[GENERAL]]), objective=_general(recipe)),
         samples=samples,
         skipped=skipped,
     )
@@ -76,13 +81,19 @@ def _read(
     recipe: Recipe, frame: Frame, folder: Path | None, on_item: Callable[[], None]
 ) -> tuple[dict[str, Shard], tuple[Conversation, ...], int]:
     """All examples, the dialogues to answer, and how many bad rows were left out."""
-    reader = _Reader(recipe, frame, on_item)
+    reader = _Reader(recipe, frame, on_item, recipe.objective)
     held_out: list[tuple[Item, list[Example]]] = []
     fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
 
+    def kept_aside(item: Item) -> bool:
+        return bool(fraction) and _side(item, recipe.training.seed) < fraction
+
+    def noisy(item: Item) -> Item:
+        return item if kept_aside(item) else misspelt(item, recipe.data.noise, recipe.training.seed)
+
     def learned(source: DataSource) -> Iterator[Example]:
-        for item, examples in reader.read([source]):
-            if fraction and _side(item, recipe.training.seed) < fraction:
+        for item, examples in reader.read([source], altered=noisy):
+            if kept_aside(item):
                 held_out.append((item, examples))
             else:
                 yield from examples
@@ -97,6 +108,12 @@ def _read(
     test = list(reader.read(recipe.data.test))
     shards[VALID] = shard(VALID, (example for _, examples in held_out for example in examples))
     shards[TEST] = shard(TEST, (example for _, examples in test for example in examples))
+    general = (
+        example
+        for _, found in _Reader(recipe, frame, on_item, _general(recipe)).read(recipe.data.general)
+        for example in found
+    )
+    shards[GENERAL] = shard(GENERAL, general)
     answerable = (item for item, _ in [*held_out, *test] if isinstance(item, Conversation) and last_reply(item))
     samples = tuple(islice(answerable, SAMPLES))
     if folder is not None:
@@ -113,7 +130,7 @@ def _kept(folder: Path, recipe: Recipe, frame: Frame) -> tuple[dict[str, Shard],
         return None
     if info.get("key") != _key(recipe, frame):
         return None
-    names = [*(_train(number) for number in range(len(recipe.data.train))), VALID, TEST]
+    names = [*(_train(number) for number in range(len(recipe.data.train))), VALID, TEST, GENERAL]
     talks = [item for item in read_source(folder / TALKS) if isinstance(item, Conversation)] if _filled(folder) else []
     return {name: open_shard(folder / name) for name in names}, tuple(talks), info["skipped"]
 
@@ -130,7 +147,7 @@ def _key(recipe: Recipe, frame: Frame) -> str:
     """Changes when the examples might: the files by size and time, and everything that decides how they are cut."""
     files = [
         (str(file), file.stat().st_size, file.stat().st_mtime_ns)
-        for part in (recipe.data.train, recipe.data.valid, recipe.data.test)
+        for part in (recipe.data.train, recipe.data.valid, recipe.data.test, recipe.data.general)
         for source in part
         for file in Source(Path(source.path).expanduser()).files
     ]
@@ -183,16 +200,19 @@ class _Reader:
     recipe: Recipe
     frame: Frame
     on_item: Callable[[], None]
+    objective: Objective
     skipped: int = 0
 
-    def read(self, sources: Iterable[DataSource]) -> Iterator[tuple[Item, list[Example]]]:
-        """Every item and its examples, cut to the row length."""
+    def read(
+        self, sources: Iterable[DataSource], altered: Callable[[Item], Item] = lambda item: item
+    ) -> Iterator[tuple[Item, list[Example]]]:
+        """Every item and the examples of what is made of it, cut to the row length."""
         for wanted in sources:
             source = Source(Path(wanted.path).expanduser(), skip_bad=self.recipe.data.skip_bad)
             for place, item in islice(source.rows(), wanted.limit):
                 self.on_item()
                 try:
-                    examples = list(self._objective.examples(item, self.frame))
+                    examples = list(self.objective.examples(altered(item), self.frame))
                 except UserError as error:
                     if not self.recipe.data.skip_bad:
                         raise InvalidData(f"{place}: {error}") from error
@@ -201,9 +221,22 @@ class _Reader:
                     yield item, examples
             self.skipped += source.bad_count
 
-    @property
-    def _objective(self) -> Objective:
-        return self.recipe.objective
+
+def misspelt(item: Item, chance: float, seed: int) -> Item:
+    """A dialogue whose user turns are misspelt, by chance, a tenth of their words; the same for the same content."""
+    rng = Random(f"{seed} {near(item)}")
+    if not isinstance(item, Conversation) or rng.random() >= chance:
+        return item
+    messages = tuple(
+        replace(message, content=rough_text(message.content, rng, NOISY_WORDS)) if message.role == "user" else message
+        for message in item.messages
+    )
+    return replace(item, messages=messages)
+
+
+def _general(recipe: Recipe) -> Objective:
+    """What is not to be forgotten is measured as it is learned, or by its replies where the objective compares."""
+    return OBJECTIVES.make("sft") if recipe.objective.COMPARES else recipe.objective
 
 
 def _nothing_left(recipe: Recipe, *, held_out: bool) -> str:

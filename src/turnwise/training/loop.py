@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,13 +13,16 @@ from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.model import Model
 from turnwise.training import state as disk
+from turnwise.training.averages import SHARES, RunningAverage, between
 from turnwise.training.dataset import Dataset, Datasets, Row
 from turnwise.training.interrupt import interrupt_noted
-from turnwise.training.measure import add, computing, measure
+from turnwise.training.measure import measure
 from turnwise.training.optimizer import build_optimizers, set_rate
 from turnwise.training.recipe import Recipe, TrainingSection
-from turnwise.training.report import Hook, Result, StepReport, ValidationReport
+from turnwise.training.report import Hook, Mix, Result, StepReport, ValidationReport
 from turnwise.training.schedule import rate_factor
+from turnwise.training.spikes import ROLLBACKS, Spike, check_spike
+from turnwise.training.step import gradient
 
 
 def total_steps(dataset: Dataset, settings: TrainingSection) -> int:
@@ -65,14 +69,9 @@ class Trainer:
         self.module.to(self.device)
         self.model, self.data = model, data
         self.work, self.hooks = work, hooks
-        for split in (data.train, data.valid, data.test):
+        for split in (data.train, data.valid, data.test, data.general):
             split.learn_base(model, self.device, self.settings.micro_rows)
-        self.optimizers = build_optimizers(
-            self.module,
-            name=self.settings.optimizer,
-            rate=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
-        )
+        self.optimizers = self._new_optimizers()
         self.total = total_steps(data.train, self.settings)
         self.state = disk.load_checkpoint(work, self.module, self.optimizers) or disk.RunState(data=data.fingerprint)
         if self.state.data != data.fingerprint:
@@ -83,8 +82,17 @@ class Trainer:
             )
         self.validate_every = self.settings.validate_every or max(10, self.total // 20)
         self.dtype = dtype_of(self.settings, self.device)
+        self.average: RunningAverage | None = None
+        if self.settings.ema is not None:
+            self.average = RunningAverage(self.module, self.settings.ema, disk.load_average(work))
         if self.settings.compile:
             self.module.compile()
+
+    def _new_optimizers(self) -> list[torch.optim.Optimizer]:
+        said = self.settings
+        return build_optimizers(
+            self.module, name=said.optimizer, rate=said.learning_rate, weight_decay=said.weight_decay
+        )
 
     @property
     def stopped_early(self) -> bool:
@@ -103,23 +111,18 @@ class Trainer:
             TurnwiseError: the loss is no longer a number; the last checkpoint is from before.
             SaveFailed: the disk refused; likewise.
         """
-        if self.state.step == 0:
-            before = self.measure(self.data.valid)
-            self.state.valid_before = self.state.best_loss = None if before is None else before.loss
-            found = self.measure(self.data.test)
-            self.state.test_before = None if found is None else found.loss
-            if before is not None:
-                disk.save_best(self.work, self.module)  # training that only harms gives back what it began with
+        fresh = self.state.step == 0 and not self.state.rollbacks
+        before = self._begin() if fresh else None
         with ExitStack() as watched:
             for hook in self.hooks:
                 watched.callback(hook.end)
                 hook.start(total_steps=self.total, step=self.state.step)
-            if self.state.step == 0 and before is not None:
+            if before is not None:
                 self._tell(before)
             self._steps()
-        if len(self.data.valid):
-            disk.load_best(self.work, self.module)
-        valid, test = self.measure(self.data.valid), self.measure(self.data.test)
+        self._take_best()
+        mixes = self._mix() if self.settings.interpolate else []
+        valid, test, general = map(self.measure, (self.data.valid, self.data.test, self.data.general))
         return Result(
             steps=self.state.step,
             best_step=self.state.best_step if self.state.best_loss is not None else self.state.step,
@@ -131,13 +134,65 @@ class Trainer:
             test_before=self.state.test_before,
             test_after=None if test is None else test.loss,
             figures={} if valid is None else valid.figures,
+            general_before=self.state.general_before,
+            general_after=None if general is None else general.loss,
+            rollbacks=self.state.rollbacks,
+            mixes=tuple(mixes),
+            share=min(mixes, key=self._worth).share if mixes else 1.0,
         )
 
+    def _begin(self) -> ValidationReport | None:
+        """Measure what there is before the first step, and keep it."""
+        torch.manual_seed(self.settings.seed)  # dropout and noise draw from it; checkpoints keep where it stands
+        valid, test, general = map(self.measure, (self.data.valid, self.data.test, self.data.general))
+        self.state.valid_before = self.state.best_loss = None if valid is None else valid.loss
+        self.state.test_before = None if test is None else test.loss
+        self.state.general_before = None if general is None else general.loss
+        disk.keep(self.work, self.module, disk.START)
+        if valid is not None:
+            disk.keep(self.work, self.module, disk.BEST)  # training that only harms gives back what it began with
+        return valid
+
+    def _take_best(self) -> None:
+        """The best weights, or where nothing was held out to tell, the last ones."""
+        best = disk.kept(self.work, disk.BEST) if len(self.data.valid) else None
+        if best is None and self.average is not None:
+            best = self.average.weights
+        if best is not None:
+            disk.put_back(self.module, best)
+
+    def _mix(self) -> list[Mix]:
+        """Look for the best weights between the base's and those that were learned, and take them."""
+        start, tuned = disk.kept(self.work, disk.START), disk.learned(self.module)
+        assert start is not None, "kept before the first step"
+        tuned = {name: tensor.clone() for name, tensor in tuned.items()}
+        found = []
+        for share in SHARES:
+            disk.put_back(self.module, between(start, tuned, share))
+            valid, general = self.measure(self.data.valid), self.measure(self.data.general)
+            if valid is None:
+                raise InvalidParameter("training.interpolate", "'interpolate' chooses by validation data: name some.")
+            found.append(Mix(share, valid.loss, None if general is None else general.loss))
+        disk.put_back(self.module, between(start, tuned, min(found, key=self._worth).share))
+        return found
+
+    def _worth(self, mix: Mix) -> tuple[float, float]:
+        """Less is better: first how much more is forgotten than allowed, then the loss on validation data."""
+        if mix.general is None or self.state.general_before is None:
+            return 0.0, mix.valid
+        allowed = self.state.general_before * (1 + self.settings.forget)
+        return max(0.0, mix.general - allowed), mix.valid
+
     def _steps(self) -> None:
-        rows = self.data.train.stream(skip=self.state.step * self.settings.rows)
+        rows = self._rows()
         with interrupt_noted() as interrupted:
             while not self.over:
-                report = self.optimise([next(rows) for _ in range(self.settings.rows)])
+                try:
+                    report = self.optimise([next(rows) for _ in range(self.settings.rows)])
+                except Spike as spike:
+                    self._roll_back(spike)
+                    rows = self._rows()
+                    continue
                 for hook in self.hooks:
                     hook.step(report)
                 if self.state.step % self.validate_every == 0 or self.state.step == self.total:
@@ -148,63 +203,94 @@ class Trainer:
                 if stop:
                     raise KeyboardInterrupt
 
+    def _rows(self) -> Iterator[Row]:
+        return self.data.train.stream(skip=self.state.step * self.settings.rows + self.state.skipped_rows)
+
+    def _roll_back(self, spike: Spike) -> None:
+        """Back to the last checkpoint, with half the rate, and on with the rows after those that led here.
+
+        Raises:
+            TurnwiseError: that has been tried often enough.
+        """
+        now = self.state
+        if now.step == 0 or now.rollbacks == ROLLBACKS:
+            raise self._diverged(spike.what)
+        seen = (now.step + 1) * self.settings.rows + now.skipped_rows
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        restored = disk.load_checkpoint(self.work, self.module, self.optimizers)
+        if restored is None:
+            start = disk.kept(self.work, disk.START)
+            assert start is not None, "kept before the first step"
+            disk.put_back(self.module, start)
+            self.optimizers = self._new_optimizers()
+            restored = disk.RunState(data=now.data)
+        if self.average is not None:
+            self.average = RunningAverage(self.module, self.average.decay, disk.load_average(self.work))
+        self.state = replace(
+            now,  # the best weights so far stay what they are, and so does the time that was spent
+            step=restored.step,
+            mean_loss=restored.mean_loss,
+            bad_validations=0,
+            skipped_rows=seen - restored.step * self.settings.rows,
+            rate_scale=now.rate_scale / 2,
+            rollbacks=now.rollbacks + 1,
+        )
+        self.save()
+        for hook in self.hooks:
+            hook.end()
+            hook.start(total_steps=self.total, step=self.state.step)
+
     def optimise(self, rows: Sequence[Row]) -> StepReport:
-        """One optimiser step over these rows, a few at a time, exactly as if they had all fitted at once."""
+        """One optimiser step over these rows.
+
+        Raises:
+            Spike: the loss is no number, or far above what it was; nothing was changed.
+        """
         began = time.perf_counter()
         self.module.train()
-        micro = self.settings.micro_rows
+        said, micro = self.settings, self.settings.micro_rows
         batches = [self.data.train.batch(rows[i : i + micro]).to(self.device) for i in range(0, len(rows), micro)]
-        share = sum(self.objective.share(batch) for batch in batches)
-        reported = sum(self.objective.reported(batch) for batch in batches)
-        with self._computing():
-            before = self.objective.before_step(self.model, batches)
-        summed = 0.0
-        figures: dict[str, float] = {}
-        for batch in batches:
-            with self._computing():
-                outcome = self.objective.loss(self.model, batch, before)
-            (outcome.summed / share).backward()  # type: ignore[no-untyped-call]
-            summed += outcome.summed.item()
-            add(figures, outcome, reported)
-        # The bound is on the gradient per unit of the loss, so it means the same whatever the loss is divided by.
-        bound = self.settings.clip_norm * reported / share
-        norm = torch.nn.utils.clip_grad_norm_(self._learning(), bound).item()
-        if not math.isfinite(summed + norm):
-            raise self._diverged("the loss" if not math.isfinite(summed) else "its gradient")
-        rate = self.settings.learning_rate * rate_factor(
-            self.state.step,
-            total=self.total,
-            warmup=max(1, round(self.total * self.settings.warmup)),
-            schedule=self.settings.schedule,
-            final=self.settings.final_rate,
+        found = gradient(
+            self.model, self.objective, batches, clip_norm=said.clip_norm, dtype=self.dtype, neftune=said.neftune
+        )
+        self.state.mean_loss = check_spike(self.state, found.loss, found.norm, said.spike)
+        rate = (
+            self.state.rate_scale
+            * said.learning_rate
+            * rate_factor(
+                self.state.step,
+                total=self.total,
+                warmup=max(1, round(self.total * said.warmup)),
+                schedule=said.schedule,
+                final=said.final_rate,
+            )
         )
         set_rate(self.optimizers, rate)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        useful = sum(batch.useful for batch in batches)
         seconds = time.perf_counter() - began
         self.state.step += 1
         self.state.seconds += seconds
-        self.state.useful_tokens += useful
-        return StepReport(self.state.step, summed / reported, rate, norm * share / reported, useful, seconds, figures)
-
-    def _learning(self) -> list[torch.nn.Parameter]:
-        return [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-
-    def _computing(self) -> torch.autocast:
-        return computing(self.device, self.dtype)
+        self.state.useful_tokens += found.useful
+        if self.average is not None:
+            self.average.update(self.state.step)
+        return StepReport(self.state.step, found.loss, rate, found.norm, found.useful, seconds, found.figures)
 
     def validate(self) -> None:
         """Measure held-out data, keep the weights if they are the best so far."""
-        found = self.measure(self.data.valid)
-        if found is None:
-            return
-        if found.best:
-            self.state.best_loss, self.state.best_step, self.state.bad_validations = found.loss, self.state.step, 0
-            disk.save_best(self.work, self.module)
-        else:
-            self.state.bad_validations += 1
+        with ExitStack() as stack:
+            if self.average is not None:
+                stack.enter_context(self.average.in_place())
+            found = self.measure(self.data.valid)
+            if found is None:
+                return
+            if found.best:
+                self.state.best_loss, self.state.best_step, self.state.bad_validations = found.loss, self.state.step, 0
+                disk.keep(self.work, self.module, disk.BEST)
+            else:
+                self.state.bad_validations += 1
         self._tell(found)
 
     def _tell(self, report: ValidationReport) -> None:
@@ -213,7 +299,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint."""
-        disk.save_checkpoint(self.work, self.state, self.module, self.optimizers, self.recipe.dump())
+        average = None if self.average is None else self.average.weights
+        disk.save_checkpoint(self.work, self.state, self.module, self.optimizers, self.recipe.dump(), average)
 
     def measure(self, dataset: Dataset) -> ValidationReport | None:
         """The loss per unit, or None without data."""
@@ -233,8 +320,10 @@ class Trainer:
                 "damaged, or too large for the 'dtype' it computes in."
             )
         kept = disk.checkpoint_recipe(self.work) is not None
+        times = self.state.rollbacks
+        again = "is no longer what it should be" + (f", though it went back {times} times" if times else "")
         return TurnwiseError(
-            f"After step {self.state.step} {what} is no longer a finite number: training has diverged. Try a smaller "
+            f"After step {self.state.step} {what} {again}: training has diverged. Try a smaller "
             f"'learning_rate' (it was {self.settings.learning_rate:g}), a longer 'warmup' or the 'dtype' float32, with "
             "--restart." + (f" The checkpoint in {self.work} is from before." if kept else "")
         )

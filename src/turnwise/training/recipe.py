@@ -64,12 +64,24 @@ class DataSource(Section):
 
 
 class DataSection(Section):
-    """What is learned from. Without `valid`, a share of `train` is held out, by conversation."""
+    """What is learned from. Without `valid`, a share of `train` is held out, by conversation.
+
+    Attributes:
+        train: what is learned from.
+        valid: what early stopping looks at.
+        test: what is measured before and after.
+        general: what the model should not forget, measured likewise.
+        valid_fraction: the share that is held out where there is no `valid`.
+        noise: the share of training dialogues whose user turns are misspelt, a tenth of their words.
+        skip_bad: leave bad rows out.
+    """
 
     train: list[DataSource] = Field(min_length=1)
     valid: list[DataSource] = Field(default_factory=list)
     test: list[DataSource] = Field(default_factory=list)
+    general: list[DataSource] = Field(default_factory=list)
     valid_fraction: float = Field(0.1, ge=0, lt=1)
+    noise: float = Field(0.0, ge=0, le=1)
     skip_bad: bool = False
 
     @model_validator(mode="before")
@@ -77,7 +89,7 @@ class DataSection(Section):
     def _paths(cls, values: Any) -> Any:
         """A bare path, or a list of them, is short for the full form."""
         if isinstance(values, dict):
-            for name in ("train", "valid", "test"):
+            for name in ("train", "valid", "test", "general"):
                 entry = values.get(name)
                 if isinstance(entry, str):
                     values = {**values, name: [{"path": entry}]}
@@ -96,7 +108,13 @@ class DataSection(Section):
 
 
 class TrainingSection(Section):
-    """How it is learned. An optimiser step sees `rows` rows of `row_length` tokens, `micro_rows` at a time."""
+    """How it is learned. An optimiser step sees `rows` rows of `row_length` tokens, `micro_rows` at a time.
+
+    Guards: a loss `spike` times its running mean, or one that is no number, rolls back to the last checkpoint, leaves
+    the rows since out and goes on at half the rate, up to three times. `ema` averages weights over steps, `neftune`
+    puts noise on embeddings. `interpolate` looks for the best mix with the base at the end, by validation; where there
+    is `data.general`, among mixes whose loss on it is at most `forget` above the base's, as a share.
+    """
 
     epochs: float = Field(3.0, gt=0)
     max_steps: int | None = Field(None, ge=1)
@@ -116,6 +134,11 @@ class TrainingSection(Section):
     patience: int = Field(3, ge=0)
     save_every: int = Field(100, ge=1)
     seed: int = 0
+    spike: float = Field(3.0, gt=1)
+    ema: float | None = Field(None, gt=0, lt=1)
+    neftune: float | None = Field(None, gt=0)
+    interpolate: bool = False
+    forget: float = Field(0.01, ge=0)
 
 
 class Recipe(Section):

@@ -54,10 +54,24 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Mix:
+    """Weights a `share` of the way from the base to what was learned, and their losses."""
+
+    share: float
+    valid: float
+    general: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """How a run ended. Losses are per unit of the objective; None where there is no such data.
 
-    `figures` are what else the objective watches, on validation data at the end.
+    Attributes:
+        figures: what else the objective watches, on validation data at the end.
+        general_before, general_after: the loss on what should not be forgotten.
+        rollbacks: how often the run went back to a checkpoint.
+        mixes: what was measured between base and tuned weights, where that was asked for.
+        share: how much of the way was taken.
     """
 
     steps: int
@@ -71,6 +85,11 @@ class Result:
     test_after: float | None
     samples: tuple[Sample, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    general_before: float | None = None
+    general_after: float | None = None
+    rollbacks: int = 0
+    mixes: tuple["Mix", ...] = ()
+    share: float = 1.0
 
 
 class Hook(Protocol):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from turnwise.core.files import folder_written_whole
 
-CHECKPOINT, BEST = "checkpoint", "best"
+CHECKPOINT, BEST, START = "checkpoint", "best", "start"
 
 
 @dataclass
@@ -23,7 +23,11 @@ class RunState:
         step: optimiser steps made; also the position in the data, whose order depends on the seed alone.
         best_loss, best_step: the lowest validation loss and when.
         bad_validations: validations in a row without a new best (early stopping).
-        valid_before, test_before: before the first step.
+        valid_before, test_before, general_before: before the first step.
+        mean_loss: of the last steps, to know a spike by.
+        skipped_rows: rows that were left out after a spike.
+        rate_scale: what spikes have left of the learning rate.
+        rollbacks: how often the run went back.
     """
 
     data: str = ""
@@ -35,12 +39,22 @@ class RunState:
     bad_validations: int = 0
     valid_before: float | None = None
     test_before: float | None = None
+    general_before: float | None = None
+    mean_loss: float | None = None
+    skipped_rows: int = 0
+    rate_scale: float = 1.0
+    rollbacks: int = 0
 
 
 def save_checkpoint(
-    work: Path, state: RunState, module: nn.Module, optimizers: list[torch.optim.Optimizer], recipe_text: str
+    work: Path,
+    state: RunState,
+    module: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    recipe_text: str,
+    average: dict[str, Tensor] | None = None,
 ) -> None:
-    """Replace the checkpoint in `work`, whole or not at all."""
+    """Replace the checkpoint in `work`, whole or not at all; `average` is that of the weights, if one is kept."""
     with folder_written_whole(work / CHECKPOINT) as folder:
         _save(learned(module), folder / "model.safetensors")
         tensors = {
@@ -50,6 +64,8 @@ def save_checkpoint(
             for key, value in values.items()
         }
         _save({**tensors, "rng": torch.get_rng_state()}, folder / "optimizer.safetensors")
+        if average is not None:
+            _save(average, folder / "average.safetensors")
         (folder / "state.json").write_text(json.dumps(asdict(state), indent=2))
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
 
@@ -71,23 +87,28 @@ def load_checkpoint(work: Path, module: nn.Module, optimizers: list[torch.optim.
     return RunState(**json.loads((folder / "state.json").read_text()))
 
 
+def load_average(work: Path) -> dict[str, Tensor] | None:
+    """The average of the weights in the checkpoint, where one was kept."""
+    path = work / CHECKPOINT / "average.safetensors"
+    return load_file(path) if path.is_file() else None
+
+
 def checkpoint_recipe(work: Path) -> str | None:
     """The recipe that the checkpoint in `work` was made with."""
     path = work / CHECKPOINT / "recipe.yaml"
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def save_best(work: Path, module: nn.Module) -> None:
-    """Keep these weights as the best so far."""
-    with folder_written_whole(work / BEST) as folder:
+def keep(work: Path, module: nn.Module, name: str) -> None:
+    """Keep these weights as `BEST` so far, or as those at the `START`."""
+    with folder_written_whole(work / name) as folder:
         _save(learned(module), folder / "model.safetensors")
 
 
-def load_best(work: Path, module: nn.Module) -> None:
-    """Put the best weights back, where any were kept."""
-    path = work / BEST / "model.safetensors"
-    if path.is_file():
-        put_back(module, load_file(path))
+def kept(work: Path, name: str) -> dict[str, Tensor] | None:
+    """The weights kept under this name, where there are any."""
+    path = work / name / "model.safetensors"
+    return load_file(path) if path.is_file() else None
 
 
 def learned(module: nn.Module) -> dict[str, Tensor]:

@@ -48,7 +48,7 @@ class Method(method.Method):
         assert first is not None, "it was just added"
         module = base.model.module
         module.requires_grad_(False)
-        embedding = _embedding(base.model)
+        embedding: Any = base.model.embedding
         vectors = embedding.weight[self._begins(base.tokenizer, seed)].detach().clone()
         _set_embedding(base.model, SoftEmbedding(embedding.weight, first, vectors))
         generation = dict(SAMPLING if base.generation is None else base.generation)
@@ -64,7 +64,7 @@ class Method(method.Method):
 
     def plain(self, model: Model) -> Model:
         """A copy with a larger vocabulary, the vectors being its last rows."""
-        soft: Any = _embedding(model)
+        soft: Any = model.embedding
         size = max(model.vocab_size, soft.first + len(soft.vectors))
         module = copy.deepcopy(model.module)
         rows = _grown(soft.frozen, size)
@@ -114,11 +114,6 @@ class SoftEmbedding(nn.Module):
         plain = F.embedding(ids.masked_fill(soft, 0), self.weight)
         learned = F.embedding(places.clamp(0, len(self.vectors) - 1), self.vectors)
         return torch.where(soft.unsqueeze(-1), learned, plain)
-
-
-def _embedding(model: Model) -> Any:
-    module: Any = model.module
-    return module.embed if isinstance(model, LoadedModel) else module.get_input_embeddings()
 
 
 def _set_embedding(model: Model, embedding: nn.Module) -> None:

@@ -1,0 +1,39 @@
+"""Noise on embeddings while training (Jain et al. 2023, NEFTune): answers get less close to the letter of the data."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from turnwise.data.batches import Batch
+from turnwise.models.model import Model
+
+
+@contextmanager
+def noise_on_embeddings(model: Model, batch: Batch, alpha: float | None) -> Iterator[None]:
+    """Within the block embeddings get uniform noise of ±α / √(L C), L being the length of the token's own sequence.
+
+    Shapes: B rows, T tokens, C hidden size.
+    """
+    if not alpha:
+        yield
+        return
+    segments_BT = batch.segments_BT.long()
+    sizes = torch.bincount(segments_BT.flatten()).clamp(min=1)
+    lengths_BT = sizes[segments_BT]
+
+    def add(_module: nn.Module, _inputs: object, out_BTC: Tensor) -> Tensor:
+        if out_BTC.shape[:2] == lengths_BT.shape:
+            lengths = lengths_BT
+        else:  # what an encoder reads
+            lengths = torch.full(out_BTC.shape[:2], out_BTC.shape[1], device=out_BTC.device)
+        scale_BT1 = (alpha / math.sqrt(out_BTC.shape[2])) * lengths.unsqueeze(-1).rsqrt()
+        return out_BTC + (2 * torch.rand_like(out_BTC) - 1) * scale_BT1.to(out_BTC.dtype)
+
+    hook = model.embedding.register_forward_hook(add)
+    try:
+        yield
+    finally:
+        hook.remove()

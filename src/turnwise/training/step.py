@@ -1,0 +1,58 @@
+"""The gradient of one optimiser step, a few rows at a time, exactly as if all had fitted at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from turnwise.data.batches import Batch
+from turnwise.models.model import Model
+from turnwise.training.measure import add, computing
+from turnwise.training.neftune import noise_on_embeddings
+from turnwise.training.objective import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """What a step's gradient came with; the gradient itself is in the parameters, clipped.
+
+    Attributes:
+        loss: per unit that is reported.
+        norm: of the gradient before it was clipped, per unit that is reported.
+        figures: what else the objective watches, likewise.
+        useful: tokens that are no padding.
+    """
+
+    loss: float
+    norm: float
+    figures: dict[str, float]
+    useful: int
+
+
+def gradient(
+    model: Model,
+    objective: Objective,
+    batches: Sequence[Batch],
+    *,
+    clip_norm: float,
+    dtype: torch.dtype,
+    neftune: float | None = None,
+) -> Gradient:
+    """Compute the gradient of a step over all batches, which are on the model's device."""
+    device = batches[0].ids_BT.device
+    share = sum(objective.share(batch) for batch in batches)
+    reported = sum(objective.reported(batch) for batch in batches)
+    with computing(device, dtype):
+        before = objective.before_step(model, batches)
+    summed = 0.0
+    figures: dict[str, float] = {}
+    for batch in batches:
+        with computing(device, dtype), noise_on_embeddings(model, batch, neftune):
+            outcome = objective.loss(model, batch, before)
+        (outcome.summed / share).backward()  # type: ignore[no-untyped-call]
+        summed += outcome.summed.item()
+        add(figures, outcome, reported)
+    # The bound is on the gradient per unit of the loss, so it means the same whatever the loss is divided by.
+    learning = [parameter for parameter in model.module.parameters() if parameter.requires_grad]
+    norm = torch.nn.utils.clip_grad_norm_(learning, clip_norm * reported / share).item()
+    return Gradient(summed / reported, norm * share / reported, figures, sum(batch.useful for batch in batches))

@@ -1,0 +1,259 @@
+"""What keeps a run from harm: spikes, averages, noise, and a look at what should not be forgotten."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_dialogues import small_talk, write_chats
+
+from turnwise.core.errors import InvalidParameter, TurnwiseError
+from turnwise.core.messages import Conversation, Message
+from turnwise.data.batches import Example, collate
+from turnwise.training import loop
+from turnwise.training.averages import SHARES
+from turnwise.training.loading import misspelt
+from turnwise.training.neftune import noise_on_embeddings
+from turnwise.training.recipe import parse_recipe
+from turnwise.training.run import run_recipe
+from turnwise.training.spikes import Spike, check_spike
+from turnwise.training.state import RunState, learned
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
+
+
+class Hook:
+    """Remembers steps; `kill_at` ends the process after a step."""
+
+    def __init__(self, kill_at=None):
+        self.kill_at, self.steps, self.rates = kill_at, [], []
+
+    def start(self, *, total_steps, step):
+        pass
+
+    def step(self, report):
+        self.steps.append(report.step)
+        self.rates.append(report.rate)
+        if report.step == self.kill_at:
+            raise RuntimeError("killed")
+
+    def validation(self, report):
+        pass
+
+    def end(self):
+        pass
+
+
+def run(values, **more):
+    return run_recipe(parse_recipe(values, origin="test"), device=CPU, **more)
+
+
+def said(values, **training):
+    return {**values, "training": {**values["training"], "schedule": "constant", "warmup": 0, **training}}
+
+
+@pytest.fixture
+def spiking(monkeypatch):
+    """`spiking(step, times)`: the loss jumps at this step, the first so many times."""
+
+    def make(step, times=1):
+        def check(state, loss, norm, limit):
+            if state.step == step and state.rollbacks < times:
+                raise Spike("the loss")
+            return check_spike(state, loss, norm, limit)
+
+        monkeypatch.setattr(loop, "check_spike", check)
+
+    return make
+
+
+class TestSpikes:
+    def test_what_is_no_number_or_jumps_is_one(self):
+        calm = RunState(step=30, mean_loss=2.0)
+        assert check_spike(calm, 2.5, 1.0, 3.0) == pytest.approx(0.95 * 2 + 0.05 * 2.5)
+        for loss, norm in ((math.nan, 1.0), (math.inf, 1.0), (2.0, math.nan), (6.1, 1.0)):
+            with pytest.raises(Spike):
+                check_spike(calm, loss, norm, 3.0)
+
+    def test_a_beginning_is_no_jump(self):
+        assert check_spike(RunState(step=3, mean_loss=1.0), 9.0, 1.0, 3.0) > 1
+        assert check_spike(RunState(), 9.0, 1.0, 3.0) == 9.0
+
+    def test_the_run_goes_back_and_on_with_other_rows_at_half_the_rate(self, values, spiking, tmp_path):
+        spiking(5)
+        hook = Hook()
+        result = run(said(values, max_steps=8, save_every=2), hooks=[hook])
+        assert (result.steps, result.rollbacks) == (8, 1)
+        assert hook.steps == [1, 2, 3, 4, 5, 5, 6, 7, 8]
+        assert hook.rates[4] == pytest.approx(2 * hook.rates[5])
+        lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if "loss" in line] == list(range(1, 9))
+
+    def test_the_rows_that_led_there_are_left_out(self, trainer, recipe, spiking):
+        spiking(3)
+        run = trainer(recipe(max_steps=5, save_every=2, rows=4))
+        shown = []
+        batch = run.data.train.batch
+        object.__setattr__(run.data.train, "batch", lambda rows: (shown.extend(rows), batch(rows))[1])
+        run.run()
+        # Steps 1 to 3, the one that jumps, then on from the checkpoint after step 2 with what nobody has seen.
+        stream = run.data.train.stream()
+        expected = [next(stream) for _ in range(4 * 7)]
+        assert shown == expected
+
+    def test_before_the_first_checkpoint_it_goes_back_to_the_beginning(self, values, spiking):
+        spiking(3)
+        result = run(said(values, max_steps=6, save_every=100))
+        assert (result.steps, result.rollbacks) == (6, 1)
+
+    def test_after_three_times_it_gives_up(self, values, spiking):
+        spiking(3, times=9)
+        with pytest.raises(TurnwiseError, match="though it went back 3 times"):
+            run(said(values, max_steps=6, save_every=2))
+
+    @pytest.mark.parametrize("ema", [None, 0.9])
+    def test_killed_after_it_went_back_it_ends_with_the_same_bits(self, values, spiking, tmp_path, ema):
+        spiking(5)
+        more = {"max_steps": 9, "save_every": 2, "ema": ema, "neftune": 5.0}
+        run(said({**values, "out": str(tmp_path / "whole")}, **more))
+        again = said({**values, "out": str(tmp_path / "killed")}, **more)
+        for at in (4, 7):
+            with pytest.raises(RuntimeError, match="killed"):
+                run(again, hooks=[Hook(kill_at=at)])
+        run(again)
+        one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+class TestAverages:
+    def test_without_validation_data_the_average_is_what_is_saved(self, trainer, recipe, chats):
+        run = trainer(recipe(ema=0.5, max_steps=4, data={"train": str(chats), "valid_fraction": 0}))
+        average = {name: tensor.clone() for name, tensor in learned(run.module).items()}
+
+        class Follow(Hook):
+            def step(self, report):
+                share = 1 - min(0.5, (1 + report.step) / (10 + report.step))
+                for name, tensor in learned(run.module).items():
+                    average[name] += share * (tensor - average[name])
+
+        run.hooks = [Follow()]
+        run.run()
+        found = learned(run.module)
+        assert all((found[name] - average[name]).abs().max() < 1e-6 for name in average)
+
+    def test_validation_looks_at_the_average_and_training_goes_on_from_the_weights(self, trainer, recipe):
+        seen = []
+        run = trainer(recipe(ema=0.9, max_steps=4, validate_every=2))
+        measure = run.measure
+
+        def measured(dataset):
+            seen.append({name: tensor.clone() for name, tensor in learned(run.module).items()})
+            return measure(dataset)
+
+        run.measure = measured
+        before = {name: tensor.clone() for name, tensor in learned(run.module).items()}
+        run.validate()
+        run.optimise(next(iter([run.data.train.rows()[:4]])))
+        after = {name: tensor.clone() for name, tensor in learned(run.module).items()}
+        run.validate()
+        assert all(torch.equal(learned(run.module)[name], after[name]) for name in after)
+        name = "embed.weight"
+        assert not torch.equal(seen[1][name], after[name])
+        assert not torch.equal(seen[1][name], before[name])
+
+    def test_the_best_mix_with_the_base_is_looked_for(self, trainer, recipe):
+        run = trainer(recipe(interpolate=True, max_steps=12, learning_rate=0.01))
+        start = {name: tensor.clone() for name, tensor in learned(run.module).items()}
+        result = run.run()
+        assert [mix.share for mix in result.mixes] == list(SHARES)
+        best = min(result.mixes, key=lambda mix: mix.valid)
+        assert result.share == best.share
+        assert result.valid_after == pytest.approx(best.valid, rel=1e-6)
+        assert any(not torch.equal(start[name], tensor) for name, tensor in learned(run.module).items())
+
+    def test_a_mix_that_forgets_too_much_is_not_taken(self, trainer, recipe, values, tmp_path):
+        """What should not be forgotten is the opposite of what is learned, so the least is taken."""
+        talks = [[question, answer[::-1]] for question, answer, *_ in small_talk(20)]
+        general = write_chats(tmp_path / "general.jsonl", talks)
+        data = {**values["data"], "general": str(general)}
+        run = trainer(recipe(interpolate=True, max_steps=12, learning_rate=0.01, forget=0.0, data=data))
+        run.state.general_before = 0.0
+        begin = run._begin
+
+        def far_below():
+            found = begin()
+            run.state.general_before /= 2  # no mix comes near
+            return found
+
+        run._begin = far_below
+        result = run.run()
+        least = min(result.mixes, key=lambda mix: mix.general)
+        assert result.share == least.share
+
+    def test_without_validation_data_there_is_nothing_to_choose_by(self, trainer, recipe, chats):
+        run = trainer(recipe(interpolate=True, data={"train": str(chats), "valid_fraction": 0}))
+        with pytest.raises(InvalidParameter, match="chooses by validation data"):
+            run.run()
+
+    def test_what_should_not_be_forgotten_is_measured_before_and_after(self, values, unseen, tmp_path):
+        values["data"]["general"] = str(unseen)
+        result = run(values)
+        assert result.general_before == pytest.approx(result.valid_before, rel=1e-6)
+        assert result.general_after == pytest.approx(result.valid_after, rel=1e-6)
+        written = json.loads((tmp_path / "out" / "result.json").read_text())
+        assert written["loss"]["general_after"] == result.general_after
+        assert "| general |" in (tmp_path / "out" / "README.md").read_text()
+
+
+class TestNoise:
+    def test_embeddings_get_noise_of_the_given_size_in_each_sequence(self, tiny_model):
+        batch = collate(
+            [[Example.causal(range(6, 46), [True] * 40), Example.causal(range(6, 16), [True] * 10)]], pad_id=0
+        )
+        embed = tiny_model.decoder.embed
+        plain = embed(batch.ids_BT)
+        torch.manual_seed(0)
+        with noise_on_embeddings(tiny_model, batch, 5.0):
+            noise_TC = (embed(batch.ids_BT) - plain)[0].abs()
+        long, short = 5.0 / math.sqrt(40 * 32), 5.0 / math.sqrt(10 * 32)
+        assert 0.95 * long < noise_TC[:40].max() <= long * 1.0001
+        assert 0.95 * short < noise_TC[40:].max() <= short * 1.0001
+        assert torch.equal(embed(batch.ids_BT), plain)
+
+    def test_held_out_data_is_measured_without(self, trainer, recipe):
+        noisy, quiet = trainer(recipe(neftune=50.0)), trainer(recipe())
+        assert noisy.measure(noisy.data.valid).loss == quiet.measure(quiet.data.valid).loss
+
+    def test_user_turns_are_misspelt_and_nothing_else(self):
+        talk = Conversation(
+            (Message("user", "Where is my broken kitchen lamp now?"), Message("assistant", "In the kitchen."))
+        )
+        found = misspelt(talk, 1.0, seed=0)
+        assert found.messages[1] == talk.messages[1]
+        words = zip(found.messages[0].content.split(), talk.messages[0].content.split(), strict=True)
+        assert sum(one != other for one, other in words) == 1
+        assert misspelt(talk, 1.0, seed=0) == found
+        assert misspelt(talk, 0.0, seed=0) == talk
+
+    def test_about_so_many_dialogues_are_misspelt(self):
+        talks = [Conversation((Message("user", f"Where is the kitchen number {i}?"),)) for i in range(400)]
+        changed = sum(misspelt(talk, 0.3, seed=1) != talk for talk in talks)
+        assert 85 < changed < 155
+
+    def test_held_out_dialogues_stay_as_they_are(self, trainer, recipe, chats):
+        def texts(data, split):
+            dataset = getattr(data, split)
+            return {tuple(dataset.example(i).ids.tolist()) for i in range(len(dataset))}
+
+        data = {"train": str(chats), "valid_fraction": 0.3}
+        clean = trainer(recipe(row_length=128, data=data)).data
+        noisy = trainer(recipe(row_length=128, data={**data, "noise": 1.0})).data
+        assert texts(noisy, "valid") == texts(clean, "valid")
+        assert not texts(noisy, "train") & texts(clean, "train")
+        replies = [
+            [d.train.example(i).targets[d.train.example(i).counted].tolist() for i in range(len(d.train))]
+            for d in (clean, noisy)
+        ]
+        assert replies[0] == replies[1]
