@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+Effort = Literal["quick", "normal", "thorough"]
+
 if TYPE_CHECKING:
     from turnwise.training.dataset import Datasets
+    from turnwise.training.preflight import Preflight
     from turnwise.training.recipe import Recipe
     from turnwise.training.report import Result, Sample
 
@@ -38,6 +41,14 @@ def train(
     row_length: Annotated[int | None, typer.Option(help="Tokens in a packed row.")] = None,
     rows: Annotated[int | None, typer.Option(help="Rows in an optimiser step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Order of the data.")] = None,
+    effort: Annotated[
+        Effort | None,
+        typer.Option(help="Let steps, rows, rates and patience follow from the data: quick, normal or thorough."),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Train about so long; the rest follows.", min=0.01)] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be learned, how long it takes and what memory, and stop.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT once the new model is complete.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave malformed rows out.")] = False,
@@ -52,12 +63,13 @@ def train(
     turnwise train examples/bike_shop.jsonl --out runs/bikes
     turnwise train talks.jsonl --from runs/bikes --out runs/more --epochs 2 --method lora:rank=8
     turnwise train pairs.jsonl --from runs/bikes --out runs/better --objective dpo:beta=0.2
-    turnwise train recipe.yaml
+    turnwise train talks.jsonl --out runs/quick --minutes 10
+    turnwise train recipe.yaml --dry-run
     ```
     """
     from rich.console import Console
 
-    from turnwise.training.run import run_recipe
+    from turnwise.training.run import DryRun, run_recipe
     from turnwise.training.watch import ProgressBar
 
     console = Console(stderr=True, highlight=False)
@@ -68,6 +80,8 @@ def train(
         "row_length": row_length,
         "rows": rows,
         "seed": seed,
+        "effort": effort,
+        "minutes": minutes,
     }
     flags = Flags(
         source,
@@ -87,7 +101,12 @@ def train(
             restart=restart,
             hooks=[ProgressBar(console, unit=recipe.objective.UNIT)],
             on_data=lambda found: console.print(_describe(found)),
+            on_tried=lambda number, loss: console.print(f"prompt {number}: validation loss {loss:.4f}"),
+            on_preflight=lambda settled, found: _show(console, settled, found),
+            dry_run=dry_run,
         )
+    except DryRun:
+        return
     except KeyboardInterrupt:
         console.print("\nStopped. The same command goes on from here.")
         raise typer.Exit(130) from None
@@ -172,6 +191,42 @@ def _describe(data: "Datasets") -> str:
     if data.skipped:
         parts.append(f"{data.skipped:,} bad rows left out")
     return "; ".join(parts)
+
+
+def _show(console: Any, recipe: "Recipe", found: "Preflight") -> None:
+    """What is known before the first step: two examples as the model sees them, and what the run will take."""
+    from rich.text import Text
+
+    for example in found.examples:
+        text = Text()
+        for piece in example:
+            text.append(_one_line(piece.text, most=400), style="green" if piece.learned else "dim")
+        console.print(text)
+    if found.examples:
+        console.print(Text.assemble("(", ("green", "green"), " is learned)"))
+    training = recipe.training
+    steps = training.max_steps or max(1, round(found.rows * training.epochs / training.rows))
+    seconds = found.seconds(steps)
+    told = [
+        f"{found.learning:,} of {found.weights:,} weights learn",
+        f"{steps:,} steps of {found.step_tokens:,.0f} tokens, batches {found.fill:.0%} full",
+        f"learning rate {training.learning_rate:g}",
+    ]
+    if seconds is not None:
+        told.append(f"{found.tokens_per_second:,.0f} tokens/s, about {_duration(seconds)} without validation")
+    if found.memory is not None:
+        told.append(f"about {found.memory / 1e9:.1f} GB of memory")
+    console.print("; ".join(told))
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def _report(console: Any, recipe: "Recipe", result: "Result") -> None:

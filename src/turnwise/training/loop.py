@@ -62,7 +62,9 @@ class Trainer:
         work: Path,
         hooks: Sequence[Hook] = (),
         device: torch.device | None = None,
+        said: str | None = None,
     ) -> None:
+        self.said = said or recipe.dump()  # the recipe as checkpoints keep it, before anything was settled
         self.recipe, self.settings, self.objective = recipe, recipe.training, recipe.objective
         self.module = model.module
         self.device = device or next(self.module.parameters()).device
@@ -300,7 +302,7 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint."""
         average = None if self.average is None else self.average.weights
-        disk.save_checkpoint(self.work, self.state, self.module, self.optimizers, self.recipe.dump(), average)
+        disk.save_checkpoint(self.work, self.state, self.module, self.optimizers, self.said, average)
 
     def measure(self, dataset: Dataset) -> ValidationReport | None:
         """The loss per unit, or None without data."""

@@ -114,8 +114,12 @@ class TrainingSection(Section):
     the rows since out and goes on at half the rate, up to three times. `ema` averages weights over steps, `neftune`
     puts noise on embeddings. `interpolate` looks for the best mix with the base at the end, by validation; where there
     is `data.general`, among mixes whose loss on it is at most `forget` above the base's, as a share.
+
+    `effort` or `minutes` settle steps, rows, rates and patience (`effort.py`), as far as they are not said.
     """
 
+    effort: Literal["quick", "normal", "thorough"] | None = None
+    minutes: float | None = Field(None, gt=0)
     epochs: float = Field(3.0, gt=0)
     max_steps: int | None = Field(None, ge=1)
     row_length: int = Field(512, ge=8)

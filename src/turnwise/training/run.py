@@ -16,12 +16,14 @@ from turnwise.core.errors import SaveFailed
 from turnwise.training import watch
 from turnwise.training.base import Base
 from turnwise.training.dataset import Datasets
+from turnwise.training.effort import PLAN, planned
 from turnwise.training.finish import finish
 from turnwise.training.loading import load_datasets
-from turnwise.training.loop import Trainer, default_device
+from turnwise.training.loop import Trainer, default_device, dtype_of
 from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.opening import load_base
 from turnwise.training.out import check_out, out_folder
+from turnwise.training.preflight import Preflight, preflight
 from turnwise.training.prompting import run_prompting
 from turnwise.training.recipe import Recipe
 from turnwise.training.report import Hook, Result
@@ -30,6 +32,10 @@ from turnwise.training.state import BEST, CHECKPOINT, checkpoint_recipe
 
 DATA = "data"  # the folder that keeps examples
 LEFT = (BEST, watch.TENSORBOARD)
+
+
+class DryRun(Exception):
+    """A run that was only to be looked at has been."""
 
 
 def run_recipe(
@@ -41,6 +47,8 @@ def run_recipe(
     on_data: Callable[[Datasets], None] = lambda _: None,
     on_item: Callable[[], None] = lambda: None,
     on_tried: Callable[[int, float], None] = lambda *_: None,
+    on_preflight: Callable[[Recipe, Preflight], None] = lambda *_: None,
+    dry_run: bool = False,
     device: torch.device | None = None,
 ) -> Result:
     """Train as the recipe says and write the model folder.
@@ -52,6 +60,8 @@ def run_recipe(
         hooks: watchers beside the metrics file and TensorBoard.
         on_data: called once the data is loaded.
         on_item: called for every conversation read.
+        on_preflight: called with the recipe, everything settled, and what is known before the first step.
+        dry_run: end there.
         on_tried: called with the number and the loss of every prompt that is tried, where no weight learns.
         device: where to train; None is the GPU where there is one.
 
@@ -59,6 +69,7 @@ def run_recipe(
         UserError: a recipe, model or data file that cannot work.
         SaveFailed: the disk refused.
         TurnwiseError: the loss is no longer a number.
+        DryRun: that was all.
     """
     work = check_out(recipe, overwrite=overwrite, restart=restart)
     if isinstance(recipe.method, Prompt):
@@ -74,13 +85,24 @@ def run_recipe(
         if not begun:  # what a run left before its first checkpoint is of no use
             for name in (*LEFT, *((CHECKPOINT,) if restart else ())):
                 shutil.rmtree(work / name, ignore_errors=True)
+        place = device or default_device()
+        if not begun or (recipe.training.minutes is not None and not (work / PLAN).is_file()):
+            (work / PLAN).unlink(missing_ok=True)
+            first = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
+            settled = planned(recipe, base.model, data.train, first.tokens_per_second, work)
+            on_preflight(settled, first)
+        else:
+            settled = planned(recipe, base.model, data.train, None, work)
+        if dry_run:
+            raise DryRun
         trainer = Trainer(
-            recipe,
+            settled,
             base.model,
             data,
             work=work,
             hooks=[watch.MetricsFile(work), watch.TensorBoard(work), *hooks],
-            device=device or default_device(),
+            device=place,
+            said=recipe.dump(),
         )
         if trainer.state.step == 0:
             keep_before(work, answers(recipe.method.plain(trainer.model), renderer, data.samples))
@@ -89,7 +111,11 @@ def run_recipe(
         result = replace(result, samples=before_and_after(work, data.samples, after))
         title, unit = out_folder(recipe).name, recipe.objective.UNIT
         watch.draw_loss(work / watch.METRICS, work / "loss.png", title=title, unit=unit)
-        finish(recipe, base, result, data, work)
+        finish(settled, base, result, data, work)
+    except DryRun:
+        if not begun:
+            shutil.rmtree(work, ignore_errors=True)
+        raise
     except OSError as error:
         raise SaveFailed(
             f"Could not write in {work}: {error.strerror or error}. Mend that and run the same command again: it goes "

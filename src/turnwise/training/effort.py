@@ -1,0 +1,75 @@
+"""One dial for people who do not want to choose: how much trouble a run may take, or how many minutes.
+
+What was set by hand stays. The rest follows from how much there is to learn from, what learns, and, for a time budget,
+how quick a few steps turned out to be.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from turnwise.core.files import write_file
+from turnwise.models.model import Model
+from turnwise.training.dataset import Dataset
+from turnwise.training.methods import METHODS
+from turnwise.training.recipe import Recipe, TrainingSection
+
+Effort = Literal["quick", "normal", "thorough"]  # as recipes say
+PLAN = "plan.json"
+# Most epochs, and validations without a new best after which a run ends.
+EPOCHS: dict[Effort, tuple[float, int]] = {"quick": (2, 2), "normal": (8, 3), "thorough": (20, 5)}
+STEPS_AN_EPOCH = 12  # at least, where there is little to learn from
+LEAST, MOST = 30, 20_000  # steps of a run
+ROWS = 16  # in a step, at most
+# Peak rates at five million weights, measured (docs/experiments.md); they fall with the fourth root of the size.
+RATES = {"full": 3e-4, "partial": 3e-4, "lora": 2e-3, "soft": 3e-2}
+LEAST_RATE, AT = 1e-5, 5e6
+MARGIN = 0.85  # of a time budget is for steps; the rest for validation, saving and answers
+
+
+def planned(recipe: Recipe, model: Model, train: Dataset, tokens_per_second: float | None, work: Path) -> Recipe:
+    """The recipe with everything settled that the dial decides, the same again when a run goes on.
+
+    Args:
+        recipe: as it was said.
+        model: what learns.
+        train: what is learned from.
+        tokens_per_second: as measured, for a time budget.
+        work: where the plan is kept.
+    """
+    if recipe.training.effort is None and recipe.training.minutes is None:
+        return recipe
+    path = work / PLAN
+    if path.is_file():
+        derived = json.loads(path.read_text())
+    else:
+        weights = sum(parameter.numel() for parameter in model.module.parameters())
+        derived = _derive(recipe.training, METHODS.name_of(recipe.method), train, weights, tokens_per_second)
+        write_file(path, json.dumps(derived, indent=2) + "\n")
+    said = {name: getattr(recipe.training, name) for name in recipe.training.model_fields_set}
+    training = TrainingSection.model_validate({**derived, **{n: v for n, v in said.items() if v is not None}})
+    return recipe.model_copy(update={"training": training})
+
+
+def _derive(
+    said: TrainingSection, method: str, train: Dataset, weights: int, tokens_per_second: float | None
+) -> dict[str, Any]:
+    effort = said.effort or "normal"
+    epochs, patience = EPOCHS[effort]
+    in_all = len(train.rows())
+    rows = said.rows if "rows" in said.model_fields_set else max(1, min(ROWS, in_all // STEPS_AN_EPOCH))
+    steps = min(MOST, max(LEAST, round(epochs * in_all / rows)))
+    if said.minutes is not None:
+        assert tokens_per_second is not None, "measured by whoever asks"
+        tokens_a_step = rows * train.tokens / max(1, in_all)
+        steps = max(1, min(MOST, int(said.minutes * 60 * MARGIN * tokens_per_second / tokens_a_step)))
+    rate = max(LEAST_RATE, RATES.get(method, RATES["full"]) * min(1.0, (AT / max(1, weights)) ** 0.25))
+    return {
+        "rows": rows,
+        "micro_rows": min(rows, said.micro_rows),
+        "max_steps": steps,
+        "learning_rate": rate,
+        "patience": patience,
+        "validate_every": max(1, min(max(1, in_all // rows), steps // 8)),
+        "interpolate": effort == "thorough" and method != "lora" and said.interpolate is False,
+    }

@@ -1,0 +1,154 @@
+"""Before a run starts: what it will learn from, how long it will take, how much memory, and whether it can work."""
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+
+import torch
+
+from turnwise.core.errors import InvalidData, UserError
+from turnwise.data.batches import IGNORED, Example
+from turnwise.models.model import Model
+from turnwise.training.dataset import Datasets
+from turnwise.training.objective import Frame
+from turnwise.training.recipe import Recipe
+from turnwise.training.step import gradient
+
+PROBES = 3  # steps that are computed and not made; the first is to warm up
+SHOWN = 2  # examples
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Text of an example, and whether it is learned."""
+
+    text: str
+    learned: bool
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What is known before the first step.
+
+    Attributes:
+        weights, learning: numbers in the model, and those of them that learn.
+        tokens_per_second: in a few steps that were computed and not made; None where that was not asked for.
+        step_tokens: in a step, padding left out.
+        memory: bytes that the run takes at its most, about.
+        rows: in an epoch.
+        fill: share of the places in a batch that are no padding.
+        examples: the first ones, in pieces.
+    """
+
+    weights: int
+    learning: int
+    tokens_per_second: float | None
+    step_tokens: float
+    memory: int | None
+    rows: int
+    fill: float
+    examples: Sequence[Sequence[Piece]]
+
+    def seconds(self, steps: int) -> float | None:
+        """How long so many steps take, validation left out."""
+        return None if self.tokens_per_second is None else steps * self.step_tokens / self.tokens_per_second
+
+
+def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.device, dtype: torch.dtype) -> Preflight:
+    """Look at the examples, and compute a few steps without making them; nothing is changed.
+
+    Raises:
+        InvalidData: nothing in the examples is a target.
+        UserError: the machine has not enough memory.
+    """
+    train = data.train
+    some = [train.example(index) for index in islice(train.shown(0).tolist(), 200)]
+    if not any(example.counted.any() for example in some):
+        raise InvalidData("Nothing in the training data is to be learned: every token of the first examples is masked.")
+    weights = sum(parameter.numel() for parameter in model.module.parameters())
+    learning = sum(parameter.numel() for parameter in model.module.parameters() if parameter.requires_grad)
+    speed, tokens = _probe(recipe, model, data, device, dtype)
+    # Two moments of every weight that learns, in float32; the gradient was there already.
+    memory = _peak(device) + learning * 4 * (2 if recipe.training.optimizer == "adamw" else 1)
+    _refuse_too_much(memory, device)
+    return Preflight(
+        weights=weights,
+        learning=learning,
+        tokens_per_second=speed,
+        step_tokens=tokens,
+        memory=memory,
+        rows=len(train.rows()),
+        fill=train.fill,
+        examples=[pieces(example, train.frame) for example in some[:SHOWN]],
+    )
+
+
+def _probe(
+    recipe: Recipe, model: Model, data: Datasets, device: torch.device, dtype: torch.dtype
+) -> tuple[float, float]:
+    """Useful tokens a second, and in a step."""
+    said, micro = recipe.training, recipe.training.micro_rows
+    model.module.to(device).train()
+    data.train.learn_base(model, device, micro)
+    model.module.train()
+    rows = data.train.stream()
+    took, useful = [], 0
+    with torch.random.fork_rng(devices=[]):
+        for _ in range(PROBES):
+            step = [next(rows) for _ in range(said.rows)]
+            batches = [data.train.batch(step[i : i + micro]).to(device) for i in range(0, len(step), micro)]
+            began = time.perf_counter()
+            found = gradient(
+                model, recipe.objective, batches, clip_norm=said.clip_norm, dtype=dtype, neftune=said.neftune
+            )
+            took.append((time.perf_counter() - began) / max(1, found.useful))
+            useful += found.useful
+            model.module.zero_grad(set_to_none=True)
+    return 1 / min(took[1:]), useful / PROBES
+
+
+def _peak(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _refuse_too_much(memory: int, device: torch.device) -> None:
+    if device.type == "cuda":
+        there = torch.cuda.get_device_properties(device).total_memory
+    else:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if memory > there:
+        raise UserError(
+            f"This run would take about {memory / 1e9:.1f} GB of memory, and there are {there / 1e9:.1f}. Fewer "
+            "'micro_rows', a shorter 'row_length' or the method 'lora' take less."
+        )
+
+
+def pieces(example: Example, frame: Frame) -> list[Piece]:
+    """An example as text: what is read, and what is learned."""
+    decode = frame.tokenizer.decode
+    found = []
+    if example.source is not None:
+        found.append(Piece(decode(example.source.tolist(), skip_special=False), learned=False))
+        said = example.targets[example.counted].tolist()
+        return [*found, Piece(decode(said, skip_special=False), learned=True)]
+    sizes = example.parts or (example.size,)
+    at = 0
+    for size in sizes:
+        ids, targets = example.ids[at : at + size].tolist(), example.targets[at : at + size].tolist()
+        # What is learned is the next id, or, where gaps are filled, what stands there.
+        shifted = all(target in (IGNORED, after) for target, after in zip(targets[:-1], ids[1:], strict=True))
+        learned = (
+            [False, *(target != IGNORED for target in targets[:-1])] if shifted else [t != IGNORED for t in targets]
+        )
+        shown = ids if shifted else [t if t != IGNORED else i for i, t in zip(ids, targets, strict=True)]
+        for counts, run in groupby(zip(learned, shown, strict=True), key=lambda pair: pair[0]):
+            found.append(Piece(decode([id for _, id in run], skip_special=False), counts))
+        at += size
+    return found

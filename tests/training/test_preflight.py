@@ -1,0 +1,204 @@
+"""Before a run: what is shown, what is refused, and what the one dial settles."""
+
+import json
+import os
+
+import pytest
+import torch
+from samples_of_data import FOUR, PAIRS
+
+from turnwise.core.errors import InvalidData, UserError
+from turnwise.data.batches import IGNORED, Example
+from turnwise.data.shards import in_memory
+from turnwise.text.render import Renderer
+from turnwise.training import preflight as looking
+from turnwise.training.dataset import Dataset
+from turnwise.training.effort import LEAST, planned
+from turnwise.training.loading import load_datasets
+from turnwise.training.objective import Frame
+from turnwise.training.objectives import OBJECTIVES
+from turnwise.training.opening import load_base
+from turnwise.training.preflight import Piece, pieces, preflight
+from turnwise.training.recipe import load_recipe, parse_recipe
+from turnwise.training.run import DryRun, run_recipe
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
+
+
+def look(recipe):
+    base = recipe.method.prepare(load_base(recipe), 0)
+    data = load_datasets(recipe, base.renderer, base.model)
+    return preflight(recipe, base.model, data, device=CPU, dtype=torch.float32), base, data
+
+
+class TestWhatIsShown:
+    def test_what_the_assistant_says_is_marked(self, tokenizer):
+        frame = Frame(Renderer.of(tokenizer), 128)
+        (example,) = OBJECTIVES.make("sft").examples(FOUR[1], frame)
+        assert pieces(example, frame) == [
+            Piece("<|user|>The lamp is broken<|end|><|assistant|>", learned=False),
+            Piece("I'd like to order a new one.<|end|>", learned=True),
+            Piece("<|user|>Thank you<|end|><|assistant|>", learned=False),
+            Piece("Sehr gern!<|end|>", learned=True),
+        ]
+
+    def test_both_ends_of_a_pair(self, tokenizer):
+        frame = Frame(Renderer.of(tokenizer), 128)
+        (example,) = OBJECTIVES.make("dpo").examples(PAIRS[0], frame)
+        assert [piece.text for piece in pieces(example, frame) if piece.learned] == [
+            "How can I help you today?<|end|>",
+            "No.<|end|>",
+        ]
+
+    def test_a_source_and_its_answer(self, tokenizer):
+        frame = Frame(Renderer.of(tokenizer), 128, (5,))
+        example = next(OBJECTIVES.make("seq2seq").examples(FOUR[0], frame))
+        assert pieces(example, frame) == [
+            Piece("<|user|>Hello<|end|><|assistant|>", learned=False),
+            Piece("How can I help you today?<|end|>", learned=True),
+        ]
+
+    def test_gaps_show_what_stood_there(self, tokenizer):
+        whole = tokenizer.encode("The lamp in the kitchen")
+        ids, targets = list(whole), [IGNORED] * len(whole)
+        ids[1], targets[1] = 2, whole[1]
+        example = Example(torch.tensor(ids).int().numpy(), torch.tensor(targets).int().numpy())
+        found = pieces(example, Frame(Renderer.of(tokenizer), 128))
+        assert "".join(piece.text for piece in found) == "The lamp in the kitchen"
+        assert [piece.learned for piece in found] == [False, True, False]
+
+
+class TestWhatIsKnown:
+    def test_figures_of_the_run_to_come(self, recipe):
+        found, base, data = look(recipe(method={"name": "partial", "last": 1}))
+        assert found.weights == sum(p.numel() for p in base.model.module.parameters())
+        assert 0 < found.learning < found.weights
+        assert found.rows == len(data.train.rows())
+        assert found.step_tokens == pytest.approx(4 * data.train.tokens / found.rows, rel=0.3)
+        assert found.seconds(10) == pytest.approx(10 * found.step_tokens / found.tokens_per_second)
+        assert 0.5 < found.fill <= 1
+        assert len(found.examples) == 2
+
+    @pytest.mark.parametrize("more", [{}, {"neftune": 5.0}, {"optimizer": "muon"}], ids=str)
+    def test_nothing_is_changed_by_looking(self, trainer, recipe, tmp_path, more):
+        weights = []
+        for looked in (False, True):
+            run = trainer(recipe(**more), work=tmp_path / str(looked))
+            if looked:
+                preflight(run.recipe, run.model, run.data, device=CPU, dtype=torch.float32)
+            run.run()
+            weights.append({name: tensor.clone() for name, tensor in run.module.state_dict().items()})
+        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+    def test_a_dry_run_leaves_nothing(self, values, tmp_path):
+        seen = []
+        with pytest.raises(DryRun):
+            run_recipe(
+                parse_recipe(values, origin="test"),
+                device=CPU,
+                dry_run=True,
+                on_preflight=lambda *found: seen.append(found),
+            )
+        assert len(seen) == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestRefusals:
+    def test_everything_masked(self, recipe, tokenizer):
+        said = recipe()
+        base = load_base(said)
+        data = load_datasets(said, base.renderer, base.model)
+        nothing = Example.causal(range(6, 20), [False] * 14)
+        object.__setattr__(data, "train", Dataset([in_memory([nothing])], said.objective, data.train.frame))
+        with pytest.raises(InvalidData, match="every token of the first examples is masked"):
+            preflight(said, base.model, data, device=CPU, dtype=torch.float32)
+
+    def test_more_memory_than_there_is(self, recipe, monkeypatch):
+        monkeypatch.setattr(os, "sysconf", lambda name: 1000)
+        with pytest.raises(UserError, match=r"about [\d.]+ GB of memory, and there are 0\.0.*'lora'"):
+            look(recipe())
+
+    def test_it_is_the_peak_and_what_the_optimiser_will_keep(self, recipe, monkeypatch):
+        monkeypatch.setattr(looking, "_peak", lambda device: 10**9)
+        found, base, _ = look(recipe())
+        assert found.memory == 10**9 + 8 * sum(p.numel() for p in base.model.module.parameters())
+
+
+class TestTheDial:
+    def settled(self, recipe, work, speed=1000.0):
+        base = load_base(recipe)
+        return planned(recipe, base.model, load_datasets(recipe, base.renderer, base.model).train, speed, work)
+
+    @pytest.fixture
+    def said(self, values, tmp_path):
+        def make(**training):
+            return parse_recipe(
+                {**values, "training": {"row_length": 64, "dtype": "float32", **training}}, origin="test"
+            )
+
+        return make
+
+    def test_more_effort_is_more_steps_and_more_patience(self, said, tmp_path):
+        plans = [
+            self.settled(said(effort=effort), tmp_path / effort).training for effort in ("quick", "normal", "thorough")
+        ]
+        assert plans[0].max_steps >= LEAST
+        assert plans[0].max_steps <= plans[1].max_steps < plans[2].max_steps
+        assert plans[0].patience < plans[1].patience < plans[2].patience
+        assert plans[2].interpolate
+
+    def test_what_was_said_stays(self, said, tmp_path):
+        found = self.settled(said(effort="quick", learning_rate=0.007, max_steps=3, rows=2), tmp_path).training
+        assert (found.learning_rate, found.max_steps, found.rows) == (0.007, 3, 2)
+
+    def test_minutes_become_steps_by_what_was_measured(self, said, tmp_path):
+        recipe = said(minutes=10, rows=4)
+        base = load_base(recipe)
+        train = load_datasets(recipe, base.renderer, base.model).train
+        found = planned(recipe, base.model, train, 500.0, tmp_path).training
+        tokens = found.max_steps * 4 * train.tokens / len(train.rows())
+        assert tokens / 500 == pytest.approx(0.85 * 600, rel=0.02)
+
+    def test_a_run_that_goes_on_keeps_its_plan(self, said, tmp_path):
+        first = self.settled(said(minutes=1), tmp_path, speed=1000.0)
+        again = self.settled(said(minutes=1), tmp_path, speed=9.0)
+        assert again.training.max_steps == first.training.max_steps
+        assert json.loads((tmp_path / "plan.json").read_text())["max_steps"] == first.training.max_steps
+
+    def test_methods_have_rates_of_their_own_and_large_models_smaller_ones(self, said, tmp_path, values):
+        lora = parse_recipe(
+            {**values, "method": "lora", "training": {"effort": "quick", "row_length": 64}}, origin="test"
+        )
+        one, other = self.settled(said(effort="quick"), tmp_path / "full"), self.settled(lora, tmp_path / "lora")
+        assert other.training.learning_rate > 3 * one.training.learning_rate
+
+    def test_a_run_by_the_dial_killed_and_gone_on_with(self, values, tmp_path):
+        class Stop:
+            def __init__(self):
+                self.at = 4
+
+            def start(self, **_):
+                pass
+
+            def step(self, report):
+                if report.step == self.at:
+                    raise RuntimeError("killed")
+
+            def validation(self, report):
+                pass
+
+            def end(self):
+                pass
+
+        said = {
+            **values,
+            "training": {"effort": "quick", "row_length": 64, "save_every": 2, "dtype": "float32", "max_steps": 6},
+        }
+        recipe = parse_recipe(said, origin="test")
+        with pytest.raises(RuntimeError):
+            run_recipe(recipe, device=CPU, hooks=[Stop()])
+        assert run_recipe(recipe, device=CPU).steps == 6
+        kept = load_recipe(tmp_path / "out" / "recipe.yaml")
+        assert kept.training.max_steps == 6
+        assert kept.training.learning_rate == pytest.approx(3e-4)
