@@ -1,0 +1,74 @@
+"""Turnwise's training as a side of training.py: turnwise_training_side.py FOLDER DATA THREADS"""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from turnwise.training.loading import load_datasets
+from turnwise.training.loop import Trainer
+from turnwise.training.opening import load_base
+from turnwise.training.recipe import parse_recipe
+from turnwise.training.report import StepReport, ValidationReport
+
+WARM = 2  # steps before the clock starts
+
+
+class Clock:
+    """Counts the tokens that are no padding, and the time, from the third step on."""
+
+    def __init__(self) -> None:
+        self.tokens, self.began, self.ended = 0, 0.0, 0.0
+
+    def start(self, *, total_steps: int, step: int) -> None:
+        """Nothing."""
+
+    def step(self, report: StepReport) -> None:
+        """Count."""
+        self.ended = time.perf_counter()
+        if report.step <= WARM:
+            self.began = self.ended
+        else:
+            self.tokens += report.useful_tokens
+
+    def validation(self, report: ValidationReport) -> None:
+        """Nothing."""
+
+    def end(self) -> None:
+        """Nothing."""
+
+
+def main(folder: str, data: str, threads: int) -> None:
+    """Train for as many steps as the input says, and answer with the figures as JSON."""
+    torch.set_num_threads(threads)
+    for line in sys.stdin:
+        steps, rows, length = map(int, line.split())
+        with tempfile.TemporaryDirectory() as place:
+            recipe = parse_recipe(
+                {
+                    "objective": "clm",  # every token counts, as in the others
+                    "model": {"from": folder},
+                    "data": {"train": data, "valid_fraction": 0},
+                    "training": {
+                        "row_length": length, "rows": rows, "micro_rows": rows, "max_steps": steps + WARM,
+                        "learning_rate": 1e-4, "dtype": "float32", "save_every": 10_000,
+                    },
+                    "out": str(Path(place) / "out"),
+                },
+                origin="benchmark",
+            )  # fmt: skip
+            base, clock = load_base(recipe), Clock()
+            work = Path(place) / "work"
+            work.mkdir()
+            Trainer(
+                recipe, base.model, load_datasets(recipe, base.renderer, base.model), work=work, hooks=[clock]
+            ).run()
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"tokens": clock.tokens / (clock.ended - clock.began), "memory": memory}), flush=True)
+
+
+main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
