@@ -35,8 +35,9 @@ def test_it_runs(path, data, tmp_path, monkeypatch, one_thread):
     monkeypatch.setattr("turnwise.training.watch.draw_loss", lambda *_, **__: None)
     assert OBJECTIVES.name_of(load_recipe(path).objective) == path.stem
     out = tmp_path / "out"
+    base = [] if load_recipe(path).model.source != "runs/sft" else ["--from", "box"]  # what an earlier recipe makes
     result = CliRunner().invoke(
-        app, ["train", str(path), "--out", str(out), "--steps", "2", "--rows", "2", "--row-length", "128"]
+        app, ["train", str(path), "--out", str(out), "--steps", "2", "--rows", "2", "--row-length", "128", *base]
     )
     assert result.exit_code == 0, result.stderr
     assert json.loads((out / "result.json").read_text())["steps"] == 2

@@ -284,6 +284,81 @@ def served(folder, talk, **more):
         return service._maker.request(Turn(talk.messages[:-1], asked={"temperature": 0}))
 
 
+class TestMerging:
+    def merge(self, *words):
+        from typer.testing import CliRunner
+
+        from turnwise.cli.main import app
+
+        return CliRunner().invoke(app, ["merge", *map(str, words)])
+
+    @pytest.mark.parametrize("of", ["ours", "others"])
+    def test_an_adapter_goes_into_its_base_and_out_again(self, said, tmp_path, base_folder, neox_folder, of):
+        base = base_folder if of == "ours" else neox_folder
+        recipe = said(LORA, model={"from": str(base)})
+        run_recipe(recipe, device=CPU)
+        whole, again = tmp_path / "whole", tmp_path / "again"
+        assert self.merge(recipe.out, "--out", whole).exit_code == 0
+        assert self.merge(recipe.out, "--undo", whole, "--out", again).exit_code == 0
+        first, merged, last = (load_file(folder / "model.safetensors") for folder in (base, whole, again))
+        adapted = [name for name in first if (merged[name] - first[name]).abs().max() > 1e-3]
+        assert adapted
+        assert all((last[name] - first[name]).abs().max() < 1e-5 for name in first)
+        ids = torch.tensor([list(range(6, 30))])
+        import transformers
+
+        theirs = transformers.AutoModelForCausalLM.from_pretrained(whole, dtype=torch.float32)
+        with torch.inference_mode():
+            if of == "ours":
+                torch.testing.assert_close(
+                    logits(Path(recipe.out), ids[0].tolist()), theirs(ids).logits, atol=1e-4, rtol=1e-4
+                )
+            else:
+                torch.testing.assert_close(
+                    hub.load(Path(recipe.out)).module(ids).logits, theirs(ids).logits, atol=1e-4, rtol=1e-4
+                )
+
+    def test_what_is_no_adapter_and_what_is_there_is_refused(self, said, base_folder, tmp_path):
+        assert "holds no adapter" in str(self.merge(base_folder, "--out", tmp_path / "x").exception)
+        recipe = said(LORA)
+        run_recipe(recipe, device=CPU)
+        assert "exists already" in str(self.merge(recipe.out, "--out", base_folder).exception)
+
+    def test_dora_cannot_be_taken_out(self, said, tmp_path):
+        recipe = said({**LORA, "dora": True})
+        run_recipe(recipe, device=CPU)
+        assert self.merge(recipe.out, "--out", tmp_path / "whole").exit_code == 0
+        again = self.merge(recipe.out, "--undo", tmp_path / "whole", "--out", tmp_path / "again")
+        assert "DoRA" in str(again.exception)
+
+    def test_base_and_adapter_are_served_side_by_side(self, said, base_folder):
+        """Chosen by `model`, over real sockets, by the official client."""
+        import openai
+
+        from turnwise.assemble import chat_service
+        from turnwise.server.app import create_app
+        from turnwise.testing import listening
+
+        recipe = said(LORA)
+        run_recipe(recipe, device=CPU)
+        with chat_service(str(base_folder), name="base") as base, chat_service(recipe.out, name="polite") as polite:
+            app = create_app({"base": base, "polite": polite}, default="base")
+            with listening(app) as url:
+                client = openai.OpenAI(base_url=f"{url}/v1", api_key="-")
+                assert {model.id for model in client.models.list()} >= {"base", "polite"}
+                answers = {
+                    name: client.chat.completions.create(
+                        model=name,
+                        temperature=0,
+                        max_tokens=8,
+                        messages=[{"role": "user", "content": "Where is my lamp?"}],
+                    )
+                    for name in ("base", "polite")
+                }
+        assert answers["base"].choices[0].message.content != answers["polite"].choices[0].message.content
+        assert answers["base"].system_fingerprint != answers["polite"].system_fingerprint
+
+
 class TestSoftPrompts:
     SOFT = {"name": "soft", "tokens": 5}  # noqa: RUF012
 

@@ -61,7 +61,7 @@ def dataset(how, items, renderer, model, length=128):
     shard = in_memory(example for item in items for example in how.examples(item, frame))
     shard.labels = how.balance(shard.labels)
     found = Dataset([shard], how, frame, model.packs)
-    found.learn_base(model, CPU, 2)
+    found.learn_base(model, CPU, torch.float32, 2)
     return found
 
 

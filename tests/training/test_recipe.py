@@ -154,6 +154,7 @@ class TestFiles:
     @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
     def test_every_recipe_we_ship_parses(self, path, monkeypatch):
         monkeypatch.setenv("BOX", "/box")
+        monkeypatch.setenv("DATA", "/data")
         assert isinstance(load_recipe(path), Recipe)
 
     def test_there_are_recipes(self):
@@ -162,6 +163,7 @@ class TestFiles:
     @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
     def test_what_is_kept_beside_the_weights_says_the_same_again(self, path, monkeypatch, tmp_path):
         monkeypatch.setenv("BOX", "/box")
+        monkeypatch.setenv("DATA", "/data")
         recipe = load_recipe(path)
         again = load_recipe(self.write(tmp_path, recipe.dump()))
         assert again == recipe

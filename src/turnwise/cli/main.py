@@ -5,7 +5,7 @@ import sys
 import typer
 
 from turnwise import __version__
-from turnwise.cli import chat, data, evaluate, keys, serve, tokenizer, train
+from turnwise.cli import chat, data, evaluate, keys, merge, serve, tokenizer, train
 from turnwise.core.errors import TurnwiseError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ def _options(
 app.command("chat")(chat.chat)
 app.command("serve")(serve.serve)
 app.command("train")(train.train)
+app.command("merge")(merge.merge)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")

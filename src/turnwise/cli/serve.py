@@ -1,12 +1,17 @@
 """`turnwise serve`: the API and the chat page."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from turnwise.cli.options import ContextPolicy, sampling_flags
 from turnwise.core.ports import Quantize
+
+if TYPE_CHECKING:
+    from turnwise.chat.service import ChatService
 
 LIMITS = "Access and limits"
 
@@ -37,6 +42,12 @@ def serve(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Processor threads; left out: all.", min=1)] = None,
     name: Annotated[str | None, typer.Option(help="What the model is called in the API.")] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Serve an adapter, or another model, as well: NAME=FOLDER, chosen by `model`; may be repeated."
+        ),
+    ] = None,
     store: Annotated[str | None, typer.Option(help="Where conversations are kept: sqlite:///FILE, or 'none'.")] = None,
     context_policy: ContextPolicy = "refuse",
     web: Annotated[bool, typer.Option(help="Serve the chat page at /.")] = True,
@@ -93,12 +104,14 @@ def serve(
     turnwise serve
     turnwise serve runs/mine --port 9000 --temperature 0.3 --context-policy drop_oldest
     turnwise serve runs/mine --quantize int8
+    turnwise serve --adapter polite=runs/polite --adapter brief=runs/brief
     turnwise keys create --name me && turnwise serve --host 0.0.0.0 --log-format json
     curl localhost:8000/v1/chat/completions --json \\
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
     ```
     """
     from turnwise.assemble import chat_service, conversation_store
+    from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.settings import Settings
     from turnwise.server.app import create_app
@@ -111,23 +124,35 @@ def serve(
     origins = [read_origin(said) for said in allow_origin or ()]
     keys = KeyFile(Settings.from_environment().keys_file)
     any_key = bool(keys.list())  # a damaged file too should be said now
-    with (
-        conversation_store(store) as kept,
-        chat_service(
-            model,
-            dtype=dtype,
-            device=device,
-            quantize=quantize,
-            cache_bytes=None if cache_memory is None else int(cache_memory * 1e9),
-            slots=slots,
-            threads=threads,
-            store=kept,
-            defaults=asked,
-            name=name,
-            context_policy=context_policy,
-        ) as service,
-    ):
-        typer.echo(f"{service.name}: context of {service.context_length:,} tokens, up to {slots} chats at a time.")
+    more = _named(adapter or ())
+    with ExitStack() as stack:
+        kept = stack.enter_context(conversation_store(store))
+
+        def started(folder: str | None, called: str | None) -> "ChatService":
+            return stack.enter_context(
+                chat_service(
+                    folder,
+                    dtype=dtype,
+                    device=device,
+                    quantize=quantize,
+                    cache_bytes=None if cache_memory is None else int(cache_memory * 1e9),
+                    slots=slots,
+                    threads=threads,
+                    store=kept,
+                    defaults=asked,
+                    name=called,
+                    context_policy=context_policy,
+                )
+            )
+
+        service = started(model, name)
+        services = {service.name: service, **{called: started(folder, called) for called, folder in more.items()}}
+        if len(services) <= len(more):
+            raise InvalidParameter(
+                "adapter", f"Two models would be called '{service.name}': give the adapter another name."
+            )
+        for each in services.values():
+            typer.echo(f"{each.name}: context of {each.context_length:,} tokens, up to {slots} chats at a time.")
         if kept is not None:
             typer.echo(f"Conversations of the chat page are kept in {_where(store)}.")
         if any_key:
@@ -135,7 +160,7 @@ def serve(
         elif require_key:
             typer.echo("Requests need an API key, and there is none yet. Make one: turnwise keys create --name NAME")
         app = create_app(
-            {service.name: service},
+            services,
             default=service.name,
             web=web,
             body_limit=body_limit,
@@ -146,6 +171,19 @@ def serve(
             ignore_unknown=ignore_unknown,
         )
         run(app, host, port, allow_remote=allow_remote, drain=drain, log_format=log_format)
+
+
+def _named(said: Sequence[str]) -> dict[str, str]:
+    """NAME=FOLDER, as folders by name."""
+    from turnwise.core.errors import InvalidParameter
+
+    found: dict[str, str] = {}
+    for entry in said:
+        name, parted, folder = entry.partition("=")
+        if not (name and parted and folder) or name in found:
+            raise InvalidParameter("adapter", f"--adapter {entry}: should be NAME=FOLDER, each name once.")
+        found[name] = folder
+    return found
 
 
 def _where(store: str | None) -> str:

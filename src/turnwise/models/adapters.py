@@ -6,7 +6,7 @@ it reads. LoRA (Hu et al. 2021): W + s B A; DoRA (Liu et al. 2024): m (W + s B A
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,16 @@ class Adapter:
         changed = self.over(weights.__getitem__)
         for name in self.changes:
             weights[f"{name}.weight"].copy_(changed(f"{name}.weight"))
+
+    def undone(self) -> "Adapter":
+        """What takes this adapter out of a model that it was merged into, up to rounding.
+
+        Raises:
+            UserError: DoRA, which scales rows by what they were, cannot be undone.
+        """
+        if any(change.magnitude is not None for change in self.changes.values()):
+            raise UserError(f"{self.folder} is a DoRA adapter: what it was merged into does not tell what was before.")
+        return replace(self, scale=-self.scale)
 
     def over(self, get: Callable[[str], Tensor]) -> Callable[[str], Tensor]:
         """A reader of the base's tensors that changes those the adapter is about."""

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from turnwise.core.errors import ModelNotFound, UserError
-from turnwise.models.adapters import is_adapter, load_adapter
+from turnwise.models.adapters import Adapter, is_adapter, load_adapter
 from turnwise.models.config import DecoderConfig
 from turnwise.models.decoder import Decoder, init_weights
 from turnwise.models.families import Family, family
@@ -88,13 +88,20 @@ def auto_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and fast else torch.float32
 
 
-def load(folder: Path | str, *, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> LoadedModel:
+def load(
+    folder: Path | str,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    adapter: Adapter | None = None,
+) -> LoadedModel:
     """Load a decoder from a Hugging Face folder, or from that of an adapter, which is merged into its base.
 
     Args:
         folder: holds `config.json` and `model.safetensors` (or its shards and their index); or an adapter.
         dtype: of the weights; None takes the one that the device is quickest at (`auto_dtype`).
         device: where to put them.
+        adapter: changes the weights as they are read.
 
     Raises:
         ModelNotFound: no such folder or no weights in it.
@@ -102,8 +109,8 @@ def load(folder: Path | str, *, dtype: torch.dtype | None = None, device: str | 
             many, quantised or of another shape than the config says.
     """
     folder, device = Path(folder), torch.device(device)
-    adapter = load_adapter(folder) if is_adapter(folder) else None
-    if adapter is not None:
+    if adapter is None and is_adapter(folder):
+        adapter = load_adapter(folder)
         folder = adapter.base
     published = read_config(folder)
     kind = family(published["model_type"])

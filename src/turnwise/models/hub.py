@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from turnwise.core.errors import UserError
 from turnwise.models import families
-from turnwise.models.adapters import base_of, is_adapter, load_adapter
+from turnwise.models.adapters import Adapter, base_of, is_adapter, load_adapter
 from turnwise.models.folders import read_config
 from turnwise.models.model import Kind
 
@@ -156,15 +156,18 @@ def load(
     kind: Kind | None = None,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
+    adapter: Adapter | None = None,
 ) -> TransformersModel:
-    """Load a model from a Hugging Face folder.
+    """Load a model from a Hugging Face folder; `adapter` changes its weights.
 
     Raises:
         ModelNotFound: no such folder, or none that holds a model.
         UserError: transformers is not installed, or cannot load it.
     """
-    adapter = load_adapter(folder) if is_adapter(folder) else None
-    own = folder if adapter is None else adapter.base
+    own = folder
+    if adapter is None and is_adapter(folder):
+        adapter = load_adapter(folder)
+        own = adapter.base
     published = read_config(own)
     kind = kind or kind_of(own)
     library = transformers(f"{folder} holds a model of type '{published['model_type']}', which")

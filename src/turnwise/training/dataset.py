@@ -17,7 +17,7 @@ from turnwise.data.packing import bucket, pack
 from turnwise.data.shards import Shard
 from turnwise.models.model import Model
 from turnwise.training.objective import Frame, Objective
-from turnwise.training.predict import part_log_probs
+from turnwise.training.predict import computing, part_log_probs
 
 FIXED = 0  # the epoch whose variations validation always sees
 
@@ -128,13 +128,13 @@ class Dataset:
         groups = [sizes[start : start + self.group] for start in range(0, len(sizes), self.group)]
         return sum(sizes) / max(1, sum(max(found) * len(found) for found in groups))
 
-    def learn_base(self, model: Model, device: torch.device, size: int) -> None:
+    def learn_base(self, model: Model, device: torch.device, dtype: torch.dtype, size: int) -> None:
         """Let every example know what the model thinks of it before it is trained, where the objective compares."""
         if not self.objective.COMPARES or all(shard.base is not None for shard in self.shards):
             return
         model.module.eval()
         known: list[list[float]] = [[] for _ in range(len(self))]
-        with torch.no_grad():
+        with torch.no_grad(), computing(device, dtype):
             for rows in _groups(self.rows(), size):
                 order = [index for row in rows for index in row.examples]
                 batch = self.batch(rows).to(device)

@@ -71,8 +71,9 @@ class Trainer:
         self.module.to(self.device)
         self.model, self.data = model, data
         self.work, self.hooks = work, hooks
+        self.dtype = dtype_of(self.settings, self.device)
         for split in (data.train, data.valid, data.test, data.general):
-            split.learn_base(model, self.device, self.settings.micro_rows)
+            split.learn_base(model, self.device, self.dtype, self.settings.micro_rows)
         self.optimizers = self._new_optimizers()
         self.total = total_steps(data.train, self.settings)
         self.state = disk.load_checkpoint(work, self.module, self.optimizers) or disk.RunState(data=data.fingerprint)
@@ -83,7 +84,6 @@ class Trainer:
                 "choose another --out, or pass --restart to throw it away.",
             )
         self.validate_every = self.settings.validate_every or max(10, self.total // 20)
-        self.dtype = dtype_of(self.settings, self.device)
         self.average: RunningAverage | None = None
         if self.settings.ema is not None:
             self.average = RunningAverage(self.module, self.settings.ema, disk.load_average(work))

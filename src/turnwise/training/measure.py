@@ -8,6 +8,7 @@ import torch
 from turnwise.models.model import Model
 from turnwise.training.dataset import Dataset
 from turnwise.training.objective import Outcome
+from turnwise.training.predict import computing
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +17,6 @@ class Measured:
 
     loss: float
     figures: Mapping[str, float]
-
-
-def computing(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Arithmetic in this type, within the block."""
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 @torch.no_grad()

@@ -1,10 +1,16 @@
 """What a model makes of a batch. Shapes: B rows, T tokens, N targets, P parts, V vocabulary."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from turnwise.data.batches import IGNORED, Batch
 from turnwise.models.model import Model
+
+
+def computing(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Arithmetic in this type, within the block."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def target_losses(model: Model, batch: Batch) -> Tensor:

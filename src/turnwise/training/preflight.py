@@ -93,7 +93,7 @@ def _probe(
     """Useful tokens a second, and in a step."""
     said, micro = recipe.training, recipe.training.micro_rows
     model.module.to(device).train()
-    data.train.learn_base(model, device, micro)
+    data.train.learn_base(model, device, dtype, micro)
     model.module.train()
     rows = data.train.stream()
     took, useful = [], 0

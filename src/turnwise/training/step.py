@@ -7,9 +7,10 @@ import torch
 
 from turnwise.data.batches import Batch
 from turnwise.models.model import Model
-from turnwise.training.measure import add, computing
+from turnwise.training.measure import add
 from turnwise.training.neftune import noise_on_embeddings
 from turnwise.training.objective import Objective
+from turnwise.training.predict import computing
 
 
 @dataclass(frozen=True, slots=True)

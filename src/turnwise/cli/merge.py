@@ -1,0 +1,55 @@
+"""`turnwise merge`: an adapter into its base, or out of it again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="The adapter's folder, as `turnwise train --method lora` makes it.")],
+    out: Annotated[Path, typer.Option(help="Where the whole model goes.")],
+    undo: Annotated[
+        Path | None, typer.Option(help="A model that the adapter was merged into: take it out again.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+) -> None:
+    """Make one model of a base and an adapter, for programs that know no adapters.
+
+    **Examples**
+
+    ```
+    turnwise train talks.jsonl --out runs/polite --method lora
+    turnwise merge runs/polite --out runs/polite-whole
+    turnwise merge runs/polite --undo runs/polite-whole --out runs/base-again
+    ```
+    """
+    import json
+
+    import torch
+
+    from turnwise.core.errors import InvalidParameter
+    from turnwise.models import checkpoint, hub
+    from turnwise.models.adapters import is_adapter, load_adapter
+    from turnwise.models.folders import read_config
+    from turnwise.models.model import Model
+    from turnwise.text.tokenizer import Tokenizer
+    from turnwise.training.artefact import save_artefact
+
+    if not is_adapter(adapter):
+        raise InvalidParameter("adapter", f"{adapter} holds no adapter: no adapter_config.json, or a whole model.")
+    if out.exists() and not overwrite:
+        raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
+    source = adapter if undo is None else undo
+    change = None if undo is None else load_adapter(adapter).undone()
+    model: Model
+    if hub.is_native(source):
+        model = checkpoint.load(source, dtype=torch.float32, adapter=change)
+    else:
+        model = hub.load(source, adapter=change)
+    published = read_config(hub.model_of(source))
+    dtype = checkpoint.DTYPES.get(str(published.get("dtype") or published.get("torch_dtype") or "float32"))
+    path = source / "generation_config.json"
+    generation = json.loads(path.read_text()) if path.is_file() else None
+    save_artefact(out, model, Tokenizer.load(source), generation=generation, dtype=dtype)
+    typer.echo(f"The model is in {out}. Talk to it: turnwise chat {out}", err=True)
