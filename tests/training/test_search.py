@@ -1,0 +1,89 @@
+"""The search over settings: it ends bad trials early, goes on after it was stopped, and leaves the best model."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from turnwise.core.errors import InvalidData, InvalidParameter
+from turnwise.training import search as searching
+from turnwise.training.recipe import parse_recipe
+from turnwise.training.search import search
+
+CPU = torch.device("cpu")
+pytestmark = [
+    pytest.mark.usefixtures("undrawn", "one_thread"),
+    pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+def said(values, **changes):
+    training = {**values["training"], "max_steps": 6, "validate_every": 2, "patience": 0}
+    return parse_recipe({**values, "training": training, **changes}, origin="test")
+
+
+def test_the_best_of_the_trials_is_what_is_left(values, tmp_path):
+    tried = []
+    found = search(said(values), trials=4, device=CPU, on_trial=lambda *trial: tried.append(trial))
+    assert [number for number, _, _ in tried] == [0, 1, 2, 3]
+    losses = [loss for _, _, loss in tried if loss is not None]
+    assert found.loss == min(losses)
+    out = tmp_path / "out"
+    assert json.loads((out / "result.json").read_text())["loss"]["valid_after"] == pytest.approx(found.loss)
+    kept = yaml.safe_load((out / "recipe.yaml").read_text())["training"]
+    assert kept["learning_rate"] == found.values["learning_rate"]
+    assert kept["rows"] == found.values["rows"]
+    told = json.loads((out / "search.json").read_text())
+    assert [trial["number"] for trial in told["trials"]] == [0, 1, 2, 3]
+    assert (out / "search.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_a_trial_worse_than_most_is_ended_early(values, monkeypatch):
+    """Later trials have rates at which nothing is learned."""
+    propose = searching._propose
+
+    def hopeless(trial, recipe):
+        return {**propose(trial, recipe), "learning_rate": 0.01 if trial.number < 4 else 1e-8}
+
+    monkeypatch.setattr(searching, "_propose", hopeless)
+    tried = []
+    found = search(said(values), trials=6, device=CPU, on_trial=lambda *trial: tried.append(trial))
+    assert (found.trials, found.pruned) == (6, 2)
+    assert [loss is None for _, _, loss in tried] == [False] * 4 + [True] * 2
+
+
+def test_stopped_it_goes_on_with_what_is_left(values, tmp_path):
+    recipe, tried = said(values), []
+
+    def stop(number, settings, loss):
+        tried.append(number)
+        if number == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(recipe, trials=4, device=CPU, on_trial=stop)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InvalidParameter, match="unfinished search of another recipe"):
+        search(said(values, method={"name": "partial", "last": 1}), trials=4, device=CPU)
+    found = search(recipe, trials=4, device=CPU, on_trial=stop)
+    assert found.trials >= 3
+    assert tried[0:2] == [0, 1]
+    assert 0 not in tried[2:]
+    assert load_file(tmp_path / "out" / "model.safetensors")
+
+
+def test_the_sizes_of_what_is_added_are_searched_too(values):
+    recipe = said(values, method={"name": "lora", "alpha": 8})
+    found = search(recipe, trials=1, device=CPU)
+    assert found.values["rank"] in searching.RANKS
+
+
+def test_what_cannot_be_searched_is_refused(values, chats):
+    with pytest.raises(InvalidParameter, match="no rates to search"):
+        search(said(values, method={"name": "prompt", "shots": 1}), trials=1, device=CPU)
+    with pytest.raises(InvalidData, match="goes by validation data"):
+        search(said(values, data={"train": str(chats), "valid_fraction": 0}), trials=1, device=CPU)
