@@ -195,3 +195,26 @@ def test_what_a_model_says_cannot_command_the_terminal():
 def test_help_names_what_there_is():
     told = " ".join(run("--help").output.split())
     assert "turnwise train recipe.yaml" in told
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_search_tells_of_every_trial(base_folder, chats, unseen, tmp_path):
+    result = run(
+        chats, "--from", base_folder, "--valid", unseen, "--out", tmp_path / "out", "--steps", 3, "--rows", 2,
+        "--row-length", 64, "--trials", 2,
+    )  # fmt: skip
+    assert result.exit_code == 0
+    told = " ".join(result.stderr.split())
+    assert "trial 1 of 2: learning_rate " in told
+    assert "best of 2 trials, 0 ended early" in told
+    assert (tmp_path / "out" / "search.png").is_file()
+
+
+def test_a_dry_run_shows_what_is_learned_and_makes_nothing(base_folder, chats, tmp_path):
+    result = run(chats, "--from", base_folder, "--out", tmp_path / "out", "--row-length", 64, "--rows", 4, "--dry-run")
+    assert result.exit_code == 0
+    told = " ".join(result.stderr.split())
+    for words in ("is learned", "weights learn", "% full", "tokens/s, about", "GB of memory", "on its way.<|end|>"):
+        assert words in told
+    assert list(tmp_path.iterdir()) == []

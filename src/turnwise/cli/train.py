@@ -46,6 +46,10 @@ def train(
         typer.Option(help="Let steps, rows, rates and patience follow from the data: quick, normal or thorough."),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Train about so long; the rest follows.", min=0.01)] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(help="Search for rates, rows and sizes in so many trials, and keep the best model.", min=1),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be learned, how long it takes and what memory, and stop.")
     ] = False,
@@ -64,6 +68,7 @@ def train(
     turnwise train talks.jsonl --from runs/bikes --out runs/more --epochs 2 --method lora:rank=8
     turnwise train pairs.jsonl --from runs/bikes --out runs/better --objective dpo:beta=0.2
     turnwise train talks.jsonl --out runs/quick --minutes 10
+    turnwise train talks.jsonl --out runs/best --trials 20
     turnwise train recipe.yaml --dry-run
     ```
     """
@@ -93,6 +98,9 @@ def train(
         skip_bad,
     )
     recipe = flags.over_recipe(data) if data.suffix in (".yaml", ".yml") else flags.as_recipe(data)
+    if trials is not None:
+        _search(console, recipe, trials, overwrite=overwrite, restart=restart)
+        return
     console.print("Reading the data …")
     try:
         result = run_recipe(
@@ -111,6 +119,31 @@ def train(
         console.print("\nStopped. The same command goes on from here.")
         raise typer.Exit(130) from None
     _report(console, recipe, result)
+
+
+def _search(console: Any, recipe: "Recipe", trials: int, *, overwrite: bool, restart: bool) -> None:
+    """A search, a line for every trial."""
+    from turnwise.training.search import search
+
+    def told(number: int, values: dict[str, Any], loss: float | None) -> None:
+        settings = ", ".join(f"{name} {_figure(value)}" for name, value in values.items())
+        end = "ended early" if loss is None else f"validation loss {loss:.4f}"
+        console.print(f"trial {number + 1} of {trials}: {settings} → {end}")
+
+    try:
+        found = search(recipe, trials=trials, overwrite=overwrite, restart=restart, on_trial=told)
+    except KeyboardInterrupt:
+        console.print("\nStopped. The same command goes on from here.")
+        raise typer.Exit(130) from None
+    best = ", ".join(f"{name} {_figure(value)}" for name, value in found.values.items())
+    console.print(
+        f"best of {found.trials} trials, {found.pruned} ended early: {best} → validation loss {found.loss:.4f}"
+    )
+    console.print(f"The model is in {recipe.out}, with search.png and search.json beside it.", markup=False)
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
