@@ -1,11 +1,11 @@
 """Make the data of the recipes in `objectives/` from dialogues: prepare.py DIALOGUES.jsonl FOLDER
 
-FOLDER receives `dialogues.jsonl`, a copy; `pairs.jsonl`, in which every dialogue has another one's last answer as its
-rejected end; `rated.jsonl`, in which half of the dialogues end with another one's answer and are rated bad; and
-`tokenizer/`, trained on the dialogues, for models that start from nothing.
+FOLDER receives `dialogues.jsonl`, a copy; `pairs.jsonl`, in which a curt form of every last answer is the rejected one;
+`rated.jsonl`, in which half of the dialogues end curtly and are rated bad; and `tokenizer/`, trained on the dialogues,
+for models that start from nothing.
 """
 
-import random
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,19 +25,23 @@ def answered(path: Path) -> list[Conversation]:
     return [talk for talk in talks if talk.messages[-1].role == "assistant" and talk.turns > 1]
 
 
-def with_other_ends(talks: Sequence[Conversation], rng: random.Random) -> Iterator[Conversation]:
-    """Every dialogue, with the end of another as the one that was rejected."""
+def with_curt_ends(talks: Sequence[Conversation]) -> Iterator[Conversation]:
+    """Every dialogue, with a curt form of its last answer as the one that was rejected."""
     for talk in talks:
-        ends = [other.messages[-1] for other in rng.sample(list(talks), min(20, len(talks)))]
-        end = next((end for end in ends if end.content != talk.messages[-1].content), None)
-        if end is not None:
-            yield replace(talk, rejected=(*talk.messages[:-1], end))
+        *before, last = talk.messages
+        if (said := curt(last.content)) != last.content:
+            yield replace(talk, rejected=(*before, replace(last, content=said)))
+
+
+def curt(text: str) -> str:
+    """A text as somebody says it who would rather be elsewhere: its first sentence, without capitals and marks."""
+    return re.split(r"(?<=[.!?。！？])\s*", text)[0].lower().rstrip(".!?。！？ ")
 
 
 def main(dialogues: Path, folder: Path) -> None:
     """Write the files."""
     talks = answered(dialogues)
-    pairs = list(with_other_ends(talks, random.Random(0)))
+    pairs = list(with_curt_ends(talks))
     rated = [
         Conversation(pair.rejected if number % 2 else pair.messages, pair.meta, rating=number % 2 == 0)
         for number, pair in enumerate(pairs)
