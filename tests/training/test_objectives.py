@@ -76,7 +76,7 @@ def batches(data, size):
 
 def step_loss(how, model, found):
     """The loss of a step over these batches."""
-    before = how.before_step(model, found)
+    before = how.settled(*how.before_step(model, found))
     share = sum(how.share(batch) for batch in found)
     return sum(how.loss(model, batch, before).summed for batch in found) / share
 

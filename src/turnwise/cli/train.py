@@ -1,5 +1,6 @@
 """`turnwise train`: fine-tune or pre-train, from flags or from a recipe."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -50,6 +51,10 @@ def train(
         int | None,
         typer.Option(help="Search for rates, rows and sizes in so many trials, and keep the best model.", min=1),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Train in so many processes on this machine; on several, start us with torchrun.", min=1),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be learned, how long it takes and what memory, and stop.")
     ] = False,
@@ -77,7 +82,9 @@ def train(
     from turnwise.training.run import DryRun, run_recipe
     from turnwise.training.watch import ProgressBar
 
-    console = Console(stderr=True, highlight=False)
+    if workers is not None and workers > 1:
+        raise typer.Exit(_launch(workers))
+    console = Console(stderr=True, highlight=False, quiet=os.environ.get("RANK", "0") != "0")
     training = {
         "epochs": epochs,
         "max_steps": steps,
@@ -119,6 +126,21 @@ def train(
         console.print("\nStopped. The same command goes on from here.")
         raise typer.Exit(130) from None
     _report(console, recipe, result)
+
+
+def _launch(workers: int) -> int:
+    """The same command in several processes, as torchrun starts them; its exit code."""
+    import subprocess
+    import sys
+
+    words, left = [], iter(sys.argv[1:])
+    for word in left:
+        if word == "--workers":
+            next(left, None)
+        elif not word.startswith("--workers="):
+            words.append(word)
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}", "--module", "turnwise"]
+    return subprocess.run([sys.executable, *launcher, *words], check=False).returncode  # noqa: S603, ourselves
 
 
 def _search(console: Any, recipe: "Recipe", trials: int, *, overwrite: bool, restart: bool) -> None:

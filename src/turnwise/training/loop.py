@@ -23,6 +23,7 @@ from turnwise.training.report import Hook, Mix, Result, StepReport, ValidationRe
 from turnwise.training.schedule import rate_factor
 from turnwise.training.spikes import ROLLBACKS, Spike, check_spike
 from turnwise.training.step import gradient
+from turnwise.training.workers import ALONE, Workers
 
 
 def total_steps(dataset: Dataset, settings: TrainingSection) -> int:
@@ -63,7 +64,9 @@ class Trainer:
         hooks: Sequence[Hook] = (),
         device: torch.device | None = None,
         said: str | None = None,
+        workers: Workers = ALONE,
     ) -> None:
+        self.workers = workers
         self.said = said or recipe.dump()  # the recipe as checkpoints keep it, before anything was settled
         self.recipe, self.settings, self.objective = recipe, recipe.training, recipe.objective
         self.module = model.module
@@ -72,6 +75,10 @@ class Trainer:
         self.model, self.data = model, data
         self.work, self.hooks = work, hooks
         self.dtype = dtype_of(self.settings, self.device)
+        if self.settings.rows < workers.count:
+            raise InvalidParameter(
+                "training.rows", f"'rows' is {self.settings.rows}: {workers.count} workers need one each."
+            )
         for split in (data.train, data.valid, data.test, data.general):
             split.learn_base(model, self.device, self.dtype, self.settings.micro_rows)
         self.optimizers = self._new_optimizers()
@@ -150,10 +157,15 @@ class Trainer:
         self.state.valid_before = self.state.best_loss = None if valid is None else valid.loss
         self.state.test_before = None if test is None else test.loss
         self.state.general_before = None if general is None else general.loss
-        disk.keep(self.work, self.module, disk.START)
+        self._keep(disk.START)
         if valid is not None:
-            disk.keep(self.work, self.module, disk.BEST)  # training that only harms gives back what it began with
+            self._keep(disk.BEST)  # training that only harms gives back what it began with
         return valid
+
+    def _keep(self, name: str) -> None:
+        if self.workers.first:
+            disk.keep(self.work, self.module, name)
+        self.workers.wait()
 
     def _take_best(self) -> None:
         """The best weights, or where nothing was held out to tell, the last ones."""
@@ -199,7 +211,7 @@ class Trainer:
                     hook.step(report)
                 if self.state.step % self.validate_every == 0 or self.state.step == self.total:
                     self.validate()
-                stop = interrupted()
+                stop = self.workers.any(interrupted())
                 if stop or self.over or self.state.step % self.settings.save_every == 0:
                     self.save()
                 if stop:
@@ -252,10 +264,12 @@ class Trainer:
         began = time.perf_counter()
         self.module.train()
         said, micro = self.settings, self.settings.micro_rows
-        batches = [self.data.train.batch(rows[i : i + micro]).to(self.device) for i in range(0, len(rows), micro)]
+        ours = rows[self.workers.rank :: self.workers.count]
+        batches = [self.data.train.batch(ours[i : i + micro]).to(self.device) for i in range(0, len(ours), micro)]
         found = gradient(
-            self.model, self.objective, batches, clip_norm=said.clip_norm, dtype=self.dtype, neftune=said.neftune
-        )
+            self.model, self.objective, batches, clip_norm=said.clip_norm, dtype=self.dtype, neftune=said.neftune,
+            workers=self.workers,
+        )  # fmt: skip
         self.state.mean_loss = check_spike(self.state, found.loss, found.norm, said.spike)
         rate = (
             self.state.rate_scale
@@ -290,7 +304,7 @@ class Trainer:
                 return
             if found.best:
                 self.state.best_loss, self.state.best_step, self.state.bad_validations = found.loss, self.state.step, 0
-                disk.keep(self.work, self.module, disk.BEST)
+                self._keep(disk.BEST)
             else:
                 self.state.bad_validations += 1
         self._tell(found)
@@ -302,11 +316,20 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint."""
         average = None if self.average is None else self.average.weights
-        disk.save_checkpoint(self.work, self.state, self.module, self.optimizers, self.said, average)
+        if self.workers.first:
+            disk.save_checkpoint(self.work, self.state, self.module, self.optimizers, self.said, average)
+        self.workers.wait()
 
     def measure(self, dataset: Dataset) -> ValidationReport | None:
         """The loss per unit, or None without data."""
-        found = measure(self.model, dataset, size=self.settings.micro_rows, device=self.device, dtype=self.dtype)
+        found = measure(
+            self.model,
+            dataset,
+            size=self.settings.micro_rows,
+            device=self.device,
+            dtype=self.dtype,
+            workers=self.workers,
+        )
         if found is None:
             return None
         if not math.isfinite(found.loss):

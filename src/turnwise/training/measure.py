@@ -1,14 +1,17 @@
 """The loss of a model on held-out data, computed as it is in training."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 
+from turnwise.data.batches import Batch
 from turnwise.models.model import Model
 from turnwise.training.dataset import Dataset
 from turnwise.training.objective import Outcome
 from turnwise.training.predict import computing
+from turnwise.training.workers import ALONE, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +24,38 @@ class Measured:
 
 @torch.no_grad()
 def measure(
-    model: Model, dataset: Dataset, *, size: int, device: torch.device, dtype: torch.dtype = torch.float32
+    model: Model,
+    dataset: Dataset,
+    *,
+    size: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    workers: Workers = ALONE,
 ) -> Measured | None:
-    """The loss on all of a dataset, `size` rows at a time; None without data."""
+    """The loss on all of a dataset, `size` rows at a time, shared among workers; None without data."""
     if not len(dataset):
         return None
     model.module.eval()
     objective = dataset.objective
+
+    def ours() -> Iterator[Batch]:
+        return islice(dataset.batches(size), workers.rank, None, workers.count)
+
     before = 0.0
     if objective.COMPARES:
         with computing(device, dtype):
-            before = objective.before_step(model, [batch.to(device) for batch in dataset.batches(size)])
+            counted = objective.before_step(model, [batch.to(device) for batch in ours()])
+        before = objective.settled(*workers.sums(counted))
     summed, reported = 0.0, 0.0
-    figures: dict[str, float] = {}
-    for batch in dataset.batches(size):
+    figures: dict[str, float] = dict.fromkeys(objective.FIGURES, 0.0)
+    for batch in ours():
         with computing(device, dtype):
             outcome = objective.loss(model, batch.to(device), before)
         summed += outcome.summed.item()
         reported += objective.reported(batch)
         add(figures, outcome, 1.0)
+    summed, reported, *values = workers.sums([summed, reported, *figures.values()])
+    figures = dict(zip(figures, values, strict=True))
     return Measured(summed / reported, {name: value / reported for name, value in figures.items()})
 
 

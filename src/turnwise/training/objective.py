@@ -56,6 +56,7 @@ class Objective(Section):
     KINDS: ClassVar[frozenset[Kind]] = frozenset({"decoder"})  # the models that it trains
     LACKING: ClassVar[str] = "no text"  # what data has, that there is nothing to learn from in
     UNIT: ClassVar[str] = "token"  # what its loss is reported by
+    FIGURES: ClassVar[tuple[str, ...]] = ()  # what else it watches
     COMPARES: ClassVar[bool] = False  # whether it needs to know what the model thought before it was trained
 
     def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
@@ -85,8 +86,12 @@ class Objective(Section):
     def check(self, tokenizer: Tokenizer) -> None:
         """Raise `UserError` where the tokenizer lacks what the objective needs."""
 
-    def before_step(self, model: Model, batches: Sequence[Batch]) -> float:  # noqa: ARG002
-        """A figure of all of a step's batches that the loss of each needs; no gradient flows through it."""
+    def before_step(self, model: Model, batches: Sequence[Batch]) -> tuple[float, float]:  # noqa: ARG002
+        """A sum over all of a step's batches, and a count, that the loss of each needs; no gradient flows through."""
+        return 0.0, 0.0
+
+    def settled(self, total: float, count: float) -> float:  # noqa: ARG002
+        """What `loss` gets of the sum and the count, added up over all of a step."""
         return 0.0
 
     def loss(self, model: Model, batch: Batch, before: float = 0.0) -> Outcome:  # noqa: ARG002
@@ -95,7 +100,7 @@ class Objective(Section):
         Args:
             model: what is trained.
             batch: some rows.
-            before: what `before_step` said of the step that these rows belong to.
+            before: what `before_step` came to (`settled`), of the step that these rows belong to.
         """
         return Outcome(summed_loss(model, batch))
 

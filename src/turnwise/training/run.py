@@ -29,6 +29,7 @@ from turnwise.training.recipe import Recipe
 from turnwise.training.report import Hook, Result
 from turnwise.training.samples import answers, before_and_after, keep_before
 from turnwise.training.state import BEST, CHECKPOINT, checkpoint_recipe
+from turnwise.training.workers import Workers
 
 DATA = "data"  # the folder that keeps examples
 LEFT = (BEST, watch.TENSORBOARD)
@@ -71,6 +72,7 @@ def run_recipe(
         TurnwiseError: the loss is no longer a number.
         DryRun: that was all.
     """
+    workers = Workers.of_environment()
     work = check_out(recipe, overwrite=overwrite, restart=restart)
     if isinstance(recipe.method, Prompt):
         return run_prompting(
@@ -79,17 +81,23 @@ def run_recipe(
     base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
     renderer = base.renderer
     begun = checkpoint_recipe(work) is not None and not restart
+    workers.wait()  # nobody changes anything before all have looked
     try:
-        data = _data(recipe, base, work, begun, on_item)
+        data = _data(recipe, base, work, begun, on_item, workers)
         on_data(data)
-        if not begun:  # what a run left before its first checkpoint is of no use
+        if not begun and workers.first:  # what a run left before its first checkpoint is of no use
             for name in (*LEFT, *((CHECKPOINT,) if restart else ())):
                 shutil.rmtree(work / name, ignore_errors=True)
-        place = device or default_device()
+        place = device or workers.device or default_device()
         if not begun or (recipe.training.minutes is not None and not (work / PLAN).is_file()):
-            (work / PLAN).unlink(missing_ok=True)
+            if workers.first:
+                (work / PLAN).unlink(missing_ok=True)
             first = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
-            settled = planned(recipe, base.model, data.train, first.tokens_per_second, work)
+            speed = workers.sums([first.tokens_per_second or 0.0])[0]
+            if workers.first:
+                planned(recipe, base.model, data.train, speed, work)
+            workers.wait()
+            settled = planned(recipe, base.model, data.train, speed, work)
             on_preflight(settled, first)
         else:
             settled = planned(recipe, base.model, data.train, None, work)
@@ -100,18 +108,23 @@ def run_recipe(
             base.model,
             data,
             work=work,
-            hooks=[watch.MetricsFile(work), watch.TensorBoard(work), *hooks],
+            hooks=[watch.MetricsFile(work), watch.TensorBoard(work), *hooks] if workers.first else [],
             device=place,
             said=recipe.dump(),
+            workers=workers,
         )
-        if trainer.state.step == 0:
+        if trainer.state.step == 0 and workers.first:
             keep_before(work, answers(recipe.method.plain(trainer.model), renderer, data.samples))
         result = trainer.run()
+        if not workers.first:
+            workers.wait()
+            return result
         after = answers(recipe.method.plain(trainer.model), renderer, data.samples)
         result = replace(result, samples=before_and_after(work, data.samples, after))
         title, unit = out_folder(recipe).name, recipe.objective.UNIT
         watch.draw_loss(work / watch.METRICS, work / "loss.png", title=title, unit=unit)
         finish(settled, base, result, data, work)
+        workers.wait()
     except DryRun:
         if not begun:
             shutil.rmtree(work, ignore_errors=True)
@@ -125,13 +138,20 @@ def run_recipe(
     return result
 
 
-def _data(recipe: Recipe, base: Base, work: Path, begun: bool, on_item: Callable[[], None]) -> Datasets:
-    """The examples; of data that is refused nothing is left behind."""
+def _data(
+    recipe: Recipe, base: Base, work: Path, begun: bool, on_item: Callable[[], None], workers: Workers
+) -> Datasets:
+    """The examples; of data that is refused nothing is left. The first worker makes them, the others open them."""
+    if not workers.first:
+        workers.wait()
+        return load_datasets(recipe, base.renderer, base.model, folder=work / DATA, again=True)
     try:
-        return load_datasets(recipe, base.renderer, base.model, folder=work / DATA, on_item=on_item, again=begun)
+        found = load_datasets(recipe, base.renderer, base.model, folder=work / DATA, on_item=on_item, again=begun)
     except BaseException:
         if not begun:
             shutil.rmtree(work / DATA, ignore_errors=True)
             with suppress(OSError):  # there may be an unfinished run
                 work.rmdir()
         raise
+    workers.wait()
+    return found

@@ -11,6 +11,7 @@ from turnwise.training.measure import add
 from turnwise.training.neftune import noise_on_embeddings
 from turnwise.training.objective import Objective
 from turnwise.training.predict import computing
+from turnwise.training.workers import ALONE, Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,22 @@ def gradient(
     clip_norm: float,
     dtype: torch.dtype,
     neftune: float | None = None,
+    workers: Workers = ALONE,
 ) -> Gradient:
-    """Compute the gradient of a step over all batches, which are on the model's device."""
+    """Compute the gradient of a step over all batches, those of other workers included; ours are on our device."""
     device = batches[0].ids_BT.device
-    share = sum(objective.share(batch) for batch in batches)
-    reported = sum(objective.reported(batch) for batch in batches)
     with computing(device, dtype):
-        before = objective.before_step(model, batches)
+        total, count = objective.before_step(model, batches)
+    share, reported, useful, total, count = workers.sums(
+        [
+            sum(objective.share(batch) for batch in batches),
+            sum(objective.reported(batch) for batch in batches),
+            sum(batch.useful for batch in batches),
+            total,
+            count,
+        ]
+    )
+    before = objective.settled(total, count)
     summed = 0.0
     figures: dict[str, float] = {}
     for batch in batches:
@@ -53,7 +63,11 @@ def gradient(
         (outcome.summed / share).backward()  # type: ignore[no-untyped-call]
         summed += outcome.summed.item()
         add(figures, outcome, reported)
-    # The bound is on the gradient per unit of the loss, so it means the same whatever the loss is divided by.
     learning = [parameter for parameter in model.module.parameters() if parameter.requires_grad]
+    workers.add_gradients(learning)
+    if workers.count > 1:
+        summed, *values = workers.sums([summed, *figures.values()])
+        figures = dict(zip(figures, values, strict=True))
+    # The bound is on the gradient per unit of the loss, so it means the same whatever the loss is divided by.
     norm = torch.nn.utils.clip_grad_norm_(learning, clip_norm * reported / share).item()
-    return Gradient(summed / reported, norm * share / reported, figures, sum(batch.useful for batch in batches))
+    return Gradient(summed / reported, norm * share / reported, figures, int(useful))

@@ -35,6 +35,7 @@ class Objective(objective.Objective):
 
     LACKING: ClassVar[str] = "no conversation with a rejected end"
     UNIT: ClassVar[str] = "pair"
+    FIGURES: ClassVar[tuple[str, ...]] = ("accuracy", "margin")
     COMPARES: ClassVar[bool] = True
 
     beta: float = Field(0.1, gt=0)

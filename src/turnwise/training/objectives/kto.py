@@ -37,6 +37,7 @@ class Objective(objective.Objective):
 
     LACKING: ClassVar[str] = "no conversation with a rating"
     UNIT: ClassVar[str] = "answer"
+    FIGURES: ClassVar[tuple[str, ...]] = ("accuracy",)
     COMPARES: ClassVar[bool] = True
 
     beta: float = Field(0.1, gt=0)
@@ -72,15 +73,19 @@ class Objective(objective.Objective):
         return Example.causal([*prompt, *answer], [False] * len(prompt) + counts)
 
     @torch.no_grad()
-    def before_step(self, model: Model, batches: Sequence[Batch]) -> float:
-        """z₀ over all of a step's rows."""
+    def before_step(self, model: Model, batches: Sequence[Batch]) -> tuple[float, float]:
+        """What z₀ is the mean of, over all of a step's rows."""
         gained, count = 0.0, 0
         for batch in batches:
             assert batch.contrast is not None, "every example has one"
             assert batch.contrast.base_P is not None, "computed before the first step"
             gained_P = part_log_probs(model, batch.contrast) - batch.contrast.base_P
             gained, count = gained + float(gained_P.sum()), count + len(gained_P)
-        return max(0.0, gained / count)
+        return gained, count
+
+    def settled(self, total: float, count: float) -> float:
+        """z₀."""
+        return max(0.0, total / count)
 
     def loss(self, model: Model, batch: Batch, before: float = 0.0) -> Outcome:
         """The formula, summed over answers."""

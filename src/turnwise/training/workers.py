@@ -1,0 +1,85 @@
+"""Several processes that train one model: each takes its part of every step's rows, and gradients are added up.
+
+They are started by `torchrun` or `accelerate launch`, which say who is who in the environment, on one machine or on many
+that share a file system. Weights are the same everywhere after every step; the first worker alone writes.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process among the others.
+
+    Attributes:
+        rank: its number, from 0.
+        count: how many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def of_environment(cls) -> "Workers":
+        """As `torchrun` started us; alone where nobody did."""
+        count = int(os.environ.get("WORLD_SIZE", "1"))
+        if count == 1:
+            return ALONE
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that writes and tells."""
+        return self.rank == 0
+
+    @property
+    def device(self) -> torch.device | None:
+        """The GPU that is its own; None leaves the choice."""
+        if self.count == 1 or not torch.cuda.is_available():
+            return None
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+    def sums(self, values: Sequence[float]) -> list[float]:
+        """Each value added up over all workers."""
+        if self.count == 1:
+            return list(values)
+        kept = torch.tensor(values, dtype=torch.float64, device=self.device or "cpu")
+        dist.all_reduce(kept)
+        found: list[float] = kept.tolist()
+        return found
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so for one of them."""
+        return self.sums([float(flag)])[0] > 0
+
+    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Everybody gets the sum of all gradients."""
+        if self.count == 1:
+            return
+        learning = list(parameters)
+        for parameter in learning:
+            if parameter.grad is None:  # nothing of its rows touched it
+                parameter.grad = torch.zeros_like(parameter)
+        flat = torch.cat([parameter.grad.flatten() for parameter in learning if parameter.grad is not None])
+        dist.all_reduce(flat)
+        at = 0
+        for parameter in learning:
+            assert parameter.grad is not None, "made above"
+            parameter.grad.copy_(flat[at : at + parameter.numel()].view_as(parameter))
+            at += parameter.numel()
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.count > 1:
+            dist.barrier()
+
+
+ALONE = Workers()
