@@ -1,6 +1,6 @@
 """Several processes that train one model: each takes its part of every step's rows, and gradients are added up.
 
-They are started by `torchrun` or `accelerate launch`, which say who is who in the environment, on one machine or on many
+They are started by `torchrun` or `accelerate launch`, which tell each who it is, on one machine or on several
 that share a file system. Weights are the same everywhere after every step; the first worker alone writes.
 """
 
