@@ -322,3 +322,78 @@ class TestText:
         found = good("text", "\n\n".join([paragraph] * 10))
         assert len(found) > 1
         assert all(document.text.endswith(" ") for document in found)
+
+
+class TestPreferences:
+    ROWS = {  # noqa: RUF012
+        "TRL": {"prompt": "Tea?", "chosen": "Please.", "rejected": "No."},
+        "TRL, messages": {
+            "prompt": [{"role": "user", "content": "Tea?"}],
+            "chosen": [{"role": "assistant", "content": "Please."}],
+            "rejected": [{"role": "assistant", "content": "No."}],
+        },
+        "whole dialogues": {
+            "chosen": [{"role": "user", "content": "Tea?"}, {"role": "assistant", "content": "Please."}],
+            "rejected": [{"role": "user", "content": "Tea?"}, {"role": "assistant", "content": "No."}],
+        },
+        "LLaMA-Factory": {
+            "conversations": [{"from": "human", "value": "Tea?"}],
+            "chosen": {"from": "gpt", "value": "Please."},
+            "rejected": {"from": "gpt", "value": "No."},
+        },
+        "OpenAI": {
+            "input": {"messages": [{"role": "user", "content": "Tea?"}]},
+            "preferred_output": [{"role": "assistant", "content": "Please."}],
+            "non_preferred_output": [{"role": "assistant", "content": "No."}],
+        },
+    }
+
+    @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+    def test_whoever_wrote_it(self, row):
+        line = json.dumps(row)
+        assert formats.detect(Sample.of("a.jsonl", line.encode())).name == "preference"
+        (talk,) = good("preference", line)
+        assert said(talk) == [("user", "Tea?"), ("assistant", "Please.")]
+        assert [(message.role, message.content) for message in talk.rejected] == [
+            ("user", "Tea?"),
+            ("assistant", "No."),
+        ]
+        assert talk.meta == {}
+
+    def test_an_instruction_and_its_input_are_one_question(self):
+        row = {"instruction": "Translate.", "input": "Good morning", "chosen": "Bonjour", "rejected": "Au revoir"}
+        assert said(good("preference", json.dumps(row))[0])[0] == ("user", "Translate.\nGood morning")
+        row = {
+            "system": "Be brief.",
+            "instruction": "Translate.",
+            "input": "Good morning",
+            "output": "Bonjour",
+            "label": True,
+        }
+        (talk,) = good("rated", json.dumps(row))
+        assert said(talk) == [
+            ("system", "Be brief."), ("user", "Translate.\nGood morning"), ("assistant", "Bonjour"),
+        ]  # fmt: skip
+        assert talk.rating is True
+
+    def test_two_answers_that_are_the_same_are_no_preference(self):
+        (found,) = bad("preference", json.dumps({"prompt": "Tea?", "chosen": "No.", "rejected": "No."}))
+        assert "the same" in found.reason
+
+    @pytest.mark.parametrize("key", ["rating", "label"])
+    def test_dialogues_may_be_rated(self, key):
+        row = {"messages": [{"role": "user", "content": "Tea?"}, {"role": "assistant", "content": "No."}], key: False}
+        assert good("openai", json.dumps(row))[0].rating is False
+
+    def test_stars_are_something_that_is_known_and_no_rating(self):
+        row = {"messages": [{"role": "user", "content": "Tea?"}], "rating": 4}
+        (talk,) = good("openai", json.dumps(row))
+        assert (talk.rating, talk.meta) == (None, {"rating": 4})
+
+    def test_what_is_written_is_read_again(self, tmp_path):
+        from turnwise.data.sources import read_source
+        from turnwise.data.writing import write_jsonl
+
+        talks = [*good("preference", formats.load("preference").example), *good("rated", formats.load("rated").example)]
+        write_jsonl(tmp_path / "a.jsonl", talks)
+        assert list(read_source(tmp_path / "a.jsonl")) == talks

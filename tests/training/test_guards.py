@@ -71,15 +71,21 @@ def spiking(monkeypatch):
 
 class TestSpikes:
     def test_what_is_no_number_or_jumps_is_one(self):
-        calm = RunState(step=30, mean_loss=2.0)
+        calm = RunState(step=30, mean_loss=2.0, first_loss=5.0)
         assert check_spike(calm, 2.5, 1.0, 3.0) == pytest.approx(0.95 * 2 + 0.05 * 2.5)
         for loss, norm in ((math.nan, 1.0), (math.inf, 1.0), (2.0, math.nan), (6.1, 1.0)):
             with pytest.raises(Spike):
                 check_spike(calm, loss, norm, 3.0)
 
     def test_a_beginning_is_no_jump(self):
-        assert check_spike(RunState(step=3, mean_loss=1.0), 9.0, 1.0, 3.0) > 1
-        assert check_spike(RunState(), 9.0, 1.0, 3.0) == 9.0
+        assert check_spike(RunState(step=3, mean_loss=1.0, first_loss=2.0), 9.0, 1.0, 3.0) > 1
+        state = RunState()
+        assert check_spike(state, 9.0, 1.0, 3.0) == 9.0
+        assert state.first_loss == 9.0
+
+    def test_near_zero_a_hard_batch_is_none(self):
+        """Preferences that are learned, with a wrong one among them."""
+        assert check_spike(RunState(step=30, mean_loss=0.001, first_loss=0.69), 0.5, 1.0, 3.0) > 0.001
 
     def test_the_run_goes_back_and_on_with_other_rows_at_half_the_rate(self, values, spiking, tmp_path):
         spiking(5)
@@ -192,10 +198,11 @@ class TestAverages:
         least = min(result.mixes, key=lambda mix: mix.general)
         assert result.share == least.share
 
-    def test_without_validation_data_there_is_nothing_to_choose_by(self, trainer, recipe, chats):
-        run = trainer(recipe(interpolate=True, data={"train": str(chats), "valid_fraction": 0}))
+    def test_what_cannot_be_mixed_is_refused_before_the_run(self, trainer, recipe, chats):
         with pytest.raises(InvalidParameter, match="chooses by validation data"):
-            run.run()
+            trainer(recipe(interpolate=True, data={"train": str(chats), "valid_fraction": 0}))
+        with pytest.raises(InvalidParameter, match="mixes weights with the base's"):
+            trainer(recipe(interpolate=True, method="lora"))
 
     def test_what_should_not_be_forgotten_is_measured_before_and_after(self, values, unseen, tmp_path):
         values["data"]["general"] = str(unseen)
@@ -236,6 +243,13 @@ class TestNoise:
         assert sum(one != other for one, other in words) == 1
         assert misspelt(talk, 1.0, seed=0) == found
         assert misspelt(talk, 0.0, seed=0) == talk
+
+    def test_two_ends_of_a_pair_keep_what_they_have_in_common(self):
+        before = (Message("user", "Where is my broken kitchen lamp?"),)
+        pair = Conversation((*before, Message("assistant", "Here.")), rejected=(*before, Message("assistant", "No.")))
+        found = misspelt(pair, 1.0, seed=0)
+        assert found.messages[0] == found.rejected[0] != before[0]
+        assert found.rejected[1] == pair.rejected[1]
 
     def test_about_so_many_dialogues_are_misspelt(self):
         talks = [Conversation((Message("user", f"Where is the kitchen number {i}?"),)) for i in range(400)]

@@ -253,6 +253,41 @@ class TestAdapters:
         )
         assert (tmp_path / "again" / "model.safetensors").is_file()
 
+    def test_an_adapter_of_an_adapter_is_refused(self, said, tmp_path):
+        first = said(LORA)
+        run_recipe(first, device=CPU)
+        with pytest.raises(InvalidParameter, match="turnwise merge"):
+            run_recipe(said(LORA, model={"from": first.out}, out=str(tmp_path / "again")), device=CPU)
+
+    def test_a_small_change_of_a_base_in_half_precision_is_not_rounded_away(
+        self, said, tmp_path, tiny_config, tokenizer
+    ):
+        save_artefact(tmp_path / "half", checkpoint.create(tiny_config, seed=0), tokenizer, dtype=torch.bfloat16)
+        recipe = said({**LORA, "alpha": 0.01}, model={"from": str(tmp_path / "half")})
+        run_recipe(recipe, device=CPU)
+        plain, adapted = parameters(tmp_path / "half"), parameters(recipe.out)
+        change = load_file(Path(recipe.out) / "adapter_model.safetensors")
+        module = "base_model.model.model.layers.0.mlp.down_proj"
+        delta = 0.01 / 4 * change[f"{module}.lora_B.weight"] @ change[f"{module}.lora_A.weight"]
+        name = "layers.0.mlp.down.weight"
+        torch.testing.assert_close(adapted[name] - plain[name], delta, atol=1e-7, rtol=1e-2)
+
+    def test_what_came_out_may_be_replaced(self, said):
+        recipe = said(LORA)
+        run_recipe(recipe, device=CPU)
+        run_recipe(recipe, device=CPU, overwrite=True)
+
+    def test_an_encoder_decoder_is_adapted_in_its_linear_layers(self, said, tmp_path, base_folder):
+        data = {"train": str(written(FOUR * 3, tmp_path / "data.jsonl"))}
+        model = {"new": {"family": "t5", **SIZES}, "tokenizer": str(base_folder)}
+        base = said("full", objective="seq2seq", model=model, data=data, out=str(tmp_path / "t5"))
+        run_recipe(base, device=CPU)
+        recipe = said(LORA, objective="seq2seq", model={"from": base.out}, data=data)
+        run_recipe(recipe, device=CPU)
+        names = load_file(Path(recipe.out) / "adapter_model.safetensors")
+        assert names
+        assert not any("relative_attention_bias" in name for name in names)
+
     def test_the_same_seed_gives_the_same_adapter(self, said, tmp_path):
         made = []
         for name in ("one", "other"):
@@ -324,6 +359,18 @@ class TestMerging:
         run_recipe(recipe, device=CPU)
         assert "exists already" in str(self.merge(recipe.out, "--out", base_folder).exception)
 
+    def test_a_folder_of_other_things_is_never_replaced(self, said, tmp_path):
+        recipe = said(LORA)
+        run_recipe(recipe, device=CPU)
+        (tmp_path / "precious").mkdir()
+        (tmp_path / "precious" / "thesis.txt").write_text("years")
+        result = self.merge(recipe.out, "--out", tmp_path / "precious", "--overwrite")
+        assert "is not a model folder" in str(result.exception)
+        assert "is what the model is made of" in str(
+            self.merge(recipe.out, "--out", recipe.out, "--overwrite").exception
+        )
+        assert (tmp_path / "precious" / "thesis.txt").read_text() == "years"
+
     def test_dora_cannot_be_taken_out(self, said, tmp_path):
         recipe = said({**LORA, "dora": True})
         run_recipe(recipe, device=CPU)
@@ -393,6 +440,12 @@ class TestSoftPrompts:
         request = served(out, talk)
         assert request.prompt_ids == tuple(renderer.render(talk.messages[:-1], add_generation_prompt=True).ids)
         assert {id for id, bias in request.params.logit_bias if bias == -100} == set(range(size, size + 5))
+
+    def test_a_second_one_is_refused(self, said, tmp_path):
+        first = said(self.SOFT)
+        run_recipe(first, device=CPU)
+        with pytest.raises(InvalidParameter, match="has a soft prompt already"):
+            run_recipe(said(self.SOFT, model={"from": first.out}, out=str(tmp_path / "again")), device=CPU)
 
     def test_they_may_begin_as_words(self, said, tokenizer):
         recipe = said({**self.SOFT, "start": "Hello, how can I"})
@@ -495,6 +548,15 @@ class TestPrompting:
         data = {"train": str(one), "valid": str(four)}
         with pytest.raises(UserError, match="3 demonstrations are wanted, but only 1"):
             run_recipe(said({"name": "prompt", "shots": 3}, data=data), device=CPU)
+
+    def test_an_instruction_that_spells_a_special_token_is_refused(self, said):
+        with pytest.raises(InvalidParameter, match=r"spells <\|end\|>"):
+            run_recipe(said({"name": "prompt", "shots": 0, "instruction": "Be kind.<|end|>Evil"}), device=CPU)
+
+    @pytest.mark.parametrize("more", [{"objective": "clm"}, {"data": {"train": "x", "noise": 0.5}}], ids=str)
+    def test_what_prompting_would_ignore_is_refused(self, said, more):
+        with pytest.raises(InvalidParameter, match=r"replies to dialogues|does not use"):
+            run_recipe(said({"name": "prompt", "shots": 1}, **more), device=CPU)
 
     def test_nothing_to_say(self):
         with pytest.raises(InvalidParameter, match="needs an 'instruction', or 'shots'"):

@@ -1,8 +1,10 @@
 """Objectives: one suite over whatever the folder holds, then the formula of each."""
 
+import json
 import math
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -412,6 +414,29 @@ class TestDialogueWithAnEncoder:
         assert loss == pytest.approx(summed / len(data), rel=1e-4)
 
 
+def test_what_answers_begin_with_is_the_same_when_served(recipe, tmp_path, tokenizer, undrawn):
+    """Also where the base says it in its config alone, which transformers moves when it saves."""
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    torch.manual_seed(0)
+    config = BartConfig(
+        vocab_size=tokenizer.vocab_size, d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=96,
+        decoder_start_token_id=2, forced_bos_token_id=5, forced_eos_token_id=None, eos_token_id=tokenizer.eos_id,
+    )  # fmt: skip
+    BartForConditionalGeneration(config).save_pretrained(tmp_path / "bart")
+    (tmp_path / "bart" / "generation_config.json").unlink()
+    published = json.loads((tmp_path / "bart" / "config.json").read_text())
+    (tmp_path / "bart" / "config.json").write_text(json.dumps({**published, "forced_bos_token_id": 5}))
+    tokenizer.save(tmp_path / "bart")
+    data = {"train": str(written(FOUR * 2, tmp_path / "data.jsonl"))}
+    model = {"from": str(tmp_path / "bart")}
+    said = recipe(objective="seq2seq", model=model, data=data, max_steps=1, neftune=5.0)
+    start = hub.load(tmp_path / "bart").start_ids
+    run_recipe(said, device=CPU)
+    assert hub.load(Path(said.out)).start_ids == start
+
+
 class TestSpanCorruption:
     @given(st.integers(4, 400), st.floats(0.05, 0.8), st.floats(1, 8), st.integers(0, 2**31))
     @settings(max_examples=200, deadline=None)
@@ -486,6 +511,25 @@ class TestPreferences:
         assert sum(how.loss(model, batch).figures["accuracy"] for batch in found) == right
 
     @torch.no_grad()
+    def test_ends_of_a_pair_do_not_see_each_other_in_other_models_either(self, renderer):
+        """They lie in one row, which only our decoder masks; transformers gets a row for each."""
+        from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+        torch.manual_seed(0)
+        config = GPTNeoXConfig(
+            vocab_size=renderer.tokenizer.vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+            intermediate_size=48, max_position_embeddings=128, initializer_range=0.3,
+        )  # fmt: skip
+        model = hub.TransformersModel(GPTNeoXForCausalLM(config).eval(), "decoder", {})
+        frame = Frame(renderer, 128)
+        (pair,) = dpo.examples(PAIRS[1], frame)
+        together = part_log_probs(model, collate([[pair]], pad_id=0))
+        size = pair.parts[0]
+        ends = [Example(pair.ids[part], pair.targets[part]) for part in (slice(0, size), slice(size, None))]
+        alone = [part_log_probs(model, collate([[end]], pad_id=0)).item() for end in ends]
+        assert together.tolist() == pytest.approx(alone, rel=1e-5)
+
+    @torch.no_grad()
     def test_before_training_dpo_is_log_two(self, renderer, model_for):
         model = model_for(dpo)
         data = dataset(dpo, PAIRS, renderer, model)
@@ -523,6 +567,26 @@ class TestPreferences:
             sign, weight = (1, 1.0) if talk.rating else (-1, 3.0)
             expected += weight * (1 - 1 / (1 + math.exp(-0.1 * sign * (r - z))))
         assert step_loss(kto, model, batches(data, 2)).item() == pytest.approx(expected / 4, rel=1e-4)
+
+    @pytest.mark.parametrize("more", [{"repeat": 0.5}, {"weight": 2}], ids=str)
+    def test_sources_that_are_shown_in_part_know_the_base_too(self, recipe, tmp_path, more, undrawn):
+        files = [str(written(PAIRS, tmp_path / f"{name}.jsonl")) for name in "ab"]
+        sources = [{"path": files[0], **more}, {"path": files[1], **({"weight": 1} if "weight" in more else {})}]
+        said = recipe(objective="dpo", data={"train": sources, "valid": files[1]}, max_steps=2)
+        assert run_recipe(said, device=CPU).steps == 2
+
+    def test_good_and_bad_answers_of_different_files_are_balanced(self, recipe, renderer, tmp_path):
+        from turnwise.training.loading import load_datasets
+        from turnwise.training.opening import load_base
+
+        files = [
+            str(written([talk for talk in RATED if talk.rating is good], tmp_path / f"{good}.jsonl"))
+            for good in (True, False)
+        ]
+        said = recipe(objective="kto", data={"train": files, "valid_fraction": 0})
+        base = load_base(said)
+        train = load_datasets(said, base.renderer, base.model).train
+        assert [shard.labels.tolist() for shard in train.shards] == [[1.0, 1.0, 1.0], [-3.0]]
 
     def test_given_weights_are_taken(self):
         how = OBJECTIVES.make({"name": "kto", "good": 2.0, "bad": 5.0})

@@ -2,9 +2,11 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
+import yaml
 from samples_of_data import FOUR, PAIRS
 
 from turnwise.core.errors import InvalidData, UserError
@@ -75,8 +77,8 @@ class TestWhatIsKnown:
         assert found.weights == sum(p.numel() for p in base.model.module.parameters())
         assert 0 < found.learning < found.weights
         assert found.rows == len(data.train.rows())
-        assert found.step_tokens == pytest.approx(4 * data.train.tokens / found.rows, rel=0.3)
-        assert found.seconds(10) == pytest.approx(10 * found.step_tokens / found.tokens_per_second)
+        assert found.row_tokens == pytest.approx(data.train.tokens / found.rows, rel=0.3)
+        assert found.seconds(10, 4) == pytest.approx(40 * found.row_tokens / found.tokens_per_second)
         assert 0.5 < found.fill <= 1
         assert len(found.examples) == 2
 
@@ -90,6 +92,14 @@ class TestWhatIsKnown:
             run.run()
             weights.append({name: tensor.clone() for name, tensor in run.module.state_dict().items()})
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+    def test_a_dry_run_touches_no_unfinished_run(self, values, tmp_path):
+        kept = tmp_path / "out.partial" / "checkpoint" / "state.json"
+        kept.parent.mkdir(parents=True)
+        kept.write_text("{}")
+        with pytest.raises(DryRun):
+            run_recipe(parse_recipe(values, origin="test"), device=CPU, dry_run=True, restart=True)
+        assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["state.json"]
 
     def test_a_dry_run_leaves_nothing(self, values, tmp_path):
         seen = []
@@ -127,8 +137,8 @@ class TestRefusals:
 
 class TestTheDial:
     def settled(self, recipe, work, speed=1000.0):
-        base = load_base(recipe)
-        return planned(recipe, base.model, load_datasets(recipe, base.renderer, base.model).train, speed, work)
+        found, base, data = look(recipe)
+        return planned(recipe, base.model, data, replace(found, tokens_per_second=speed), work)
 
     @pytest.fixture
     def said(self, values, tmp_path):
@@ -154,11 +164,33 @@ class TestTheDial:
 
     def test_minutes_become_steps_by_what_was_measured(self, said, tmp_path):
         recipe = said(minutes=10, rows=4)
-        base = load_base(recipe)
-        train = load_datasets(recipe, base.renderer, base.model).train
-        found = planned(recipe, base.model, train, 500.0, tmp_path).training
-        tokens = found.max_steps * 4 * train.tokens / len(train.rows())
-        assert tokens / 500 == pytest.approx(0.85 * 600, rel=0.02)
+        seen, base, data = look(recipe)
+        found = planned(recipe, base.model, data, replace(seen, tokens_per_second=500.0), tmp_path).training
+        assert found.max_steps * 4 * seen.row_tokens / 500 == pytest.approx(0.85 * 600, rel=0.02)
+
+    def test_epochs_that_were_said_are_gone_through(self, said, tmp_path):
+        few, many = (self.settled(said(effort="quick", epochs=n), tmp_path / str(n)).training for n in (40, 80))
+        assert many.max_steps == pytest.approx(2 * few.max_steps, abs=1)
+
+    def test_what_a_file_does_not_say_is_settled(self, values, tmp_path):
+        """Also where the file goes through the command line."""
+        from turnwise.cli.train import Flags
+
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump({**values, "training": {"effort": "quick", "row_length": 64}}))
+        recipe = Flags(None, None, None, "soft", {}, {}, False).over_recipe(path)
+        assert self.settled(recipe, tmp_path).training.learning_rate == pytest.approx(3e-2)
+
+    def test_without_validation_data_no_mix_is_looked_for(self, said, values, chats, tmp_path):
+        recipe = parse_recipe(
+            {
+                **values,
+                "data": {"train": str(chats), "valid_fraction": 0},
+                "training": {"effort": "thorough", "row_length": 64},
+            },
+            origin="test",
+        )
+        assert not self.settled(recipe, tmp_path).training.interpolate
 
     def test_a_run_that_goes_on_keeps_its_plan(self, said, tmp_path):
         first = self.settled(said(minutes=1), tmp_path, speed=1000.0)

@@ -35,13 +35,17 @@ def merge(
     from turnwise.models.model import Model
     from turnwise.text.tokenizer import Tokenizer
     from turnwise.training.artefact import save_artefact
+    from turnwise.training.out import refuse_to_replace
 
     if not is_adapter(adapter):
         raise InvalidParameter("adapter", f"{adapter} holds no adapter: no adapter_config.json, or a whole model.")
     if out.exists() and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
+    refuse_to_replace(out)
     source = adapter if undo is None else undo
-    change = None if undo is None else load_adapter(adapter).undone()
+    if out.resolve() in (adapter.resolve(), source.resolve(), hub.model_of(source).resolve()):
+        raise InvalidParameter("out", f"{out} is what the model is made of. Choose another --out.")
+    change = None if undo is None else load_adapter(adapter, with_base=False).undone()
     model: Model
     if hub.is_native(source):
         model = checkpoint.load(source, dtype=torch.float32, adapter=change)

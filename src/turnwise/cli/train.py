@@ -79,6 +79,7 @@ def train(
     """
     from rich.console import Console
 
+    from turnwise.core.errors import InvalidParameter
     from turnwise.training.run import DryRun, run_recipe
     from turnwise.training.watch import ProgressBar
 
@@ -106,6 +107,10 @@ def train(
     )
     recipe = flags.over_recipe(data) if data.suffix in (".yaml", ".yml") else flags.as_recipe(data)
     if trials is not None:
+        if dry_run:
+            raise InvalidParameter(
+                "dry_run", "A search cannot be looked at beforehand: leave out --trials or --dry-run."
+            )
         _search(console, recipe, trials, overwrite=overwrite, restart=restart)
         return
     console.print("Reading the data …")
@@ -203,7 +208,9 @@ class Flags:
         from turnwise.assemble import BOX, model_folder
         from turnwise.training.recipe import load_recipe, parse_recipe
 
-        values = load_recipe(path).model_dump(by_alias=True)
+        kept = load_recipe(path)
+        values = kept.model_dump(by_alias=True)
+        values["training"] = kept.training.model_dump(exclude_unset=True)  # what nobody said may be settled otherwise
         if self.source is not None:
             values["model"] = {"from": self.source}
         if values["model"]["from"] == BOX:
@@ -261,16 +268,14 @@ def _show(console: Any, recipe: "Recipe", found: "Preflight") -> None:
         console.print(Text.assemble("(", ("green", "green"), " is learned)"))
     training = recipe.training
     steps = training.max_steps or max(1, round(found.rows * training.epochs / training.rows))
-    seconds = found.seconds(steps)
+    seconds = found.seconds(steps, training.rows)
     told = [
         f"{found.learning:,} of {found.weights:,} weights learn",
-        f"{steps:,} steps of {found.step_tokens:,.0f} tokens, batches {found.fill:.0%} full",
+        f"{steps:,} steps of {training.rows * found.row_tokens:,.0f} tokens, batches {found.fill:.0%} full",
         f"learning rate {training.learning_rate:g}",
     ]
-    if seconds is not None:
-        told.append(f"{found.tokens_per_second:,.0f} tokens/s, about {_duration(seconds)} without validation")
-    if found.memory is not None:
-        told.append(f"about {found.memory / 1e9:.1f} GB of memory")
+    told.append(f"{found.tokens_per_second:,.0f} tokens/s, about {_duration(seconds)} without validation")
+    told.append(f"about {found.memory / 1e9:.1f} GB of memory")
     console.print("; ".join(told))
 
 

@@ -71,6 +71,14 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
 
 
+def replace_folder(complete: Path, target: Path) -> None:
+    """Put a complete folder where another may be, which stays until then. Raises `SaveFailed`."""
+    try:
+        _swap(complete, target)
+    except OSError as error:
+        raise SaveFailed(f"Could not write {target}: {error.strerror or error}.") from error
+
+
 def _swap(beside: Path, target: Path) -> None:
     """Rename `beside` to `target`; what stood there is moved away first and deleted last."""
     old: Path | None = None

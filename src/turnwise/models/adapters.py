@@ -25,7 +25,8 @@ BOX = "turnwise/box"  # how an adapter names the model that comes with the packa
 # What we do not compute; a key that is there and not its default is refused.
 PLAIN: Mapping[str, Any] = {
     "bias": "none", "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None, "layer_replication": None,
-    "megatron_config": None, "use_qalora": False, "trainable_token_indices": None, "target_parameters": None,
+    "lora_bias": False, "megatron_config": None, "use_qalora": False, "trainable_token_indices": None,
+    "target_parameters": None,
 }  # fmt: skip
 
 
@@ -44,12 +45,12 @@ class Change:
     magnitude: Tensor | None = None
 
     def of(self, weight_OI: Tensor, scale: float) -> Tensor:
-        """The changed matrix, in the type it had."""
+        """The changed matrix, float32: rounded to the base's type, much of a small change would be lost."""
         wide = weight_OI.float()
         changed = wide + scale * (self.up.float() @ self.down.float())
         if self.magnitude is not None:
             changed = changed * (self.magnitude.float() / changed.norm(dim=1)).unsqueeze(1)
-        return changed.to(weight_OI.dtype)
+        return changed
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Adapter:
 
     Attributes:
         folder: its own.
-        base: that of the model it changes.
+        base: that of the model it changes; its own where nobody asked.
         scale: s.
         changes: by the published name of the module, such as "model.layers.0.self_attn.q_proj".
         transposed: whether the base keeps those matrices as `(I, O)`.
@@ -140,8 +141,8 @@ def base_of(folder: Path) -> Path:
     return base
 
 
-def load_adapter(folder: Path) -> Adapter:
-    """Read an adapter.
+def load_adapter(folder: Path, *, with_base: bool = True) -> Adapter:
+    """Read an adapter, and unless told otherwise find its base.
 
     Raises:
         UserError: of a kind that we do not compute, damaged, or without its base.
@@ -152,6 +153,10 @@ def load_adapter(folder: Path) -> Adapter:
     for key, plain in PLAIN.items():
         if config.get(key) not in (plain, None, {}, []):
             raise UserError(f"{folder / CONFIG}: '{key}': {config[key]!r} is not supported.")
+    if str(config.get("init_lora_weights", True)).lower().startswith(("pissa", "olora", "corda", "loftq")):
+        raise UserError(
+            f"{folder}: its training changed the base as well ('init_lora_weights'), so it does not fit the base."
+        )
     rank, alpha = int(config["r"]), float(config["lora_alpha"])
     try:
         tensors = load_file(folder / WEIGHTS)
@@ -160,13 +165,13 @@ def load_adapter(folder: Path) -> Adapter:
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         module, found, kind = name.removeprefix(PREFIX).rpartition(".lora_")
-        if not found:
+        if not found or kind.startswith("embedding_") or kind.endswith(".bias"):
             raise UserError(f"{folder / WEIGHTS}: '{name}' is no part of a LoRA adapter.")
         parts.setdefault(module, {})[kind.removesuffix(".weight").removesuffix(".default")] = tensor
     changes = {module: Change(found["A"], found["B"], found.get("magnitude_vector")) for module, found in parts.items()}
     return Adapter(
         folder,
-        base_of(folder),
+        base_of(folder) if with_base else folder,
         alpha / (rank**0.5 if config.get("use_rslora") else rank),
         changes,
         bool(config.get("fan_in_fan_out")),

@@ -127,6 +127,8 @@ class TransformersModel:
         source_mask_BS: Tensor | None = None,
     ) -> Tensor:
         """Scores where they are wanted, `(N, V)`."""
+        if self.kind != "encoder_decoder" and int((segments_BT.diff(dim=1) > 0).sum()):
+            ids_BT, wanted_BT, segments_BT = _apart(ids_BT, wanted_BT, segments_BT)
         mask_BT = (segments_BT > 0).long()
         if self.kind == "encoder_decoder":
             out = self.module(
@@ -148,6 +150,22 @@ class TransformersModel:
         module.save_pretrained(folder, safe_serialization=True)
         for path in folder.iterdir():
             path.chmod(0o644)  # safetensors keeps its files to their owner, unlike the others of the folder
+
+
+def _apart(ids_BT: Tensor, wanted_BT: Tensor, segments_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same sequences, each in a row of its own; what is wanted of them stays in the same order."""
+    numbers = [number for number in dict.fromkeys(segments_BT.flatten().tolist()) if number > 0]
+    places = [segments_BT.flatten() == number for number in numbers]
+    longest = max(int(place.sum()) for place in places)
+
+    def laid_out(values_BT: Tensor) -> Tensor:
+        found = values_BT.new_zeros(len(places), longest)
+        for row, place in enumerate(places):
+            values = values_BT.flatten()[place]
+            found[row, : len(values)] = values
+        return found
+
+    return laid_out(ids_BT), laid_out(wanted_BT), laid_out(segments_BT)
 
 
 def load(
@@ -185,10 +203,13 @@ def load(
 def inner_matrices(module: nn.Module) -> Collection[nn.Parameter]:
     """The matrices of linear layers that stand in a stack: neither embeddings nor the head over the vocabulary."""
     stacked = [name for name, part in module.named_modules() if isinstance(part, nn.ModuleList)]
+    embeddings = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     return [
         parameter
         for name, parameter in module.named_parameters()
-        if parameter.dim() == 2 and any(name.startswith(f"{stack}.") for stack in stacked)
+        if parameter.dim() == 2
+        and id(parameter) not in embeddings
+        and any(name.startswith(f"{stack}.") for stack in stacked)
     ]
 
 

@@ -60,12 +60,17 @@ def folder_of_artefact(
         yield folder
         tokenizer.save(folder)
         stops = sorted(tokenizer.stop_ids)
+        path = folder / "generation_config.json"
+        written = (
+            json.loads(path.read_text()) if path.is_file() else {}
+        )  # by transformers: what answers begin with, say
         settings = {
+            **written,
             **(SAMPLING if generation is None else generation),
             "eos_token_id": stops[0] if len(stops) == 1 else stops,
             "pad_token_id": tokenizer.pad_id,
         }
-        (folder / "generation_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        path.write_text(json.dumps(settings, indent=2) + "\n")
         for name, content in (files or {}).items():
             if isinstance(content, str):
                 (folder / name).write_text(content, encoding="utf-8")

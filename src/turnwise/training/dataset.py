@@ -135,7 +135,7 @@ class Dataset:
         model.module.eval()
         known: list[list[float]] = [[] for _ in range(len(self))]
         with torch.no_grad(), computing(device, dtype):
-            for rows in _groups(self.rows(), size):
+            for rows in _groups(replace(self, repeats=()).rows(), size):  # every example, once
                 order = [index for row in rows for index in row.examples]
                 batch = self.batch(rows).to(device)
                 contrasts = [] if batch.contrast is None else part_log_probs(model, batch.contrast).tolist()

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from turnwise.core.files import write_file
 from turnwise.models.model import Model
-from turnwise.training.dataset import Dataset
+from turnwise.training.dataset import Datasets
 from turnwise.training.methods import METHODS
+from turnwise.training.preflight import Preflight
 from turnwise.training.recipe import Recipe, TrainingSection
 
 Effort = Literal["quick", "normal", "thorough"]  # as recipes say
@@ -27,14 +28,14 @@ LEAST_RATE, AT = 1e-5, 5e6
 MARGIN = 0.85  # of a time budget is for steps; the rest for validation, saving and answers
 
 
-def planned(recipe: Recipe, model: Model, train: Dataset, tokens_per_second: float | None, work: Path) -> Recipe:
+def planned(recipe: Recipe, model: Model, data: Datasets, seen: Preflight | None, work: Path) -> Recipe:
     """The recipe with everything settled that the dial decides, the same again when a run goes on.
 
     Args:
         recipe: as it was said.
         model: what learns.
-        train: what is learned from.
-        tokens_per_second: as measured, for a time budget.
+        data: what is learned from, and whether there is something to validate on.
+        seen: what was measured; None where the plan is there already.
         work: where the plan is kept.
     """
     if recipe.training.effort is None and recipe.training.minutes is None:
@@ -44,25 +45,26 @@ def planned(recipe: Recipe, model: Model, train: Dataset, tokens_per_second: flo
         derived = json.loads(path.read_text())
     else:
         weights = sum(parameter.numel() for parameter in model.module.parameters())
-        derived = _derive(recipe.training, METHODS.name_of(recipe.method), train, weights, tokens_per_second)
+        assert seen is not None, "measured before a plan is made"
+        derived = _derive(recipe, data, weights, seen)
         write_file(path, json.dumps(derived, indent=2) + "\n")
     said = {name: getattr(recipe.training, name) for name in recipe.training.model_fields_set}
     training = TrainingSection.model_validate({**derived, **{n: v for n, v in said.items() if v is not None}})
     return recipe.model_copy(update={"training": training})
 
 
-def _derive(
-    said: TrainingSection, method: str, train: Dataset, weights: int, tokens_per_second: float | None
-) -> dict[str, Any]:
+def _derive(recipe: Recipe, data: Datasets, weights: int, seen: Preflight) -> dict[str, Any]:
+    said, train, method = recipe.training, data.train, METHODS.name_of(recipe.method)
     effort = said.effort or "normal"
     epochs, patience = EPOCHS[effort]
+    if "epochs" in said.model_fields_set:
+        epochs = said.epochs
     in_all = len(train.rows())
     rows = said.rows if "rows" in said.model_fields_set else max(1, min(ROWS, in_all // STEPS_AN_EPOCH))
     steps = min(MOST, max(LEAST, round(epochs * in_all / rows)))
     if said.minutes is not None:
-        assert tokens_per_second is not None, "measured by whoever asks"
-        tokens_a_step = rows * train.tokens / max(1, in_all)
-        steps = max(1, min(MOST, int(said.minutes * 60 * MARGIN * tokens_per_second / tokens_a_step)))
+        seconds_a_step = rows * seen.row_tokens / seen.tokens_per_second
+        steps = max(1, min(MOST, int(said.minutes * 60 * MARGIN / seconds_a_step)))
     rate = max(LEAST_RATE, RATES.get(method, RATES["full"]) * min(1.0, (AT / max(1, weights)) ** 0.25))
     return {
         "rows": rows,
@@ -71,5 +73,5 @@ def _derive(
         "learning_rate": rate,
         "patience": patience,
         "validate_every": max(1, min(max(1, in_all // rows), steps // 8)),
-        "interpolate": effort == "thorough" and method != "lora" and said.interpolate is False,
+        "interpolate": effort == "thorough" and recipe.method.MIXES and len(data.valid) > 0,
     }

@@ -8,10 +8,12 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
+import numpy as np
+
 from turnwise import __version__
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.files import write_file
-from turnwise.core.messages import Conversation
+from turnwise.core.messages import Conversation, Message
 from turnwise.data.batches import Example
 from turnwise.data.fingerprint import near
 from turnwise.data.noise import rough_text
@@ -58,9 +60,11 @@ def load_datasets(
         shards, samples, skipped = kept
     else:
         shards, samples, skipped = _read(recipe, frame, folder, on_item)
-    for shard in shards.values():
-        shard.labels = recipe.objective.balance(shard.labels)
     train = [shards[_train(number)] for number in range(len(recipe.data.train))]
+    for split in (train, [shards[VALID]], [shards[TEST]]):
+        labels = recipe.objective.balance(np.concatenate([shard.labels for shard in split]))
+        for shard in split:
+            shard.labels, labels = labels[: len(shard.labels)], labels[len(shard.labels) :]
 
     def dataset(found: Sequence[Shard], repeats: Sequence[float] = ()) -> Dataset:
         return Dataset(
@@ -224,14 +228,19 @@ class _Reader:
 
 def misspelt(item: Item, chance: float, seed: int) -> Item:
     """A dialogue whose user turns are misspelt, by chance, a tenth of their words; the same for the same content."""
-    rng = Random(f"{seed} {near(item)}")
-    if not isinstance(item, Conversation) or rng.random() >= chance:
+    if not isinstance(item, Conversation) or Random(f"{seed} {near(item)}").random() >= chance:
         return item
-    messages = tuple(
-        replace(message, content=rough_text(message.content, rng, NOISY_WORDS)) if message.role == "user" else message
-        for message in item.messages
-    )
-    return replace(item, messages=messages)
+
+    def rough(messages: Sequence[Message]) -> tuple[Message, ...]:
+        # By the text itself, so that what two ends have in common stays common.
+        return tuple(
+            replace(m, content=rough_text(m.content, Random(f"{seed} {m.content}"), NOISY_WORDS))
+            if m.role == "user"
+            else m
+            for m in messages
+        )
+
+    return replace(item, messages=rough(item.messages), rejected=rough(item.rejected))
 
 
 def _general(recipe: Recipe) -> Objective:

@@ -81,6 +81,12 @@ class Trainer:
             )
         for split in (data.train, data.valid, data.test, data.general):
             split.learn_base(model, self.device, self.dtype, self.settings.micro_rows)
+        if self.settings.interpolate and not len(data.valid):
+            raise InvalidParameter("training.interpolate", "'interpolate' chooses by validation data: name some.")
+        if self.settings.interpolate and not recipe.method.MIXES:
+            raise InvalidParameter(
+                "training.interpolate", "'interpolate' mixes weights with the base's, which thin matrices have none of."
+            )
         self.optimizers = self._new_optimizers()
         self.total = total_steps(data.train, self.settings)
         self.state = disk.load_checkpoint(work, self.module, self.optimizers) or disk.RunState(data=data.fingerprint)
@@ -184,8 +190,7 @@ class Trainer:
         for share in SHARES:
             disk.put_back(self.module, between(start, tuned, share))
             valid, general = self.measure(self.data.valid), self.measure(self.data.general)
-            if valid is None:
-                raise InvalidParameter("training.interpolate", "'interpolate' chooses by validation data: name some.")
+            assert valid is not None, "checked before the run"
             found.append(Mix(share, valid.loss, None if general is None else general.loss))
         disk.put_back(self.module, between(start, tuned, min(found, key=self._worth).share))
         return found

@@ -15,6 +15,7 @@ class Method(Section):
 
     SUMMARY: ClassVar[str] = ""
     LEARNS: ClassVar[bool] = True  # whether any weight does
+    MIXES: ClassVar[bool] = True  # whether weights between the base's and the tuned ones mean anything
 
     def prepare(self, base: Base, seed: int) -> Base:  # noqa: ARG002
         """What is trained: weights that stay as they are are frozen, and what is added is there.

@@ -32,8 +32,13 @@ def noise_on_embeddings(model: Model, batch: Batch, alpha: float | None) -> Iter
         scale_BT1 = (alpha / math.sqrt(out_BTC.shape[2])) * lengths.unsqueeze(-1).rsqrt()
         return out_BTC + (2 * torch.rand_like(out_BTC) - 1) * scale_BT1.to(out_BTC.dtype)
 
-    hook = model.embedding.register_forward_hook(add)
+    weight = model.embedding.weight  # an encoder and a decoder may each have a module of the same weights
+    found: list[nn.Module] = [
+        part for part in model.module.modules() if isinstance(part, nn.Embedding) and part.weight is weight
+    ]
+    hooks = [part.register_forward_hook(add) for part in found or [model.embedding]]
     try:
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()

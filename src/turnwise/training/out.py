@@ -24,6 +24,12 @@ def out_folder(recipe: Recipe) -> Path:
     return out
 
 
+def refuse_to_replace(out: Path) -> None:
+    """Raise where something is there that is neither a model nor an adapter."""
+    if out.exists() and not any((out / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise InvalidParameter("out", f"{out} is not a model folder, so it is not replaced. Choose another --out.")
+
+
 def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
     """The work folder; refuses to lose what is there unless told to.
 
@@ -34,8 +40,7 @@ def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
     work = work_folder(out)
     if out.exists() and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
-    if out.exists() and not (out / "config.json").is_file():
-        raise InvalidParameter("out", f"{out} is not a model folder, so it is not replaced. Choose another --out.")
+    refuse_to_replace(out)
     begun = checkpoint_recipe(work)
     if begun not in (None, recipe.dump()) and not restart:
         raise InvalidParameter(

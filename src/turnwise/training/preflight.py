@@ -20,6 +20,7 @@ from turnwise.training.step import gradient
 
 PROBES = 3  # steps that are computed and not made; the first is to warm up
 SHOWN = 2  # examples
+LESS = "Fewer 'micro_rows', a shorter 'row_length' or the method 'lora' take less."
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Preflight:
 
     Attributes:
         weights, learning: numbers in the model, and those of them that learn.
-        tokens_per_second: in a few steps that were computed and not made; None where that was not asked for.
-        step_tokens: in a step, padding left out.
+        tokens_per_second: in a few steps that were computed and not made.
+        row_tokens: in a row, padding left out.
         memory: bytes that the run takes at its most, about.
         rows: in an epoch.
         fill: share of the places in a batch that are no padding.
@@ -46,16 +47,16 @@ class Preflight:
 
     weights: int
     learning: int
-    tokens_per_second: float | None
-    step_tokens: float
-    memory: int | None
+    tokens_per_second: float
+    row_tokens: float
+    memory: int
     rows: int
     fill: float
     examples: Sequence[Sequence[Piece]]
 
-    def seconds(self, steps: int) -> float | None:
-        """How long so many steps take, validation left out."""
-        return None if self.tokens_per_second is None else steps * self.step_tokens / self.tokens_per_second
+    def seconds(self, steps: int, rows: int) -> float:
+        """How long so many steps of so many rows take, validation left out."""
+        return steps * rows * self.row_tokens / self.tokens_per_second
 
 
 def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.device, dtype: torch.dtype) -> Preflight:
@@ -71,7 +72,10 @@ def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.dev
         raise InvalidData("Nothing in the training data is to be learned: every token of the first examples is masked.")
     weights = sum(parameter.numel() for parameter in model.module.parameters())
     learning = sum(parameter.numel() for parameter in model.module.parameters() if parameter.requires_grad)
-    speed, tokens = _probe(recipe, model, data, device, dtype)
+    try:
+        speed, tokens = _probe(recipe, model, data, device, dtype)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise UserError(f"Not even a single step fits into memory. {LESS}") from error
     # Two moments of every weight that learns, in float32; the gradient was there already.
     memory = _peak(device) + learning * 4 * (2 if recipe.training.optimizer == "adamw" else 1)
     _refuse_too_much(memory, device)
@@ -79,7 +83,7 @@ def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.dev
         weights=weights,
         learning=learning,
         tokens_per_second=speed,
-        step_tokens=tokens,
+        row_tokens=tokens,
         memory=memory,
         rows=len(train.rows()),
         fill=train.fill,
@@ -90,7 +94,7 @@ def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.dev
 def _probe(
     recipe: Recipe, model: Model, data: Datasets, device: torch.device, dtype: torch.dtype
 ) -> tuple[float, float]:
-    """Useful tokens a second, and in a step."""
+    """Useful tokens a second, and in a row."""
     said, micro = recipe.training, recipe.training.micro_rows
     model.module.to(device).train()
     data.train.learn_base(model, device, dtype, micro)
@@ -108,7 +112,7 @@ def _probe(
             took.append((time.perf_counter() - began) / max(1, found.useful))
             useful += found.useful
             model.module.zero_grad(set_to_none=True)
-    return 1 / min(took[1:]), useful / PROBES
+    return 1 / min(took[1:]), useful / (PROBES * said.rows)
 
 
 def _peak(device: torch.device) -> int:
@@ -125,8 +129,7 @@ def _refuse_too_much(memory: int, device: torch.device) -> None:
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory > there:
         raise UserError(
-            f"This run would take about {memory / 1e9:.1f} GB of memory, and there are {there / 1e9:.1f}. Fewer "
-            "'micro_rows', a shorter 'row_length' or the method 'lora' take less."
+            f"This run would take about {memory / 1e9:.1f} GB of memory, and there are {there / 1e9:.1f}. {LESS}"
         )
 
 

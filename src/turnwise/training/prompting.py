@@ -8,11 +8,13 @@ from random import Random
 
 import torch
 
+from turnwise.core.errors import InvalidParameter
 from turnwise.training.finish import finish
 from turnwise.training.loading import read_dialogues
 from turnwise.training.loop import default_device
 from turnwise.training.methods.prompt import MOST, Judge
 from turnwise.training.methods.prompt import Method as Prompt
+from turnwise.training.objective import Objective
 from turnwise.training.opening import load_base
 from turnwise.training.out import check_out
 from turnwise.training.recipe import Recipe
@@ -30,6 +32,13 @@ def run_prompting(
     device: torch.device | None,
 ) -> Result:
     """Find a prompt as the recipe says and write the model folder. Raises as `run_recipe` does."""
+    if recipe.objective.COMPARES or recipe.objective.LACKING == Objective.LACKING:
+        raise InvalidParameter("objective", "Prompts are compared by the replies to dialogues: 'sft', or 'seq2seq'.")
+    ignored = [name for name in ("test", "general") if getattr(recipe.data, name)] + ["noise"] * bool(recipe.data.noise)
+    if ignored:
+        raise InvalidParameter(
+            f"data.{ignored[0]}", f"The method 'prompt' does not use 'data.{ignored[0]}': leave it out."
+        )
     work = check_out(recipe, overwrite=overwrite, restart=True)
     chosen = device or default_device()
     base = load_base(recipe)

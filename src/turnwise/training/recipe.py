@@ -137,7 +137,7 @@ class TrainingSection(Section):
     validate_every: int | None = Field(None, ge=1)
     patience: int = Field(3, ge=0)
     save_every: int = Field(100, ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     spike: float = Field(3.0, gt=1)
     ema: float | None = Field(None, gt=0, lt=1)
     neftune: float | None = Field(None, gt=0)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
-from turnwise.core.errors import SaveFailed
+from turnwise.core.errors import InvalidParameter, SaveFailed
 from turnwise.training import watch
 from turnwise.training.base import Base
 from turnwise.training.dataset import Datasets
@@ -73,6 +74,9 @@ def run_recipe(
         DryRun: that was all.
     """
     workers = Workers.of_environment()
+    if dry_run:
+        _look(recipe, on_item, on_data, on_preflight, device)
+        raise DryRun
     work = check_out(recipe, overwrite=overwrite, restart=restart)
     if isinstance(recipe.method, Prompt):
         return run_prompting(
@@ -93,16 +97,14 @@ def run_recipe(
             if workers.first:
                 (work / PLAN).unlink(missing_ok=True)
             first = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
-            speed = workers.sums([first.tokens_per_second or 0.0])[0]
+            first = replace(first, tokens_per_second=workers.sums([first.tokens_per_second])[0])
             if workers.first:
-                planned(recipe, base.model, data.train, speed, work)
+                planned(recipe, base.model, data, first, work)
             workers.wait()
-            settled = planned(recipe, base.model, data.train, speed, work)
+            settled = planned(recipe, base.model, data, first, work)
             on_preflight(settled, first)
         else:
-            settled = planned(recipe, base.model, data.train, None, work)
-        if dry_run:
-            raise DryRun
+            settled = planned(recipe, base.model, data, None, work)
         trainer = Trainer(
             settled,
             base.model,
@@ -125,10 +127,6 @@ def run_recipe(
         watch.draw_loss(work / watch.METRICS, work / "loss.png", title=title, unit=unit)
         finish(settled, base, result, data, work)
         workers.wait()
-    except DryRun:
-        if not begun:
-            shutil.rmtree(work, ignore_errors=True)
-        raise
     except OSError as error:
         raise SaveFailed(
             f"Could not write in {work}: {error.strerror or error}. Mend that and run the same command again: it goes "
@@ -136,6 +134,24 @@ def run_recipe(
         ) from error
     shutil.rmtree(work, ignore_errors=True)
     return result
+
+
+def _look(
+    recipe: Recipe,
+    on_item: Callable[[], None],
+    on_data: Callable[[Datasets], None],
+    on_preflight: Callable[[Recipe, Preflight], None],
+    device: torch.device | None,
+) -> None:
+    """Everything up to the first step, in memory and a folder of its own."""
+    if not recipe.method.LEARNS:
+        raise InvalidParameter("dry_run", "Where no weight learns there is nothing to look at beforehand.")
+    base, place = recipe.method.prepare(load_base(recipe), recipe.training.seed), device or default_device()
+    data = load_datasets(recipe, base.renderer, base.model, on_item=on_item)
+    on_data(data)
+    seen = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
+    with TemporaryDirectory() as folder:
+        on_preflight(planned(recipe, base.model, data, seen, Path(folder)), seen)
 
 
 def _data(

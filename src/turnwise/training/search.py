@@ -13,15 +13,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
+
 from turnwise.core.errors import InvalidData, InvalidParameter, TurnwiseError, UserError
-from turnwise.core.files import write_file
+from turnwise.core.files import replace_folder, write_file
 from turnwise.training.methods import METHODS
 from turnwise.training.out import check_out, out_folder, work_folder
 from turnwise.training.recipe import Recipe, parse_recipe
 from turnwise.training.report import Result, StepReport, ValidationReport
 from turnwise.training.run import run_recipe
 
-STUDY, BEST, SAID = "study.db", "best", "searched.yaml"
+STUDY, SAID = "study.db", "searched.yaml"
 WARM = 4  # trials that are never ended early
 ROWS = (2, 4, 8, 16)
 DECAYS = (0.0, 0.01, 0.1)
@@ -72,7 +74,9 @@ def search(
     optuna = _optuna()
     if not recipe.method.LEARNS:
         raise InvalidParameter("method", "Where no weight learns there are no rates to search for.")
-    work = check_out(recipe, overwrite=overwrite, restart=True)
+    check_out(recipe, overwrite=overwrite, restart=True)
+    out = out_folder(recipe)
+    work = out.with_name(out.name + ".search")  # a run of the same name has a folder of its own
     if restart:
         shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
@@ -81,14 +85,15 @@ def search(
         study_name="search",
         storage=f"sqlite:///{work / STUDY}",
         load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=recipe.training.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=WARM),
     )
+    # Another seed after every stop: the same one would propose the same again.
+    study.sampler = optuna.samplers.TPESampler(seed=recipe.training.seed + len(study.trials))
 
     def attempt(trial: Any) -> float:
         values = _propose(trial, recipe)
-        place = work / f"trial-{trial.number}"
-        shutil.rmtree(place, ignore_errors=True)
+        _forget_losers(study, work)
+        place = _place(work, trial.number)
         try:
             result = run_recipe(_with(recipe, values, place), restart=True, hooks=[_Pruning(trial, optuna)], **more)
         except optuna.TrialPruned:
@@ -103,18 +108,27 @@ def search(
             raise optuna.TrialPruned from error
         loss = _loss(result)
         on_trial(trial.number, values, loss)
-        done = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
-        if all(loss < other.value for other in done):
-            shutil.rmtree(work / BEST, ignore_errors=True)
-            place.rename(work / BEST)
-        else:
-            shutil.rmtree(place)
         return loss
 
-    left = trials - sum(trial.state.is_finished() for trial in study.trials)
+    ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)  # one that was stopped is made up for
+    left = trials - sum(trial.state in ended for trial in study.trials)
     if left > 0:
         study.optimize(attempt, n_trials=left)
     return _finish(study, optuna, recipe, work)
+
+
+def _place(work: Path, number: int) -> Path:
+    return work / f"trial-{number}"
+
+
+def _forget_losers(study: Any, work: Path) -> None:
+    """Remove every trial's folder but the best one's, as far as the study knows."""
+    values = [trial for trial in study.trials if trial.value is not None]
+    best = min(values, key=lambda trial: trial.value, default=None)
+    kept = {STUDY, SAID} | ({_place(work, best.number).name} if best is not None else set())
+    for path in work.iterdir():
+        if path.name not in kept and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _optuna() -> ModuleType:
@@ -156,14 +170,15 @@ def _propose(trial: Any, recipe: Recipe) -> dict[str, Any]:
 
 def _with(recipe: Recipe, values: dict[str, Any], place: Path) -> Recipe:
     said = recipe.model_dump(by_alias=True)
+    said["training"] = recipe.training.model_dump(exclude_unset=True)
     of_method = {name: value for name, value in values.items() if name in ("rank", "tokens")}
     if of_method:
         said["method"] = {**METHODS.spell(recipe.method), **of_method}
     training = {**said["training"], **{n: v for n, v in values.items() if n not in of_method}}
-    training["micro_rows"] = min(training["micro_rows"], training["rows"])
+    training["micro_rows"] = min(recipe.training.micro_rows, training["rows"])
     # The same data goes by in every trial, whatever a step takes.
-    if training["max_steps"] is not None:
-        training["max_steps"] = max(1, round(training["max_steps"] * recipe.training.rows / training["rows"]))
+    if recipe.training.max_steps is not None:
+        training["max_steps"] = max(1, round(recipe.training.max_steps * recipe.training.rows / training["rows"]))
     return parse_recipe({**said, "training": training, "out": str(place)}, origin="search")
 
 
@@ -174,21 +189,25 @@ def _loss(result: Result) -> float:
 
 
 class _Pruning:
-    """Ends a trial that is worse than most were at the same share of the data."""
+    """Ends a trial that is worse than most were at the same tenth of the data."""
 
     def __init__(self, trial: Any, optuna: ModuleType) -> None:
-        self._trial, self._optuna, self._count = trial, optuna, 0
+        self._trial, self._optuna, self._total, self._told = trial, optuna, 1, -1
 
-    def start(self, *, total_steps: int, step: int) -> None:
-        """Nothing."""
+    def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
+        """Know what a tenth is."""
+        self._total = total_steps
 
     def step(self, report: StepReport) -> None:
         """Nothing."""
 
     def validation(self, report: ValidationReport) -> None:
-        """Tell Optuna; validations come at the same shares of every run."""
-        self._trial.report(report.loss, self._count)
-        self._count += 1
+        """Tell Optuna, once in every tenth."""
+        tenth = 10 * report.step // self._total
+        if tenth == self._told:
+            return
+        self._told = tenth
+        self._trial.report(report.loss, tenth)
         if self._trial.should_prune():
             raise self._optuna.TrialPruned
 
@@ -205,14 +224,22 @@ def _finish(study: Any, optuna: ModuleType, recipe: Recipe, work: Path) -> Found
     found = Found(len(done) + pruned, pruned, best.value, best.params)
     weights = _importances(study, optuna) if len(done) > 1 else {}
     told = [{"number": t.number, "loss": t.value if t in done else None, **t.params} for t in study.trials if t.params]
-    (work / BEST / "search.json").write_text(json.dumps({"importance": weights, "trials": told}, indent=1) + "\n")
-    draw(told, weights, best.params, work / BEST / "search.png", title=out_folder(recipe).name)
-    out = out_folder(recipe)
-    if out.exists():
-        shutil.rmtree(out)
-    (work / BEST).rename(out)
+    folder = _place(work, best.number)
+    _name(folder, recipe)
+    (folder / "search.json").write_text(json.dumps({"importance": weights, "trials": told}, indent=1) + "\n")
+    draw(told, weights, best.params, folder / "search.png", title=out_folder(recipe).name)
+    replace_folder(folder, out_folder(recipe))
     shutil.rmtree(work, ignore_errors=True)
     return found
+
+
+def _name(folder: Path, recipe: Recipe) -> None:
+    """What is beside the weights calls the model as it will be called."""
+    said = folder / "recipe.yaml"
+    values = {**yaml.safe_load(said.read_text(encoding="utf-8")), "out": recipe.out}
+    said.write_text(parse_recipe(values, origin=str(said)).dump(), encoding="utf-8")
+    card = folder / "README.md"
+    card.write_text(card.read_text(encoding="utf-8").replace(f"# {folder.name}\n", f"# {out_folder(recipe).name}\n", 1))
 
 
 def _importances(study: Any, optuna: ModuleType) -> dict[str, float]:

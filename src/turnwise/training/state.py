@@ -24,7 +24,7 @@ class RunState:
         best_loss, best_step: the lowest validation loss and when.
         bad_validations: validations in a row without a new best (early stopping).
         valid_before, test_before, general_before: before the first step.
-        mean_loss: of the last steps, to know a spike by.
+        first_loss, mean_loss: of the first step, and of the last ones, to know a spike by.
         skipped_rows: rows that were left out after a spike.
         rate_scale: what spikes have left of the learning rate.
         rollbacks: how often the run went back.
@@ -40,6 +40,7 @@ class RunState:
     valid_before: float | None = None
     test_before: float | None = None
     general_before: float | None = None
+    first_loss: float | None = None
     mean_loss: float | None = None
     skipped_rows: int = 0
     rate_scale: float = 1.0
@@ -63,7 +64,10 @@ def save_checkpoint(
             for index, values in optimizer.state_dict()["state"].items()
             for key, value in values.items()
         }
-        _save({**tensors, "rng": torch.get_rng_state()}, folder / "optimizer.safetensors")
+        tensors["rng"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["rng_cuda"] = torch.cuda.get_rng_state()
+        _save(tensors, folder / "optimizer.safetensors")
         if average is not None:
             _save(average, folder / "average.safetensors")
         (folder / "state.json").write_text(json.dumps(asdict(state), indent=2))
@@ -78,6 +82,9 @@ def load_checkpoint(work: Path, module: nn.Module, optimizers: list[torch.optim.
     put_back(module, load_file(folder / "model.safetensors"))
     tensors = load_file(folder / "optimizer.safetensors")
     torch.set_rng_state(tensors.pop("rng"))
+    drawn = tensors.pop("rng_cuda", None)
+    if drawn is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(drawn)
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for name, tensor in tensors.items():
         i, index, key = name.split(".")

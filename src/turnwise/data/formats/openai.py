@@ -40,6 +40,10 @@ def parse(value: Any) -> Item:
         return document(row)
     if "messages" not in row:
         raise RowError("it has no 'messages'")
-    found = conversation(chat_turns(row["messages"], "messages"), meta_of(row, ["messages", "rejected", "rating"]))
-    rejected = chat_turns(row["rejected"], "rejected") if row.get("rejected") else []
-    return replace(found, rejected=tuple(rejected), rating=rating(row, "rating"))
+    # A rating of other kinds, stars say, is something that is known of the dialogue and no more.
+    label = next((key for key in ("rating", "label") if isinstance(row.get(key), bool)), None)
+    worse = row["rejected"] if isinstance(row.get("rejected"), list) else []
+    used = ["messages", *(["rejected"] if worse else []), *([label] if label else [])]
+    found = conversation(chat_turns(row["messages"], "messages"), meta_of(row, used))
+    rejected = chat_turns(worse, "rejected") if worse else []
+    return replace(found, rejected=tuple(rejected), rating=rating(row, label) if label else None)

@@ -14,7 +14,7 @@ from turnwise.data.json_rows import json_values
 from turnwise.data.rows import Row, RowError, Sample, conversation, mapping, message, meta_of, parsed
 
 PAIRS = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
-PROMPTS = ("prompt", "input", "messages", "conversations", "question", "instruction")
+PROMPTS = ("prompt", "instruction", "messages", "conversations", "question", "input")
 EXPECTED = '{"prompt": "…", "chosen": "…", "rejected": "…"}, each a text or a list of messages'
 EXAMPLE = """\
 {"prompt": "May I have tea?", "chosen": "With pleasure.", "rejected": "No."}
@@ -39,12 +39,15 @@ def parse(value: Any) -> Conversation:
     better, worse = next((pair for pair in PAIRS if set(pair) <= row.keys()), PAIRS[0])
     asked = next((key for key in PROMPTS if row.get(key)), None)
     prompt = _prompt(row, asked) if asked else []
+    context = "input" if asked == "instruction" and isinstance(row.get("input"), str) and row["input"] else None
+    if context:  # Alpaca's pair of columns
+        prompt = [message("user", f"{row['instruction']}\n{row['input']}")]
     if row.get("system"):
         prompt = [message("system", row["system"]), *prompt]
     chosen, rejected = ([*prompt, *_answer(row, key, prompt)] for key in (better, worse))
     if chosen == rejected:
         raise RowError("its two answers are the same")
-    found = conversation(chosen, meta_of(row, [better, worse, "system", *([asked] if asked else [])]))
+    found = conversation(chosen, meta_of(row, [better, worse, "system", *(key for key in (asked, context) if key)]))
     return replace(found, rejected=tuple(rejected))
 
 

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data import columns
@@ -40,6 +40,9 @@ def parse(value: Any) -> Conversation:
     label = next((key for key in LABELS if row.get(key) is not None), None)
     if not asked or not said or not label:
         raise RowError(f"its keys are {', '.join(map(repr, row)) or 'none'}")
+    if isinstance(row[asked], str):  # one question and its answer, as in other tables
+        found = columns.pair_parser([str(key) for key in row])({key: row[key] for key in row if key != label})
+        return replace(cast(Conversation, found), rating=rating(row, label))
     turns = [*_turns(row[asked], "user", asked), *_turns(row[said], "assistant", said)]
     return replace(conversation(turns, meta_of(row, [asked, said, label])), rating=rating(row, label))
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.ports import Quantize
-from turnwise.models.adapters import Change, save_adapter
+from turnwise.models.adapters import Change, is_adapter, save_adapter
 from turnwise.models.checkpoint import LoadedModel
 from turnwise.models.decoder import Decoder
 from turnwise.models.families import family
@@ -45,6 +45,7 @@ class Method(method.Method):
         targets: patterns of the names of the modules that get one, such as "*attention*"; all linear layers otherwise.
     """
 
+    MIXES: ClassVar[bool] = False
     SUMMARY: ClassVar[str] = "thin matrices learn beside the others (an adapter)"
 
     rank: int = Field(16, ge=1)
@@ -59,6 +60,12 @@ class Method(method.Method):
         library = peft("The method 'lora'")
         if base.folder is None:
             raise InvalidParameter("method", "The method 'lora' adapts a model that is there: a new one learns 'full'.")
+        if is_adapter(base.folder):
+            raise InvalidParameter(
+                "method",
+                f"{base.folder} is an adapter itself, and an adapter of an adapter could not be opened. Make it whole "
+                f"first: turnwise merge {base.folder} --out FOLDER",
+            )
         module = base.model.module
         names = self._targets(module)
         if self.quantize is not None:

@@ -41,8 +41,10 @@ class Judge:
     def loss(self, base: Base) -> float:
         """The loss per unit, every dialogue whole."""
         frame = Frame(base.renderer, base.model.context_length, base.model.start_ids)
-        examples = (example for talk in self.dialogues for example in self.objective.examples(talk, frame))
-        dataset = Dataset([in_memory(examples)], self.objective, frame, base.model.packs, self.size)
+        shard = in_memory(example for talk in self.dialogues for example in self.objective.examples(talk, frame))
+        # Rows as long as the longest dialogue, not as the context, which may be huge.
+        frame = replace(frame, length=int(shard.lengths.max(initial=1)))
+        dataset = Dataset([shard], self.objective, frame, base.model.packs, self.size)
         found = measure(base.model, dataset, size=self.size, device=self.device)
         if found is None:
             raise InvalidData("There is nothing to judge prompts by: no validation dialogue has an assistant turn.")
@@ -95,6 +97,11 @@ class Method(method.Method):
             InvalidData: too few dialogues that are short enough to be shown.
             InvalidParameter: the model's template has no place for the instruction.
         """
+        if spelled := [token for token in base.tokenizer.special_texts if token in (self.instruction or "")]:
+            raise InvalidParameter(
+                "method.instruction",
+                f"The instruction spells {spelled[0]}, which is special to this model: leave it out.",
+            )
         if self.shots and self.choose == "similarity":
             return self._with(base, Demonstrations(self._candidates(base, train), self.shots))
         sets = self._sets(base, train, Random(seed)) if self.shots else [()]

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from turnwise.core.errors import InvalidParameter
 from turnwise.models.checkpoint import LoadedModel
 from turnwise.models.decoder import Decoder
 from turnwise.models.hub import TransformersModel
@@ -41,6 +42,11 @@ class Method(method.Method):
     def prepare(self, base: Base, seed: int) -> Base:
         """Freeze the model, and put the vectors before its template."""
         texts = [f"<|soft_{number}|>" for number in range(self.tokens)]
+        if base.tokenizer.id_of(texts[0]) is not None:
+            raise InvalidParameter(
+                "method",
+                "This model has a soft prompt already, and a second one would take its place: begin from its base.",
+            )
         tokenizer = base.tokenizer.with_special(texts)
         template = "{{- '" + "".join(texts) + "' -}}" + base.renderer.template
         tokenizer = replace(tokenizer, chat_template=template)
