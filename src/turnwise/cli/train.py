@@ -30,8 +30,8 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            help="Which weights learn: full (the default), partial, lora, soft; options as in partial:last=2 or "
-            "lora:rank=8,dora=true."
+            help="Which weights learn: full (the default), partial, lora, soft, or prompt (none); options as in partial:last=2 "
+            "or lora:rank=8,dora=true."
         ),
     ] = None,
     valid: Annotated[Path | None, typer.Option(help="Validation dialogues; left out: a tenth of DATA.")] = None,
@@ -312,13 +312,17 @@ def _report(console: Any, recipe: "Recipe", result: "Result") -> None:
         console.print(
             "on validation data " + ", ".join(f"{name} {value:.3f}" for name, value in result.figures.items())
         )
-    early = "stopped early, " if result.stopped_early else ""
-    console.print(
-        f"{early}{result.steps} steps in {result.seconds:.0f} s "
-        f"({result.useful_tokens / result.seconds:,.0f} tokens/s); best weights from step {result.best_step}"
-    )
     out = escape(recipe.out)
-    console.print(f"The model is in [bold]{out}[/bold], with recipe.yaml, metrics.jsonl and loss.png beside it.")
+    if recipe.method.LEARNS:
+        early = "stopped early, " if result.stopped_early else ""
+        console.print(
+            f"{early}{result.steps} steps in {result.seconds:.0f} s "
+            f"({result.useful_tokens / result.seconds:,.0f} tokens/s); best weights from step {result.best_step}"
+        )
+        console.print(f"The model is in [bold]{out}[/bold], with recipe.yaml, metrics.jsonl and loss.png beside it.")
+    else:
+        console.print(f"No weight was changed, in {result.seconds:.0f} s; the prompt is in the model's chat template.")
+        console.print(f"The model is in [bold]{out}[/bold], with recipe.yaml beside it.")
     if "encoder" not in recipe.objective.KINDS:
         console.print(f"Talk to it: turnwise chat {out}")
 
