@@ -30,8 +30,8 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            help="Which weights learn: full (the default), partial, lora, soft, or prompt (none); options as in partial:last=2 "
-            "or lora:rank=8,dora=true."
+            help="Which weights learn: full (the default), partial, lora, soft, or prompt (none); options as in "
+            "partial:last=2 or lora:rank=8,dora=true."
         ),
     ] = None,
     valid: Annotated[Path | None, typer.Option(help="Validation dialogues; left out: a tenth of DATA.")] = None,
