@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from hooks import Killing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_dialogues import small_talk, write_chats
@@ -173,23 +174,9 @@ class TestOnce:
 
     @pytest.fixture
     def killed(self, values, undrawn, one_thread):
-        class Stop:
-            def start(self, **_):
-                pass
-
-            def step(self, report):
-                if report.step == 3:
-                    raise RuntimeError("killed")
-
-            def validation(self, report):
-                pass
-
-            def end(self):
-                pass
-
         recipe = parse_recipe(values, origin="test")
         with pytest.raises(RuntimeError):
-            run_recipe(recipe, device=CPU, hooks=[Stop()])
+            run_recipe(recipe, device=CPU, hooks=[Killing(at=3)])
         return recipe
 
     def test_going_on_reads_no_dialogue_again(self, killed):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hooks import Killing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -138,7 +139,7 @@ class TestEveryObjective:
             )  # fmt: skip
             if stop:
                 with pytest.raises(RuntimeError, match="killed"):
-                    run_recipe(recipe, hooks=[Stop(stop)], device=CPU)
+                    run_recipe(recipe, hooks=[Killing(stop)], device=CPU)
             result = run_recipe(recipe, device=CPU)
             assert result.steps == 6
             weights.append(load_file(out / "model.safetensors"))
@@ -151,26 +152,6 @@ class TestEveryObjective:
 
     def test_it_says_what_its_data_lacks(self, name):
         assert OBJECTIVES.kind(name).LACKING
-
-
-class Stop:
-    """Kills a run after a step."""
-
-    def __init__(self, at):
-        self.at = at
-
-    def start(self, *, total_steps, step):
-        pass
-
-    def step(self, report):
-        if report.step == self.at:
-            raise RuntimeError("killed")
-
-    def validation(self, report):
-        pass
-
-    def end(self):
-        pass
 
 
 class TestNaming:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import yaml
+from hooks import Killing
 from samples_of_data import FOUR, PAIRS
 
 from turnwise.core.errors import InvalidData, UserError
@@ -206,30 +207,13 @@ class TestTheDial:
         assert other.training.learning_rate > 3 * one.training.learning_rate
 
     def test_a_run_by_the_dial_killed_and_gone_on_with(self, values, tmp_path):
-        class Stop:
-            def __init__(self):
-                self.at = 4
-
-            def start(self, **_):
-                pass
-
-            def step(self, report):
-                if report.step == self.at:
-                    raise RuntimeError("killed")
-
-            def validation(self, report):
-                pass
-
-            def end(self):
-                pass
-
         said = {
             **values,
             "training": {"effort": "quick", "row_length": 64, "save_every": 2, "dtype": "float32", "max_steps": 6},
         }
         recipe = parse_recipe(said, origin="test")
         with pytest.raises(RuntimeError):
-            run_recipe(recipe, device=CPU, hooks=[Stop()])
+            run_recipe(recipe, device=CPU, hooks=[Killing(at=4)])
         assert run_recipe(recipe, device=CPU).steps == 6
         kept = load_recipe(tmp_path / "out" / "recipe.yaml")
         assert kept.training.max_steps == 6

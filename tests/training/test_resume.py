@@ -10,6 +10,7 @@ import pytest
 import torch
 import training_processes as processes
 import yaml
+from hooks import Quiet
 from safetensors.torch import load_file
 from training_processes import steps, validations
 
@@ -44,24 +45,15 @@ def curve(folder):
     return [point.step for point in events.Scalars("train/loss")]
 
 
-class Interrupting:
+class Interrupting(Quiet):
     """Presses Ctrl-C in the middle of a step."""
 
     def __init__(self, at):
         self.at = at
 
-    def start(self, *, total_steps, step):
-        pass
-
     def step(self, report):
         if report.step == self.at:
             signal.raise_signal(signal.SIGINT)
-
-    def validation(self, report):
-        pass
-
-    def end(self):
-        pass
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 import yaml
+from hooks import Killing
 from safetensors.torch import load_file
 from samples_of_data import RATED, written
 from training_processes import steps, validations
@@ -70,24 +71,10 @@ def test_two_processes_have_the_loss_curve_of_one(values, tmp_path, objective):
 
 @pytest.mark.slow
 def test_a_run_of_one_goes_on_in_two(values, tmp_path):
-    class Stop:
-        def start(self, **_):
-            pass
-
-        def step(self, report):
-            if report.step == 3:
-                raise RuntimeError("killed")
-
-        def validation(self, report):
-            pass
-
-        def end(self):
-            pass
-
     said = {**values, "training": {**values["training"], "max_steps": 6}}
     alone({**said, "out": str(tmp_path / "whole")})
     with pytest.raises(RuntimeError):
-        run_recipe(parse_recipe(said, origin="test"), device=torch.device("cpu"), hooks=[Stop()])
+        run_recipe(parse_recipe(said, origin="test"), device=torch.device("cpu"), hooks=[Killing(at=3)])
     together(said, tmp_path, 2)
     one, two = (steps(tmp_path / name / "metrics.jsonl") for name in ("whole", "out"))
     assert [row[1] for row in two] == pytest.approx([row[1] for row in one], rel=1e-4)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,31 +26,20 @@ LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max
 
 
 def transformers(what: str) -> ModuleType:
-    """The library.
-
-    Raises:
-        UserError: it is not installed; `what` needs it.
-    """
-    try:
-        import transformers
-    except ImportError:
-        raise UserError(f"{what} needs transformers: pip install 'turnwise[transformers]'") from None
-    module: ModuleType = transformers
-    return module
+    """The library. Raises `UserError` where it is not installed; `what` needs it."""
+    return _library("transformers", "transformers", what)
 
 
 def peft(what: str) -> ModuleType:
-    """The library of adapters.
+    """The library of adapters. Raises `UserError` where it is not installed; `what` needs it."""
+    return _library("peft", "adapters", what)
 
-    Raises:
-        UserError: it is not installed; `what` needs it.
-    """
+
+def _library(name: str, extra: str, what: str) -> ModuleType:
     try:
-        import peft
+        return import_module(name)
     except ImportError:
-        raise UserError(f"{what} needs peft: pip install 'turnwise[adapters]'") from None
-    module: ModuleType = peft
-    return module
+        raise UserError(f"{what} needs {name}: pip install 'turnwise[{extra}]'") from None
 
 
 def model_of(folder: Path) -> Path:

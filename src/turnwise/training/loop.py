@@ -255,6 +255,7 @@ class Trainer:
             rate_scale=now.rate_scale / 2,
             rollbacks=now.rollbacks + 1,
         )
+        self.workers.wait()  # all have read the checkpoint that is replaced now
         self.save()
         for hook in self.hooks:
             hook.end()

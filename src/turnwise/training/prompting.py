@@ -14,12 +14,14 @@ from turnwise.training.loading import read_dialogues
 from turnwise.training.loop import default_device
 from turnwise.training.methods.prompt import MOST, Judge
 from turnwise.training.methods.prompt import Method as Prompt
-from turnwise.training.objective import Objective
+from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.opening import load_base
 from turnwise.training.out import check_out
 from turnwise.training.recipe import Recipe
 from turnwise.training.report import Result
 from turnwise.training.samples import SAMPLES, answers, before_and_after, keep_before, last_reply
+
+JUDGING = ("sft", "seq2seq")  # objectives whose loss says how well a prompt does
 
 
 def run_prompting(
@@ -32,7 +34,7 @@ def run_prompting(
     device: torch.device | None,
 ) -> Result:
     """Find a prompt as the recipe says and write the model folder. Raises as `run_recipe` does."""
-    if recipe.objective.COMPARES or recipe.objective.LACKING == Objective.LACKING:
+    if OBJECTIVES.name_of(recipe.objective) not in JUDGING:
         raise InvalidParameter("objective", "Prompts are compared by the replies to dialogues: 'sft', or 'seq2seq'.")
     ignored = [name for name in ("test", "general") if getattr(recipe.data, name)] + ["noise"] * bool(recipe.data.noise)
     if ignored:
