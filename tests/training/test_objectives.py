@@ -209,7 +209,7 @@ class TestFineTuning:
         expected = gradient(run.model)
         run.module.zero_grad()
         seen = []
-        for optimizer in run.optimizers:
+        for optimizer in run.progress.optimizers:
             optimizer.step = lambda: seen.append(gradient(run.model))
         with torch.enable_grad():
             report = run.optimise(rows)

@@ -11,12 +11,12 @@ import torch
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.finish import finish
 from turnwise.training.loading import read_dialogues
-from turnwise.training.loop import default_device
 from turnwise.training.methods.prompt import MOST, Judge
 from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.opening import load_base
 from turnwise.training.out import check_out
+from turnwise.training.place import default_device
 from turnwise.training.recipe import Recipe
 from turnwise.training.report import Result
 from turnwise.training.samples import SAMPLES, answers, before_and_after, keep_before, last_reply

@@ -20,10 +20,11 @@ from turnwise.training.dataset import Datasets
 from turnwise.training.effort import PLAN, planned
 from turnwise.training.finish import finish
 from turnwise.training.loading import load_datasets
-from turnwise.training.loop import Trainer, default_device, dtype_of
+from turnwise.training.loop import Trainer
 from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.opening import load_base
 from turnwise.training.out import check_out, out_folder
+from turnwise.training.place import default_device, dtype_of
 from turnwise.training.preflight import Preflight, preflight
 from turnwise.training.prompting import run_prompting
 from turnwise.training.recipe import Recipe

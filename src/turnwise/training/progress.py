@@ -1,0 +1,117 @@
+"""What changes while a run goes on: weights, optimisers and counts; how they are kept, and how a run goes back."""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from turnwise.core.errors import InvalidParameter
+from turnwise.training import state as disk
+from turnwise.training.averages import RunningAverage
+from turnwise.training.optimizer import build_optimizers, set_rate
+from turnwise.training.recipe import TrainingSection
+from turnwise.training.spikes import ROLLBACKS, Spike, diverged, rolled_back
+from turnwise.training.workers import Workers
+
+
+class Progress:
+    """How far a run has come; from where its checkpoint left it, if it has one.
+
+    Attributes:
+        module: has the weights.
+        optimizers: have the gradients' moments.
+        average: of the weights over steps, where one is kept.
+        state: everything else.
+    """
+
+    def __init__(
+        self, module: nn.Module, settings: TrainingSection, *, work: Path, data: str, recipe: str, workers: Workers
+    ) -> None:
+        """Begin, or go on.
+
+        Args:
+            module: the weights that training starts from.
+            settings: of the recipe.
+            work: where everything is kept.
+            data: fingerprint of what is learned from.
+            recipe: as checkpoints keep it.
+            workers: who trains together; the first writes.
+
+        Raises:
+            InvalidParameter: the checkpoint was made with other data.
+        """
+        self.module, self._settings = module, settings
+        self._work, self._recipe, self._workers = work, recipe, workers
+        self.optimizers = self._new_optimizers()
+        self.state = disk.load_checkpoint(work, module, self.optimizers) or disk.RunState(data=data)
+        if self.state.data != data:
+            raise InvalidParameter(
+                "out",
+                f"{work} holds an unfinished run, but the data has changed since. Put the data back to go on with it, "
+                "choose another --out, or pass --restart to throw it away.",
+            )
+        self.average: RunningAverage | None = None
+        if settings.ema is not None:
+            self.average = RunningAverage(module, settings.ema, disk.load_average(work))
+
+    def _new_optimizers(self) -> list[torch.optim.Optimizer]:
+        said = self._settings
+        return build_optimizers(
+            self.module, name=said.optimizer, rate=said.learning_rate, weight_decay=said.weight_decay
+        )
+
+    def step(self, rate: float) -> None:
+        """Move the weights along their gradient."""
+        set_rate(self.optimizers, rate)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.state.step += 1
+        if self.average is not None:
+            self.average.update(self.state.step)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within the block the model has the average's weights, where one is kept."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        average = None if self.average is None else self.average.weights
+        if self._workers.first:
+            disk.save_checkpoint(self._work, self.state, self.module, self.optimizers, self._recipe, average)
+        self._workers.wait()
+
+    def keep(self, name: str) -> None:
+        """Keep the weights as `BEST` so far, or as those at the `START`."""
+        if self._workers.first:
+            disk.keep(self._work, self.module, name)
+        self._workers.wait()
+
+    def kept(self, name: str) -> dict[str, Tensor]:
+        """The weights kept under this name."""
+        found = disk.kept(self._work, name)
+        assert found is not None, "kept before the first step"
+        return found
+
+    def roll_back(self, spike: Spike) -> None:
+        """Back to the last checkpoint, with half the rate, and on with the rows after those that led here.
+
+        Raises:
+            TurnwiseError: that has been tried often enough.
+        """
+        now = self.state
+        if now.step == 0 or now.rollbacks == ROLLBACKS:
+            raise diverged(self._work, now, self._settings.learning_rate, spike.what)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        restored = disk.load_checkpoint(self._work, self.module, self.optimizers)
+        if restored is None:
+            disk.put_back(self.module, self.kept(disk.START))
+            self.optimizers = self._new_optimizers()
+            restored = disk.RunState(data=now.data)
+        if self.average is not None:
+            self.average = RunningAverage(self.module, self.average.decay, disk.load_average(self._work))
+        self.state = rolled_back(now, restored, self._settings.rows)
+        self._workers.wait()  # all have read the checkpoint that is replaced now
+        self.save()
