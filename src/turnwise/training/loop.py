@@ -238,8 +238,9 @@ class Trainer:
     def measure(self, dataset: Dataset) -> ValidationReport | None:
         """The loss per unit, or None without data."""
         found = measure(
-            self.model, dataset, size=self.settings.micro_rows, device=self.device, dtype=self.dtype, workers=self.workers
-        )
+            self.model, dataset, size=self.settings.micro_rows, device=self.device, dtype=self.dtype,
+            workers=self.workers,
+        )  # fmt: skip
         if found is None:
             return None
         if not math.isfinite(found.loss):
