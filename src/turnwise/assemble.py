@@ -4,11 +4,11 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from turnwise import __version__
 from turnwise.chat.context import DEFAULT, policy
@@ -18,6 +18,10 @@ from turnwise.core.parameters import SPECS, GenerationParams
 from turnwise.core.ports import ConversationStore, Quantize
 from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from turnwise.engine.adapted import AdaptedEngine
+    from turnwise.engine.engine import Engine
 
 BOX = "box"  # the name of the model that comes with the package
 DEVICES = ("auto", "cpu", "cuda")
@@ -31,6 +35,43 @@ def model_folder(name: str | None) -> Path:
         return Path(name).expanduser()
     except RuntimeError:  # "~nobody" has no home
         return Path(name)
+
+
+class Bases:
+    """Engines of models that are served beside each other: an adapter is computed beside its base's weights.
+
+    So there is one copy of them, and one pass for the chats of all; where an engine cannot do that, the adapter gets
+    weights of its own.
+    """
+
+    def __init__(self) -> None:
+        self._engines: dict[Path, Engine] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._engines)
+
+    def engine(self, folder: Path, begin: Callable[[Path], "Engine"]) -> "Engine | AdaptedEngine":
+        """The engine for a model; `begin` makes one for a folder that has none yet."""
+        from turnwise.engine.adapted import with_adapter
+        from turnwise.engine.native.library import library
+        from turnwise.models.adapters import is_adapter, load_adapter
+        from turnwise.models.thin import beside, only_layers
+
+        if not is_adapter(folder):
+            return self._of(folder, begin)
+        adapter = load_adapter(folder)
+        thin = beside(adapter)
+        if library() is None or not only_layers(thin):
+            return begin(folder)
+        base = self._of(adapter.base, begin)
+        return with_adapter(base, str(folder.resolve()), thin) or begin(folder)
+
+    def _of(self, folder: Path, begin: Callable[[Path], "Engine"]) -> "Engine":
+        found = self._engines.get(folder.resolve())
+        if found is None:
+            found = self._engines[folder.resolve()] = begin(folder)
+        return found
 
 
 @contextmanager
@@ -47,6 +88,7 @@ def chat_service(
     defaults: Mapping[str, Any] | None = None,
     name: str | None = None,
     context_policy: str = DEFAULT,
+    bases: "Bases | None" = None,
 ) -> Iterator[ChatService]:
     """A model ready to talk; its engine stops when the block ends.
 
@@ -62,6 +104,7 @@ def chat_service(
         defaults: generation parameters to prefer over the model's own.
         name: what to call it; None takes the folder's name.
         context_policy: what becomes of conversations that the context does not hold, a name in `chat.context`.
+        bases: where models that are served beside each other find what adapters have in common; None merges an adapter.
 
     Raises:
         InvalidParameter: no such device, type of weights or context policy.
@@ -81,6 +124,7 @@ def chat_service(
     _read_ahead()
     import torch
 
+    from turnwise.engine.adapted import AdaptedEngine
     from turnwise.engine.engine import Engine
     from turnwise.engine.runner import preferred_dtype
     from turnwise.engine.transformers_engine import engine_of
@@ -102,13 +146,21 @@ def chat_service(
                         option, f"'{option}' is not for models that transformers computes: leave it out."
                     )
             chosen = checkpoint.DTYPES.get(dtype) or torch.float32
-            engine: Engine = engine_of(hub.load_to_talk(folder, dtype=chosen, device=device), slots=slots)
+            engine: Engine | AdaptedEngine = engine_of(
+                hub.load_to_talk(folder, dtype=chosen, device=device), slots=slots
+            )
+            stack.callback(engine.close)
         else:
             chosen = checkpoint.DTYPES.get(dtype) or preferred_dtype(device)
-            loaded = checkpoint.load(folder, dtype=chosen, device=device)
-            engine = Engine(loaded.decoder, slots=slots, quantize=quantize, cache_bytes=cache_bytes)
-            del loaded  # the engine has its own layout of the weights; this copy would stay as long as we serve
-        stack.callback(engine.close)
+
+            def begin(source: Path) -> Engine:
+                loaded = checkpoint.load(source, dtype=chosen, device=device)
+                # The engine has its own layout of the weights; this copy goes when we return.
+                begun = Engine(loaded.decoder, slots=slots, quantize=quantize, cache_bytes=cache_bytes)
+                stack.callback(begun.close)
+                return begun
+
+            engine = begin(folder) if bases is None else bases.engine(folder, begin)
         yield ChatService(
             name=name or (f"turnwise-{BOX}" if model in (None, BOX) else folder.resolve().name),
             created=_made(folder),

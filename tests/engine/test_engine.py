@@ -2,9 +2,10 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
-from reference import VOCAB, Listener, greedy, make, request
+from reference import GREEDY, VOCAB, Listener, greedy, make, request
 
 from turnwise.core.errors import ContextTooLong, Unavailable, UserError
 from turnwise.core.parameters import GenerationParams
@@ -188,6 +189,13 @@ def test_what_just_fits_is_generated(engine):
 def test_ids_that_the_model_does_not_know_are_refused_before_they_do_harm(engine, ids):
     with pytest.raises(UserError, match="prompt"):
         engine.submit(request(ids), Listener())
+
+
+def test_stop_ids_that_the_model_does_not_know_are_nobodys_end(engine, model):
+    """A model's own settings may name tokens that it has no rows for."""
+    listener = Waiting()
+    engine.submit(request([1, 2, 3], params=replace(GREEDY, min_tokens=4), most=6, stop=[VOCAB + 9]), listener)
+    assert listener.wait() == greedy(model, [1, 2, 3], 6)
 
 
 def test_seeded_answers_do_not_depend_on_who_else_is_there(engine):

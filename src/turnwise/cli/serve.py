@@ -110,7 +110,7 @@ def serve(
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
     ```
     """
-    from turnwise.assemble import chat_service, conversation_store
+    from turnwise.assemble import Bases, chat_service, conversation_store
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.settings import Settings
@@ -125,6 +125,7 @@ def serve(
     keys = KeyFile(Settings.from_environment().keys_file)
     any_key = bool(keys.list())  # a damaged file too should be said now
     more = _named(adapter or ())
+    bases = Bases()
     with ExitStack() as stack:
         kept = stack.enter_context(conversation_store(store))
 
@@ -142,6 +143,7 @@ def serve(
                     defaults=asked,
                     name=called,
                     context_policy=context_policy,
+                    bases=bases,
                 )
             )
 

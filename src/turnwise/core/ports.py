@@ -60,6 +60,7 @@ class GenerationRequest:
         priority: among the tenant's requests, the lower, the sooner.
         prediction: what the answer will perhaps say, as token ids; saves time where it does.
         source: what the encoder reads, for a model that has one; `prompt_ids` are then what its decoder begins with.
+        adapter: the name of what changes the engine's model for it; the empty one is none.
     """
 
     prompt_ids: tuple[int, ...]
@@ -74,6 +75,7 @@ class GenerationRequest:
     priority: int = 0
     prediction: tuple[int, ...] = ()
     source: tuple[int, ...] = ()
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

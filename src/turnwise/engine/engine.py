@@ -6,7 +6,7 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from turnwise.core.errors import ContextTooLong, InvalidParameter, Unavailable, UserError
@@ -17,6 +17,7 @@ from turnwise.engine.room import cache_blocks
 from turnwise.engine.runner import Runner, make_runner
 from turnwise.engine.scheduler import Scheduler
 from turnwise.models.decoder import Decoder
+from turnwise.models.thin import Thin
 
 WIDEST = 16  # lines of a search where there are fewer slots: it then runs alone
 
@@ -76,6 +77,10 @@ class Engine:
         """Its arithmetic: engines of one kind give the same answers to the same seeds."""
         return self._runner.kind
 
+    def adapt(self, name: str, thin: Mapping[str, Thin]) -> bool:
+        """From now on answer requests of this adapter with these changes to the model; False where it cannot."""
+        return self._runner.adapt(name, thin)
+
     @property
     def context_length(self) -> int:
         """Most tokens of prompt and answer together."""
@@ -112,9 +117,10 @@ class Engine:
             )
 
     def _queue(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
-        # A tokenizer may have ids that the model has no rows for.
+        # A tokenizer, or a model's own settings, may have ids that the model has no rows for.
         known = itertools.takewhile(lambda id: 0 <= id < self._vocab_size, request.prediction)
-        chat = Chat.of(replace(request, prediction=tuple(known)), on_event)
+        stops = frozenset(id for id in request.stop_ids if 0 <= id < self._vocab_size)
+        chat = Chat.of(replace(request, prediction=tuple(known), stop_ids=stops), on_event)
         if chat.width > self._widest:
             name = "num_beams" if request.params.num_beams > 1 else "top_k"
             raise InvalidParameter(name, f"'{name}' may be at most {self._widest} on this server, got {chat.width}.")

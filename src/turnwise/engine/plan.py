@@ -108,5 +108,5 @@ def _part(chat: Chat, line: Line, count: int) -> Part:
     if draft:
         ids = [*ids, *draft]
     request = chat.request
-    span = Span(line.table.blocks, start, ids, wanted + len(draft), request.source, request.scope)
+    span = Span(line.table.blocks, start, ids, wanted + len(draft), request.source, request.scope, request.adapter)
     return Part(chat, line, span, last, next=last and count == 1)

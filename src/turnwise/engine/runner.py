@@ -3,7 +3,7 @@
 Two do the same: the compiled library, on processors it was compiled for, and torch everywhere else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -17,6 +17,7 @@ from turnwise.engine.span import Span
 from turnwise.engine.torch_runner import TorchRunner
 from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.decoder import Decoder
+from turnwise.models.thin import Thin
 
 
 class Runner(Protocol):
@@ -36,6 +37,9 @@ class Runner(Protocol):
 
     def logits(self, hidden_RC: Tensor) -> Tensor:
         """The logits after last hidden states, `(R, V)`."""
+
+    def adapt(self, name: str, thin: Mapping[str, Thin]) -> bool:
+        """From now on compute spans of this adapter with these changes; False where it cannot."""
 
     def copy(self, source: int, target: int) -> None:
         """Copy a block's keys and values over another's."""

@@ -15,6 +15,7 @@ class Span(NamedTuple):
         wanted: the logits after so many of them, the last ones, are wanted.
         source: what an encoder has read, where the model has one.
         scope: with whom that may be shared.
+        adapter: what changes the model for it; the empty one is none.
     """
 
     blocks: "array[int]"
@@ -23,3 +24,4 @@ class Span(NamedTuple):
     wanted: int
     source: Sequence[int] = ()
     scope: str = ""
+    adapter: str = ""

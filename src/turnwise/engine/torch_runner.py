@@ -3,7 +3,7 @@
 Shapes: B lines with as many new tokens, T of them, L tokens attended to, C hidden size, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from turnwise.engine.cache import BlockCache
 from turnwise.engine.packed import for_decoding
 from turnwise.engine.span import Span
 from turnwise.models.decoder import Decoder
+from turnwise.models.thin import Thin
 
 
 class TorchRunner:
@@ -28,6 +29,11 @@ class TorchRunner:
         self._cache = BlockCache(
             config.num_layers, config.num_kv_heads, config.head_dim, blocks, dtype=weight.dtype, device=weight.device
         )
+
+    def adapt(self, name: str, thin: Mapping[str, Thin]) -> bool:
+        """It cannot."""
+        del name, thin
+        return False
 
     def enter(self) -> None:
         """Nothing to prepare."""

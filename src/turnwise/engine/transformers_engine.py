@@ -9,7 +9,7 @@ Shapes: B lines of one source, T new tokens, S source tokens, L tokens kept, K h
 import hashlib
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from turnwise.engine.chat import Chat
 from turnwise.engine.engine import Engine
 from turnwise.engine.span import Span
 from turnwise.models.hub import TransformersModel
+from turnwise.models.thin import Thin
 
 SOURCE_BYTES = 512 * 2**20  # of encoded sources that are kept; what is more is encoded again when its turn comes
 LEAST_ANSWERS = 16  # that there is room for, since a search has several lines
@@ -98,6 +99,11 @@ class TransformersRunner:
         self._device = model.module.device
         self._cache: BlockCache | None = None  # its sizes show with the first keys
         self._sources: OrderedDict[str, tuple[Tensor, Pairs]] = OrderedDict()  # by scope, of which each has one source
+
+    def adapt(self, name: str, thin: Mapping[str, Thin]) -> bool:
+        """It cannot."""
+        del name, thin
+        return False
 
     def enter(self) -> None:
         """Nothing to prepare."""

@@ -1,8 +1,8 @@
 """Model folders in the ordinary Hugging Face layout: `config.json` and safetensors, in one file or in shards."""
 
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -148,6 +148,18 @@ def _decoder_of(kind: Family, published: Mapping[str, Any], folder: Path) -> Dec
         raise UserError(f"{folder}/config.json lacks {error}.") from error
     except (TypeError, ValueError, AttributeError, ZeroDivisionError, RuntimeError) as error:
         raise UserError(f"{folder}/config.json does not describe a model: {error}.") from error
+
+
+@contextmanager
+def published_tensors(folder: Path) -> Iterator[Callable[[str], Tensor]]:
+    """A reader of the tensors in a folder by their published names.
+
+    Raises:
+        ModelNotFound: there are no weights.
+        UserError: they are damaged; from the reader: there is no such tensor.
+    """
+    with ExitStack() as stack:
+        yield _Weights(folder, stack).get
 
 
 class _Weights:

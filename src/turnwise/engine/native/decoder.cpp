@@ -60,6 +60,18 @@ struct Cache {
     int32_t blocks, half;
 };
 
+// What an adapter changes of a matrix: y = f (W x + U (D x)), where U, with its scale, is up to `ranks` wide.
+struct Thin {
+    const float* down;      // D, (ranks / WIDTH, inputs, WIDTH); null where nothing is changed
+    const float* up;        // U in panels of outputs, each (ranks, PANEL)
+    const float* factor;    // f, padded to whole panels, or null (DoRA)
+    const int32_t* ranges;  // of each panel of U: its first rank that is not zero, and the end of the last
+    int32_t ranks;          // padded to whole vectors
+};
+
+// The matrices of a layer that adapters change.
+enum Place { QKV, OUT, UP, DOWN, PLACES };
+
 // The new tokens; `wanted` are the rows, ascending, whose logits are asked for, or, with `hidden`, their last hidden
 // states, normalised, (C) each.
 struct Batch {
@@ -68,7 +80,9 @@ struct Batch {
     const int32_t* positions;
     const int32_t* wanted;
     const int32_t* const* tables;  // of each line: its blocks in the cache, in order
+    const Thin* const* adapters;   // of each line: its changes, (layers, PLACES), or null; those of one lie together
     int32_t rows, wanted_rows, hidden;
+    int32_t ranks;  // most that an adapter here has; 0 where nobody has one
 };
 
 }  // extern "C"
@@ -111,6 +125,28 @@ void rotate(float* x, int D, const float* cosines, const float* sines) {
     }
 }
 
+// Outputs of WIDTH ranks for one row. Each of the four sums waits for its last addition only.
+Vec narrowed(const float* x, const float* down, int inputs) {
+    Vec sums[4] = {};
+    int i = 0;
+    for (; i + 4 <= inputs; i += 4)
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) sums[k] += x[i + k] * load<Vec>(down + (i + k) * WIDTH);
+    for (; i < inputs; i++) sums[0] += x[i] * load<Vec>(down + i * WIDTH);
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+// What ranks from..to make of WIDTH outputs of a panel, in two sums likewise.
+inline Vec widened(const float* thin, const float* up, int from, int to) {
+    Vec sums[2] = {};
+    for (int k = from; k + 2 <= to; k += 2) {
+        sums[0] += thin[k] * load<Vec>(up + k * PANEL);
+        sums[1] += thin[k + 1] * load<Vec>(up + (k + 1) * PANEL);
+    }
+    if ((to - from) % 2) sums[0] += thin[to - 1] * load<Vec>(up + (to - 1) * PANEL);
+    return sums[0] + sums[1];
+}
+
 constexpr int RUN = 4;  // rows of one line that look back together
 
 class Decoder {
@@ -129,6 +165,7 @@ class Decoder {
         grow(mixed_, R * m_.heads * m_.head_dim);
         grow(wide_, R * m_.feed_forward);
         make_room_to_multiply(R);
+        grow(thin_, R * batch.ranks);
         lines_.assign(batch.lines, batch.lines + R);
         positions_.assign(batch.positions, batch.positions + R);
         find_runs(int(R));
@@ -143,7 +180,7 @@ class Decoder {
     // The head alone: hidden states, normalised, (R, C), to logits, (R, V).
     void logits(const float* hidden, int rows, float* out) {
         make_room_to_multiply(rows);
-        team_.run([&](int part) { project<false>(part, hidden, rows, m_.head, out, m_.vocabulary, m_.vocabulary); });
+        team_.run([&](int part) { score(part, hidden, rows, out); });
     }
 
   private:
@@ -182,6 +219,41 @@ class Decoder {
                                         : weights((const float*)m_.embed + from + i));
     }
 
+    // thin = D x of the rows with adapters, for the product with layer `number`'s matrix at `place` that comes next.
+    void narrow(int part, const float* x, int rows, int inputs, int number, Place place, const Batch& batch) {
+        if (!batch.ranks) return;
+        for (int first = 0, end; first < rows; first = end) {
+            const Thin* adapter = batch.adapters[lines_[first]];
+            for (end = first + 1; end < rows && batch.adapters[lines_[end]] == adapter;) end++;
+            if (!adapter || !adapter[number * PLACES + place].down) continue;
+            const Thin& change = adapter[number * PLACES + place];
+            for (int rank = 0; rank < change.ranks; rank += WIDTH)
+                for (int row = first + share(end - first, part); row < first + share(end - first, part + 1); row++)
+                    store(&thin_[size_t(row) * batch.ranks + rank],
+                          narrowed(x + size_t(row) * inputs, change.down + size_t(rank) * inputs, inputs));
+        }
+        team_.barrier();
+    }
+
+    // Adds to the sums of a row and panel what the row's adapter changes.
+    void adapt(int row, int panel, int number, Place place, const Batch& batch, float* sums) const {
+        if (!batch.ranks) return;
+        const Thin* adapter = batch.adapters[lines_[row]];
+        if (!adapter || !adapter[number * PLACES + place].down) return;
+        const Thin& change = adapter[number * PLACES + place];
+        const float* thin = &thin_[size_t(row) * batch.ranks];
+        const float* up = change.up + size_t(panel) * change.ranks * PANEL;
+        const int from = change.ranges[2 * panel], to = change.ranges[2 * panel + 1];
+        Vec low = widened(thin, up, from, to), high = widened(thin, up + WIDTH, from, to);
+        low += load<Vec>(sums), high += load<Vec>(sums + WIDTH);
+        if (change.factor) {
+            low *= load<Vec>(change.factor + panel * PANEL);
+            high *= load<Vec>(change.factor + panel * PANEL + WIDTH);
+        }
+        store(sums, low);
+        store(sums + WIDTH, high);
+    }
+
     // done(row, panel, sums) for this thread's share of the panels, in whole groups of `unit`.
     template <class Done>
     void multiply(int part, const float* x, int rows, const Matrix& matrix, Done done, int unit = 1) {
@@ -209,10 +281,12 @@ class Decoder {
         return found;
     }
 
-    // to[row] = or += x W + b
-    template <bool ADD>
-    void project(int part, const float* x, int rows, const Matrix& matrix, float* to, int stride, int columns) {
-        multiply(part, x, rows, matrix, [&](int row, int panel, const float* sums) {
+    // to[row] = or += x W + b, before the bias changed by `change(row, panel, sums)`
+    template <bool ADD, class Change>
+    void project(int part, const float* x, int rows, const Matrix& matrix, float* to, int stride, int columns,
+                 Change change) {
+        multiply(part, x, rows, matrix, [&](int row, int panel, float* sums) {
+            change(row, panel, sums);
             float* at = to + size_t(row) * stride + panel * PANEL;
             const float* bias = matrix.bias ? matrix.bias + panel * PANEL : nullptr;
             const int count = std::min(PANEL, columns - panel * PANEL);
@@ -223,13 +297,20 @@ class Decoder {
         });
     }
 
+    // The logits, (rows, V). No adapter changes the head.
+    void score(int part, const float* hidden, int rows, float* out) {
+        project<false>(part, hidden, rows, m_.head, out, m_.vocabulary, m_.vocabulary, [](int, int, float*) {});
+    }
+
     // wide = act(gate) * up, or act(up). Gate and up panels alternate, so one thread has both.
-    void widen(int part, const float* x, int rows, const Layer& layer) {
+    template <class Change>
+    void widen(int part, const float* x, int rows, const Layer& layer, Change change) {
         float* gates = scratch_[part].gate.data();
         const Matrix& up = layer.up;
         multiply(
             part, x, rows, up,
-            [&](int row, int panel, const float* sums) {
+            [&](int row, int panel, float* sums) {
+                change(row, panel, sums);
                 const float* bias = up.bias ? up.bias + panel * PANEL : nullptr;
                 float* gate = gates + row % ROW_BLOCK * PANEL;
                 const bool is_gate = m_.gated && panel % 2 == 0;
@@ -326,7 +407,11 @@ class Decoder {
         team_.barrier();
         for (int number = 0; number < m_.layers; number++) {
             const Layer& layer = layers_[number];
-            project<false>(part, h, R, layer.qkv, qkv_.data(), qkv_width_, layer.qkv.outputs);
+            auto change = [&](Place place) {
+                return [this, number, place, &batch](int row, int panel, float* sums) { adapt(row, panel, number, place, batch, sums); };
+            };
+            narrow(part, h, R, C, number, QKV, batch);
+            project<false>(part, h, R, layer.qkv, qkv_.data(), qkv_width_, layer.qkv.outputs, change(QKV));
             team_.barrier();
             for (int row = 0; row < R; row++) {
                 if (!mine(row)) continue;
@@ -349,14 +434,17 @@ class Decoder {
                 else look_back<float>(part, first, last, head, together, layer, number, batch, cache);
             }
             team_.barrier();
-            project<true>(part, mixed, R, layer.out, x, C, C);
+            narrow(part, mixed, R, H * m_.head_dim, number, OUT, batch);
+            project<true>(part, mixed, R, layer.out, x, C, C, change(OUT));
             team_.barrier();
             for (int row = 0; row < R; row++)
                 if (mine(row)) normalise(x + size_t(row) * C, layer.mlp_norm, h + size_t(row) * C);
             team_.barrier();
-            widen(part, h, R, layer);
+            narrow(part, h, R, C, number, UP, batch);
+            widen(part, h, R, layer, change(UP));
             team_.barrier();
-            project<true>(part, wide_.data(), R, layer.down, x, C, C);
+            narrow(part, wide_.data(), R, m_.feed_forward, number, DOWN, batch);
+            project<true>(part, wide_.data(), R, layer.down, x, C, C, change(DOWN));
             team_.barrier();
             const Norm& next = number + 1 < m_.layers ? layers_[number + 1].attention_norm : m_.norm;
             for (int row = 0; row < R; row++)
@@ -364,7 +452,7 @@ class Decoder {
             team_.barrier();
         }
         if (!batch.hidden) {
-            project<false>(part, h, R, m_.head, out, m_.vocabulary, m_.vocabulary);
+            score(part, h, R, out);
         } else if (part == 0) {
             std::copy(h, h + size_t(R) * C, out);
         }
@@ -389,6 +477,7 @@ class Decoder {
     std::vector<Scratch> scratch_;
     int widest_, qkv_width_, stride_ = 0;
     std::vector<float> x_, h_, qkv_, mixed_, wide_;
+    std::vector<float> thin_;  // (R, ranks): the rows as adapters narrow them
     std::vector<int8_t> values_;  // of the rows that a matrix of whole numbers is multiplied with, and their scales and sums
     std::vector<float> scales_;
     std::vector<int32_t> sums_;

@@ -62,14 +62,18 @@ class Cache(Structure):
     _fields_ = (("keys", c_void_p), ("values", c_void_p), ("blocks", c_int32), ("half", c_int32))
 
 
+class Thin(Structure):
+    """What an adapter changes of a matrix; nothing where `down` is null."""
+
+    _fields_ = (*((name, c_void_p) for name in ("down", "up", "factor", "ranges")), ("ranks", c_int32))
+
+
 class Batch(Structure):
     """The new tokens of a pass."""
 
     _fields_ = (
-        *((name, c_void_p) for name in ("ids", "lines", "positions", "wanted", "tables")),
-        ("rows", c_int32),
-        ("wanted_rows", c_int32),
-        ("hidden", c_int32),
+        *((name, c_void_p) for name in ("ids", "lines", "positions", "wanted", "tables", "adapters")),
+        *((name, c_int32) for name in ("rows", "wanted_rows", "hidden", "ranks")),
     )
 
 

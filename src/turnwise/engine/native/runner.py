@@ -7,7 +7,7 @@ in company, read at once or in parts, on one thread or on many.
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ctypes import CDLL, byref
 
 import numpy as np
@@ -17,10 +17,12 @@ from torch import Tensor
 from turnwise.core.ports import Quantize
 from turnwise.engine.blocks import BLOCK
 from turnwise.engine.native.library import Batch, Cache, library
+from turnwise.engine.native.thin import PackedAdapter
 from turnwise.engine.native.weights import PackedModel
 from turnwise.engine.span import Span
 from turnwise.models.config import DecoderConfig
 from turnwise.models.decoder import Decoder
+from turnwise.models.thin import Thin, only_layers
 
 
 def supports(decoder: Decoder) -> bool:
@@ -55,7 +57,8 @@ class NativeRunner:
         weakref.finalize(self, _destroy, found, self._handle, os.getpid()).atexit = False
         self._vocab_size, self._hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
         self.kind = "-".join(["native", found.turnwise_arithmetic().decode(), *([quantize] if quantize else [])])
-        config = decoder.config
+        self._config = config = decoder.config
+        self._adapters: dict[str, PackedAdapter] = {}
         assert found.turnwise_tile() == BLOCK, "a block is a tile of keys"
         shape = (config.num_layers, blocks, config.num_kv_heads)
         # Memory of zeros costs nothing until somebody writes to it. Where weights are rounded, keys and values are too,
@@ -64,6 +67,15 @@ class NativeRunner:
         self._keys = np.zeros((*shape, config.head_dim, BLOCK), number)
         self._values = np.zeros((*shape, BLOCK, config.head_dim), number)
         self._cache = Cache(self._keys.ctypes.data, self._values.ctypes.data, blocks, quantize is not None)
+
+    def adapt(self, name: str, thin: Mapping[str, Thin]) -> bool:
+        """From now on compute spans of this adapter with these changes, which stay until the runner goes."""
+        if not only_layers(thin):
+            return False
+        self._adapters[name] = PackedAdapter(
+            thin, self._config, self._library.turnwise_panel(), self._library.turnwise_width()
+        )
+        return True
 
     def enter(self) -> None:
         """Keep torch to one thread in this one, where it only samples.
@@ -79,6 +91,15 @@ class NativeRunner:
 
     def forward(self, spans: Sequence[Span], *, hidden: bool = False) -> Tensor:
         """Read every span's tokens; the logits, or hidden states, after those that are wanted, `(R, V)` or `(R, C)`."""
+        # Rows of one adapter are computed together, so its matrices are read once.
+        order = sorted(range(len(spans)), key=lambda number: spans[number].adapter)
+        if order == list(range(len(spans))):
+            return self._forward(spans, hidden=hidden)
+        found = self._forward([spans[number] for number in order], hidden=hidden)
+        parts = torch.split(found, [spans[number].wanted for number in order])
+        return torch.cat([part for _, part in sorted(zip(order, parts, strict=True), key=lambda pair: pair[0])])
+
+    def _forward(self, spans: Sequence[Span], *, hidden: bool) -> Tensor:
         counts = np.fromiter((len(span.ids) for span in spans), np.int32, len(spans))
         starts = np.fromiter((span.start for span in spans), np.int32, len(spans))
         wanted = np.fromiter((span.wanted for span in spans), np.int32, len(spans))
@@ -92,8 +113,14 @@ class NativeRunner:
         positions = starts.repeat(counts) + rows - before
         tables = np.fromiter((span.blocks.buffer_info()[0] for span in spans), np.uintp, len(spans))
         out = torch.empty(len(asked), self._hidden_size if hidden else self._vocab_size, dtype=torch.float32)
+        used = [self._adapters[span.adapter] if span.adapter else None for span in spans]
+        changes = np.fromiter((0 if adapter is None else adapter.pointer for adapter in used), np.uintp, len(spans))
         batch = Batch(
-            *(array.ctypes.data for array in (ids, lines, positions, asked, tables)), len(ids), len(asked), hidden
+            *(array.ctypes.data for array in (ids, lines, positions, asked, tables, changes)),
+            rows=len(ids),
+            wanted_rows=len(asked),
+            hidden=hidden,
+            ranks=max(0 if adapter is None else adapter.ranks for adapter in used),
         )
         if self._library.turnwise_forward(self._handle, byref(batch), byref(self._cache), out.data_ptr()):
             raise MemoryError("no memory for a pass of the decoder")

@@ -6,7 +6,6 @@ they are quantized, where that is asked for: whole numbers times a scale (`integ
 output, int4 with one for every output and group of inputs.
 """
 
-import ctypes
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from turnwise.core.ports import Quantize
 from turnwise.engine.native.library import Layer, Matrix, Model, Norm
+from turnwise.engine.native.packer import Packer
 from turnwise.models.decoder import Decoder, FeedForward
 from turnwise.models.rounding import quantized
 
@@ -23,13 +23,13 @@ Floats = NDArray[np.float32]
 HEAD_BITS = 8  # at least: what answers are read from loses more by fewer bits than the layers do
 
 
-class PackedModel:
+class PackedModel(Packer):
     """`struct`, for the library, and the memory its pointers point to."""
 
     def __init__(self, decoder: Decoder, panel: int, group: int, quantize: Quantize | None = None) -> None:
+        super().__init__(panel)
         config = decoder.config
-        self._panel, self._group = panel, group
-        self._kept: list[Any] = []
+        self._group = group
         head = decoder.embed.weight if decoder.head is None else decoder.get_parameter("head.weight")
         matrices = [module.weight for module in decoder.layers.modules() if isinstance(module, nn.Linear)]
         if quantize is not None:
@@ -37,28 +37,22 @@ class PackedModel:
         else:
             self._bits = 16 if all(_exact_in_half(weight) for weight in (*matrices, head)) else 32
         head_bits = max(self._bits, HEAD_BITS)
-        layers = (Layer * config.num_layers)()
+        layers = self.keep((Layer * config.num_layers)())
         for number, block in enumerate(decoder.layers):
             layers[number] = self._layer(block, config.window_of[number])
-        self._kept.append(layers)
         half_embed = _exact_in_half(decoder.embed.weight)
         rope, position = decoder.rope, decoder.position
-        cosines, sines = (None, None) if rope is None else (self._floats(rope.cos_PD), self._floats(rope.sin_PD))
+        cosines, sines = (None, None) if rope is None else (self.floats(rope.cos_PD), self.floats(rope.sin_PD))
         self.struct = Model(
             layers=config.num_layers, hidden=config.hidden_size, heads=config.num_heads, kv_heads=config.num_kv_heads,
             head_dim=config.head_dim, feed_forward=config.intermediate_size, vocabulary=config.vocab_size,
             layer_norm=config.norm == "layer", gated=config.gated_mlp,
             gelu=config.activation == "gelu_tanh", half_embed=half_embed, norm_eps=config.norm_eps,
-            layer=layers, embed=(self._halves if half_embed else self._floats)(decoder.embed.weight),
+            layer=layers, embed=(self._halves if half_embed else self.floats)(decoder.embed.weight),
             cosines=cosines, sines=sines,
-            position=None if position is None else self._floats(position.weight),
+            position=None if position is None else self.floats(position.weight),
             norm=self._norm(decoder.norm), head=self._matrix(head, None, head_bits),
         )  # fmt: skip
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of all weights."""
-        return sum(kept.nbytes for kept in self._kept if isinstance(kept, np.ndarray))
 
     def _layer(self, block: Any, window: int | None) -> Layer:
         attention, mlp = block.attention, block.mlp
@@ -76,43 +70,32 @@ class PackedModel:
         )
 
     def _up(self, mlp: FeedForward) -> Matrix:
-        """Gate and up projection with their panels in turn, so that whoever has computed one goes on with the other."""
+        """The projections before the activation; a gate and what it gates with their panels in turn."""
         weight, bias = mlp.up.weight, mlp.up.bias
         if not mlp.gated:
             return self._matrix(weight, bias)
-        alternating = [self._alternating(part) for part in (weight, *([] if bias is None else [bias[:, None]]))]
+        alternating = [self.alternating(part) for part in (weight, *([] if bias is None else [bias[:, None]]))]
         return self._matrix(alternating[0], None if bias is None else alternating[1][:, 0])
-
-    def _alternating(self, gate_and_up: Tensor) -> Tensor:
-        gate, up = (self._padded(part) for part in gate_and_up.chunk(2))
-        by_panel = (-1, self._panel, gate.shape[1])
-        return torch.stack([gate.view(by_panel), up.view(by_panel)], dim=1).view(-1, gate.shape[1])
 
     def _matrix(self, weight_OI: Tensor, bias_O: Tensor | None, bits: int | None = None) -> Matrix:
         bits = bits or self._bits
-        weight, inputs = self._padded(weight_OI), weight_OI.shape[1]
+        weight, inputs = self.padded(weight_OI), weight_OI.shape[1]
         scales: NDArray[Any] | None = None
         if bits > 8:
-            stored = weight.view(-1, self._panel, inputs).transpose(1, 2).contiguous().numpy()
+            stored: NDArray[Any] = self.in_panels(weight)
             if bits == 16:
                 stored = (stored.view(np.uint32) >> 16).astype(np.uint16)
         else:
             whole, scales_OG = quantized(nn.functional.pad(weight, (0, -inputs % self._group)), bits, self._group)
             stored, scales = self._whole(whole, bits), self._scales(scales_OG, bits)
         return Matrix(
-            weights=self._address(stored),
-            scales=None if scales is None else self._address(scales),
-            bias=None if bias_O is None else self._address(self._padded(bias_O).numpy()),
+            weights=self.address(stored),
+            scales=None if scales is None else self.address(scales),
+            bias=None if bias_O is None else self.address(self.padded(bias_O).numpy()),
             inputs=inputs,
             outputs=len(weight),
             bits=bits,
         )
-
-    def _padded(self, tensor: Tensor) -> Tensor:
-        """As float32, filled up with zeros to whole panels of rows."""
-        missing = -len(tensor) % self._panel
-        found = tensor.detach().float().contiguous()
-        return nn.functional.pad(found, (0, 0) * (tensor.dim() - 1) + (0, missing)) if missing else found
 
     def _whole(self, whole_OI: Tensor, bits: int) -> NDArray[Any]:
         """`(O / panel, I / 4, panel, 4)` bytes, each with the 4-bit weight four inputs on in its upper half."""
@@ -129,18 +112,10 @@ class PackedModel:
         return (panels.view(np.uint32) >> 16).astype(np.uint16)
 
     def _norm(self, norm: Any) -> Norm:
-        return Norm(self._floats(norm.weight), self._floats(getattr(norm, "bias", None)))
+        return Norm(self.floats(norm.weight), self.floats(getattr(norm, "bias", None)))
 
     def _halves(self, tensor: Tensor) -> int:
-        return self._address(tensor.detach().bfloat16().contiguous().view(torch.int16).numpy())
-
-    def _floats(self, tensor: Tensor | None) -> int | None:
-        return None if tensor is None else self._address(tensor.detach().float().contiguous().numpy())
-
-    def _address(self, array: NDArray[Any]) -> int:
-        assert array.flags.c_contiguous, "the library reads rows one after the other"
-        self._kept.append(array)
-        return int(ctypes.cast(array.ctypes.data, ctypes.c_void_p).value or 0)
+        return self.address(tensor.detach().bfloat16().contiguous().view(torch.int16).numpy())
 
 
 def _exact_in_half(weight: Tensor) -> bool:

@@ -1,0 +1,49 @@
+"""A model that is another one with an adapter: one engine, and one copy of the weights, answers for both."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.engine.chat import Chat
+from turnwise.engine.engine import Engine
+from turnwise.models.thin import Thin
+
+
+class AdaptedEngine:
+    """An engine whose requests are all answered with an adapter (the `core.ports.Generator` port).
+
+    They share passes with those of the base and of its other adapters, and their cache's memory, but nothing that was
+    read: keys and values depend on the adapter.
+    """
+
+    encodes = False
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine, self._name = engine, name
+
+    @property
+    def kind(self) -> str:
+        """Its arithmetic: a product beside the base's rounds elsewhere than one that was merged into it."""
+        return f"{self._engine.kind}-beside"
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of prompt and answer together."""
+        return self._engine.context_length
+
+    def room(self, prompt: int) -> int:
+        """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
+        return self._engine.room(prompt)
+
+    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
+        """Queue a request; raises as `Engine.submit` does."""
+        own = replace(request, adapter=self._name, scope=f"{self._name}\n{request.scope}")
+        return self._engine.submit(own, on_event)
+
+    def close(self) -> None:
+        """Nothing: the engine is its base's."""
+
+
+def with_adapter(engine: Engine, name: str, thin: Mapping[str, Thin]) -> AdaptedEngine | None:
+    """The engine's model changed by an adapter whose name nobody else has; None where the engine cannot do that."""
+    return AdaptedEngine(engine, name) if engine.adapt(name, thin) else None

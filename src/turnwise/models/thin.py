@@ -1,0 +1,99 @@
+"""An adapter beside the matrices of our decoder: y = f (W x + U (D x)), instead of merged into them.
+
+So one copy of W serves any number of adapters (Chen et al. 2023, Punica). For LoRA f is 1; for DoRA, which scales the
+rows of W + U D to the lengths it learned, f is that length by the row's own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from turnwise.core.errors import UserError
+from turnwise.models.adapters import Adapter, Change
+from turnwise.models.checkpoint import published_tensors
+from turnwise.models.families import family
+from turnwise.models.folders import read_config
+from turnwise.models.layout import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Thin:
+    """What is added to one matrix, float32.
+
+    Attributes:
+        down_RI: D, R the ranks of all that is joined in the matrix.
+        up_OR: U, with its scale.
+        factor_O: f, where it is not 1 everywhere.
+    """
+
+    down_RI: Tensor
+    up_OR: Tensor
+    factor_O: Tensor | None = None
+
+
+def beside(adapter: Adapter) -> dict[str, Thin]:
+    """What an adapter adds, by the names of our decoder's modules, such as "layers.0.attention.qkv".
+
+    Raises:
+        UserError: it changes what its base does not have, or in another shape.
+    """
+    published = read_config(adapter.base)
+    kind = family(published["model_type"])
+    layout = kind.layout(kind.read(published))
+    adapter.refuse_unknown([name for entry in layout for name in entry.theirs])
+    with published_tensors(adapter.base) as get:
+        return {
+            entry.ours.removesuffix(".weight"): _thin(adapter, entry, get)
+            for entry in layout
+            if any(_change(adapter, name) for name in entry.theirs)
+        }
+
+
+def _change(adapter: Adapter, name: str) -> Change | None:
+    return adapter.changes.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
+
+
+@torch.no_grad()
+def _thin(adapter: Adapter, entry: Entry, get: Callable[[str], Tensor]) -> Thin:
+    """The changes of the published matrices that are one of ours: their D under each other, each U in its rows."""
+    changes = [_change(adapter, name) for name in entry.theirs]
+    weights = [get(name) for name in entry.theirs]
+    weights = [weight.T if adapter.transposed else weight for weight in weights]
+    for name, change, weight in zip(entry.theirs, changes, weights, strict=True):
+        if change is not None and weight.shape != (change.up.shape[0], change.down.shape[1]):
+            wanted = (change.up.shape[0], change.down.shape[1])
+            raise UserError(f"{adapter.folder} changes '{name}' as {wanted}, but the base has {tuple(weight.shape)}.")
+    downs = _distinct([change.down.float() for change in changes if change is not None])
+    starts = [0]
+    for down in downs:
+        starts.append(starts[-1] + len(down))
+    up_OR = torch.zeros(sum(len(weight) for weight in weights), starts[-1])
+    factor_O = torch.ones(len(up_OR))
+    row = 0
+    for change, weight in zip(changes, weights, strict=True):
+        if change is not None:
+            at = next(number for number, down in enumerate(downs) if torch.equal(down, change.down.float()))
+            up_OR[row : row + len(weight), starts[at] : starts[at + 1]] = adapter.scale * change.up.float()
+            if change.magnitude is not None:
+                plain = Change(change.down, change.up)
+                factor_O[row : row + len(weight)] = change.magnitude.float() / plain.of(weight, adapter.scale).norm(
+                    dim=1
+                )
+        row += len(weight)
+    return Thin(torch.cat(downs), up_OR, None if bool((factor_O == 1).all()) else factor_O)
+
+
+def _distinct(downs: Sequence[Tensor]) -> list[Tensor]:
+    """Without repeats: matrices that were adapted as one share their D."""
+    found: list[Tensor] = []
+    for down in downs:
+        if not any(torch.equal(down, other) for other in found):
+            found.append(down)
+    return found
+
+
+def only_layers(thin: Mapping[str, Thin]) -> bool:
+    """Whether nothing but the layers' matrices is changed, which is what engines compute beside them."""
+    return all(name.startswith("layers.") for name in thin)
