@@ -86,3 +86,45 @@ def undrawn(monkeypatch):
     from turnwise.training import watch
 
     monkeypatch.setattr(watch, "draw_loss", lambda *_, **__: None)
+
+
+@pytest.fixture
+def said(values):
+    """`said(method, …)`: a recipe with this method that changes its weights a lot."""
+
+    from turnwise.training.recipe import parse_recipe
+
+    def make(method, **sections):
+        training = {**values["training"], "row_length": 128, "learning_rate": 0.02, "max_steps": 4, "patience": 0}
+        return parse_recipe({**values, "training": training, "method": method, **sections}, origin="test")
+
+    return make
+
+
+@pytest.fixture
+def gpt2_folder(tmp_path, tokenizer):
+    """Its published matrices are the other way round, and its queries, keys and values one of them."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=tokenizer.vocab_size, n_positions=128, n_embd=32, n_layer=2, n_head=4)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
+    tokenizer.save(tmp_path / "gpt2")
+    return tmp_path / "gpt2"
+
+
+@pytest.fixture
+def neox_folder(tmp_path, tokenizer):
+    """A decoder that is none of ours."""
+    import torch
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=48, max_position_embeddings=128, eos_token_id=tokenizer.eos_id, bos_token_id=None,
+    )  # fmt: skip
+    GPTNeoXForCausalLM(config).save_pretrained(tmp_path / "neox")
+    tokenizer.save(tmp_path / "neox")
+    return tmp_path / "neox"

@@ -1,0 +1,38 @@
+"""Runs with a method, and what came out of them."""
+
+from pathlib import Path
+
+import torch
+
+from turnwise.models import checkpoint
+from turnwise.training.run import run_recipe
+
+CPU = torch.device("cpu")
+SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_layers": 2, "num_heads": 4, "context_length": 128}
+LORA = {"name": "lora", "rank": 4}
+
+
+def parameters(folder):
+    return dict(checkpoint.load(folder, dtype=torch.float32).decoder.named_parameters())
+
+
+def changed(recipe):
+    """The names of the weights, as ours, that a run changed."""
+    run_recipe(recipe, device=CPU)
+    before, after = parameters(Path(recipe.model.source)), parameters(Path(recipe.out))
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def logits(folder, ids):
+    model = checkpoint.load(folder, dtype=torch.float32).decoder
+    with torch.inference_mode():
+        return model.logits(model(torch.tensor([ids])))
+
+
+def served(folder, talk, **more):
+    """What a service of this folder would read of the dialogue's beginning, and its generation parameters."""
+    from turnwise.assemble import chat_service
+    from turnwise.chat.service import Turn
+
+    with chat_service(str(folder), **more) as service:
+        return service._maker.request(Turn(talk.messages[:-1], asked={"temperature": 0}))
