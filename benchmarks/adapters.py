@@ -11,16 +11,17 @@ import argparse
 import statistics
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-from cost import SMALL
 
+from cost import SMALL
 from turnwise.engine.blocks import blocks_for
 from turnwise.engine.native.runner import NativeRunner
 from turnwise.engine.native.thin import PLACES
-from turnwise.engine.runner import make_runner
+from turnwise.engine.runner import Runner, make_runner
 from turnwise.engine.span import Span
 from turnwise.models import checkpoint
 from turnwise.models.decoder import Decoder
@@ -74,8 +75,15 @@ def clock(work: Callable[[], object], rounds: int) -> float:
     return statistics.median(took[2:])
 
 
-def weights(runner: NativeRunner) -> int:
+def apart(runners: Sequence[Runner], chats: Sequence[Span]) -> None:
+    """One pass of each runner, over the chats that are its."""
+    for number, runner in enumerate(runners[: len(chats)]):
+        runner.forward(chats[number :: len(runners)])
+
+
+def weights(runner: Runner) -> int:
     """Bytes of weights, those of adapters included."""
+    assert isinstance(runner, NativeRunner), "there is no compiled library"
     return runner.packed.nbytes + sum(adapter.nbytes for adapter in runner._adapters.values())
 
 
@@ -96,8 +104,6 @@ def main() -> None:
     count, blocks = said.adapters, max(widths) * most
     base = make_runner(decoder, blocks, said.quantize)
     shared = make_runner(decoder, blocks, said.quantize)
-    assert isinstance(base, NativeRunner), "there is no compiled library"
-    assert isinstance(shared, NativeRunner), "likewise"
     thins = [random_adapter(decoder, said.rank, seed) for seed in range(count)]
     for number, thin in enumerate(thins):
         shared.adapt(str(number), thin)
@@ -110,16 +116,9 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for width in widths:
         plain, named = spans(width, count, named=False), spans(width, count, named=True)
-        by_owner = [plain[number::count] for number in range(min(count, width))]
-
-        def apart() -> None:
-            for runner, part in zip(own, by_owner, strict=False):
-                runner.forward(part)
-
-        of_base, of_shared, of_own = (
-            clock(work, said.rounds)
-            for work in (lambda: base.forward(plain), lambda: shared.forward(named), apart)
-        )  # fmt: skip
+        of_base = clock(partial(base.forward, plain), said.rounds)
+        of_shared = clock(partial(shared.forward, named), said.rounds)
+        of_own = clock(partial(apart, own, plain), said.rounds)
         print(f"| {width} | {1e3 * of_base:.2f} ms | {1e3 * of_shared:.2f} ms | {1e3 * of_own:.2f} ms "
               f"| {of_shared / of_base:.2f} | {of_own / of_shared:.2f} |")  # fmt: skip
 
