@@ -27,9 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from turnwise.core.errors import InvalidData, did_you_mean
+from turnwise.data.strict_yaml import parse_yaml, read_yaml
 from turnwise.data.templates import Template, parse
 
 GRAMMAR_KEYS = ("system", "slots", "topics")
@@ -66,44 +65,12 @@ class Grammar:
 
 def load_grammar(path: str | Path) -> Grammar:
     """The grammar in a YAML file. Raises `InvalidData` naming the file, the topic and the line at fault."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidData(f"Could not read the grammar {path}: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise InvalidData(f"{path} is not UTF-8: byte {error.start} cannot be read. Save it as UTF-8.") from error
-    return parse_grammar(text, str(path))
+    return _Parser(str(path)).grammar(read_yaml(path, "grammar"))
 
 
 def parse_grammar(text: str, name: str = "grammar") -> Grammar:
     """The grammar in a YAML text; `name` is what error messages call it. Raises `InvalidData`."""
-    return _Parser(name).grammar(_load_yaml(text, name))
-
-
-def _load_yaml(text: str, name: str) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)  # the C loader is ten times faster
-    try:
-        root = loader.get_single_node()
-        _refuse_repeated_keys(root, name)
-        return loader.construct_document(root) if root else None
-    except yaml.YAMLError as error:
-        raise InvalidData(f"{name} is not valid YAML: {error}") from error
-    finally:
-        loader.dispose()
-
-
-def _refuse_repeated_keys(node: Any, name: str) -> None:
-    """YAML readers keep the last of two equal keys; a topic that vanished unseen is worse than an error."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise InvalidData(f"{name}, line {key.start_mark.line + 1}: '{key.value}' stands here a second time.")
-            seen.add(key.value)
-            _refuse_repeated_keys(value, name)
-    elif isinstance(node, yaml.SequenceNode):
-        for child in node.value:
-            _refuse_repeated_keys(child, name)
+    return _Parser(name).grammar(parse_yaml(text, name))
 
 
 class _Parser:
