@@ -82,6 +82,11 @@ class Conversation:
     rating: bool | None = None
 
     @property
+    def generated(self) -> bool:
+        """Whether its data set says that a machine wrote it."""
+        return self.meta.get("generated") is True
+
+    @property
     def turns(self) -> int:
         """How many messages a user or the assistant said."""
         return sum(message.role in ("user", "assistant") for message in self.messages)

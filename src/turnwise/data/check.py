@@ -26,7 +26,7 @@ ROLE_ORDER: tuple[Role, ...] = ("system", "developer", "user", "assistant", "too
 _CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _CJK_LETTER = re.compile(f"[{_CJK}]")
 # Chinese and Japanese write no spaces: there a character counts as a word.
-_WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+(?:['’-][^\W{_CJK}]+)*")
+WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+(?:['’-][^\W{_CJK}]+)*")
 _PLACEHOLDER = re.compile(
     r"\{\{[^{}\n]{1,60}\}\}|\[(?i:your|insert|name|company|customer|product|order|date)\b[^\]\n]{0,40}\]|<[A-Z][A-Z_]{2,30}>"
 )
@@ -169,7 +169,7 @@ class _Check:
         self.longest: list[tuple[int, str]] = []
         self.exact, self.near = _Seen(), _Seen()
         self.other, self.other_openings = _Seen(), _Seen()
-        self.conversations = self.documents = self.usable = self.words = self.cjk = 0
+        self.conversations = self.documents = self.generated = self.usable = self.words = self.cjk = 0
 
     def remember_other(self, item: Item, place: Place) -> None:
         self.other.first(fingerprint.near(item), place)
@@ -181,6 +181,7 @@ class _Check:
         self._repeats(item, place, where)
         if isinstance(item, Conversation):
             self.conversations += 1
+            self.generated += item.generated
             self._dialogue(item, where)
             texts = [message.content for message in item.messages]
         else:
@@ -221,7 +222,7 @@ class _Check:
     def _measure(self, texts: list[str], unit: str, where: str) -> None:
         whole = "\n".join(texts)
         self._count(f"characters per {unit}", len(whole) - len(texts) + 1)
-        words = len(_WORD.findall(whole))
+        words = len(WORD.findall(whole))
         self.words += words
         self._count(f"words per {unit}", words)
         if self.count_tokens:
@@ -260,6 +261,7 @@ class _Check:
             bad_rows=bad,
             conversations=self.conversations,
             documents=self.documents,
+            generated=self.generated,
             messages={role: self.roles[role] for role in ROLE_ORDER if self.roles[role]},
             lengths={name: Spread.of(counts) for name, counts in self.lengths.items()},
             cjk_share=round(self.cjk / max(1, self.words), 4),

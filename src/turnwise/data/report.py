@@ -60,13 +60,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything `turnwise data check` says. `lengths` go by names such as "words per dialogue"."""
+    """Everything `turnwise data check` says. `lengths` go by names such as "words per dialogue"; `generated` are the
+    conversations that are marked as written by a machine."""
 
     files: tuple[str, ...]
     rows: int
     bad_rows: int
     conversations: int
     documents: int
+    generated: int
     messages: Mapping[str, int]
     lengths: Mapping[str, Spread]
     cjk_share: float
@@ -116,6 +118,7 @@ class Report:
         for name in ("total", "min", "median", "90 %", "max"):
             table.add_column(name, justify="right")
         counts = {"rows": self.rows, "bad rows": self.bad_rows, "conversations": self.conversations}
+        counts |= {"of these generated": self.generated} if self.generated else {}
         counts |= {"documents": self.documents} | {f"{role} messages": count for role, count in self.messages.items()}
         for name, count in counts.items():
             table.add_row(name, f"{count:,}")
