@@ -1,11 +1,14 @@
 """`turnwise data`: look over, split, make and convert data."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from turnwise.cli import making, scoring
+from turnwise.cli.showing import bar, counted, tell_bad
 
 if TYPE_CHECKING:
     from turnwise.data.sources import Source
@@ -22,7 +25,6 @@ _Format = Annotated[
     str | None, typer.Option("--format", help="The data's format, where it is not recognised (alpaca, csv, openai …).")
 ]
 _SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping at the first one.")]
-_T = TypeVar("_T")
 
 
 @app.command(
@@ -87,7 +89,7 @@ def split(
             progress=progress,
         )  # fmt: skip
     typer.echo(f"{out}: {made.train:,} train, {made.valid:,} valid, {made.test:,} test")
-    _tell_bad(made.bad_rows)
+    tell_bad(made.bad_rows)
     for side, share, count in (("valid", valid, made.valid), ("test", test, made.test)):
         if share and not count:
             typer.echo(f"No row fell to {side}: the data is small. A larger share or another seed may help.", err=True)
@@ -107,7 +109,7 @@ def expand(
     from turnwise.data.writing import write_jsonl
 
     dialogues = expand_grammar(load_grammar(grammar), count, seed, noise=noise)
-    made = write_jsonl(out, _counted(dialogues, "Expanding", count))
+    made = write_jsonl(out, counted(dialogues, "Expanding", count))
     typer.echo(f"{out}: {made:,} dialogues")
     if made < count:
         typer.echo(f"The grammar has no more to say than these {made:,} different dialogues.", err=True)
@@ -124,22 +126,15 @@ def convert(
     skip_bad: _SkipBad = False,
 ) -> None:
     """Write any data as OpenAI messages, one conversation per line."""
-    from turnwise.core.errors import InvalidData
     from turnwise.data.sources import Source
     from turnwise.data.writing import write_jsonl
 
     source = Source(file, format=format, skip_bad=skip_bad)
-    if out.resolve() in [path.resolve() for path in source.files]:
-        raise InvalidData(f"{out} is also what is read. Name another file.")
+    source.refuse_as_output(out)
     with _reading("Converting") as progress:
         made = write_jsonl(out, _watched(source, progress))
     typer.echo(f"{out}: {made:,} rows")
-    _tell_bad(source.bad_count)
-
-
-def _tell_bad(count: int) -> None:
-    if count:
-        typer.echo(f"{count:,} bad rows were left out; `turnwise data check` lists them.", err=True)
+    tell_bad(source.bad_count)
 
 
 def _token_counter(folder: Path) -> Callable[[str], int]:
@@ -164,29 +159,16 @@ def _watched(source: "Source", progress: "Callable[[Source], None]") -> Iterator
 @contextmanager
 def _reading(what: str, *, shown: bool = True) -> "Iterator[Callable[[Source], None]]":
     """A bar that shows how far into the files the reading is; it appears on a terminal only."""
-    with _bar(shown) as bar:
+    with bar(shown) as bar_shown:
         tasks: dict[Path, Any] = {}
 
         def progress(source: "Source") -> None:
             if source.path not in tasks:
-                tasks[source.path] = bar.add_task(f"{what} {source.path.name}", total=source.size)
-            bar.update(tasks[source.path], completed=source.position)
+                tasks[source.path] = bar_shown.add_task(f"{what} {source.path.name}", total=source.size)
+            bar_shown.update(tasks[source.path], completed=source.position)
 
         yield progress
 
 
-def _counted(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
-    with _bar() as bar:
-        task = bar.add_task(what, total=total)
-        for item in items:
-            yield item
-            bar.advance(task)
-
-
-def _bar(shown: bool = True) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))
+making.register(app)
+scoring.register(app)

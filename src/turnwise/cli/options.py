@@ -19,10 +19,14 @@ ContextPolicy = Annotated[
 
 
 def sampling_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one flag per generation parameter; it receives what was said as the keyword `asked`."""
+    """Give a command one flag per generation parameter; it receives what was said as the keyword `asked`.
+
+    A parameter that the command has itself, such as `seed`, is the command's.
+    """
     signature = inspect.signature(command)
     own = [parameter for parameter in signature.parameters.values() if parameter.name != "asked"]
-    flags = [_flag(spec) for spec in SPECS.values() if spec.flag]
+    taken = {parameter.name for parameter in own}
+    flags = [_flag(spec) for spec in SPECS.values() if spec.flag and spec.name not in taken]
 
     @wraps(command)
     def wrapped(**values: Any) -> None:

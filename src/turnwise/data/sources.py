@@ -90,6 +90,11 @@ class Source:
         opened = self._open_file
         return self._bytes_before + (opened.tell() if opened and not opened.closed else 0)
 
+    def refuse_as_output(self, out: Path) -> None:
+        """Raise `InvalidData` where `out` is one of the files."""
+        if out.resolve() in [file.resolve() for file in self.files]:
+            raise InvalidData(f"{out} is also what is read. Name another file.")
+
     def __iter__(self) -> Iterator[Item]:
         for _, item in self.rows():
             yield item

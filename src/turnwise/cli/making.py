@@ -1,0 +1,97 @@
+"""`turnwise data talk`: dialogues made by models."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from turnwise.cli.options import sampling_flags
+from turnwise.cli.showing import counted
+
+if TYPE_CHECKING:
+    from turnwise.chat.service import ChatService
+
+# Nothing else is imported up here: the help must answer at once.
+
+
+@sampling_flags
+def talk(
+    model: Annotated[str, typer.Argument(help="The assistant's model: a folder in the Hugging Face layout, or 'box'.")],
+    scenes: Annotated[Path, typer.Option(help="Who talks with whom, and how it begins (YAML).")],
+    count: Annotated[int, typer.Option(help="How many dialogues.", min=1)],
+    out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
+    user: Annotated[str | None, typer.Option(help="The model that plays the user; left out: the same one.")] = None,
+    turns: Annotated[str, typer.Option(help="Fewest and most exchanges; how many is drawn each time.")] = "2:6",
+    seed: Annotated[int, typer.Option(help="The same seed makes the same dialogues.")] = 0,
+    slots: Annotated[int, typer.Option(help="Most dialogues at the same time.", min=1)] = 16,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT once the new file is complete.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away.")] = False,
+    *,
+    asked: dict[str, Any],
+) -> None:
+    """Let two models talk, one of them as the user, and write what they said.
+
+    Ctrl-C keeps what is done; the same command goes on from it.
+
+    **Examples**
+
+    ```
+    turnwise data talk box --scenes examples/scenes.yaml --count 200 --seed 1 --out made.jsonl
+    turnwise data talk runs/mine --user runs/customer --scenes scenes.yaml --count 50 --turns 1:4 --out made.jsonl
+    ```
+    """
+    from turnwise.core.errors import InvalidParameter
+    from turnwise.core.parameters import GenerationParams
+    from turnwise.making.scenes import load_scenes
+    from turnwise.making.selfchat import SelfChat
+    from turnwise.making.together import drained
+    from turnwise.making.work import Work, finish, work_file
+
+    GenerationParams.resolve(asked)
+    exchanges, known = _range(turns), load_scenes(scenes)
+    if out.exists() and not overwrite:
+        raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
+    with _parties(model, user, slots) as (assistant, other):
+        chat = SelfChat(assistant, other, known, exchanges, seed, asked)
+        work = Work(work_file(out), chat.request, restart=restart)
+        left = range(work.done, count)
+        if work.done and left:
+            typer.echo(f"Going on after {work.done:,} dialogues.", err=True)
+        try:
+            for made in counted(drained(chat.hold_all(left, slots)), "Talking", len(left)):
+                work.add(made)
+        except KeyboardInterrupt:
+            typer.echo(f"\nStopped: {work.done:,} dialogues are kept, and the same command goes on.", err=True)
+            raise
+        finally:
+            work.close()
+    typer.echo(finish(work, out, count))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `turnwise data`."""
+    app.command("talk")(talk)
+
+
+def _range(turns: str) -> tuple[int, int]:
+    from turnwise.core.errors import InvalidParameter
+
+    fewest, _, most = turns.partition(":")
+    try:
+        return int(fewest), int(most or fewest)
+    except ValueError:
+        raise InvalidParameter("turns", f"'turns' must be FEWEST:MOST, as in 2:6, got '{turns}'.") from None
+
+
+@contextmanager
+def _parties(model: str, user: str | None, slots: int) -> "Iterator[tuple[ChatService, ChatService]]":
+    from turnwise.assemble import chat_service, model_folder
+
+    with chat_service(model, slots=slots) as assistant:
+        if user is None or model_folder(user).resolve() == model_folder(model).resolve():
+            yield assistant, assistant
+            return
+        with chat_service(user, slots=slots) as other:
+            yield assistant, other

@@ -1,0 +1,117 @@
+"""`turnwise data score` and `filter`: dialogues judged by a model, and kept by how they were judged."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from turnwise.cli.showing import counted, tell_bad
+
+if TYPE_CHECKING:
+    from turnwise.making.sift import Wanted
+
+# Nothing else is imported up here: the help must answer at once.
+
+_SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping at the first one.")]
+_Only = Literal["generated", "written"]
+
+
+def score(
+    file: Annotated[Path, typer.Argument(help="A data file or folder, whoever wrote the dialogues.")],
+    out: Annotated[Path, typer.Option(help="The file to write: the same rows with their scores.")],
+    model: Annotated[str, typer.Option(help="The model that judges: a folder, or 'box'.")] = "box",
+    slots: Annotated[int, typer.Option(help="Most dialogues at the same time.", min=1)] = 16,
+    skip_bad: _SkipBad = False,
+) -> None:
+    """Give every dialogue scores: how likely its replies are, how much they answer, how little is repeated.
+
+    **Examples**
+
+    ```
+    turnwise data score made.jsonl --out scored.jsonl
+    turnwise data score talks.jsonl --model runs/mine --out scored.jsonl
+    ```
+    """
+    from rich.console import Console
+
+    from turnwise.assemble import chat_service
+    from turnwise.data.sources import Source
+    from turnwise.data.writing import write_jsonl
+    from turnwise.making.judge import Judge
+    from turnwise.making.spread import Spreads
+    from turnwise.making.together import drained
+
+    source = Source(file, skip_bad=skip_bad)
+    source.refuse_as_output(out)
+    total, spreads = sum(1 for _ in source), Spreads()
+    with chat_service(model, slots=slots) as service:
+        judged = drained(Judge(service).score_all(source, slots))
+        made = write_jsonl(out, spreads.watched(counted(judged, "Scoring", total)))
+    typer.echo(f"{out}: {made:,} rows")
+    tell_bad(source.bad_count)
+    Console().print(spreads.table())
+
+
+def filter_rows(
+    file: Annotated[Path, typer.Argument(help="Dialogues that `turnwise data score` has scored.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    least: Annotated[
+        list[str] | None, typer.Option("--min", help="The least of a score, as in likelihood=-3.5; repeatable.")
+    ] = None,
+    best: Annotated[float | None, typer.Option(help="Keep this share, the best --by a score.")] = None,
+    by: Annotated[str | None, typer.Option(help="The score that says which are the best.")] = None,
+    only: Annotated[_Only | None, typer.Option(help="Leave out all others: generated, or not.")] = None,
+    written_too: Annotated[
+        bool, typer.Option("--written-too", help="Judge also what people wrote; otherwise all of that is kept.")
+    ] = False,
+    skip_bad: _SkipBad = False,
+) -> None:
+    """Keep generated dialogues by their scores, and say why the others fell.
+
+    **Examples**
+
+    ```
+    turnwise data filter scored.jsonl --best 0.5 --by relevance --out kept.jsonl
+    turnwise data filter scored.jsonl --min likelihood=-3.5 --min novelty=0.8 --only generated --out kept.jsonl
+    ```
+    """
+    from turnwise.data.sources import Source
+    from turnwise.data.writing import write_jsonl
+    from turnwise.making.sift import Sifting
+
+    source = Source(file, skip_bad=skip_bad)
+    source.refuse_as_output(out)
+    sifting = Sifting(_wanted(least or [], best, by, only, judge_written=written_too), file)
+    best_places = sifting.look(source)
+    write_jsonl(out, sifting.keep(source, best_places))
+    typer.echo(f"{out}: {sifting.kept:,} of {sifting.kept + sifting.fell.total():,} rows kept")
+    for reason, number in sifting.fell.most_common():
+        typer.echo(f"  {number:,} {reason}")
+    tell_bad(source.bad_count)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `turnwise data`."""
+    app.command("score")(score)
+    app.command("filter")(filter_rows)
+
+
+def _wanted(
+    least: list[str], best: float | None, by: str | None, only: _Only | None, *, judge_written: bool
+) -> "Wanted":
+    from turnwise.core.errors import InvalidParameter
+    from turnwise.making.sift import Wanted
+
+    if (best is None) != (by is None):
+        raise InvalidParameter("best", "--best and --by go together, as in --best 0.5 --by relevance.")
+    floors = {}
+    for said in least:
+        name, _, value = said.partition("=")
+        try:
+            floors[name.strip()] = float(value)
+        except ValueError:
+            raise InvalidParameter("min", f"--min must be NAME=NUMBER, as in likelihood=-3.5, got '{said}'.") from None
+    chosen = None if best is None or by is None else (by, best)
+    if not floors and chosen is None and only is None:
+        raise InvalidParameter("min", "Say what to keep: --min NAME=NUMBER, --best SHARE --by NAME, or --only.")
+    return Wanted(floors, chosen, only, judge_written)

@@ -1,0 +1,1 @@
+"""Makes dialogues with models, and judges and sifts dialogues whoever made them."""

@@ -1,0 +1,36 @@
+"""How scores are distributed, so that people see where to cut."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from rich.table import Table
+
+from turnwise.core.messages import Conversation
+from turnwise.data.rows import Item
+from turnwise.making.judge import scores_of
+
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+class Spreads:
+    """Collects scores that go by, those of generated dialogues apart from those that people wrote."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str], list[float]] = defaultdict(list)
+
+    def watched(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items as they are."""
+        for item in items:
+            if isinstance(item, Conversation):
+                for name, value in scores_of(item).items():
+                    self._values[name, "generated" if item.generated else "written"].append(value)
+            yield item
+
+    def table(self) -> Table:
+        """Scores by row, quantiles by column."""
+        table = Table("score", "of dialogues", "number", "10 %", "median", "90 %")
+        for (name, kind), values in sorted(self._values.items()):
+            quantiles = (f"{value:.2f}" for value in np.quantile(values, QUANTILES))
+            table.add_row(name, kind, f"{len(values):,}", *quantiles)
+        return table
