@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -71,6 +72,11 @@ def test_replies_beyond_the_context_are_left_out_and_the_rest_is_judged(box):
 
 def test_a_dialogue_without_a_reply_has_none_of_its_scores(box):
     assert scores(box, dialogue("hello")) == {"novelty": 1.0}
+
+
+def test_a_dialogue_that_the_template_refuses_has_none_either(box):
+    strict = replace(box, renderer=replace(box.renderer, template="{{ raise_exception('roles must alternate') }}"))
+    assert scores(strict, dialogue("hello", "Hello!")) == {"novelty": 1.0}
 
 
 def test_novelty_is_the_share_of_new_runs_of_three_words():

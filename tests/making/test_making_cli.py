@@ -73,6 +73,12 @@ def test_score_shows_how_the_scores_lie(folder):
     assert "median" in told
 
 
+def test_score_says_what_it_could_not_judge(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "hi"}]}\n')
+    assert "1 dialogues have no reply" in run("score", tmp_path / "a.jsonl", "--out", tmp_path / "b.jsonl").output
+    assert _rows(tmp_path / "b.jsonl")[0].meta["scores"] == {"novelty": 1.0}
+
+
 def test_the_marks_and_scores_survive_convert_and_split(folder, tmp_path):
     scored = list(read_source(folder / "scored.jsonl"))
     run("convert", folder / "scored.jsonl", "--out", tmp_path / "again.jsonl")

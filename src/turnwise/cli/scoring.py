@@ -49,6 +49,8 @@ def score(
         made = write_jsonl(out, spreads.watched(counted(judged, "Scoring", total)))
     typer.echo(f"{out}: {made:,} rows")
     tell_bad(source.bad_count)
+    if spreads.unjudged:
+        typer.echo(f"{spreads.unjudged:,} dialogues have no reply that the model can judge.", err=True)
     Console().print(spreads.table())
 
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from turnwise.chat.service import ChatService, Turn
-from turnwise.core.errors import UserError
+from turnwise.core.errors import TemplateError, UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.check import WORD
 from turnwise.data.rows import Item
@@ -43,12 +43,15 @@ class Judge:
         return tuple(rendered.ids[: span[0]]), tuple(rendered.ids[span[1] :])
 
     async def scores(self, conversation: Conversation) -> dict[str, float]:
-        """The scores of a dialogue; without those of replies where there is none, or none that fits the context.
+        """The scores of a dialogue; `novelty` alone where there is no reply to judge.
 
-        Raises `UserError` for messages that the chat template refuses.
+        That is where none was said, none fits the context, or the judge's chat template refuses the messages.
         """
         found = {"novelty": novelty(conversation)}
-        rendered = self.service.renderer.render(conversation.messages)
+        try:
+            rendered = self.service.renderer.render(conversation.messages)
+        except TemplateError:
+            return found
         ids, (before, after) = rendered.ids, self._nothing
         context, frame = self.service.context_length, len(before) + len(after)
         replies = [
@@ -72,7 +75,7 @@ class Judge:
         return replace(item, meta={**item.meta, SCORES: await self.scores(item), JUDGE: self.service.name})
 
     async def score_all(self, items: Iterable[Item], at_once: int) -> AsyncGenerator[Item, None]:
-        """The items with their scores, in their order, `at_once` under way. Raises as `scores` does."""
+        """The items with their scores, in their order, `at_once` under way."""
         async with aclosing(in_order(self.scored, items, at_once)) as judged:
             async for item in judged:
                 yield item

@@ -14,15 +14,20 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 
 class Spreads:
-    """Collects scores that go by, those of generated dialogues apart from those that people wrote."""
+    """Collects scores that go by, those of generated dialogues apart from those that people wrote.
+
+    `unjudged` counts dialogues of which no reply was judged.
+    """
 
     def __init__(self) -> None:
+        self.unjudged = 0
         self._values: dict[tuple[str, str], list[float]] = defaultdict(list)
 
     def watched(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items as they are."""
         for item in items:
             if isinstance(item, Conversation):
+                self.unjudged += "likelihood" not in scores_of(item)
                 for name, value in scores_of(item).items():
                     self._values[name, "generated" if item.generated else "written"].append(value)
             yield item
