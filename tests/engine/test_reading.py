@@ -1,5 +1,7 @@
 """What is reported of a prompt: its tokens' log-probabilities and its embedding, by both runners, in any company."""
 
+from dataclasses import replace
+
 import pytest
 import reference
 import torch
@@ -51,6 +53,31 @@ def test_every_prompt_token_but_the_first_has_its_log_probability(run):
         values, ids = logprobs_TV[place].topk(3)
         assert [id for id, _ in report.top] == ids.tolist()
         assert [value for _, value in report.top] == pytest.approx(values.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 5, 9, len(PROMPT) - 1])
+def test_of_a_long_beginning_nothing_need_be_told(run, start):
+    """What was read of it is then shared, and the rest has the same numbers."""
+    long = [*range(40), *PROMPT]
+    (alone,) = run(asked("logprobs", prompt=long))
+    told = alone.events[0].prompt_logprobs
+    first, again = run(*(replace(asked("logprobs", prompt=long), told_from=40 + start) for _ in range(2)), slots=1)
+    expected = [report.chosen for report in told[40 + start - 1 :]]
+    for heard in (first, again):
+        assert [report.chosen for report in heard.events[0].prompt_logprobs] == pytest.approx(expected, abs=1e-4)
+    assert again.events[0].work.cached == 40 + start - 1
+
+
+def test_candidates_share_what_they_answer(run):
+    talk = list(range(48))
+    requests = [replace(asked("logprobs", prompt=[*talk, 5 + n, n]), told_from=48) for n in range(6)]
+    heard = run(*requests, slots=6)
+    assert all(each.events[0].work.cached >= 32 for each in heard[1:])
+    for request, each in zip(requests, heard, strict=True):
+        _, logprobs_TV = whole(run.model, list(request.prompt_ids))
+        found = [report.chosen for report in each.events[0].prompt_logprobs]
+        expected = [float(logprobs_TV[47 + at, id]) for at, id in enumerate(request.prompt_ids[48:])]
+        assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_an_answer_may_follow_and_is_the_one_it_always_is(run):

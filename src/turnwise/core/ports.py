@@ -54,6 +54,7 @@ class GenerationRequest:
         stop_ids: tokens that end it.
         constraints: what it may say.
         reading: what to report of the prompt itself, once it is read.
+        told_from: the first token of the prompt whose log-probability is reported; what comes before may be shared.
         answers: how many answers one search is to give, the best first; only a search over beams gives several.
         scope: whose prompts may share what was read of them; answers come sooner for what somebody in it has asked.
         tenant: whose request it is; those who wait take turns by it.
@@ -69,6 +70,7 @@ class GenerationRequest:
     stop_ids: frozenset[int]
     constraints: tuple[Constraint, ...] = ()
     reading: Reading = "nothing"
+    told_from: int = 0
     answers: int = 1
     scope: str = ""
     tenant: str = ""
@@ -111,7 +113,7 @@ class TokenEvent:
         error: why it failed.
         logprobs: of the token.
         users: the error is the request's own fault.
-        prompt_logprobs: of every prompt token but the first, which follows nothing.
+        prompt_logprobs: of every prompt token but the first, which follows nothing; or of those from `told_from` on.
         embedding: the last hidden state of the prompt's last token, scaled to length 1.
         index: which of the request's answers it belongs to.
         work: what the request has cost so far.

@@ -89,6 +89,13 @@ class Chat:
         """Whether every token of the prompt has something to tell, so that all are to be read."""
         return self.reports_prompt or (self.search is not None and self.search.reads_all)
 
+    @property
+    def shareable(self) -> int:
+        """How many of its tokens need not be read where somebody has read them: those that nothing is reported of."""
+        if not self.reads_all:
+            return len(self.line.ids)
+        return self.request.told_from if self.reports_prompt else 0
+
     def begin_reading(self) -> None:
         """It is read from its beginning, or again."""
         self.prompt_logprobs.clear()

@@ -41,14 +41,14 @@ class Memory:
         """How many of these tokens would not have to be read."""
         return len(self._match(scope, ids)) * BLOCK
 
-    def open(self, scope: str, ids: Sequence[int], *, reuse: bool = True) -> Table:
+    def open(self, scope: str, ids: Sequence[int]) -> Table:
         """A table for these tokens that begins with as many of them as were read before.
 
         Whole blocks are shared; of one that has only its beginning in common a copy is made. At least one token is left
-        to read, for the logits after it. With `reuse` off all are read anew.
+        to read, for the logits after it.
         """
         table = Table(self.tree.root(scope))
-        if not reuse:
+        if not ids:
             return table
         if nodes := self._match(scope, ids):
             table.blocks.extend(node.block for node in nodes)

@@ -104,7 +104,9 @@ def _part(chat: Chat, line: Line, count: int) -> Part:
     start, draft = line.table.length, line.draft.ids
     ids = line.ids[start : start + count]
     last = start + len(ids) == len(line.ids)
-    wanted = len(ids) if chat.reads_all else int(last)
+    wanted = int(last)
+    if chat.reads_all:  # the logits after the last token that need not be told, and after all that follow
+        wanted = min(len(ids), max(0, start + len(ids) - chat.shareable + 1))
     if draft:
         ids = [*ids, *draft]
     request = chat.request

@@ -112,7 +112,8 @@ class Scheduler:
             if part.last:
                 self._finish(chat, TokenEvent(None, "stop", embedding=embedding_of(out_RX[-1])))
         elif chat.reports_prompt:
-            following = request.prompt_ids[part.span.start + 1 : part.span.start + 1 + len(out_RX)]
+            end = part.span.start + len(part.span.ids) + 1
+            following = request.prompt_ids[end - len(out_RX) : end]
             top = [request.params.top_logprobs] * len(following)
             chat.prompt_logprobs += logprobs_of(out_RX[: len(following)], following, top)
             if not part.last:

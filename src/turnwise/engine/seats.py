@@ -118,7 +118,7 @@ class Seats:
         """Give a chat memory for all it has so far; False where there is too little."""
         line = chat.line
         chat.begin_reading()
-        table = self.memory.open(chat.request.scope, line.ids, reuse=not chat.reads_all)
+        table = self.memory.open(chat.request.scope, line.ids[: chat.shareable])
         # A block more for each that runs, or they would have to make room for each other at once.
         spare = sum(chat.width for chat in self.running)
         missing = blocks_for(len(line.ids)) - len(table.blocks)
@@ -135,9 +135,9 @@ class Seats:
 
     def _is_being_read(self, chat: Chat) -> bool:
         """Whether somebody is just reading a beginning that this chat shares: it then waits, and need not read it."""
-        if chat.reads_all:
+        if not chat.shareable:
             return False
-        ids, scope = chat.line.ids, chat.request.scope
+        ids, scope = chat.line.ids[: chat.shareable], chat.request.scope
         for other in self.running:
             table = other.line.table
             if not other.reading or table is None or other.request.scope != scope:
