@@ -2,7 +2,7 @@
 
 import pytest
 
-from turnwise.core.errors import InvalidData, InvalidParameter, UserError
+from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.data.sources import read_source
 from turnwise.making.together import drained
 from turnwise.making.work import Work, finish, work_file
@@ -57,10 +57,12 @@ def test_other_settings_are_refused_by_name(dice, out):
     assert go_on(dice(seed=2), out, 2, restart=True)[0] == [0, 1]
 
 
-def test_a_damaged_file_is_refused(dice, out):
-    work_file(out).write_text("not ours\n")
-    with pytest.raises(InvalidData, match="--restart"):
+@pytest.mark.parametrize("found", ["not ours\n", "not ours", '{"request": {}}\n{"talk": 1}\n', "[]\n"])
+def test_a_file_that_is_damaged_or_not_ours_is_refused_and_stays(dice, out, found):
+    work_file(out).write_text(found)
+    with pytest.raises(UserError, match="--restart"):
         go_on(dice(), out, 2)
+    assert work_file(out).read_text() == found
 
 
 def test_what_came_to_nothing_is_counted(dice, out):

@@ -9,7 +9,7 @@ import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal
 
 from turnwise.chat.service import Reply, Turn
 from turnwise.core.errors import ContextTooLong, InvalidParameter, TemplateError, Unavailable
@@ -17,48 +17,10 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.data.fingerprint import normalised
 from turnwise.making.scenes import Scenes
+from turnwise.making.talk import Ended, Talk, Talker
 from turnwise.making.together import in_order
 
-Ended = Literal["turns", "goodbye", "loop", "empty", "cut", "context"]
-ENDINGS: dict[Ended, str] = {
-    "turns": "as long as was drawn",
-    "goodbye": "the user said goodbye",
-    "loop": "a turn was said before",
-    "empty": "a turn was empty",
-    "cut": "a turn reached the token limit",
-    "context": "the model's context was full",
-}
-assert set(ENDINGS) == set(get_args(Ended))
-
 MAX_TOKENS = 256  # of a turn, where nothing else was asked
-
-
-class Talker(Protocol):
-    """What is needed of a chat service."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when its answers may."""
-
-    @property
-    def defaults(self) -> Mapping[str, Any]:
-        """Generation parameters it prefers."""
-
-    async def reply(self, turn: Turn) -> Reply:
-        """The answer to a turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Talk:
-    """A dialogue that was held. `conversation` is None where it came to nothing: there was no reply worth keeping."""
-
-    number: int
-    ended: Ended
-    conversation: Conversation | None
 
 
 @dataclass(frozen=True, slots=True)

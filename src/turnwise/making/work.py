@@ -14,7 +14,9 @@ from turnwise.core.errors import InvalidData, InvalidParameter, SaveFailed, User
 from turnwise.core.messages import Conversation
 from turnwise.data.formats import openai
 from turnwise.data.writing import json_line, write_jsonl
-from turnwise.making.selfchat import ENDINGS, Ended, Talk
+from turnwise.making.talk import ENDINGS, Ended, Talk
+
+BEGINNING = b'{"request": '
 
 
 def work_file(out: Path) -> Path:
@@ -55,7 +57,8 @@ class Work:
 
     def _go_on(self, request: Mapping[str, Any]) -> None:
         begun = self._file.readline()
-        if not begun.endswith(b"\n"):  # new, or killed while it was written
+        if not begun.endswith(b"\n") and BEGINNING.startswith(begun[: len(BEGINNING)]):
+            # It is new, or was killed while it wrote this.
             self._file.truncate(0)
             self._file.seek(0)
             self._write({"request": request})
