@@ -1,0 +1,46 @@
+"""A dialogue that was held, how it ended, and what is needed of whoever holds one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from turnwise.chat.service import Reply, Turn
+from turnwise.core.messages import Conversation
+
+Ended = Literal["turns", "goodbye", "loop", "empty", "cut", "context"]
+ENDINGS: dict[Ended, str] = {
+    "turns": "as long as was drawn",
+    "goodbye": "the user said goodbye",
+    "loop": "a turn was said before",
+    "empty": "a turn was empty",
+    "cut": "a turn reached the token limit",
+    "context": "the model's context was full",
+}
+
+
+class Talker(Protocol):
+    """What is needed of a chat service."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when its answers may."""
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Generation parameters it prefers."""
+
+    async def reply(self, turn: Turn) -> Reply:
+        """The answer to a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """A dialogue that was held. `conversation` is None where it came to nothing: there was no reply worth keeping."""
+
+    number: int
+    ended: Ended
+    conversation: Conversation | None
