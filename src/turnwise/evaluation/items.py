@@ -1,0 +1,79 @@
+"""What is asked of whatever is evaluated: answers to what was said, and how likely what was said is to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from turnwise.core.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A history that is to be answered; `greedy` for the likeliest answer, whatever is served otherwise."""
+
+    history: tuple[Message, ...]
+    greedy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A dialogue whose last message is to be scored, or with `whole` all that the assistant says in it."""
+
+    messages: tuple[Message, ...]
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        text: the answer.
+        tokens: how many it took.
+        finish: how it ended, such as "stop" or "length".
+    """
+
+    text: str
+    tokens: int = 0
+    finish: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How surprising a text was.
+
+    Attributes:
+        nats: its negative log-probability.
+        tokens: that it was cut into, ends of turns among them.
+        bytes: of its text, UTF-8.
+    """
+
+    nats: float
+    tokens: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that a metric looks at.
+
+    Attributes:
+        group: the dialogue, or the probe, that it is of: those of one are resampled together.
+        asks, scores: what is wanted for it.
+        reference: what a person said there.
+        about: whatever else the metric needs, and what a report may show.
+    """
+
+    group: str
+    asks: tuple[Ask, ...] = ()
+    scores: tuple[Score, ...] = ()
+    reference: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came back for an item, in the order of what was asked: its answers with one seed, and its scores."""
+
+    answers: tuple[Answer, ...] = ()
+    scored: tuple[Scored, ...] = ()

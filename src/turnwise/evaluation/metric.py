@@ -1,0 +1,66 @@
+"""What a metric is: what it asks, and sums from which its value follows.
+
+Every metric is a function of sums over dialogues. So one resampling serves all of them, and a value, its interval and
+its difference to another model's are one arithmetic (`statistics.py`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnwise.core.messages import Conversation
+from turnwise.evaluation.items import Found, Item
+
+Floats = NDArray[np.float64]
+
+
+class Metric(ABC):
+    """One figure of a scorecard.
+
+    Attributes:
+        NAME: its file's, in scorecards, and what `--metrics` calls it.
+        ORDER: of a scorecard's lines, the lowest first.
+        LABEL: for people, a few words.
+        ABOUT: a sentence: what it says, and where it is from.
+        BETTER: which way is better; "" where neither is.
+        JUDGED: whether the verdict rests on it; others are for understanding.
+        SHOWN: how a value is written, a format such as ".3f" or ".1%".
+        BINARY: whether each item is simply right or wrong, so that McNemar's test applies.
+        SCORES: whether it needs likelihoods, which not everything that answers has.
+    """
+
+    NAME: ClassVar[str]
+    ORDER: ClassVar[int]
+    LABEL: ClassVar[str]
+    ABOUT: ClassVar[str]
+    BETTER: ClassVar[Literal["higher", "lower", ""]] = ""
+    JUDGED: ClassVar[bool] = False
+    SHOWN: ClassVar[str] = ".3f"
+    BINARY: ClassVar[bool] = False
+    SCORES: ClassVar[bool] = False
+
+    @abstractmethod
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> Sequence[Item]:
+        """What it looks at; none where the data has nothing for it. The same dialogues and seed give the same items."""
+
+    @abstractmethod
+    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+        """What of each item goes into the sums, `(items, K)`; `found` is what came back, with one seed."""
+
+    def value(self, totals_XK: Floats) -> Floats:
+        """The metric from sums, `(X)`: the first by the second, unless a metric says otherwise."""
+        return ratio(totals_XK[..., 0], totals_XK[..., 1])
+
+
+def ratio(part: Floats, whole: Floats) -> Floats:
+    """Part by whole, and nothing (NaN) of nothing."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole == 0, np.nan, part / np.where(whole == 0, 1, whole))
+
+
+def rows(pairs: Sequence[Sequence[float]], width: int = 2) -> Floats:
+    """Statistics as an array, also where there are none."""
+    return np.array(pairs, dtype=np.float64).reshape(len(pairs), width)

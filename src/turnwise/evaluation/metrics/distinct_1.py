@@ -1,0 +1,12 @@
+"""Different words by all words: distinct_1."""
+
+from turnwise.evaluation.metrics import distinct_2
+
+
+class Metric(distinct_2.Metric):
+    """Different words by all of them."""
+
+    WORDS = 1
+    ORDER = 130
+    LABEL = "distinct-1"
+    ABOUT = "Different words by all words, over all answers of a seed; shorter answers have more."

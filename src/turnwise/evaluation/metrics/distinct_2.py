@@ -1,0 +1,38 @@
+"""How many of the word n-grams of all answers are different ones: distinct_1, distinct_2 (Li et al. 2016)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import ClassVar
+
+from turnwise.core.messages import Conversation
+from turnwise.evaluation import metric
+from turnwise.evaluation.items import Found, Item
+from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.replies import reply_items
+from turnwise.evaluation.words import grams, words
+
+
+class Metric(metric.Metric):
+    """Different pairs of words by all of them.
+
+    Each occurrence counts as one by how often its n-gram occurs in all answers, which adds up to the number of
+    different ones. So a dialogue has a share, and resampling does not take its own repeats for a loss of variety.
+    """
+
+    WORDS: ClassVar[int] = 2
+    ORDER = 135
+    LABEL = "distinct-2"
+    ABOUT = "Different pairs of words by all pairs, over all answers of a seed; shorter answers have more."
+    BETTER = "higher"
+
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+        """The last replies."""
+        del seed
+        return reply_items(dialogues)
+
+    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+        """Each answer's part of the different n-grams, and its n-grams."""
+        del items
+        counted = [grams(words(each.answers[0].text), self.WORDS) for each in found]
+        all_of_them: Counter[tuple[str, ...]] = sum(counted, Counter())
+        return rows([(sum(n / all_of_them[gram] for gram, n in own.items()), float(own.total())) for own in counted])

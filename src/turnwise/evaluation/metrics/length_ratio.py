@@ -1,0 +1,33 @@
+"""How long answers are, by what a person said: length_ratio."""
+
+from collections.abc import Sequence
+
+from turnwise.core.messages import Conversation
+from turnwise.evaluation import metric
+from turnwise.evaluation.items import Found, Item
+from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.replies import reply_items
+from turnwise.evaluation.words import words
+
+
+class Metric(metric.Metric):
+    """Words of all answers by words of all references."""
+
+    ORDER = 150
+    LABEL = "length ratio"
+    ABOUT = "Words of the answers by words of what was said there; neither way is better by itself."
+    SHOWN = ".2f"
+
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+        """The last replies."""
+        del seed
+        return reply_items(dialogues)
+
+    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+        """Words of the answer, words of the reference."""
+        return rows(
+            [
+                (float(len(words(each.answers[0].text))), float(len(words(item.reference))))
+                for item, each in zip(items, found, strict=True)
+            ]
+        )

@@ -1,0 +1,71 @@
+"""Does the model find the true reply likelier than nineteen others? selection, R@1/20.
+
+Half of the others answer a question of the same intent where the data names one, because replies to other questions are
+easily told apart (Lowe et al. 2015 take random ones only).
+"""
+
+import random
+from collections.abc import Sequence
+
+from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation import metric
+from turnwise.evaluation.items import Found, Item, Score
+from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.replies import last_reply
+
+CANDIDATES = 20
+
+
+class Metric(metric.Metric):
+    """Recall at 1 of 20."""
+
+    ORDER = 20
+    LABEL = "response selection, R@1/20"
+    ABOUT = (
+        "How often the true reply has the highest mean log-probability per token of twenty; the others are seeded "
+        "replies from the same data, half of them of the same intent where it names one. Ties count as wrong."
+    )
+    BETTER = "higher"
+    JUDGED = True
+    SHOWN = ".1%"
+    BINARY = True
+    SCORES = True
+
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+        """One for every dialogue's last reply; none where there are fewer than twenty different replies."""
+        return selection_items(dialogues, seed, CANDIDATES)
+
+    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+        """Right, asked."""
+        del items
+        ranked = [[each.nats / max(1, each.tokens) for each in one.scored] for one in found]
+        return rows([(float(losses[0] < min(losses[1:])), 1.0) for losses in ranked])
+
+
+def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: int) -> list[Item]:
+    """The true reply, which is the first, and seeded others."""
+    asked = [
+        (number, *parts, str(dialogue.meta.get("intent") or ""))
+        for number, dialogue in enumerate(dialogues)
+        if (parts := last_reply(dialogue)) is not None
+    ]
+    pool = sorted({reply for _, _, reply, _ in asked})
+    if len(pool) < candidates:
+        return []
+    by_intent: dict[str, set[str]] = {}
+    for _, _, reply, intent in asked:
+        by_intent.setdefault(intent, set()).add(reply)
+    found = []
+    for number, history, reply, intent in asked:
+        rng = random.Random(f"{seed} {number}")
+        near = sorted(by_intent[intent] - {reply}) if intent else []
+        chosen = rng.sample(near, min(len(near), (candidates - 1) // 2))
+        taken = {reply, *chosen}
+        while len(chosen) < candidates - 1:
+            other = rng.choice(pool)
+            if other not in taken:
+                chosen.append(other)
+                taken.add(other)
+        scores = tuple(Score((*history, Message("assistant", each))) for each in (reply, *chosen))
+        found.append(Item(f"dialogue {number}", scores=scores, reference=reply))
+    return found

@@ -1,0 +1,43 @@
+"""How alike the answers to different dialogues are: self_bleu (Zhu et al. 2018, Texygen), by sacrebleu."""
+
+import random
+from collections.abc import Sequence
+
+from turnwise.core.messages import Conversation
+from turnwise.evaluation import metric
+from turnwise.evaluation.items import Found, Item
+from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.replies import reply_items
+from turnwise.evaluation.words import is_cjk
+
+OTHERS = 20  # that each answer is compared with, drawn once
+
+
+class Metric(metric.Metric):
+    """Mean BLEU of an answer against answers to other dialogues."""
+
+    ORDER = 140
+    LABEL = "self-BLEU"
+    ABOUT = f"Mean BLEU-4 of each answer against {OTHERS} answers to other dialogues: high where all sound the same."
+    BETTER = "lower"
+    SHOWN = ".2f"
+
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+        """The last replies."""
+        del seed
+        return reply_items(dialogues)
+
+    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+        """BLEU, one."""
+        from sacrebleu.metrics.bleu import BLEU
+
+        del items
+        texts = [each.answers[0].text for each in found]
+        scorer = BLEU(tokenize="zh" if is_cjk(texts) else "13a", effective_order=True)
+        pairs = []
+        for number, text in enumerate(texts):
+            rng = random.Random(number)
+            others = rng.sample(range(len(texts) - 1), min(OTHERS, len(texts) - 1))
+            against = [texts[other + (other >= number)] for other in others]
+            pairs.append((scorer.sentence_score(text, against).score if against and text.strip() else 0.0, 1.0))
+        return rows(pairs)

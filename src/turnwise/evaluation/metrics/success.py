@@ -1,0 +1,63 @@
+"""Does an answer say what had to be said? success: slots that the data names and the true reply has."""
+
+from collections.abc import Mapping, Sequence
+
+from turnwise.core.messages import Conversation
+from turnwise.evaluation import metric
+from turnwise.evaluation.items import Ask, Found, Item
+from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.replies import last_reply
+from turnwise.evaluation.words import words
+
+
+class Metric(metric.Metric):
+    """The share of dialogues whose answer has every value that the true reply has."""
+
+    ORDER = 10
+    LABEL = "all slots said"
+    ABOUT = (
+        "How often an answer names every slot value that the true one does, where the data has `slots` (name: value or "
+        "values) beside a dialogue; after MultiWOZ's Success (Budzianowski et al. 2018)."
+    )
+    BETTER = "higher"
+    JUDGED = True
+    SHOWN = ".1%"
+
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+        """Dialogues with slots of which the last reply names one."""
+        del seed
+        found = []
+        for number, dialogue in enumerate(dialogues):
+            parts = last_reply(dialogue)
+            if parts is None:
+                continue
+            needed = [value for value in _values(dialogue.meta) if _says(parts[1], value)]
+            if needed:
+                about = {"needed": needed}
+                found.append(Item(f"dialogue {number}", (Ask(parts[0]),), reference=parts[1], about=about))
+        return found
+
+    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+        """Complete, asked."""
+        return rows(
+            [
+                (float(all(_says(each.answers[0].text, value) for value in item.about["needed"])), 1.0)
+                for item, each in zip(items, found, strict=True)
+            ]
+        )
+
+
+def _values(meta: Mapping[str, object]) -> list[str]:
+    slots = meta.get("slots")
+    if not isinstance(slots, Mapping):
+        return []
+    found: list[str] = []
+    for value in slots.values():
+        found.extend(str(one) for one in (value if isinstance(value, list) else [value]) if str(one).strip())
+    return found
+
+
+def _says(text: str, value: str) -> bool:
+    """Whether the words of the value stand in the text, one after the other."""
+    wanted = words(value)
+    return bool(wanted) and f" {' '.join(wanted)} " in f" {' '.join(words(text))} "

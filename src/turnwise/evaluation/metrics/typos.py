@@ -1,0 +1,54 @@
+"""What mistyped questions cost: typos, the loss in likelihood of the true reply."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from turnwise.core.messages import Conversation, Message
+from turnwise.data.noise import rough_text
+from turnwise.evaluation import metric
+from turnwise.evaluation.items import Found, Item, Score
+from turnwise.evaluation.metric import Floats, ratio, rows
+from turnwise.evaluation.replies import last_reply
+
+SHARE = 0.1  # of the words of every user turn
+
+
+class Metric(metric.Metric):
+    """How much more surprising replies are after mistyped questions."""
+
+    ORDER = 90
+    LABEL = "loss by typos"
+    ABOUT = (
+        f"How much the true reply's cross-entropy rises with {SHARE:.0%} of the longer words of user turns misspelt."
+    )
+    BETTER = "lower"
+    SHOWN = ".2%"
+    SCORES = True
+
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+        """The last replies, after what was typed and after what might have been."""
+        found = []
+        for number, dialogue in enumerate(dialogues):
+            if (parts := last_reply(dialogue)) is None:
+                continue
+            history, reply = parts
+            rng = random.Random(f"{seed} {number}")
+            rough = tuple(
+                replace(message, content=rough_text(message.content, rng, SHARE)) if message.role == "user" else message
+                for message in history
+            )
+            if rough != history:
+                said = Message("assistant", reply)
+                scores = (Score((*history, said)), Score((*rough, said)))
+                found.append(Item(f"dialogue {number}", scores=scores, reference=reply))
+        return found
+
+    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+        """Nats after typos, nats without."""
+        del items
+        return rows([(each.scored[1].nats, each.scored[0].nats) for each in found])
+
+    def value(self, totals_XK: Floats) -> Floats:
+        """The relative rise."""
+        return ratio(totals_XK[..., 0], totals_XK[..., 1]) - 1

@@ -1,0 +1,203 @@
+"""Whatever is evaluated: it answers, and if it is a model it says how likely a text is."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from turnwise.core.errors import ContextTooLong, TurnwiseError
+from turnwise.core.messages import Message
+from turnwise.core.parameters import GenerationParams
+from turnwise.core.ports import GenerationRequest, Generator, Ticket, TokenEvent
+from turnwise.evaluation.cache import Cache, key_of
+from turnwise.evaluation.items import Answer, Ask, Score, Scored
+from turnwise.text.render import Renderer
+
+AHEAD = 256  # requests that the engine has at a time
+
+Done = Callable[[int], None]
+MakeRequest = Callable[[tuple[Message, ...], dict[str, Any]], GenerationRequest]
+
+
+class Subject(Protocol):
+    """Something to be evaluated.
+
+    Attributes:
+        name: what to call it.
+        scores: whether it has likelihoods.
+    """
+
+    name: str
+
+    @property
+    def scores(self) -> bool:
+        """Whether it has likelihoods."""
+
+    def answer(self, asks: Sequence[tuple[Ask, int]], on_done: Done) -> list[Answer]:
+        """Answer histories, each with a seed; `on_done` is told how many more are done."""
+
+    def score(self, scores: Sequence[Score], on_done: Done) -> list[Scored]:
+        """How surprising texts are; asked only where there are likelihoods."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request to the engine; `counted` are the prompt's tokens whose log-probabilities are added up, if any."""
+
+    request: GenerationRequest
+    counted: tuple[int, ...] = ()
+
+
+@dataclass
+class ModelSubject:
+    """A model behind an engine: what is measured is what is served (a `Subject`).
+
+    Attributes:
+        name: what to call it.
+        generator: the engine.
+        renderer: its template and tokenizer.
+        make_request: the request that is served for a history and parameters by name.
+        asked: parameters that differ from those it is served with, by name.
+        fingerprint: changes when the weights or the arithmetic change.
+        cache: what it said before.
+    """
+
+    name: str
+    generator: Generator
+    renderer: Renderer
+    make_request: MakeRequest
+    asked: dict[str, Any]
+    fingerprint: str
+    cache: Cache
+
+    @property
+    def scores(self) -> bool:
+        """Whether it has likelihoods: one that reads with an encoder gives none."""
+        return not self.generator.encodes
+
+    def answer(self, asks: Sequence[tuple[Ask, int]], on_done: Done) -> list[Answer]:
+        """Answer by the engine, many at once."""
+        found = self._do([Job(self._request(ask, seed)) for ask, seed in asks], on_done)
+        return [Answer(**each) for each in found]
+
+    def score(self, scores: Sequence[Score], on_done: Done) -> list[Scored]:
+        """Score by the engine, which reads once what several begin with."""
+        jobs = [self._scoring(score) for score in scores]
+        found = self._do([job for job, _ in jobs], on_done)
+        return [Scored(each["nats"], len(job.counted), size) for each, (job, size) in zip(found, jobs, strict=True)]
+
+    def _request(self, ask: Ask, seed: int) -> GenerationRequest:
+        """What is served for a history, of which the oldest messages go where it does not fit."""
+        said = repr([(message.role, message.content) for message in ask.history])
+        own_dice = int.from_bytes(hashlib.sha256(f"{seed} {said}".encode()).digest()[:4], "big") >> 1
+        asked = {**self.asked, "seed": own_dice} | ({"temperature": 0} if ask.greedy else {})
+        history = ask.history
+        while True:
+            try:
+                return self.make_request(history, asked)
+            except ContextTooLong:
+                first = next((at for at, message in enumerate(history) if message.role == "user"), len(history))
+                later = [at for at, message in enumerate(history) if at > first and message.role == "user"]
+                if not later:
+                    raise
+                history = (*history[:first], *history[later[0] :])
+
+    def _scoring(self, score: Score) -> tuple[Job, int]:
+        """What to read, and the bytes of what is counted in it."""
+        rendered = self.renderer.render(score.messages)
+        ids, mask, limit = rendered.ids, rendered.loss_mask, self.generator.context_length
+        if score.whole:  # a reply that is cut off does not count, nor do those after it
+            size, end = 0, len(ids)
+            for message, span in zip(score.messages, rendered.spans, strict=True):
+                if span is None or message.role != "assistant":
+                    continue
+                if span[1] > limit:
+                    end = span[0]
+                    break
+                size += len(message.content.encode())
+            start, first, end = 0, 1, min(end, limit)
+        else:  # what does not fit is cut from the front: the reply and what it answers stand at the end
+            span = rendered.spans[-1]
+            start, end, size = max(0, len(ids) - limit), len(ids), len(score.messages[-1].content.encode())
+            first = max(start + 1, span[0] if span is not None else end)
+        counted = tuple(at - start for at in range(first, end) if mask[at])
+        request = GenerationRequest(
+            tuple(ids[start : (start + counted[-1] + 1) if counted else end][:limit]),
+            GenerationParams(temperature=0),
+            0,
+            frozenset(),
+            reading="logprobs",
+            told_from=counted[0] if counted else 0,
+        )
+        return Job(request, counted), size
+
+    def _do(self, jobs: Sequence[Job], on_done: Done) -> list[dict[str, Any]]:
+        """Each job's result, from before or from now."""
+        keys = [self._key(job) for job in jobs]
+        known = self.cache.get(set(keys))
+        new = {key: job for key, job in zip(keys, jobs, strict=True) if key not in known}
+        on_done(sum(key in known for key in keys))
+        times = Counter(keys)
+        for key, found in self._new(new):
+            self.cache.put(key, found)
+            known[key] = found
+            on_done(times[key])
+        self.cache.write()
+        return [known[key] for key in keys]
+
+    def _new(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Results as they come; whoever stops listening stops the rest.
+
+        Raises:
+            TurnwiseError: the model failed.
+        """
+        waiting = list(reversed(list(jobs)))
+        under_way: dict[str, tuple[Ticket, list[int]]] = {}
+        events: SimpleQueue[tuple[str, TokenEvent]] = SimpleQueue()
+        try:
+            while waiting or under_way:
+                while waiting and len(under_way) < AHEAD:
+                    key = waiting.pop()
+                    job = jobs[key]
+                    if job.request.max_tokens or job.counted:
+                        listener = partial(_pass_on, events, key)
+                        under_way[key] = self.generator.submit(job.request, listener), []
+                    else:
+                        yield key, {"nats": 0.0}
+                if not under_way:
+                    continue
+                key, event = events.get()
+                ids = under_way[key][1]
+                if event.id is not None:
+                    ids.append(event.id)
+                if event.finish is None:
+                    continue
+                del under_way[key]
+                if event.error is not None:
+                    raise TurnwiseError(f"{self.name} failed: {event.error}")
+                yield key, self._result(jobs[key], ids, event)
+        finally:
+            for ticket, _ in under_way.values():
+                ticket.cancel()
+
+    def _result(self, job: Job, ids: Sequence[int], last: TokenEvent) -> dict[str, Any]:
+        if not job.counted:
+            text = self.renderer.tokenizer.decode(ids)
+            return {"text": text, "tokens": len(ids), "finish": str(last.finish)}
+        first = max(1, job.request.told_from)
+        return {"nats": -math.fsum(last.prompt_logprobs[at - first].chosen for at in job.counted)}
+
+    def _key(self, job: Job) -> str:
+        request = job.request
+        return key_of(
+            self.fingerprint, request.prompt_ids, asdict(request.params), request.max_tokens, sorted(request.stop_ids),
+            request.reading, job.counted,
+        )  # fmt: skip
+
+
+def _pass_on(events: "SimpleQueue[tuple[str, TokenEvent]]", key: str, event: TokenEvent) -> None:
+    events.put((key, event))

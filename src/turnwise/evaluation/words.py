@@ -1,0 +1,25 @@
+"""Words, as the metrics that count them see a text: runs of letters and digits, in lower case; Han signs one by one."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_WORD = re.compile(rf"[{CJK}]|[^\W{CJK}]+")
+_CJK = re.compile(f"[{CJK}]")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text."""
+    return _WORD.findall(text.lower())
+
+
+def grams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
+    """How often each run of so many words occurs."""
+    return Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
+
+
+def is_cjk(texts: Sequence[str]) -> bool:
+    """Whether these texts are mostly written without spaces."""
+    joined = "".join(texts)
+    return len(_CJK.findall(joined)) > 0.3 * max(1, len(re.sub(r"\s", "", joined)))
