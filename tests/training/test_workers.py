@@ -1,7 +1,6 @@
 """Several processes, as torchrun starts them, train the same model as one."""
 
 import os
-import socket
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ import yaml
 from hooks import Killing
 from safetensors.torch import load_file
 from samples_of_data import RATED, written
-from training_processes import steps, validations
+from training_processes import free_port, steps, validations
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.recipe import parse_recipe
@@ -19,12 +18,6 @@ from turnwise.training.run import run_recipe
 from turnwise.training.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def together(values, tmp_path, count):

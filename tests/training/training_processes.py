@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -56,6 +57,12 @@ def steps(metrics):
     return [(line["step"], line["loss"]) for line in lines if "loss" in line]
 
 
+def gradients(metrics):
+    """Step and norm of the gradient of every training step in a metrics file."""
+    lines = map(json.loads, metrics.read_text().splitlines())
+    return [(line["step"], line["grad_norm"]) for line in lines if "loss" in line]
+
+
 def validations(metrics):
     """Step and loss of every validation in a metrics file."""
     lines = map(json.loads, metrics.read_text().splitlines())
@@ -67,6 +74,26 @@ def _alone():
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
+
+
+def free_port():
+    """One that nobody listens at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def start_together(target, count, *arguments):
+    """Start `target(*arguments)` in so many processes, each told in its environment who it is."""
+    port = free_port()
+    return [start(_as_worker, rank, count, port, target, arguments) for rank in range(count)]
+
+
+def _as_worker(rank, count, port, target, arguments):
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    target(*arguments)
 
 
 def train(values):
@@ -89,3 +116,32 @@ def train_command(words, said):
     app.command()(train)
     with Path(said).open("w") as sys.stderr:
         app(words)
+
+
+def weigh_parts(base_folder, said):
+    """What this worker holds of a sharded model after a step, as numbers; its gathered weights are the model's."""
+    _alone()
+    import torch
+
+    from turnwise.models.checkpoint import load
+    from turnwise.training.optimizer import build_optimizers
+    from turnwise.training.sharding import give_back, part, shard, whole
+    from turnwise.training.workers import Workers
+
+    workers = Workers.of_environment()
+    decoder = load(base_folder, dtype=torch.float32).decoder
+    before = {name: parameter.detach().clone() for name, parameter in decoder.named_parameters()}
+    shard(decoder, workers, torch.device("cpu"))
+    ids = torch.arange(12).view(2, 6)
+    with torch.no_grad():
+        decoder.logits(decoder(ids))
+    give_back(decoder)
+    assert all(torch.equal(whole(parameter), before[name]) for name, parameter in decoder.named_parameters())
+    decoder.logits(decoder(ids)).sum().backward()
+    parameters = list(decoder.parameters())
+    (adamw,) = build_optimizers(decoder, name="adamw", rate=0.01, weight_decay=0.1)
+    adamw.step()
+    moments = [adamw.state[parameter]["exp_avg_sq"] for parameter in parameters]
+    gradients = [parameter.grad for parameter in parameters]
+    held = [sum(part(tensor).numel() for tensor in kind) for kind in (parameters, gradients, moments)]
+    Path(f"{said}.{workers.rank}").write_text(json.dumps([*held, sum(tensor.numel() for tensor in before.values())]))

@@ -55,6 +55,9 @@ def train(
         int | None,
         typer.Option(help="Train in so many processes on this machine; on several, start us with torchrun.", min=1),
     ] = None,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Part weights, gradients and moments among the workers (FSDP2).")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be learned, how long it takes and what memory, and stop.")
     ] = False,
@@ -95,6 +98,7 @@ def train(
         "seed": seed,
         "effort": effort,
         "minutes": minutes,
+        "shard": shard or None,
     }
     flags = Flags(
         source,

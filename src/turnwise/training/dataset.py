@@ -18,6 +18,7 @@ from turnwise.data.shards import Shard
 from turnwise.models.model import Model
 from turnwise.training.objective import Frame, Objective
 from turnwise.training.predict import computing, part_log_probs
+from turnwise.training.sharding import give_back
 
 FIXED = 0  # the epoch whose variations validation always sees
 
@@ -143,6 +144,7 @@ class Dataset:
                 for place, index in enumerate(order):
                     own = [next(parts) for _ in range(max(1, len(self.example(index).parts)))]
                     known[index] = own + contrasts[place : place + 1]
+        give_back(model.module)
         for number, shard in enumerate(self.shards):
             shard.keep_base(np.array(known[self._starts[number] : self._starts[number + 1]], np.float32))
 

@@ -11,6 +11,7 @@ from turnwise.models.model import Model
 from turnwise.training.dataset import Dataset
 from turnwise.training.objective import Outcome
 from turnwise.training.predict import computing
+from turnwise.training.sharding import give_back, is_sharded
 from turnwise.training.workers import ALONE, Workers
 
 
@@ -41,10 +42,12 @@ def measure(
     def ours() -> Iterator[Batch]:
         return islice(dataset.batches(size), workers.rank, None, workers.count)
 
+    idle = [batch.to(device) for batch in _idle(model, dataset, size, workers)]
     before = 0.0
     if objective.COMPARES:
         with computing(device, dtype):
             counted = objective.before_step(model, [batch.to(device) for batch in ours()])
+            objective.before_step(model, idle)
         before = objective.settled(*workers.sums(counted))
     summed, reported = 0.0, 0.0
     figures: dict[str, float] = dict.fromkeys(objective.FIGURES, 0.0)
@@ -54,9 +57,22 @@ def measure(
         summed += outcome.summed.item()
         reported += objective.reported(batch)
         add(figures, outcome, 1.0)
+    for batch in idle:
+        with computing(device, dtype):
+            objective.loss(model, batch, before)
+    give_back(model.module)
     summed, reported, *values = workers.sums([summed, reported, *figures.values()])
     figures = dict(zip(figures, values, strict=True))
     return Measured(summed / reported, {name: value / reported for name, value in figures.items()})
+
+
+def _idle(model: Model, dataset: Dataset, size: int, workers: Workers) -> list[Batch]:
+    """What we compute for nothing, along with workers that have one batch more, where the model is sharded."""
+    if not is_sharded(model.module):
+        return []
+    rows = dataset.rows()
+    short = -(-len(rows) // size) % workers.count
+    return [dataset.batch(rows[:size])] if 0 < short <= workers.rank else []
 
 
 def add(figures: dict[str, float], outcome: Outcome, share: float) -> None:

@@ -1,6 +1,9 @@
 """Where a run works, and where what it makes goes; nothing that is there is lost unless somebody said so."""
 
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.recipe import Recipe
@@ -42,10 +45,17 @@ def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
     refuse_to_replace(out)
     begun = checkpoint_recipe(work)
-    if begun not in (None, recipe.dump()) and not restart:
+    if begun is not None and _what(begun) != _what(recipe.dump()) and not restart:
         raise InvalidParameter(
             "out",
             f"{work} holds an unfinished run of another recipe. Run that recipe again to go on with it, choose another "
             "--out, or pass --restart to throw it away.",
         )
     return work
+
+
+def _what(said: str) -> dict[str, Any]:
+    """What a recipe says, but for how workers share the weights: that may change while a run goes on."""
+    values: dict[str, Any] = yaml.safe_load(said)
+    values["training"].pop("shard", None)
+    return values

@@ -16,6 +16,7 @@ from turnwise.models.model import Model
 from turnwise.training.dataset import Datasets
 from turnwise.training.objective import Frame
 from turnwise.training.recipe import Recipe
+from turnwise.training.sharding import part
 from turnwise.training.step import gradient
 
 PROBES = 3  # steps that are computed and not made; the first is to warm up
@@ -72,12 +73,13 @@ def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.dev
         raise InvalidData("Nothing in the training data is to be learned: every token of the first examples is masked.")
     weights = sum(parameter.numel() for parameter in model.module.parameters())
     learning = sum(parameter.numel() for parameter in model.module.parameters() if parameter.requires_grad)
+    here = sum(part(parameter).numel() for parameter in model.module.parameters() if parameter.requires_grad)
     try:
         speed, tokens = _probe(recipe, model, data, device, dtype)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise UserError(f"Not even a single step fits into memory. {LESS}") from error
     # Two moments of every weight that learns, in float32; the gradient was there already.
-    memory = _peak(device) + learning * 4 * (2 if recipe.training.optimizer == "adamw" else 1)
+    memory = _peak(device) + here * 4 * (2 if recipe.training.optimizer == "adamw" else 1)
     _refuse_too_much(memory, device)
     return Preflight(
         weights=weights,

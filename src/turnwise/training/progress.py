@@ -53,7 +53,7 @@ class Progress:
             )
         self.average: RunningAverage | None = None
         if settings.ema is not None:
-            self.average = RunningAverage(module, settings.ema, disk.load_average(work))
+            self.average = RunningAverage(module, settings.ema, disk.load_average(work, module))
 
     def _new_optimizers(self) -> list[torch.optim.Optimizer]:
         said = self._settings
@@ -78,19 +78,19 @@ class Progress:
     def save(self) -> None:
         """Write a checkpoint."""
         average = None if self.average is None else self.average.weights
-        if self._workers.first:
-            disk.save_checkpoint(self._work, self.state, self.module, self.optimizers, self._recipe, average)
+        disk.save_checkpoint(
+            self._work, self.state, self.module, self.optimizers, self._recipe, average, write=self._workers.first
+        )
         self._workers.wait()
 
     def keep(self, name: str) -> None:
         """Keep the weights as `BEST` so far, or as those at the `START`."""
-        if self._workers.first:
-            disk.keep(self._work, self.module, name)
+        disk.keep(self._work, self.module, name, write=self._workers.first)
         self._workers.wait()
 
     def kept(self, name: str) -> dict[str, Tensor]:
         """The weights kept under this name."""
-        found = disk.kept(self._work, name)
+        found = disk.kept(self._work, self.module, name)
         assert found is not None, "kept before the first step"
         return found
 
@@ -111,7 +111,7 @@ class Progress:
             self.optimizers = self._new_optimizers()
             restored = disk.RunState(data=now.data)
         if self.average is not None:
-            self.average = RunningAverage(self.module, self.average.decay, disk.load_average(self._work))
+            self.average = RunningAverage(self.module, self.average.decay, disk.load_average(self._work, self.module))
         self.state = rolled_back(now, restored, self._settings.rows)
         self._workers.wait()  # all have read the checkpoint that is replaced now
         self.save()

@@ -115,6 +115,8 @@ class TrainingSection(Section):
     puts noise on embeddings. `interpolate` looks for the best mix with the base at the end, by validation; where there
     is `data.general`, among mixes whose loss on it is at most `forget` above the base's, as a share.
 
+    `shard` parts weights, gradients and moments among workers, where there are several.
+
     `effort` or `minutes` settle steps, rows, rates and patience (`effort.py`), as far as they are not said.
     """
 
@@ -134,6 +136,7 @@ class TrainingSection(Section):
     final_rate: float = Field(0.1, ge=0, le=1)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
+    shard: bool = False
     validate_every: int | None = Field(None, ge=1)
     patience: int = Field(3, ge=0)
     save_every: int = Field(100, ge=1)
@@ -158,6 +161,12 @@ class Recipe(Section):
     data: DataSection
     training: TrainingSection = TrainingSection()
     out: str
+
+    @model_validator(mode="after")
+    def _parts(self) -> "Recipe":
+        if self.training.shard and getattr(self.method, "quantize", None):
+            raise ValueError("'shard' parts weights that are floats: leave it out, or the method's 'quantize'")
+        return self
 
     def dump(self) -> str:
         """The recipe as YAML, with every default spelled out."""

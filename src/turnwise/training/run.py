@@ -30,7 +30,8 @@ from turnwise.training.prompting import run_prompting
 from turnwise.training.recipe import Recipe
 from turnwise.training.report import Hook, Result
 from turnwise.training.samples import answers, before_and_after, keep_before
-from turnwise.training.state import BEST, CHECKPOINT, checkpoint_recipe
+from turnwise.training.sharding import is_sharded, shard
+from turnwise.training.state import BEST, CHECKPOINT, checkpoint_recipe, put_back, whole_weights
 from turnwise.training.workers import Workers
 
 DATA = "data"  # the folder that keeps examples
@@ -94,6 +95,8 @@ def run_recipe(
             for name in (*LEFT, *((CHECKPOINT,) if restart else ())):
                 shutil.rmtree(work / name, ignore_errors=True)
         place = device or workers.device or default_device()
+        if recipe.training.shard and workers.count > 1:
+            shard(base.model.module, workers, place)
         if not begun or (recipe.training.minutes is not None and not (work / PLAN).is_file()):
             if workers.first:
                 (work / PLAN).unlink(missing_ok=True)
@@ -116,13 +119,18 @@ def run_recipe(
             said=recipe.dump(),
             workers=workers,
         )
-        if trainer.state.step == 0 and workers.first:
+        if trainer.state.step == 0 and workers.first and not is_sharded(trainer.module):
             keep_before(work, answers(recipe.method.plain(trainer.model), renderer, data.samples))
         result = trainer.run()
+        learned = whole_weights(trainer.module, keep=workers.first) if is_sharded(trainer.module) else None
         if not workers.first:
             workers.wait()
             return result
-        after = answers(recipe.method.plain(trainer.model), renderer, data.samples)
+        if learned is not None:  # this worker has no whole model to save: it takes another one
+            base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
+            keep_before(work, answers(recipe.method.plain(base.model), renderer, data.samples))
+            put_back(base.model.module, learned)
+        after = answers(recipe.method.plain(base.model), renderer, data.samples)
         result = replace(result, samples=before_and_after(work, data.samples, after))
         title, unit = out_folder(recipe).name, recipe.objective.UNIT
         watch.draw_loss(work / watch.METRICS, work / "loss.png", title=title, unit=unit)

@@ -1,15 +1,19 @@
-"""The state of a run on disk: enough to go on as if nothing had happened, in safetensors and JSON only."""
+"""The state of a run on disk: enough to go on as if nothing had happened, in safetensors and JSON only.
+
+On disk tensors are whole. In memory they are this worker's parts, where a model is sharded (`sharding.py`).
+"""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from turnwise.core.files import folder_written_whole
+from turnwise.training.sharding import gathered, part, part_of, sharded
 
 CHECKPOINT, BEST, START = "checkpoint", "best", "start"
 
@@ -54,16 +58,28 @@ def save_checkpoint(
     optimizers: list[torch.optim.Optimizer],
     recipe_text: str,
     average: dict[str, Tensor] | None = None,
+    *,
+    write: bool = True,
 ) -> None:
-    """Replace the checkpoint in `work`, whole or not at all; `average` is that of the weights, if one is kept."""
+    """Replace the checkpoint in `work`, whole or not at all; all workers have to call, and one of them to `write`.
+
+    `average` is that of the weights, if one is kept.
+    """
+    weights = whole_weights(module, keep=write)
+    moments = {
+        f"{i}.{index}.{key}": value
+        for i, optimizer in enumerate(optimizers)
+        for index, values in optimizer.state_dict()["state"].items()
+        for key, value in values.items()
+    }
+    tensors = gathered(moments, keep=write)
+    if average is not None:
+        own = {name: sharded(average[name], like) for name, like in _learning(module).items()}
+        average = gathered(own, keep=write)
+    if not write:
+        return
     with folder_written_whole(work / CHECKPOINT) as folder:
-        _save(learned(module), folder / "model.safetensors")
-        tensors = {
-            f"{i}.{index}.{key}": value.detach().cpu().contiguous()
-            for i, optimizer in enumerate(optimizers)
-            for index, values in optimizer.state_dict()["state"].items()
-            for key, value in values.items()
-        }
+        _save(weights, folder / "model.safetensors")
         tensors["rng"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors["rng_cuda"] = torch.cuda.get_rng_state()
@@ -79,25 +95,28 @@ def load_checkpoint(work: Path, module: nn.Module, optimizers: list[torch.optim.
     folder = work / CHECKPOINT
     if not folder.is_dir():
         return None
-    put_back(module, load_file(folder / "model.safetensors"))
+    put_back(module, _parts(folder / "model.safetensors", module))
     tensors = load_file(folder / "optimizer.safetensors")
     torch.set_rng_state(tensors.pop("rng"))
     drawn = tensors.pop("rng_cuda", None)
     if drawn is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(drawn)
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
+    learning = [[p for group in optimizer.param_groups for p in group["params"]] for optimizer in optimizers]
     for name, tensor in tensors.items():
         i, index, key = name.split(".")
-        states[int(i)].setdefault(int(index), {})[key] = tensor
+        like = learning[int(i)][int(index)]
+        own = sharded(part_of(tensor, like), like) if tensor.dim() else tensor  # AdamW counts its steps
+        states[int(i)].setdefault(int(index), {})[key] = own
     for optimizer, found in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({"state": found, "param_groups": optimizer.state_dict()["param_groups"]})
     return RunState(**json.loads((folder / "state.json").read_text()))
 
 
-def load_average(work: Path) -> dict[str, Tensor] | None:
+def load_average(work: Path, module: nn.Module) -> dict[str, Tensor] | None:
     """The average of the weights in the checkpoint, where one was kept."""
     path = work / CHECKPOINT / "average.safetensors"
-    return load_file(path) if path.is_file() else None
+    return _parts(path, module) if path.is_file() else None
 
 
 def checkpoint_recipe(work: Path) -> str | None:
@@ -106,33 +125,45 @@ def checkpoint_recipe(work: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def keep(work: Path, module: nn.Module, name: str) -> None:
-    """Keep these weights as `BEST` so far, or as those at the `START`."""
-    with folder_written_whole(work / name) as folder:
-        _save(learned(module), folder / "model.safetensors")
+def keep(work: Path, module: nn.Module, name: str, *, write: bool = True) -> None:
+    """Keep these weights as `BEST` so far, or as those at the `START`; all have to call, and one of them to `write`."""
+    weights = whole_weights(module, keep=write)
+    if write:
+        with folder_written_whole(work / name) as folder:
+            _save(weights, folder / "model.safetensors")
 
 
-def kept(work: Path, name: str) -> dict[str, Tensor] | None:
+def kept(work: Path, module: nn.Module, name: str) -> dict[str, Tensor] | None:
     """The weights kept under this name, where there are any."""
     path = work / name / "model.safetensors"
-    return load_file(path) if path.is_file() else None
+    return _parts(path, module) if path.is_file() else None
+
+
+def whole_weights(module: nn.Module, *, keep: bool) -> dict[str, Tensor]:
+    """The whole weights that learn, for who wants to `keep` them; all workers have to ask."""
+    return gathered(_learning(module), keep=keep)
 
 
 def learned(module: nn.Module) -> dict[str, Tensor]:
     """The weights that learn; all others are still those of the base."""
-    return {
-        name: parameter.detach().cpu().contiguous()
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad
-    }
+    return {name: part(parameter).cpu().contiguous() for name, parameter in _learning(module).items()}
 
 
 @torch.no_grad()
 def put_back(module: nn.Module, weights: dict[str, Tensor]) -> None:
     """Give the weights that learn these values."""
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            parameter.copy_(weights[name])
+    for name, parameter in _learning(module).items():
+        part(parameter).copy_(weights[name])
+
+
+def _learning(module: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def _parts(path: Path, module: nn.Module) -> dict[str, Tensor]:
+    """Our parts of the weights in a file, read one after the other."""
+    with safe_open(str(path), framework="pt") as file:
+        return {name: part_of(file.get_tensor(name), like) for name, like in _learning(module).items()}
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:

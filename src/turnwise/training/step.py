@@ -11,6 +11,7 @@ from turnwise.training.measure import add
 from turnwise.training.neftune import noise_on_embeddings
 from turnwise.training.objective import Objective
 from turnwise.training.predict import computing
+from turnwise.training.sharding import is_sharded, spare, whole
 from turnwise.training.workers import ALONE, Workers
 
 
@@ -43,8 +44,10 @@ def gradient(
 ) -> Gradient:
     """Compute the gradient of a step over all batches, those of other workers included; ours are on our device."""
     device = batches[0].ids_BT.device
+    idle = [batches[-1]] * spare(model.module, len(batches), workers)  # computed along with others, for nothing
     with computing(device, dtype):
         total, count = objective.before_step(model, batches)
+        objective.before_step(model, idle)
     share, reported, useful, total, count = workers.sums(
         [
             sum(objective.share(batch) for batch in batches),
@@ -63,11 +66,16 @@ def gradient(
         (outcome.summed / share).backward()  # type: ignore[no-untyped-call]
         summed += outcome.summed.item()
         add(figures, outcome, reported)
+    for batch in idle:
+        with computing(device, dtype):
+            outcome = objective.loss(model, batch, before)
+        (outcome.summed * 0).backward()  # type: ignore[no-untyped-call]
     learning = [parameter for parameter in model.module.parameters() if parameter.requires_grad]
-    workers.add_gradients(learning)
+    if not is_sharded(model.module):  # or else they are added up already
+        workers.add_gradients(learning)
     if workers.count > 1:
         summed, *values = workers.sums([summed, *figures.values()])
         figures = dict(zip(figures, values, strict=True))
     # The bound is on the gradient per unit of the loss, so it means the same whatever the loss is divided by.
-    norm = torch.nn.utils.clip_grad_norm_(learning, clip_norm * reported / share).item()
+    norm = whole(torch.nn.utils.clip_grad_norm_(learning, clip_norm * reported / share)).item()
     return Gradient(summed / reported, norm * share / reported, figures, int(useful))

@@ -56,6 +56,14 @@ class Workers:
         found: list[float] = kept.tolist()
         return found
 
+    def most(self, count: int) -> int:
+        """The largest of everybody's counts."""
+        if self.count == 1:
+            return count
+        kept = torch.tensor(count, device=self.device or "cpu")
+        dist.all_reduce(kept, dist.ReduceOp.MAX)
+        return int(kept)
+
     def any(self, flag: bool) -> bool:
         """Whether it is so for one of them."""
         return self.sums([float(flag)])[0] > 0
