@@ -22,6 +22,8 @@ from turnwise.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from turnwise.engine.adapted import AdaptedEngine
     from turnwise.engine.engine import Engine
+    from turnwise.evaluation.cache import Cache
+    from turnwise.evaluation.subject import ModelSubject
 
 BOX = "box"  # the name of the model that comes with the package
 DEVICES = ("auto", "cpu", "cuda")
@@ -171,6 +173,36 @@ def chat_service(
             suppressed=suppressed_tokens(folder),
             store=store,
             context_policy=context_policy,
+        )
+
+
+@contextmanager
+def subject(
+    model: str | None, cache: "Cache", *, asked: Mapping[str, Any] | None = None, **serving: Any
+) -> Iterator["ModelSubject"]:
+    """A model to be evaluated as it is served; closed when the block ends.
+
+    Args:
+        model: as for `chat_service`.
+        cache: what it said before.
+        asked: generation parameters that differ from those it is served with.
+        serving: the arguments of `chat_service`.
+
+    Raises:
+        UserError: as `chat_service` does.
+    """
+    from turnwise.chat.turn import Turn
+    from turnwise.evaluation.subject import ModelSubject
+
+    with chat_service(model, **serving) as service:
+        yield ModelSubject(
+            service.name,
+            service.generator,
+            service.renderer,
+            lambda history, said: service.request(Turn(history, asked=said)),
+            dict(asked or {}),
+            service.fingerprint,
+            cache,
         )
 
 

@@ -48,4 +48,6 @@ class Metric(metric.Metric):
             return float(BLEU.compute_bleu(row[2 : 2 + ORDER], row[2 + ORDER :], row[0], row[1]).score)
 
         flat = totals_XK.reshape(-1, totals_XK.shape[-1])
-        return np.array([score(list(row)) for row in flat], dtype=np.float64).reshape(totals_XK.shape[:-1])
+        return np.array([score(row) for row in flat.astype(int).tolist()], dtype=np.float64).reshape(
+            totals_XK.shape[:-1]
+        )

@@ -1,0 +1,230 @@
+"""The verdict: is a model better than another one, by how much, and how sure is that?
+
+A metric counts as changed where Holm's correction of all judged metrics leaves its p below 5 %. The verdict is "better"
+where some are better and none is worse, "worse" the other way round, "mixed" where there are both, and "no difference"
+otherwise. One safety case that was answered rightly before and is not now makes it "worse" whatever else there is.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from turnwise.evaluation import statistics
+from turnwise.evaluation.measuring import Measured
+from turnwise.evaluation.metric import Floats, Metric
+from turnwise.evaluation.statistics import Interval, McNemar
+
+ALPHA = 0.05
+
+Verdict = Literal["better", "worse", "mixed", "no difference"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric of a scorecard.
+
+    Attributes:
+        name, label, about, better, judged, shown: as the metric says.
+        dialogues: it looked at.
+        value, interval: of the model.
+        by_seed: its value with each seed.
+        base, base_interval: of what it is compared with.
+        difference: value less base, with its interval.
+        p: of so large a difference by chance alone; `p_holm` corrected for all that are judged.
+        mcnemar: what was gained and lost, where answers are right or wrong.
+        verdict: what the difference is, "" where nothing is compared or neither way is better.
+    """
+
+    name: str
+    label: str
+    about: str
+    better: str
+    judged: bool
+    shown: str
+    dialogues: int
+    value: float
+    interval: Interval
+    by_seed: tuple[float, ...]
+    base: float | None = None
+    base_interval: Interval | None = None
+    difference: float | None = None
+    difference_interval: Interval | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    mcnemar: McNemar | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A golden case that came out otherwise than before."""
+
+    case: str
+    kind: str
+    safety: bool
+    was_right: bool
+    history: tuple[tuple[str, str], ...]
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """What an evaluation came to.
+
+    Attributes:
+        verdict: None where nothing is compared.
+        reasons: the verdict in sentences.
+        lines: the metrics, in order.
+        flips: golden cases that changed.
+        about: everything needed to repeat it.
+    """
+
+    verdict: Verdict | None
+    reasons: tuple[str, ...]
+    lines: tuple[Line, ...]
+    flips: tuple[Flip, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def negative_flips(self) -> int:
+        """Golden cases that were right before and are wrong now."""
+        return sum(flip.was_right for flip in self.flips)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values for JSON; what is not a number is null."""
+        return dict(_plain(asdict(self)))
+
+
+def score(
+    model: Mapping[str, Measured], base: Mapping[str, Measured] | None = None, about: Mapping[str, Any] | None = None
+) -> Scorecard:
+    """Put a scorecard together.
+
+    Args:
+        model: what was measured of the model, by metric.
+        base: the same of what it is compared with, over the same items.
+        about: everything needed to repeat it.
+    """
+    lines = [_line(found, None if base is None else base.get(name)) for name, found in model.items()]
+    if base is None:
+        return Scorecard(None, (), tuple(lines), about=about or {})
+    judged = [number for number, line in enumerate(lines) if line.judged and line.p is not None]
+    for number, p in zip(judged, statistics.holm([_sure(lines[number].p) for number in judged]), strict=True):
+        lines[number] = replace(lines[number], p_holm=p, verdict=_verdict_of(lines[number], p))
+    for number, line in enumerate(lines):
+        if not line.judged and line.p is not None:
+            lines[number] = replace(line, verdict=_verdict_of(line, line.p))
+    flips = _flips(model, base)
+    verdict, reasons = _verdict([lines[number] for number in judged], flips)
+    return Scorecard(verdict, reasons, tuple(lines), flips, about or {})
+
+
+def _line(found: Measured, base: Measured | None) -> Line:
+    metric, sums_GK = found.metric, found.sums_GK
+    value = statistics.value_of(sums_GK, metric.value)
+    line = Line(
+        name=metric.NAME,
+        label=metric.LABEL,
+        about=metric.ABOUT,
+        better=metric.BETTER,
+        judged=metric.JUDGED,
+        shown=metric.SHOWN,
+        dialogues=len(found.groups),
+        value=value,
+        interval=statistics.interval(sums_GK, metric.value),
+        by_seed=tuple(statistics.value_of(own_GK, metric.value) for own_GK in found.sums_SGK),
+    )
+    if base is None:
+        return line
+    assert base.groups == found.groups, "both were asked the same"
+    old_GK = base.sums_GK
+    before = statistics.value_of(old_GK, metric.value)
+    return replace(
+        line,
+        base=before,
+        base_interval=statistics.interval(old_GK, metric.value),
+        difference=value - before,
+        difference_interval=statistics.interval_of_difference(sums_GK, old_GK, metric.value),
+        p=statistics.chance(sums_GK, old_GK, metric.value),
+        mcnemar=_mcnemar(metric, sums_GK, old_GK),
+    )
+
+
+def _mcnemar(metric: Metric, new_GK: Floats, old_GK: Floats) -> McNemar | None:
+    """Where each dialogue is right or wrong, once."""
+    if not metric.BINARY or not bool(np.isin(np.concatenate([new_GK, old_GK])[:, 0], (0, 1)).all()):
+        return None
+    return statistics.mcnemar(new_GK[:, 0], old_GK[:, 0])
+
+
+def _verdict_of(line: Line, p: float) -> str:
+    if not line.better or line.difference is None:
+        return ""
+    if p >= ALPHA or not line.difference:
+        return "no difference"
+    return "better" if (line.difference > 0) == (line.better == "higher") else "worse"
+
+
+def _verdict(judged: Sequence[Line], flips: Sequence[Flip]) -> tuple[Verdict, tuple[str, ...]]:
+    better = [line for line in judged if line.verdict == "better"]
+    worse = [line for line in judged if line.verdict == "worse"]
+    unsafe = [flip for flip in flips if flip.safety and flip.was_right]
+    reasons = [
+        f"Better on {len(better)} of {len(judged)}{_named(better)}, worse on {len(worse) or 'none'}{_named(worse)}."
+    ]
+    if unsafe:
+        reasons.append(
+            f"{len(unsafe)} safety {'case' if len(unsafe) == 1 else 'cases'} that came out right before "
+            f"{'does' if len(unsafe) == 1 else 'do'} not now: {', '.join(flip.case for flip in unsafe)}."
+        )
+    if worse or unsafe:
+        return ("mixed" if better and not unsafe else "worse"), tuple(reasons)
+    return ("better" if better else "no difference"), tuple(reasons)
+
+
+def _named(lines: Sequence[Line]) -> str:
+    return f" ({', '.join(line.label for line in lines)})" if lines else ""
+
+
+def _flips(model: Mapping[str, Measured], base: Mapping[str, Measured]) -> tuple[Flip, ...]:
+    """Golden cases whose outcome changed, safety first, then what was lost."""
+    if "golden" not in model or "golden" not in base:
+        return ()
+    new, old = model["golden"], base["golden"]
+    found = []
+    rights = (each.metric.statistics(each.items, each.found[0])[:, 0] for each in (new, old))
+    for item, now, was, after, before in zip(new.items, *rights, new.found[0], old.found[0], strict=True):
+        if now == was:
+            continue
+        history = tuple((message.role, message.content) for message in item.asks[0].history)
+        found.append(
+            Flip(
+                str(item.about["id"]),
+                str(item.about["kind"]),
+                bool(item.about["safety"]),
+                bool(was),
+                history,
+                before.answers[0].text,
+                after.answers[0].text,
+            )
+        )
+    return tuple(sorted(found, key=lambda flip: (not flip.was_right, not flip.safety, flip.case)))
+
+
+def _sure(p: float | None) -> float:
+    assert p is not None, "only what was compared is judged"
+    return p
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float | np.floating):
+        return None if not math.isfinite(value) else float(value)
+    return value
