@@ -1,0 +1,79 @@
+"""Does a model contradict what was said? contradiction, on questions of our own.
+
+A fact is told in a short talk, by the user, by the assistant itself or in its instructions. Then a reply that fits it
+and one that contradicts it are scored, as in Welleck et al. 2019, whose sentences are drawn from people's chats; ours
+are written in pairs. Every fact is told with either of two values, and every question is asked after both. So whoever
+does not look at the talk is right exactly half the time, whatever it likes: "yes", short replies or one of the values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation import metric
+from turnwise.evaluation.items import Found, Item, Score
+from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.probes import Said, filled, read_probes
+
+YES, NO = "Yes, that is right.", "No, that is wrong."
+
+
+class Metric(metric.Metric):
+    """Contradictions by questions."""
+
+    ORDER = 60
+    LABEL = "contradictions"
+    ABOUT = (
+        "How often a reply that contradicts what was said before has a mean log-probability per token as high as one "
+        "that fits it, on written probes; a guess is 50 %. After dialogue NLI (Welleck et al. 2019)."
+    )
+    BETTER = "lower"
+    JUDGED = True
+    SHOWN = ".1%"
+    BINARY = True
+    SCORES = True
+
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+        """The same for all data: with each value of a fact a question for yes, one for no and an open one."""
+        del dialogues, seed
+        return [item for number, fact in enumerate(_facts()) for item in _items(f"fact {number}", fact)]
+
+    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+        """Contradicted, asked."""
+        del items
+        pairs = []
+        for each in found:
+            fits, contradicts = (one.nats / max(1, one.tokens) for one in each.scored)
+            pairs.append((float(not fits < contradicts), 1.0))
+        return rows(pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    kind: str
+    values: list[str]
+    said: Said
+    closed: str
+    open: str
+    reply: str
+
+
+@cache
+def _facts() -> list[_Fact]:
+    return [_Fact(**fact) for fact in read_probes("contradiction")]
+
+
+def _items(group: str, fact: _Fact) -> list[Item]:
+    found = []
+    for value, other in (fact.values, fact.values[::-1]):
+        fits, contradicts = (fact.reply.format(value=each) for each in (value, other))
+        for question, right, wrong in (
+            (fact.closed.format(value=value), YES, NO),
+            (fact.closed.format(value=other), NO, YES),
+            (fact.open, fits, contradicts),
+        ):
+            history = (*filled(fact.said, value=value, other=other), Message("user", question))
+            scores = tuple(Score((*history, Message("assistant", reply))) for reply in (right, wrong))
+            found.append(Item(group, scores=scores, reference=right, about={"kind": fact.kind}))
+    return found

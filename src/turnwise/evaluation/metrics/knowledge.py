@@ -1,0 +1,69 @@
+"""Does a model use what it was given to know? knowledge, R@1 of four on passages of our own.
+
+A passage stands in the system message, and four replies to a question about it differ in one value. The values of a
+passage take turns: each is right once. So whoever does not read the passage is right exactly one time in four.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation import metric
+from turnwise.evaluation.items import Found, Item, Score
+from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.probes import read_probes
+
+PLACES = "abcd"  # for the values in a passage; the first is what is asked for
+
+
+class Metric(metric.Metric):
+    """Right replies by questions."""
+
+    ORDER = 80
+    LABEL = "knowledge use, R@1/4"
+    ABOUT = (
+        "How often the reply that follows the passage in the system message has the highest mean log-probability per "
+        "token of four that differ in one value, on written probes; a guess is 25 %. Ties count as wrong."
+    )
+    BETTER = "higher"
+    JUDGED = True
+    SHOWN = ".1%"
+    BINARY = True
+    SCORES = True
+
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+        """The same for all data: each passage with each of its values."""
+        del dialogues, seed
+        return [item for number, passage in enumerate(_passages()) for item in _items(f"passage {number}", passage)]
+
+    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+        """Right, asked."""
+        del items
+        ranked = [[each.nats / max(1, each.tokens) for each in one.scored] for one in found]
+        return rows([(float(losses[0] < min(losses[1:])), 1.0) for losses in ranked])
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    passage: str
+    question: str
+    reply: str
+    values: list[str]
+
+
+@cache
+def _passages() -> list[_Passage]:
+    return [_Passage(**passage) for passage in read_probes("knowledge")]
+
+
+def _items(group: str, passage: _Passage) -> list[Item]:
+    found = []
+    for first in range(len(PLACES)):
+        values = passage.values[first:] + passage.values[:first]
+        told = passage.passage.format(**dict(zip(PLACES, values, strict=True)))
+        history = (Message("system", told), Message("user", passage.question))
+        replies = [passage.reply.format(value=value) for value in values]
+        scores = tuple(Score((*history, Message("assistant", reply))) for reply in replies)
+        found.append(Item(group, scores=scores, reference=replies[0]))
+    return found

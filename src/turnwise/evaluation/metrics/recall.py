@@ -1,0 +1,84 @@
+"""Is what was said early still known late? recall, at the fortieth turn of talks of our own.
+
+A turn is a message. The user tells three facts in turns 1, 3 and 5, talks about other things, and asks for one of them
+in turn 39. The answer is turn 40. As long talks go this is short (Maharana et al. 2024 have three hundred turns), but
+it fits a context of 1,024 tokens, so that it tells about memory and not about what was cut off.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation import metric
+from turnwise.evaluation.items import Ask, Found, Item
+from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.probes import filled, read_probes
+from turnwise.evaluation.words import grams, words
+
+TURNS = 40
+TALKS = 7
+FACTS = 3  # in each talk, and each is asked for
+
+
+class Metric(metric.Metric):
+    """Facts recalled by facts asked for."""
+
+    ORDER = 70
+    LABEL = f"facts recalled at turn {TURNS}"
+    ABOUT = (
+        f"How often the likeliest answer at turn {TURNS} names what the user said in the first five, on written talks "
+        "with seeded values; after LoCoMo's questions about long talks (Maharana et al. 2024)."
+    )
+    BETTER = "higher"
+    JUDGED = True
+    SHOWN = ".1%"
+    BINARY = True
+
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+        """The same for all data: some talks, each with a question for every fact told in it."""
+        del dialogues
+        return [item for number in range(TALKS) for item in _talk(f"talk {number}", random.Random(f"{seed} {number}"))]
+
+    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+        """Recalled, asked."""
+        return rows(
+            [
+                (float(_names(each.answers[0].text, item.about["fact"])), 1.0)
+                for item, each in zip(items, found, strict=True)
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    tells: str
+    answer: str
+    asks: str
+    values: list[str]
+
+
+@cache
+def _probes() -> tuple[list[_Fact], list[Mapping[str, str]]]:
+    found = read_probes("recall")
+    return [_Fact(**fact) for fact in found["facts"]], found["talk"]
+
+
+def _talk(group: str, rng: random.Random) -> list[Item]:
+    facts, talk = _probes()
+    told = [(fact, rng.choice(fact.values)) for fact in rng.sample(facts, FACTS)]
+    history: list[Message] = []
+    for fact, value in told:
+        history.extend(filled([{"user": fact.tells, "assistant": fact.answer}], value=value))
+    history.extend(filled(rng.sample(talk, (TURNS - 2 - len(history)) // 2)))
+    return [
+        Item(group, (Ask((*history, Message("user", fact.asks)), greedy=True),), reference=value, about={"fact": value})
+        for fact, value in told
+    ]
+
+
+def _names(text: str, value: str) -> bool:
+    """Whether the value's words stand in the text, one after the other."""
+    wanted = tuple(words(value))
+    return wanted in grams(words(text), len(wanted))
