@@ -9,10 +9,17 @@ from turnwise.core.messages import Message
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A history that is to be answered; `greedy` for the likeliest answer, whatever is served otherwise."""
+    """A history that is to be answered.
+
+    Attributes:
+        history: what was said.
+        greedy: the likeliest answer is wanted, whatever is served otherwise.
+        temperature: of the draw; None leaves it as it is served.
+    """
 
     history: tuple[Message, ...]
     greedy: bool = False
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

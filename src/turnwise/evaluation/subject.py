@@ -14,6 +14,7 @@ from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, Generator, Ticket, TokenEvent
 from turnwise.evaluation.cache import Cache, key_of
+from turnwise.evaluation.counting import counted
 from turnwise.evaluation.items import Answer, Ask, Score, Scored
 from turnwise.text.render import Renderer
 
@@ -94,7 +95,8 @@ class ModelSubject:
         """What is served for a history, of which the oldest messages go where it does not fit."""
         said = repr([(message.role, message.content) for message in ask.history])
         own_dice = int.from_bytes(hashlib.sha256(f"{seed} {said}".encode()).digest()[:4], "big") >> 1
-        asked = {**self.asked, "seed": own_dice} | ({"temperature": 0} if ask.greedy else {})
+        temperature = 0 if ask.greedy else ask.temperature
+        asked = {**self.asked, "seed": own_dice} | ({} if temperature is None else {"temperature": temperature})
         history = ask.history
         while True:
             try:
@@ -108,32 +110,16 @@ class ModelSubject:
 
     def _scoring(self, score: Score) -> tuple[Job, int]:
         """What to read, and the bytes of what is counted in it."""
-        rendered = self.renderer.render(score.messages)
-        ids, mask, limit = rendered.ids, rendered.loss_mask, self.generator.context_length
-        if score.whole:  # a reply that is cut off does not count, nor do those after it
-            size, end = 0, len(ids)
-            for message, span in zip(score.messages, rendered.spans, strict=True):
-                if span is None or message.role != "assistant":
-                    continue
-                if span[1] > limit:
-                    end = span[0]
-                    break
-                size += len(message.content.encode())
-            start, first, end = 0, 1, min(end, limit)
-        else:  # what does not fit is cut from the front: the reply and what it answers stand at the end
-            span = rendered.spans[-1]
-            start, end, size = max(0, len(ids) - limit), len(ids), len(score.messages[-1].content.encode())
-            first = max(start + 1, span[0] if span is not None else end)
-        counted = tuple(at - start for at in range(first, end) if mask[at])
+        read = counted(self.renderer, score, self.generator.context_length)
         request = GenerationRequest(
-            tuple(ids[start : (start + counted[-1] + 1) if counted else end][:limit]),
+            read.ids,
             GenerationParams(temperature=0),
             0,
             frozenset(),
             reading="logprobs",
-            told_from=counted[0] if counted else 0,
+            told_from=read.places[0] if read.places else 0,
         )
-        return Job(request, counted), size
+        return Job(request, read.places), read.bytes
 
     def _do(self, jobs: Sequence[Job], on_done: Done) -> list[dict[str, Any]]:
         """Each job's result, from before or from now."""

@@ -1,0 +1,141 @@
+"""A whole evaluation: a model, perhaps another one beside it, and what that comes to."""
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from turnwise.core.errors import InvalidData, UserError
+from turnwise.core.messages import Conversation
+from turnwise.evaluation.curve import CurvePoint, measure_curve
+from turnwise.evaluation.items import Item
+from turnwise.evaluation.measuring import Measured, measure, plan
+from turnwise.evaluation.metric import Metric
+from turnwise.evaluation.scorecard import Scorecard, score
+from turnwise.evaluation.subject import ModelSubject, Subject
+
+LIBRARIES = ("turnwise", "torch", "numpy", "scipy", "sacrebleu", "rouge-score", "tokenizers")
+
+Opens = Callable[[], AbstractContextManager[Subject]]
+Watch = Callable[[str, str, int, int], None]
+"""Called with the subject's name, what is done, how many of it, and of how many."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found out.
+
+    Attributes:
+        card: the scorecard.
+        model, base: everything that was measured, by metric.
+        curve: quality and variety by temperature.
+    """
+
+    card: Scorecard
+    model: Mapping[str, Measured]
+    base: Mapping[str, Measured] | None
+    curve: Sequence[CurvePoint]
+
+
+def evaluate(
+    opens_model: Opens,
+    opens_base: Opens | None,
+    dialogues: Sequence[Conversation],
+    metrics: Sequence[Metric],
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    seed: int = 0,
+    temperatures: Sequence[float] = (),
+    watch: Watch = lambda *_: None,
+    about: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Evaluate a model, one after the other with what it is compared with, so that one at a time is in memory.
+
+    Args:
+        opens_model: opens what is evaluated.
+        opens_base: opens what it is compared with; None compares with nothing.
+        dialogues: held out.
+        metrics: what is measured.
+        seeds: histories are answered with each.
+        seed: of whatever else is drawn, such as distractors.
+        temperatures: to draw the curve of quality by variety at; none draws none.
+        watch: told how far it is.
+        about: more that is needed to repeat it, such as the command.
+
+    Raises:
+        InvalidData: nothing to measure.
+        UserError: a template that refuses dialogues; a model that cannot be opened.
+    """
+    curve: list[CurvePoint] = []
+
+    def look(opens: Opens, kept: Sequence[Conversation], items: Mapping[str, Sequence[Item]]) -> dict[str, Measured]:
+        with opens() as subject:
+            names.append(_identity(subject))
+            _refuse_unreadable(subject, kept)
+
+            def progress(what: str, done: int, total: int) -> None:
+                watch(subject.name, what, done, total)
+
+            found = measure(subject, metrics, items, seeds=seeds, on_progress=progress)
+            curve.extend(measure_curve(subject, kept, temperatures, seeds, progress))
+            return found
+
+    names: list[dict[str, Any]] = []
+    items = plan(metrics, dialogues, seed)
+    if not items:
+        raise InvalidData("There is nothing to evaluate: no dialogue has an answer of the assistant's.")
+    model = look(opens_model, dialogues, items)
+    base = None if opens_base is None else look(opens_base, dialogues, items)
+    if not model or base == {}:
+        raise InvalidData("None of these metrics can be measured here: this kind of model has no likelihoods.")
+    if base is not None:  # what one of them does not have is not compared
+        model, base = ({name: part[name] for name in model if name in base} for part in (model, base))
+    known = {
+        **(about or {}),
+        "model": names[0],
+        **({"base": names[1]} if len(names) > 1 else {}),
+        "dialogues": len(dialogues),
+        "data": digest(dialogues),
+        "seeds": list(seeds),
+        "seed": seed,
+        "metrics": [name for name in model],
+        "versions": versions(),
+    }
+    return Evaluation(score(model, base, known), model, base, curve)
+
+
+def digest(dialogues: Sequence[Conversation]) -> str:
+    """What was said in these dialogues, as a hash."""
+    found = hashlib.sha256()
+    for dialogue in dialogues:
+        found.update(repr([(message.role, message.content) for message in dialogue.messages]).encode())
+    return f"sha256:{found.hexdigest()[:16]}"
+
+
+def versions() -> dict[str, str]:
+    """Of what computed it."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _identity(subject: Subject) -> dict[str, Any]:
+    """What a report says of it."""
+    found: dict[str, Any] = {"name": subject.name}
+    if isinstance(subject, ModelSubject):
+        found |= {"fingerprint": subject.fingerprint, "parameters": subject.asked}
+    return found
+
+
+def _refuse_unreadable(subject: Subject, dialogues: Sequence[Conversation]) -> None:
+    if not isinstance(subject, ModelSubject):
+        return
+    for number, dialogue in enumerate(dialogues, 1):
+        try:
+            subject.renderer.render(dialogue.messages)
+        except UserError as error:
+            raise UserError(f"The template of {subject.name} refuses dialogue {number}: {error}") from error
