@@ -1,0 +1,73 @@
+"""A baseline with likelihoods: an n-gram model of what assistants say. It sees three tokens back, and no question."""
+
+import math
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+from turnwise.core.messages import Conversation
+from turnwise.evaluation.baselines.kneser_ney import KneserNey
+from turnwise.evaluation.counting import counted
+from turnwise.evaluation.items import Answer, Ask, Score, Scored
+from turnwise.evaluation.subject import Done
+from turnwise.text.render import Renderer
+
+ORDER = 4
+MOST = 256  # tokens of an answer
+
+
+class Ngram:
+    """An n-gram model over the tokens of a model it is to be compared with (a `Subject`).
+
+    Args:
+        dialogues: to learn from; of them, what is the assistant's to say.
+        renderer: that model's.
+        context_length: that model's, so that the same tokens count.
+        order: how many tokens a run has.
+    """
+
+    scores = True
+
+    def __init__(
+        self, dialogues: Sequence[Conversation], renderer: Renderer, *, context_length: int, order: int = ORDER
+    ) -> None:
+        self.name = f"{order}-gram"
+        self.renderer, self.context_length = renderer, context_length
+        rendered = (renderer.render(dialogue.messages) for dialogue in dialogues)
+        self.model = KneserNey(
+            ((each.ids, each.loss_mask) for each in rendered), order=order, vocab_size=renderer.tokenizer.vocab_size
+        )
+
+    def answer(self, asks: Sequence[tuple[Ask, int]], on_done: Done) -> list[Answer]:
+        """Draw an answer token by token, or take the likeliest of each where the answer is to be greedy."""
+        found = []
+        for ask, seed in asks:
+            found.append(self._answer(ask, seed))
+            on_done(1)
+        return found
+
+    def score(self, scores: Sequence[Score], on_done: Done) -> list[Scored]:
+        """Score exactly the tokens that count for a model."""
+        found = []
+        for score in scores:
+            read = counted(self.renderer, score, self.context_length)
+            nats = -math.fsum(map(math.log, self.model.probabilities(read.ids, read.places)))
+            found.append(Scored(nats, len(read.places), read.bytes))
+            on_done(1)
+        return found
+
+    def _answer(self, ask: Ask, seed: int) -> Answer:
+        before = self.renderer.render(ask.history, add_generation_prompt=True).ids
+        dice = random.Random(f"{seed} {before}")
+        said: list[int] = []
+        while len(said) < MOST:
+            chances = self.model.distribution([*before, *said][-self.model.order :])
+            if ask.greedy:
+                token = int(chances.argmax())
+            else:
+                token = min(int(np.searchsorted(chances.cumsum(), dice.random(), "right")), len(chances) - 1)
+            said.append(token)
+            if token in self.renderer.tokenizer.stop_ids:
+                return Answer(self.renderer.tokenizer.decode(said), len(said), "stop")
+        return Answer(self.renderer.tokenizer.decode(said), len(said), "length")

@@ -1,0 +1,211 @@
+"""Baselines: true distributions over the model's own tokens, and answers that were given before."""
+
+import math
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from turnwise.core.errors import InvalidData, UserError
+from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation.baselines.kneser_ney import START, KneserNey
+from turnwise.evaluation.baselines.ngram import Ngram
+from turnwise.evaluation.baselines.retrieval import Retrieval
+from turnwise.evaluation.counting import counted
+from turnwise.evaluation.items import Ask, Score
+from turnwise.evaluation.measuring import measure, plan
+from turnwise.evaluation.metrics import metrics
+
+VOCAB = 7
+texts = st.lists(st.lists(st.tuples(st.integers(0, VOCAB - 1), st.booleans()), max_size=20), max_size=6)
+orders = st.integers(1, 4)
+
+
+def ignore(count):
+    pass
+
+
+def learned(said, order=4):
+    return KneserNey(([list(part) for part in zip(*text, strict=True)] or [[], []] for text in said),
+                     order=order, vocab_size=VOCAB)  # fmt: skip
+
+
+def talk(*said):
+    return Conversation(tuple(Message(("user", "assistant")[at % 2], text) for at, text in enumerate(said)))
+
+
+class TestKneserNey:
+    @given(texts, st.lists(st.integers(0, VOCAB - 1), max_size=5), orders)
+    @settings(max_examples=60, deadline=None)
+    def test_a_distribution_sums_to_one_and_is_what_is_said_of_each_token(self, said, before, order):
+        model = learned(said, order)
+        found = model.distribution(before)
+        assert found.min() > 0
+        assert found.sum() == pytest.approx(1)
+        each = [model.probabilities([*before, token], [len(before)])[0] for token in range(VOCAB)]
+        assert found.tolist() == pytest.approx(each)
+
+    @given(texts, st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=5), st.integers(2, 4))
+    @settings(max_examples=60, deadline=None)
+    def test_it_is_what_the_formula_says(self, said, ids, order):
+        """Chen & Goodman 1999, written down as it stands there."""
+        runs = Counter()
+        for text in said:
+            padded = [START] * (order - 1) + [token for token, _ in text]
+            runs.update(tuple(padded[at : at + order]) for at, (_, wanted) in enumerate(text) if wanted)
+
+        def by_formula(gram):
+            if not gram:
+                return 1 / VOCAB
+            counts = runs
+            for _ in range(order - len(gram)):
+                counts = Counter(longer[1:] for longer in counts)
+            followers = [count for other, count in counts.items() if other[:-1] == gram[:-1]]
+            shorter = by_formula(gram[1:])
+            if not followers:
+                return shorter
+            ones, twos = (sum(count == times for count in counts.values()) for times in (1, 2))
+            discount = (ones + 1) / (ones + 2 * twos + 2)
+            own = max(counts[gram] - discount, 0) + discount * len(followers) * shorter
+            return own / sum(followers)
+
+        gram = tuple(([START] * (order - 1) + ids)[-order:])
+        assert learned(said, order).probability(gram) == pytest.approx(by_formula(gram))
+
+    def test_what_follows_only_one_token_is_unlikely_elsewhere(self):
+        often_after_one = [[(1, True), (2, True)]] * 8
+        seldom_after_several = [[(other, True), (3, True)] for other in (0, 4, 5, 6)]
+        found = learned([*often_after_one, *seldom_after_several], order=2).distribution([3])  # nothing came after 3
+        assert found[3] > found[2]
+
+    def test_what_is_not_learned_from_is_a_context_only(self):
+        model = learned([[(1, False), (2, True)]] * 3)
+        assert model.distribution([1])[2] > 0.5
+        assert model.distribution([])[1] == pytest.approx(model.distribution([])[5])
+
+
+class TestCounting:
+    def test_a_last_message_counts_with_its_end_and_nothing_before_it(self, renderer):
+        messages = talk("hi", "hello", "and?", "good bye").messages
+        found = counted(renderer, Score(messages), 1000)
+        said = [found.ids[at] for at in found.places]
+        assert said == [*renderer.tokenizer.encode("good bye"), renderer.tokenizer.eos_id]
+        assert found.bytes == len(b"good bye")
+
+    def test_all_that_the_assistant_says_counts_as_far_as_it_fits(self, renderer):
+        messages = talk("hi", "hello", "and?", "good bye").messages
+        whole = counted(renderer, Score(messages, whole=True), 1000)
+        assert whole.bytes == len(b"hellogood bye")
+        part = counted(renderer, Score(messages, whole=True), len(whole.ids) - 2)
+        assert part.bytes == len(b"hello")
+        assert part.places == whole.places[: len(part.places)]
+
+    def test_what_does_not_fit_is_cut_from_the_front(self, renderer):
+        messages = talk("hi " * 50, "good bye").messages
+        long, short = (counted(renderer, Score(messages), limit) for limit in (1000, 20))
+        assert len(short.ids) == 20
+        assert [short.ids[at] for at in short.places] == [long.ids[at] for at in long.places]
+
+
+@pytest.fixture(scope="module")
+def ngram(renderer, desk):
+    return Ngram(desk, renderer, context_length=128)
+
+
+class TestNgram:
+    def test_it_counts_what_a_model_counts(self, ngram, renderer, desk):
+        score = Score(desk[3].messages)
+        (found,) = ngram.score([score], ignore)
+        read = counted(renderer, score, 128)
+        assert (found.tokens, found.bytes) == (len(read.places), read.bytes)
+        chances = ngram.model.probabilities(read.ids, read.places)
+        assert found.nats == pytest.approx(-sum(map(math.log, chances)))
+
+    def test_what_it_read_is_likelier_than_what_it_did_not(self, ngram, desk):
+        read, other = ngram.score([Score(desk[3].messages), Score(talk("order 03?", "Nobody knows.").messages)], ignore)
+        assert read.nats / read.tokens < 2 < other.nats / other.tokens
+
+    def test_it_says_what_it_read_up_to_the_end_of_a_turn(self, ngram, desk):
+        asks = [(Ask(desk[0].messages[:1]), seed) for seed in range(20)]
+        answers = ngram.answer(asks, ignore)
+        read = {dialogue.messages[-1].content for dialogue in desk}
+        assert all(answer.finish == "stop" for answer in answers)
+        assert sum(answer.text in read for answer in answers) >= 10
+
+    def test_answers_differ_by_seed_and_history_and_are_the_same_again(self, ngram, desk):
+        asks = [(Ask(dialogue.messages[:1]), seed) for seed in range(5) for dialogue in desk[:5]]
+        first = ngram.answer(asks, ignore)
+        assert first == ngram.answer(asks, ignore)
+        assert len({answer.text for answer in first}) > 5
+        assert len({answer.text for answer in first[:5]}) > 1
+
+    def test_a_greedy_answer_is_always_the_same(self, ngram, desk):
+        asks = [(Ask(desk[0].messages[:1], greedy=True), seed) for seed in range(3)]
+        assert len({answer.text for answer in ngram.answer(asks, ignore)}) == 1
+
+    def test_an_answer_without_an_end_is_cut_off(self, renderer, desk):
+        (answer,) = Ngram([], renderer, context_length=128).answer(
+            [(Ask(desk[0].messages[:1], greedy=True), 0)], ignore
+        )
+        assert (answer.finish, answer.tokens) == ("length", 256)
+
+    def test_draws_follow_the_distribution(self, ngram, renderer, desk):
+        history = desk[0].messages[:1]
+        before = renderer.render(history, add_generation_prompt=True).ids
+        answers = ngram.answer([(Ask(history), seed) for seed in range(300)], ignore)
+        first = Counter(renderer.tokenizer.encode(answer.text)[0] for answer in answers)
+        token, count = first.most_common(1)[0]
+        assert count / 300 == pytest.approx(ngram.model.distribution(before)[token], abs=0.1)
+
+
+class TestRetrieval:
+    def test_the_answer_to_a_seen_question_is_found(self, desk):
+        subject = Retrieval(desk)
+        answers = subject.answer([(Ask(dialogue.messages[:1]), 0) for dialogue in desk], ignore)
+        assert [answer.text for answer in answers] == [dialogue.messages[1].content for dialogue in desk]
+
+    def test_every_answer_of_a_dialogue_is_remembered_and_the_last_question_counts(self):
+        subject = Retrieval([talk("Where is the park?", "By the river.", "Is tea sold there?", "It is.")])
+        asked = talk("Is tea sold there?", "It is.", "And the park?").messages
+        assert subject.answer([(Ask(asked), 0)], ignore)[0].text == "By the river."
+
+    def test_equally_similar_questions_get_the_first_answer_whatever_the_seed(self):
+        subject = Retrieval([talk("tea or milk?", "Tea."), talk("tea or milk?", "Milk.")])
+        asks = [(Ask((Message("user", "milk"),)), seed) for seed in range(5)]
+        assert {answer.text for answer in subject.answer(asks, ignore)} == {"Tea."}
+
+    @pytest.mark.parametrize(
+        "history", [(Message("user", "zebra"),), (Message("user", "?!"),), (), (Message("system", "tea"),)]
+    )
+    def test_where_no_word_is_known_the_most_frequent_answer_is_given(self, history):
+        subject = Retrieval([talk("tea?", "No."), talk("milk?", "Yes."), talk("bread?", "Yes.")])
+        assert subject.answer([(Ask(history), 0)], ignore)[0].text == "Yes."
+
+    def test_chinese_is_compared_by_characters(self):
+        subject = Retrieval([talk("我的包裹在哪里?", "在路上。"), talk("今天天气怎么样?", "很好。")])
+        assert subject.answer([(Ask((Message("user", "天气好吗"),)), 0)], ignore)[0].text == "很好。"
+
+    @pytest.mark.parametrize("dialogues", [[], [talk("hi")], [talk("?!", "What?")], [talk("hi", " ")]])
+    def test_nothing_to_remember_is_an_error(self, dialogues):
+        with pytest.raises(InvalidData, match="nothing to retrieve"):
+            Retrieval(dialogues)
+
+    def test_a_missing_library_is_told(self, monkeypatch, desk):
+        monkeypatch.setitem(sys.modules, "bm25s", None)
+        with pytest.raises(UserError, match=r"pip install 'turnwise\[evaluation\]'"):
+            Retrieval(desk)
+
+
+class TestMeasured:
+    def test_both_are_measured_as_models_are(self, ngram, desk):
+        chosen = metrics(["selection", "chrf", "bits_per_byte"])
+        items = plan(chosen, desk, 0)
+        found = measure(ngram, chosen, items)
+        assert set(found) == {"selection", "chrf", "bits_per_byte"}
+        assert all(np.isfinite(each.metric.value(each.sums_GK.sum(axis=0))) for each in found.values())
+        found = measure(Retrieval(desk), chosen, items)
+        assert set(found) == {"chrf"}
+        assert found["chrf"].metric.value(found["chrf"].sums_GK.sum(axis=0)) == pytest.approx(100)
