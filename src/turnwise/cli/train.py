@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -55,6 +56,10 @@ def train(
         int | None,
         typer.Option(help="Train in so many processes on this machine; on several, start us with torchrun.", min=1),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Train in --workers on a Ray cluster: its address, auto, or local for one of its own."),
+    ] = None,
     shard: Annotated[
         bool, typer.Option("--shard", help="Part weights, gradients and moments among the workers (FSDP2).")
     ] = False,
@@ -86,7 +91,7 @@ def train(
     from turnwise.training.run import DryRun, run_recipe
     from turnwise.training.watch import ProgressBar
 
-    if workers is not None and workers > 1:
+    if workers is not None and workers > 1 and ray is None:
         raise typer.Exit(_launch(workers))
     console = Console(stderr=True, highlight=False, quiet=os.environ.get("RANK", "0") != "0")
     training = {
@@ -111,15 +116,16 @@ def train(
     )
     recipe = flags.over_recipe(data) if data.suffix in (".yaml", ".yml") else flags.as_recipe(data)
     if trials is not None:
-        if dry_run:
+        if dry_run or ray is not None:
             raise InvalidParameter(
-                "dry_run", "A search cannot be looked at beforehand: leave out --trials or --dry-run."
+                "trials", "A search cannot be looked at beforehand, nor run on a cluster: leave out one of the two."
             )
         _search(console, recipe, trials, overwrite=overwrite, restart=restart)
         return
     console.print("Reading the data …")
+    run = run_recipe if ray is None else partial(_on_ray, ray, workers or 1)
     try:
-        result = run_recipe(
+        result = run(
             recipe,
             overwrite=overwrite,
             restart=restart,
@@ -150,6 +156,26 @@ def _launch(workers: int) -> int:
             words.append(word)
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}", "--module", "turnwise"]
     return subprocess.run([sys.executable, *launcher, *words], check=False).returncode  # noqa: S603, ourselves
+
+
+def _on_ray(
+    address: str, workers: int, recipe: "Recipe", *, overwrite: bool, restart: bool, dry_run: bool, **told: Any
+) -> "Result":
+    """A run on a cluster, which tells of less: the data is read there."""
+    from turnwise.core.errors import InvalidParameter
+    from turnwise.training.cluster import run_on_ray
+
+    if dry_run or not recipe.method.LEARNS:
+        raise InvalidParameter("ray", "On a cluster weights learn: leave out --ray to look at a run, or for a prompt.")
+    return run_on_ray(
+        recipe,
+        address=address,
+        workers=workers,
+        overwrite=overwrite,
+        restart=restart,
+        hooks=told["hooks"],
+        on_preflight=told["on_preflight"],
+    )
 
 
 def _search(console: Any, recipe: "Recipe", trials: int, *, overwrite: bool, restart: bool) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -66,8 +66,9 @@ class Trainer:
         device: torch.device | None = None,
         said: str | None = None,
         workers: Workers = ALONE,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.workers = workers
+        self.workers, self.asked_to_stop = workers, stop
         self.recipe, self.settings, self.objective = recipe, recipe.training, recipe.objective
         self.module = model.module
         self.device = device or next(self.module.parameters()).device
@@ -178,7 +179,7 @@ class Trainer:
                     hook.step(report)
                 if self.state.step % self.validate_every == 0 or self.state.step == self.total:
                     self.validate()
-                stop = self.workers.any(interrupted())
+                stop = self.workers.any(interrupted() or self.asked_to_stop())
                 if stop or self.over or self.state.step % self.settings.save_every == 0:
                     self.progress.save()
                 if stop:

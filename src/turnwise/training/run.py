@@ -54,6 +54,7 @@ def run_recipe(
     on_preflight: Callable[[Recipe, Preflight], None] = lambda *_: None,
     dry_run: bool = False,
     device: torch.device | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Result:
     """Train as the recipe says and write the model folder.
 
@@ -68,6 +69,7 @@ def run_recipe(
         dry_run: end there.
         on_tried: called with the number and the loss of every prompt that is tried, where no weight learns.
         device: where to train; None is the GPU where there is one.
+        stop: asked after every step, by every worker: whether to leave a checkpoint and end, as Ctrl-C does.
 
     Raises:
         UserError: a recipe, model or data file that cannot work.
@@ -118,6 +120,7 @@ def run_recipe(
             device=place,
             said=recipe.dump(),
             workers=workers,
+            stop=stop,
         )
         if trainer.state.step == 0 and workers.first and not is_sharded(trainer.module):
             keep_before(work, answers(recipe.method.plain(trainer.model), renderer, data.samples))
