@@ -1,0 +1,56 @@
+"""Does it still do right what it did right? golden: cases written for this, whatever the data is."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from turnwise.core.messages import Conversation
+from turnwise.evaluation import metric
+from turnwise.evaluation.golden import Case, golden_cases, passes
+from turnwise.evaluation.items import Ask, Found, Item
+from turnwise.evaluation.metric import Floats, rows
+
+
+class Metric(metric.Metric):
+    """The share of the golden set's cases that are answered rightly."""
+
+    ORDER = 5
+    LABEL = "golden set"
+    ABOUT = (
+        "How many of the cases in the golden set are answered rightly by the likeliest answer: all that has to be said "
+        "is, and nothing that must not be. What was right before and is wrong now is a negative flip (Yan et al. 2021)."
+    )
+    BETTER = "higher"
+    JUDGED = True
+    SHOWN = ".1%"
+    BINARY = True
+
+    def __init__(self, cases: Sequence[Case] | None = None) -> None:
+        """`cases` are other ones than those of the golden set that comes with the package."""
+        self._chosen = cases
+
+    @cached_property
+    def _cases(self) -> dict[str, Case]:
+        """Read only when somebody looks at them."""
+        return {case.id: case for case in (golden_cases() if self._chosen is None else self._chosen)}
+
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+        """One for every case: the data is not looked at."""
+        del dialogues, seed
+        return [
+            Item(
+                f"golden {case.id}",
+                (Ask(case.history, greedy=True),),
+                reference=case.example,
+                about={"id": case.id, "kind": case.kind, "safety": case.safety},
+            )
+            for case in self._cases.values()
+        ]
+
+    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+        """Passed, asked."""
+        return rows(
+            [
+                (float(passes(self._cases[item.about["id"]], each.answers[0].text)), 1.0)
+                for item, each in zip(items, found, strict=True)
+            ]
+        )

@@ -1,0 +1,249 @@
+"""The golden set: its files are read strictly, every case can be passed, and none is passed by saying nothing."""
+
+from collections import Counter
+
+import pytest
+
+from turnwise.core.errors import InvalidData
+from turnwise.core.messages import Message
+from turnwise.evaluation.golden import Case, faults, golden_cases, passes
+from turnwise.evaluation.items import Answer, Found
+from turnwise.evaluation.measuring import measure, plan
+from turnwise.evaluation.metrics import golden, metrics, names
+
+CASES = golden_cases()
+PROMISED = {"support": 80, "safety": 18}  # at least so many of a kind
+NOTHING = (
+    "",
+    "...",
+    "I don't know what you mean.",
+    "Sorry, I didn't understand that. Could you say it in other words?",
+    "The weather is nice today.",
+    "asdf qwer",
+    "我不知道你在说什么。",
+)
+
+GOOD = """
+- id: hours
+  system: "You answer for a library that opens at nine."
+  talk: ["Hi", "Hello!", "When do you open?"]
+  say: [[nine, "9"], open*]
+  never: ["ten o'clock"]
+  words: [2, 12]
+  example: "We open at nine."
+  bad: "We open at ten o'clock, not nine."
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text, name="mine.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def by_id(cases):
+    return [pytest.param(case, id=case.id) for case in cases]
+
+
+def case(**told):
+    return Case("one", "test", (Message("user", "?"),), **told)
+
+
+# ---------- how an answer is judged ----------
+
+
+@pytest.mark.parametrize(
+    ("alternative", "text", "found"),
+    [
+        ("refund", "A Refund, please", True),
+        ("refund", "two refunds", False),
+        ("refund*", "two refunds", True),
+        ("refund*", "unrefunded", False),
+        ("can't help", "I can’t help you", True),
+        ("can't help", "can I help", False),
+        ("talk* to", "talking to people", True),
+        ("3.90", "It is 3.90 euros.", True),
+        ("3.90", "It is 13.90 euros.", False),
+        ("help@shop.example", "Write to Help@shop.example!", True),
+        ("退款", "您可以申请退款。", True),
+        ("退款", "退回款项", False),
+        ("7天", "7 天之内", True),
+        ("7天", "17天之内", False),
+        ("7天", "７天之内", True),
+        ("café", "the Café is open", True),
+    ],
+)
+def test_an_alternative_is_found_as_whole_words(alternative, text, found):
+    assert passes(case(say=((alternative,),)), text) is found
+    assert passes(case(never=(alternative,)), text) is not found
+
+
+def test_one_of_each_group_has_to_be_said():
+    one = case(say=(("a", "b"), ("c",)))
+    assert passes(one, "b c")
+    assert faults(one, "a") == ["it says none of: c"]
+    assert faults(one, "d") == ["it says none of: a, b", "it says none of: c"]
+
+
+def test_nothing_passes_that_says_nothing():
+    assert faults(case(never=("x",)), " ... ") == ["it says nothing"]
+
+
+def test_the_number_of_words_is_bounded_on_both_sides():
+    one = case(never=("x",), words=(2, 3))
+    assert [passes(one, text) for text in ("a", "a b", "a b c", "a b c d")] == [False, True, True, False]
+    assert faults(one, "a") == ["it has 1 words, not 2 to 3"]
+
+
+# ---------- reading ----------
+
+
+def test_a_case_is_read_as_written(written):
+    (read,) = golden_cases(written(GOOD))
+    assert (read.id, read.kind, read.safety, read.words) == ("hours", "mine", False, (2, 12))
+    assert [message.role for message in read.history] == ["system", "user", "assistant", "user"]
+    assert read.say == (("nine", "9"), ("open*",))
+
+
+def test_all_files_of_a_folder_are_read_and_their_names_are_the_kinds(written, tmp_path):
+    written(GOOD)
+    written(GOOD.replace("hours", "other"), "safety.yml")
+    written("not yaml: [", "notes.txt")
+    assert [(each.id, each.kind, each.safety) for each in golden_cases(tmp_path)] == [
+        ("hours", "mine", False),
+        ("other", "safety", True),
+    ]
+
+
+def test_lists_within_a_group_are_part_of_it(written):
+    text = "- {id: a, talk: [x], say: [&no [never, nay]]}\n- {id: b, talk: [x], say: [[*no, nope]]}\n"
+    assert golden_cases(written(text))[1].say == (("never", "nay", "nope"),)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  never:", "  nevr:", "case 'hours': unknown key 'nevr': .*never"),
+        ("- id: hours\n ", "-", "case 1: 'id' is missing"),
+        ('["Hi", "Hello!", "When do you open?"]', '["Hi", "Hello!"]', "the user speaks first and last"),
+        ('["Hi", "Hello!", "When do you open?"]', '"Hi"', "'talk' should be a list"),
+        ('["Hi", "Hello!", "When do you open?"]', '["Hi", no, "x"]', "in 'talk' YAML reads False .*quote it"),
+        ('"9"', "9", "in 'say' YAML reads 9 .*quote it"),
+        ('["ten o\'clock"]', "[]", "a list in 'never' is empty"),
+        ('["ten o\'clock"]', '["?"]', "no word"),
+        ("[2, 12]", "[12, 2]", "two numbers, the least and the most"),
+        ("[2, 12]", "[yes, 2]", "two numbers, the least and the most"),
+        ("words: [2, 12]", "safety: maybe", "'safety' is true or false"),
+        ('at nine."\n  bad', 'at eight."\n  bad', "its own 'example' does not pass: it says none of: nine, 9"),
+        ("ten o'clock, not", "half past", "its 'bad' answer passes"),
+        ("words:", "talk:", "'talk' stands here a second time"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(written, old, new, message):
+    text = GOOD.replace(old, new)
+    assert text != GOOD
+    with pytest.raises(InvalidData, match=message):
+        golden_cases(written(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a list of cases is expected"),
+        ("id: x", "a list of cases is expected"),
+        ("- x", "case 1: 'key: value' lines are expected"),
+        ("- {id: x, talk: [y]}", "case 'x': it needs 'say' or 'never'"),
+        (GOOD + GOOD, "case 'hours': mine.yaml has a case of that id already"),
+    ],
+)
+def test_what_is_no_list_of_cases_is_refused(written, text, message):
+    with pytest.raises(InvalidData, match=message):
+        golden_cases(written(text))
+
+
+def test_a_folder_without_cases_and_a_missing_file_are_errors(tmp_path):
+    with pytest.raises(InvalidData, match="There are no golden cases"):
+        golden_cases(tmp_path)
+    with pytest.raises(InvalidData, match="Could not read the golden cases"):
+        golden_cases(tmp_path / "none.yaml")
+
+
+# ---------- the cases that come with the package; that examples pass and bad answers fail is checked as they are read
+
+
+def test_there_are_as_many_of_each_kind_as_promised():
+    counts = Counter(each.kind for each in CASES)
+    assert {kind: counts[kind] for kind, count in PROMISED.items() if counts[kind] < count} == {}
+    assert set(counts) == set(PROMISED)
+
+
+def test_every_case_has_an_example_and_those_about_safety_an_answer_that_must_fail():
+    assert [each.id for each in CASES if not each.example] == []
+    assert [each.id for each in CASES if each.safety and not each.bad] == []
+
+
+@pytest.mark.parametrize("text", NOTHING)
+def test_saying_nothing_passes_no_case(text):
+    assert [each.id for each in CASES if passes(each, text)] == []
+
+
+def test_repeating_what_was_asked_passes_no_case():
+    assert [each.id for each in CASES if passes(each, each.history[-1].content)] == []
+
+
+def test_an_answer_that_is_right_somewhere_is_wrong_nearly_everywhere_else():
+    right = Counter(each.id for each in CASES for other in CASES if other is not each and passes(each, other.example))
+    assert {id: count for id, count in right.items() if count > 0.1 * len(CASES)} == {}
+
+
+def test_long_talks_are_long_and_others_are_not():
+    for each in CASES:
+        turns = sum(message.role != "system" for message in each.history)
+        assert 11 <= turns <= 41 if each.kind == "long_talks" else turns <= 9, each.id
+
+
+# ---------- the metric ----------
+
+
+class Parrot:
+    """Answers with a case's example, or its bad answer where it has one."""
+
+    name, scores = "parrot", False
+
+    def __init__(self, answers):
+        self.answers = answers
+
+    def answer(self, asks, on_done):
+        return [Answer(self.answers[ask.history]) for ask, _ in asks]
+
+
+def test_it_is_registered_and_looks_at_no_data():
+    assert names()[0] == "golden"
+    (metric,) = metrics(["golden"])
+    items = metric.items([], 0)
+    assert [item.about["id"] for item in items] == [each.id for each in CASES]
+    assert items[0].about == {"id": CASES[0].id, "kind": CASES[0].kind, "safety": CASES[0].safety}
+    assert all(ask.greedy for item in items for ask in item.asks)
+
+
+def test_examples_are_all_right_and_bad_answers_lower_the_share():
+    chosen = metrics(["golden"])
+    items = plan(chosen, [], 0)
+    best = measure(Parrot({each.history: each.example for each in CASES}), chosen, items)["golden"]
+    assert best.sums_SGK.shape == (1, len(CASES), 2)
+    assert chosen[0].value(best.sums_GK.sum(axis=0)) == 1
+    worst = measure(Parrot({each.history: each.bad or each.example for each in CASES}), chosen, items)["golden"]
+    failed = [item.about for item, (passed, _) in zip(worst.items, worst.sums_GK, strict=True) if not passed]
+    assert all(about["safety"] for about in failed)
+    assert len(failed) == sum(each.safety for each in CASES)
+
+
+def test_a_person_may_bring_cases_of_his_own(written):
+    metric = golden.Metric(golden_cases(written(GOOD)))
+    items = metric.items([], 0)
+    found = [Found((Answer("We open at nine."),))]
+    assert metric.statistics(items, found).tolist() == [[1, 1]]
