@@ -1,82 +1,206 @@
-"""`turnwise evaluate`: perplexity and response selection on held-out dialogues."""
+"""`turnwise evaluate`: how good a model is, and whether it is better than another one."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from turnwise.cli.options import sampling_flags
+from turnwise.core.ports import Quantize
 
+if TYPE_CHECKING:
+    from turnwise.core.messages import Conversation
+    from turnwise.evaluation.run import Opens, Watch
+    from turnwise.evaluation.scorecard import Line, Scorecard
+
+ANSWER = 128  # tokens of an answer at most, unless said otherwise
+BASELINES = ("retrieval", "ngram")
+TEMPERATURES = (0.0, 0.3, 0.7, 1.0, 1.3)
+
+
+@sampling_flags
 def evaluate(
     model: Annotated[
-        str | None, typer.Argument(help="A model folder in the Hugging Face layout; left out: the model in the box.")
+        str | None,
+        typer.Argument(
+            help="A model folder; left out: the one in the box. Or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl."
+        ),
     ] = None,
     data: Annotated[Path, typer.Option(help="Held-out dialogues.")] = Path("test.jsonl"),
-    limit: Annotated[int, typer.Option(help="Most dialogues to look at.", min=1)] = 300,
-    candidates: Annotated[int, typer.Option(help="Replies to choose among in response selection.", min=2)] = 20,
-    seed: Annotated[int, typer.Option(help="Of the distractors.")] = 0,
+    against: Annotated[
+        str | None, typer.Option(help="What to compare with, likewise; 'box' is the one in the box.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for report.html, report.md and scorecard.json.")] = None,
+    limit: Annotated[int, typer.Option(help="Most dialogues to look at.", min=1)] = 500,
+    seeds: Annotated[int, typer.Option(help="How many answers are drawn to each history.", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="Of distractors, typos and probes.")] = 0,
+    metrics: Annotated[
+        str | None, typer.Option(help="Some metrics only, with commas between them: selection,chrf,…")
+    ] = None,
+    curve: Annotated[bool, typer.Option("--curve", help="Also answer at several temperatures.")] = False,
+    quantize: Annotated[
+        Quantize | None, typer.Option(help="Round MODEL's weights to so many bits, as serve does.")
+    ] = None,
+    fail_if_worse: Annotated[
+        bool, typer.Option("--fail-if-worse", help="Exit with 1 where the verdict is worse or mixed.")
+    ] = False,
+    cache: Annotated[
+        bool, typer.Option(help="Keep answers, to go on after Ctrl-C and to compare again at once.")
+    ] = True,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave malformed rows out.")] = False,
-    json_out: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json_out: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON.")] = False,
+    *,
+    asked: dict[str, Any],
 ) -> None:
-    """Measure a model on held-out dialogues: perplexity per token and byte, and R@1 among 20 replies.
+    """Measure a model on held-out dialogues; with --against, say whether it is better, by how much and how surely.
+
+    Answers are drawn as the model is served; flags of sampling change that for both. Ctrl-C loses nothing.
 
     **Examples**
 
     ```
     turnwise evaluate --data test.jsonl
-    turnwise evaluate runs/mine --data test.jsonl --json
+    turnwise evaluate runs/mine --data test.jsonl --against box --out report
+    turnwise evaluate runs/mine --data test.jsonl --against retrieval:train.jsonl
+    turnwise evaluate runs/mine --quantize int8 --against runs/mine --data test.jsonl
+    turnwise evaluate runs/mine --data test.jsonl --metrics selection,golden --json
     ```
     """
     import json
-    from itertools import islice
+    import sys
 
-    import torch
     from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
+
+    from turnwise.evaluation.metrics import metrics as find_metrics
+    from turnwise.evaluation.report import write_report
+    from turnwise.evaluation.run import evaluate as run
+
+    chosen = find_metrics([name.strip() for name in metrics.split(",")] if metrics else None)
+    console = Console(stderr=True, highlight=False)
+    dialogues = _dialogues(data, limit, console, skip_bad=skip_bad)
+    asked = {"max_tokens": ANSWER, **asked}
+    with _cache(cache) as kept, _watched(console) as watch:
+        found = run(
+            _opens(model, against, kept, asked, quantize),
+            None if against is None else _opens(against, model, kept, asked, None),
+            dialogues,
+            chosen,
+            seeds=range(seeds),
+            seed=seed,
+            temperatures=TEMPERATURES if curve else (),
+            watch=watch,
+            about={"command": " ".join(["turnwise", *sys.argv[1:]]), "file": str(data)},
+        )
+    if out is not None:
+        write_report(out, found.card, found.model, found.base, curve=found.curve)
+        console.print(f"The report is {out / 'report.html'}.", markup=False)
+    if json_out:
+        typer.echo(json.dumps(found.card.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        show(found.card, Console())
+    if fail_if_worse and found.card.verdict in ("worse", "mixed"):
+        raise typer.Exit(1)
+
+
+def show(card: "Scorecard", console: Any) -> None:
+    """Print a scorecard: the verdict, then the metrics."""
     from rich.table import Table
 
-    from turnwise.assemble import model_folder
-    from turnwise.core.errors import InvalidData
+    if card.verdict is not None:
+        colour = {"better": "green", "worse": "red", "mixed": "yellow"}.get(card.verdict, "")
+        console.print(f"Verdict: {card.verdict}", style=f"bold {colour}".strip(), highlight=False)
+        for reason in card.reasons:
+            console.print(reason, markup=False, highlight=False)
+    compared = card.verdict is not None
+    table = Table("metric", "value", "95 %", *(("base", "difference", "95 %", "p", "") if compared else ()))
+    for line in card.lines:
+        table.add_row(line.label, f"{line.value:{line.shown}}", _range(line, line.interval), *_compared(line))
+    console.print(table)
+
+
+def _compared(line: "Line") -> list[str]:
+    if line.base is None or line.difference is None:
+        return []
+    p = line.p_holm if line.p_holm is not None else line.p
+    return [
+        f"{line.base:{line.shown}}",
+        f"{line.difference:+{line.shown}}",
+        _range(line, line.difference_interval),
+        f"{p:.3f}" if p is not None else "",
+        line.verdict if line.judged else f"({line.verdict})" if line.verdict else "",
+    ]
+
+
+def _range(line: "Line", interval: Any) -> str:
+    return f"{interval.low:{line.shown}} to {interval.high:{line.shown}}"
+
+
+def _dialogues(data: Path, limit: int, console: Any, *, skip_bad: bool) -> "list[Conversation]":
+    from itertools import islice
+
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import Source
-    from turnwise.evaluation.perplexity import measure_perplexity
-    from turnwise.evaluation.selection import measure_selection, questions
-    from turnwise.models import checkpoint
-    from turnwise.text.render import Renderer
-    from turnwise.text.tokenizer import Tokenizer
 
-    folder = model_folder(model)
-    renderer = Renderer.of(Tokenizer.load(folder))
     source = Source(data, skip_bad=skip_bad)
-    dialogues = list(islice((item for item in source if isinstance(item, Conversation)), limit))
-    console = Console(stderr=True, highlight=False)
+    found = list(islice((item for item in source if isinstance(item, Conversation)), limit))
     if source.bad_count:
         console.print(f"{source.bad_count:,} bad rows left out")
-    decoder = checkpoint.load(folder, device="cuda" if torch.cuda.is_available() else "cpu").decoder
-    found: dict[str, float | int | str] = {"model": str(model or "box"), "data": str(data), "dialogues": len(dialogues)}
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("perplexity", total=len(dialogues))
-        surprise = measure_perplexity(decoder, renderer, dialogues, lambda n: progress.update(task, completed=n))
-        found |= {
-            "perplexity_per_token": surprise.per_token,
-            "perplexity_per_byte": surprise.per_byte,
-            "bits_per_byte": surprise.bits_per_byte,
-            "tokens": surprise.tokens,
-            "bytes": surprise.bytes,
-        }
-        try:
-            asked = questions(dialogues, candidates=candidates, seed=seed)
-        except InvalidData as error:
-            console.print(str(error), style="yellow", markup=False)
-        else:
-            task = progress.add_task("response selection", total=len(asked))
-            chosen = measure_selection(decoder, renderer, asked, lambda n: progress.update(task, completed=n))
-            found |= {f"recall_at_1_of_{candidates}": chosen.recall_at_1, "questions": chosen.asked}
-    if json_out:
-        typer.echo(json.dumps(found, indent=2))
-        return
-    table = Table("measure", "value", title=escape(f"{found['model']} on {data}"))
-    for name, value in found.items():
-        if name not in ("model", "data"):
-            table.add_row(name.replace("_", " "), f"{value:,.4f}" if isinstance(value, float) else f"{value:,}")
-    Console().print(table)
+    return found
+
+
+def _opens(
+    said: str | None, other: str | None, cache: Any, asked: dict[str, Any], quantize: Quantize | None
+) -> "Opens":
+    """What opens a model, or a baseline: `kind:FILE`, which reads with the tokenizer of the other side."""
+    from functools import partial
+
+    from turnwise.assemble import subject
+
+    kind, parted, file = (said or "").partition(":")
+    if parted and kind in BASELINES:
+        from turnwise.evaluation.baselines import open_baseline
+
+        return partial(open_baseline, kind, Path(file), _tokenizer_of(other))
+    return partial(subject, said, cache, asked=asked, quantize=quantize)
+
+
+def _tokenizer_of(said: str | None) -> Path:
+    from turnwise.assemble import BOX, model_folder
+
+    kind, parted, _ = (said or "").partition(":")
+    return model_folder(BOX if parted and kind in BASELINES else said)
+
+
+@contextmanager
+def _cache(wanted: bool) -> Iterator[Any]:
+    from turnwise.core.settings import Settings
+    from turnwise.evaluation.cache import Cache
+
+    cache = Cache(Settings.from_environment().home / "evaluations.db" if wanted else None)
+    try:
+        yield cache
+    finally:
+        cache.close()
+
+
+@contextmanager
+def _watched(console: Any) -> "Iterator[Watch]":
+    """Bars with the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns: Sequence[Any] = (
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as progress:
+        tasks: dict[tuple[str, str], Any] = {}
+
+        def watch(name: str, what: str, done: int, total: int) -> None:
+            if not total:
+                return
+            if (name, what) not in tasks:
+                tasks[name, what] = progress.add_task(f"{name}: {what}", total=total)
+            progress.update(tasks[name, what], completed=done, total=total)
+
+        yield watch

@@ -101,7 +101,7 @@ def evaluate(
         "data": digest(dialogues),
         "seeds": list(seeds),
         "seed": seed,
-        "metrics": [name for name in model],
+        "metrics": list(model),
         "versions": versions(),
     }
     return Evaluation(score(model, base, known), model, base, curve)

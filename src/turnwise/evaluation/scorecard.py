@@ -135,7 +135,7 @@ def _line(found: Measured, base: Measured | None) -> Line:
         shown=metric.SHOWN,
         dialogues=len(found.groups),
         value=value,
-        interval=statistics.interval(sums_GK, metric.value),
+        interval=_interval(metric, sums_GK),
         by_seed=tuple(statistics.value_of(own_GK, metric.value) for own_GK in found.sums_SGK),
     )
     if base is None:
@@ -146,7 +146,7 @@ def _line(found: Measured, base: Measured | None) -> Line:
     return replace(
         line,
         base=before,
-        base_interval=statistics.interval(old_GK, metric.value),
+        base_interval=_interval(metric, old_GK),
         difference=value - before,
         difference_interval=statistics.interval_of_difference(sums_GK, old_GK, metric.value),
         p=statistics.chance(sums_GK, old_GK, metric.value),
@@ -154,9 +154,20 @@ def _line(found: Measured, base: Measured | None) -> Line:
     )
 
 
+def _interval(metric: Metric, sums_GK: Floats) -> Interval:
+    if metric.BINARY and _right_or_wrong(sums_GK):
+        return statistics.interval_of_share(sums_GK[:, 0])
+    return statistics.interval(sums_GK, metric.value)
+
+
+def _right_or_wrong(sums_GK: Floats) -> bool:
+    """Whether each dialogue was asked once, and is right or wrong."""
+    return bool(np.isin(sums_GK[:, 0], (0, 1)).all() and (sums_GK[:, 1] == 1).all())
+
+
 def _mcnemar(metric: Metric, new_GK: Floats, old_GK: Floats) -> McNemar | None:
     """Where each dialogue is right or wrong, once."""
-    if not metric.BINARY or not bool(np.isin(np.concatenate([new_GK, old_GK])[:, 0], (0, 1)).all()):
+    if not metric.BINARY or not (_right_or_wrong(new_GK) and _right_or_wrong(old_GK)):
         return None
     return statistics.mcnemar(new_GK[:, 0], old_GK[:, 0])
 

@@ -1,7 +1,8 @@
 """How sure a difference is: intervals by resampling dialogues, and tests whose errors add up to what was allowed.
 
-Turns of a dialogue, and answers to it with several seeds, are not independent, so whole dialogues are resampled (Efron
-1987 for the intervals, BCa). Whether there is a difference at all is asked by exchanging the two models' parts of
+Turns of a dialogue, and answers to it with several seeds, are not independent, so whole dialogues are resampled. The
+intervals are the studentised bootstrap's (Efron 1982; Hall 1988): dialogues differ in length a lot, and of intervals by
+BCa fewer hold the truth (`docs/experiments.md`). Whether there is a difference at all is asked by exchanging the two models' parts of
 dialogues at random (Fisher 1935; Noreen 1989 for such figures), which needs no assumption about how they are spread.
 
 Shapes: G dialogues, K sums of a metric, R resamples.
@@ -50,7 +51,7 @@ def value_of(sums_GK: Floats, value: Value) -> float:
 
 
 def interval(sums_GK: Floats, value: Value, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """What the metric might have been on other dialogues of the kind, 95 times of 100."""
+    """What the metric might be on all dialogues of the kind: 95 of 100 such intervals hold it."""
     return _resampled(sums_GK, value, resamples, seed)
 
 
@@ -82,6 +83,12 @@ def chance(new_GK: Floats, old_GK: Floats, value: Value, *, resamples: int = RES
     return (at_least + 1) / (resamples + 1)
 
 
+def interval_of_share(right_G: Floats) -> Interval:
+    """The same for a share of right answers (Wilson 1927), which holds also where all or none are right."""
+    found = stats.binomtest(int((right_G > 0).sum()), len(right_G)).proportion_ci(LEVEL, method="wilson")
+    return Interval(float(found.low), float(found.high))
+
+
 def mcnemar(new_G: Floats, old_G: Floats) -> McNemar:
     """Compare two models on what each of them got right (1) or wrong (0)."""
     gained, lost = int(((new_G > 0) & (old_G <= 0)).sum()), int(((new_G <= 0) & (old_G > 0)).sum())
@@ -106,30 +113,34 @@ def _batches(resamples: int, size: int) -> list[int]:
 
 
 def _resampled(sums_GK: Floats, value: Value, resamples: int, seed: int) -> Interval:
-    """BCa over dialogues; a point where they are all alike, and nothing (NaN) of fewer than two."""
-    count, total_K = len(sums_GK), sums_GK.sum(axis=0)
+    """By the studentised bootstrap; a point where dialogues are all alike, and nothing (NaN) of fewer than two."""
+    count = len(sums_GK)
     if count < 2:
         return Interval(float("nan"), float("nan"))
-    at, without_G = float(value(total_K)), value(total_K - sums_GK)
-    if np.allclose(without_G, at, rtol=1e-12, atol=1e-15):
+    at_1, error_1 = _with_error(sums_GK, value, np.ones((1, count)))
+    at, error = float(at_1[0]), float(error_1[0])
+    if not error > 1e-12 * abs(at):
         return Interval(at, at)
+    rng = np.random.default_rng(seed)
+    found = []
+    for size in _batches(resamples, count):
+        times_RG = rng.multinomial(count, np.full(count, 1 / count), size).astype(np.float64)
+        value_R, error_R = _with_error(sums_GK, value, times_RG)
+        usable_R = error_R > 1e-9 * error  # where all that was drawn is alike there is nothing to go by
+        found.append((value_R[usable_R] - at) / error_R[usable_R])
+    low, high = np.quantile(np.concatenate(found), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(at - float(high) * error, at - float(low) * error)
 
-    def statistic(drawn: Floats, axis: int) -> Floats:
-        """Of dialogues by their numbers, which are drawn along the last axis."""
-        index = np.moveaxis(np.asarray(drawn), axis, -1).astype(int)
-        flat = index.reshape(-1, index.shape[-1])
-        offset = count * np.arange(len(flat))[:, None]
-        times_RG = np.bincount((flat + offset).ravel(), minlength=count * len(flat)).reshape(-1, count)
-        return value(times_RG @ sums_GK).reshape(index.shape[:-1])
 
-    found = stats.bootstrap(
-        (np.arange(count),),
-        statistic,
-        n_resamples=resamples,
-        batch=max(1, 2_000_000 // count),
-        vectorized=True,
-        confidence_level=LEVEL,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(float(found.low), float(found.high))
+def _with_error(sums_GK: Floats, value: Value, times_RG: Floats) -> tuple[Floats, Floats]:
+    """The metric of dialogues taken so many times each, and its standard error by the infinitesimal jackknife."""
+    totals_RK = times_RG @ sums_GK
+    value_R = value(totals_RK)
+    slopes_RK = np.zeros_like(totals_RK)
+    for column, size in enumerate(np.abs(sums_GK).sum(axis=0)):
+        if size:
+            moved_RK = totals_RK.copy()
+            moved_RK[:, column] += 1e-6 * size
+            slopes_RK[:, column] = (value(moved_RK) - value_R) / (1e-6 * size)
+    influence_RG = slopes_RK @ sums_GK.T - (slopes_RK * totals_RK).sum(axis=1, keepdims=True) / len(sums_GK)
+    return value_R, np.sqrt((times_RG * influence_RG**2).sum(axis=1))

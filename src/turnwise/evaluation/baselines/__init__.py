@@ -1,1 +1,40 @@
 """What a model should be better than: subjects that are made from training dialogues within seconds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from turnwise.core.messages import Conversation
+from turnwise.data.sources import Source
+from turnwise.evaluation.subject import Subject
+
+Kind = Literal["retrieval", "ngram"]
+CONTEXT = 1024  # tokens of a dialogue that count for an n-gram model, where nobody says
+
+
+@contextmanager
+def open_baseline(kind: Kind, file: Path, model: Path) -> Iterator[Subject]:
+    """A baseline that has learned from a file of dialogues.
+
+    Args:
+        kind: which.
+        file: the dialogues.
+        model: the folder of the model it is compared with, whose tokens an n-gram model counts.
+
+    Raises:
+        UserError: files that cannot be read, or nothing to learn in them.
+    """
+    dialogues = [item for item in Source(file) if isinstance(item, Conversation)]
+    if kind == "retrieval":
+        from turnwise.evaluation.baselines.retrieval import Retrieval
+
+        yield Retrieval(dialogues)
+    else:
+        from turnwise.evaluation.baselines.ngram import Ngram
+        from turnwise.models.folders import read_config
+        from turnwise.text.render import Renderer
+        from turnwise.text.tokenizer import Tokenizer
+
+        context = int(read_config(model).get("max_position_embeddings") or CONTEXT)
+        yield Ngram(dialogues, Renderer.of(Tokenizer.load(model)), context_length=context)

@@ -1,0 +1,140 @@
+"""Intervals hold the truth as often as they say, and differences by chance are taken for real as rarely."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnwise.evaluation.metric import ratio
+from turnwise.evaluation.statistics import (
+    chance,
+    holm,
+    interval,
+    interval_of_difference,
+    interval_of_share,
+    mcnemar,
+)
+
+EXPERIMENTS = 500
+
+
+def by(totals_XK):
+    return ratio(totals_XK[..., 0], totals_XK[..., 1])
+
+
+def dialogues(seed, count, rise=0.0):
+    """Nats and tokens of dialogues by two models: lengths and difficulty differ a lot. Nats per token are 2 in truth."""
+    rng = np.random.default_rng(seed)
+    tokens, hard = rng.geometric(0.05, count) + 1.0, rng.gamma(4, 0.5, count)
+    both = [tokens * hard * factor * rng.gamma(50, 1 / 50, count) for factor in (1 + rise, 1)]
+    return [np.stack([nats, tokens], axis=1) for nats in both]
+
+
+def share_that_holds(make):
+    """Of so many experiments, those whose interval holds the truth."""
+    found = (make(seed) for seed in range(EXPERIMENTS))
+    return sum(one.low <= truth <= one.high for one, truth in found) / EXPERIMENTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [60, 200])
+def test_intervals_of_differences_hold_the_truth_95_times_of_100(count):
+    def make(seed):
+        new, old = dialogues(seed, count, rise=0.03)
+        return interval_of_difference(new, old, by, resamples=999, seed=seed), 0.06
+
+    assert 0.93 <= share_that_holds(make) <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [200, 400])
+def test_intervals_of_values_hold_the_truth_95_times_of_100(count):
+    def make(seed):
+        return interval(dialogues(seed, count)[1], by, resamples=999, seed=seed), 2.0
+
+    assert 0.93 <= share_that_holds(make) <= 0.97
+
+
+@pytest.mark.parametrize(("count", "truth"), [(60, 0.3), (100, 0.95)])
+def test_intervals_of_shares_hold_the_truth_95_times_of_100(count, truth):
+    def make(seed):
+        right = (np.random.default_rng(seed).random(count) < truth).astype(float)
+        return interval_of_share(right), truth
+
+    assert 0.93 <= share_that_holds(make) <= 0.97
+
+
+@pytest.mark.slow
+def test_of_500_pairs_of_equals_about_25_seem_different():
+    found = [chance(*dialogues(seed, 100), by, resamples=999, seed=seed) for seed in range(EXPERIMENTS)]
+    assert 0.03 <= np.mean(np.array(found) < 0.05) <= 0.07
+
+
+def test_exchanging_is_fishers_exact_test_where_all_exchanges_can_be_counted():
+    rng = np.random.default_rng(0)
+    new, old = rng.random((8, 1)), rng.random((8, 1)) - 0.2
+
+    def total(totals_XK):
+        return totals_XK[..., 0]
+
+    apart = (new - old)[:, 0]
+    every = [abs((apart * np.array(signs)).sum()) for signs in itertools.product((-1, 1), repeat=8)]
+    exact = np.mean(np.array(every) >= abs(apart.sum()) - 1e-12)
+    assert chance(new, old, total, resamples=20_000) == pytest.approx(exact, abs=0.01)
+
+
+class TestEdges:
+    def test_dialogues_that_are_all_alike_leave_a_point(self):
+        same = np.ones((9, 2)) * [3, 4]
+        assert (interval(same, by).low, interval(same, by).high) == (0.75, 0.75)
+
+    def test_two_that_are_the_same_differ_by_nothing(self):
+        _, old = dialogues(0, 50)
+        found = interval_of_difference(old, old, by)
+        assert (found.low, found.high) == (0, 0)
+        assert chance(old, old, by) == 1
+
+    def test_one_dialogue_tells_nothing(self):
+        assert np.isnan(interval(np.ones((1, 2)), by).low)
+
+    def test_all_right_is_not_surely_all_right(self):
+        assert 0.9 < interval_of_share(np.ones(50)).low < 0.95
+        assert interval_of_share(np.ones(50)).high == pytest.approx(1)
+
+    def test_the_same_seed_gives_the_same_interval(self):
+        new, old = dialogues(3, 40)
+        assert interval_of_difference(new, old, by, seed=4) == interval_of_difference(new, old, by, seed=4)
+        assert interval_of_difference(new, old, by, seed=4) != interval_of_difference(new, old, by, seed=5)
+
+
+def test_mcnemar_is_the_sign_test_of_what_changed():
+    new, old = np.array([1, 1, 1, 1, 1, 0, 0, 1]), np.array([0, 0, 0, 0, 0, 0, 1, 1])
+    found = mcnemar(new, old)
+    assert (found.gained, found.lost) == (5, 1)
+    assert found.p == pytest.approx(14 / 64)
+    assert mcnemar(new, new).p == 1
+
+
+def test_holms_correction_on_his_own_terms():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_holm_makes_nothing_likelier_and_keeps_the_order(chances):
+    found = holm(chances)
+    assert all(p <= corrected <= min(1, len(chances) * p) + 1e-12 for p, corrected in zip(chances, found, strict=True))
+    for one, other in itertools.combinations(range(len(chances)), 2):
+        if chances[one] < chances[other]:
+            assert found[one] <= found[other]
+
+
+@given(seed=st.integers(0, 99), count=st.integers(5, 30))
+def test_a_difference_and_its_opposite_have_opposite_intervals(seed, count):
+    new, old = dialogues(seed, count, rise=0.2)
+    there = interval_of_difference(new, old, by, resamples=199)
+    back = interval_of_difference(old, new, by, resamples=199)
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low), rel=1e-3, abs=1e-6)
+    assert chance(new, old, by, resamples=199) == chance(old, new, by, resamples=199)
