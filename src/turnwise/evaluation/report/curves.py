@@ -34,11 +34,13 @@ def _draw_curve(points: Sequence[CurvePoint], figure: Any) -> None:
     for number, subject in enumerate(dict.fromkeys(point.subject for point in points)):
         own = sorted((point for point in points if point.subject == subject), key=lambda point: point.temperature)
         colour, marker = colours[number % 4], "osD^"[number % 4]
+        by, side, edge = ((-5, -5), "right", "top") if number % 2 == 0 else ((5, 5), "left", "bottom")
         for point in own:
             between = point.chrf_interval
             axes.plot([point.distinct_2] * 2, [between.low, between.high], color=colour, linewidth=0.8)
             at = (point.distinct_2, point.chrf)
-            axes.annotate(f"{point.temperature:g}", at, (6, 5), textcoords="offset points", color=colour)
+            where = {"xytext": by, "textcoords": "offset points", "ha": side, "va": edge}
+            axes.annotate(f"{point.temperature:g}", at, color=colour, **where)
         line = [point.distinct_2 for point in own], [point.chrf for point in own]
         axes.plot(*line, color=colour, marker=marker, markersize=5, linewidth=1.4, label=subject)
     axes.set(xlabel="distinct-2  →  more variety", ylabel="chrF  →  nearer to what was said")

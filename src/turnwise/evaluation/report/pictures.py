@@ -43,8 +43,8 @@ def _differences(lines: Sequence[Line]) -> Picture:
         alt,
         "Right of the line is better, whichever way a metric counts. Each difference is divided by half of its own "
         "95% interval, so that all share an axis: it says how clear a difference is, not how large; the figures at the "
-        "right do, with ✓ for better, ✗ for worse and ≈ for no difference. Filled: the verdict rests on it. An interval "
-        "may miss the line where Holm's correction still says no difference.",
+        "right do, with ✓ for better, ✗ for worse and ≈ for no difference. Filled: the verdict rests on it. An "
+        "interval may miss the line where Holm's correction still says no difference.",
         drawn(DIFFERENCES, alt, size, partial(_draw_differences, lines)),
     )
 
@@ -66,7 +66,7 @@ def _draw_differences(lines: Sequence[Line], figure: Any) -> None:
     axes.axvline(0, color=COLOURS["text"], linewidth=0.8)
     reach = min(EDGE, reach) * 1.08
     axes.set(
-        xlim=(-reach, reach), ylim=(len(lines) - 0.4, -0.6), xlabel="← worse      better →\nhalf-widths of the interval"
+        xlim=(-reach, reach), ylim=(len(lines) - 0.4, -0.6), xlabel="← worse | better →\nhalf-widths of the interval"
     )
     axes.set_yticks(range(len(lines)), [line.label for line in lines])
     axes.tick_params(axis="y", length=0, labelcolor=COLOURS["text"])

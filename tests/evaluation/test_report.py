@@ -1,0 +1,270 @@
+"""The report for people: what it says first, that a model's words are no markup in it, and that it needs no other file."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation import metric
+from turnwise.evaluation.curve import CurvePoint
+from turnwise.evaluation.items import Answer
+from turnwise.evaluation.measuring import measure, plan
+from turnwise.evaluation.metric import rows
+from turnwise.evaluation.replies import reply_items
+from turnwise.evaluation.report import write_report
+from turnwise.evaluation.report.texts import escaped
+from turnwise.evaluation.scorecard import Flip, score
+from turnwise.evaluation.statistics import Interval
+
+HOSTILE = "a | b <script>alert(1)</script> `c` [d](javascript:e)\n# f\n![g](http://evil.example/h.png) \x1b\u202e"
+TALKS = [
+    Conversation((Message("user", "Hello."), Message("assistant", "Hi."), Message("user", f"Where is lamp {n}?"),
+                  Message("assistant", f"lamp {n} stands on shelf {n * 7}"))) for n in range(12)
+]  # fmt: skip
+
+
+class Right(metric.Metric):
+    NAME, LABEL, ABOUT, ORDER = "right", "right words", "The share of answers that begin as they should.", 1
+    BETTER, JUDGED, SHOWN, BINARY = "higher", True, ".1%", True
+
+    def items(self, dialogues, seed):
+        return reply_items(dialogues)
+
+    def statistics(self, items, found):
+        return rows([(self.count(item, each), 1.0) for item, each in zip(items, found, strict=True)])
+
+    def count(self, item, each):
+        return float(each.answers[0].text.startswith(item.reference))
+
+
+class Length(Right):
+    NAME, LABEL, ABOUT, ORDER = "length", "words", "How many words an answer has.", 2
+    BETTER, SHOWN, BINARY = "lower", ".2f", False
+
+    def count(self, item, each):
+        return float(len(each.answers[0].text.split()))
+
+
+class Odd(Right):
+    NAME, LABEL, ABOUT, ORDER, BETTER, JUDGED = "odd", "odd | <ones>", "Not judged.", 3, "", False
+
+
+class Says:
+    name, scores = "says", False
+
+    def __init__(self, says):
+        self.says = says
+
+    def answer(self, asks, on_done):
+        return [Answer(self.says(ask.history[-1].content.split()[-1].rstrip("?"))) for ask, _ in asks]
+
+
+def right(number):
+    return f"lamp {number} stands on shelf {int(number) * 7}"
+
+
+def wrong(number):
+    return f"I do not know about {number}"
+
+
+def rambling(number):
+    return right(number) + " " + "really " * 9
+
+
+@pytest.fixture(scope="module")
+def measured():
+    kinds = [Right(), Length(), Odd()]
+    items = plan(kinds, TALKS, 0)
+    return lambda says: measure(Says(says), kinds, items, seeds=(0, 1))
+
+
+@pytest.fixture
+def write(tmp_path, measured):
+    """Write a report of one who says so against another: the HTML and the Markdown."""
+
+    def go(says, other=None, *, folder="report", flips=(), about=None, **more):
+        model, base = measured(says), None if other is None else measured(other)
+        card = score(model, base, {"model": "new", "base": "old", "seeds": [0, 1], **(about or {})})
+        write_report(tmp_path / folder, replace(card, flips=flips), model, base, **more)
+        return Page((tmp_path / folder / "report.html").read_text()), (tmp_path / folder / "report.md").read_text()
+
+    return go
+
+
+class Page(HTMLParser):
+    """Its tags with their attributes, and the text of each first heading."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.source, self.tags, self.words, self.first, self.inside = text, [], [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link"):
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.inside.pop() == tag
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if "style" not in self.inside:
+            self.words.append(data)
+        if "h1" in self.inside:
+            self.first += data
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+CASES = {
+    "better": (right, wrong, "✓ Better on 1 of 2 (right words), worse on none. Sure: yes"),
+    "worse": (wrong, right, "✗ Worse: better on 0 of 2, worse on 1 (right words). Sure: yes"),
+    "mixed": (rambling, wrong, "± Mixed: better on 1 of 2 (right words), worse on 1 (words). Sure: yes"),
+    "none": (right, right, "≈ No difference: better on 0 of 2, worse on none. Sure: no"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_first_line_is_the_verdict(write, name):
+    says, other, line = CASES[name]
+    page, markdown = write(says, other)
+    assert page.first == line
+    assert markdown.splitlines()[0] == "# " + line
+    assert "12 dialogues, every answer drawn with 2 seeds" in page.text
+    assert "corrected for the 2 judged metrics" in page.text
+
+
+def test_without_a_base_there_is_no_verdict(write):
+    page, markdown = write(wrong)
+    assert page.first == "No verdict: nothing was compared"
+    assert "Farthest from what was said" in page.text
+    assert "Farthest from what was said: 5" in markdown
+    assert "Difference" not in page.text
+    assert not any(tag == "svg" for tag, _ in page.tags)
+
+
+def test_hostile_answers_stay_text(write):
+    flip = Flip(HOSTILE, "word", True, True, (("user", HOSTILE),), HOSTILE, HOSTILE)
+    page, markdown = write(lambda n: HOSTILE, right, flips=(flip,), about={"model": HOSTILE, "note": HOSTILE})
+    assert not any(tag in ("script", "a", "img") for tag, _ in page.tags)
+    assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    assert "<script>alert(1)</script>" in page.text
+    assert "\x1b" not in page.source + markdown
+    assert "\u202e" not in page.source + markdown
+    assert "<script" not in markdown
+    assert "javascript:" not in markdown
+    assert "http:" not in markdown
+    for line in markdown.splitlines():
+        assert not line.startswith("# f")
+    table = [line for line in markdown.splitlines() if line.startswith("| right words")]
+    assert len(re.findall(r"(?<!\\)\|", table[0])) == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a|b", r"a\|b"),
+        ("\\|", r"\\\|"),
+        ("# no heading", r"\# no heading"),
+        ("1. no list", r"1\. no list"),
+        ("- no list", r"\- no list"),
+        ("0.25 and −3", "0.25 and −3"),
+        ("two\nlines\r\nmore", "two<br>lines<br>more"),
+        ("see www.evil.example or me@evil.example", "see www&#46;evil.example or me&#64;evil.example"),
+        ("&lt;b>", "&amp;lt;b&gt;"),
+    ],
+)
+def test_markdown_is_escaped(text, line):
+    assert escaped(text) == line
+
+
+def test_page_asks_for_nothing(write):
+    page, _ = write(right, wrong, curve=curve(), loss=[(1, 2.0, None), (2, 1.0, 1.5)])
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "iframe", "object", "embed", "img", "base", "form")
+        assert "style" not in attributes, "the policy allows the style sheet only"
+        for key in ("src", "href", "xlink:href", "action", "srcset", "data"):
+            assert attributes.get(key, "#").startswith(("#", "data:,"))
+    assert not re.search(r"https?://|@import", page.source)
+    (policy,) = (each["content"] for tag, each in page.tags if each.get("http-equiv"))
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert page.inside == [], "every element is closed"
+
+
+def curve():
+    return [
+        CurvePoint(who, t, 30 - t, Interval(28 - t, 32 - t), 0.4 + t / 10, 20.0)
+        for who in ("new", "旧")
+        for t in (0.5, 1.0)
+    ]
+
+
+def test_pictures_have_texts_and_ids_of_their_own(write, tmp_path):
+    page, markdown = write(right, wrong, curve=curve(), loss=[(1, 2.0, None), (2, 1.0, 1.5)])
+    told = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"]
+    assert len(told) == 3
+    assert "right words +100.0 pp, better" in told[0]
+    assert "new at 0.5: chrF 29.50, distinct-2 0.450" in told[1]
+    assert "from 2.000 to 1.000. Validation was lowest, 1.500, after step 2." in told[2]
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    pointed = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page.source))
+    assert {one or other for one, other in pointed} == set(ids)
+    for name in re.findall(r"\]\((\w+\.svg)\)", markdown):
+        assert (tmp_path / "report" / name).read_text().startswith("<svg")
+    write(right, wrong)
+    assert sorted(path.name for path in (tmp_path / "report").glob("*.svg")) == ["differences.svg"]
+
+
+def test_every_metric_and_what_it_is(write, tmp_path):
+    page, markdown = write(right, wrong)
+    for kind in (Right, Length, Odd):
+        assert kind.LABEL in page.text
+        assert kind.ABOUT in page.text
+        assert f"| {escaped(kind.LABEL)} |" in markdown
+        assert kind.ABOUT in markdown
+    assert [line["name"] for line in json.loads((tmp_path / "report/scorecard.json").read_text())["lines"]] == [
+        "right", "length", "odd",
+    ]  # fmt: skip
+    cells = [attributes for tag, attributes in page.tags if tag == "th"]
+    assert all(each.get("scope") in ("row", "col") for each in cells)
+
+
+def test_answers_stand_side_by_side(write):
+    page, markdown = write(
+        lambda n: right(n) if int(n) < 3 else wrong(n), lambda n: wrong(n) if int(n) < 3 else right(n)
+    )
+    gained, lost = page.text.split("Gained most")[1].split("Lost most")
+    assert gained.count("Said there") == 3
+    assert lost.count("Said there") == 5
+    assert "old chrF" in gained
+    assert "What was said before (2 messages)" in gained
+    assert "### Gained most: 3" in markdown
+
+
+def test_flips_come_before_the_metrics(write):
+    flip = Flip("medicine", "refusal", True, True, (("user", "How much?"),), "Ask a doctor.", "Twenty.")
+    page, markdown = write(right, wrong, flips=(flip,))
+    for text in (page.text, markdown):
+        before, _, after = text.partition("Metrics")
+        for part in ("medicine", "refusal, safety: right before, wrong now", "How much?", "Ask a doctor.", "Twenty."):
+            assert part in before
+            assert part not in after
+
+
+def test_the_same_measurements_give_the_same_bytes(write, tmp_path):
+    for folder in ("one", "two"):
+        write(right, wrong, folder=folder, curve=curve(), loss=[(1, 2.0, 2.5)])
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == ["curve.svg", "differences.svg", "loss.svg", "report.html", "report.md", "scorecard.json"]
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
