@@ -73,7 +73,7 @@ def filter_rows(
     **Examples**
 
     ```
-    turnwise data filter scored.jsonl --best 0.5 --by relevance --out kept.jsonl
+    turnwise data filter scored.jsonl --best 0.8 --by relevance --out kept.jsonl
     turnwise data filter scored.jsonl --min likelihood=-3.5 --min novelty=0.8 --only generated --out kept.jsonl
     ```
     """
