@@ -127,9 +127,17 @@ class TestRecall:
 
     def test_talks_differ_and_do_not_repeat_themselves(self):
         _, items = made("recall")
-        assert len({item.asks[0].history[:38] for item in items}) == 7
+        assert len({item.asks[0].history[:38] for item in items}) == len(items) == 20
         for item in items:
             assert len({message.content for message in item.asks[0].history}) == 39
+
+    def test_each_of_the_first_turns_is_asked_for(self):
+        told = Counter()
+        for item in made("recall")[1]:
+            history, fact = item.asks[0].history, item.about["fact"]
+            told.update(at for at, message in enumerate(history, 1) if words(fact)[0] in words(message.content))
+        assert set(told) == {1, 3, 5}
+        assert min(told.values()) >= 6
 
     def test_no_value_stands_anywhere_else(self):
         read = read_probes("recall")
