@@ -1,4 +1,4 @@
-"""The report for people: what it says first, that a model's words are no markup in it, and that it needs no other file."""
+"""The report for people: what it says first, that models' words are no markup in it, that it needs no other file."""
 
 import json
 import re
@@ -249,6 +249,13 @@ def test_answers_stand_side_by_side(write):
     assert "old chrF" in gained
     assert "What was said before (2 messages)" in gained
     assert "### Gained most: 3" in markdown
+
+
+def test_one_model_against_itself_has_two_names(write):
+    points = [replace(point, subject="new") for point in curve()]
+    page, markdown = write(right, right, about={"model": {"name": "new"}, "base": {"name": "new"}}, curve=points)
+    assert "| metric | dialogues | new | new (base) |" in markdown
+    assert "new (base) at 0.5: chrF 29.50" in [each["aria-label"] for tag, each in page.tags if tag == "svg"][1]
 
 
 def test_flips_come_before_the_metrics(write):

@@ -1,6 +1,7 @@
 """Pictures of points along a line: quality against variety, and the loss of a training."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ LossPoint = tuple[int, float, float | None]
 
 def curve_picture(points: Sequence[CurvePoint]) -> Picture:
     """Quality against variety."""
+    points = _apart(points)
     told = "; ".join(
         f"{point.subject} at {point.temperature:g}: chrF {point.chrf:.2f}, distinct-2 {point.distinct_2:.3f}"
         for point in points
@@ -26,6 +28,17 @@ def curve_picture(points: Sequence[CurvePoint]) -> Picture:
         "(distinct-2). The figure at a point is the temperature. A curve farther up and right is better throughout.",
         drawn(CURVE, alt, (5.0, 3.4), partial(_draw_curve, points)),
     )
+
+
+def _apart(points: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """With another name where one is had twice: what comes second at a temperature is the base's."""
+    seen: set[tuple[str, float]] = set()
+    found = []
+    for point in points:
+        again = (point.subject, point.temperature) in seen
+        seen.add((point.subject, point.temperature))
+        found.append(replace(point, subject=f"{point.subject} (base)") if again else point)
+    return found
 
 
 def _draw_curve(points: Sequence[CurvePoint], figure: Any) -> None:
@@ -44,6 +57,7 @@ def _draw_curve(points: Sequence[CurvePoint], figure: Any) -> None:
         line = [point.distinct_2 for point in own], [point.chrf for point in own]
         axes.plot(*line, color=colour, marker=marker, markersize=5, linewidth=1.4, label=subject)
     axes.set(xlabel="distinct-2  →  more variety", ylabel="chrF  →  nearer to what was said")
+    axes.margins(x=0.1)  # room for the figures beside the points
     axes.grid()
     axes.legend()
 

@@ -78,6 +78,8 @@ def page_of(
 ) -> Page:
     """Put a report together."""
     name, other = _name(card.about.get("model"), "the model"), _name(card.about.get("base"), "the base")
+    if name == other:  # one model with other settings, say
+        other = f"{other} (base)"
     rows = [(line.judged, _row(line)) for line in card.lines]
     return Page(
         title=f"Evaluation of {name}" + (f" against {other}" if card.verdict else ""),
