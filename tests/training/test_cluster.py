@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from training_processes import steps, validations
+from training_processes import free_port, steps, validations
 
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.training.cluster import run_on_ray
@@ -102,6 +102,13 @@ def test_without_ray_it_says_what_to_install(recipe, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'turnwise\[ray\]'"):
         run_on_ray(recipe(), address="local", workers=2)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "somewhere"])
+def test_where_no_cluster_is_it_says_so(recipe, address):
+    pytest.importorskip("ray", reason="needs ray: pip install 'turnwise[ray]'")
+    with pytest.raises(UserError, match="There is no Ray cluster at"):
+        run_on_ray(recipe(), address=address.format(free_port()), workers=2)
 
 
 def test_what_is_there_is_refused_before_anything_is_started(recipe, tmp_path):

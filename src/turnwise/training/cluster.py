@@ -6,6 +6,7 @@ they always go, so a run may begin with Ray and go on without.
 
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ def run_on_ray(
 
     Args:
         recipe: what to do.
-        address: of the cluster, "auto" for the one that this machine is part of, "local" for one of its own.
+        address: host:port of the cluster, "auto" for the one this machine is part of, "local" for one of its own.
         workers: how many; each has a GPU if the cluster has enough of them.
         overwrite, restart, hooks, on_preflight: as there.
 
@@ -81,13 +82,21 @@ def _cluster(address: str, workers: int) -> Iterator[Any]:
         raise UserError("Training on a Ray cluster needs ray: pip install 'turnwise[ray]'") from None
     alone = {"address": LOCAL, "include_dashboard": False, "num_cpus": workers + 1}
     try:
+        if address not in (LOCAL, "auto"):
+            _reach(address)
         ray.init(**(alone if address == LOCAL else {"address": address}), log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"There is no Ray cluster at '{address}': {str(error).splitlines()[0]}") from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise where nobody listens: Ray itself would try for many minutes."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def _trainer(ray: Any, each: Callable[[], None], workers: int, own: Path) -> Any:
