@@ -1,0 +1,175 @@
+"""A model behind its engine says what it says when it is served, and what is read of a text is what it is given."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from turnwise.assemble import chat_service, subject
+from turnwise.chat.turn import Turn
+from turnwise.core.errors import TurnwiseError
+from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation.cache import Cache
+from turnwise.evaluation.items import Ask, Score
+from turnwise.evaluation.perplexity import measure_perplexity
+from turnwise.evaluation.replies import reply_items
+from turnwise.models import checkpoint
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def talk(*texts):
+    return tuple(Message(("user", "assistant")[at % 2], text) for at, text in enumerate(texts))
+
+
+TALKS = [
+    talk("Hello", "How can I help you today?", "The lamp is broken", "I'd like to order a new one. 🚚"),
+    talk("你好", "请问我能帮你什么忙?"),
+    talk("Order 1234567", "It costs 19.99 €."),
+    talk("The lamp " * 15, "It is long. " * 3, "Is it?", "Yes."),
+]
+
+
+@pytest.fixture
+def opened(model_folder):
+    with subject(str(model_folder), Cache(None), asked={"max_tokens": 12}) as found:
+        yield found
+
+
+def quiet(_):
+    """Nobody looks at the progress."""
+
+
+class TestScores:
+    def test_of_a_whole_dialogue_is_what_the_decoder_computes_directly(self, opened, model_folder, renderer):
+        decoder = checkpoint.load(model_folder, dtype=torch.float32).decoder
+        for messages in TALKS:
+            (found,) = opened.score([Score(messages, whole=True)], quiet)
+            direct = measure_perplexity(decoder, renderer, [Conversation(messages)])
+            assert found.nats == pytest.approx(direct.nats, rel=1e-5)
+            assert (found.tokens, found.bytes) == (direct.tokens, direct.bytes)
+
+    def test_of_the_last_reply_token_by_token(self, opened, model_folder, renderer):
+        decoder = checkpoint.load(model_folder, dtype=torch.float32).decoder
+        for messages in TALKS:
+            (found,) = opened.score([Score(messages)], quiet)
+            said = renderer.render(messages[:-1], add_generation_prompt=True).ids
+            reply = [*renderer.tokenizer.encode(messages[-1].content), renderer.tokenizer.eos_id]
+            with torch.inference_mode():
+                logits = decoder.logits(decoder(torch.tensor([said + reply])))[0]
+            nats = F.cross_entropy(logits[len(said) - 1 : -1], torch.tensor(reply), reduction="sum").item()
+            assert found.nats == pytest.approx(nats, rel=1e-5)
+            assert (found.tokens, found.bytes) == (len(reply), len(messages[-1].content.encode()))
+
+    def test_together_are_those_of_each_alone(self, opened):
+        wanted = [Score(messages, whole=whole) for messages in TALKS for whole in (True, False)]
+        assert opened.score(wanted, quiet) == [opened.score([one], quiet)[0] for one in wanted]
+
+    def test_what_is_too_long_loses_its_beginning_or_the_replies_that_are_cut_off(self, opened):
+        long = (*talk("Hello", "Hi there."), *talk("lamp " * 400, "Yes, the lamp."))
+        assert len(opened.renderer.render(long).ids) > opened.generator.context_length
+        (whole,) = opened.score([Score(long, whole=True)], quiet)
+        (short,) = opened.score([Score(long[:2], whole=True)], quiet)
+        assert whole == short
+        (last,) = opened.score([Score(long)], quiet)
+        assert last.bytes == len("Yes, the lamp.")
+        assert last.nats > 0
+
+
+class TestAnswers:
+    def test_are_what_is_served(self, opened, model_folder):
+        import asyncio
+
+        asks = [Ask(messages[:-1], greedy=True) for messages in TALKS]
+        found = opened.answer([(ask, 0) for ask in asks], quiet)
+        with chat_service(str(model_folder)) as service:
+            for ask, answer in zip(asks, found, strict=True):
+                turn = Turn(ask.history, asked={"temperature": 0, "max_tokens": 12})
+                assert asyncio.run(service.reply(turn)).text == answer.text
+
+    def test_a_seed_is_the_same_dice_and_another_one_others(self, opened, model_folder):
+        asks = [Ask(messages[:-1]) for messages in TALKS[:3]]
+        one = opened.answer([(ask, 1) for ask in asks], quiet)
+        with subject(str(model_folder), Cache(None), asked={"max_tokens": 12}) as again:
+            assert again.answer([(ask, 1) for ask in asks], quiet) == one
+            assert again.answer([(ask, 2) for ask in asks], quiet) != one
+
+    def test_a_history_that_does_not_fit_loses_its_oldest_rounds(self, opened):
+        long = (Message("system", "Be kind."), *talk("lamp " * 400, "Yes.", "And the order?"))
+        (answer,) = opened.answer([(Ask(long, greedy=True), 0)], quiet)
+        (short,) = opened.answer([(Ask((long[0], long[-1]), greedy=True), 0)], quiet)
+        assert answer == short
+
+
+class TestCache:
+    def test_what_is_known_is_not_computed_again(self, opened, monkeypatch):
+        asks, scores = [(Ask(messages[:-1]), 0) for messages in TALKS], [Score(messages) for messages in TALKS]
+        first = opened.answer(asks, quiet), opened.score(scores, quiet)
+        monkeypatch.setattr(opened.generator, "submit", lambda *_: pytest.fail("it was known"))
+        done = []
+        assert (opened.answer(asks, done.append), opened.score(scores, quiet)) == first
+        assert sum(done) == len(asks)
+
+    def test_it_outlives_the_process_and_knows_models_apart(self, tmp_path, model_folder, tiny_config, tokenizer):
+        from turnwise.training.artefact import save_artefact
+
+        save_artefact(tmp_path / "other", checkpoint.create(tiny_config, seed=9), tokenizer)
+        scores, found = [Score(TALKS[0])], []
+        for folder in (model_folder, tmp_path / "other", model_folder):
+            cache = Cache(tmp_path / "known.db")
+            with subject(str(folder), cache) as one:
+                found += one.score(scores, quiet)
+            cache.close()
+        assert found[0] == found[2] != found[1]
+
+    def test_after_an_interrupt_it_goes_on_where_it_was(self, tmp_path, model_folder, monkeypatch):
+        scores = [Score((Message("user", f"order {number}"), Message("assistant", "Yes."))) for number in range(40)]
+        cache = Cache(tmp_path / "known.db")
+        with subject(str(model_folder), cache) as one:
+            seen = 0
+
+            def interrupt(count):
+                nonlocal seen
+                seen += count
+                if seen >= 10:
+                    raise KeyboardInterrupt
+
+            with pytest.raises(KeyboardInterrupt):
+                one.score(scores, interrupt)
+        cache.close()
+        cache = Cache(tmp_path / "known.db")
+        with subject(str(model_folder), cache) as one:
+            asked = []
+            real = one.generator.submit
+            monkeypatch.setattr(one.generator, "submit", lambda *all: (asked.append(1), real(*all))[1])
+            assert len(one.score(scores, quiet)) == 40
+            assert len(asked) <= 30
+
+    def test_what_was_put_comes_back(self, tmp_path):
+        cache = Cache(tmp_path / "known.db")
+        cache.put("a", {"text": "你好"})
+        cache.close()
+        assert Cache(tmp_path / "known.db").get(["a", "b"]) == {"a": {"text": "你好"}}
+
+
+def test_a_model_that_fails_is_named(opened, monkeypatch):
+    from turnwise.core.ports import TokenEvent
+
+    class Ticket:
+        def cancel(self):
+            """Nothing runs."""
+
+    def fail(request, listener):
+        listener(TokenEvent(None, "error", "no memory"))
+        return Ticket()
+
+    monkeypatch.setattr(opened.generator, "submit", fail)
+    with pytest.raises(TurnwiseError, match="failed: no memory"):
+        opened.score([Score(TALKS[0])], quiet)
+
+
+def test_items_are_the_last_replies():
+    talks = [Conversation(messages, {"topic": "lamps"}) for messages in (*TALKS, talk("Nobody answers this"))]
+    items = reply_items(talks)
+    assert [item.group for item in items] == [f"dialogue {number}" for number in range(4)]
+    assert items[0].reference == TALKS[0][-1].content
+    assert items[0].asks[0].history == TALKS[0][:-1]
