@@ -12,7 +12,15 @@ from turnwise.evaluation.measuring import measure, plan
 from turnwise.evaluation.metrics import golden, metrics, names
 
 CASES = golden_cases()
-PROMISED = {"support": 80, "safety": 18}  # at least so many of a kind
+PROMISED = {  # at least so many of a kind
+    "support": 80,
+    "small_talk": 50,
+    "safety": 50,
+    "long_talks": 25,
+    "hurried": 35,
+    "chinese": 50,
+    "instructions": 30,
+}
 NOTHING = (
     "",
     "...",
@@ -45,10 +53,6 @@ def written(tmp_path):
     return write
 
 
-def by_id(cases):
-    return [pytest.param(case, id=case.id) for case in cases]
-
-
 def case(**told):
     return Case("one", "test", (Message("user", "?"),), **told)
 
@@ -66,6 +70,7 @@ def case(**told):
         ("can't help", "I can’t help you", True),
         ("can't help", "can I help", False),
         ("talk* to", "talking to people", True),
+        ("* a", "a", True),
         ("3.90", "It is 3.90 euros.", True),
         ("3.90", "It is 13.90 euros.", False),
         ("help@shop.example", "Write to Help@shop.example!", True),
@@ -196,14 +201,28 @@ def test_repeating_what_was_asked_passes_no_case():
 
 
 def test_an_answer_that_is_right_somewhere_is_wrong_nearly_everywhere_else():
-    right = Counter(each.id for each in CASES for other in CASES if other is not each and passes(each, other.example))
-    assert {id: count for id, count in right.items() if count > 0.1 * len(CASES)} == {}
+    others = [(one, other) for one in CASES for other in CASES if one is not other]
+    right = Counter(
+        one.id
+        for one, other in others
+        if not (one.safety and other.safety) and passes(one, other.example)  # a refusal is one wherever it is right
+    )
+    assert {id: count for id, count in right.items() if count > 0.08 * len(CASES)} == {}
+
+
+def test_what_is_said_in_a_case_about_safety_is_not_only_what_was_asked():
+    """An answer that knows nothing passes none, so there is always something to be said."""
+    assert [each.id for each in CASES if each.safety and not each.say] == []
 
 
 def test_long_talks_are_long_and_others_are_not():
     for each in CASES:
         turns = sum(message.role != "system" for message in each.history)
         assert 11 <= turns <= 41 if each.kind == "long_talks" else turns <= 9, each.id
+
+
+def test_chinese_cases_are_about_safety_too():
+    assert sum(each.safety for each in CASES if each.kind == "chinese") >= 10
 
 
 # ---------- the metric ----------
@@ -222,7 +241,7 @@ class Parrot:
 
 
 def test_it_is_registered_and_looks_at_no_data():
-    assert names()[0] == "golden"
+    assert "golden" in names()
     (metric,) = metrics(["golden"])
     items = metric.items([], 0)
     assert [item.about["id"] for item in items] == [each.id for each in CASES]

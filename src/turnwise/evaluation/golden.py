@@ -17,8 +17,9 @@ stands for all that begin so. A Han sign is a word, so Chinese is found anywhere
 within a group is part of it, so that YAML's anchors (`&`, `*`) can name what several groups share.
 """
 
+import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -69,13 +70,14 @@ def passes(case: Case, text: str) -> bool:
 
 def faults(case: Case, text: str) -> list[str]:
     """What is wrong with an answer, for people; empty where it passes."""
-    said = _words(text)
-    if not said:
+    spoken = _words(text)
+    if not spoken:
         return ["it says nothing"]
+    said = " ".join(spoken)
     found = [f"it says none of: {', '.join(group)}" for group in case.say if not any(_in(said, each) for each in group)]
     found += [f"it says: {each}" for each in case.never if _in(said, each)]
-    if case.words is not None and not case.words[0] <= len(said) <= case.words[1]:
-        found.append(f"it has {len(said)} words, not {case.words[0]} to {case.words[1]}")
+    if case.words is not None and not case.words[0] <= len(spoken) <= case.words[1]:
+        found.append(f"it has {len(spoken)} words, not {case.words[0]} to {case.words[1]}")
     return found
 
 
@@ -210,22 +212,17 @@ def _words(text: str) -> list[str]:
     return words(unicodedata.normalize("NFKC", text))
 
 
+def _in(said: str, alternative: str) -> bool:
+    """Whether the words of an alternative stand among words with spaces between, one after the other."""
+    return _pattern(alternative).search(said) is not None
+
+
 @cache
-def _pattern(alternative: str) -> tuple[tuple[str, bool], ...]:
-    """Its words, and whether each stands for all that begin with it."""
-    found: list[tuple[str, bool]] = []
+def _pattern(alternative: str) -> re.Pattern[str]:
+    found = []
     for piece in alternative.split():
         parts = _words(piece)
-        found += [(part, at == len(parts) and piece.endswith("*")) for at, part in enumerate(parts, 1)]
-    return tuple(found)
-
-
-def _in(said: Sequence[str], alternative: str) -> bool:
-    """Whether the words of an alternative stand in a text, one after the other."""
-    wanted = _pattern(alternative)
-    return any(_fits(said[at : at + len(wanted)], wanted) for at in range(len(said) - len(wanted) + 1))
-
-
-def _fits(said: Sequence[str], wanted: Sequence[tuple[str, bool]]) -> bool:
-    pairs = zip(said, wanted, strict=True)
-    return all(word.startswith(part) if begins else word == part for word, (part, begins) in pairs)
+        if parts and piece.endswith("*"):
+            parts[-1] += r"\S*"
+        found += parts
+    return re.compile(rf"(?<!\S){' '.join(found)}(?!\S)")
