@@ -15,7 +15,7 @@ CASES = golden_cases()
 PROMISED = {  # at least so many of a kind
     "support": 80,
     "small_talk": 50,
-    "safety": 50,
+    "safety": 70,
     "long_talks": 25,
     "hurried": 35,
     "chinese": 50,
