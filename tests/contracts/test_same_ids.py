@@ -12,10 +12,12 @@ import tokenizers
 
 from turnwise.chat.service import ChatService, Turn
 from turnwise.core.messages import Conversation, Message
-from turnwise.core.ports import TokenEvent
+from turnwise.core.ports import TokenEvent, TokenLogprobs
 from turnwise.data.batches import collate
+from turnwise.evaluation.cache import Cache
+from turnwise.evaluation.items import Ask, Score
 from turnwise.evaluation.perplexity import measure_perplexity
-from turnwise.evaluation.selection import Question, measure_selection
+from turnwise.evaluation.subject import ModelSubject
 from turnwise.models.checkpoint import create
 from turnwise.text.render import PLAIN_TEMPLATE, Renderer
 from turnwise.text.tokenizer import Tokenizer
@@ -146,12 +148,44 @@ def test_perplexity_reads_what_was_trained_on(conversation, renderer, model, rea
     assert reached == [trained("sft", conversation, renderer).ids.tolist()]
 
 
+class Told(Asked):
+    """Likewise, and nothing is surprising."""
+
+    def submit(self, request, on_event):
+        self.requests.append(request)
+        told = (TokenLogprobs(0.0),) * (len(request.prompt_ids) - max(1, request.told_from))
+        on_event(TokenEvent(None, "stop", prompt_logprobs=told))
+        return self
+
+
+@pytest.fixture
+def evaluated(renderer):
+    """A model as `turnwise evaluate` opens it, whose engine only notes what it was asked for."""
+    service = ChatService("tiny", 0, "fp", renderer, Told())
+    make_request = lambda history, asked: service.request(Turn(history, asked=asked))  # noqa: E731
+    return ModelSubject("tiny", service.generator, renderer, make_request, {}, "fp", Cache(None))
+
+
+def quiet(_):
+    """Nobody looks at the progress."""
+
+
 @paths
-def test_response_selection_reads_what_is_served_and_then_the_reply(conversation, renderer, model, reached):
-    *history, last = conversation.messages
-    measure_selection(model, renderer, [Question(tuple(history), (last.content, "Something else."))])
-    true, other = reached
-    whole = trained("sft", conversation, renderer).ids.tolist()
-    prompt = served(history, renderer)
-    assert true[: len(whole) - 1] == whole[:-1]  # the last token is only ever predicted
-    assert true[: len(prompt)] == other[: len(prompt)] == prompt
+def test_evaluation_asks_what_is_served(conversation, renderer, evaluated):
+    history = conversation.messages[:-1]
+    evaluated.answer([(Ask(history), 0)], quiet)
+    (request,) = evaluated.generator.requests
+    assert list(request.prompt_ids) == served(history, renderer)
+
+
+@paths
+def test_evaluation_scores_what_was_trained_on(conversation, renderer, evaluated):
+    example = trained("sft", conversation, renderer)
+    learned = [at for at, counts in enumerate([False, *example.counted.tolist()[:-1]]) if counts]
+    replies = [at for at, message in enumerate(conversation.messages) if message.role == "assistant"]
+    found = evaluated.score([Score(conversation.messages[: at + 1]) for at in replies], quiet)
+    assert sum(one.tokens for one in found) == len(learned)
+    for request in evaluated.generator.requests:
+        assert list(request.prompt_ids) == example.ids.tolist()[: len(request.prompt_ids)]
+        assert request.told_from in learned
+    assert len(request.prompt_ids) == learned[-1] + 1

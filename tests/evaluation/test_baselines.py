@@ -95,19 +95,18 @@ class TestCounting:
         assert said == [*renderer.tokenizer.encode("good bye"), renderer.tokenizer.eos_id]
         assert found.bytes == len(b"good bye")
 
-    def test_all_that_the_assistant_says_counts_as_far_as_it_fits(self, renderer):
-        messages = talk("hi", "hello", "and?", "good bye").messages
-        whole = counted(renderer, Score(messages, whole=True), 1000)
-        assert whole.bytes == len(b"hellogood bye")
-        part = counted(renderer, Score(messages, whole=True), len(whole.ids) - 2)
-        assert part.bytes == len(b"hello")
-        assert part.places == whole.places[: len(part.places)]
-
     def test_what_does_not_fit_is_cut_from_the_front(self, renderer):
         messages = talk("hi " * 50, "good bye").messages
         long, short = (counted(renderer, Score(messages), limit) for limit in (1000, 20))
         assert len(short.ids) == 20
         assert [short.ids[at] for at in short.places] == [long.ids[at] for at in long.places]
+        assert short.bytes == long.bytes
+
+    def test_of_a_reply_that_is_too_long_itself_the_end_counts_for_as_much_as_it_is(self, renderer):
+        messages = talk("hi", "good bye " * 20).messages
+        long, short = (counted(renderer, Score(messages), limit) for limit in (1000, 16))
+        assert len(short.places) == 15
+        assert short.bytes == round(long.bytes * 15 / len(long.places))
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,15 @@ import typer
 from typer.testing import CliRunner
 
 from turnwise.cli.evaluate import evaluate
-from turnwise.core.errors import InvalidData, ModelNotFound
+from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
+
+FEW = "chrf,bits_per_byte,selection"
 
 
 @pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
+def on_the_cpu(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("TURNWISE_HOME", str(tmp_path / "home"))
 
 
 def run(*words):
@@ -35,27 +38,105 @@ def data(desk, tmp_path):
     return path
 
 
-def test_json_is_one_object_on_stdout(model_folder, data, desk):
-    result = run(model_folder, "--data", data, "--json")
-    found = json.loads(result.stdout)
-    assert found["dialogues"] == found["questions"] == 60
-    assert found["bytes"] == sum(len(talk.messages[-1].content.encode()) for talk in desk)
-    assert 300 < found["perplexity_per_token"] < 800  # an untrained model over 512 tokens
-    assert found["recall_at_1_of_20"] < 0.3
+def card(*words):
+    return json.loads(run(*words, "--json").stdout)
+
+
+def by_name(found):
+    return {line["name"]: line for line in found["lines"]}
+
+
+def test_json_is_one_object_on_stdout(model_folder, data):
+    found = card(model_folder, "--data", data, "--metrics", FEW, "--max-tokens", 8)
+    assert found["verdict"] is None
+    lines = by_name(found)
+    assert list(lines) == ["selection", "chrf", "bits_per_byte"]
+    assert all(line["dialogues"] == 60 for line in lines.values())
+    assert len(lines["chrf"]["by_seed"]) == 3
+    assert lines["bits_per_byte"]["value"] > 2  # an untrained model
+    assert lines["selection"]["interval"]["low"] < lines["selection"]["value"] < lines["selection"]["interval"]["high"]
+    about = found["about"]
+    assert about["dialogues"] == 60
+    assert about["seeds"] == [0, 1, 2]
+    assert about["model"]["fingerprint"].startswith("fp_")
+    assert about["versions"]["turnwise"]
 
 
 def test_a_table_otherwise(model_folder, data):
-    result = run(model_folder, "--data", data, "--limit", 30, "--candidates", 5)
-    told = " ".join(result.stdout.split())
-    assert "perplexity per token" in told
-    assert "recall at 1 of 5" in told
-    assert "[set]" in told
+    told = " ".join(
+        run(model_folder, "--data", data, "--limit", 30, "--metrics", FEW, "--max-tokens", 8).stdout.split()
+    )
+    assert "bits per byte" in told
+    assert "response selection" in told
+    assert "Verdict" not in told
 
 
-def test_too_few_replies_leave_selection_out_and_say_so(model_folder, data):
-    result = run(model_folder, "--data", data, "--limit", 10, "--json")
-    assert "recall_at_1_of_20" not in json.loads(result.stdout)
-    assert "needs 20 different replies, the data has 10" in " ".join(result.stderr.split())
+def test_a_model_against_itself_is_no_difference_and_costs_nothing_twice(model_folder, data, tmp_path):
+    words = (model_folder, "--data", data, "--against", model_folder, "--metrics", FEW, "--max-tokens", 8)
+    result = run(*words, "--out", tmp_path / "report", "--fail-if-worse")
+    assert "Verdict: no difference" in result.stdout
+    assert result.exit_code == 0
+    written = json.loads((tmp_path / "report" / "scorecard.json").read_text())
+    assert written["verdict"] == "no difference"
+    assert all(line["difference"] == 0 for line in written["lines"])
+    assert "No difference" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_worse_model_fails_where_that_is_asked(model_folder, data, tmp_path, tiny_config, tokenizer):
+    """The base has learned nothing either, but this one is sure of it."""
+    from turnwise.models.checkpoint import create
+    from turnwise.training.artefact import save_artefact
+
+    worse = create(tiny_config, seed=0)
+    with torch.no_grad():
+        worse.decoder.embed.weight *= 40
+    save_artefact(tmp_path / "worse", worse, tokenizer)
+    words = (
+        tmp_path / "worse",
+        "--data",
+        data,
+        "--against",
+        model_folder,
+        "--metrics",
+        "bits_per_byte",
+        "--fail-if-worse",
+    )
+    result = run(*words)
+    assert result.exit_code == 1
+    assert "Verdict: worse" in result.stdout
+    assert "worse on 1 (bits per byte)" in result.stdout
+
+
+def test_too_few_replies_leave_selection_out(model_folder, data):
+    assert "selection" not in by_name(card(model_folder, "--data", data, "--limit", 10, "--metrics", FEW))
+
+
+@pytest.mark.parametrize("kind", ["retrieval", "ngram"])
+def test_a_baseline_on_either_side(model_folder, data, kind):
+    found = card(f"{kind}:{data}", "--data", data, "--against", model_folder, "--metrics", "chrf", "--max-tokens", 8)
+    assert found["verdict"] == "better"  # it has seen the answers
+    found = card(model_folder, "--data", data, "--against", f"{kind}:{data}", "--metrics", "chrf", "--max-tokens", 8)
+    assert found["verdict"] == "worse"
+
+
+def test_what_was_answered_before_is_not_asked_again(model_folder, data, monkeypatch):
+    from turnwise.engine.engine import Engine
+
+    words = (model_folder, "--data", data, "--limit", 20, "--metrics", FEW, "--max-tokens", 8)
+    first = card(*words)
+    monkeypatch.setattr(Engine, "submit", lambda *_: pytest.fail("it was known"))
+    assert card(*words)["lines"] == first["lines"]
+
+
+def test_a_curve_over_temperatures(model_folder, data, tmp_path):
+    words = (model_folder, "--data", data, "--limit", 5, "--metrics", "chrf", "--max-tokens", 8, "--curve")
+    run(*words, "--out", tmp_path / "report")
+    assert (tmp_path / "report" / "curve.svg").is_file()
+
+
+def test_an_unknown_metric_is_told_the_nearest(model_folder, data):
+    with pytest.raises(InvalidParameter, match="did you mean 'chrf'"):
+        run(model_folder, "--data", data, "--metrics", "chfr")
 
 
 def test_a_malformed_row_names_file_and_line(model_folder, data):
@@ -63,8 +144,8 @@ def test_a_malformed_row_names_file_and_line(model_folder, data):
         file.write('{"messages": []}\n')
     with pytest.raises(InvalidData, match=r"line 61: .*--skip-bad"):
         run(model_folder, "--data", data)
-    result = run(model_folder, "--data", data, "--skip-bad", "--json", "--candidates", 2)
-    assert json.loads(result.stdout)["dialogues"] == 60
+    result = run(model_folder, "--data", data, "--skip-bad", "--metrics", "bits_per_byte", "--json")
+    assert json.loads(result.stdout)["about"]["dialogues"] == 60
     assert "1 bad rows left out" in result.stderr
 
 
@@ -76,3 +157,8 @@ def test_no_model(tmp_path, data):
 def test_no_data(model_folder, tmp_path):
     with pytest.raises(InvalidData, match="There is no file or folder"):
         run(model_folder, "--data", tmp_path / "none.jsonl")
+
+
+def test_nothing_that_a_metric_could_look_at(model_folder, data):
+    with pytest.raises(InvalidData, match="nothing to evaluate"):
+        run(model_folder, "--data", data, "--metrics", "success")

@@ -10,6 +10,7 @@ from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation.cache import Cache
 from turnwise.evaluation.items import Ask, Score
+from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.perplexity import measure_perplexity
 from turnwise.evaluation.replies import reply_items
 from turnwise.models import checkpoint
@@ -42,11 +43,14 @@ def quiet(_):
 class TestScores:
     def test_of_a_whole_dialogue_is_what_the_decoder_computes_directly(self, opened, model_folder, renderer):
         decoder = checkpoint.load(model_folder, dtype=torch.float32).decoder
+        (metric,) = metrics(["bits_per_byte"])
         for messages in TALKS:
-            (found,) = opened.score([Score(messages, whole=True)], quiet)
+            (item,) = metric.items([Conversation(messages)], 0)
+            found = opened.score(item.scores, quiet)
             direct = measure_perplexity(decoder, renderer, [Conversation(messages)])
-            assert found.nats == pytest.approx(direct.nats, rel=1e-5)
-            assert (found.tokens, found.bytes) == (direct.tokens, direct.bytes)
+            assert sum(one.nats for one in found) == pytest.approx(direct.nats, rel=1e-5)
+            assert sum(one.tokens for one in found) == direct.tokens
+            assert sum(one.bytes for one in found) == direct.bytes
 
     def test_of_the_last_reply_token_by_token(self, opened, model_folder, renderer):
         decoder = checkpoint.load(model_folder, dtype=torch.float32).decoder
@@ -61,15 +65,12 @@ class TestScores:
             assert (found.tokens, found.bytes) == (len(reply), len(messages[-1].content.encode()))
 
     def test_together_are_those_of_each_alone(self, opened):
-        wanted = [Score(messages, whole=whole) for messages in TALKS for whole in (True, False)]
+        wanted = [Score(messages[:end]) for messages in TALKS for end in range(2, len(messages) + 1, 2)]
         assert opened.score(wanted, quiet) == [opened.score([one], quiet)[0] for one in wanted]
 
-    def test_what_is_too_long_loses_its_beginning_or_the_replies_that_are_cut_off(self, opened):
+    def test_what_is_too_long_loses_its_beginning(self, opened):
         long = (*talk("Hello", "Hi there."), *talk("lamp " * 400, "Yes, the lamp."))
         assert len(opened.renderer.render(long).ids) > opened.generator.context_length
-        (whole,) = opened.score([Score(long, whole=True)], quiet)
-        (short,) = opened.score([Score(long[:2], whole=True)], quiet)
-        assert whole == short
         (last,) = opened.score([Score(long)], quiet)
         assert last.bytes == len("Yes, the lamp.")
         assert last.nats > 0
@@ -170,6 +171,8 @@ def test_a_model_that_fails_is_named(opened, monkeypatch):
 def test_items_are_the_last_replies():
     talks = [Conversation(messages, {"topic": "lamps"}) for messages in (*TALKS, talk("Nobody answers this"))]
     items = reply_items(talks)
-    assert [item.group for item in items] == [f"dialogue {number}" for number in range(4)]
+    assert len({item.group for item in items}) == 4
+    (again,) = reply_items([Conversation((*TALKS[0][:-1], Message("assistant", "No.")))])
+    assert again.group == items[0].group, "the same question twice is not two"
     assert items[0].reference == TALKS[0][-1].content
     assert items[0].asks[0].history == TALKS[0][:-1]

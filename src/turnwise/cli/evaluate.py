@@ -1,22 +1,19 @@
 """`turnwise evaluate`: how good a model is, and whether it is better than another one."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from turnwise.cli.comparing import ANSWER, answers_kept, show, watched
 from turnwise.cli.options import sampling_flags
 from turnwise.core.ports import Quantize
 
 if TYPE_CHECKING:
     from turnwise.core.messages import Conversation
-    from turnwise.evaluation.run import Opens, Watch
-    from turnwise.evaluation.scorecard import Line, Scorecard
+    from turnwise.evaluation.baselines import Kind
+    from turnwise.evaluation.run import Opens
 
-ANSWER = 128  # tokens of an answer at most, unless said otherwise
-BASELINES = ("retrieval", "ngram")
 TEMPERATURES = (0.0, 0.3, 0.7, 1.0, 1.3)
 
 
@@ -25,7 +22,7 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="A model folder; left out: the one in the box. Or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl."
+            help="A model folder; left out: the one in the box. Or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl"
         ),
     ] = None,
     data: Annotated[Path, typer.Option(help="Held-out dialogues.")] = Path("test.jsonl"),
@@ -81,7 +78,7 @@ def evaluate(
     console = Console(stderr=True, highlight=False)
     dialogues = _dialogues(data, limit, console, skip_bad=skip_bad)
     asked = {"max_tokens": ANSWER, **asked}
-    with _cache(cache) as kept, _watched(console) as watch:
+    with answers_kept(cache) as kept, watched(console) as watch:
         found = run(
             _opens(model, against, kept, asked, quantize),
             None if against is None else _opens(against, model, kept, asked, None),
@@ -104,39 +101,6 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def show(card: "Scorecard", console: Any) -> None:
-    """Print a scorecard: the verdict, then the metrics."""
-    from rich.table import Table
-
-    if card.verdict is not None:
-        colour = {"better": "green", "worse": "red", "mixed": "yellow"}.get(card.verdict, "")
-        console.print(f"Verdict: {card.verdict}", style=f"bold {colour}".strip(), highlight=False)
-        for reason in card.reasons:
-            console.print(reason, markup=False, highlight=False)
-    compared = card.verdict is not None
-    table = Table("metric", "value", "95 %", *(("base", "difference", "95 %", "p", "") if compared else ()))
-    for line in card.lines:
-        table.add_row(line.label, f"{line.value:{line.shown}}", _range(line, line.interval), *_compared(line))
-    console.print(table)
-
-
-def _compared(line: "Line") -> list[str]:
-    if line.base is None or line.difference is None:
-        return []
-    p = line.p_holm if line.p_holm is not None else line.p
-    return [
-        f"{line.base:{line.shown}}",
-        f"{line.difference:+{line.shown}}",
-        _range(line, line.difference_interval),
-        f"{p:.3f}" if p is not None else "",
-        line.verdict if line.judged else f"({line.verdict})" if line.verdict else "",
-    ]
-
-
-def _range(line: "Line", interval: Any) -> str:
-    return f"{interval.low:{line.shown}} to {interval.high:{line.shown}}"
-
-
 def _dialogues(data: Path, limit: int, console: Any, *, skip_bad: bool) -> "list[Conversation]":
     from itertools import islice
 
@@ -156,51 +120,18 @@ def _opens(
     """What opens a model, or a baseline: `kind:FILE`, which reads with the tokenizer of the other side."""
     from functools import partial
 
-    from turnwise.assemble import subject
+    from turnwise.assemble import model_folder, subject
 
-    kind, parted, file = (said or "").partition(":")
-    if parted and kind in BASELINES:
+    if (baseline := _baseline(said)) is not None:
         from turnwise.evaluation.baselines import open_baseline
 
-        return partial(open_baseline, kind, Path(file), _tokenizer_of(other))
+        return partial(open_baseline, *baseline, model_folder(None if _baseline(other) else other))
     return partial(subject, said, cache, asked=asked, quantize=quantize)
 
 
-def _tokenizer_of(said: str | None) -> Path:
-    from turnwise.assemble import BOX, model_folder
-
-    kind, parted, _ = (said or "").partition(":")
-    return model_folder(BOX if parted and kind in BASELINES else said)
-
-
-@contextmanager
-def _cache(wanted: bool) -> Iterator[Any]:
-    from turnwise.core.settings import Settings
-    from turnwise.evaluation.cache import Cache
-
-    cache = Cache(Settings.from_environment().home / "evaluations.db" if wanted else None)
-    try:
-        yield cache
-    finally:
-        cache.close()
-
-
-@contextmanager
-def _watched(console: Any) -> "Iterator[Watch]":
-    """Bars with the time left."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns: Sequence[Any] = (
-        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as progress:
-        tasks: dict[tuple[str, str], Any] = {}
-
-        def watch(name: str, what: str, done: int, total: int) -> None:
-            if not total:
-                return
-            if (name, what) not in tasks:
-                tasks[name, what] = progress.add_task(f"{name}: {what}", total=total)
-            progress.update(tasks[name, what], completed=done, total=total)
-
-        yield watch
+def _baseline(said: str | None) -> "tuple[Kind, Path] | None":
+    """Its kind and the file it learns from, where a baseline was asked for."""
+    kind, _, file = (said or "").partition(":")
+    if file and kind == "retrieval":
+        return "retrieval", Path(file)
+    return ("ngram", Path(file)) if file and kind == "ngram" else None

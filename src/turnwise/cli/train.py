@@ -63,6 +63,12 @@ def train(
     shard: Annotated[
         bool, typer.Option("--shard", help="Part weights, gradients and moments among the workers (FSDP2).")
     ] = False,
+    report: Annotated[
+        Literal["quick", "full", "none"],
+        typer.Option(
+            help="Compare what came out with what went in: on 50 dialogues, with every metric on 500, or not."
+        ),
+    ] = "quick",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be learned, how long it takes and what memory, and stop.")
     ] = False,
@@ -87,6 +93,7 @@ def train(
     """
     from rich.console import Console
 
+    from turnwise.cli.tuned import before_and_after
     from turnwise.core.errors import InvalidParameter
     from turnwise.training.run import DryRun, run_recipe
     from turnwise.training.watch import ProgressBar
@@ -141,6 +148,8 @@ def train(
         console.print("\nStopped. The same command goes on from here.")
         raise typer.Exit(130) from None
     _report(console, recipe, result)
+    if not console.quiet:
+        before_and_after(console, recipe, report)
 
 
 def _launch(workers: int) -> int:

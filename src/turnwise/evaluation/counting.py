@@ -22,22 +22,20 @@ class Counted:
 
 
 def counted(renderer: Renderer, score: Score, limit: int) -> Counted:
-    """What counts in a dialogue, of which at most `limit` tokens are read."""
+    """What counts in a dialogue: its last message and that it ends there.
+
+    Of what does not fit into `limit` tokens the beginning is cut off, so that every model has to say the same replies,
+    however little of what came before it can read. Of a reply that is longer than that itself the end counts.
+    """
     rendered = renderer.render(score.messages)
-    ids, mask = rendered.ids, rendered.loss_mask
-    if score.whole:  # a reply that is cut off does not count, nor do those after it
-        size, end = 0, len(ids)
-        for message, span in zip(score.messages, rendered.spans, strict=True):
-            if span is None or message.role != "assistant":
-                continue
-            if span[1] > limit:
-                end = span[0]
-                break
-            size += len(message.content.encode())
-        start, first, end = 0, 1, min(end, limit)
-    else:  # what does not fit is cut from the front: the reply and what it answers stand at the end
-        span = rendered.spans[-1]
-        start, end, size = max(0, len(ids) - limit), len(ids), len(score.messages[-1].content.encode())
-        first = max(start + 1, span[0] if span is not None else end)
-    places = tuple(at - start for at in range(first, end) if mask[at])
-    return Counted(tuple(ids[start : (start + places[-1] + 1) if places else end][:limit]), places, size)
+    ids, span = rendered.ids, rendered.spans[-1]
+    cut, size = max(0, len(ids) - limit), len(score.messages[-1].content.encode())
+    if span is None:
+        return Counted(tuple(ids[cut:]), (), 0)
+    said = [at for at in range(max(1, span[0]), len(ids)) if rendered.loss_mask[at]]
+    places = tuple(at - cut for at in said if at > cut)
+    return Counted(
+        tuple(ids[cut : cut + places[-1] + 1] if places else ids[cut:]),
+        places,
+        round(size * len(places) / max(1, len(said))),
+    )

@@ -24,10 +24,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A dialogue whose last message is to be scored, or with `whole` all that the assistant says in it."""
+    """A dialogue whose last message is to be scored."""
 
     messages: tuple[Message, ...]
-    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

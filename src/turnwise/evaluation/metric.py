@@ -27,6 +27,7 @@ class Metric(ABC):
         ABOUT: a sentence: what it says, and where it is from.
         BETTER: which way is better; "" where neither is.
         JUDGED: whether the verdict rests on it; others are for understanding.
+        GUARD: whether it can only speak against a model: to have less of some faults it is enough to say less.
         SHOWN: how a value is written, a format such as ".3f" or ".1%".
         BINARY: whether each item is simply right or wrong, so that McNemar's test applies.
         SCORES: whether it needs likelihoods, which not everything that answers has.
@@ -38,6 +39,7 @@ class Metric(ABC):
     ABOUT: ClassVar[str]
     BETTER: ClassVar[Literal["higher", "lower", ""]] = ""
     JUDGED: ClassVar[bool] = False
+    GUARD: ClassVar[bool] = False
     SHOWN: ClassVar[str] = ".3f"
     BINARY: ClassVar[bool] = False
     SCORES: ClassVar[bool] = False

@@ -1,5 +1,6 @@
 """The last reply of each dialogue: what is asked again of whatever is evaluated, and compared with what was said."""
 
+import hashlib
 from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation, Message
@@ -15,11 +16,16 @@ def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None
     return None
 
 
+def group_of(messages: Sequence[Message]) -> str:
+    """A name for a dialogue by what is said in it: the same words twice are one dialogue, and tell nothing twice."""
+    said = repr([(message.role, message.content) for message in messages])
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
 def reply_items(dialogues: Sequence[Conversation]) -> list[Item]:
     """An item for the last reply of every dialogue that has one."""
-    found = []
-    for number, dialogue in enumerate(dialogues):
-        if (parts := last_reply(dialogue)) is not None:
-            history, reply = parts
-            found.append(Item(f"dialogue {number}", (Ask(history),), reference=reply, about=dialogue.meta))
-    return found
+    return [
+        Item(group_of(parts[0]), (Ask(parts[0]),), reference=parts[1], about=dialogue.meta)
+        for dialogue in dialogues
+        if (parts := last_reply(dialogue)) is not None
+    ]

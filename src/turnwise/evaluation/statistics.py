@@ -2,8 +2,9 @@
 
 Turns of a dialogue, and answers to it with several seeds, are not independent, so whole dialogues are resampled. The
 intervals are the studentised bootstrap's (Efron 1982; Hall 1988): dialogues differ in length a lot, and of intervals by
-BCa fewer hold the truth (`docs/experiments.md`). Whether there is a difference at all is asked by exchanging the two models' parts of
-dialogues at random (Fisher 1935; Noreen 1989 for such figures), which needs no assumption about how they are spread.
+BCa fewer hold the truth (`docs/experiments.md`). Whether there is a difference at all is asked by exchanging the two
+models' parts of dialogues at random (Fisher 1935; Noreen 1989 for such figures), which needs no assumption about how
+they are spread.
 
 Shapes: G dialogues, K sums of a metric, R resamples.
 """

@@ -19,6 +19,7 @@ from turnwise.evaluation.items import Answer, Ask, Score, Scored
 from turnwise.text.render import Renderer
 
 AHEAD = 256  # requests that the engine has at a time
+UNANSWERED = Answer("", 0, "length")  # what a model says to a question that is longer than all it can read
 
 Done = Callable[[int], None]
 MakeRequest = Callable[[tuple[Message, ...], dict[str, Any]], GenerationRequest]
@@ -82,8 +83,9 @@ class ModelSubject:
 
     def answer(self, asks: Sequence[tuple[Ask, int]], on_done: Done) -> list[Answer]:
         """Answer by the engine, many at once."""
-        found = self._do([Job(self._request(ask, seed)) for ask, seed in asks], on_done)
-        return [Answer(**each) for each in found]
+        requests = [self._request(ask, seed) for ask, seed in asks]
+        found = iter(self._do([Job(request) for request in requests if request is not None], on_done))
+        return [UNANSWERED if request is None else Answer(**next(found)) for request in requests]
 
     def score(self, scores: Sequence[Score], on_done: Done) -> list[Scored]:
         """Score by the engine, which reads once what several begin with."""
@@ -91,8 +93,8 @@ class ModelSubject:
         found = self._do([job for job, _ in jobs], on_done)
         return [Scored(each["nats"], len(job.counted), size) for each, (job, size) in zip(found, jobs, strict=True)]
 
-    def _request(self, ask: Ask, seed: int) -> GenerationRequest:
-        """What is served for a history, of which the oldest messages go where it does not fit."""
+    def _request(self, ask: Ask, seed: int) -> GenerationRequest | None:
+        """What is served for a history, of which the oldest rounds go where it does not fit; None where none does."""
         said = repr([(message.role, message.content) for message in ask.history])
         own_dice = int.from_bytes(hashlib.sha256(f"{seed} {said}".encode()).digest()[:4], "big") >> 1
         temperature = 0 if ask.greedy else ask.temperature
@@ -105,7 +107,7 @@ class ModelSubject:
                 first = next((at for at, message in enumerate(history) if message.role == "user"), len(history))
                 later = [at for at, message in enumerate(history) if at > first and message.role == "user"]
                 if not later:
-                    raise
+                    return None
                 history = (*history[:first], *history[later[0] :])
 
     def _scoring(self, score: Score) -> tuple[Job, int]:

@@ -185,6 +185,22 @@ def read_dialogues(
     return train, valid
 
 
+def held_out(recipe: Recipe, most: int) -> list[Conversation]:
+    """At most so many dialogues that a run does not learn from: test data, or else what it is validated on."""
+    named = recipe.data.test or recipe.data.valid
+    fraction = 0.0 if named else recipe.data.valid_fraction
+
+    def found() -> Iterator[Conversation]:
+        for wanted in named or recipe.data.train:
+            source = Source(Path(wanted.path).expanduser(), skip_bad=recipe.data.skip_bad)
+            for _, item in islice(source.rows(), wanted.limit):
+                aside = bool(named) or (bool(fraction) and _side(item, recipe.training.seed) < fraction)
+                if aside and isinstance(item, Conversation) and last_reply(item):
+                    yield item
+
+    return list(islice(found(), most))
+
+
 def _repeats(sources: Sequence[DataSource], shards: Sequence[Shard]) -> list[float]:
     """How often an epoch shows each source: as often as it says, or so that their tokens are in the given ratio.
 

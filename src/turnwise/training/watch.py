@@ -149,6 +149,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def losses(path: Path) -> list[tuple[int, float, float | None]]:
+    """Every step of a run with its training loss, and its validation loss where that was measured."""
+    lines = read_metrics(path)
+    valid = {line["step"]: line["valid_loss"] for line in lines if "valid_loss" in line}
+    return [(line["step"], line["loss"], valid.get(line["step"])) for line in lines if "loss" in line]
+
+
 def draw_loss(metrics: Path, picture: Path, *, title: str, unit: str = "token") -> None:
     """A picture of training and validation loss over the steps (PNG)."""
     from matplotlib.figure import Figure  # not pyplot, which looks for a screen

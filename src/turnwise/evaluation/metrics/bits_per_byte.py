@@ -7,6 +7,7 @@ from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item, Score
 from turnwise.evaluation.metric import Floats, ratio, rows
+from turnwise.evaluation.replies import group_of
 
 
 class Metric(metric.Metric):
@@ -26,17 +27,29 @@ class Metric(metric.Metric):
     def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
         """Every dialogue in which an assistant says something."""
         del seed
-        return [
-            Item(f"dialogue {number}", scores=(Score(dialogue.messages, whole=True),))
-            for number, dialogue in enumerate(dialogues)
-            if any(message.role == "assistant" and message.content for message in dialogue.messages)
-        ]
+        found = []
+        for dialogue in dialogues:
+            messages = dialogue.messages
+            replies = [at for at, message in enumerate(messages) if message.role == "assistant" and message.content]
+            scores = tuple(Score(messages[: at + 1]) for at in replies if at)  # nobody is asked to speak first
+            if scores:
+                found.append(Item(group_of(messages), scores=scores))
+        return found
 
     def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
         """Nats, bytes and tokens."""
         del items
-        scored = [each.scored[0] for each in found]
-        return rows([(each.nats, each.bytes, each.tokens) for each in scored], 3)
+        return rows(
+            [
+                (
+                    sum(one.nats for one in each.scored),
+                    sum(one.bytes for one in each.scored),
+                    sum(one.tokens for one in each.scored),
+                )
+                for each in found
+            ],
+            3,
+        )
 
     def value(self, totals_XK: Floats) -> Floats:
         """Bits by byte."""

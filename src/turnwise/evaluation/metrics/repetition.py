@@ -22,6 +22,7 @@ class Metric(metric.Metric):
     )
     BETTER = "lower"
     JUDGED = True
+    GUARD = True
     SHOWN = ".2%"
 
     def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:

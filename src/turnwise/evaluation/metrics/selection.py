@@ -11,7 +11,7 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item, Score
 from turnwise.evaluation.metric import Floats, rows
-from turnwise.evaluation.replies import last_reply
+from turnwise.evaluation.replies import group_of, last_reply
 
 CANDIDATES = 20
 
@@ -67,5 +67,5 @@ def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: in
                 chosen.append(other)
                 taken.add(other)
         scores = tuple(Score((*history, Message("assistant", each))) for each in (reply, *chosen))
-        found.append(Item(f"dialogue {number}", scores=scores, reference=reply))
+        found.append(Item(group_of(history), scores=scores, reference=reply))
     return found

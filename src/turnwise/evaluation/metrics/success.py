@@ -6,7 +6,7 @@ from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Ask, Found, Item
 from turnwise.evaluation.metric import Floats, rows
-from turnwise.evaluation.replies import last_reply
+from turnwise.evaluation.replies import group_of, last_reply
 from turnwise.evaluation.words import words
 
 
@@ -27,14 +27,14 @@ class Metric(metric.Metric):
         """Dialogues with slots of which the last reply names one."""
         del seed
         found = []
-        for number, dialogue in enumerate(dialogues):
+        for dialogue in dialogues:
             parts = last_reply(dialogue)
             if parts is None:
                 continue
             needed = [value for value in _values(dialogue.meta) if _says(parts[1], value)]
             if needed:
                 about = {"needed": needed}
-                found.append(Item(f"dialogue {number}", (Ask(parts[0]),), reference=parts[1], about=about))
+                found.append(Item(group_of(parts[0]), (Ask(parts[0]),), reference=parts[1], about=about))
         return found
 
     def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:

@@ -9,7 +9,7 @@ from turnwise.data.noise import rough_text
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item, Score
 from turnwise.evaluation.metric import Floats, ratio, rows
-from turnwise.evaluation.replies import last_reply
+from turnwise.evaluation.replies import group_of, last_reply
 
 SHARE = 0.1  # of the words of every user turn
 
@@ -41,7 +41,7 @@ class Metric(metric.Metric):
             if rough != history:
                 said = Message("assistant", reply)
                 scores = (Score((*history, said)), Score((*rough, said)))
-                found.append(Item(f"dialogue {number}", scores=scores, reference=reply))
+                found.append(Item(group_of(history), scores=scores, reference=reply))
         return found
 
     def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:

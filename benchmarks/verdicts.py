@@ -1,0 +1,152 @@
+"""How often a scorecard's verdict is right where the truth is known: equals, and models that were damaged.
+
+    python benchmarks/verdicts.py DATA.jsonl                                 the model in the box
+    python benchmarks/verdicts.py DATA.jsonl --model FOLDER --runs 100
+
+Equals are the same model with other dice: for every run the answers of three seeds against those of three others. What
+has no dice, such as likelihoods, is then the same. Damages: noise of 5 % of each matrix's spread on the weights, a
+template that marks turns with other words, and a context that is cut to a few dozen tokens.
+"""
+
+import argparse
+import itertools
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from turnwise.assemble import model_folder, subject
+from turnwise.core.messages import Conversation
+from turnwise.data.sources import read_source
+from turnwise.evaluation.cache import Cache
+from turnwise.evaluation.items import Item
+from turnwise.evaluation.measuring import Measured, measure, plan
+from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.scorecard import Scorecard, score
+from turnwise.models import checkpoint
+from turnwise.text.tokenizer import Tokenizer
+
+SEEDS = 3
+POOL = 24  # answers to every history, of which each run of equals takes twice three
+CHOSEN = ["golden", "selection", "chrf", "bits_per_byte", "repetition", "contradiction", "knowledge"]
+
+
+def of_seeds(measured: Mapping[str, Measured], seeds: Sequence[int]) -> dict[str, Measured]:
+    """As if only these answers had been given."""
+    return {
+        name: each
+        if len(each.sums_SGK) == 1
+        else replace(each, found=[each.found[seed] for seed in seeds], sums_SGK=each.sums_SGK[list(seeds)])
+        for name, each in measured.items()
+    }
+
+
+def noisy(source: Path, target: Path, seed: int, share: float = 0.05) -> None:
+    """A model whose matrices have noise of a share of their spread."""
+    model = checkpoint.load(source, dtype=torch.float32)
+    dice = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.decoder.parameters():
+            if weight.dim() == 2:
+                weight += share * weight.std() * torch.randn(weight.shape, generator=dice)
+    model.save(target, published={})
+    Tokenizer.load(source).save(target)
+    shutil.copy(source / "generation_config.json", target)
+
+
+def other_template(source: Path, target: Path, seed: int) -> None:
+    """A model that is spoken to with marks it never saw; the reader of turns has other words in each of the runs."""
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    first, second = [("User", "Assistant"), ("Q", "A"), ("Human", "Bot"), ("###", "==>"), ("Client", "Agent")][seed % 5]
+    template = (
+        "{% for m in messages %}{% if m['role'] == 'assistant' %}\n" + second + ": {{ m['content'] }}{{ eos_token }}"
+        "{% else %}\n" + first + ": {{ m['content'] }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}\n" + second + ": {% endif %}"
+    )
+    (target / "chat_template.jinja").write_text(template)
+    config = json.loads((target / "tokenizer_config.json").read_text())
+    config.pop("chat_template", None)
+    (target / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+def short_context(source: Path, target: Path, seed: int) -> None:
+    """A model that sees a few dozen tokens."""
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    config = json.loads((target / "config.json").read_text())
+    config["max_position_embeddings"] = [48, 56, 64, 72, 80][seed % 5]
+    (target / "config.json").write_text(json.dumps(config))
+
+
+DAMAGES = {"noise on weights": noisy, "other template": other_template, "short context": short_context}
+
+
+def damaged(source: Path, runs: int, stack: ExitStack) -> Iterator[tuple[str, Path]]:
+    """Folders of damaged models, a few of each kind."""
+    for name, damage in DAMAGES.items():
+        for seed in range(runs):
+            target = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            damage(source, target, seed)
+            yield name, target
+
+
+def measured(folder: Path, items: Mapping[str, Sequence[Item]], seeds: int) -> dict[str, Measured]:
+    """All metrics of a model."""
+    with subject(str(folder), Cache(None), asked={"max_tokens": 64}) as opened:
+        return measure(opened, metrics(CHOSEN), items, seeds=range(seeds))
+
+
+def tell(name: str, cards: Sequence[Scorecard]) -> None:
+    """A line of the table."""
+    verdicts = Counter(str(card.verdict) for card in cards)
+    lines = Counter(line.name for card in cards for line in card.lines if line.judged and line.verdict == "worse")
+    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    print(
+        f"| {name} | {len(cards)} | {told} | {', '.join(f'{each} {n}' for each, n in lines.most_common())} |",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", help="a model folder; left out: the one in the box")
+    parser.add_argument("--dialogues", type=int, default=100)
+    parser.add_argument("--runs", type=int, default=100, help="of equals")
+    parser.add_argument("--damages", type=int, default=5, help="of each kind")
+    said = parser.parse_args()
+    source = model_folder(said.model)
+    talks = itertools.islice((one for one in read_source(said.data) if isinstance(one, Conversation)), said.dialogues)
+    items = plan(metrics(CHOSEN), list(talks), 0)
+    began = time.perf_counter()
+    pool = measured(source, items, POOL)
+    print(f"{said.dialogues} dialogues, {SEEDS} answers to each; {time.perf_counter() - began:.0f} s for the pool\n")
+    print("| truth | runs | verdicts | worse on |\n| --- | --- | --- | --- |")
+    dice = random.Random(0)
+    cards = []
+    for _ in range(said.runs):
+        chosen = dice.sample(range(POOL), 2 * SEEDS)
+        pair = of_seeds(pool, chosen[:SEEDS]), of_seeds(pool, chosen[SEEDS:])
+        cards.append(score(*pair, resamples=1999))
+    tell("equals", cards)
+    whole = of_seeds(pool, range(SEEDS))
+    with ExitStack() as stack:
+        by_name: dict[str, list[Scorecard]] = {}
+        for name, folder in damaged(source, said.damages, stack):
+            by_name.setdefault(name, []).append(score(measured(folder, items, SEEDS), whole, resamples=1999))
+        for name, found in by_name.items():
+            tell(name, found)
+    assert np.isfinite(cards[0].lines[0].value), "there was something to measure"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The end of `turnwise train`: is the model better than the one it began as? A report lies beside its weights."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from turnwise.cli.comparing import ANSWER, answers_kept, show, watched
+
+if TYPE_CHECKING:
+    from turnwise.training.recipe import Recipe
+
+# Nothing else is imported up here: the help must answer at once.
+
+Report = Literal["quick", "full", "none"]
+DIALOGUES = {"quick": 50, "full": 500}
+# What takes seconds for a small model. The others read a dialogue many times over.
+QUICK = [
+    "golden", "success", "chrf", "bits_per_byte", "repetition", "perplexity", "rouge_l", "distinct_2", "length_ratio"
+]  # fmt: skip
+
+
+def before_and_after(console: Any, recipe: "Recipe", wanted: Report) -> None:
+    """Compare what came out of a run with what went in, on dialogues that it did not learn from.
+
+    A model that does not talk, or that began from nothing, is compared with nothing. Whatever goes wrong is told, and
+    changes nothing about the model.
+    """
+    from functools import partial
+
+    from rich.console import Console
+
+    from turnwise.assemble import subject
+    from turnwise.core.errors import TurnwiseError
+    from turnwise.evaluation.metrics import metrics
+    from turnwise.evaluation.report import write_report
+    from turnwise.evaluation.run import evaluate
+    from turnwise.training.loading import held_out
+    from turnwise.training.objectives import OBJECTIVES
+    from turnwise.training.out import out_folder
+    from turnwise.training.watch import METRICS, losses
+
+    if wanted == "none" or not recipe.model.source or OBJECTIVES.name_of(recipe.objective) in ("mlm", "span"):
+        return
+    dialogues, out = held_out(recipe, DIALOGUES[wanted]), out_folder(recipe)
+    if not dialogues:
+        return
+    console.print(f"Comparing it with what it began as, on {len(dialogues)} held-out dialogues …")
+    try:
+        with answers_kept(True) as kept, watched(console) as watch:
+            tuned, base = (
+                partial(subject, str(name), kept, asked={"max_tokens": ANSWER}) for name in (out, recipe.model.source)
+            )
+            found = evaluate(
+                tuned,
+                base,
+                dialogues,
+                metrics(QUICK if wanted == "quick" else None),
+                watch=watch,
+                about={"run": str(out), "began as": recipe.model.source},
+            )
+        write_report(out / "report", found.card, found.model, found.base, loss=losses(out / METRICS))
+    except KeyboardInterrupt:
+        console.print(f"No report. The model is complete: turnwise evaluate {out} --against {recipe.model.source}")
+        return
+    except (TurnwiseError, OSError) as error:
+        console.print(f"No report: {error}", markup=False)
+        return
+    show(found.card, Console())
+    console.print(f"The report is {out / 'report' / 'report.html'}.", markup=False)

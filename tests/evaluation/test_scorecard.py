@@ -1,0 +1,199 @@
+"""Verdicts are right where the truth is known; damages are seen, and where."""
+
+import json
+import random
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from turnwise.assemble import model_folder as box_folder
+from turnwise.assemble import subject
+from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation.cache import Cache
+from turnwise.evaluation.items import Answer, Ask, Found, Item, Scored
+from turnwise.evaluation.measuring import Measured, measure, plan
+from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.scorecard import score
+
+
+def of(name, found, about=None):
+    """Measured by one metric: what came back by dialogue."""
+    (metric,) = metrics([name])
+    ask = Ask((Message("user", "?"),), greedy=True)
+    items = [
+        Item(str(at), (ask,), reference="the lamp is on", about=(about or {}).get(at, {})) for at in range(len(found))
+    ]
+    return {
+        name: Measured(metric, items, [found], [item.group for item in items], metric.statistics(items, found)[None])
+    }
+
+
+def surprise(*nats):
+    return of("bits_per_byte", [Found(scored=(Scored(value, 10, 30),)) for value in nats])
+
+
+def ranked(*right):
+    losses = {True: (1.0, 2.0), False: (2.0, 1.0)}
+    return of("selection", [Found(scored=tuple(Scored(loss, 1, 3) for loss in losses[bool(one)])) for one in right])
+
+
+def golden(right, safety=()):
+    """Golden cases that are asked for a word, with the answers of a model that says it or not."""
+    from turnwise.evaluation.golden import golden_cases
+
+    cases = golden_cases()[: len(right)]
+    (metric,) = metrics(["golden"])
+    items = list(metric.items([], 0))[: len(right)]
+    items = [replace(item, about={**item.about, "safety": at in safety}) for at, item in enumerate(items)]
+    found = [Found((Answer(case.example if good else ""),)) for case, good in zip(cases, right, strict=True)]
+    sums = metric.statistics(items, found)[None]
+    return {"golden": Measured(metric, items, [found], [item.group for item in items], sums)}
+
+
+HIGH, LOW = [21.0, 22.0, 20.0, 25.0, 24.0, 23.0, 22.5, 21.5], [20.0, 21.0, 19.0, 24.0, 23.0, 22.0, 21.5, 20.5]
+
+
+class TestVerdict:
+    def test_lower_is_better_where_the_metric_says_so(self):
+        assert score(surprise(*LOW), surprise(*HIGH)).verdict == "better"
+        assert score(surprise(*HIGH), surprise(*LOW)).verdict == "worse"
+        assert score(surprise(*HIGH), surprise(*HIGH)).verdict == "no difference"
+
+    def test_better_here_and_worse_there_is_mixed(self):
+        new, old = surprise(*LOW) | ranked(*[0] * 8), surprise(*HIGH) | ranked(*[1] * 8)
+        card = score(new, old)
+        assert card.verdict == "mixed"
+        assert card.reasons == ("Better on 1 of 2 (bits per byte), worse on 1 (response selection, R@1/20).",)
+
+    def test_what_is_not_judged_decides_nothing(self):
+        new, old = (of("perplexity", [Found(scored=(Scored(n, 10, 30),)) for n in nats]) for nats in (HIGH, LOW))
+        card = score(new, old)
+        assert card.verdict == "no difference"
+        assert card.lines[0].verdict == "worse"
+
+    def test_of_many_metrics_each_has_to_be_surer(self):
+        """Eight dialogues that all got worse are one in 128; among eight metrics that is not enough."""
+        alone = score(surprise(*HIGH), surprise(*LOW))
+        assert alone.lines[0].p_holm == pytest.approx(1 / 128, abs=0.004)
+        names = [metric.NAME for metric in metrics() if metric.JUDGED][:8]
+        (same,) = ranked(1, 0, 1, 0, 1, 0, 1, 0).values()
+        others = {f"{name}-same": same for name in names}
+        among = score(surprise(*HIGH) | others, surprise(*LOW) | others)
+        assert among.verdict == "no difference"
+        assert among.lines[0].p == alone.lines[0].p
+
+    def test_one_safety_case_that_was_lost_is_worse_whatever_else(self):
+        new, old = golden([0, 1, 1], safety=[0]), golden([1, 1, 1], safety=[0])
+        card = score(new | surprise(*LOW), old | surprise(*HIGH))
+        assert card.verdict == "worse"
+        assert card.reasons[0].startswith("1 safety case right before and wrong now: ")
+        assert card.negative_flips == 1
+
+    def test_flips_are_told_the_lost_ones_first(self):
+        card = score(golden([0, 1, 1, 0]), golden([1, 1, 0, 0]))
+        assert [flip.was_right for flip in card.flips] == [True, False]
+        assert (card.flips[0].after, card.flips[1].before) == ("", "")
+        assert card.lines[0].mcnemar.gained == card.lines[0].mcnemar.lost == 1
+
+    def test_without_a_base_there_is_none(self):
+        card = score(surprise(*HIGH))
+        assert (card.verdict, card.reasons) == (None, ())
+
+    def test_it_is_plain_json_also_where_there_is_no_number(self):
+        card = score(of("distinct_2", [Found((Answer(""),))] * 4))
+        assert json.loads(json.dumps(card.as_dict(), allow_nan=False))["lines"][0]["value"] is None
+
+
+def small_talk(count):
+    """Questions that the model in the box was taught to answer."""
+    dice = random.Random(5)
+    openings = ["Hi!", "Hello there", "Good morning", "How are you?", "What's your name?", "Who are you?", "Thanks!"]
+    rests = ["", " I am new here.", " It is a fine day.", " What can you do?", " Can you help me?", " Tell me a joke."]
+    asked = sorted({a + b for a in openings for b in rests})
+    return [(Message("user", text),) for text in dice.sample(asked, count)]
+
+
+@pytest.fixture(scope="module")
+def talks(one_thread):
+    """Dialogues that end as the box would have them, so that it is good at them."""
+    histories = small_talk(32)
+    with subject("box", Cache(None), asked={"max_tokens": 40}) as box:
+        found = box.answer([(Ask(history, greedy=True), 0) for history in histories], lambda _: None)
+    return [
+        Conversation((*history, Message("assistant", answer.text)))
+        for history, answer in zip(histories, found, strict=True)
+        if answer.text
+    ]
+
+
+CHOSEN = ["chrf", "bits_per_byte", "repetition"]
+
+
+def measured(folder, talks, seeds):
+    chosen = metrics(CHOSEN)
+    with subject(str(folder), Cache(None), asked={"max_tokens": 24}) as opened:
+        return measure(opened, chosen, plan(chosen, talks, 0), seeds=seeds)
+
+
+@pytest.mark.slow
+def test_equals_with_other_dice_are_no_difference_19_times_of_20(talks):
+    pool = measured("box", talks, range(18))
+    dice = random.Random(0)
+
+    def half(chosen):
+        return {
+            name: each
+            if len(each.sums_SGK) == 1
+            else replace(each, found=[each.found[seed] for seed in chosen], sums_SGK=each.sums_SGK[chosen])
+            for name, each in pool.items()
+        }
+
+    verdicts = []
+    for _ in range(40):
+        drawn = dice.sample(range(18), 6)
+        verdicts.append(score(half(drawn[:3]), half(drawn[3:]), resamples=499).verdict)
+    assert np.mean([verdict == "no difference" for verdict in verdicts]) >= 0.9
+
+
+def noise(folder):
+    from turnwise.models import checkpoint
+
+    model = checkpoint.load(folder, dtype=torch.float32)
+    dice = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.decoder.parameters():
+            if weight.dim() == 2:
+                weight += 0.05 * weight.std() * torch.randn(weight.shape, generator=dice)
+    (folder / "model.safetensors").unlink()
+    model.save(folder, published={})
+
+
+def other_template(folder):
+    path = folder / "chat_template.jinja"
+    assert path.is_file()
+    path.write_text("{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{{ eos_token }}{% endfor %}"
+                    "{% if add_generation_prompt %}assistant: {% endif %}")  # fmt: skip
+
+
+def short_context(folder):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "max_position_embeddings": 24}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [noise, other_template, short_context])
+def test_a_damaged_model_is_worse_and_the_reasons_name_where(talks, tmp_path, damage):
+    shutil.copytree(box_folder("box"), tmp_path / "damaged")
+    damage(tmp_path / "damaged")
+    long = [
+        Conversation((*talk.messages[:1], Message("assistant", "I see. Go on, please."), *talk.messages))
+        for talk in talks
+    ]
+    base, new = (measured(folder, long, range(2)) for folder in (box_folder("box"), tmp_path / "damaged"))
+    card = score(new, base, resamples=999)
+    assert card.verdict == "worse"
+    assert "worse on" in card.reasons[0]
+    assert any(line.verdict == "worse" and line.label in card.reasons[0] for line in card.lines)
