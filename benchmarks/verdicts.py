@@ -3,15 +3,14 @@
     python benchmarks/verdicts.py DATA.jsonl                                 the model in the box
     python benchmarks/verdicts.py DATA.jsonl --model FOLDER --runs 100
 
-Equals are the same model with other dice: for every run the answers of three seeds against those of three others. What
-has no dice, such as likelihoods, is then the same. Damages: noise of 5 % of each matrix's spread on the weights, a
-template that marks turns with other words, and a context that is cut to a few dozen tokens.
+Equals are the same model with other dice: for every run three answers to each history against three others, out of a
+pool that is drawn once. What has no dice, such as likelihoods, is then the same. Damages: noise of 5 % of each matrix's
+spread on the weights, a template that marks turns with other words, and a context cut to a few dozen tokens.
 """
 
 import argparse
 import itertools
 import json
-import random
 import shutil
 import tempfile
 import time
@@ -40,13 +39,26 @@ POOL = 24  # answers to every history, of which each run of equals takes twice t
 CHOSEN = ["golden", "selection", "chrf", "bits_per_byte", "repetition", "contradiction", "knowledge"]
 
 
-def of_seeds(measured: Mapping[str, Measured], seeds: Sequence[int]) -> dict[str, Measured]:
+def other_dice(measured: Mapping[str, Measured], dice: np.random.Generator) -> list[dict[str, Measured]]:
+    """Two models that are one: to every dialogue three of the pool's answers each, drawn for that dialogue alone."""
+    pair: list[dict[str, Measured]] = [{}, {}]
+    for name, each in measured.items():
+        seeds, dialogues = each.sums_SGK.shape[:2]
+        if seeds == 1:
+            for one in pair:
+                one[name] = each
+            continue
+        drawn_SG = np.argsort(dice.random((seeds, dialogues)), axis=0)[: 2 * SEEDS]
+        sums_SGK = each.sums_SGK[drawn_SG, np.arange(dialogues)]
+        pair[0][name] = replace(each, found=each.found[:SEEDS], sums_SGK=sums_SGK[:SEEDS])
+        pair[1][name] = replace(each, found=each.found[:SEEDS], sums_SGK=sums_SGK[SEEDS:])
+    return pair
+
+
+def first_seeds(measured: Mapping[str, Measured]) -> dict[str, Measured]:
     """As if only these answers had been given."""
     return {
-        name: each
-        if len(each.sums_SGK) == 1
-        else replace(each, found=[each.found[seed] for seed in seeds], sums_SGK=each.sums_SGK[list(seeds)])
-        for name, each in measured.items()
+        name: replace(each, found=each.found[:SEEDS], sums_SGK=each.sums_SGK[:SEEDS]) for name, each in measured.items()
     }
 
 
@@ -131,14 +143,10 @@ def main() -> None:
     pool = measured(source, items, POOL)
     print(f"{said.dialogues} dialogues, {SEEDS} answers to each; {time.perf_counter() - began:.0f} s for the pool\n")
     print("| truth | runs | verdicts | worse on |\n| --- | --- | --- | --- |")
-    dice = random.Random(0)
-    cards = []
-    for _ in range(said.runs):
-        chosen = dice.sample(range(POOL), 2 * SEEDS)
-        pair = of_seeds(pool, chosen[:SEEDS]), of_seeds(pool, chosen[SEEDS:])
-        cards.append(score(*pair, resamples=1999))
+    dice = np.random.default_rng(0)
+    cards = [score(*other_dice(pool, dice), resamples=1999) for _ in range(said.runs)]
     tell("equals", cards)
-    whole = of_seeds(pool, range(SEEDS))
+    whole = first_seeds(pool)
     with ExitStack() as stack:
         by_name: dict[str, list[Scorecard]] = {}
         for name, folder in damaged(source, said.damages, stack):

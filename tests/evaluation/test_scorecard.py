@@ -1,9 +1,9 @@
 """Verdicts are right where the truth is known; damages are seen, and where."""
 
 import json
-import random
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import torch
 
 from turnwise.assemble import model_folder as box_folder
 from turnwise.assemble import subject
-from turnwise.core.messages import Conversation, Message
+from turnwise.core.messages import Message
 from turnwise.evaluation.cache import Cache
 from turnwise.evaluation.items import Answer, Ask, Found, Item, Scored
 from turnwise.evaluation.measuring import Measured, measure, plan
@@ -53,6 +53,7 @@ def golden(right, safety=()):
     return {"golden": Measured(metric, items, [found], [item.group for item in items], sums)}
 
 
+SMALL_TALK = Path(__file__).parents[2] / "recipes" / "box" / "small_talk.yaml"
 HIGH, LOW = [21.0, 22.0, 20.0, 25.0, 24.0, 23.0, 22.5, 21.5], [20.0, 21.0, 19.0, 24.0, 23.0, 22.0, 21.5, 20.5]
 
 
@@ -107,26 +108,12 @@ class TestVerdict:
         assert json.loads(json.dumps(card.as_dict(), allow_nan=False))["lines"][0]["value"] is None
 
 
-def small_talk(count):
-    """Questions that the model in the box was taught to answer."""
-    dice = random.Random(5)
-    openings = ["Hi!", "Hello there", "Good morning", "How are you?", "What's your name?", "Who are you?", "Thanks!"]
-    rests = ["", " I am new here.", " It is a fine day.", " What can you do?", " Can you help me?", " Tell me a joke."]
-    asked = sorted({a + b for a in openings for b in rests})
-    return [(Message("user", text),) for text in dice.sample(asked, count)]
-
-
 @pytest.fixture(scope="module")
 def talks(one_thread):
-    """Dialogues that end as the box would have them, so that it is good at them."""
-    histories = small_talk(32)
-    with subject("box", Cache(None), asked={"max_tokens": 40}) as box:
-        found = box.answer([(Ask(history, greedy=True), 0) for history in histories], lambda _: None)
-    return [
-        Conversation((*history, Message("assistant", answer.text)))
-        for history, answer in zip(histories, found, strict=True)
-        if answer.text
-    ]
+    """Dialogues of the kind that the model in the box is good at."""
+    from turnwise.data.grammar import expand, load_grammar
+
+    return list(expand(load_grammar(SMALL_TALK), 60, 4711, noise=0.2))
 
 
 CHOSEN = ["chrf", "bits_per_byte", "repetition"]
@@ -140,22 +127,20 @@ def measured(folder, talks, seeds):
 
 @pytest.mark.slow
 def test_equals_with_other_dice_are_no_difference_19_times_of_20(talks):
-    pool = measured("box", talks, range(18))
-    dice = random.Random(0)
-
-    def half(chosen):
-        return {
-            name: each
-            if len(each.sums_SGK) == 1
-            else replace(each, found=[each.found[seed] for seed in chosen], sums_SGK=each.sums_SGK[chosen])
-            for name, each in pool.items()
-        }
-
+    """To every dialogue each has three answers out of a pool."""
+    pool, dice = measured("box", talks, range(12)), np.random.default_rng(0)
     verdicts = []
-    for _ in range(40):
-        drawn = dice.sample(range(18), 6)
-        verdicts.append(score(half(drawn[:3]), half(drawn[3:]), resamples=499).verdict)
-    assert np.mean([verdict == "no difference" for verdict in verdicts]) >= 0.9
+    for _ in range(60):
+        pair = {}, {}
+        for name, each in pool.items():
+            seeds, dialogues = each.sums_SGK.shape[:2]
+            drawn = (
+                np.argsort(dice.random((seeds, dialogues)), axis=0)[:6] if seeds > 1 else np.zeros((2, dialogues), int)
+            )
+            for one, part in zip(pair, np.split(each.sums_SGK[drawn, np.arange(dialogues)], 2), strict=True):
+                one[name] = replace(each, sums_SGK=part)
+        verdicts.append(score(*pair, resamples=499).verdict)
+    assert np.mean([verdict == "no difference" for verdict in verdicts]) >= 0.93
 
 
 def noise(folder):
@@ -188,11 +173,7 @@ def short_context(folder):
 def test_a_damaged_model_is_worse_and_the_reasons_name_where(talks, tmp_path, damage):
     shutil.copytree(box_folder("box"), tmp_path / "damaged")
     damage(tmp_path / "damaged")
-    long = [
-        Conversation((*talk.messages[:1], Message("assistant", "I see. Go on, please."), *talk.messages))
-        for talk in talks
-    ]
-    base, new = (measured(folder, long, range(2)) for folder in (box_folder("box"), tmp_path / "damaged"))
+    base, new = (measured(folder, talks, range(2)) for folder in (box_folder("box"), tmp_path / "damaged"))
     card = score(new, base, resamples=999)
     assert card.verdict == "worse"
     assert "worse on" in card.reasons[0]

@@ -9,12 +9,12 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from turnwise.core.errors import ContextTooLong, TurnwiseError
+from turnwise.core.errors import ContextTooLong, TemplateError, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, Generator, Ticket, TokenEvent
 from turnwise.evaluation.cache import Cache, key_of
-from turnwise.evaluation.counting import counted
+from turnwise.evaluation.counting import Counted, counted
 from turnwise.evaluation.items import Answer, Ask, Score, Scored
 from turnwise.text.render import Renderer
 
@@ -103,6 +103,8 @@ class ModelSubject:
         while True:
             try:
                 return self.make_request(history, asked)
+            except TemplateError:
+                return None
             except ContextTooLong:
                 first = next((at for at, message in enumerate(history) if message.role == "user"), len(history))
                 later = [at for at, message in enumerate(history) if at > first and message.role == "user"]
@@ -112,7 +114,10 @@ class ModelSubject:
 
     def _scoring(self, score: Score) -> tuple[Job, int]:
         """What to read, and the bytes of what is counted in it."""
-        read = counted(self.renderer, score, self.generator.context_length)
+        try:
+            read = counted(self.renderer, score, self.generator.context_length)
+        except TemplateError:  # what it cannot even be asked it has no opinion of
+            read = Counted((0,), (), 0)
         request = GenerationRequest(
             read.ids,
             GenerationParams(temperature=0),
