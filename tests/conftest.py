@@ -10,6 +10,14 @@ CORPUS = [
 ] * 4
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory):
+    """What a person keeps is not touched by tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TURNWISE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def corpus():
     return CORPUS

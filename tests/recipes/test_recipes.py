@@ -37,7 +37,22 @@ def test_it_runs(path, data, tmp_path, monkeypatch, one_thread):
     out = tmp_path / "out"
     base = [] if load_recipe(path).model.source != "runs/sft" else ["--from", "box"]  # what an earlier recipe makes
     result = CliRunner().invoke(
-        app, ["train", str(path), "--out", str(out), "--steps", "2", "--rows", "2", "--row-length", "128", *base]
+        app,
+        [
+            "train",
+            str(path),
+            "--out",
+            str(out),
+            "--steps",
+            "2",
+            "--rows",
+            "2",
+            "--row-length",
+            "128",
+            "--report",
+            "none",
+            *base,
+        ],
     )
     assert result.exit_code == 0, result.stderr
     assert json.loads((out / "result.json").read_text())["steps"] == 2

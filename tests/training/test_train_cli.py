@@ -88,6 +88,18 @@ class TestARun:
         assert result.stderr.count("  before → ") == result.stderr.count("  after  → ") == len(samples) == 3
         assert f"“{samples[0]['question']}”" in result.stderr
 
+    def test_it_ends_with_a_report_of_before_and_after(self, said):
+        out, result = said
+        card = json.loads((out / "report" / "scorecard.json").read_text())
+        assert card["verdict"] in ("better", "mixed")
+        lines = {line["name"]: line for line in card["lines"]}
+        assert lines["bits_per_byte"]["verdict"] == "better"
+        assert lines["bits_per_byte"]["dialogues"] == 8
+        assert f"Verdict: {card['verdict']}" in result.stderr
+        page = (out / "report" / "report.html").read_text()
+        assert page.count("<svg") == 2  # differences, and the loss
+        assert "report.html" in result.stderr
+
     def test_flags_become_the_recipe(self, said, base_folder, chats, unseen):
         kept = yaml.safe_load((said[0] / "recipe.yaml").read_text(encoding="utf-8"))
         assert kept["model"]["from"] == str(base_folder)
@@ -130,7 +142,8 @@ class TestRecipeFiles:
 
     @pytest.mark.usefixtures("undrawn")
     def test_a_file_runs(self, recipe_file, out):
-        result = run(recipe_file, "--steps", 2)
+        result = run(recipe_file, "--steps", 2, "--report", "none")
+        assert not (out / "report").exists()
         assert result.exit_code == 0
         assert "2 steps in" in result.stderr
         assert (out / "model.safetensors").is_file()
@@ -181,7 +194,9 @@ class TestBadRows:
 
     @pytest.mark.usefixtures("undrawn")
     def test_skip_bad_goes_on_and_counts(self, partly_bad, base_folder, out):
-        result = run(partly_bad, "--from", base_folder, "--out", out, "--skip-bad", *SHORT, "--steps", 2)
+        result = run(
+            partly_bad, "--from", base_folder, "--out", out, "--skip-bad", *SHORT, "--steps", 2, "--report", "none"
+        )
         assert result.exit_code == 0
         assert "1 bad rows left out" in " ".join(result.stderr.split())
         assert json.loads((out / "result.json").read_text())["skipped_rows"] == 1

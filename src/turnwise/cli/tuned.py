@@ -25,7 +25,6 @@ def before_and_after(console: Any, recipe: "Recipe", wanted: Report) -> None:
     """
     from functools import partial
 
-    from rich.console import Console
 
     from turnwise.assemble import subject
     from turnwise.core.errors import TurnwiseError
@@ -63,5 +62,5 @@ def before_and_after(console: Any, recipe: "Recipe", wanted: Report) -> None:
     except (TurnwiseError, OSError) as error:
         console.print(f"No report: {error}", markup=False)
         return
-    show(found.card, Console())
+    show(found.card, console)
     console.print(f"The report is {out / 'report' / 'report.html'}.", markup=False)
