@@ -134,6 +134,16 @@ def test_a_curve_over_temperatures(model_folder, data, tmp_path):
     assert (tmp_path / "report" / "curve.svg").is_file()
 
 
+def test_golden_cases_of_ones_own(model_folder, data, tmp_path):
+    (tmp_path / "shop.yaml").write_text(
+        '- id: opening\n  talk: ["When do you open?"]\n  say: [[nine, "9"]]\n  example: "At nine."\n'
+    )
+    words = (model_folder, "--data", data, "--metrics", "chrf", "--golden", tmp_path / "shop.yaml", "--max-tokens", 8)
+    lines = by_name(card(*words))
+    assert list(lines) == ["golden", "chrf"]
+    assert lines["golden"]["dialogues"] == 1
+
+
 def test_an_unknown_metric_is_told_the_nearest(model_folder, data):
     with pytest.raises(InvalidParameter, match="did you mean 'chrf'"):
         run(model_folder, "--data", data, "--metrics", "chfr")

@@ -12,6 +12,7 @@ from turnwise.core.ports import Quantize
 if TYPE_CHECKING:
     from turnwise.core.messages import Conversation
     from turnwise.evaluation.baselines import Kind
+    from turnwise.evaluation.metric import Metric
     from turnwise.evaluation.run import Opens
 
 TEMPERATURES = (0.0, 0.3, 0.7, 1.0, 1.3)
@@ -35,6 +36,10 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of distractors, typos and probes.")] = 0,
     metrics: Annotated[
         str | None, typer.Option(help="Some metrics only, with commas between them: selection,chrf,…")
+    ] = None,
+    golden: Annotated[
+        Path | None,
+        typer.Option(help="Golden cases of your own: a YAML file or a folder, for those that come along."),
     ] = None,
     curve: Annotated[bool, typer.Option("--curve", help="Also answer at several temperatures.")] = False,
     quantize: Annotated[
@@ -75,6 +80,8 @@ def evaluate(
     from turnwise.evaluation.run import evaluate as run
 
     chosen = find_metrics([name.strip() for name in metrics.split(",")] if metrics else None)
+    if golden is not None:
+        chosen = _with_golden(chosen, golden)
     console = Console(stderr=True, highlight=False)
     dialogues = _dialogues(data, limit, console, skip_bad=skip_bad)
     asked = {"max_tokens": ANSWER, **asked}
@@ -99,6 +106,16 @@ def evaluate(
         show(found.card, Console())
     if fail_if_worse and found.card.verdict in ("worse", "mixed"):
         raise typer.Exit(1)
+
+
+def _with_golden(chosen: "list[Metric]", cases: Path) -> "list[Metric]":
+    """The metrics with golden cases of one's own."""
+    from turnwise.evaluation.golden import golden_cases
+    from turnwise.evaluation.metrics.golden import Metric as Golden
+
+    own = Golden(golden_cases(cases))
+    own.NAME = "golden"  # type: ignore[misc]  # as the registry names it
+    return [own, *(each for each in chosen if each.NAME != "golden")]
 
 
 def _dialogues(data: Path, limit: int, console: Any, *, skip_bad: bool) -> "list[Conversation]":
