@@ -38,6 +38,9 @@ class TestQuestions:
         for item in SELECTION.items([*desk, *[thanks] * 40], 0):
             assert len(set(replies(item))) == 20
 
+    def test_of_many_dialogues_some_are_asked_about(self, desk):
+        assert len(SELECTION.items(desk * 5, 0)) == 200
+
     @pytest.mark.parametrize("meta", [{}, {"intent": None}, {"intent": ""}])
     def test_without_intents_all_distractors_are_random(self, desk, meta):
         plain = [Conversation(talk.messages, meta) for talk in desk]

@@ -14,6 +14,7 @@ from turnwise.evaluation.metric import Floats, rows
 from turnwise.evaluation.replies import group_of, last_reply
 
 CANDIDATES = 20
+MOST = 200  # dialogues that are asked about, since each has twenty replies to be read
 
 
 class Metric(metric.Metric):
@@ -56,7 +57,7 @@ def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: in
     for _, _, reply, intent in asked:
         by_intent.setdefault(intent, set()).add(reply)
     found = []
-    for number, history, reply, intent in asked:
+    for number, history, reply, intent in asked[:MOST]:
         rng = random.Random(f"{seed} {number}")
         near = sorted(by_intent[intent] - {reply}) if intent else []
         chosen = rng.sample(near, min(len(near), (candidates - 1) // 2))

@@ -12,6 +12,7 @@ from turnwise.evaluation.metric import Floats, ratio, rows
 from turnwise.evaluation.replies import group_of, last_reply
 
 SHARE = 0.1  # of the words of every user turn
+MOST = 200  # dialogues that are read twice
 
 
 class Metric(metric.Metric):
@@ -29,7 +30,7 @@ class Metric(metric.Metric):
     def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
         """The last replies, after what was typed and after what might have been."""
         found = []
-        for number, dialogue in enumerate(dialogues):
+        for number, dialogue in enumerate(dialogues[:MOST]):
             if (parts := last_reply(dialogue)) is None:
                 continue
             history, reply = parts
