@@ -86,12 +86,19 @@ class AnswerStream:
             return None
         mean = None if finish is None or self._logprob is None else self._logprob / max(1, self.generated)
         return Delta(
-            text, finish, None, self.index, reports, tuple(calls), prompt, mean_logprob=mean, embedding=event.embedding
-        )
+            text, finish, None, self.index, reports, tuple(calls), prompt, mean_logprob=mean, embedding=event.embedding,
+            end=self._end(event),
+        )  # fmt: skip
 
     def _prompt_reports(self, event: TokenEvent) -> tuple[TokenReport, ...]:
         following = self._request.prompt_ids[1:]
         return tuple(self._report(id, said) for id, said in zip(following, event.prompt_logprobs, strict=False))
+
+    def _end(self, event: TokenEvent) -> TokenReport | None:
+        """The report on the model's own end of the answer; a stop string is none."""
+        if event.stop_id is None or event.logprobs is None or self._scanner.stopped:
+            return None
+        return self._report(event.stop_id, event.logprobs)
 
     def _decode(self, id: int) -> str:
         if id in self._markers:

@@ -18,7 +18,7 @@ class Gathering:
         self._reports: list[list[TokenReport]] = [[] for _ in range(answers)]
         self._calls: list[list[ToolCallDelta]] = [[] for _ in range(answers)]
         self._prompts: list[tuple[TokenReport, ...]] = [()] * answers
-        self._finishes: dict[int, tuple[FinishReason, float | None]] = {}
+        self._finishes: dict[int, tuple[FinishReason, float | None, TokenReport | None]] = {}
 
     def add(self, delta: Delta) -> Reply | None:
         """One more piece; the whole reply with the last."""
@@ -27,14 +27,21 @@ class Gathering:
         self._calls[delta.index].extend(delta.tool_calls)
         self._prompts[delta.index] += delta.prompt
         if delta.finish is not None:
-            self._finishes[delta.index] = (delta.finish, delta.mean_logprob)
+            self._finishes[delta.index] = (delta.finish, delta.mean_logprob, delta.end)
         if delta.usage is None:
             return None
         whole = (
             Answer(
-                "".join(text), finish, tuple(self._reports[i]), gathered_calls(self._calls[i]), self._prompts[i], mean
+                "".join(text),
+                finish,
+                tuple(self._reports[i]),
+                gathered_calls(self._calls[i]),
+                self._prompts[i],
+                mean,
+                end,
             )
-            for i, (text, (finish, mean)) in enumerate((text, self._finishes[i]) for i, text in enumerate(self._texts))
+            for i, text in enumerate(self._texts)
+            for finish, mean, end in [self._finishes[i]]
         )
         return Reply(tuple(whole), delta.usage, delta.context)
 

@@ -179,8 +179,8 @@ class Delta:
     """A piece of one of the answers. `finish` comes with its last one, `usage` and `context` with the last of all.
 
     `context` says what a context policy did, where it did something; `prompt` are the reports on the prompt's tokens,
-    from the second on; `mean_logprob` comes with `finish` where log-probabilities were asked for; `embedding` is the
-    prompt's.
+    from the second on; where log-probabilities were asked for, `mean_logprob` comes with `finish`, and `end`, the report
+    on the token that ended the answer and is no part of it; `embedding` is the prompt's.
     """
 
     text: str = ""
@@ -193,11 +193,12 @@ class Delta:
     mean_logprob: float | None = None
     embedding: tuple[float, ...] | None = None
     context: ContextReport | None = None
+    end: TokenReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. `mean_logprob` is over all its tokens, also those that are not shown."""
+    """A whole answer. `mean_logprob` is over all its tokens, also those that are not shown; `end` as in `Delta`."""
 
     text: str
     finish: FinishReason
@@ -205,6 +206,7 @@ class Answer:
     tool_calls: tuple[ToolCall, ...] = ()
     prompt: tuple[TokenReport, ...] = ()
     mean_logprob: float | None = None
+    end: TokenReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

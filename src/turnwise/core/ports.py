@@ -111,12 +111,13 @@ class TokenEvent:
         id: the next token; None when the request ends without one (a stop id is not reported as a token).
         finish: how it ended.
         error: why it failed.
-        logprobs: of the token.
+        logprobs: of the token, or of the stop id where it ended with one.
         users: the error is the request's own fault.
         prompt_logprobs: of every prompt token but the first, which follows nothing; or of those from `told_from` on.
         embedding: the last hidden state of the prompt's last token, scaled to length 1.
         index: which of the request's answers it belongs to.
         work: what the request has cost so far.
+        stop_id: the stop id that ended it, where the engine tells.
     """
 
     id: int | None
@@ -128,6 +129,7 @@ class TokenEvent:
     embedding: tuple[float, ...] | None = None
     index: int = 0
     work: Work = Work()
+    stop_id: int | None = None
 
 
 class Ticket(Protocol):

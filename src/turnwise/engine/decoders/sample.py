@@ -48,7 +48,7 @@ def _take(chat: Chat, choice: Choice) -> TokenEvent:
     if choice.error is not None:
         return TokenEvent(None, "error", choice.error, users=choice.users)
     if choice.token in chat.request.stop_ids:
-        return TokenEvent(None, "stop")
+        return TokenEvent(None, "stop", logprobs=choice.logprobs, stop_id=choice.token)
     line = chat.line
     line.ids.append(choice.token)
     line.shaping.accept(choice.token)

@@ -81,8 +81,11 @@ class _Text:
         begins = index not in self._begun
         self._begun.add(index)
         shown = self._first is not None
+        # With an echo the lists tell of every token that was read or drawn, the end too: who scores a text by asking
+        # for one token more leaves the last place out, whatever was drawn.
+        end = (piece.end,) if shown and piece.end is not None else ()
         logprobs = self._reports[index].add(
-            (*(piece.prompt if shown else ()), *piece.logprobs), self._first if begins else None
+            (*(piece.prompt if shown else ()), *piece.logprobs, *end), self._first if begins else None
         )
         text = (self._echo if begins else "") + piece.text
         return TextChoice(index=index, text=text, logprobs=logprobs, finish_reason=piece.finish)
