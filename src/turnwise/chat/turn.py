@@ -179,8 +179,8 @@ class Delta:
     """A piece of one of the answers. `finish` comes with its last one, `usage` and `context` with the last of all.
 
     `context` says what a context policy did, where it did something; `prompt` are the reports on the prompt's tokens,
-    from the second on; where log-probabilities were asked for, `mean_logprob` comes with `finish`, and `end`, the report
-    on the token that ended the answer and is no part of it; `embedding` is the prompt's.
+    from the second on; where log-probabilities were asked for, `mean_logprob` comes with `finish`, and `end`, the
+    report on the token that ended the answer and is no part of it; `embedding` is the prompt's.
     """
 
     text: str = ""
