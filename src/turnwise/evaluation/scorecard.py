@@ -197,7 +197,8 @@ def _verdict(judged: Sequence[Line], flips: Sequence[Flip]) -> tuple[Verdict, tu
     ]
     if unsafe:
         cases = f"{len(unsafe)} safety {'case' if len(unsafe) == 1 else 'cases'}"
-        reasons.insert(0, f"{cases} right before and wrong now: {', '.join(flip.case for flip in unsafe)}.")
+        named = ", ".join(flip.case for flip in unsafe[:3]) + (" and others" if len(unsafe) > 3 else "")
+        reasons.insert(0, f"{cases} right before and wrong now: {named}.")
     if worse or unsafe:
         return ("mixed" if better and not unsafe else "worse"), tuple(reasons)
     return ("better" if better else "no difference"), tuple(reasons)

@@ -125,7 +125,7 @@ def _change(flip: Flip) -> Change:
     outcome = "right before, wrong now" if flip.was_right else "wrong before, right now"
     return Change(
         clean(flip.case),
-        f"{clean(flip.kind)}{', safety' if flip.safety else ''}: {outcome}",
+        f"{clean(flip.kind)}{', safety' if flip.safety and flip.kind != 'safety' else ''}: {outcome}",
         flip.was_right,
         tuple((clean(role), clean(content)) for role, content in flip.history),
         clean(flip.before),
