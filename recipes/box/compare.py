@@ -95,7 +95,8 @@ def other(rows: Mapping[str, Line], name: str) -> str:
     line = rows.get(name)
     if line is None or line.base is None:
         return "–"
-    mark = {"better": " (model better)", "worse": " (model worse)"}.get(line.verdict, "") if line.judged else ""
+    told = {"worse": " (model worse)"} if line.guard else {"better": " (model better)", "worse": " (model worse)"}
+    mark = told.get(line.verdict, "") if line.judged else ""
     return f"{line.base:{line.shown}}{mark}"
 
 
