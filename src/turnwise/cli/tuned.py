@@ -25,7 +25,6 @@ def before_and_after(console: Any, recipe: "Recipe", wanted: Report) -> None:
     """
     from functools import partial
 
-
     from turnwise.assemble import subject
     from turnwise.core.errors import TurnwiseError
     from turnwise.evaluation.metrics import metrics
