@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from turnwise.evaluation.opinion import Opinion
     from turnwise.evaluation.run import Watch
     from turnwise.evaluation.scorecard import Line, Scorecard
 
@@ -26,6 +27,23 @@ def show(card: "Scorecard", console: Any) -> None:
     table = Table("metric", "value", *(("before", "difference", "") if compared else ("95 %",)))
     for line in card.lines:
         table.add_row(line.label, f"{line.value:{line.shown}}", *(_compared(line) if compared else [_range(line)]))
+    console.print(table)
+    if card.judge is not None:
+        _show_opinion(card.judge, console)
+
+
+def _show_opinion(found: "Opinion", console: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from turnwise.evaluation.report.opinions import opinions
+
+    told = opinions(found)
+    table = Table("judge", "value", "95 %")
+    for name, value, span, _ in told.rows:
+        table.add_row(name, value, Text(span))  # brackets are no markup
+    console.print(told.title, markup=False, highlight=False)
+    console.print(told.about, markup=False, highlight=False)
     console.print(table)
 
 

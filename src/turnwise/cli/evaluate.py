@@ -12,6 +12,7 @@ from turnwise.core.ports import Quantize
 if TYPE_CHECKING:
     from turnwise.core.messages import Conversation
     from turnwise.evaluation.baselines import Kind
+    from turnwise.evaluation.judge import Judge
     from turnwise.evaluation.metric import Metric
     from turnwise.evaluation.run import Opens
 
@@ -53,6 +54,15 @@ def evaluate(
     ] = True,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave malformed rows out.")] = False,
     json_out: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON.")] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="With --against: ask a model at this OpenAI-compatible address whose answers are better. "
+            "A key is taken from TURNWISE_JUDGE_KEY.",
+        ),
+    ] = None,
+    judge_model: Annotated[str | None, typer.Option(help="Which model there.")] = None,
     *,
     asked: dict[str, Any],
 ) -> None:
@@ -68,6 +78,7 @@ def evaluate(
     turnwise evaluate runs/mine --data test.jsonl --against retrieval:train.jsonl
     turnwise evaluate runs/mine --quantize int8 --against runs/mine --data test.jsonl
     turnwise evaluate runs/mine --data test.jsonl --metrics selection,golden --json
+    turnwise evaluate runs/mine --data test.jsonl --against box --judge http://localhost:9000/v1 --judge-model big
     ```
     """
     import json
@@ -96,6 +107,7 @@ def evaluate(
             temperatures=TEMPERATURES if curve else (),
             watch=watch,
             about={"command": " ".join(["turnwise", *sys.argv[1:]]), "file": str(data)},
+            judge=_judge(judge, judge_model, against, kept),
         )
     if out is not None:
         write_report(out, found.card, found.model, found.base, curve=found.curve)
@@ -129,6 +141,18 @@ def _dialogues(data: Path, limit: int, console: Any, *, skip_bad: bool) -> "list
     if source.bad_count:
         console.print(f"{source.bad_count:,} bad rows left out")
     return found
+
+
+def _judge(url: str | None, model: str | None, against: str | None, cache: Any) -> "Judge | None":
+    from turnwise.core.errors import UserError
+
+    if url is None and model is None:
+        return None
+    if url is None or model is None or against is None:
+        raise UserError("A judge takes --judge URL, --judge-model NAME and --against, which it compares with.")
+    from turnwise.evaluation.judge import Judge
+
+    return Judge(url.rstrip("/"), model, cache)
 
 
 def _opens(

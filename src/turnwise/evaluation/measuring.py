@@ -86,6 +86,19 @@ def measure(
     return measured
 
 
+def replies_of(measured: Mapping[str, Measured]) -> Measured | None:
+    """Of a metric that compares answers, drawn as they are served, with what was said; the one with most of them."""
+    found = [each for each in measured.values() if are_replies(each.items)]
+    return max(found, key=lambda each: len(each.items), default=None)
+
+
+def are_replies(items: Sequence[Item]) -> bool:
+    """Whether each of them is one answer, drawn as it is served, beside what was said."""
+    return bool(items) and all(
+        len(item.asks) == 1 and not item.asks[0].greedy and bool(item.reference) for item in items
+    )
+
+
 def _answers(
     subject: Subject, items: Sequence[Item], seeds: Sequence[int], on_progress: OnProgress
 ) -> dict[tuple[Ask, int], Answer]:

@@ -5,15 +5,17 @@ import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.curve import CurvePoint, measure_curve
 from turnwise.evaluation.items import Item
-from turnwise.evaluation.measuring import Measured, measure, plan
+from turnwise.evaluation.judge import Judge
+from turnwise.evaluation.measuring import Measured, are_replies, measure, plan, replies_of
 from turnwise.evaluation.metric import Metric
+from turnwise.evaluation.opinion import Opinion
 from turnwise.evaluation.scorecard import Scorecard, score
 from turnwise.evaluation.subject import ModelSubject, Subject
 
@@ -51,6 +53,7 @@ def evaluate(
     temperatures: Sequence[float] = (),
     watch: Watch = lambda *_: None,
     about: Mapping[str, Any] | None = None,
+    judge: Judge | None = None,
 ) -> Evaluation:
     """Evaluate a model, one after the other with what it is compared with, so that one at a time is in memory.
 
@@ -64,9 +67,10 @@ def evaluate(
         temperatures: to draw the curve of quality by variety at; none draws none.
         watch: told how far it is.
         about: more that is needed to repeat it, such as the command.
+        judge: asked which answers are better, for the reader; the verdict does not rest on it.
 
     Raises:
-        InvalidData: nothing to measure.
+        InvalidData: nothing to measure, or to judge.
         UserError: a template that refuses dialogues; a model that cannot be opened.
     """
     curve: list[CurvePoint] = []
@@ -87,6 +91,10 @@ def evaluate(
     items = plan(metrics, dialogues, seed)
     if not items:
         raise InvalidData("There is nothing to evaluate: no dialogue has an answer of the assistant's.")
+    if judge is not None and (opens_base is None or not any(are_replies(each) for each in items.values())):
+        raise InvalidData(
+            "A judge compares two models' answers: name another model, and a metric that asks for answers."
+        )
     model = look(opens_model, dialogues, items)
     base = None if opens_base is None else look(opens_base, dialogues, items)
     if not model or base == {}:
@@ -104,7 +112,17 @@ def evaluate(
         "metrics": list(model),
         "versions": versions(),
     }
-    return Evaluation(score(model, base, known), model, base, curve)
+    card = score(model, base, known)
+    if judge is not None and base is not None:
+        card = replace(card, judge=_opinion(judge, model, base, watch))
+    return Evaluation(card, model, base, curve)
+
+
+def _opinion(judge: Judge, model: Mapping[str, Measured], base: Mapping[str, Measured], watch: Watch) -> Opinion:
+    new, old = replies_of(model), replies_of(base)
+    assert new is not None, "was asked for"
+    assert old is not None, "was asked for"
+    return judge.opinion(new, old, lambda done, total: watch(judge.model, "verdicts", done, total))
 
 
 def digest(dialogues: Sequence[Conversation]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from turnwise.evaluation import statistics
 from turnwise.evaluation.measuring import Measured
 from turnwise.evaluation.metric import Floats, Metric
+from turnwise.evaluation.opinion import Opinion
 from turnwise.evaluation.statistics import Interval, McNemar
 
 ALPHA = 0.05
@@ -83,6 +84,7 @@ class Scorecard:
         lines: the metrics, in order.
         flips: golden cases that changed.
         about: everything needed to repeat it.
+        judge: what a judge thinks of the answers, if one was asked; the verdict does not rest on it.
     """
 
     verdict: Verdict | None
@@ -90,6 +92,7 @@ class Scorecard:
     lines: tuple[Line, ...]
     flips: tuple[Flip, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
+    judge: Opinion | None = None
 
     @property
     def negative_flips(self) -> int:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from turnwise.core.messages import Message
-from turnwise.evaluation.items import Item
-from turnwise.evaluation.measuring import Measured
+from turnwise.evaluation.measuring import Measured, replies_of
 from turnwise.evaluation.metric import Floats
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.report.texts import clean
@@ -45,7 +44,7 @@ class Examples:
 
 def examples(model: Mapping[str, Measured], base: Mapping[str, Measured] | None) -> Examples:
     """Choose by sentence chrF against the reference, averaged over seeds."""
-    replies = _replies(model)
+    replies = replies_of(model)
     if replies is None:
         return Examples()
     new_I = _quality(replies)
@@ -69,16 +68,6 @@ def turns(messages: Sequence[Message]) -> Turns:
 def _said(message: Message) -> str:
     calls = [f"{call.name}({call.arguments})" for call in message.tool_calls]
     return "\n".join(([message.content] if message.content else []) + calls)
-
-
-def _replies(model: Mapping[str, Measured]) -> Measured | None:
-    """Of a metric that compares answers, drawn as they are served, with what was said; the one with most of them."""
-    found = [each for each in model.values() if each.items and all(_is_reply(item) for item in each.items)]
-    return max(found, key=lambda each: len(each.items), default=None)
-
-
-def _is_reply(item: Item) -> bool:
-    return len(item.asks) == 1 and not item.asks[0].greedy and bool(item.reference)
 
 
 def _quality(replies: Measured) -> Floats:

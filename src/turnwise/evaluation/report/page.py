@@ -7,6 +7,7 @@ from typing import Any
 from turnwise.evaluation.measuring import Measured
 from turnwise.evaluation.report import numbers
 from turnwise.evaluation.report.answers import Examples, Turns, examples
+from turnwise.evaluation.report.opinions import Opinions, opinions
 from turnwise.evaluation.report.svg import Picture
 from turnwise.evaluation.report.texts import clean
 from turnwise.evaluation.report.verdict import MARKS, basis, headline
@@ -66,6 +67,7 @@ class Page:
     pictures: Sequence[Picture]
     examples: Examples
     about: Sequence[tuple[str, str]]
+    judged_by: Opinions | None = None
 
     @property
     def compared(self) -> bool:
@@ -96,6 +98,7 @@ def page_of(
         pictures=pictures,
         examples=examples(model, base),
         about=list(_flat(card.about)),
+        judged_by=None if card.judge is None else opinions(card.judge),
     )
 
 
