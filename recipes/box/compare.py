@@ -33,7 +33,7 @@ PROBES = ("golden", "contradiction", "recall", "knowledge")  # ask the same what
 TOKENS = 128  # of an answer
 
 
-def tables(folder: Path, data: Path, limit: int = 300) -> list[str]:
+def tables(folder: Path, data: Path, limit: int = 200) -> list[str]:
     """Markdown: the probes once, then a table for every held-out set."""
     asked = {"max_tokens": TOKENS}
     lines: list[str] = []
@@ -65,7 +65,7 @@ def beside(
     rows: Mapping[str, Mapping[str, Line]] = {
         kind: {line.name: line for line in each.card.lines} for kind, each in found.items()
     }
-    lines = [f"**{name}**, {len(talks)} dialogues, {len(range(3))} answers to each.", ""]
+    lines = [f"**{name}**, {len(talks)} dialogues, 3 answers to each.", ""]
     lines += ["| | model | 95 % | 4-gram | most similar question's answer |", "| --- | --- | --- | --- | --- |"]
     for metric in chosen:
         line = rows["ngram"].get(metric.NAME)
@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="box")
-    parser.add_argument("--limit", type=int, default=300)
+    parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--out", type=Path, help="a file for the tables")
     said = parser.parse_args()
     found = "\n".join(tables(model_folder(said.model), said.data, said.limit)) + "\n"
