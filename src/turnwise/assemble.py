@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -53,18 +54,19 @@ class Bases:
         """How many there are."""
         return len(self._engines)
 
-    def engine(self, folder: Path, begin: Callable[[Path], "Engine"]) -> "Engine | AdaptedEngine":
+    def engine(self, folder: Path, begin: Callable[[Path], "Engine"], device: str) -> "Engine | AdaptedEngine":
         """The engine for a model; `begin` makes one for a folder that has none yet."""
         from turnwise.engine.adapted import with_adapter
-        from turnwise.engine.native.library import library
+        from turnwise.engine.native.runner import fits
         from turnwise.models.adapters import is_adapter, load_adapter
+        from turnwise.models.checkpoint import read_decoder_config
         from turnwise.models.thin import beside, only_layers
 
         if not is_adapter(folder):
             return self._of(folder, begin)
         adapter = load_adapter(folder)
         thin = beside(adapter)
-        if library() is None or not only_layers(thin):
+        if device != "cpu" or not fits(read_decoder_config(adapter.base)) or not only_layers(thin):
             return begin(folder)
         base = self._of(adapter.base, begin)
         return with_adapter(base, str(folder.resolve()), thin) or begin(folder)
@@ -162,11 +164,11 @@ def chat_service(
                 stack.callback(begun.close)
                 return begun
 
-            engine = begin(folder) if bases is None else bases.engine(folder, begin)
+            engine = begin(folder) if bases is None else bases.engine(folder, begin, device)
         yield ChatService(
             name=name or (f"turnwise-{BOX}" if model in (None, BOX) else folder.resolve().name),
             created=_made(folder),
-            fingerprint=fingerprint(folder, f"{dtype} {engine.kind}"),
+            fingerprint=fingerprint(folder, f"{dtype} {device} {engine.kind}"),
             renderer=Renderer.of(tokenizer),
             generator=engine,
             defaults=preferred,
@@ -194,7 +196,7 @@ def subject(
     from turnwise.chat.turn import Turn
     from turnwise.evaluation.subject import ModelSubject
 
-    with chat_service(model, **serving) as service:
+    with chat_service(model, bases=Bases(), **serving) as service:  # adapters too are computed as they are served
         yield ModelSubject(
             service.name,
             service.generator,
@@ -265,11 +267,31 @@ def _made(folder: Path) -> int:
 
 
 def fingerprint(folder: Path, decoding: str) -> str:
-    """Changes when the weights, how they are decoded (type and arithmetic) or this version change."""
+    """Changes when the weights, an adapter's base, the tokenizer, how they are decoded or what decodes them change."""
+    import torch
+
+    from turnwise.models.adapters import base_of, is_adapter
     from turnwise.models.folders import weights_digest
 
-    digest = hashlib.sha256(f"{__version__} {decoding} {weights_digest(folder)}".encode())
+    digest = hashlib.sha256(f"{__version__} {torch.__version__} {decoding} {weights_digest(folder)}".encode())
+    if is_adapter(folder):
+        digest.update(weights_digest(base_of(folder)).encode())
+    tokenizer = folder / "tokenizer.json"
+    if tokenizer.is_file():
+        digest.update(tokenizer.read_bytes())
+    digest.update(_code().encode())
     return f"fp_{digest.hexdigest()[:12]}"
+
+
+@cache
+def _code() -> str:
+    """A digest of the code that computes answers: a sampler that was mended gives others."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for room in ("engine", "models", "text"):
+        for path in sorted(file for file in (package / room).rglob("*") if file.suffix in (".py", ".cpp", ".hpp")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @contextmanager

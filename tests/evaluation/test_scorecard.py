@@ -72,8 +72,10 @@ class TestVerdict:
     def test_what_is_not_judged_decides_nothing(self):
         new, old = (of("perplexity", [Found(scored=(Scored(n, 10, 30),)) for n in nats]) for nats in (HIGH, LOW))
         card = score(new, old)
-        assert card.verdict == "no difference"
+        assert (card.verdict, card.reasons) == (None, ("Nothing that a verdict rests on was measured.",))
         assert card.lines[0].verdict == "worse"
+        card = score(new | ranked(*[1, 0] * 4), old | ranked(*[1, 0] * 4))
+        assert card.verdict == "no difference"
 
     def test_of_many_metrics_each_has_to_be_surer(self):
         """Eight dialogues that all got worse are one in 128; among eight metrics that is not enough."""

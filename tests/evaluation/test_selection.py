@@ -38,6 +38,11 @@ class TestQuestions:
         for item in SELECTION.items([*desk, *[thanks] * 40], 0):
             assert len(set(replies(item))) == 20
 
+    def test_another_true_answer_to_the_same_question_is_no_wrong_one(self, desk):
+        hellos = [Conversation((Message("user", "hi"), Message("assistant", f"Hello {n}"))) for n in range(4)]
+        for item in SELECTION.items([*hellos, *desk], 0)[:4]:
+            assert sum(reply.startswith("Hello") for reply in replies(item)) == 1
+
     def test_of_many_dialogues_some_are_asked_about(self, desk):
         assert len(SELECTION.items(desk * 5, 0)) == 200
 

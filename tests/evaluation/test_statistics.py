@@ -14,6 +14,7 @@ from turnwise.evaluation.statistics import (
     interval,
     interval_of_difference,
     interval_of_share,
+    interval_of_share_difference,
     mcnemar,
 )
 
@@ -64,6 +65,17 @@ def test_intervals_of_shares_hold_the_truth_95_times_of_100(count, truth):
     assert 0.93 <= share_that_holds(make) <= 0.97
 
 
+@pytest.mark.parametrize(("lost", "gained"), [(0.03, 0.0), (0.02, 0.01), (0.1, 0.05)])
+def test_intervals_of_differences_of_shares_hold_the_truth_also_where_little_changes(lost, gained):
+    def make(seed):
+        dice = np.random.default_rng(seed).random((2, 100))
+        old = dice[0] < 0.6
+        new = np.where(old, dice[1] >= lost / 0.6, dice[1] < gained / 0.4)
+        return interval_of_share_difference(new.astype(float), old.astype(float)), gained - lost
+
+    assert 0.93 <= share_that_holds(make) <= 0.99
+
+
 @pytest.mark.slow
 def test_of_500_pairs_of_equals_about_25_seem_different():
     found = [chance(*dialogues(seed, 100), by, resamples=999, seed=seed) for seed in range(EXPERIMENTS)]
@@ -94,8 +106,16 @@ class TestEdges:
         assert (found.low, found.high) == (0, 0)
         assert chance(old, old, by) == 1
 
-    def test_one_dialogue_tells_nothing(self):
-        assert np.isnan(interval(np.ones((1, 2)), by).low)
+    @pytest.mark.parametrize("count", [1, 2, 4])
+    def test_a_few_dialogues_tell_nothing(self, count):
+        assert np.isnan(interval(dialogues(0, count)[0], by).low)
+
+    def test_newcombes_own_example(self):
+        """His table II, method 10: 36, 12, 2, 0 of 50."""
+        new = np.array([1] * 36 + [1] * 12 + [0] * 2 + [0] * 0, float)
+        old = np.array([1] * 36 + [0] * 12 + [1] * 2 + [0] * 0, float)
+        found = interval_of_share_difference(new, old)
+        assert (found.low, found.high) == pytest.approx((0.0569, 0.3404), abs=5e-4)
 
     def test_all_right_is_not_surely_all_right(self):
         assert 0.9 < interval_of_share(np.ones(50)).low < 0.95

@@ -100,8 +100,41 @@ class TestAnswers:
         (short,) = opened.answer([(Ask((long[0], long[-1]), greedy=True), 0)], quiet)
         assert answer == short
 
+    def test_what_a_context_has_no_room_for_is_shortened_before_anything_is_forgotten(self, model_folder):
+        """The tiny model reads 128 tokens: an answer of 128 leaves room for nothing."""
+        with subject(str(model_folder), Cache(None), asked={"max_tokens": 128}) as opened:
+            (answer,) = opened.answer([(Ask(talk("The lamp is broken. " * 6), greedy=True), 0)], quiet)
+            assert answer.tokens > 0
+            (nothing,) = opened.answer([(Ask(talk("lamp " * 400), greedy=True), 0)], quiet)
+            assert (nothing.text, nothing.finish) == ("", "length")
+
+    def test_stop_strings_end_them_as_they_do_when_served(self, model_folder):
+        asks = [Ask(TALKS[0][:1], temperature=heat / 4) for heat in range(1, 9)]
+        with subject(str(model_folder), Cache(None), asked={"max_tokens": 12}) as opened:
+            found = opened.answer([(ask, 0) for ask in asks], quiet)
+        ask, whole = max(zip(asks, found, strict=True), key=lambda pair: len(pair[1].text))
+        mark = whole.text[1:3]
+        with subject(str(model_folder), Cache(None), asked={"max_tokens": 12, "stop": [mark]}) as opened:
+            (cut,) = opened.answer([(ask, 0)], quiet)
+        assert cut.text == whole.text[: whole.text.find(mark)]
+
 
 class TestCache:
+    def test_a_model_that_differs_in_its_middle_only_is_another_one(self, tmp_path, tiny_config, tokenizer):
+        from dataclasses import replace
+
+        from turnwise.models.folders import weights_digest
+        from turnwise.training.artefact import save_artefact
+
+        large = replace(tiny_config, hidden_size=256, intermediate_size=700, num_layers=4)
+        model = checkpoint.create(large, seed=0)
+        save_artefact(tmp_path / "one", model, tokenizer)
+        with torch.no_grad():
+            model.decoder.layers[2].mlp.down.weight[100, 100] += 1
+        save_artefact(tmp_path / "other", model, tokenizer)
+        assert (tmp_path / "one" / "model.safetensors").stat().st_size > 4 * 2**20
+        assert weights_digest(tmp_path / "one") != weights_digest(tmp_path / "other")
+
     def test_what_is_known_is_not_computed_again(self, opened, monkeypatch):
         asks, scores = [(Ask(messages[:-1]), 0) for messages in TALKS], [Score(messages) for messages in TALKS]
         first = opened.answer(asks, quiet), opened.score(scores, quiet)

@@ -4,6 +4,7 @@ Every metric is a function of sums over dialogues. So one resampling serves all 
 its difference to another model's are one arithmetic (`statistics.py`).
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -28,6 +29,7 @@ class Metric(ABC):
         BETTER: which way is better; "" where neither is.
         JUDGED: whether the verdict rests on it; others are for understanding.
         GUARD: whether it can only speak against a model: to have less of some faults it is enough to say less.
+        RANGE: the least and the most that it can be.
         SHOWN: how a value is written, a format such as ".3f" or ".1%".
         BINARY: whether each item is simply right or wrong, so that McNemar's test applies.
         SCORES: whether it needs likelihoods, which not everything that answers has.
@@ -40,6 +42,7 @@ class Metric(ABC):
     BETTER: ClassVar[Literal["higher", "lower", ""]] = ""
     JUDGED: ClassVar[bool] = False
     GUARD: ClassVar[bool] = False
+    RANGE: ClassVar[tuple[float, float]] = (0.0, math.inf)
     SHOWN: ClassVar[str] = ".3f"
     BINARY: ClassVar[bool] = False
     SCORES: ClassVar[bool] = False

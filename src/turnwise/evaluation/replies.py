@@ -11,7 +11,8 @@ def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None
     """What was said before the last answer to a user, and that answer; None where there is none."""
     messages = dialogue.messages
     for at in reversed(range(1, len(messages))):
-        if messages[at].role == "assistant" and messages[at].content.strip():
+        asked = any(message.role == "user" for message in messages[:at])  # an opening line answers nobody
+        if asked and messages[at].role == "assistant" and messages[at].content.strip():
             return messages[:at], messages[at].content
     return None
 

@@ -128,6 +128,8 @@ def score(
     for number, line in enumerate(lines):
         if not line.judged and line.p is not None:
             lines[number] = replace(line, verdict=_verdict_of(line, line.p))
+    if not judged:
+        return Scorecard(None, ("Nothing that a verdict rests on was measured.",), tuple(lines), about=about or {})
     flips = _flips(model, base)
     verdict, reasons = _verdict([lines[number] for number in judged], flips)
     return Scorecard(verdict, reasons, tuple(lines), flips, about or {})
@@ -159,16 +161,32 @@ def _line(found: Measured, base: Measured | None, resamples: int) -> Line:
         base=before,
         base_interval=_interval(metric, old_GK, resamples),
         difference=value - before,
-        difference_interval=statistics.interval_of_difference(sums_GK, old_GK, metric.value, resamples=resamples),
+        difference_interval=_interval_of_difference(metric, sums_GK, old_GK, resamples),
         p=statistics.chance(sums_GK, old_GK, metric.value, resamples=resamples),
         mcnemar=_mcnemar(metric, sums_GK, old_GK),
     )
 
 
 def _interval(metric: Metric, sums_GK: Floats, resamples: int) -> Interval:
-    if metric.BINARY and _right_or_wrong(sums_GK):
+    alike = bool((sums_GK[:, 0] == 0).all() or (sums_GK[:, 0] == sums_GK[:, 1]).all())
+    if metric.BINARY and (_right_or_wrong(sums_GK) or alike):  # all right or all wrong: as if each was asked once
         return statistics.interval_of_share(sums_GK[:, 0])
-    return statistics.interval(sums_GK, metric.value, resamples=resamples)
+    return _within(metric.RANGE, statistics.interval(sums_GK, metric.value, resamples=resamples))
+
+
+def _interval_of_difference(metric: Metric, new_GK: Floats, old_GK: Floats, resamples: int) -> Interval:
+    if metric.BINARY and _right_or_wrong(new_GK) and _right_or_wrong(old_GK):
+        return statistics.interval_of_share_difference(new_GK[:, 0], old_GK[:, 0])
+    least, most = metric.RANGE
+    found = statistics.interval_of_difference(new_GK, old_GK, metric.value, resamples=resamples)
+    return _within((least - most, most - least), found)
+
+
+def _within(bounds: tuple[float, float], found: Interval) -> Interval:
+    """No figure is beyond what it can be, nor should an interval of it be; what is no number stays none."""
+    return Interval(
+        *(end if math.isnan(end) else min(max(end, bounds[0]), bounds[1]) for end in (found.low, found.high))
+    )
 
 
 def _right_or_wrong(sums_GK: Floats) -> bool:

@@ -17,6 +17,7 @@ from scipy import stats
 
 from turnwise.evaluation.metric import Floats
 
+FEWEST = 5  # dialogues: of fewer an interval would say more than anybody can know
 RESAMPLES = 9_999  # with what was seen, ten thousand
 LEVEL = 0.95
 
@@ -90,6 +91,28 @@ def interval_of_share(right_G: Floats) -> Interval:
     return Interval(float(found.low), float(found.high))
 
 
+def interval_of_share_difference(new_G: Floats, old_G: Floats) -> Interval:
+    """How far one share of right answers is above another on the same dialogues (Newcombe 1998, his tenth method).
+
+    Where hardly any answer changes there is nothing to resample: three of a hundred that were lost might be none.
+    """
+    new, old, count = new_G > 0, old_G > 0, len(new_G)
+    share, before = float(new.mean()), float(old.mean())
+    own, other = interval_of_share(new_G), interval_of_share(old_G)
+    both, neither = float((new & old).sum()), float((~new & ~old).sum())
+    gained, lost = float((new & ~old).sum()), float((~new & old).sum())
+    product = (both + gained) * (neither + lost) * (both + lost) * (neither + gained)
+    agree = both * neither - gained * lost
+    phi = (max(agree - count / 2, 0.0) if agree > 0 else agree) / product**0.5 if product else 0.0
+    down = _apart(share - own.low, other.high - before, phi)
+    up = _apart(own.high - share, before - other.low, phi)
+    return Interval(share - before - down, share - before + up)
+
+
+def _apart(one: float, other: float, phi: float) -> float:
+    return float(max(0.0, one**2 - 2 * phi * one * other + other**2) ** 0.5)
+
+
 def mcnemar(new_G: Floats, old_G: Floats) -> McNemar:
     """Compare two models on what each of them got right (1) or wrong (0)."""
     gained, lost = int(((new_G > 0) & (old_G <= 0)).sum()), int(((new_G <= 0) & (old_G > 0)).sum())
@@ -114,9 +137,9 @@ def _batches(resamples: int, size: int) -> list[int]:
 
 
 def _resampled(sums_GK: Floats, value: Value, resamples: int, seed: int) -> Interval:
-    """By the studentised bootstrap; a point where dialogues are all alike, and nothing (NaN) of fewer than two."""
+    """By the studentised bootstrap; a point where dialogues are all alike, and nothing (NaN) of a few of them."""
     count = len(sums_GK)
-    if count < 2:
+    if count < FEWEST:
         return Interval(float("nan"), float("nan"))
     at_1, error_1 = _with_error(sums_GK, value, np.ones((1, count)))
     at, error = float(at_1[0]), float(error_1[0])

@@ -19,6 +19,7 @@ from turnwise.evaluation.items import Answer, Ask, Score, Scored
 from turnwise.text.render import Renderer
 
 AHEAD = 256  # requests that the engine has at a time
+MOST = 128  # tokens of an answer, where nobody says
 UNANSWERED = Answer("", 0, "length")  # what a model says to a question that is longer than all it can read
 
 Done = Callable[[int], None]
@@ -100,12 +101,17 @@ class ModelSubject:
         temperature = 0 if ask.greedy else ask.temperature
         asked = {**self.asked, "seed": own_dice} | ({} if temperature is None else {"temperature": temperature})
         history = ask.history
+        # Of a small context half is for what was said.
+        asked["max_tokens"] = min(asked.get("max_tokens") or MOST, max(1, self.generator.context_length // 2))
         while True:
             try:
                 return self.make_request(history, asked)
             except TemplateError:
                 return None
             except ContextTooLong:
+                if asked["max_tokens"] > 1 and sum(message.role == "user" for message in history) == 1:
+                    asked["max_tokens"] //= 2
+                    continue
                 first = next((at for at, message in enumerate(history) if message.role == "user"), len(history))
                 later = [at for at, message in enumerate(history) if at > first and message.role == "user"]
                 if not later:
@@ -179,7 +185,7 @@ class ModelSubject:
 
     def _result(self, job: Job, ids: Sequence[int], last: TokenEvent) -> dict[str, Any]:
         if not job.counted:
-            text = self.renderer.tokenizer.decode(ids)
+            text = _cut(self.renderer.tokenizer.decode(ids), job.request.params.stop)
             return {"text": text, "tokens": len(ids), "finish": str(last.finish)}
         first = max(1, job.request.told_from)
         return {"nats": -math.fsum(last.prompt_logprobs[at - first].chosen for at in job.counted)}
@@ -188,8 +194,13 @@ class ModelSubject:
         request = job.request
         return key_of(
             self.fingerprint, request.prompt_ids, asdict(request.params), request.max_tokens, sorted(request.stop_ids),
-            request.reading, job.counted,
+            request.reading, request.source, job.counted,
         )  # fmt: skip
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    """What comes before the first of the strings that end an answer, which the engine knows nothing of."""
+    return text[: min([found for stop in stops if (found := text.find(stop)) >= 0], default=len(text))]
 
 
 def _pass_on(events: "SimpleQueue[tuple[str, TokenEvent]]", key: str, event: TokenEvent) -> None:

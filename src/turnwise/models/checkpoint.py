@@ -135,6 +135,12 @@ def load(
     return LoadedModel(decoder.to(device).eval(), published)
 
 
+def read_decoder_config(folder: Path) -> DecoderConfig:
+    """The shape of the decoder in a folder. Raises as `load` does."""
+    published = read_config(folder)
+    return _decoder_of(family(published["model_type"]), published, folder).config
+
+
 def _decoder_of(kind: Family, published: Mapping[str, Any], folder: Path) -> Decoder:
     """A decoder without weights, shaped as the published config says."""
     if published.get("quantization_config"):

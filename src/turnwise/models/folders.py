@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from turnwise.core.errors import ModelNotFound, UserError
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")  # no pickles
-ENDS = 1 << 20  # bytes of a file's beginning and end that tell weights apart
 
 
 def find_folder(name: str) -> Path:
@@ -56,15 +56,20 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def weights_digest(folder: Path) -> str:
-    """Changes when the weights or the config of a model do; whether it holds a whole model or an adapter."""
+    """Changes when the weights or the config of a model do; whether it holds a whole model or an adapter.
+
+    All of the files is read: a run may change one layer in the middle of gigabytes.
+    """
     digest = hashlib.sha256()
     for path in [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*config.json"))]:
-        if path.name in ("generation_config.json", "tokenizer_config.json"):
-            continue
-        with path.open("rb") as file:
-            # The ends hold the names and the last values; reading gigabytes to start a service would be felt.
-            digest.update(f"{path.name} {path.stat().st_size}".encode())
-            digest.update(file.read(ENDS))
-            file.seek(max(0, path.stat().st_size - ENDS))
-            digest.update(file.read())
+        if path.name not in ("generation_config.json", "tokenizer_config.json"):
+            found = path.stat()
+            digest.update(f"{path.name} {_digest(path, found.st_size, found.st_mtime_ns, found.st_ino)}".encode())
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, *_: int) -> str:
+    """Of a file's bytes; asked again about the same file it remembers."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

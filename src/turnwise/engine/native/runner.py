@@ -30,7 +30,12 @@ def supports(decoder: Decoder) -> bool:
 
     Whatever type the weights have, the arithmetic is float32.
     """
-    return decoder.embed.weight.device.type == "cpu" and library(*_sizes(decoder.config)) is not None
+    return decoder.embed.weight.device.type == "cpu" and fits(decoder.config)
+
+
+def fits(config: DecoderConfig) -> bool:
+    """Whether the library is here and has vectors for a decoder's sizes."""
+    return library(*_sizes(config)) is not None
 
 
 def _sizes(config: DecoderConfig) -> tuple[int, int]:

@@ -23,6 +23,7 @@ class Metric(metric.Metric):
         "Corpus BLEU-4 of sacrebleu. A dialogue has many good answers, so this says little: templates do well by it."
     )
     BETTER = "higher"
+    RANGE = (0.0, 100.0)
     SHOWN = ".2f"
 
     def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:

@@ -20,6 +20,7 @@ class Metric(metric.Metric):
     LABEL = "chrF"
     ABOUT = "F2 of the character n-grams, up to 6, that answers share with what was said there (sacrebleu's chrF2)."
     BETTER = "higher"
+    RANGE = (0.0, 100.0)
     JUDGED = True
     SHOWN = ".2f"
 

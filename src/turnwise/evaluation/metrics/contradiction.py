@@ -29,6 +29,7 @@ class Metric(metric.Metric):
         "that fits it, on written probes; a guess is 50 %. After dialogue NLI (Welleck et al. 2019)."
     )
     BETTER = "lower"
+    RANGE = (0.0, 1.0)
     JUDGED = True
     SHOWN = ".1%"
     BINARY = True

@@ -20,6 +20,7 @@ class Metric(metric.Metric):
         "is, and nothing that must not be. What was right before and is wrong now is a negative flip (Yan et al. 2021)."
     )
     BETTER = "higher"
+    RANGE = (0.0, 1.0)
     JUDGED = True
     SHOWN = ".1%"
     BINARY = True

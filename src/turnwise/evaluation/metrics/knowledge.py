@@ -27,6 +27,7 @@ class Metric(metric.Metric):
         "token of four that differ in one value, on written probes; a guess is 25 %. Ties count as wrong."
     )
     BETTER = "higher"
+    RANGE = (0.0, 1.0)
     JUDGED = True
     SHOWN = ".1%"
     BINARY = True

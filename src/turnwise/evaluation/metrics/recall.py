@@ -32,6 +32,7 @@ class Metric(metric.Metric):
         "with seeded values; after LoCoMo's questions about long talks (Maharana et al. 2024)."
     )
     BETTER = "higher"
+    RANGE = (0.0, 1.0)
     JUDGED = True
     SHOWN = ".1%"
     BINARY = True

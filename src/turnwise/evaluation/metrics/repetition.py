@@ -21,6 +21,7 @@ class Metric(metric.Metric):
         "The share of an answer's runs of four words that it, or an earlier answer of the dialogue, has said before."
     )
     BETTER = "lower"
+    RANGE = (0.0, 1.0)
     JUDGED = True
     GUARD = True
     SHOWN = ".2%"

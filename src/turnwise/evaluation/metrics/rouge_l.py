@@ -25,6 +25,7 @@ class Metric(metric.Metric):
     LABEL = "ROUGE-L"
     ABOUT = "Mean F of the longest common subsequence of words (rouge-score)."
     BETTER = "higher"
+    RANGE = (0.0, 1.0)
     SHOWN = ".4f"
 
     def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:

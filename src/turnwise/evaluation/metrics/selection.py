@@ -27,6 +27,7 @@ class Metric(metric.Metric):
         "replies from the same data, half of them of the same intent where it names one. Ties count as wrong."
     )
     BETTER = "higher"
+    RANGE = (0.0, 1.0)
     JUDGED = True
     SHOWN = ".1%"
     BINARY = True
@@ -53,15 +54,21 @@ def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: in
     pool = sorted({reply for _, _, reply, _ in asked})
     if len(pool) < candidates:
         return []
+    answers: dict[str, set[str]] = {}  # that were given to the same history are no wrong ones
+    for _, history, reply, _ in asked:
+        answers.setdefault(group_of(history), set()).add(reply)
     by_intent: dict[str, set[str]] = {}
     for _, _, reply, intent in asked:
         by_intent.setdefault(intent, set()).add(reply)
     found = []
     for number, history, reply, intent in asked[:MOST]:
         rng = random.Random(f"{seed} {number}")
-        near = sorted(by_intent[intent] - {reply}) if intent else []
+        right = answers[group_of(history)]
+        if len(pool) - len(right) < candidates - 1:
+            continue
+        near = sorted(by_intent[intent] - right) if intent else []
         chosen = rng.sample(near, min(len(near), (candidates - 1) // 2))
-        taken = {reply, *chosen}
+        taken = {*right, *chosen}
         while len(chosen) < candidates - 1:
             other = rng.choice(pool)
             if other not in taken:

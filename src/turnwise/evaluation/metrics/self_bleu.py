@@ -20,6 +20,7 @@ class Metric(metric.Metric):
     LABEL = "self-BLEU"
     ABOUT = f"Mean BLEU-4 of each answer against {OTHERS} answers to other dialogues: high where all sound the same."
     BETTER = "lower"
+    RANGE = (0.0, 100.0)
     SHOWN = ".2f"
 
     def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:

@@ -1,5 +1,6 @@
 """What mistyped questions cost: typos, the loss in likelihood of the true reply."""
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ class Metric(metric.Metric):
         f"How much the true reply's cross-entropy rises with {SHARE:.0%} of the longer words of user turns misspelt."
     )
     BETTER = "lower"
+    RANGE = (-1.0, math.inf)
     SHOWN = ".2%"
     SCORES = True
 
