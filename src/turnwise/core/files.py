@@ -19,6 +19,12 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_private(path: Path) -> None:
+    """Make a file that its owner alone can read, where there is none; what SQLite puts beside it inherits the mode."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
 def _sync_file(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())

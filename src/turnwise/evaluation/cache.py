@@ -7,13 +7,19 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from turnwise.core.errors import UserError
+from turnwise.core.files import make_private
+from turnwise.store.filelock import FileLock
 
 MOST = 2_000_000  # entries; beyond, those that were used least recently go
 TOGETHER = 500  # keys in one question, and answers in one transaction at most
 SECONDS = 2.0  # that answers wait to be written together
+SECONDS_BUSY = 30.0  # that a file may be in somebody else's use
 
 
 def key_of(*parts: object) -> str:
@@ -22,31 +28,47 @@ def key_of(*parts: object) -> str:
 
 
 class Cache:
-    """A file of answers and scores by key; with no path it forgets all at the end."""
+    """A file of answers and scores by key; with no path it forgets all at the end.
+
+    Its owner alone can read the file, since answers tell what was asked. Processes that share it take turns to write.
+    """
 
     def __init__(self, path: Path | None) -> None:
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        self._base = sqlite3.connect(str(path) if path is not None else ":memory:", timeout=30)
-        self._base.execute("PRAGMA journal_mode = WAL")
-        self._base.execute("PRAGMA synchronous = NORMAL")
-        self._base.execute(
-            "CREATE TABLE IF NOT EXISTS found "
-            "(key TEXT PRIMARY KEY, value TEXT NOT NULL, used REAL NOT NULL) WITHOUT ROWID"
-        )
+        """Open or make the file. Raises `UserError`, as every method does, where it cannot be used."""
+        self._path = path
+        self._lock = FileLock(None)
         self._unwritten: dict[str, str] = {}
         self._written = time.monotonic()
+        with self._told():
+            if path is not None:
+                make_private(path)
+                self._lock = FileLock(path.with_name(f"{path.name}.lock"))
+            self._base = sqlite3.connect(str(path) if path is not None else ":memory:", timeout=SECONDS_BUSY)
+        try:
+            with self._writing() as base:
+                base.execute("PRAGMA journal_mode = WAL")
+                base.execute("PRAGMA synchronous = NORMAL")
+                base.execute(
+                    "CREATE TABLE IF NOT EXISTS found "
+                    "(key TEXT PRIMARY KEY, value TEXT NOT NULL, used REAL NOT NULL) WITHOUT ROWID"
+                )
+        except BaseException:
+            self._release()
+            raise
 
     def get(self, keys: Iterable[str]) -> dict[str, Any]:
         """What is known of these keys."""
         asked, found = list(keys), {}
-        for start in range(0, len(asked), TOGETHER):
-            part = asked[start : start + TOGETHER]
-            marks = ",".join("?" * len(part))
-            rows = self._base.execute(f"SELECT key, value FROM found WHERE key IN ({marks})", part).fetchall()  # noqa: S608
-            found.update({key: json.loads(value) for key, value in rows})
-            self._base.executemany("UPDATE found SET used = ? WHERE key = ?", [(time.time(), key) for key, _ in rows])
-        self._base.commit()
+        with self._told():
+            for start in range(0, len(asked), TOGETHER):
+                part = asked[start : start + TOGETHER]
+                marks = ",".join("?" * len(part))
+                rows = self._base.execute(f"SELECT key, value FROM found WHERE key IN ({marks})", part).fetchall()  # noqa: S608
+                found.update({key: json.loads(value) for key, value in rows})
+        if found:
+            now = time.time()
+            with self._writing() as base:
+                base.executemany("UPDATE found SET used = ? WHERE key = ?", [(now, key) for key in found])
         return found
 
     def put(self, key: str, value: Mapping[str, Any]) -> None:
@@ -57,19 +79,47 @@ class Cache:
 
     def write(self) -> None:
         """Write what waits."""
-        rows = [(key, value, time.time()) for key, value in self._unwritten.items()]
-        self._base.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
-        self._base.commit()
-        self._unwritten.clear()
+        if self._unwritten:
+            rows = [(key, value, time.time()) for key, value in self._unwritten.items()]
+            with self._writing() as base:
+                base.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
+            self._unwritten.clear()
         self._written = time.monotonic()
 
     def close(self) -> None:
-        """Write what waits, and let the oldest go where there is too much."""
-        self.write()
-        (count,) = self._base.execute("SELECT count(*) FROM found").fetchone()
-        if count > MOST:
-            self._base.execute(
-                "DELETE FROM found WHERE key IN (SELECT key FROM found ORDER BY used LIMIT ?)", (count - MOST,)
-            )
-            self._base.commit()
-        self._base.close()
+        """Write what waits, and let the oldest go where there is too much. The file is released whatever happens."""
+        try:
+            self.write()
+            with self._writing() as base:
+                (count,) = base.execute("SELECT count(*) FROM found").fetchone()
+                if count > MOST:
+                    base.execute(
+                        "DELETE FROM found WHERE key IN (SELECT key FROM found ORDER BY used LIMIT ?)", (count - MOST,)
+                    )
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        try:
+            with suppress(sqlite3.Error), self._lock:  # closing checkpoints the log, which is a write
+                self._base.close()
+        finally:
+            self._lock.release_file()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """All that happens within is written, or nothing of it."""
+        with self._told(), self._lock, self._base:
+            yield self._base
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What goes wrong with the file, as a sentence that says what to do."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+            raise UserError(
+                f"The answers that evaluations keep in {self._path or 'memory'} cannot be used: {reason}. "
+                "The file may be deleted; --no-cache does without it."
+            ) from error

@@ -3,7 +3,6 @@
 Writers take turns by a lock file: SQLite lets whoever waits try again now and then, and some would starve.
 """
 
-import os
 import re
 import sqlite3
 import time
@@ -12,6 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from turnwise.core.errors import InvalidParameter, NotFound, SaveFailed, UserError
+from turnwise.core.files import make_private
 from turnwise.core.keys import MARK, SHOWN, ApiKey, KeyStore, digest_of, new_key
 from turnwise.store.filelock import FileLock
 
@@ -103,8 +103,7 @@ class KeyFile:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: safe on disk when the block ends well, undone when it does not."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # its journal inherits the mode
+            make_private(self._path)
             lock = FileLock(self._path.with_name(f"{self._path.name}.lock"))
         except OSError as error:
             raise SaveFailed(f"Could not write {self._path}: {error.strerror or error}.") from error

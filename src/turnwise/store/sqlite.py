@@ -1,7 +1,6 @@
 """Conversations in one SQLite file: write-ahead log, every acknowledged change synced to disk."""
 
 import json
-import os
 import secrets
 import sqlite3
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import InvalidData, InvalidParameter, NotFound, SaveFailed, UserError
+from turnwise.core.files import make_private
 from turnwise.core.messages import Message, Role
 from turnwise.core.ports import ConversationStore, StoredConversation, StoredMessage
 from turnwise.store.completions import SqliteCompletions
@@ -45,7 +45,7 @@ class SqliteStore:
         where = ":memory:" if path is None else str(path)
         try:
             if path is not None:
-                _create_private(path)
+                make_private(path)
                 self._lock_file = FileLock(path.with_name(f"{path.name}.lock"))
             self._connection = sqlite3.connect(
                 where, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -194,12 +194,6 @@ class SqliteStore:
                 raise InvalidData("The text holds half a surrogate pair, which is not valid Unicode.") from error
             except (sqlite3.Error, OverflowError) as error:
                 raise SaveFailed(f"It could not be saved: {_reason(error)}. Nothing was changed.") from error
-
-
-def _create_private(path: Path) -> None:
-    """Make the file readable by its owner alone; the log and its index inherit the mode."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _number_of(connection: sqlite3.Connection, conversation_id: str) -> int:
