@@ -1,11 +1,14 @@
 """`turnwise train` as a person types it."""
 
+import io
 import json
+import shlex
 
 import pytest
 import torch
 import typer
 import yaml
+from rich.console import Console
 from training_dialogues import small_talk, write_chats
 from typer.testing import CliRunner
 
@@ -99,6 +102,30 @@ class TestARun:
         page = (out / "report" / "report.html").read_text()
         assert page.count("<svg") == 2  # differences, and the loss
         assert "report.html" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("fails", "error", "expected"),
+        [
+            ("turnwise.training.loading.held_out", RuntimeError("a bug"), "by a fault of ours (RuntimeError)"),
+            ("turnwise.training.loading.held_out", KeyboardInterrupt(), "--against"),
+            ("turnwise.evaluation.report.write_report", OSError("no space [left]"), "No report: no space [left]"),
+            ("turnwise.cli.tuned.show", ValueError("a bug"), "by a fault of ours (ValueError)"),
+        ],
+    )
+    def test_whatever_becomes_of_its_report_a_run_has_ended_well(self, said, monkeypatch, fails, error, expected):
+        from turnwise.cli.tuned import before_and_after
+        from turnwise.training.recipe import load_recipe
+
+        def fail(*_, **__):
+            raise error
+
+        monkeypatch.setattr(fails, fail)
+        console = Console(file=io.StringIO(), width=1000)
+        before_and_after(console, load_recipe(said[0] / "recipe.yaml"), "quick")
+        told = console.file.getvalue()
+        assert expected in told
+        if isinstance(error, KeyboardInterrupt):
+            assert shlex.quote(str(said[0])) in told  # brackets and spaces as they are
 
     def test_flags_become_the_recipe(self, said, base_folder, chats, unseen):
         kept = yaml.safe_load((said[0] / "recipe.yaml").read_text(encoding="utf-8"))

@@ -1,5 +1,7 @@
 """The end of `turnwise train`: is the model better than the one it began as? A report lies beside its weights."""
 
+import logging
+import shlex
 from typing import TYPE_CHECKING, Any, Literal
 
 from turnwise.cli.comparing import ANSWER, answers_kept, show, watched
@@ -21,12 +23,28 @@ def before_and_after(console: Any, recipe: "Recipe", wanted: Report) -> None:
     """Compare what came out of a run with what went in, on dialogues that it did not learn from.
 
     A model that does not talk, or that began from nothing, is compared with nothing. Whatever goes wrong is told, and
-    changes nothing about the model.
+    changes nothing about the model or how the run ended.
     """
+    from turnwise.core.errors import TurnwiseError
+
+    if wanted == "none" or not recipe.model.source:
+        return
+    try:
+        _compare(console, recipe, wanted)
+    except KeyboardInterrupt:
+        again = shlex.join(["turnwise", "evaluate", _out(recipe), "--against", recipe.model.source])
+        console.print(f"No report. The model is complete; to compare it: {again} --data …", markup=False)
+    except (TurnwiseError, OSError) as error:
+        console.print(f"No report: {error}", markup=False)
+    except Exception as error:  # the run is done, whatever becomes of its report
+        logging.getLogger(__name__).exception("The report of %s failed", _out(recipe))
+        console.print(f"No report, by a fault of ours ({type(error).__name__}). The model is complete.", markup=False)
+
+
+def _compare(console: Any, recipe: "Recipe", wanted: Report) -> None:
     from functools import partial
 
     from turnwise.assemble import subject
-    from turnwise.core.errors import TurnwiseError
     from turnwise.evaluation.metrics import metrics
     from turnwise.evaluation.report import write_report
     from turnwise.evaluation.run import evaluate
@@ -35,31 +53,30 @@ def before_and_after(console: Any, recipe: "Recipe", wanted: Report) -> None:
     from turnwise.training.out import out_folder
     from turnwise.training.watch import METRICS, losses
 
-    if wanted == "none" or not recipe.model.source or OBJECTIVES.name_of(recipe.objective) in ("mlm", "span"):
+    if OBJECTIVES.name_of(recipe.objective) in ("mlm", "span"):
         return
     dialogues, out = held_out(recipe, DIALOGUES[wanted]), out_folder(recipe)
     if not dialogues:
         return
     console.print(f"Comparing it with what it began as, on {len(dialogues)} held-out dialogues …")
-    try:
-        with answers_kept(True) as kept, watched(console) as watch:
-            tuned, base = (
-                partial(subject, str(name), kept, asked={"max_tokens": ANSWER}) for name in (out, recipe.model.source)
-            )
-            found = evaluate(
-                tuned,
-                base,
-                dialogues,
-                metrics(QUICK if wanted == "quick" else None),
-                watch=watch,
-                about={"run": str(out), "began as": recipe.model.source},
-            )
-        write_report(out / "report", found.card, found.model, found.base, loss=losses(out / METRICS))
-    except KeyboardInterrupt:
-        console.print(f"No report. The model is complete: turnwise evaluate {out} --against {recipe.model.source}")
-        return
-    except (TurnwiseError, OSError) as error:
-        console.print(f"No report: {error}", markup=False)
-        return
+    with answers_kept(True) as kept, watched(console) as watch:
+        tuned, base = (
+            partial(subject, str(name), kept, asked={"max_tokens": ANSWER}) for name in (out, recipe.model.source)
+        )
+        found = evaluate(
+            tuned,
+            base,
+            dialogues,
+            metrics(QUICK if wanted == "quick" else None),
+            watch=watch,
+            about={"run": str(out), "began as": recipe.model.source},
+        )
+    write_report(out / "report", found.card, found.model, found.base, loss=losses(out / METRICS))
     show(found.card, console)
     console.print(f"The report is {out / 'report' / 'report.html'}.", markup=False)
+
+
+def _out(recipe: "Recipe") -> str:
+    from turnwise.training.out import out_folder
+
+    return str(out_folder(recipe))
