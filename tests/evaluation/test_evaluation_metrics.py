@@ -1,6 +1,7 @@
 """Metrics are what their papers and libraries say, and sums over dialogues."""
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -93,6 +94,12 @@ class TestByHand:
         assert of("distinct_2", said) == pytest.approx(3 / 5)
         assert of("distinct_1", said) == pytest.approx(3 / 7)
 
+    def test_distinct_of_many_answers_is_quick(self):
+        said = [" ".join(f"{number}w{at}" for at in range(20)) for number in range(5000)]
+        start = time.process_time()
+        assert of("distinct_2", said) == 1
+        assert time.process_time() - start < 5  # it took minutes where each answer copied all before it
+
     @given(st.lists(st.text("ab ", max_size=12), min_size=1, max_size=8))
     def test_distinct_is_the_size_of_the_set(self, said):
         runs = [tuple(words(text)[at : at + 2]) for text in said for at in range(len(words(text)) - 1)]
@@ -142,6 +149,12 @@ class TestSuccess:
     @pytest.mark.parametrize("slots", [{}, None, "9 am", {"time": "10 pm"}, {"time": ""}])
     def test_without_slots_there_is_nothing_to_ask(self, slots):
         assert self.items(slots) == []
+
+    def test_null_and_true_are_no_values(self):
+        talk = (Message("user", "Is that so?"), Message("assistant", "None of this is true, but 0 and 7 are."))
+        slots = {"a": None, "b": True, "c": [None, True, 7], "d": " ", "e": {"none": 1}, "f": 0}
+        (item,) = metric("success").items([Conversation(talk, {"slots": slots})], 0)
+        assert item.about["needed"] == ["7", "0"]
 
 
 class TestAll:

@@ -24,6 +24,7 @@ class Metric(metric.Metric):
     LABEL = "distinct-2"
     ABOUT = "Different pairs of words by all pairs, over all answers of a seed; shorter answers have more."
     BETTER = "higher"
+    RANGE = (0.0, 1.0)
 
     def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
         """The last replies."""
@@ -34,5 +35,7 @@ class Metric(metric.Metric):
         """Each answer's part of the different n-grams, and its n-grams."""
         del items
         counted = [grams(words(each.answers[0].text), self.WORDS) for each in found]
-        all_of_them: Counter[tuple[str, ...]] = sum(counted, Counter())
+        all_of_them: Counter[tuple[str, ...]] = Counter()
+        for own in counted:  # a sum would copy all of them each time
+            all_of_them.update(own)
         return rows([(sum(n / all_of_them[gram] for gram, n in own.items()), float(own.total())) for own in counted])

@@ -20,6 +20,7 @@ class Metric(metric.Metric):
         "values) beside a dialogue; after MultiWOZ's Success (Budzianowski et al. 2018)."
     )
     BETTER = "higher"
+    RANGE = (0.0, 1.0)
     JUDGED = True
     SHOWN = ".1%"
 
@@ -53,8 +54,13 @@ def _values(meta: Mapping[str, object]) -> list[str]:
         return []
     found: list[str] = []
     for value in slots.values():
-        found.extend(str(one) for one in (value if isinstance(value, list) else [value]) if str(one).strip())
+        found.extend(str(one) for one in (value if isinstance(value, list) else [value]) if _is_value(one))
     return found
+
+
+def _is_value(found: object) -> bool:
+    """Null, true and false say that a slot is empty or was asked for, and nobody says them."""
+    return isinstance(found, str | int | float) and not isinstance(found, bool) and bool(str(found).strip())
 
 
 def _says(text: str, value: str) -> bool:
