@@ -1,5 +1,6 @@
 """Baselines: true distributions over the model's own tokens, and answers that were given before."""
 
+import json
 import math
 import sys
 from collections import Counter
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation.baselines import open_baseline
 from turnwise.evaluation.baselines.kneser_ney import START, KneserNey
 from turnwise.evaluation.baselines.ngram import Ngram
 from turnwise.evaluation.baselines.retrieval import Retrieval
@@ -18,6 +20,9 @@ from turnwise.evaluation.counting import counted
 from turnwise.evaluation.items import Ask, Score
 from turnwise.evaluation.measuring import measure, plan
 from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.subject import UNANSWERED
+from turnwise.models.adapters import save_adapter
+from turnwise.text.render import Renderer
 
 VOCAB = 7
 texts = st.lists(st.lists(st.tuples(st.integers(0, VOCAB - 1), st.booleans()), max_size=20), max_size=6)
@@ -158,6 +163,38 @@ class TestNgram:
         first = Counter(renderer.tokenizer.encode(answer.text)[0] for answer in answers)
         token, count = first.most_common(1)[0]
         assert count / 300 == pytest.approx(ngram.model.distribution(before)[token], abs=0.1)
+
+    def test_an_answer_is_as_long_as_was_asked_for(self, renderer, desk):
+        subject = Ngram([], renderer, context_length=128, most=7)
+        (answer,) = subject.answer([(Ask(desk[0].messages[:1], greedy=True), 0)], ignore)
+        assert (answer.finish, answer.tokens) == ("length", 7)
+
+    def test_what_the_template_refuses_it_has_no_opinion_of(self, tokenizer, desk):
+        strict = (
+            "{% for message in messages %}"
+            "{% if message.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+            "{{ message.content }}{{ eos_token }}{% endfor %}"
+        )
+        refused = (Message("system", "Be brief."), *desk[0].messages)
+        subject = Ngram([Conversation(refused), *desk], Renderer(tokenizer, strict), context_length=128)
+        answers = subject.answer([(Ask(refused[:2]), 0), (Ask(desk[0].messages[:1]), 0)], ignore)
+        assert answers[0] == UNANSWERED
+        assert answers[1].text
+        no, yes = subject.score([Score(refused), Score(desk[0].messages)], ignore)
+        assert (no.nats, no.tokens, no.bytes) == (0, 0, 0)
+        assert yes.tokens
+
+    def test_against_an_adapter_it_reads_as_that_does(self, model_folder, tmp_path, tokenizer):
+        adapter = tmp_path / "adapter"
+        adapter.mkdir()
+        save_adapter(adapter, {}, base=model_folder, rank=2, alpha=2, dropout=0, kind="CAUSAL_LM")
+        file = tmp_path / "train.jsonl"
+        file.write_text(json.dumps({"messages": [each.as_dict() for each in talk("hi", "hello").messages]}) + "\n")
+        with open_baseline("ngram", file, adapter) as subject:  # neither a config nor a tokenizer of its own
+            assert subject.renderer.tokenizer.vocab_size == tokenizer.vocab_size
+        tokenizer.save(adapter)
+        with open_baseline("ngram", file, adapter, 5) as subject:
+            assert subject.most == 5
 
 
 class TestRetrieval:

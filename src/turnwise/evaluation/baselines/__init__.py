@@ -14,13 +14,14 @@ CONTEXT = 1024  # tokens of a dialogue that count for an n-gram model, where nob
 
 
 @contextmanager
-def open_baseline(kind: Kind, file: Path, model: Path) -> Iterator[Subject]:
+def open_baseline(kind: Kind, file: Path, model: Path, max_tokens: int | None = None) -> Iterator[Subject]:
     """A baseline that has learned from a file of dialogues.
 
     Args:
         kind: which.
         file: the dialogues.
         model: the folder of the model it is compared with, whose tokens an n-gram model counts.
+        max_tokens: of an answer at most; what is remembered is said whole.
 
     Raises:
         UserError: files that cannot be read, or nothing to learn in them.
@@ -31,10 +32,14 @@ def open_baseline(kind: Kind, file: Path, model: Path) -> Iterator[Subject]:
 
         yield Retrieval(dialogues)
     else:
-        from turnwise.evaluation.baselines.ngram import Ngram
+        from turnwise.evaluation.baselines.ngram import MOST, Ngram
+        from turnwise.models.adapters import base_of, is_adapter
         from turnwise.models.folders import read_config
         from turnwise.text.render import Renderer
         from turnwise.text.tokenizer import Tokenizer
 
-        context = int(read_config(model).get("max_position_embeddings") or CONTEXT)
-        yield Ngram(dialogues, Renderer.of(Tokenizer.load(model)), context_length=context)
+        whole = base_of(model) if is_adapter(model) else model
+        context = int(read_config(whole).get("max_position_embeddings") or CONTEXT)
+        # Most adapters come with the tokenizer that they are served with.
+        renderer = Renderer.of(Tokenizer.load(model if (model / "tokenizer.json").is_file() else whole))
+        yield Ngram(dialogues, renderer, context_length=context, most=max_tokens or MOST)

@@ -2,19 +2,21 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 
+from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.baselines.kneser_ney import KneserNey
-from turnwise.evaluation.counting import counted
+from turnwise.evaluation.counting import Counted, counted
 from turnwise.evaluation.items import Answer, Ask, Score, Scored
-from turnwise.evaluation.subject import Done
+from turnwise.evaluation.subject import UNANSWERED, Done
 from turnwise.text.render import Renderer
 
 ORDER = 4
-MOST = 256  # tokens of an answer
+MOST = 256  # tokens of an answer, where nobody says
 
 
 class Ngram:
@@ -25,19 +27,23 @@ class Ngram:
         renderer: that model's.
         context_length: that model's, so that the same tokens count.
         order: how many tokens a run has.
+        most: tokens of an answer.
     """
 
     scores = True
 
     def __init__(
-        self, dialogues: Sequence[Conversation], renderer: Renderer, *, context_length: int, order: int = ORDER
+        self,
+        dialogues: Sequence[Conversation],
+        renderer: Renderer,
+        *,
+        context_length: int,
+        order: int = ORDER,
+        most: int = MOST,
     ) -> None:
         self.name = f"{order}-gram"
-        self.renderer, self.context_length = renderer, context_length
-        rendered = (renderer.render(dialogue.messages) for dialogue in dialogues)
-        self.model = KneserNey(
-            ((each.ids, each.loss_mask) for each in rendered), order=order, vocab_size=renderer.tokenizer.vocab_size
-        )
+        self.renderer, self.context_length, self.most = renderer, context_length, most
+        self.model = KneserNey(self._learned(dialogues), order=order, vocab_size=renderer.tokenizer.vocab_size)
 
     def answer(self, asks: Sequence[tuple[Ask, int]], on_done: Done) -> list[Answer]:
         """Draw an answer token by token, or take the likeliest of each where the answer is to be greedy."""
@@ -51,17 +57,30 @@ class Ngram:
         """Score exactly the tokens that count for a model."""
         found = []
         for score in scores:
-            read = counted(self.renderer, score, self.context_length)
+            try:
+                read = counted(self.renderer, score, self.context_length)
+            except TemplateError:  # what it cannot even be asked it has no opinion of
+                read = Counted((0,), (), 0)
             nats = -math.fsum(map(math.log, self.model.probabilities(read.ids, read.places)))
             found.append(Scored(nats, len(read.places), read.bytes))
             on_done(1)
         return found
 
+    def _learned(self, dialogues: Sequence[Conversation]) -> Iterator[tuple[Sequence[int], Sequence[bool]]]:
+        """What the template refuses is not learned from."""
+        for dialogue in dialogues:
+            with suppress(TemplateError):
+                rendered = self.renderer.render(dialogue.messages)
+                yield rendered.ids, rendered.loss_mask
+
     def _answer(self, ask: Ask, seed: int) -> Answer:
-        before = self.renderer.render(ask.history, add_generation_prompt=True).ids
+        try:
+            before = self.renderer.render(ask.history, add_generation_prompt=True).ids
+        except TemplateError:
+            return UNANSWERED
         dice = random.Random(f"{seed} {before}")
         said: list[int] = []
-        while len(said) < MOST:
+        while len(said) < self.most:
             chances = self.model.distribution([*before, *said][-self.model.order :])
             if ask.greedy:
                 token = int(chances.argmax())
