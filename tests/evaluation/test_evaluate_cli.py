@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from turnwise.cli.evaluate import evaluate
-from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
+from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound, SaveFailed, UserError
 
 FEW = "chrf,bits_per_byte,selection"
 
@@ -172,3 +172,163 @@ def test_no_data(model_folder, tmp_path):
 def test_nothing_that_a_metric_could_look_at(model_folder, data):
     with pytest.raises(InvalidData, match="nothing to evaluate"):
         run(model_folder, "--data", data, "--metrics", "success")
+
+
+@pytest.fixture
+def nothing_measured(monkeypatch):
+    monkeypatch.setattr("turnwise.evaluation.run.measure", lambda *_, **__: pytest.fail("something was measured"))
+
+
+def told(text):
+    return " ".join(text.split())
+
+
+class TestWithoutData:
+    def test_written_cases_need_none(self, model_folder):
+        found = card(model_folder, "--metrics", "golden", "--max-tokens", 4)
+        assert list(by_name(found)) == ["golden"]
+        assert found["about"]["dialogues"] == 0
+        assert "file" not in found["about"]
+
+    @pytest.mark.parametrize("words", [("--metrics", "golden,chrf"), ("--metrics", "golden", "--curve"), ()])
+    def test_what_looks_at_dialogues_says_so(self, model_folder, words, nothing_measured):
+        with pytest.raises(UserError, match=r"--data: .*(chrf|--curve)"):
+            run(model_folder, *words)
+
+    def test_what_looks_at_none_is_known(self):
+        from turnwise.evaluation.metrics import metrics
+
+        assert {each.NAME for each in metrics() if each.PROBE} == {"golden", "contradiction", "recall", "knowledge"}
+        assert all(bool(each.items([], 0)) == each.PROBE for each in metrics())
+
+
+class TestNothingInTheData:
+    def test_it_is_named(self, model_folder, data):
+        words = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics")
+        assert "The data has nothing for success." in told(run(*words, "success,chrf").stderr)
+        assert "nothing for" not in run(*words, "chrf").stderr
+
+    def test_where_only_written_cases_are_left_that_is_clear(self, model_folder, data):
+        words = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics", "success,golden")
+        assert "nothing for success: only golden is measured" in told(run(*words).stderr)
+
+    def test_an_error_names_the_metrics(self, model_folder, data):
+        with pytest.raises(InvalidData, match="nothing that success could look at"):
+            run(model_folder, "--data", data, "--metrics", "success")
+
+
+@pytest.mark.usefixtures("nothing_measured")
+class TestRefusedBeforeAnythingIsMeasured:
+    @pytest.mark.parametrize("side", ["none", "retrieval:none.jsonl", "ngram:none.jsonl"])
+    def test_another_side_that_is_not_there(self, model_folder, data, side):
+        with pytest.raises((ModelNotFound, InvalidData), match="There is no"):
+            run(model_folder, "--data", data, "--against", side)
+
+    def test_a_place_that_takes_no_report(self, model_folder, data, tmp_path):
+        (tmp_path / "file").touch()
+        for out in (tmp_path / "file", tmp_path / "file" / "report"):
+            with pytest.raises(SaveFailed, match="No report can be written"):
+                run(model_folder, "--data", data, "--out", out)
+
+    def test_a_condition_on_a_verdict_that_nothing_could_decide(self, model_folder, data):
+        words = (model_folder, "--data", data, "--fail-if-worse")
+        with pytest.raises(UserError, match=r"needs a judged metric; bleu cannot.*chrf"):
+            run(*words, "--metrics", "bleu", "--against", model_folder)
+        with pytest.raises(UserError, match="needs a judged metric; bleu cannot"):
+            run(*words, "--metrics", "bleu,success", "--against", model_folder)
+        with pytest.raises(UserError, match="needs --against"):
+            run(*words, "--metrics", "chrf")
+
+    def test_bits_of_a_baseline(self, model_folder, data):
+        with pytest.raises(UserError, match="--quantize"):
+            run(f"ngram:{data}", "--data", data, "--quantize", "int8", "--against", model_folder)
+
+
+def test_a_baseline_says_as_much_as_was_asked_for(model_folder, data, monkeypatch):
+    from turnwise.evaluation.baselines.ngram import Ngram
+
+    seen = []
+    real = Ngram.answer
+    monkeypatch.setattr(Ngram, "answer", lambda self, *rest: [seen.append(self.most), real(self, *rest)][1])
+    words = (f"ngram:{data}", "--data", data, "--against", model_folder, "--limit", 5, "--metrics", "chrf")
+    run(*words, "--max-tokens", 3)
+    assert set(seen) == {3}
+
+
+def test_what_was_stopped_is_told_to_go_on(model_folder, data, monkeypatch):
+    from turnwise.evaluation.subject import ModelSubject
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ModelSubject, "score", stopped)
+    result = run(model_folder, "--data", data, "--metrics", "bits_per_byte")
+    assert result.exit_code == 130
+    assert "answered is kept, and the same command goes on" in told(result.stderr)
+    result = run(model_folder, "--data", data, "--metrics", "bits_per_byte", "--no-cache")
+    assert "Nothing was kept" in result.stderr
+
+
+def test_the_command_in_a_report_can_be_typed_again(model_folder, data, monkeypatch):
+    import shlex
+    import sys
+
+    words = ["evaluate", str(model_folder), "--data", str(data)]
+    monkeypatch.setattr(sys, "argv", ["/bin/turnwise", *words])
+    found = card(*words[1:], "--metrics", "bits_per_byte")
+    assert shlex.split(found["about"]["command"]) == ["turnwise", *words]
+
+
+def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):
+    from turnwise.assemble import subject
+    from turnwise.evaluation.cache import Cache
+    from turnwise.evaluation.metrics import metrics
+    from turnwise.evaluation.run import evaluate as measured
+
+    def opens():
+        return subject(str(model_folder), Cache(None))
+
+    seen = []
+    measured(opens, opens, desk[:5], metrics(["bits_per_byte"]), watch=lambda name, *_: seen.append(name))
+    assert list(dict.fromkeys(seen)) == [model_folder.name, f"{model_folder.name} (base)"]
+
+
+def test_the_likeliest_answer_of_a_curve_is_asked_for_once(desk):
+    from turnwise.evaluation.curve import measure_curve
+    from turnwise.evaluation.items import Answer
+
+    class Echo:
+        name, scores = "echo", False
+
+        def answer(self, asks, on_done):
+            asked.append([(ask.greedy, ask.temperature, seed) for ask, seed in asks])
+            return [Answer(ask.history[-1].content) for ask, _ in asks]
+
+    asked = []
+    points = measure_curve(Echo(), desk[:4], [0.0, 0.7], [0, 1, 2])
+    assert [point.temperature for point in points] == [0.0, 0.7]
+    assert asked[0] == [(True, None, 0)] * 4
+    assert len(asked[1]) == 12
+
+
+def test_a_table_shows_what_is_no_number_as_a_dash():
+    import io
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from turnwise.cli.comparing import show
+    from turnwise.evaluation.scorecard import Line, Scorecard
+    from turnwise.evaluation.statistics import Interval
+
+    nan = float("nan")
+    nothing = Interval(nan, nan)
+    line = Line("x", "label", "", "higher", False, False, ".1%", 3, nan, nothing, (nan,))
+    compared = replace(line, base=0.5, base_interval=nothing, difference=nan, difference_interval=nothing)
+    for lines, verdict in (([line], None), ([compared], None)):
+        out = io.StringIO()
+        show(Scorecard(verdict, ("Nothing was judged.",), tuple(lines)), Console(file=out, width=100))
+        assert "nan" not in out.getvalue()
+        assert "–" in out.getvalue()
+    assert "Nothing was judged." in out.getvalue()  # without a verdict too, what was compared is shown as such
+    assert "50.0%" in out.getvalue()

@@ -1,32 +1,37 @@
 """What commands that measure models share: the cache of answers, bars, and a scorecard on the terminal."""
 
+import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from turnwise.evaluation.opinion import Opinion
     from turnwise.evaluation.run import Watch
     from turnwise.evaluation.scorecard import Line, Scorecard
+    from turnwise.evaluation.statistics import Interval
 
 # Nothing else is imported up here: the help must answer at once.
 
 ANSWER = 128  # tokens of an answer at most, unless said otherwise
+NOTHING = "–"  # for what is no number
 
 
 def show(card: "Scorecard", console: Any) -> None:
     """Print a scorecard: the verdict, then the metrics."""
     from rich.table import Table
 
-    if card.verdict is not None:
-        colour = {"better": "green", "worse": "red", "mixed": "yellow"}.get(card.verdict, "")
-        console.print(f"Verdict: {card.verdict}", style=f"bold {colour}".strip(), highlight=False)
+    compared = any(line.base is not None for line in card.lines)
+    if compared:
+        colour = {"better": "green", "worse": "red", "mixed": "yellow"}.get(card.verdict or "", "")
+        console.print(f"Verdict: {card.verdict or 'none'}", style=f"bold {colour}".strip(), highlight=False)
         for reason in card.reasons:
             console.print(reason, markup=False, highlight=False)
-    compared = card.verdict is not None
     table = Table("metric", "value", *(("before", "difference", "") if compared else ("95 %",)))
     for line in card.lines:
-        table.add_row(line.label, f"{line.value:{line.shown}}", *(_compared(line) if compared else [_range(line)]))
+        table.add_row(line.label, _figure(line.value, line.shown), *(_compared(line) if compared else [_range(line)]))
     console.print(table)
     if card.judge is not None:
         _show_opinion(card.judge, console)
@@ -51,16 +56,40 @@ def _compared(line: "Line") -> list[str]:
     if line.base is None or line.difference is None or line.difference_interval is None:
         return ["", "", ""]
     found = line.difference_interval
-    apart = f"{line.difference:+{line.shown}} ({found.low:+{line.shown}} to {found.high:+{line.shown}})"
+    signed = f"+{line.shown}"
+    between = f" ({_figure(found.low, signed)} to {_figure(found.high, signed)})" if _known(found) else ""
     return [
-        f"{line.base:{line.shown}}",
-        apart,
+        _figure(line.base, line.shown),
+        _figure(line.difference, signed) + between,
         line.verdict if line.judged else f"({line.verdict})" * bool(line.verdict),
     ]
 
 
 def _range(line: "Line") -> str:
-    return f"{line.interval.low:{line.shown}} to {line.interval.high:{line.shown}}"
+    found = line.interval
+    return f"{_figure(found.low, line.shown)} to {_figure(found.high, line.shown)}" if _known(found) else NOTHING
+
+
+def _figure(value: float, form: str) -> str:
+    return f"{value:{form}}" if math.isfinite(value) else NOTHING
+
+
+def _known(found: "Interval") -> bool:
+    return math.isfinite(found.low) and math.isfinite(found.high)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise `SaveFailed` where no report can be written there. Nothing is made yet."""
+    from turnwise.core.errors import SaveFailed
+
+    try:
+        at = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    except OSError as error:
+        raise SaveFailed(f"No report can be written into {folder}: {error.strerror or error}.") from error
+    if not at.is_dir():
+        raise SaveFailed(f"No report can be written into {folder}: {at} is a file.")
+    if not os.access(at, os.W_OK | os.X_OK):
+        raise SaveFailed(f"No report can be written into {folder}: {at} may not be written to.")
 
 
 @contextmanager

@@ -1,17 +1,19 @@
 """`turnwise evaluate`: how good a model is, and whether it is better than another one."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnwise.cli.comparing import ANSWER, answers_kept, show, watched
+from turnwise.cli.comparing import ANSWER, answers_kept, refuse_unwritable, show, watched
 from turnwise.cli.options import sampling_flags
 from turnwise.core.ports import Quantize
 
 if TYPE_CHECKING:
     from turnwise.core.messages import Conversation
     from turnwise.evaluation.baselines import Kind
+    from turnwise.evaluation.items import Item
     from turnwise.evaluation.judge import Judge
     from turnwise.evaluation.metric import Metric
     from turnwise.evaluation.run import Opens
@@ -27,7 +29,9 @@ def evaluate(
             help="A model folder; left out: the one in the box. Or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl"
         ),
     ] = None,
-    data: Annotated[Path, typer.Option(help="Held-out dialogues.")] = Path("test.jsonl"),
+    data: Annotated[
+        Path | None, typer.Option(help="Held-out dialogues; golden, contradiction, recall and knowledge need none.")
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="What to compare with, likewise; 'box' is the one in the box.")
     ] = None,
@@ -74,6 +78,7 @@ def evaluate(
 
     ```
     turnwise evaluate --data test.jsonl
+    turnwise evaluate runs/mine --metrics golden
     turnwise evaluate runs/mine --data test.jsonl --against box --out report
     turnwise evaluate runs/mine --data test.jsonl --against retrieval:train.jsonl
     turnwise evaluate runs/mine --quantize int8 --against runs/mine --data test.jsonl
@@ -82,10 +87,12 @@ def evaluate(
     ```
     """
     import json
+    import shlex
     import sys
 
     from rich.console import Console
 
+    from turnwise.core.errors import UserError
     from turnwise.evaluation.metrics import metrics as find_metrics
     from turnwise.evaluation.report import write_report
     from turnwise.evaluation.run import evaluate as run
@@ -93,22 +100,45 @@ def evaluate(
     chosen = find_metrics([name.strip() for name in metrics.split(",")] if metrics else None)
     if golden is not None:
         chosen = _with_golden(chosen, golden)
+    if quantize is not None and _baseline(model):
+        raise UserError("--quantize rounds the weights of MODEL, and a baseline has none. Leave it out.")
+    if fail_if_worse:
+        _refuse_without_verdict(chosen, against)
+    for side in [model] if against is None else [model, against]:
+        _refuse_missing(side)
+    if out is not None:
+        refuse_unwritable(out)
     console = Console(stderr=True, highlight=False)
-    dialogues = _dialogues(data, limit, console, skip_bad=skip_bad)
+    dialogues = _dialogues(_needed(data, chosen, curve=curve), limit, console, skip_bad=skip_bad)
     asked = {"max_tokens": ANSWER, **asked}
-    with answers_kept(cache) as kept, watched(console) as watch:
-        found = run(
-            _opens(model, against, kept, asked, quantize),
-            None if against is None else _opens(against, model, kept, asked, None),
-            dialogues,
-            chosen,
-            seeds=range(seeds),
-            seed=seed,
-            temperatures=TEMPERATURES if curve else (),
-            watch=watch,
-            about={"command": " ".join(["turnwise", *sys.argv[1:]]), "file": str(data)},
-            judge=_judge(judge, judge_model, against, kept),
-        )
+
+    def on_plan(items: "Mapping[str, Sequence[Item]]") -> None:
+        if fail_if_worse:
+            _refuse_without_verdict([metric for metric in chosen if metric.NAME in items], against)
+        _tell_of_none(chosen, items, console)
+
+    try:
+        with answers_kept(cache) as kept, watched(console) as watch:
+            found = run(
+                _opens(model, against, kept, asked, quantize),
+                None if against is None else _opens(against, model, kept, asked, None),
+                dialogues,
+                chosen,
+                seeds=range(seeds),
+                seed=seed,
+                temperatures=TEMPERATURES if curve else (),
+                watch=watch,
+                about={
+                    "command": shlex.join(["turnwise", *sys.argv[1:]]),
+                    **({"file": str(data)} if data is not None else {}),
+                },
+                judge=_judge(judge, judge_model, against, kept),
+                on_plan=on_plan,
+            )
+    except KeyboardInterrupt:
+        told = "What was answered is kept, and the same command goes on from here." if cache else "Nothing was kept."
+        console.print(f"\nStopped. {told}")
+        raise typer.Exit(130) from None
     if out is not None:
         write_report(out, found.card, found.model, found.base, curve=found.curve)
         console.print(f"The report is {out / 'report.html'}.", markup=False)
@@ -116,6 +146,8 @@ def evaluate(
         typer.echo(json.dumps(found.card.as_dict(), indent=2, ensure_ascii=False))
     else:
         show(found.card, Console())
+    if fail_if_worse and found.card.verdict is None:  # what is judged needs likelihoods, which one side lacks
+        raise UserError("--fail-if-worse found no verdict: nothing that one rests on could be measured of both.")
     if fail_if_worse and found.card.verdict in ("worse", "mixed"):
         raise typer.Exit(1)
 
@@ -130,7 +162,67 @@ def _with_golden(chosen: "list[Metric]", cases: Path) -> "list[Metric]":
     return [own, *(each for each in chosen if each.NAME != "golden")]
 
 
-def _dialogues(data: Path, limit: int, console: Any, *, skip_bad: bool) -> "list[Conversation]":
+def _refuse_without_verdict(chosen: "Sequence[Metric]", against: str | None) -> None:
+    from turnwise.core.errors import UserError
+
+    if against is None:
+        raise UserError("--fail-if-worse needs --against: a model is worse than another one.")
+    if not any(metric.JUDGED for metric in chosen):
+        from turnwise.evaluation.metrics import metrics
+
+        judged = ", ".join(metric.NAME for metric in metrics() if metric.JUDGED)
+        named = ", ".join(metric.NAME for metric in chosen)
+        raise UserError(f"--fail-if-worse needs a judged metric; {named} cannot decide a verdict. Judged are {judged}.")
+
+
+def _refuse_missing(said: str | None) -> None:
+    """Raise where a side of the comparison is not there: whoever is opened second would be missed only late."""
+    from turnwise.assemble import model_folder
+
+    if (baseline := _baseline(said)) is not None:
+        from turnwise.data.sources import Source
+
+        Source(baseline[1])
+        return
+    from turnwise.models.adapters import base_of, is_adapter
+    from turnwise.models.folders import read_config
+
+    folder = model_folder(said)
+    read_config(base_of(folder) if is_adapter(folder) else folder)
+
+
+def _needed(data: Path | None, chosen: "Sequence[Metric]", *, curve: bool) -> Path | None:
+    """The data. Raises where there is none and something looks at it."""
+    from turnwise.core.errors import UserError
+
+    looking = [metric.NAME for metric in chosen if not metric.PROBE] + ["--curve"] * curve
+    if data is None and looking:
+        raise UserError(
+            f"Name held-out dialogues with --data: {', '.join(looking)} cannot do without. "
+            "Without data there are --metrics golden,contradiction,recall,knowledge."
+        )
+    return data
+
+
+def _tell_of_none(chosen: "Sequence[Metric]", items: "Mapping[str, Sequence[Item]]", console: Any) -> None:
+    """Say what has nothing to look at in the data."""
+    missed = [metric.NAME for metric in chosen if metric.NAME not in items]
+    if not missed:
+        return
+    if any(not metric.PROBE for metric in chosen if metric.NAME in items):
+        console.print(f"The data has nothing for {', '.join(missed)}.", markup=False)
+        return
+    left = ", ".join(metric.NAME for metric in chosen if metric.NAME in items)
+    console.print(
+        f"The data has nothing for {', '.join(missed)}: only {left} {'is' if len(items) == 1 else 'are'} measured, "
+        "which look at no data.",
+        markup=False,
+    )
+
+
+def _dialogues(data: Path | None, limit: int, console: Any, *, skip_bad: bool) -> "list[Conversation]":
+    if data is None:
+        return []
     from itertools import islice
 
     from turnwise.core.messages import Conversation
@@ -166,7 +258,8 @@ def _opens(
     if (baseline := _baseline(said)) is not None:
         from turnwise.evaluation.baselines import open_baseline
 
-        return partial(open_baseline, *baseline, model_folder(None if _baseline(other) else other))
+        read_with = model_folder(None if _baseline(other) else other)
+        return partial(open_baseline, *baseline, read_with, asked["max_tokens"])
     return partial(subject, said, cache, asked=asked, quantize=quantize)
 
 

@@ -42,12 +42,15 @@ def measure_curve(
     seeds: Sequence[int],
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[CurvePoint]:
-    """A point for every temperature; none where no dialogue has an answer."""
+    """A point for every temperature; none where no dialogue has an answer.
+
+    At temperature 0 the answer is the same with every seed, and asked for once.
+    """
     chosen = metrics(["chrf", "distinct_2", "self_bleu"])
     found = []
     for temperature in temperatures:
         items = [
-            replace(item, asks=tuple(Ask(ask.history, temperature=temperature) for ask in item.asks))
+            replace(item, asks=tuple(_at(temperature, ask) for ask in item.asks))
             for item in reply_items(dialogues)[:MOST]
         ]
         if not items:
@@ -70,3 +73,7 @@ def measure_curve(
             )
         )  # fmt: skip
     return found
+
+
+def _at(temperature: float, ask: Ask) -> Ask:
+    return Ask(ask.history, temperature=temperature) if temperature else Ask(ask.history, greedy=True)

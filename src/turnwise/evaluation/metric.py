@@ -33,6 +33,7 @@ class Metric(ABC):
         SHOWN: how a value is written, a format such as ".3f" or ".1%".
         BINARY: whether each item is simply right or wrong, so that McNemar's test applies.
         SCORES: whether it needs likelihoods, which not everything that answers has.
+        PROBE: whether it asks what was written for it, and looks at no dialogues.
     """
 
     NAME: ClassVar[str]
@@ -46,6 +47,7 @@ class Metric(ABC):
     SHOWN: ClassVar[str] = ".3f"
     BINARY: ClassVar[bool] = False
     SCORES: ClassVar[bool] = False
+    PROBE: ClassVar[bool] = False
 
     @abstractmethod
     def items(self, dialogues: Sequence[Conversation], seed: int) -> Sequence[Item]:

@@ -16,6 +16,7 @@ from turnwise.evaluation.judge import Judge
 from turnwise.evaluation.measuring import Measured, are_replies, measure, plan, replies_of
 from turnwise.evaluation.metric import Metric
 from turnwise.evaluation.opinion import Opinion
+from turnwise.evaluation.replies import last_reply
 from turnwise.evaluation.scorecard import Scorecard, score
 from turnwise.evaluation.subject import ModelSubject, Subject
 
@@ -23,7 +24,9 @@ LIBRARIES = ("turnwise", "torch", "numpy", "scipy", "sacrebleu", "rouge-score", 
 
 Opens = Callable[[], AbstractContextManager[Subject]]
 Watch = Callable[[str, str, int, int], None]
-"""Called with the subject's name, what is done, how many of it, and of how many."""
+"""Called with the subject's name, what is done, how many of it, and of how many. No two have the same name."""
+OnPlan = Callable[[Mapping[str, Sequence[Item]]], None]
+"""Called with what each metric looks at; those that find nothing in the data are not among them."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def evaluate(
     watch: Watch = lambda *_: None,
     about: Mapping[str, Any] | None = None,
     judge: Judge | None = None,
+    on_plan: OnPlan = lambda _: None,
 ) -> Evaluation:
     """Evaluate a model, one after the other with what it is compared with, so that one at a time is in memory.
 
@@ -68,6 +72,7 @@ def evaluate(
         watch: told how far it is.
         about: more that is needed to repeat it, such as the command.
         judge: asked which answers are better, for the reader; the verdict does not rest on it.
+        on_plan: told what each metric is going to look at, before anything is measured.
 
     Raises:
         InvalidData: nothing to measure, or to judge.
@@ -78,10 +83,12 @@ def evaluate(
     def look(opens: Opens, kept: Sequence[Conversation], items: Mapping[str, Sequence[Item]]) -> dict[str, Measured]:
         with opens() as subject:
             names.append(_identity(subject))
+            again = len(names) > 1 and names[0]["name"] == subject.name  # rounded, say
+            shown = f"{subject.name} (base)" if again else subject.name
             _refuse_unreadable(subject, kept)
 
             def progress(what: str, done: int, total: int) -> None:
-                watch(subject.name, what, done, total)
+                watch(shown, what, done, total)
 
             found = measure(subject, metrics, items, seeds=seeds, on_progress=progress)
             curve.extend(measure_curve(subject, kept, temperatures, seeds, progress))
@@ -90,7 +97,8 @@ def evaluate(
     names: list[dict[str, Any]] = []
     items = plan(metrics, dialogues, seed)
     if not items:
-        raise InvalidData("There is nothing to evaluate: no dialogue has an answer of the assistant's.")
+        raise InvalidData(_nothing(metrics, dialogues))
+    on_plan(items)
     if judge is not None and (opens_base is None or not any(are_replies(each) for each in items.values())):
         raise InvalidData(
             "A judge compares two models' answers: name another model, and a metric that asks for answers."
@@ -123,6 +131,15 @@ def _opinion(judge: Judge, model: Mapping[str, Measured], base: Mapping[str, Mea
     assert new is not None, "was asked for"
     assert old is not None, "was asked for"
     return judge.opinion(new, old, lambda done, total: watch(judge.model, "verdicts", done, total))
+
+
+def _nothing(metrics: Sequence[Metric], dialogues: Sequence[Conversation]) -> str:
+    if not dialogues:
+        return "There is nothing to evaluate: the data holds no dialogues."
+    if any(last_reply(dialogue) for dialogue in dialogues):
+        named = ", ".join(metric.NAME for metric in metrics)
+        return f"There is nothing to evaluate: the data has nothing that {named} could look at."
+    return "There is nothing to evaluate: no dialogue has an answer of the assistant's."
 
 
 def digest(dialogues: Sequence[Conversation]) -> str:

@@ -24,6 +24,7 @@ class Metric(metric.Metric):
     JUDGED = True
     SHOWN = ".1%"
     BINARY = True
+    PROBE = True
 
     def __init__(self, cases: Sequence[Case] | None = None) -> None:
         """`cases` are other ones than those of the golden set that comes with the package."""

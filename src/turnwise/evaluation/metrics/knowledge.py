@@ -31,6 +31,7 @@ class Metric(metric.Metric):
     JUDGED = True
     SHOWN = ".1%"
     BINARY = True
+    PROBE = True
     SCORES = True
 
     def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:

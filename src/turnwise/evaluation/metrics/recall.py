@@ -36,6 +36,7 @@ class Metric(metric.Metric):
     JUDGED = True
     SHOWN = ".1%"
     BINARY = True
+    PROBE = True
 
     def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
         """The same for all data: some talks, which ask for the fact told first, second and last in turn."""
