@@ -151,6 +151,20 @@ def test_without_a_base_there_is_no_verdict(write):
     assert not any(tag == "svg" for tag, _ in page.tags)
 
 
+def test_where_nothing_judged_was_compared_the_difference_is_shown_without_a_verdict(tmp_path):
+    kinds = [Length()]
+    kinds[0].JUDGED = False
+    items = plan(kinds, TALKS, 0)
+    model, base = (measure(Says(says), kinds, items, seeds=(0, 1)) for says in (rambling, right))
+    card = score(model, base, {"model": "new", "base": "old", "seeds": [0, 1]})
+    assert card.verdict is None
+    write_report(tmp_path, card, model, base)
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.first == "No verdict: nothing that it could rest on was measured"
+    assert "Difference" in page.text
+    assert "| old |" in (tmp_path / "report.md").read_text()
+
+
 def test_hostile_answers_stay_text(write):
     flip = Flip(HOSTILE, "word", True, True, (("user", HOSTILE),), HOSTILE, HOSTILE)
     page, markdown = write(lambda n: HOSTILE, right, flips=(flip,), about={"model": HOSTILE, "note": HOSTILE})

@@ -10,7 +10,7 @@ from turnwise.evaluation.report.answers import Examples, Turns, examples
 from turnwise.evaluation.report.opinions import Opinions, opinions
 from turnwise.evaluation.report.svg import Picture
 from turnwise.evaluation.report.texts import clean
-from turnwise.evaluation.report.verdict import MARKS, basis, headline
+from turnwise.evaluation.report.verdict import MARKS, basis, headline, is_compared
 from turnwise.evaluation.scorecard import Flip, Line, Scorecard
 
 WAYS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "": ""}
@@ -68,11 +68,7 @@ class Page:
     examples: Examples
     about: Sequence[tuple[str, str]]
     judged_by: Opinions | None = None
-
-    @property
-    def compared(self) -> bool:
-        """Whether there is a base."""
-        return bool(self.verdict)
+    compared: bool = False
 
 
 def page_of(
@@ -84,7 +80,7 @@ def page_of(
         other = f"{other} (base)"
     rows = [(line.judged, _row(line)) for line in card.lines]
     return Page(
-        title=f"Evaluation of {name}" + (f" against {other}" if card.verdict else ""),
+        title=f"Evaluation of {name}" + (f" against {other}" if is_compared(card) else ""),
         model=name,
         base=other,
         verdict=card.verdict or "",
@@ -99,6 +95,7 @@ def page_of(
         examples=examples(model, base),
         about=list(_flat(card.about)),
         judged_by=None if card.judge is None else opinions(card.judge),
+        compared=is_compared(card),
     )
 
 

@@ -12,9 +12,9 @@ _STARTS: dict[Verdict, str] = {"better": "", "worse": "Worse: ", "mixed": "Mixed
 
 def headline(card: Scorecard) -> str:
     """The verdict in one line."""
-    if card.verdict is None:
+    if not is_compared(card):
         return "No verdict: nothing was compared"
-    if not _compared(card):
+    if card.verdict is None or not _compared(card):
         return "No verdict: nothing that it could rest on was measured"
     start, reason = _STARTS[card.verdict], card.reasons[0].rstrip(".")
     line = start + reason[:1].lower() + reason[1:] if start else reason
@@ -40,6 +40,11 @@ def basis(card: Scorecard) -> list[str]:
             "That none was found does not show that there is none: more dialogues would show smaller ones."
         )
     return sentences
+
+
+def is_compared(card: Scorecard) -> bool:
+    """Whether there is a base; there may be no verdict even so, where nothing judged was measured."""
+    return any(line.base is not None for line in card.lines)
 
 
 def _compared(card: Scorecard) -> list[Line]:
