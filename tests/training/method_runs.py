@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from turnwise.models import checkpoint
+from turnwise.text.tokenizer import Tokenizer
 from turnwise.training.run import run_recipe
 
 CPU = torch.device("cpu")
@@ -36,3 +37,21 @@ def served(folder, talk, **more):
 
     with chat_service(str(folder), **more) as service:
         return service._maker.request(Turn(talk.messages[:-1], asked={"temperature": 0}))
+
+
+def written_by_peft(base, folder):
+    """An adapter that the peft library made and wrote, whose joined matrices have thin ones of their own."""
+    import peft
+    import transformers
+
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    config = peft.LoraConfig(r=3, lora_alpha=7, target_modules=["q_proj", "v_proj", "up_proj"], use_rslora=True)
+    theirs = peft.get_peft_model(theirs, config)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.3)
+    theirs.save_pretrained(folder)
+    Tokenizer.load(base).save(folder)
+    return theirs

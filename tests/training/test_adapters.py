@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from method_runs import CPU, LORA, SIZES, logits, parameters
+from method_runs import CPU, LORA, SIZES, logits, parameters, written_by_peft
 from safetensors.torch import load_file
 from samples_of_data import FOUR, written
 
@@ -58,19 +58,8 @@ class TestAdapters:
 
     def test_what_the_peft_library_wrote_is_read_the_same(self, base_folder, tmp_path):
         """Its queries, keys and values have thin matrices of their own."""
-        import peft
-        import transformers
 
-        theirs = transformers.AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32)
-        config = peft.LoraConfig(r=3, lora_alpha=7, target_modules=["q_proj", "v_proj", "up_proj"], use_rslora=True)
-        theirs = peft.get_peft_model(theirs, config)
-        torch.manual_seed(0)
-        with torch.no_grad():
-            for name, parameter in theirs.named_parameters():
-                if "lora_B" in name:
-                    parameter.normal_(0, 0.3)
-        theirs.save_pretrained(tmp_path / "theirs")
-        Tokenizer.load(base_folder).save(tmp_path / "theirs")
+        theirs = written_by_peft(base_folder, tmp_path / "theirs")
         ids = list(range(6, 40))
         with torch.inference_mode():
             expected = theirs.eval()(torch.tensor([ids])).logits

@@ -4,11 +4,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import openai
-import peft
 import pytest
 import torch
 import transformers
-from method_runs import CPU, LORA, logits
+from method_runs import CPU, LORA, logits, written_by_peft
 from safetensors.torch import load_file
 
 from turnwise.assemble import Bases, chat_service
@@ -16,7 +15,6 @@ from turnwise.engine.native.library import library
 from turnwise.models import hub
 from turnwise.server.app import create_app
 from turnwise.testing import listening
-from turnwise.text.tokenizer import Tokenizer
 from turnwise.training.run import run_recipe
 
 pytestmark = [
@@ -46,7 +44,6 @@ class TestMerging:
         assert adapted
         assert all((last[name] - first[name]).abs().max() < 1e-5 for name in first)
         ids = torch.tensor([list(range(6, 30))])
-        import transformers
 
         theirs = transformers.AutoModelForCausalLM.from_pretrained(whole, dtype=torch.float32)
         with torch.inference_mode():
@@ -121,16 +118,7 @@ class TestServing:
         recipes = {"lora": said(LORA), "dora": said({**LORA, "dora": True}, out=str(tmp_path / "dora"))}
         for recipe in recipes.values():
             run_recipe(recipe, device=CPU)
-        theirs = transformers.AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32)
-        config = peft.LoraConfig(r=3, lora_alpha=7, target_modules=["q_proj", "v_proj", "up_proj"], use_rslora=True)
-        theirs = peft.get_peft_model(theirs, config)
-        torch.manual_seed(0)
-        with torch.no_grad():
-            for name, parameter in theirs.named_parameters():
-                if "lora_B" in name:
-                    parameter.normal_(0, 0.3)
-        theirs.save_pretrained(tmp_path / "theirs")
-        Tokenizer.load(base_folder).save(tmp_path / "theirs")
+        written_by_peft(base_folder, tmp_path / "theirs")
         return {name: recipe.out for name, recipe in recipes.items()} | {"theirs": tmp_path / "theirs"}
 
     @pytest.mark.skipif(library() is None, reason="no compiled library")

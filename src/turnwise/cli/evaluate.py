@@ -155,11 +155,11 @@ def evaluate(
 def _with_golden(chosen: "list[Metric]", cases: Path) -> "list[Metric]":
     """The metrics with golden cases of one's own."""
     from turnwise.evaluation.golden import golden_cases
+    from turnwise.evaluation.metrics import metrics as find_metrics
     from turnwise.evaluation.metrics.golden import Metric as Golden
 
-    own = Golden(golden_cases(cases))
-    own.NAME = "golden"  # type: ignore[misc]  # as the registry names it
-    return [own, *(each for each in chosen if each.NAME != "golden")]
+    find_metrics(["golden"])  # which gives it its name
+    return [Golden(golden_cases(cases)), *(each for each in chosen if each.NAME != "golden")]
 
 
 def _refuse_without_verdict(chosen: "Sequence[Metric]", against: str | None) -> None:
