@@ -175,7 +175,7 @@ class TestTheDial:
 
     def test_what_a_file_does_not_say_is_settled(self, values, tmp_path):
         """Also where the file goes through the command line."""
-        from turnwise.cli.train import Flags
+        from turnwise.cli.flags import Flags
 
         path = tmp_path / "recipe.yaml"
         path.write_text(yaml.safe_dump({**values, "training": {"effort": "quick", "row_length": 64}}))

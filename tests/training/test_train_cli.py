@@ -12,7 +12,8 @@ from rich.console import Console
 from training_dialogues import small_talk, write_chats
 from typer.testing import CliRunner
 
-from turnwise.cli.train import Flags, _one_line, train
+from turnwise.cli.flags import Flags
+from turnwise.cli.train import _one_line, train
 from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
 from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES

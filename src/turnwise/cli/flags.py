@@ -1,0 +1,79 @@
+"""What the command line says of a training run, as a recipe, or over one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from turnwise.training.recipe import Recipe
+
+# Nothing else is imported up here: the help must answer at once.
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says of a run."""
+
+    source: str | None
+    out: Path | None
+    objective: str | None
+    method: str | None
+    held_out: dict[str, Path | None]
+    training: dict[str, Any]
+    skip_bad: bool
+
+    def as_recipe(self, data: Path) -> "Recipe":
+        """A recipe from flags alone."""
+        from turnwise.assemble import model_folder
+        from turnwise.core.errors import InvalidParameter
+        from turnwise.training.recipe import parse_recipe
+
+        if self.out is None:
+            raise InvalidParameter("out", "Say where the trained model should go with --out FOLDER.")
+        values = {
+            "objective": _with_options(self.objective or "sft"),
+            "method": _with_options(self.method or "full"),
+            "model": {"from": str(model_folder(self.source))},
+            "data": {"train": str(data), "skip_bad": self.skip_bad, **self._held_out()},
+            "training": self.training,
+            "out": str(self.out),
+        }
+        return parse_recipe(values, origin="The command line")
+
+    def over_recipe(self, path: Path) -> "Recipe":
+        """A recipe file, with what the command line says in place of what it says."""
+        from turnwise.assemble import BOX, model_folder
+        from turnwise.training.recipe import load_recipe, parse_recipe
+
+        kept = load_recipe(path)
+        values = kept.model_dump(by_alias=True)
+        values["training"] = kept.training.model_dump(exclude_unset=True)  # what nobody said may be settled otherwise
+        if self.source is not None:
+            values["model"] = {"from": self.source}
+        if values["model"]["from"] == BOX:
+            values["model"]["from"] = str(model_folder(BOX))
+        values["data"] |= self._held_out()
+        values["data"]["skip_bad"] |= self.skip_bad
+        values["training"] |= self.training
+        values |= {"out": str(self.out)} if self.out else {}
+        named = {"objective": self.objective, "method": self.method}
+        values |= {name: _with_options(said) for name, said in named.items() if said}
+        return parse_recipe(values, origin=str(path))
+
+    def _held_out(self) -> dict[str, str]:
+        return {name: str(path) for name, path in self.held_out.items() if path is not None}
+
+
+def _with_options(said: str) -> Any:
+    """`dpo:beta=0.2,smoothing=0.1` as a recipe has it; values are YAML."""
+    import yaml
+
+    from turnwise.core.errors import InvalidParameter
+
+    name, _, rest = said.partition(":")
+    options = dict(part.partition("=")[::2] for part in rest.split(",")) if rest else {}
+    if not all(options.values()):
+        raise InvalidParameter(
+            name, f"'{said}' should be a name, or a name with options such as lora:rank=8,dora=true."
+        )
+    return {"name": name, **{key.strip(): yaml.safe_load(value) for key, value in options.items()}} if options else name
