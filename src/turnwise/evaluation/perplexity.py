@@ -1,6 +1,8 @@
 """How surprised a model is by what assistants really said, per token and per byte.
 
-Tokens depend on the tokenizer, bytes do not: compare models with different tokenizers per byte only.
+The direct way, by torch and in batches: what scores through the engine are checked against, and what benchmarks of
+training measure weights with that are not served. Tokens depend on the tokenizer, bytes do not: compare models with
+different tokenizers per byte only.
 """
 
 import math

@@ -13,35 +13,32 @@
 
 import random
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
-from turnwise.core.errors import InvalidData, did_you_mean
+from turnwise.core.errors import InvalidData, InvalidParameter
+from turnwise.core.section import Section, parse_section
 from turnwise.data.fingerprint import normalised
 from turnwise.data.strict_yaml import read_yaml
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class Scene(BaseModel):
+class Scene(Section):
     """A situation. What is drawn of it is drawn anew for every dialogue, each line as likely as the others."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
     weight: float = Field(1.0, gt=0)
-    assistants: list[Line] = []
-    users: list[Line] = []
-    openers: list[Line] = Field(min_length=1)
+    assistants: tuple[Line, ...] = ()
+    users: tuple[Line, ...] = ()
+    openers: tuple[Line, ...] = Field(min_length=1)
 
 
-class Scenes(BaseModel):
+class Scenes(Section):
     """All that a file holds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     scenes: dict[str, Scene] = Field(min_length=1)
-    goodbyes: list[Line] = ["bye", "goodbye", "bye bye", "see you", "see you then", "see you soon", "that's all"]
+    goodbyes: tuple[Line, ...] = ("bye", "goodbye", "bye bye", "see you", "see you then", "see you soon", "that's all")
 
     def draw(self, rng: random.Random) -> tuple[str, str | None, str | None, str]:
         """A scene's name, the assistant's persona, the user's, and the opener."""
@@ -61,21 +58,6 @@ class Scenes(BaseModel):
 def load_scenes(path: str | Path) -> Scenes:
     """The scenes in a YAML file. Raises `InvalidData` naming the file and the key at fault."""
     try:
-        return Scenes.model_validate(read_yaml(path, "scenes"))
-    except ValidationError as error:
-        problems = error.errors(include_url=False)
-        # A misspelt key is often missing as well: the spelling is what to mend.
-        problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-        raise InvalidData(f"{path}: {_explained(problem['type'], problem['loc'], problem['msg'])}") from error
-
-
-def _explained(kind: str, at: tuple[int | str, ...], message: str) -> str:
-    where = ".".join(map(str, at))
-    if kind == "extra_forbidden":
-        known: Any = Scenes if len(at) == 1 else Scene
-        return f"unknown key '{where}': {did_you_mean(str(at[-1]), known.model_fields)}"
-    if kind == "missing":
-        return f"'{where}' is missing."
-    if not at:
-        return "it should hold 'scenes', by name."
-    return f"'{where}': {message[0].lower()}{message[1:]}."
+        return parse_section(Scenes, read_yaml(path, "scenes"), origin=str(path))
+    except InvalidParameter as error:
+        raise InvalidData(str(error)) from error

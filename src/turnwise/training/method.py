@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from turnwise.core.section import Section
 from turnwise.models.model import Model
 from turnwise.training.artefact import save_artefact
 from turnwise.training.base import Base
-from turnwise.training.section import Section
 
 
 class Method(Section):

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from turnwise.core.messages import Conversation
+from turnwise.core.section import Section
 from turnwise.data.batches import Batch, Example
 from turnwise.data.sources import Document
 from turnwise.models.model import Kind, Model
 from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
 from turnwise.training.predict import summed_loss
-from turnwise.training.section import Section
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import yaml
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.core.section import Section, parse_section
 from turnwise.training.method import Method
 from turnwise.training.methods import METHODS
 from turnwise.training.objective import Objective
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.optimizer import OptimizerName
 from turnwise.training.schedule import Schedule
-from turnwise.training.section import Section, parse_section
 
 
 class NewModel(Section):

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from turnwise.core.errors import InvalidParameter, did_you_mean
-from turnwise.training.section import Section, parse_section
+from turnwise.core.section import Section, parse_section
 
 T = TypeVar("T", bound=Section)
 

@@ -1,4 +1,4 @@
-"""Parts of a recipe, checked strictly, and what is said of one that is wrong."""
+"""Parts of files that people write, checked strictly, and what is said of one that is wrong."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from turnwise.core.errors import InvalidParameter, did_you_mean
 
 
 class Section(BaseModel):
-    """A part of a recipe: unknown keys are errors, and so are numbers without an end."""
+    """A part of such a file: unknown keys are errors, and so are numbers without an end."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -25,7 +25,7 @@ def parse_section(section: type[S], values: Any, *, origin: str, at: str = "") -
         section: what it should be.
         values: what was said.
         origin: what to call it in errors.
-        at: where in the recipe it stands.
+        at: where in the file it stands.
 
     Raises:
         InvalidParameter: an unknown key (with the nearest known one), a wrong type or a value out of range.
@@ -39,7 +39,7 @@ def parse_section(section: type[S], values: Any, *, origin: str, at: str = "") -
         told = problem.get("ctx", {}).get("error")
         if isinstance(told, InvalidParameter):
             raise InvalidParameter(told.param or at, f"{origin}: {told}") from error
-        where = ".".join(str(part) for part in ([at] if at else []) + list(problem["loc"])) or "recipe"
+        where = ".".join(str(part) for part in ([at] if at else []) + list(problem["loc"]))
         raise InvalidParameter(where, f"{origin}: {_explained(section, where, problem)}") from error
 
 
@@ -50,9 +50,9 @@ def _explained(section: type[Section], where: str, problem: ErrorDetails) -> str
     if problem["type"] == "missing":
         return f"'{where}' is missing."
     if problem["type"] == "model_type":
-        return (
-            f"'{where}' should hold keys ({', '.join(sorted(_known_keys(section, path)))}), not {problem['input']!r}."
-        )
+        keys = ", ".join(sorted(_known_keys(section, path)))
+        named = f"'{where}'" if where else "it"
+        return f"{named} should hold keys ({keys}), not {problem['input']!r}."
     reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r}"
     return f"'{where}' {reason}{got}."
@@ -60,9 +60,9 @@ def _explained(section: type[Section], where: str, problem: ErrorDetails) -> str
 
 def _known_keys(section: type[BaseModel], path: Sequence[int | str]) -> set[str]:
     for part in path:
-        if isinstance(part, int):
+        if part not in section.model_fields:  # a place in a list, or a key of a mapping
             continue
         annotation: Any = section.model_fields[part].annotation
         candidates = [annotation, *getattr(annotation, "__args__", ())]
-        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), section)
     return {field.alias or name for name, field in section.model_fields.items()}
