@@ -208,6 +208,11 @@ def subject(
         )
 
 
+def renderer(model: str | None) -> Renderer:
+    """How a model is told what was said, without its weights. Raises `UserError` where the folder holds no model."""
+    return Renderer.of(Tokenizer.load(model_folder(model)))
+
+
 def _read_ahead() -> None:
     """Have torch's libraries read from disk in one go.
 

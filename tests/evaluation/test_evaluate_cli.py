@@ -1,6 +1,7 @@
 """`turnwise evaluate` as a person types it."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -242,6 +243,38 @@ class TestRefusedBeforeAnythingIsMeasured:
     def test_bits_of_a_baseline(self, model_folder, data):
         with pytest.raises(UserError, match="--quantize"):
             run(f"ngram:{data}", "--data", data, "--quantize", "int8", "--against", model_folder)
+
+
+class TestDialoguesThatATemplateRefuses:
+    @pytest.fixture
+    def strict(self, model_folder, tmp_path):
+        """A model that wants to be asked first."""
+        folder = tmp_path / "strict"
+        shutil.copytree(model_folder, folder)
+        template = folder / "chat_template.jinja"
+        refuse = "{% if messages[0].role != 'user' %}{{ raise_exception('Users begin.') }}{% endif %}"
+        template.write_text(refuse + template.read_text())
+        return folder
+
+    @pytest.fixture
+    def mixed(self, data):
+        row = {
+            "messages": [{"role": "system", "content": "Hi"}, *json.loads(data.read_text().splitlines()[0])["messages"]]
+        }
+        data.write_text(json.dumps(row) + "\n" + data.read_text())
+        return data
+
+    @pytest.mark.parametrize("first", [True, False])
+    def test_are_named_before_anything_is_measured(self, model_folder, strict, mixed, first, nothing_measured):
+        model, against = (strict, model_folder) if first else (model_folder, strict)
+        with pytest.raises(InvalidData, match=r"line 1: .*strict cannot read it.*Users begin.*--skip-bad"):
+            run(model, "--data", mixed, "--against", against, "--metrics", "bits_per_byte")
+
+    def test_are_left_out_for_both_where_that_is_wanted(self, model_folder, strict, mixed):
+        words = (model_folder, "--data", mixed, "--against", strict, "--metrics", "bits_per_byte", "--limit", 5)
+        result = run(*words, "--skip-bad", "--json")
+        assert json.loads(result.stdout)["about"]["dialogues"] == 5
+        assert "Dialogues left out: 1. The first:" in told(result.stderr)
 
 
 def test_a_baseline_says_as_much_as_was_asked_for(model_folder, data, monkeypatch):

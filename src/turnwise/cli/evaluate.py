@@ -56,7 +56,9 @@ def evaluate(
     cache: Annotated[
         bool, typer.Option(help="Keep answers, to go on after Ctrl-C and to compare again at once.")
     ] = True,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave malformed rows out.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out malformed rows, and dialogues that a template refuses.")
+    ] = False,
     json_out: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON.")] = False,
     judge: Annotated[
         str | None,
@@ -104,12 +106,13 @@ def evaluate(
         raise UserError("--quantize rounds the weights of MODEL, and a baseline has none. Leave it out.")
     if fail_if_worse:
         _refuse_without_verdict(chosen, against)
-    for side in [model] if against is None else [model, against]:
+    sides = [model] if against is None else [model, against]
+    for side in sides:
         _refuse_missing(side)
     if out is not None:
         refuse_unwritable(out)
     console = Console(stderr=True, highlight=False)
-    dialogues = _dialogues(_needed(data, chosen, curve=curve), limit, console, skip_bad=skip_bad)
+    dialogues = _dialogues(_needed(data, chosen, curve=curve), limit, sides, console, skip_bad=skip_bad)
     asked = {"max_tokens": ANSWER, **asked}
 
     def on_plan(items: "Mapping[str, Sequence[Item]]") -> None:
@@ -220,18 +223,37 @@ def _tell_of_none(chosen: "Sequence[Metric]", items: "Mapping[str, Sequence[Item
     )
 
 
-def _dialogues(data: Path | None, limit: int, console: Any, *, skip_bad: bool) -> "list[Conversation]":
+def _dialogues(
+    data: Path | None, limit: int, sides: Sequence[str | None], console: Any, *, skip_bad: bool
+) -> "list[Conversation]":
+    """The first dialogues that every side can read. Raises where one cannot, unless such are to be left out."""
     if data is None:
         return []
-    from itertools import islice
-
+    from turnwise.assemble import BOX, renderer
+    from turnwise.core.errors import InvalidData
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import Source
+    from turnwise.evaluation.readable import refusal
 
+    renderers = {side or BOX: renderer(side) for side in sides if not _baseline(side)}
     source = Source(data, skip_bad=skip_bad)
-    found = list(islice((item for item in source if isinstance(item, Conversation)), limit))
+    found: list[Conversation] = []
+    refused: list[str] = []
+    for place, item in source.rows():
+        if not isinstance(item, Conversation):
+            continue
+        if (told := refusal(item, renderers)) is None:
+            found.append(item)
+        elif skip_bad:
+            refused.append(f"{place}: {told}")
+        else:
+            raise InvalidData(f"{place}: {told} Use --skip-bad to leave such dialogues out.")
+        if len(found) == limit:
+            break
     if source.bad_count:
         console.print(f"{source.bad_count:,} bad rows left out")
+    if refused:
+        console.print(f"Dialogues left out: {len(refused):,}. The first: {refused[0]}", markup=False)
     return found
 
 

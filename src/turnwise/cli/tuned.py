@@ -44,8 +44,9 @@ def before_and_after(console: Any, recipe: "Recipe", wanted: Report) -> None:
 def _compare(console: Any, recipe: "Recipe", wanted: Report) -> None:
     from functools import partial
 
-    from turnwise.assemble import subject
+    from turnwise.assemble import renderer, subject
     from turnwise.evaluation.metrics import metrics
+    from turnwise.evaluation.readable import refusal
     from turnwise.evaluation.report import write_report
     from turnwise.evaluation.run import evaluate
     from turnwise.training.loading import held_out
@@ -56,6 +57,9 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report) -> None:
     if OBJECTIVES.name_of(recipe.objective) in ("mlm", "span"):
         return
     dialogues, out = held_out(recipe, DIALOGUES[wanted]), out_folder(recipe)
+    if recipe.data.skip_bad:
+        sides = {str(name): renderer(str(name)) for name in (out, recipe.model.source)}
+        dialogues = [dialogue for dialogue in dialogues if refusal(dialogue, sides) is None]
     if not dialogues:
         return
     console.print(f"Comparing it with what it began as, on {len(dialogues)} held-out dialogues …")

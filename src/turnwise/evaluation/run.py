@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from turnwise.core.errors import InvalidData, UserError
+from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.curve import CurvePoint, measure_curve
 from turnwise.evaluation.items import Item
@@ -16,6 +16,7 @@ from turnwise.evaluation.judge import Judge
 from turnwise.evaluation.measuring import Measured, are_replies, measure, plan, replies_of
 from turnwise.evaluation.metric import Metric
 from turnwise.evaluation.opinion import Opinion
+from turnwise.evaluation.readable import refusal
 from turnwise.evaluation.replies import last_reply
 from turnwise.evaluation.scorecard import Scorecard, score
 from turnwise.evaluation.subject import ModelSubject, Subject
@@ -75,8 +76,8 @@ def evaluate(
         on_plan: told what each metric is going to look at, before anything is measured.
 
     Raises:
-        InvalidData: nothing to measure, or to judge.
-        UserError: a template that refuses dialogues; a model that cannot be opened.
+        InvalidData: nothing to measure, or to judge; a dialogue that a model's template refuses.
+        UserError: a model that cannot be opened.
     """
     curve: list[CurvePoint] = []
 
@@ -170,7 +171,5 @@ def _refuse_unreadable(subject: Subject, dialogues: Sequence[Conversation]) -> N
     if not isinstance(subject, ModelSubject):
         return
     for number, dialogue in enumerate(dialogues, 1):
-        try:
-            subject.renderer.render(dialogue.messages)
-        except UserError as error:
-            raise UserError(f"The template of {subject.name} refuses dialogue {number}: {error}") from error
+        if (told := refusal(dialogue, {subject.name: subject.renderer})) is not None:
+            raise InvalidData(f"Dialogue {number}: {told}")
