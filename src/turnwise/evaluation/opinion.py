@@ -144,7 +144,9 @@ def _share(sums_GK: Floats, resamples: int) -> Estimate:
 
 
 def _apart(new_GK: Floats, old_GK: Floats, resamples: int) -> Estimate:
-    return Estimate(
-        statistics.value_of(new_GK, _value) - statistics.value_of(old_GK, _value),
-        statistics.interval_of_difference(new_GK, old_GK, _value, resamples=resamples),
-    )
+    value = statistics.value_of(new_GK, _value) - statistics.value_of(old_GK, _value)
+    found = statistics.interval_of_difference(new_GK, old_GK, _value, resamples=resamples)
+    if found.low == found.high:  # all alike: there is nothing to resample, and yet the next might be otherwise
+        other = 1 - statistics.interval_of_share(np.ones(len(new_GK))).low  # this many of them, and as far as can be
+        found = Interval(value - other * (value + 1), value + other * (1 - value))
+    return Estimate(value, found)
