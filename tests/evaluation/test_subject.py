@@ -8,12 +8,14 @@ from turnwise.assemble import chat_service, subject
 from turnwise.chat.turn import Turn
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Conversation, Message
+from turnwise.engine.native.library import library
 from turnwise.evaluation.cache import Cache
 from turnwise.evaluation.items import Ask, Score
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.perplexity import measure_perplexity
 from turnwise.evaluation.replies import reply_items
 from turnwise.models import checkpoint
+from turnwise.models.adapters import Change, save_adapter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -74,6 +76,43 @@ class TestScores:
         (last,) = opened.score([Score(long)], quiet)
         assert last.bytes == len("Yes, the lamp.")
         assert last.nats > 0
+
+
+class TestWhatIsServedOtherwise:
+    """Thin matrices beside their base, and rounded weights, are measured as they are served."""
+
+    SCORES = tuple(Score(messages[:end]) for messages in TALKS for end in range(2, len(messages) + 1, 2))
+
+    def test_an_adapter_beside_its_base(self, opened, model_folder, tmp_path, tokenizer, renderer):
+        generator = torch.Generator().manual_seed(0)
+        changes = {
+            f"model.layers.{layer}.{place}": Change(
+                torch.randn(3, 32, generator=generator), torch.randn(size, 3, generator=generator)
+            )
+            for layer in range(2)
+            for place, size in (("self_attn.q_proj", 32), ("mlp.up_proj", 64))
+        }
+        save_adapter(tmp_path, changes, base=model_folder, rank=3, alpha=3, dropout=0, kind="CAUSAL_LM")
+        tokenizer.save(tmp_path)
+        with subject(str(tmp_path), Cache(None)) as beside:
+            found = beside.score(self.SCORES, quiet)
+        merged = checkpoint.load(tmp_path, dtype=torch.float32).decoder
+        direct = measure_perplexity(merged, renderer, [Conversation(messages) for messages in TALKS])
+        assert sum(one.nats for one in found) == pytest.approx(direct.nats, rel=1e-4)
+        base = opened.score(self.SCORES, quiet)
+        assert all(abs(one.nats - other.nats) > 0.1 for one, other in zip(found, base, strict=True))
+        assert beside.fingerprint != opened.fingerprint
+
+    @pytest.mark.parametrize("bits", ["int8", "int4"])
+    def test_rounded_weights(self, opened, model_folder, bits):
+        if library() is None:
+            pytest.skip("no compiled library")
+        plain = opened.score(self.SCORES, quiet)
+        with subject(str(model_folder), Cache(None), quantize=bits) as rounded:
+            found = rounded.score(self.SCORES, quiet)
+        assert [one.nats for one in found] == pytest.approx([one.nats for one in plain], rel=0.05)
+        assert [one.nats for one in found] != [one.nats for one in plain]
+        assert rounded.fingerprint != opened.fingerprint
 
 
 class TestAnswers:
