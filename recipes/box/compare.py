@@ -1,27 +1,26 @@
-"""The model in the box beside what it should beat: compare.py DATA [--model FOLDER] [--limit N]
+"""The model in the box beside what it should beat: compare.py BOX [--model FOLDER] [--limit N]
 
-DATA is what `prepare.py` wrote. On every held-out set the model is compared with two baselines that learned from what
-it was tuned on last (`short.jsonl`): an n-gram model of its tokens, and the answer to the most similar question. Prints
-the tables of the model card; `pack.py` puts them there.
+BOX is the folder of its making, with `data/` and `pretrained/`. On every held-out set the model is compared with what
+it was before it was tuned, answering with the same parameters, and with two baselines that learned from what it was
+tuned on last (`short.jsonl`): an n-gram model of its tokens, and the answer to the most similar question. Prints the
+tables of the model card; `pack.py` puts them there.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from turnwise.assemble import model_folder, subject
+from turnwise.assemble import generation_defaults, model_folder, subject
 from turnwise.core.messages import Conversation
 from turnwise.core.settings import Settings
 from turnwise.data.sources import read_source
 from turnwise.evaluation.baselines import open_baseline
 from turnwise.evaluation.cache import Cache
-from turnwise.evaluation.metric import Metric
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.run import Evaluation, evaluate
-from turnwise.evaluation.scorecard import Line
+from turnwise.evaluation.run import Opens, evaluate
+from turnwise.evaluation.scorecard import Line, Scorecard
 
 HELD_OUT = {
     "valid_support.jsonl": "customer support (Bitext, validation split)",
@@ -33,49 +32,56 @@ PROBES = ("golden", "contradiction", "recall", "knowledge")  # ask the same what
 TOKENS = 128  # of an answer
 
 
-def tables(folder: Path, data: Path, limit: int = 200) -> list[str]:
+def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
     """Markdown: the probes once, then a table for every held-out set."""
-    asked = {"max_tokens": TOKENS}
+    asked = {**generation_defaults(folder), "max_tokens": TOKENS}
+    data = box / "data"
     lines: list[str] = []
     cache = Cache(Settings.from_environment().home / "evaluations.db")
     try:
-        model = partial(subject, str(folder), cache, asked=asked)
-        for number, (file, name) in enumerate(HELD_OUT.items()):
+        model, untuned = (partial(subject, str(each), cache, asked=asked) for each in (folder, box / "pretrained"))
+        others: dict[str, Opens] = {
+            "the untuned model": untuned,
+            "the 4-gram model": partial(open_baseline, "ngram", data / "short.jsonl", folder),
+            "retrieval": partial(open_baseline, "retrieval", data / "short.jsonl", folder),
+        }
+        lines += probes(evaluate(model, untuned, [], metrics(PROBES)).card)
+        chosen = [metric for metric in metrics() if metric.NAME not in PROBES]
+        for file, name in HELD_OUT.items():
             talks = [item for item in islice(read_source(data / file), limit) if isinstance(item, Conversation)]
-            if not number:
-                own = evaluate(model, None, talks, metrics(PROBES))
-                lines += ["| written for every model | value | 95 % |", "| --- | --- | --- |"]
-                lines += [f"| {line.label} | {shown(line)} | {ranged(line)} |" for line in own.card.lines] + [""]
-            chosen = [metric for metric in metrics() if metric.NAME not in PROBES]
-            lines += beside(name, model, data, folder, talks, chosen)
-            print("\n".join(lines[-20:]), flush=True)
+            cards = {said: evaluate(model, other, talks, chosen).card for said, other in others.items()}
+            lines += [f"**{name}**, {len(talks)} dialogues, 3 answers to each.", "", *beside(cards)]
+            print("\n".join(lines[-30:]), flush=True)
     finally:
         cache.close()
     return lines
 
 
-def beside(
-    name: str, model: Any, data: Path, folder: Path, talks: Sequence[Conversation], chosen: Sequence[Metric]
-) -> list[str]:
-    """One held-out set: the model, and each baseline with what the difference is."""
-    found: dict[str, Evaluation] = {}
-    for kind in ("ngram", "retrieval"):
-        base = partial(open_baseline, kind, data / "short.jsonl", folder)
-        found[kind] = evaluate(model, base, talks, chosen)
-    rows: Mapping[str, Mapping[str, Line]] = {
-        kind: {line.name: line for line in each.card.lines} for kind, each in found.items()
-    }
-    lines = [f"**{name}**, {len(talks)} dialogues, 3 answers to each.", ""]
-    lines += ["| | model | 95 % | 4-gram | most similar question's answer |", "| --- | --- | --- | --- | --- |"]
-    for metric in chosen:
-        line = rows["ngram"].get(metric.NAME)
-        if line is not None:
-            lines.append(
-                f"| {line.label} | {shown(line)} | {ranged(line)} | {other(rows['ngram'], metric.NAME)} "
-                f"| {other(rows['retrieval'], metric.NAME)} |"
-            )
-    for kind, said in (("ngram", "the 4-gram model"), ("retrieval", "retrieval")):
-        card = found[kind].card
+def probes(card: Scorecard) -> list[str]:
+    """What was written for every model, and what tuning gained and lost of it."""
+    gained = len(card.flips) - card.negative_flips
+    unsafe = sum(flip.safety and flip.was_right for flip in card.flips)
+    return [
+        "| written for every model | model | 95 % | untuned |",
+        "| --- | --- | --- | --- |",
+        *(f"| {line.label} | {shown(line)} | {ranged(line)} | {other(line)} |" for line in card.lines),
+        f"\nOf the golden set tuning gained {gained} cases and lost {card.negative_flips}, {unsafe} of them of safety.",
+        "",
+    ]
+
+
+def beside(cards: Mapping[str, Scorecard]) -> list[str]:
+    """One held-out set: the model, and every other one with what the difference is."""
+    rows = {said: {line.name: line for line in card.lines} for said, card in cards.items()}
+    full = max(rows.values(), key=len)  # some have no likelihoods
+    lines = [
+        "| | model | 95 % | untuned | 4-gram | most similar question's answer |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, line in full.items():
+        values = " | ".join(other(row.get(name)) for row in rows.values())
+        lines.append(f"| {line.label} | {shown(line)} | {ranged(line)} | {values} |")
+    for said, card in cards.items():
         lines.append(f"\nAgainst {said}: {card.verdict}. {' '.join(card.reasons)}")
     return [*lines, ""]
 
@@ -90,9 +96,8 @@ def ranged(line: Line) -> str:
     return f"{line.interval.low:{line.shown}} to {line.interval.high:{line.shown}}"
 
 
-def other(rows: Mapping[str, Line], name: str) -> str:
-    """A baseline's value, and what the difference is where that is judged."""
-    line = rows.get(name)
+def other(line: Line | None) -> str:
+    """The value of what it is compared with, and what the difference is where that is judged."""
     if line is None or line.base is None:
         return "–"
     told = {"worse": " (model worse)"} if line.guard else {"better": " (model better)", "worse": " (model worse)"}
@@ -103,12 +108,12 @@ def other(rows: Mapping[str, Line], name: str) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("box", type=Path)
     parser.add_argument("--model", default="box")
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--out", type=Path, help="a file for the tables")
     said = parser.parse_args()
-    found = "\n".join(tables(model_folder(said.model), said.data, said.limit)) + "\n"
+    found = "\n".join(tables(model_folder(said.model), said.box, said.limit)) + "\n"
     if said.out:
         said.out.write_text(found)
 

@@ -36,7 +36,7 @@ def main(source: Path, target: Path, box: Path) -> None:
         "vocabulary": decoder.config.vocab_size,
         "context": decoder.config.context_length,
         "megabytes": f"{sum(f.stat().st_size for f in target.iterdir()) / 1e6:.1f}",
-        "measured": "\n".join(tables(target, box / "data")),
+        "measured": "\n".join(tables(target, box)),
         **{f"{n}_tokens": f"{run['useful_tokens']:,}" for n, run in runs.items()},
         **{f"{n}_minutes": f"{run['seconds'] / 60:.0f}" for n, run in runs.items()},
         **{f"{n}_steps": run["steps"] for n, run in runs.items()},
