@@ -14,17 +14,14 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-import yaml
-
 from turnwise.core.files import write_file
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.grammar import Grammar, expand
-from turnwise.data.grammar_file import load_grammar
+from turnwise.data.grammar import Grammar, about, expand
 from turnwise.data.noise import roughen
+from turnwise.data.prompts import small_talk, support_lines
 from turnwise.data.sources import read_source
-from turnwise.data.templates import parse, text_of
+from turnwise.data.templates import text_of
 
-HERE = Path(__file__).parent
 SYSTEM = "You are Turnwise, a friendly assistant."
 
 # The support set writes what a company would fill in as {{Name}}; a model that ships should not say braces.
@@ -125,17 +122,6 @@ def framed(items: list[Conversation], openings: list[Conversation], rng: random.
         yield whole
 
 
-def drill(grammar: Grammar, topics: list[str]) -> Grammar:
-    """The same grammar, but dialogues open with `topics` and go on with them."""
-    chosen = {
-        name: replace(
-            topic, start=1.0 if name in topics and not topic.needs else 0.0, then=topic.then and tuple(topics)
-        )
-        for name, topic in grammar.topics.items()
-    }
-    return replace(grammar, topics=chosen)
-
-
 def invented_names(count: int, rng: random.Random) -> tuple[str, ...]:
     """Names that nobody has, so that a name has to be copied and cannot be guessed."""
     onsets = ["b", "br", "ch", "d", "f", "g", "h", "j", "k", "kr", "l", "m", "n", "p", "r", "s", "sh", "st", "t", "th",
@@ -154,13 +140,12 @@ def invented_names(count: int, rng: random.Random) -> tuple[str, ...]:
 def short_support(asked: list[Conversation], each: int, rng: random.Random) -> Iterator[Conversation]:
     """Support questions in few words, `each` times for every intent, answered as somebody with that intent was who
     named no number."""
-    for intent, lines in yaml.safe_load((HERE / "short_support.yaml").read_text(encoding="utf-8")).items():
+    for intent, templates in support_lines().items():
         answers = [
             item.messages[1]
             for item in asked
             if item.meta["intent"] == intent and not re.search(r"\d|\b(Mr|Mrs|Ms)\b|\$", item.messages[0].content)
         ]
-        templates = [parse(line) for line in lines]
         for _ in range(each):
             pieces = rng.choice(templates).render(rng, {})
             question = text_of(roughen(pieces, rng) if rng.random() < 0.3 else pieces)
@@ -190,7 +175,7 @@ def write(path: Path, items: list[Conversation]) -> None:
 def main(data: Path, out: Path) -> None:
     """Write all files."""
     rng = random.Random(7)
-    grammar = load_grammar(HERE / "small_talk.yaml")
+    grammar = small_talk()
     small = list(expand(grammar, 30_000, seed=1))
     one_turn = list(expand(grammar, 4_000, seed=2, turns=(1, 1)))
     asked = list(support(data / "bitext_customer/train.jsonl.gz"))
@@ -208,7 +193,7 @@ def main(data: Path, out: Path) -> None:
     rng.shuffle(chat)
     write(out / "chat.jsonl", chat)
 
-    by_heart = list(expand(drill(grammar, BY_HEART), 12_000, seed=3, turns=(1, 3)))
+    by_heart = list(expand(about(grammar, BY_HEART), 12_000, seed=3, turns=(1, 3)))
     more = list(framed(asked * 5, one_turn, rng)) + small[:12_000] + by_heart + coffee[:500] + open_chat[:4_000] + dolly
     rng.shuffle(more)
     write(out / "more.jsonl", more)
@@ -216,13 +201,13 @@ def main(data: Path, out: Path) -> None:
     names = invented_names(4_200, random.Random(11))
     everybody = with_names(grammar, (*grammar.slots["name"] * 4, *names[200:]))
     named = list(expand(everybody, 9_000, seed=4))
-    introduced = list(expand(drill(everybody, NAMES), 5_000, seed=5, turns=(1, 4)))
+    introduced = list(expand(about(everybody, NAMES), 5_000, seed=5, turns=(1, 4)))
     brief = list(short_support(asked, 100, random.Random(12)))
     short = [*framed(asked * 4 + brief, one_turn, rng), *named, *introduced, *by_heart[:6_000], *small[:5_000]]
     short += open_chat[:2_000]
     rng.shuffle(short)
     write(out / "short.jsonl", short)
-    strangers = expand(drill(with_names(grammar, names[:200]), NAMES), 100, seed=98, turns=(1, 3))
+    strangers = expand(about(with_names(grammar, names[:200]), NAMES), 100, seed=98, turns=(1, 3))
     write(out / "valid_short.jsonl", [*new_to(list(short_support(asked, 5, random.Random(13))), brief), *strangers])
 
     held = list(support(data / "bitext_customer/valid.jsonl.gz"))

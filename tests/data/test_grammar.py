@@ -268,7 +268,7 @@ class TestMistakesInAGrammar:
 
 
 ROOT = Path(__file__).parents[2]
-GRAMMARS = sorted([*(ROOT / "recipes").rglob("*.yaml"), *(ROOT / "examples").rglob("*.yaml")])
+GRAMMARS = sorted([*(ROOT / "src/turnwise/data/prompts").glob("*.yaml"), *(ROOT / "examples").rglob("*.yaml")])
 
 
 @pytest.mark.parametrize("path", [p for p in GRAMMARS if "\ntopics:" in p.read_text("utf-8")], ids=lambda p: p.name)

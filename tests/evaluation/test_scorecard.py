@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,7 +52,6 @@ def golden(right, safety=()):
     return {"golden": Measured(metric, items, [found], [item.group for item in items], sums)}
 
 
-SMALL_TALK = Path(__file__).parents[2] / "recipes" / "box" / "small_talk.yaml"
 HIGH, LOW = [21.0, 22.0, 20.0, 25.0, 24.0, 23.0, 22.5, 21.5], [20.0, 21.0, 19.0, 24.0, 23.0, 22.0, 21.5, 20.5]
 
 
@@ -113,9 +111,10 @@ class TestVerdict:
 @pytest.fixture(scope="module")
 def talks(one_thread):
     """Dialogues of the kind that the model in the box is good at."""
-    from turnwise.data.grammar import expand, load_grammar
+    from turnwise.data.grammar import expand
+    from turnwise.data.prompts import small_talk
 
-    return list(expand(load_grammar(SMALL_TALK), 60, 4711, noise=0.2))
+    return list(expand(small_talk(), 60, 4711, noise=0.2))
 
 
 CHOSEN = ["chrf", "bits_per_byte", "repetition"]

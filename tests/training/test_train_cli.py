@@ -164,6 +164,11 @@ class TestRecipeFiles:
         assert recipe.data.test[0].path == str(tmp_path / "t")
         assert recipe.data.skip_bad
 
+    def test_a_share_to_rehearse_goes_beside_the_data(self, recipe_file):
+        recipe = Flags(None, None, None, None, {"valid": None, "rehearse": 0.5}, {}, False).over_recipe(recipe_file)
+        assert recipe.data.rehearse == 0.5
+        assert recipe.data.valid
+
     def test_without_flags_it_is_the_file(self, recipe_file, values):
         none = Flags(None, None, None, None, {"valid": None, "test": None}, {}, False)
         assert none.over_recipe(recipe_file) == parse_recipe(values, origin="test")

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +103,27 @@ def answers_kept(wanted: bool) -> Iterator[Any]:
         yield cache
     finally:
         cache.close()
+
+
+@contextmanager
+def one_bar(console: Any, said: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left that is there from the first thing done to the last, as others may follow it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns: Sequence[Any] = (
+        TextColumn(said, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    progress = Progress(*columns, console=console, transient=True)
+    task = progress.add_task(said)
+
+    def on_done(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+        (progress.start if done < total else progress.stop)()
+
+    try:
+        yield on_done
+    finally:
+        progress.stop()
 
 
 @contextmanager

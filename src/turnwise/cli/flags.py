@@ -18,7 +18,7 @@ class Flags:
     out: Path | None
     objective: str | None
     method: str | None
-    held_out: dict[str, Path | None]
+    data: dict[str, Path | float | None]
     training: dict[str, Any]
     skip_bad: bool
 
@@ -34,7 +34,7 @@ class Flags:
             "objective": _with_options(self.objective or "sft"),
             "method": _with_options(self.method or "full"),
             "model": {"from": str(model_folder(self.source))},
-            "data": {"train": str(data), "skip_bad": self.skip_bad, **self._held_out()},
+            "data": {"train": str(data), "skip_bad": self.skip_bad, **self._data()},
             "training": self.training,
             "out": str(self.out),
         }
@@ -52,7 +52,7 @@ class Flags:
             values["model"] = {"from": self.source}
         if values["model"]["from"] == BOX:
             values["model"]["from"] = str(model_folder(BOX))
-        values["data"] |= self._held_out()
+        values["data"] |= self._data()
         values["data"]["skip_bad"] |= self.skip_bad
         values["training"] |= self.training
         values |= {"out": str(self.out)} if self.out else {}
@@ -60,8 +60,9 @@ class Flags:
         values |= {name: _with_options(said) for name, said in named.items() if said}
         return parse_recipe(values, origin=str(path))
 
-    def _held_out(self) -> dict[str, str]:
-        return {name: str(path) for name, path in self.held_out.items() if path is not None}
+    def _data(self) -> dict[str, Any]:
+        said = {name: value for name, value in self.data.items() if value is not None}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in said.items()}
 
 
 def _with_options(said: str) -> Any:

@@ -44,6 +44,15 @@ def train(
     row_length: Annotated[int | None, typer.Option(help="Tokens in a packed row.")] = None,
     rows: Annotated[int | None, typer.Option(help="Rows in an optimiser step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Order of the data.")] = None,
+    rehearse: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of what is learned that is the model's own answers to other prompts, so that it forgets less: "
+            "0.5, say.",
+            min=0,
+            max=0.9,
+        ),
+    ] = None,
     effort: Annotated[
         Effort | None,
         typer.Option(help="Let steps, rows, rates and patience follow from the data: quick, normal or thorough."),
@@ -85,6 +94,7 @@ def train(
 
     ```
     turnwise train examples/bike_shop.jsonl --out runs/bikes
+    turnwise train examples/bike_shop.jsonl --out runs/bikes --rehearse 0.5
     turnwise train talks.jsonl --from runs/bikes --out runs/more --epochs 2 --method lora:rank=8
     turnwise train pairs.jsonl --from runs/bikes --out runs/better --objective dpo:beta=0.2
     turnwise train talks.jsonl --out runs/quick --minutes 10
@@ -94,6 +104,7 @@ def train(
     """
     from rich.console import Console
 
+    from turnwise.cli.comparing import one_bar
     from turnwise.cli.tuned import before_and_after
     from turnwise.core.errors import InvalidParameter
     from turnwise.training.run import DryRun, run_recipe
@@ -118,7 +129,7 @@ def train(
         out,
         objective,
         method,
-        {"valid": valid, "test": test},
+        {"valid": valid, "test": test, "rehearse": rehearse},
         {name: value for name, value in training.items() if value is not None},
         skip_bad,
     )
@@ -133,16 +144,18 @@ def train(
     console.print("Reading the data …")
     run = run_recipe if ray is None else partial(_on_ray, ray, workers or 1)
     try:
-        result = run(
-            recipe,
-            overwrite=overwrite,
-            restart=restart,
-            hooks=[ProgressBar(console, unit=recipe.objective.UNIT)],
-            on_data=lambda found: console.print(_describe(found)),
-            on_tried=lambda number, loss: console.print(f"prompt {number}: validation loss {loss:.4f}"),
-            on_preflight=lambda settled, found: _show(console, settled, found),
-            dry_run=dry_run,
-        )
+        with one_bar(console, "answers to rehearse") as on_answer:
+            result = run(
+                recipe,
+                overwrite=overwrite,
+                restart=restart,
+                hooks=[ProgressBar(console, unit=recipe.objective.UNIT)],
+                on_answer=on_answer,
+                on_data=lambda found: console.print(_describe(found)),
+                on_tried=lambda number, loss: console.print(f"prompt {number}: validation loss {loss:.4f}"),
+                on_preflight=lambda settled, found: _show(console, settled, found),
+                dry_run=dry_run,
+            )
     except DryRun:
         return
     except KeyboardInterrupt:
@@ -219,6 +232,8 @@ def _describe(data: "Datasets") -> str:
         for name, split in (("train", data.train), ("validation", data.valid), ("test", data.test))
         if len(split)
     ]
+    if data.rehearsed:
+        parts[0] += f", {data.rehearsed:,} of them its own answers"
     if not len(data.valid):
         parts.append("no validation data, so no early stopping")
     if data.skipped:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from turnwise.cli.comparing import ANSWER, answers_kept, show, watched
 
 if TYPE_CHECKING:
+    from turnwise.evaluation.scorecard import Scorecard
     from turnwise.training.recipe import Recipe
 
 # Nothing else is imported up here: the help must answer at once.
@@ -78,6 +79,14 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report) -> None:
     write_report(out / "report", found.card, found.model, found.base, loss=losses(out / METRICS))
     show(found.card, console)
     console.print(f"The report is {out / 'report' / 'report.html'}.", markup=False)
+    if _forgot(found.card) and not recipe.data.rehearse and OBJECTIVES.name_of(recipe.objective) == "sft":
+        console.print("It forgot some of what it knew. --rehearse 0.5 has it learn its own answers as well.")
+
+
+def _forgot(card: "Scorecard") -> bool:
+    """Whether more of the golden set was lost than chance explains, or a safety case."""
+    worse = any(line.name == "golden" and line.verdict == "worse" for line in card.lines)
+    return worse or any(flip.safety and flip.was_right for flip in card.flips)
 
 
 def _out(recipe: "Recipe") -> str:

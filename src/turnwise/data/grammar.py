@@ -8,7 +8,8 @@ equally likely.
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
@@ -16,7 +17,7 @@ from turnwise.data.grammar_file import Grammar, Script, Topic, load_grammar, par
 from turnwise.data.noise import roughen
 from turnwise.data.templates import text_of
 
-__all__ = ["Grammar", "expand", "load_grammar", "parse_grammar"]
+__all__ = ["Grammar", "about", "expand", "load_grammar", "parse_grammar"]
 
 SYSTEM_SHARE = 0.3  # a model should behave the same with and without a system prompt
 THEN_SHARE = 0.7
@@ -45,6 +46,17 @@ def expand(
     if count < 0:
         raise InvalidParameter("count", f"'count' must be at least 0, got {count}.")
     return _distinct(_Expander(grammar, random.Random(seed), turns, noise), count)
+
+
+def about(grammar: Grammar, topics: Collection[str]) -> Grammar:
+    """The same grammar, but dialogues open with these topics and go on with them."""
+    chosen = {
+        name: replace(
+            topic, start=1.0 if name in topics and not topic.needs else 0.0, then=topic.then and tuple(topics)
+        )
+        for name, topic in grammar.topics.items()
+    }
+    return replace(grammar, topics=chosen)
 
 
 def _distinct(expander: "_Expander", count: int) -> Iterator[Conversation]:

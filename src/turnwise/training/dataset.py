@@ -162,6 +162,7 @@ class Datasets:
         general: what should not be forgotten.
         samples: a few held-out dialogues to answer before and after.
         skipped: bad rows that were left out.
+        rehearsed: examples of `train` that are the base's own answers.
     """
 
     train: Dataset
@@ -170,6 +171,7 @@ class Datasets:
     general: Dataset
     samples: Sequence[Conversation] = ()
     skipped: int = 0
+    rehearsed: int = 0
 
     @cached_property
     def fingerprint(self) -> str:

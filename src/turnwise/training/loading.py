@@ -28,8 +28,12 @@ from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import DataSource, Recipe
 from turnwise.training.samples import SAMPLES, last_reply
 
-VALID, TEST, GENERAL, TALKS, INFO = "valid", "test", "general", "samples.jsonl", "info.json"
+VALID, TEST, GENERAL, REHEARSAL = "valid", "test", "general", "rehearsal"
+TALKS, INFO = "samples.jsonl", "info.json"
 NOISY_WORDS = 0.1  # of a misspelt turn
+
+Rehearses = Callable[[float], Iterable[Conversation]]
+"""Gives dialogues to rehearse, about so many tokens of them as a run is going to learn."""
 
 
 def load_datasets(
@@ -39,6 +43,7 @@ def load_datasets(
     *,
     folder: Path | None = None,
     on_item: Callable[[], None] = lambda: None,
+    rehearses: Rehearses = lambda _: (),
     again: bool = False,
 ) -> Datasets:
     """Read, render and cut all data of a recipe.
@@ -49,6 +54,7 @@ def load_datasets(
         model: which kind it is.
         folder: where examples are kept; None keeps them in memory.
         on_item: called for every conversation read.
+        rehearses: gives what is rehearsed, if the recipe says so.
         again: what an earlier call left in `folder` may be used, if the files have not changed since.
 
     Raises:
@@ -59,8 +65,12 @@ def load_datasets(
     if folder is not None and again and (kept := _kept(folder, recipe, frame)):
         shards, samples, skipped = kept
     else:
-        shards, samples, skipped = _read(recipe, frame, folder, on_item)
+        shards, samples, skipped = _read(recipe, frame, folder, on_item, rehearses)
     train = [shards[_train(number)] for number in range(len(recipe.data.train))]
+    repeats = _repeats(recipe.data.train, train)
+    if len(shards[REHEARSAL]):
+        repeats.append(_rehearsed(recipe, train, repeats) / shards[REHEARSAL].tokens)
+        train.append(shards[REHEARSAL])
     for split in (train, [shards[VALID]], [shards[TEST]]):
         labels = recipe.objective.balance(np.concatenate([shard.labels for shard in split]))
         for shard in split:
@@ -72,17 +82,18 @@ def load_datasets(
         )
 
     return Datasets(
-        dataset(train, _repeats(recipe.data.train, train)),
+        dataset(train, repeats),
         dataset([shards[VALID]]),
         dataset([shards[TEST]]),
         replace(dataset([shards[GENERAL]]), objective=_general(recipe)),
         samples=samples,
         skipped=skipped,
+        rehearsed=len(shards[REHEARSAL]),
     )
 
 
 def _read(
-    recipe: Recipe, frame: Frame, folder: Path | None, on_item: Callable[[], None]
+    recipe: Recipe, frame: Frame, folder: Path | None, on_item: Callable[[], None], rehearses: Rehearses
 ) -> tuple[dict[str, Shard], tuple[Conversation, ...], int]:
     """All examples, the dialogues to answer, and how many bad rows were left out."""
     reader = _Reader(recipe, frame, on_item, recipe.objective)
@@ -108,6 +119,7 @@ def _read(
     shards = {_train(n): shard(_train(n), learned(source)) for n, source in enumerate(recipe.data.train)}
     if not any(map(len, shards.values())):
         raise InvalidData(_nothing_left(recipe, held_out=bool(held_out)))
+    shards[REHEARSAL] = shard(REHEARSAL, _answered(recipe, frame, list(shards.values()), rehearses))
     held_out.extend(reader.read(recipe.data.valid))
     test = list(reader.read(recipe.data.test))
     shards[VALID] = shard(VALID, (example for _, examples in held_out for example in examples))
@@ -126,6 +138,25 @@ def _read(
     return shards, samples, reader.skipped
 
 
+def _answered(recipe: Recipe, frame: Frame, train: Sequence[Shard], rehearses: Rehearses) -> Iterator[Example]:
+    """What is rehearsed: as many tokens as the whole run shows, where they are to be had, so that none comes twice."""
+    if not recipe.data.rehearse:
+        return
+    said = recipe.training
+    if said.max_steps is not None:
+        tokens = recipe.data.rehearse * said.max_steps * said.rows * said.row_length
+    else:
+        tokens = said.epochs * _rehearsed(recipe, train, _repeats(recipe.data.train, train))
+    for dialogue in rehearses(tokens):
+        yield from recipe.objective.examples(dialogue, frame)
+
+
+def _rehearsed(recipe: Recipe, train: Sequence[Shard], repeats: Sequence[float]) -> float:
+    """Tokens that an epoch rehearses, for its share beside those of the sources."""
+    own = sum(shard.tokens * times for shard, times in zip(train, repeats, strict=True))
+    return own * recipe.data.rehearse / (1 - recipe.data.rehearse)
+
+
 def _kept(folder: Path, recipe: Recipe, frame: Frame) -> tuple[dict[str, Shard], tuple[Conversation, ...], int] | None:
     """What an earlier call of `_read` wrote, if it would write the same again."""
     try:
@@ -134,7 +165,7 @@ def _kept(folder: Path, recipe: Recipe, frame: Frame) -> tuple[dict[str, Shard],
         return None
     if info.get("key") != _key(recipe, frame):
         return None
-    names = [*(_train(number) for number in range(len(recipe.data.train))), VALID, TEST, GENERAL]
+    names = [*(_train(number) for number in range(len(recipe.data.train))), VALID, TEST, GENERAL, REHEARSAL]
     talks = [item for item in read_source(folder / TALKS) if isinstance(item, Conversation)] if _filled(folder) else []
     return {name: open_shard(folder / name) for name in names}, tuple(talks), info["skipped"]
 
@@ -151,7 +182,7 @@ def _key(recipe: Recipe, frame: Frame) -> str:
     """Changes when the examples might: the files by size and time, and everything that decides how they are cut."""
     files = [
         (str(file), file.stat().st_size, file.stat().st_mtime_ns)
-        for part in (recipe.data.train, recipe.data.valid, recipe.data.test, recipe.data.general)
+        for part in (recipe.data.train, recipe.data.valid, recipe.data.test, recipe.data.general, recipe.data.prompts)
         for source in part
         for file in Source(Path(source.path).expanduser()).files
     ]

@@ -36,7 +36,9 @@ def run_prompting(
     """Find a prompt as the recipe says and write the model folder. Raises as `run_recipe` does."""
     if OBJECTIVES.name_of(recipe.objective) not in JUDGING:
         raise InvalidParameter("objective", "Prompts are compared by the replies to dialogues: 'sft', or 'seq2seq'.")
-    ignored = [name for name in ("test", "general") if getattr(recipe.data, name)] + ["noise"] * bool(recipe.data.noise)
+    ignored = [name for name in ("test", "general") if getattr(recipe.data, name)] + [
+        name for name in ("noise", "rehearse") if getattr(recipe.data, name)
+    ]
     if ignored:
         raise InvalidParameter(
             f"data.{ignored[0]}", f"The method 'prompt' does not use 'data.{ignored[0]}': leave it out."

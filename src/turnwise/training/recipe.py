@@ -72,6 +72,8 @@ class DataSection(Section):
         test: what is measured before and after.
         general: what the model should not forget, measured likewise.
         valid_fraction: the share that is held out where there is no `valid`.
+        rehearse: the share of the tokens learned from that are the base's own answers, so that it forgets less.
+        prompts: what it is asked for them; none: prompts that come along (`data/prompts`).
         noise: the share of training dialogues whose user turns are misspelt, a tenth of their words.
         skip_bad: leave bad rows out.
     """
@@ -81,6 +83,8 @@ class DataSection(Section):
     test: list[DataSource] = Field(default_factory=list)
     general: list[DataSource] = Field(default_factory=list)
     valid_fraction: float = Field(0.1, ge=0, lt=1)
+    rehearse: float = Field(0.0, ge=0, le=0.9)
+    prompts: list[DataSource] = Field(default_factory=list)
     noise: float = Field(0.0, ge=0, le=1)
     skip_bad: bool = False
 
@@ -89,7 +93,7 @@ class DataSection(Section):
     def _paths(cls, values: Any) -> Any:
         """A bare path, or a list of them, is short for the full form."""
         if isinstance(values, dict):
-            for name in ("train", "valid", "test", "general"):
+            for name in ("train", "valid", "test", "general", "prompts"):
                 entry = values.get(name)
                 if isinstance(entry, str):
                     values = {**values, name: [{"path": entry}]}
@@ -104,6 +108,8 @@ class DataSection(Section):
             raise ValueError("give every training source a 'weight', or none of them")
         if any(weighted) and any(source.repeat != 1 for source in self.train):
             raise ValueError("says how often to 'repeat' a source that has a 'weight': leave one of them out")
+        if self.prompts and not self.rehearse:
+            raise ValueError("names 'prompts', but no share of answers to them: say how much to 'rehearse'")
         return self
 
 
@@ -166,6 +172,10 @@ class Recipe(Section):
     def _parts(self) -> "Recipe":
         if self.training.shard and getattr(self.method, "quantize", None):
             raise ValueError("'shard' parts weights that are floats: leave it out, or the method's 'quantize'")
+        if self.data.rehearse and OBJECTIVES.name_of(self.objective) != "sft":
+            raise ValueError("'data.rehearse' mixes in answers, which only the objective 'sft' learns: leave it out")
+        if self.data.rehearse and self.model.source is None:
+            raise ValueError("'data.rehearse' asks the model that the run starts from, and a new one knows no answers")
         return self
 
     def dump(self) -> str:

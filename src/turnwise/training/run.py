@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,6 +29,7 @@ from turnwise.training.place import default_device, dtype_of
 from turnwise.training.preflight import Preflight, preflight
 from turnwise.training.prompting import run_prompting
 from turnwise.training.recipe import Recipe
+from turnwise.training.rehearsal import OnAnswer, rehearse
 from turnwise.training.report import Hook, Result
 from turnwise.training.samples import answers, before_and_after, keep_before
 from turnwise.training.sharding import is_sharded, shard
@@ -35,6 +37,7 @@ from turnwise.training.state import BEST, CHECKPOINT, checkpoint_recipe, put_bac
 from turnwise.training.workers import Workers
 
 DATA = "data"  # the folder that keeps examples
+GLANCE = 64  # answers to rehearse, where a run is only looked at
 LEFT = (BEST, watch.TENSORBOARD)
 
 
@@ -50,6 +53,7 @@ def run_recipe(
     hooks: Sequence[Hook] = (),
     on_data: Callable[[Datasets], None] = lambda _: None,
     on_item: Callable[[], None] = lambda: None,
+    on_answer: OnAnswer = lambda *_: None,
     on_tried: Callable[[int, float], None] = lambda *_: None,
     on_preflight: Callable[[Recipe, Preflight], None] = lambda *_: None,
     dry_run: bool = False,
@@ -65,6 +69,7 @@ def run_recipe(
         hooks: watchers beside the metrics file and TensorBoard.
         on_data: called once the data is loaded.
         on_item: called for every conversation read.
+        on_answer: called for every answer that is to be rehearsed, with how many there are and will be.
         on_preflight: called with the recipe, everything settled, and what is known before the first step.
         dry_run: end there.
         on_tried: called with the number and the loss of every prompt that is tried, where no weight learns.
@@ -79,7 +84,7 @@ def run_recipe(
     """
     workers = Workers.of_environment()
     if dry_run:
-        _look(recipe, on_item, on_data, on_preflight, device)
+        _look(recipe, on_item, on_answer, on_data, on_preflight, device)
         raise DryRun
     work = check_out(recipe, overwrite=overwrite, restart=restart)
     if isinstance(recipe.method, Prompt):
@@ -91,7 +96,7 @@ def run_recipe(
     begun = checkpoint_recipe(work) is not None and not restart
     workers.wait()  # nobody changes anything before all have looked
     try:
-        data = _data(recipe, base, work, begun, on_item, workers)
+        data = _data(recipe, base, work, begun, on_item, on_answer, workers)
         on_data(data)
         if not begun and workers.first:  # what a run left before its first checkpoint is of no use
             for name in (*LEFT, *((CHECKPOINT,) if restart else ())):
@@ -151,6 +156,7 @@ def run_recipe(
 def _look(
     recipe: Recipe,
     on_item: Callable[[], None],
+    on_answer: OnAnswer,
     on_data: Callable[[Datasets], None],
     on_preflight: Callable[[Recipe, Preflight], None],
     device: torch.device | None,
@@ -159,7 +165,8 @@ def _look(
     if not recipe.method.LEARNS:
         raise InvalidParameter("dry_run", "Where no weight learns there is nothing to look at beforehand.")
     base, place = recipe.method.prepare(load_base(recipe), recipe.training.seed), device or default_device()
-    data = load_datasets(recipe, base.renderer, base.model, on_item=on_item)
+    rehearses = partial(rehearse, recipe, on_answer=on_answer, most=GLANCE)
+    data = load_datasets(recipe, base.renderer, base.model, on_item=on_item, rehearses=rehearses)
     on_data(data)
     seen = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
     with TemporaryDirectory() as folder:
@@ -167,14 +174,23 @@ def _look(
 
 
 def _data(
-    recipe: Recipe, base: Base, work: Path, begun: bool, on_item: Callable[[], None], workers: Workers
+    recipe: Recipe,
+    base: Base,
+    work: Path,
+    begun: bool,
+    on_item: Callable[[], None],
+    on_answer: OnAnswer,
+    workers: Workers,
 ) -> Datasets:
     """The examples; of data that is refused nothing is left. The first worker makes them, the others open them."""
     if not workers.first:
         workers.wait()
         return load_datasets(recipe, base.renderer, base.model, folder=work / DATA, again=True)
     try:
-        found = load_datasets(recipe, base.renderer, base.model, folder=work / DATA, on_item=on_item, again=begun)
+        rehearses = partial(rehearse, recipe, on_answer=on_answer)
+        found = load_datasets(
+            recipe, base.renderer, base.model, folder=work / DATA, on_item=on_item, rehearses=rehearses, again=begun
+        )
     except BaseException:
         if not begun:
             shutil.rmtree(work / DATA, ignore_errors=True)

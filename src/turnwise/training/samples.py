@@ -38,7 +38,7 @@ def answers(model: Model, renderer: Renderer, dialogues: Sequence[Conversation])
     """
     if not dialogues or model.kind == "encoder":
         return []
-    engine = _engine(model, slots=len(dialogues))
+    engine = engine_for(model, slots=len(dialogues))
     try:
         waiting = [_ask(engine, renderer, dialogue) for dialogue in dialogues]
         return [_answer(renderer, events) for events in waiting]
@@ -46,7 +46,8 @@ def answers(model: Model, renderer: Renderer, dialogues: Sequence[Conversation])
         engine.close()
 
 
-def _engine(model: Model, slots: int) -> Engine:
+def engine_for(model: Model, slots: int) -> Engine:
+    """An engine over the weights as they are now; whoever asks for it closes it."""
     if isinstance(model, LoadedModel):
         return Engine(model.decoder, slots=slots)
     assert isinstance(model, TransformersModel), "these are the kinds there are"

@@ -1,0 +1,52 @@
+"""Prompts that come along: enough to ask a model what it would answer, and none that it is examined with."""
+
+from itertools import islice
+
+from turnwise.core.messages import Conversation, Message
+from turnwise.data.fingerprint import normalised
+from turnwise.data.prompts import CARE, histories, prompts, small_talk, support_lines
+from turnwise.evaluation.golden import golden_cases
+
+
+def some(seed=0, count=2_000):
+    return list(islice(prompts(seed), count))
+
+
+def test_the_same_seed_gives_the_same_and_another_one_others():
+    assert some(1, 300) == some(1, 300)
+    assert some(1, 300) == some(1, 600)[:300]
+    assert len(set(some(1, 300)) & set(some(2, 300))) < 100
+
+
+def test_each_ends_with_a_question_and_no_two_are_alike():
+    found = some()
+    assert len(set(found)) == len(found) == 2_000
+    assert all(history[-1].role == "user" for history in found)
+    assert {len(history) for history in found} > {1, 3, 5}
+
+
+def test_small_talk_what_wants_care_and_support_are_all_among_them():
+    assert len(support_lines()) == 27
+    assert set(CARE) <= set(small_talk().topics)
+    text = " ".join(history[-1].content.lower() for history in some())
+    for word in ("invoice", "hurt", "doctor", "joke", "refund", "kill"):
+        assert word in text
+
+
+def test_no_question_of_the_golden_set_is_asked():
+    left_out = {normalised(case.history[-1].content) for case in golden_cases()}
+    assert not left_out & {normalised(history[-1].content) for history in some(count=20_000)}
+    # Not only among those twenty thousand: a golden case that is new must be written down there.
+    from turnwise.data.prompts import HERE
+
+    assert left_out == set((HERE / "left_out.txt").read_text(encoding="utf-8").splitlines())
+
+
+def test_a_dialogue_is_cut_at_one_of_its_questions():
+    said = tuple(Message(role, str(at)) for at, role in enumerate(("system", "user", "assistant", "user", "assistant")))
+    silent = Conversation((Message("assistant", "Anybody there?"),))
+    talks = [Conversation(said)] * 40
+    found = list(histories(iter([silent, *talks]), seed=0))
+    assert len(found) == 40
+    assert {len(history) for history in found} == {2, 4}
+    assert all(history == said[: len(history)] for history in found)
