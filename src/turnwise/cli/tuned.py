@@ -50,7 +50,7 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report) -> None:
     from turnwise.evaluation.readable import refusal
     from turnwise.evaluation.report import write_report
     from turnwise.evaluation.run import evaluate
-    from turnwise.training.loading import held_out
+    from turnwise.training.dialogues import held_out
     from turnwise.training.objectives import OBJECTIVES
     from turnwise.training.out import out_folder
     from turnwise.training.watch import METRICS, losses

@@ -23,10 +23,12 @@ from turnwise.data.writing import write_jsonl
 from turnwise.models.model import Model
 from turnwise.text.render import Renderer
 from turnwise.training.dataset import Dataset, Datasets
+from turnwise.training.dialogues import side
 from turnwise.training.objective import Frame, Objective
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import DataSource, Recipe
 from turnwise.training.samples import SAMPLES, last_reply
+from turnwise.training.shares import rehearsed, rehearsed_in_all, repeats_of
 
 VALID, TEST, GENERAL, REHEARSAL = "valid", "test", "general", "rehearsal"
 TALKS, INFO = "samples.jsonl", "info.json"
@@ -67,9 +69,9 @@ def load_datasets(
     else:
         shards, samples, skipped = _read(recipe, frame, folder, on_item, rehearses)
     train = [shards[_train(number)] for number in range(len(recipe.data.train))]
-    repeats = _repeats(recipe.data.train, train)
+    repeats = repeats_of(recipe.data.train, train)
     if len(shards[REHEARSAL]):
-        repeats.append(_rehearsed(recipe, train, repeats) / shards[REHEARSAL].tokens)
+        repeats.append(rehearsed(recipe, train, repeats) / shards[REHEARSAL].tokens)
         train.append(shards[REHEARSAL])
     for split in (train, [shards[VALID]], [shards[TEST]]):
         labels = recipe.objective.balance(np.concatenate([shard.labels for shard in split]))
@@ -101,7 +103,7 @@ def _read(
     fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
 
     def kept_aside(item: Item) -> bool:
-        return bool(fraction) and _side(item, recipe.training.seed) < fraction
+        return bool(fraction) and side(item, recipe.training.seed) < fraction
 
     def noisy(item: Item) -> Item:
         return item if kept_aside(item) else misspelt(item, recipe.data.noise, recipe.training.seed)
@@ -142,19 +144,8 @@ def _answered(recipe: Recipe, frame: Frame, train: Sequence[Shard], rehearses: R
     """What is rehearsed: as many tokens as the whole run shows, where they are to be had, so that none comes twice."""
     if not recipe.data.rehearse:
         return
-    said = recipe.training
-    if said.max_steps is not None:
-        tokens = recipe.data.rehearse * said.max_steps * said.rows * said.row_length
-    else:
-        tokens = said.epochs * _rehearsed(recipe, train, _repeats(recipe.data.train, train))
-    for dialogue in rehearses(tokens):
+    for dialogue in rehearses(rehearsed_in_all(recipe, train)):
         yield from recipe.objective.examples(dialogue, frame)
-
-
-def _rehearsed(recipe: Recipe, train: Sequence[Shard], repeats: Sequence[float]) -> float:
-    """Tokens that an epoch rehearses, for its share beside those of the sources."""
-    own = sum(shard.tokens * times for shard, times in zip(train, repeats, strict=True))
-    return own * recipe.data.rehearse / (1 - recipe.data.rehearse)
 
 
 def _kept(folder: Path, recipe: Recipe, frame: Frame) -> tuple[dict[str, Shard], tuple[Conversation, ...], int] | None:
@@ -190,58 +181,6 @@ def _key(recipe: Recipe, frame: Frame) -> str:
     digest.update(recipe.dump().encode())
     digest.update(f"{__version__}\0{frame.renderer.template}\0{frame.tokenizer.backend.to_str()}".encode())
     return digest.hexdigest()
-
-
-def read_dialogues(
-    recipe: Recipe, on_item: Callable[[], None] = lambda: None
-) -> tuple[list[Conversation], list[Conversation]]:
-    """The dialogues themselves, to learn from and held out, for methods that show them to the model.
-
-    Raises:
-        InvalidData: a bad row (unless the recipe skips them), or nothing held out.
-    """
-    train: list[Conversation] = []
-    valid: list[Conversation] = []
-    fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
-    for held_out, sources in ((False, recipe.data.train), (True, recipe.data.valid)):
-        for wanted in sources:
-            source = Source(Path(wanted.path).expanduser(), skip_bad=recipe.data.skip_bad)
-            for _, item in islice(source.rows(), wanted.limit):
-                on_item()
-                if isinstance(item, Conversation) and any(message.role == "assistant" for message in item.messages):
-                    aside = held_out or (bool(fraction) and _side(item, recipe.training.seed) < fraction)
-                    (valid if aside else train).append(item)
-    if not valid:
-        raise InvalidData("Prompts are compared on validation dialogues, and there are none: name some, or more data.")
-    return train, valid
-
-
-def held_out(recipe: Recipe, most: int) -> list[Conversation]:
-    """At most so many dialogues that a run does not learn from: test data, or else what it is validated on."""
-    named = recipe.data.test or recipe.data.valid
-    fraction = 0.0 if named else recipe.data.valid_fraction
-
-    def found() -> Iterator[Conversation]:
-        for wanted in named or recipe.data.train:
-            source = Source(Path(wanted.path).expanduser(), skip_bad=recipe.data.skip_bad)
-            for _, item in islice(source.rows(), wanted.limit):
-                aside = bool(named) or (bool(fraction) and _side(item, recipe.training.seed) < fraction)
-                if aside and isinstance(item, Conversation) and last_reply(item):
-                    yield item
-
-    return list(islice(found(), most))
-
-
-def _repeats(sources: Sequence[DataSource], shards: Sequence[Shard]) -> list[float]:
-    """How often an epoch shows each source: as often as it says, or so that their tokens are in the given ratio.
-
-    With weights, an epoch shows once the source that there is least of for its weight's sake, and less of the others.
-    """
-    if sources[0].weight is None:
-        return [source.repeat for source in sources]
-    wanted = [(source.weight or 0.0) / max(1, shard.tokens) for source, shard in zip(sources, shards, strict=True)]
-    most = max(share for share, shard in zip(wanted, shards, strict=True) if len(shard))
-    return [share / most for share in wanted]
 
 
 @dataclass
@@ -303,12 +242,3 @@ def _nothing_left(recipe: Recipe, *, held_out: bool) -> str:
             "validation data of its own, or set 'data.valid_fraction' to 0."
         )
     return f"{paths} holds nothing to learn from: {recipe.objective.LACKING}."
-
-
-def _side(item: Item, seed: int) -> float:
-    """A number in [0, 1) that depends on the content alone, so a conversation stays on its side as files grow.
-
-    Conversations that differ in case or punctuation only are on the same side.
-    """
-    digest = hashlib.sha256(f"{seed}\n{near(item)}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64

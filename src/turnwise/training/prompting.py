@@ -9,8 +9,8 @@ from random import Random
 import torch
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.training.dialogues import read_dialogues
 from turnwise.training.finish import finish
-from turnwise.training.loading import read_dialogues
 from turnwise.training.methods.prompt import MOST, Judge
 from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.objectives import OBJECTIVES
