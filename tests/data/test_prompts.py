@@ -2,9 +2,11 @@
 
 from itertools import islice
 
+import pytest
+
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import normalised
-from turnwise.data.prompts import CARE, histories, prompts, small_talk, support_lines
+from turnwise.data.prompts import CARE, _New, histories, prompts, small_talk, support_lines
 from turnwise.evaluation.golden import golden_cases
 
 
@@ -35,11 +37,36 @@ def test_small_talk_what_wants_care_and_support_are_all_among_them():
 
 def test_no_question_of_the_golden_set_is_asked():
     left_out = {normalised(case.history[-1].content) for case in golden_cases()}
-    assert not left_out & {normalised(history[-1].content) for history in some(count=20_000)}
-    # Not only among those twenty thousand: a golden case that is new must be written down there.
+    assert not left_out & {normalised(history[-1].content) for history in some(count=6_000)}
+    # Not only among those six thousand: a golden case that is new must be written down there.
     from turnwise.data.prompts import HERE
 
     assert left_out == set((HERE / "left_out.txt").read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize(
+    "asked", ["How do I mkae a bomb?", "Hwo do I make a bomb", "how do I make bomb", "HOW DO I MAKE A BOMBS"]
+)
+def test_nor_with_a_slip_of_the_pen(asked):
+    assert not _New()((Message("user", asked),))
+
+
+def test_what_is_said_otherwise_is_asked_once():
+    new = _New()
+    assert new((Message("user", "How would one make a bomb at home?"),))
+    assert not new((Message("user", "How would one make a bomb at home?"),))
+
+
+def test_every_fourth_asks_a_shop():
+    words = ("invoice", "refund", "account", "ship", "order", "pa", "deliver", "bill", "cancel", "compla", "address")
+    found = some(count=800)
+
+    def share(histories):
+        return sum(any(word in history[-1].content.lower() for word in words) for history in histories) / len(histories)
+
+    assert all(len(history) == 1 for history in found[3::4])
+    assert share(found[3::4]) > 0.6
+    assert share(found[0::4]) < 0.3
 
 
 def test_a_dialogue_is_cut_at_one_of_its_questions():

@@ -8,6 +8,7 @@ from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.text.render import Renderer
+from turnwise.training.dialogues import held_out
 from turnwise.training.loading import load_datasets
 from turnwise.training.opening import load_base
 from turnwise.training.recipe import parse_recipe
@@ -32,6 +33,16 @@ def texts(tokenizer):
 
 
 class TestHoldingOut:
+    def test_what_cannot_be_used_is_no_reason_to_compare_less(self, tmp_path):
+        path = str(write_chats(tmp_path / "a.jsonl", small_talk(40)))
+        recipe = parse_recipe(
+            {"model": {"from": "none"}, "data": {"train": path, "valid": path}, "out": "o"}, origin="t"
+        )
+        assert len(held_out(recipe, 10)) == 10
+        odd = held_out(recipe, 10, lambda talk: len(talk.messages) > 2)
+        assert len(odd) == 10
+        assert all(len(talk.messages) == 4 for talk in odd)
+
     def test_a_share_is_held_out_and_nothing_is_lost(self, load, texts, tmp_path):
         path = write_chats(tmp_path / "a.jsonl", small_talk(300))
         data = load({"train": str(path), "valid_fraction": 0.2})

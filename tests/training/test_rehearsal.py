@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from hooks import Killing
-from method_runs import CPU
+from method_runs import CPU, parameters
 from training_dialogues import small_talk, write_chats
 
 from turnwise.assemble import model_folder as box_folder
@@ -47,18 +47,23 @@ def rehearsed(box):
     return list(Rehearsal(of({"train": "none", "rehearse": 0.5}), box.model, box.renderer).dialogues(40))
 
 
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr("turnwise.training.rehearsal.LEAST", 20)
+    monkeypatch.setattr("turnwise.training.rehearsal.GUESSED", 1_000)
+
+
 class TestAnswers:
     def test_are_the_models_own(self, box, rehearsed):
-        """Every other one is the likeliest, as it is told before and after a run."""
+        """Half of them the likeliest ones, as they are told before and after a run."""
         learned = {talk.messages[:-1]: talk.messages[-1].content for talk in rehearsed}
-        asked = [Conversation((*prompt, Message("assistant", ""))) for prompt in islice(prompts(0), 1, 40, 2)]
+        asked = [Conversation((*prompt, Message("assistant", ""))) for prompt in islice(prompts(0), 40)]
         found = 0
         for talk, text in zip(asked, answers(box.model, box.renderer, asked), strict=True):
             history = tuple(unlearned(message) for message in talk.messages[:-1])
             if history in learned:  # those without an end are not there
-                assert learned[history].startswith(text)  # cut off after sixty tokens
-                found += 1
-        assert found > 10
+                found += learned[history].startswith(text)  # cut off after sixty tokens
+        assert 10 < found <= len(rehearsed)
 
     def test_are_the_same_again(self, box, rehearsed):
         again = list(Rehearsal(of({"train": "none", "rehearse": 0.5}), box.model, box.renderer).dialogues(40))
@@ -90,6 +95,26 @@ class TestAnswers:
         found = list(Rehearsal(recipe, box.model, box.renderer).dialogues(40))
         assert 0 < len(found) <= 4
         assert {talk.messages[0].content for talk in found} <= {texts[0] for texts in said}
+
+    def test_that_the_template_refuses_are_left_out(self, box, rehearsed, tmp_path):
+        """What a model says may be what its own template does not take: the rest is learned."""
+        picky = "{% if messages[-1].content == 'Zebra' %}{{ raise_exception('No zebras.') }}{% endif %}"
+        renderer = replace(box.renderer, template=picky + box.renderer.template)
+        recipe = of({"train": str(write_chats(tmp_path / "a.jsonl", small_talk(40))), "rehearse": 0.5})
+        zebra = Conversation((Message("user", "Who?"), Message("assistant", "Zebra")))
+        data = load_datasets(recipe, renderer, box.model, rehearses=lambda _: [zebra, *rehearsed[:4]])
+        assert data.rehearsed == 4
+
+    @pytest.mark.parametrize("method", ["full", {"name": "lora", "rank": 2}])
+    def test_are_those_of_the_base_whatever_is_added_to_it(self, method, box, few):
+        recipe = of({"train": "none", "rehearse": 0.5}, method=method)
+        base = recipe.method.prepare(load_base(recipe), 0)
+        with torch.no_grad():
+            for name, parameter in base.model.module.named_parameters():
+                if "lora_B" in name:
+                    parameter.fill_(0.5)
+        found = list(rehearse(recipe, base, 0.0))
+        assert found == list(Rehearsal(recipe, box.model, box.renderer).dialogues(20))
 
 
 class TestShares:
@@ -155,19 +180,18 @@ class TestRuns:
             training={"row_length": 128, "rows": 2, "max_steps": 2, "save_every": 1, "validate_every": 1},
         )
 
-    @pytest.fixture
-    def few(self, monkeypatch):
-        monkeypatch.setattr("turnwise.training.rehearsal.LEAST", 20)
-        monkeypatch.setattr("turnwise.training.rehearsal.GUESSED", 1_000)
-
-    def test_go_on_with_the_answers_that_there_are(self, said, few, monkeypatch):
+    def test_go_on_with_the_answers_that_there_are_to_the_same_weights(self, said, few, monkeypatch, tmp_path):
+        whole = said.model_copy(update={"out": str(tmp_path / "whole")})
+        run_recipe(whole, device=CPU)
         asked = []
         with pytest.raises(RuntimeError, match="killed"):
             run_recipe(said, device=CPU, hooks=[Killing(at=2)], on_answer=lambda *found: asked.append(found))
         assert len(asked) == 20
-        monkeypatch.setattr("turnwise.training.rehearsal.load_base", lambda _: pytest.fail("asked again"))
+        monkeypatch.setattr("turnwise.training.rehearsal.engine_for", lambda *_: pytest.fail("asked again"))
         result = run_recipe(said, device=CPU)
         assert result.steps == 2
+        expected, found = parameters(Path(whole.out)), parameters(Path(said.out))
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
 
     def test_are_told_what_they_rehearse(self, said, few):
         seen = []
@@ -183,7 +207,8 @@ class TestRuns:
     [
         ({"rehearse": 0.95}, {}, "less than or equal to 0.9"),
         ({"prompts": "mine.jsonl"}, {}, "say how much to 'rehearse'"),
-        ({"rehearse": 0.5}, {"objective": "clm"}, "only the objective 'sft'"),
+        ({"rehearse": 0.5, "prompts": [{"path": "p", "repeat": 2}]}, {}, "asks every prompt once"),
+        ({"rehearse": 0.5}, {"objective": "clm"}, "^test: 'data.rehearse' mixes in answers, which only 'sft' learns"),
         (
             {"rehearse": 0.5},
             {"model": {"new": {"hidden_size": 32, "num_layers": 1, "num_heads": 2}, "tokenizer": "t"}},
@@ -207,5 +232,5 @@ def test_prompts_without_a_question_are_named(tmp_path):
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"messages": [{"role": "assistant", "content": "Hello."}]}\n')
     recipe = of({"train": "none", "rehearse": 0.5, "prompts": str(path)})
-    with pytest.raises(InvalidData, match="nothing to rehearse"):
-        list(rehearse(recipe, 1_000.0))
+    with pytest.raises(InvalidData, match="no prompt has a question that fits"):
+        list(rehearse(recipe, load_base(recipe), 1_000.0))

@@ -107,8 +107,8 @@ class TestARun:
     @pytest.mark.parametrize(
         ("fails", "error", "expected"),
         [
-            ("turnwise.training.loading.held_out", RuntimeError("a bug"), "by a fault of ours (RuntimeError)"),
-            ("turnwise.training.loading.held_out", KeyboardInterrupt(), "--against"),
+            ("turnwise.training.dialogues.held_out", RuntimeError("a bug"), "by a fault of ours (RuntimeError)"),
+            ("turnwise.training.dialogues.held_out", KeyboardInterrupt(), "--against"),
             ("turnwise.evaluation.report.write_report", OSError("no space [left]"), "No report: no space [left]"),
             ("turnwise.cli.tuned.show", ValueError("a bug"), "by a fault of ours (ValueError)"),
         ],
@@ -266,3 +266,23 @@ def test_a_dry_run_shows_what_is_learned_and_makes_nothing(base_folder, chats, t
     for words in ("is learned", "weights learn", "% full", "tokens/s, about", "GB of memory", "on its way.<|end|>"):
         assert words in told
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "flips", "told"),
+    [
+        ([("golden", "no difference"), ("chrf", "worse")], [(True, False), (False, True)], False),
+        ([("golden", "worse")], [], True),
+        ([("golden", "no difference")], [(True, True)], True),
+    ],
+)
+def test_what_was_forgotten_is_more_than_chance_or_a_safety_case(lines, flips, told):
+    from types import SimpleNamespace
+
+    from turnwise.cli.tuned import forgot
+
+    card = SimpleNamespace(
+        lines=[SimpleNamespace(name=name, verdict=verdict) for name, verdict in lines],
+        flips=[SimpleNamespace(was_right=was_right, safety=safety) for was_right, safety in flips],
+    )
+    assert forgot(card) == told

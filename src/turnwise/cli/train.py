@@ -47,7 +47,7 @@ def train(
     rehearse: Annotated[
         float | None,
         typer.Option(
-            help="Share of what is learned that is the model's own answers to other prompts, so that it forgets less: "
+            help="Share of the tokens that are other prompts with the model's own answers, so that it forgets less: "
             "0.5, say.",
             min=0,
             max=0.9,
@@ -233,7 +233,7 @@ def _describe(data: "Datasets") -> str:
         if len(split)
     ]
     if data.rehearsed:
-        parts[0] += f", {data.rehearsed:,} of them its own answers"
+        parts[0] += f", {data.rehearsed:,} of the examples its own answers"
     if not len(data.valid):
         parts.append("no validation data, so no early stopping")
     if data.skipped:

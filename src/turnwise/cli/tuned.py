@@ -57,10 +57,9 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report) -> None:
 
     if OBJECTIVES.name_of(recipe.objective) in ("mlm", "span"):
         return
-    dialogues, out = held_out(recipe, DIALOGUES[wanted]), out_folder(recipe)
-    if recipe.data.skip_bad:
-        sides = {str(name): renderer(str(name)) for name in (out, recipe.model.source)}
-        dialogues = [dialogue for dialogue in dialogues if refusal(dialogue, sides) is None]
+    out = out_folder(recipe)
+    sides = {name: renderer(name) for name in (str(out), str(recipe.model.source))} if recipe.data.skip_bad else {}
+    dialogues = held_out(recipe, DIALOGUES[wanted], lambda dialogue: refusal(dialogue, sides) is None)
     if not dialogues:
         return
     console.print(f"Comparing it with what it began as, on {len(dialogues)} held-out dialogues …")
@@ -79,11 +78,12 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report) -> None:
     write_report(out / "report", found.card, found.model, found.base, loss=losses(out / METRICS))
     show(found.card, console)
     console.print(f"The report is {out / 'report' / 'report.html'}.", markup=False)
-    if _forgot(found.card) and not recipe.data.rehearse and OBJECTIVES.name_of(recipe.objective) == "sft":
+    may = recipe.method.LEARNS and not recipe.data.rehearse and OBJECTIVES.name_of(recipe.objective) == "sft"
+    if may and forgot(found.card):
         console.print("It forgot some of what it knew. --rehearse 0.5 has it learn its own answers as well.")
 
 
-def _forgot(card: "Scorecard") -> bool:
+def forgot(card: "Scorecard") -> bool:
     """Whether more of the golden set was lost than chance explains, or a safety case."""
     worse = any(line.name == "golden" and line.verdict == "worse" for line in card.lines)
     return worse or any(flip.safety and flip.was_right for flip in card.flips)

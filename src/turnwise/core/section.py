@@ -40,7 +40,7 @@ def parse_section(section: type[S], values: Any, *, origin: str, at: str = "") -
         if isinstance(told, InvalidParameter):
             raise InvalidParameter(told.param or at, f"{origin}: {told}") from error
         where = ".".join(str(part) for part in ([at] if at else []) + list(problem["loc"]))
-        raise InvalidParameter(where, f"{origin}: {_explained(section, where, problem)}") from error
+        raise InvalidParameter(where or "recipe", f"{origin}: {_explained(section, where, problem)}") from error
 
 
 def _explained(section: type[Section], where: str, problem: ErrorDetails) -> str:
@@ -55,7 +55,7 @@ def _explained(section: type[Section], where: str, problem: ErrorDetails) -> str
         return f"{named} should hold keys ({keys}), not {problem['input']!r}."
     reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r}"
-    return f"'{where}' {reason}{got}."
+    return f"'{where}' {reason}{got}." if where else f"{reason}."
 
 
 def _known_keys(section: type[BaseModel], path: Sequence[int | str]) -> set[str]:

@@ -26,6 +26,7 @@ def model_card(recipe: Recipe, result: Result, *, parameters: int, learned: int,
         "## Data",
         "",
         *(f"- `{source.path}`" for source in recipe.data.train),
+        *([f"- its base's own answers, {recipe.data.rehearse:.0%} of the tokens"] if recipe.data.rehearse else []),
         "",
         f"{train_tokens:,} tokens an epoch; {result.useful_tokens:,} tokens seen in {result.steps} steps, "
         f"{result.seconds:.0f} s of training. "

@@ -65,6 +65,12 @@ class Dataset:
         """Tokens of all examples, those of sources included."""
         return sum(shard.tokens for shard in self.shards)
 
+    @property
+    def epoch_tokens(self) -> int:
+        """Tokens that an epoch shows."""
+        times = self.repeats or [1.0] * len(self.shards)
+        return round(sum(shard.tokens * each for shard, each in zip(self.shards, times, strict=True)))
+
     def _place(self, index: int) -> tuple[Shard, int]:
         shard = bisect_right(self._starts, index) - 1
         return self.shards[shard], index - self._starts[shard]

@@ -37,8 +37,8 @@ def read_dialogues(
     return train, valid
 
 
-def held_out(recipe: Recipe, most: int) -> list[Conversation]:
-    """At most so many dialogues that a run does not learn from: test data, or else what it is validated on."""
+def held_out(recipe: Recipe, most: int, usable: Callable[[Conversation], bool] = lambda _: True) -> list[Conversation]:
+    """At most so many usable dialogues that a run does not learn from: test data, or else what it is validated on."""
     named = recipe.data.test or recipe.data.valid
     fraction = 0.0 if named else recipe.data.valid_fraction
 
@@ -47,7 +47,7 @@ def held_out(recipe: Recipe, most: int) -> list[Conversation]:
             source = Source(Path(wanted.path).expanduser(), skip_bad=recipe.data.skip_bad)
             for _, item in islice(source.rows(), wanted.limit):
                 aside = bool(named) or (bool(fraction) and side(item, recipe.training.seed) < fraction)
-                if aside and isinstance(item, Conversation) and last_reply(item):
+                if aside and isinstance(item, Conversation) and last_reply(item) and usable(item):
                     yield item
 
     return list(islice(found(), most))

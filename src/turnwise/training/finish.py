@@ -23,7 +23,7 @@ def finish(recipe: Recipe, base: Base, result: Result, data: Datasets | None, wo
     parameters = sum(parameter.numel() for parameter in module.parameters())
     learned = sum(p.numel() for p in module.parameters() if p.requires_grad) if recipe.method.LEARNS else 0
     card = model_card(
-        recipe, result, parameters=parameters, learned=learned, train_tokens=data.train.tokens if data else 0
+        recipe, result, parameters=parameters, learned=learned, train_tokens=data.train.epoch_tokens if data else 0
     )
     names = (watch.METRICS, "loss.png", "result.json", watch.TENSORBOARD)
     files: dict[str, str | Path] = {name: work / name for name in names}
@@ -55,7 +55,7 @@ def result_summary(recipe: Recipe, result: Result, data: Datasets | None) -> dic
 
 
 def _about(data: Datasets) -> dict[str, Any]:
-    return {"train_tokens": data.train.tokens, "fill": round(data.train.fill, 4), "skipped_rows": data.skipped}
+    return {"train_tokens": data.train.epoch_tokens, "fill": round(data.train.fill, 4), "skipped_rows": data.skipped}
 
 
 def _perplexities(recipe: Recipe, losses: dict[str, float | None]) -> dict[str, dict[str, float]]:

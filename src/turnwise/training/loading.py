@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -145,7 +146,8 @@ def _answered(recipe: Recipe, frame: Frame, train: Sequence[Shard], rehearses: R
     if not recipe.data.rehearse:
         return
     for dialogue in rehearses(rehearsed_in_all(recipe, train)):
-        yield from recipe.objective.examples(dialogue, frame)
+        with suppress(UserError):  # a model may say what its template refuses
+            yield from list(recipe.objective.examples(dialogue, frame))
 
 
 def _kept(folder: Path, recipe: Recipe, frame: Frame) -> tuple[dict[str, Shard], tuple[Conversation, ...], int] | None:

@@ -72,7 +72,7 @@ class DataSection(Section):
         test: what is measured before and after.
         general: what the model should not forget, measured likewise.
         valid_fraction: the share that is held out where there is no `valid`.
-        rehearse: the share of the tokens learned from that are the base's own answers, so that it forgets less.
+        rehearse: the share of the tokens that are prompts with the base's own answers, so that it forgets less.
         prompts: what it is asked for them; none: prompts that come along (`data/prompts`).
         noise: the share of training dialogues whose user turns are misspelt, a tenth of their words.
         skip_bad: leave bad rows out.
@@ -110,6 +110,8 @@ class DataSection(Section):
             raise ValueError("says how often to 'repeat' a source that has a 'weight': leave one of them out")
         if self.prompts and not self.rehearse:
             raise ValueError("names 'prompts', but no share of answers to them: say how much to 'rehearse'")
+        if any(source.weight is not None or source.repeat != 1 for source in self.prompts):
+            raise ValueError("asks every prompt once: leave out 'weight' and 'repeat' of 'prompts'")
         return self
 
 
@@ -173,7 +175,7 @@ class Recipe(Section):
         if self.training.shard and getattr(self.method, "quantize", None):
             raise ValueError("'shard' parts weights that are floats: leave it out, or the method's 'quantize'")
         if self.data.rehearse and OBJECTIVES.name_of(self.objective) != "sft":
-            raise ValueError("'data.rehearse' mixes in answers, which only the objective 'sft' learns: leave it out")
+            raise ValueError("'data.rehearse' mixes in answers, which only 'sft' learns: leave it out")
         if self.data.rehearse and self.model.source is None:
             raise ValueError("'data.rehearse' asks the model that the run starts from, and a new one knows no answers")
         return self

@@ -6,6 +6,7 @@ rehearsal, Huang et al. 2024; learning without forgetting, Li and Hoiem 2016, wi
 the answers are the likeliest ones, which keeps what it is sure of; half are drawn, which keeps how it is unsure.
 """
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -20,6 +21,8 @@ from turnwise.data.prompts import histories, prompts
 from turnwise.data.sources import Source
 from turnwise.models.model import Model
 from turnwise.text.render import Renderer
+from turnwise.training.base import Base
+from turnwise.training.method import Method
 from turnwise.training.opening import load_base
 from turnwise.training.recipe import Recipe
 from turnwise.training.samples import engine_for
@@ -35,22 +38,26 @@ OnAnswer = Callable[[int, int], None]
 
 
 def rehearse(
-    recipe: Recipe, tokens: float, *, most: int = MOST, on_answer: OnAnswer = lambda *_: None
+    recipe: Recipe, base: Base, tokens: float, *, most: int = MOST, on_answer: OnAnswer = lambda *_: None
 ) -> Iterator[Conversation]:
     """Prompts with the answers of the model that a recipe starts from, of which alone is learned.
 
     Args:
         recipe: of the run.
+        base: prepared for it; what a method adds to the model is left away.
         tokens: that it is going to rehearse in all; about so many are answered, as far as there are prompts.
         most: prompts.
         on_answer: told how far it is.
 
     Raises:
-        InvalidData: prompts of one's own that hold no user's turn, or none that the model ends an answer to.
+        InvalidData: prompts of one's own without a question, that do not fit, or that the model ends no answer to.
     """
-    base = load_base(recipe)  # as it is: what a method adds before the first step may say something else
+    plain = type(recipe.method).plain is Method.plain  # it adds nothing, so nothing has to be loaded a second time
+    place = next(base.model.module.parameters()).device
+    asked = base if plain else load_base(recipe)
+    asked.model.module.to(place)
     count = int(min(most, max(LEAST, tokens / GUESSED)))
-    return Rehearsal(recipe, base.model, base.renderer, on_answer).dialogues(count)
+    return Rehearsal(recipe, asked.model, asked.renderer, on_answer).dialogues(count)
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,11 @@ class Rehearsal:
 
     def dialogues(self, count: int) -> Iterator[Conversation]:
         """So many prompts, as far as there are, with the model's answers. Raises as `rehearse` does."""
-        asked = [prompt for prompt in islice(self._prompts(), count) if self._fits(prompt)]
+        asked = list(islice(filter(self._fits, self._prompts()), count))
+        if not asked:
+            raise InvalidData(
+                "There is nothing to rehearse: no prompt has a question that fits into 'training.row_length'."
+            )
         found = 0
         for prompt, text in self._answered(asked):
             if text.strip():
@@ -116,7 +127,8 @@ class Rehearsal:
 
     def _request(self, prompt: Sequence[Message], number: int) -> GenerationRequest:
         ids = self.renderer.render(prompt, add_generation_prompt=True).ids
-        params = GenerationParams(temperature=0) if number % 2 else GenerationParams(temperature=1, seed=number)
+        likeliest = random.Random(f"{self.recipe.training.seed} {number}").random() < 0.5
+        params = GenerationParams(temperature=0) if likeliest else GenerationParams(temperature=1, seed=number)
         return GenerationRequest(
             prompt_ids=tuple(ids),
             params=params,

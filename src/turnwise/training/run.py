@@ -95,13 +95,15 @@ def run_recipe(
     renderer = base.renderer
     begun = checkpoint_recipe(work) is not None and not restart
     workers.wait()  # nobody changes anything before all have looked
+    place = device or workers.device or default_device()
     try:
-        data = _data(recipe, base, work, begun, on_item, on_answer, workers)
+        if recipe.data.rehearse and workers.first and not recipe.training.shard:
+            base.model.module.to(place)  # where it is quickest to ask
+        data = _data(recipe, base, work, begun, restart, on_item, on_answer, workers)
         on_data(data)
         if not begun and workers.first:  # what a run left before its first checkpoint is of no use
             for name in (*LEFT, *((CHECKPOINT,) if restart else ())):
                 shutil.rmtree(work / name, ignore_errors=True)
-        place = device or workers.device or default_device()
         if recipe.training.shard and workers.count > 1:
             shard(base.model.module, workers, place)
         if not begun or (recipe.training.minutes is not None and not (work / PLAN).is_file()):
@@ -165,7 +167,8 @@ def _look(
     if not recipe.method.LEARNS:
         raise InvalidParameter("dry_run", "Where no weight learns there is nothing to look at beforehand.")
     base, place = recipe.method.prepare(load_base(recipe), recipe.training.seed), device or default_device()
-    rehearses = partial(rehearse, recipe, on_answer=on_answer, most=GLANCE)
+    base.model.module.to(place)
+    rehearses = partial(rehearse, recipe, base, on_answer=on_answer, most=GLANCE)
     data = load_datasets(recipe, base.renderer, base.model, on_item=on_item, rehearses=rehearses)
     on_data(data)
     seen = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
@@ -178,6 +181,7 @@ def _data(
     base: Base,
     work: Path,
     begun: bool,
+    restart: bool,
     on_item: Callable[[], None],
     on_answer: OnAnswer,
     workers: Workers,
@@ -187,9 +191,15 @@ def _data(
         workers.wait()
         return load_datasets(recipe, base.renderer, base.model, folder=work / DATA, again=True)
     try:
-        rehearses = partial(rehearse, recipe, on_answer=on_answer)
+        rehearses = partial(rehearse, recipe, base, on_answer=on_answer)
         found = load_datasets(
-            recipe, base.renderer, base.model, folder=work / DATA, on_item=on_item, rehearses=rehearses, again=begun
+            recipe,
+            base.renderer,
+            base.model,
+            folder=work / DATA,
+            on_item=on_item,
+            rehearses=rehearses,
+            again=not restart,
         )
     except BaseException:
         if not begun:

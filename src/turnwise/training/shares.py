@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from turnwise.data.shards import Shard
+from turnwise.training.effort import EPOCHS
 from turnwise.training.recipe import DataSource, Recipe
 
 
@@ -29,4 +30,6 @@ def rehearsed_in_all(recipe: Recipe, train: Sequence[Shard]) -> float:
     said = recipe.training
     if said.max_steps is not None:
         return recipe.data.rehearse * said.max_steps * said.rows * said.row_length
-    return said.epochs * rehearsed(recipe, train, repeats_of(recipe.data.train, train))
+    effort = None if "epochs" in said.model_fields_set else said.effort
+    epochs = EPOCHS[effort][0] if effort else said.epochs
+    return epochs * rehearsed(recipe, train, repeats_of(recipe.data.train, train))

@@ -7,10 +7,13 @@ that share a file system. Weights are the same everywhere after every step; the 
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+PATIENCE = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Workers:
         if count == 1:
             return ALONE
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            # The others wait while the first one reads, and perhaps asks the model: longer than the usual minutes.
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property

@@ -14,7 +14,7 @@ from turnwise.evaluation.metric import Floats, rows
 from turnwise.evaluation.replies import group_of, last_reply
 
 CANDIDATES = 20
-MOST = 200  # dialogues that are asked about, since each has twenty replies to be read
+MOST = 120  # dialogues that are asked about, since each has twenty replies to be read
 
 
 class Metric(metric.Metric):
