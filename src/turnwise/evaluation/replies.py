@@ -1,10 +1,14 @@
 """The last reply of each dialogue: what is asked again of whatever is evaluated, and compared with what was said."""
 
 import hashlib
+import random
 from collections.abc import Sequence
+from typing import TypeVar
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation.items import Ask, Item
+
+T = TypeVar("T")
 
 
 def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None:
@@ -15,6 +19,13 @@ def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None
         if asked and messages[at].role == "assistant" and messages[at].content.strip():
             return messages[:at], messages[at].content
     return None
+
+
+def spread(found: Sequence[T], most: int, seed: int) -> list[T]:
+    """At most so many of them, drawn and in their order: files are often sorted, and their beginning is not all."""
+    if len(found) <= most:
+        return list(found)
+    return [found[at] for at in sorted(random.Random(seed).sample(range(len(found)), most))]
 
 
 def group_of(messages: Sequence[Message]) -> str:

@@ -11,7 +11,7 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item, Score
 from turnwise.evaluation.metric import Floats, rows
-from turnwise.evaluation.replies import group_of, last_reply
+from turnwise.evaluation.replies import group_of, last_reply, spread
 
 CANDIDATES = 20
 MOST = 120  # dialogues that are asked about, since each has twenty replies to be read
@@ -61,7 +61,7 @@ def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: in
     for _, _, reply, intent in asked:
         by_intent.setdefault(intent, set()).add(reply)
     found = []
-    for number, history, reply, intent in asked[:MOST]:
+    for number, history, reply, intent in spread(asked, MOST, seed):
         rng = random.Random(f"{seed} {number}")
         right = answers[group_of(history)]
         if len(pool) - len(right) < candidates - 1:

@@ -10,7 +10,7 @@ from turnwise.data.noise import rough_text
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item, Score
 from turnwise.evaluation.metric import Floats, ratio, rows
-from turnwise.evaluation.replies import group_of, last_reply
+from turnwise.evaluation.replies import group_of, last_reply, spread
 
 SHARE = 0.1  # of the words of every user turn
 MOST = 200  # dialogues that are read twice
@@ -32,7 +32,7 @@ class Metric(metric.Metric):
     def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
         """The last replies, after what was typed and after what might have been."""
         found = []
-        for number, dialogue in enumerate(dialogues[:MOST]):
+        for number, dialogue in spread(list(enumerate(dialogues)), MOST, seed):
             if (parts := last_reply(dialogue)) is None:
                 continue
             history, reply = parts
