@@ -21,6 +21,7 @@ from turnwise.data.noise import rough_text
 from turnwise.data.shards import Shard, in_memory, open_shard, write_shard
 from turnwise.data.sources import Item, Source, read_source
 from turnwise.data.writing import write_jsonl
+from turnwise.models.folders import find_folder, weights_digest
 from turnwise.models.model import Model
 from turnwise.text.render import Renderer
 from turnwise.training.dataset import Dataset, Datasets
@@ -181,6 +182,8 @@ def _key(recipe: Recipe, frame: Frame) -> str:
     ]
     digest = hashlib.sha256(json.dumps(files).encode())
     digest.update(recipe.dump().encode())
+    if recipe.data.rehearse and recipe.model.source is not None:  # its answers are among the examples
+        digest.update(weights_digest(find_folder(recipe.model.source)).encode())
     digest.update(f"{__version__}\0{frame.renderer.template}\0{frame.tokenizer.backend.to_str()}".encode())
     return digest.hexdigest()
 

@@ -25,7 +25,7 @@ from turnwise.training.base import Base
 from turnwise.training.method import Method
 from turnwise.training.opening import load_base
 from turnwise.training.recipe import Recipe
-from turnwise.training.samples import engine_for
+from turnwise.training.samples import engine_for, heard
 
 LEAST, MOST = 200, 4_000  # prompts
 GUESSED = 60  # tokens that a prompt and its answer take together, before any is known
@@ -116,7 +116,7 @@ class Rehearsal:
                 for ahead in range(len(waiting), min(len(asked), number + AHEAD)):
                     waiting.append(SimpleQueue())
                     engine.submit(self._request(asked[ahead], ahead), waiting[ahead].put)
-                ids, last = _all_of(waiting[number])
+                ids, last = heard(waiting[number])
                 if last.error is not None:
                     raise TurnwiseError(f"The model could not be asked what it is to rehearse: {last.error}")
                 self.on_answer(number + 1, len(asked))
@@ -135,16 +135,6 @@ class Rehearsal:
             max_tokens=min(ANSWER, self.recipe.training.row_length - len(ids)),
             stop_ids=self.renderer.tokenizer.stop_ids,
         )
-
-
-def _all_of(events: SimpleQueue[TokenEvent]) -> tuple[list[int], TokenEvent]:
-    ids: list[int] = []
-    while True:
-        event = events.get()
-        if event.id is not None:
-            ids.append(event.id)
-        if event.finish is not None:
-            return ids, event
 
 
 def _unlearned(message: Message) -> Message:

@@ -41,7 +41,7 @@ def answers(model: Model, renderer: Renderer, dialogues: Sequence[Conversation])
     engine = engine_for(model, slots=len(dialogues))
     try:
         waiting = [_ask(engine, renderer, dialogue) for dialogue in dialogues]
-        return [_answer(renderer, events) for events in waiting]
+        return [renderer.tokenizer.decode(heard(events)[0]) for events in waiting]
     finally:
         engine.close()
 
@@ -71,14 +71,15 @@ def _ask(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQu
     return events
 
 
-def _answer(renderer: Renderer, events: SimpleQueue[TokenEvent]) -> str:
+def heard(events: SimpleQueue[TokenEvent]) -> tuple[list[int], TokenEvent]:
+    """All ids of an answer, and the event that ends it."""
     ids: list[int] = []
     while True:
         event = events.get()
         if event.id is not None:
             ids.append(event.id)
         if event.finish is not None:
-            return renderer.tokenizer.decode(ids)
+            return ids, event
 
 
 def keep_before(work: Path, found: Sequence[str]) -> None:
