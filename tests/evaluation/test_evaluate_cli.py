@@ -1,50 +1,17 @@
 """`turnwise evaluate` as a person types it."""
 
 import json
-import shutil
 
 import pytest
 import torch
-import typer
-from typer.testing import CliRunner
+from evaluate_command import by_name, card, run, told
 
-from turnwise.cli.evaluate import evaluate
-from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound, SaveFailed, UserError
+from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
 
 FEW = "chrf,bits_per_byte,selection"
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setenv("TURNWISE_HOME", str(tmp_path / "home"))
-
-
-def run(*words):
-    app = typer.Typer()
-    app.command()(evaluate)
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-@pytest.fixture
-def data(desk, tmp_path):
-    path = tmp_path / "test [set].jsonl"
-    with path.open("w") as file:
-        for talk in desk:
-            row = {"messages": [message.as_dict() for message in talk.messages], **talk.meta}
-            file.write(json.dumps(row) + "\n")
-    return path
-
-
-def card(*words):
-    return json.loads(run(*words, "--json").stdout)
-
-
-def by_name(found):
-    return {line["name"]: line for line in found["lines"]}
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 def test_json_is_one_object_on_stdout(model_folder, data):
@@ -173,108 +140,6 @@ def test_no_data(model_folder, tmp_path):
 def test_nothing_that_a_metric_could_look_at(model_folder, data):
     with pytest.raises(InvalidData, match="nothing to evaluate"):
         run(model_folder, "--data", data, "--metrics", "success")
-
-
-@pytest.fixture
-def nothing_measured(monkeypatch):
-    monkeypatch.setattr("turnwise.evaluation.run.measure", lambda *_, **__: pytest.fail("something was measured"))
-
-
-def told(text):
-    return " ".join(text.split())
-
-
-class TestWithoutData:
-    def test_written_cases_need_none(self, model_folder):
-        found = card(model_folder, "--metrics", "golden", "--max-tokens", 4)
-        assert list(by_name(found)) == ["golden"]
-        assert found["about"]["dialogues"] == 0
-        assert "file" not in found["about"]
-
-    @pytest.mark.parametrize("words", [("--metrics", "golden,chrf"), ("--metrics", "golden", "--curve"), ()])
-    def test_what_looks_at_dialogues_says_so(self, model_folder, words, nothing_measured):
-        with pytest.raises(UserError, match=r"--data: .*(chrf|--curve)"):
-            run(model_folder, *words)
-
-    def test_what_looks_at_none_is_known(self):
-        from turnwise.evaluation.metrics import metrics
-
-        assert {each.NAME for each in metrics() if each.PROBE} == {"golden", "contradiction", "recall", "knowledge"}
-        assert all(bool(each.items([], 0)) == each.PROBE for each in metrics())
-
-
-class TestNothingInTheData:
-    def test_it_is_named(self, model_folder, data):
-        words = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics")
-        assert "The data has nothing for success." in told(run(*words, "success,chrf").stderr)
-        assert "nothing for" not in run(*words, "chrf").stderr
-
-    def test_where_only_written_cases_are_left_that_is_clear(self, model_folder, data):
-        words = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics", "success,golden")
-        assert "nothing for success: only golden is measured" in told(run(*words).stderr)
-
-    def test_an_error_names_the_metrics(self, model_folder, data):
-        with pytest.raises(InvalidData, match="nothing that success could look at"):
-            run(model_folder, "--data", data, "--metrics", "success")
-
-
-@pytest.mark.usefixtures("nothing_measured")
-class TestRefusedBeforeAnythingIsMeasured:
-    @pytest.mark.parametrize("side", ["none", "retrieval:none.jsonl", "ngram:none.jsonl"])
-    def test_another_side_that_is_not_there(self, model_folder, data, side):
-        with pytest.raises((ModelNotFound, InvalidData), match="There is no"):
-            run(model_folder, "--data", data, "--against", side)
-
-    def test_a_place_that_takes_no_report(self, model_folder, data, tmp_path):
-        (tmp_path / "file").touch()
-        for out in (tmp_path / "file", tmp_path / "file" / "report"):
-            with pytest.raises(SaveFailed, match="No report can be written"):
-                run(model_folder, "--data", data, "--out", out)
-
-    def test_a_condition_on_a_verdict_that_nothing_could_decide(self, model_folder, data):
-        words = (model_folder, "--data", data, "--fail-if-worse")
-        with pytest.raises(UserError, match=r"needs a judged metric; bleu cannot.*chrf"):
-            run(*words, "--metrics", "bleu", "--against", model_folder)
-        with pytest.raises(UserError, match="needs a judged metric; bleu cannot"):
-            run(*words, "--metrics", "bleu,success", "--against", model_folder)
-        with pytest.raises(UserError, match="needs --against"):
-            run(*words, "--metrics", "chrf")
-
-    def test_bits_of_a_baseline(self, model_folder, data):
-        with pytest.raises(UserError, match="--quantize"):
-            run(f"ngram:{data}", "--data", data, "--quantize", "int8", "--against", model_folder)
-
-
-class TestDialoguesThatATemplateRefuses:
-    @pytest.fixture
-    def strict(self, model_folder, tmp_path):
-        """A model that wants to be asked first."""
-        folder = tmp_path / "strict"
-        shutil.copytree(model_folder, folder)
-        template = folder / "chat_template.jinja"
-        refuse = "{% if messages[0].role != 'user' %}{{ raise_exception('Users begin.') }}{% endif %}"
-        template.write_text(refuse + template.read_text())
-        return folder
-
-    @pytest.fixture
-    def mixed(self, data):
-        row = {
-            "messages": [{"role": "system", "content": "Hi"}, *json.loads(data.read_text().splitlines()[0])["messages"]]
-        }
-        data.write_text(json.dumps(row) + "\n" + data.read_text())
-        return data
-
-    @pytest.mark.parametrize("first", [True, False])
-    def test_are_named_before_anything_is_measured(self, model_folder, strict, mixed, first, nothing_measured):
-        model, against = (strict, model_folder) if first else (model_folder, strict)
-        with pytest.raises(InvalidData, match=r"line 1: .*strict cannot read it.*Users begin.*--skip-bad"):
-            run(model, "--data", mixed, "--against", against, "--metrics", "bits_per_byte")
-
-    def test_are_left_out_for_both_where_that_is_wanted(self, model_folder, strict, mixed):
-        words = (model_folder, "--data", mixed, "--against", strict, "--metrics", "bits_per_byte", "--limit", 5)
-        result = run(*words, "--skip-bad", "--json")
-        assert json.loads(result.stdout)["about"]["dialogues"] == 5
-        assert "Dialogues left out: 1. The first:" in told(result.stderr)
 
 
 def test_a_baseline_says_as_much_as_was_asked_for(model_folder, data, monkeypatch):

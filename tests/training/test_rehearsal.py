@@ -1,6 +1,7 @@
 """A run may mix in what its model would have said: in its own words, and as much of it as was asked for."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.prompts import prompts
 from turnwise.text.render import Renderer
+from turnwise.training.artefact import save_artefact
 from turnwise.training.loading import load_datasets
 from turnwise.training.opening import load_base
 from turnwise.training.recipe import parse_recipe
@@ -192,6 +194,25 @@ class TestRuns:
         assert result.steps == 2
         expected, found = parameters(Path(whole.out)), parameters(Path(said.out))
         assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+    def test_ask_again_where_the_base_is_another_one(self, said, few, tmp_path):
+        """It answers otherwise then, under the same name: killed before its first checkpoint, a run begins anew."""
+        base = tmp_path / "base"
+        shutil.copytree(box_folder(None), base)
+        recipe, asked = said.model_copy(update={"model": said.model.model_copy(update={"source": str(base)})}), []
+
+        def killed():
+            with pytest.raises(RuntimeError, match="killed"):
+                run_recipe(recipe, device=CPU, hooks=[Killing(at=1)], on_answer=lambda *found: asked.append(found))
+            return len(asked)
+
+        assert killed() == 20
+        assert killed() == 20
+        model = load_base(recipe).model
+        with torch.no_grad():
+            next(model.module.parameters()).mul_(1.001)
+        save_artefact(base, model, load_base(recipe).tokenizer)
+        assert killed() == 40
 
     def test_are_told_what_they_rehearse(self, said, few):
         seen = []
