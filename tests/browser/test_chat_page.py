@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from turnwise.chat.service import ContextReport, Summary, Usage
 from turnwise.core.messages import Message
+from turnwise.core.presets import CHAT_MAX_TOKENS, CHAT_SAMPLING
 
 
 def test_a_message_is_answered_as_a_stream(visit, talk):
@@ -166,7 +167,7 @@ def test_the_controls_reach_the_request_and_are_remembered(visit, talk):
     page.click("#open-controls")
     expect(page.locator("#control-temperature")).to_have_value("0.7")
     expect(page.locator("#control-temperature-help")).to_contain_text("0 is greedy decoding")
-    assert page.locator(".control").count() == 5
+    assert page.locator(".control").count() == 6
     page.locator("#control-temperature").fill("0.2")
     page.fill("#control-top_k", "40")
     page.fill("#control-max_tokens", "0")
@@ -186,6 +187,18 @@ def test_the_controls_reach_the_request_and_are_remembered(visit, talk):
     send(page, "and again")
     expect(answers(page)).to_have_count(3)
     assert chat.turns[2].asked == {}
+    assert {request.preset for request in chat.turns} == {"chat"}
+
+
+def test_where_the_model_is_silent_the_page_shows_and_uses_the_chat_preset(visit, talk):
+    chat = talk()
+    page = visit()
+    page.click("#open-controls")
+    for name, value in {**CHAT_SAMPLING, "max_tokens": CHAT_MAX_TOKENS}.items():
+        expect(page.locator(f"#control-{name}")).to_have_value(str(value))
+    send(page, "hi")
+    expect(answers(page)).to_have_count(1)
+    assert (chat.turns[0].asked, chat.turns[0].preset) == ({}, "chat")
 
 
 def test_everything_can_be_done_with_the_keyboard(visit, talk):

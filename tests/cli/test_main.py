@@ -157,7 +157,7 @@ def expected(model_folder, messages, **asked):
     import asyncio
 
     with chat_service(str(model_folder), slots=1) as service:
-        return asyncio.run(service.reply(Turn(messages, asked))).text
+        return asyncio.run(service.reply(Turn(messages, asked, preset="chat"))).text
 
 
 def test_say_prints_the_answer_and_nothing_else(turnwise, model_folder):

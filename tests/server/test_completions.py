@@ -41,7 +41,7 @@ OURS = {
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "stop_token_ids",
     "ignore_eos", "bad_words", "guided_regex", "guided_choice", "guided_grammar", "chat_template_kwargs", "num_beams",
     "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "priority", "echo",
-    "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy",
+    "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy", "sampling_preset",
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ EXTENSIONS = {
     "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of",
     "stop_token_ids", "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice",
     "chat_template_kwargs", "scenario", "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
-    "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy",
+    "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy", "sampling_preset",
 }  # fmt: skip
 F = {"name": "f", "parameters": {"type": "object"}}
 TOOLS = [{"type": "function", "function": F}]
@@ -148,6 +148,7 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
         ),
         "chat_template_kwargs": ({"chat_template_kwargs": {"a": 1}}, {"variables": {"a": 1}}),
         "context_policy": ({"context_policy": "drop_oldest"}, {"context_policy": "drop_oldest"}),
+        "sampling_preset": ({"sampling_preset": "chat"}, {"preset": "chat"}),
     }.values():
         assert post(**fields).status_code == 200
         for name, value in turn.items():

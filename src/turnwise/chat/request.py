@@ -15,6 +15,7 @@ from turnwise.core.errors import ContextTooLong, InvalidData, InvalidParameter, 
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import Constraint, GenerationRequest, Generator
+from turnwise.core.presets import apply_preset
 from turnwise.text.grammar import Grammars
 from turnwise.text.render import Rendered, Renderer
 from turnwise.text.stops import StopStrings
@@ -61,7 +62,7 @@ class RequestMaker:
             UserError: parameters out of range, messages the template refuses, a format that cannot be enforced, or more
                 tokens than the context holds.
         """
-        params = GenerationParams.resolve(turn.asked, preferred(self.defaults, turn))
+        params = GenerationParams.resolve(turn.asked, preferred(apply_preset(turn.preset, self.defaults), turn))
         self._check(params, turn)
         check_searches(params, turn)
         self._check_variables(turn.variables)
@@ -126,7 +127,8 @@ class RequestMaker:
         """
         whole = self.generator.context_length
         share = max(1, whole // ANSWER_SHARE)
-        answer = int(turn.asked.get("max_tokens") or min(self.defaults.get("max_tokens") or share, share))
+        usual = apply_preset(turn.preset, self.defaults).get("max_tokens") or share
+        answer = int(turn.asked.get("max_tokens") or min(usual, share))
         return whole if self.generator.encodes else whole - answer
 
     def note(self, text: str, most: int, turn: Turn) -> GenerationRequest:

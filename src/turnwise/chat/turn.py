@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from turnwise.core.messages import Message, ToolCall
 from turnwise.core.ports import FinishReason, Reading
+from turnwise.core.presets import Preset
 from turnwise.core.tools import AUTO, Tool, ToolCallDelta, ToolChoice
 
 FormatKind = Literal["json_object", "json_schema", "regex", "choice", "lark"]
@@ -52,6 +53,7 @@ class Turn:
         cache_key: a part of the tenant's requests that share what was read among each other only.
         priority: among the tenant's requests, the lower the sooner.
         window: only the first and the last so many tokens of the messages are read.
+        preset: values for parameters that neither the request nor the model sets (`core.presets`).
     """
 
     messages: tuple[Message, ...]
@@ -75,6 +77,7 @@ class Turn:
     cache_key: str = ""
     priority: int = 0
     window: tuple[int, int] | None = None
+    preset: Preset = "api"
 
     @property
     def goes_on(self) -> bool:

@@ -17,6 +17,7 @@ from turnwise.core.errors import NotFound, TurnwiseError, UserError
 from turnwise.core.files import write_file
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
+from turnwise.core.ports import FinishReason
 from turnwise.core.settings import Settings
 
 COMMANDS = {
@@ -33,15 +34,18 @@ COMMANDS = {
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
-async def answer(service: ChatService, turn: Turn, write: Callable[[str], None]) -> ContextReport | None:
-    """Stream the answer to `write`; give back what a context policy did."""
-    context = None
+async def answer(service: ChatService, turn: Turn, write: Callable[[str], None]) -> list[str]:
+    """Stream the answer to `write`; return remarks on it: what a context policy dropped, whether it was cut off."""
+    context: ContextReport | None = None
+    finish: FinishReason | None = None
     async with aclosing(service.stream(turn)) as deltas:
         async for delta in deltas:
             if delta.text:
                 write(delta.text)
             context = delta.context or context
-    return context
+            finish = delta.finish or finish
+    remarks = [] if context is None else [context.told]
+    return [*remarks, "cut off at the length limit"] if finish == "length" else remarks
 
 
 def say_once(service: ChatService, text: str, *, system: str | None, asked: Mapping[str, Any]) -> None:
@@ -51,7 +55,7 @@ def say_once(service: ChatService, text: str, *, system: str | None, asked: Mapp
         sys.stdout.write(piece)
         sys.stdout.flush()
 
-    asyncio.run(answer(service, Turn((*_opening(system), Message("user", text)), asked), write))
+    asyncio.run(answer(service, Turn((*_opening(system), Message("user", text)), asked, preset="chat"), write))
     sys.stdout.write("\n")
 
 
@@ -129,11 +133,10 @@ class Talk:
             pieces.append(piece)
             self._show(piece)
 
-        turn = Turn(tuple(messages), self._asked, self._kept())
+        turn = Turn(tuple(messages), self._asked, self._kept(), preset="chat")
         try:
-            context = runner.run(answer(self.service, turn, write))
-            if context is not None:
-                self.console.print(f"\n[dim]({context.told})[/dim]", end="")
+            for remark in runner.run(answer(self.service, turn, write)):
+                self.console.print(f"\n[dim]({remark})[/dim]", end="")
         except KeyboardInterrupt:
             self.console.print(" [dim](stopped)[/dim]", end="")
         except TurnwiseError as error:

@@ -143,7 +143,7 @@ class GenerationParams:
     )  # fmt: skip
     min_p: float = _parameter(
         float, 0.0, "Sample among tokens at least this share as likely as the likeliest one; 0 switches it off.",
-        low=0, high=1, off=0.0, draw=True,
+        low=0, high=1, off=0.0, control=True, draw=True,
     )  # fmt: skip
     typical_p: float = _parameter(
         float, 1.0, "Sample from the most typical tokens, those nearest the expected surprise, up to this probability.",

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from turnwise.chat.service import Answer, ChatService, Likely, Reply, TokenReport, Usage
 from turnwise.core.ports import StoredConversation
+from turnwise.core.presets import apply_preset
 from turnwise.core.tools import ToolCallDelta
 from turnwise.server.call_answers import CallBody, Finish, FunctionBody, finish_of
 from turnwise.server.context import ContextBody, with_context
@@ -200,7 +201,10 @@ class Chunk(Head):
 
 
 class ModelBody(BaseModel):
-    """A served model; `context_length` and `defaults` are ours."""
+    """A served model. Ours are `context_length`, `defaults` (the model's own parameters) and `chat_defaults`.
+
+    `chat_defaults` are the values that `"sampling_preset": "chat"` uses where the request sets none.
+    """
 
     id: str
     object: Literal["model"] = "model"
@@ -208,12 +212,17 @@ class ModelBody(BaseModel):
     owned_by: str = "turnwise"
     context_length: int
     defaults: dict[str, Any]
+    chat_defaults: dict[str, Any]
 
     @classmethod
     def of(cls, name: str, service: ChatService) -> "ModelBody":
         """How a service is listed under a name."""
         return cls(
-            id=name, created=service.created, context_length=service.context_length, defaults=dict(service.defaults)
+            id=name,
+            created=service.created,
+            context_length=service.context_length,
+            defaults=dict(service.defaults),
+            chat_defaults=apply_preset("chat", service.defaults),
         )
 
 

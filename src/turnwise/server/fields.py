@@ -19,7 +19,7 @@ OWN = frozenset({
     "response_format", "reasoning_effort", "verbosity",
     "conversation_id", "continue_final_message", "chat_template_kwargs", "guided_regex", "guided_choice",
     "guided_grammar", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "best_of",
-    "context_policy",
+    "context_policy", "sampling_preset",
     "prediction", "prompt_cache_key", "priority", "echo",
 })  # fmt: skip
 

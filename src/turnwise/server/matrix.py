@@ -21,7 +21,7 @@ EXTENSIONS = frozenset({
     "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of",
     "stop_token_ids", "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice",
     "chat_template_kwargs", "scenario", "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
-    "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy",
+    "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy", "sampling_preset",
 })  # fmt: skip
 
 Specs = Mapping[str, ParameterSpec]

@@ -9,6 +9,7 @@ from turnwise.chat.service import Turn
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.parameters import SPECS
+from turnwise.core.presets import Preset
 from turnwise.server.context import SCHEMA as CONTEXT_SCHEMA
 from turnwise.server.context import read_context_policy
 from turnwise.server.derived import guided_fields, refused_fields, sampling_fields
@@ -90,6 +91,13 @@ class _Request(Strict):
         StrictBool | None, Field(description="Go on with the last message, which must be the assistant's.")
     ] = None
 
+    sampling_preset: Annotated[
+        Preset | None,
+        Field(
+            description="Values for parameters that neither the request nor the model sets: 'api' are the published "
+            "defaults, 'chat' those of the chat page (its values stand in /v1/models)."
+        ),
+    ] = None
     context_policy: Annotated[Any, BeforeValidator(read_context_policy), WithJsonSchema(CONTEXT_SCHEMA)] = None
     n: Annotated[Any, BeforeValidator(partial(check_sampling, N)), WithJsonSchema(sampling_schema(N))] = None
     best_of: Annotated[
@@ -151,6 +159,7 @@ class _Request(Strict):
             tool_choice=offer.choice,
             parallel_tool_calls=offer.parallel,
             context_policy=self.context_policy,
+            preset=self.sampling_preset or "api",
             echo=bool(self.echo),
             prediction=self.prediction,
             cache_key=self.prompt_cache_key or "",

@@ -58,7 +58,7 @@ async function answer() {
   let failure = null;
   try {
     await remember(asked);
-    const request = { model: state.model, messages: asked, ...controls.values() };
+    const request = { model: state.model, messages: asked, sampling_preset: "chat", ...controls.values() };
     if (state.conversation) request.conversation_id = state.conversation.id;
     for await (const chunk of api.complete(request, running.signal)) {
       const choice = chunk.choices[0];
@@ -228,7 +228,7 @@ function toggleControls(shown) {
 function useModel(name) {
   state.model = name;
   const model = state.models.find((entry) => entry.id === name);
-  controls?.useDefaults(model.defaults);
+  controls?.useDefaults(model.chat_defaults);
   const many = state.models.length > 1;
   const shown = many
     ? make("select", { "aria-label": "Model", onchange: (event) => useModel(event.target.value) },
@@ -294,7 +294,7 @@ async function start() {
     const [models, specs] = await Promise.all([api.models(), api.parameters()]);
     state.models = models.data;
     useModel(models.default);
-    controls = new Controls(specs, models.data.find((model) => model.id === models.default).defaults);
+    controls = new Controls(specs, models.data.find((model) => model.id === models.default).chat_defaults);
     await history_.load();
   } catch (error) {
     complain(error, start);

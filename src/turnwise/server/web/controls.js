@@ -5,7 +5,7 @@ import { byId, make, memory } from "./dom.js";
 const WIDEST_SLIDER = 10; // a range that is wider gets a number box
 
 export class Controls {
-  /** `specs` as served by /v1/parameters; `defaults` are the model's own values. */
+  /** `specs` as served by /v1/parameters; `defaults` are the values that the model chats with. */
   constructor(specs, defaults) {
     this.specs = specs.filter((spec) => spec.control);
     this.chosen = {};

@@ -1,0 +1,58 @@
+"""Short questions with one right answer, and prompts with many: what sampling settings are compared on.
+
+Written for this project. A reply is right where the pattern occurs in it; case is ignored.
+"""
+
+QUESTIONS: tuple[tuple[str, str], ...] = (
+    ("What is the capital of France?", r"\bparis\b"),
+    ("What is the capital of Japan?", r"\btokyo\b"),
+    ("What is the capital of Italy?", r"\brome\b"),
+    ("Which planet is closest to the Sun?", r"\bmercury\b"),
+    ("Which planet is the largest in our solar system?", r"\bjupiter\b"),
+    ("How many days are there in a week?", r"\b(7|seven)\b"),
+    ("How many months does a year have?", r"\b(12|twelve)\b"),
+    ("How many legs does a spider have?", r"\b(8|eight)\b"),
+    ("What is 2 plus 3?", r"\b(5|five)\b"),
+    ("What is 10 minus 4?", r"\b(6|six)\b"),
+    ("What gas do plants take in from the air?", r"carbon dioxide|\bco2\b"),
+    ("What is frozen water called?", r"\bice\b"),
+    ("At what temperature in degrees Celsius does water boil?", r"\b100\b"),
+    ("Who wrote Romeo and Juliet?", r"shakespeare"),
+    ("Who was the first president of the United States?", r"washington"),
+    ("In which year did the Second World War end?", r"\b1945\b"),
+    ("What is the opposite of hot?", r"\bcold\b"),
+    ("What colour do you get when you mix blue and yellow?", r"\bgreen\b"),
+    ("What do bees make?", r"\bhoney\b"),
+    ("Which animal is known as the king of the jungle?", r"\blion\b"),
+    ("What is the largest ocean on Earth?", r"\bpacific\b"),
+    ("On which continent is Egypt?", r"\bafrica\b"),
+    ("What language is mostly spoken in Brazil?", r"\bportuguese\b"),
+    ("What is the chemical symbol for gold?", r"\bau\b"),
+    ("What is the chemical formula of water?", r"\bh2o\b|h₂o"),
+    ("How many sides does a triangle have?", r"\b(3|three)\b"),
+    ("Who painted the Mona Lisa?", r"leonardo|da vinci"),
+    ("Which organ pumps blood through the body?", r"\bheart\b"),
+    ("What is the plural of 'child'?", r"\bchildren\b"),
+    ("What is the past tense of 'go'?", r"\bwent\b"),
+    ("Which season comes after winter?", r"\bspring\b"),
+    ("What is the name of the force that pulls things to the ground?", r"\bgravity\b|gravitational"),
+    ("Which is heavier, a kilogram or a gram?", r"\bkilogram is\b|\ba kilogram\b"),
+    ("How many minutes are in an hour?", r"\b(60|sixty)\b"),
+    ("What is the tallest mountain in the world?", r"\beverest\b"),
+    ("What do we call a scientist who studies the stars?", r"\bastronom"),
+    ("What is the currency of Japan?", r"\byen\b"),
+    ("Which metal is liquid at room temperature?", r"\bmercury\b"),
+    ("What is the first letter of the English alphabet?", r"[\"'“‘*]?\ba\b[\"'”’*]?"),
+    ("What star does the Earth go around?", r"\bsun\b"),
+)
+
+OPEN_PROMPTS: tuple[str, ...] = (
+    "Tell me a short story about a lighthouse.",
+    "Suggest a name for my new bakery.",
+    "Write two lines of a poem about rain.",
+    "What could I cook with potatoes tonight?",
+    "Give me an idea for a weekend trip.",
+    "Write a friendly greeting for a birthday card.",
+    "Invent a game for three children and a ball.",
+    "Describe a town at the sea in one sentence.",
+)
