@@ -62,6 +62,7 @@ class ScriptedChat:
         self.turns: list[Turn] = []
         self.cancelled = 0
         self.produced = 0
+        self.is_healthy = True
 
     async def stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
         """The scripted chunks, then an empty delta with how it ended and how much it was; words count as tokens."""

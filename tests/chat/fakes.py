@@ -17,6 +17,7 @@ class FakeGenerator:
     """Answers every request with `events`; keeps requests and tickets."""
 
     encodes = False
+    is_healthy = True
 
     def __init__(self, events=(), context_length=200):
         self.events = list(events)

@@ -81,7 +81,7 @@ def reached(model):
 class Asked:
     """A generator that only notes what it was asked for."""
 
-    context_length, encodes = 400, False
+    context_length, encodes, is_healthy = 400, False, True
 
     def __init__(self):
         self.requests = []

@@ -90,6 +90,11 @@ class ChatService:
         """Most tokens of prompt and answer together."""
         return self.generator.context_length
 
+    @property
+    def is_healthy(self) -> bool:
+        """False once its engine has stopped after an error; it then refuses all requests."""
+        return self.generator.is_healthy
+
     @cached_property
     def _maker(self) -> RequestMaker:
         return RequestMaker(self.name, self.renderer, self.generator, self.defaults, self.suppressed)

@@ -151,6 +151,10 @@ class Generator(Protocol):
     def room(self, prompt: int) -> int:
         """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
 
+    @property
+    def is_healthy(self) -> bool:
+        """False once it has stopped after an error; it then refuses all requests."""
+
     def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Ticket:
         """Queue a request. `on_event` is called from the generator's thread and must not block."""
 

@@ -40,6 +40,11 @@ class AdaptedEngine:
         own = replace(request, adapter=self._name, scope=f"{self._name}\n{request.scope}")
         return self._engine.submit(own, on_event)
 
+    @property
+    def is_healthy(self) -> bool:
+        """Whether its base's engine takes requests."""
+        return self._engine.is_healthy
+
     def close(self) -> None:
         """Nothing: the engine is its base's."""
 

@@ -5,6 +5,7 @@ knows how many hold it. A block that the prefix tree (`prefix.py`) keeps stays f
 until its memory is needed.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 BLOCK = 16  # tokens; the compiled library lays keys out in tiles of as many
@@ -76,6 +77,23 @@ class BlockPool:
         if not self._holders[block]:
             self._idle -= 1
             self._free.append(block)
+
+    def matches(self, ref_counts: Counter[int], cached: set[int]) -> bool:
+        """Whether the books agree with what tables reference and the prefix tree caches, counted anew."""
+        blocks = range(self.count)
+        return (
+            self._holders == [ref_counts[block] for block in blocks]
+            and [block for block in blocks if self._kept[block]] == sorted(cached)
+            and sorted(self._free) == [block for block in blocks if not ref_counts[block] and block not in cached]
+            and self._idle == sum(not ref_counts[block] for block in cached)
+        )
+
+    def reset(self, ref_counts: Counter[int]) -> None:
+        """Start the books again: these references, and nothing cached."""
+        self._holders = [ref_counts[block] for block in range(self.count)]
+        self._kept = bytearray(self.count)
+        self._free = [block for block in range(self.count) if not ref_counts[block]][::-1]
+        self._idle = 0
 
 
 def blocks_for(tokens: int) -> int:

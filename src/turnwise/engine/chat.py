@@ -122,10 +122,10 @@ class Chat:
             self.tell(replace(event, index=index))
 
     def tell(self, event: TokenEvent) -> None:
-        """Report to the listener. One that fails has left: its chat ends, and no other notices."""
+        """Report to the listener. One that raises anything has left: its chat ends, and no other notices."""
         try:
             self.on_event(event if self.work == event.work else replace(event, work=self.work))
-        except Exception as error:
+        except BaseException as error:
             if not self.cancelled:
                 log.warning("the listener of a chat failed, so the chat is cancelled: %r", error)
             self.cancelled = True

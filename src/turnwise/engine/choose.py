@@ -4,6 +4,7 @@ In order: the model's logits → processors and constraints of each chat → log
 the draw (`sampler.py`).
 """
 
+import logging
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ from turnwise.core.errors import UserError
 from turnwise.core.ports import ConstraintState, GenerationRequest, TokenLogprobs
 from turnwise.engine.processors import State, start_all
 from turnwise.engine.reading import logprobs_of
-from turnwise.engine.sampler import Draw, sample
+from turnwise.engine.sampler import Draw, sample_at
+
+log = logging.getLogger(__name__)
 
 OVERFLOW = "The model's numbers overflowed; another type of weights (bfloat16, float32) has more room."
+FAILED = "The model failed while generating."  # an exception that nobody expected; the log has it
 NOTHING_LEFT = "No token is allowed next: what was asked for contradicts itself."
 
 
@@ -77,7 +81,7 @@ class Choice:
 
 @torch.inference_mode()
 def choose(logits_BV: Tensor, draws: Sequence[Draw], shapings: Sequence[Shaping]) -> list[Choice]:
-    """The next token of every chat; `logits_BV` is changed."""
+    """The next token of every chat; `logits_BV` is changed. An exception costs only the chat that it concerns."""
     # Both bounds are finite only if all between them are; what is no number is in neither.
     sound_B = (logits_BV.amin(dim=1) > -torch.inf) & (logits_BV.amax(dim=1) < torch.inf)
     errors = [None if sound else OVERFLOW for sound in sound_B.tolist()]
@@ -87,18 +91,42 @@ def choose(logits_BV: Tensor, draws: Sequence[Draw], shapings: Sequence[Shaping]
                 shaping.apply(logits_BV[row])
             except UserError as error:
                 errors[row] = str(error)
+            except BaseException:  # also a panic of the grammar library, which is no Exception
+                log.exception("a processor or constraint of a chat failed")
+                errors[row] = FAILED
             else:
                 if logits_BV[row].max() == -torch.inf:
                     errors[row] = NOTHING_LEFT
     broken = [row for row, error in enumerate(errors) if error is not None]
     if broken:
         logits_BV[broken] = 0.0  # nobody will see what is drawn there, but rules need something to draw from
-    tokens = sample(logits_BV, draws)
-    reports = _report(logits_BV, tokens, draws)
+    uniform = [draw.uniform() for draw in draws]  # first, so that a second try draws the same
+    try:
+        tokens = sample_at(logits_BV, draws, uniform)
+        reports = _report(logits_BV, tokens, draws)
+    except BaseException:
+        log.exception("sampling a batch failed; its rows are sampled one by one")
+        tokens, reports = _one_by_one(logits_BV, draws, uniform, errors)
     return [
-        Choice(token, report, error, users=error not in (None, OVERFLOW))
+        Choice(token, report, error, users=error not in (None, OVERFLOW, FAILED))
         for token, report, error in zip(tokens, reports, errors, strict=True)
     ]
+
+
+def _one_by_one(
+    logits_BV: Tensor, draws: Sequence[Draw], uniform: Sequence[float], errors: list[str | None]
+) -> tuple[list[int], list[TokenLogprobs | None]]:
+    """What a batch would have given, where one of its rows cannot be sampled; that row's error is set."""
+    tokens, reports = [0] * len(draws), [None] * len(draws)  # type: tuple[list[int], list[TokenLogprobs | None]]
+    for row, draw in enumerate(draws):
+        own_1V = logits_BV[row : row + 1]
+        try:
+            tokens[row : row + 1] = sample_at(own_1V, [draw], uniform[row : row + 1])
+            reports[row : row + 1] = _report(own_1V, tokens[row : row + 1], [draw])
+        except BaseException:
+            log.exception("sampling a chat's token failed")
+            errors[row] = errors[row] or FAILED
+    return tokens, reports
 
 
 def _report(logits_BV: Tensor, tokens: Sequence[int], draws: Sequence[Draw]) -> list[TokenLogprobs | None]:

@@ -19,6 +19,7 @@ from turnwise.engine.scheduler import Scheduler
 from turnwise.models.decoder import Decoder
 from turnwise.models.thin import Thin
 
+STOPPED = "The engine has stopped after an error. Restart the server."
 WIDEST = 16  # lines of a search where there are fewer slots: it then runs alone
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class Engine:
         self._scheduler = Scheduler(runner, blocks, slots, drafts=drafts)
         self._inbox: deque[Chat] = deque()
         self._wake = threading.Condition()
-        self._closing = False
+        self._closing = self._failed = False
         self._thread = threading.Thread(target=self._run, name="turnwise-engine", daemon=True)
         self._thread.start()
         _open.add(self)
@@ -131,6 +132,8 @@ class Engine:
                 f"lines of {request.max_tokens} do not fit."
             )
         with self._wake:
+            if self._failed:
+                raise Unavailable(STOPPED)
             if self._closing:
                 raise Unavailable("The engine is shutting down.")
             self._inbox.append(chat)
@@ -142,6 +145,11 @@ class Engine:
         """Chats running and chats waiting."""
         return len(self._scheduler.seats.running), len(self._scheduler.seats.waiting) + len(self._inbox)
 
+    @property
+    def is_healthy(self) -> bool:
+        """False once its thread has stopped after an error: it takes no more requests."""
+        return not self._failed
+
     def close(self) -> None:
         """Stop; requests under way end as cancelled."""
         with self._wake:
@@ -150,7 +158,15 @@ class Engine:
         self._thread.join()
 
     def _run(self) -> None:
-        self._runner.enter()
+        try:
+            self._runner.enter()
+            self._loop()
+            self._scheduler.cancel_all()
+        except BaseException:  # whatever it is, nobody may wait for a thread that is gone
+            log.critical("the engine has stopped after an error and takes no more requests", exc_info=True)
+            self._fail_everything()
+
+    def _loop(self) -> None:
         scheduler = self._scheduler
         while True:
             with self._wake:
@@ -158,11 +174,20 @@ class Engine:
                 while self._inbox:
                     scheduler.add(self._inbox.popleft())
                 if self._closing:
-                    break
+                    return
             try:
                 scheduler.step()
-            except Exception:
-                # Whatever a step ran into (memory, say), the chats in it are lost but the engine goes on.
+            except BaseException:
+                # The scheduler handles what concerns single chats; this concerns nobody in particular.
                 log.exception("a decoding step failed")
-                scheduler.fail_running("The model failed while generating.")
-        scheduler.cancel_all()
+                scheduler.fail_all()
+
+    def _fail_everything(self) -> None:
+        with self._wake:
+            self._failed = True
+            seats = self._scheduler.seats
+            chats = [*seats.running, *seats.waiting, *self._inbox]
+            for left in (seats.running, seats.waiting, self._inbox):
+                left.clear()
+        for chat in chats:
+            chat.tell_each(TokenEvent(None, "error", STOPPED))

@@ -1,6 +1,7 @@
 """What a chat needs of the cache: a table that grows, shares what was read before, forks, and is given back."""
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from turnwise.engine.blocks import BLOCK, BlockPool, blocks_for
@@ -126,6 +127,21 @@ class Memory:
         blocks = list(table.blocks)
         self.close(table)
         return [block for block in blocks if self.pool.is_free(block)]
+
+    def repair(self, tables: Sequence[tuple[str, Table]]) -> bool:
+        """Make the books right again after an exception may have left a change half done; whether that was needed.
+
+        Reference counts are counted anew from the tables that live, each given with its scope, and the prefix tree is
+        emptied: it is only a cache, and a half-changed tree cannot be trusted.
+        """
+        ref_counts = Counter(block for _, table in tables for block in table.blocks)
+        if self.tree.is_consistent and self.pool.matches(ref_counts, self.tree.blocks):
+            return False
+        self.tree.clear()
+        self.pool.reset(ref_counts)
+        for scope, table in tables:
+            table.node, table.published = self.tree.root(scope), 0
+        return True
 
     def _match(self, scope: str, ids: Sequence[int]) -> list[Node]:
         return self.tree.match(scope, ids[: (len(ids) - 1) // BLOCK * BLOCK])

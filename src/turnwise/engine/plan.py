@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from turnwise.engine.chat import Chat, Line
 from turnwise.engine.drafts import NO_DRAFT
-from turnwise.engine.memory import Memory
 from turnwise.engine.seats import Seats
 from turnwise.engine.span import Span
 
@@ -33,11 +32,13 @@ class Part(NamedTuple):
 
 def plan(seats: Seats) -> list[Part]:
     """What the next pass reads. The more urgent take memory from the less urgent where there is too little."""
+    seats.current = None
     rows = _rows(seats)
     parts: list[Part] = []
     for chat in seats.in_order():
         if chat not in seats.running:
             continue  # it had to give way to one before it
+        seats.current = chat
         for line, count in rows.get(chat, ()):
             if not _make_room(seats, chat, line, count):
                 break
@@ -50,7 +51,7 @@ def _rows(seats: Seats) -> dict[Chat, list[tuple[Line, int]]]:
     rows = {chat: [(line, 1) for line in chat.lines] for chat in seats.running if not chat.reading}
     budget = READ_BESIDE if rows else READ_ALONE
     readers = [chat for chat in seats.in_order() if chat.reading]
-    lines = [_unread(chat, seats.memory) for chat in readers]
+    lines = [_unread(seats, chat) for chat in readers]
     # The last token of several lines is read by all of them together, in a later pass.
     left = [line.behind - (len(chat.lines) > 1) for chat, line in zip(readers, lines, strict=True)]
     for chat, line, count in zip(readers, lines, grants(left, budget), strict=True):
@@ -59,11 +60,12 @@ def _rows(seats: Seats) -> dict[Chat, list[tuple[Line, int]]]:
     return rows
 
 
-def _unread(chat: Chat, memory: Memory) -> Line:
+def _unread(seats: Seats, chat: Chat) -> Line:
     """The line of a chat that is read next; one after the other, for what the first has read the next may share."""
+    seats.current = chat
     line = next(line for line in chat.lines if line.behind > 1)
     if line.table is None:
-        line.table = memory.open(chat.request.scope, line.ids)
+        line.table = seats.memory.open(chat.request.scope, line.ids)
     return line
 
 

@@ -7,7 +7,7 @@ tell what somebody else has asked.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from turnwise.engine.blocks import BLOCK, BlockPool
 
@@ -111,18 +111,44 @@ class PrefixTree:
             del node.parent.latest[node.key[0]]
         self._pool.let_go(node.block)
 
+    @property
+    def blocks(self) -> set[int]:
+        """The blocks that are cached."""
+        return {node.block for node in self._by_use}
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether every node hangs on its parent, and every child can be evicted."""
+        nodes = self._by_use.keys()
+        above = [node.parent for node in nodes if node.parent is not None]
+        parents = {*self._roots.values(), *nodes, *above}
+        return (
+            len(above) == len(self.blocks) == len(nodes)
+            and all(parent.children.get(node.key) is node for node, parent in zip(nodes, above, strict=True))
+            and all(child in nodes for parent in parents for child in parent.children.values())
+            and all(parent.parent is None or parent in nodes for parent in parents)
+        )
+
+    def clear(self) -> None:
+        """Forget everything; the pool's books are the caller's to reset."""
+        self._roots.clear()
+        self._by_use.clear()
+
     def _forget_scopes(self) -> None:
         """Let go of what was kept in the scopes that were used least recently, and of empty ones."""
         for scope, root in list(self._roots.items())[: self._scopes // 8]:
-            for node in list(_below(root)):
+            for node in _below(root):
                 if not node.children and not self._pool.holders(node.block):
                     self.remove(node)
             if not root.children:  # a chat may hang on it yet: what it reads is then kept for nobody
                 del self._roots[scope]
 
 
-def _below(node: Node) -> Iterator[Node]:
-    """All nodes below one, children before their parents."""
-    for child in list(node.children.values()):
-        yield from _below(child)
-        yield child
+def _below(node: Node) -> list[Node]:
+    """All nodes below one, children before their parents. Iterative: clients choose how deep the tree is."""
+    found: list[Node] = []
+    pending = list(node.children.values())
+    while pending:
+        found.append(pending.pop())
+        pending.extend(found[-1].children.values())
+    return found[::-1]

@@ -35,12 +35,21 @@ class Draw:
         """Whether the likeliest token is always taken."""
         return self.params.temperature < COLDEST
 
+    def uniform(self) -> float:
+        """A random number for the next token, in [0, 1); a greedy row uses none of its source."""
+        return 0.0 if self.greedy else self.rng.random()
+
 
 def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:
-    """The next token of every row.
+    """The next token of every row, drawn with the next random number of its source."""
+    return sample_at(logits_BV, draws, [draw.uniform() for draw in draws])
+
+
+def sample_at(logits_BV: Tensor, draws: Sequence[Draw], uniform: Sequence[float]) -> list[int]:
+    """The next token of every row, as `sample`, at random numbers that were drawn before.
 
     Greedy rows take the likeliest token (the first of equals). The others are drawn by inverting the cumulative
-    distribution at a number from the row's own source.
+    distribution at their number.
     """
     tokens = _likeliest(logits_BV)
     drawn = [i for i, draw in enumerate(draws) if not draw.greedy]
@@ -52,8 +61,8 @@ def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:
         if any(value != SPECS[name].off for value in values):
             rows_RV = rule.apply(rows_RV, torch.tensor(values, device=rows_RV.device))
     cumulative_RV = rows_RV.softmax(dim=1).double().cumsum(dim=1)
-    uniform = [draws[i].rng.random() for i in drawn]
-    target_R1 = torch.tensor(uniform, dtype=torch.float64, device=rows_RV.device).unsqueeze(1) * cumulative_RV[:, -1:]
+    own = [uniform[i] for i in drawn]
+    target_R1 = torch.tensor(own, dtype=torch.float64, device=rows_RV.device).unsqueeze(1) * cumulative_RV[:, -1:]
     picked = torch.searchsorted(cumulative_RV, target_R1, right=True).squeeze(1).clamp(max=logits_BV.shape[1] - 1)
     for i, token in zip(drawn, picked.tolist(), strict=True):
         tokens[i] = token

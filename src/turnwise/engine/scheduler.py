@@ -1,27 +1,39 @@
 """Pass after pass: who runs, what is read, and what comes of it."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from turnwise.core.ports import TokenEvent
 from turnwise.engine.chat import Chat, Line
-from turnwise.engine.choose import OVERFLOW
+from turnwise.engine.choose import FAILED, OVERFLOW
 from turnwise.engine.decoders import sample
 from turnwise.engine.drafting import Drafting
+from turnwise.engine.drafts import NO_DRAFT
 from turnwise.engine.memory import Memory
 from turnwise.engine.plan import Part, plan
 from turnwise.engine.reading import embedding_of, logprobs_of
 from turnwise.engine.runner import Runner
 from turnwise.engine.seats import Seats
 
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
 
 class Scheduler:
     """Continuous batching (Yu et al. 2022) over a cache in blocks (Kwon et al. 2023), with prompts read in parts beside
     the chats under way (Agrawal et al. 2024).
+
+    An exception ends the chats that it concerns and no others: work for one chat is guarded, a pass that fails is
+    repeated chat by chat, and what only saves time (drafts, the prefix cache) fails without costing an answer. All
+    clauses catch BaseException, because a panic inside a Rust library is one, and this thread has nobody above it.
 
     Args:
         runner: computes.
@@ -48,18 +60,40 @@ class Scheduler:
     def step(self) -> None:
         """Let go of cancelled chats, let waiting ones in, and read what comes next of all that run."""
         self._drop_cancelled()
-        self.seats.admit()
+        self._attempt(self.seats.admit)
         if self._drafts:
-            self._drafting.propose([chat for chat in self.seats.running if chat.draws and not chat.reading])
-        parts = plan(self.seats)
+            self._propose()
+        parts = self._attempt(lambda: plan(self.seats))
         for hidden in (False, True):
             if some := [part for part in parts if part.chat.wants_hidden == hidden]:
                 self._pass(some, hidden=hidden)
 
-    def fail_running(self, error: str) -> None:
-        """End what runs with an error; what waits has its turn yet."""
-        for chat in list(self.seats.running):
-            self._finish(chat, TokenEvent(None, "error", error))
+    def fail_all(self) -> None:
+        """End all that run with an error, or all that wait if none runs: an exception concerns nobody in particular.
+
+        Every call ends a chat, if there is any: a fault that comes back at each step keeps nobody waiting.
+        """
+        for chat in list(self.seats.running or self.seats.waiting):
+            self._fail(chat)
+        self.seats.repair()
+
+    def _fail(self, chat: Chat) -> None:
+        """End a chat with an error after an exception, unless it has ended already."""
+        if chat in self.seats.running or chat in self.seats.waiting:
+            self.seats.abandon(chat)
+            chat.tell_each(TokenEvent(None, "error", FAILED))
+
+    def _attempt(self, phase: Callable[[], Result]) -> Result:
+        """Run a phase; when it raises, fail the chat that it was working on and run it again without that one."""
+        while True:
+            try:
+                return phase()
+            except BaseException:
+                chat = self.seats.current
+                if chat is None or not (chat in self.seats.running or chat in self.seats.waiting):
+                    raise
+                log.exception("admitting or planning a chat failed")
+                self._fail(chat)
 
     def cancel_all(self) -> None:
         """End everything as cancelled."""
@@ -74,11 +108,54 @@ class Scheduler:
         for chat in [chat for chat in self.seats.running if chat.cancelled]:
             self._finish(chat, TokenEvent(None, "cancelled"))
 
+    def _propose(self) -> None:
+        try:
+            self._drafting.propose([chat for chat in self.seats.running if chat.draws and not chat.reading])
+        except BaseException:
+            self._stop_drafting()
+            for chat in self.seats.running:
+                chat.line.draft = NO_DRAFT
+
+    def _saw_draft(self, chat: Chat) -> None:
+        """Learn how a draft fared; after that the chat has none."""
+        try:
+            self._drafting.saw(chat)
+        except BaseException:
+            self._stop_drafting()
+        chat.line.draft, chat.line.foreseen = NO_DRAFT, 0
+
+    def _stop_drafting(self) -> None:
+        log.exception("drafting failed and is off from now on; answers are the same, and slower")
+        self._drafts = False
+
+    def _forward(self, parts: Sequence[Part], *, hidden: bool) -> tuple[Sequence[Part], Tensor]:
+        """One pass over all parts; if it raises, a pass for each chat, and the parts of those that succeed."""
+        try:
+            return parts, self._runner.forward([part.span for part in parts], hidden=hidden)
+        except BaseException:
+            log.exception("a pass over %d sequences failed", len(parts))
+        done: list[Part] = []
+        outputs = [torch.empty(0)]
+        by_chat: dict[Chat, list[Part]] = {}
+        for part in parts:
+            by_chat.setdefault(part.chat, []).append(part)
+        for chat, own in by_chat.items():
+            if len(by_chat) == 1:
+                self._fail(chat)
+                break
+            try:  # a pass writes the same keys and values at the same positions, so repeating it is harmless
+                outputs.append(self._runner.forward([part.span for part in own], hidden=hidden))
+                done += own
+            except BaseException:
+                log.exception("the pass of one chat failed")
+                self._fail(chat)
+        return done, torch.cat(outputs[bool(done) :])
+
     def _pass(self, parts: Sequence[Part], *, hidden: bool) -> None:
         """Read, and hand out what that brings: logits, `(R, V)`, or hidden states, `(R, C)`."""
         began = perf_counter()
-        out_RX = self._runner.forward([part.span for part in parts], hidden=hidden)
-        if not hidden and all(part.next for part in parts):
+        parts, out_RX = self._forward(parts, hidden=hidden)
+        if parts and not hidden and all(part.next for part in parts):
             self._drafting.cost.took(sum(len(part.span.ids) for part in parts), perf_counter() - began)
         first = 0
         sampled: list[Chat] = []
@@ -87,10 +164,11 @@ class Scheduler:
         for part in parts:
             chat, own_RX = part.chat, out_RX[first : first + part.span.wanted]
             first += part.span.wanted
-            assert part.line.table is not None, "it was read"
+            if part.line.table is None:
+                continue  # an earlier part of its chat failed
             draft = len(part.line.draft.ids)  # of which it shows only now what is good for anything
             part.line.table.length += len(part.span.ids) - draft
-            self._read(part, own_RX)
+            self._guard(chat, partial(self._read, part, own_RX))
             if not part.last or chat not in self.seats.running:
                 continue
             if chat.search is not None:
@@ -100,10 +178,26 @@ class Scheduler:
                 rows.append(first - 1 - draft)
         self._sample(sampled, rows, out_RX)
         for chat, found in searched.items():
-            self._search(chat, torch.cat(found))
+            self._guard(chat, partial(self._search, chat, torch.cat(found)))
         for part in parts:
             if part.line.table is not None:
-                self.seats.memory.publish(part.line.table, part.line.ids)
+                self._publish(part)
+
+    def _guard(self, chat: Chat, work: Callable[[], None]) -> None:
+        """Do work for one chat; an exception ends that chat."""
+        try:
+            work()
+        except BaseException:
+            log.exception("work for one chat failed")
+            self._fail(chat)
+
+    def _publish(self, part: Part) -> None:
+        assert part.line.table is not None, "the caller checks it"
+        try:
+            self.seats.memory.publish(part.line.table, part.line.ids)
+        except BaseException:  # others read it again; nobody has lost anything
+            log.exception("caching what was read failed")
+            self.seats.repair()
 
     def _read(self, part: Part, out_RX: Tensor) -> None:
         """Report on the prompt, where that is asked for, and remember what a search wants to know of it."""
@@ -131,10 +225,10 @@ class Scheduler:
             if event.finish is None:
                 chat.tell(event)
             else:
-                self._drafting.saw(chat)  # now: what it has goes back
+                self._saw_draft(chat)  # now: what it has goes back
                 self._finish(chat, event)
         for chat in chats:
-            self._drafting.saw(chat)
+            self._saw_draft(chat)
 
     def _search(self, chat: Chat, out_LX: Tensor) -> None:
         """Bring a search one token further; its lines part where its branches do."""
@@ -175,9 +269,18 @@ class Scheduler:
 
     def _end(self, chat: Chat, event: TokenEvent) -> None:
         if event.error == OVERFLOW:
-            self._runner.clear(self.seats.forget(chat))
+            self._clear(self.seats.forget(chat))
         else:
             self.seats.release(chat)
         self.seats.running.remove(chat)
-        if chat.search is None and event.error is None:
-            self._drafting.learn(chat)
+        if self._drafts and chat.search is None and event.error is None:
+            try:
+                self._drafting.learn(chat)
+            except BaseException:
+                self._stop_drafting()
+
+    def _clear(self, blocks: Sequence[int]) -> None:
+        try:
+            self._runner.clear(blocks)
+        except BaseException:
+            log.exception("blocks of a chat whose numbers overflowed could not be cleared")

@@ -1,5 +1,6 @@
 """Who runs: chats wait for a slot and memory, take them, and may have to give way."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,13 +8,18 @@ from dataclasses import replace
 from turnwise.engine.blocks import BLOCK, blocks_for
 from turnwise.engine.chat import Chat
 from turnwise.engine.drafts import NO_DRAFT
-from turnwise.engine.memory import Memory
+from turnwise.engine.memory import Memory, Table
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 64  # chats that may pass one that waits for several slots; then nobody is let in before it
 
 
 class Seats:
     """The chats that wait and those that run.
+
+    `current` is the chat that admission or planning works on: whoever catches an exception knows whom it concerns.
+    Giving memory back never raises: it is repaired instead, so no chat fails because another one ends.
 
     Args:
         memory: the cache's.
@@ -26,6 +32,7 @@ class Seats:
         self._arrivals = 0
         self.waiting: list[Chat] = []
         self.running: list[Chat] = []
+        self.current: Chat | None = None
 
     def add(self, chat: Chat) -> None:
         """A chat that waits for its turn."""
@@ -50,6 +57,7 @@ class Seats:
 
     def admit(self) -> None:
         """Let chats in while there are slots and memory: the tenants in turn, each tenant's by priority and arrival."""
+        self.current = None
         if not self.waiting:
             return
         lines = sum(chat.width for chat in self.running)
@@ -60,6 +68,7 @@ class Seats:
             chat = min(
                 candidates, key=lambda chat: (of_tenant[chat.request.tenant], chat.request.priority, chat.arrived)
             )
+            self.current = chat
             if lines and lines + chat.width > self._slots:
                 victims = self._less_urgent(chat, lines + chat.width - self._slots)
                 if not victims and (chat.width == 1 or chat.passed >= PATIENCE):
@@ -90,18 +99,40 @@ class Seats:
 
     def release(self, chat: Chat) -> None:
         """Take a chat's memory back, keeping for others what it has read."""
-        for line in chat.lines:
-            line.draft = NO_DRAFT
-            if line.table is not None:
-                self.memory.close(line.table, line.ids)
-                line.table = None
+        try:
+            for table, ids in _detach(chat):
+                self.memory.close(table, ids)
+        except BaseException:
+            log.exception("giving back a chat's memory failed; the prefix cache is emptied")
+            self.repair()
 
     def forget(self, chat: Chat) -> list[int]:
         """Take a chat's memory back and keep nothing of it; the blocks that nobody has now."""
-        blocks = [block for line in chat.lines if line.table is not None for block in self.memory.forget(line.table)]
-        for line in chat.lines:
-            line.table = None
-        return blocks
+        tables = [table for table, _ in _detach(chat)]
+        blocks = [block for table in tables for block in table.blocks]
+        try:
+            for table in tables:
+                self.memory.forget(table)
+        except BaseException:
+            log.exception("giving back a chat's memory failed; the prefix cache is emptied")
+            self.repair()
+        return [block for block in dict.fromkeys(blocks) if self.memory.pool.is_free(block)]
+
+    def abandon(self, chat: Chat) -> None:
+        """Take out a chat after an exception, whatever state that left behind. Nothing of it is cached."""
+        for chats in (self.running, self.waiting):
+            if chat in chats:
+                chats.remove(chat)
+        self.forget(chat)
+        self.repair()  # some of its blocks may have been in no table of it
+
+    def repair(self) -> None:
+        """Make the memory's books agree with the chats that run; see `Memory.repair`."""
+        tables = [
+            (chat.request.scope, line.table) for chat in self.running for line in chat.lines if line.table is not None
+        ]
+        if self.memory.repair(tables):
+            log.warning("the books of the cache's memory were repaired")
 
     def _less_urgent(self, chat: Chat, lines: int) -> list[Chat]:
         """Who gives so many lines to a chat: the least urgent of its own tenant's; nobody where that is not enough."""
@@ -146,6 +177,14 @@ class Seats:
             if shared > table.length and shared > self.memory.known(scope, ids):
                 return True
         return False
+
+
+def _detach(chat: Chat) -> list[tuple[Table, list[int]]]:
+    """A chat's tables with their tokens, which it no longer has."""
+    tables = [(line.table, line.ids) for line in chat.lines if line.table is not None]
+    for line in chat.lines:
+        line.table, line.draft = None, NO_DRAFT
+    return tables
 
 
 def _urgency(chat: Chat) -> tuple[int, int]:

@@ -5,6 +5,7 @@ would without a draft; where the draft had foreseen it, the logits after it are 
 the answer is the same with and without drafts, to the last token, whether it is drawn or not.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from turnwise.core.ports import FinishReason, TokenEvent
 from turnwise.engine.chat import Chat
-from turnwise.engine.choose import Choice, choose
+from turnwise.engine.choose import FAILED, Choice, choose
+
+log = logging.getLogger(__name__)
 
 
 def advance(ready: Sequence[Chat], rows: Sequence[int], logits_RV: Tensor) -> Iterator[tuple[Chat, TokenEvent]]:
@@ -51,9 +54,14 @@ def _take(chat: Chat, choice: Choice) -> TokenEvent:
         return TokenEvent(None, "stop", logprobs=choice.logprobs, stop_id=choice.token)
     line = chat.line
     line.ids.append(choice.token)
-    line.shaping.accept(choice.token)
     finish: FinishReason | None = None
-    if line.shaping.complete:
+    try:
+        line.shaping.accept(choice.token)
+        complete = line.shaping.complete
+    except BaseException:
+        log.exception("a processor or constraint of a chat failed")
+        return TokenEvent(None, "error", FAILED)
+    if complete:
         finish = "stop"
     elif chat.generated >= chat.request.max_tokens:
         finish = "length"

@@ -34,11 +34,15 @@ def router(served: Served, drain: Drain) -> APIRouter:
 
     @routes.get("/ready")
     async def ready() -> Ready:
-        """Answers 200 when a model is served and new requests are taken, else 503."""
+        """Answers 200 when models are served, their engines work and new requests are taken, else 503."""
         if drain.begun:
             raise drain.refusal()
         if served.default not in served.services:
             raise Unavailable("No model is loaded yet.")
+        if stopped := [name for name, service in served.services.items() if not service.is_healthy]:
+            raise Unavailable(
+                f"The engine of {', '.join(sorted(stopped))} has stopped after an error. Restart the server."
+            )
         return Ready(status="ready", models=sorted(served.services))
 
     return routes
