@@ -2,21 +2,23 @@
 
 import hashlib
 import importlib.util
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from turnwise import __version__
 from turnwise.chat.context import DEFAULT, policy
 from turnwise.chat.service import ChatService
-from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError, did_you_mean
+from turnwise.core.errors import InvalidParameter, UserError, did_you_mean
+from turnwise.core.json_file import read_json_object_if_present
 from turnwise.core.parameters import SPECS, GenerationParams
 from turnwise.core.ports import ConversationStore, Quantize
+from turnwise.models.adapter_config import box_folder
+from turnwise.models.folders import find_folder
+from turnwise.models.kinds import check_servable
 from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
 
@@ -31,13 +33,12 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def model_folder(name: str | None) -> Path:
-    """The folder of a model: the one in the box for None or "box", else the path given."""
-    if name is None or name == BOX:
-        return Path(str(resources.files("turnwise").joinpath("box")))
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:  # "~nobody" has no home
-        return Path(name)
+    """The folder of a model: the one that comes with the package for None or "box", else as `find_folder` finds it.
+
+    Raises:
+        ModelNotFound: there is none; the error says what to do.
+    """
+    return box_folder() if name is None or name == BOX else find_folder(name)
 
 
 class Bases:
@@ -58,7 +59,8 @@ class Bases:
         """The engine for a model; `begin` makes one for a folder that has none yet."""
         from turnwise.engine.adapted import with_adapter
         from turnwise.engine.native.runner import fits
-        from turnwise.models.adapters import is_adapter, load_adapter
+        from turnwise.models.adapter_config import is_adapter
+        from turnwise.models.adapters import load_adapter
         from turnwise.models.checkpoint import read_decoder_config
         from turnwise.models.thin import beside, only_layers
 
@@ -117,14 +119,16 @@ def chat_service(
     """
     policy(context_policy)
     folder = model_folder(model)
-    if not folder.is_dir():
-        raise ModelNotFound(f"There is no model folder {folder}. A model is a folder in the Hugging Face layout.")
     if device not in DEVICES:
         raise InvalidParameter("device", f"Unknown device '{device}': {did_you_mean(device, DEVICES)}")
     if quantize is not None and quantize not in get_args(Quantize):
         raise InvalidParameter("quantize", f"Unknown type '{quantize}': {did_you_mean(quantize, get_args(Quantize))}")
+    # Whatever can be checked without torch comes before it: a person should not wait for a mistake to be told.
+    check_servable(folder)
     preferred = {**generation_defaults(folder), **(defaults or {})}
-    tokenizer = Tokenizer.load(folder)  # before torch: it is quick, and it fails on a folder that holds no model
+    suppressed = suppressed_tokens(folder)
+    tokenizer = Tokenizer.load(folder)
+    renderer = Renderer.of(tokenizer)
     _read_ahead()
     import torch
 
@@ -169,10 +173,10 @@ def chat_service(
             name=name or (f"turnwise-{BOX}" if model in (None, BOX) else folder.resolve().name),
             created=_made(folder),
             fingerprint=fingerprint(folder, f"{dtype} {device} {engine.kind}"),
-            renderer=Renderer.of(tokenizer),
+            renderer=renderer,
             generator=engine,
             defaults=preferred,
-            suppressed=suppressed_tokens(folder),
+            suppressed=suppressed,
             store=store,
             context_policy=context_policy,
         )
@@ -231,8 +235,8 @@ def _read_ahead() -> None:
 
 def suppressed_tokens(folder: Path) -> frozenset[int]:
     """The tokens that a model's `generation_config.json` says are never said. Raises as `generation_defaults` does."""
-    found = _generation_config(folder).get("suppress_tokens") or ()
-    if not all(isinstance(id, int) and id >= 0 for id in found):
+    found = _generation_config(folder).get("suppress_tokens") or []
+    if not isinstance(found, list) or not all(type(id) is int and id >= 0 for id in found):
         raise UserError(f"{folder}/generation_config.json: 'suppress_tokens' should be a list of token ids.")
     return frozenset(found)
 
@@ -256,13 +260,7 @@ def generation_defaults(folder: Path) -> dict[str, Any]:
 
 
 def _generation_config(folder: Path) -> dict[str, Any]:
-    path = folder / "generation_config.json"
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a readable JSON object: {error}.") from error
+    return read_json_object_if_present(folder / "generation_config.json")
 
 
 def _made(folder: Path) -> int:
@@ -275,7 +273,7 @@ def fingerprint(folder: Path, decoding: str) -> str:
     """Changes when the weights, an adapter's base, the tokenizer, how they are decoded or what decodes them change."""
     import torch
 
-    from turnwise.models.adapters import base_of, is_adapter
+    from turnwise.models.adapter_config import base_of, is_adapter
     from turnwise.models.folders import weights_digest
 
     digest = hashlib.sha256(f"{__version__} {torch.__version__} {decoding} {weights_digest(folder)}".encode())

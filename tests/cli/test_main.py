@@ -97,7 +97,7 @@ def test_an_unknown_model_is_one_sentence_and_exit_code_2(command, model, turnwi
 def test_a_folder_without_a_model_is_said_to_be_none(turnwise, tmp_path):
     code, _, err = turnwise("chat", tmp_path, "--say", "Hi")
     assert code == 2
-    assert err.startswith(f"Error: {tmp_path} holds no tokenizer")
+    assert err.startswith(f"Error: {tmp_path} holds no model: config.json is missing.")
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_check_as_json_against_a_test_set(chats):
 
 
 def test_check_needs_a_tokenizer_to_count_tokens(chats, tmp_path):
-    with pytest.raises(ModelNotFound, match=r"no tokenizer\.json"):
+    with pytest.raises(ModelNotFound, match="no tokenizer"):
         run("check", chats, "--tokenizer", tmp_path)
 
 

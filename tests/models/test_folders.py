@@ -77,7 +77,12 @@ class TestShards:
         gone.unlink()
         refused(tmp_path / "shards", ModelNotFound, gone.name, "missing")
 
-    @pytest.mark.parametrize("index", ["not json", "[]", '{"weight_map": 3}', '{"weight_map": {"a": 1}}'])
+    def test_an_index_that_is_no_json_is_refused(self, folder):
+        (folder / "model.safetensors").unlink()
+        (folder / INDEX).write_text("not json")
+        refused(folder, UserError, INDEX, "not readable JSON")
+
+    @pytest.mark.parametrize("index", ["[]", '{"weight_map": 3}', '{"weight_map": {"a": 1}}'])
     def test_a_broken_index_is_refused(self, folder, index):
         (folder / "model.safetensors").unlink()
         (folder / INDEX).write_text(index)

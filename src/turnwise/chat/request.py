@@ -20,7 +20,7 @@ from turnwise.text.grammar import Grammars
 from turnwise.text.render import Rendered, Renderer
 from turnwise.text.stops import StopStrings
 from turnwise.text.template import names_read
-from turnwise.text.tokenizer import NAMED
+from turnwise.text.tokenizer_files import NAMED
 from turnwise.text.vocabulary import Vocabulary
 from turnwise.text.words import BannedWords
 

@@ -138,15 +138,10 @@ def convert(
 
 
 def _token_counter(folder: Path) -> Callable[[str], int]:
-    from tokenizers import Tokenizer
+    from turnwise.text.tokenizer import Tokenizer
 
-    from turnwise.core.errors import ModelNotFound
-
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        raise ModelNotFound(f"There is no tokenizer.json in {folder}.")
-    tokenizer = Tokenizer.from_file(str(file))
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+    tokenizer = Tokenizer.load(folder)
+    return lambda text: len(tokenizer.encode(text))
 
 
 def _watched(source: "Source", progress: "Callable[[Source], None]") -> Iterator[Any]:

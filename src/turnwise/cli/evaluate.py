@@ -187,7 +187,7 @@ def _refuse_missing(said: str | None) -> None:
 
         Source(baseline[1])
         return
-    from turnwise.models.adapters import base_of, is_adapter
+    from turnwise.models.adapter_config import base_of, is_adapter
     from turnwise.models.folders import read_config
 
     folder = model_folder(said)

@@ -24,13 +24,13 @@ def merge(
     turnwise merge runs/polite --undo runs/polite-whole --out runs/base-again
     ```
     """
-    import json
-
     import torch
 
     from turnwise.core.errors import InvalidParameter
+    from turnwise.core.json_file import read_json_object
     from turnwise.models import checkpoint, hub
-    from turnwise.models.adapters import is_adapter, load_adapter
+    from turnwise.models.adapter_config import is_adapter
+    from turnwise.models.adapters import load_adapter
     from turnwise.models.folders import read_config
     from turnwise.models.model import Model
     from turnwise.text.tokenizer import Tokenizer
@@ -54,6 +54,6 @@ def merge(
     published = read_config(hub.model_of(source))
     dtype = checkpoint.DTYPES.get(str(published.get("dtype") or published.get("torch_dtype") or "float32"))
     path = source / "generation_config.json"
-    generation = json.loads(path.read_text()) if path.is_file() else None
+    generation = read_json_object(path) if path.is_file() else None
     save_artefact(out, model, Tokenizer.load(source), generation=generation, dtype=dtype)
     typer.echo(f"The model is in {out}. Talk to it: turnwise chat {out}", err=True)

@@ -7,27 +7,21 @@ it reads. LoRA (Hu et al. 2021): W + s B A; DoRA (Liu et al. 2024): m (W + s B A
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from turnwise.core.errors import ModelNotFound, UserError
-from turnwise.models.folders import find_folder, weights_digest
+from turnwise.core.errors import UserError
+from turnwise.core.json_file import shown
+from turnwise.models.adapter_config import BASE, BOX, CONFIG, base_of, box_folder, read_adapter_config
+from turnwise.models.folders import weights_digest
+from turnwise.models.safetensors_file import SafetensorsFile
 
-CONFIG, WEIGHTS, BASE = "adapter_config.json", "adapter_model.safetensors", "adapter_base.json"
+WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-BOX = "turnwise/box"  # how an adapter names the model that comes with the package, wherever that is installed
-# What we do not compute; a key that is there and not its default is refused.
-PLAIN: Mapping[str, Any] = {
-    "bias": "none", "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None, "layer_replication": None,
-    "lora_bias": False, "megatron_config": None, "use_qalora": False, "trainable_token_indices": None,
-    "target_parameters": None,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,68 +108,44 @@ class Adapter:
             raise UserError(f"{self.folder} changes '{stray[0]}', which its base {self.base} does not have.")
 
 
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter instead of a whole model."""
-    return (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
-
-
-def base_of(folder: Path) -> Path:
-    """The folder of the model that an adapter changes.
-
-    Raises:
-        UserError: the adapter does not say, or its base has changed since.
-        ModelNotFound: it is not there.
-    """
-    config = _config(folder)
-    name = config.get("base_model_name_or_path")
-    if not name:
-        raise UserError(
-            f"{folder / CONFIG} does not name the model that it changes: base_model_name_or_path is missing."
-        )
-    base = _box() if name == BOX else find_folder(name)
-    if not base.is_dir():
-        raise ModelNotFound(f"{folder} is an adapter of the model {name}, which is not there.")
-    path = folder / BASE
-    if path.is_file() and json.loads(path.read_text()).get("digest") != weights_digest(base):
-        raise UserError(f"{folder} was made for other weights than those in {base}: its base has changed since.")
-    return base
-
-
 def load_adapter(folder: Path, *, with_base: bool = True) -> Adapter:
     """Read an adapter, and unless told otherwise find its base.
 
     Raises:
         UserError: of a kind that we do not compute, damaged, or without its base.
+        ModelNotFound: its weights or its base are not there.
     """
-    config = _config(folder)
-    if config.get("peft_type") != "LORA":
-        raise UserError(f"{folder} is an adapter of type {config.get('peft_type')}; LoRA and DoRA are supported.")
-    for key, plain in PLAIN.items():
-        if config.get(key) not in (plain, None, {}, []):
-            raise UserError(f"{folder / CONFIG}: '{key}': {config[key]!r} is not supported.")
-    if str(config.get("init_lora_weights", True)).lower().startswith(("pissa", "olora", "corda", "loftq")):
-        raise UserError(
-            f"{folder}: its training changed the base as well ('init_lora_weights'), so it does not fit the base."
-        )
-    rank, alpha = int(config["r"]), float(config["lora_alpha"])
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{folder / WEIGHTS} is missing or damaged: {error}.") from error
+    config = read_adapter_config(folder)
+    rank, alpha = config["r"], float(config["lora_alpha"])
+    base = base_of(folder) if with_base else folder
+    scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
+    return Adapter(folder, base, scale, _read_changes(folder, rank), bool(config.get("fan_in_fan_out")))
+
+
+def _read_changes(folder: Path, rank: int) -> dict[str, Change]:
+    """The changes by module. Raises `UserError` where the file is missing, damaged or not a LoRA of this rank."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(f"{path} is missing or damaged.")
+    file = SafetensorsFile(path)
     parts: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
+    for name in file.tensors:
         module, found, kind = name.removeprefix(PREFIX).rpartition(".lora_")
         if not found or kind.startswith("embedding_") or kind.endswith(".bias"):
-            raise UserError(f"{folder / WEIGHTS}: '{name}' is no part of a LoRA adapter.")
-        parts.setdefault(module, {})[kind.removesuffix(".weight").removesuffix(".default")] = tensor
-    changes = {module: Change(found["A"], found["B"], found.get("magnitude_vector")) for module, found in parts.items()}
-    return Adapter(
-        folder,
-        base_of(folder) if with_base else folder,
-        alpha / (rank**0.5 if config.get("use_rslora") else rank),
-        changes,
-        bool(config.get("fan_in_fan_out")),
-    )
+            raise UserError(f"{path}: {shown(name)} is no part of a LoRA adapter.")
+        parts.setdefault(module, {})[kind.removesuffix(".weight").removesuffix(".default")] = file.read(name)
+    changes = {}
+    for module, tensors in parts.items():
+        down, up, magnitude = tensors.get("A"), tensors.get("B"), tensors.get("magnitude_vector")
+        if down is None or up is None:
+            raise UserError(f"{path}: of {shown(module)}, lora_A or lora_B is missing.")
+        if down.dim() != 2 or up.dim() != 2 or not len(down) == up.shape[1] == rank:
+            shapes = f"{tuple(down.shape)} and {tuple(up.shape)}"
+            raise UserError(f"{path}: lora_A and lora_B of {shown(module)} are {shapes}, but the rank is {rank}.")
+        if magnitude is not None and magnitude.shape != (len(up),):
+            raise UserError(f"{path}: lora_magnitude_vector of {shown(module)} should have {len(up)} numbers.")
+        changes[module] = Change(down, up, magnitude)
+    return changes
 
 
 def save_adapter(
@@ -203,7 +173,7 @@ def save_adapter(
     config = {
         "peft_type": "LORA",
         "task_type": kind or None,
-        "base_model_name_or_path": BOX if base.resolve() == _box().resolve() else str(base.resolve()),
+        "base_model_name_or_path": BOX if base.resolve() == box_folder().resolve() else str(base.resolve()),
         "r": rank,
         "lora_alpha": alpha,
         "lora_dropout": dropout,
@@ -220,17 +190,3 @@ def save_adapter(
     except SafetensorError as error:  # it wraps the disk's refusal
         raise OSError(str(error)) from error
     (folder / WEIGHTS).chmod(0o644)
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / CONFIG} is not readable JSON: {error}.") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{folder / CONFIG} should hold a JSON object.")
-    return config
-
-
-def _box() -> Path:
-    return Path(str(resources.files("turnwise").joinpath("box")))

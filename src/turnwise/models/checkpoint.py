@@ -1,31 +1,30 @@
 """Model folders in the ordinary Hugging Face layout: `config.json` and safetensors, in one file or in shards."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from turnwise.core.errors import ModelNotFound, UserError
-from turnwise.models.adapters import Adapter, is_adapter, load_adapter
+from turnwise.core.errors import UserError
+from turnwise.core.json_file import shown
+from turnwise.models.adapter_config import is_adapter
+from turnwise.models.adapters import Adapter, load_adapter
 from turnwise.models.config import DecoderConfig
 from turnwise.models.decoder import Decoder, init_weights
 from turnwise.models.families import Family, family
-from turnwise.models.folders import read_config
+from turnwise.models.folders import INDEX, read_config
 from turnwise.models.model import Kind, segment_mask
+from turnwise.models.tensor_files import TensorFiles
 
-# Stored beside the weights of some checkpoints and computed here, or read from elsewhere.
-UNREAD = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", "lm_head.weight")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What a new model says of its special tokens: without it transformers would assume those of the family's first one.
 NO_TOKENS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
-INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
 
 
@@ -88,17 +87,15 @@ def auto_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and fast else torch.float32
 
 
-def load(
-    folder: Path | str,
-    *,
-    dtype: torch.dtype | None = None,
-    device: str | torch.device = "cpu",
-    adapter: Adapter | None = None,
-) -> LoadedModel:
-    """Load a decoder from a Hugging Face folder, or from that of an adapter, which is merged into its base.
+class Checkpoint:
+    """A decoder's folder, opened and checked; its weights are read one by one (a `DecoderWeights`).
+
+    Opening compares the config with the headers of all tensors, so that nothing is allocated for a config that the
+    files do not bear out.
 
     Args:
-        folder: holds `config.json` and `model.safetensors` (or its shards and their index); or an adapter.
+        folder: holds `config.json` and `model.safetensors` (or its shards and their index); or an adapter, which is
+            merged into its base.
         dtype: of the weights; None takes the one that the device is quickest at (`auto_dtype`).
         device: where to put them.
         adapter: changes the weights as they are read.
@@ -108,119 +105,92 @@ def load(
         UserError: an unknown family, a config that asks for what we do not compute, or tensors that are missing, too
             many, quantised or of another shape than the config says.
     """
-    folder, device = Path(folder), torch.device(device)
-    if adapter is None and is_adapter(folder):
-        adapter = load_adapter(folder)
-        folder = adapter.base
-    published = read_config(folder)
-    kind = family(published["model_type"])
-    decoder = _decoder_of(kind, published, folder)
-    config = decoder.config
-    shapes = {name: parameter.shape for name, parameter in decoder.named_parameters()}
-    state: dict[str, Tensor] = {}
-    dtype = dtype or auto_dtype(device)
-    with ExitStack() as stack:
-        weights = _Weights(folder, stack)
-        get = weights.get if adapter is None else adapter.over(weights.get)
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+        adapter: Adapter | None = None,
+    ) -> None:
+        folder, self.device = Path(folder), torch.device(device)
+        if adapter is None and is_adapter(folder):
+            adapter = load_adapter(folder)
+            folder = adapter.base
+        self._folder = folder
+        self.dtype = dtype or auto_dtype(self.device)
+        self.published = read_config(folder)
+        kind = family(self.published["model_type"])
+        self.config = _decoder_config(kind, self.published, folder)
+        files = TensorFiles(folder)
+        self._entries = {entry.ours: entry for entry in kind.layout(self.config)}
+        names = [name for entry in self._entries.values() for name in entry.theirs]
+        self.shapes = self._checked_shapes(files)
+        files.refuse_unread(names, self.published["model_type"])
         if adapter is not None:
-            adapter.refuse_unknown([name for entry in kind.layout(config) for name in entry.theirs])
-        for entry in kind.layout(config):
-            try:
-                tensor = entry.to_ours(get, shapes[entry.ours])
-            except UserError as error:
-                raise UserError(f"{folder}: {error}") from error
-            state[entry.ours] = tensor.to(device=device, dtype=dtype)
-        weights.refuse_unread(published["model_type"])
-    decoder.load_state_dict(state, assign=True)
-    return LoadedModel(decoder.to(device).eval(), published)
+            adapter.refuse_unknown(names)
+        self._get = files.get if adapter is None else adapter.over(files.get)
+
+    def _checked_shapes(self, files: TensorFiles) -> dict[str, torch.Size]:
+        """The shape of each of our tensors, which the files bear out."""
+        try:
+            for entry in self._entries.values():  # before a decoder of so many layers is built
+                for name in entry.theirs:
+                    files.header(name)
+            with torch.device("meta"):
+                shapes = {name: parameter.shape for name, parameter in Decoder(self.config).named_parameters()}
+            for ours, entry in self._entries.items():
+                for name, expected in zip(entry.theirs, entry.published_shapes(shapes[ours]), strict=True):
+                    if (shape := files.header(name).shape) != expected:
+                        raise UserError(f"'{name}' has the shape {shape}, but config.json asks for {expected}.")
+        except UserError as error:
+            raise UserError(f"{self._folder}: {error}") from error
+        except (RuntimeError, OverflowError) as error:
+            raise UserError(f"{self._folder}/config.json does not describe a model: {shown(str(error))}.") from error
+        return shapes
+
+    def tensor(self, name: str) -> Tensor:
+        """One of our tensors on the processor, of the type that it is stored in, or float32 where it was adapted."""
+        return self._entries[name].to_ours(self._get)
+
+    def decoder(self) -> Decoder:
+        """A decoder with all the weights."""
+        with torch.device("meta"):
+            decoder = Decoder(self.config)
+        state = {name: self.tensor(name).to(device=self.device, dtype=self.dtype) for name in self._entries}
+        decoder.load_state_dict(state, assign=True)
+        return decoder.to(self.device).eval()
+
+
+def load(
+    folder: Path | str,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    adapter: Adapter | None = None,
+) -> LoadedModel:
+    """Load a decoder from a Hugging Face folder, or from that of an adapter. Arguments and errors of `Checkpoint`."""
+    checkpoint = Checkpoint(folder, dtype=dtype, device=device, adapter=adapter)
+    return LoadedModel(checkpoint.decoder(), checkpoint.published)
 
 
 def read_decoder_config(folder: Path) -> DecoderConfig:
     """The shape of the decoder in a folder. Raises as `load` does."""
     published = read_config(folder)
-    return _decoder_of(family(published["model_type"]), published, folder).config
+    return _decoder_config(family(published["model_type"]), published, folder)
 
 
-def _decoder_of(kind: Family, published: Mapping[str, Any], folder: Path) -> Decoder:
-    """A decoder without weights, shaped as the published config says."""
+def _decoder_config(kind: Family, published: Mapping[str, Any], folder: Path) -> DecoderConfig:
+    """Our config of a published one."""
     if published.get("quantization_config"):
         raise UserError(f"The weights in {folder} are quantised, which is not supported; use the unquantised model.")
     try:
-        with torch.device("meta"):
-            return Decoder(kind.read(published))
+        return kind.read(published)
     except UserError as error:
         raise UserError(f"{folder}/config.json: {error}") from error
     except KeyError as error:
         raise UserError(f"{folder}/config.json lacks {error}.") from error
-    except (TypeError, ValueError, AttributeError, ZeroDivisionError, RuntimeError) as error:
-        raise UserError(f"{folder}/config.json does not describe a model: {error}.") from error
-
-
-@contextmanager
-def published_tensors(folder: Path) -> Iterator[Callable[[str], Tensor]]:
-    """A reader of the tensors in a folder by their published names.
-
-    Raises:
-        ModelNotFound: there are no weights.
-        UserError: they are damaged; from the reader: there is no such tensor.
-    """
-    with ExitStack() as stack:
-        yield _Weights(folder, stack).get
-
-
-class _Weights:
-    """The tensors of a folder, read from its safetensors files as they are asked for."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._folder = folder
-        self._file_of: dict[str, Any] = {}
-        self._read: set[str] = set()
-        for path in _weight_files(folder):
-            try:
-                file = stack.enter_context(safe_open(str(path), framework="pt"))
-            except (SafetensorError, OSError) as error:
-                raise UserError(f"{path} is damaged: {error}.") from error
-            self._file_of.update(dict.fromkeys(file.keys(), file))
-
-    def get(self, name: str) -> Tensor:
-        """The tensor of this name, with or without the wrapper's prefix that some checkpoints leave out."""
-        bare = name.removeprefix("model.").removeprefix("transformer.")
-        found = name if name in self._file_of else bare
-        if found not in self._file_of:
-            raise UserError(f"The weights are not complete: the tensor '{name}' is missing.")
-        tensor: Tensor = self._file_of[found].get_tensor(found)
-        if tensor.dtype not in DTYPES.values():
-            raise UserError(f"'{found}' is stored as {tensor.dtype}; quantised weights are not supported.")
-        self._read.add(found)
-        return tensor
-
-    def refuse_unread(self, kind: str) -> None:
-        """Raise where the files hold weights that the family does not know: without them it would compute wrongly."""
-        unread = [name for name in self._file_of if name not in self._read and not name.endswith(UNREAD)]
-        if unread:
-            raise UserError(
-                f"{self._folder}: '{unread[0]}' is not part of a {kind} model as config.json describes it"
-                + (f", nor are {len(unread) - 1} other tensors." if unread[1:] else ".")
-            )
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    names = ["model.safetensors"]
-    index = folder / INDEX
-    if index.is_file() and not (folder / names[0]).is_file():
-        try:
-            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            names = sorted({Path(name).name for name in weight_map.values()})  # a shard lies in the folder itself
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{index} is not a list of weight files.") from error
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
-        hint = (
-            " Its weights are pickled, which can run code when opened; convert them to safetensors." if pickled else ""
-        )
-        raise ModelNotFound(f"{folder} holds no complete weights: {', '.join(missing)} is missing.{hint}")
-    return [folder / name for name in names]
 
 
 def create(config: DecoderConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> LoadedModel:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.core.json_file import shown
 
 SIZES = (
     "vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads", "head_dim",
@@ -99,15 +100,16 @@ def rope_of(published: Mapping[str, Any], *, theta: float = 10_000.0) -> RopeCon
     if kind == "linear":
         return RopeConfig(theta, "linear", float(scaling["factor"]))
     if kind == "llama3":
-        return RopeConfig(
-            theta,
-            "llama3",
-            float(scaling["factor"]),
-            float(scaling["low_freq_factor"]),
-            float(scaling["high_freq_factor"]),
-            int(scaling["original_max_position_embeddings"]),
-        )
-    raise InvalidParameter("rope_scaling", f"Rotary scaling '{kind}' is not supported; known: default, linear, llama3.")
+        low, high = float(scaling["low_freq_factor"]), float(scaling["high_freq_factor"])
+        if low >= high:
+            raise InvalidParameter(
+                "rope_scaling", f"'low_freq_factor' should be below 'high_freq_factor', got {low:g} and {high:g}."
+            )
+        length = int(scaling["original_max_position_embeddings"])
+        return RopeConfig(theta, "llama3", float(scaling["factor"]), low, high, length)
+    raise InvalidParameter(
+        "rope_scaling", f"Rotary scaling {shown(kind)} is not supported; known: default, linear, llama3."
+    )
 
 
 def rope_published(rope: RopeConfig) -> dict[str, Any]:

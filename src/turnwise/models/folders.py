@@ -1,58 +1,143 @@
 """Folders that hold models: where they are, what their config says, and how to tell them apart."""
 
 import hashlib
-import json
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import ModelNotFound, UserError
+from turnwise.core.json_file import read_json, read_json_object, shown
+from turnwise.models import families
+from turnwise.models.config_fields import check_config
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")  # no pickles
+INDEX = "model.safetensors.index.json"
+WEIGHTS = "model.safetensors"
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def find_folder(name: str) -> Path:
-    """The folder of a model: a path, or the local copy of a model with this name on the Hugging Face hub.
+    """The folder of a model: a path, or a Hugging Face hub name whose files are in the local hub cache.
+
+    Nothing is downloaded.
 
     Raises:
-        ModelNotFound: neither is there, or the hub cannot be reached.
+        ModelNotFound: there is none; the error says what was given instead and what to do about it.
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir() or not HUB_NAME.fullmatch(name):
-        return folder  # whoever opens it says that it is not there
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise ModelNotFound(
-            f"There is no model folder {name}. To fetch a model of that name: pip install 'turnwise[transformers]'"
-        ) from None
+        folder = Path(name).expanduser()
+    except RuntimeError:  # "~nobody" has no home
+        folder = Path(name)
     try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
-    except Exception as error:  # the hub's library raises whatever its transport does
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ModelNotFound(f"There is no model folder {name}, and no such model could be fetched: {reason}") from error
+        if folder.is_dir():
+            return folder
+        exists = folder.exists()
+    except (OSError, ValueError):  # a name too long for a path, or with a zero byte
+        raise ModelNotFound(f"There is no model folder {shown(name)}.") from None
+    if not exists and HUB_NAME.fullmatch(name) and (cached := _cached_snapshot(name)) is not None:
+        return cached
+    raise ModelNotFound(_missing(name, folder, exists=exists))
+
+
+def _cached_snapshot(name: str) -> Path | None:
+    """The folder in which the hub's own tools (`hf download`, transformers) keep a model, if they fetched it."""
+    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{name.replace('/', '--')}"
+    try:
+        commit = (cache / "refs" / "main").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    folder = cache / "snapshots" / Path(commit).name
+    return folder if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file() else None
+
+
+def _missing(name: str, folder: Path, *, exists: bool) -> str:
+    """What somebody who named `name` probably has, and how to make a model folder of it."""
+    layout = "A model is a folder in the Hugging Face layout: config.json, tokenizer.json, model.safetensors."
+    if folder.suffix.lower() == ".gguf":
+        there = "is a GGUF file" if exists else "would be a GGUF file, and is not there"
+        return (
+            f"{name} {there}; GGUF is not read yet. Fetch the model's original folder, or convert the file: "
+            f"AutoModelForCausalLM.from_pretrained(FOLDER, gguf_file={folder.name!r}) of transformers, then "
+            "save_pretrained, for the model and for its AutoTokenizer."
+        )
+    if match := re.match(r"(?i)(?:https?:/+|hf://)(?:huggingface\.co/|hf\.co/)?([\w.-]+/[\w.-]+)?", name):
+        if "huggingface.co/" in name or "hf.co/" in name or name.lower().startswith("hf:"):
+            return f"{name} is an address, and nothing is downloaded by itself. {_fetch(match[1] or 'OWNER/NAME')}"
+        return f"{name} is an address, and nothing is downloaded by itself. {layout}"
+    if exists:
+        return f"{name} is a file. {layout} Give the folder that holds it."
+    if HUB_NAME.fullmatch(name) and name[0] not in "./":
+        return (
+            f"There is no model folder {name}. If that is a name on the Hugging Face hub: "
+            f"nothing is downloaded by itself. {_fetch(name)}"
+        )
+    return f"There is no model folder {name}. {layout}"
+
+
+def _fetch(name: str) -> str:
+    return f"Fetch it once with: pip install huggingface_hub && hf download {name} (then the name {name} works here)."
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The published config of a model folder.
+    """The published config of a model folder; the fields that we read have their declared types.
 
     Raises:
         ModelNotFound: no such folder, or none that holds a model.
+        UserError: it is no readable JSON, or a field is missing, of another type or out of range.
     """
     if not folder.is_dir():
-        raise ModelNotFound(f"There is no model folder {folder}.")
+        raise ModelNotFound(_missing(str(folder), folder, exists=folder.exists()))
     path = folder / "config.json"
     if not path.is_file():
-        raise ModelNotFound(f"{folder} holds no model: config.json is missing.")
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable JSON: {error}.") from error
-    if not isinstance(loaded, dict) or "model_type" not in loaded:
-        raise UserError(f"{path} does not name a model_type.")
-    return loaded
+        raise ModelNotFound(f"{folder} holds no model: config.json is missing.{_other_formats(folder)}")
+    published = read_json_object(path)
+    check_config(published, str(path), families.names())
+    return published
+
+
+def _other_formats(folder: Path) -> str:
+    gguf = next(iter(sorted(folder.glob("*.gguf"))), None)
+    return "" if gguf is None else f" {_missing(str(gguf), gguf, exists=True)}"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model: one, or the shards that an index names.
+
+    Raises:
+        ModelNotFound: one is missing.
+        UserError: the index is no list of files.
+    """
+    names = [WEIGHTS]
+    index = folder / INDEX
+    if index.is_file() and not (folder / WEIGHTS).is_file():
+        weight_map = read_json(index)
+        weight_map = weight_map.get("weight_map") if isinstance(weight_map, dict) else None
+        files = set(weight_map.values()) if isinstance(weight_map, dict) and _all_text(weight_map) else set()
+        if not files:
+            raise UserError(f"{index} is not a list of weight files.")
+        names = sorted({Path(name).name for name in files})  # a shard lies in the folder itself
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        pickled = next((path.name for pattern in PICKLED for path in sorted(folder.glob(pattern))), None)
+        listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
+        raise ModelNotFound(f"{folder} holds no complete weights: {listed} is missing.{_pickled_hint(pickled)}")
+    return [folder / name for name in names]
+
+
+def _all_text(weight_map: dict[str, Any]) -> bool:
+    return all(isinstance(name, str) and name for name in weight_map.values())
+
+
+def _pickled_hint(name: str | None) -> str:
+    if name is None:
+        return ""
+    return (
+        f" Its weights in {name} are pickled, which can run code when opened. If you trust them, convert them to "
+        "safetensors: load the folder with transformers' from_pretrained and write it with save_pretrained."
+    )
 
 
 def weights_digest(folder: Path) -> str:
@@ -62,7 +147,7 @@ def weights_digest(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for path in [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*config.json"))]:
-        if path.name not in ("generation_config.json", "tokenizer_config.json"):
+        if path.name not in ("generation_config.json", "tokenizer_config.json") and path.is_file():
             found = path.stat()
             digest.update(f"{path.name} {_digest(path, found.st_size, found.st_mtime_ns, found.st_ino)}".encode())
     return digest.hexdigest()

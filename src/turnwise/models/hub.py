@@ -1,6 +1,7 @@
 """Any other model: whatever transformers can load, from a folder or, where there is a network, by its name on a hub."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -11,10 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from turnwise.core.errors import UserError
-from turnwise.models import families
-from turnwise.models.adapters import Adapter, base_of, is_adapter, load_adapter
+from turnwise.core.json_file import shown
+from turnwise.models.adapter_config import is_adapter
+from turnwise.models.adapters import Adapter, load_adapter
 from turnwise.models.folders import read_config
+from turnwise.models.kinds import is_native, kind_of, model_of, refuse_encoder
 from turnwise.models.model import Kind
+from turnwise.models.tensor_files import TensorFiles
+
+__all__ = ["TransformersModel", "create", "is_native", "kind_of", "load", "load_to_talk", "model_of"]
 
 PLENTY = 1024  # tokens, for models whose positions are relative and end nowhere
 AUTO = {
@@ -40,25 +46,6 @@ def _library(name: str, extra: str, what: str) -> ModuleType:
         return import_module(name)
     except ImportError:
         raise UserError(f"{what} needs {name}: pip install 'turnwise[{extra}]'") from None
-
-
-def model_of(folder: Path) -> Path:
-    """The folder that holds the whole model: this one, or that of the base if it holds an adapter."""
-    return base_of(folder) if is_adapter(folder) else folder
-
-
-def kind_of(folder: Path) -> Kind:
-    """How the model in a folder reads, by what its config says. Raises as `read_config` does."""
-    published = read_config(model_of(folder))
-    if published.get("is_encoder_decoder"):
-        return "encoder_decoder"
-    names = published.get("architectures") or [""]
-    return "encoder" if str(names[0]).endswith(("MaskedLM", "ForPreTraining")) else "decoder"
-
-
-def is_native(folder: Path) -> bool:
-    """Whether our own decoder computes the model in a folder. Raises as `read_config` does."""
-    return kind_of(folder) == "decoder" and read_config(model_of(folder))["model_type"] in families.names()
 
 
 @dataclass
@@ -178,16 +165,53 @@ def load(
         own = adapter.base
     published = read_config(own)
     kind = kind or kind_of(own)
-    library = transformers(f"{folder} holds a model of type '{published['model_type']}', which")
-    try:
-        module = getattr(library, AUTO[kind]).from_pretrained(
-            own, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise UserError(f"{folder} cannot be loaded: {str(error).splitlines()[0][:300]}") from error
+    library = transformers(f"{folder} holds a model of type {shown(published['model_type'])}, which")
+    _check_sizes(published, TensorFiles(own), own / "config.json")
+    with _quiet(library):
+        try:
+            module, report = getattr(library, AUTO[kind]).from_pretrained(
+                own, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+                output_loading_info=True,
+            )  # fmt: skip
+        except Exception as error:  # a config that is not the model's fails anywhere in the library
+            raise UserError(f"{folder} cannot be loaded: {shown(str(error), 300)}") from error
+    if missing := sorted(report["missing_keys"]):  # the library would make them up
+        raise UserError(f"{folder}: The weights are not complete: the tensor {shown(missing[0])} is missing.")
     if adapter is not None:
         adapter.apply(module)
     return TransformersModel(module.to(device).eval(), kind, published)
+
+
+def _check_sizes(published: dict[str, Any], files: TensorFiles, path: Path) -> None:
+    """Refuse sizes that the files do not bear out, before the library builds a model of them.
+
+    What a size means is known to the library alone. But a model has more tensors than layers, and other sizes are in
+    the order of its dimensions.
+    """
+    layers, largest = max(256, len(files)), max(2**24, files.largest_dimension)
+    level: list[tuple[str, Any]] = list(published.items())
+    for name, value in level:
+        if isinstance(value, dict):
+            level.extend(value.items())
+        elif isinstance(value, list):
+            level.extend((name, entry) for entry in value)
+        elif isinstance(value, int) and abs(value) > (layers if "layer" in name else largest):
+            raise UserError(f"{path}: '{name}': {value} is more than the weights have room for.")
+
+
+@contextmanager
+def _quiet(library: ModuleType) -> Iterator[None]:
+    """Keep the library's progress bars and tables to itself; what matters of them we say."""
+    log = library.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
 
 
 def inner_matrices(module: nn.Module) -> Collection[nn.Parameter]:
@@ -205,8 +229,7 @@ def inner_matrices(module: nn.Module) -> Collection[nn.Parameter]:
 
 def load_to_talk(folder: Path, *, dtype: torch.dtype, device: str | torch.device) -> TransformersModel:
     """Load a model that can answer. Raises as `load` does, and for one that only fills gaps."""
-    if kind_of(folder) == "encoder":
-        raise UserError(f"{folder} holds a model that fills gaps in a text: it cannot answer.")
+    refuse_encoder(folder)
     model = load(folder, dtype=dtype, device=device)
     _ = model.start_ids  # says now what would be found missing later
     return model

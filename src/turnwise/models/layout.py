@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from turnwise.core.errors import UserError
 from turnwise.models.config import DecoderConfig
 
 
@@ -19,19 +18,13 @@ class Entry:
     sizes: tuple[int, ...] = ()  # rows of each published part; empty when there is one
     transposed: bool = False  # published as (in, out)
 
-    def to_ours(self, get: Callable[[str], Tensor], shape: Sequence[int]) -> Tensor:
-        """Fetch the published parts and put them together to a tensor of this shape.
+    def published_shapes(self, shape: Sequence[int]) -> list[tuple[int, ...]]:
+        """The shapes of the published parts of a tensor of this shape."""
+        return [(rows, *shape[1:])[:: -1 if self.transposed else 1] for rows in self.sizes or shape[:1]]
 
-        Raises:
-            UserError: one of the parts has another shape than that takes.
-        """
-        parts = []
-        for name, rows in zip(self.theirs, self.sizes or shape[:1], strict=True):
-            part = get(name)
-            expected = (rows, *shape[1:])[:: -1 if self.transposed else 1]
-            if part.shape != expected:
-                raise UserError(f"'{name}' has the shape {tuple(part.shape)}, but config.json asks for {expected}.")
-            parts.append(part)
+    def to_ours(self, get: Callable[[str], Tensor]) -> Tensor:
+        """Fetch the published parts and put them together."""
+        parts = [get(name) for name in self.theirs]
         tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
         return tensor.T.contiguous() if self.transposed else tensor
 

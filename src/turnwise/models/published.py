@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.core.json_file import shown
 from turnwise.models.config import DecoderConfig, rope_of, rope_published
 
 ACTIVATIONS: dict[str, Literal["silu", "gelu_tanh"]] = {
@@ -27,14 +28,14 @@ def activation_of(published: Mapping[str, Any], key: str, default: str) -> Liter
     """
     name = published.get(key) or default
     if name not in ACTIVATIONS:
-        raise InvalidParameter(key, f"'{key}': '{name}' is not supported; known: {', '.join(ACTIVATIONS)}.")
+        raise InvalidParameter(key, f"'{key}': {shown(name)} is not supported; known: {', '.join(ACTIVATIONS)}.")
     return ACTIVATIONS[name]
 
 
 def refuse(published: Mapping[str, Any], key: str, computed: Any) -> None:
     """Raise `InvalidParameter` where the config asks under `key` for anything but what we compute."""
     if published.get(key, computed) != computed:
-        raise InvalidParameter(key, f"'{key}': {published[key]} is not supported, only {computed}.")
+        raise InvalidParameter(key, f"'{key}': {shown(published[key])} is not supported, only {shown(computed)}.")
 
 
 def windowed_layers_of(published: Mapping[str, Any], window: int | None, default: Sequence[bool]) -> frozenset[int]:
@@ -50,7 +51,9 @@ def windowed_layers_of(published: Mapping[str, Any], window: int | None, default
         raise InvalidParameter("layer_types", f"'layer_types' lists {len(types)} layers of {len(default)}.")
     for kind in types:
         if kind not in (FULL, SLIDING):
-            raise InvalidParameter("layer_types", f"Layers of type '{kind}' are not supported, only {FULL}, {SLIDING}.")
+            raise InvalidParameter(
+                "layer_types", f"Layers of type {shown(kind)} are not supported, only {FULL}, {SLIDING}."
+            )
     layers = frozenset(i for i, kind in enumerate(types) if kind == SLIDING)
     if layers and window is None:
         raise InvalidParameter("layer_types", f"'layer_types' has {SLIDING} but no 'sliding_window' is in use.")

@@ -4,7 +4,7 @@ So one copy of W serves any number of adapters (Chen et al. 2023, Punica). For L
 rows of W + U D to the lengths it learned, f is that length by the row's own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from turnwise.core.errors import UserError
 from turnwise.models.adapters import Adapter, Change
-from turnwise.models.checkpoint import published_tensors
 from turnwise.models.families import family
 from turnwise.models.folders import read_config
 from turnwise.models.layout import Entry
+from turnwise.models.tensor_files import TensorFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,12 @@ def beside(adapter: Adapter) -> dict[str, Thin]:
     kind = family(published["model_type"])
     layout = kind.layout(kind.read(published))
     adapter.refuse_unknown([name for entry in layout for name in entry.theirs])
-    with published_tensors(adapter.base) as get:
-        return {
-            entry.ours.removesuffix(".weight"): _thin(adapter, entry, get)
-            for entry in layout
-            if any(_change(adapter, name) for name in entry.theirs)
-        }
+    files = TensorFiles(adapter.base)
+    return {
+        entry.ours.removesuffix(".weight"): _thin(adapter, entry, files)
+        for entry in layout
+        if any(_change(adapter, name) for name in entry.theirs)
+    }
 
 
 def _change(adapter: Adapter, name: str) -> Change | None:
@@ -56,32 +56,29 @@ def _change(adapter: Adapter, name: str) -> Change | None:
 
 
 @torch.no_grad()
-def _thin(adapter: Adapter, entry: Entry, get: Callable[[str], Tensor]) -> Thin:
+def _thin(adapter: Adapter, entry: Entry, files: TensorFiles) -> Thin:
     """The changes of the published matrices that are one of ours: their D under each other, each U in its rows."""
     changes = [_change(adapter, name) for name in entry.theirs]
-    weights = [get(name) for name in entry.theirs]
-    weights = [weight.T if adapter.transposed else weight for weight in weights]
-    for name, change, weight in zip(entry.theirs, changes, weights, strict=True):
-        if change is not None and weight.shape != (change.up.shape[0], change.down.shape[1]):
-            wanted = (change.up.shape[0], change.down.shape[1])
-            raise UserError(f"{adapter.folder} changes '{name}' as {wanted}, but the base has {tuple(weight.shape)}.")
+    shapes = [files.header(name).shape[:: -1 if adapter.transposed else 1] for name in entry.theirs]
+    for name, change, shape in zip(entry.theirs, changes, shapes, strict=True):
+        if change is not None and shape != (expected := (change.up.shape[0], change.down.shape[1])):
+            raise UserError(f"{adapter.folder} changes '{name}' as {expected}, but the base has {shape}.")
     downs = _distinct([change.down.float() for change in changes if change is not None])
     starts = [0]
     for down in downs:
         starts.append(starts[-1] + len(down))
-    up_OR = torch.zeros(sum(len(weight) for weight in weights), starts[-1])
+    up_OR = torch.zeros(sum(shape[0] for shape in shapes), starts[-1])
     factor_O = torch.ones(len(up_OR))
     row = 0
-    for change, weight in zip(changes, weights, strict=True):
+    for name, change, (rows, *_) in zip(entry.theirs, changes, shapes, strict=True):
         if change is not None:
             at = next(number for number, down in enumerate(downs) if torch.equal(down, change.down.float()))
-            up_OR[row : row + len(weight), starts[at] : starts[at + 1]] = adapter.scale * change.up.float()
+            up_OR[row : row + rows, starts[at] : starts[at + 1]] = adapter.scale * change.up.float()
             if change.magnitude is not None:
+                weight = files.get(name).T if adapter.transposed else files.get(name)
                 plain = Change(change.down, change.up)
-                factor_O[row : row + len(weight)] = change.magnitude.float() / plain.of(weight, adapter.scale).norm(
-                    dim=1
-                )
-        row += len(weight)
+                factor_O[row : row + rows] = change.magnitude.float() / plain.of(weight, adapter.scale).norm(dim=1)
+        row += rows
     return Thin(torch.cat(downs), up_OR, None if bool((factor_O == 1).all()) else factor_O)
 
 

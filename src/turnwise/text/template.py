@@ -56,7 +56,7 @@ def names_read(source: str) -> frozenset[str]:
     """The variables a template looks at; none where it is broken, which `apply_template` says better."""
     try:
         return frozenset(name.name for name in _environment().parse(source[:MAX_TEMPLATE]).find_all(nodes.Name))
-    except jinja2.TemplateSyntaxError:
+    except (jinja2.TemplateSyntaxError, RecursionError):
         return frozenset()
 
 
@@ -68,6 +68,13 @@ def _compile(source: str) -> jinja2.Template:
         return _environment().from_string(source)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(f"The chat template has a mistake in line {error.lineno}: {error.message}") from error
+    except Exception as error:  # of the parser, or of Python's own when it compiles what the template becomes
+        raise TemplateError("The chat template cannot be compiled: it nests too deeply.") from error
+
+
+def check_template(source: str) -> None:
+    """Raise `TemplateError` where a template cannot be compiled."""
+    _compile(source)
 
 
 def apply_template(

@@ -12,16 +12,21 @@ from typing import Any
 
 import tokenizers
 
-from turnwise.core.errors import ModelNotFound, UserError
+from turnwise.core.errors import ModelNotFound
 from turnwise.core.files import write_file
-from turnwise.core.messages import Message
 from turnwise.text.demonstrations import Demonstrations
+from turnwise.text.tokenizer_files import (
+    DEMONSTRATIONS,
+    guarded,
+    read_backend,
+    read_demonstrations,
+    read_stop_ids,
+    read_template,
+    read_tokenizer_config,
+)
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of characters, which JSON can spell and UTF-8 cannot
 
-# Token names a template may use, as in `{{ bos_token }}`.
-NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token")
-DEMONSTRATIONS = "demonstrations.json"
 MASK = "<|mask|>"  # what stands for a hidden token, in tokenizers of ours that need one
 
 
@@ -130,11 +135,16 @@ class Tokenizer:
         text = _SURROGATES.sub("\ufffd", text)
         with self._switch:
             self.backend.encode_special_tokens = not allow_special
-            return self.backend.encode(text, add_special_tokens=False)
+            return guarded(
+                "The model's tokenizer fails on this text", lambda: self.backend.encode(text, add_special_tokens=False)
+            )
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of `ids`. Bytes that are no character yet come out as U+FFFD; `text.stream` waits for the rest."""
-        return self.backend.decode(list(ids), skip_special_tokens=skip_special)
+        return guarded(
+            "The model's tokenizer fails on these tokens",
+            lambda: self.backend.decode(list(ids), skip_special_tokens=skip_special),
+        )
 
     @classmethod
     def load(cls, folder: Path | str) -> "Tokenizer":
@@ -145,21 +155,19 @@ class Tokenizer:
 
         Raises:
             ModelNotFound: the folder does not exist or holds no tokenizer.
+            UserError: one of its files is damaged, or asks for what no tokenizer needs.
         """
         folder = Path(folder)
         if not folder.is_dir():
             raise ModelNotFound(f"There is no folder {folder}.")
-        config = _read_json(folder / "tokenizer_config.json")
-        named = {name: _token_text(config[name]) for name in NAMED if config.get(name)}
-        special_map = _read_json(folder / "special_tokens_map.json")
-        named = {name: _token_text(special_map[name]) for name in NAMED if special_map.get(name)} | named
+        config, named = read_tokenizer_config(folder)
         return cls(
-            backend=_load_backend(folder, named, config),
+            backend=read_backend(folder, named, config),
             named=named,
-            chat_template=_load_template(folder, config),
-            stop_ids=_generation_stop_ids(folder),
+            chat_template=read_template(folder, config),
+            stop_ids=read_stop_ids(folder),
             config=config,
-            demonstrations=_load_demonstrations(folder),
+            demonstrations=read_demonstrations(folder),
         )
 
     def save(self, folder: Path) -> None:
@@ -180,95 +188,3 @@ class Tokenizer:
             dialogues = [[message.as_dict() for message in dialogue] for dialogue in self.demonstrations.dialogues]
             kept = {"shots": self.demonstrations.shots, "dialogues": dialogues}
             write_file(folder / DEMONSTRATIONS, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable JSON: {error}.") from error
-    if not isinstance(loaded, dict):
-        raise UserError(f"{path} should hold a JSON object.")
-    return loaded
-
-
-def _token_text(token: str | dict[str, Any]) -> str:
-    """Configs write a token as its text or as an object with `content`."""
-    return token if isinstance(token, str) else str(token["content"])
-
-
-def _load_backend(folder: Path, named: dict[str, str], config: dict[str, Any]) -> tokenizers.Tokenizer:
-    if (path := folder / "tokenizer.json").is_file():
-        try:
-            return tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise UserError(f"{path} is not a tokenizer this version can read: {error}.") from error
-    pair = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
-    # Others that ship this pair split text into words in ways of their own.
-    if pair and config.get("tokenizer_class", "GPT2Tokenizer").removesuffix("Fast") == "GPT2Tokenizer":
-        return _byte_level_bpe(folder, named, config)
-    return _convert_with_transformers(folder)
-
-
-def _byte_level_bpe(folder: Path, named: dict[str, str], config: dict[str, Any]) -> tokenizers.Tokenizer:
-    """GPT-2's own file pair, as DialoGPT and older checkpoints ship it."""
-    try:
-        model = tokenizers.models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    except Exception as error:  # the library raises bare Exception
-        raise UserError(f"vocab.json and merges.txt in {folder} cannot be read: {error}.") from error
-    backend = tokenizers.Tokenizer(model)
-    spaced = bool(config.get("add_prefix_space", False))
-    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=spaced)
-    backend.decoder = tokenizers.decoders.ByteLevel()
-    named.setdefault("eos_token", "<|endoftext|>")
-    backend.add_special_tokens(sorted(set(named.values())))
-    return backend
-
-
-def _convert_with_transformers(folder: Path) -> tokenizers.Tokenizer:
-    if not any((folder / name).is_file() for name in ("tokenizer.model", "spiece.model", "vocab.txt", "vocab.json")):
-        raise ModelNotFound(f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.json with merges.txt.")
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise UserError(
-            f"The tokenizer in {folder} is in an older format. "
-            "'pip install transformers sentencepiece' lets Turnwise convert it."
-        ) from error
-    try:
-        converted = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        backend: tokenizers.Tokenizer = converted.backend_tokenizer
-    except Exception as error:  # any, by the format and what is installed
-        raise UserError(f"transformers cannot convert the tokenizer in {folder}: {error}.") from error
-    return backend
-
-
-def _load_template(folder: Path, config: dict[str, Any]) -> str | None:
-    if (path := folder / "chat_template.jinja").is_file():
-        return path.read_text(encoding="utf-8")
-    template = config.get("chat_template") or _read_json(folder / "chat_template.json").get("chat_template")
-    if isinstance(template, list):  # several named templates: the default one is for chatting
-        template = next((entry["template"] for entry in template if entry.get("name") == "default"), None)
-    return template
-
-
-def _load_demonstrations(folder: Path) -> Demonstrations | None:
-    kept = _read_json(folder / DEMONSTRATIONS)
-    if not kept:
-        return None
-    try:
-        dialogues = tuple(tuple(Message(m["role"], m["content"]) for m in dialogue) for dialogue in kept["dialogues"])
-        return Demonstrations(dialogues, int(kept["shots"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / DEMONSTRATIONS} does not hold demonstrations: {error}.") from error
-
-
-def _generation_stop_ids(folder: Path) -> frozenset[int]:
-    eos = _read_json(folder / "generation_config.json").get("eos_token_id")
-    if eos is None:
-        eos = _read_json(folder / "config.json").get("eos_token_id")
-    if eos is None:
-        return frozenset()
-    return frozenset([eos] if isinstance(eos, int) else eos)

@@ -1,11 +1,11 @@
 """Opens what a recipe says a run starts from."""
 
-import json
 from pathlib import Path
 
 import torch
 
 from turnwise.core.errors import InvalidParameter, UserError
+from turnwise.core.json_file import read_json_object
 from turnwise.models import checkpoint, families, hub
 from turnwise.models.config import DecoderConfig
 from turnwise.models.folders import find_folder
@@ -54,7 +54,8 @@ def _opened(recipe: Recipe) -> Base:
         model = hub.load(folder, kind=kind, dtype=torch.float32)
     tokenizer = Tokenizer.load(Path(section.tokenizer).expanduser() if section.tokenizer else folder)
     path = folder / "generation_config.json"
-    return Base(model, tokenizer, json.loads(path.read_text()) if path.is_file() else None, folder)
+    generation = read_json_object(path) if path.is_file() else None
+    return Base(model, tokenizer, generation, folder)
 
 
 def _new(recipe: Recipe) -> Base:

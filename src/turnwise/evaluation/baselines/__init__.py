@@ -33,7 +33,7 @@ def open_baseline(kind: Kind, file: Path, model: Path, max_tokens: int | None = 
         yield Retrieval(dialogues)
     else:
         from turnwise.evaluation.baselines.ngram import MOST, Ngram
-        from turnwise.models.adapters import base_of, is_adapter
+        from turnwise.models.adapter_config import base_of, is_adapter
         from turnwise.models.folders import read_config
         from turnwise.text.render import Renderer
         from turnwise.text.tokenizer import Tokenizer

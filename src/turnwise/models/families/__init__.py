@@ -7,11 +7,14 @@ A family has four things: `ARCHITECTURE`, the published class name; `read(publis
 from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from turnwise.core.errors import UserError, did_you_mean
+from turnwise.core.json_file import shown
 from turnwise.models.config import DecoderConfig
-from turnwise.models.layout import Entry
+
+if TYPE_CHECKING:
+    from turnwise.models.layout import Entry  # it imports torch, which `names` does not need
 
 
 class Family(Protocol):
@@ -25,7 +28,7 @@ class Family(Protocol):
     def write(self, config: DecoderConfig) -> dict[str, Any]:
         """The published config of ours."""
 
-    def layout(self, config: DecoderConfig) -> list[Entry]:
+    def layout(self, config: DecoderConfig) -> "list[Entry]":
         """The weight names."""
 
 
@@ -41,5 +44,5 @@ def family(name: str) -> Family:
         UserError: there is none.
     """
     if name not in names():
-        raise UserError(f"Models of type '{name}' are not supported; {did_you_mean(name, names())}")
+        raise UserError(f"Models of type {shown(name)} are not supported; {did_you_mean(name, names())}")
     return cast(Family, import_module(f"{__name__}.{name}"))

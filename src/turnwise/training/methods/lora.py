@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.ports import Quantize
-from turnwise.models.adapters import Change, is_adapter, save_adapter
+from turnwise.models.adapter_config import is_adapter
+from turnwise.models.adapters import Change, save_adapter
 from turnwise.models.checkpoint import LoadedModel
 from turnwise.models.decoder import Decoder
 from turnwise.models.families import family
