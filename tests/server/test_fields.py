@@ -209,6 +209,41 @@ def test_a_server_may_let_unknown_fields_pass_and_says_which(services, chat):
         assert answer.status_code == 200
         assert answer.headers["x-ignored-fields"] == '"gr\\u00f6\\u00dfe", "tempo"'
         assert chat.turns[-1].asked == {"temperature": 0.5}
+        many = client.post("/v1/chat/completions", json={**OK, "é" * 600: 1, **{f"x{i}": 1 for i in range(200)}})
+        assert many.status_code == 200
+        assert json.loads(f"[{many.headers['x-ignored-fields']}]")[-1] == "..."
         assert "x-ignored-fields" not in client.post("/v1/chat/completions", json=OK).headers
         refused = client.post("/v1/chat/completions", json={**OK, "tempo": 1, "scenario": "bank"})
         assert refused.json()["error"]["param"] == "scenario"
+
+
+def test_unknown_fields_pass_at_every_depth_of_a_server_that_ignores_them(services, chat):
+    x = {"x": 1}
+    body = {
+        "model": "scripted",
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "hi", **x}], "timestamp": 1},
+            {"role": "assistant", "content": None, "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}", **x}, **x}]},
+            {"role": "tool", "tool_call_id": "c", "content": "done", **x},
+        ],
+        "tools": [{"type": "function", "function": {**F, **x}, **x},
+                  {"type": "custom", "custom": {"name": "g", "format": {"type": "text", **x}, **x}}],
+        "tool_choice": {"type": "function", "function": {"name": "f", **x}, **x},
+        "response_format": {"type": "json_object", **x},
+        "prediction": {"type": "content", "content": [{"type": "text", "text": "a", **x}], **x},
+        "stream": True,
+        "stream_options": {"include_usage": True, **x},
+    }  # fmt: skip
+    with listening(create_app(services, default="scripted", ignore_unknown=True)) as url:
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body)
+        assert answer.status_code == 200, answer.text
+        assert json.loads(f"[{answer.headers['x-ignored-fields']}]") == sorted([
+            "messages[0].timestamp", "messages[0].content[0].x", "messages[1].tool_calls[0].x",
+            "messages[1].tool_calls[0].function.x", "messages[2].x", "prediction.x", "prediction.content[0].x",
+            "response_format.x", "stream_options.x", "tool_choice.x", "tool_choice.function.x", "tools[0].function.x",
+            "tools[0].x", "tools[1].custom.format.x", "tools[1].custom.x",
+        ])  # fmt: skip
+        assert chat.turns[-1].tools[0].published["function"].keys() == {"name", "parameters"}
+        refused = httpx.post(f"{url}/v1/chat/completions", json={**body, "messages": [{"role": "user"}]})
+        assert refused.json()["error"]["param"] == "messages[0].content"

@@ -2,15 +2,17 @@
 
 import json
 import re
+from collections.abc import Mapping
 from email.message import Message as Header
 from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from turnwise.core.errors import InvalidParameter, TurnwiseError, UserError, did_you_mean
+from turnwise.core.errors import InvalidParameter, TurnwiseError, UserError
 from turnwise.server.errors import Refusal, cut
 from turnwise.server.exchange import current
+from turnwise.server.objects import ignore_unknown_fields, join_path, read_object
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -40,13 +42,30 @@ async def read_both(request: Request, model: type[Model], limit: int) -> tuple[M
     """As `read`, with the body as it came."""
     _check_type(request.headers.get("content-type", ""))
     content = parse(await _bounded(request, limit))
-    if request.app.state.ignore_unknown and (unknown := sorted(content.keys() - model.model_fields.keys())):
-        current().ignored = tuple(unknown)
-        content = {name: value for name, value in content.items() if name in model.model_fields}
+    with ignore_unknown_fields(request.app.state.ignore_unknown) as ignored:
+        checked = validate(content, model)
+    current().ignored = tuple(sorted(ignored))
+    return checked, content
+
+
+def validate(content: Mapping[str, Any], model: type[Model]) -> Model:
+    """The fields of a body as a `model`. Raises `InvalidParameter`."""
     try:
-        return model.model_validate(content), content
+        return model.model_validate(_fields(content, model, ""))
     except ValidationError as error:
-        raise _first(error, model) from None
+        raise _first(error) from None
+
+
+def _fields(value: Any, model: type[BaseModel], path: str) -> dict[str, Any]:
+    """The fields of a body, or of an object in it: known ones only, and null only where the field is required."""
+    fields = read_object(value, path, model.model_fields)
+    for name, field in model.model_fields.items():
+        if field.is_required() and name in value:
+            fields.setdefault(name, None)
+        nested = _model_in(field.annotation)
+        if nested is not None and isinstance(fields.get(name), dict):
+            fields[name] = _fields(fields[name], nested, join_path(path, name))
+    return fields
 
 
 def _check_type(said: str) -> None:
@@ -99,15 +118,13 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _first(error: ValidationError, model: type[BaseModel]) -> TurnwiseError:
+def _first(error: ValidationError) -> TurnwiseError:
     """The first thing that is wrong, as a sentence; pydantic's own words speak to programmers."""
     first = min(error.errors(include_url=False), key=lambda e: e["type"] == "missing")
     ours = first.get("ctx", {}).get("error")
     if isinstance(ours, TurnwiseError):
         return ours
     name = cut(".".join(str(step) for step in first["loc"])) or "body"
-    if first["type"] == "extra_forbidden":
-        return _unknown(name, first["loc"], model)
     code, sentence = _SENTENCES.get(first["type"], ("invalid_value", cut(first["msg"])))
     return InvalidParameter(name, f"'{name}' {sentence.format_map(first.get('ctx', {}))}.", code=code)
 
@@ -124,17 +141,7 @@ _SENTENCES = {
 }
 
 
-def _unknown(name: str, location: tuple[int | str, ...], model: type[BaseModel]) -> InvalidParameter:
-    known = model
-    for step in location[:-1]:
-        known = next(kind for kind in _models_in(known, str(step)))
-    last = cut(str(location[-1]))
-    hint = did_you_mean(last, known.model_fields)
-    return InvalidParameter(name, f"Unknown parameter '{name}': {hint}", code="unknown_parameter")
-
-
-def _models_in(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
-    """The models that the annotation of a field mentions."""
-    annotation = model.model_fields[name].annotation
-    kinds = [annotation, *getattr(annotation, "__args__", ())]
-    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that the annotation of a field mentions."""
+    kinds = (annotation, *getattr(annotation, "__args__", ()))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

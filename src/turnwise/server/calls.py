@@ -6,18 +6,19 @@ from typing import Any
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message, ToolCall
 from turnwise.server.errors import cut
-from turnwise.server.format import read_object, wrong
-from turnwise.server.tools import MOST_TOOLS, read_name
+from turnwise.server.objects import read_object, wrong
+from turnwise.server.tools import read_name
 
-MOST_ID = 100  # characters
+MAX_ID = 1000  # characters; gateways join several ids to one
 
 CALL_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["id", "type"],
     "additionalProperties": False,
     "properties": {
-        "id": {"type": "string", "maxLength": MOST_ID},
+        "id": {"type": "string", "maxLength": MAX_ID},
         "type": {"enum": ["function", "custom"]},
+        "index": {"type": "integer", "description": "Has no effect: the number of a streamed call, sent back."},
         "function": {
             "type": "object",
             "required": ["name", "arguments"],
@@ -32,32 +33,35 @@ CALL_SCHEMA: dict[str, Any] = {
 }
 
 
-def read_calls(entry: Mapping[str, Any], where: str) -> tuple[ToolCall, ...]:
+def read_calls(fields: Mapping[str, Any], path: str) -> tuple[ToolCall, ...]:
     """The calls of an assistant's message, in the published form or the older one. Raises `InvalidParameter`."""
-    calls, older = entry.get("tool_calls"), entry.get("function_call")
+    calls, older = fields.get("tool_calls"), fields.get("function_call")
+    if is_blank(older):
+        older = None
     if calls and older:
-        raise wrong(f"{where}.function_call", "is the older form of 'tool_calls'; send one of them")
+        raise wrong(f"{path}.function_call", "is the older form of 'tool_calls'; send one of them")
     if older:
-        name, arguments = _said(older, f"{where}.function_call", "arguments")
+        name, arguments = _read_call(older, f"{path}.function_call", "arguments")
         return (ToolCall("call_function", name, arguments),)
     if not calls:
         return ()
-    if not isinstance(calls, list) or len(calls) > MOST_TOOLS:
-        raise wrong(f"{where}.tool_calls", f"must be a list of at most {MOST_TOOLS} calls")
-    found = tuple(_call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(calls))
-    ids = [call.id for call in found]
-    for i, id in enumerate(ids):
-        if id in ids[:i]:
-            raise wrong(f"{where}.tool_calls[{i}].id", f"is that of another call: {cut(repr(id))}")
-    return found
+    if not isinstance(calls, list):
+        raise wrong(f"{path}.tool_calls", "must be a list of calls")
+    read = tuple(_call(call, f"{path}.tool_calls[{i}]") for i, call in enumerate(calls))
+    ids: set[str] = set()
+    for i, call in enumerate(read):
+        if call.id in ids:
+            raise wrong(f"{path}.tool_calls[{i}].id", f"is that of another call: {cut(repr(call.id))}")
+        ids.add(call.id)
+    return read
 
 
 def read_call_id(said: Any, where: str) -> str:
     """The id of a call. Raises `InvalidParameter`."""
     if said is None:
         raise InvalidParameter(where, f"'{where}' is required.", code="missing_required_parameter")
-    if not isinstance(said, str) or not 1 <= len(said) <= MOST_ID:
-        raise wrong(where, f"must be a string of 1 to {MOST_ID} characters")
+    if not isinstance(said, str) or not 1 <= len(said) <= MAX_ID:
+        raise wrong(where, f"must be a string of 1 to {MAX_ID} characters")
     return said
 
 
@@ -91,25 +95,40 @@ class OpenCalls:
                                f"{cut(id)!r}")  # fmt: skip
 
 
-def _call(said: Any, where: str) -> ToolCall:
-    if not isinstance(said, dict):
-        raise wrong(where, "must be an object")
-    id = read_call_id(said.get("id"), f"{where}.id")
-    kind = said.get("type")
+def is_blank(value: Any) -> bool:
+    """Whether a value says nothing: null, empty, or an object or a list of such values."""
+    if isinstance(value, dict):
+        return all(map(is_blank, value.values()))
+    if isinstance(value, list):
+        return all(map(is_blank, value))
+    return value is None or value == ""
+
+
+def _call(value: Any, path: str) -> ToolCall:
+    if not isinstance(value, dict):
+        raise wrong(path, "must be an object")
+    id = read_call_id(value.get("id"), f"{path}.id")
+    kind = value.get("type")
     if kind not in ("function", "custom"):
-        raise wrong(f"{where}.type", f"must be function or custom, not {cut(repr(kind))}")
-    inner = read_object(said, where, {"id", "type", kind}).get(kind)
-    name, arguments = _said(inner, f"{where}.{kind}", "arguments" if kind == "function" else "input")
+        raise wrong(f"{path}.type", f"must be function or custom, not {cut(repr(kind))}")
+    other = "custom" if kind == "function" else "function"
+    if is_blank(value.get(other)):  # from a client that has one type for both kinds
+        value = {name: field for name, field in value.items() if name != other}
+    fields = read_object(value, path, {"id", "type", "index", kind})
+    if type(fields.get("index", 0)) is not int:
+        raise wrong(f"{path}.index", "must be a whole number")
+    name, arguments = _read_call(fields.get(kind), f"{path}.{kind}", "arguments" if kind == "function" else "input")
     return ToolCall(id, name, arguments, kind)
 
 
-def _said(said: Any, where: str, key: str) -> tuple[str, str]:
+def _read_call(value: Any, path: str, key: str) -> tuple[str, str]:
+    """The name, and the arguments or the input under `key`."""
     # The official client's `parse` adds what it made of the arguments, and sends it back with them.
     parsed = "parsed_arguments"
-    inner = read_object(said, where, {"name", key, parsed} if key == "arguments" else {"name", key})
-    if not isinstance(inner.get(key), str):
-        raise wrong(f"{where}.{key}", "must be a string")
-    name = read_name(inner.get("name"), f"{where}.name")
-    if inner.get(parsed) is not None and inner[parsed] != ToolCall("", name, inner[key]).values:
-        raise wrong(f"{where}.{parsed}", f"is not what '{key}' says")
-    return name, inner[key]
+    fields = read_object(value, path, {"name", key, parsed} if key == "arguments" else {"name", key})
+    if not isinstance(fields.get(key), str):
+        raise wrong(f"{path}.{key}", "must be a string")
+    name = read_name(fields.get("name"), f"{path}.name")
+    if parsed in fields and fields[parsed] != ToolCall("", name, fields[key]).values:
+        raise wrong(f"{path}.{parsed}", f"is not what '{key}' says")
+    return name, fields[key]

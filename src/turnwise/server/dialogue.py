@@ -2,19 +2,28 @@
 
 from typing import Any, cast
 
-from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.messages import Message, Role
-from turnwise.server.calls import CALL_SCHEMA, OpenCalls, read_call_id, read_calls
+from turnwise.server.calls import CALL_SCHEMA, OpenCalls, is_blank, read_call_id, read_calls
 from turnwise.server.errors import cut
+from turnwise.server.objects import missing, read_object, wrong
+from turnwise.server.parts import REFUSAL_PART_SCHEMA, TEXT_PART_SCHEMA, read_content
 
 ACCEPTED = ("system", "developer", "user", "assistant", "tool", "function")
-MOST_NAME = 64
+MAX_NAME = 64
 
-# What a client sends back of an answer it got from us: fields that are empty in every one of our answers.
-_EMPTY_IN_ANSWERS = {"refusal", "annotations", "audio", "parsed"}
+_FIELDS = {"role", "content", "name", "pinned"}
 _CALLS = {"function_call", "tool_calls"}
-_KNOWN = {"role", "content", "name", "pinned"}
-_ALSO = {"assistant": _CALLS, "tool": {"tool_call_id"}}
+_ROLE_FIELDS = {"assistant": {*_CALLS, "refusal"}, "tool": {"tool_call_id"}}
+_ANY_ROLE_FIELDS = set().union(*_ROLE_FIELDS.values())
+
+# Fields that our own answers, streamed chunks and stored messages have beside those that are read, and those that
+# client libraries add to them. Clients send them back with the message; they say nothing to the model.
+ECHOED: dict[str, type | tuple[type, ...]] = {"id": (str, int), "object": str, "created": (int, float), "meta": dict}
+ECHOED_ASSISTANT: dict[str, type | tuple[type, ...]] = {
+    "index": int, "finish_reason": str, "logprobs": dict, "reasoning_content": str, "parsed": object,
+}  # fmt: skip
+# Empty in every one of our answers; what they could hold elsewhere is not supported.
+ECHOED_EMPTY = ("annotations", "audio")
 
 SCHEMA: dict[str, Any] = {
     "type": "array",
@@ -33,19 +42,16 @@ SCHEMA: dict[str, Any] = {
                         "type": "array",
                         "minItems": 1,
                         "description": "Text parts; they are joined by line breaks.",
-                        "items": {
-                            "type": "object",
-                            "required": ["type", "text"],
-                            "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
-                        },
+                        "items": {"anyOf": [TEXT_PART_SCHEMA, REFUSAL_PART_SCHEMA]},
                     },
                     {"type": "null", "description": "Only where the assistant calls tools instead."},
                 ]
             },
-            "name": {"type": "string", "maxLength": MOST_NAME},
+            "name": {"type": "string", "maxLength": MAX_NAME},
             "tool_calls": {"type": "array", "items": CALL_SCHEMA},
             "tool_call_id": {"type": "string"},
             "function_call": CALL_SCHEMA["properties"]["function"],
+            "refusal": {"type": ["string", "null"], "description": "Of the assistant; read as its text."},
             "pinned": {
                 "type": "boolean",
                 "description": "Stays, with all of its turn, when older messages are dropped (context_policy).",
@@ -56,11 +62,11 @@ SCHEMA: dict[str, Any] = {
 
 
 def read_messages(value: Any) -> tuple[Message, ...]:
-    """The request's messages as ours. Raises `InvalidParameter`, naming the place as in `messages[2].role`."""
+    """The request's messages as ours. Raises `InvalidParameter` with a path such as `messages[2].role`."""
     if not isinstance(value, list):
-        raise _wrong("messages", "must be a list of messages", "invalid_type")
+        raise wrong("messages", "must be a list of messages", "invalid_type")
     if not value:
-        raise _wrong("messages", "is empty; send at least one message", "invalid_value")
+        raise wrong("messages", "is empty; send at least one message")
     messages, calls = [], OpenCalls()
     for i, entry in enumerate(value):
         message = _message(entry, f"messages[{i}]", calls)
@@ -70,81 +76,69 @@ def read_messages(value: Any) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def _message(entry: Any, where: str, calls: OpenCalls) -> Message:
+def _message(entry: Any, path: str, calls: OpenCalls) -> Message:
     if not isinstance(entry, dict):
-        raise _wrong(where, "must be an object with 'role' and 'content'", "invalid_type")
-    role = _role(entry.get("role"), f"{where}.role")
-    known = _KNOWN | _ALSO.get(role, set())
-    for key, said in entry.items():
-        if key in known or (key in _EMPTY_IN_ANSWERS | _CALLS and not said and role == "assistant"):
-            continue
-        if key in _CALLS | {"tool_call_id"}:
-            raise _wrong(f"{where}.{key}", f"does not go with the role '{role}'", "invalid_value")
-        if key in _EMPTY_IN_ANSWERS:
-            raise _wrong(f"{where}.{key}", "is not supported; only 'content' is read", "unsupported_value")
-        hint = did_you_mean(cut(key), known)
-        raise InvalidParameter(
-            f"{where}.{cut(key)}", f"Unknown parameter '{where}.{cut(key)}': {hint}", code="unknown_parameter"
-        )
-    name, pinned = _name(entry.get("name"), f"{where}.name"), _pinned(entry.get("pinned"), f"{where}.pinned")
+        raise wrong(path, "must be an object with 'role' and 'content'", "invalid_type")
+    role = _role(entry.get("role"), f"{path}.role")
+    fields = _message_fields(entry, role, path)
+    name, pinned = _name(fields.get("name"), f"{path}.name"), _pinned(fields.get("pinned"), f"{path}.pinned")
+    content = fields.get("content")
     if role == "function":
-        content = "" if entry.get("content") is None else _content(entry["content"], f"{where}.content")
+        text = "" if content is None else read_content(content, f"{path}.content")
         if name is None:
-            raise _wrong(f"{where}.name", "is required", "missing_required_parameter")
-        return Message("tool", content, name, tool_call_id=calls.id_for(name, f"{where}.name"), pinned=pinned)
-    called = read_calls(entry, where) if role == "assistant" else ()
-    content = "" if called and entry.get("content") is None else _content(entry.get("content"), f"{where}.content")
-    answered = read_call_id(entry.get("tool_call_id"), f"{where}.tool_call_id") if role == "tool" else None
-    return Message(cast("Role", role), content, name, called, answered, pinned)
+            raise missing(f"{path}.name")
+        return Message("tool", text, name, tool_call_id=calls.id_for(name, f"{path}.name"), pinned=pinned)
+    if role == "assistant":
+        called = read_calls(fields, path)
+        return Message("assistant", _assistant_text(fields, path, bool(called)), name, called, pinned=pinned)
+    text = read_content(content, f"{path}.content")
+    answered = read_call_id(fields.get("tool_call_id"), f"{path}.tool_call_id") if role == "tool" else None
+    return Message(cast("Role", role), text, name, (), answered, pinned)
 
 
-def _role(said: Any, where: str) -> str:
-    if said is None:
-        raise _wrong(where, "is required", "missing_required_parameter")
-    if not isinstance(said, str) or said not in ACCEPTED:
-        raise _wrong(where, f"must be one of {', '.join(ACCEPTED)}, not {cut(repr(said))}", "invalid_value")
-    return said
+def _message_fields(entry: dict[str, Any], role: str, path: str) -> dict[str, Any]:
+    """The fields that are read of a message; what it echoes of our answers is checked and left out."""
+    known = _FIELDS | _ROLE_FIELDS.get(role, set())
+    echoed = ECHOED | ECHOED_ASSISTANT if role == "assistant" else ECHOED
+    empty = ECHOED_EMPTY if role == "assistant" else ()
+    for name in sorted(_ANY_ROLE_FIELDS - known):
+        if entry.get(name) is not None:
+            raise wrong(f"{path}.{name}", f"does not go with the role '{role}'")
+    fields = read_object(entry, path, known | echoed.keys() | set(empty))
+    for name, kind in echoed.items():
+        value = fields.pop(name, None)
+        if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not object)):
+            raise wrong(f"{path}.{name}", "is not of the type that this server sends", "invalid_type")
+    for name in empty:
+        if not is_blank(fields.pop(name, None)):
+            raise wrong(f"{path}.{name}", "is not supported; only 'content' is read", "unsupported_value")
+    return fields
 
 
-def _name(said: Any, where: str) -> str | None:
-    if said is None:
-        return None
-    if not isinstance(said, str) or not 1 <= len(said) <= MOST_NAME:
-        raise _wrong(where, f"must be a string of 1 to {MOST_NAME} characters", "invalid_value")
-    return said
+def _assistant_text(fields: dict[str, Any], path: str, has_calls: bool) -> str:
+    """The assistant's content and its refusal: what it said in this message."""
+    content, refusal = fields.get("content"), fields.get("refusal")
+    if not isinstance(refusal, str | None):
+        raise wrong(f"{path}.refusal", "must be a string", "invalid_type")
+    text = "" if content is None and (has_calls or refusal) else read_content(content, f"{path}.content", refusals=True)
+    return "\n".join(filter(None, (text, refusal)))
 
 
-def _pinned(said: Any, where: str) -> bool:
-    if said is not None and not isinstance(said, bool):
-        raise _wrong(where, f"must be true or false, not {cut(repr(said))}", "invalid_type")
-    return bool(said)
+def _role(value: Any, path: str) -> str:
+    if value is None:
+        raise missing(path)
+    if not isinstance(value, str) or value not in ACCEPTED:
+        raise wrong(path, f"must be one of {', '.join(ACCEPTED)}, not {cut(repr(value))}")
+    return value
 
 
-def _content(said: Any, where: str) -> str:
-    if isinstance(said, str):
-        return said
-    if said is None:
-        raise _wrong(where, "is required", "missing_required_parameter")
-    if not isinstance(said, list) or not said:
-        raise _wrong(where, "must be a string, or a list of text parts that is not empty", "invalid_type")
-    return "\n".join(_part(part, f"{where}[{i}]") for i, part in enumerate(said))
+def _name(value: Any, path: str) -> str | None:
+    if value is not None and (not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME):
+        raise wrong(path, f"must be a string of 1 to {MAX_NAME} characters")
+    return value
 
 
-def _part(part: Any, where: str) -> str:
-    if not isinstance(part, dict):
-        raise _wrong(where, 'must be an object like {"type": "text", "text": …}', "invalid_type")
-    kind = part.get("type")
-    if kind != "text":
-        raise _wrong(f"{where}.type", f"must be 'text', not {cut(repr(kind))}: the models here read text only",
-                     "unsupported_value")  # fmt: skip
-    if extra := part.keys() - {"type", "text"}:
-        name = cut(min(extra))
-        raise InvalidParameter(f"{where}.{name}", f"Unknown parameter '{where}.{name}': known: text, type",
-                               code="unknown_parameter")  # fmt: skip
-    if not isinstance(part.get("text"), str):
-        raise _wrong(f"{where}.text", "must be a string", "invalid_type")
-    return str(part["text"])
-
-
-def _wrong(where: str, what: str, code: str) -> InvalidParameter:
-    return InvalidParameter(where, f"'{where}' {what}.", code=code)
+def _pinned(value: Any, path: str) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise wrong(path, f"must be true or false, not {cut(repr(value))}", "invalid_type")
+    return bool(value)

@@ -61,7 +61,7 @@ UNSUPPORTED: dict[str, Unsupported] = {
         Unsupported("audio", (), _NO_AUDIO),
         Unsupported("modalities", (["text"],), _NO_AUDIO),
         Unsupported("moderation", (), "this server does not moderate"),
-        Unsupported("prompt_cache_options", ({},), _CACHE),
+        Unsupported("prompt_cache_options", ({}, {"mode": "implicit"}), _CACHE),
         Unsupported("prompt_cache_retention", ("in_memory", "in-memory"), _CACHE),
         Unsupported("service_tier", ("auto", "default"), "there is one tier"),
         Unsupported("web_search_options", (), "this server does not search the web"),

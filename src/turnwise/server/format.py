@@ -4,8 +4,9 @@ import re
 from typing import Any
 
 from turnwise.chat.service import Format
-from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.core.errors import InvalidParameter
 from turnwise.server.errors import cut
+from turnwise.server.objects import read_object, wrong
 
 KINDS = ("text", "json_object", "json_schema")
 MOST_CHOICES = 1000
@@ -55,15 +56,16 @@ def read_response_format(said: Any) -> Format | None:
     """The format asked for; None for plain text. Raises `InvalidParameter`."""
     if said is None:
         return None
-    kind = read_object(said, "response_format", {"type", "json_schema"}).get("type")
+    fields = read_object(said, "response_format", {"type", "json_schema"})
+    kind = fields.get("type")
     if kind not in KINDS:
         raise wrong("response_format.type", f"must be one of {', '.join(KINDS)}, not {cut(repr(kind))}")
     if kind != "json_schema":
-        if "json_schema" in said:
+        if "json_schema" in fields:
             raise wrong("response_format.json_schema", f"does not go with the type '{kind}'")
         return None if kind == "text" else Format("json_object")
     where = "response_format.json_schema"
-    inner = read_object(said.get("json_schema"), where, {"name", "description", "schema", "strict"})
+    inner = read_object(fields.get("json_schema"), where, {"name", "description", "schema", "strict"})
     name = inner.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise wrong(f"{where}.name", "must be 1 to 64 letters, digits, '_' or '-'")
@@ -98,21 +100,3 @@ def one_format(formats: list[Format | None]) -> Format | None:
         names = " and ".join(f"'{format.param}'" for format in asked)
         raise InvalidParameter(asked[1].param, f"{names} exclude each other; send one of them.")
     return asked[0] if asked else None
-
-
-def read_object(said: Any, where: str, known: set[str]) -> dict[str, Any]:
-    """An object without unknown keys. Raises `InvalidParameter`."""
-    if not isinstance(said, dict):
-        raise wrong(where, "must be an object")
-    if extra := said.keys() - known:
-        name = cut(min(extra))
-        raise InvalidParameter(
-            f"{where}.{name}", f"Unknown parameter '{where}.{name}': {did_you_mean(name, known)}",
-            code="unknown_parameter",
-        )  # fmt: skip
-    return said
-
-
-def wrong(where: str, what: str) -> InvalidParameter:
-    """The error for a value at this place that is not what it should be."""
-    return InvalidParameter(where, f"'{where}' {what}.", code="invalid_value")

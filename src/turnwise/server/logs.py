@@ -20,6 +20,7 @@ from turnwise.server.metrics import Metrics
 LogFormat = Literal["text", "json"]
 REQUEST_ID = "x-request-id"
 IGNORED = "x-ignored-fields"
+MAX_LISTED = 500  # characters of its value
 
 access_log = logging.getLogger("turnwise.access")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -55,7 +56,7 @@ class Observe:
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = exchange.id
                 if exchange.ignored:
-                    headers[IGNORED] = cut(", ".join(map(json.dumps, exchange.ignored)), 500)  # plain ASCII
+                    headers[IGNORED] = _listed(exchange.ignored)
             elif not message.get("more_body", False):
                 note()  # before the last byte leaves: whoever has the answer finds it in the log
             await send(message)
@@ -64,6 +65,16 @@ class Observe:
             await self._app(scope, receive, noting)
         finally:
             note()
+
+
+def _listed(paths: Sequence[str]) -> str:
+    """Paths as the value of a header: JSON strings in ASCII, as many as fit."""
+    listed: list[str] = []
+    for path in paths:
+        listed.append(json.dumps(cut(path)))
+        if sum(map(len, listed)) > MAX_LISTED:
+            return ", ".join([*listed[:-1], '"..."'])
+    return ", ".join(listed)
 
 
 def _log(scope: Scope, exchange: Exchange, status: int, ms: float) -> None:

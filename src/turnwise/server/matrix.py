@@ -34,8 +34,13 @@ _COLUMNS = ("| field | here | values |", "| --- | --- | --- |")
 
 HEAD = """# Every field of every request
 
-Every field is honoured exactly or refused with a 400 that names it; none is accepted and ignored. A field that is null
-counts as not said. An unknown field is refused with the nearest known name.
+Every field is enforced exactly or refused with a 400 that names it; none is accepted and ignored. A field that is null
+counts as absent, at every depth of the body. An unknown field is refused with the nearest known name.
+
+What this server sends, it accepts back: a message of an answer or of a stored conversation may keep the fields that it
+came with, or that a client library added (`id`, `index`, `finish_reason`, `logprobs`, `annotations`, `refusal`,
+`reasoning_content`, `parsed`, `index` of a call, and others that are null or empty). Of these, the model reads
+`refusal`, as text of the assistant.
 
 *This page is written by `python -m turnwise.server.matrix`; a test fails when it and the code part ways.*
 """

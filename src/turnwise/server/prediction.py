@@ -2,44 +2,32 @@
 
 from typing import Any
 
-from turnwise.server.format import wrong
+from turnwise.server.errors import cut
+from turnwise.server.objects import read_object, wrong
+from turnwise.server.parts import TEXT_PART_SCHEMA, read_text
 
-_PART = {
-    "type": "object",
-    "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
-    "required": ["type", "text"],
-    "additionalProperties": False,
-}
 SCHEMA: dict[str, Any] = {
     "description": "What the answer will perhaps say; where it does, several tokens come at once.",
     "type": "object",
     "properties": {
         "type": {"const": "content"},
-        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": _PART}]},
+        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": TEXT_PART_SCHEMA}]},
     },
     "required": ["type", "content"],
     "additionalProperties": False,
 }
 
 
-def read_prediction(said: Any) -> str | None:
+def read_prediction(value: Any) -> str | None:
     """Its text. Raises `InvalidParameter`."""
-    if said is None:
+    if value is None:
         return None
-    if not isinstance(said, dict) or said.keys() != {"type", "content"} or said["type"] != "content":
-        raise wrong("prediction", 'must be {"type": "content", "content": ...}')
-    content = said["content"]
+    fields = read_object(value, "prediction", ("type", "content"))
+    if fields.get("type") != "content":
+        raise wrong("prediction.type", f"must be 'content', not {cut(repr(fields.get('type')))}")
+    content = fields.get("content")
     if isinstance(content, str):
         return content
-    if not isinstance(content, list) or not all(map(_is_text, content)):
-        raise wrong("prediction", "must hold a string or a list of text parts")
-    return "".join(part["text"] for part in content)
-
-
-def _is_text(part: Any) -> bool:
-    return (
-        isinstance(part, dict)
-        and part.keys() == {"type", "text"}
-        and part["type"] == "text"
-        and isinstance(part["text"], str)
-    )
+    if not isinstance(content, list):
+        raise wrong("prediction.content", "must be a string or a list of text parts")
+    return "".join(read_text(part, f"prediction.content[{i}]") for i, part in enumerate(content))

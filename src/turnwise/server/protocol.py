@@ -122,7 +122,7 @@ class _Request(Strict):
         StrictBool | None, Field(description="One answer may hold several calls, where not told otherwise.")
     ] = None
     reasoning_effort: Annotated[
-        Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None,
+        Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None,
         Field(description="How long the model thinks, where its chat template has such a dial."),
     ] = None
     verbosity: Annotated[

@@ -10,7 +10,8 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.parameters import SPECS, ParameterSpec
 from turnwise.server.derived import guided_fields, refused_fields, sampling_fields
 from turnwise.server.fields import BEST_OF, PRIORITY, N, Unsupported, check_sampling, read_best_of, sampling_schema
-from turnwise.server.format import GUIDED_SCHEMAS, one_format, wrong
+from turnwise.server.format import GUIDED_SCHEMAS, one_format
+from turnwise.server.objects import wrong
 from turnwise.server.protocol import StreamOptions, Strict
 
 MOST_PROMPTS = 128

@@ -9,7 +9,7 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import INPUT
 from turnwise.core.tools import AUTO, Syntax, Tool, ToolChoice
 from turnwise.server.errors import cut
-from turnwise.server.format import read_object, wrong
+from turnwise.server.objects import read_object, wrong
 
 MOST_TOOLS = 128
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
