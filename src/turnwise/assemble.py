@@ -300,6 +300,7 @@ def _code() -> str:
 @contextmanager
 def conversation_store(url: str | None) -> Iterator[ConversationStore | None]:
     """The store at this URL, or in the person's own file; closed when the block ends. "none" gives None."""
+    from turnwise.core.background import STORE_WRITES, WAIT_SECONDS
     from turnwise.core.settings import Settings
     from turnwise.store import open_store
 
@@ -310,4 +311,5 @@ def conversation_store(url: str | None) -> Iterator[ConversationStore | None]:
     try:
         yield store
     finally:
+        STORE_WRITES.drain(WAIT_SECONDS)  # answers that were cut off at the end
         store.close()

@@ -3,16 +3,18 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from turnwise.chat.calls import as_pieces
+from turnwise.chat.memory import TurnRecorder
 from turnwise.chat.service import ContextReport, Delta, Reply, Turn, Usage, whole_reply
-from turnwise.core.messages import Message, ToolCall
+from turnwise.core.errors import UserError
+from turnwise.core.messages import ToolCall
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import ConversationStore, FinishReason
 from turnwise.server.run import server_config
@@ -39,6 +41,7 @@ class ScriptedChat:
         failure: Exception | None = None,
         defaults: Mapping[str, Any] | None = None,
         context: ContextReport | None = None,
+        refusal: UserError | None = None,
     ) -> None:
         """Take the chunks to say and the tools to call, or a function that makes them from the turn.
 
@@ -52,9 +55,10 @@ class ScriptedChat:
             failure: what to raise then.
             defaults: the model's own generation parameters.
             context: what to say that a context policy did.
+            refusal: raised in place of every answer, as for messages that do not fit.
         """
         self._script = script if callable(script) else tuple(script)
-        self._context = context
+        self._context, self._refusal = context, refusal
         self._delay, self._finish, self._fail_after, self._failure = delay, finish, fail_after, failure
         self.name, self.created, self.fingerprint, self.context_length = name, 1_700_000_000, "fp_scripted", 2048
         self.defaults: Mapping[str, Any] = dict(defaults or {})
@@ -68,26 +72,42 @@ class ScriptedChat:
         """The scripted chunks, then an empty delta with how it ended and how much it was; words count as tokens."""
         GenerationParams.resolve(turn.asked, self.defaults)
         self.turns.append(turn)
-        self._keep(turn)
+        recorder = await TurnRecorder.begin(self.store, turn, self.name)
+        finish: FinishReason = "error"
+        try:
+            if self._refusal is not None:
+                if recorder is not None:
+                    await recorder.refuse(self._refusal)
+                raise self._refusal
+            async with aclosing(self._deltas(turn)) as deltas:
+                async for delta in deltas:
+                    if recorder is not None:
+                        recorder.add(delta)
+                        if delta.usage is not None:
+                            await recorder.complete()
+                    yield delta
+        except (asyncio.CancelledError, GeneratorExit):
+            finish = "cancelled"
+            self.cancelled += 1
+            raise
+        finally:
+            if recorder is not None:
+                await recorder.abandon(finish)
+
+    async def _deltas(self, turn: Turn) -> AsyncGenerator[Delta, None]:
         said: list[str] = []
         calls: list[ToolCall] = []
-        try:
-            for chunk in self._script(turn) if callable(self._script) else self._script:
-                if self._fail_after is not None and len(said) + len(calls) >= self._fail_after:
-                    raise self._failure or RuntimeError("scripted failure")
-                await asyncio.sleep(self._delay)
-                self.produced += 1
-                if isinstance(chunk, ToolCall):
-                    calls.append(chunk)
-                    yield Delta(tool_calls=tuple(as_pieces(calls)[-2:]))
-                else:
-                    said.append(chunk)
-                    yield Delta(chunk)
-        except (asyncio.CancelledError, GeneratorExit):
-            self.cancelled += 1
-            self._remember(turn, "".join(said), calls)
-            raise
-        self._remember(turn, "".join(said), calls)
+        for chunk in self._script(turn) if callable(self._script) else self._script:
+            if self._fail_after is not None and len(said) + len(calls) >= self._fail_after:
+                raise self._failure or RuntimeError("scripted failure")
+            await asyncio.sleep(self._delay)
+            self.produced += 1
+            if isinstance(chunk, ToolCall):
+                calls.append(chunk)
+                yield Delta(tool_calls=tuple(as_pieces(calls)[-2:]))
+            else:
+                said.append(chunk)
+                yield Delta(chunk)
         finish: FinishReason = "tool_calls" if calls and self._finish == "stop" else self._finish
         for index in range(1, turn.answers):  # the others say the same in one go
             yield Delta("".join(said), finish, index=index, tool_calls=tuple(as_pieces(calls)))
@@ -100,22 +120,6 @@ class ScriptedChat:
     async def reply(self, turn: Turn) -> Reply:
         """The same answer, whole."""
         return await whole_reply(self.stream, turn)
-
-    def _keep(self, turn: Turn) -> None:
-        """Make the stored conversation what the turn says it is: a retry or an edit drops what came after."""
-        if turn.conversation_id is None or self.store is None:
-            return
-        kept = [entry.message for entry in self.store.get(turn.conversation_id).messages]
-        same = 0
-        while same < min(len(kept), len(turn.messages)) and kept[same] == turn.messages[same]:
-            same += 1
-        if same < len(kept):
-            self.store.truncate(turn.conversation_id, same)
-        self.store.append(turn.conversation_id, turn.messages[same:])
-
-    def _remember(self, turn: Turn, text: str, calls: Sequence[ToolCall]) -> None:
-        if turn.conversation_id is not None and self.store is not None and (text or calls):
-            self.store.append(turn.conversation_id, [Message("assistant", text, tool_calls=tuple(calls))])
 
 
 @contextmanager

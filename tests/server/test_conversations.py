@@ -39,7 +39,46 @@ def test_the_life_of_a_conversation(client, store):
 
 def test_the_list_is_bounded_by_limit(client, store):
     ids = [store.create(title=str(i), model="scripted").id for i in range(3)]
-    assert [c["id"] for c in client.get("/v1/conversations?limit=2").json()["data"]] == ids[:0:-1]
+    page = client.get("/v1/conversations?limit=2").json()
+    assert [c["id"] for c in page["data"]] == ids[:0:-1]
+    assert (page["first_id"], page["last_id"], page["has_more"]) == (ids[2], ids[1], True)
+    rest = client.get("/v1/conversations", params={"limit": 2, "after": page["last_id"]}).json()
+    assert ([c["id"] for c in rest["data"]], rest["has_more"]) == ([ids[0]], False)
+    beyond = client.get("/v1/conversations", params={"after": ids[0]}).json()
+    assert (beyond["data"], beyond["first_id"], beyond["last_id"], beyond["has_more"]) == ([], None, None, False)
+    assert client.get("/v1/conversations?after=conv_nowhere").status_code == 404
+
+
+def test_the_list_can_be_searched(client, store):
+    ids = [store.create(title=title, model="scripted").id for title in ("Tea & cakes", "Lamps")]
+    store.append(ids[1], [Message("user", "Is the TEA ready?")])
+    assert [c["id"] for c in client.get("/v1/conversations", params={"query": "tea"}).json()["data"]] == ids[::-1]
+    assert [c["id"] for c in client.get("/v1/conversations", params={"query": "& c"}).json()["data"]] == ids[:1]
+
+
+def test_branches_are_listed_and_can_be_shown(client, store):
+    path = f"/v1/conversations/{store.create(title='t', model='scripted').id}"
+    for text in ("one", "two"):
+        client.post("/v1/chat/completions", json={
+            "model": "latest", "messages": [{"role": "user", "content": text}], "conversation_id": path.split("/")[-1],
+        })  # fmt: skip
+    shown = client.get(path).json()
+    assert [m["content"] for m in shown["messages"]] == ["two", "Hello, you."]
+    assert shown["head"] == shown["messages"][-1]["id"]
+    assert shown["messages"][1]["parent_id"] == shown["messages"][0]["id"]
+    first, second = shown["messages"][0]["sibling_ids"]
+    assert second == shown["messages"][0]["id"]
+    assert shown["tree"] is None
+    tree = client.get(path, params={"tree": True}).json()["tree"]
+    assert [m["content"] for m in tree] == ["one", "Hello, you.", "two", "Hello, you."]
+
+    other = client.patch(path, json={"head": first}).json()
+    assert [m["content"] for m in other["messages"]] == ["one", "Hello, you."]
+    assert client.get(path).json()["head"] == other["head"] == other["messages"][1]["id"]
+    assert client.patch(path, json={"head": "msg_nowhere"}).status_code == 404
+    refused = client.patch(path, json={})
+    assert refused.status_code == 400
+    assert "'title' or a 'head'" in refused.json()["error"]["message"]
 
 
 def test_a_conversation_for_a_model_that_is_not_served_is_refused(client, store):

@@ -82,18 +82,138 @@ def test_append_is_all_or_nothing(store):
     assert texts(store, id) == ["still works"]
 
 
-def test_truncate_keeps_the_first_messages_and_appending_goes_on_there(store):
+def thread(*texts):
+    """Messages of user and assistant in turn."""
+    return [Message(("user", "assistant")[i % 2], text) for i, text in enumerate(texts)]
+
+
+def branches(store, id):
+    """All branches as texts."""
+    tree = {kept.id: kept for kept in store.get(id).tree}
+    parents = {kept.parent_id for kept in tree.values()}
+
+    def path(kept):
+        above = path(tree[kept.parent_id]) if kept.parent_id is not None else []
+        return [*above, kept.message.content]
+
+    return [path(kept) for kept in tree.values() if kept.id not in parents]
+
+
+def test_extending_a_branch_adds_what_is_new_and_moves_the_head(store):
     id = store.create(title="t", model="m").id
-    store.append(id, [Message("user", str(i)) for i in range(5)])
-    store.truncate(id, 9)
-    assert texts(store, id) == ["0", "1", "2", "3", "4"]
-    store.truncate(id, 2)
-    store.append(id, [Message("user", "new")])
-    assert texts(store, id) == ["0", "1", "new"]
-    store.truncate(id, 0)
-    assert texts(store, id) == []
-    with pytest.raises(InvalidParameter, match="at least 0, got -1"):
-        store.truncate(id, -1)
+    first = store.extend(id, thread("Hi"))
+    second = store.extend(id, thread("Hi", "Hello!", "The lamp?"))
+    assert second[:1] == first
+    assert texts(store, id) == ["Hi", "Hello!", "The lamp?"]
+    assert store.get(id).head == second[-1]
+    assert branches(store, id) == [["Hi", "Hello!", "The lamp?"]]
+
+
+def test_extending_with_what_is_stored_adds_nothing_and_keeps_the_head(store):
+    id = store.create(title="t", model="m").id
+    all_ids = store.extend(id, thread("Hi", "Hello!", "The lamp?"))
+    assert store.extend(id, thread("Hi")) == all_ids[:1]
+    assert store.extend(id, thread("Hi", "Hello!", "The lamp?")) == all_ids
+    assert store.get(id).head == all_ids[-1]
+    assert store.extend(id, []) == ()
+
+
+def test_what_differs_becomes_a_branch_and_nothing_is_replaced(store):
+    id = store.create(title="t", model="m").id
+    store.extend(id, thread("Hi", "Hello!", "The lamp?", "Broken."))
+    store.extend(id, thread("Hi", "Hello!", "I like tea."))
+    store.extend(id, thread("Good evening"))
+    assert texts(store, id) == ["Good evening"]
+    assert branches(store, id) == [
+        ["Hi", "Hello!", "The lamp?", "Broken."], ["Hi", "Hello!", "I like tea."], ["Good evening"],
+    ]  # fmt: skip
+
+
+def test_of_equal_beginnings_the_longest_is_extended_then_the_one_that_is_shown_then_the_latest(store):
+    id = store.create(title="t", model="m").id
+    (question,) = store.extend(id, thread("Hi"))
+    older, newer = (store.append(id, [Message("assistant", "Hello!")], parent_id=question)[0] for _ in range(2))
+    assert store.extend(id, thread("Hi", "Hello!")) == (question, newer)
+    store.select(id, older)
+    assert store.extend(id, thread("Hi", "Hello!")) == (question, older)
+    _, parent, _ = store.extend(id, thread("Hi", "Hello!", "Tea?"))
+    assert parent == older
+    store.select(id, newer)
+    assert store.extend(id, thread("Hi", "Hello!", "Tea?"))[1] == older
+
+
+def test_answers_to_one_message_are_siblings(store):
+    id = store.create(title="t", model="m").id
+    (question,) = store.extend(id, thread("Hi"))
+    answers = [store.append(id, [Message("assistant", text)], parent_id=question)[0] for text in ("a", "b", "c")]
+    shown = store.get(id).messages[-1]
+    assert (shown.message.content, shown.parent_id, list(shown.sibling_ids)) == ("c", question, answers)
+    assert store.get(id).messages[0].sibling_ids == (question,)
+
+
+def test_first_messages_are_siblings_too(store):
+    id = store.create(title="t", model="m").id
+    store.append(id, thread("Hi", "Hello!"))
+    (other,) = store.append(id, thread("Good evening"), parent_id=None)
+    shown = store.get(id)
+    assert [kept.message.content for kept in shown.messages] == ["Good evening"]
+    assert shown.messages[0].parent_id is None
+    assert shown.messages[0].sibling_ids[1] == other
+
+
+def test_selecting_a_message_shows_the_latest_branch_below_it(store):
+    id = store.create(title="t", model="m").id
+    old = store.extend(id, thread("Hi", "Hello!", "The lamp?", "Broken."))
+    store.extend(id, thread("Hi", "Hello!", "I like tea."))
+    store.extend(id, thread("Good evening"))
+    store.select(id, old[2])
+    assert texts(store, id) == ["Hi", "Hello!", "The lamp?", "Broken."]
+    store.select(id, old[0])
+    assert texts(store, id) == ["Hi", "Hello!", "I like tea."]
+    with pytest.raises(NotFound, match="no message 'msg_nowhere'"):
+        store.select(id, "msg_nowhere")
+    other = store.create(title="t", model="m").id
+    with pytest.raises(NotFound, match="in this conversation"):
+        store.select(other, old[0])
+
+
+def test_an_answer_that_is_being_written_is_updated_in_place(store):
+    id = store.create(title="t", model="m").id
+    (question,) = store.extend(id, thread("Hi"))
+    (answer,) = store.append(id, [Message("assistant", "Hel")], {"finish": "in_progress"}, parent_id=question)
+    store.extend(id, thread("Good evening"))
+    store.update(answer, content=Message("assistant", "Hello!"), meta={"finish": "stop", "model": "m"})
+    assert branches(store, id) == [["Hi", "Hello!"], ["Good evening"]]
+    assert texts(store, id) == ["Good evening"], "an update does not move the head"
+    store.update(answer, meta={"finish": None, "note": "n"})
+    assert store.get(id).tree[1].meta == {"model": "m", "note": "n"}
+    with pytest.raises(NotFound, match="no message 'msg_nowhere'"):
+        store.update("msg_nowhere", meta={})
+
+
+def test_a_message_of_another_conversation_is_no_parent(store):
+    one, other = (store.create(title="t", model="m").id for _ in range(2))
+    (question,) = store.extend(one, thread("Hi"))
+    with pytest.raises(NotFound, match="no message"):
+        store.append(other, thread("x"), parent_id=question)
+    assert store.get(other).tree == ()
+
+
+def test_extending_gives_a_title_where_there_is_none(store):
+    id = store.create(title="", model="m").id
+    store.extend(id, thread("Hi"), title="First")
+    store.extend(id, thread("Hi", "Hello!"), title="Second")
+    assert store.get(id).title == "First"
+
+
+def test_a_long_conversation_with_many_branches_can_be_deleted(store):
+    id = store.create(title="t", model="m").id
+    long = thread(*map(str, range(3000)))
+    store.extend(id, long)
+    store.extend(id, [*long[:2000], Message("user", "another way")])
+    assert len(store.get(id).tree) == 3001
+    store.delete(id)
+    assert store.list() == []
 
 
 def test_the_list_is_newest_first_bounded_and_without_messages(store):
@@ -105,6 +225,31 @@ def test_the_list_is_newest_first_bounded_and_without_messages(store):
     assert [c.id for c in store.list(limit=2)] == [ids[1], ids[3]]
     with pytest.raises(InvalidParameter, match="at least 1"):
         store.list(limit=0)
+
+
+def test_the_list_goes_on_after_any_entry(store):
+    ids = [store.create(title=str(i), model="m").id for i in range(250)]
+    pages, after = [], None
+    while page := store.list(limit=100, after=after):
+        pages.append([c.id for c in page])
+        after = pages[-1][-1]
+    assert [len(page) for page in pages] == [100, 100, 50]
+    assert [id for page in pages for id in page] == ids[::-1]
+    with pytest.raises(NotFound):
+        store.list(after="conv_nowhere")
+
+
+def test_the_list_can_be_searched_in_titles_and_in_all_branches(store):
+    tea, lamp, other = (store.create(title=title, model="m").id for title in ("Tea 100%", "t", "x"))
+    store.extend(lamp, thread("Die GRÖSSE der Lampe?", "Groß."))
+    store.extend(lamp, thread("Hi"))
+    store.extend(other, thread("nothing"))
+    assert [c.id for c in store.list(query="größe")] == [lamp], "sharp s counts as ss"
+    assert [c.id for c in store.list(query="GROSS")] == [lamp]
+    assert [c.id for c in store.list(query="tea")] == [tea]
+    assert [c.id for c in store.list(query="0%")] == [tea]
+    assert [c.id for c in store.list(query="t")] == [other, lamp, tea], "the last changed first"
+    assert [c.id for c in store.list(query="t", limit=1, after=other)] == [lamp]
 
 
 def test_rename_changes_the_title_and_not_the_place(store):
@@ -129,11 +274,12 @@ def test_delete_forgets_it_and_nothing_else(store):
     [
         lambda s, id: s.get(id),
         lambda s, id: s.append(id, [Message("user", "x")]),
-        lambda s, id: s.truncate(id, 0),
+        lambda s, id: s.extend(id, [Message("user", "x")]),
+        lambda s, id: s.select(id, "msg_1"),
         lambda s, id: s.rename(id, "x"),
         lambda s, id: s.delete(id),
     ],
-    ids=["get", "append", "truncate", "rename", "delete"],
+    ids=["get", "append", "extend", "select", "rename", "delete"],
 )
 def test_an_unknown_conversation_is_named_in_the_error(store, act):
     with pytest.raises(NotFound, match="no conversation 'conv_nowhere'"):

@@ -85,7 +85,7 @@ def test_reopening_finds_everything_and_migrates_nothing_twice(path):
 
 def test_the_pragmas_that_make_it_last(path):
     store = open_store(f"sqlite:///{path}")
-    asked = {name: store._connection.execute(f"PRAGMA {name}").fetchone()[0]
+    asked = {name: store._base._connection.execute(f"PRAGMA {name}").fetchone()[0]
              for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "user_version")}  # fmt: skip
     store.close()
     assert asked == {
@@ -156,19 +156,27 @@ def test_a_failed_step_leaves_the_old_version(path, monkeypatch):
         open_store(f"sqlite:///{path}")
     monkeypatch.setattr(migrations, "STEPS", (*steps, ("CREATE TABLE extra (x)",)))
     store = open_store(f"sqlite:///{path}")
-    assert store._connection.execute("PRAGMA user_version").fetchone() == (len(steps) + 1,)
+    assert store._base._connection.execute("PRAGMA user_version").fetchone() == (len(steps) + 1,)
     store.close()
 
 
 def test_a_full_disk_is_said_and_changes_nothing(path):
     store = open_store(f"sqlite:///{path}")
     id = store.create(title="t", model="m").id
-    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
-    store._connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(SaveFailed, match=r"full\. Nothing was changed"):
+    pages = store._base._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._base._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(SaveFailed, match=r"No space left on device .*\. Nothing was changed"):
         store.append(id, [Message("user", "x" * 1_000_000)])
     assert store.get(id).messages == ()
     store.close()
+
+
+def test_a_disk_that_is_full_already_is_said_when_the_store_is_opened(path, monkeypatch):
+    open_store(f"sqlite:///{path}").close()
+    fill = "CREATE TABLE filler AS SELECT zeroblob(100000)"
+    monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, ("PRAGMA max_page_count = 1", fill)))
+    with pytest.raises(UserError, match="cannot be used as a conversation store: No space left on device"):
+        open_store(f"sqlite:///{path}")
 
 
 def test_a_file_from_before_tool_calls_is_brought_up_to_date(path, monkeypatch):
@@ -185,4 +193,72 @@ def test_a_file_from_before_tool_calls_is_brought_up_to_date(path, monkeypatch):
     call = ToolCall("call_1", "f", "{}")
     store.append("conv_1", [Message("assistant", "", tool_calls=(call,))])
     assert store.get("conv_1").messages[1].message.tool_calls == (call,)
+    store.close()
+
+
+def as_version_4(path, monkeypatch):
+    """A file as the schema was when a conversation was a list."""
+    monkeypatch.setattr(migrations, "STEPS", migrations.STEPS[:4])
+    path.parent.mkdir(parents=True)
+    raw = sqlite3.connect(path, isolation_level=None)
+    migrations.migrate(raw, "here")
+    monkeypatch.undo()
+    return raw
+
+
+def test_conversations_from_before_there_were_branches_lose_nothing(path, monkeypatch):
+    raw = as_version_4(path, monkeypatch)
+    raw.executemany(
+        "INSERT INTO conversations VALUES (?, ?, ?, 'm', ?, ?)",
+        [(1, "conv_a", "A", 1.0, 4.0), (2, "conv_b", "B", 2.0, 3.0), (3, "conv_empty", "", 2.5, 2.5)],
+    )
+    rows = [  # rows of conversations in mixed order, as several of them grow in turn; positions are not rows
+        (5, "msg_a2", 1, 2, 1.3, "user", "three \0", None, "{}", None, 1),
+        (2, "msg_a0", 1, 0, 1.1, "user", "one", "Ada", "{}", None, 0),
+        (3, "msg_b0", 2, 0, 1.2, "user", "eins", None, "{}", None, 0),
+        (9, "msg_a1", 1, 1, 1.2, "assistant", "two", None, '{"finish": "length"}', None, 0),
+        (8, "msg_b1", 2, 1, 1.4, "assistant", "", None, "{}", '{"calls": [{"id": "c", "name": "f", "arguments": "{}",'
+         ' "kind": "function"}]}', 0),
+    ]  # fmt: skip
+    raw.executemany(
+        "INSERT INTO messages (number, id, conversation, position, created, role, content, name, meta, tools, pinned)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+    raw.close()
+    store = open_store(f"sqlite:///{path}")
+    a, b, empty = map(store.get, ("conv_a", "conv_b", "conv_empty"))
+    assert [(m.id, m.created, m.message, m.meta, m.parent_id) for m in a.messages] == [
+        ("msg_a0", 1.1, Message("user", "one", "Ada"), {}, None),
+        ("msg_a1", 1.2, Message("assistant", "two"), {"finish": "length"}, "msg_a0"),
+        ("msg_a2", 1.3, Message("user", "three \0", pinned=True), {}, "msg_a1"),
+    ]
+    assert (a.title, a.created, a.updated, a.head) == ("A", 1.0, 4.0, "msg_a2")
+    assert [m.id for m in b.messages] == ["msg_b0", "msg_b1"]
+    assert b.messages[1].message.tool_calls == (ToolCall("c", "f", "{}"),)
+    assert (empty.head, empty.messages) == (None, ())
+    store.extend("conv_a", [m.message for m in a.messages[:2]] + [Message("user", "another way")])
+    assert len(store.get("conv_a").tree) == 4
+    store.delete("conv_b")
+    store.close()
+    with sqlite3.connect(path) as check:
+        assert check.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert check.execute("PRAGMA foreign_key_check").fetchall() == []
+    check.close()
+    assert b"eins" not in path.read_bytes()
+
+
+def test_ten_thousand_old_messages_are_converted_quickly(path, monkeypatch):
+    raw = as_version_4(path, monkeypatch)
+    raw.execute("INSERT INTO conversations VALUES (1, 'conv_a', 'A', 'm', 1, 1)")
+    raw.executemany(
+        "INSERT INTO messages (id, conversation, position, created, role, content, meta)"
+        " VALUES (?, 1, ?, 1, 'user', 'x', '{}')",
+        [(f"msg_{i}", i) for i in range(10_000)],
+    )
+    raw.close()
+    began = time.monotonic()
+    store = open_store(f"sqlite:///{path}")
+    assert time.monotonic() - began < 10  # a query per row over all rows would take minutes
+    assert [m.id for m in store.get("conv_a").messages] == [f"msg_{i}" for i in range(10_000)]
     store.close()

@@ -12,11 +12,11 @@ from functools import cached_property, partial
 from typing import Any
 
 from turnwise.chat.answer import AnswerStream
-from turnwise.chat.calls import CallReading, gathered_calls
+from turnwise.chat.calls import CallReading
 from turnwise.chat.context import DEFAULT, policy
 from turnwise.chat.fitting import fitted
 from turnwise.chat.gather import Gathering, embedding_of, whole_reply
-from turnwise.chat.memory import remember, remember_reply
+from turnwise.chat.memory import TurnRecorder
 from turnwise.chat.request import RequestMaker, several
 from turnwise.chat.summaries import Summaries
 from turnwise.chat.tokens import Tokens
@@ -32,10 +32,8 @@ from turnwise.chat.turn import (
     Turn,
     Usage,
 )
-from turnwise.core.errors import TurnwiseError, Unavailable
-from turnwise.core.messages import Message
+from turnwise.core.errors import TurnwiseError, Unavailable, UserError
 from turnwise.core.ports import ConversationStore, FinishReason, GenerationRequest, Generator, Ticket, TokenEvent
-from turnwise.core.tools import ToolCallDelta
 from turnwise.text.render import Renderer
 
 __all__ = [
@@ -120,24 +118,29 @@ class ChatService:
         """The answers as they arrive; the pieces concatenate to `reply`'s texts for the same seed.
 
         Raises:
-            UserError: see `request`; before the first piece.
+            UserError: see `request`; before the first piece. The messages are stored all the same.
             NotFound: `conversation_id` names no conversation.
+            Unavailable: the store is busy; before the first piece nothing was stored or generated.
             TurnwiseError: the generator failed.
         """
-        name = turn.context_policy or self.context_policy
-        request, context = await fitted(turn, name, self._maker, self._summaries, self._write)
-        if turn.conversation_id is not None and self.store is not None:
-            await asyncio.to_thread(remember, self.store, turn.conversation_id, turn.messages, turn.continue_final)
-        pieces: list[str] = []
-        calls: list[ToolCallDelta] = []
+        recorder = await TurnRecorder.begin(self.store, turn, self.name)
+        try:
+            request, context = await fitted(
+                turn, turn.context_policy or self.context_policy, self._maker, self._summaries, self._write
+            )
+        except UserError as error:
+            if recorder is not None:
+                await recorder.refuse(error)
+            raise
         begun: set[int] = set()
         finish: FinishReason = "cancelled"
         try:
             async with aclosing(self._generate(request, turn)) as deltas:
                 async for delta in deltas:
-                    pieces.append(delta.text)
-                    calls.extend(delta.tool_calls)
-                    finish = delta.finish or finish
+                    if recorder is not None:
+                        recorder.add(delta)
+                        if delta.usage is not None:  # the last one: a client that has it has an answer that is stored
+                            await recorder.complete()
                     if turn.echo and delta.index not in begun:
                         delta = replace(delta, text=_opening(turn) + delta.text)
                     begun.add(delta.index)
@@ -148,11 +151,8 @@ class ChatService:
             finish = "error"
             raise
         finally:
-            # Also when the listener left: what was said so far belongs to the conversation.
-            if turn.conversation_id is not None and self.store is not None:
-                text = _opening(turn) + "".join(pieces)
-                said = Message("assistant", text, tool_calls=gathered_calls(calls) if turn.answers == 1 else ())
-                remember_reply(self.store, turn.conversation_id, said, {"finish": finish, "model": self.name})
+            if recorder is not None:  # also when the client left: what was written so far belongs to the conversation
+                await recorder.abandon(finish)
 
     async def reply(self, turn: Turn) -> Reply:
         """The answers, whole; the best of more where it was asked for. Raises as `stream` does."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the command line imports this file and wants an answer at o
     from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "error"]
+HEAD = ""  # in place of a message's id: the last message of the branch that is shown
 Quantize = Literal["int8", "int4"]  # what weights may be rounded to
 
 
@@ -164,53 +165,115 @@ class Generator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message as the store keeps it; `created` is in seconds since 1970."""
+    """A message in the store.
+
+    Attributes:
+        id: its id, unique over all conversations.
+        created: when it was stored, in seconds since 1970.
+        message: the message.
+        meta: plain JSON: of an answer, which `model` wrote it and its `finish` reason ("in_progress" while it is
+            written and after a crash); of a question that could not be answered, the `error`.
+        parent_id: the message that it follows; None for a first message.
+        sibling_ids: every message with the same parent, this one included, oldest first. Filled in by
+            `ConversationStore.get`.
+    """
 
     id: str
     created: float
     message: Message
     meta: Mapping[str, Any]
+    parent_id: str | None = None
+    sibling_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StoredConversation:
-    """A conversation as the store lists it; `messages` is empty in listings."""
+    """A conversation in the store: a tree of messages. In listings `head`, `messages` and `tree` are empty.
+
+    Attributes:
+        id: its id.
+        title: what it is called in the list.
+        model: the model that it was started with.
+        created: when it was started, in seconds since 1970.
+        updated: when a message was last added.
+        head: the last message of the branch that is shown; None while there is no message.
+        messages: the branch that is shown, from the first message to the head.
+        tree: all messages of all branches, oldest first.
+    """
 
     id: str
     title: str
     model: str
     created: float
     updated: float
+    head: str | None = None
     messages: tuple[StoredMessage, ...] = ()
+    tree: tuple[StoredMessage, ...] = ()
 
 
 class ConversationStore(Protocol):
-    """Remembers conversations. Every method that changes something returns only once it is safe on disk."""
+    """Stores conversations as trees of messages. A message leaves it only when its conversation is deleted.
+
+    Every method that changes something returns only once the change is safe on disk. A method raises `Unavailable`
+    where another process uses the store for too long, and `SaveFailed` where the disk refuses.
+    """
 
     @property
     def completions(self) -> CompletionStore:
         """Completions that were asked to be kept, in the same place."""
 
     def create(self, *, title: str, model: str) -> StoredConversation:
-        """Begin a conversation."""
+        """Start a conversation."""
 
-    def append(self, conversation_id: str, messages: Sequence[Message], meta: Mapping[str, Any] | None = None) -> None:
-        """Add messages to its end, all of them or none. Raises `NotFound`."""
+    def extend(self, conversation_id: str, messages: Sequence[Message], *, title: str = "") -> tuple[str, ...]:
+        """Make `messages` a branch of the tree and return their ids.
 
-    def truncate(self, conversation_id: str, keep: int) -> None:
-        """Keep only the first `keep` messages (editing or retrying a turn). Raises `NotFound`."""
+        The longest beginning that some branch has already is reused; the rest is added below it, all or nothing, and
+        becomes the head. Where nothing has to be added, the head stays. A conversation without a title gets `title`.
+        Raises `NotFound`.
+        """
+
+    def append(
+        self,
+        conversation_id: str,
+        messages: Sequence[Message],
+        meta: Mapping[str, Any] | None = None,
+        *,
+        parent_id: str | None = HEAD,
+    ) -> tuple[str, ...]:
+        """Add messages one below the other, all or nothing, make the last one the head, and return their ids.
+
+        They follow the message `parent_id`; with None the first of them is a first message of the conversation. `meta`
+        is stored with each of them. Raises `NotFound`.
+        """
+
+    def update(self, message_id: str, *, content: Message | None = None, meta: Mapping[str, Any]) -> None:
+        """Change an answer that is being written, or what is recorded about a message.
+
+        `content` replaces the message. The keys of `meta` are set, those with None are removed, others stay. Raises
+        `NotFound`.
+        """
 
     def get(self, conversation_id: str) -> StoredConversation:
         """One conversation with its messages. Raises `NotFound`."""
 
-    def list(self, *, limit: int = 100) -> list[StoredConversation]:
-        """The latest conversations, newest first, without their messages."""
+    def list(self, *, limit: int = 100, after: str | None = None, query: str = "") -> list[StoredConversation]:
+        """Conversations without their messages, the last changed first.
+
+        Args:
+            limit: most to return.
+            after: the id of the conversation that the previous page ended with. Raises `NotFound`.
+            query: only those whose title or messages contain this text, in upper or lower case.
+        """
+
+    def select(self, conversation_id: str, message_id: str) -> None:
+        """Show another branch: the head becomes the latest message below `message_id`. Raises `NotFound`."""
 
     def rename(self, conversation_id: str, title: str) -> None:
         """Give it another title. Raises `NotFound`."""
 
     def delete(self, conversation_id: str) -> None:
-        """Forget it and its messages. Raises `NotFound`."""
+        """Delete it and its messages. Raises `NotFound`."""
 
     def close(self) -> None:
         """Release the file."""

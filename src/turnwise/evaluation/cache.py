@@ -8,13 +8,13 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import UserError
 from turnwise.core.files import make_private
-from turnwise.store.filelock import FileLock
+from turnwise.store.filelock import FileLock, LockTimeout
 
 MOST = 2_000_000  # entries; beyond, those that were used least recently go
 TOGETHER = 500  # keys in one question, and answers in one transaction at most
@@ -42,7 +42,7 @@ class Cache:
         with self._told():
             if path is not None:
                 make_private(path)
-                self._lock = FileLock(path.with_name(f"{path.name}.lock"))
+                self._lock = FileLock(path.with_name(f"{path.name}.lock"), SECONDS_BUSY)
             self._base = sqlite3.connect(str(path) if path is not None else ":memory:", timeout=SECONDS_BUSY)
         try:
             with self._writing() as base:
@@ -100,11 +100,12 @@ class Cache:
             self._release()
 
     def _release(self) -> None:
-        try:
-            with suppress(sqlite3.Error), self._lock:  # closing checkpoints the log, which is a write
+        with ExitStack() as stack:
+            stack.callback(self._lock.release_file)
+            with suppress(LockTimeout):  # whoever holds the lock has the file open, and then closing writes nothing
+                stack.enter_context(self._lock)  # closing checkpoints the log, which is a write
+            with suppress(sqlite3.Error):
                 self._base.close()
-        finally:
-            self._lock.release_file()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

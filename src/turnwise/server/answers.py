@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from turnwise.chat.service import Answer, ChatService, Likely, Reply, TokenReport, Usage
-from turnwise.core.ports import StoredConversation
+from turnwise.core.ports import StoredConversation, StoredMessage
 from turnwise.core.presets import apply_preset
 from turnwise.core.tools import ToolCallDelta
 from turnwise.server.call_answers import CallBody, Finish, FunctionBody, finish_of
@@ -227,11 +227,13 @@ class ModelBody(BaseModel):
 
 
 class MessageBody(BaseModel):
-    """A message as it was kept."""
+    """A stored message. `sibling_ids` are the messages with the same parent, this one included, oldest first."""
 
     id: str
     object: Literal["conversation.message"] = "conversation.message"
     created: float
+    parent_id: str | None
+    sibling_ids: list[str]
     role: str
     content: str
     name: str | None
@@ -240,9 +242,20 @@ class MessageBody(BaseModel):
     pinned: bool
     meta: dict[str, Any]
 
+    @classmethod
+    def of(cls, stored: StoredMessage) -> "MessageBody":
+        """A message of the store."""
+        message = stored.message
+        return cls(
+            id=stored.id, created=stored.created, parent_id=stored.parent_id, sibling_ids=list(stored.sibling_ids),
+            role=message.role, content=message.content, name=message.name, tool_call_id=message.tool_call_id,
+            tool_calls=[CallBody.of(call) for call in message.tool_calls] or None, pinned=message.pinned,
+            meta=dict(stored.meta),
+        )  # fmt: skip
+
 
 class ConversationBody(BaseModel):
-    """A conversation; `messages` is there only where one was asked for by id."""
+    """A conversation as it is listed."""
 
     id: str
     object: Literal["conversation"] = "conversation"
@@ -250,18 +263,26 @@ class ConversationBody(BaseModel):
     model: str
     created: float
     updated: float
-    messages: list[MessageBody] | None = None
 
     @classmethod
-    def of(cls, kept: StoredConversation, *, messages: bool = False) -> "ConversationBody":
-        """A stored conversation, with its messages or without."""
-        body = cls(id=kept.id, title=kept.title, model=kept.model, created=kept.created, updated=kept.updated)
-        if messages:
-            body.messages = [
-                MessageBody(id=m.id, created=m.created, meta=dict(m.meta), role=m.message.role,
-                            content=m.message.content, name=m.message.name, tool_call_id=m.message.tool_call_id,
-                            pinned=m.message.pinned,
-                            tool_calls=[CallBody.of(call) for call in m.message.tool_calls] or None)
-                for m in kept.messages
-            ]  # fmt: skip
-        return body
+    def of(cls, stored: StoredConversation) -> "ConversationBody":
+        """A conversation of the store, without its messages."""
+        return cls(id=stored.id, title=stored.title, model=stored.model, created=stored.created, updated=stored.updated)
+
+
+class ConversationWithMessages(ConversationBody):
+    """A conversation with the branch that is shown, from the first message to the `head`; `tree` on request."""
+
+    head: str | None
+    messages: list[MessageBody]
+    tree: list[MessageBody] | None = None
+
+    @classmethod
+    def of(cls, stored: StoredConversation, *, tree: bool = False) -> "ConversationWithMessages":
+        """A conversation of the store; with `tree`, all messages of all branches too."""
+        return cls(
+            **ConversationBody.of(stored).model_dump(),
+            head=stored.head,
+            messages=[MessageBody.of(message) for message in stored.messages],
+            tree=[MessageBody.of(message) for message in stored.tree] if tree else None,
+        )

@@ -4,9 +4,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from fastapi.concurrency import run_in_threadpool
-
 from turnwise.chat.service import Delta, Gathering, Reply
+from turnwise.core.background import STORE_WRITES
 from turnwise.core.completions import CompletionStore, StoredCompletion
 from turnwise.server.answers import Completion, Head
 
@@ -23,7 +22,7 @@ class Keeping:
 
     async def keep(self, reply: Reply) -> None:
         """Write it down; on return it is safe on disk."""
-        await run_in_threadpool(self._store.keep, self._completion(reply))
+        await STORE_WRITES.run(self._store.keep, self._completion(reply))
 
     async def watched(self, deltas: AsyncGenerator[Delta, None], answers: int) -> AsyncGenerator[Delta, None]:
         """The stream as it is; the whole is kept before its last piece is sent. An unfinished one is not kept."""

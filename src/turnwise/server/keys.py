@@ -6,11 +6,11 @@ import math
 import time
 from collections.abc import Callable
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from turnwise.core.errors import TurnwiseError
+from turnwise.core.background import KEY_CALLS
+from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.keys import SHOWN, ApiKey, KeyStore
 from turnwise.server.errors import Refusal, error_response, unexpected
 from turnwise.server.exchange import current
@@ -57,6 +57,8 @@ class Keyring:
         self._notes: set[asyncio.Task[None]] = set()
         self._read = -math.inf
         self._reading = asyncio.Lock()
+        self._failure: TurnwiseError | None = None
+        self._failed = -math.inf
 
     def required(self) -> bool:
         """Whether a key is asked for. Reads the store, so not for the event loop."""
@@ -91,10 +93,17 @@ class Keyring:
         if self._store is None or self._fresh():
             return
         async with self._reading:  # whoever comes meanwhile waits: what was known may let in whom it should not
-            if not self._fresh():
-                now = self._clock()
-                self._learn(list(await run_in_threadpool(self._store.list)))
-                self._read = now
+            if self._fresh():
+                return
+            now = self._clock()
+            if self._failure is not None and now - self._failed < FRESH_SECONDS:
+                raise self._failure  # those that waited for the attempt need not repeat it one after the other
+            try:
+                self._learn(list(await KEY_CALLS.run(self._store.list)))
+            except TurnwiseError as error:
+                self._failure, self._failed = error, self._clock()
+                raise
+            self._read, self._failure = now, None
 
     def _fresh(self) -> bool:
         return self._clock() - self._read < FRESH_SECONDS
@@ -128,7 +137,7 @@ class Keyring:
     async def _write_use(self, key: ApiKey) -> None:
         assert self._store is not None
         try:
-            await run_in_threadpool(self._store.note_use, key.prefix, time.time())
+            await KEY_CALLS.run(self._store.note_use, key.prefix, time.time())
         except TurnwiseError as error:  # a full disk is no reason to turn somebody away
             log.warning("When the key '%s' was used could not be noted: %s", key.name, error)
 
@@ -140,7 +149,7 @@ class AskKey:
         self._app, self._keyring = app, keyring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401 or 429; 500 where the keys cannot be read, which lets nobody in."""
+        """Pass the request on, or answer 401 or 429; 503 or 500 where the keys cannot be read, which lets nobody in."""
         if scope["type"] == "http" and scope["path"] not in OPEN and not scope["path"].startswith(OPEN_FOLDER):
             try:
                 current().key = await self._keyring.admit(Headers(scope=scope).get("authorization"))
@@ -149,6 +158,8 @@ class AskKey:
                 return
             except TurnwiseError as error:
                 log.error("The keys could not be read: %s", error)
-                await error_response(unexpected())(scope, receive, send)
+                busy = isinstance(error, Unavailable)
+                shown = Unavailable("The API keys cannot be read now. Try again soon.") if busy else unexpected()
+                await error_response(shown)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

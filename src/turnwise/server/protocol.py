@@ -3,7 +3,17 @@
 from functools import cached_property, partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, WithJsonSchema, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
 
 from turnwise.chat.service import Turn
 from turnwise.core.errors import InvalidParameter
@@ -240,6 +250,16 @@ class NewConversation(Strict):
 
 
 class ChangedConversation(Strict):
-    """What may be changed of a conversation."""
+    """What may be changed of a conversation: at least one of title and head."""
 
-    title: Annotated[Title, Field(min_length=1)]
+    title: Annotated[Title | None, Field(min_length=1)] = None
+    head: Annotated[
+        StrictStr | None,
+        Field(max_length=100, description="Show the branch of this message; the head becomes the latest one below it."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "ChangedConversation":
+        if self.title is None and self.head is None:
+            raise InvalidParameter("title", "Send a 'title' or a 'head'; nothing else can be changed.")
+        return self

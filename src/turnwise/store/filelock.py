@@ -1,47 +1,93 @@
-"""A lock that processes share, as a file beside what it guards."""
+"""A lock that processes share, as files beside the file that it guards."""
 
+import errno
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 
+LOCK_SECONDS = 5.0  # the default time limit: a process that is stopped while it writes must not stop the others
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01  # seconds between two attempts
+
 if sys.platform == "win32":  # SQLite's own locks must do there
 
-    def _take(handle: int) -> None: ...
+    def _try_lock(handle: int) -> bool:
+        del handle
+        return True
 
-    def _free(handle: int) -> None: ...
+    def _unlock(handle: int) -> None: ...
 
 else:
-    from fcntl import LOCK_EX, LOCK_UN, flock
+    from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
 
-    def _take(handle: int) -> None:
-        flock(handle, LOCK_EX)
+    def _try_lock(handle: int) -> bool:
+        try:
+            flock(handle, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
-    def _free(handle: int) -> None:
+    def _unlock(handle: int) -> None:
         flock(handle, LOCK_UN)
 
 
-class FileLock:
-    """Held inside a `with` block by one process at a time; freed by the system when the process dies.
+class LockTimeout(TimeoutError):
+    """Another process has held the lock for longer than the time limit."""
 
-    Threads of one process share the handle, so they need a lock of their own around it. Does nothing for None.
+    def __init__(self, seconds: float) -> None:
+        super().__init__(errno.ETIMEDOUT, f"another process has been using it for more than {seconds:g} seconds")
+
+
+class FileLock:
+    """Held inside a `with` block by one process at a time; the system frees it when the process dies.
+
+    A second file, NAME.next, is the turnstile: whoever holds it is the next to get the lock. Without it, a process that
+    writes again and again would take the lock back before those that wait try again.
+
+    Threads of one process share the handles, so they need a lock of their own around it. With None as path it does
+    nothing. Entering the block raises `LockTimeout` where the lock is not free within `seconds`.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._handle = None if path is None else os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    def __init__(self, path: Path | None, seconds: float = LOCK_SECONDS) -> None:
+        self.seconds = seconds
+        paths = () if path is None else (path.with_name(f"{path.name}.next"), path)
+        self._handles = [os.open(each, os.O_CREAT | os.O_RDWR, 0o600) for each in paths]
+
+    def acquire(self, seconds: float | None = None) -> None:
+        """Take the lock. Raises `LockTimeout` where it is not free within so many seconds."""
+        deadline = time.monotonic() + (self.seconds if seconds is None else seconds)
+        if not self._handles:
+            return
+        turnstile, lock = self._handles
+        self._wait(turnstile, deadline)
+        try:
+            self._wait(lock, deadline)
+        finally:
+            _unlock(turnstile)
+
+    def _wait(self, handle: int, deadline: float) -> None:
+        pause = _FIRST_PAUSE
+        while not _try_lock(handle):
+            if time.monotonic() >= deadline:
+                raise LockTimeout(self.seconds)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def release(self) -> None:
+        """Free the lock."""
+        if self._handles:
+            _unlock(self._handles[1])
 
     def __enter__(self) -> None:
-        if self._handle is not None:
-            _take(self._handle)
+        self.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._handle is not None:
-            _free(self._handle)
+        self.release()
 
     def release_file(self) -> None:
-        """Close the handle; the lock does nothing from here on."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        """Close the handles; the lock does nothing from here on."""
+        while self._handles:
+            os.close(self._handles.pop())

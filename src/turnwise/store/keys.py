@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from turnwise.core.errors import InvalidParameter, NotFound, SaveFailed, UserError
+from turnwise.core.errors import InvalidParameter, NotFound, SaveFailed, Unavailable, UserError
 from turnwise.core.files import make_private
 from turnwise.core.keys import MARK, SHOWN, ApiKey, KeyStore, digest_of, new_key
-from turnwise.store.filelock import FileLock
+from turnwise.store.filelock import LOCK_SECONDS, FileLock, LockTimeout
+from turnwise.store.sqlite_errors import is_busy, reason_of
 
 VERSION = 1
-BUSY_SECONDS = 10.0
 _NAME = re.compile(r"\w[\w .@+-]{0,63}")
 _TABLE = """
 CREATE TABLE keys (
@@ -94,10 +94,12 @@ class KeyFile:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+            with closing(sqlite3.connect(self._path, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
                 yield connection
         except sqlite3.Error as error:
-            raise UserError(f"{self._path} cannot be used for keys: {error}.") from error
+            if is_busy(error):
+                raise self._busy() from error
+            raise UserError(f"{self._path} cannot be used for keys: {reason_of(error, self._path)}.") from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -109,7 +111,10 @@ class KeyFile:
             raise SaveFailed(f"Could not write {self._path}: {error.strerror or error}.") from error
         with ExitStack() as stack:
             stack.callback(lock.release_file)
-            stack.enter_context(lock)
+            try:
+                stack.enter_context(lock)
+            except LockTimeout as error:
+                raise self._busy() from error
             connection = stack.enter_context(self._open())
             connection.execute("PRAGMA synchronous = EXTRA")  # a key revoked before a power cut stays revoked
             connection.execute("BEGIN IMMEDIATE")
@@ -123,6 +128,12 @@ class KeyFile:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def _busy(self) -> Unavailable:
+        return Unavailable(
+            f"{self._path} is busy: another process has been using it for more than {LOCK_SECONDS:g} seconds. "
+            "Try again soon."
+        )
 
 
 def _check_name(name: str) -> None:

@@ -69,6 +69,43 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     # 4: messages that stay when a conversation outgrows the context
     ("ALTER TABLE messages ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",),
+    # 5: a conversation is a tree of messages, and its head the end of the branch that is shown. No cascade from parent
+    # to child: SQLite's cascades end at a depth of 1,000. New numbers are the highest, so a child's is above its parent's.
+    (
+        "ALTER TABLE conversations ADD COLUMN head INTEGER",
+        "ALTER TABLE messages RENAME TO messages_in_a_line",
+        """
+        CREATE TABLE messages (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            conversation INTEGER NOT NULL REFERENCES conversations (number) ON DELETE CASCADE,
+            parent INTEGER,
+            created REAL NOT NULL,
+            role TEXT NOT NULL,
+            content TEXT NOT NULL,
+            name TEXT,
+            tools TEXT,
+            meta TEXT NOT NULL,
+            pinned INTEGER NOT NULL DEFAULT 0
+        ) STRICT
+        """,
+        """
+        INSERT INTO messages (id, conversation, created, role, content, name, tools, meta, pinned)
+        SELECT id, conversation, created, role, content, name, tools, meta, pinned FROM messages_in_a_line
+        ORDER BY conversation, position
+        """,
+        "DROP TABLE messages_in_a_line",
+        "CREATE INDEX messages_by_conversation ON messages (conversation)",
+        """
+        UPDATE messages SET parent =
+            (SELECT MAX(number) FROM messages AS earlier
+             WHERE earlier.conversation = messages.conversation AND earlier.number < messages.number)
+        """,
+        """
+        UPDATE conversations SET head =
+            (SELECT MAX(messages.number) FROM messages WHERE messages.conversation = conversations.number)
+        """,
+    ),
 )
 
 
@@ -87,7 +124,8 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
             connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # SQLite has rolled back already where the disk was full
+            connection.execute("ROLLBACK")
         raise
 
 

@@ -3,24 +3,22 @@
 import json
 import secrets
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from turnwise.core.errors import InvalidData, InvalidParameter, NotFound, SaveFailed, UserError
-from turnwise.core.files import make_private
-from turnwise.core.messages import Message, Role
-from turnwise.core.ports import ConversationStore, StoredConversation, StoredMessage
+from turnwise.core.errors import InvalidData, InvalidParameter, NotFound
+from turnwise.core.messages import Message
+from turnwise.core.ports import HEAD, ConversationStore, StoredConversation
 from turnwise.store.completions import SqliteCompletions
-from turnwise.store.filelock import FileLock
-from turnwise.store.migrations import migrate
-from turnwise.store.tools import read_tools, written_tools
+from turnwise.store.connection import SqliteConnection
+from turnwise.store.tools import written_tools
+from turnwise.store.trees import Tree
 
 PREFIX = "sqlite:///"
-BUSY_SECONDS = 10.0
+_COLUMNS = "id, title, model, created, updated"
 
 
 def open_url(url: str) -> "SqliteStore":
@@ -32,168 +30,125 @@ def open_url(url: str) -> "SqliteStore":
 
 
 class SqliteStore:
-    """The `ConversationStore` port on SQLite.
-
-    One connection, one lock: the store may be called from several threads and they take turns. Across processes a
-    lock file makes writers take turns, which also keeps clear of the WAL-reset race in SQLite before 3.51.3.
-    """
+    """The `ConversationStore` port on SQLite. It may be called from several threads."""
 
     def __init__(self, path: Path | None) -> None:
         """Open `path`, or a store in memory for None. Raises `UserError` when it cannot be one of ours."""
-        self._turn = threading.RLock()
-        self._lock_file = FileLock(None)
-        where = ":memory:" if path is None else str(path)
-        try:
-            if path is not None:
-                make_private(path)
-                self._lock_file = FileLock(path.with_name(f"{path.name}.lock"))
-            self._connection = sqlite3.connect(
-                where, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise UserError(f"The conversation store {where} cannot be opened: {_reason(error)}.") from error
-        with ExitStack() as on_failure:
-            on_failure.callback(self._connection.close)
-            try:
-                with self._lock_file:
-                    self._prepare(where)
-            except sqlite3.Error as error:
-                raise UserError(f"{where} cannot be used as a conversation store: {_reason(error)}.") from error
-            on_failure.pop_all()
-
-    def _prepare(self, where: str) -> None:
-        self._connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose acknowledged rows on a power cut
-        self._connection.execute("PRAGMA foreign_keys = ON")
-        self._connection.execute("PRAGMA secure_delete = ON")  # what a person deletes is overwritten, not only unlinked
-        migrate(self._connection, where)
-        self._connection.execute("PRAGMA journal_mode = WAL")  # last: it writes, and a strange file is left alone
+        self._base = SqliteConnection(path)
 
     @property
     def completions(self) -> SqliteCompletions:
         """Stored completions, in the same file."""
-        return SqliteCompletions(self._reading, self._writing)
+        return SqliteCompletions(self._base.reading, self._base.writing)
 
     def create(self, *, title: str, model: str) -> StoredConversation:
-        """Begin a conversation."""
+        """Start a conversation."""
         now = time.time()
         made = StoredConversation(f"conv_{secrets.token_hex(12)}", title, model, created=now, updated=now)
-        with self._writing() as connection:
+        with self._base.writing() as connection:
             connection.execute(
-                "INSERT INTO conversations (id, title, model, created, updated) VALUES (?, ?, ?, ?, ?)",
+                f"INSERT INTO conversations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
                 (made.id, title, model, now, now),
             )
         return made
 
-    def append(self, conversation_id: str, messages: Sequence[Message], meta: Mapping[str, Any] | None = None) -> None:
-        """Add messages to its end, all of them or none; `meta` is kept with each of them."""
-        now = time.time()
-        try:
-            kept = json.dumps(dict(meta or {}), ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InvalidData(f"The meta data of a message must be plain JSON: {error}.") from error
-        with self._writing() as connection:
+    def extend(self, conversation_id: str, messages: Sequence[Message], *, title: str = "") -> tuple[str, ...]:
+        """Make `messages` a branch of the tree and return their ids."""
+        with self._base.writing() as connection:
             number = _number_of(connection, conversation_id)
-            (end,) = connection.execute(
-                "SELECT COALESCE(MAX(position) + 1, 0) FROM messages WHERE conversation = ?", (number,)
-            ).fetchone()
-            connection.executemany(
-                "INSERT INTO messages (id, conversation, position, created, role, content, name, tools, meta, pinned)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        f"msg_{secrets.token_hex(12)}",
-                        number,
-                        end + i,
-                        now,
-                        said.role,
-                        said.content,
-                        said.name,
-                        written_tools(said),
-                        kept,
-                        said.pinned,
-                    )
-                    for i, said in enumerate(messages)
-                ],
-            )
-            _touch(connection, number, now)
+            matched = Tree.load(connection, number).match(messages)
+            parent = matched[-1].number if matched else None
+            if title:
+                connection.execute(
+                    "UPDATE conversations SET title = ? WHERE number = ? AND title = ''", (title, number)
+                )
+            added = _add(connection, number, parent, messages[len(matched) :], "{}")
+        return (*(node.stored.id for node in matched), *added)
 
-    def truncate(self, conversation_id: str, keep: int) -> None:
-        """Keep only the first `keep` messages."""
-        if keep < 0:
-            raise InvalidParameter("keep", f"'keep' must be at least 0, got {keep}.")
-        with self._writing() as connection:
+    def append(
+        self,
+        conversation_id: str,
+        messages: Sequence[Message],
+        meta: Mapping[str, Any] | None = None,
+        *,
+        parent_id: str | None = HEAD,
+    ) -> tuple[str, ...]:
+        """Add messages below `parent_id`, all of them or none."""
+        written = _json(meta or {})
+        with self._base.writing() as connection:
             number = _number_of(connection, conversation_id)
-            connection.execute("DELETE FROM messages WHERE conversation = ? AND position >= ?", (number, keep))
-            _touch(connection, number, time.time())
+            return _add(connection, number, _parent_number(connection, number, parent_id), messages, written)
+
+    def update(self, message_id: str, *, content: Message | None = None, meta: Mapping[str, Any]) -> None:
+        """Change an answer that is being written, or what is recorded about a message."""
+        written = _json(meta)
+        with self._base.writing() as connection:
+            row = connection.execute("SELECT number, conversation FROM messages WHERE id = ?", (message_id,)).fetchone()
+            if row is None:
+                raise NotFound(f"There is no message '{message_id[:60]}'; its conversation may have been deleted.")
+            connection.execute("UPDATE messages SET meta = json_patch(meta, ?) WHERE number = ?", (written, row[0]))
+            if content is not None:
+                connection.execute(
+                    "UPDATE messages SET role = ?, content = ?, name = ?, tools = ?, pinned = ? WHERE number = ?",
+                    (content.role, content.content, content.name, written_tools(content), content.pinned, row[0]),
+                )
+            _touch(connection, row[1], time.time())
 
     def get(self, conversation_id: str) -> StoredConversation:
         """One conversation with its messages."""
-        with self._reading() as connection:
+        with self._base.reading() as connection:
             number = _number_of(connection, conversation_id)
-            id, title, model, created, updated = connection.execute(
-                "SELECT id, title, model, created, updated FROM conversations WHERE number = ?", (number,)
-            ).fetchone()
-            said = connection.execute(
-                "SELECT id, created, role, content, name, tools, meta, pinned FROM messages WHERE conversation = ?"
-                " ORDER BY position",
-                (number,),
-            ).fetchall()
-        return StoredConversation(id, title, model, created, updated, tuple(_message(row) for row in said))
+            row = connection.execute(f"SELECT {_COLUMNS} FROM conversations WHERE number = ?", (number,)).fetchone()  # noqa: S608
+            tree = Tree.load(connection, number)
+        head = None if tree.head is None else tree.nodes[tree.head].stored.id
+        shown, everything = tree.branch(tree.head), tuple(tree.nodes.values())
+        return replace(
+            StoredConversation(*row), head=head, messages=tree.with_siblings(shown), tree=tree.with_siblings(everything)
+        )
 
-    def list(self, *, limit: int = 100) -> list[StoredConversation]:
-        """The latest conversations, newest first, without their messages."""
+    def list(self, *, limit: int = 100, after: str | None = None, query: str = "") -> list[StoredConversation]:
+        """Conversations without their messages, the last changed first."""
         if limit < 1:
             raise InvalidParameter("limit", f"'limit' must be at least 1, got {limit}.")
-        with self._reading() as connection:
+        conditions, values = ["1"], list[Any]()
+        with self._base.reading() as connection:
+            if after is not None:
+                conditions.append("(updated, number) < (SELECT updated, number FROM conversations WHERE number = ?)")
+                values.append(_number_of(connection, after))
+            if query:
+                conditions.append(
+                    "(contains(title, ?) OR EXISTS (SELECT 1 FROM messages"
+                    " WHERE messages.conversation = conversations.number AND contains(content, ?)))"
+                )
+                values += [query.casefold()] * 2
             rows = connection.execute(
-                "SELECT id, title, model, created, updated FROM conversations"
+                f"SELECT {_COLUMNS} FROM conversations WHERE {' AND '.join(conditions)}"  # noqa: S608
                 " ORDER BY updated DESC, number DESC LIMIT ?",
-                (limit,),
+                (*values, limit),
             ).fetchall()
         return [StoredConversation(*row) for row in rows]
 
+    def select(self, conversation_id: str, message_id: str) -> None:
+        """Show another branch: the head becomes the latest message below `message_id`."""
+        with self._base.writing() as connection:
+            number = _number_of(connection, conversation_id)
+            head = Tree.load(connection, number).latest_below(message_id)
+            connection.execute("UPDATE conversations SET head = ? WHERE number = ?", (head, number))
+
     def rename(self, conversation_id: str, title: str) -> None:
         """Give it another title; its place in the list stays."""
-        with self._writing() as connection:
+        with self._base.writing() as connection:
             number = _number_of(connection, conversation_id)
             connection.execute("UPDATE conversations SET title = ? WHERE number = ?", (title, number))
 
     def delete(self, conversation_id: str) -> None:
-        """Forget it and its messages."""
-        with self._writing() as connection:
+        """Delete it and its messages."""
+        with self._base.writing() as connection:
             connection.execute("DELETE FROM conversations WHERE number = ?", (_number_of(connection, conversation_id),))
 
     def close(self) -> None:
         """Release the file; safe to call twice."""
-        with self._turn, self._lock_file:  # closing checkpoints the log, which is a write
-            self._connection.close()
-            self._lock_file.release_file()
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._turn:
-            try:
-                yield self._connection
-            except sqlite3.Error as error:
-                raise SaveFailed(f"The conversation store could not be read: {_reason(error)}.") from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: safe on disk when the block ends well, undone when it does not."""
-        with self._turn, self._lock_file:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
-            except UnicodeEncodeError as error:
-                raise InvalidData("The text holds half a surrogate pair, which is not valid Unicode.") from error
-            except (sqlite3.Error, OverflowError) as error:
-                raise SaveFailed(f"It could not be saved: {_reason(error)}. Nothing was changed.") from error
+        self._base.close()
 
 
 def _number_of(connection: sqlite3.Connection, conversation_id: str) -> int:
@@ -203,10 +158,38 @@ def _number_of(connection: sqlite3.Connection, conversation_id: str) -> int:
     return int(row[0])
 
 
-def _message(row: tuple[str, float, Role, str, str | None, str | None, str, int]) -> StoredMessage:
-    id, created, role, content, name, tools, meta, pinned = row
-    message = Message(role, content, name, **read_tools(tools), pinned=bool(pinned))
-    return StoredMessage(id=id, created=created, message=message, meta=json.loads(meta))
+def _parent_number(connection: sqlite3.Connection, conversation: int, parent_id: str | None) -> int | None:
+    if parent_id is None:
+        return None
+    if parent_id == HEAD:
+        (head,) = connection.execute("SELECT head FROM conversations WHERE number = ?", (conversation,)).fetchone()
+        return None if head is None else int(head)
+    row = connection.execute(
+        "SELECT number FROM messages WHERE conversation = ? AND id = ?", (conversation, parent_id)
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"There is no message '{parent_id[:60]}' in this conversation.")
+    return int(row[0])
+
+
+def _add(
+    connection: sqlite3.Connection, conversation: int, parent: int | None, messages: Sequence[Message], meta: str
+) -> tuple[str, ...]:
+    """Add messages one below the other, make the last one the head, and return their ids."""
+    now, ids = time.time(), list[str]()
+    for message in messages:
+        ids.append(f"msg_{secrets.token_hex(12)}")
+        cursor = connection.execute(
+            "INSERT INTO messages (id, conversation, parent, created, role, content, name, tools, meta, pinned)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (ids[-1], conversation, parent, now, message.role, message.content, message.name, written_tools(message),
+             meta, message.pinned),
+        )  # fmt: skip
+        parent = cursor.lastrowid
+    if ids:
+        connection.execute("UPDATE conversations SET head = ? WHERE number = ?", (parent, conversation))
+        _touch(connection, conversation, now)
+    return tuple(ids)
 
 
 def _touch(connection: sqlite3.Connection, number: int, now: float) -> None:
@@ -214,10 +197,11 @@ def _touch(connection: sqlite3.Connection, number: int, now: float) -> None:
     connection.execute("UPDATE conversations SET updated = MAX(?, updated) WHERE number = ?", (now, number))
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+def _json(meta: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(meta), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidData(f"The meta data of a message must be plain JSON: {error}.") from error
 
 
 _: type[ConversationStore] = SqliteStore  # the type checker compares it with the port

@@ -1,23 +1,26 @@
-"""`/v1/conversations`: what the store remembers. Its calls run in threads: a slow disk must not stall the streams."""
+"""`/v1/conversations`: the stored conversations. The store is called outside the event loop, with a time limit."""
 
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
+from turnwise.core.background import STORE_READS, STORE_WRITES
 from turnwise.server import body
-from turnwise.server.answers import ConversationBody
+from turnwise.server.answers import ConversationBody, ConversationWithMessages
 from turnwise.server.openapi import json_body
 from turnwise.server.protocol import ChangedConversation, NewConversation
 from turnwise.server.served import Served
 
 
 class ConversationList(BaseModel):
-    """The latest conversations, newest first, without their messages."""
+    """Conversations without their messages, the last changed first; `after` with `last_id` gets the next ones."""
 
     object: Literal["list"] = "list"
     data: list[ConversationBody]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
 
 
 class Deleted(BaseModel):
@@ -32,35 +35,48 @@ def router(served: Served, limit: int) -> APIRouter:
     """The conversation routes over `served`; bodies may be `limit` bytes long."""
     routes = APIRouter(prefix="/v1/conversations", tags=["conversations"])
 
-    @routes.get("", response_model_exclude_none=True)
-    def list_conversations(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> ConversationList:
-        """The latest conversations, newest first, without their messages."""
-        return ConversationList(data=[ConversationBody.of(kept) for kept in served.store.list(limit=limit)])
+    @routes.get("")
+    async def list_conversations(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: Annotated[str | None, Query(description="Go on after this conversation.")] = None,
+        query: Annotated[
+            str, Query(max_length=1000, description="Only those with this text in the title or in a message.")
+        ] = "",
+    ) -> ConversationList:
+        """Conversations without their messages, the last changed first."""
+        found = await STORE_READS.run(served.store.list, limit=limit + 1, after=after, query=query)
+        data = [ConversationBody.of(stored) for stored in found[:limit]]
+        first, last = (data[0].id, data[-1].id) if data else (None, None)
+        return ConversationList(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
 
-    @routes.post("", response_model_exclude_none=True, openapi_extra=json_body(NewConversation))
+    @routes.post("", openapi_extra=json_body(NewConversation))
     async def create_conversation(request: Request) -> ConversationBody:
         """Begin a conversation; completions with its id are kept in it."""
         new = await body.read(request, NewConversation, limit)
         name = served.find(new.model).name
-        kept = await run_in_threadpool(served.store.create, title=new.title, model=name)
-        return ConversationBody.of(kept)
+        return ConversationBody.of(await STORE_WRITES.run(served.store.create, title=new.title, model=name))
 
     @routes.get("/{id}")
-    def get_conversation(id: str) -> ConversationBody:
-        """One conversation with its messages."""
-        return ConversationBody.of(served.store.get(id), messages=True)
+    async def get_conversation(
+        id: str, tree: Annotated[bool, Query(description="Add the messages of all branches.")] = False
+    ) -> ConversationWithMessages:
+        """One conversation with the messages of the branch that is shown."""
+        return ConversationWithMessages.of(await STORE_READS.run(served.store.get, id), tree=tree)
 
     @routes.patch("/{id}", openapi_extra=json_body(ChangedConversation))
-    async def change_conversation(id: str, request: Request) -> ConversationBody:
-        """Give a conversation another title."""
+    async def change_conversation(id: str, request: Request) -> ConversationWithMessages:
+        """Give a conversation another title, or show another of its branches."""
         changed = await body.read(request, ChangedConversation, limit)
-        await run_in_threadpool(served.store.rename, id, changed.title)
-        return ConversationBody.of(await run_in_threadpool(served.store.get, id), messages=True)
+        if changed.head is not None:
+            await STORE_WRITES.run(served.store.select, id, changed.head)
+        if changed.title is not None:
+            await STORE_WRITES.run(served.store.rename, id, changed.title)
+        return ConversationWithMessages.of(await STORE_READS.run(served.store.get, id))
 
     @routes.delete("/{id}")
-    def delete_conversation(id: str) -> Deleted:
-        """Forget a conversation and its messages."""
-        served.store.delete(id)
+    async def delete_conversation(id: str) -> Deleted:
+        """Delete a conversation and its messages."""
+        await STORE_WRITES.run(served.store.delete, id)
         return Deleted(id=id)
 
     return routes

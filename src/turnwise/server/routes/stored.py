@@ -3,9 +3,9 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, BeforeValidator, Field, StrictInt, StrictStr, WithJsonSchema, model_validator
 
+from turnwise.core.background import STORE_READS, STORE_WRITES
 from turnwise.core.completions import CompletionStore, Feedback, Order, StoredCompletion
 from turnwise.core.errors import InvalidParameter
 from turnwise.server import body
@@ -103,36 +103,38 @@ def router(served: Served, limit: int) -> APIRouter:
         return served.store.completions
 
     @routes.get(stored)
-    def list_completions(
+    async def list_completions(
         request: Request, limit: Limit = 20, after: str | None = None, order: Order = "asc", model: str | None = None
     ) -> Page:
         """Stored completions by time; `metadata[key]=value` narrows them down."""
-        found, more = store().list(
-            limit=limit, after=after, order=order, model=model, metadata=asked_metadata(request.query_params)
+        metadata = asked_metadata(request.query_params)
+        found, more = await STORE_READS.run(
+            store().list, limit=limit, after=after, order=order, model=model, metadata=metadata
         )
         return Page.of([_completion(kept) for kept in found], more)
 
     @routes.get(stored + "/{id}")
-    def get_completion(id: str) -> dict[str, Any]:
+    async def get_completion(id: str) -> dict[str, Any]:
         """One stored completion."""
-        return _completion(store().get(id))
+        return _completion(await STORE_READS.run(store().get, id))
 
     @routes.post(stored + "/{id}", openapi_extra=json_body(ChangedCompletion))
     async def change_completion(id: str, request: Request) -> dict[str, Any]:
         """Give a stored completion other metadata."""
         changed = await body.read(request, ChangedCompletion, limit)
-        return _completion(await run_in_threadpool(store().update, id, changed.metadata or {}))
+        return _completion(await STORE_WRITES.run(store().update, id, changed.metadata or {}))
 
     @routes.delete(stored + "/{id}")
-    def delete_completion(id: str) -> DeletedCompletion:
+    async def delete_completion(id: str) -> DeletedCompletion:
         """Forget a stored completion and what was thought of it."""
-        store().delete(id)
+        await STORE_WRITES.run(store().delete, id)
         return DeletedCompletion(id=id)
 
     @routes.get(stored + "/{id}/messages")
-    def list_messages(id: str, limit: Limit = 20, after: str | None = None, order: Order = "asc") -> Page:
+    async def list_messages(id: str, limit: Limit = 20, after: str | None = None, order: Order = "asc") -> Page:
         """The messages that a stored completion answered."""
-        entries = [{"id": f"{id}-{i}", **message} for i, message in enumerate(store().get(id).messages)]
+        messages = (await STORE_READS.run(store().get, id)).messages
+        entries = [{"id": f"{id}-{i}", **message} for i, message in enumerate(messages)]
         if order == "desc":
             entries.reverse()
         if after is not None:
@@ -143,20 +145,20 @@ def router(served: Served, limit: int) -> APIRouter:
         return Page.of(entries[:limit], len(entries) > limit)
 
     @routes.get(stored + "/{id}/feedback")
-    def list_feedback(id: str) -> list[FeedbackBody]:
+    async def list_feedback(id: str) -> list[FeedbackBody]:
         """All feedback on a stored completion, oldest first."""
-        return [FeedbackBody.of(kept) for kept in store().feedback(id)]
+        return [FeedbackBody.of(kept) for kept in await STORE_READS.run(store().feedback, id)]
 
     @routes.post("/v1/feedback", openapi_extra=json_body(NewFeedback))
     async def give_feedback(request: Request) -> FeedbackBody:
         """Say what you think of a stored completion."""
         said = await body.read(request, NewFeedback, limit)
-        kept = await run_in_threadpool(store().get, said.completion_id)
+        kept = await STORE_READS.run(store().get, said.completion_id)
         if said.index >= len(kept.response["choices"]):
             raise InvalidParameter(
                 "index", f"'index' is {said.index}; the answers end at {len(kept.response['choices']) - 1}."
             )
-        feedback = await run_in_threadpool(
+        feedback = await STORE_WRITES.run(
             store().judge, said.completion_id, index=said.index, rating=said.rating and RATINGS[said.rating],
             correction=said.correction, comment=said.comment, user=said.user,
         )  # fmt: skip

@@ -1,0 +1,39 @@
+"""Why SQLite failed, in words that tell what to do."""
+
+import errno
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_LITTLE_SPACE = 65_536  # bytes: too few for SQLite's log and its index
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether another connection holds SQLite's own lock."""
+    return isinstance(error, sqlite3.Error) and _code(error) in _BUSY
+
+
+def reason_of(error: Exception, path: Path | None = None) -> str:
+    """The cause of a failure. SQLite reports a full disk in several ways; `path` is where the file lies."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, sqlite3.Error):
+        code = _code(error)
+        if code == sqlite3.SQLITE_FULL or (code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _is_full(path)):
+            return f"{os.strerror(errno.ENOSPC)} ({error})"
+    return str(error) or type(error).__name__
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    """The primary result code; None for errors of Python's module."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _is_full(path: Path | None) -> bool:
+    try:
+        return path is not None and shutil.disk_usage(path.parent).free < _LITTLE_SPACE
+    except OSError:
+        return False
