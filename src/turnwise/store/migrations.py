@@ -70,7 +70,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     # 4: messages that stay when a conversation outgrows the context
     ("ALTER TABLE messages ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",),
     # 5: a conversation is a tree of messages, and its head the end of the branch that is shown. No cascade from parent
-    # to child: SQLite's cascades end at a depth of 1,000. New numbers are the highest, so a child's is above its parent's.
+    # to child: SQLite's cascades end at a depth of 1,000. A child has a higher number than its parent.
     (
         "ALTER TABLE conversations ADD COLUMN head INTEGER",
         "ALTER TABLE messages RENAME TO messages_in_a_line",
