@@ -104,7 +104,7 @@ def test_a_folder_without_a_model_is_said_to_be_none(turnwise, tmp_path):
     ("flags", "complaint"),
     [
         (["--temperature", "3"], "'temperature' must be between 0 and 2, got 3."),
-        (["--top-p", "0"], "'top_p' must be greater than 0 and at most 1"),
+        (["--top-p", "-1"], "'top_p' must be between 0 and 1"),
         (["--stop", ""], "'stop' must hold strings that are not empty."),
         (["--dtype", "float31"], "Unknown dtype 'float31': did you mean 'float32'?"),
         (["--device", "gpu"], "Unknown device 'gpu': "),

@@ -173,7 +173,7 @@ def test_set_changes_a_parameter_from_the_next_answer_on(talk, line, name, value
         ("temperature 9", "'temperature' must be between 0 and 2, got 9."),
         ("temperature", "'temperature' must be a number"),
         ("temperature warm", "'temperature' must be a number"),
-        ("top_p NaN", "'top_p' must be greater than 0"),
+        ("top_p NaN", "'top_p' must be between 0"),
         ("max_tokens Infinity", "'max_tokens' must be a whole number"),
         ("warmth 1", "Unknown parameter 'warmth'"),
         ("topp 1", "did you mean 'top_p'?"),

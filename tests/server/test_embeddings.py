@@ -76,7 +76,8 @@ def test_the_models_own_size_may_be_named(client):
         ({"input": ""}, "input"),
         ({"input": []}, "input"),
         ({"input": [["a"]]}, "input"),
-        ({"input": ["a"] * 129}, "input"),
+        ({"input": ["a"] * 2049}, "input"),
+        ({"input": [10**6]}, "input"),
         ({"dimensions": 8}, "dimensions"),
         ({"encoding_format": "hex"}, "encoding_format"),
         ({"extra_body": {"instruction": "x"}}, "instruction"),
@@ -87,3 +88,10 @@ def test_what_cannot_be_honoured_is_refused_by_name(client, fields, param):
     with pytest.raises(openai.BadRequestError) as error:
         client.embeddings.create(**{"model": "box", "input": "Hello", **fields})
     assert error.value.body["param"] == param
+
+
+def test_the_published_number_of_inputs_is_embedded(client):
+    """LangChain sends 1000 chunks at once, Vercel's provider 2048."""
+    answer = client.embeddings.create(model="box", input=[f"a {number % 7}" for number in range(2048)])
+    assert [entry.index for entry in answer.data] == list(range(2048))
+    assert answer.data[7].embedding == answer.data[0].embedding != answer.data[1].embedding

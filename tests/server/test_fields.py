@@ -192,7 +192,7 @@ def test_the_parameters_are_served_for_the_page(url):
     assert served.keys() == SPECS.keys()
     assert served["top_p"] == {
         "name": "top_p", "type": "number", "help": SPECS["top_p"].help, "default": 1.0, "off": 1.0, "low": 0.0,
-        "high": 1.0, "low_open": True, "optional": False, "many": False, "control": True,
+        "high": 1.0, "low_open": False, "optional": False, "many": False, "control": True,
     }  # fmt: skip
 
 

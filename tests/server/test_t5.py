@@ -65,6 +65,6 @@ def test_it_refuses_what_it_cannot_do(client):
         client.chat.completions.create(model="t5", messages=talk, extra_body={"continue_final_message": True})
     with pytest.raises(openai.BadRequestError, match="does not score"):
         client.completions.create(model="t5", prompt="Hello", max_tokens=0, echo=True, logprobs=0)
-    with pytest.raises(openai.BadRequestError, match="context holds 96 tokens") as error:
+    with pytest.raises(openai.BadRequestError, match="maximum context length is 96 tokens") as error:
         ask(client, messages=[{"role": "user", "content": "word " * 200}])
     assert error.value.code == "context_length_exceeded"

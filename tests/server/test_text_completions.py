@@ -2,6 +2,7 @@
 
 import asyncio
 
+import httpx
 import openai
 import pytest
 from hypothesis import given, settings
@@ -137,14 +138,13 @@ def test_a_grammar_holds_here_too(client):
     ("fields", "param"),
     [
         ({"suffix": "the end"}, "suffix"),
-        ({"prompt": ""}, "prompt"),
         ({"prompt": []}, "prompt"),
         ({"prompt": [1, "a"]}, "prompt"),
         ({"prompt": [[]]}, "prompt"),
         ({"prompt": [[-1]]}, "prompt"),
         ({"prompt": [10**6]}, "prompt"),
-        ({"prompt": ["a"] * 129}, "prompt"),
-        ({"prompt": ["a"] * 65, "n": 2}, "n"),
+        ({"prompt": ["a"] * 2049}, "prompt"),
+        ({"prompt": ["a"] * 1025, "n": 2}, "n"),
         ({"logprobs": 6}, "logprobs"),
         ({"logprobs": True}, "logprobs"),
         ({"max_tokens": 0}, "max_tokens"),
@@ -179,3 +179,41 @@ def test_leaving_a_stream_of_many_frees_all_slots(url, service):
         return False
 
     assert asyncio.run(leave())
+
+
+@pytest.mark.parametrize("prompt", ["", None, [""]])
+def test_without_a_prompt_a_new_document_begins(url, service, prompt):
+    eos = service.renderer.tokenizer.eos_id
+    body = {"model": "box", "max_tokens": 8, "temperature": 0}
+    texts = [
+        httpx.post(f"{url}/completions", json={**body, **fields}).json()["choices"][0]["text"]
+        for fields in ({"prompt": prompt}, {}, {"prompt": [eos]})
+    ]
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_more_prompts_than_run_at_once_are_answered_in_order(client):
+    prompts = [f"{number} and" for number in range(70)]
+    answer = client.completions.create(model="box", prompt=prompts, max_tokens=1, echo=True, temperature=0)
+    assert [choice.text.startswith(prompt) for choice, prompt in zip(answer.choices, prompts, strict=True)]
+    pieces = dict.fromkeys(range(70), "")
+    for chunk in client.completions.create(
+        model="box", prompt=prompts, max_tokens=1, echo=True, temperature=0, stream=True
+    ):
+        pieces[chunk.choices[0].index] += chunk.choices[0].text
+    assert list(pieces.values()) == [choice.text for choice in answer.choices]
+
+
+def test_a_top_p_of_zero_leaves_the_likeliest_token(client):
+    greedy = ask(client, temperature=0).choices[0].text
+    assert ask(client, temperature=2, top_p=0, seed=1).choices[0].text == greedy
+
+
+def test_parts_of_characters_are_told_apart_in_log_probabilities(client, service):
+    """Keyed by text, all of them would be the replacement character, and the chosen one's value would be lost."""
+    answer = ask(client, "你好 🚚", echo=True, logprobs=5, max_tokens=0).choices[0].logprobs
+    assert any(token.startswith("bytes:\\x") for token in answer.tokens)
+    for token, logprob, top in zip(answer.tokens[1:], answer.token_logprobs[1:], answer.top_logprobs[1:], strict=True):
+        assert top[token] == logprob
+        assert len(top) >= 5
+        assert "\ufffd" not in "".join(top)

@@ -102,12 +102,20 @@ class RequestMaker:
             return (*ids[:first], *ids[-last:])
         if isinstance(turn.prompt, str):
             tokenizer = self.renderer.tokenizer
-            return (*tokenizer.opening_ids, *tokenizer.encode(turn.prompt))
+            return (*tokenizer.opening_ids, *tokenizer.encode(turn.prompt)) or self._document_start()
         if any(id >= self.renderer.tokenizer.vocab_size for id in turn.prompt):
+            name = _prompt_field(turn)
             raise InvalidParameter(
-                "prompt", f"The prompt holds ids that this model does not have; they end at {len(self.vocabulary) - 1}."
+                name, f"'{name}' has token ids that this model does not have; they end at {len(self.vocabulary) - 1}."
             )
         return turn.prompt
+
+    def _document_start(self) -> tuple[int, ...]:
+        """The prompt that says nothing: the token that separates documents, as published for a missing prompt."""
+        end = self.renderer.tokenizer.eos_id
+        if end is None:
+            raise InvalidParameter("prompt", "'prompt' is empty, and this model has no token to begin a document with.")
+        return (end,)
 
     def rendered(self, turn: Turn) -> Rendered:
         """The messages of a turn as the model sees them. Raises `UserError` where the template refuses them."""
@@ -157,14 +165,7 @@ class RequestMaker:
         room, most = self.generator.room(len(ids)), turn.asked.get("max_tokens") or 0
         only_read = turn.silent or turn.reading == "embedding"
         if room < (0 if only_read else max(1, most)):
-            name = "input" if turn.reading == "embedding" else "messages" if turn.prompt is None else "prompt"
-            asked = f" and the answer asks for {most}" if most else ""
-            raise ContextTooLong(
-                f"This model's context holds {self.generator.context_length} tokens, "
-                f"but '{name}' takes {len(ids)}{asked}. "
-                f"Shorten it{' or ' + repr('max_tokens') if most else ''}.",
-                name,
-            )
+            raise ContextTooLong.of(self.generator.context_length, len(ids), most, _prompt_field(turn))
         if only_read:
             return 0
         return min(params.max_tokens or room, room)
@@ -245,6 +246,11 @@ class RequestMaker:
             "lark": self._grammars.lark,
         }
         return compilers[format.kind](format.source, format.param)
+
+
+def _prompt_field(turn: Turn) -> str:
+    """The field of the request that the prompt comes from."""
+    return "input" if turn.reading == "embedding" else "messages" if turn.prompt is None else "prompt"
 
 
 def scope_of(turn: Turn) -> str:

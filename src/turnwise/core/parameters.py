@@ -138,8 +138,9 @@ class GenerationParams:
         control=True, draw=True,
     )  # fmt: skip
     top_p: float = _parameter(
-        float, 1.0, "Sample from the smallest set of tokens whose probability reaches p (nucleus).",
-        low=0, high=1, low_open=True, off=1.0, control=True, draw=True,
+        float, 1.0,
+        "Sample from the smallest set of tokens whose probability reaches p (nucleus); 0 leaves the likeliest token.",
+        low=0, high=1, off=1.0, control=True, draw=True,
     )  # fmt: skip
     min_p: float = _parameter(
         float, 0.0, "Sample among tokens at least this share as likely as the likeliest one; 0 switches it off.",

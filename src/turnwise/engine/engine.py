@@ -103,10 +103,7 @@ class Engine:
         assert request.reading == "nothing" or not request.params.penalty_alpha, "the caller refuses it"
         self._check_ids(request.prompt_ids)
         if request.max_tokens > self.room(len(request.prompt_ids)):
-            raise ContextTooLong(
-                f"The model's context holds {self._context_length} tokens; {len(request.prompt_ids)} of prompt and "
-                f"{request.max_tokens} of answer do not fit."
-            )
+            raise ContextTooLong.of(self._context_length, len(request.prompt_ids), request.max_tokens)
         return self._queue(request, on_event)
 
     def _check_ids(self, ids: Sequence[int]) -> None:

@@ -87,7 +87,7 @@ class _Request(Strict):
         StrictStr | None, Field(max_length=512, description="Noted in the log, and kept with a stored completion.")
     ] = None
     safety_identifier: Annotated[
-        StrictStr | None, Field(max_length=64, description="Kept with a stored completion.")
+        StrictStr | None, Field(max_length=128, description="Kept with a stored completion.")
     ] = None
     store: Annotated[
         StrictBool | None, Field(description="Keep the completion, to be found under /v1/chat/completions.")

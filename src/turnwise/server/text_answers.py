@@ -34,17 +34,27 @@ class TextReports:
             self._add(found, first, None, None)
         for report in reports:
             top: dict[str, float] = {}
-            for likely in (*report.top, report.chosen):  # the token itself is always among them, as published
-                top.setdefault(likely.text, likely.logprob)
+            for likely in report.top:
+                top.setdefault(_key(likely), likely.logprob)
+            top[_key(report.chosen)] = report.chosen.logprob  # always among them, as published
             self._add(found, report.chosen, report.chosen.logprob, top)
         return found if found.tokens else None
 
     def _add(self, found: TextLogprobs, token: Likely, logprob: float | None, top: dict[str, float] | None) -> None:
-        found.tokens.append(token.text)
+        found.tokens.append(_key(token))
         found.token_logprobs.append(logprob)
         found.top_logprobs.append(top)
         found.text_offset.append(self._characters)
         self._characters += sum(byte >> 6 != _CONTINUES for byte in token.bytes)
+
+
+def _key(token: Likely) -> str:
+    """The text of a token; where it is a part of a character, its bytes as in `bytes:\\xf0\\x9f`."""
+    try:
+        token.bytes.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.bytes)
+    return token.text
 
 
 class TextChoice(BaseModel):

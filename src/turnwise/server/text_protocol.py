@@ -14,7 +14,7 @@ from turnwise.server.format import GUIDED_SCHEMAS, one_format
 from turnwise.server.objects import wrong
 from turnwise.server.protocol import StreamOptions, Strict
 
-MOST_PROMPTS = 128
+MAX_PROMPTS = 2048  # as published for the inputs of embeddings
 Prompt = str | tuple[int, ...]
 
 DEFAULT_TOKENS = 16  # as published
@@ -33,37 +33,46 @@ TEXT_UNSUPPORTED = {
 }
 
 
-def read_prompts(said: Any, name: str = "prompt") -> tuple[Prompt, ...]:
-    """One prompt or several, as texts or as ids. Raises `InvalidParameter`."""
-    if _is_prompt(said):
-        said = [said]
-    if not isinstance(said, list) or not said or not all(map(_is_prompt, said)):
+def read_prompts(value: Any) -> tuple[Prompt, ...]:
+    """The prompts of a completion; one that is missing, null or "" begins a new document. Raises `InvalidParameter`."""
+    return read_texts("" if value is None else value, "prompt", may_be_empty=True)
+
+
+def read_texts(value: Any, name: str, *, may_be_empty: bool = False) -> tuple[Prompt, ...]:
+    """One text or several, as strings or as token ids. Raises `InvalidParameter`."""
+
+    def is_text(entry: Any) -> bool:
+        if isinstance(entry, str):
+            return may_be_empty or entry != ""
+        return isinstance(entry, list) and bool(entry) and all(type(id) is int and 0 <= id < 2**31 for id in entry)
+
+    entries = [value] if is_text(value) else value
+    if not isinstance(entries, list) or not entries or not all(map(is_text, entries)):
         raise wrong(name, "must be a string, a list of token ids, or a list of either, and not empty")
-    if len(said) > MOST_PROMPTS:
-        raise wrong(name, f"takes at most {MOST_PROMPTS} entries, got {len(said)}")
-    return tuple(one if isinstance(one, str) else tuple(one) for one in said)
-
-
-def _is_prompt(said: Any) -> bool:
-    if isinstance(said, str):
-        return said != ""
-    return isinstance(said, list) and bool(said) and all(type(id) is int and 0 <= id < 2**31 for id in said)
+    if len(entries) > MAX_PROMPTS:
+        raise wrong(name, f"takes at most {MAX_PROMPTS} entries, got {len(entries)}")
+    return tuple(entry if isinstance(entry, str) else tuple(entry) for entry in entries)
 
 
 _IDS: dict[str, Any] = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}
-_TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
-PROMPTS_SCHEMA: dict[str, Any] = {
-    "description": "A text or its token ids, or a list of up to 128 of either.",
-    "anyOf": [
-        _TEXT,
-        _IDS,
-        {"type": "array", "minItems": 1, "maxItems": MOST_PROMPTS, "items": {"anyOf": [_TEXT, _IDS]}},
-    ],
-}
+
+
+def texts_schema(description: str, text: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a field that `read_texts` reads; `text` is that of a string in it."""
+    several = {"type": "array", "minItems": 1, "maxItems": MAX_PROMPTS, "items": {"anyOf": [text, _IDS]}}
+    return {"description": description, "anyOf": [text, _IDS, several]}
+
+
+PROMPTS_SCHEMA = texts_schema(
+    f"A text or its token ids, or a list of up to {MAX_PROMPTS} of either; left out or empty: a new document.",
+    {"type": "string"},
+)
 
 
 class _TextRequest(Strict):
-    prompt: Annotated[Any, BeforeValidator(read_prompts), WithJsonSchema(PROMPTS_SCHEMA)]
+    prompt: Annotated[
+        Any, Field(validate_default=True), BeforeValidator(read_prompts), WithJsonSchema(PROMPTS_SCHEMA)
+    ] = None
     model: Annotated[StrictStr, Field(description="A served model, or 'latest' or 'stable'.")]
     echo: Annotated[StrictBool | None, Field(description="Put the prompt before its continuation.")] = None
     stream: Annotated[StrictBool | None, Field(description="Send the text as it grows, as server-sent events.")] = None
@@ -93,8 +102,8 @@ class _TextRequest(Strict):
         if top is not None:
             asked |= {"logprobs": True, "top_logprobs": top}
         best_of = read_best_of(self.best_of, self.n, bool(self.stream))
-        if len(self.prompt) * max(best_of, self.n or 1) > MOST_PROMPTS:
-            raise wrong("n", f"times the number of prompts is more than {MOST_PROMPTS} texts")
+        if len(self.prompt) * max(best_of, self.n or 1) > MAX_PROMPTS:
+            raise wrong("n", f"times the number of prompts is more than {MAX_PROMPTS} texts")
         format = one_format([getattr(self, name) for name in GUIDED_SCHEMAS])
         reads = most == 0 or (self.echo and top is not None)
         return [

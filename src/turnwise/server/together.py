@@ -8,15 +8,19 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 _AHEAD = 64  # items kept for a slow reader before the streams have to wait
+MAX_AT_ONCE = (
+    32  # texts of one request that are with the engine; the others wait, so that other requests get their turn
+)
 
 
 async def together(streams: Sequence[AsyncGenerator[Item, None]]) -> AsyncGenerator[tuple[int, Item], None]:
     """Every item with the number of its stream. The first failure ends all; closing this closes them."""
     queue: asyncio.Queue[tuple[int, Item] | BaseException | None] = asyncio.Queue(_AHEAD)
+    slots = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def forward(number: int) -> None:
         try:
-            async with aclosing(streams[number]) as items:
+            async with slots, aclosing(streams[number]) as items:
                 async for item in items:
                     await queue.put((number, item))
         except Exception as error:
@@ -43,10 +47,18 @@ async def together(streams: Sequence[AsyncGenerator[Item, None]]) -> AsyncGenera
 
 async def all_of(works: Sequence[Coroutine[Any, Any, Item]]) -> list[Item]:
     """All results, in order. The first failure, or being cancelled, cancels what is still at work and waits for it."""
-    tasks = [asyncio.create_task(work) for work in works]
+    slots = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def run(work: Coroutine[Any, Any, Item]) -> Item:
+        async with slots:
+            return await work
+
+    tasks = [asyncio.create_task(run(work)) for work in works]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for work in works:
+            work.close()  # those that never began

@@ -14,14 +14,18 @@ from turnwise.server.leaving import ClientGone, unless_gone
 from turnwise.server.openapi import json_body
 from turnwise.server.protocol import Strict
 from turnwise.server.served import Served
-from turnwise.server.text_protocol import PROMPTS_SCHEMA, read_prompts
+from turnwise.server.text_protocol import MAX_PROMPTS, read_texts, texts_schema
 from turnwise.server.together import all_of
+
+INPUT_SCHEMA = texts_schema(
+    f"A text or its token ids, or a list of up to {MAX_PROMPTS} of either.", {"type": "string", "minLength": 1}
+)
 
 
 class EmbeddingRequest(Strict):
     """Texts, or their token ids, to turn into vectors."""
 
-    input: Annotated[Any, BeforeValidator(lambda said: read_prompts(said, "input")), WithJsonSchema(PROMPTS_SCHEMA)]
+    input: Annotated[Any, BeforeValidator(lambda value: read_texts(value, "input")), WithJsonSchema(INPUT_SCHEMA)]
     model: Annotated[StrictStr, Field(description="A served model, or 'latest' or 'stable'.")]
     encoding_format: Annotated[
         Literal["float", "base64"] | None, Field(description="Numbers, or little-endian float32 as base64.")

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
 from turnwise.core.parameters import SPECS, ParameterSpec
@@ -64,6 +64,8 @@ def router(served: Served) -> APIRouter:
     @routes.get("/v1/models/{name:path}")
     async def get_model(name: str) -> ModelBody:
         """One model, by its name or an alias."""
+        if not name:
+            raise HTTPException(404)  # a slash too many, as on every other route
         service = served.find(name)
         return ModelBody.of(service.name, service)
 
