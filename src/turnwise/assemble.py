@@ -162,9 +162,9 @@ def chat_service(
             chosen = checkpoint.DTYPES.get(dtype) or preferred_dtype(device)
 
             def begin(source: Path) -> Engine:
-                loaded = checkpoint.load(source, dtype=chosen, device=device)
-                # The engine has its own layout of the weights; this copy goes when we return.
-                begun = Engine(loaded.decoder, slots=slots, quantize=quantize, cache_bytes=cache_bytes)
+                # The engine reads the weights one by one into its own layout.
+                weights = checkpoint.Checkpoint(source, dtype=chosen, device=device)
+                begun = Engine(weights, slots=slots, quantize=quantize, cache_bytes=cache_bytes)
                 stack.callback(begun.close)
                 return begun
 

@@ -157,7 +157,7 @@ def test_a_copied_block_is_as_good_as_the_first():
 def test_weights_in_half_the_bytes_give_the_same_bits(monkeypatch):
     (prompt,) = prompts([40])
     half = lines_of(MODEL, 1)
-    monkeypatch.setattr("turnwise.engine.native.weights._exact_in_half", lambda weight: False)
+    monkeypatch.setattr("turnwise.engine.native.weights._is_half", lambda name, weights: False)
     whole = lines_of(MODEL, 1)
     assert (half.runner.packed.struct.head.bits, whole.runner.packed.struct.head.bits) == (16, 32)
     assert torch.equal(half.read([0], [prompt]), whole.read([0], [prompt]))

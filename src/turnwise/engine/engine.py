@@ -13,11 +13,12 @@ from turnwise.core.errors import ContextTooLong, InvalidParameter, Unavailable, 
 from turnwise.core.ports import GenerationRequest, Quantize, TokenEvent
 from turnwise.engine.blocks import BLOCK, blocks_for
 from turnwise.engine.chat import Chat
-from turnwise.engine.room import cache_blocks
+from turnwise.engine.room import cache_blocks, refuse_too_large
 from turnwise.engine.runner import Runner, make_runner
 from turnwise.engine.scheduler import Scheduler
 from turnwise.models.decoder import Decoder
 from turnwise.models.thin import Thin
+from turnwise.models.weights import DecoderWeights, weights_of
 
 STOPPED = "The engine has stopped after an error. Restart the server."
 WIDEST = 16  # lines of a search where there are fewer slots: it then runs alone
@@ -38,7 +39,7 @@ class Engine:
     """Generates for many requests at once (the `core.ports.Generator` port).
 
     Args:
-        decoder: the model; only the engine's thread touches it from now on.
+        decoder: the model, in memory or to be read weight by weight; only the engine's thread touches it from now on.
         slots: most chats that run at the same time; further ones wait their turn.
         cache_bytes: most memory for keys and values, of chats under way and of what may be shared; None takes what
             `slots` whole contexts need, eight at least, but no more than a quarter of the machine's.
@@ -50,17 +51,19 @@ class Engine:
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: Decoder | DecoderWeights,
         *,
         slots: int = 32,
         cache_bytes: int | None = None,
         quantize: Quantize | None = None,
         drafts: bool = True,
     ) -> None:
-        blocks = cache_blocks(decoder, slots, cache_bytes, half=quantize is not None)
-        self._context_length = min(decoder.config.context_length, blocks * BLOCK)
-        runner = make_runner(decoder, blocks, quantize)
-        self._begin(runner, blocks, slots, decoder.config.vocab_size, drafts=drafts)
+        weights = weights_of(decoder)
+        refuse_too_large(weights, quantize)
+        blocks = cache_blocks(weights, slots, cache_bytes, half=quantize is not None)
+        self._context_length = min(weights.config.context_length, blocks * BLOCK)
+        runner = make_runner(weights, blocks, quantize)
+        self._begin(runner, blocks, slots, weights.config.vocab_size, drafts=drafts)
 
     def _begin(self, runner: Runner, blocks: int, slots: int, vocab_size: int, *, drafts: bool = True) -> None:
         self._runner, self._blocks, self._vocab_size = runner, blocks, vocab_size

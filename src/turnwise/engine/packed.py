@@ -49,22 +49,33 @@ class PackedRMSNorm(nn.Module):
         return (x * scale).mul_(self._weight_C)
 
 
-def for_decoding(decoder: Decoder) -> Decoder:
-    """A decoder that computes the same, packed where that is quicker; `decoder` itself is left as it is."""
-    with torch.device("meta"):
-        twin = Decoder(decoder.config)
-    twin.load_state_dict({name: tensor.detach() for name, tensor in decoder.state_dict().items()}, assign=True)
-    twin.rope = decoder.rope
-    weight = decoder.embed.weight
+def for_decoding(decoder: Decoder, *, in_place: bool = False) -> Decoder:
+    """A decoder that computes the same, packed where that is quicker.
+
+    Args:
+        decoder: left as it is, unless it is changed `in_place`: then each layer's former weights go as it is packed.
+        in_place: change `decoder` itself.
+    """
+    packed = decoder if in_place else _twin(decoder)
+    weight = packed.embed.weight
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or not torch._C._has_mkldnn:
-        return twin.eval()
-    head = weight if twin.head is None else twin.get_parameter("head.weight")
-    twin.head = None
-    for module in list(twin.modules()):
+        return packed.eval()
+    head = weight if packed.head is None else packed.get_parameter("head.weight")
+    packed.head = None
+    for module in list(packed.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Linear):
                 setattr(module, name, PackedLinear(child.weight, child.bias))
             elif isinstance(child, nn.RMSNorm) and child.eps is not None:
                 setattr(module, name, PackedRMSNorm(child.weight, child.eps))
-    twin.head = PackedLinear(head, None)
-    return twin.eval()
+    packed.head = PackedLinear(head, None)
+    return packed.eval()
+
+
+def _twin(decoder: Decoder) -> Decoder:
+    """A decoder with the same weights, whose modules can be replaced."""
+    with torch.device("meta"):
+        twin = Decoder(decoder.config)
+    twin.load_state_dict({name: tensor.detach() for name, tensor in decoder.state_dict().items()}, assign=True)
+    twin.rope = decoder.rope
+    return twin

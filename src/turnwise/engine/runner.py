@@ -18,6 +18,7 @@ from turnwise.engine.torch_runner import TorchRunner
 from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.decoder import Decoder
 from turnwise.models.thin import Thin
+from turnwise.models.weights import DecoderWeights, weights_of
 
 
 class Runner(Protocol):
@@ -56,22 +57,23 @@ def preferred_dtype(device: str) -> torch.dtype:
     return torch.float32 if device == "cpu" and library() is not None else auto_dtype(torch.device(device))
 
 
-def make_runner(decoder: Decoder, blocks: int, quantize: Quantize | None = None) -> Runner:
-    """The quickest runner there is for this decoder on this machine; `decoder` itself is left as it is.
+def make_runner(decoder: Decoder | DecoderWeights, blocks: int, quantize: Quantize | None = None) -> Runner:
+    """The quickest runner there is for this decoder on this machine; a decoder in memory is left as it is.
 
     Args:
-        decoder: the model.
+        decoder: the model, in memory or to be read weight by weight.
         blocks: of the cache.
         quantize: "int8" or "int4" rounds the weights to so many bits, to read less memory at every step.
 
     Raises:
         InvalidParameter: `quantize` where torch would do the work, which has no arithmetic for it.
     """
-    if supports(decoder):
-        return NativeRunner(decoder, blocks, quantize=quantize)
+    weights = weights_of(decoder)
+    if supports(weights):
+        return NativeRunner(weights, blocks, quantize=quantize)
     if quantize is None:
-        return TorchRunner(decoder, blocks)
-    if decoder.embed.weight.device.type != "cpu":
+        return TorchRunner(weights, blocks)
+    if weights.device.type != "cpu":
         raise InvalidParameter("quantize", "Weights are quantized on processors only: say device cpu, or leave it out.")
     if library() is None:
         raise InvalidParameter(
@@ -81,6 +83,6 @@ def make_runner(decoder: Decoder, blocks: int, quantize: Quantize | None = None)
         )
     raise InvalidParameter(
         "quantize",
-        f"A model with a hidden size of {decoder.config.hidden_size} and heads of {decoder.config.head_dim} cannot be "
+        f"A model with a hidden size of {weights.config.hidden_size} and heads of {weights.config.head_dim} cannot be "
         "quantized, since no vectors of the compiled library divide them: leave it out.",
     )

@@ -13,6 +13,7 @@ from turnwise.engine.packed import for_decoding
 from turnwise.engine.span import Span
 from turnwise.models.decoder import Decoder
 from turnwise.models.thin import Thin
+from turnwise.models.weights import DecoderWeights, weights_of
 
 
 class TorchRunner:
@@ -21,13 +22,12 @@ class TorchRunner:
     kind = "torch"
     exact = False
 
-    def __init__(self, decoder: Decoder, blocks: int) -> None:
-        weight = decoder.embed.weight
-        self._device = weight.device
-        self._decoder = for_decoding(decoder)
-        config = decoder.config
+    def __init__(self, decoder: Decoder | DecoderWeights, blocks: int) -> None:
+        weights = weights_of(decoder)
+        config, self._device = weights.config, weights.device
+        self._decoder = for_decoding(weights.decoder(), in_place=weights.is_temporary)
         self._cache = BlockCache(
-            config.num_layers, config.num_kv_heads, config.head_dim, blocks, dtype=weight.dtype, device=weight.device
+            config.num_layers, config.num_kv_heads, config.head_dim, blocks, dtype=weights.dtype, device=weights.device
         )
 
     def adapt(self, name: str, thin: Mapping[str, Thin]) -> bool:

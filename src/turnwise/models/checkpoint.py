@@ -20,6 +20,7 @@ from turnwise.models.decoder import Decoder, init_weights
 from turnwise.models.families import Family, family
 from turnwise.models.folders import INDEX, read_config
 from turnwise.models.model import Kind, segment_mask
+from turnwise.models.safetensors_file import TYPES
 from turnwise.models.tensor_files import TensorFiles
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -130,6 +131,7 @@ class Checkpoint:
         files.refuse_unread(names, self.published["model_type"])
         if adapter is not None:
             adapter.refuse_unknown(names)
+        self._files, self._adapted = files, {} if adapter is None else adapter.changes
         self._get = files.get if adapter is None else adapter.over(files.get)
 
     def _checked_shapes(self, files: TensorFiles) -> dict[str, torch.Size]:
@@ -149,6 +151,19 @@ class Checkpoint:
         except (RuntimeError, OverflowError) as error:
             raise UserError(f"{self._folder}/config.json does not describe a model: {shown(str(error))}.") from error
         return shapes
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether `decoder()` makes a new decoder: it does."""
+        return True
+
+    def stored_dtype(self, name: str) -> torch.dtype:
+        """The widest type of the published parts of one of our tensors; float32 where they are adapted."""
+        names = self._entries[name].theirs
+        if any(other.removesuffix(".weight") in self._adapted for other in names):
+            return torch.float32
+        stored = {getattr(torch, TYPES[self._files.header(other).dtype][0]) for other in names}
+        return stored.pop() if len(stored) == 1 else torch.float32
 
     def tensor(self, name: str) -> Tensor:
         """One of our tensors on the processor, of the type that it is stored in, or float32 where it was adapted."""

@@ -32,26 +32,27 @@ class Rope(nn.Module):
     def __init__(self, config: RopeConfig, head_dim: int, length: int) -> None:
         super().__init__()
         self._config, self._head_dim, self._length = config, head_dim, length
-        cos_PD, sin_PD = self.tables(min(length, FIRST_POSITIONS))
+        cos_PD, sin_PD = rope_tables(config, head_dim, min(length, FIRST_POSITIONS))
         self.register_buffer("cos_PD", cos_PD, persistent=False)
         self.register_buffer("sin_PD", sin_PD, persistent=False)
-
-    def tables(self, length: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of the first positions, `(P, D)` each.
-
-        On the processor also while a model is laid out on the meta device: the tables are computed, not loaded.
-        """
-        with torch.inference_mode(False):  # they may be made while generating and used while training
-            positions_P = torch.arange(length, dtype=torch.float32, device="cpu")
-            angles_PD = torch.outer(positions_P, _frequencies(self._config, self._head_dim)).repeat(1, 2)
-            return angles_PD.cos(), angles_PD.sin()
 
     def forward(self, positions_BT: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosines and sines for these positions, `(B, 1, T, D)`."""
         if len(self.cos_PD) < self._length and len(self.cos_PD) <= (last := int(positions_BT.max())):
             device, length = self.cos_PD.device, min(self._length, 2 * last)  # doubled, so that growing is rare
-            self.cos_PD, self.sin_PD = (table.to(device) for table in self.tables(length))
+            self.cos_PD, self.sin_PD = (table.to(device) for table in rope_tables(self._config, self._head_dim, length))
         return self.cos_PD[positions_BT].unsqueeze(1).to(dtype), self.sin_PD[positions_BT].unsqueeze(1).to(dtype)
+
+
+def rope_tables(config: RopeConfig, head_dim: int, length: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the first positions, `(P, D)` each.
+
+    On the processor also while a model is laid out on the meta device: the tables are computed, not loaded.
+    """
+    with torch.inference_mode(False):  # they may be made while generating and used while training
+        positions_P = torch.arange(length, dtype=torch.float32, device="cpu")
+        angles_PD = torch.outer(positions_P, _frequencies(config, head_dim)).repeat(1, 2)
+        return angles_PD.cos(), angles_PD.sin()
 
 
 def _frequencies(config: RopeConfig, head_dim: int) -> Tensor:

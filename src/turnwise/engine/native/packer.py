@@ -1,12 +1,15 @@
 """Lays tensors out for the compiled library, and keeps the memory that its structures point to."""
 
 import ctypes
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+CHUNK = 2**19  # numbers of a matrix that are converted at a time: 2 MB as float32
 
 
 class Packer:
@@ -32,6 +35,28 @@ class Packer:
         gate, up = (self.padded(part) for part in gate_and_up.chunk(2))
         by_panel = (-1, self._panel, gate.shape[1])
         return torch.stack([gate.view(by_panel), up.view(by_panel)], dim=1).view(-1, gate.shape[1])
+
+    def chunks(self, weight_OI: Tensor, dtype: torch.dtype, *, gated: bool) -> Iterator[tuple[int, Tensor]]:
+        """A matrix as `padded`, or where it is gated `alternating`, lays it out, a few panels at a time.
+
+        Args:
+            weight_OI: the matrix, of any type.
+            dtype: the type to round it to first.
+            gated: whether it is a gate and what it gates.
+
+        Yields:
+            The number of the first panel, and rows of float32.
+        """
+        parts = weight_OI.chunk(2) if gated else (weight_OI,)
+        step = max(1, CHUNK // (len(parts) * self._panel * max(1, weight_OI.shape[1]))) * self._panel
+        for start in range(0, len(parts[0]), step):
+            rows = torch.cat([part[start : start + step] for part in parts]).to(dtype)
+            laid_out = self.alternating(rows) if gated else self.padded(rows)
+            yield start // self._panel * len(parts), laid_out
+
+    def panels_of(self, outputs: int, *, gated: bool) -> int:
+        """How many panels `chunks` yields in all for a matrix of so many rows."""
+        return 2 * -(-outputs // 2 // self._panel) if gated else -(-outputs // self._panel)
 
     def in_panels(self, padded_OI: Tensor) -> NDArray[np.float32]:
         """`(O / panel, I, panel)`, from whole panels of rows."""

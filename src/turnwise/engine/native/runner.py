@@ -23,14 +23,15 @@ from turnwise.engine.span import Span
 from turnwise.models.config import DecoderConfig
 from turnwise.models.decoder import Decoder
 from turnwise.models.thin import Thin, only_layers
+from turnwise.models.weights import DecoderWeights, weights_of
 
 
-def supports(decoder: Decoder) -> bool:
+def supports(weights: DecoderWeights) -> bool:
     """Whether the library is here and computes this decoder: on a processor, sizes of whole vectors.
 
     Whatever type the weights have, the arithmetic is float32.
     """
-    return decoder.embed.weight.device.type == "cpu" and fits(decoder.config)
+    return weights.device.type == "cpu" and fits(weights.config)
 
 
 def fits(config: DecoderConfig) -> bool:
@@ -49,20 +50,26 @@ class NativeRunner:
     exact = True
 
     def __init__(
-        self, decoder: Decoder, blocks: int, threads: int | None = None, quantize: Quantize | None = None
+        self,
+        decoder: Decoder | DecoderWeights,
+        blocks: int,
+        threads: int | None = None,
+        quantize: Quantize | None = None,
     ) -> None:
-        found = library(*_sizes(decoder.config))
+        weights = weights_of(decoder)
+        config = weights.config
+        found = library(*_sizes(config))
         assert found is not None, "asked for by `supports`"
         self._library = found
-        self.packed = PackedModel(decoder, found.turnwise_panel(), found.turnwise_group(), quantize)
+        self.packed = PackedModel(weights, found.turnwise_panel(), found.turnwise_group(), quantize, blocks * BLOCK)
         self._handle = found.turnwise_create(byref(self.packed.struct), threads or _threads())
         if not self._handle:
             raise MemoryError("the engine's threads could not be started")
         # Not at exit: a daemon thread may still be inside it. And not in a forked child, which has none of its threads.
         weakref.finalize(self, _destroy, found, self._handle, os.getpid()).atexit = False
-        self._vocab_size, self._hidden_size = decoder.config.vocab_size, decoder.config.hidden_size
+        self._vocab_size, self._hidden_size = config.vocab_size, config.hidden_size
         self.kind = "-".join(["native", found.turnwise_arithmetic().decode(), *([quantize] if quantize else [])])
-        self._config = config = decoder.config
+        self._config = config
         self._adapters: dict[str, PackedAdapter] = {}
         assert found.turnwise_tile() == BLOCK, "a block is a tile of keys"
         shape = (config.num_layers, blocks, config.num_kv_heads)

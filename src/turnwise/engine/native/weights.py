@@ -16,86 +16,121 @@ from torch import Tensor, nn
 from turnwise.core.ports import Quantize
 from turnwise.engine.native.library import Layer, Matrix, Model, Norm
 from turnwise.engine.native.packer import Packer
-from turnwise.models.decoder import Decoder, FeedForward
+from turnwise.models.decoder import rope_tables
 from turnwise.models.rounding import quantized
+from turnwise.models.weights import DecoderWeights
 
-Floats = NDArray[np.float32]
 HEAD_BITS = 8  # at least: what answers are read from loses more by fewer bits than the layers do
+BITS = {"int8": 8, "int4": 4}
 
 
 class PackedModel(Packer):
-    """`struct`, for the library, and the memory its pointers point to."""
+    """`struct`, for the library, and the memory its pointers point to.
 
-    def __init__(self, decoder: Decoder, panel: int, group: int, quantize: Quantize | None = None) -> None:
+    Weights are read one matrix at a time and converted a few rows at a time: beside what is kept there is never more
+    than one matrix as it is stored.
+
+    Args:
+        weights: the decoder's.
+        panel: outputs that the library computes together.
+        group: inputs that share a scale of 4 bits.
+        quantize: round to so many bits.
+        positions: of the longest context; None takes the model's.
+    """
+
+    def __init__(
+        self,
+        weights: DecoderWeights,
+        panel: int,
+        group: int,
+        quantize: Quantize | None = None,
+        positions: int | None = None,
+    ) -> None:
         super().__init__(panel)
-        config = decoder.config
-        self._group = group
-        head = decoder.embed.weight if decoder.head is None else decoder.get_parameter("head.weight")
-        matrices = [module.weight for module in decoder.layers.modules() if isinstance(module, nn.Linear)]
-        if quantize is not None:
-            self._bits = {"int8": 8, "int4": 4}[quantize]
-        else:
-            self._bits = 16 if all(_exact_in_half(weight) for weight in (*matrices, head)) else 32
-        head_bits = max(self._bits, HEAD_BITS)
+        self._weights, self._group = weights, group
+        config = weights.config
+        self._bits = packed_bits(weights, quantize)
+        embed = weights.tensor("embed.weight")  # the largest comes first, when little else is kept
+        half_embed = _is_half("embed.weight", weights)
+        embed_address = self._halves(embed) if half_embed else self.floats(embed.to(weights.dtype))
+        head = embed if config.tied else weights.tensor("head.weight")
+        head_matrix = self._matrix(head, None, max(self._bits, HEAD_BITS))
+        del embed, head
         layers = self.keep((Layer * config.num_layers)())
-        for number, block in enumerate(decoder.layers):
-            layers[number] = self._layer(block, config.window_of[number])
-        half_embed = _exact_in_half(decoder.embed.weight)
-        rope, position = decoder.rope, decoder.position
-        cosines, sines = (None, None) if rope is None else (self.floats(rope.cos_PD), self.floats(rope.sin_PD))
+        for number in range(config.num_layers):
+            layers[number] = self._layer(number)
+        cosines, sines = (None, None)
+        if config.positions == "rope":
+            tables = rope_tables(config.rope, config.head_dim, min(config.context_length, positions or 2**31))
+            cosines, sines = (self.floats(table) for table in tables)
+        learned = config.positions == "learned"
         self.struct = Model(
             layers=config.num_layers, hidden=config.hidden_size, heads=config.num_heads, kv_heads=config.num_kv_heads,
             head_dim=config.head_dim, feed_forward=config.intermediate_size, vocabulary=config.vocab_size,
             layer_norm=config.norm == "layer", gated=config.gated_mlp,
             gelu=config.activation == "gelu_tanh", half_embed=half_embed, norm_eps=config.norm_eps,
-            layer=layers, embed=(self._halves if half_embed else self.floats)(decoder.embed.weight),
-            cosines=cosines, sines=sines,
-            position=None if position is None else self.floats(position.weight),
-            norm=self._norm(decoder.norm), head=self._matrix(head, None, head_bits),
+            layer=layers, embed=embed_address, cosines=cosines, sines=sines,
+            position=self.floats(self._read("position.weight")) if learned else None,
+            norm=self._norm("norm"), head=head_matrix,
         )  # fmt: skip
+        del self._weights  # a decoder in memory may go now
 
-    def _layer(self, block: Any, window: int | None) -> Layer:
-        attention, mlp = block.attention, block.mlp
+    def _layer(self, number: int) -> Layer:
+        config, name = self._weights.config, f"layers.{number}"
         return Layer(
-            attention_norm=self._norm(block.attention_norm),
-            query_norm=self._norm(attention.query_norm) if attention.qk_norm else Norm(),
-            key_norm=self._norm(attention.key_norm) if attention.qk_norm else Norm(),
-            mlp_norm=self._norm(block.mlp_norm),
-            qkv=self._matrix(attention.qkv.weight, attention.qkv.bias),
-            out=self._matrix(attention.out.weight, attention.out.bias),
-            up=self._up(mlp),
-            down=self._matrix(mlp.down.weight, mlp.down.bias),
-            rotated=attention.rotated,
-            window=window or 0,
+            attention_norm=self._norm(f"{name}.attention_norm"),
+            query_norm=self._norm(f"{name}.attention.query_norm") if config.qk_norm else Norm(),
+            key_norm=self._norm(f"{name}.attention.key_norm") if config.qk_norm else Norm(),
+            mlp_norm=self._norm(f"{name}.mlp_norm"),
+            qkv=self._linear(f"{name}.attention.qkv"),
+            out=self._linear(f"{name}.attention.out"),
+            up=self._linear(f"{name}.mlp.up", gated=config.gated_mlp),
+            down=self._linear(f"{name}.mlp.down"),
+            rotated=config.positions == "rope" and number not in config.unrotated_layers,
+            window=config.window_of[number] or 0,
         )
 
-    def _up(self, mlp: FeedForward) -> Matrix:
-        """The projections before the activation; a gate and what it gates with their panels in turn."""
-        weight, bias = mlp.up.weight, mlp.up.bias
-        if not mlp.gated:
-            return self._matrix(weight, bias)
-        alternating = [self.alternating(part) for part in (weight, *([] if bias is None else [bias[:, None]]))]
-        return self._matrix(alternating[0], None if bias is None else alternating[1][:, 0])
+    def _linear(self, name: str, *, gated: bool = False) -> Matrix:
+        """A projection; where it is gated, the panels of the gate and of what it gates in turn."""
+        bias_O = self._read(f"{name}.bias")
+        return self._matrix(self._weights.tensor(f"{name}.weight"), bias_O, self._bits, gated=gated)
 
-    def _matrix(self, weight_OI: Tensor, bias_O: Tensor | None, bits: int | None = None) -> Matrix:
-        bits = bits or self._bits
-        weight, inputs = self.padded(weight_OI), weight_OI.shape[1]
-        scales: NDArray[Any] | None = None
-        if bits > 8:
-            stored: NDArray[Any] = self.in_panels(weight)
-            if bits == 16:
-                stored = (stored.view(np.uint32) >> 16).astype(np.uint16)
-        else:
-            whole, scales_OG = quantized(nn.functional.pad(weight, (0, -inputs % self._group)), bits, self._group)
-            stored, scales = self._whole(whole, bits), self._scales(scales_OG, bits)
+    def _matrix(self, weight_OI: Tensor, bias_O: Tensor | None, bits: int, *, gated: bool = False) -> Matrix:
+        inputs = weight_OI.shape[1]
+        panels = self.panels_of(len(weight_OI), gated=gated)
+        stored, scales = self._empty(panels, inputs, bits)
+        for panel, rows_OI in self.chunks(weight_OI, self._weights.dtype, gated=gated):
+            part = slice(panel, panel + len(rows_OI) // self._panel)
+            if bits > 8:
+                floats = self.in_panels(rows_OI)
+                stored[part] = floats if bits == 32 else floats.view(np.uint32) >> 16
+            else:
+                padded = nn.functional.pad(rows_OI, (0, -inputs % self._group))
+                numbers, scales_OG = quantized(padded, bits, self._group)
+                stored[part] = self._whole(numbers, bits)
+                assert scales is not None
+                scales[part] = self._scales(scales_OG, bits)
+        bias = None
+        if bias_O is not None:
+            bias = self.alternating(bias_O[:, None])[:, 0].contiguous() if gated else self.padded(bias_O)
         return Matrix(
             weights=self.address(stored),
             scales=None if scales is None else self.address(scales),
-            bias=None if bias_O is None else self.address(self.padded(bias_O).numpy()),
+            bias=None if bias is None else self.address(bias.numpy()),
             inputs=inputs,
-            outputs=len(weight),
+            outputs=panels * self._panel,
             bits=bits,
         )
+
+    def _empty(self, panels: int, inputs: int, bits: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Memory for a matrix and its scales."""
+        if bits > 8:
+            return np.empty((panels, inputs, self._panel), np.float32 if bits == 32 else np.uint16), None
+        inputs += -inputs % self._group
+        words = np.empty((panels, inputs * bits // 32, self._panel), np.int32)
+        if bits == 8:
+            return words, np.empty((panels, self._panel), np.float32)
+        return words, np.empty((panels, inputs // self._group, self._panel), np.uint16)
 
     def _whole(self, whole_OI: Tensor, bits: int) -> NDArray[Any]:
         """`(O / panel, I / 4, panel, 4)` bytes, each with the 4-bit weight four inputs on in its upper half."""
@@ -105,18 +140,39 @@ class PackedModel(Packer):
         return steps.transpose(1, 2).contiguous().numpy()
 
     def _scales(self, scales_OG: Tensor, bits: int) -> NDArray[Any]:
-        """Floats, `(O)`; or bfloat16, `(O / panel, G, panel)`."""
+        """Floats, `(O / panel, panel)`; or bfloat16, `(O / panel, G, panel)`."""
         if bits == 8:
-            return scales_OG[:, 0].contiguous().numpy()
+            return scales_OG.view(-1, self._panel).numpy()
         panels = scales_OG.view(-1, self._panel, scales_OG.shape[1]).transpose(1, 2).contiguous().numpy()
         return (panels.view(np.uint32) >> 16).astype(np.uint16)
 
-    def _norm(self, norm: Any) -> Norm:
-        return Norm(self.floats(norm.weight), self.floats(getattr(norm, "bias", None)))
+    def _norm(self, name: str) -> Norm:
+        return Norm(self.floats(self._read(f"{name}.weight")), self.floats(self._read(f"{name}.bias")))
+
+    def _read(self, name: str) -> Tensor | None:
+        """A tensor of type `dtype`, or None where the decoder has none of this name."""
+        return self._weights.tensor(name).to(self._weights.dtype) if name in self._weights.shapes else None
 
     def _halves(self, tensor: Tensor) -> int:
-        return self.address(tensor.detach().bfloat16().contiguous().view(torch.int16).numpy())
+        return self.address(tensor.bfloat16().contiguous().view(torch.int16).numpy())
 
 
-def _exact_in_half(weight: Tensor) -> bool:
-    return bool(torch.equal(weight.to(torch.bfloat16).float(), weight))
+def packed_bits(weights: DecoderWeights, quantize: Quantize | None) -> int:
+    """Bits of a weight in the layers: as quantized, else 16 where that is exact for all matrices, or 32."""
+    if quantize is not None:
+        return BITS[quantize]
+    names = [name for name, shape in weights.shapes.items() if len(shape) == 2 and name != "position.weight"]
+    matrices = [name for name in names if name != "embed.weight" or weights.config.tied]
+    return 16 if all(_is_half(name, weights) for name in matrices) else 32
+
+
+def _is_half(name: str, weights: DecoderWeights) -> bool:
+    """Whether bfloat16 holds a tensor exactly, once it is rounded to the type that is computed with."""
+    if torch.bfloat16 in (weights.dtype, weights.stored_dtype(name)) and weights.dtype != torch.float16:
+        return True
+    tensor = weights.tensor(name)
+    for start in range(0, len(tensor), 4096):
+        rows = tensor[start : start + 4096].to(weights.dtype)
+        if not torch.equal(rows.to(torch.bfloat16).float(), rows.float()):
+            return False
+    return True
