@@ -13,3 +13,8 @@ def answers(page):
 def endless(turn):
     while True:
         yield "word "
+
+
+def texts(page):
+    """The messages on the screen."""
+    return page.locator(".message .body").all_text_contents()

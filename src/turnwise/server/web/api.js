@@ -44,10 +44,16 @@ const place = (id) => `/v1/conversations/${encodeURIComponent(id)}`;
 
 export const models = () => json("GET", "/v1/models");
 export const parameters = async () => (await json("GET", "/v1/parameters")).data;
-export const conversations = async () => (await json("GET", "/v1/conversations?limit=200")).data;
+export const conversations = ({ after, query } = {}) => {
+  const asked = new URLSearchParams({ limit: "100" });
+  if (after) asked.set("after", after);
+  if (query) asked.set("query", query);
+  return json("GET", `/v1/conversations?${asked}`);
+};
 export const conversation = (id) => json("GET", place(id));
 export const newConversation = (title, model) => json("POST", "/v1/conversations", { title, model });
 export const rename = (id, title) => json("PATCH", place(id), { title });
+export const showBranch = (id, message) => json("PATCH", place(id), { head: message });
 export const forget = (id) => json("DELETE", place(id));
 
 /** The chunks of an answer as they come; ends with the stream, throws on an error event or a broken connection. */

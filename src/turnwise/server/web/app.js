@@ -3,14 +3,15 @@
 import * as api from "./api.js";
 import { Controls } from "./controls.js";
 import { byId, fillIcons, make } from "./dom.js";
+import { drafts } from "./drafts.js";
 import { History } from "./history.js";
-import { Thread } from "./thread.js";
+import { ENDINGS, Thread } from "./thread.js";
 
 const SUGGESTIONS = ["Hello, who are you?", "Tell me a joke", "How do I cancel my order?", "What can you do?"];
 const LONGEST_TITLE = 60;
 
 const state = { conversation: null, messages: [], running: null, model: null, models: [], opening: 0 };
-const thread = new Thread({ retry, edit });
+const thread = new Thread({ retry, edit, resume, showBranch });
 const history_ = new History({ open, gone: (id) => id === state.conversation?.id && fresh(), renamed, failed: complain });
 let controls = null;
 
@@ -18,51 +19,82 @@ let controls = null;
 
 async function send(text) {
   if (state.running || !text.trim()) return;
-  const message = { role: "user", content: text.trim() };
-  state.messages.push(message);
-  thread.add(message, state.messages.length - 1);
-  await answer();
+  const last = state.messages.at(-1);
+  const before = last?.refusal ? state.messages.slice(0, -1) : state.messages; // a refused message is written anew
+  await ask([...before, { role: "user", content: text.trim() }], { draft: text });
 }
 
-/** A message as it is sent, from one that is shown or kept. */
-function plain({ role, content, pinned }) {
-  return pinned ? { role, content, pinned } : { role, content };
+/** A message as it is sent, from one that is shown or stored. */
+function plain({ role, content, pinned, name, tool_calls, tool_call_id }) {
+  const message = { role, content };
+  for (const [key, value] of Object.entries({ pinned, name, tool_calls, tool_call_id })) if (value) message[key] = value;
+  return message;
 }
 
-/** The last answer once more; after a failure there may be none yet. */
+/** A stored message as it is shown. */
+function shown(stored) {
+  const { finish, model, error } = stored.meta;
+  const { id, role, content, pinned, name, tool_calls, tool_call_id, sibling_ids: siblings } = stored;
+  const figures = [state.models.length > 1 && model, ENDINGS[finish]].filter(Boolean).join(" · ");
+  return { id, role, content, pinned, name, tool_calls, tool_call_id, siblings, finish, figures, refusal: error?.message };
+}
+
+/** The last answer once more, beside the old one; after a failure there may be none yet. */
 async function retry() {
   if (state.running) return;
-  if (state.messages.at(-1)?.role === "assistant") state.messages.pop();
-  thread.show(state.messages);
-  await answer();
+  const byKeyboard = document.activeElement?.closest("#thread") !== null;
+  const answered = state.messages.at(-1)?.role === "assistant";
+  await ask(answered ? state.messages.slice(0, -1) : state.messages, { again: answered });
+  if (byKeyboard && [document.body, byId("stop"), byId("prompt")].includes(document.activeElement)) thread.focusRetry();
 }
 
-/** Ask something else at this place; what came after it is dropped, here and in the store. */
+/** Ask something else at this place; what came after stays as another branch. */
 async function edit(index, text) {
   if (state.running) return;
-  state.messages = [...state.messages.slice(0, index), { role: "user", content: text }];
-  thread.show(state.messages);
-  await answer();
+  await ask([...state.messages.slice(0, index), { role: "user", content: text }], { edited: index });
 }
 
-async function answer() {
+/** Go on with an answer that was cut off. */
+async function resume() {
+  if (!state.running) await ask(state.messages, { resumed: true });
+}
+
+/** Show another branch of the conversation. */
+async function showBranch(id) {
+  if (state.running) return;
+  const { conversation, opening } = state;
+  try {
+    const found = await api.showBranch(conversation.id, id);
+    if (opening !== state.opening || state.running) return;
+    adopt(found);
+  } catch (error) {
+    complain(error, () => showBranch(id));
+  }
+}
+
+/** Send these messages and show the answer as it grows. Until there is one, nothing that was shown is lost. */
+async function ask(asked, how) {
   const running = new AbortController();
-  const asked = state.messages.map(plain);
-  const message = { role: "assistant", content: "" };
-  const growing = thread.add(message, asked.length);
+  const before = state.messages;
+  const message = { role: "assistant", content: how.resumed ? asked.at(-1).content : "" };
   const began = { at: 0, usage: null, finish: null, context: null };
   state.running = running;
   complain(null);
+  if (!how.again) thread.show(how.resumed ? asked.slice(0, -1) : asked);
+  const growing = thread.add(message, asked.length);
   showRunning();
   thread.follow();
   let failure = null;
   try {
     await remember(asked);
-    const request = { model: state.model, messages: asked, sampling_preset: "chat", ...controls.values() };
+    const request = { model: state.model, messages: asked.map(plain), sampling_preset: "chat", ...controls.values() };
     if (state.conversation) request.conversation_id = state.conversation.id;
+    if (how.resumed) request.continue_final_message = true;
     for await (const chunk of api.complete(request, running.signal)) {
+      if (how.draft) drafts.stored(state.conversation?.id, how.draft); // the server stores before it answers
       const choice = chunk.choices[0];
       if (choice?.delta.content) {
+        if (!began.at && how.again) thread.dropReplaced();
         began.at ||= performance.now();
         growing.append(choice.delta.content);
       }
@@ -72,21 +104,81 @@ async function answer() {
     }
   } catch (error) {
     if (error.name !== "AbortError") failure = error;
-    began.finish = "stopped";
+    began.finish = failure ? "error" : "cancelled";
   }
   if (state.running !== running) return; // the page has moved on to another conversation meanwhile
-  state.running = null;
-  if (message.content || !(failure || began.finish === "stopped")) {
-    state.messages.push(message);
-    growing.finish(figures(began, performance.now()), shortened(began.context));
+  const answered = began.at > 0 || !["error", "cancelled"].includes(began.finish);
+  if (answered) {
+    Object.assign(message, { finish: began.finish, figures: figures(began, performance.now()) });
+    growing.finish(message.figures, shortened(began.context));
+    state.messages = [...(how.resumed ? asked.slice(0, -1) : asked), message];
   } else {
     growing.remove();
+    state.messages = failure || how.again || how.resumed ? before : asked;
   }
-  if (failure) complain(failure, retry);
-  byId("status").textContent = failure ? "" : began.finish === "stopped" ? "Stopped." : "The answer is complete.";
+  await synchronize(running, answered ? state.messages : asked, answered || began.finish === "cancelled");
+  if (state.running !== running) return;
+  state.running = null;
+  thread.show(state.messages, { keepPlace: true });
+  if (failure && !answered) giveBack(how, asked);
+  if (failure) complain(failure, mayHelp(failure) ? () => again(asked, how) : null);
+  byId("status").textContent = failure ? "" : began.finish === "cancelled" ? "Stopped." : "The answer is complete.";
   showRunning();
   history_.load().catch(() => {}); // the answer moved this conversation to the top; not worth a complaint
 }
+
+/** Take over what the server stored: ids, branches and endings. What it did not get stays on the screen. */
+async function synchronize(running, expected, patient) {
+  if (!state.conversation) return;
+  for (const wait of patient ? [0, 100, 200, 400, 800] : [0]) {
+    if (wait) await new Promise((done) => setTimeout(done, wait)); // a stopped answer is stored a moment later
+    const found = await api.conversation(state.conversation.id).catch(() => null);
+    if (state.running !== running || !found) return;
+    const same = expected.every(({ role, content }, i) => {
+      const stored = found.messages[i];
+      const last = i === expected.length - 1 && role === "assistant";
+      return stored?.role === role && (last ? stored.content.startsWith(content) : stored.content === content);
+    });
+    if (same) return adopt(found);
+  }
+}
+
+function adopt(found) {
+  state.conversation = found;
+  state.messages = found.messages.map((stored, i) => {
+    const message = shown(stored);
+    const local = state.messages[i];
+    const { figures, note } = local?.role === message.role && local.content === message.content ? local : {};
+    return { ...message, figures: figures || message.figures, note };
+  });
+  thread.show(state.messages, { keepPlace: true });
+}
+
+/** A message that was not answered is in the text box again, unless something else is. */
+function giveBack({ draft, edited }, asked) {
+  const box = byId("prompt");
+  if (draft && !box.value.trim()) {
+    box.value = draft;
+    drafts.set(state.conversation?.id, draft);
+    grow();
+  }
+  const text = asked.at(-1).content;
+  if (edited !== undefined && state.messages.at(-1)?.content !== text) thread.edit(edited, text);
+}
+
+/** The same request again; the text that was given back to the box is on its way again. */
+function again(asked, how) {
+  if (state.running) return;
+  const box = byId("prompt");
+  if (how.draft && box.value === how.draft) {
+    box.value = "";
+    grow();
+  }
+  ask(asked, how);
+}
+
+/** Whether the same request may succeed later: not where the request itself was refused. */
+const mayHelp = ({ status }) => !(status >= 400 && status < 500) || [408, 429].includes(status);
 
 /** Begin a conversation with the first message, where the server keeps any. */
 async function remember(asked) {
@@ -101,6 +193,7 @@ async function remember(asked) {
     return;
   }
   history.replaceState(null, "", `#${state.conversation.id}`);
+  history_.add(state.conversation);
   showTitle();
 }
 
@@ -120,8 +213,7 @@ function figures({ at, usage, finish, context }, now) {
     parts.push(`${written} ${written === 1 ? "token" : "tokens"}`);
     if (at && written > 1 && seconds > 0) parts.push(`${(written / seconds).toFixed(1)} tokens/s`);
   }
-  if (finish === "length") parts.push("cut off at the length limit");
-  if (finish === "stopped") parts.push("stopped");
+  if (ENDINGS[finish]) parts.push(ENDINGS[finish]);
   return parts.join(" · ");
 }
 
@@ -148,7 +240,14 @@ function fresh() {
   showTitle();
   history_.show(null);
   toggleSidebar(false);
+  showDraft();
   byId("prompt").focus();
+}
+
+/** The text box of another conversation. */
+function showDraft() {
+  byId("prompt").value = drafts.get(state.conversation?.id);
+  grow();
 }
 
 async function open(id) {
@@ -159,7 +258,9 @@ async function open(id) {
     const found = await api.conversation(id);
     if (opening !== state.opening) return; // another one was clicked meanwhile
     state.conversation = found;
-    state.messages = found.messages.map(plain);
+    state.messages = found.messages.map(shown);
+    const last = state.messages.findLast(({ role }) => role === "user");
+    if (last && !last.refusal) drafts.stored(id, last.content);
     useModel(state.models.some((model) => model.id === found.model) ? found.model : state.model);
   } catch (error) {
     complain(error, () => open(id));
@@ -169,6 +270,7 @@ async function open(id) {
   thread.show(state.messages);
   showTitle();
   history_.show(id);
+  showDraft();
   byId("prompt").focus();
 }
 
@@ -252,6 +354,7 @@ function submit(event) {
   const box = byId("prompt");
   const text = box.value;
   if (!text.trim()) return;
+  drafts.set(state.conversation?.id, text); // until the server has it
   box.value = "";
   grow();
   send(text);
@@ -270,7 +373,10 @@ function onKey(event) {
 
 function listen() {
   byId("composer").addEventListener("submit", submit);
-  byId("prompt").addEventListener("input", grow);
+  byId("prompt").addEventListener("input", () => {
+    grow();
+    drafts.set(state.conversation?.id, byId("prompt").value);
+  });
   byId("prompt").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
   });
@@ -302,7 +408,7 @@ async function start() {
   }
   const id = location.hash.slice(1);
   if (id) await open(id);
-  else thread.show([]);
+  else thread.show([]), showDraft();
   document.body.dataset.ready = "true";
 }
 

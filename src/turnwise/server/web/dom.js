@@ -6,8 +6,11 @@ const PATHS = {
   close: "M6 6l12 12M18 6L6 18",
   copy: "M9 9h10v11H9zM5 15V4h10",
   check: "M5 13l4 4L19 7",
+  left: "M15 5l-7 7 7 7",
+  right: "M9 5l7 7-7 7",
   down: "M12 5v14M6 13l6 6 6-6",
   edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
+  forward: "M5 6v12l8-6zM14 6v12l6-6z",
   menu: "M4 7h16M4 12h16M4 17h16",
   plus: "M12 5v14M5 12h14",
   retry: "M20 11a8 8 0 1 0-2.300 6M20 5v6h-6",
@@ -76,6 +79,13 @@ export const memory = {
       return JSON.parse(localStorage.getItem(`turnwise.${name}`));
     } catch {
       return null;
+    }
+  },
+  remove(name) {
+    try {
+      localStorage.removeItem(`turnwise.${name}`);
+    } catch {
+      // Nothing is stored where this fails.
     }
   },
   set(name, value) {

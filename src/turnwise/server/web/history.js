@@ -10,27 +10,87 @@ export class History {
     this.available = true;
     this.current = null;
     this.entries = [];
+    this.hasMore = false;
+    this.query = "";
+    this.loading = 0;
+    byId("history-more").addEventListener("click", () => this.#more());
+    byId("history-search").addEventListener("input", (event) => this.#search(event.target.value.trim()));
+    byId("sidebar").addEventListener("scroll", () => this.#onScroll(), { passive: true, capture: true });
   }
 
   /** Ask the server again. A server that keeps nothing is a fact, not a failure. */
   async load() {
+    const loading = ++this.loading;
     try {
-      this.entries = await api.conversations();
+      const page = await api.conversations({ query: this.query });
+      if (loading !== this.loading) return;
       this.available = true;
+      // Older pages that were loaded before stay on screen.
+      const fresh = new Set(page.data.map(({ id }) => id));
+      const older = page.has_more ? this.entries.filter(({ id, found }) => !fresh.has(id) && found === this.query) : [];
+      this.hasMore = older.length ? this.hasMore : page.has_more;
+      this.entries = [...page.data.map((entry) => ({ ...entry, found: this.query })), ...older];
     } catch (error) {
       if (error.status !== 404) throw error;
       this.available = false;
       this.entries = [];
+      this.hasMore = false;
     }
     this.show();
+  }
+
+  /** Put a new conversation on top; the server need not be asked. */
+  add(entry) {
+    this.entries = [{ ...entry, found: this.query }, ...this.entries.filter(({ id }) => id !== entry.id)];
+    this.show(entry.id);
+  }
+
+  /** Load older conversations. Some may have moved to the top meanwhile, so one page may bring nothing new. */
+  async #more() {
+    const loading = ++this.loading;
+    byId("history-more").disabled = true;
+    try {
+      let after = this.entries.at(-1)?.id;
+      for (let added = 0; !added && this.hasMore; ) {
+        const page = await api.conversations({ after, query: this.query });
+        if (loading !== this.loading) return;
+        const shown = new Set(this.entries.map(({ id }) => id));
+        const fresh = page.data.filter(({ id }) => !shown.has(id));
+        this.entries.push(...fresh.map((entry) => ({ ...entry, found: this.query })));
+        this.hasMore = page.has_more;
+        added = fresh.length;
+        after = page.last_id;
+      }
+    } catch (error) {
+      this.on.failed(error, () => this.#more());
+    } finally {
+      byId("history-more").disabled = false;
+    }
+    this.show();
+  }
+
+  #onScroll() {
+    const more = byId("history-more");
+    if (more.hidden || more.disabled) return;
+    const list = byId("history");
+    if (list.scrollHeight - list.scrollTop - list.clientHeight < 200) this.#more();
+  }
+
+  #search(query) {
+    this.query = query;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.load().catch((error) => this.on.failed(error, () => this.load())), 200);
   }
 
   show(current = this.current) {
     this.current = current;
     byId("history").replaceChildren(...this.entries.map((entry) => this.#row(entry)));
+    byId("history-more").hidden = !this.hasMore;
+    byId("history-search").hidden = !this.available || (!this.entries.length && !this.query);
     const note = byId("history-note");
     note.hidden = this.entries.length > 0;
-    note.textContent = this.available ? "Your conversations will appear here." : "This server keeps no conversations.";
+    if (this.query) note.textContent = "No conversation contains this text.";
+    else note.textContent = this.available ? "Your conversations will appear here." : "This server keeps no conversations.";
   }
 
   #row(entry) {

@@ -4,26 +4,37 @@
 import { copy, iconButton, make } from "./dom.js";
 
 const MOST_NESTED = 6;
-const MOST_INLINE = 20_000; // characters of one paragraph that are searched for emphasis; longer ones stay plain
 
-const FENCE = /^\s{0,3}(```+|~~~+)\s*([\w+#.-]*)[^`]*$/;
-const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
-const HEADING = /^(#{1,6})\s+(.*?)\s*#*$/;
-const RULE = /^\s{0,3}([-*_])(\s*\1){2,}\s*$/;
-const QUOTE = /^\s{0,3}>\s?/;
+// Every search here takes time in proportion to the text, whatever a model writes: no regular expression that can try a
+// line in more than one way, and no search for a closing mark that is repeated for every opening one.
 
-const INLINE = new RegExp(
-  [
-    /(?<ticks>`+)(?<code>[^`]|[^`][\s\S]*?[^`])\k<ticks>(?!`)/,
-    /(?<strong>\*\*|__)(?=\S)(?<bold>[\s\S]*?\S)\k<strong>/,
-    /\*(?=[^\s*])(?<star>[^*]*[^\s*])\*/,
-    /(?<!\w)_(?=[^\s_])(?<underline>[^_]*[^\s_])_(?!\w)/,
-    /\[(?<label>[^\]\n]{1,500})\]\((?<target>[^()\s]{1,2000})\)/,
-    /(?<address>https?:\/\/[^\s<>()"'`]*[^\s<>()"'`.,;:!?*_])/,
-  ]
-    .map((part) => part.source)
-    .join("|"),
-);
+const FENCE = /^[ ]{0,3}(```+|~~~+)([^`]*)$/;
+const LANGUAGE = /^\s*([\w+#.-]*)/;
+const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s(.*)$/;
+const HEADING = /^(#{1,6})\s(.*)$/;
+const QUOTE = /^[ ]{0,3}>\s?/;
+
+/** An item's indent, mark and text; null where the line is none. */
+function itemOf(line) {
+  const found = ITEM.exec(line);
+  return found && { indent: found[1], mark: found[2], text: found[3].trimStart() };
+}
+
+/** A heading's level and text; null where the line is none. The text may end with # signs that are not shown. */
+function headingOf(line) {
+  const found = HEADING.exec(line);
+  if (!found) return null;
+  const text = found[2].trim();
+  let end = text.length;
+  while (end && text[end - 1] === "#") end -= 1;
+  return { level: found[1].length, text: text.slice(0, end).trimEnd() };
+}
+
+/** Three or more of one of - * _ and nothing else but blanks. */
+function isRule(line) {
+  const marks = line.replaceAll(/\s/g, "");
+  return marks.length >= 3 && "-*_".includes(marks[0]) && !line.startsWith("    ") && marks === marks[0].repeat(marks.length);
+}
 
 /** The blocks of `text` as a fragment. */
 export function render(text) {
@@ -37,24 +48,24 @@ function* blocks(lines, depth) {
   while (at < lines.length) {
     const line = lines[at];
     const fence = FENCE.exec(line);
-    const heading = HEADING.exec(line);
+    const heading = headingOf(line);
     if (!line.trim()) {
       at += 1;
     } else if (fence) {
       const end = closing(lines, at + 1, fence[1]);
-      yield codeBlock(lines.slice(at + 1, end).join("\n"), fence[2]);
+      yield codeBlock(lines.slice(at + 1, end).join("\n"), LANGUAGE.exec(fence[2])[1]);
       at = end + 1;
     } else if (heading) {
-      yield make("h3", { class: `heading heading-${heading[1].length}` }, ...inline(heading[2]));
+      yield make("h3", { class: `heading heading-${heading.level}` }, ...inline(heading.text));
       at += 1;
-    } else if (RULE.test(line)) {
+    } else if (isRule(line)) {
       yield make("hr");
       at += 1;
     } else if (depth < MOST_NESTED && QUOTE.test(line)) {
       const end = while_(lines, at, (l) => QUOTE.test(l));
       yield make("blockquote", {}, ...blocks(lines.slice(at, end).map((l) => l.replace(QUOTE, "")), depth + 1));
       at = end;
-    } else if (depth < MOST_NESTED && ITEM.test(line)) {
+    } else if (depth < MOST_NESTED && itemOf(line)) {
       const end = endOfList(lines, at);
       yield list(lines.slice(at, end), depth);
       at = end;
@@ -68,17 +79,17 @@ function* blocks(lines, depth) {
 
 /** A list goes on with items of its kind, with anything indented, and over blank lines between those. */
 function endOfList(lines, from) {
-  const [, indent, mark] = ITEM.exec(lines[from]);
+  const { indent, mark } = itemOf(lines[from]);
   const goesOn = (line) => {
-    const item = ITEM.exec(line);
-    if (!item) return /^\s{2,}\S/.test(line);
-    return item[1].length > indent.length + 1 || /\d/.test(item[2]) === /\d/.test(mark);
+    const item = itemOf(line);
+    if (!item) return /^\s{2}/.test(line) && line.trim() !== "";
+    return item.indent.length > indent.length + 1 || /\d/.test(item.mark) === /\d/.test(mark);
   };
   return while_(lines, from, (line, i) => goesOn(line) || (!line.trim() && i + 1 < lines.length && goesOn(lines[i + 1])));
 }
 
 const startsBlock = (line, depth) =>
-  FENCE.test(line) || HEADING.test(line) || RULE.test(line) || (depth < MOST_NESTED && (QUOTE.test(line) || ITEM.test(line)));
+  FENCE.test(line) || headingOf(line) || isRule(line) || (depth < MOST_NESTED && (QUOTE.test(line) || itemOf(line)));
 
 function while_(lines, from, holds) {
   let end = from;
@@ -88,8 +99,9 @@ function while_(lines, from, holds) {
 
 /** Where a fence ends; an open one, as while it streams in, ends with the text. */
 function closing(lines, from, fence) {
-  const end = lines.findIndex((line, i) => i >= from && line.trim().startsWith(fence) && !line.trim().slice(fence.length));
-  return end < 0 ? lines.length : end;
+  let end = from;
+  while (end < lines.length && !(lines[end].trim().startsWith(fence) && lines[end].trim().length === fence.length)) end += 1;
+  return end;
 }
 
 function codeBlock(code, language) {
@@ -99,7 +111,7 @@ function codeBlock(code, language) {
 }
 
 function list(lines, depth) {
-  const [, indent, mark] = ITEM.exec(lines[0]);
+  const { indent, mark } = itemOf(lines[0]);
   const ordered = /\d/.test(mark);
   const element = make(ordered ? "ol" : "ul");
   if (ordered) element.start = Number.parseInt(mark, 10);
@@ -108,12 +120,12 @@ function list(lines, depth) {
     if (item.length) element.append(listItem(item, depth));
   };
   for (const line of lines) {
-    const found = ITEM.exec(line);
-    if (found && found[1].length <= indent.length + 1) {
+    const found = itemOf(line);
+    if (found && found.indent.length <= indent.length + 1) {
       flush();
-      item = [found[3]];
+      item = [found.text];
     } else {
-      item.push(line.slice(Math.min(line.search(/\S|$/), indent.length + mark.length + 1)));
+      item.push(line.slice(Math.min(line.length - line.trimStart().length, indent.length + mark.length + 1)));
     }
   }
   flush();
@@ -135,25 +147,120 @@ function withBreaks(text) {
 
 /** Emphasis, code and links of a paragraph, as nodes. */
 export function inline(text, depth = 0) {
+  if (depth > MOST_NESTED) return [document.createTextNode(text)];
   const nodes = [];
-  let rest = text.length > MOST_INLINE || depth > MOST_NESTED ? "" : text;
-  if (!rest) return [document.createTextNode(text)];
-  for (let found = INLINE.exec(rest); found; found = INLINE.exec(rest)) {
-    if (found.index) nodes.push(document.createTextNode(rest.slice(0, found.index)));
-    nodes.push(span(found, depth + 1));
-    rest = rest.slice(found.index + found[0].length);
+  const marks = new Marks(text);
+  let plainFrom = 0;
+  for (let at = marks.next(0); at < text.length; ) {
+    const found = marks.spanAt(at);
+    if (!found) {
+      at = marks.next(at + marks.runLength(at));
+      continue;
+    }
+    if (at > plainFrom) nodes.push(document.createTextNode(text.slice(plainFrom, at)));
+    nodes.push(...(element(found, depth + 1) ?? [document.createTextNode(text.slice(at, found.end))]));
+    plainFrom = found.end;
+    at = marks.next(found.end);
   }
-  if (rest) nodes.push(document.createTextNode(rest));
+  if (plainFrom < text.length) nodes.push(document.createTextNode(text.slice(plainFrom)));
   return nodes;
 }
 
-function span(found, depth) {
-  const { code, bold, star, underline, label, target, address } = found.groups;
-  if (code !== undefined) return make("code", {}, code);
-  if (bold !== undefined) return make("strong", {}, ...inline(bold, depth));
-  if (star !== undefined || underline !== undefined) return make("em", {}, ...inline(star ?? underline, depth));
-  if (address !== undefined) return link(address, [address]) ?? document.createTextNode(found[0]);
-  return link(target, inline(label, depth)) ?? document.createTextNode(found[0]);
+const STARTS = /[`*_[]|https?:\/\//g;
+const ADDRESS = /https?:\/\/[^\s<>()"'`]{1,2000}/y;
+const TARGET = /\(([^()\s]{1,2000})\)/y;
+const WORD = /\w/;
+
+/** Finds the spans of one text. What closes a span is looked for from left to right once per kind of mark. */
+class Marks {
+  constructor(text) {
+    this.text = text;
+    this.nothingAfter = new Map(); // per closing mark: from here on there is none
+  }
+
+  /** The next place where a span may begin. */
+  next(from) {
+    STARTS.lastIndex = from;
+    return STARTS.exec(this.text)?.index ?? this.text.length;
+  }
+
+  runLength(at) {
+    let end = at + 1;
+    while ("`*_".includes(this.text[at]) && this.text[end] === this.text[at]) end += 1;
+    return end - at;
+  }
+
+  /** The span that begins here: its kind, its content and where it ends; null where none does. */
+  spanAt(at) {
+    const sign = this.text[at];
+    if (sign === "`") return this.#code(at);
+    if (sign === "[") return this.#link(at);
+    if (sign === "h") return this.#address(at);
+    return this.#emphasis(at);
+  }
+
+  #code(at) {
+    const length = this.runLength(at);
+    const end = this.#close("`", length, at + length);
+    return end < 0 ? null : { kind: "code", content: this.text.slice(at + length, end), end: end + length };
+  }
+
+  #emphasis(at) {
+    const sign = this.text[at];
+    const length = this.runLength(at);
+    const inWord = sign === "_" && at > 0 && WORD.test(this.text[at - 1]);
+    if (length > 2 || inWord || /\s/.test(this.text[at + length] ?? " ")) return null;
+    const end = this.#close(sign, length, at + length);
+    if (end < 0) return null;
+    return { kind: length === 2 ? "strong" : "em", content: this.text.slice(at + length, end), end: end + length };
+  }
+
+  /** Where a run of exactly so many signs closes what begins before `from`; -1 where none does. */
+  #close(sign, length, from) {
+    const mark = sign.repeat(length);
+    if (from >= (this.nothingAfter.get(mark) ?? Infinity)) return -1;
+    for (let end = this.text.indexOf(mark, from); end >= 0; end = this.text.indexOf(mark, end)) {
+      const run = this.runLength(end);
+      const content = sign === "`" || !/\s/.test(this.text[end - 1]);
+      const atWordEnd = sign !== "_" || !WORD.test(this.text[end + run] ?? " ");
+      if (run === length && end > from && content && atWordEnd) return end;
+      end += run;
+    }
+    this.nothingAfter.set(mark, from);
+    return -1;
+  }
+
+  #link(at) {
+    const end = this.#labelEnd(at + 1);
+    if (end < 0) return null;
+    TARGET.lastIndex = end + 1;
+    const target = TARGET.exec(this.text);
+    if (!target || end === at + 1) return null;
+    return { kind: "link", content: this.text.slice(at + 1, end), target: target[1], end: TARGET.lastIndex };
+  }
+
+  #labelEnd(from) {
+    for (let end = from; end < this.text.length && end - from <= 500; end += 1) {
+      if (this.text[end] === "]") return end;
+      if (this.text[end] === "\n") return -1;
+    }
+    return -1;
+  }
+
+  #address(at) {
+    ADDRESS.lastIndex = at;
+    let address = ADDRESS.exec(this.text)?.[0] ?? "";
+    while (address && ".,;:!?*_".includes(address.at(-1))) address = address.slice(0, -1);
+    return address.length > "https://".length - 1 ? { kind: "address", content: address, end: at + address.length } : null;
+  }
+}
+
+/** The nodes of a span; null where it is to be shown as it is written. */
+function element({ kind, content, target }, depth) {
+  if (kind === "code") return [make("code", {}, content)];
+  if (kind === "strong" || kind === "em") return [make(kind, {}, ...inline(content, depth))];
+  const anchor = kind === "address" ? link(content, [content]) : link(target, inline(content, depth));
+  return anchor && [anchor];
 }
 
 /** A link that leaves the page as it is; null for anything but web and mail addresses (no javascript:, no data:). */

@@ -5,10 +5,19 @@ import { render } from "./markdown.js";
 
 const NEAR_THE_END = 80; // pixels: a reader this close to the end wants to follow it
 
+/** How an answer ended that is not complete, in words. */
+export const ENDINGS = {
+  length: "cut off at the length limit",
+  cancelled: "stopped",
+  error: "broke off",
+  in_progress: "interrupted",
+};
+
 export class Thread {
-  /** `on` says what the buttons do: `retry()` and `edit(index, text)`. */
+  /** `on` says what the buttons do: `retry()`, `edit(index, text)`, `resume()` and `showBranch(id)`. */
   constructor(on) {
     this.on = on;
+    this.shown = [];
     this.list = byId("thread");
     this.scroller = byId("scroller");
     this.following = true;
@@ -16,12 +25,52 @@ export class Thread {
     byId("to-end").addEventListener("click", () => this.follow());
   }
 
-  /** Show these messages in place of what is there. */
-  show(messages) {
-    this.list.replaceChildren(...messages.map((message, index) => this.#entry(message, index)));
+  /** Show these messages in place of what is there; entries that stay the same are not made anew. */
+  show(messages, { keepPlace = false } = {}) {
+    const focus = this.#focused();
+    const before = this.shown;
+    this.shown = messages.map((message, index) => {
+      const key = JSON.stringify(message);
+      const old = before[index];
+      return old?.key === key ? old : { key, message, entry: this.#entry(message, index) };
+    });
+    const entries = this.shown.map(({ entry }) => entry);
+    if (entries.length !== this.list.children.length || entries.some((entry, i) => entry !== this.list.children[i])) {
+      this.list.replaceChildren(...entries);
+    }
     this.#markLast();
+    this.#refocus(focus);
     byId("empty").hidden = messages.length > 0;
-    this.follow();
+    if (keepPlace) this.settle();
+    else this.follow();
+  }
+
+  /** Where the keyboard is: which message, which button. */
+  #focused() {
+    const button = document.activeElement?.closest("#thread button");
+    const entry = button?.closest(".message");
+    return entry ? { index: [...this.list.children].indexOf(entry), label: button.getAttribute("aria-label") } : null;
+  }
+
+  #refocus(focus) {
+    if (!focus || document.activeElement !== document.body) return;
+    const buttons = [...(this.list.children[focus.index]?.querySelectorAll("button:not(:disabled)") ?? [])];
+    const target = buttons.find((button) => button.getAttribute("aria-label") === focus.label) ?? buttons.at(-1);
+    target?.focus({ preventScroll: true });
+  }
+
+  focusRetry() {
+    this.list.lastElementChild?.querySelector(".retry")?.focus({ preventScroll: true });
+  }
+
+  /** The old answer goes as soon as the new one has a word. */
+  dropReplaced() {
+    this.list.lastElementChild?.previousElementSibling?.remove();
+  }
+
+  edit(index, text) {
+    const shown = this.shown[index];
+    if (shown) this.#edit(shown.entry, shown.message, index, text);
   }
 
   /** Add one message and return what lets it grow. */
@@ -62,24 +111,59 @@ export class Thread {
     if (message.role === "assistant") body.append(render(message.content));
     else body.textContent = message.content;
     const actions = make("div", { class: "actions" });
-    const note = make("p", { class: "note", hidden: !message.note }, message.note ?? "");
+    const noteText = message.refusal ? `Not answered: ${message.refusal}` : message.note ?? "";
+    const note = make("p", { class: "note", hidden: !noteText }, noteText);
     const speaker = make("span", { class: "hidden" }, `${who}:`);
     const entry = make("li", { class: `message ${message.role}` }, note, speaker, body, actions);
+    if (message.refusal) entry.append(note); // below what it is about
     const copyButton = iconButton("copy", "Copy", () => copy(message.content, copyButton));
-    actions.append(copyButton);
+    actions.append(...this.#branches(message), copyButton);
     if (message.role === "user") {
-      actions.append(iconButton("edit", "Edit and ask again", () => this.#edit(entry, message, index)));
+      const edit = iconButton("edit", "Edit and ask again", () => this.#edit(entry, message, index));
+      edit.classList.add("when-idle");
+      actions.append(edit);
+    }
+    if (["user", "assistant"].includes(message.role) && !message.refusal) {
+      const retry = iconButton("retry", "Answer again", () => this.on.retry());
+      retry.classList.add("only-last", "retry");
+      actions.append(retry);
     }
     if (message.role === "assistant") {
-      const retry = iconButton("retry", "Answer again", () => this.on.retry());
-      retry.classList.add("only-last");
-      actions.append(retry, make("span", { class: "figures" }, message.figures ?? ""));
+      if (message.finish in ENDINGS && message.content) actions.append(this.#continue());
+      actions.append(make("span", { class: "figures" }, message.figures ?? ""));
     }
     return entry;
   }
 
-  #edit(entry, message, index) {
-    const area = make("textarea", { value: message.content, class: "edit-area", "aria-label": "Edit the message" });
+  #continue() {
+    const button = iconButton("forward", "Continue this answer", () => this.on.resume());
+    button.classList.add("only-last");
+    return button;
+  }
+
+  /** ‹ 2/3 ›: the versions of a message. */
+  #branches({ id, siblings = [] }) {
+    if (siblings.length < 2) return [];
+    const at = siblings.indexOf(id);
+    const step = (name, label, to) => {
+      const button = iconButton(name, label, () => this.on.showBranch(siblings[to]));
+      button.disabled = !(to in siblings);
+      button.classList.add("when-idle");
+      return button;
+    };
+    return [
+      make(
+        "span",
+        { class: "branches", role: "group", "aria-label": `Version ${at + 1} of ${siblings.length}` },
+        step("left", "Previous version", at - 1),
+        make("span", { class: "branch-number" }, `${at + 1}/${siblings.length}`),
+        step("right", "Next version", at + 1),
+      ),
+    ];
+  }
+
+  #edit(entry, message, index, text = message.content) {
+    const area = make("textarea", { value: text, class: "edit-area", "aria-label": "Edit the message" });
     const done = () => form.replaceWith(...before);
     const form = make(
       "form",
@@ -98,13 +182,13 @@ export class Thread {
         },
       },
       area,
-      make("p", { class: "edit-note" }, "What came after this message is replaced."),
+      make("p", { class: "edit-note" }, "This message and what came after it stay as another version."),
       make("button", { type: "submit", class: "primary-button" }, "Ask again"),
       make("button", { type: "button", class: "quiet-button", onclick: done }, "Cancel"),
     );
     const before = [...entry.children];
     entry.replaceChildren(form);
-    area.rows = Math.min(12, message.content.split("\n").length + 1);
+    area.rows = Math.min(12, text.split("\n").length + 1);
     area.focus();
   }
 }
