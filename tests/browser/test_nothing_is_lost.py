@@ -1,0 +1,302 @@
+"""Nothing that a person typed or a model answered is lost on the page: branches, failures, reloads, long histories."""
+
+import re
+
+import pytest
+from acts import answers, send, texts
+from playwright.sync_api import expect
+
+from turnwise.core.errors import ContextTooLong
+from turnwise.core.messages import Message
+
+
+def echo(turn):
+    return [f"re: {turn.messages[-1].content}"]
+
+
+def stored_texts(store):
+    [kept] = store.list()
+    return [entry.message.content for entry in store.get(kept.id).tree]
+
+
+def button(page, name):
+    return page.locator(".message.last").get_by_label(name, exact=True)
+
+
+def test_a_tab_that_is_behind_makes_a_branch_and_then_shows_both(visit, talk, store):
+    talk(echo)
+    first = visit()
+    send(first, "My name is Ada.")
+    expect(answers(first)).to_have_count(1)
+    expect(first.locator("#send")).to_be_visible()
+    second = visit("/" + first.url.partition("/")[2].rpartition("/")[2])
+    expect(answers(second)).to_have_count(1)
+    send(first, "I live in Paris.")
+    expect(answers(first)).to_have_count(2)
+    send(second, "I like tea.")
+    expect(answers(second)).to_have_count(2)
+    expect(second.locator(".branch-number")).to_have_text("2/2")
+    assert stored_texts(store) == [
+        "My name is Ada.", "re: My name is Ada.", "I live in Paris.", "re: I live in Paris.", "I like tea.",
+        "re: I like tea.",
+    ]  # fmt: skip
+    second.get_by_label("Previous version").click()
+    expect(second.locator(".message.user .body").last).to_have_text("I live in Paris.")
+    second.reload()
+    expect(second.locator(".message.user .body").last).to_have_text("I live in Paris.")
+    second.get_by_label("Next version").click()
+    expect(answers(second).last).to_have_text("re: I like tea.")
+
+
+def test_an_edit_keeps_what_came_after(visit, talk):
+    talk(echo)
+    page = visit()
+    for number, text in enumerate(("one", "two", "three"), start=1):
+        send(page, text)
+        expect(answers(page)).to_have_count(number)
+    page.locator(".message.user").first.hover()
+    page.locator(".message.user").first.get_by_label("Edit and ask again").click()
+    page.fill(".edit-area", "eins")
+    page.press(".edit-area", "Enter")
+    expect(answers(page)).to_have_text(["re: eins"])
+    page.get_by_label("Previous version").click()
+    expect(answers(page)).to_have_text(["re: one", "re: two", "re: three"])
+
+
+def test_the_old_answer_stays_when_the_network_is_down(visit, talk, store):
+    numbers = iter(range(100))
+    talk(lambda turn: [f"answer {next(numbers)}"])
+    page = visit()
+    send(page, "hi")
+    expect(answers(page)).to_have_text("answer 0")
+    page.route("**/v1/**", lambda route: route.abort("connectionrefused"))
+    button(page, "Answer again").click()
+    expect(page.locator("#banner")).to_contain_text("The server does not answer")
+    expect(answers(page)).to_have_text("answer 0")
+    page.unroute("**/v1/**")
+    page.click("#banner-retry")
+    expect(answers(page)).to_have_text("answer 1")
+    expect(page.locator(".branch-number")).to_have_text("2/2")
+    page.get_by_label("Previous version").click()
+    expect(answers(page)).to_have_text("answer 0")
+
+
+def test_the_old_answer_is_on_the_screen_until_there_is_a_new_one(visit, talk):
+    talk(["old"])
+    page = visit()
+    send(page, "hi")
+    expect(answers(page)).to_have_text("old")
+    talk(["new"], delay=1.0)
+    button(page, "Answer again").click()
+    page.wait_for_timeout(300)
+    assert texts(page)[:2] == ["hi", "old"]
+    expect(answers(page)).to_have_text(["new"])
+    assert texts(page) == ["hi", "new"]
+
+
+@pytest.mark.parametrize("act", ["send", "edit"])
+def test_text_that_could_not_be_sent_is_given_back(visit, talk, act):
+    talk(echo)
+    page = visit()
+    send(page, "one")
+    expect(answers(page)).to_have_count(1)
+    expect(page.locator("#send")).to_be_visible()
+    page.route("**/v1/**", lambda route: route.abort("connectionrefused"))
+    if act == "send":
+        send(page, "long thoughts")
+        expect(page.locator("#prompt")).to_have_value("long thoughts")
+    else:
+        page.locator(".message.user").get_by_label("Edit and ask again").click()
+        page.fill(".edit-area", "long thoughts")
+        page.press(".edit-area", "Enter")
+        expect(page.locator(".edit-area")).to_have_value("long thoughts")
+    expect(page.locator("#banner")).to_contain_text("The server does not answer")
+    expect(answers(page)).to_have_text(["re: one"])
+    page.unroute("**/v1/**")
+    if act == "send":
+        page.reload()
+        expect(page.locator("#prompt")).to_have_value("long thoughts")
+        page.press("#prompt", "Enter")
+    else:
+        page.press(".edit-area", "Enter")
+    expect(answers(page).last).to_have_text("re: long thoughts")
+    expect(page.locator("#prompt")).to_have_value("")
+
+
+def test_a_message_that_does_not_fit_is_stored_with_the_reason_and_can_be_shortened(visit, talk, store):
+    talk(refusal=ContextTooLong("This model's context holds 8 tokens, but 'messages' takes 9. Shorten it."))
+    page = visit()
+    send(page, "far too long")
+    expect(page.locator("#banner")).to_contain_text("Shorten it")
+    expect(page.locator("#banner-retry")).to_be_hidden()
+    expect(page.locator("#prompt")).to_have_value("far too long")
+    page.reload()
+    expect(page.locator(".message.user .body")).to_have_text("far too long")
+    expect(page.locator(".message.user .note")).to_contain_text("Not answered: This model's context holds 8 tokens")
+    expect(page.locator("#prompt")).to_have_value("far too long")
+    talk(echo)
+    page.fill("#prompt", "short")
+    page.press("#prompt", "Enter")
+    expect(answers(page)).to_have_text("re: short")
+    assert texts(page) == ["short", "re: short"]
+    assert stored_texts(store) == ["far too long", "short", "re: short"]
+
+
+@pytest.mark.parametrize("end", ["stopped", "reloaded", "banner closed"])
+def test_a_question_without_an_answer_can_be_answered_again(visit, talk, end):
+    talk(["never"], delay=30)
+    page = visit()
+    send(page, "hi")
+    expect(page.locator(".history-open")).to_have_text("hi")
+    page.wait_for_timeout(300)
+    if end == "stopped":
+        page.click("#stop")
+    elif end == "reloaded":
+        page.reload()
+    else:
+        page.route("**/v1/conversations/*", lambda route: route.abort("connectionrefused"))
+        page.click("#stop")
+        page.unroute("**/v1/conversations/*")
+    expect(page.locator("#send")).to_be_visible()
+    talk(echo)
+    button(page, "Answer again").click()
+    expect(answers(page)).to_have_text("re: hi")
+    assert texts(page) == ["hi", "re: hi"]
+
+
+def test_a_conversation_is_in_the_list_while_its_first_answer_is_written(visit, talk):
+    talk(["word "] * 100, delay=0.05)
+    page = visit()
+    send(page, "UNIQUE")
+    expect(page.locator(".history-open")).to_have_text("UNIQUE")
+    page.keyboard.press("Alt+KeyN")
+    expect(page.locator(".history-open")).to_have_text("UNIQUE")
+
+
+@pytest.mark.parametrize(
+    ("finish", "words"),
+    [
+        ("in_progress", "interrupted"),
+        ("cancelled", "stopped"),
+        ("error", "broke off"),
+        ("length", "cut off at the length limit"),
+    ],
+)
+def test_an_answer_that_was_cut_off_says_so_and_can_be_continued(visit, talk, store, finish, words):
+    kept = store.create(title="Lamps", model="scripted")
+    store.append(kept.id, [Message("user", "The lamp?")])
+    store.append(kept.id, [Message("assistant", "The lamp is")], {"finish": finish, "model": "scripted"})
+    chat = talk([" broken."])
+    page = visit(f"/#{kept.id}")
+    expect(page.locator(".figures")).to_have_text(words)
+    button(page, "Continue this answer").click()
+    expect(answers(page)).to_have_text("The lamp is broken.")
+    expect(page.locator(".branch-number")).to_have_text("2/2")
+    expect(button(page, "Continue this answer")).to_have_count(0)
+    assert chat.turns[0].continue_final
+    assert [entry.message.content for entry in store.get(kept.id).tree] == [
+        "The lamp?", "The lamp is", "The lamp is broken.",
+    ]  # fmt: skip
+
+
+def test_every_one_of_250_conversations_can_be_reached(visit, talk, store):
+    for number in range(250):
+        store.create(title=f"Chat {number:03}", model="scripted")
+    page = visit()
+    expect(page.locator(".history-open")).to_have_count(100)
+    page.click("#history-more")
+    expect(page.locator(".history-open")).to_have_count(200)
+    page.locator(".history-row").last.scroll_into_view_if_needed()  # or by scrolling
+    expect(page.locator(".history-open")).to_have_count(250)
+    expect(page.locator("#history-more")).to_be_hidden()
+    send(page, "new")
+    expect(answers(page)).to_have_count(1)
+    expect(page.locator(".history-open")).to_have_count(251)
+    page.click(".history-open:has-text('Chat 000')")
+    expect(page.locator("#title")).to_have_text("Chat 000")
+
+
+def test_conversations_can_be_searched(visit, talk, store):
+    for number in range(120):
+        store.create(title=f"Chat {number:03}", model="scripted")
+    kept = store.create(title="Something", model="scripted")
+    store.append(kept.id, [Message("user", "Where is the Needle?")])
+    page = visit()
+    page.fill("#history-search", "needle")
+    expect(page.locator(".history-open")).to_have_text(["Something"])
+    page.fill("#history-search", "Chat 00")
+    expect(page.locator(".history-open")).to_have_count(10)
+    page.fill("#history-search", "no such thing")
+    expect(page.locator("#history-note")).to_have_text("No conversation contains this text.")
+    page.fill("#history-search", "")
+    expect(page.locator(".history-open")).to_have_count(100)
+
+
+def test_a_draft_survives_a_reload_and_belongs_to_its_conversation(visit, talk):
+    talk(echo)
+    page = visit()
+    send(page, "one")
+    expect(answers(page)).to_have_count(1)
+    expect(page.locator("#send")).to_be_visible()
+    page.fill("#prompt", "half a thou")
+    page.reload()
+    expect(page.locator("#prompt")).to_have_value("half a thou")
+    page.keyboard.press("Alt+KeyN")
+    expect(page.locator("#prompt")).to_have_value("")
+    page.fill("#prompt", "another")
+    page.click(".history-open:has-text('one')")
+    expect(page.locator("#prompt")).to_have_value("half a thou")
+    page.keyboard.press("Alt+KeyN")
+    expect(page.locator("#prompt")).to_have_value("another")
+
+
+def test_the_keyboard_stays_at_the_answer_that_is_given_again(visit, talk):
+    talk(echo)
+    page = visit()
+    send(page, "one")
+    expect(answers(page)).to_have_count(1)
+    button(page, "Answer again").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".branch-number")).to_have_text("2/2")
+    expect(button(page, "Answer again")).to_be_focused()
+    page.locator(".message.last").get_by_label("Previous version").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".branch-number")).to_have_text("1/2")
+    assert page.evaluate("document.activeElement.closest('.message.last') !== null")
+
+
+def test_the_text_box_stands_in_a_landmark(visit):
+    page = visit()
+    landmark = page.get_by_role("region", name="Write a message")
+    expect(landmark.locator("#prompt")).to_be_visible()
+    expect(landmark.locator(".hint")).to_have_text(re.compile("may be wrong"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# a" + " " * 40_000 + "b", " " * 40_000 + "x", "- " + " " * 40_000 + "x", "a" + "#" * 40_000 + " b",
+        "# " + "#" * 40_000 + "b", "-" + " " * 40_000 + "x", "- " * 20_000 + "x",
+        ">" * 5000 + "x", "> " * 5000 + "x", "**" * 5000 + "x", "**a " * 5000, "*a " * 10_000, "_a " * 10_000,
+        "*a **b " * 5000, "[" * 5000, "[a](" * 5000, "[a]" * 5000, "`" * 5000, "`a``b" * 5000, "```" * 5000, "`a " * 10_000,
+        "".join("`" * n + " " for n in range(1, 400)), "http://" * 5000, "http://a." + "." * 20_000, "~~~" + "`" * 20_000,
+        "\n".join("  " * n + "- x" for n in range(2000)), "\n" * 20_000, "- a\n\n" * 5000, "1. a\n" * 5000,
+    ],
+    ids=lambda text: repr(text[:6]),
+)  # fmt: skip
+def test_markdown_is_rendered_in_linear_time(markdown_page, text):
+    seconds = markdown_page.evaluate(
+        "async (text) => { const { render } = await import('/assets/markdown.js'); const began = performance.now();"
+        " for (const part of [text, text.slice(1)]) render(part); return (performance.now() - began) / 1000 }",
+        text,
+    )
+    assert seconds < 3, "quadratic searches took 12 seconds and more"
+
+
+@pytest.fixture(scope="module")
+def markdown_page(browser, address):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address + "/docs")
+    yield page
+    context.close()
