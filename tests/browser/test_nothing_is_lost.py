@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 from turnwise.core.errors import ContextTooLong
 from turnwise.core.messages import Message
 
+TOO_LONG = "This model's context holds 8 tokens, but 'messages' takes 9. Shorten it."
+
 
 def echo(turn):
     return [f"re: {turn.messages[-1].content}"]
@@ -124,10 +126,11 @@ def test_text_that_could_not_be_sent_is_given_back(visit, talk, act):
 
 
 def test_a_message_that_does_not_fit_is_stored_with_the_reason_and_can_be_shortened(visit, talk, store):
-    talk(refusal=ContextTooLong("This model's context holds 8 tokens, but 'messages' takes 9. Shorten it."))
+    talk(refusal=ContextTooLong(TOO_LONG))
     page = visit()
     send(page, "far too long")
     expect(page.locator("#banner")).to_contain_text("Shorten it")
+    expect(page.locator("#banner")).to_contain_text("--context-policy")
     expect(page.locator("#banner-retry")).to_be_hidden()
     expect(page.locator("#prompt")).to_have_value("far too long")
     page.reload()
@@ -278,8 +281,10 @@ def test_the_text_box_stands_in_a_landmark(visit):
         "# a" + " " * 40_000 + "b", " " * 40_000 + "x", "- " + " " * 40_000 + "x", "a" + "#" * 40_000 + " b",
         "# " + "#" * 40_000 + "b", "-" + " " * 40_000 + "x", "- " * 20_000 + "x",
         ">" * 5000 + "x", "> " * 5000 + "x", "**" * 5000 + "x", "**a " * 5000, "*a " * 10_000, "_a " * 10_000,
-        "*a **b " * 5000, "[" * 5000, "[a](" * 5000, "[a]" * 5000, "`" * 5000, "`a``b" * 5000, "```" * 5000, "`a " * 10_000,
-        "".join("`" * n + " " for n in range(1, 400)), "http://" * 5000, "http://a." + "." * 20_000, "~~~" + "`" * 20_000,
+        "*a **b " * 5000, "[" * 5000, "[a](" * 5000, "[a]" * 5000, "`" * 5000, "`a``b" * 5000,
+        "```" * 5000, "`a " * 10_000,
+        "".join("`" * n + " " for n in range(1, 400)), "http://" * 5000, "http://a." + "." * 20_000,
+        "~~~" + "`" * 20_000,
         "\n".join("  " * n + "- x" for n in range(2000)), "\n" * 20_000, "- a\n\n" * 5000, "1. a\n" * 5000,
     ],
     ids=lambda text: repr(text[:6]),

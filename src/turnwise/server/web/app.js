@@ -9,6 +9,7 @@ import { ENDINGS, Thread } from "./thread.js";
 
 const SUGGESTIONS = ["Hello, who are you?", "Tell me a joke", "How do I cancel my order?", "What can you do?"];
 const LONGEST_TITLE = 60;
+const POLICY_HINT = " (A server started with --context-policy drop_oldest leaves out older messages instead.)";
 
 const state = { conversation: null, messages: [], running: null, model: null, models: [], opening: 0 };
 const thread = new Thread({ retry, edit, resume, showBranch });
@@ -307,7 +308,7 @@ function showSendable() {
 function complain(error, again) {
   byId("banner").hidden = error === null;
   if (error === null) return;
-  byId("banner-text").textContent = error.message;
+  byId("banner-text").textContent = error.code === "context_length_exceeded" ? error.message + POLICY_HINT : error.message;
   byId("banner-retry").hidden = !again;
   byId("banner-retry").onclick = () => {
     complain(null);
