@@ -11,6 +11,7 @@ from turnwise.text.render import Renderer
 from turnwise.training.dialogues import held_out
 from turnwise.training.loading import load_datasets
 from turnwise.training.opening import load_base
+from turnwise.training.pieces import Truncation
 from turnwise.training.recipe import parse_recipe
 
 
@@ -91,11 +92,13 @@ class TestSources:
         load_datasets(recipe, Renderer.of(tokenizer), untrained, on_item=lambda: seen.append(1))
         assert len(seen) == 48
 
-    def test_long_dialogues_are_cut_to_rows(self, load, tmp_path):
+    def test_long_dialogues_are_shortened_to_rows(self, load, tmp_path):
         talk = [text for talk in small_talk(12) for text in talk]
-        data = load({"train": str(write_chats(tmp_path / "a.jsonl", [talk])), "valid_fraction": 0}, row_length=16)
+        data = load({"train": str(write_chats(tmp_path / "a.jsonl", [talk])), "valid_fraction": 0}, row_length=64)
         assert len(data.train) > 5
-        assert max(data.train.shards[0].lengths) == 16
+        assert 32 < max(data.train.shards[0].lengths) <= 64
+        assert sum(data.train.example(i).units for i in range(len(data.train))) == 16  # every reply once
+        assert data.truncation == Truncation(dialogues=1)
 
     def test_samples_are_held_out_dialogues_that_can_be_answered(self, load, chats, unseen):
         assert [talk.messages[0].content for talk in load({"train": str(chats), "valid": str(unseen)}).samples] == [

@@ -1,6 +1,7 @@
 """A run that is killed, at any moment and several times, ends as if nothing had happened."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -15,6 +16,8 @@ from safetensors.torch import load_file
 from training_processes import steps, validations
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.training import step
+from turnwise.training.interrupt import Interrupted
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.run import run_recipe
 
@@ -119,7 +122,89 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_goes_on(base_folder, ch
     assert steps(tmp_path / "out.partial" / "metrics.jsonl")[: len(made)] == made
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_command_leaves_a_checkpoint(base_folder, chats, unseen, tmp_path, sent):
+    """A service manager that stops, a container that is killed, a terminal that closes."""
+    out, said = tmp_path / "out", tmp_path / "stderr"
+    words = [chats, "--from", base_folder, "--valid", unseen, "--out", out, "--row-length", 64, "--rows", 3]
+    words = [str(word) for word in [*words, "--steps", 400, "--report", "none"]]
+    process = processes.start(processes.train_command, words, said)
+    assert processes.when_steps(process, tmp_path / "out.partial", 3, sent)
+    assert processes.ended(process) == 128 + sent
+    assert "The same command goes on from here" in said.read_text()
+    state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
+    assert state["step"] >= 3
+
+
+class Signalling(Quiet):
+    """Sends a signal in the middle of a step: after its first micro-batch."""
+
+    def __init__(self, monkeypatch, at):
+        self.step_number, self.sent = 0, False
+        compute = step.add
+
+        def computed(*arguments):
+            outcome = compute(*arguments)
+            if self.step_number == at and not self.sent:
+                self.sent = True
+                signal.raise_signal(signal.SIGTERM)
+            return outcome
+
+        monkeypatch.setattr(step, "add", computed)
+
+    def step(self, report):
+        self.step_number = report.step
+
+
 class TestInterrupted:
+    def test_a_step_that_is_interrupted_is_made_again(self, values, tmp_path, monkeypatch):
+        said = long_run(values, max_steps=6, micro_rows=1, neftune=5.0)
+        run({**said, "out": str(tmp_path / "whole")})
+        again = {**said, "out": str(tmp_path / "stopped")}
+        with pytest.raises(Interrupted) as caught:
+            run(again, hooks=[Signalling(monkeypatch, at=4)])
+        assert caught.value.exit_code == 128 + signal.SIGTERM
+        state = json.loads((tmp_path / "stopped.partial" / "checkpoint" / "state.json").read_text())
+        assert state["step"] == 4
+        run(again)
+        one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+    def test_a_validation_that_is_interrupted_is_made_again(self, values, tmp_path):
+        said = long_run(values, max_steps=9, validate_every=3, save_every=3)
+        run({**said, "out": str(tmp_path / "whole")})
+        again = {**said, "out": str(tmp_path / "stopped")}
+        for at in (3, 6):
+            with pytest.raises(KeyboardInterrupt):
+                run(again, hooks=[Interrupting(at=at)])
+            state = json.loads((tmp_path / "stopped.partial" / "checkpoint" / "state.json").read_text())
+            assert (state["step"], state["validated"]) == (at, at - 3)
+        run(again)
+        one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        read = [validations(tmp_path / name / "metrics.jsonl") for name in ("whole", "stopped")]
+        assert read[0] == read[1]
+
+    def test_a_checkpoint_is_written_by_the_clock(self, values, tmp_path):
+        """One that is killed outright loses no more than that."""
+
+        class Killed(Quiet):
+            def step(self, report):
+                if report.step == 4:
+                    raise RuntimeError("killed")
+
+        said = long_run(values, max_steps=6, save_every=100, save_minutes=1e-6)
+        run({**said, "out": str(tmp_path / "whole")})
+        again = {**said, "out": str(tmp_path / "stopped")}
+        with pytest.raises(RuntimeError, match="killed"):
+            run(again, hooks=[Killed()])
+        state = json.loads((tmp_path / "stopped.partial" / "checkpoint" / "state.json").read_text())
+        assert 1 <= state["step"] <= 3  # writing takes a bounded share of the time
+        run(again)
+        one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
     def test_the_step_is_finished_and_nothing_is_lost(self, interrupted, tmp_path):
         said = interrupted()
         state = json.loads((tmp_path / "out.partial" / "checkpoint" / "state.json").read_text())
@@ -244,3 +329,20 @@ class TestOut:
 
         with pytest.raises(RuntimeError, match="killed"):
             run(values, hooks=[Stop(0)])
+
+
+def test_two_trainings_into_one_folder_are_refused(values, tmp_path):
+    recipe = parse_recipe(values, origin="test")
+
+    class Second(Quiet):
+        def step(self, report):
+            if report.step == 1:
+                other = parse_recipe(long_run(values, max_steps=3), origin="test")
+                message = rf"Another training is writing to .* \(process {os.getpid()}\)"
+                with pytest.raises(InvalidParameter, match=message):
+                    run_recipe(other, device=CPU, restart=True)
+
+    run_recipe(recipe, device=CPU, hooks=[Second()])
+    kept = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
+    assert kept["training"]["max_steps"] == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import yaml
+from hooks import Quiet
 from safetensors.torch import load_file
 
 from turnwise.core.errors import InvalidData, InvalidParameter
@@ -62,8 +63,8 @@ def test_stopped_it_goes_on_with_what_is_left(values, tmp_path):
     recipe, tried = said(values), []
 
     def stop(number, settings, loss):
-        tried.append(number)
-        if number == 1:
+        tried.append((number, settings, loss))
+        if len(tried) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -72,9 +73,44 @@ def test_stopped_it_goes_on_with_what_is_left(values, tmp_path):
     with pytest.raises(InvalidParameter, match="unfinished search of another recipe"):
         search(said(values, method={"name": "partial", "last": 1}), trials=4, device=CPU)
     found = search(recipe, trials=4, device=CPU, on_trial=stop)
-    assert found.trials == 4  # the one that was stopped is made up for
-    assert tried == [0, 1, 2, 3, 4]
+    assert found.trials == 4
+    assert [number for number, _, _ in tried] == [0, 1, 2, 3]  # a loss that was shown counts
     assert load_file(tmp_path / "out" / "model.safetensors")
+
+
+def test_a_trial_that_is_stopped_goes_on_from_its_checkpoint(values, tmp_path):
+    """The search proposes and ends as if nothing had happened."""
+    whole, stopped = [], []
+    search(said(values, out=str(tmp_path / "whole")), trials=3, device=CPU, on_trial=lambda *t: whole.append(t))
+    recipe, steps, run = said(values), [], searching.run_recipe
+
+    def killed(recipe, *, hooks, **more):
+        class Killed(Quiet):
+            def step(self, report):
+                steps.append(report.step)
+                if len(steps) == 9:  # in a later trial
+                    raise RuntimeError("killed")
+
+        return run(recipe, hooks=[*hooks, Killed()], **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "run_recipe", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            search(recipe, trials=3, device=CPU, on_trial=lambda *t: stopped.append(t))
+        search(recipe, trials=3, device=CPU, on_trial=lambda *t: stopped.append(t))
+    assert stopped == whole
+
+
+def test_a_trial_that_was_complete_is_not_run_again(values, tmp_path, monkeypatch):
+    """The process is killed after the model's folder appeared, and before its loss was stored."""
+    recipe = said(values)
+    with monkeypatch.context() as patch:
+        patch.setattr(searching, "_loss", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            search(recipe, trials=1, device=CPU)
+    monkeypatch.setattr(searching, "run_recipe", lambda *_, **__: 1 / 0)
+    assert search(recipe, trials=1, device=CPU).trials == 1
+    assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
 def test_a_run_and_a_search_of_one_name_leave_each_other_alone(values, tmp_path):

@@ -1,7 +1,7 @@
 """`turnwise merge`: an adapter into its base, or out of it again."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,10 @@ def merge(
     undo: Annotated[
         Path | None, typer.Option(help="A model that the adapter was merged into: take it out again.")
     ] = None,
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Type of the saved weights; auto: the base's."),
+    ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
     """Make one model of a base and an adapter, for programs that know no adapters.
@@ -52,8 +56,11 @@ def merge(
     else:
         model = hub.load(source, adapter=change)
     published = read_config(hub.model_of(source))
-    dtype = checkpoint.DTYPES.get(str(published.get("dtype") or published.get("torch_dtype") or "float32"))
+    saved_as = checkpoint.published_dtype(published) if dtype == "auto" else checkpoint.DTYPES[dtype]
     path = source / "generation_config.json"
     generation = read_json_object(path) if path.is_file() else None
-    save_artefact(out, model, Tokenizer.load(source), generation=generation, dtype=dtype)
+    save_artefact(out, model, Tokenizer.load(source), generation=generation, dtype=saved_as)
+    if saved_as != torch.float32:
+        name = str(saved_as).removeprefix("torch.")
+        typer.echo(f"Saved as {name}, which rounds the sum of base and adapter; --dtype float32 does not.", err=True)
     typer.echo(f"The model is in {out}. Talk to it: turnwise chat {out}", err=True)

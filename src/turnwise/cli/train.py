@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from turnwise.cli.flags import Flags
+from turnwise.core.words import counted
 
 Effort = Literal["quick", "normal", "thorough"]
 
@@ -41,8 +42,14 @@ def train(
     epochs: Annotated[float | None, typer.Option(help="Times to go through the data.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
     rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate.")] = None,
-    row_length: Annotated[int | None, typer.Option(help="Tokens in a packed row.")] = None,
+    row_length: Annotated[
+        int | None,
+        typer.Option(help="Tokens in a packed row; left out: as long as the dialogues, up to the model's context."),
+    ] = None,
     rows: Annotated[int | None, typer.Option(help="Rows in an optimiser step.")] = None,
+    micro_rows: Annotated[
+        int | None, typer.Option(help="Rows that are computed at a time: fewer take less memory.", min=1)
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Order of the data.")] = None,
     rehearse: Annotated[
         float | None,
@@ -79,6 +86,10 @@ def train(
             help="Compare what came out with what went in: on 50 dialogues, with every metric on 500, or not."
         ),
     ] = "quick",
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Type of the saved weights; auto: the base's."),
+    ] = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be learned, how long it takes and what memory, and stop.")
     ] = False,
@@ -88,7 +99,8 @@ def train(
 ) -> None:
     """Train a model on dialogues, with early stopping and the best weights at the end.
 
-    Ctrl-C leaves a checkpoint; the same command goes on from it.
+    A checkpoint is written about every minute, and when Ctrl-C, SIGTERM or a closed terminal ends the run; the same
+    command goes on from it.
 
     **Examples**
 
@@ -119,10 +131,12 @@ def train(
         "learning_rate": rate,
         "row_length": row_length,
         "rows": rows,
+        "micro_rows": micro_rows,
         "seed": seed,
         "effort": effort,
         "minutes": minutes,
         "shard": shard or None,
+        "save_dtype": None if dtype == "auto" else dtype,
     }
     flags = Flags(
         source,
@@ -158,18 +172,30 @@ def train(
             )
     except DryRun:
         return
-    except KeyboardInterrupt:
-        console.print("\nStopped. The same command goes on from here.")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as error:
+        raise typer.Exit(_stopped(console, error)) from None
     _report(console, recipe, result)
     if not console.quiet:
         before_and_after(console, recipe, report)
 
 
+def _stopped(console: Any, error: KeyboardInterrupt) -> int:
+    """Say how to go on, and return the exit code."""
+    from contextlib import suppress
+
+    from turnwise.training.interrupt import exit_code
+
+    with suppress(OSError):  # the terminal may be what closed
+        console.print("\nStopped. The same command goes on from here.")
+    return exit_code(error)
+
+
 def _launch(workers: int) -> int:
-    """The same command in several processes, as torchrun starts them; its exit code."""
+    """Run the same command in several processes, as torchrun starts them; its exit code. Signals are passed on."""
     import subprocess
     import sys
+
+    from turnwise.training.interrupt import interrupt_noted
 
     words, left = [], iter(sys.argv[1:])
     for word in left:
@@ -178,7 +204,18 @@ def _launch(workers: int) -> int:
         elif not word.startswith("--workers="):
             words.append(word)
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}", "--module", "turnwise"]
-    return subprocess.run([sys.executable, *launcher, *words], check=False).returncode  # noqa: S603, ourselves
+    with interrupt_noted() as signum:
+        process = subprocess.Popen([sys.executable, *launcher, *words], start_new_session=True)  # noqa: S603, ourselves
+        sent = 0
+        while True:
+            if signum() and not sent:
+                sent = signum()
+                process.send_signal(sent)
+            try:
+                code = process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                continue
+            return 128 + sent if sent and code else code
 
 
 def _on_ray(
@@ -212,9 +249,8 @@ def _search(console: Any, recipe: "Recipe", trials: int, *, overwrite: bool, res
 
     try:
         found = search(recipe, trials=trials, overwrite=overwrite, restart=restart, on_trial=told)
-    except KeyboardInterrupt:
-        console.print("\nStopped. The same command goes on from here.")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as error:
+        raise typer.Exit(_stopped(console, error)) from None
     best = ", ".join(f"{name} {_figure(value)}" for name, value in found.values.items())
     console.print(
         f"best of {found.trials} trials, {found.pruned} ended early: {best} → validation loss {found.loss:.4f}"
@@ -228,7 +264,7 @@ def _figure(value: Any) -> str:
 
 def _describe(data: "Datasets") -> str:
     parts = [
-        f"{name} {len(split):,} examples, {split.tokens:,} tokens"
+        f"{name} {counted(len(split), 'example')}, {counted(split.tokens, 'token')}"
         for name, split in (("train", data.train), ("validation", data.valid), ("test", data.test))
         if len(split)
     ]
@@ -237,7 +273,8 @@ def _describe(data: "Datasets") -> str:
     if not len(data.valid):
         parts.append("no validation data, so no early stopping")
     if data.skipped:
-        parts.append(f"{data.skipped:,} bad rows left out")
+        parts.append(f"{counted(data.skipped, 'bad row')} left out")
+    parts.extend(data.truncation.sentences(data.train.frame.length))
     return "; ".join(parts)
 
 
@@ -257,7 +294,8 @@ def _show(console: Any, recipe: "Recipe", found: "Preflight") -> None:
     seconds = found.seconds(steps, training.rows)
     told = [
         f"{found.learning:,} of {found.weights:,} weights learn",
-        f"{steps:,} steps of {training.rows * found.row_tokens:,.0f} tokens, batches {found.fill:.0%} full",
+        f"{counted(steps, 'step')} of {training.rows * found.row_tokens:,.0f} tokens, rows of {training.row_length:,}, "
+        f"batches {found.fill:.0%} full",
         f"learning rate {training.learning_rate:g}",
     ]
     told.append(f"{found.tokens_per_second:,.0f} tokens/s, about {_duration(seconds)} without validation")
@@ -302,9 +340,15 @@ def _report(console: Any, recipe: "Recipe", result: "Result") -> None:
     if recipe.method.LEARNS:
         early = "stopped early, " if result.stopped_early else ""
         console.print(
-            f"{early}{result.steps} steps in {result.seconds:.0f} s "
+            f"{early}{counted(result.steps, 'step')} in {result.seconds:.0f} s "
             f"({result.useful_tokens / result.seconds:,.0f} tokens/s); best weights from step {result.best_step}"
         )
+        if result.rounding is not None:
+            console.print(
+                f"Saved as {result.saved_as}, like the base: rounding takes {result.rounding:.1%} of the change. "
+                "--dtype float32 keeps all of it, in twice the space.",
+                markup=False,
+            )
         console.print(f"The model is in [bold]{out}[/bold], with recipe.yaml, metrics.jsonl and loss.png beside it.")
     else:
         console.print(f"No weight was changed, in {result.seconds:.0f} s; the prompt is in the model's chat template.")

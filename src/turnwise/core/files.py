@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from turnwise.core.errors import SaveFailed
+from turnwise.core.exchange import replace_with
 
 
 def sync_folder(folder: Path) -> None:
@@ -86,17 +87,6 @@ def replace_folder(complete: Path, target: Path) -> None:
 
 
 def _swap(beside: Path, target: Path) -> None:
-    """Rename `beside` to `target`; what stood there is moved away first and deleted last."""
-    old: Path | None = None
-    if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent)) / target.name
-        target.rename(old)
-    try:
-        beside.rename(target)
-    except OSError:
-        if old is not None:
-            old.rename(target)
-        raise
+    """Rename `beside` to `target`, and make that survive a power cut."""
+    replace_with(beside, target)
     sync_folder(target.parent)
-    if old is not None:
-        shutil.rmtree(old.parent, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Model folders in the ordinary Hugging Face layout: `config.json` and safetensors, in one file or in shards."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -60,7 +60,17 @@ class LoadedModel:
         """Its ids run from 0 to this, exclusive."""
         return self.decoder.config.vocab_size
 
-    def logits(
+    @property
+    def head_parameters(self) -> Sequence[nn.Parameter]:
+        """Those of the head, or the embeddings it shares."""
+        head = self.decoder.head if self.decoder.head is not None else self.decoder.embed
+        return list(head.parameters(recurse=False)) if isinstance(head, nn.Embedding | nn.Linear) else []
+
+    def score(self, hidden_NC: Tensor) -> Tensor:
+        """Scores over the vocabulary, `(N, V)`."""
+        return self.decoder.logits(hidden_NC)
+
+    def hidden(
         self,
         ids_BT: Tensor,
         wanted_BT: Tensor,
@@ -70,14 +80,20 @@ class LoadedModel:
         sources_BS: Tensor | None = None,
         source_mask_BS: Tensor | None = None,
     ) -> Tensor:
-        """Scores where they are wanted; only there, since the head is a large part of a small model."""
+        """What the head reads, where it is wanted; only there, since the head is a large part of a small model."""
         assert sources_BS is source_mask_BS is None, "a decoder has no encoder"
         hidden_BTC = self.decoder(ids_BT, positions_BT=positions_BT, mask=segment_mask(segments_BT))
-        return self.decoder.logits(hidden_BTC[wanted_BT])
+        wanted_NC: Tensor = hidden_BTC[wanted_BT]
+        return wanted_NC
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None, published: Mapping[str, Any]) -> None:
         """Write `config.json` and the weights into a fresh folder."""
         save(self, folder, dtype=dtype, published=published)
+
+
+def published_dtype(published: Mapping[str, Any]) -> torch.dtype:
+    """The type of a model's weights, as its config says; float32 where it does not."""
+    return DTYPES.get(str(published.get("dtype") or published.get("torch_dtype")), torch.float32)
 
 
 def auto_dtype(device: torch.device) -> torch.dtype:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import ModelNotFound, UserError
+from turnwise.core.exchange import recover_folder
 from turnwise.core.json_file import read_json, read_json_object, shown
 from turnwise.models import families
 from turnwise.models.config_fields import check_config
@@ -31,6 +32,7 @@ def find_folder(name: str) -> Path:
     except RuntimeError:  # "~nobody" has no home
         folder = Path(name)
     try:
+        recover_folder(folder)
         if folder.is_dir():
             return folder
         exists = folder.exists()

@@ -1,8 +1,9 @@
 """Any other model: whatever transformers can load, from a folder or, where there is a network, by its name on a hub."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import shown
@@ -93,7 +95,17 @@ class TransformersModel:
         forced = settings.forced_bos_token_id
         return (start,) if forced is None else (start, forced)
 
-    def logits(
+    @property
+    def head_parameters(self) -> Sequence[nn.Parameter]:
+        """Those of the output embeddings, where scores are computed from them alone."""
+        return list(self.module.get_output_embeddings().parameters()) if self._has_plain_head else []
+
+    def score(self, hidden_NC: Tensor) -> Tensor:
+        """Scores over the vocabulary, `(N, V)`."""
+        scores_NV: Tensor = self.module.get_output_embeddings()(hidden_NC) if self._has_plain_head else hidden_NC
+        return scores_NV
+
+    def hidden(
         self,
         ids_BT: Tensor,
         wanted_BT: Tensor,
@@ -103,20 +115,46 @@ class TransformersModel:
         sources_BS: Tensor | None = None,
         source_mask_BS: Tensor | None = None,
     ) -> Tensor:
-        """Scores where they are wanted, `(N, V)`."""
+        """What the head reads, `(N, C)`; the scores themselves, `(N, V)`, where more than a head computes them."""
         if self.kind != "encoder_decoder" and int((segments_BT.diff(dim=1) > 0).sum()):
             ids_BT, wanted_BT, segments_BT = _apart(ids_BT, wanted_BT, segments_BT)
         mask_BT = (segments_BT > 0).long()
         if self.kind == "encoder_decoder":
-            out = self.module(
-                input_ids=sources_BS, attention_mask=source_mask_BS, decoder_input_ids=ids_BT,
-                decoder_attention_mask=mask_BT, use_cache=False,
-            )  # fmt: skip
+            inputs = {
+                "input_ids": sources_BS, "attention_mask": source_mask_BS, "decoder_input_ids": ids_BT,
+                "decoder_attention_mask": mask_BT, "use_cache": False,
+            }  # fmt: skip
         else:
             more = {"use_cache": False} if self.kind == "decoder" else {}
-            out = self.module(input_ids=ids_BT, attention_mask=mask_BT, **more)
-        logits_NV: Tensor = out.logits[wanted_BT]
-        return logits_NV
+            inputs = {"input_ids": ids_BT, "attention_mask": mask_BT, **more}
+        if not self._has_plain_head:
+            scores_NV: Tensor = self.module(**inputs).logits[wanted_BT]
+            return scores_NV
+        with _head_left_out(self.module.get_output_embeddings()) as read:
+            self.module(**inputs)
+        hidden_NC: Tensor = read[0][wanted_BT]
+        return hidden_NC
+
+    @cached_property
+    def _has_plain_head(self) -> bool:
+        """Whether scores are the output embeddings' alone, which one try tells: some models scale or bound them."""
+        head = self.module.get_output_embeddings()
+        if head is None or isinstance(self.module, FSDPModule):
+            return False
+        was_training = self.module.training
+        self.module.eval()
+        ids = torch.arange(4, device=head.weight.device).remainder(self.vocab_size).unsqueeze(0)
+        inputs = {"input_ids": ids, **({"decoder_input_ids": ids} if self.kind == "encoder_decoder" else {})}
+        try:
+            with torch.no_grad():
+                whole = self.module(**inputs).logits
+                with _head_left_out(head) as read:
+                    self.module(**inputs)
+                return len(read) == 1 and torch.allclose(head(read[0]), whole, rtol=1e-5, atol=1e-6)
+        except (TypeError, ValueError, RuntimeError, IndexError):
+            return False
+        finally:
+            self.module.train(was_training)
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None, published: Mapping[str, Any]) -> None:
         """Write `config.json` and the weights into a fresh folder."""
@@ -127,6 +165,22 @@ class TransformersModel:
         module.save_pretrained(folder, safe_serialization=True)
         for path in folder.iterdir():
             path.chmod(0o644)  # safetensors keeps its files to their owner, unlike the others of the folder
+
+
+@contextmanager
+def _head_left_out(head: Any) -> Iterator[list[Tensor]]:
+    """Within the block the head computes nothing; what it would have read is in the list."""
+    read: list[Tensor] = []
+
+    def forward(hidden: Tensor) -> Tensor:
+        read.append(hidden)
+        return hidden[..., :1]
+
+    head.forward = forward
+    try:
+        yield read
+    finally:
+        del head.forward
 
 
 def _apart(ids_BT: Tensor, wanted_BT: Tensor, segments_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,7 +3,7 @@
 Shapes: B rows, T tokens in a row, S tokens of a source, N targets, V vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -47,7 +47,14 @@ class Model(Protocol):
     def vocab_size(self) -> int:
         """Its ids run from 0 to this, exclusive."""
 
-    def logits(
+    @property
+    def head_parameters(self) -> Sequence[nn.Parameter]:
+        """What `score` computes with."""
+
+    def score(self, hidden_NC: Tensor) -> Tensor:
+        """Scores over the vocabulary, `(N, V)`, of what `hidden` returned."""
+
+    def hidden(
         self,
         ids_BT: Tensor,
         wanted_BT: Tensor,
@@ -57,7 +64,7 @@ class Model(Protocol):
         sources_BS: Tensor | None = None,
         source_mask_BS: Tensor | None = None,
     ) -> Tensor:
-        """Scores over the vocabulary where they are wanted, `(N, V)`, row by row.
+        """What the head reads where scores are wanted, `(N, C)`, row by row.
 
         Args:
             ids_BT: token ids.

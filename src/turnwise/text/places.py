@@ -40,7 +40,10 @@ def find_contents(messages: Sequence[Message], text: str, apply: Callable[[list[
         tried.append(contents)
         marked = apply([replace(m, content=content) for m, content in zip(messages, contents, strict=True)])
         if without_marks(marked) == text:
-            return _fill_in(messages, text, contents, _read_marks(marked, messages))
+            ranges, cut = _read_marks(marked, messages)
+            for i in cut:
+                ranges[i] = _without_overlap(messages, i, ranges[i], text, apply)
+            return _fill_in(messages, text, contents, ranges)
     return _fill_in(messages, text, [message.content for message in messages], [None] * len(messages))
 
 
@@ -75,8 +78,11 @@ def _number(i: int) -> str:
     return "".join(chr(_ZERO + int(digit, 16)) for digit in f"{i:x}")
 
 
-def _read_marks(marked: str, messages: Sequence[Message]) -> list[Range | None]:
-    """What the marks say. Where a template cut one of the two off, the content's text tells how far it reaches."""
+def _read_marks(marked: str, messages: Sequence[Message]) -> tuple[list[Range | None], list[int]]:
+    """What the marks say, and the messages whose beginning the template cut off.
+
+    Where one of the two marks is missing, the content's text tells how far it reaches.
+    """
     starts: dict[int, int] = {}
     ends: dict[int, int] = {}
     removed = 0
@@ -86,14 +92,41 @@ def _read_marks(marked: str, messages: Sequence[Message]) -> list[Range | None]:
         removed += len(match.group())
     text = without_marks(marked)
     ranges: list[Range | None] = []
+    cut = []
     for i, message in enumerate(messages):
         start, end, content = starts.get(i), ends.get(i), message.content.strip()
         if start is None and end is not None:
-            start = end - len(_common_end(text[max(0, end - len(content)) : end], content).lstrip())
+            # A mark stands outside or inside the white space at the content's end.
+            written = text[max(0, end - len(message.content)) : end]
+            kept = max((_common_end(written, each).lstrip() for each in (message.content, content)), key=len)
+            start = end - len(kept)
+            cut.append(i)
         elif end is None and start is not None:
             end = start + len(_common_start(text[start : start + len(content)], content).rstrip())
         ranges.append((start, end) if start is not None and end is not None and start < end else None)
-    return ranges
+    return ranges, cut
+
+
+def _without_overlap(
+    messages: Sequence[Message], i: int, chars: Range | None, text: str, apply: Callable[[list[Message]], str]
+) -> Range | None:
+    """The range of a content whose beginning was cut off, without characters of the template that look like its own.
+
+    What `</think>42.` leaves behind `<|assistant|>` ends in `>42.`, of which only `42.` is the content's. A mark is put
+    into the content, later and later, until the template lets it through.
+    """
+    if chars is None:
+        return None
+    content, (start, end) = messages[i].content, chars
+    core = len(content) if text[:end].endswith(content[-1]) else len(content.rstrip())
+    for first in range(start, end):
+        at = core - (end - first)
+        marked = [*messages]
+        marked[i] = replace(messages[i], content=f"{content[:at]}{START}{content[at:]}")
+        found = apply(marked)
+        if found == f"{text[:first]}{START}{text[first:]}":
+            return first, end
+    return chars
 
 
 def _common_start(text: str, content: str) -> str:

@@ -5,9 +5,11 @@ field's most common silent bug. Three promises are kept here:
 
 * For ordinary messages the ids equal those of transformers' `apply_chat_template(tokenize=True)`.
 * A special token spelled in a message stays text: only what the template itself writes can open or close a turn.
-* What is served before an answer is what was trained before it: the ids up to the assistant's content begin with those
-  of `add_generation_prompt`. Where a tokenizer would merge the two (a content that begins with a line break, after a
-  line break of the template's), the ids are parted there; transformers leaves them merged.
+* What is served before an answer is what was trained before it. Where a template writes a reply after the text of its
+  prompt, the ids up to the reply are those of `add_generation_prompt`; where a tokenizer would merge the two (a content
+  that begins with a line break, after a line break of the template's), the ids are parted there, which transformers
+  does not do. Templates that write the last reply in another way than earlier ones break this for a single rendering,
+  so training uses `text.replies`, which compares every prefix with its prompt.
 
 To find where content ended up, the template is rendered once more with invisible marks around every content
 (`text.places`). A spelled special token gets such a mark inside it, which keeps the tokenizer from recognising it, and
@@ -43,11 +45,15 @@ class Rendered:
         ids: token ids.
         loss_mask: for each id whether it is the assistant's to say: its content up to the token that ends its turn.
         spans: for each message the ids `[start, end)` of its content; None where the template left the content out.
+        text: what the template wrote.
+        offsets: for each id the characters `[start, end)` of `text` that it stands for.
     """
 
     ids: list[int]
     loss_mask: list[bool]
     spans: list[tuple[int, int] | None]
+    text: str = ""
+    offsets: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True)
@@ -93,14 +99,28 @@ class Renderer:
             TemplateError: the template refuses the messages, or special-token text in a message cannot be told apart.
             InvalidParameter: a tool's definition spells a special token.
         """
-        at, shown = (0, []) if self.tokenizer.demonstrations is None else self.tokenizer.demonstrations.before(messages)
+        at, shown = self._demonstrations(messages)
         whole = [*messages[:at], *shown, *messages[at:]]
         rendered = self._render(whole, add_generation_prompt, continue_final, variables, tools)
         if not shown:
             return rendered
         own = rendered.spans[:at] + rendered.spans[at + len(shown) :]
         start = next((span[0] for span in own[at:] if span is not None), len(rendered.ids))
-        return Rendered(rendered.ids, [False] * start + rendered.loss_mask[start:], own)
+        return replace(rendered, loss_mask=[False] * start + rendered.loss_mask[start:], spans=own)
+
+    def text(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+        """The text of which `render` returns the ids, and nothing else: much quicker.
+
+        Raises:
+            TemplateError: the template refuses the messages.
+        """
+        at, shown = self._demonstrations(messages)
+        laid_out, _, variables = self._laid_out([*messages[:at], *shown, *messages[at:]], None, ())
+        return self._apply(laid_out, variables, add_generation_prompt)
+
+    def _demonstrations(self, messages: Sequence[Message]) -> tuple[int, Sequence[Message]]:
+        """Messages that the model is shown first, and the index at which they are inserted."""
+        return (0, []) if self.tokenizer.demonstrations is None else self.tokenizer.demonstrations.before(messages)
 
     def _render(
         self,
@@ -112,13 +132,7 @@ class Renderer:
     ) -> Rendered:
         """What `render` says, of these messages and no others."""
         check_spelling(messages, tools, self.tokenizer.special_texts)
-        messages = [_clean(message) for message in messages]
-        places = list(range(len(messages)))
-        if spoken(self.template) is not None:
-            messages = with_ids(messages, self.dialect)
-            variables = {**(variables or {}), "tools": [dict(tool.published) for tool in tools]} if tools else variables
-        elif tools or any(message.tool_calls or message.role == "tool" for message in messages):
-            messages, places = lay_out(messages, tools, results=self._knows_results)
+        messages, places, variables = self._laid_out(messages, variables, tools)
 
         def apply(messages: Sequence[Message]) -> str:
             return self._apply(messages, variables, add_generation_prompt)
@@ -133,7 +147,21 @@ class Renderer:
         if cuts := self._cuts(text, breaks, encoding, messages, ranges, variables):
             encoding = self._encode(text, breaks, cuts)
         spans = [_token_span(encoding, chars) for chars in ranges]
-        return Rendered(encoding.ids, self._loss_mask(encoding, messages, spans), [spans[place] for place in places])
+        mask = self._loss_mask(encoding, messages, spans)
+        return Rendered(encoding.ids, mask, [spans[place] for place in places], text, encoding.offsets)
+
+    def _laid_out(
+        self, messages: Sequence[Message], variables: Mapping[str, Any] | None, tools: Sequence[Tool]
+    ) -> tuple[Sequence[Message], Sequence[int], Mapping[str, Any] | None]:
+        """The messages as the template gets them, the index of each original one among them, and the variables."""
+        messages = [_clean(message) for message in messages]
+        places: Sequence[int] = range(len(messages))
+        if spoken(self.template) is not None:
+            messages = with_ids(messages, self.dialect)
+            variables = {**(variables or {}), "tools": [dict(tool.published) for tool in tools]} if tools else variables
+        elif tools or any(message.tool_calls or message.role == "tool" for message in messages):
+            messages, places = lay_out(messages, tools, results=self._knows_results)
+        return messages, places, variables
 
     def _apply(self, messages: Sequence[Message], variables: Mapping[str, Any] | None, prompt: bool) -> str:
         return apply_template(

@@ -1,5 +1,6 @@
 """A tokenizer of any Hugging Face folder: text to ids and back, with its special tokens and its chat template."""
 
+import copy
 import itertools
 import json
 import re
@@ -17,6 +18,7 @@ from turnwise.core.files import write_file
 from turnwise.text.demonstrations import Demonstrations
 from turnwise.text.tokenizer_files import (
     DEMONSTRATIONS,
+    config_to_save,
     guarded,
     read_backend,
     read_demonstrations,
@@ -107,6 +109,12 @@ class Tokenizer:
         config = self.config | ({"mask_token": MASK} if MASK in new else {})
         return Tokenizer(backend, named, self.chat_template, self.stop_ids, config, self.demonstrations)
 
+    def with_template(self, template: str) -> "Tokenizer":
+        """The same tokenizer with this chat template; it shares the backend."""
+        found = copy.copy(self)
+        found.chat_template = template
+        return found
+
     def id_of(self, token: str) -> int | None:
         """The id of one token's exact text, or None."""
         return self.backend.token_to_id(token)
@@ -178,9 +186,7 @@ class Tokenizer:
             written = self.backend.to_str(pretty=False)
             self.backend.post_processor = None
         write_file(folder / "tokenizer.json", written)
-        config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-        config |= {key: value for key, value in self.config.items() if key not in ("chat_template", "auto_map")}
-        config |= self.named
+        config = config_to_save(self.config) | self.named
         write_file(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         if self.chat_template is not None:
             write_file(folder / "chat_template.jinja", self.chat_template)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,8 @@ from turnwise.text.template import check_template
 # Token names a template may use, as in `{{ bos_token }}`.
 NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token")
 DEMONSTRATIONS = "demonstrations.json"
+GENERIC_CLASS = "PreTrainedTokenizerFast"  # any version of transformers reads `tokenizer.json` with it
+NOT_SAVED = ("chat_template", "auto_map", "backend", "is_local", "local_files_only")
 MAX_IDS = 2**22  # of a vocabulary; tables with a row for every id are made
 MAX_TEMPLATE_BYTES = 4 * 2**20
 MAX_GROWTH = 1000  # times that a normalizer may lengthen a text
@@ -280,3 +282,14 @@ def _convert_with_transformers(folder: Path) -> tokenizers.Tokenizer:
         lambda: AutoTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer,
     )
     return backend
+
+
+def config_to_save(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A tokenizer's config without what transformers 5 alone understands, and without what is saved elsewhere."""
+    kept: dict[str, Any] = {"tokenizer_class": GENERIC_CLASS, "clean_up_tokenization_spaces": False}
+    kept |= {key: value for key, value in config.items() if key not in NOT_SAVED}
+    if kept["tokenizer_class"] == "TokenizersBackend":
+        kept["tokenizer_class"] = GENERIC_CLASS
+    if isinstance(kept.get("extra_special_tokens"), list):  # version 4 wants names for them
+        kept["additional_special_tokens"] = kept.pop("extra_special_tokens")
+    return kept

@@ -11,6 +11,7 @@ import torch
 
 from turnwise.core.files import folder_written_whole
 from turnwise.models.model import Model
+from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
 
 SAMPLING = {"do_sample": True, "temperature": 0.7, "top_p": 0.9}
@@ -58,6 +59,8 @@ def folder_of_artefact(
     """
     with folder_written_whole(target) as folder:
         yield folder
+        if tokenizer.chat_template is None and "eos_token" in tokenizer.named:
+            tokenizer = tokenizer.with_template(Renderer.of(tokenizer).template)  # what it was trained with
         tokenizer.save(folder)
         stops = sorted(tokenizer.stop_ids)
         path = folder / "generation_config.json"

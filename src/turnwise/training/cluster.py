@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import TurnwiseError, UserError
-from turnwise.training.interrupt import interrupt_noted
+from turnwise.training.interrupt import Interrupted, interrupt_noted
 from turnwise.training.out import check_out, out_folder
 from turnwise.training.preflight import Preflight
 from turnwise.training.recipe import Recipe
@@ -113,7 +113,7 @@ def _follow(
     told: Any,
     asked: Any,
     fitted: Future[Any],
-    interrupted: Callable[[], bool],
+    interrupted: Callable[[], int],
     hooks: Sequence[Hook],
     on_preflight: Callable[[Recipe, Preflight], None],
 ) -> Result:
@@ -153,7 +153,7 @@ def _follow(
     if result is not None:
         return result
     if stopping and fitted.exception() is None:
-        raise KeyboardInterrupt
+        raise Interrupted(interrupted())
     raise TurnwiseError(
         f"The workers failed, {FAILURES + 1} times in all: {fitted.exception()}. The same command goes on from the "
         "last checkpoint."

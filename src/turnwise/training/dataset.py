@@ -3,7 +3,7 @@
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, count
 
@@ -17,6 +17,7 @@ from turnwise.data.packing import bucket, pack
 from turnwise.data.shards import Shard
 from turnwise.models.model import Model
 from turnwise.training.objective import Frame, Objective
+from turnwise.training.pieces import Truncation
 from turnwise.training.predict import computing, part_log_probs
 from turnwise.training.sharding import give_back
 
@@ -169,6 +170,7 @@ class Datasets:
         samples: a few held-out dialogues to answer before and after.
         skipped: bad rows that were left out.
         rehearsed: examples of `train` that are the base's own answers.
+        truncation: what did not fit into rows.
     """
 
     train: Dataset
@@ -178,6 +180,7 @@ class Datasets:
     samples: Sequence[Conversation] = ()
     skipped: int = 0
     rehearsed: int = 0
+    truncation: Truncation = field(default_factory=Truncation)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -14,6 +14,7 @@ from turnwise.training.dataset import Datasets
 from turnwise.training.methods import METHODS
 from turnwise.training.preflight import Preflight
 from turnwise.training.recipe import Recipe, TrainingSection
+from turnwise.training.row_length import USUAL
 
 Effort = Literal["quick", "normal", "thorough"]  # as recipes say
 PLAN = "plan.json"
@@ -60,13 +61,14 @@ def _derive(recipe: Recipe, data: Datasets, weights: int, seen: Preflight) -> di
     if "epochs" in said.model_fields_set:
         epochs = said.epochs
     in_all = len(train.rows())
-    rows = said.rows if "rows" in said.model_fields_set else max(1, min(ROWS, in_all // STEPS_AN_EPOCH))
+    rows = said.rows if "rows" in said.model_fields_set else max(1, min(_most_rows(said), in_all // STEPS_AN_EPOCH))
     steps = min(MOST, max(LEAST, round(epochs * in_all / rows)))
     if said.minutes is not None:
         seconds_a_step = rows * seen.row_tokens / seen.tokens_per_second
         steps = max(1, min(MOST, int(said.minutes * 60 * MARGIN / seconds_a_step)))
     rate = max(LEAST_RATE, RATES.get(method, RATES["full"]) * min(1.0, (AT / max(1, weights)) ** 0.25))
     return {
+        "row_length": said.row_length,
         "rows": rows,
         "micro_rows": min(rows, said.micro_rows),
         "max_steps": steps,
@@ -75,3 +77,8 @@ def _derive(recipe: Recipe, data: Datasets, weights: int, seen: Preflight) -> di
         "validate_every": max(1, min(max(1, in_all // rows), steps // 8)),
         "interpolate": effort == "thorough" and recipe.method.MIXES and len(data.valid) > 0,
     }
+
+
+def _most_rows(said: TrainingSection) -> int:
+    """Rows in a step, at most; fewer where they are longer than usual."""
+    return max(1, ROWS * USUAL // max(USUAL, said.settled_row_length))

@@ -1,7 +1,7 @@
 """The end of a run: what it came to, and the model folder with everything beside the weights."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,15 @@ from turnwise.training.dataset import Datasets
 from turnwise.training.out import out_folder
 from turnwise.training.recipe import Recipe
 from turnwise.training.report import Result, perplexity
+from turnwise.training.rounded import rounded_share, save_dtype
 
 
-def finish(recipe: Recipe, base: Base, result: Result, data: Datasets | None, work: Path) -> None:
-    """Write the model folder. Raises `SaveFailed` where the disk refuses."""
+def finish(recipe: Recipe, base: Base, result: Result, data: Datasets | None, work: Path) -> Result:
+    """Write the model folder; returns the result with what is known only now. Raises `SaveFailed`."""
     module = base.model.module.cpu()
+    dtype = save_dtype(recipe, base)
+    rounding = rounded_share(module, work, dtype) if recipe.method.SAVES_WEIGHTS else None
+    result = replace(result, saved_as=str(dtype).removeprefix("torch."), rounding=rounding)
     summary = json.dumps(result_summary(recipe, result, data), indent=2, ensure_ascii=False)
     write_file(work / "result.json", summary + "\n")
     parameters = sum(parameter.numel() for parameter in module.parameters())
@@ -28,7 +32,8 @@ def finish(recipe: Recipe, base: Base, result: Result, data: Datasets | None, wo
     names = (watch.METRICS, "loss.png", "result.json", watch.TENSORBOARD)
     files: dict[str, str | Path] = {name: work / name for name in names}
     files |= {"recipe.yaml": recipe.dump(), "README.md": card}
-    recipe.method.save(out_folder(recipe), base, files)
+    recipe.method.save(out_folder(recipe), base, files, dtype)
+    return result
 
 
 def result_summary(recipe: Recipe, result: Result, data: Datasets | None) -> dict[str, Any]:
@@ -45,6 +50,8 @@ def result_summary(recipe: Recipe, result: Result, data: Datasets | None) -> dic
         "seconds": round(result.seconds, 2),
         "useful_tokens": result.useful_tokens,
         "rollbacks": result.rollbacks,
+        "saved_as": result.saved_as,
+        **({"rounding": round(result.rounding, 5)} if result.rounding is not None else {}),
         **({"share": result.share, "mixes": [asdict(mix) for mix in result.mixes]} if result.mixes else {}),
         **(_about(data) if data else {}),
         "loss": {name: loss for name, loss in losses.items() if loss is not None},
@@ -55,7 +62,13 @@ def result_summary(recipe: Recipe, result: Result, data: Datasets | None) -> dic
 
 
 def _about(data: Datasets) -> dict[str, Any]:
-    return {"train_tokens": data.train.epoch_tokens, "fill": round(data.train.fill, 4), "skipped_rows": data.skipped}
+    return {
+        "train_tokens": data.train.epoch_tokens,
+        "fill": round(data.train.fill, 4),
+        "skipped_rows": data.skipped,
+        "row_length": data.train.frame.length,
+        "truncation": asdict(data.truncation),
+    }
 
 
 def _perplexities(recipe: Recipe, losses: dict[str, float | None]) -> dict[str, dict[str, float]]:

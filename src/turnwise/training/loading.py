@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -28,7 +28,9 @@ from turnwise.training.dataset import Dataset, Datasets
 from turnwise.training.dialogues import side
 from turnwise.training.objective import Frame, Objective
 from turnwise.training.objectives import OBJECTIVES
+from turnwise.training.pieces import Truncation
 from turnwise.training.recipe import DataSource, Recipe
+from turnwise.training.row_length import with_row_length
 from turnwise.training.samples import SAMPLES, last_reply
 from turnwise.training.shares import rehearsed, rehearsed_in_all, repeats_of
 
@@ -64,12 +66,14 @@ def load_datasets(
     Raises:
         InvalidData: a row that cannot be used (unless the recipe skips them), or nothing left to learn from.
     """
-    frame = Frame(renderer, recipe.training.row_length, model.start_ids)
+    recipe = with_row_length(recipe, renderer, model)
+    frame = Frame(renderer, recipe.training.settled_row_length, model.start_ids)
     recipe.objective.check(renderer.tokenizer)
     if folder is not None and again and (kept := _kept(folder, recipe, frame)):
-        shards, samples, skipped = kept
+        shards, samples, skipped, truncation = kept
     else:
         shards, samples, skipped = _read(recipe, frame, folder, on_item, rehearses)
+        truncation = frame.truncation
     train = [shards[_train(number)] for number in range(len(recipe.data.train))]
     repeats = repeats_of(recipe.data.train, train)
     if len(shards[REHEARSAL]):
@@ -93,6 +97,7 @@ def load_datasets(
         samples=samples,
         skipped=skipped,
         rehearsed=len(shards[REHEARSAL]),
+        truncation=truncation,
     )
 
 
@@ -138,7 +143,8 @@ def _read(
     samples = tuple(islice(answerable, SAMPLES))
     if folder is not None:
         write_jsonl(folder / TALKS, samples)
-        write_file(folder / INFO, json.dumps({"key": _key(recipe, frame), "skipped": reader.skipped}))
+        info = {"key": _key(recipe, frame), "skipped": reader.skipped, "truncation": asdict(frame.truncation)}
+        write_file(folder / INFO, json.dumps(info))
     return shards, samples, reader.skipped
 
 
@@ -151,7 +157,9 @@ def _answered(recipe: Recipe, frame: Frame, train: Sequence[Shard], rehearses: R
             yield from list(recipe.objective.examples(dialogue, frame))
 
 
-def _kept(folder: Path, recipe: Recipe, frame: Frame) -> tuple[dict[str, Shard], tuple[Conversation, ...], int] | None:
+def _kept(
+    folder: Path, recipe: Recipe, frame: Frame
+) -> tuple[dict[str, Shard], tuple[Conversation, ...], int, Truncation] | None:
     """What an earlier call of `_read` wrote, if it would write the same again."""
     try:
         info = json.loads((folder / INFO).read_text())
@@ -161,7 +169,8 @@ def _kept(folder: Path, recipe: Recipe, frame: Frame) -> tuple[dict[str, Shard],
         return None
     names = [*(_train(number) for number in range(len(recipe.data.train))), VALID, TEST, GENERAL, REHEARSAL]
     talks = [item for item in read_source(folder / TALKS) if isinstance(item, Conversation)] if _filled(folder) else []
-    return {name: open_shard(folder / name) for name in names}, tuple(talks), info["skipped"]
+    shards = {name: open_shard(folder / name) for name in names}
+    return shards, tuple(talks), info["skipped"], Truncation(**info["truncation"])
 
 
 def _filled(folder: Path) -> bool:

@@ -1,6 +1,7 @@
 """The training loop: one optimiser step after another, validation and checkpoints now and then."""
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -12,9 +13,9 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.models.model import Model
 from turnwise.training.choice import take_best, take_best_mix
 from turnwise.training.dataset import Dataset, Datasets, Row
-from turnwise.training.interrupt import interrupt_noted
-from turnwise.training.measure import measure
-from turnwise.training.place import dtype_of
+from turnwise.training.interrupt import Interrupted, interrupt_noted
+from turnwise.training.measure import Stopped, measure
+from turnwise.training.place import dtype_of, random_state, set_random_state
 from turnwise.training.progress import Progress
 from turnwise.training.recipe import Recipe, TrainingSection
 from turnwise.training.report import Hook, Mix, Result, StepReport, ValidationReport
@@ -69,6 +70,7 @@ class Trainer:
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.workers, self.asked_to_stop = workers, stop
+        self._is_stopping: Callable[[], bool] = lambda: False
         self.recipe, self.settings, self.objective = recipe, recipe.training, recipe.objective
         self.module = model.module
         self.device = device or next(self.module.parameters()).device
@@ -103,7 +105,7 @@ class Trainer:
         return self.state.step >= self.total or self.stopped_early
 
     def run(self) -> Result:
-        """Train to the end, or until validation stops improving. Ctrl-C leaves a checkpoint to go on from.
+        """Train to the end, or until validation stops improving. A signal leaves a checkpoint to go on from.
 
         Raises:
             TurnwiseError: the loss is no longer a number; the last checkpoint is from before.
@@ -163,27 +165,51 @@ class Trainer:
         return take_best_mix(self.progress, look, None if before is None else before * (1 + self.settings.forget))
 
     def _steps(self) -> None:
+        with interrupt_noted() as signum:
+            if self.workers.count == 1:  # several have to agree, which they do after a step
+                self._is_stopping = lambda: signum() != 0
+            try:
+                self._steps_until(lambda: signum() != 0 or self.asked_to_stop())
+            except Stopped:
+                self.module.zero_grad(set_to_none=True)
+                self.progress.save()
+                raise Interrupted(signum() or signal.SIGINT) from None
+
+    def _steps_until(self, stops: Callable[[], bool]) -> None:
         rows = self._rows()
-        with interrupt_noted() as interrupted:
-            while not self.over:
-                try:
-                    report = self.optimise([next(rows) for _ in range(self.settings.rows)])
-                except Spike as spike:
-                    self.progress.roll_back(spike)
-                    rows = self._rows()
-                    for hook in self.hooks:
-                        hook.end()
-                        hook.start(total_steps=self.total, step=self.state.step)
-                    continue
+        if self._is_validation_due and self.state.validated < self.state.step:
+            self.validate()  # the checkpoint is from before it
+            if self.state.step % self.settings.save_every == 0:
+                self.progress.save(rollback=True)
+        while not self.over:
+            try:
+                report = self.optimise([next(rows) for _ in range(self.settings.rows)])
+            except Spike as spike:
+                self.progress.roll_back(spike)
+                rows = self._rows()
                 for hook in self.hooks:
-                    hook.step(report)
-                if self.state.step % self.validate_every == 0 or self.state.step == self.total:
-                    self.validate()
-                stop = self.workers.any(interrupted() or self.asked_to_stop())
-                if stop or self.over or self.state.step % self.settings.save_every == 0:
-                    self.progress.save()
-                if stop:
-                    raise KeyboardInterrupt
+                    hook.end()
+                    hook.start(total_steps=self.total, step=self.state.step)
+                continue
+            for hook in self.hooks:
+                hook.step(report)
+            is_due = self.progress.is_due and self.workers.first  # by the first one's clock
+            stop, is_due = (total > 0 for total in self.workers.sums([float(stops()), float(is_due)]))
+            if self._is_validation_due:
+                if is_due:
+                    self.progress.save()  # measuring may take long, too
+                self.validate()
+            if self.over or self.state.step % self.settings.save_every == 0:
+                self.progress.save(rollback=True)
+            elif stop or is_due:
+                self.progress.save()
+            if stop:
+                raise Stopped
+
+    @property
+    def _is_validation_due(self) -> bool:
+        step = self.state.step
+        return step > 0 and (step % self.validate_every == 0 or step == self.total)
 
     def _rows(self) -> Iterator[Row]:
         return self.data.train.stream(skip=self.state.step * self.settings.rows + self.state.skipped_rows)
@@ -199,10 +225,15 @@ class Trainer:
         said, micro = self.settings, self.settings.micro_rows
         ours = rows[self.workers.rank :: self.workers.count]
         batches = [self.data.train.batch(ours[i : i + micro]).to(self.device) for i in range(0, len(ours), micro)]
-        found = gradient(
-            self.model, self.objective, batches, clip_norm=said.clip_norm, dtype=self.dtype, neftune=said.neftune,
-            workers=self.workers,
-        )  # fmt: skip
+        drawn = random_state(self.device)
+        try:
+            found = gradient(
+                self.model, self.objective, batches, clip_norm=said.clip_norm, dtype=self.dtype, neftune=said.neftune,
+                workers=self.workers, stop=self._is_stopping,
+            )  # fmt: skip
+        except Stopped:
+            set_random_state(drawn, self.device)  # the step is made again, with the same dropout and noise
+            raise
         self.state.mean_loss = check_spike(self.state, found.loss, found.norm, said.spike)
         rate = self._rate()
         self.progress.step(rate)
@@ -223,6 +254,7 @@ class Trainer:
         """Measure held-out data, keep the weights if they are the best so far."""
         with self.progress.averaged():
             found = self.measure(self.data.valid)
+            self.state.validated = self.state.step
             if found is None:
                 return
             if found.best:
@@ -240,7 +272,7 @@ class Trainer:
         """The loss per unit, or None without data."""
         found = measure(
             self.model, dataset, size=self.settings.micro_rows, device=self.device, dtype=self.dtype,
-            workers=self.workers,
+            workers=self.workers, stop=self._is_stopping,
         )  # fmt: skip
         if found is None:
             return None

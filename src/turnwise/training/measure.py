@@ -1,6 +1,6 @@
 """The loss of a model on held-out data, computed as it is in training."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,6 +13,10 @@ from turnwise.training.objective import Outcome
 from turnwise.training.predict import computing
 from turnwise.training.sharding import give_back, is_sharded
 from turnwise.training.workers import ALONE, Workers
+
+
+class Stopped(Exception):
+    """A signal came between two batches; what was being computed is not complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,13 @@ def measure(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     workers: Workers = ALONE,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Measured | None:
-    """The loss on all of a dataset, `size` rows at a time, shared among workers; None without data."""
+    """The loss on all of a dataset, `size` rows at a time, shared among workers; None without data.
+
+    Raises:
+        Stopped: `stop()` between two batches.
+    """
     if not len(dataset):
         return None
     model.module.eval()
@@ -52,6 +61,8 @@ def measure(
     summed, reported = 0.0, 0.0
     figures: dict[str, float] = dict.fromkeys(objective.FIGURES, 0.0)
     for batch in ours():
+        if stop():
+            raise Stopped
         with computing(device, dtype):
             outcome = objective.loss(model, batch.to(device), before)
         summed += outcome.summed.item()

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import torch
+
 from turnwise.core.section import Section
 from turnwise.models.model import Model
 from turnwise.training.artefact import save_artefact
@@ -15,6 +17,7 @@ class Method(Section):
 
     SUMMARY: ClassVar[str] = ""
     LEARNS: ClassVar[bool] = True  # whether any weight does
+    SAVES_WEIGHTS: ClassVar[bool] = True  # whether changed weights are saved in the model's own type
     MIXES: ClassVar[bool] = True  # whether weights between the base's and the tuned ones mean anything
 
     def prepare(self, base: Base, seed: int) -> Base:  # noqa: ARG002
@@ -33,12 +36,14 @@ class Method(Section):
         """A model that computes the same and holds nothing that only training needs; it may share weights."""
         return model
 
-    def save(self, target: Path, base: Base, files: Mapping[str, str | Path]) -> None:
+    def save(self, target: Path, base: Base, files: Mapping[str, str | Path], dtype: torch.dtype | None = None) -> None:
         """Write what was trained as a model folder.
 
         Args:
             target: the folder.
             base: what `prepare` gave, trained.
             files: further files and folders by name: their text, or a path to copy.
+            dtype: of the saved weights; None keeps theirs.
         """
-        save_artefact(target, self.plain(base.model), base.tokenizer, generation=base.generation, files=files)
+        model = self.plain(base.model)
+        save_artefact(target, model, base.tokenizer, generation=base.generation, dtype=dtype, files=files)

@@ -15,6 +15,7 @@ from turnwise.data.sources import Document
 from turnwise.models.model import Kind, Model
 from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
+from turnwise.training.pieces import Truncation
 from turnwise.training.predict import summed_loss
 
 
@@ -26,11 +27,13 @@ class Frame:
         renderer: the tokenizer and its template.
         length: tokens in a row.
         start_ids: what a decoder that has an encoder begins every answer with.
+        truncation: counts what does not fit.
     """
 
     renderer: Renderer
     length: int
     start_ids: tuple[int, ...] = ()
+    truncation: Truncation = field(default_factory=Truncation, compare=False)
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -28,7 +28,7 @@ def load_base(recipe: Recipe) -> Base:
     """
     base = _opened(recipe) if recipe.model.source is not None else _new(recipe)
     model, length = base.model, recipe.training.row_length
-    if length > model.context_length:
+    if length is not None and length > model.context_length:
         raise InvalidParameter(
             "training.row_length",
             f"'row_length' is {length}, but the model's context holds {model.context_length} tokens.",

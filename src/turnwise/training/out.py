@@ -1,11 +1,15 @@
 """Where a run works, and where what it makes goes; nothing that is there is lost unless somebody said so."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from turnwise.core.errors import InvalidParameter
+from turnwise.core.errors import InvalidParameter, SaveFailed
+from turnwise.core.exchange import recover_folder
+from turnwise.core.folder_lock import FolderLocked, locked_folder
 from turnwise.training.recipe import Recipe
 from turnwise.training.state import checkpoint_recipe
 
@@ -41,6 +45,7 @@ def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
     """
     out = out_folder(recipe)
     work = work_folder(out)
+    recover_folder(out)
     if out.exists() and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
     refuse_to_replace(out)
@@ -52,6 +57,30 @@ def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
             "--out, or pass --restart to throw it away.",
         )
     return work
+
+
+@contextmanager
+def writing_to(work: Path) -> Iterator[None]:
+    """Within the block this process alone writes to the work folder.
+
+    Raises:
+        InvalidParameter: another training is writing there.
+        SaveFailed: the folder cannot be made.
+    """
+    lock = locked_folder(work)
+    try:
+        lock.__enter__()
+    except FolderLocked as error:
+        process = "" if error.pid is None else f" (process {error.pid})"
+        raise InvalidParameter(
+            "out", f"Another training is writing to {work}{process}. Wait for it, or choose another --out."
+        ) from None
+    except OSError as error:
+        raise SaveFailed(f"Could not write in {work}: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
 
 
 def _what(said: str) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from turnwise.data.batches import IGNORED, Batch
 from turnwise.models.model import Model
+from turnwise.training import chunked
 
 
 def computing(device: torch.device, dtype: torch.dtype) -> torch.autocast:
@@ -15,8 +15,23 @@ def computing(device: torch.device, dtype: torch.dtype) -> torch.autocast:
 
 def target_losses(model: Model, batch: Batch) -> Tensor:
     """Cross-entropy in nats at every target, `(N,)`, row by row, whatever the targets weigh."""
+    hidden_NC, targets_N = _read(model, batch)
+    return chunked.losses(model.score, hidden_NC, targets_N, model.vocab_size)
+
+
+def summed_loss(model: Model, batch: Batch) -> Tensor:
+    """Cross-entropy summed over the batch's targets, each as much as it weighs."""
+    hidden_NC, targets_N = _read(model, batch)
+    weights_N = None if batch.weights_BT is None else batch.weights_BT[batch.targets_BT != IGNORED]
+    return chunked.summed_loss(
+        model.score, hidden_NC, targets_N, weights_N, model.vocab_size, model.head_parameters
+    )  # fmt: skip
+
+
+def _read(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
+    """What the model's head reads at every target, `(N, C)`, and the targets."""
     wanted_BT = batch.targets_BT != IGNORED
-    logits_NV = model.logits(
+    hidden_NC = model.hidden(
         batch.ids_BT,
         wanted_BT,
         segments_BT=batch.segments_BT,
@@ -24,15 +39,7 @@ def target_losses(model: Model, batch: Batch) -> Tensor:
         sources_BS=batch.sources_BS,
         source_mask_BS=batch.source_mask_BS,
     )
-    return F.cross_entropy(logits_NV.float(), batch.targets_BT[wanted_BT], reduction="none")
-
-
-def summed_loss(model: Model, batch: Batch) -> Tensor:
-    """Cross-entropy summed over the batch's targets, each as much as it weighs."""
-    losses_N = target_losses(model, batch)
-    if batch.weights_BT is not None:
-        losses_N = losses_N * batch.weights_BT[batch.targets_BT != IGNORED]
-    return losses_N.sum()
+    return hidden_NC, batch.targets_BT[wanted_BT]
 
 
 def part_log_probs(model: Model, batch: Batch) -> Tensor:

@@ -1,5 +1,6 @@
 """What changes while a run goes on: weights, optimisers and counts; how they are kept, and how a run goes back."""
 
+import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from turnwise.training.optimizer import build_optimizers, set_rate
 from turnwise.training.recipe import TrainingSection
 from turnwise.training.spikes import ROLLBACKS, Spike, diverged, rolled_back
 from turnwise.training.workers import Workers
+
+SAVE_SHARE = 20  # a checkpoint takes at most a twentieth of the time between two
 
 
 class Progress:
@@ -43,6 +46,7 @@ class Progress:
         """
         self.module, self._settings = module, settings
         self._work, self._recipe, self._workers = work, recipe, workers
+        self._saved_at, self._save_seconds = time.monotonic(), 0.0
         self.optimizers = self._new_optimizers()
         self.state = disk.load_checkpoint(work, module, self.optimizers) or disk.RunState(data=data)
         if self.state.data != data:
@@ -75,13 +79,23 @@ class Progress:
         """Within the block the model has the average's weights, where one is kept."""
         return nullcontext() if self.average is None else self.average.in_place()
 
-    def save(self) -> None:
-        """Write a checkpoint."""
+    def save(self, *, rollback: bool = False) -> None:
+        """Write a checkpoint; with `rollback` it is also the one that a spike goes back to."""
+        began = time.monotonic()
         average = None if self.average is None else self.average.weights
         disk.save_checkpoint(
-            self._work, self.state, self.module, self.optimizers, self._recipe, average, write=self._workers.first
-        )
+            self._work, self.state, self.module, self.optimizers, self._recipe, average,
+            write=self._workers.first, rollback=rollback,
+        )  # fmt: skip
         self._workers.wait()
+        self._saved_at = time.monotonic()
+        self._save_seconds = self._saved_at - began
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint; those of large models, which take long, come less often."""
+        interval = max(60 * self._settings.save_minutes, SAVE_SHARE * self._save_seconds)
+        return time.monotonic() - self._saved_at >= interval
 
     def keep(self, name: str) -> None:
         """Keep the weights as `BEST` so far, or as those at the `START`."""
@@ -105,13 +119,14 @@ class Progress:
             raise diverged(self._work, now, self._settings.learning_rate, spike.what)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        restored = disk.load_checkpoint(self._work, self.module, self.optimizers)
+        restored = disk.load_checkpoint(self._work, self.module, self.optimizers, disk.ROLLBACK)
         if restored is None:
             disk.put_back(self.module, self.kept(disk.START))
             self.optimizers = self._new_optimizers()
             restored = disk.RunState(data=now.data)
         if self.average is not None:
-            self.average = RunningAverage(self.module, self.average.decay, disk.load_average(self._work, self.module))
+            average = disk.load_average(self._work, self.module, disk.ROLLBACK)
+            self.average = RunningAverage(self.module, self.average.decay, average)
         self.state = rolled_back(now, restored, self._settings.rows)
         self._workers.wait()  # all have read the checkpoint that is replaced now
-        self.save()
+        self.save(rollback=True)

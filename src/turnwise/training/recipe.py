@@ -118,10 +118,18 @@ class DataSection(Section):
 class TrainingSection(Section):
     """How it is learned. An optimiser step sees `rows` rows of `row_length` tokens, `micro_rows` at a time.
 
+    Without `row_length`, a row is as long as nearly all dialogues of the data, as far as the model's context and memory
+    allow (`row_length.py`).
+
     Guards: a loss `spike` times its running mean, or one that is no number, rolls back to the last checkpoint, leaves
     the rows since out and goes on at half the rate, up to three times. `ema` averages weights over steps, `neftune`
     puts noise on embeddings. `interpolate` looks for the best mix with the base at the end, by validation; where there
     is `data.general`, among mixes whose loss on it is at most `forget` above the base's, as a share.
+
+    A checkpoint is written every `save_minutes`, every `save_every` steps (a spike goes back to one of these), and when
+    a signal ends the run.
+
+    `dtype` is what is computed in, `save_dtype` the type of the saved weights; "auto" is the base's.
 
     `shard` parts weights, gradients and moments among workers, where there are several.
 
@@ -132,7 +140,7 @@ class TrainingSection(Section):
     minutes: float | None = Field(None, gt=0)
     epochs: float = Field(3.0, gt=0)
     max_steps: int | None = Field(None, ge=1)
-    row_length: int = Field(512, ge=8)
+    row_length: int | None = Field(None, ge=8)
     rows: int = Field(8, ge=1)
     micro_rows: int = Field(8, ge=1)
     optimizer: OptimizerName = "adamw"
@@ -143,17 +151,25 @@ class TrainingSection(Section):
     warmup: float = Field(0.05, ge=0, lt=1)
     final_rate: float = Field(0.1, ge=0, le=1)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    save_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: bool = False
     shard: bool = False
     validate_every: int | None = Field(None, ge=1)
     patience: int = Field(3, ge=0)
     save_every: int = Field(100, ge=1)
+    save_minutes: float = Field(1.0, gt=0)
     seed: int = Field(0, ge=0)
     spike: float = Field(3.0, gt=1)
     ema: float | None = Field(None, gt=0, lt=1)
     neftune: float | None = Field(None, gt=0)
     interpolate: bool = False
     forget: float = Field(0.01, ge=0)
+
+    @property
+    def settled_row_length(self) -> int:
+        """Tokens in a row, once the data was looked at."""
+        assert self.row_length is not None, "settled before data is read"
+        return self.row_length
 
 
 class Recipe(Section):

@@ -105,7 +105,7 @@ class Rehearsal:
             length = len(self.renderer.render(prompt, add_generation_prompt=True).ids)
         except TemplateError:  # no system messages, say
             return False
-        return length + 1 < self.recipe.training.row_length
+        return length + 1 < self.recipe.training.settled_row_length
 
     def _answered(self, asked: Sequence[tuple[Message, ...]]) -> Iterator[tuple[tuple[Message, ...], str]]:
         """Each prompt with its answer, in their order; those without an end are left out."""
@@ -132,7 +132,7 @@ class Rehearsal:
         return GenerationRequest(
             prompt_ids=tuple(ids),
             params=params,
-            max_tokens=min(ANSWER, self.recipe.training.row_length - len(ids)),
+            max_tokens=min(ANSWER, self.recipe.training.settled_row_length - len(ids)),
             stop_ids=self.renderer.tokenizer.stop_ids,
         )
 

@@ -72,6 +72,8 @@ class Result:
         rollbacks: how often the run went back to a checkpoint.
         mixes: what was measured between base and tuned weights, where that was asked for.
         share: how much of the way was taken.
+        saved_as: the type of the saved weights.
+        rounding: the share of the change that was lost by rounding to it; None where that is nothing.
     """
 
     steps: int
@@ -90,6 +92,8 @@ class Result:
     rollbacks: int = 0
     mixes: tuple["Mix", ...] = ()
     share: float = 1.0
+    saved_as: str = "float32"
+    rounding: float | None = None
 
 
 class Hook(Protocol):

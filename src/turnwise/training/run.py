@@ -6,7 +6,7 @@ from `OUT.partial` when the same recipe is run again.
 
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,21 +24,22 @@ from turnwise.training.loading import load_datasets
 from turnwise.training.loop import Trainer
 from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.opening import load_base
-from turnwise.training.out import check_out, out_folder
+from turnwise.training.out import check_out, out_folder, writing_to
 from turnwise.training.place import default_device, dtype_of
 from turnwise.training.preflight import Preflight, preflight
 from turnwise.training.prompting import run_prompting
 from turnwise.training.recipe import Recipe
 from turnwise.training.rehearsal import OnAnswer, rehearse
 from turnwise.training.report import Hook, Result
+from turnwise.training.row_length import with_row_length
 from turnwise.training.samples import answers, before_and_after, keep_before
 from turnwise.training.sharding import is_sharded, shard
-from turnwise.training.state import BEST, CHECKPOINT, checkpoint_recipe, put_back, whole_weights
+from turnwise.training.state import BEST, CHECKPOINT, ROLLBACK, checkpoint_recipe, put_back, whole_weights
 from turnwise.training.workers import Workers
 
 DATA = "data"  # the folder that keeps examples
 GLANCE = 64  # answers to rehearse, where a run is only looked at
-LEFT = (BEST, watch.TENSORBOARD)
+LEFT = (BEST, ROLLBACK, watch.TENSORBOARD)
 
 
 class DryRun(Exception):
@@ -87,12 +88,35 @@ def run_recipe(
         _look(recipe, on_item, on_answer, on_data, on_preflight, device)
         raise DryRun
     work = check_out(recipe, overwrite=overwrite, restart=restart)
-    if isinstance(recipe.method, Prompt):
-        return run_prompting(
-            recipe, recipe.method, overwrite=overwrite, on_item=on_item, on_tried=on_tried, device=device
-        )
+    with writing_to(work) if workers.first else nullcontext():
+        check_out(recipe, overwrite=overwrite, restart=restart)  # another run may have ended since
+        if isinstance(recipe.method, Prompt):
+            return run_prompting(
+                recipe, recipe.method, overwrite=overwrite, on_item=on_item, on_tried=on_tried, device=device
+            )
+        return _train(
+            recipe, work, workers, restart=restart, hooks=hooks, on_data=on_data, on_item=on_item,
+            on_answer=on_answer, on_preflight=on_preflight, device=device, stop=stop,
+        )  # fmt: skip
+
+
+def _train(
+    recipe: Recipe,
+    work: Path,
+    workers: Workers,
+    *,
+    restart: bool,
+    hooks: Sequence[Hook],
+    on_data: Callable[[Datasets], None],
+    on_item: Callable[[], None],
+    on_answer: OnAnswer,
+    on_preflight: Callable[[Recipe, Preflight], None],
+    device: torch.device | None,
+    stop: Callable[[], bool],
+) -> Result:
     base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
-    renderer = base.renderer
+    renderer, given = base.renderer, recipe.dump()  # checkpoints keep it as it was given
+    recipe = with_row_length(recipe, renderer, base.model)
     begun = checkpoint_recipe(work) is not None and not restart
     workers.wait()  # nobody changes anything before all have looked
     place = device or workers.device or default_device()
@@ -125,7 +149,7 @@ def run_recipe(
             work=work,
             hooks=[watch.MetricsFile(work), watch.TensorBoard(work), *hooks] if workers.first else [],
             device=place,
-            said=recipe.dump(),
+            said=given,
             workers=workers,
             stop=stop,
         )
@@ -144,7 +168,7 @@ def run_recipe(
         result = replace(result, samples=before_and_after(work, data.samples, after))
         title, unit = out_folder(recipe).name, recipe.objective.UNIT
         watch.draw_loss(work / watch.METRICS, work / "loss.png", title=title, unit=unit)
-        finish(settled, base, result, data, work)
+        result = finish(settled, base, result, data, work)
         workers.wait()
     except OSError as error:
         raise SaveFailed(
@@ -168,6 +192,7 @@ def _look(
         raise InvalidParameter("dry_run", "Where no weight learns there is nothing to look at beforehand.")
     base, place = recipe.method.prepare(load_base(recipe), recipe.training.seed), device or default_device()
     base.model.module.to(place)
+    recipe = with_row_length(recipe, base.renderer, base.model)
     rehearses = partial(rehearse, recipe, base, on_answer=on_answer, most=GLANCE)
     data = load_datasets(recipe, base.renderer, base.model, on_item=on_item, rehearses=rehearses)
     on_data(data)
@@ -204,8 +229,6 @@ def _data(
     except BaseException:
         if not begun:
             shutil.rmtree(work / DATA, ignore_errors=True)
-            with suppress(OSError):  # there may be an unfinished run
-                work.rmdir()
         raise
     workers.wait()
     return found

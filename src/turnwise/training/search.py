@@ -15,10 +15,11 @@ from typing import Any
 
 import yaml
 
-from turnwise.core.errors import InvalidData, InvalidParameter, TurnwiseError, UserError
+from turnwise.core.errors import InvalidData, InvalidParameter, SaveFailed, TurnwiseError, UserError
 from turnwise.core.files import replace_folder, write_file
+from turnwise.core.folder_lock import LOCK_NAME
 from turnwise.training.methods import METHODS
-from turnwise.training.out import check_out, out_folder, work_folder
+from turnwise.training.out import check_out, out_folder, work_folder, writing_to
 from turnwise.training.recipe import Recipe, parse_recipe
 from turnwise.training.report import Result, StepReport, ValidationReport
 from turnwise.training.run import run_recipe
@@ -77,57 +78,89 @@ def search(
     check_out(recipe, overwrite=overwrite, restart=True)
     out = out_folder(recipe)
     work = out.with_name(out.name + ".search")  # a run of the same name has a folder of its own
-    if restart:
-        shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
-    _refuse_another(work, recipe)
+    with writing_to(work):
+        if restart:
+            _discard(work)
+        _refuse_another(work, recipe)
+        return _search(recipe, trials, work, optuna, on_trial, **more)
+
+
+def _search(
+    recipe: Recipe,
+    trials: int,
+    work: Path,
+    optuna: ModuleType,
+    on_trial: Callable[[int, dict[str, Any], float | None], None],
+    **more: Any,
+) -> Found:
     study = optuna.create_study(
         study_name="search",
         storage=f"sqlite:///{work / STUDY}",
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=WARM),
     )
-    # Another seed after every stop: the same one would propose the same again.
-    study.sampler = optuna.samplers.TPESampler(seed=recipe.training.seed + len(study.trials))
-
-    def attempt(trial: Any) -> float:
+    ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    while sum(trial.state in ended for trial in study.trials) < trials:
+        trial = _next_trial(study, optuna, recipe)
         values = _propose(trial, recipe)
-        _forget_losers(study, work)
-        place = _place(work, trial.number)
-        try:
-            result = run_recipe(_with(recipe, values, place), restart=True, hooks=[_Pruning(trial, optuna)], **more)
-        except optuna.TrialPruned:
-            on_trial(trial.number, values, None)
-            shutil.rmtree(work_folder(place), ignore_errors=True)
-            raise
-        except TurnwiseError as error:
-            if isinstance(error, UserError):
-                raise
-            on_trial(trial.number, values, None)  # it diverged, which is an answer
-            shutil.rmtree(work_folder(place), ignore_errors=True)
-            raise optuna.TrialPruned from error
-        loss = _loss(result)
+        _forget_losers(study, work, trial.number)
+        loss = _run_trial(trial, optuna, _with(recipe, values, _place(work, trial.number)), **more)
+        if loss is None:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, loss)
         on_trial(trial.number, values, loss)
-        return loss
-
-    ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)  # one that was stopped is made up for
-    left = trials - sum(trial.state in ended for trial in study.trials)
-    if left > 0:
-        study.optimize(attempt, n_trials=left)
     return _finish(study, optuna, recipe, work)
+
+
+def _discard(work: Path) -> None:
+    """Remove an unfinished search, all but its lock."""
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOCK_NAME:
+            path.unlink(missing_ok=True)
+
+
+def _next_trial(study: Any, optuna: ModuleType, recipe: Recipe) -> Any:
+    """The trial that an earlier search did not end, with the settings it had, or a new one."""
+    running = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.RUNNING]
+    if running:
+        return optuna.trial.Trial(study, running[0]._trial_id)
+    # The seed depends on the trial's number, so a search that was stopped proposes what it would have proposed.
+    study.sampler = optuna.samplers.TPESampler(seed=recipe.training.seed + len(study.trials))
+    return study.ask()
+
+
+def _run_trial(trial: Any, optuna: ModuleType, recipe: Recipe, **more: Any) -> float | None:
+    """The validation loss of a trial, which goes on where it was stopped; None where it ended early or diverged."""
+    out = out_folder(recipe)
+    try:
+        if out.is_dir():  # complete, but the process ended before its loss was stored
+            loss: float = json.loads((out / "result.json").read_text())["loss"]["valid_after"]
+            return loss
+        return _loss(run_recipe(recipe, hooks=[_Pruning(trial, optuna)], **more))
+    except (optuna.TrialPruned, TurnwiseError) as error:
+        if isinstance(error, UserError | SaveFailed):
+            raise
+        shutil.rmtree(work_folder(out), ignore_errors=True)
+        return None
 
 
 def _place(work: Path, number: int) -> Path:
     return work / f"trial-{number}"
 
 
-def _forget_losers(study: Any, work: Path) -> None:
-    """Remove every trial's folder but the best one's, as far as the study knows."""
+def _forget_losers(study: Any, work: Path, current: int) -> None:
+    """Remove the folders of all trials but the current and the best one."""
     values = [trial for trial in study.trials if trial.value is not None]
     best = min(values, key=lambda trial: trial.value, default=None)
-    kept = {STUDY, SAID} | ({_place(work, best.number).name} if best is not None else set())
+    current_out = _place(work, current)
+    kept = {current_out.name, work_folder(current_out).name}
+    if best is not None:
+        kept.add(_place(work, best.number).name)
     for path in work.iterdir():
-        if path.name not in kept and path.is_dir():
+        if path.is_dir() and path.name not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -175,7 +208,8 @@ def _with(recipe: Recipe, values: dict[str, Any], place: Path) -> Recipe:
     if of_method:
         said["method"] = {**METHODS.spell(recipe.method), **of_method}
     training = {**said["training"], **{n: v for n, v in values.items() if n not in of_method}}
-    training["micro_rows"] = min(recipe.training.micro_rows, training["rows"])
+    if "micro_rows" in training:
+        training["micro_rows"] = min(training["micro_rows"], training["rows"])
     # The same data goes by in every trial, whatever a step takes.
     if recipe.training.max_steps is not None:
         training["max_steps"] = max(1, round(recipe.training.max_steps * recipe.training.rows / training["rows"]))
@@ -207,6 +241,8 @@ class _Pruning:
         if tenth == self._told:
             return
         self._told = tenth
+        if tenth in self._trial.study.trials[self._trial.number].intermediate_values:
+            return  # before the trial was stopped
         self._trial.report(report.loss, tenth)
         if self._trial.should_prune():
             raise self._optuna.TrialPruned

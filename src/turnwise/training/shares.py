@@ -29,7 +29,7 @@ def rehearsed_in_all(recipe: Recipe, train: Sequence[Shard]) -> float:
     """Tokens that a whole run rehearses, as far as is known before anything is settled for it."""
     said = recipe.training
     if said.max_steps is not None:
-        return recipe.data.rehearse * said.max_steps * said.rows * said.row_length
+        return recipe.data.rehearse * said.max_steps * said.rows * said.settled_row_length
     effort = None if "epochs" in said.model_fields_set else said.effort
     epochs = EPOCHS[effort][0] if effort else said.epochs
     return epochs * rehearsed(recipe, train, repeats_of(recipe.data.train, train))

@@ -62,6 +62,7 @@ def rolled_back(now: RunState, restored: RunState, rows: int) -> RunState:
         skipped_rows=seen - restored.step * rows,
         rate_scale=now.rate_scale / 2,
         rollbacks=now.rollbacks + 1,
+        validated=restored.step,
     )
 
 

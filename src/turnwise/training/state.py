@@ -4,6 +4,8 @@ On disk tensors are whole. In memory they are this worker's parts, where a model
 """
 
 import json
+import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from turnwise.core.files import folder_written_whole
 from turnwise.training.sharding import gathered, part, part_of, sharded
 
 CHECKPOINT, BEST, START = "checkpoint", "best", "start"
+ROLLBACK = "rollback"  # the checkpoint that a spike goes back to; written at fixed steps, whatever the clock says
 
 
 @dataclass
@@ -32,6 +35,7 @@ class RunState:
         skipped_rows: rows that were left out after a spike.
         rate_scale: what spikes have left of the learning rate.
         rollbacks: how often the run went back.
+        validated: the last step after which held-out data was measured.
     """
 
     data: str = ""
@@ -49,6 +53,7 @@ class RunState:
     skipped_rows: int = 0
     rate_scale: float = 1.0
     rollbacks: int = 0
+    validated: int = 0
 
 
 def save_checkpoint(
@@ -60,10 +65,17 @@ def save_checkpoint(
     average: dict[str, Tensor] | None = None,
     *,
     write: bool = True,
+    rollback: bool = False,
 ) -> None:
     """Replace the checkpoint in `work`, whole or not at all; all workers have to call, and one of them to `write`.
 
-    `average` is that of the weights, if one is kept.
+    Args:
+        work: the run's folder.
+        state, module, optimizers: what to save.
+        recipe_text: the recipe as it was given.
+        average: of the weights, if one is kept.
+        write: whether this worker writes.
+        rollback: also make it the checkpoint that a spike goes back to.
     """
     weights = whole_weights(module, keep=write)
     moments = {
@@ -78,7 +90,7 @@ def save_checkpoint(
         average = gathered(own, keep=write)
     if not write:
         return
-    with folder_written_whole(work / CHECKPOINT) as folder:
+    with folder_written_whole(work / (ROLLBACK if rollback else CHECKPOINT)) as folder:
         _save(weights, folder / "model.safetensors")
         tensors["rng"] = torch.get_rng_state()
         if torch.cuda.is_available():
@@ -88,11 +100,25 @@ def save_checkpoint(
             _save(average, folder / "average.safetensors")
         (folder / "state.json").write_text(json.dumps(asdict(state), indent=2))
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
+    if rollback:
+        with folder_written_whole(work / CHECKPOINT) as folder:
+            for path in (work / ROLLBACK).iterdir():
+                _link(path, folder / path.name)
 
 
-def load_checkpoint(work: Path, module: nn.Module, optimizers: list[torch.optim.Optimizer]) -> RunState | None:
-    """Put the weights and optimisers back where the checkpoint in `work` left them; None where there is none."""
-    folder = work / CHECKPOINT
+def _link(path: Path, target: Path) -> None:
+    """A hard link, or a copy on file systems without them."""
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copy(path, target)
+
+
+def load_checkpoint(
+    work: Path, module: nn.Module, optimizers: list[torch.optim.Optimizer], name: str = CHECKPOINT
+) -> RunState | None:
+    """Put the weights and optimisers back where a checkpoint in `work` left them; None where there is none."""
+    folder = work / name
     if not folder.is_dir():
         return None
     put_back(module, _parts(folder / "model.safetensors", module))
@@ -113,9 +139,9 @@ def load_checkpoint(work: Path, module: nn.Module, optimizers: list[torch.optim.
     return RunState(**json.loads((folder / "state.json").read_text()))
 
 
-def load_average(work: Path, module: nn.Module) -> dict[str, Tensor] | None:
+def load_average(work: Path, module: nn.Module, name: str = CHECKPOINT) -> dict[str, Tensor] | None:
     """The average of the weights in the checkpoint, where one was kept."""
-    path = work / CHECKPOINT / "average.safetensors"
+    path = work / name / "average.safetensors"
     return _parts(path, module) if path.is_file() else None
 
 

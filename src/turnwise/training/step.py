@@ -1,13 +1,13 @@
 """The gradient of one optimiser step, a few rows at a time, exactly as if all had fitted at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from turnwise.data.batches import Batch
 from turnwise.models.model import Model
-from turnwise.training.measure import add
+from turnwise.training.measure import Stopped, add
 from turnwise.training.neftune import noise_on_embeddings
 from turnwise.training.objective import Objective
 from turnwise.training.predict import computing
@@ -41,8 +41,13 @@ def gradient(
     dtype: torch.dtype,
     neftune: float | None = None,
     workers: Workers = ALONE,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Gradient:
-    """Compute the gradient of a step over all batches, those of other workers included; ours are on our device."""
+    """Compute the gradient of a step over all batches, those of other workers included; ours are on our device.
+
+    Raises:
+        Stopped: `stop()` between two batches.
+    """
     device = batches[0].ids_BT.device
     idle = [batches[-1]] * spare(model.module, len(batches), workers)  # computed along with others, for nothing
     with computing(device, dtype):
@@ -61,6 +66,8 @@ def gradient(
     summed = 0.0
     figures: dict[str, float] = {}
     for batch in batches:
+        if stop():
+            raise Stopped
         with computing(device, dtype), noise_on_embeddings(model, batch, neftune):
             outcome = objective.loss(model, batch, before)
         (outcome.summed / share).backward()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,11 @@ class ProgressBar:
     def validation(self, report: ValidationReport) -> None:
         """A line above the bar."""
         mark = " (best so far)" if report.best and report.step else ""
-        self._console.print(
-            f"step {report.step:>6}  validation loss {report.loss:.4f}  {self._more(report)}{mark}",
-            highlight=False,
-        )
+        with suppress(OSError):  # a terminal that closed must not end the run before its checkpoint
+            self._console.print(
+                f"step {report.step:>6}  validation loss {report.loss:.4f}  {self._more(report)}{mark}",
+                highlight=False,
+            )
 
     def _more(self, report: ValidationReport) -> str:
         if self._unit == "token":
@@ -58,7 +60,8 @@ class ProgressBar:
 
     def end(self) -> None:
         """Leave the bar as it stands."""
-        self._progress.stop()
+        with suppress(OSError):
+            self._progress.stop()
 
 
 class MetricsFile:
@@ -179,7 +182,8 @@ def draw_loss(metrics: Path, picture: Path, *, title: str, unit: str = "token") 
     )
     axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.25)
-    axes.legend()
+    if steps or valid:
+        axes.legend()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in Chinese, say, comes out as boxes
         figure.savefig(picture, dpi=120)

@@ -47,6 +47,7 @@ class Method(method.Method):
     """
 
     MIXES: ClassVar[bool] = False
+    SAVES_WEIGHTS: ClassVar[bool] = False
     SUMMARY: ClassVar[str] = "thin matrices learn beside the others (an adapter)"
 
     rank: int = Field(16, ge=1)
@@ -115,7 +116,13 @@ class Method(method.Method):
     def _scale(self) -> float:
         return self._alpha / self.rank
 
-    def save(self, target: Path, base: Base, files: Mapping[str, str | Path]) -> None:
+    def save(
+        self,
+        target: Path,
+        base: Base,
+        files: Mapping[str, str | Path],
+        dtype: torch.dtype | None = None,  # noqa: ARG002, an adapter is small and stays as it was learned
+    ) -> None:
         """Write the adapter, beside its base's tokenizer."""
         assert base.folder is not None, "prepared with one"
         changes, transposed = self._published(base.model)

@@ -64,6 +64,7 @@ class Method(method.Method):
 
     SUMMARY: ClassVar[str] = "no weight learns; an instruction and demonstrations are chosen"
     LEARNS: ClassVar[bool] = False
+    SAVES_WEIGHTS: ClassVar[bool] = False
 
     instruction: str | None = None
     shots: int = Field(4, ge=0)
@@ -141,13 +142,14 @@ class Method(method.Method):
 
     def _baked(self, base: Base, shown: Sequence[Sequence[Message]]) -> Base:
         template = with_prompt(base.renderer.template, self.instruction, shown)
-        return self._checked(replace(base, tokenizer=replace(base.tokenizer, chat_template=template)))
+        return self._checked(replace(base, tokenizer=base.tokenizer.with_template(template)))
 
     def _with(self, base: Base, demonstrations: Demonstrations) -> Base:
         template = base.renderer.template
         if self.instruction is not None:
             template = with_prompt(template, self.instruction)
-        tokenizer = replace(base.tokenizer, chat_template=template, demonstrations=demonstrations)
+        tokenizer = base.tokenizer.with_template(template)
+        tokenizer.demonstrations = demonstrations
         return self._checked(replace(base, tokenizer=tokenizer))
 
     def _checked(self, base: Base) -> Base:

@@ -49,7 +49,7 @@ class Method(method.Method):
             )
         tokenizer = base.tokenizer.with_special(texts)
         template = "{{- '" + "".join(texts) + "' -}}" + base.renderer.template
-        tokenizer = replace(tokenizer, chat_template=template)
+        tokenizer = tokenizer.with_template(template)
         first = tokenizer.id_of(texts[0])
         assert first is not None, "it was just added"
         module = base.model.module

@@ -21,7 +21,7 @@ from turnwise.models.model import Model
 from turnwise.training import objective
 from turnwise.training.objective import Frame, Outcome
 from turnwise.training.predict import part_log_probs
-from turnwise.training.preference import common_beginning, ending, joined
+from turnwise.training.preference import common_beginning, endings, joined
 
 
 class Objective(objective.Objective):
@@ -50,10 +50,9 @@ class Objective(objective.Objective):
                 "no rejected answer."
             )
         common = common_beginning(item.messages, item.rejected)
-        pair = [ending(end, common, frame, frame.length // 2) for end in (item.messages, item.rejected)]
-        ends = [end for end in pair if end is not None]
-        if len(ends) == 2:
-            yield joined(ends)
+        pair = endings((item.messages, item.rejected), common, frame, frame.length // 2)
+        if pair is not None:
+            yield joined(pair)
 
     def loss(self, model: Model, batch: Batch, before: float = 0.0) -> Outcome:  # noqa: ARG002
         """The formula, summed over pairs."""

@@ -23,7 +23,7 @@ from turnwise.models.model import Model
 from turnwise.training import objective
 from turnwise.training.objective import Frame, Outcome
 from turnwise.training.predict import part_log_probs
-from turnwise.training.preference import ending
+from turnwise.training.preference import endings
 
 
 class Objective(objective.Objective):
@@ -51,8 +51,8 @@ class Objective(objective.Objective):
                 "Tuning by ratings ('kto') needs answers that are labelled good or bad. This row has no label."
             )
         last = max((i for i, message in enumerate(item.messages) if message.role == "assistant"), default=None)
-        end = None if last is None else ending(item.messages[: last + 1], last, frame, frame.length)
-        if end is not None:
+        found = None if last is None else endings([item.messages[: last + 1]], last, frame, frame.length)
+        for end in found or ():
             yield replace(end, labels=(1.0 if item.rating else -1.0,))
 
     def balance(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -67,9 +67,8 @@ class Objective(objective.Objective):
         """The answer of another dialogue after this one's prompt."""
         prompt = example.ids[: example.counted.argmax() + 1].tolist()
         first = int(other.counted.argmax())
-        answer = other.ids[first + 1 :][: frame.length - 1].tolist()
+        answer = other.ids[first + 1 :][: frame.length - len(prompt)].tolist()  # the prompt stays as it is served
         counts = other.counted[first:][: len(answer)].tolist()
-        prompt = prompt[-(frame.length - len(answer)) :]
         return Example.causal([*prompt, *answer], [False] * len(prompt) + counts)
 
     @torch.no_grad()

@@ -4,19 +4,21 @@ L = −1/N Σᵢ Σₖ log P(yₖ | encoder(xᵢ), y₁ … yₖ₋₁) over the
 its own, since an encoder sees all of its source at once and so may not be shown what comes later.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 
+from turnwise.chat.rounds import droppable, without
 from turnwise.core.errors import InvalidData
-from turnwise.core.messages import Conversation
+from turnwise.core.messages import Conversation, Message
 from turnwise.data.batches import IGNORED, Batch, Example
 from turnwise.data.sources import Document
 from turnwise.models.model import Kind
+from turnwise.text.replies import render_reply
 from turnwise.training import objective
 from turnwise.training.objective import Frame
-from turnwise.training.objectives.sft import reply_ranges
+from turnwise.training.pieces import dropped_exchanges
 
 
 class Objective(objective.Objective):
@@ -32,21 +34,35 @@ class Objective(objective.Objective):
     turns: Literal["all", "last"] = "all"
 
     def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
-        """One for every reply; a history that is too long loses its beginning, a reply its end."""
+        """One for every reply; a history that is too long loses its oldest exchanges, a reply its end."""
         if isinstance(item, Document):
             raise InvalidData(
                 "Dialogue ('seq2seq') needs dialogues, but this is plain text. The objective 'span' learns from it."
             )
         places = [i for i, message in enumerate(item.messages) if i and message.role == "assistant"]
         for i in places[-1:] if self.turns == "last" else places:
-            message = item.messages[i]
-            source = frame.renderer.render(item.messages[:i], add_generation_prompt=True).ids[-frame.length :]
-            rendered = frame.renderer.render(item.messages[: i + 1])
-            said = [
-                (start, end) for told, start, end in reply_ranges(item.messages[: i + 1], rendered) if told is message
-            ]
-            if source and said and message.weight > 0:
-                yield answer(source, rendered.ids[slice(*said[-1])], frame, message.weight)
+            if item.messages[i].weight > 0 and item.messages[i].content.strip():
+                yield from self._reply(item.messages[: i + 1], frame)
+
+    @staticmethod
+    def _reply(messages: Sequence[Message], frame: Frame) -> Iterator[Example]:
+        old, lost = droppable(messages), frame.truncation
+        count = dropped_exchanges(frame.renderer, messages[:-1], frame.length, reply=1) if old else 0
+        lost.dialogues += count > 0
+        piece = render_reply(frame.renderer, without(messages, old[:count]))
+        if piece is None:
+            lost.unservable_replies += 1
+            return
+        (reply,) = piece.replies
+        source, said = piece.ids[: reply.start], piece.ids[reply.start : reply.end]
+        room = frame.length - len(frame.start_ids) + 1
+        if len(source) > frame.length:
+            lost.left_out_replies += 1
+            lost.tokens += len(said)
+        elif source:
+            lost.cut_replies += len(said) > room
+            lost.tokens += max(0, len(said) - room)
+            yield answer(source, said, frame, messages[-1].weight)
 
     def share(self, batch: Batch) -> float:
         """Per reply."""

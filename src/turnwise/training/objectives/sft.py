@@ -1,9 +1,10 @@
 """Supervised fine-tuning: cross-entropy on what the assistant says, over all its turns in a dialogue.
 
 L = −1/Σᵢ wᵢ · Σᵢ wᵢ Σₖ log P(yₖ | xᵢ, y₁ … yₖ₋₁), where i runs over the replies of an optimiser step, wᵢ is the
-message's weight (1 where nobody said), xᵢ is everything said before reply i, and k runs over the reply's tokens and
-the one that ends its turn. All turns of a dialogue are learned in one pass, because causal attention already keeps each
-reply from seeing what follows.
+message's weight (1 where nobody said), xᵢ is the prompt that reply i is served after, and k runs over its tokens and
+the one that ends its turn. All turns of a dialogue are learned in one pass where the template writes their prompts
+so, because causal attention already keeps each reply from seeing what follows; others are examples of their own
+(`training/pieces.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,26 +14,10 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.batches import Batch, Example
 from turnwise.data.sources import Document
-from turnwise.text.render import Rendered
+from turnwise.text.replies import RenderedReplies
 from turnwise.training import objective
 from turnwise.training.objective import Frame
-
-
-def reply_ranges(messages: Sequence[Message], rendered: Rendered) -> list[tuple[Message, int, int]]:
-    """Every assistant message with its ids `[start, end)`, the token that ends its turn included."""
-    found = []
-    starts = [span[0] for span in rendered.spans if span is not None] + [len(rendered.ids)]
-    place = 0
-    for message, span in zip(messages, rendered.spans, strict=True):
-        if span is None:
-            continue
-        place += 1
-        if message.role == "assistant":
-            end = span[0]
-            while end < starts[place] and rendered.loss_mask[end]:
-                end += 1
-            found.append((message, span[0], end))
-    return found
+from turnwise.training.pieces import pieces
 
 
 class Objective(objective.Objective):
@@ -47,27 +32,29 @@ class Objective(objective.Objective):
     turns: Literal["all", "last"] = "all"
 
     def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
-        """The dialogue, in pieces that fit a row; nothing where the assistant says nothing."""
+        """The dialogue, shortened where it exceeds a row; nothing where the assistant says nothing."""
         if isinstance(item, Document):
             raise InvalidData(
                 "Fine-tuning ('sft') needs dialogues, but this is plain text. The objective 'clm' learns from plain "
                 "text."
             )
-        rendered = frame.renderer.render(item.messages)
-        said = reply_ranges(item.messages, rendered)
+        places = [place for place, message in enumerate(item.messages) if message.role == "assistant"]
         if self.turns == "last":
-            said = said[-1:]
-        learned = [(message.weight, start, end) for message, start, end in said if message.weight > 0]
-        if not learned:
-            return
-        mask, weights = [False] * len(rendered.ids), [1.0] * len(rendered.ids)
-        for weight, start, end in learned:
-            mask[start:end] = [True] * (end - start)
-            weights[start:end] = [weight] * (end - start)
-        same = all(weight == 1 for weight, _, _ in learned)
-        units = sum(weight for weight, _, _ in learned)
-        yield from Example.causal(rendered.ids, mask, units, None if same else weights).windows(frame.length)
+            places = places[-1:]
+        for piece in pieces(item.messages, [place for place in places if item.messages[place].weight > 0], frame):
+            yield _example(piece, item.messages)
 
     def share(self, batch: Batch) -> float:
         """Per reply, as the formula says."""
         return batch.units
+
+
+def _example(piece: RenderedReplies, messages: Sequence[Message]) -> Example:
+    mask, weights = [False] * len(piece.ids), [1.0] * len(piece.ids)
+    for reply in piece.replies:
+        size, weight = reply.end - reply.start, messages[reply.index].weight
+        mask[reply.start : reply.end] = [True] * size
+        weights[reply.start : reply.end] = [weight] * size
+    learned = [messages[reply.index].weight for reply in piece.replies]
+    same = all(weight == 1 for weight in learned)
+    return Example.causal(piece.ids, mask, sum(learned), None if same else weights)

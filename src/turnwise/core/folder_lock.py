@@ -1,0 +1,75 @@
+"""A folder that one process at a time may write to: a lock file in it, freed by the system when the process ends."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+LOCK_NAME = "lock"
+
+if sys.platform == "win32":
+
+    def _try_lock(_descriptor: int) -> bool:
+        return True
+else:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            flock(descriptor, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+class FolderLocked(Exception):
+    """Another process holds the lock.
+
+    Attributes:
+        pid: its process id, where it is known.
+    """
+
+    def __init__(self, pid: int | None) -> None:
+        super().__init__(pid)
+        self.pid = pid
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Within the block no other process locks the folder. It is made where it is missing, and removed if left empty.
+
+    Raises:
+        FolderLocked: another process is in such a block.
+    """
+    descriptor = None
+    while descriptor is None:
+        descriptor = _lock(folder)
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    try:
+        yield
+    finally:
+        (folder / LOCK_NAME).unlink(missing_ok=True)
+        os.close(descriptor)
+        with suppress(OSError):  # it is not empty, or deleted
+            folder.rmdir()
+
+
+def _lock(folder: Path) -> int | None:
+    """The descriptor of the locked file; None where its last owner deleted the file meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK_NAME
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    except FileNotFoundError:
+        return None
+    if not _try_lock(descriptor):
+        text = os.read(descriptor, 20).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise FolderLocked(int(text) if text.isdigit() else None)
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    os.close(descriptor)
+    return None
