@@ -232,11 +232,14 @@ def _dialogues(
     from turnwise.assemble import BOX, renderer
     from turnwise.core.errors import InvalidData
     from turnwise.core.messages import Conversation
-    from turnwise.data.sources import Source
+    from turnwise.data.sources import Source, held_out_side
     from turnwise.evaluation.readable import refusal
 
     renderers = {side or BOX: renderer(side) for side in sides if not _baseline(side)}
-    source = Source(data, skip_bad=skip_bad)
+    held_out = held_out_side(data)
+    if held_out is not None:
+        console.print(f"{data} has sides: its {held_out} side is measured.", markup=False)
+    source = Source(data, skip_bad=skip_bad, side=held_out)
     found: list[Conversation] = []
     refused: list[str] = []
     for place, item in source.rows():

@@ -120,6 +120,7 @@ def train(
     from turnwise.cli.tuned import before_and_after
     from turnwise.core.errors import InvalidParameter
     from turnwise.training.run import DryRun, run_recipe
+    from turnwise.training.sides import with_sides
     from turnwise.training.watch import ProgressBar
 
     if workers is not None and workers > 1 and ray is None:
@@ -148,6 +149,7 @@ def train(
         skip_bad,
     )
     recipe = flags.over_recipe(data) if data.suffix in (".yaml", ".yml") else flags.as_recipe(data)
+    recipe = with_sides(recipe)
     if trials is not None:
         if dry_run or ray is not None:
             raise InvalidParameter(

@@ -24,10 +24,22 @@ from turnwise.data import formats
 from turnwise.data.formats import Format
 from turnwise.data.lines import take_sample
 from turnwise.data.rows import BadRow, Document, Item, Row, Unreadable
+from turnwise.data.sides import Side, sides
 
-__all__ = ["Conversation", "Document", "FoundBad", "Item", "Place", "Source", "read_source"]
+__all__ = [
+    "Conversation",
+    "Document",
+    "FoundBad",
+    "Item",
+    "Place",
+    "Source",
+    "held_out_side",
+    "read_source",
+    "sides_of",
+]
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt")
+HELD_OUT: tuple[Side, ...] = ("test", "valid")
 NOT_DATA = ("split.json", "readme.txt", "license.txt")
 KEPT_BAD_ROWS = 1000  # further ones are only counted
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -63,18 +75,21 @@ class Source:
     Args:
         path: a file (also `.gz`) or a folder; a folder's own folders are not entered.
         format: a format's name; unset: recognised for each file from its name and beginning.
+        side: of a folder with sides (`data/sides.py`): its files alone.
         skip_bad: leave bad rows out; `bad_count` counts them and `bad` keeps the first thousand. Without it the first
             bad row raises `InvalidData`.
 
     Raises `InvalidData` at once when there is no such file or format.
     """
 
-    def __init__(self, path: str | Path, *, format: str | None = None, skip_bad: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, *, format: str | None = None, skip_bad: bool = False, side: Side | None = None
+    ) -> None:
         self.path = Path(path)
         self.skip_bad = skip_bad
         self.bad: list[FoundBad] = []
         self.bad_count = 0
-        self.files = _data_files(self.path)
+        self.files = _data_files(self.path) if side is None else _side_files(self.path, side)
         self._format = formats.load(format) if format else None
         self._open_file: BinaryIO | None = None
         self._bytes_before = 0
@@ -136,6 +151,25 @@ def read_source(path: str | Path, *, format: str | None = None, skip_bad: bool =
     Raises `InvalidData` naming file and line at the first bad row, unless `skip_bad`.
     """
     return iter(Source(path, format=format, skip_bad=skip_bad))
+
+
+def sides_of(path: Path) -> dict[Side, list[Path]]:
+    """The files of each side of a folder; {} where it has none. Raises `InvalidData` where that is not clear."""
+    return sides(path, _is_data)
+
+
+def held_out_side(path: Path) -> Side | None:
+    """The side of a folder that a model is measured on: test, or else valid; None where it has no sides."""
+    found = sides_of(path)
+    return next((side for side in HELD_OUT if side in found), None)
+
+
+def _side_files(path: Path, side: Side) -> list[Path]:
+    found = sides_of(path)
+    if side not in found:
+        there = f"has no side '{side}', only {', '.join(sorted(found))}" if found else "has no sides"
+        raise InvalidData(f"{path} {there}. Name a file or another folder.")
+    return found[side]
 
 
 def _data_files(path: Path) -> list[Path]:

@@ -3,14 +3,14 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
 from turnwise.data.fingerprint import near
-from turnwise.data.sources import Item, Source
+from turnwise.data.sources import Item
 from turnwise.training.recipe import Recipe
 from turnwise.training.samples import last_reply
+from turnwise.training.sides import open_source
 
 
 def read_dialogues(
@@ -26,7 +26,7 @@ def read_dialogues(
     fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
     for held_out, sources in ((False, recipe.data.train), (True, recipe.data.valid)):
         for wanted in sources:
-            source = Source(Path(wanted.path).expanduser(), skip_bad=recipe.data.skip_bad)
+            source = open_source(wanted, skip_bad=recipe.data.skip_bad)
             for _, item in islice(source.rows(), wanted.limit):
                 on_item()
                 if isinstance(item, Conversation) and any(message.role == "assistant" for message in item.messages):
@@ -44,7 +44,7 @@ def held_out(recipe: Recipe, most: int, usable: Callable[[Conversation], bool] =
 
     def found() -> Iterator[Conversation]:
         for wanted in named or recipe.data.train:
-            source = Source(Path(wanted.path).expanduser(), skip_bad=recipe.data.skip_bad)
+            source = open_source(wanted, skip_bad=recipe.data.skip_bad)
             for _, item in islice(source.rows(), wanted.limit):
                 aside = bool(named) or (bool(fraction) and side(item, recipe.training.seed) < fraction)
                 if aside and isinstance(item, Conversation) and last_reply(item) and usable(item):

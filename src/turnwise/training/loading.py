@@ -19,7 +19,7 @@ from turnwise.data.batches import Example
 from turnwise.data.fingerprint import near
 from turnwise.data.noise import rough_text
 from turnwise.data.shards import Shard, in_memory, open_shard, write_shard
-from turnwise.data.sources import Item, Source, read_source
+from turnwise.data.sources import Item, read_source
 from turnwise.data.writing import write_jsonl
 from turnwise.models.folders import find_folder, weights_digest
 from turnwise.models.model import Model
@@ -33,6 +33,7 @@ from turnwise.training.recipe import DataSource, Recipe
 from turnwise.training.row_length import with_row_length
 from turnwise.training.samples import SAMPLES, last_reply
 from turnwise.training.shares import rehearsed, rehearsed_in_all, repeats_of
+from turnwise.training.sides import open_source
 
 VALID, TEST, GENERAL, REHEARSAL = "valid", "test", "general", "rehearsal"
 TALKS, INFO = "samples.jsonl", "info.json"
@@ -187,7 +188,7 @@ def _key(recipe: Recipe, frame: Frame) -> str:
         (str(file), file.stat().st_size, file.stat().st_mtime_ns)
         for part in (recipe.data.train, recipe.data.valid, recipe.data.test, recipe.data.general, recipe.data.prompts)
         for source in part
-        for file in Source(Path(source.path).expanduser()).files
+        for file in open_source(source).files
     ]
     digest = hashlib.sha256(json.dumps(files).encode())
     digest.update(recipe.dump().encode())
@@ -212,7 +213,7 @@ class _Reader:
     ) -> Iterator[tuple[Item, list[Example]]]:
         """Every item and the examples of what is made of it, cut to the row length."""
         for wanted in sources:
-            source = Source(Path(wanted.path).expanduser(), skip_bad=self.recipe.data.skip_bad)
+            source = open_source(wanted, skip_bad=self.recipe.data.skip_bad)
             for place, item in islice(source.rows(), wanted.limit):
                 self.on_item()
                 try:

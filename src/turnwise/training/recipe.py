@@ -55,12 +55,14 @@ class DataSource(Section):
         repeat: how often an epoch shows it; half a time is half of it, and the other half in the next.
         weight: its share of the tokens of an epoch, beside the other sources' weights.
         limit: conversations or documents from its beginning.
+        side: of a folder with train, valid and test files, the one that is read.
     """
 
     path: str
     repeat: float = Field(1.0, gt=0)
     weight: float | None = Field(None, gt=0)
     limit: int | None = Field(None, ge=1)
+    side: Literal["train", "valid", "test"] | None = None
 
 
 class DataSection(Section):

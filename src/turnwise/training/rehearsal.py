@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from pathlib import Path
 from queue import SimpleQueue
 
 from turnwise.core.errors import InvalidData, TemplateError, TurnwiseError
@@ -18,7 +17,6 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.data.prompts import histories, prompts
-from turnwise.data.sources import Source
 from turnwise.models.model import Model
 from turnwise.text.render import Renderer
 from turnwise.training.base import Base
@@ -26,6 +24,7 @@ from turnwise.training.method import Method
 from turnwise.training.opening import load_base
 from turnwise.training.recipe import Recipe
 from turnwise.training.samples import engine_for, heard
+from turnwise.training.sides import open_source
 
 LEAST, MOST = 200, 4_000  # prompts
 GUESSED = 60  # tokens that a prompt and its answer take together, before any is known
@@ -96,7 +95,7 @@ class Rehearsal:
         if not own:
             return prompts(seed)
         sources = chain.from_iterable(
-            islice(Source(Path(each.path).expanduser(), skip_bad=self.recipe.data.skip_bad), each.limit) for each in own
+            islice(open_source(each, skip_bad=self.recipe.data.skip_bad), each.limit) for each in own
         )
         return histories((item for item in sources if isinstance(item, Conversation)), seed)
 

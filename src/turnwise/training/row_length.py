@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.sources import Item, Source
+from turnwise.data.sources import Item
 from turnwise.models.model import Model
 from turnwise.text.render import Renderer
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
+from turnwise.training.sides import open_source
 
 USUAL = 512  # tokens; shorter rows would only leave less to pack
 LONGEST = 4096  # tokens, unless the recipe says more
@@ -51,7 +51,7 @@ def _lengths(recipe: Recipe, renderer: Renderer) -> Iterator[int]:
     """Tokens that some items of the training data want in a row; rows that cannot be used are passed over here."""
     each = max(1, MEASURED // len(recipe.data.train))
     for wanted in recipe.data.train:
-        items = iter(Source(Path(wanted.path).expanduser(), skip_bad=True))
+        items = iter(open_source(wanted, skip_bad=True))
         for item in islice(items, min(each, wanted.limit or each)):
             sizes = [_size(messages, renderer) for messages in _ends(item)]
             # Two ends of a preference share a row.

@@ -34,6 +34,7 @@ from turnwise.training.report import Hook, Result
 from turnwise.training.row_length import with_row_length
 from turnwise.training.samples import answers, before_and_after, keep_before
 from turnwise.training.sharding import is_sharded, shard
+from turnwise.training.sides import with_sides
 from turnwise.training.state import BEST, CHECKPOINT, ROLLBACK, checkpoint_recipe, put_back, whole_weights
 from turnwise.training.workers import Workers
 
@@ -83,7 +84,7 @@ def run_recipe(
         TurnwiseError: the loss is no longer a number.
         DryRun: that was all.
     """
-    workers = Workers.of_environment()
+    workers, recipe = Workers.of_environment(), with_sides(recipe)
     if dry_run:
         _look(recipe, on_item, on_answer, on_data, on_preflight, device)
         raise DryRun

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from turnwise.core.messages import Conversation
-from turnwise.data.sources import Source
+from turnwise.data.sides import Side
+from turnwise.data.sources import Source, sides_of
 from turnwise.evaluation.subject import Subject
 
 Kind = Literal["retrieval", "ngram"]
@@ -26,7 +27,8 @@ def open_baseline(kind: Kind, file: Path, model: Path, max_tokens: int | None = 
     Raises:
         UserError: files that cannot be read, or nothing to learn in them.
     """
-    dialogues = [item for item in Source(file) if isinstance(item, Conversation)]
+    side: Side | None = "train" if "train" in sides_of(file) else None
+    dialogues = [item for item in Source(file, side=side) if isinstance(item, Conversation)]
     if kind == "retrieval":
         from turnwise.evaluation.baselines.retrieval import Retrieval
 

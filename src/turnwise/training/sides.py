@@ -1,0 +1,40 @@
+"""A recipe's folders with sides: the train side is learned from, the others are validated and tested on."""
+
+from pathlib import Path
+
+from turnwise.core.errors import InvalidData
+from turnwise.data.sources import Source, sides_of
+from turnwise.training.recipe import DataSource, Recipe
+
+
+def open_source(source: DataSource, *, skip_bad: bool = False) -> Source:
+    """The rows that a recipe names."""
+    return Source(Path(source.path).expanduser(), skip_bad=skip_bad, side=source.side)
+
+
+def with_sides(recipe: Recipe) -> Recipe:
+    """The recipe with the side of every folder that has some: train for `data.train`, and so on.
+
+    What the recipe leaves open is taken from the folders that are learned from: their valid and test sides.
+
+    Raises:
+        InvalidData: a folder to learn from has sides, and none to learn from.
+    """
+    data = recipe.data
+    found = {source.path: sides_of(Path(source.path).expanduser()) for source in data.train if source.side is None}
+    for path, there in found.items():
+        if there and "train" not in there:
+            raise InvalidData(
+                f"{path} has the sides {' and '.join(sorted(there))} and no train side. Name the file to learn from."
+            )
+    changes = {"train": [_of_side(source, "train") for source in data.train]}
+    for name in ("valid", "test"):
+        named = getattr(data, name)
+        sources = named or [DataSource(path=path, side=name) for path, there in found.items() if name in there]
+        changes[name] = [_of_side(source, name) for source in sources]
+    return recipe.model_copy(update={"data": data.model_copy(update=changes)})
+
+
+def _of_side(source: DataSource, name: str) -> DataSource:
+    has_side = source.side is None and name in sides_of(Path(source.path).expanduser())
+    return source.model_copy(update={"side": name}) if has_side else source

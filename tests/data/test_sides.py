@@ -1,0 +1,55 @@
+"""A folder whose files are named after train, valid and test is read side by side, never all at once."""
+
+import pytest
+
+from turnwise.core.errors import InvalidData
+from turnwise.data.sources import Source, held_out_side, sides_of
+
+
+def folder(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"messages": []}')
+    return root
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("train.jsonl", "valid.jsonl", "test.jsonl", "split.json"), {"train": 1, "valid": 1, "test": 1}),
+        (("train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test-00000-of-00001.parquet"),
+         {"train": 2, "test": 1}),
+        (("README.md", "data/train-00000-of-00001.parquet", "data/validation-00000-of-00001.parquet"),
+         {"train": 1, "valid": 1}),
+        (("train/0000.parquet", "train/0001.parquet", "validation/0000.parquet"), {"train": 2, "valid": 1}),
+        (("train_sft.jsonl.gz", "test_sft.jsonl.gz"), {"train": 1, "test": 1}),
+        (("Train.json", "dev.json", "val_1.json"), {"train": 1, "valid": 2}),
+        (("train.jsonl",), {}),
+        (("a.jsonl", "b.jsonl"), {}),
+        (("trainers.jsonl", "tests.jsonl"), {}),
+        (("test.jsonl", "other.jsonl"), {}),
+    ],
+)  # fmt: skip
+def test_sides_are_recognised_by_their_names(tmp_path, names, expected):
+    found = sides_of(folder(tmp_path, *names))
+    assert {side: len(files) for side, files in found.items()} == expected
+
+
+def test_a_file_that_belongs_to_no_side_is_refused(tmp_path):
+    folder(tmp_path, "train.jsonl", "test.jsonl", "more.jsonl")
+    with pytest.raises(InvalidData, match=r"more\.jsonl, which belongs to none"):
+        sides_of(tmp_path)
+
+
+def test_one_side_is_read_alone(tmp_path):
+    folder(tmp_path, "train.jsonl", "valid.jsonl", "test.jsonl")
+    assert [file.name for file in Source(tmp_path, side="valid").files] == ["valid.jsonl"]
+    assert len(Source(tmp_path).files) == 3
+    assert held_out_side(tmp_path) == "test"
+    (tmp_path / "test.jsonl").unlink()
+    assert held_out_side(tmp_path) == "valid"
+    with pytest.raises(InvalidData, match="has no side 'test', only train, valid"):
+        Source(tmp_path, side="test")
+    with pytest.raises(InvalidData, match="has no sides"):
+        Source(tmp_path / "train.jsonl", side="test")
