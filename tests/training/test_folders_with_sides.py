@@ -23,7 +23,8 @@ def split(tmp_path):
 
 
 def datasets(values, **data):
-    recipe = with_sides(parse_recipe({**values, "data": data}, origin="test"))
+    said = {**values, "data": data, "training": {"row_length": 128}}
+    recipe = with_sides(parse_recipe(said, origin="test"))
     base = load_base(recipe)
     return load_datasets(recipe, base.renderer, base.model)
 

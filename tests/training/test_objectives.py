@@ -251,12 +251,13 @@ class TestFineTuning:
         ]
         assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
 
-    def test_weights_follow_a_dialogue_that_is_cut(self, renderer):
+    def test_weights_follow_a_dialogue_that_is_shortened(self, renderer):
         talk = [Message(("user", "assistant")[i % 2], "Thank you " * 6, weight=1 + i) for i in range(6)]
-        pieces = encoded(sft, [Conversation(tuple(talk))], renderer, length=40)
-        assert len(pieces) > 2
+        whole = encoded(sft, [Conversation(tuple(talk))], renderer, length=500)
+        pieces = encoded(sft, [Conversation(tuple(talk))], renderer, length=whole[0].size - 1)
+        assert len(pieces) > 1
         assert sum(piece.weights[piece.counted].sum() for piece in pieces) == pytest.approx(
-            sum(e.weights[e.counted].sum() for e in encoded(sft, [Conversation(tuple(talk))], renderer, length=500))
+            sum(e.weights[e.counted].sum() for e in whole)
         )
 
     def test_user_turns_are_no_targets(self, renderer, model_for):
@@ -371,11 +372,11 @@ class TestDialogueWithAnEncoder:
             renderer.tokenizer.eos_id,
         ]
 
-    def test_a_long_history_loses_its_beginning(self, renderer):
+    def test_a_long_history_loses_its_oldest_exchanges(self, renderer):
         talk = dialogue(*["The lamp is broken again"] * 19, "Thank you")
-        example = list(seq2seq.examples(talk, Frame(renderer, 40, (9,))))[-1]
-        whole = renderer.render(talk.messages[:-1], add_generation_prompt=True).ids
-        assert example.source.tolist() == whole[-40:]
+        example = list(seq2seq.examples(talk, Frame(renderer, 60, (9,))))[-1]
+        fitting = [renderer.render(talk.messages[i:-1], add_generation_prompt=True).ids for i in range(0, 19, 2)]
+        assert example.source.tolist() == next(ids for ids in fitting if len(ids) < 60)
 
     @torch.no_grad()
     def test_loss_is_the_model_s_own(self, renderer, model_for):

@@ -1,7 +1,6 @@
 """Before a run: what is shown, what is refused, and what the one dial settles."""
 
 import json
-import os
 from dataclasses import replace
 
 import pytest
@@ -14,7 +13,9 @@ from turnwise.core.errors import InvalidData, UserError
 from turnwise.data.batches import IGNORED, Example
 from turnwise.data.shards import in_memory
 from turnwise.text.render import Renderer
+from turnwise.training import loop
 from turnwise.training import preflight as looking
+from turnwise.training import probe as probing
 from turnwise.training.dataset import Dataset
 from turnwise.training.effort import LEAST, planned
 from turnwise.training.loading import load_datasets
@@ -126,14 +127,54 @@ class TestRefusals:
             preflight(said, base.model, data, device=CPU, dtype=torch.float32)
 
     def test_more_memory_than_there_is(self, recipe, monkeypatch):
-        monkeypatch.setattr(os, "sysconf", lambda name: 1000)
-        with pytest.raises(UserError, match=r"about [\d.]+ GB of memory, and there are 0\.0.*'lora'"):
+        monkeypatch.setattr(looking, "available_memory", lambda device: 1000)
+        with pytest.raises(UserError, match=r"[\d.]+ GB of memory more for the optimiser, and 0\.0 are free.*'lora'"):
             look(recipe())
 
+    @pytest.mark.parametrize("first", [1, 2])
+    def test_fewer_rows_at_a_time_where_memory_is_short(self, recipe, monkeypatch, first):
+        """What the processor's allocator raises is no MemoryError."""
+        compute = probing.gradient
+
+        def short(model, objective, batches, **more):
+            if len(batches[0].ids_BT) > first:
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+            return compute(model, objective, batches, **more)
+
+        monkeypatch.setattr(probing, "gradient", short)
+        found, _, _ = look(recipe(rows=4, micro_rows=4))
+        assert found.micro_rows == first
+
+    def test_not_even_one_row(self, recipe, monkeypatch):
+        def short(*_, **__):
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
+
+        monkeypatch.setattr(probing, "gradient", short)
+        with pytest.raises(UserError, match="Not even one row of a step fits into memory"):
+            look(recipe())
+
+    def test_a_step_that_runs_out_of_memory_is_made_with_fewer_rows(self, values, tmp_path, monkeypatch):
+        from safetensors.torch import load_file
+
+        said = {**values, "training": {**values["training"], "micro_rows": 2}}
+        compute, calls = loop.gradient, []
+
+        def short(model, objective, batches, **more):
+            calls.append(len(batches[0].ids_BT))
+            if len(calls) == 2:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return compute(model, objective, batches, **more)
+
+        monkeypatch.setattr(loop, "gradient", short)
+        run_recipe(parse_recipe(said, origin="test"), device=CPU)
+        assert calls == [2, 2, 1, 1, 1]
+        assert load_file(tmp_path / "out" / "model.safetensors")
+
     def test_it_is_the_peak_and_what_the_optimiser_will_keep(self, recipe, monkeypatch):
-        monkeypatch.setattr(looking, "_peak", lambda device: 10**9)
+        monkeypatch.setattr(probing, "peak_memory", lambda device: 10**12)
         found, base, _ = look(recipe())
-        assert found.memory == 10**9 + 8 * sum(p.numel() for p in base.model.module.parameters())
+        assert found.micro_rows == 1  # so much for one row
+        assert found.memory == 10**12 + 8 * sum(p.numel() for p in base.model.module.parameters())
 
 
 class TestTheDial:
@@ -167,7 +208,7 @@ class TestTheDial:
         recipe = said(minutes=10, rows=4)
         seen, base, data = look(recipe)
         found = planned(recipe, base.model, data, replace(seen, tokens_per_second=500.0), tmp_path).training
-        assert found.max_steps * 4 * seen.row_tokens / 500 == pytest.approx(0.85 * 600, rel=0.02)
+        assert found.max_steps * 4 * seen.row_tokens / 500 == pytest.approx(0.85 * 0.75 * 600, rel=0.02)
 
     def test_epochs_that_were_said_are_gone_through(self, said, tmp_path):
         few, many = (self.settled(said(effort="quick", epochs=n), tmp_path / str(n)).training for n in (40, 80))

@@ -231,7 +231,7 @@ class TestBadRows:
             partly_bad, "--from", base_folder, "--out", out, "--skip-bad", *SHORT, "--steps", 2, "--report", "none"
         )
         assert result.exit_code == 0
-        assert "1 bad rows left out" in " ".join(result.stderr.split())
+        assert "1 bad row left out" in " ".join(result.stderr.split())
         assert json.loads((out / "result.json").read_text())["skipped_rows"] == 1
 
 

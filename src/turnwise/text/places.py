@@ -115,8 +115,8 @@ def _without_overlap(
     What `</think>42.` leaves behind `<|assistant|>` ends in `>42.`, of which only `42.` is the content's. A mark is put
     into the content, later and later, until the template lets it through.
     """
-    if chars is None:
-        return None
+    if chars is None or text[slice(*chars)].strip() == messages[i].content.strip():
+        return chars  # nothing is missing
     content, (start, end) = messages[i].content, chars
     core = len(content) if text[:end].endswith(content[-1]) else len(content.rstrip())
     for first in range(start, end):

@@ -26,10 +26,13 @@ ROWS = 16  # in a step, at most
 # Peak rates at five million weights, measured (docs/experiments.md); they fall with the fourth root of the size.
 RATES = {"full": 3e-4, "partial": 3e-4, "lora": 2e-3, "soft": 3e-2}
 LEAST_RATE, AT = 1e-5, 5e6
-MARGIN = 0.85  # of a time budget is for steps; the rest for validation, saving and answers
+COMPARING = 0.25  # of a time budget at most is for comparing the model with its base
+MARGIN = 0.85  # of what is left is for steps; the rest for validation, saving and answers
 
 
-def planned(recipe: Recipe, model: Model, data: Datasets, seen: Preflight | None, work: Path) -> Recipe:
+def planned(
+    recipe: Recipe, model: Model, data: Datasets, seen: Preflight | None, work: Path, spent: float = 0.0
+) -> Recipe:
     """The recipe with everything settled that the dial decides, the same again when a run goes on.
 
     Args:
@@ -38,6 +41,7 @@ def planned(recipe: Recipe, model: Model, data: Datasets, seen: Preflight | None
         data: what is learned from, and whether there is something to validate on.
         seen: what was measured; None where the plan is there already.
         work: where the plan is kept.
+        spent: seconds of a time budget that are over.
     """
     if recipe.training.effort is None and recipe.training.minutes is None:
         return recipe
@@ -47,14 +51,14 @@ def planned(recipe: Recipe, model: Model, data: Datasets, seen: Preflight | None
     else:
         weights = sum(parameter.numel() for parameter in model.module.parameters())
         assert seen is not None, "measured before a plan is made"
-        derived = _derive(recipe, data, weights, seen)
+        derived = _derive(recipe, data, weights, seen, spent)
         write_file(path, json.dumps(derived, indent=2) + "\n")
     said = {name: getattr(recipe.training, name) for name in recipe.training.model_fields_set}
     training = TrainingSection.model_validate({**derived, **{n: v for n, v in said.items() if v is not None}})
     return recipe.model_copy(update={"training": training})
 
 
-def _derive(recipe: Recipe, data: Datasets, weights: int, seen: Preflight) -> dict[str, Any]:
+def _derive(recipe: Recipe, data: Datasets, weights: int, seen: Preflight, spent: float) -> dict[str, Any]:
     said, train, method = recipe.training, data.train, METHODS.name_of(recipe.method)
     effort = said.effort or "normal"
     epochs, patience = EPOCHS[effort]
@@ -65,12 +69,17 @@ def _derive(recipe: Recipe, data: Datasets, weights: int, seen: Preflight) -> di
     steps = min(MOST, max(LEAST, round(epochs * in_all / rows)))
     if said.minutes is not None:
         seconds_a_step = rows * seen.row_tokens / seen.tokens_per_second
-        steps = max(1, min(MOST, int(said.minutes * 60 * MARGIN / seconds_a_step)))
+        seconds = max(0.0, said.minutes * 60 * (1 - COMPARING) - spent) * MARGIN
+        steps = int(seconds / seconds_a_step)
+        if steps < LEAST and "rows" not in said.model_fields_set:  # more and smaller steps learn more in a short time
+            rows = max(1, rows * steps // LEAST)
+            steps = int(seconds / (rows * seen.row_tokens / seen.tokens_per_second))
+        steps = max(1, min(MOST, steps))
     rate = max(LEAST_RATE, RATES.get(method, RATES["full"]) * min(1.0, (AT / max(1, weights)) ** 0.25))
     return {
         "row_length": said.row_length,
         "rows": rows,
-        "micro_rows": min(rows, said.micro_rows),
+        "micro_rows": min(rows, seen.micro_rows),
         "max_steps": steps,
         "learning_rate": rate,
         "patience": patience,

@@ -9,20 +9,22 @@ from pathlib import Path
 
 import torch
 
-from turnwise.core.errors import InvalidParameter
+from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.models.model import Model
 from turnwise.training.choice import take_best, take_best_mix
 from turnwise.training.dataset import Dataset, Datasets, Row
 from turnwise.training.interrupt import Interrupted, interrupt_noted
 from turnwise.training.measure import Stopped, measure
+from turnwise.training.memory import is_out_of_memory
 from turnwise.training.place import dtype_of, random_state, set_random_state
+from turnwise.training.probe import LESS
 from turnwise.training.progress import Progress
 from turnwise.training.recipe import Recipe, TrainingSection
 from turnwise.training.report import Hook, Mix, Result, StepReport, ValidationReport
 from turnwise.training.schedule import rate_factor
 from turnwise.training.spikes import Spike, check_spike, diverged
 from turnwise.training.state import BEST, START, RunState
-from turnwise.training.step import gradient
+from turnwise.training.step import Gradient, gradient
 from turnwise.training.workers import ALONE, Workers
 
 
@@ -86,6 +88,8 @@ class Trainer:
         self.progress = Progress(
             self.module, self.settings, work=work, data=data.fingerprint, recipe=said or recipe.dump(), workers=workers
         )
+        if self.state.micro_rows is None:
+            self.state.micro_rows = self.settings.micro_rows  # a run that goes on does not measure memory again
         if self.settings.compile:
             self.module.compile()
 
@@ -222,25 +226,51 @@ class Trainer:
         """
         began = time.perf_counter()
         self.module.train()
-        said, micro = self.settings, self.settings.micro_rows
         ours = rows[self.workers.rank :: self.workers.count]
-        batches = [self.data.train.batch(ours[i : i + micro]).to(self.device) for i in range(0, len(ours), micro)]
         drawn = random_state(self.device)
-        try:
-            found = gradient(
-                self.model, self.objective, batches, clip_norm=said.clip_norm, dtype=self.dtype, neftune=said.neftune,
-                workers=self.workers, stop=self._is_stopping,
-            )  # fmt: skip
-        except Stopped:
-            set_random_state(drawn, self.device)  # the step is made again, with the same dropout and noise
-            raise
-        self.state.mean_loss = check_spike(self.state, found.loss, found.norm, said.spike)
+        while True:
+            try:
+                found = self._gradient(ours)
+                break
+            except Stopped:
+                set_random_state(drawn, self.device)  # the step is made again, with the same dropout and noise
+                raise
+            except (MemoryError, RuntimeError) as error:
+                self._take_fewer_rows(error)
+                set_random_state(drawn, self.device)
+        self.state.mean_loss = check_spike(self.state, found.loss, found.norm, self.settings.spike)
         rate = self._rate()
         self.progress.step(rate)
         seconds = time.perf_counter() - began
         self.state.seconds += seconds
         self.state.useful_tokens += found.useful
         return StepReport(self.state.step, found.loss, rate, found.norm, found.useful, seconds, found.figures)
+
+    def _gradient(self, rows: Sequence[Row]) -> Gradient:
+        micro = self.micro_rows
+        batches = [self.data.train.batch(rows[i : i + micro]).to(self.device) for i in range(0, len(rows), micro)]
+        return gradient(
+            self.model, self.objective, batches, clip_norm=self.settings.clip_norm, dtype=self.dtype,
+            neftune=self.settings.neftune, workers=self.workers, stop=self._is_stopping,
+        )  # fmt: skip
+
+    def _take_fewer_rows(self, error: Exception) -> None:
+        """Halve the rows that are computed at a time, so that the step can be made after all.
+
+        Raises:
+            UserError: one row is too many, or other workers wait for this one.
+        """
+        if not is_out_of_memory(error):
+            raise error
+        if self.micro_rows == 1 or self.workers.count > 1:
+            raise UserError(f"A step does not fit into memory any more. {LESS} The same command goes on.") from error
+        self.module.zero_grad(set_to_none=True)
+        self.state.micro_rows = self.micro_rows // 2
+
+    @property
+    def micro_rows(self) -> int:
+        """Rows that are computed at a time."""
+        return min(self.settings.micro_rows, self.state.micro_rows or self.settings.micro_rows)
 
     def _rate(self) -> float:
         """The learning rate of the step that comes."""
@@ -271,7 +301,7 @@ class Trainer:
     def measure(self, dataset: Dataset) -> ValidationReport | None:
         """The loss per unit, or None without data."""
         found = measure(
-            self.model, dataset, size=self.settings.micro_rows, device=self.device, dtype=self.dtype,
+            self.model, dataset, size=self.micro_rows, device=self.device, dtype=self.dtype,
             workers=self.workers, stop=self._is_stopping,
         )  # fmt: skip
         if found is None:

@@ -84,7 +84,8 @@ def writing_to(work: Path) -> Iterator[None]:
 
 
 def _what(said: str) -> dict[str, Any]:
-    """What a recipe says, but for how workers share the weights: that may change while a run goes on."""
+    """What a recipe says, but for what may change while a run goes on: how weights are shared, rows at a time."""
     values: dict[str, Any] = yaml.safe_load(said)
-    values["training"].pop("shard", None)
+    for name in ("shard", "micro_rows"):
+        values["training"].pop(name, None)
     return values

@@ -1,9 +1,5 @@
 """Before a run starts: what it will learn from, how long it will take, how much memory, and whether it can work."""
 
-import os
-import resource
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -14,14 +10,13 @@ from turnwise.core.errors import InvalidData, UserError
 from turnwise.data.batches import IGNORED, Example
 from turnwise.models.model import Model
 from turnwise.training.dataset import Datasets
+from turnwise.training.memory import available_memory
 from turnwise.training.objective import Frame
+from turnwise.training.probe import LESS, probe
 from turnwise.training.recipe import Recipe
 from turnwise.training.sharding import part
-from turnwise.training.step import gradient
 
-PROBES = 3  # steps that are computed and not made; the first is to warm up
 SHOWN = 2  # examples
-LESS = "Fewer 'micro_rows', a shorter 'row_length' or the method 'lora' take less."
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,7 @@ class Preflight:
         tokens_per_second: in a few steps that were computed and not made.
         row_tokens: in a row, padding left out.
         memory: bytes that the run takes at its most, about.
+        micro_rows: rows that are computed at a time.
         rows: in an epoch.
         fill: share of the places in a batch that are no padding.
         examples: the first ones, in pieces.
@@ -51,6 +47,7 @@ class Preflight:
     tokens_per_second: float
     row_tokens: float
     memory: int
+    micro_rows: int
     rows: int
     fill: float
     examples: Sequence[Sequence[Piece]]
@@ -74,65 +71,33 @@ def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.dev
     weights = sum(parameter.numel() for parameter in model.module.parameters())
     learning = sum(parameter.numel() for parameter in model.module.parameters() if parameter.requires_grad)
     here = sum(part(parameter).numel() for parameter in model.module.parameters() if parameter.requires_grad)
-    try:
-        speed, tokens = _probe(recipe, model, data, device, dtype)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise UserError(f"Not even a single step fits into memory. {LESS}") from error
+    found = probe(recipe, model, data, device, dtype)
     # Two moments of every weight that learns, in float32; the gradient was there already.
-    memory = _peak(device) + here * 4 * (2 if recipe.training.optimizer == "adamw" else 1)
-    _refuse_too_much(memory, device)
+    moments = here * 4 * (2 if recipe.training.optimizer == "adamw" else 1)
+    free = available_memory(device)
+    if moments > free:
+        raise UserError(
+            f"This run would take {moments / 1e9:.1f} GB of memory more for the optimiser, and {free / 1e9:.1f} are "
+            f"free. {LESS}"
+        )
     return Preflight(
         weights=weights,
         learning=learning,
-        tokens_per_second=speed,
-        row_tokens=tokens,
-        memory=memory,
+        tokens_per_second=found.tokens_per_second,
+        row_tokens=found.row_tokens,
+        memory=found.peak + moments,
+        micro_rows=found.micro_rows,
         rows=len(train.rows()),
         fill=train.fill,
         examples=[pieces(example, train.frame) for example in some[:SHOWN]],
     )
 
 
-def _probe(
-    recipe: Recipe, model: Model, data: Datasets, device: torch.device, dtype: torch.dtype
-) -> tuple[float, float]:
-    """Useful tokens a second, and in a row."""
-    said, micro = recipe.training, recipe.training.micro_rows
-    model.module.to(device).train()
-    data.train.learn_base(model, device, dtype, micro)
-    model.module.train()
-    rows = data.train.stream()
-    took, useful = [], 0
-    with torch.random.fork_rng(devices=[]):
-        for _ in range(PROBES):
-            step = [next(rows) for _ in range(said.rows)]
-            batches = [data.train.batch(step[i : i + micro]).to(device) for i in range(0, len(step), micro)]
-            began = time.perf_counter()
-            found = gradient(
-                model, recipe.objective, batches, clip_norm=said.clip_norm, dtype=dtype, neftune=said.neftune
-            )
-            took.append((time.perf_counter() - began) / max(1, found.useful))
-            useful += found.useful
-            model.module.zero_grad(set_to_none=True)
-    return 1 / min(took[1:]), useful / (PROBES * said.rows)
-
-
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _refuse_too_much(memory: int, device: torch.device) -> None:
-    if device.type == "cuda":
-        there = torch.cuda.get_device_properties(device).total_memory
-    else:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if memory > there:
-        raise UserError(
-            f"This run would take about {memory / 1e9:.1f} GB of memory, and there are {there / 1e9:.1f}. {LESS}"
-        )
+def with_micro_rows(recipe: Recipe, most: int) -> Recipe:
+    """The recipe with at most so many rows computed at a time."""
+    if recipe.training.micro_rows <= most:
+        return recipe
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"micro_rows": most})})
 
 
 def pieces(example: Example, frame: Frame) -> list[Piece]:

@@ -5,6 +5,7 @@ from `OUT.partial` when the same recipe is run again.
 """
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -26,7 +27,7 @@ from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.opening import load_base
 from turnwise.training.out import check_out, out_folder, writing_to
 from turnwise.training.place import default_device, dtype_of
-from turnwise.training.preflight import Preflight, preflight
+from turnwise.training.preflight import Preflight, preflight, with_micro_rows
 from turnwise.training.prompting import run_prompting
 from turnwise.training.recipe import Recipe
 from turnwise.training.rehearsal import OnAnswer, rehearse
@@ -84,6 +85,7 @@ def run_recipe(
         TurnwiseError: the loss is no longer a number.
         DryRun: that was all.
     """
+    began = time.perf_counter()
     workers, recipe = Workers.of_environment(), with_sides(recipe)
     if dry_run:
         _look(recipe, on_item, on_answer, on_data, on_preflight, device)
@@ -96,7 +98,7 @@ def run_recipe(
                 recipe, recipe.method, overwrite=overwrite, on_item=on_item, on_tried=on_tried, device=device
             )
         return _train(
-            recipe, work, workers, restart=restart, hooks=hooks, on_data=on_data, on_item=on_item,
+            recipe, work, workers, began, restart=restart, hooks=hooks, on_data=on_data, on_item=on_item,
             on_answer=on_answer, on_preflight=on_preflight, device=device, stop=stop,
         )  # fmt: skip
 
@@ -105,6 +107,7 @@ def _train(
     recipe: Recipe,
     work: Path,
     workers: Workers,
+    began: float,
     *,
     restart: bool,
     hooks: Sequence[Hook],
@@ -137,9 +140,9 @@ def _train(
             first = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
             first = replace(first, tokens_per_second=workers.sums([first.tokens_per_second])[0])
             if workers.first:
-                planned(recipe, base.model, data, first, work)
+                planned(recipe, base.model, data, first, work, time.perf_counter() - began)
             workers.wait()
-            settled = planned(recipe, base.model, data, first, work)
+            settled = with_micro_rows(planned(recipe, base.model, data, first, work), first.micro_rows)
             on_preflight(settled, first)
         else:
             settled = planned(recipe, base.model, data, None, work)
@@ -189,6 +192,7 @@ def _look(
     device: torch.device | None,
 ) -> None:
     """Everything up to the first step, in memory and a folder of its own."""
+    began = time.perf_counter()
     if not recipe.method.LEARNS:
         raise InvalidParameter("dry_run", "Where no weight learns there is nothing to look at beforehand.")
     base, place = recipe.method.prepare(load_base(recipe), recipe.training.seed), device or default_device()
@@ -199,7 +203,8 @@ def _look(
     on_data(data)
     seen = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
     with TemporaryDirectory() as folder:
-        on_preflight(planned(recipe, base.model, data, seen, Path(folder)), seen)
+        settled = planned(recipe, base.model, data, seen, Path(folder), time.perf_counter() - began)
+        on_preflight(with_micro_rows(settled, seen.micro_rows), seen)
 
 
 def _data(

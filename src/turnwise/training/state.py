@@ -36,6 +36,7 @@ class RunState:
         rate_scale: what spikes have left of the learning rate.
         rollbacks: how often the run went back.
         validated: the last step after which held-out data was measured.
+        micro_rows: rows that are computed at a time, where memory allowed fewer than the recipe says.
     """
 
     data: str = ""
@@ -54,6 +55,7 @@ class RunState:
     rate_scale: float = 1.0
     rollbacks: int = 0
     validated: int = 0
+    micro_rows: int | None = None
 
 
 def save_checkpoint(
