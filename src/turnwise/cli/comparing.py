@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from turnwise.core.progress_lines import ProgressLines
+
 if TYPE_CHECKING:
     from turnwise.evaluation.opinion import Opinion
     from turnwise.evaluation.run import Watch
@@ -116,7 +118,10 @@ def one_bar(console: Any, said: str) -> Iterator[Callable[[int, int], None]]:
     progress = Progress(*columns, console=console, transient=True)
     task = progress.add_task(said)
 
+    lines = ProgressLines(console)
+
     def on_done(done: int, total: int) -> None:
+        lines.tell(done, total, f"{said} {done:,}/{total:,}")
         progress.update(task, completed=done, total=total)
         (progress.start if done < total else progress.stop)()
 
@@ -136,12 +141,15 @@ def watched(console: Any) -> "Iterator[Watch]":
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True) as progress:
         tasks: dict[tuple[str, str], Any] = {}
+        lines: dict[tuple[str, str], ProgressLines] = {}
 
         def watch(name: str, what: str, done: int, total: int) -> None:
             if not total:
                 return
             if (name, what) not in tasks:
                 tasks[name, what] = progress.add_task(f"{name}: {what}", total=total)
+                lines[name, what] = ProgressLines(console)
+            lines[name, what].tell(done, total, f"{name}: {what} {done:,}/{total:,}")
             progress.update(tasks[name, what], completed=done, total=total)
 
         yield watch

@@ -167,7 +167,7 @@ def train(
                 restart=restart,
                 hooks=[ProgressBar(console, unit=recipe.objective.UNIT)],
                 on_answer=on_answer,
-                on_data=lambda found: console.print(_describe(found)),
+                on_data=lambda found: console.print(f"{_describe(found)}\nMeasuring speed and memory …"),
                 on_tried=lambda number, loss: console.print(f"prompt {number}: validation loss {loss:.4f}"),
                 on_preflight=lambda settled, found: _show(console, settled, found),
                 dry_run=dry_run,

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from turnwise.core.files import write_file
+from turnwise.core.progress_lines import ProgressLines
 from turnwise.training.report import StepReport, ValidationReport, perplexity
 
 METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
@@ -32,9 +33,13 @@ class ProgressBar:
         )
         self._task = TaskID(0)
         self._loss: float | None = None
+        self._lines = ProgressLines(self._console)
+        self._total = 0
 
     def start(self, *, total_steps: int, step: int) -> None:
         """Show the bar."""
+        self._total = total_steps
+        self._lines.begin(step)
         self._task = self._progress.add_task("train", total=total_steps, completed=step, loss=float("nan"), speed=0)
         self._progress.start()
 
@@ -43,6 +48,7 @@ class ProgressBar:
         self._loss = report.loss if self._loss is None else 0.9 * self._loss + 0.1 * report.loss
         speed = report.useful_tokens / report.seconds
         self._progress.update(self._task, completed=report.step, loss=self._loss, speed=speed)
+        self._lines.tell(report.step, self._total, f"step {report.step}/{self._total}", f"loss {self._loss:.3f}")
 
     def validation(self, report: ValidationReport) -> None:
         """A line above the bar."""
