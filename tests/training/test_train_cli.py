@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from turnwise.cli.flags import Flags
 from turnwise.cli.train import _one_line, train
+from turnwise.cli.tuned import Size, before_and_after, size_within
 from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
 from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES
@@ -114,7 +115,6 @@ class TestARun:
         ],
     )
     def test_whatever_becomes_of_its_report_a_run_has_ended_well(self, said, monkeypatch, fails, error, expected):
-        from turnwise.cli.tuned import before_and_after
         from turnwise.training.recipe import load_recipe
 
         def fail(*_, **__):
@@ -128,10 +128,26 @@ class TestARun:
         if isinstance(error, KeyboardInterrupt):
             assert shlex.quote(str(said[0])) in told  # brackets and spaces as they are
 
+    def test_a_report_fits_into_the_time_that_is_left(self):
+        assert size_within(1000.0, 1.0, 50) == Size(50, golden=True)
+        assert size_within(200.0, 1.0, 50) == Size(50, golden=False)
+        assert size_within(20.0, 1.0, 50) == Size(10, golden=False)
+        assert size_within(-5.0, 1.0, 50).dialogues < 1
+
+    def test_no_report_where_no_time_is_left(self, said):
+        from turnwise.training.recipe import load_recipe
+
+        console = Console(file=io.StringIO(), width=1000)
+        before_and_after(console, load_recipe(said[0] / "recipe.yaml"), "quick", 1.0, 1.0)
+        assert "no time left" in console.file.getvalue()
+        assert "turnwise evaluate" in console.file.getvalue()
+
     def test_flags_become_the_recipe(self, said, base_folder, chats, unseen):
         kept = yaml.safe_load((said[0] / "recipe.yaml").read_text(encoding="utf-8"))
         assert kept["model"]["from"] == str(base_folder)
-        assert kept["data"]["train"] == [{"path": str(chats), "repeat": 1.0, "weight": None, "limit": None}]
+        assert kept["data"]["train"] == [
+            {"path": str(chats), "repeat": 1.0, "weight": None, "limit": None, "side": None}
+        ]
         assert kept["data"]["valid"][0]["path"] == kept["data"]["test"][0]["path"] == str(unseen)
         expected = {"row_length": 64, "rows": 4, "max_steps": 12, "learning_rate": 0.01, "epochs": 3.0}
         assert expected.items() <= kept["training"].items()

@@ -1,6 +1,7 @@
 """`turnwise train`: fine-tune or pre-train, from flags or from a recipe."""
 
 import os
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -64,7 +65,9 @@ def train(
         Effort | None,
         typer.Option(help="Let steps, rows, rates and patience follow from the data: quick, normal or thorough."),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Train about so long; the rest follows.", min=0.01)] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Take about so long in all, the report included; the rest follows.", min=0.01)
+    ] = None,
     trials: Annotated[
         int | None,
         typer.Option(help="Search for rates, rows and sizes in so many trials, and keep the best model.", min=1),
@@ -125,6 +128,7 @@ def train(
 
     if workers is not None and workers > 1 and ray is None:
         raise typer.Exit(_launch(workers))
+    began = time.monotonic()
     console = Console(stderr=True, highlight=False, quiet=os.environ.get("RANK", "0") != "0")
     training = {
         "epochs": epochs,
@@ -178,7 +182,9 @@ def train(
         raise typer.Exit(_stopped(console, error)) from None
     _report(console, recipe, result)
     if not console.quiet:
-        before_and_after(console, recipe, report)
+        budget = recipe.training.minutes
+        left = None if budget is None else 60 * budget - (time.monotonic() - began)
+        before_and_after(console, recipe, report, left, result.answer_seconds)
 
 
 def _stopped(console: Any, error: KeyboardInterrupt) -> int:

@@ -2,9 +2,11 @@
 
 import logging
 import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from turnwise.cli.comparing import ANSWER, answers_kept, show, watched
+from turnwise.core.words import counted
 
 if TYPE_CHECKING:
     from turnwise.evaluation.scorecard import Scorecard
@@ -13,25 +15,66 @@ if TYPE_CHECKING:
 # Nothing else is imported up here: the help must answer at once.
 
 Report = Literal["quick", "full", "none"]
-DIALOGUES = {"quick": 50, "full": 500}
+DIALOGUES = {"quick": 50, "full": 500, "none": 0}
+FEWEST = 5  # dialogues of a report
+GOLDEN_CASES = 374
 # What takes seconds for a small model. The others read a dialogue many times over.
 QUICK = [
     "golden", "success", "chrf", "bits_per_byte", "repetition", "perplexity", "rouge_l", "distinct_2", "length_ratio"
 ]  # fmt: skip
 
 
-def before_and_after(console: Any, recipe: "Recipe", wanted: Report) -> None:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is compared.
+
+    Attributes:
+        dialogues: at most.
+        golden: whether the golden set is asked, too.
+    """
+
+    dialogues: int
+    golden: bool
+
+
+def size_within(seconds: float, answer_seconds: float, dialogues: int) -> Size:
+    """The comparison that fits into the time: with the golden set, else of dialogues alone, of as many as go in.
+
+    Args:
+        seconds: that are left.
+        answer_seconds: that one answer takes; each of the two models gives one for every dialogue and golden case.
+        dialogues: wanted.
+    """
+    answers = seconds / (2 * answer_seconds)
+    if answers >= dialogues + GOLDEN_CASES:
+        return Size(dialogues, golden=True)
+    return Size(min(dialogues, int(answers)), golden=False)
+
+
+def before_and_after(
+    console: Any, recipe: "Recipe", wanted: Report, seconds: float | None = None, answer_seconds: float | None = None
+) -> None:
     """Compare what came out of a run with what went in, on dialogues that it did not learn from.
 
     A model that does not talk, or that began from nothing, is compared with nothing. Whatever goes wrong is told, and
-    changes nothing about the model or how the run ended.
+    changes nothing about the model or how the run ended. Where `seconds` are left of a time budget, as much is compared
+    as goes into them, by what one answer takes.
     """
     from turnwise.core.errors import TurnwiseError
 
     if wanted == "none" or not recipe.model.source:
         return
     try:
-        _compare(console, recipe, wanted)
+        size = Size(DIALOGUES[wanted], golden=True)
+        if seconds is not None and answer_seconds:
+            size = size_within(seconds, answer_seconds, DIALOGUES[wanted])
+        if size.dialogues < FEWEST:
+            again = shlex.join(["turnwise", "evaluate", _out(recipe), "--against", recipe.model.source])
+            console.print(
+                f"No report: there is no time left for one. To compare the model: {again} --data …", markup=False
+            )
+            return
+        _compare(console, recipe, wanted, size)
     except KeyboardInterrupt:
         again = shlex.join(["turnwise", "evaluate", _out(recipe), "--against", recipe.model.source])
         console.print(f"No report. The model is complete; to compare it: {again} --data …", markup=False)
@@ -42,7 +85,7 @@ def before_and_after(console: Any, recipe: "Recipe", wanted: Report) -> None:
         console.print(f"No report, by a fault of ours ({type(error).__name__}). The model is complete.", markup=False)
 
 
-def _compare(console: Any, recipe: "Recipe", wanted: Report) -> None:
+def _compare(console: Any, recipe: "Recipe", wanted: Report, size: Size) -> None:
     from functools import partial
 
     from turnwise.assemble import renderer, subject
@@ -59,10 +102,14 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report) -> None:
         return
     out = out_folder(recipe)
     sides = {name: renderer(name) for name in (str(out), str(recipe.model.source))} if recipe.data.skip_bad else {}
-    dialogues = held_out(recipe, DIALOGUES[wanted], lambda dialogue: refusal(dialogue, sides) is None)
+    dialogues = held_out(recipe, size.dialogues, lambda dialogue: refusal(dialogue, sides) is None)
     if not dialogues:
         return
-    console.print(f"Comparing it with what it began as, on {len(dialogues)} held-out dialogues …")
+    console.print(f"Comparing it with what it began as, on {counted(len(dialogues), 'held-out dialogue')} …")
+    names = QUICK if wanted == "quick" else None
+    if not size.golden:
+        console.print("The golden set is left out: it takes longer than what is left of the time.", markup=False)
+        names = [name for name in QUICK if name != "golden"]
     with answers_kept(True) as kept, watched(console) as watch:
         tuned, base = (
             partial(subject, str(name), kept, asked={"max_tokens": ANSWER}) for name in (out, recipe.model.source)
@@ -71,7 +118,7 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report) -> None:
             tuned,
             base,
             dialogues,
-            metrics(QUICK if wanted == "quick" else None),
+            metrics(names),
             watch=watch,
             about={"run": str(out), "began as": recipe.model.source},
         )

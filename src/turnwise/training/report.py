@@ -72,6 +72,7 @@ class Result:
         rollbacks: how often the run went back to a checkpoint.
         mixes: what was measured between base and tuned weights, where that was asked for.
         share: how much of the way was taken.
+        answer_seconds: that one of the sample answers took.
         saved_as: the type of the saved weights.
         rounding: the share of the change that was lost by rounding to it; None where that is nothing.
     """
@@ -92,6 +93,7 @@ class Result:
     rollbacks: int = 0
     mixes: tuple["Mix", ...] = ()
     share: float = 1.0
+    answer_seconds: float | None = None
     saved_as: str = "float32"
     rounding: float | None = None
 

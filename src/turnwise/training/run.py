@@ -168,8 +168,11 @@ def _train(
             base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
             keep_before(work, answers(recipe.method.plain(base.model), renderer, data.samples))
             put_back(base.model.module, learned)
+        asked_at = time.perf_counter()
         after = answers(recipe.method.plain(base.model), renderer, data.samples)
-        result = replace(result, samples=before_and_after(work, data.samples, after))
+        seconds = (time.perf_counter() - asked_at) / len(after) if after else None
+        samples = before_and_after(work, data.samples, after)
+        result = replace(result, samples=samples, answer_seconds=seconds)
         title, unit = out_folder(recipe).name, recipe.objective.UNIT
         watch.draw_loss(work / watch.METRICS, work / "loss.png", title=title, unit=unit)
         result = finish(settled, base, result, data, work)
