@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from turnwise.cli.options import ContextPolicy, sampling_flags
+from turnwise.cli.options import ContextPolicy, Threads, sampling_flags
 from turnwise.core.ports import Quantize
 
 
@@ -23,6 +23,7 @@ def chat(
         Quantize | None,
         typer.Option(help="Round the weights to so many bits: quicker, a little less exact."),
     ] = None,
+    threads: Threads = None,
     store: Annotated[str | None, typer.Option(help="Where conversations are kept: sqlite:///FILE, or 'none'.")] = None,
     context_policy: ContextPolicy = "refuse",
     *,
@@ -53,14 +54,27 @@ def chat(
     if say is not None:
         text = sys.stdin.read().strip() if say == "-" else say
         with chat_service(
-            model, dtype=dtype, device=device, quantize=quantize, slots=1, context_policy=context_policy
+            model,
+            dtype=dtype,
+            device=device,
+            quantize=quantize,
+            slots=1,
+            threads=threads,
+            context_policy=context_policy,
         ) as service:
             say_once(service, text, system=system, asked=asked)
         return
     with (
         conversation_store(store) as kept,
         chat_service(
-            model, dtype=dtype, device=device, quantize=quantize, slots=1, store=kept, context_policy=context_policy
+            model,
+            dtype=dtype,
+            device=device,
+            quantize=quantize,
+            slots=1,
+            threads=threads,
+            store=kept,
+            context_policy=context_policy,
         ) as service,
     ):
         Talk(service, system=system, asked=asked).run()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from turnwise.cli.comparing import ANSWER, answers_kept, refuse_unwritable, show, watched
-from turnwise.cli.options import sampling_flags
+from turnwise.cli.options import Threads, sampling_flags
 from turnwise.core.ports import Quantize
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def evaluate(
     quantize: Annotated[
         Quantize | None, typer.Option(help="Round MODEL's weights to so many bits, as serve does.")
     ] = None,
+    threads: Threads = None,
     fail_if_worse: Annotated[
         bool, typer.Option("--fail-if-worse", help="Exit with 1 where the verdict is worse or mixed.")
     ] = False,
@@ -123,8 +124,8 @@ def evaluate(
     try:
         with answers_kept(cache) as kept, watched(console) as watch:
             found = run(
-                _opens(model, against, kept, asked, quantize),
-                None if against is None else _opens(against, model, kept, asked, None),
+                _opens(model, against, kept, asked, quantize, threads),
+                None if against is None else _opens(against, model, kept, asked, None, threads),
                 dialogues,
                 chosen,
                 seeds=range(seeds),
@@ -273,7 +274,12 @@ def _judge(url: str | None, model: str | None, against: str | None, cache: Any) 
 
 
 def _opens(
-    said: str | None, other: str | None, cache: Any, asked: dict[str, Any], quantize: Quantize | None
+    said: str | None,
+    other: str | None,
+    cache: Any,
+    asked: dict[str, Any],
+    quantize: Quantize | None,
+    threads: int | None,
 ) -> "Opens":
     """What opens a model, or a baseline: `kind:FILE`, which reads with the tokenizer of the other side."""
     from functools import partial
@@ -285,7 +291,7 @@ def _opens(
 
         read_with = model_folder(None if _baseline(other) else other)
         return partial(open_baseline, *baseline, read_with, asked["max_tokens"])
-    return partial(subject, said, cache, asked=asked, quantize=quantize)
+    return partial(subject, said, cache, asked=asked, quantize=quantize, threads=threads)
 
 
 def _baseline(said: str | None) -> "tuple[Kind, Path] | None":

@@ -17,6 +17,15 @@ ContextPolicy = Annotated[
     ),
 ]
 
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="Most processor threads for the model. Default: one for each core; fewer compute while other processes "
+        "need the cores.",
+        min=1,
+    ),
+]
+
 
 def sampling_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one flag per generation parameter; it receives what was said as the keyword `asked`.

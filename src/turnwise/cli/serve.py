@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from turnwise.cli.options import ContextPolicy, sampling_flags
+from turnwise.cli.options import ContextPolicy, Threads, sampling_flags
 from turnwise.core.ports import Quantize
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def serve(
             min=0.001,
         ),
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Processor threads; left out: all.", min=1)] = None,
+    threads: Threads = None,
     name: Annotated[str | None, typer.Option(help="What the model is called in the API.")] = None,
     adapter: Annotated[
         list[str] | None,

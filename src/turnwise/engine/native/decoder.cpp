@@ -8,7 +8,7 @@
 #include "attention.hpp"
 #include "integer.hpp"
 #include "linear.hpp"
-#include "team.hpp"
+#include "thread_pool.hpp"
 #include "vector.hpp"
 
 #ifndef TURNWISE_SOURCE
@@ -152,7 +152,7 @@ constexpr int RUN = 4;  // rows of one line that look back together
 class Decoder {
   public:
     Decoder(const Model& model, int threads)
-        : m_(model), layers_(model.layer, model.layer + model.layers), team_(threads), scratch_(threads) {
+        : m_(model), layers_(model.layer, model.layer + model.layers), pool_(threads), scratch_(threads) {
         widest_ = std::max({m_.hidden, m_.feed_forward, m_.heads * m_.head_dim});
         qkv_width_ = panels(layers_[0].qkv) * PANEL;
     }
@@ -174,16 +174,26 @@ class Decoder {
             grow(own.gate, ROW_BLOCK * PANEL);
             grow(own.scores, MOST * size_t(stride_));
         }
-        team_.run([&](int part) { run(part, batch, cache, out); });
+        const Pass pass(pool_);
+        run(batch, cache, out);
     }
 
     // The head alone: hidden states, normalised, (R, C), to logits, (R, V).
     void logits(const float* hidden, int rows, float* out) {
         make_room_to_multiply(rows);
-        team_.run([&](int part) { score(part, hidden, rows, out); });
+        const Pass pass(pool_);
+        score(hidden, rows, out);
     }
 
+    ThreadPool& pool() { return pool_; }
+
   private:
+    struct Pass {
+        explicit Pass(ThreadPool& pool) : pool(pool) { pool.begin_pass(); }
+        ~Pass() { pool.end_pass(); }
+        ThreadPool& pool;
+    };
+
     // What every thread has for itself.
     struct Scratch {
         std::vector<float> panel;   // a panel of weights as floats
@@ -207,8 +217,6 @@ class Decoder {
 
     static int panels(const Matrix& matrix) { return (matrix.outputs + PANEL - 1) / PANEL; }
 
-    int share(size_t count, int part) const { return int(count * part / team_.size()); }
-
     void normalise(const float* x, Norm norm, float* out) const {
         (m_.layer_norm ? layer_norm : rms_norm)(x, m_.hidden, m_.norm_eps, norm, out);
     }
@@ -220,19 +228,20 @@ class Decoder {
     }
 
     // thin = D x of the rows with adapters, for the product with layer `number`'s matrix at `place` that comes next.
-    void narrow(int part, const float* x, int rows, int inputs, int number, Place place, const Batch& batch) {
+    void narrow(const float* x, int rows, int inputs, int number, Place place, const Batch& batch) {
         if (!batch.ranks) return;
-        for (int first = 0, end; first < rows; first = end) {
-            const Thin* adapter = batch.adapters[lines_[first]];
-            for (end = first + 1; end < rows && batch.adapters[lines_[end]] == adapter;) end++;
-            if (!adapter || !adapter[number * PLACES + place].down) continue;
-            const Thin& change = adapter[number * PLACES + place];
-            for (int rank = 0; rank < change.ranks; rank += WIDTH)
-                for (int row = first + share(end - first, part); row < first + share(end - first, part + 1); row++)
-                    store(&thin_[size_t(row) * batch.ranks + rank],
-                          narrowed(x + size_t(row) * inputs, change.down + size_t(rank) * inputs, inputs));
-        }
-        team_.barrier();
+        pool_.run(rows, int64_t(rows) * inputs * batch.ranks, [&](int from, int to, int) {
+            for (int first = from, end; first < to; first = end) {
+                const Thin* adapter = batch.adapters[lines_[first]];
+                for (end = first + 1; end < to && batch.adapters[lines_[end]] == adapter;) end++;
+                if (!adapter || !adapter[number * PLACES + place].down) continue;
+                const Thin& change = adapter[number * PLACES + place];
+                for (int rank = 0; rank < change.ranks; rank += WIDTH)
+                    for (int row = first; row < end; row++)
+                        store(&thin_[size_t(row) * batch.ranks + rank],
+                              narrowed(x + size_t(row) * inputs, change.down + size_t(rank) * inputs, inputs));
+            }
+        });
     }
 
     // Adds to the sums of a row and panel what the row's adapter changes.
@@ -254,38 +263,54 @@ class Decoder {
         store(sums + WIDTH, high);
     }
 
-    // done(row, panel, sums) for this thread's share of the panels, in whole groups of `unit`.
+    // done(row, panel, sums, slot) for all rows and panels; panels 2i and 2i + 1 of a row come one after the other.
     template <class Done>
-    void multiply(int part, const float* x, int rows, const Matrix& matrix, Done done, int unit = 1) {
-        const int units = panels(matrix) / unit;
-        const int from = share(units, part) * unit, to = share(units, part + 1) * unit;
-        auto go = [&](auto product) { Linear<decltype(product), Done>(product, rows, done).run(from, to); };
-        float* widened = scratch_[part].panel.data();
-        switch (matrix.bits) {
-            case 32: return go(FloatProduct<float>(x, matrix.inputs, matrix.weights, widened));
-            case 16: return go(FloatProduct<uint16_t>(x, matrix.inputs, matrix.weights, widened));
-            case 8: return go(IntegerProduct<8>(whole(part, x, rows, matrix), matrix.inputs, matrix.weights, matrix.scales));
-            default: go(IntegerProduct<4>(whole(part, x, rows, matrix), matrix.inputs, matrix.weights, matrix.scales));
-        }
+    void multiply(const float* x, int rows, const Matrix& matrix, Done done) {
+        const IntegerRows rounded = matrix.bits > 8 ? IntegerRows{} : quantize_rows(x, rows, matrix);
+        // Few rows take as long as reading the weights does.
+        const int64_t cost = int64_t(matrix.inputs) * matrix.outputs * (rows + 1) / (matrix.bits > 8 ? 1 : 2);
+        const int count = panels(matrix), blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
+        const int padded = (count + FEW_ROWS_PANELS - 1) / FEW_ROWS_PANELS * FEW_ROWS_PANELS;
+        static_assert(FEW_ROWS_PANELS % 2 == 0, "a gate's panel and what it gates stay together");
+        // Chunks are groups of panels of one block of rows after the other, so that all threads read the same rows.
+        pool_.run(blocks * padded, cost, [&](int first, int last, int slot) {
+            for (int from = first, to; from < last; from = to) {
+                const int block = from / padded;
+                to = std::min(last, (block + 1) * padded);
+                const int start = block * ROW_BLOCK, end = std::min(rows, start + ROW_BLOCK);
+                const auto own = [&](int row, int panel, float* sums) { done(row, panel, sums, slot); };
+                const auto go = [&](auto product) {
+                    Linear<decltype(product), decltype(own)>(product, start, end, own)
+                        .run(from - block * padded, std::min(count, to - block * padded));
+                };
+                float* widened = scratch_[slot].panel.data();
+                switch (matrix.bits) {
+                    case 32: go(FloatProduct<float>(x, matrix.inputs, matrix.weights, widened)); break;
+                    case 16: go(FloatProduct<uint16_t>(x, matrix.inputs, matrix.weights, widened)); break;
+                    case 8: go(IntegerProduct<8>(rounded, matrix.inputs, matrix.weights, matrix.scales)); break;
+                    default: go(IntegerProduct<4>(rounded, matrix.inputs, matrix.weights, matrix.scales));
+                }
+            }
+        }, FEW_ROWS_PANELS);
     }
 
-    // The rows as whole numbers. Whoever calls this waits for the others again before the next product.
-    IntegerRows whole(int part, const float* x, int rows, const Matrix& matrix) {
-        IntegerRows found{values_.data(), scales_.data(), sums_.data()};
-        const int each = groups(matrix.inputs), all = rows * each;
-        for (int at = share(all, part); at < share(all, part + 1); at++) {
-            const int first = at % each * GROUP;
-            found.set(at, x + size_t(at / each) * matrix.inputs + first, std::min(GROUP, matrix.inputs - first));
-        }
-        team_.barrier();
-        return found;
+    // The rows as whole numbers; they stay until the next call.
+    IntegerRows quantize_rows(const float* x, int rows, const Matrix& matrix) {
+        IntegerRows rounded{values_.data(), scales_.data(), sums_.data()};
+        const int each = groups(matrix.inputs);
+        pool_.run(rows * each, int64_t(rows) * matrix.inputs * 4, [&](int from, int to, int) {
+            for (int at = from; at < to; at++) {
+                const int first = at % each * GROUP;
+                rounded.set(at, x + size_t(at / each) * matrix.inputs + first, std::min(GROUP, matrix.inputs - first));
+            }
+        });
+        return rounded;
     }
 
     // to[row] = or += x W + b, before the bias changed by `change(row, panel, sums)`
     template <bool ADD, class Change>
-    void project(int part, const float* x, int rows, const Matrix& matrix, float* to, int stride, int columns,
-                 Change change) {
-        multiply(part, x, rows, matrix, [&](int row, int panel, float* sums) {
+    void project(const float* x, int rows, const Matrix& matrix, float* to, int stride, int columns, Change change) {
+        multiply(x, rows, matrix, [&](int row, int panel, float* sums, int) {
             change(row, panel, sums);
             float* at = to + size_t(row) * stride + panel * PANEL;
             const float* bias = matrix.bias ? matrix.bias + panel * PANEL : nullptr;
@@ -298,35 +323,31 @@ class Decoder {
     }
 
     // The logits, (rows, V). No adapter changes the head.
-    void score(int part, const float* hidden, int rows, float* out) {
-        project<false>(part, hidden, rows, m_.head, out, m_.vocabulary, m_.vocabulary, [](int, int, float*) {});
+    void score(const float* hidden, int rows, float* out) {
+        project<false>(hidden, rows, m_.head, out, m_.vocabulary, m_.vocabulary, [](int, int, float*) {});
     }
 
     // wide = act(gate) * up, or act(up). Gate and up panels alternate, so one thread has both.
     template <class Change>
-    void widen(int part, const float* x, int rows, const Layer& layer, Change change) {
-        float* gates = scratch_[part].gate.data();
+    void widen(const float* x, int rows, const Layer& layer, Change change) {
         const Matrix& up = layer.up;
-        multiply(
-            part, x, rows, up,
-            [&](int row, int panel, float* sums) {
-                change(row, panel, sums);
-                const float* bias = up.bias ? up.bias + panel * PANEL : nullptr;
-                float* gate = gates + row % ROW_BLOCK * PANEL;
-                const bool is_gate = m_.gated && panel % 2 == 0;
-                const int column = (m_.gated ? panel / 2 : panel) * PANEL;
-                float* at = wide_.data() + size_t(row) * m_.feed_forward + column;
-                alignas(64) float values[PANEL];
-                for (int i = 0; i < PANEL; i += WIDTH) {
-                    Vec value = load<Vec>(sums + i);
-                    if (bias) value += load<Vec>(bias + i);
-                    if (is_gate || !m_.gated) value = m_.gelu ? gelu_tanh(value) : silu(value);
-                    else value *= load<Vec>(gate + i);
-                    store((is_gate ? gate : values) + i, value);
-                }
-                if (!is_gate) std::copy(values, values + std::min(PANEL, m_.feed_forward - column), at);
-            },
-            m_.gated ? 2 : 1);
+        multiply(x, rows, up, [&](int row, int panel, float* sums, int slot) {
+            change(row, panel, sums);
+            const float* bias = up.bias ? up.bias + panel * PANEL : nullptr;
+            float* gate = scratch_[slot].gate.data() + row % ROW_BLOCK * PANEL;
+            const bool is_gate = m_.gated && panel % 2 == 0;
+            const int column = (m_.gated ? panel / 2 : panel) * PANEL;
+            float* at = wide_.data() + size_t(row) * m_.feed_forward + column;
+            alignas(64) float values[PANEL];
+            for (int i = 0; i < PANEL; i += WIDTH) {
+                Vec value = load<Vec>(sums + i);
+                if (bias) value += load<Vec>(bias + i);
+                if (is_gate || !m_.gated) value = m_.gelu ? gelu_tanh(value) : silu(value);
+                else value *= load<Vec>(gate + i);
+                store((is_gate ? gate : values) + i, value);
+            }
+            if (!is_gate) std::copy(values, values + std::min(PANEL, m_.feed_forward - column), at);
+        });
     }
 
     // Queries and keys get their norms and their positions; keys and values go into the cache.
@@ -355,7 +376,7 @@ class Decoder {
     // mixed = the attention of rows first..last, all of one line, and of `together` heads from `head` on, which share
     // a key/value head.
     template <class Number>
-    void look_back(int part, int first, int last, int head, int together, const Layer& layer, int number,
+    void look_back(int slot, int first, int last, int head, int together, const Layer& layer, int number,
                    const Batch& batch, const Cache& cache) {
         const int H = m_.heads, K = m_.kv_heads, D = m_.head_dim;
         const size_t at = part_of(cache, number, head / (H / K)), block = size_t(K) * D * TILE;
@@ -370,7 +391,7 @@ class Decoder {
                 queries[count++] = {qkv_.data() + size_t(row) * qkv_width_ + h * D, from, to,
                                     mixed_.data() + (size_t(row) * H + h) * D};
                 if (count < MOST && (row < last - 1 || h < head + together - 1)) continue;
-                attend(queries, count, D, keys, values, scratch_[part].scores.data(), stride_);
+                attend(queries, count, D, keys, values, scratch_[slot].scores.data(), stride_);
                 count = 0;
             }
     }
@@ -378,7 +399,7 @@ class Decoder {
     // Cuts the rows that are left into runs of one line each, which share its keys and values: few enough for all threads
     // to have work.
     void find_runs(int rows) {
-        const int most = std::clamp(rows * m_.kv_heads / team_.size(), 1, RUN);
+        const int most = std::clamp(rows * m_.kv_heads / pool_.limit(), 1, RUN);
         runs_.clear();
         for (int row = 0; row < rows; row++)
             if (runs_.empty() || lines_[row] != lines_[runs_.back()] || row - runs_.back() == most) runs_.push_back(row);
@@ -390,72 +411,75 @@ class Decoder {
         return (size_t(layer) * cache.blocks * m_.kv_heads + head) * m_.head_dim * TILE;
     }
 
-    void run(int part, const Batch& batch, const Cache& cache, float* out) {
-        const int C = m_.hidden, H = m_.heads, K = m_.kv_heads;
+    void run(const Batch& batch, const Cache& cache, float* out) {
+        const int C = m_.hidden, H = m_.heads, D = m_.head_dim;
         int R = batch.rows;
         float *x = x_.data(), *h = h_.data(), *mixed = mixed_.data();
-        auto mine = [&](int row) { return row % team_.size() == part; };
+        // work(row) for all rows, of so many multiplications each.
+        const auto for_rows = [&](int64_t cost, auto work) {
+            pool_.run(R, R * cost, [&](int first, int last, int) {
+                for (int row = first; row < last; row++) work(row);
+            });
+        };
+        const auto normalise_rows = [&](Norm norm) {
+            for_rows(3 * C, [&](int row) { normalise(x + size_t(row) * C, norm, h + size_t(row) * C); });
+        };
 
-        for (int row = 0; row < R; row++) {
-            if (!mine(row)) continue;
+        for_rows(6 * C, [&](int row) {
             float* at = x + size_t(row) * C;
             look_up(size_t(batch.ids[row]) * C, at);
             if (m_.position)
                 for (int i = 0; i < C; i++) at[i] += m_.position[size_t(positions_[row]) * C + i];
             normalise(at, layers_[0].attention_norm, h + size_t(row) * C);
-        }
-        team_.barrier();
+        });
         for (int number = 0; number < m_.layers; number++) {
             const Layer& layer = layers_[number];
-            auto change = [&](Place place) {
-                return [this, number, place, &batch](int row, int panel, float* sums) { adapt(row, panel, number, place, batch, sums); };
+            const auto change = [&](Place place) {
+                return [this, number, place, &batch](int row, int panel, float* sums) {
+                    adapt(row, panel, number, place, batch, sums);
+                };
             };
-            narrow(part, h, R, C, number, QKV, batch);
-            project<false>(part, h, R, layer.qkv, qkv_.data(), qkv_width_, layer.qkv.outputs, change(QKV));
-            team_.barrier();
-            for (int row = 0; row < R; row++) {
-                if (!mine(row)) continue;
+            narrow(h, R, C, number, QKV, batch);
+            project<false>(h, R, layer.qkv, qkv_.data(), qkv_width_, layer.qkv.outputs, change(QKV));
+            for_rows(8 * (H + 2 * m_.kv_heads) * D, [&](int row) {
                 if (cache.half) remember<uint16_t>(row, layer, number, batch, cache);
                 else remember<float>(row, layer, number, batch, cache);
-            }
-            team_.barrier();
+            });
             if (number == m_.layers - 1 && batch.wanted_rows < R) {
                 // Nobody reads the other rows any more.
-                if (part == 0) keep(batch), find_runs(batch.wanted_rows);
+                keep(batch);
                 R = batch.wanted_rows;
-                team_.barrier();
+                find_runs(R);
             }
-            // The queries of a key/value head share its keys, unless that leaves threads without work.
-            const int runs = int(runs_.size()) - 1, together = runs * K < team_.size() ? 1 : H / K, items = H / together;
-            for (int item = 0; item < runs * items; item++) {
-                if (!mine(item)) continue;
-                const int first = runs_[item / items], last = runs_[item / items + 1], head = item % items * together;
-                if (cache.half) look_back<uint16_t>(part, first, last, head, together, layer, number, batch, cache);
-                else look_back<float>(part, first, last, head, together, layer, number, batch, cache);
+            attend_rows(R, layer, number, batch, cache);
+            narrow(mixed, R, H * D, number, OUT, batch);
+            project<true>(mixed, R, layer.out, x, C, C, change(OUT));
+            normalise_rows(layer.mlp_norm);
+            narrow(h, R, C, number, UP, batch);
+            widen(h, R, layer, change(UP));
+            narrow(wide_.data(), R, m_.feed_forward, number, DOWN, batch);
+            project<true>(wide_.data(), R, layer.down, x, C, C, change(DOWN));
+            normalise_rows(number + 1 < m_.layers ? layers_[number + 1].attention_norm : m_.norm);
+        }
+        if (batch.hidden) std::copy(h, h + size_t(R) * C, out);
+        else score(h, R, out);
+    }
+
+    // mixed = the attention of all rows.
+    void attend_rows(int rows, const Layer& layer, int number, const Batch& batch, const Cache& cache) {
+        const int H = m_.heads, K = m_.kv_heads, runs = int(runs_.size()) - 1;
+        // The queries of a key/value head share its keys, unless that leaves threads without work.
+        const int together = runs * K < pool_.limit() ? 1 : H / K, heads = H / together;
+        int64_t seen = 0;
+        for (int row = 0; row < rows; row++)
+            seen += layer.window ? std::min(layer.window, positions_[row] + 1) : positions_[row] + 1;
+        pool_.run(runs * heads, 4 * seen * H * m_.head_dim, [&](int from, int to, int slot) {
+            for (int item = from; item < to; item++) {
+                const int first = runs_[item / heads], last = runs_[item / heads + 1], head = item % heads * together;
+                if (cache.half) look_back<uint16_t>(slot, first, last, head, together, layer, number, batch, cache);
+                else look_back<float>(slot, first, last, head, together, layer, number, batch, cache);
             }
-            team_.barrier();
-            narrow(part, mixed, R, H * m_.head_dim, number, OUT, batch);
-            project<true>(part, mixed, R, layer.out, x, C, C, change(OUT));
-            team_.barrier();
-            for (int row = 0; row < R; row++)
-                if (mine(row)) normalise(x + size_t(row) * C, layer.mlp_norm, h + size_t(row) * C);
-            team_.barrier();
-            narrow(part, h, R, C, number, UP, batch);
-            widen(part, h, R, layer, change(UP));
-            team_.barrier();
-            narrow(part, wide_.data(), R, m_.feed_forward, number, DOWN, batch);
-            project<true>(part, wide_.data(), R, layer.down, x, C, C, change(DOWN));
-            team_.barrier();
-            const Norm& next = number + 1 < m_.layers ? layers_[number + 1].attention_norm : m_.norm;
-            for (int row = 0; row < R; row++)
-                if (mine(row)) normalise(x + size_t(row) * C, next, h + size_t(row) * C);
-            team_.barrier();
-        }
-        if (!batch.hidden) {
-            score(part, h, R, out);
-        } else if (part == 0) {
-            std::copy(h, h + size_t(R) * C, out);
-        }
+        });
     }
 
     // Moves the wanted rows to the front, in the same order.
@@ -473,7 +497,7 @@ class Decoder {
 
     const Model m_;
     const std::vector<Layer> layers_;
-    Team team_;
+    ThreadPool pool_;
     std::vector<Scratch> scratch_;
     int widest_, qkv_width_, stride_ = 0;
     std::vector<float> x_, h_, qkv_, mixed_, wide_;
@@ -559,6 +583,14 @@ int32_t turnwise_logits(void* decoder, const float* hidden, int32_t rows, float*
     } catch (...) {
         return 1;
     }
+}
+
+// Threads that take part at present: fewer than there are while the machine is busy with something else.
+int32_t turnwise_threads(void* decoder) { return static_cast<Decoder*>(decoder)->pool().limit(); }
+
+// For tests and measurements; see ThreadPool::disturb.
+void turnwise_disturb(void* decoder, int32_t limit, uint32_t seed, int32_t pause) {
+    static_cast<Decoder*>(decoder)->pool().disturb(limit, seed, pause);
 }
 
 void turnwise_destroy(void* decoder) { delete static_cast<Decoder*>(decoder); }

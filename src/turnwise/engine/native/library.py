@@ -7,7 +7,7 @@ torch, which gives the same answers more slowly. The structures below mirror tho
 
 import ctypes
 import logging
-from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_void_p
+from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_uint32, c_void_p
 from functools import cache
 from pathlib import Path
 
@@ -112,6 +112,9 @@ def _load(path: Path) -> ctypes.CDLL:
     found.turnwise_create.restype = c_void_p
     found.turnwise_forward.argtypes = (c_void_p, POINTER(Batch), POINTER(Cache), c_void_p)
     found.turnwise_logits.argtypes = (c_void_p, c_void_p, c_int32, c_void_p)
+    found.turnwise_threads.argtypes = (c_void_p,)
+    found.turnwise_disturb.argtypes = (c_void_p, c_int32, c_uint32, c_int32)
+    found.turnwise_disturb.restype = None
     found.turnwise_destroy.argtypes = (c_void_p,)
     found.turnwise_destroy.restype = None
     return found

@@ -12,6 +12,7 @@
 namespace turnwise {
 
 constexpr int PANEL = 2 * WIDTH;
+constexpr int FEW_ROWS_PANELS = 4;  // panels that one row is multiplied with at a time
 constexpr int ROW_BLOCK = 48;  // rows worked on together, so that they stay in the second-level cache
 
 // One tile: ROWS rows by PANELS panels of sums, (ROWS, PANELS, PANEL), kept in registers over all inputs. Meanwhile the
@@ -78,32 +79,30 @@ class FloatProduct {
     bool wide_ = false;
 };
 
-// Calls done(row, panel, sums) for all rows and for panels from..to; `sums` are PANEL outputs.
+// Calls done(row, panel, sums) for rows start..end, a ROW_BLOCK at most, and for panels from..to; `sums` are PANEL outputs.
 template <class Product, class Done>
 class Linear {
   public:
-    Linear(Product product, int rows, Done done) : product_(product), rows_(rows), done_(done) {}
+    Linear(Product product, int start, int end, Done done) : product_(product), start_(start), end_(end), done_(done) {}
 
     void run(int from, int to) {
-        for (int start = 0; start < rows_; start += ROW_BLOCK) {
-            const int count = std::min(ROW_BLOCK, rows_ - start);
-            int panel = from;
-            // Few rows keep few sums: several panels at once keep the arithmetic units busy.
-            if (count == 1)
-                for (; panel + 4 <= to; panel += 4) tile<1, 4>(start, panel);
-            else if (count == 2)
-                for (; panel + 2 <= to; panel += 2) tile<2, 2>(start, panel);
-            else if (count == 3)
-                for (; panel + 2 <= to; panel += 2) tile<3, 2>(start, panel);
-            for (; panel < to; panel++) {
-                product_.open(panel, count);
-                const int tiles = (count + Product::TALLEST - 1) / Product::TALLEST;
-                for (int i = 0; i < tiles; i++) {  // as even as can be: 8 rows are 4 and 4, not 6 and 2
-                    const int first = count * i / tiles, last = count * (i + 1) / tiles;
-                    column<Product::TALLEST>(start + first, last - first, panel);
-                }
-                product_.close();
+        const int count = end_ - start_;
+        int panel = from;
+        // Few rows keep few sums: several panels at once keep the arithmetic units busy.
+        if (count == 1)
+            for (; panel + FEW_ROWS_PANELS <= to; panel += FEW_ROWS_PANELS) tile<1, FEW_ROWS_PANELS>(start_, panel);
+        else if (count == 2)
+            for (; panel + 2 <= to; panel += 2) tile<2, 2>(start_, panel);
+        else if (count == 3)
+            for (; panel + 2 <= to; panel += 2) tile<3, 2>(start_, panel);
+        for (; panel < to; panel++) {
+            product_.open(panel, count);
+            const int tiles = (count + Product::TALLEST - 1) / Product::TALLEST;
+            for (int i = 0; i < tiles; i++) {  // as even as can be: 8 rows are 4 and 4, not 6 and 2
+                const int first = count * i / tiles, last = count * (i + 1) / tiles;
+                column<Product::TALLEST>(start_ + first, last - first, panel);
             }
+            product_.close();
         }
     }
 
@@ -125,7 +124,7 @@ class Linear {
     }
 
     Product product_;
-    const int rows_;
+    const int start_, end_;
     Done done_;
 };
 

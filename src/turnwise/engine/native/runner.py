@@ -89,6 +89,15 @@ class NativeRunner:
         )
         return True
 
+    @property
+    def active_threads(self) -> int:
+        """Threads that compute at present: fewer than there are while other processes need the cores."""
+        return int(self._library.turnwise_threads(self._handle))
+
+    def disturb(self, limit: int = 0, seed: int = 0, pause: int = 0) -> None:
+        """For tests: `limit` threads (0: as many as pay), random chunks with a seed, pauses in microseconds."""
+        self._library.turnwise_disturb(self._handle, limit, seed, pause)
+
     def enter(self) -> None:
         """Keep torch to one thread in this one, where it only samples.
 
@@ -156,8 +165,7 @@ class NativeRunner:
 
 
 def _threads() -> int:
-    """As many as torch would take, but no more than there are cores for us: threads that wait for each other at every
-    layer are slower together on one core than one of them alone."""
+    """As many as torch would take, but no more than there are cores for us; the pool takes fewer while others run."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(torch.get_num_threads(), cores)
 
