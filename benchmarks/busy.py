@@ -71,10 +71,7 @@ def measure(engine: Engine, chats: int, cores: int, taken: int, rounds: int, sec
     """Print one line: speeds by number of threads, 0 being the pool's own choice."""
     runner = engine._runner
     assert isinstance(runner, NativeRunner), "the compiled library is needed"
-    others = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        for _ in range(taken)
-    ]
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(taken)]
     speeds: dict[int, list[float]] = defaultdict(list)
     try:
         time.sleep(0.2)

@@ -6,8 +6,9 @@
 // caller does all chunks itself if nobody comes. Which thread computes a chunk, and how chunks are cut, must not change
 // results: every output is computed within one chunk, in one order of additions.
 //
-// Time spent waiting for threads that lost their cores is measured. When it is more than fewer threads would cost, fewer
-// take part (the others sleep); from time to time one more is tried again.
+// Time spent waiting for threads that lost their cores is measured. Where there is much of it, fewer threads are tried (the
+// others sleep), and kept if passes are faster so; from time to time one more is tried again. On a quiet machine nothing is
+// tried.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +25,7 @@ namespace turnwise {
 
 class ThreadPool {
   public:
-    explicit ThreadPool(int size) : size_(size), slots_(new Slot[size]), limit_(size), failed_limit_(size + 1) {
+    explicit ThreadPool(int size) : size_(size), slots_(new Slot[size]), limit_(size), chosen_(size) {
         try {
             for (int slot = 1; slot < size; slot++) threads_.emplace_back([this, slot] { work(slot); });
         } catch (...) {
@@ -47,12 +48,15 @@ class ThreadPool {
         fixed_ = limit > 0;
         chaos_ = seed;
         pause_ = pause;
-        set_limit(fixed_ ? std::min(limit, size_) : size_);
+        trial_windows_ = 0;
+        chosen_ = fixed_ ? std::min(limit, size_) : size_;
+        set_limit(chosen_);
     }
 
     // A pass: phases that follow each other within microseconds. Threads wake up now, and stay awake between them.
     void begin_pass() {
         began_ = Clock::now();
+        pass_cost_ = 0;
         pass_.fetch_add(1, std::memory_order_seq_cst);  // odd: a pass is under way
         wake_sleepers();
     }
@@ -61,6 +65,11 @@ class ThreadPool {
         pass_.fetch_add(1, std::memory_order_seq_cst);
         if (fixed_ || size_ == 1) return;
         const auto now = Clock::now();
+        int kind = 0;
+        while (kind < KINDS - 1 && pass_cost_ >> 2 * (kind + 1)) kind++;
+        Sum& sum = sums_[limit() != chosen_][kind];
+        sum.cost += double(pass_cost_);
+        sum.time += double(std::chrono::nanoseconds(now - began_).count());
         window_ += now - began_;
         if (window_ >= WINDOW) adapt(now);
     }
@@ -69,6 +78,7 @@ class ThreadPool {
     // are done. `cost`: multiplications of all items together, roughly. A slot's calls never overlap.
     template <class Work>
     void run(int items, int64_t cost, const Work& work, int unit = 1) {
+        pass_cost_ += cost;
         const int units = (items + unit - 1) / unit, chunks = count_chunks(units, cost);
         if (chunks <= 1) {
             if (items > 0) work(0, items, 0);
@@ -99,9 +109,12 @@ class ThreadPool {
     static constexpr auto SPIN = std::chrono::microseconds(60);   // then sleep: waking up takes about as long
     static constexpr auto EXCUSED = std::chrono::microseconds(150);  // no stall: uneven chunks, threads waking up
     static constexpr auto WINDOW = std::chrono::milliseconds(20);    // of passes, after which the limit may change
-    static constexpr double MOST_STALLED = 0.5;  // of a window, divided by the threads: more, and one fewer is better
-    static constexpr auto FIRST_HOLD = std::chrono::milliseconds(50);  // until one more thread is tried; doubles
+    static constexpr double MOST_STALLED = 0.05;  // of a window: with more, fewer threads are tried
+    static constexpr double GAIN = 0.97;          // of the time that the present number takes: what is kept takes less
+    static constexpr int TRIAL = 4;               // windows of a trial: the new number and the present one in turn
+    static constexpr auto FIRST_HOLD = std::chrono::milliseconds(50);  // between trials; doubles when one was in vain
     static constexpr auto LAST_HOLD = std::chrono::seconds(2);
+    static constexpr int KINDS = 20;  // of passes: only those of about the same cost are compared
 
     struct alignas(64) Slot {  // a cache line each: threads must not slow each other down
         std::atomic<uint64_t> ticket{0};
@@ -261,23 +274,44 @@ class ThreadPool {
             slots_[slot].stalled.fetch_add(nanoseconds, std::memory_order_relaxed);
     }
 
-    // Fewer threads where waiting took too long, one more after a while: how long, doubles with every vain try.
+    // At the end of a window: goes on with a trial, or begins one.
     void adapt(Clock::time_point now) {
         int64_t longest = 0;
         for (int slot = 0; slot < size_; slot++)
             longest = std::max(longest, slots_[slot].stalled.exchange(0, std::memory_order_relaxed));
         const double share = double(longest) / double(std::chrono::nanoseconds(window_).count());
         window_ = {};
-        const int threads = limit(), step = std::max(1, threads / 4);
-        if (threads > 1 && share > MOST_STALLED / threads) {
-            hold_ = threads >= failed_limit_ ? std::min<Clock::duration>(2 * hold_, LAST_HOLD) : FIRST_HOLD;
-            failed_limit_ = threads;
-            resume_ = now + hold_;
-            set_limit(threads - step);
+        if (trial_windows_ > 0) {
+            if (--trial_windows_ == 0) decide(now);
+            else set_limit(limit() == chosen_ ? tried_ : chosen_);
             return;
         }
-        if (threads >= failed_limit_) failed_limit_ = size_ + 1;  // it works again
-        if (threads < size_ && now >= resume_) set_limit(std::min(size_, threads + step));
+        const int step = std::max(1, chosen_ / 4);
+        const bool fewer = chosen_ > 1 && share > MOST_STALLED, more = !fewer && chosen_ < size_;
+        if (now < resume_ || !(fewer || more)) return;
+        tried_ = fewer ? chosen_ - step : std::min(size_, chosen_ + step);
+        trial_windows_ = TRIAL;
+        for (auto& sums : sums_) std::fill(sums, sums + KINDS, Sum{});
+        set_limit(tried_);
+    }
+
+    // Keeps the number of threads that was tried, if its passes took less time than the same ones would have otherwise.
+    void decide(Clock::time_point now) {
+        double otherwise = 0, taken = 0;
+        for (int kind = 0; kind < KINDS; kind++) {
+            const Sum &present = sums_[0][kind], &tried = sums_[1][kind];
+            if (present.cost <= 0 || tried.cost <= 0) continue;
+            otherwise += tried.cost * present.time / present.cost;
+            taken += tried.time;
+        }
+        if (taken < GAIN * otherwise) {
+            chosen_ = tried_;
+            hold_ = FIRST_HOLD;
+        } else {
+            hold_ = std::min<Clock::duration>(2 * hold_, LAST_HOLD);
+        }
+        resume_ = now + hold_;
+        set_limit(chosen_);
     }
 
     void set_limit(int threads) {
@@ -328,7 +362,12 @@ class ThreadPool {
     uint64_t phase_ = 0;
     Clock::time_point began_, resume_;
     Clock::duration window_{}, hold_ = FIRST_HOLD;
-    int failed_limit_;
+    struct Sum {
+        double cost = 0, time = 0;  // multiplications; nanoseconds
+    };
+    int chosen_, tried_ = 0, trial_windows_ = 0;  // threads at present and in the trial; windows that it still takes
+    Sum sums_[2][KINDS];                          // of passes with the present number, and with another
+    int64_t pass_cost_ = 0;
     bool fixed_ = false;
     uint32_t chaos_ = 0;
     int pause_ = 0;  // read by whoever has a chunk
