@@ -1,0 +1,61 @@
+"""What an engine keeps from earlier requests has a bound, whatever clients send."""
+
+import tracemalloc
+
+import pytest
+from reference import Desk, make, request
+
+from turnwise.chat.summaries import MOST, Summaries
+from turnwise.chat.turn import Summary, Usage
+from turnwise.engine.drafts import ALL_KEPT, ANSWERS_KEPT, SCOPES, Drafts
+from turnwise.engine.memory import Memory
+from turnwise.engine.prefix import PrefixTree
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MEGABYTE = 2**20
+
+
+def test_the_prefix_tree_has_a_node_for_each_block_at_most_and_a_bounded_number_of_scopes():
+    memory = Memory(64, lambda source, target: None)
+    memory.tree = PrefixTree(memory.pool, scopes=100)
+    for number in range(1000):
+        ids = [number, *range(40)]
+        table = memory.open(f"scope {number}", ids)
+        assert memory.reserve(table, len(ids))
+        table.length = len(ids)
+        memory.close(table, ids)
+        assert len(memory.tree) <= 64
+        assert len(memory.tree._roots) <= 100
+    assert memory.pool.available == 64
+
+
+def test_earlier_answers_for_drafts_take_a_bounded_number_of_bytes():
+    drafts = Drafts()
+    tracemalloc.start()
+    try:
+        for number in range(2 * ALL_KEPT // 2000):
+            drafts.learn(f"scope {number % (2 * SCOPES)}", [1, 2, 3], range(5000 * number, 5000 * number + 2000))
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert sum(answers.tokens for answers in drafts._answers.values()) <= ALL_KEPT + ANSWERS_KEPT
+    assert used < 32 * MEGABYTE
+
+
+def test_summaries_are_bounded():
+    summaries = Summaries()
+    for number in range(2 * MOST):
+        summaries.keep(str(number).encode(), Summary("text", 1, Usage(0, 0)))
+    assert len(summaries._kept) == MOST
+
+
+def test_many_requests_of_many_scopes_leave_nothing_but_what_is_bounded():
+    desk = Desk(make(context=96), slots=4, blocks=24)
+    for number in range(60):
+        desk.submit(request([number % 61, 5, *range(30)], most=12, scope=f"scope {number}"))
+    desk.finish()
+    seats = desk.scheduler.seats
+    assert len(seats.memory.tree) <= 24
+    assert not seats.running
+    assert not seats.waiting
