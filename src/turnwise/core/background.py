@@ -40,14 +40,19 @@ class BoundedCalls:
 
         Cancelling the caller does not cancel the call. A call that has not started when the time is up never starts.
         """
-        return await self.result(self.submit(function, *args, **kwargs))
+        future = self.submit(function, *args, **kwargs)
+        try:
+            return await self.result(future)
+        except Unavailable:
+            future.cancel()
+            raise
 
     async def result(self, future: "Future[Result]") -> Result:
-        """The result of a submitted call, as in `run`."""
+        """The result of a submitted call. Raises what it raises, and `Unavailable` where it takes too long."""
         waiting = asyncio.wrap_future(future)
+        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # also where nobody waits any more
         done, _ = await asyncio.wait((waiting,), timeout=self.seconds)
         if not done:
-            waiting.cancel()
             raise Unavailable(f"The {self._name} did not answer within {self.seconds:g} seconds. Try again soon.")
         return waiting.result()
 
