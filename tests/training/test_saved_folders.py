@@ -1,0 +1,127 @@
+"""What a run or a merge writes is a folder that others open: with its template, in the base's type, for any version."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from turnwise.models import checkpoint
+from turnwise.training.recipe import parse_recipe
+from turnwise.training.run import run_recipe
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
+
+
+@pytest.fixture
+def half_folder(base_folder, tmp_path, tokenizer):
+    """The base in 16 bits, as most are published."""
+    from turnwise.training.artefact import save_artefact
+
+    folder = tmp_path / "half"
+    save_artefact(folder, checkpoint.load(base_folder, dtype=torch.float32), tokenizer, dtype=torch.bfloat16)
+    return folder
+
+
+def run(values, folder, **training):
+    said = {**values, "model": {"from": str(folder)}, "training": {**values["training"], **training}}
+    return run_recipe(parse_recipe(said, origin="test"), device=CPU)
+
+
+def types(folder):
+    return {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()}
+
+
+class TestTypes:
+    def test_a_base_in_16_bits_stays_so_and_what_rounding_takes_is_said(self, values, half_folder, tmp_path):
+        result = run(values, half_folder)
+        assert types(tmp_path / "out") == {torch.bfloat16}
+        assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
+        assert result.saved_as == "bfloat16"
+        assert 0 < result.rounding < 1
+        kept = json.loads((tmp_path / "out" / "result.json").read_text())
+        assert kept["rounding"] == pytest.approx(result.rounding, abs=1e-4)
+
+    def test_another_type_may_be_asked_for(self, values, half_folder, tmp_path):
+        result = run(values, half_folder, save_dtype="float32")
+        assert types(tmp_path / "out") == {torch.float32}
+        assert result.rounding is None
+
+    def test_a_base_in_32_bits_loses_nothing(self, values, base_folder, tmp_path):
+        result = run(values, base_folder)
+        assert types(tmp_path / "out") == {torch.float32}
+        assert result.rounding is None
+
+    @pytest.mark.parametrize("dtype", ["auto", "float32"])
+    def test_a_merge_too(self, values, half_folder, tmp_path, dtype):
+        import typer
+        from typer.testing import CliRunner
+
+        from turnwise.cli.merge import merge
+
+        run({**values, "method": "lora"}, half_folder, learning_rate=0.02)
+        app = typer.Typer()
+        app.command()(merge)
+        words = [str(tmp_path / "out"), "--out", str(tmp_path / "merged"), "--dtype", dtype]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0
+        rounded = dtype == "auto"
+        assert types(tmp_path / "merged") == {torch.bfloat16 if rounded else torch.float32}
+        assert ("Saved as bfloat16" in result.stderr) == rounded
+
+
+class TestTemplates:
+    def test_a_base_without_one_gets_the_one_it_was_trained_with(self, values, base_folder, tmp_path):
+        from turnwise.core.messages import Message
+        from turnwise.text.render import PLAIN_TEMPLATE, Renderer
+        from turnwise.text.tokenizer import Tokenizer
+
+        (base_folder_copy := tmp_path / "plain").mkdir()
+        for path in base_folder.iterdir():
+            if path.name != "chat_template.jinja":
+                (base_folder_copy / path.name).write_bytes(path.read_bytes())
+        before = Renderer.of(Tokenizer.load(base_folder_copy))
+        run(values, base_folder_copy)
+        assert (tmp_path / "out" / "chat_template.jinja").read_text() == PLAIN_TEMPLATE
+        from transformers import AutoTokenizer
+
+        theirs = AutoTokenizer.from_pretrained(tmp_path / "out")
+        ids = theirs.apply_chat_template([{"role": "user", "content": "Hello"}], tokenize=True, return_dict=False)
+        assert ids == before.render([Message("user", "Hello")]).ids
+
+
+class TestTokenizers:
+    def test_what_transformers_5_alone_understands_is_not_copied(self, tokenizer, tmp_path):
+        from dataclasses import replace
+
+        config = {
+            "tokenizer_class": "TokenizersBackend", "backend": "tokenizers", "is_local": True, "local_files_only": True,
+            "extra_special_tokens": ["<|mask|>"], "model_max_length": 512,
+        }  # fmt: skip
+        replace(tokenizer, config=config).save(tmp_path)
+        kept = json.loads((tmp_path / "tokenizer_config.json").read_text())
+        assert kept["tokenizer_class"] == "PreTrainedTokenizerFast"
+        assert not {"backend", "is_local", "local_files_only", "extra_special_tokens"} & kept.keys()
+        assert kept["additional_special_tokens"] == ["<|mask|>"]
+        assert kept["model_max_length"] == 512
+
+    def test_another_template_keeps_what_the_tokenizer_adds(self, tokenizer, tmp_path):
+        """Its post-processor, which others need."""
+        from tokenizers.processors import TemplateProcessing
+
+        from turnwise.text.tokenizer import Tokenizer
+
+        tokenizer.save(tmp_path)
+        raw = json.loads((tmp_path / "tokenizer.json").read_text())
+        processor = TemplateProcessing(single="<|end|> $A", special_tokens=[("<|end|>", tokenizer.id_of("<|end|>"))])
+        import tokenizers
+
+        backend = tokenizers.Tokenizer.from_str(json.dumps(raw))
+        backend.post_processor = processor
+        backend.save(str(tmp_path / "tokenizer.json"))
+        Tokenizer.load(tmp_path).with_template("{{ messages }}").save(tmp_path / "again")
+        assert (
+            json.loads((tmp_path / "again" / "tokenizer.json").read_text())["post_processor"]["type"]
+            == "TemplateProcessing"
+        )
