@@ -1,4 +1,4 @@
-# make serve   sets everything up and starts the service (address is printed)
+# make serve   sets everything up and starts the service (address is printed); PORT=9000 and MODEL=FOLDER are passed on
 # make test    sets everything up and runs all checks and tests
 # make check   lint, types and import rules only
 # make quick   the tests of an inner loop: no slow ones, no browser
@@ -6,7 +6,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test check quick browser-note example bench clean
@@ -18,20 +18,23 @@ NATIVE := $(wildcard src/turnwise/engine/native/*.[ch]pp src/turnwise/engine/nat
 
 $(VENV)/installed: pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Turnwise needs Python 3.11 or newer.")'
-	@echo "Installing Turnwise into $(VENV) (a few minutes the first time) ..."
+	@echo "Installing Turnwise into $(VENV): 3 steps, a few minutes the first time, 1.4 GB on disk with torch for processors."
+	@echo "[1/3] A virtual environment (seconds)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) --upgrade pip
-	@$(PIP) torch
-	@$(PIP) --editable .
+	@$(PIP) --quiet --upgrade pip
+	@echo "[2/3] torch (the largest part; pip shows how much)"
+	@$(PIP) --progress-bar on torch
+	@echo "[3/3] Turnwise, what it needs, and its engine, which is compiled here (about a minute)"
+	@$(PIP) --progress-bar on --editable .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
 	@echo "Installing what the tests need ..."
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --quiet --editable '.[dev]'
 	@touch $@
 
 serve: $(VENV)/installed
-	@$(BIN)/turnwise serve
+	@$(BIN)/turnwise serve $(MODEL) $(if $(PORT),--port $(PORT))
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -50,7 +53,7 @@ quick: $(VENV)/installed-dev
 	$(BIN)/pytest -m 'not slow and not browser' --numprocesses auto --dist worksteal
 
 example: $(VENV)/installed
-	$(BIN)/turnwise data expand examples/bike_shop.yaml --count 200 --seed 1 --noise 0.2 --out examples/bike_shop.jsonl
+	$(BIN)/turnwise data expand examples/bike_shop.yaml --count 200 --seed 1 --noise 0.2 --out examples/bike_shop.jsonl --overwrite
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/speed.py

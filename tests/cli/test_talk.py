@@ -194,12 +194,28 @@ def test_history_shows_who_said_what(talk):
 def test_save_writes_a_row_that_training_reads(talk, tmp_path):
     from turnwise.data.sources import read_source
 
-    path = tmp_path / "new" / "talk.jsonl"
+    path = tmp_path / "talk.jsonl"
     one, shown = talk(ScriptedChat(["Grüße 🚚"]), "hello", f"/save {path}")
     assert f"Saved 2 messages to {path}." in shown
     assert json.loads(path.read_text()) == {"messages": [message.as_dict() for message in one.messages]}
     (conversation,) = read_source(path)
     assert list(conversation.messages) == one.messages
+
+
+def test_save_replaces_a_file_only_on_demand(talk, tmp_path):
+    path = tmp_path / "talk.jsonl"
+    path.write_text("precious")
+    _, shown = talk(ScriptedChat(words), "hello", f"/save {path}")
+    assert f"it exists already. To replace it: /save {path} --overwrite" in shown
+    assert path.read_text() == "precious"
+    talk(ScriptedChat(words), "hello", f"/save {path} --overwrite")
+    assert json.loads(path.read_text())["messages"][0]["content"] == "hello"
+
+
+def test_save_makes_no_folder(talk, tmp_path):
+    _, shown = talk(ScriptedChat(words), "hello", f"/save {tmp_path}/new/talk.jsonl")
+    assert f"there is no folder {tmp_path}/new. Make it first." in shown
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_place_that_cannot_be_written_to_is_reported_and_the_talk_goes_on(talk, tmp_path):
@@ -223,7 +239,7 @@ def test_a_full_disk_is_reported_and_the_talk_goes_on(talk, tmp_path, monkeypatc
     path = tmp_path / "talk.jsonl"
     path.write_text("what was there before")
     monkeypatch.setattr("turnwise.core.files.os.fsync", full)
-    one, shown = talk(ScriptedChat(words), "hello", f"/save {path}", "still there?")
+    one, shown = talk(ScriptedChat(words), "hello", f"/save {path} --overwrite", "still there?")
     assert "No space left on device. Nothing was changed." in shown
     assert path.read_text() == "what was there before"
     assert list(tmp_path.iterdir()) == [path]

@@ -36,10 +36,13 @@ def test_train_writes_a_tokenizer_that_show_uses(data, tmp_path):
     assert f"{tokenizer.eos_id}  <|end|>" in run("show", out, "a\n<|end|>", "--special")
 
 
-def test_training_again_replaces_only_a_tokenizer(data, tmp_path):
+def test_training_again_replaces_only_a_tokenizer_and_only_on_demand(data, tmp_path):
     out = tmp_path / "made"
     run("train", data, "--out", out, "--vocab-size", 300)
-    run("train", data, "--out", out, "--vocab-size", 310)
+    with pytest.raises(InvalidParameter, match=r"holds a tokenizer already.*--overwrite"):
+        run("train", data, "--out", out, "--vocab-size", 310)
+    assert Tokenizer.load(out).vocab_size == 300
+    run("train", data, "--out", out, "--vocab-size", 310, "--overwrite")
     assert Tokenizer.load(out).vocab_size == 310
     (out / "model.safetensors").write_text("precious")
     with pytest.raises(UserError, match="holds more than a tokenizer"):

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from turnwise.cli.options import ContextPolicy, Threads, sampling_flags
+from turnwise.cli.showing import note_missing_template
 from turnwise.core.ports import Quantize
 
 
@@ -12,6 +13,9 @@ from turnwise.core.ports import Quantize
 def chat(
     model: Annotated[
         str | None, typer.Argument(help="A model folder in the Hugging Face layout; left out: the model in the box.")
+    ] = None,
+    message: Annotated[
+        str | None, typer.Argument(help="Say this, print the answer and exit, as --say does; MODEL may be left out.")
     ] = None,
     say: Annotated[
         str | None, typer.Option(help="Say this, print the answer and exit. '-' reads standard input.")
@@ -37,6 +41,7 @@ def chat(
 
     ```
     turnwise chat
+    turnwise chat "How are you?"
     turnwise chat --say "How do I cancel my order?" --temperature 0
     turnwise chat runs/mine --system "You are terse."
     ```
@@ -51,6 +56,10 @@ def chat(
     GenerationParams.resolve(asked)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # what is piped in need not be valid text
+    if model is not None and message is None and say is None and _is_message(model):
+        model, message = None, model
+    say = message if say is None else say
+    _check_model(model)
     if say is not None:
         text = sys.stdin.read().strip() if say == "-" else say
         with chat_service(
@@ -62,6 +71,7 @@ def chat(
             threads=threads,
             context_policy=context_policy,
         ) as service:
+            note_missing_template(service)
             say_once(service, text, system=system, asked=asked)
         return
     with (
@@ -77,4 +87,28 @@ def chat(
             context_policy=context_policy,
         ) as service,
     ):
+        note_missing_template(service)
         Talk(service, system=system, asked=asked).run()
+
+
+def _is_message(argument: str) -> bool:
+    """Whether what stands in a model's place is something to say: words, the first of them no path."""
+    from pathlib import Path
+
+    from turnwise.core.files import exists
+
+    first, *more = argument.split() or [""]
+    return bool(more) and "/" not in first and not first.startswith((".", "~")) and not exists(Path(argument))
+
+
+def _check_model(model: str | None) -> None:
+    """Raise where there is no such model, with a hint where it may have been something to say."""
+    from turnwise.assemble import model_folder
+    from turnwise.core.errors import ModelNotFound
+
+    try:
+        model_folder(model)
+    except ModelNotFound as error:
+        if model is None or "/" in model or "." in model:
+            raise
+        raise ModelNotFound(f'{error} To say it to a model: turnwise chat --say "{model}"') from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from turnwise.cli import making, scoring
-from turnwise.cli.showing import bar, counted, tell_bad
+from turnwise.cli.showing import Overwrite, bar, counted, refuse_existing, tell_bad
 
 if TYPE_CHECKING:
     from turnwise.data.sources import Source
@@ -102,12 +102,14 @@ def expand(
     out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
     seed: Annotated[int, typer.Option(help="The same seed makes the same dialogues.")] = 0,
     noise: Annotated[float, typer.Option(help="Share of user turns with typos, in lower case and the like.")] = 0.3,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make many different dialogues out of a template grammar."""
     from turnwise.data.grammar import expand as expand_grammar
     from turnwise.data.grammar import load_grammar
     from turnwise.data.writing import write_jsonl
 
+    refuse_existing(out, overwrite=overwrite)
     dialogues = expand_grammar(load_grammar(grammar), count, seed, noise=noise)
     made = write_jsonl(out, counted(dialogues, "Expanding", count))
     typer.echo(f"{out}: {made:,} dialogues")
@@ -124,6 +126,7 @@ def convert(
     out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
     format: _Format = None,
     skip_bad: _SkipBad = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write any data as OpenAI messages, one conversation per line."""
     from turnwise.data.sources import Source
@@ -131,6 +134,7 @@ def convert(
 
     source = Source(file, format=format, skip_bad=skip_bad)
     source.refuse_as_output(out)
+    refuse_existing(out, overwrite=overwrite)
     with _reading("Converting") as progress:
         made = write_jsonl(out, _watched(source, progress))
     typer.echo(f"{out}: {made:,} rows")

@@ -202,8 +202,8 @@ def _needed(data: Path | None, chosen: "Sequence[Metric]", *, curve: bool) -> Pa
     looking = [metric.NAME for metric in chosen if not metric.PROBE] + ["--curve"] * curve
     if data is None and looking:
         raise UserError(
-            f"Name held-out dialogues with --data: {', '.join(looking)} cannot do without. "
-            "Without data there are --metrics golden,contradiction,recall,knowledge."
+            "This evaluation needs held-out dialogues: name a file or folder with --data. "
+            "Without data, use --metrics golden,contradiction,recall,knowledge."
         )
     return data
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from turnwise.cli.showing import counted, tell_bad
+from turnwise.cli.showing import Overwrite, counted, refuse_existing, tell_bad
 
 if TYPE_CHECKING:
     from turnwise.making.sift import Wanted
@@ -22,6 +22,7 @@ def score(
     model: Annotated[str, typer.Option(help="The model that judges: a folder, or 'box'.")] = "box",
     slots: Annotated[int, typer.Option(help="Most dialogues at the same time.", min=1)] = 16,
     skip_bad: _SkipBad = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Give every dialogue scores: how likely its replies are, how much they answer, how little is repeated.
 
@@ -43,6 +44,7 @@ def score(
 
     source = Source(file, skip_bad=skip_bad)
     source.refuse_as_output(out)
+    refuse_existing(out, overwrite=overwrite)
     total, spreads = sum(1 for _ in source), Spreads()
     with chat_service(model, slots=slots) as service:
         judged = drained(Judge(service).score_all(source, slots))
@@ -67,6 +69,7 @@ def filter_rows(
         bool, typer.Option("--written-too", help="Judge also what people wrote; otherwise all of that is kept.")
     ] = False,
     skip_bad: _SkipBad = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Keep generated dialogues by their scores, and say why the others fell.
 
@@ -83,6 +86,7 @@ def filter_rows(
 
     source = Source(file, skip_bad=skip_bad)
     source.refuse_as_output(out)
+    refuse_existing(out, overwrite=overwrite)
     sifting = Sifting(_wanted(least or [], best, by, only, judge_written=written_too), file)
     best_places = sifting.look(source)
     write_jsonl(out, sifting.keep(source, best_places))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from turnwise.cli.options import ContextPolicy, Threads, sampling_flags
+from turnwise.cli.showing import note_missing_template
 from turnwise.core.ports import Quantize
 
 if TYPE_CHECKING:
@@ -110,13 +111,14 @@ def serve(
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
     ```
     """
-    from turnwise.assemble import Bases, chat_service, conversation_store
+    from turnwise.assemble import Bases, chat_service, conversation_store, model_folder
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.settings import Settings
     from turnwise.server.app import create_app
     from turnwise.server.guards import read_origin
     from turnwise.server.limits import Limits
+    from turnwise.server.run import check_address
     from turnwise.server.run import serve as run
     from turnwise.store.keys import KeyFile
 
@@ -125,6 +127,9 @@ def serve(
     keys = KeyFile(Settings.from_environment().keys_file)
     any_key = bool(keys.list())  # a damaged file too should be said now
     more = _named(adapter or ())
+    check_address(host, port, allow_remote=allow_remote, requires_key=any_key or require_key)
+    for folder in (model, *more.values()):
+        model_folder(folder)  # the last one should not be missed after the others were loaded
     bases = Bases()
     with ExitStack() as stack:
         kept = stack.enter_context(conversation_store(store))
@@ -154,6 +159,7 @@ def serve(
                 "adapter", f"Two models would be called '{service.name}': give the adapter another name."
             )
         for each in services.values():
+            note_missing_template(each)
             typer.echo(f"{each.name}: context of {each.context_length:,} tokens, up to {slots} chats at a time.")
         if kept is not None:
             typer.echo(f"Conversations of the chat page are kept in {_where(store)}.")

@@ -1,9 +1,13 @@
 """What commands about data show on standard error: bars with the time left, on a terminal only, and bad rows."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from turnwise.chat.service import ChatService
 
 _T = TypeVar("_T")
 
@@ -25,6 +29,30 @@ def counted(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
         for item in items:
             yield item
             shown.advance(task)
+
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
+
+
+def refuse_existing(out: Path, *, overwrite: bool) -> None:
+    """Raise where a file would be replaced that nobody said may be."""
+    from turnwise.core.errors import InvalidParameter
+    from turnwise.core.files import exists
+
+    if exists(out) and out.is_dir():
+        raise InvalidParameter("out", f"{out} is a folder. Choose a file name for --out.")
+    if exists(out) and not overwrite:
+        raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
+
+
+def note_missing_template(service: "ChatService") -> None:
+    """Say so where a model has no chat template: it was not tuned to chat, or the file is missing."""
+    if service.renderer.tokenizer.chat_template is None:
+        typer.echo(
+            f"Note: {service.name} has no chat template (chat_template.jinja), so turns are only joined by its "
+            "end-of-text token. Answers are poor unless it was trained that way.",
+            err=True,
+        )
 
 
 def tell_bad(count: int) -> None:

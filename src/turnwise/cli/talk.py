@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from turnwise.chat.service import ChatService, ContextReport, Turn
 from turnwise.core.errors import NotFound, TurnwiseError, UserError
-from turnwise.core.files import write_file
+from turnwise.core.files import exists, write_file
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import FinishReason
@@ -27,7 +27,7 @@ COMMANDS = {
     "/system TEXT": "begin anew with this system message",
     "/set NAME VALUE": "change a sampling parameter, for instance /set temperature 0.2",
     "/history": "show the conversation so far",
-    "/save FILE": "write the conversation as OpenAI-messages JSONL",
+    "/save FILE": "write the conversation as OpenAI-messages JSONL; --overwrite replaces a file",
     "/quit": "leave (Ctrl-D does, too)",
 }
 # A model may say anything, also what would command the terminal; line breaks and tabs are text.
@@ -193,11 +193,16 @@ class Talk:
         else:
             self.console.print("[dim]There is nothing to answer yet.[/dim]")
 
-    def _save(self, where: str) -> None:
+    def _save(self, rest: str) -> None:
+        where = rest.removesuffix("--overwrite").strip()
         try:
             path = Path(where).expanduser()
         except RuntimeError as error:  # "~nobody"
             raise UserError(f"Could not save to {where}: nobody here has that name.") from error
+        if exists(path) and where == rest:
+            raise UserError(f"Could not save to {path}: it exists already. To replace it: /save {where} --overwrite")
+        if not path.parent.is_dir():
+            raise UserError(f"Could not save to {path}: there is no folder {path.parent}. Make it first.")
         write_file(path, json.dumps({"messages": [m.as_dict() for m in self.messages]}, ensure_ascii=False) + "\n")
         self.console.print(f"[dim]Saved {len(self.messages)} messages to {escape(str(path))}.[/dim]")
 

@@ -32,14 +32,17 @@ def train(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping at the first one.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tokenizer in OUT.")] = False,
 ) -> None:
     """Train a byte-level BPE tokenizer on what the messages say. Any text in any script can be written with it."""
-    from turnwise.core.errors import InvalidData, UserError
+    from turnwise.core.errors import InvalidData, InvalidParameter, UserError
     from turnwise.core.files import folder_written_whole
     from turnwise.text.bpe import train_bpe
 
     if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - WRITTEN):
         raise UserError(f"{out} is there already and holds more than a tokenizer. Name another folder.")
+    if out.exists() and any(out.iterdir()) and not overwrite:
+        raise InvalidParameter("out", f"{out} holds a tokenizer already. Choose another --out, or pass --overwrite.")
     count = 0
     sample: list[str] = []
 

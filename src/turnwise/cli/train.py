@@ -117,6 +117,8 @@ def train(
     turnwise train recipe.yaml --dry-run
     ```
     """
+    _check_arguments(data, source, out)  # before torch is loaded, which takes a while
+
     from rich.console import Console
 
     from turnwise.cli.comparing import one_bar
@@ -196,6 +198,20 @@ def _stopped(console: Any, error: KeyboardInterrupt) -> int:
     with suppress(OSError):  # the terminal may be what closed
         console.print("\nStopped. The same command goes on from here.")
     return exit_code(error)
+
+
+def _check_arguments(data: Path, source: str | None, out: Path | None) -> None:
+    """Raise what is wrong with the paths themselves."""
+    from turnwise.assemble import model_folder
+    from turnwise.core.errors import InvalidData, InvalidParameter
+    from turnwise.core.files import exists
+
+    if not exists(data):
+        raise InvalidData(f"There is no file or folder {data}.")
+    if data.suffix not in (".yaml", ".yml") and out is None:
+        raise InvalidParameter("out", "Say where the trained model should go with --out FOLDER.")
+    if source is not None:
+        model_folder(source)
 
 
 def _launch(workers: int) -> int:

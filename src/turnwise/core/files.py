@@ -11,6 +11,14 @@ from turnwise.core.errors import SaveFailed
 from turnwise.core.exchange import replace_with
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at a path; False also for what cannot be a path, such as a name that is too long."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def sync_folder(folder: Path) -> None:
     """Make the folder's entries (new names, renames) survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
@@ -71,7 +79,7 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
         _swap(beside, target)
     except OSError as error:
         raise SaveFailed(
-            f"Could not write {target}: {error.strerror or error}. No half-written folder was left behind."
+            f"Could not write {target}: {error.strerror or error}. What was there before is unchanged."
         ) from error
     finally:
         if beside is not None:

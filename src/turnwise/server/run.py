@@ -56,18 +56,28 @@ def serve(
         CannotListen: the port is taken, the host is unknown, or it is not a loopback address, no key is asked for and
             `allow_remote` is off.
     """
-    key_asked = app.state.keyring.required()
-    if not (is_loopback(host) or allow_remote or key_asked):
-        raise CannotListen(
-            f"Listening on '{host}' would let other machines chat and read conversations without a key. "
-            "Use --host 127.0.0.1, or say --allow-remote if the network is yours, "
-            "or make a key with `turnwise keys create --name NAME`."
-        )
+    refuse_open_address(host, allow_remote=allow_remote, requires_key=app.state.keyring.required())
     listener = _listen(host, port)
     _log_quietly(log_format)
     url = _url(host, listener.getsockname()[1])
     with listener, suppress(KeyboardInterrupt):
         _Server(app, drain, lambda: on_listening(url)).run(sockets=[listener])
+
+
+def refuse_open_address(host: str, *, allow_remote: bool, requires_key: bool) -> None:
+    """Raise `CannotListen` where other machines would reach the server without a key, and nobody said that they may."""
+    if not (is_loopback(host) or allow_remote or requires_key):
+        raise CannotListen(
+            f"Listening on '{host}' would let other machines chat and read conversations without a key. "
+            "Use --host 127.0.0.1, or say --allow-remote if the network is yours, "
+            "or make a key with `turnwise keys create --name NAME`."
+        )
+
+
+def check_address(host: str, port: int, *, allow_remote: bool, requires_key: bool) -> None:
+    """Raise what `serve` would raise about the address. Called before a model is loaded, which takes longer."""
+    refuse_open_address(host, allow_remote=allow_remote, requires_key=requires_key)
+    _listen(host, port).close()
 
 
 class _Server(uvicorn.Server):

@@ -1,6 +1,8 @@
 """Lays tensors out for the compiled library, and keeps the memory that its structures point to."""
 
 import ctypes
+import math
+import mmap
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+MAPPED = 2**18  # bytes, from which on memory is taken from the system
 CHUNK = 2**19  # numbers of a matrix that are converted at a time: 2 MB as float32
 
 
@@ -67,6 +70,15 @@ class Packer:
     def floats(self, tensor: Tensor | None) -> int | None:
         """The address of a tensor as it lies, or of nothing."""
         return None if tensor is None else self.address(tensor.detach().float().contiguous().numpy())
+
+    @staticmethod
+    def empty(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+        """Memory that stays, taken from the system: among what is converted and freed it would leave gaps."""
+        count = math.prod(shape)
+        size = count * np.dtype(dtype).itemsize
+        if size < MAPPED:
+            return np.empty(shape, dtype)
+        return np.frombuffer(mmap.mmap(-1, size), dtype, count).reshape(shape)
 
     def address(self, array: NDArray[Any]) -> int:
         """Where an array lies, which is kept from now on."""

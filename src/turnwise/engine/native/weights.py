@@ -125,12 +125,12 @@ class PackedModel(Packer):
     def _empty(self, panels: int, inputs: int, bits: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Memory for a matrix and its scales."""
         if bits > 8:
-            return np.empty((panels, inputs, self._panel), np.float32 if bits == 32 else np.uint16), None
+            return self.empty((panels, inputs, self._panel), np.float32 if bits == 32 else np.uint16), None
         inputs += -inputs % self._group
-        words = np.empty((panels, inputs * bits // 32, self._panel), np.int32)
+        words = self.empty((panels, inputs * bits // 32, self._panel), np.int32)
         if bits == 8:
-            return words, np.empty((panels, self._panel), np.float32)
-        return words, np.empty((panels, inputs // self._group, self._panel), np.uint16)
+            return words, self.empty((panels, self._panel), np.float32)
+        return words, self.empty((panels, inputs // self._group, self._panel), np.uint16)
 
     def _whole(self, whole_OI: Tensor, bits: int) -> NDArray[Any]:
         """`(O / panel, I / 4, panel, 4)` bytes, each with the 4-bit weight four inputs on in its upper half."""
