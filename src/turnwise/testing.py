@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from turnwise.chat.calls import as_pieces
+from turnwise.chat.context import DEFAULT
 from turnwise.chat.memory import TurnRecorder
 from turnwise.chat.service import ContextReport, Delta, Reply, Turn, Usage, whole_reply
 from turnwise.core.errors import UserError
@@ -62,6 +63,7 @@ class ScriptedChat:
         self._delay, self._finish, self._fail_after, self._failure = delay, finish, fail_after, failure
         self.name, self.created, self.fingerprint, self.context_length = name, 1_700_000_000, "fp_scripted", 2048
         self.defaults: Mapping[str, Any] = dict(defaults or {})
+        self.context_policy = DEFAULT
         self.store = store
         self.turns: list[Turn] = []
         self.cancelled = 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from turnwise.core.completions import CompletionStore
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
+from turnwise.core.responses import ResponseStore
 
 if TYPE_CHECKING:  # the command line imports this file and wants an answer at once
     from numpy import bool_
@@ -221,6 +222,10 @@ class ConversationStore(Protocol):
     @property
     def completions(self) -> CompletionStore:
         """Completions that were asked to be kept, in the same place."""
+
+    @property
+    def responses(self) -> ResponseStore:
+        """Responses (`/v1/responses`), in the same place."""
 
     def create(self, *, title: str, model: str) -> StoredConversation:
         """Start a conversation."""

@@ -27,6 +27,7 @@ from turnwise.server.routes import (
     metrics,
     models,
     pages,
+    responses,
     stored,
     tokens,
 )
@@ -77,6 +78,7 @@ def create_app(
     routers = [
         chat.router(served, body_limit),
         stored.router(served, body_limit),
+        responses.router(served, body_limit),
         completions.router(served, body_limit),
         embeddings.router(served, body_limit),
         models.router(served),

@@ -88,6 +88,14 @@ def unexpected() -> TurnwiseError:
     return error
 
 
+def explained(error: Exception) -> TurnwiseError:
+    """What a stream that fails says: the error itself where it can be explained, else a general one, after logging."""
+    if isinstance(error, TurnwiseError):
+        return error
+    log_mistake(error)
+    return unexpected()
+
+
 def handle_errors(app: FastAPI) -> None:
     """Let every error of the routes leave in the published shape."""
     app.add_exception_handler(TurnwiseError, _explained)

@@ -64,8 +64,12 @@ def read_response_format(said: Any) -> Format | None:
         if "json_schema" in fields:
             raise wrong("response_format.json_schema", f"does not go with the type '{kind}'")
         return None if kind == "text" else Format("json_object")
-    where = "response_format.json_schema"
-    inner = read_object(fields.get("json_schema"), where, {"name", "description", "schema", "strict"})
+    return read_json_schema(fields.get("json_schema"), "response_format.json_schema", "response_format")
+
+
+def read_json_schema(said: Any, where: str, param: str) -> Format:
+    """A named JSON schema that answers must follow; `param` is what later errors name. Raises `InvalidParameter`."""
+    inner = read_object(said, where, {"name", "description", "schema", "strict"})
     name = inner.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise wrong(f"{where}.name", "must be 1 to 64 letters, digits, '_' or '-'")
@@ -75,7 +79,7 @@ def read_response_format(said: Any) -> Format | None:
     schema = inner.get("schema")
     if not isinstance(schema, dict):
         raise wrong(f"{where}.schema", "must be a JSON schema, an object")
-    return Format("json_schema", schema)
+    return Format("json_schema", schema, param)
 
 
 def read_guided(name: str, said: Any) -> Format | None:

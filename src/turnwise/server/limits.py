@@ -14,7 +14,8 @@ from turnwise.server.errors import Refusal, error_body, error_response
 from turnwise.server.exchange import current
 from turnwise.server.sse import event
 
-COMPUTING = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})  # routes that keep a model busy
+# Routes that keep a model busy.
+COMPUTING = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/embeddings"})
 BODY_SECONDS = 60.0  # for the request itself to arrive; a client that sends it drop by drop would hold a place
 FAREWELL_SECONDS = 5.0  # for a client that reads slowly to take the error that ends its answer
 

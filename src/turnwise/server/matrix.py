@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from turnwise.core.parameters import ParameterSpec
 from turnwise.server.fields import BEST_OF, PRIORITY, SAMPLING, UNSUPPORTED, N, Unsupported
 from turnwise.server.protocol import CompletionRequest
+from turnwise.server.responses.fields import RESPONSE_SAMPLING, RESPONSE_UNSUPPORTED
+from turnwise.server.responses.request import ResponseRequest
 from turnwise.server.routes.embeddings import EmbeddingRequest
 from turnwise.server.text_protocol import TEXT_SAMPLING, TEXT_UNSUPPORTED, TextRequest
 
@@ -24,11 +26,20 @@ EXTENSIONS = frozenset({
     "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy", "sampling_preset",
 })  # fmt: skip
 
+# Where the published interfaces differ: the older one has some of these, the newer one lacks some of the others.
+OLDER_FIELDS = frozenset({"best_of", "echo"})
+CHAT_ONLY_FIELDS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "seed", "stop"})
+
 Specs = Mapping[str, ParameterSpec]
 ROUTES: dict[str, tuple[type[BaseModel], Specs, Mapping[str, Unsupported]]] = {
     "/v1/chat/completions": (CompletionRequest, SAMPLING, UNSUPPORTED),
+    "/v1/responses": (ResponseRequest, RESPONSE_SAMPLING, RESPONSE_UNSUPPORTED),
     "/v1/completions": (TextRequest, TEXT_SAMPLING, TEXT_UNSUPPORTED),
     "/v1/embeddings": (EmbeddingRequest, {}, {}),
+}
+_EXTENSIONS_OF: Mapping[type[BaseModel], frozenset[str]] = {
+    TextRequest: EXTENSIONS - OLDER_FIELDS,
+    ResponseRequest: EXTENSIONS | CHAT_ONLY_FIELDS,
 }
 _COLUMNS = ("| field | here | values |", "| --- | --- | --- |")
 
@@ -51,7 +62,7 @@ def markdown() -> str:
     parts = [HEAD]
     for route, (model, specs, refused) in ROUTES.items():
         fields = model.model_json_schema()["properties"]
-        ours = EXTENSIONS - {"best_of", "echo"} if model is TextRequest else EXTENSIONS  # the older interface had those
+        ours = _EXTENSIONS_OF.get(model, EXTENSIONS)
         published = [name for name in sorted(fields) if name not in ours]
         extensions = [name for name in sorted(fields) if name in ours]
         parts.append(f"## `POST {route}`\n")

@@ -58,11 +58,12 @@ def read_text(part: Any, path: str) -> str:
                     "unsupported_value")  # fmt: skip
     fields = read_object(part, path, ("type", "text", "prompt_cache_breakpoint"))
     if "prompt_cache_breakpoint" in fields:
-        _check_breakpoint(fields["prompt_cache_breakpoint"], f"{path}.prompt_cache_breakpoint")
+        check_breakpoint(fields["prompt_cache_breakpoint"], f"{path}.prompt_cache_breakpoint")
     return _string(fields, "text", path)
 
 
-def _check_breakpoint(value: Any, path: str) -> None:
+def check_breakpoint(value: Any, path: str) -> None:
+    """Check a published field that has no effect here. Raises `InvalidParameter`."""
     fields = read_object(value, path, ("mode", "ttl"))
     if fields.get("mode") != "explicit":
         raise wrong(f"{path}.mode", "must be 'explicit'")

@@ -58,6 +58,16 @@ _TOOLS = {
 }
 
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Verbosity = Literal["low", "medium", "high"]
+
+
+def template_variables(extra: dict[str, Any] | None, effort: str | None, verbosity: str | None) -> dict[str, Any]:
+    """Values for the chat template. The published default of 'reasoning_effort' and 'verbosity' needs no template."""
+    published = (("reasoning_effort", effort, "none"), ("verbosity", verbosity, "medium"))
+    return dict(extra or {}) | {name: value for name, value, neutral in published if value not in (None, neutral)}
+
+
 class Strict(BaseModel):
     """A body in which an unknown field is an error."""
 
@@ -132,11 +142,11 @@ class _Request(Strict):
         StrictBool | None, Field(description="One answer may hold several calls, where not told otherwise.")
     ] = None
     reasoning_effort: Annotated[
-        Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None,
+        Effort | None,
         Field(description="How long the model thinks, where its chat template has such a dial."),
     ] = None
     verbosity: Annotated[
-        Literal["low", "medium", "high"] | None,
+        Verbosity | None,
         Field(description="How much the model says, where its chat template has such a dial."),
     ] = None
     chat_template_kwargs: Annotated[
@@ -164,7 +174,7 @@ class _Request(Strict):
             answers=self.n or 1,
             best_of=read_best_of(self.best_of, self.n, bool(self.stream)),
             format=one_format([self.response_format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
-            variables=self._variables(),
+            variables=template_variables(self.chat_template_kwargs, self.reasoning_effort, self.verbosity),
             tools=offer.tools,
             tool_choice=offer.choice,
             parallel_tool_calls=offer.parallel,
@@ -183,15 +193,6 @@ class _Request(Strict):
         return one_offer(
             said["tools"], said["tool_choice"], self.parallel_tool_calls, said["functions"], said["function_call"]
         )
-
-    def _variables(self) -> dict[str, Any]:
-        """What goes to the chat template. The published dials in the position that every model has ask for nothing."""
-        found = dict(self.chat_template_kwargs or {})
-        for name, neutral in (("reasoning_effort", "none"), ("verbosity", "medium")):
-            value = getattr(self, name)
-            if value is not None and value != neutral:
-                found[name] = value
-        return found
 
     def _asked(self) -> dict[str, Any]:
         """The generation parameters that were said; both names of the token limit mean one parameter."""

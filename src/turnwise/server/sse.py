@@ -18,8 +18,8 @@ DONE = b"data: [DONE]\n\n"
 PADDED = 128  # bytes that a chunk's length is a multiple of, where lengths should tell little
 
 
-def event(content: dict[str, Any], *, padded: bool = False) -> bytes:
-    """One event. JSON escapes line breaks, so an event is always one line.
+def event(content: dict[str, Any], *, padded: bool = False, name: str | None = None) -> bytes:
+    """One event, with its `name` where the interface has named events. JSON escapes line breaks, so data is one line.
 
     With `padded`, a field `obfuscation` of random letters fills it up: whoever sees encrypted chunks go by could else
     tell tokens by their lengths (Weiss et al. 2024).
@@ -27,7 +27,8 @@ def event(content: dict[str, Any], *, padded: bool = False) -> bytes:
     if padded:
         bare = len(_json({**content, "obfuscation": ""}))
         content = {**content, "obfuscation": _letters(-bare % PADDED)}
-    return b"data: " + _json(content) + b"\n\n"
+    head = b"" if name is None else f"event: {name}\n".encode()
+    return head + b"data: " + _json(content) + b"\n\n"
 
 
 def _json(content: dict[str, Any]) -> bytes:

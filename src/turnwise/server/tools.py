@@ -1,7 +1,7 @@
 """Reading `tools`, `tool_choice` and their older forms, `functions` and `function_call`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from turnwise.server.errors import cut
 from turnwise.server.objects import read_object, wrong
 
 MOST_TOOLS = 128
-NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-NAME_RULE = "must be 1 to 64 letters, digits, '_' or '-'"
+MOST_NAME = 64
+NAME = re.compile(r"[a-zA-Z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Offer:
 
 def read_tools(said: Any) -> tuple[Tool, ...] | None:
     """The tools of a request; None where nothing was said. Raises `InvalidParameter`."""
-    return _read_list(said, "tools", _tool)
+    return read_list(said, "tools", _tool)
 
 
 def read_functions(said: Any) -> tuple[Tool, ...] | None:
     """The older list of functions. Raises `InvalidParameter`."""
-    return _read_list(said, "functions", _function)
+    return read_list(said, "functions", read_function)
 
 
 def read_tool_choice(said: Any) -> Chosen | None:
@@ -103,14 +103,15 @@ def one_offer(
     return Offer(offered, chosen.choice, several, legacy)
 
 
-def read_name(said: Any, where: str) -> str:
+def read_name(said: Any, where: str, longest: int = MOST_NAME) -> str:
     """A tool's name. Raises `InvalidParameter`."""
-    if not isinstance(said, str) or not NAME.fullmatch(said):
-        raise wrong(where, NAME_RULE)
+    if not isinstance(said, str) or len(said) > longest or not NAME.fullmatch(said):
+        raise wrong(where, f"must be 1 to {longest} letters, digits, '_' or '-'")
     return said
 
 
-def _read_list(said: Any, where: str, read: Any) -> tuple[Tool, ...] | None:
+def read_list(said: Any, where: str, read: Callable[[Any, str], Tool]) -> tuple[Tool, ...] | None:
+    """Tools with different names; None where nothing was sent. Raises `InvalidParameter`."""
     if said is None:
         return None
     if not isinstance(said, list) or len(said) > MOST_TOOLS:
@@ -130,12 +131,13 @@ def _tool(said: Any, where: str) -> Tool:
     if kind not in ("function", "custom"):
         raise wrong(f"{where}.type", f"must be function or custom, not {cut(repr(kind))}")
     inner = read_object(said, where, {"type", kind}).get(kind)
-    return (_function if kind == "function" else _custom)(inner, f"{where}.{kind}")
+    return (read_function if kind == "function" else _custom)(inner, f"{where}.{kind}")
 
 
-def _function(said: Any, where: str) -> Tool:
+def read_function(said: Any, where: str, longest: int = MOST_NAME) -> Tool:
+    """A function, from the object that describes it. Raises `InvalidParameter`."""
     inner = read_object(said, where, {"name", "description", "parameters", "strict"})
-    name = read_name(inner.get("name"), f"{where}.name")
+    name = read_name(inner.get("name"), f"{where}.name", longest)
     for key, kind, noun in (("description", str, "a string"), ("strict", bool, "true or false")):
         if not isinstance(inner.get(key), kind | None):
             raise wrong(f"{where}.{key}", f"must be {noun}")
@@ -155,36 +157,57 @@ def _function(said: Any, where: str) -> Tool:
 
 def _custom(said: Any, where: str) -> Tool:
     inner = read_object(said, where, {"name", "description", "format"})
-    name = read_name(inner.get("name"), f"{where}.name")
+    form = inner.get("format")
+    if isinstance(form, dict) and form.get("type") == "grammar":
+        at = f"{where}.format.grammar"
+        grammar = read_object(read_object(form, f"{where}.format", {"type", "grammar"}).get("grammar"), at,
+                              {"syntax", "definition"})  # fmt: skip
+        return read_custom(inner, where, grammar, at)
+    return read_custom(inner, where, None, "")
+
+
+def read_custom(
+    inner: Mapping[str, Any], where: str, form: Mapping[str, Any] | None, at: str, longest: int = MOST_NAME
+) -> Tool:
+    """A custom tool. Raises `InvalidParameter`.
+
+    Args:
+        inner: the object that describes it.
+        where: the path of `inner`.
+        form: the object with 'syntax' and 'definition'; None where 'format' is no grammar.
+        at: the path of `form`.
+        longest: most characters of its name.
+    """
+    name = read_name(inner.get("name"), f"{where}.name", longest)
     description = inner.get("description")
     if not isinstance(description, str | None):
         raise wrong(f"{where}.description", "must be a string")
-    syntax, grammar = _input_format(inner.get("format"), f"{where}.format")
+    syntax, grammar = _text_format(inner.get("format"), f"{where}.format") if form is None else _grammar(form, at)
     rule = f"The input matches this {syntax} grammar:\n{grammar}" if grammar else ""
     # Chat templates know functions only, so a custom tool is one with a single text.
     parameters = {"type": "object", "properties": {INPUT: {"type": "string"}}, "required": [INPUT]}
     told = {"name": name, "description": "\n".join(filter(None, [description, rule])), "parameters": parameters}
     return Tool(
-        name, f"{where}.format.grammar.definition" if grammar else where, "custom", syntax=syntax, grammar=grammar,
+        name, f"{at}.definition" if grammar else where, "custom", syntax=syntax, grammar=grammar,
         published={"type": "function", "function": told},
     )  # fmt: skip
 
 
-def _input_format(said: Any, where: str) -> tuple[Syntax, str]:
+def _text_format(said: Any, where: str) -> tuple[Syntax, str]:
     if said is None:
         return "text", ""
-    if not isinstance(said, dict) or said.get("type") not in ("text", "grammar"):
+    if not isinstance(said, dict) or said.get("type") != "text":
         raise wrong(f"{where}.type", "must be text or grammar")
-    if said["type"] == "text":
-        read_object(said, where, {"type"})
-        return "text", ""
-    inner = read_object(read_object(said, where, {"type", "grammar"}).get("grammar"), f"{where}.grammar",
-                        {"syntax", "definition"})  # fmt: skip
-    syntax, definition = inner.get("syntax"), inner.get("definition")
+    read_object(said, where, {"type"})
+    return "text", ""
+
+
+def _grammar(form: Mapping[str, Any], at: str) -> tuple[Syntax, str]:
+    syntax, definition = form.get("syntax"), form.get("definition")
     if syntax not in ("lark", "regex"):
-        raise wrong(f"{where}.grammar.syntax", f"must be lark or regex, not {cut(repr(syntax))}")
+        raise wrong(f"{at}.syntax", f"must be lark or regex, not {cut(repr(syntax))}")
     if not isinstance(definition, str) or not definition:
-        raise wrong(f"{where}.grammar.definition", "must be a string that is not empty")
+        raise wrong(f"{at}.definition", "must be a string that is not empty")
     return syntax, definition
 
 

@@ -106,6 +106,20 @@ STEPS: tuple[tuple[str, ...], ...] = (
             (SELECT MAX(messages.number) FROM messages WHERE messages.conversation = conversations.number)
         """,
     ),
+    # 6: responses (/v1/responses), each visible to the API key that made it only
+    (
+        """
+        CREATE TABLE responses (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            owner TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            previous_id TEXT,
+            input TEXT NOT NULL,
+            body TEXT NOT NULL
+        ) STRICT
+        """,
+    ),
 )
 
 

@@ -14,6 +14,7 @@ from turnwise.core.messages import Message
 from turnwise.core.ports import HEAD, ConversationStore, StoredConversation
 from turnwise.store.completions import SqliteCompletions
 from turnwise.store.connection import SqliteConnection
+from turnwise.store.responses import SqliteResponses
 from turnwise.store.tools import written_tools
 from turnwise.store.trees import Tree
 
@@ -40,6 +41,11 @@ class SqliteStore:
     def completions(self) -> SqliteCompletions:
         """Stored completions, in the same file."""
         return SqliteCompletions(self._base.reading, self._base.writing)
+
+    @property
+    def responses(self) -> SqliteResponses:
+        """Stored responses, in the same file."""
+        return SqliteResponses(self._base.reading, self._base.writing)
 
     def create(self, *, title: str, model: str) -> StoredConversation:
         """Start a conversation."""

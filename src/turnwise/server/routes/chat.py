@@ -14,7 +14,7 @@ from turnwise.server import body
 from turnwise.server.answers import Chunk, Completion, Head, Logprobs, Piece, PieceDelta, UsageBody
 from turnwise.server.call_answers import Finish, finish_of
 from turnwise.server.context import ContextBody, with_context
-from turnwise.server.errors import error_body, log_mistake, unexpected
+from turnwise.server.errors import error_body, explained
 from turnwise.server.exchange import current
 from turnwise.server.keeping import Keeping
 from turnwise.server.leaving import ClientGone, unless_gone
@@ -54,7 +54,7 @@ def router(served: Served, limit: int) -> APIRouter:
                 deltas = service.stream(turn)
                 if keeping is not None:
                     deltas = keeping.watched(deltas, turn.answers)
-                first = await unless_gone(request.receive, _first(deltas))
+                first = await unless_gone(request.receive, first_delta(deltas))
                 events = _events(head, first, deltas, asked, legacy=legacy)
                 return EventStream(events, deltas)
             reply = await unless_gone(request.receive, service.reply(turn))
@@ -79,7 +79,7 @@ def _head(service: ChatService, metadata: dict[str, str] | None) -> Head:
     )
 
 
-async def _first(deltas: AsyncGenerator[Delta, None]) -> Delta:
+async def first_delta(deltas: AsyncGenerator[Delta, None]) -> Delta:
     """The first delta is awaited before the answer begins, so that an error still gets its own status."""
     try:
         return await anext(deltas)
@@ -142,12 +142,8 @@ async def _events(
                 last = None if asked.include_usage else context  # it is told in the last chunk of all
                 yield chunk(delta.index, PieceDelta(), finish_of(delta.finish, legacy=legacy), context=last)
             delta = await anext(rest, None)
-    except TurnwiseError as error:
-        yield event(error_body(error))
-        return
     except Exception as error:
-        log_mistake(error)
-        yield event(error_body(unexpected()))
+        yield event(error_body(explained(error)))
         return
     if asked.include_usage and usage is not None:
         content = Chunk(**shared, choices=[], usage=UsageBody.of(usage), context=context).model_dump()

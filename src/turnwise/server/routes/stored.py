@@ -82,6 +82,18 @@ class Page(BaseModel):
         ids = [entry["id"] for entry in entries] or [None]
         return cls(data=entries, first_id=ids[0], last_id=ids[-1], has_more=more)
 
+    @classmethod
+    def after(cls, entries: list[dict[str, Any]], parent: str, limit: int, after: str | None, order: Order) -> "Page":
+        """A page of all `entries` of `parent`, which are in order of time. Raises `InvalidParameter`."""
+        if order == "desc":
+            entries = entries[::-1]
+        if after is not None:
+            ids = [entry["id"] for entry in entries]
+            if after not in ids:
+                raise InvalidParameter("after", f"'after' names no entry of '{parent[:60]}'.")
+            entries = entries[ids.index(after) + 1 :]
+        return cls.of(entries[:limit], len(entries) > limit)
+
 
 class DeletedCompletion(BaseModel):
     """A stored completion that is no more."""
@@ -135,14 +147,7 @@ def router(served: Served, limit: int) -> APIRouter:
         """The messages that a stored completion answered."""
         messages = (await STORE_READS.run(store().get, id)).messages
         entries = [{"id": f"{id}-{i}", **message} for i, message in enumerate(messages)]
-        if order == "desc":
-            entries.reverse()
-        if after is not None:
-            ids = [entry["id"] for entry in entries]
-            if after not in ids:
-                raise InvalidParameter("after", f"'after' names no message of '{id[:60]}'.")
-            entries = entries[ids.index(after) + 1 :]
-        return Page.of(entries[:limit], len(entries) > limit)
+        return Page.after(entries, id, limit, after, order)
 
     @routes.get(stored + "/{id}/feedback")
     async def list_feedback(id: str) -> list[FeedbackBody]:

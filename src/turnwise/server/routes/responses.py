@@ -1,0 +1,198 @@
+"""`/v1/responses`: the next message as a response, whole or streamed, and the responses that were stored."""
+
+import itertools
+import secrets
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from turnwise.chat.service import ChatService, Delta
+from turnwise.core.background import STORE_READS, STORE_WRITES
+from turnwise.core.completions import Order
+from turnwise.core.errors import ContextTooLong, InvalidParameter, UserError
+from turnwise.core.responses import ResponseStore
+from turnwise.server import body
+from turnwise.server.errors import explained
+from turnwise.server.exchange import current
+from turnwise.server.leaving import ClientGone, unless_gone
+from turnwise.server.openapi import json_body
+from turnwise.server.responses.bodies import ResponseBody, new_response
+from turnwise.server.responses.builder import Event, ResponseBuilder
+from turnwise.server.responses.fields import read_include
+from turnwise.server.responses.items import InputItem
+from turnwise.server.responses.request import ResponseRequest
+from turnwise.server.responses.storage import previous_items, resolve, stored_response
+from turnwise.server.routes.chat import first_delta, raise_if_broken
+from turnwise.server.routes.stored import Limit, Page
+from turnwise.server.served import Served
+from turnwise.server.sse import EventStream, event
+
+PATH = "/v1/responses"
+
+
+class DeletedResponse(BaseModel):
+    """The answer to a deletion."""
+
+    id: str
+    object: Literal["response"] = "response"
+    deleted: Literal[True] = True
+
+
+def router(served: Served, limit: int) -> APIRouter:
+    """The routes over `served`; bodies may be `limit` bytes long."""
+    routes = APIRouter(tags=["responses"])
+
+    @routes.post(
+        PATH,
+        responses={200: {"model": ResponseBody, "content": {"text/event-stream": {}}}},
+        openapi_extra=json_body(ResponseRequest),
+    )
+    async def create_response(request: Request) -> Response:
+        """Generate a response; with `stream`, as server-sent events that end with the whole response."""
+        asked, content = await body.read_both(request, ResponseRequest, limit)
+        service = served.find(asked.model)
+        current().user = asked.user
+        job = await STORE_READS.run(_Job, service, asked, content, _owner())
+        deltas = service.stream(job.turn)
+        try:
+            if asked.stream:
+                first = await unless_gone(request.receive, first_delta(deltas))
+                return EventStream(_events(job, first, deltas, padded=asked.is_padded), deltas)
+            await unless_gone(request.receive, _whole(job, deltas))
+        except ClientGone:
+            return Response(status_code=499)  # nobody reads it
+        except UserError as error:
+            raise _renamed(error) from None
+        return JSONResponse(job.builder.response.dump())
+
+    @routes.get(PATH + "/{id}")
+    async def get_response(
+        id: str,
+        include: Annotated[list[str] | None, Query(alias="include[]")] = None,
+        stream: bool = False,
+        starting_after: int | None = None,
+    ) -> dict[str, Any]:
+        """A stored response."""
+        read_include(include)
+        if stream or starting_after is not None:
+            name = "stream" if stream else "starting_after"
+            raise InvalidParameter(
+                name, f"'{name}' is not supported: a stored response is complete and is sent as a whole.",
+                code="unsupported_value",
+            )  # fmt: skip
+        return dict((await STORE_READS.run(_store(served).get, id, _owner())).body)
+
+    @routes.delete(PATH + "/{id}")
+    async def delete_response(id: str) -> DeletedResponse:
+        """Delete a stored response. Responses that continue it cannot be continued any more."""
+        await STORE_WRITES.run(_store(served).delete, id, _owner())
+        return DeletedResponse(id=id)
+
+    @routes.post(PATH + "/{id}/cancel")
+    async def cancel_response(id: str) -> dict[str, Any]:
+        """Refused: only responses with `background` can be cancelled, and there are none. Close the connection."""
+        await STORE_READS.run(_store(served).get, id, _owner())
+        raise InvalidParameter(
+            "id", "Only a response with 'background': true can be cancelled, and this server has none. To stop a "
+            "response, close the connection that it is sent on.", code="unsupported_value",
+        )  # fmt: skip
+
+    @routes.get(PATH + "/{id}/input_items")
+    async def list_input_items(
+        id: str,
+        limit: Limit = 20,
+        after: str | None = None,
+        order: Order = "desc",
+        include: Annotated[list[str] | None, Query(alias="include[]")] = None,
+    ) -> Page:
+        """The input items of a stored response, without those of the responses that it continues."""
+        read_include(include)
+        stored = await STORE_READS.run(_store(served).get, id, _owner())
+        return Page.after([dict(item) for item in stored.input], id, limit, after, order)
+
+    return routes
+
+
+class _Job:
+    """One response: what the chat service is asked for, and what becomes of the answer."""
+
+    def __init__(self, service: ChatService, asked: ResponseRequest, content: dict[str, Any], owner: str) -> None:
+        """Read what the request refers to from the store. Raises `UserError` where it cannot be answered."""
+        self._store: ResponseStore | None = None if service.store is None else service.store.responses
+        self._is_stored = self._store is not None and asked.store is not False
+        self._owner = owner
+        history: Sequence[InputItem] = ()
+        if self._store is None:
+            for name, is_needed in (("store", asked.store), ("previous_response_id", asked.previous_response_id)):
+                if is_needed:
+                    message = f"'{name}' is not supported: this server stores nothing."
+                    raise InvalidParameter(name, message, code="unsupported_value")
+        elif asked.previous_response_id is not None:
+            history = previous_items(self._store, asked.previous_response_id, self._owner)
+        self._input = resolve(self._store, asked.input, self._owner)
+        self.turn = asked.turn([*history, *self._input])
+        id, created = f"resp_{secrets.token_hex(16)}", int(time.time())
+        response = new_response(id, created, service, asked, content, self.turn, is_stored=self._is_stored)
+        self.builder = ResponseBuilder(response)
+
+    async def add(self, delta: Delta) -> list[Event]:
+        """The events of one delta. The response is safe on disk before the event that completes it is sent."""
+        raise_if_broken(delta.finish)
+        events = self.builder.add(delta)
+        if self.builder.is_complete and self._is_stored and self._store is not None:
+            stored = stored_response(self.builder.response, self._input, self._owner)
+            await STORE_WRITES.run(self._store.add, stored)
+        return events
+
+
+async def _whole(job: _Job, deltas: AsyncGenerator[Delta, None]) -> None:
+    async with aclosing(deltas):
+        async for delta in deltas:
+            await job.add(delta)
+
+
+async def _events(
+    job: _Job, first: Delta, rest: AsyncGenerator[Delta, None], *, padded: bool
+) -> AsyncGenerator[bytes, None]:
+    """The stream as published; an error ends it with `response.failed`."""
+
+    def encode(content: Event) -> bytes:
+        name, number = content["type"], next(numbers)
+        return event(
+            {"type": name, "sequence_number": number} | content, padded=padded and name.endswith(".delta"), name=name
+        )
+
+    numbers = itertools.count()
+    for content in job.builder.begin():
+        yield encode(content)
+    try:
+        delta: Delta | None = first
+        while delta is not None:
+            for content in await job.add(delta):
+                yield encode(content)
+            delta = await anext(rest, None)
+    except Exception as error:
+        for content in job.builder.fail(explained(error)):
+            yield encode(content)
+
+
+def _owner() -> str:
+    key = current().key
+    return "" if key is None else key.name
+
+
+def _store(served: Served) -> ResponseStore:
+    return served.store.responses
+
+
+def _renamed(error: UserError) -> UserError:
+    """The chat service speaks of messages; in this interface they are the input."""
+    if not isinstance(error, ContextTooLong) or error.param != "messages":
+        return error
+    message = str(error).replace("'messages'", "'input'").replace("'max_tokens'", "'max_output_tokens'")
+    return ContextTooLong(message, "input")
