@@ -7,6 +7,7 @@ import pytest
 
 from turnwise.assemble import chat_service
 from turnwise.server.app import create_app
+from turnwise.store import open_store
 from turnwise.testing import listening
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -17,8 +18,10 @@ SHOWN = "http://127.0.0.1:8000"
 
 @pytest.fixture(scope="module")
 def url():
-    with chat_service() as service, listening(create_app({"box": service}, default="box")) as url:
+    store = open_store("sqlite:///:memory:")
+    with chat_service(store=store) as service, listening(create_app({"box": service}, default="box")) as url:
         yield url
+    store.close()
 
 
 def test_there_are_pages_with_examples():

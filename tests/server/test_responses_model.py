@@ -117,7 +117,8 @@ def test_responses_are_counted_and_limited():
     with listening(create_app({"s": slow}, default="s", limits=Limits(queue=1))) as url:
         body = {"model": "s", "input": "Hi", "stream": True}
         with httpx.stream("POST", f"{url}/v1/responses", json=body, timeout=30) as stream:
-            next(stream.iter_lines())
+            lines = stream.iter_lines()  # kept: the connection closes with it
+            next(lines)
             refused = httpx.post(f"{url}/v1/responses", json=body)
             assert (refused.status_code, refused.json()["error"]["code"]) == (429, "server_busy")
         deadline = time.monotonic() + 20

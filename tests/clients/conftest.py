@@ -1,0 +1,108 @@
+"""Real clients against a real server in a process of its own, and the table of what they can do.
+
+The server runs with the interpreter in TURNWISE_PYTHON, so that the clients may live in another environment. The model
+is the one in the package; forced tool choices and schemas make it answer as a large one would.
+"""
+
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+CAPABILITIES = (
+    "chat", "stream", "tool loop", "streamed tool loop", "structured output", "embeddings", "context overflow",
+)  # fmt: skip
+results = pytest.StashKey[dict[str, dict[str, str]]]()
+
+
+@pytest.fixture(scope="session")
+def url():
+    python = os.environ.get("TURNWISE_PYTHON", sys.executable)
+    command = [python, str(Path(__file__).with_name("server.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        address = server.stdout.readline().strip()
+        assert address.startswith("http"), "the server did not start"
+        yield address
+        server.stdin.close()
+        server.wait(30)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _offline_settings(url):
+    """Settings that clients read from the environment; none of them may reach another server."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "OPENAI_API_KEY": "-", "OPENAI_BASE_URL": url, "OPENAI_API_BASE": url, "OPENAI_AGENTS_DISABLE_TRACING": "1",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True", "DO_NOT_TRACK": "1",
+        }.items():  # fmt: skip
+            patch.setenv(name, value)
+        yield
+
+
+def pytest_addoption(parser):
+    parser.addoption("--clients-table", help="write the table of clients and capabilities to this file")
+
+
+def pytest_configure(config):
+    config.stash[results] = defaultdict(dict)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    marker = item.get_closest_marker("capability")
+    if marker is not None and (report.when == "call" or report.failed or report.skipped):
+        client = getattr(item, "callspec", None) and item.callspec.params.get("client")
+        client = client or item.module.CLIENT
+        outcome = {"passed": "yes", "failed": "**no**", "skipped": "not tried"}[report.outcome]
+        item.config.stash[results][client].setdefault(marker.args[0], outcome)
+        if outcome != "yes":
+            item.config.stash[results][client][marker.args[0]] = outcome
+    return report
+
+
+def pytest_sessionfinish(session):
+    path = session.config.getoption("--clients-table")
+    if path:
+        Path(path).write_text(_table(session.config.stash[results]), encoding="utf-8")
+
+
+def _table(found):
+    columns = [name for name in CAPABILITIES if any(name in row for row in found.values())]
+    lines = [
+        "# Clients", "",
+        "Client libraries that are tried against a running server, with the versions that were tried. `make clients` "
+        "runs the tests in `tests/clients` and writes this page.", "",
+        "- *Tool loop*: the model calls a tool, the client sends its output with the history as it holds it, and the "
+        "model answers.",
+        "- *Embeddings*: 150 texts with the default batch size of the client.",
+        "- *Context overflow*: the client raises its own error for a prompt that is too long, or one that names the "
+        "published code.",
+        "- A dash: the client has no such function.", "",
+        "| client | version | " + " | ".join(columns) + " |",
+        "| --- | --- |" + " --- |" * len(columns),
+    ]  # fmt: skip
+    for client in sorted(found, key=str.lower):
+        cells = [found[client].get(name, "—") for name in columns]
+        lines.append(f"| {client} | {_version(client)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+PACKAGES = {
+    "openai (Python), chat": "openai", "openai (Python), responses": "openai", "LangChain": "langchain-openai",
+    "LangChain, responses": "langchain-openai", "LiteLLM": "litellm", "pydantic-ai": "pydantic-ai-slim",
+    "instructor": "instructor", "OpenAI Agents SDK": "openai-agents", "OpenAI Agents SDK, chat": "openai-agents",
+    "DSPy": "dspy", "LlamaIndex": "llama-index-core", "smolagents": "smolagents", "llm": "llm",
+}  # fmt: skip
+
+
+def _version(client):
+    if client in PACKAGES:
+        return version(PACKAGES[client])
+    from js_clients import version_of
+
+    return version_of(client)

@@ -1,0 +1,54 @@
+"""instructor: objects out of tool calls and of JSON schemas."""
+
+import pydantic
+import pytest
+from shared import HELLO, LONG, MODEL
+
+instructor = pytest.importorskip("instructor", reason="make clients")
+openai = pytest.importorskip("openai")
+
+CLIENT = "instructor"
+pytestmark = pytest.mark.clients
+ASK = [{"role": "user", "content": "The weather in Rome?"}]
+
+
+class Weather(pydantic.BaseModel):
+    city: str = pydantic.Field(max_length=12)
+
+
+def made(url, mode):
+    return instructor.from_openai(openai.OpenAI(base_url=url, api_key="-", max_retries=0), mode=mode)
+
+
+def create(url, mode=instructor.Mode.TOOLS, **more):
+    asked = {"model": MODEL, "messages": ASK, "max_tokens": 200, "temperature": 0, "max_retries": 1}
+    return made(url, mode).chat.completions.create(**asked | more)
+
+
+@pytest.mark.capability("chat")
+def test_chat(url):
+    answer = create(url, response_model=None, messages=[{"role": "user", "content": HELLO}])
+    assert answer.choices[0].message.content
+
+
+@pytest.mark.capability("tool loop")
+def test_objects_from_tool_calls(url):
+    assert isinstance(create(url, response_model=Weather), Weather)
+
+
+@pytest.mark.capability("streamed tool loop")
+def test_partial_objects_from_streamed_tool_calls(url):
+    found = list(create(url, response_model=instructor.Partial[Weather], stream=True))
+    assert isinstance(found[-1].city, str)
+
+
+@pytest.mark.capability("structured output")
+@pytest.mark.parametrize("mode", ["JSON_SCHEMA", "TOOLS_STRICT", "JSON"])
+def test_structured_output(url, mode):
+    assert isinstance(create(url, instructor.Mode[mode], response_model=Weather), Weather)
+
+
+@pytest.mark.capability("context overflow")
+def test_context_overflow(url):
+    with pytest.raises(Exception, match="maximum context length|context_length_exceeded"):
+        create(url, response_model=Weather, messages=[{"role": "user", "content": LONG}])

@@ -1,0 +1,42 @@
+"""Clients in JavaScript: the official one and the Vercel AI SDK."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+from conftest import CAPABILITIES
+from js_clients import FOLDER, SCRIPTS
+
+pytestmark = pytest.mark.clients
+CASES = [
+    pytest.param(client, capability, marks=pytest.mark.capability(capability))
+    for client, (_, _, embeds) in SCRIPTS.items()
+    for capability in CAPABILITIES
+    if embeds or capability != "embeddings"
+]
+
+
+@pytest.fixture(scope="module")
+def reports(url):
+    """By client: what its script reports of every capability."""
+    if shutil.which("node") is None or not (FOLDER / "node_modules").is_dir():
+        pytest.skip("needs node and the packages in tests/clients/js (make clients)")
+    found = {}
+
+    def of(client):
+        if client not in found:
+            run = subprocess.run(
+                ["node", *SCRIPTS[client][0]], cwd=FOLDER, capture_output=True, text=True, timeout=280, check=False
+            )
+            lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith('{"capability"')]
+            found[client] = {line["capability"]: line["result"] for line in lines} | {"stderr": run.stderr}
+        return found[client]
+
+    return of
+
+
+@pytest.mark.parametrize(("client", "capability"), CASES)
+def test_capability(client, capability, reports):
+    report = reports(client)
+    assert report.get(capability) == "passed", report["stderr"]

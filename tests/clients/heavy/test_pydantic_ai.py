@@ -1,0 +1,85 @@
+"""pydantic-ai, on chat completions and on responses."""
+
+import asyncio
+
+import pydantic
+import pytest
+from shared import HELLO, LONG, MODEL
+
+pydantic_ai = pytest.importorskip("pydantic_ai", reason="make clients")
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel  # noqa: E402
+from pydantic_ai.providers.openai import OpenAIProvider  # noqa: E402
+
+CLIENT = "pydantic-ai"
+pytestmark = pytest.mark.clients
+BOTH = pytest.mark.parametrize("client", ["pydantic-ai", "pydantic-ai, responses"])
+
+
+class Weather(pydantic.BaseModel):
+    city: str = pydantic.Field(max_length=12)
+
+
+@pytest.fixture
+def agent(url, client):
+    def made(**more):
+        kind = OpenAIResponsesModel if client.endswith("responses") else OpenAIChatModel
+        model = kind(MODEL, provider=OpenAIProvider(base_url=url, api_key="-"))
+        return pydantic_ai.Agent(model, model_settings={"max_tokens": 120, "temperature": 0}, retries=0, **more)
+
+    return made
+
+
+@BOTH
+@pytest.mark.capability("chat")
+def test_chat(agent):
+    assert agent().run_sync(HELLO).output
+
+
+@BOTH
+@pytest.mark.capability("stream")
+def test_stream(agent):
+    async def streamed():
+        async with agent().run_stream(HELLO) as result:
+            return [piece async for piece in result.stream_text(delta=True, debounce_by=None)]
+
+    pieces = asyncio.run(streamed())
+    assert "".join(pieces).strip() == agent().run_sync(HELLO).output.strip()
+    assert len(pieces) > 3
+
+
+@BOTH
+@pytest.mark.capability("tool loop")
+def test_tool_loop(agent):
+    """An output tool is forced; the history, with the call, is sent back in a second run."""
+    first = agent(output_type=pydantic_ai.ToolOutput(Weather)).run_sync("The weather in Rome?")
+    assert isinstance(first.output, Weather)
+    second = agent().run_sync("Thank you!", message_history=first.all_messages())
+    assert any(part.part_kind == "tool-return" for message in second.all_messages() for part in message.parts)
+    assert second.output
+
+
+@BOTH
+@pytest.mark.capability("streamed tool loop")
+def test_streamed_tool_loop(agent):
+    async def streamed():
+        async with agent(output_type=pydantic_ai.ToolOutput(Weather)).run_stream("The weather in Rome?") as result:
+            return await result.get_output(), result.all_messages()
+
+    output, messages = asyncio.run(streamed())
+    assert isinstance(output, Weather)
+    assert agent().run_sync("Thank you!", message_history=messages).output
+
+
+@BOTH
+@pytest.mark.capability("structured output")
+def test_structured_output(agent):
+    assert isinstance(agent(output_type=pydantic_ai.NativeOutput(Weather)).run_sync("Rome").output, Weather)
+
+
+@BOTH
+@pytest.mark.capability("context overflow")
+def test_context_overflow(agent):
+    expected = getattr(pydantic_ai.exceptions, "ContextWindowExceeded", pydantic_ai.exceptions.ModelHTTPError)
+    with pytest.raises(expected) as error:
+        agent().run_sync(LONG)
+    assert "context_length_exceeded" in str(error.value) or "maximum context length" in str(error.value)
