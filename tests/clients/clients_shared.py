@@ -1,5 +1,9 @@
 """What all clients are asked."""
 
+CAPABILITIES = (
+    "chat", "stream", "tool loop", "streamed tool loop", "structured output", "embeddings", "context overflow",
+)  # fmt: skip
+
 MODEL = "box"
 HELLO = "Hello, who are you?"
 LONG = "word " * 30_000  # more than the context of the model in the package

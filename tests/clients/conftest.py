@@ -12,10 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from clients_shared import CAPABILITIES
 
-CAPABILITIES = (
-    "chat", "stream", "tool loop", "streamed tool loop", "structured output", "embeddings", "context overflow",
-)  # fmt: skip
 results = pytest.StashKey[dict[str, dict[str, str]]]()
 
 
@@ -41,6 +39,11 @@ def _offline_settings(url):
         }.items():  # fmt: skip
             patch.setenv(name, value)
         yield
+
+
+def pytest_ignore_collect(collection_path, config):
+    """The heavy clients are tried with `-m clients` only (`make clients`)."""
+    return True if collection_path.name == "heavy" and "clients" not in (config.option.markexpr or "") else None
 
 
 def pytest_addoption(parser):

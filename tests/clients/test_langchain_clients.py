@@ -1,7 +1,7 @@
 """LangChain's OpenAI adapter, on chat completions and on responses."""
 
 import pytest
-from shared import CHAT_TOOL, HELLO, LONG, MODEL, TEXTS
+from clients_shared import CHAT_TOOL, HELLO, LONG, MODEL, TEXTS
 
 langchain_openai = pytest.importorskip("langchain_openai", reason="needs langchain-openai")
 
@@ -76,5 +76,5 @@ def test_embeddings(url):
 @BOTH
 @pytest.mark.capability("context overflow")
 def test_context_overflow(client, url):
-    with pytest.raises(Exception, match="maximum context length|context_length_exceeded"):
+    with pytest.raises(Exception, match=r"maximum context length|context_length_exceeded"):
         model(client, url).invoke(LONG)

@@ -5,7 +5,7 @@ import json
 import openai
 import pydantic
 import pytest
-from shared import CHAT_TOOL, HELLO, LONG, MODEL, TEXTS
+from clients_shared import CHAT_TOOL, HELLO, LONG, MODEL, TEXTS
 
 CLIENT = "openai (Python), chat"
 pytestmark = pytest.mark.slow

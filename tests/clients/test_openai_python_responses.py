@@ -6,7 +6,7 @@ import json
 import openai
 import pydantic
 import pytest
-from shared import HELLO, LONG, MODEL, RESPONSE_TOOL
+from clients_shared import HELLO, LONG, MODEL, RESPONSE_TOOL
 
 CLIENT = "openai (Python), responses"
 pytestmark = pytest.mark.slow
@@ -33,10 +33,10 @@ def test_chat(client):
 @pytest.mark.capability("stream")
 def test_stream(client, url):
     async def streamed():
-        async with openai.AsyncOpenAI(base_url=url, api_key="-", max_retries=0) as client:
-            async with client.responses.stream(model=MODEL, input=HELLO, **LIMIT) as stream:
-                deltas = [event.delta async for event in stream if event.type == "response.output_text.delta"]
-                return "".join(deltas), await stream.get_final_response()
+        made = openai.AsyncOpenAI(base_url=url, api_key="-", max_retries=0)
+        async with made as client, client.responses.stream(model=MODEL, input=HELLO, **LIMIT) as stream:
+            deltas = [event.delta async for event in stream if event.type == "response.output_text.delta"]
+            return "".join(deltas), await stream.get_final_response()
 
     text, final = asyncio.run(streamed())
     assert text == final.output_text == client.responses.create(model=MODEL, input=HELLO, **LIMIT).output_text

@@ -2,7 +2,7 @@
 
 import pydantic
 import pytest
-from shared import HELLO, LONG, MODEL
+from clients_shared import HELLO, LONG, MODEL
 
 instructor = pytest.importorskip("instructor", reason="make clients")
 openai = pytest.importorskip("openai")
@@ -43,12 +43,12 @@ def test_partial_objects_from_streamed_tool_calls(url):
 
 
 @pytest.mark.capability("structured output")
-@pytest.mark.parametrize("mode", ["JSON_SCHEMA", "TOOLS_STRICT", "JSON"])
+@pytest.mark.parametrize("mode", ["JSON_SCHEMA", "TOOLS_STRICT"])
 def test_structured_output(url, mode):
     assert isinstance(create(url, instructor.Mode[mode], response_model=Weather), Weather)
 
 
 @pytest.mark.capability("context overflow")
 def test_context_overflow(url):
-    with pytest.raises(Exception, match="maximum context length|context_length_exceeded"):
+    with pytest.raises(Exception, match=r"maximum context length|context_length_exceeded"):
         create(url, response_model=Weather, messages=[{"role": "user", "content": LONG}])

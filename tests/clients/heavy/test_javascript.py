@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import CAPABILITIES
+from clients_shared import CAPABILITIES
 from js_clients import FOLDER, SCRIPTS
 
 pytestmark = pytest.mark.clients

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from shared import CHAT_TOOL, HELLO, LONG, MODEL, TEXTS, WEATHER
+from clients_shared import CHAT_TOOL, HELLO, LONG, MODEL, TEXTS, WEATHER
 
 litellm = pytest.importorskip("litellm", reason="make clients")
 

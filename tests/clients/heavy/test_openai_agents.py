@@ -4,7 +4,7 @@ import asyncio
 
 import pydantic
 import pytest
-from shared import HELLO, LONG, MODEL
+from clients_shared import HELLO, LONG, MODEL
 
 agents = pytest.importorskip("agents", reason="make clients")
 openai = pytest.importorskip("openai")

@@ -4,7 +4,7 @@ import asyncio
 
 import pydantic
 import pytest
-from shared import HELLO, LONG, MODEL
+from clients_shared import HELLO, LONG, MODEL
 
 pydantic_ai = pytest.importorskip("pydantic_ai", reason="make clients")
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel  # noqa: E402
