@@ -14,7 +14,7 @@ from rich.console import Console
 
 from turnwise.chat.service import ContextReport
 from turnwise.cli.talk import COMMANDS, Talk
-from turnwise.core.errors import ContextTooLong, TurnwiseError
+from turnwise.core.errors import ContextTooLong, NotFound, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChat
@@ -352,3 +352,50 @@ def test_in_a_terminal_ctrl_c_stops_the_answer_and_ctrl_d_leaves(talkative_folde
     history = tmp_path / "home" / "history"
     assert "+hello" in history.read_text()
     assert history.stat().st_mode & 0o777 == 0o600
+
+
+# Earlier conversations
+
+
+@pytest.fixture
+def earlier(store):
+    """Two stored conversations, the one about lamps the latest."""
+    for title in ("Tea", "Lamps"):
+        id = store.create(title=title, model="scripted").id
+        store.extend(id, [Message("user", f"{title}?"), Message("assistant", f"{title}!")])
+    return store
+
+
+@pytest.mark.parametrize("reference", ["last", "1", "lamps?", "id"])
+def test_an_earlier_conversation_is_resumed(talk, earlier, reference):
+    kept = earlier.list()[0]
+    one, shown = talk(ScriptedChat(words, store=earlier), "more", resume=kept.id if reference == "id" else reference)
+    assert "Going on with: Lamps\nuser  Lamps?\nassistant  Lamps!\n" in shown
+    assert contents(one.messages) == ["user: Lamps?", "assistant: Lamps!", "user: more", "assistant: 3: MORE"]
+    assert [entry.message for entry in earlier.get(kept.id).messages] == one.messages
+    assert len(earlier.list()) == 2
+
+
+def test_conversations_are_listed_and_loaded(talk, earlier):
+    one, shown = talk(ScriptedChat(words, store=earlier), "/list", "/load 2", "/load nonsense", "more")
+    assert [line.split("  ")[-1] for line in shown.splitlines() if line.startswith("  ") and ":" in line] == [
+        "Lamps",
+        "Tea",
+    ]
+    assert "There is no conversation with 'nonsense' in it." in shown
+    assert contents(one.messages)[:3] == ["user: Tea?", "assistant: Tea!", "user: more"]
+
+
+def test_nothing_to_resume_is_said(talk, store):
+    with pytest.raises(NotFound, match="no earlier conversation"):
+        talk(ScriptedChat(words, store=store), resume="last")
+    assert "not stored here" in talk(ScriptedChat(words), "/list")[1]
+
+
+def test_edits_and_retries_stay_as_branches(talk, store):
+    one, _ = talk(ScriptedChat(words, store=store), "/edit x", "hello", "/edit good evening", "/retry")
+    assert contents(one.messages) == ["user: good evening", "assistant: 1: GOOD EVENING"]
+    (kept,) = store.list()
+    assert [entry.message.content for entry in store.get(kept.id).tree] == [
+        "hello", "1: HELLO", "good evening", "1: GOOD EVENING", "1: GOOD EVENING",
+    ]  # fmt: skip

@@ -30,12 +30,18 @@ def chat(
     threads: Threads = None,
     store: Annotated[str | None, typer.Option(help="Where conversations are kept: sqlite:///FILE, or 'none'.")] = None,
     context_policy: ContextPolicy = "refuse",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last conversation.")] = False,
+    load: Annotated[
+        str | None,
+        typer.Option(help="Go on with the conversation that has this id, this number in `/list`, or this text in it."),
+    ] = None,
     *,
     asked: dict[str, Any],
 ) -> None:
     """Chat with a model in the terminal.
 
     Ctrl-C stops an answer, not the program; Ctrl-D or `/quit` leaves. `/help` lists what else can be typed.
+    Conversations are stored; the page of `turnwise serve` shows them, too.
 
     **Examples**
 
@@ -44,13 +50,16 @@ def chat(
     turnwise chat "How are you?"
     turnwise chat --say "How do I cancel my order?" --temperature 0
     turnwise chat runs/mine --system "You are terse."
+    turnwise chat --resume
     ```
     """
     import io
     import sys
 
     from turnwise.assemble import chat_service, conversation_store
+    from turnwise.cli.earlier import LAST
     from turnwise.cli.talk import Talk, say_once
+    from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
 
     GenerationParams.resolve(asked)
@@ -61,6 +70,8 @@ def chat(
     say = message if say is None else say
     _check_model(model)
     if say is not None:
+        if resume or load is not None:
+            raise InvalidParameter("say", "--say stores no conversation; leave --resume and --load out.")
         text = sys.stdin.read().strip() if say == "-" else say
         with chat_service(
             model,
@@ -88,7 +99,7 @@ def chat(
         ) as service,
     ):
         note_missing_template(service)
-        Talk(service, system=system, asked=asked).run()
+        Talk(service, system=system, asked=asked, resume=load or (LAST if resume else None)).run()
 
 
 def _is_message(argument: str) -> bool:

@@ -13,17 +13,21 @@ from rich.console import Console
 from rich.markup import escape
 
 from turnwise.chat.service import ChatService, ContextReport, Turn
+from turnwise.cli.earlier import find_conversation, list_conversations
 from turnwise.core.errors import NotFound, TurnwiseError, UserError
 from turnwise.core.files import exists, write_file
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import FinishReason
+from turnwise.core.ports import ConversationStore, FinishReason
 from turnwise.core.settings import Settings
 
 COMMANDS = {
     "/help": "this list",
     "/reset": "forget the conversation and begin anew",
-    "/retry": "answer the last message again",
+    "/retry": "answer the last message again; the old answer stays, as a version that the page can show",
+    "/edit TEXT": "say something else in place of the last message; both stay",
+    "/list": "the latest conversations, also those from the page",
+    "/load NUMBER": "go on with one of them; an id or a word of it will do, too",
     "/system TEXT": "begin anew with this system message",
     "/set NAME VALUE": "change a sampling parameter, for instance /set temperature 0.2",
     "/history": "show the conversation so far",
@@ -71,6 +75,7 @@ class Talk:
         system: a system message to begin every conversation with.
         asked: sampling parameters.
         read: asks the person for a line; raises EOFError when they leave. None asks in the terminal.
+        resume: the conversation to go on with, as `find_conversation` takes it. Raises `NotFound`.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Talk:
         asked: Mapping[str, Any] | None = None,
         read: Callable[[], str] | None = None,
         console: Console | None = None,
+        resume: str | None = None,
     ) -> None:
         self.service = service
         self.console = console or Console(highlight=False, soft_wrap=True, emoji=False)
@@ -90,6 +96,8 @@ class Talk:
         self.messages: list[Message] = []
         self._conversation: str | None = None
         self._reset()
+        if resume is not None:
+            self._load(resume)
 
     def run(self) -> None:
         """Take turns until the person leaves."""
@@ -173,6 +181,12 @@ class Talk:
             self.console.print("[dim]A new conversation with this system message.[/dim]")
         elif name == "/retry":
             self._retry(runner)
+        elif name == "/edit" and rest:
+            self._edit(rest, runner)
+        elif name == "/list":
+            self._list()
+        elif name == "/load" and rest:
+            self._load(rest)
         elif name == "/set" and rest:
             self._set(rest)
         elif name == "/history":
@@ -184,6 +198,33 @@ class Talk:
         else:
             for command, help in COMMANDS.items():
                 self.console.print(f"  [bold]{command:<17}[/bold] {help}")
+
+    @property
+    def _store(self) -> ConversationStore:
+        if self.service.store is None:
+            raise NotFound("Conversations are not stored here: it was started with --store none.")
+        return self.service.store
+
+    def _list(self) -> None:
+        for line in list_conversations(self._store):
+            self._show(line + "\n")
+
+    def _load(self, reference: str) -> None:
+        """Go on with an earlier conversation, on the branch that is shown."""
+        conversation = find_conversation(self._store, reference)
+        self.messages, self._conversation = [stored.message for stored in conversation.messages], conversation.id
+        self.console.print("[dim]Going on with:[/dim] ", end="")
+        self._show((conversation.title or conversation.id) + "\n")
+        for message in self.messages[-2:]:
+            self.console.print(f"[bold]{message.role}[/bold]  ", end="")
+            self._show(message.content + "\n")
+
+    def _edit(self, text: str, runner: asyncio.Runner) -> None:
+        last = max((i for i, message in enumerate(self.messages) if message.role == "user"), default=None)
+        if last is None:
+            self.console.print("[dim]There is nothing to edit yet.[/dim]")
+        else:
+            self._answer([*self.messages[:last], Message("user", text)], runner)
 
     def _retry(self, runner: asyncio.Runner) -> None:
         answered = bool(self.messages) and self.messages[-1].role == "assistant"
