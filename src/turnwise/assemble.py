@@ -205,7 +205,7 @@ def subject(
             service.name,
             service.generator,
             service.renderer,
-            lambda history, said: service.request(Turn(history, asked=said)),
+            lambda history, said, tools: service.request(Turn(history, asked=said, tools=tools)),
             dict(asked or {}),
             service.fingerprint,
             cache,

@@ -11,10 +11,12 @@ import pytest
 import tokenizers
 
 from turnwise.chat.service import ChatService, Turn
-from turnwise.core.messages import Conversation, Message
+from turnwise.core.messages import Conversation, Message, ToolCall
 from turnwise.core.ports import TokenEvent, TokenLogprobs
+from turnwise.core.tools import Tool
 from turnwise.data.batches import collate
 from turnwise.evaluation.cache import Cache
+from turnwise.evaluation.counting import counted
 from turnwise.evaluation.items import Ask, Score
 from turnwise.evaluation.perplexity import measure_perplexity
 from turnwise.evaluation.subject import ModelSubject
@@ -53,6 +55,26 @@ DIALOGUES = {
     "white space": talk("  two lines\n\nand a tab\t", "def f(x):\n    return x + 1"),
     "special tokens spelled out": talk("What is <|end|>?", "It ends a turn: <|end|><|user|>.", "<|im_start|>", "No."),
 }  # fmt: skip
+WEATHER = Tool.function(
+    {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+)
+CALLS = Conversation(
+    (
+        Message("user", "Rain in Rome?"),
+        Message("assistant", "", tool_calls=(ToolCall("call_0", "get_weather", '{"city": "Rome"}'),)),
+        Message("tool", "sunny", tool_call_id="call_0"),
+        Message("assistant", "No, it is sunny."),
+    ),
+    tools=(WEATHER,),
+)
+HERMES = (
+    "{% if tools %}{{ '<|im_start|>system\n<tools>' }}{% for tool in tools %}{{ tool | tojson }}{% endfor %}"
+    "{{ '</tools> Answer with {\"name\": …} in <tool_call> tags.<|im_end|>\n' }}{% endif %}"
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content }}"
+    '{% for call in message.tool_calls or [] %}{{ \'<tool_call>\n{"name": "\' + call.function.name }}'
+    "{{ '\", \"arguments\": ' + call.function.arguments | tojson + '}\n</tool_call>' }}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 paths = pytest.mark.parametrize("conversation", DIALOGUES.values(), ids=DIALOGUES)
 
 
@@ -101,8 +123,14 @@ class Asked:
         pass
 
 
-def trained(name, conversation, renderer):
-    (example,) = OBJECTIVES.make(name).examples(conversation, Frame(renderer, 400))
+class Roomy(Asked):
+    """Definitions of tools take many of the tiny tokenizer's tokens."""
+
+    context_length = 4000
+
+
+def trained(name, conversation, renderer, length=400):
+    (example,) = OBJECTIVES.make(name).examples(conversation, Frame(renderer, length))
     return example
 
 
@@ -162,7 +190,7 @@ class Told(Asked):
 def evaluated(renderer):
     """A model as `turnwise evaluate` opens it, whose engine only notes what it was asked for."""
     service = ChatService("tiny", 0, "fp", renderer, Told())
-    make_request = lambda history, asked: service.request(Turn(history, asked=asked))  # noqa: E731
+    make_request = lambda history, asked, tools: service.request(Turn(history, asked=asked, tools=tools))  # noqa: E731
     return ModelSubject("tiny", service.generator, renderer, make_request, {}, "fp", Cache(None))
 
 
@@ -189,3 +217,36 @@ def test_evaluation_scores_what_was_trained_on(conversation, renderer, evaluated
         assert list(request.prompt_ids) == example.ids.tolist()[: len(request.prompt_ids)]
         assert request.told_from in learned
     assert len(request.prompt_ids) == learned[-1] + 1
+
+
+@pytest.fixture(scope="module", params=[*TEMPLATES.values(), HERMES], ids=[*TEMPLATES, "that writes calls"])
+def calling(request, tokenizer):
+    """Templates that know no tools, and one that does."""
+    backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
+    backend.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|begin|>"])
+    named = {**tokenizer.named, "bos_token": "<|begin|>"}
+    return Renderer.of(Tokenizer(backend, named=named, chat_template=request.param or tokenizer.chat_template))
+
+
+def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(calling):
+    service = ChatService("tiny", 0, "fp", calling, Roomy())
+    example = trained("sft", CALLS, calling, 4000)
+    ids, learned = example.ids.tolist(), [False, *example.counted.tolist()[:-1]]
+    for turn, expected in ((1, '"name": "get_weather", "arguments": {"city": "Rome"}'), (3, "No, it is sunny.")):
+        asyncio.run(service.reply(Turn(CALLS.messages[:turn], tools=CALLS.tools)))
+        prompt = list(service.generator.requests[-1].prompt_ids)
+        assert prompt == ids[: len(prompt)]
+        assert learned[len(prompt)]
+        assert not learned[len(prompt) - 1]
+        end = learned.index(False, len(prompt)) if False in learned[len(prompt) :] else len(ids)
+        assert ids[end - 1] in calling.tokenizer.special_ids, "ending the turn is learned, too"
+        assert expected in calling.tokenizer.decode(ids[len(prompt) : end])
+
+
+def test_a_tool_call_is_scored_as_it_is_learned(calling):
+    example = trained("sft", CALLS, calling, 4000)
+    learned = [at for at, counts in enumerate([False, *example.counted.tolist()[:-1]]) if counts]
+    read = [counted(calling, Score(CALLS.messages[: at + 1], CALLS.tools), 10_000) for at in (1, 3)]
+    assert [place for each in read for place in each.places] == learned
+    assert all(each.ids == tuple(example.ids.tolist()[: len(each.ids)]) for each in read)
+    assert all(each.bytes > 0 for each in read)

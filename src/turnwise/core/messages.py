@@ -3,7 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from turnwise.core.tools import Tool
 
 CallKind = Literal["function", "custom"]
 INPUT = "input"  # what a custom tool's one argument is called wherever it is written as a function's
@@ -53,6 +56,12 @@ class Message:
     pinned: bool = False
     weight: float = 1.0
 
+    @property
+    def full_text(self) -> str:
+        """The content and the tool calls, one JSON object a line; for counts and comparisons, not for a model."""
+        calls = (json.dumps([call.name, call.arguments], ensure_ascii=False) for call in self.tool_calls)
+        return "\n".join(filter(None, (self.content, *calls)))
+
     def as_dict(self) -> dict[str, Any]:
         """The message as chat templates and JSON want it; what is not set is left out."""
         plain: dict[str, Any] = {"role": self.role, "content": self.content}
@@ -74,12 +83,14 @@ class Conversation:
         meta: what a data set says about it (topic, intent, source).
         rejected: the same dialogue with an end that somebody found worse; empty where nobody compared.
         rating: whether somebody found its end good; None where nobody said.
+        tools: definitions of the tools that the assistant may call in it.
     """
 
     messages: tuple[Message, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
     rejected: tuple[Message, ...] = ()
     rating: bool | None = None
+    tools: "tuple[Tool, ...]" = ()
 
     @property
     def generated(self) -> bool:

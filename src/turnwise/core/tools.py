@@ -31,6 +31,23 @@ class Tool:
     grammar: str = ""
     published: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def function(cls, definition: Mapping[str, Any], param: str = "tools") -> "Tool":
+        """The tool of a function's definition: `name`, `description`, `parameters` (a JSON schema), `strict`.
+
+        Serving and training data both build their tools here, so a definition has the same text in both.
+        """
+        schema = definition.get("parameters")
+        if schema is None:  # published: a function that takes no arguments
+            schema = {"type": "object", "properties": {}, "additionalProperties": False}
+        published = {key: value for key, value in definition.items() if value is not None} | {"parameters": schema}
+        return cls(
+            definition["name"],
+            param,
+            schema={**schema, "type": "object"},
+            published={"type": "function", "function": published},
+        )
+
     @property
     def arguments(self) -> dict[str, Any]:
         """The schema of what the model writes as arguments; a custom tool's input is one string."""

@@ -27,9 +27,9 @@ def counted(renderer: Renderer, score: Score, limit: int) -> Counted:
     Of what does not fit into `limit` tokens the beginning is cut off, so that every model has to say the same replies,
     however little of what came before it can read. Of a reply that is longer than that itself the end counts.
     """
-    rendered = renderer.render(score.messages)
+    rendered = renderer.render(score.messages, tools=score.tools)
     ids, span = rendered.ids, rendered.spans[-1]
-    cut, size = max(0, len(ids) - limit), len(score.messages[-1].content.encode())
+    cut, size = max(0, len(ids) - limit), len(score.messages[-1].full_text.encode())
     if span is None:
         return Counted(tuple(ids[cut:]), (), 0)
     said = [at for at in range(max(1, span[0]), len(ids)) if rendered.loss_mask[at]]

@@ -76,4 +76,4 @@ def measure_curve(
 
 
 def _at(temperature: float, ask: Ask) -> Ask:
-    return Ask(ask.history, temperature=temperature) if temperature else Ask(ask.history, greedy=True)
+    return replace(ask, temperature=temperature or None, greedy=not temperature)

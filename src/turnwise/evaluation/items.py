@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from turnwise.core.messages import Message
+from turnwise.core.tools import Tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +16,13 @@ class Ask:
         history: what was said.
         greedy: the likeliest answer is wanted, whatever is served otherwise.
         temperature: of the draw; None leaves it as it is served.
+        tools: what may be called.
     """
 
     history: tuple[Message, ...]
     greedy: bool = False
     temperature: float | None = None
+    tools: tuple[Tool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Score:
     """A dialogue whose last message is to be scored."""
 
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

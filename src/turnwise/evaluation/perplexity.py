@@ -70,7 +70,7 @@ def measure_perplexity(
     examples: list[Example] = []
     size = 0
     for conversation in conversations:
-        example, said = beginning(renderer.render(conversation.messages), conversation, limit)
+        example, said = beginning(renderer.render(conversation.messages, tools=conversation.tools), conversation, limit)
         if said:
             examples.append(example)
             size += said
@@ -97,5 +97,5 @@ def beginning(rendered: Rendered, conversation: Conversation, limit: int) -> tup
         if span[1] > limit:
             mask[span[0] :] = False
             break
-        said += len(message.content.encode())
+        said += len(message.full_text.encode())
     return Example.causal(ids, mask), said

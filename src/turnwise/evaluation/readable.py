@@ -16,7 +16,7 @@ def refusal(dialogue: Conversation, renderers: Mapping[str, Renderer]) -> str | 
     """
     for name, renderer in renderers.items():
         try:
-            renderer.render(dialogue.messages)
+            renderer.render(dialogue.messages, tools=dialogue.tools)
         except UserError as error:
             return f"{name} cannot read it. {error}"
     return None

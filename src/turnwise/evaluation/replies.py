@@ -37,7 +37,7 @@ def group_of(messages: Sequence[Message]) -> str:
 def reply_items(dialogues: Sequence[Conversation]) -> list[Item]:
     """An item for the last reply of every dialogue that has one."""
     return [
-        Item(group_of(parts[0]), (Ask(parts[0]),), reference=parts[1], about=dialogue.meta)
+        Item(group_of(parts[0]), (Ask(parts[0], tools=dialogue.tools),), reference=parts[1], about=dialogue.meta)
         for dialogue in dialogues
         if (parts := last_reply(dialogue)) is not None
     ]

@@ -13,6 +13,7 @@ from turnwise.core.errors import ContextTooLong, TemplateError, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, Generator, Ticket, TokenEvent
+from turnwise.core.tools import Tool
 from turnwise.evaluation.cache import Cache, key_of
 from turnwise.evaluation.counting import Counted, counted
 from turnwise.evaluation.items import Answer, Ask, Score, Scored
@@ -23,7 +24,7 @@ MOST = 128  # tokens of an answer, where nobody says
 UNANSWERED = Answer("", 0, "length")  # what a model says to a question that is longer than all it can read
 
 Done = Callable[[int], None]
-MakeRequest = Callable[[tuple[Message, ...], dict[str, Any]], GenerationRequest]
+MakeRequest = Callable[[tuple[Message, ...], dict[str, Any], tuple[Tool, ...]], GenerationRequest]
 
 
 class Subject(Protocol):
@@ -105,7 +106,7 @@ class ModelSubject:
         asked["max_tokens"] = min(asked.get("max_tokens") or MOST, max(1, self.generator.context_length // 2))
         while True:
             try:
-                return self.make_request(history, asked)
+                return self.make_request(history, asked, ask.tools)
             except TemplateError:
                 return None
             except ContextTooLong:

@@ -49,7 +49,7 @@ class Judge:
         """
         found = {"novelty": novelty(conversation)}
         try:
-            rendered = self.service.renderer.render(conversation.messages)
+            rendered = self.service.renderer.render(conversation.messages, tools=conversation.tools)
         except TemplateError:
             return found
         ids, (before, after) = rendered.ids, self._nothing

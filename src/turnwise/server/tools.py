@@ -144,15 +144,9 @@ def read_function(said: Any, where: str, longest: int = MOST_NAME) -> Tool:
     schema = inner.get("parameters")
     if not isinstance(schema, dict | None):
         raise wrong(f"{where}.parameters", "must be a JSON schema, an object")
-    if schema is None:  # published: a function that takes none
-        schema = {"type": "object", "properties": {}, "additionalProperties": False}
-    if schema.get("type", "object") != "object":
+    if schema is not None and schema.get("type", "object") != "object":
         raise wrong(f"{where}.parameters.type", f"must be object, not {cut(repr(schema['type']))}")
-    told = {key: value for key, value in inner.items() if value is not None} | {"parameters": schema}
-    return Tool(
-        name, f"{where}.parameters", schema={**schema, "type": "object"},
-        published={"type": "function", "function": told},
-    )  # fmt: skip
+    return Tool.function({**inner, "name": name}, f"{where}.parameters")
 
 
 def _custom(said: Any, where: str) -> Tool:

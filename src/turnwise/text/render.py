@@ -27,6 +27,7 @@ from typing import Any
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
 from turnwise.core.tools import Tool
+from turnwise.text.call_spans import find_calls
 from turnwise.text.dialects import DEFAULT, Dialect, dialect, spoken
 from turnwise.text.places import BREAK, Range, find_contents, without_marks
 from turnwise.text.template import apply_template
@@ -62,6 +63,11 @@ class Renderer:
 
     tokenizer: Tokenizer
     template: str
+    tools: tuple[Tool, ...] = ()  # of every dialogue that brings none of its own
+
+    def with_tools(self, tools: tuple[Tool, ...]) -> "Renderer":
+        """A renderer of dialogues in which these tools may be called."""
+        return replace(self, tools=tools) if tools else self
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Renderer":
@@ -101,6 +107,7 @@ class Renderer:
         """
         at, shown = self._demonstrations(messages)
         whole = [*messages[:at], *shown, *messages[at:]]
+        tools = tools or self.tools
         rendered = self._render(whole, add_generation_prompt, continue_final, variables, tools)
         if not shown:
             return rendered
@@ -115,7 +122,7 @@ class Renderer:
             TemplateError: the template refuses the messages.
         """
         at, shown = self._demonstrations(messages)
-        laid_out, _, variables = self._laid_out([*messages[:at], *shown, *messages[at:]], None, ())
+        laid_out, _, variables = self._laid_out([*messages[:at], *shown, *messages[at:]], None, self.tools)
         return self._apply(laid_out, variables, add_generation_prompt)
 
     def _demonstrations(self, messages: Sequence[Message]) -> tuple[int, Sequence[Message]]:
@@ -144,6 +151,11 @@ class Renderer:
             text = text[: _end_of_last(ranges)]
         encoding = self._encode(text, breaks)
         self._check_apart(encoding, text, ranges)
+        if spoken(self.template) is not None:
+            calls = find_calls(
+                messages, text, lambda some, prompt: self._apply(some, variables, prompt), self.tokenizer.special_texts
+            )
+            ranges = [calls.get(index, chars) for index, chars in enumerate(ranges)]
         if cuts := self._cuts(text, breaks, encoding, messages, ranges, variables):
             encoding = self._encode(text, breaks, cuts)
         spans = [_token_span(encoding, chars) for chars in ranges]

@@ -1,7 +1,7 @@
 """What an objective is: how items become examples, and what a model's loss on a batch of them is."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -34,6 +34,12 @@ class Frame:
     length: int
     start_ids: tuple[int, ...] = ()
     truncation: Truncation = field(default_factory=Truncation, compare=False)
+
+    def for_item(self, item: Conversation | Document) -> "Frame":
+        """The frame whose renderer knows the tools of this dialogue."""
+        if isinstance(item, Document) or not item.tools:
+            return self
+        return replace(self, renderer=self.renderer.with_tools(item.tools))
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -76,7 +76,7 @@ def pieces(messages: Sequence[Message], wanted: Collection[int], frame: "Frame")
         wanted: indices of the assistant's messages that are learned.
         frame: the renderer and the length of a row; what does not fit is counted there.
     """
-    left = {index for index in wanted if messages[index].content.strip()}
+    left = {index for index in wanted if messages[index].full_text.strip()}
     if not left:
         return
     whole = render_replies(frame.renderer, messages, left)

@@ -44,7 +44,7 @@ def _ending(messages: Sequence[Message], common: int, frame: Frame, room: int) -
     """The assistant's messages from `common` on, as far as they stand after the prompts they are served after."""
     last = max(i for i, message in enumerate(messages) if message.role == "assistant")
     messages = messages[: last + 1]
-    wanted = [i for i in range(common, len(messages)) if messages[i].role == "assistant" and messages[i].content]
+    wanted = [i for i in range(common, len(messages)) if messages[i].role == "assistant" and messages[i].full_text]
     piece: RenderedReplies | None = render_replies(frame.renderer, messages, wanted)
     if piece is None or last not in (reply.index for reply in piece.replies):
         piece = render_reply(frame.renderer, messages)

@@ -27,7 +27,7 @@ def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None
     messages = dialogue.messages
     for i in reversed(range(1, len(messages))):
         if messages[i].role == "assistant" and messages[i - 1].role == "user":
-            return messages[:i], messages[i].content
+            return messages[:i], messages[i].full_text
     return None
 
 
@@ -58,7 +58,7 @@ def engine_for(model: Model, slots: int) -> Engine:
 def _ask(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQueue[TokenEvent]:
     parts = last_reply(dialogue)
     assert parts is not None, "only dialogues with a reply are asked"
-    ids = renderer.render(parts[0], add_generation_prompt=True).ids
+    ids = renderer.render(parts[0], add_generation_prompt=True, tools=dialogue.tools).ids
     most = min(TOKENS, engine.context_length // 2)
     request = GenerationRequest(
         prompt_ids=tuple(ids[-(engine.context_length - most) :]),

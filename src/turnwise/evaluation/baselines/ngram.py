@@ -70,12 +70,12 @@ class Ngram:
         """What the template refuses is not learned from."""
         for dialogue in dialogues:
             with suppress(TemplateError):
-                rendered = self.renderer.render(dialogue.messages)
+                rendered = self.renderer.render(dialogue.messages, tools=dialogue.tools)
                 yield rendered.ids, rendered.loss_mask
 
     def _answer(self, ask: Ask, seed: int) -> Answer:
         try:
-            before = self.renderer.render(ask.history, add_generation_prompt=True).ids
+            before = self.renderer.render(ask.history, add_generation_prompt=True, tools=ask.tools).ids
         except TemplateError:
             return UNANSWERED
         dice = random.Random(f"{seed} {before}")

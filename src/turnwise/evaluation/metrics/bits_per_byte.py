@@ -30,8 +30,10 @@ class Metric(metric.Metric):
         found = []
         for dialogue in dialogues:
             messages = dialogue.messages
-            replies = [at for at, message in enumerate(messages) if message.role == "assistant" and message.content]
-            scores = tuple(Score(messages[: at + 1]) for at in replies if at)  # nobody is asked to speak first
+            replies = [at for at, message in enumerate(messages) if message.role == "assistant" and message.full_text]
+            scores = tuple(
+                Score(messages[: at + 1], dialogue.tools) for at in replies if at
+            )  # nobody is asked to speak first
             if scores:
                 found.append(Item(group_of(messages), scores=scores))
         return found

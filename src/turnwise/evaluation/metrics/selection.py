@@ -74,6 +74,7 @@ def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: in
             if other not in taken:
                 chosen.append(other)
                 taken.add(other)
-        scores = tuple(Score((*history, Message("assistant", each))) for each in (reply, *chosen))
+        tools = dialogues[number].tools
+        scores = tuple(Score((*history, Message("assistant", each)), tools) for each in (reply, *chosen))
         found.append(Item(group_of(history), scores=scores, reference=reply))
     return found

@@ -35,7 +35,9 @@ class Metric(metric.Metric):
             needed = [value for value in _values(dialogue.meta) if _says(parts[1], value)]
             if needed:
                 about = {"needed": needed}
-                found.append(Item(group_of(parts[0]), (Ask(parts[0]),), reference=parts[1], about=about))
+                found.append(
+                    Item(group_of(parts[0]), (Ask(parts[0], tools=dialogue.tools),), reference=parts[1], about=about)
+                )
         return found
 
     def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:

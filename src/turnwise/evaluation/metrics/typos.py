@@ -43,7 +43,7 @@ class Metric(metric.Metric):
             )
             if rough != history:
                 said = Message("assistant", reply)
-                scores = (Score((*history, said)), Score((*rough, said)))
+                scores = tuple(Score((*before, said), dialogue.tools) for before in (history, rough))
                 found.append(Item(group_of(history), scores=scores, reference=reply))
         return found
 

@@ -24,6 +24,6 @@ class Objective(objective.Objective):
 def text_ids(item: Conversation | Document, frame: Frame) -> list[int]:
     """All of an item as ids, with an end."""
     if isinstance(item, Conversation):
-        return frame.renderer.render(item.messages).ids
+        return frame.renderer.render(item.messages, tools=item.tools).ids
     ids = frame.tokenizer.encode(item.text)
     return ids if frame.tokenizer.eos_id is None else [*ids, frame.tokenizer.eos_id]

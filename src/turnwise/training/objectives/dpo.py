@@ -49,6 +49,7 @@ class Objective(objective.Objective):
                 "Preference tuning ('dpo') needs pairs: a prompt, the chosen answer and a rejected one. This row has "
                 "no rejected answer."
             )
+        frame = frame.for_item(item)
         common = common_beginning(item.messages, item.rejected)
         pair = endings((item.messages, item.rejected), common, frame, frame.length // 2)
         if pair is not None:

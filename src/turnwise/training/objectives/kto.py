@@ -50,6 +50,7 @@ class Objective(objective.Objective):
             raise InvalidData(
                 "Tuning by ratings ('kto') needs answers that are labelled good or bad. This row has no label."
             )
+        frame = frame.for_item(item)
         last = max((i for i, message in enumerate(item.messages) if message.role == "assistant"), default=None)
         found = None if last is None else endings([item.messages[: last + 1]], last, frame, frame.length)
         for end in found or ():

@@ -39,9 +39,10 @@ class Objective(objective.Objective):
             raise InvalidData(
                 "Dialogue ('seq2seq') needs dialogues, but this is plain text. The objective 'span' learns from it."
             )
+        frame = frame.for_item(item)
         places = [i for i, message in enumerate(item.messages) if i and message.role == "assistant"]
         for i in places[-1:] if self.turns == "last" else places:
-            if item.messages[i].weight > 0 and item.messages[i].content.strip():
+            if item.messages[i].weight > 0 and item.messages[i].full_text.strip():
                 yield from self._reply(item.messages[: i + 1], frame)
 
     @staticmethod

@@ -38,6 +38,7 @@ class Objective(objective.Objective):
                 "Fine-tuning ('sft') needs dialogues, but this is plain text. The objective 'clm' learns from plain "
                 "text."
             )
+        frame = frame.for_item(item)
         places = [place for place, message in enumerate(item.messages) if message.role == "assistant"]
         if self.turns == "last":
             places = places[-1:]
