@@ -8,83 +8,106 @@ import pytest
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import ROLES, Conversation
-from turnwise.data import formats
-from turnwise.data.rows import BadRow, Document, Sample, Unreadable
+from turnwise.data import containers, formats
+from turnwise.data.context import ParseContext
+from turnwise.data.options import ReadOptions
+from turnwise.data.reading import open_rows
+from turnwise.data.rows import BadRow, Document, Unreadable
 
 ALL = formats.names()
+TEXTS = [name for name in ALL if formats.load(name).read is not None]
+ROWS = [name for name in ALL if formats.load(name).parse is not None]
 
 
-def rows(name: str, data: bytes | str) -> list:
+class File(io.BytesIO):
+    """What is read is never closed by a test."""
+
+
+def opened(data: bytes | str, name: str = "data", **options):
     data = data.encode() if isinstance(data, str) else data
-    return list(formats.load(name).read(io.BytesIO(data)))
+    chosen = ReadOptions(**options)
+    context = ParseContext(chosen.role_of_speaker, chosen.me)
+    return open_rows(__import__("pathlib").Path(name), File(data), chosen, context)
 
 
-def good(name: str, data: bytes | str) -> list:
-    return [row[1] for row in rows(name, data) if not isinstance(row, BadRow)]
+def rows(format: str | None, data: bytes | str, name: str = "data", **options) -> list:
+    return list(opened(data, name, format=format, **options).rows)
 
 
-def bad(name: str, data: bytes | str) -> list[BadRow]:
-    return [row for row in rows(name, data) if isinstance(row, BadRow)]
+def good(name: str | None, data: bytes | str, **options) -> list:
+    return [row[1] for row in rows(name, data, **options) if not isinstance(row, BadRow)]
+
+
+def bad(name: str | None, data: bytes | str, **options) -> list[BadRow]:
+    return [row for row in rows(name, data, **options) if isinstance(row, BadRow)]
 
 
 def said(conversation: Conversation) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in conversation.messages]
 
 
+def example(name: str) -> tuple[str, dict]:
+    """A format's example, and what has to be known to read it."""
+    found = formats.load(name)
+    return found.example, ({"me": found.example_me} if found.example_me else {})
+
+
 class TestEveryFormat:
     def test_is_found_in_the_folder(self):
-        assert {"openai", "sharegpt", "alpaca", "csv", "parquet", "text"} <= set(ALL)
+        assert {"openai", "sharegpt", "alpaca", "pairs", "text"} <= set(ALL)
+        assert set(containers.names()) == {"csv", "json", "parquet"}
 
     @pytest.mark.parametrize("name", ALL)
     def test_reads_its_own_example_without_a_bad_row(self, name):
-        found = rows(name, formats.load(name).example)
+        text, options = example(name)
+        found = rows(name, text, **options)
         assert found
         for line, item in found:
             assert line >= 1
             if isinstance(item, Conversation):
                 assert item.messages
-                assert all(message.role in ROLES and message.content for message in item.messages)
+                assert all(message.role in ROLES and message.full_text for message in item.messages)
             else:
                 assert isinstance(item, Document)
                 assert item.text
 
     @pytest.mark.parametrize("suffix", ["", ".jsonl", ".json", ".txt", ".csv", ".gz"])
     @pytest.mark.parametrize("name", ALL)
-    def test_is_surest_of_its_own_example_whatever_the_file_is_called(self, name, suffix):
-        assert formats.detect(Sample.of(f"data{suffix}", formats.load(name).example)).name == name
+    def test_is_recognised_by_its_own_example_whatever_the_file_is_called(self, name, suffix):
+        text, options = example(name)
+        assert opened(text, f"data{suffix}", **options).expected == formats.load(name).expected
+        assert rows(None, text, f"data{suffix}", **options) == rows(name, text, **options)
 
-    @pytest.mark.parametrize("name", [name for name in ALL if name != "parquet"])
+    @pytest.mark.parametrize("name", ALL)
     def test_is_found_behind_a_byte_order_mark(self, name):
-        example = formats.load(name).example
-        marked = b"\xef\xbb\xbf" + example
-        assert formats.detect(Sample.of("data", marked)).name == name
-        assert rows(name, marked) == rows(name, example)
+        text, options = example(name)
+        assert rows(None, b"\xef\xbb\xbf" + text.encode(), **options) == rows(name, text, **options)
 
     @pytest.mark.parametrize("other", ALL)
     @pytest.mark.parametrize("name", ALL)
     def test_reads_another_formats_example_without_falling_over(self, name, other):
-        with suppress(Unreadable):
-            rows(name, formats.load(other).example)
+        with suppress(Unreadable, InvalidData):
+            rows(name, example(other)[0], me="Ada")
 
     @pytest.mark.parametrize(
-        "garbage", [b"", b"\n\n", b"\xff\xfe\x00garbage", b'{"a": ' * 50, b"[[[[", b"\x00" * 100, b'"']
+        "garbage", [b"", b"\n\n", b"\xff\xfe\x00garbage", b'{"a": ' * 50, b"[[[[", b"\x00" * 100, b'"', b"7", b"null"]
     )
     @pytest.mark.parametrize("name", ALL)
     def test_takes_garbage_calmly(self, name, garbage):
         try:
             found = rows(name, garbage)
-        except Unreadable:
+        except (Unreadable, InvalidData):
             return
         assert all(isinstance(row, BadRow | tuple) for row in found)
 
-    @pytest.mark.parametrize("name", ALL)
+    @pytest.mark.parametrize("name", ROWS)
     def test_a_file_cut_anywhere_still_yields_what_stands_before_the_cut(self, name):
-        example = formats.load(name).example
-        whole = good(name, example)
-        for cut in range(0, len(example), 7):
+        text, options = example(name)
+        whole = good(name, text, **options)
+        for cut in range(0, len(text), 7):
             try:
-                found = good(name, example[:cut])
-            except Unreadable:
+                found = good(name, text[:cut], **options)
+            except (Unreadable, InvalidData):
                 continue
             assert found[:-1] == whole[: max(0, len(found) - 1)]
 
@@ -110,7 +133,7 @@ class TestEveryFormat:
 
 
 def _plain(name: str) -> list:
-    text = formats.load(name).example.decode()
+    text = formats.load(name).example
     return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
 
 
@@ -141,7 +164,7 @@ class TestOpenAI:
             ([{"role": "user", "content": None}], "null"),
             ([{"role": "user", "content": 3}], "a number"),
             ([{"role": "user", "content": [{"type": "image_url"}]}], "image_url"),
-            ([{"role": "assistant", "content": "x", "tool_calls": [{}]}], "tool_calls"),
+            ([{"role": "assistant", "content": "x", "tool_calls": [{}]}], "tool call of message 1 has no name"),
             ([{"role": "assistant", "content": "x", "weight": -1}], "not a number of at least 0"),
             ([{"role": "assistant", "content": "x", "weight": "heavy"}], "'heavy'"),
         ],
@@ -290,13 +313,13 @@ class TestParquet:
         assert said(good("parquet", long)[0]) == [("user", "hi"), ("assistant", "hello")]
 
     def test_unknown_columns_are_named(self):
-        with pytest.raises(Unreadable, match="Its columns are x, y"):
+        with pytest.raises(Unreadable, match="its columns or keys are x, y"):
             rows("parquet", self.write(x=[1], y=[2]))
 
     def test_says_how_to_install_what_it_needs(self, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
         with pytest.raises(Unreadable, match=r"pip install 'turnwise\[parquet\]'"):
-            rows("parquet", formats.load("parquet").example)
+            rows("parquet", b"PAR1")
 
 
 class TestText:
@@ -351,7 +374,7 @@ class TestPreferences:
     @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
     def test_whoever_wrote_it(self, row):
         line = json.dumps(row)
-        assert formats.detect(Sample.of("a.jsonl", line.encode())).name == "preference"
+        assert opened(line).expected == formats.load("preference").expected
         (talk,) = good("preference", line)
         assert said(talk) == [("user", "Tea?"), ("assistant", "Please.")]
         assert [(message.role, message.content) for message in talk.rejected] == [

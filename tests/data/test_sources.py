@@ -117,11 +117,10 @@ def test_long_first_lines_are_recognised(tmp_path):
     ("name", "content", "reason"),
     [
         ("a.jsonl", b"", "the file is empty"),
-        ("a.jsonl", b'{"x": 1, "y": 2}', "has the keys x, y"),
+        ("a.jsonl", b'{"x": 1, "y": 2}', "columns or keys are x, y"),
         ("a.bin", b"\x00\x01\x02", "no text"),
         ("a.jsonl", b"hello", "begins with 'hello'"),
-        ("a.csv", "prompt,response\na,b\n".encode("utf-16"), "is UTF-16 .byte 0xff at offset 0."),
-        ("a.csv", b"text,label\na,b\n", "classification table.* Expected columns such as"),
+        ("a.csv", b"text,label\na,b\n", "classification table"),
         ("a.gz", b"\x1f\x8bgarbage", "Could not read|damaged"),
     ],
 )
@@ -132,10 +131,18 @@ def test_a_file_that_fits_no_format_says_why(tmp_path, name, content, reason):
     assert str(tmp_path / name) in str(raised.value)
 
 
-def test_an_unfitting_file_is_told_all_known_formats(tmp_path):
-    (tmp_path / "a.jsonl").write_text("hello")
-    with pytest.raises(InvalidData, match=r"(?s)alpaca: .*csv: .*openai: .*sharegpt: .*text: "):
-        list(read_source(tmp_path / "a.jsonl"))
+def test_what_fits_no_format_is_told_in_one_line(tmp_path):
+    for name, content in (
+        ("a.jsonl", b"hello"),
+        ("b.png", b"\x89PNG\r\n\x1a\n\0"),
+        ("c.jsonl", b""),
+        ("d.jsonl", b'{"text": 1}'),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InvalidData) as raised:
+            list(read_source(tmp_path / name))
+        assert str(raised.value).count("\n") == 0
+        assert len(str(raised.value)) < 250
 
 
 def test_a_missing_file_and_an_empty_folder_are_refused_at_once(tmp_path):

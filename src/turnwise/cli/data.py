@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from turnwise.cli import making, scoring
+from turnwise.cli.reading import Columns, Encoding, Format, Me, Roles, read_options
 from turnwise.cli.showing import Overwrite, bar, counted, refuse_existing, tell_bad
 
 if TYPE_CHECKING:
@@ -17,19 +18,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Look over, split, make and convert data. Formats are recognised: OpenAI messages, ShareGPT, Alpaca, "
-    "question and answer pairs, CSV and TSV, Parquet, plain text; each also as .gz.",
+    "question and answer pairs, preferences, tool calls, chat exports, plain text; as JSONL, JSON, CSV, TSV, Parquet; "
+    "each also as .gz, .bz2, .xz, .zst or .zip.",
     no_args_is_help=True,
 )
 
-_Format = Annotated[
-    str | None, typer.Option("--format", help="The data's format, where it is not recognised (alpaca, csv, openai …).")
-]
 _SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping at the first one.")]
 
 
 @app.command(
     epilog="Examples: turnwise data check chats.jsonl   |   turnwise data check train.csv --against test.csv   |   "
-    "turnwise data check chats.jsonl --json --tokenizer runs/my-model"
+    "turnwise data check chats.jsonl --json --tokenizer runs/my-model   |   "
+    "turnwise data check fragen.csv --columns user=Frage,assistant=Antwort --encoding windows-1252"
 )
 def check(
     files: Annotated[list[Path], typer.Argument(help="Data files or folders.")],
@@ -40,7 +40,11 @@ def check(
     tokenizer: Annotated[
         Path | None, typer.Option(help="A model folder with a tokenizer.json, to count in tokens too.")
     ] = None,
-    format: _Format = None,
+    format: Format = None,
+    encoding: Encoding = None,
+    columns: Columns = None,
+    role: Roles = None,
+    me: Me = None,
 ) -> None:
     """Say what is in the data and what is wrong with it: sizes, bad rows, duplicates, leaks, odd dialogues.
 
@@ -49,10 +53,11 @@ def check(
     from turnwise.data.check import check as look_over
     from turnwise.data.check import print_report
 
+    options = read_options(format, encoding, columns, role, me)
     count_tokens = _token_counter(tokenizer) if tokenizer else None
     with _reading("Checking", shown=not as_json) as progress:
         report = look_over(
-            files, against=against or (), format=format, count_tokens=count_tokens, progress=progress
+            files, against=against or (), options=options, count_tokens=count_tokens, progress=progress
         )  # fmt: skip
     if as_json:
         import json
@@ -77,20 +82,26 @@ def split(
     group_by: Annotated[
         str | None, typer.Option(help="Keep conversations with the same value of this key on the same side.")
     ] = None,
-    format: _Format = None,
+    format: Format = None,
+    encoding: Encoding = None,
+    columns: Columns = None,
+    role: Roles = None,
+    me: Me = None,
     skip_bad: _SkipBad = False,
 ) -> None:
     """Split into training, validation and test data. Rows added later never move the others; repeats stay together."""
     from turnwise.data.split import split as write_split
 
+    options = read_options(format, encoding, columns, role, me)
     with _reading("Splitting") as progress:
         made = write_split(
-            file, out, valid=valid, test=test, seed=seed, group_by=group_by, format=format, skip_bad=skip_bad,
+            file, out, valid=valid, test=test, seed=seed, group_by=group_by, options=options, skip_bad=skip_bad,
             progress=progress,
         )  # fmt: skip
     typer.echo(f"{out}: {made.train:,} train, {made.valid:,} valid, {made.test:,} test")
     tell_bad(made.bad_rows)
-    for side, share, count in (("valid", valid, made.valid), ("test", test, made.test)):
+    shares = (("train", 1 - valid - test, made.train), ("valid", valid, made.valid), ("test", test, made.test))
+    for side, share, count in shares:
         if share and not count:
             typer.echo(f"No row fell to {side}: the data is small. A larger share or another seed may help.", err=True)
 
@@ -124,7 +135,11 @@ def expand(
 def convert(
     file: Annotated[Path, typer.Argument(help="A data file or folder.")],
     out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
-    format: _Format = None,
+    format: Format = None,
+    encoding: Encoding = None,
+    columns: Columns = None,
+    role: Roles = None,
+    me: Me = None,
     skip_bad: _SkipBad = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -132,13 +147,18 @@ def convert(
     from turnwise.data.sources import Source
     from turnwise.data.writing import write_jsonl
 
-    source = Source(file, format=format, skip_bad=skip_bad)
+    source = Source(file, skip_bad=skip_bad, options=read_options(format, encoding, columns, role, me))
     source.refuse_as_output(out)
     refuse_existing(out, overwrite=overwrite)
     with _reading("Converting") as progress:
         made = write_jsonl(out, _watched(source, progress))
     typer.echo(f"{out}: {made:,} rows")
     tell_bad(source.bad_count)
+    if source.unread:
+        names = ", ".join(name for name, _ in source.unread.most_common(10))
+        typer.echo(
+            f"Not part of the dialogues: {names} (kept under 'meta'; --columns can say what they mean).", err=True
+        )
 
 
 def _token_counter(folder: Path) -> Callable[[str], int]:

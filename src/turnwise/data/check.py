@@ -14,7 +14,8 @@ from turnwise.core.messages import Conversation, Role
 from turnwise.data import fingerprint
 from turnwise.data.report import SHOWN, Finding, Report, Severity, Spread, print_report
 from turnwise.data.rows import Item
-from turnwise.data.sources import Place, Source
+from turnwise.data.sources import Place, ReadOptions, Source
+from turnwise.data.transcripts import looks_like_chat
 
 __all__ = ["Finding", "Report", "Spread", "check", "print_report"]
 
@@ -44,6 +45,21 @@ _FINDINGS: dict[str, tuple[Severity, str, str]] = {
         "problem",
         "{count:,} dialogues have no reply to learn from.",
         "Check that the roles are right; these dialogues teach a chat model nothing.",
+    ),
+    "unread columns": (
+        "warning",
+        "{unread} hold text that nothing reads.",
+        "Say what they mean with --columns, such as --columns system=NAME; what is not part of the dialogue may stay.",
+    ),
+    "text, not dialogues": (
+        "note",
+        "{count:,} rows are plain text.",
+        "Only language modelling (`train --objective clm`) learns from it; fine-tuning needs dialogues.",
+    ),
+    "looks like a chat": (
+        "warning",
+        "{count:,} plain texts look like chats whose speakers are not known.",
+        "Name the speakers with --role NAME=assistant or --me NAME, or the format with --format.",
     ),
     "leaks": (
         "problem",
@@ -83,7 +99,7 @@ _FINDINGS: dict[str, tuple[Severity, str, str]] = {
     "very long": (
         "note",
         "{count:,} rows have over {outlier:,} characters; the usual is {median:,}.",
-        "Look at them; what exceeds the model's context is cut off in training.",
+        "Look at them; training shortens what exceeds the model's context.",
     ),
 }
 
@@ -127,6 +143,7 @@ def check(
     *,
     against: Sequence[str | Path] = (),
     format: str | None = None,
+    options: ReadOptions | None = None,
     count_tokens: CountTokens | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -136,6 +153,7 @@ def check(
         paths: the data.
         against: data that must not occur in `paths`, such as the test set of a training set.
         format: a format's name for all files; unset: recognised for each.
+        options: encoding, columns and speakers of all files.
         count_tokens: counts the tokens of a text; without it, lengths are in characters and words.
         progress: called now and then with the source being read.
 
@@ -143,10 +161,10 @@ def check(
     """
     looking = _Check(count_tokens)
     for path in against:
-        for place, item in Source(path, format=format, skip_bad=True).rows():
+        for place, item in Source(path, format=format, skip_bad=True, options=options).rows():
             looking.remember_other(item, place)
     for path in paths:
-        source = Source(path, format=format, skip_bad=True)
+        source = Source(path, format=format, skip_bad=True, options=options)
         for number, (place, item) in enumerate(source.rows()):
             looking.look(item, place)
             if progress and number % 256 == 0:
@@ -154,6 +172,7 @@ def check(
         for bad in source.bad:
             looking.tallies["bad rows"].add(f"{bad.place}: {bad.reason}. Expected {bad.expected}.")
         looking.tallies["bad rows"].count += source.bad_count - len(source.bad)
+        looking.unread += source.unread
     return looking.report([str(path) for path in paths], [str(path) for path in against])
 
 
@@ -166,6 +185,7 @@ class _Check:
         self.roles: Counter[str] = Counter()
         self.lengths: dict[str, Counter[int]] = {}
         self.placeholders: Counter[str] = Counter()
+        self.unread: Counter[str] = Counter()
         self.longest: list[tuple[int, str]] = []
         self.exact, self.near = _Seen(), _Seen()
         self.other, self.other_openings = _Seen(), _Seen()
@@ -183,10 +203,13 @@ class _Check:
             self.conversations += 1
             self.generated += item.generated
             self._dialogue(item, where)
-            texts = [message.content for message in item.messages]
+            texts = [message.full_text for message in item.messages]
         else:
             self.documents += 1
             self.usable += 1
+            self.tallies["text, not dialogues"].add(where)
+            if looks_like_chat(item.text):
+                self.tallies["looks like a chat"].add(where)
             texts = [item.text]
         self._measure(texts, "dialogue" if isinstance(item, Conversation) else "document", where)
 
@@ -243,7 +266,9 @@ class _Check:
     def report(self, files: Sequence[str], against: Sequence[str]) -> Report:
         """The counts as a report."""
         outlier, median = self._outliers()
+        self.tallies["unread columns"].count = max(self.unread.values(), default=0)
         said = {
+            "unread": ", ".join(f"{name} ({count:,} rows)" for name, count in self.unread.most_common(10)),
             "against": ", ".join(against),
             "placeholders": ", ".join(name for name, _ in self.placeholders.most_common(5)),
             "outlier": outlier,

@@ -1,100 +1,132 @@
-"""Tables whose columns mean a conversation: which headers are known, and a row of cells as a conversation."""
+"""Rows of one question and its answer: which names of columns are known, and such a row as a conversation."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.rows import Document, Item, RowError, Unreadable, conversation, mapping, message, meta_of, text
+from turnwise.data.context import ParseContext
+from turnwise.data.rows import RowError, conversation, text
+from turnwise.data.tool_calls import TOOL_KEYS, read_tools, tools_from_tags
+from turnwise.data.transcripts import split_markers, split_transcript
+from turnwise.data.turns import REASONING_KEYS, is_turn, message, read_turns, with_reasoning
 
-# Earlier names win where a table has several of them.
-PROMPTS = ("prompt", "question", "user", "instruction", "input", "human", "query")
+# Earlier names win where a row has several of them.
+PROMPTS = ("prompt", "question", "user", "instruction", "input", "human", "query", "context")
 REPLIES = ("response", "answer", "assistant", "output", "reply", "completion", "gpt", "bot")
 LABELS = ("label", "labels", "intent", "category", "class", "sentiment", "target")
-LONG_FORM = ("conversation_id", "role", "content")
+SYSTEM = ("system", "system_prompt", "system_message")
+HISTORY = ("history",)
+# Columns with more of the question, which stands on a line of its own under the prompt.
+FURTHER = ("input", "query", "context")
+_WITH_FURTHER = ("prompt", "question", "instruction")
 EXPECTED = (
     "columns such as prompt and response (or question and answer, user and assistant, instruction and output), "
     "or conversation_id, role and content with one message per row"
 )
 
-Parse = Callable[[Mapping[str, Any]], Item]
-
 
 def find(names: Iterable[str], known: Sequence[str]) -> str | None:
     """The column of `names` that is the earliest of `known`, whatever its case."""
-    by_lower = {name.strip().lower(): name for name in reversed(list(names))}
+    by_lower = {str(name).strip().lower(): name for name in reversed(list(names))}
     return next((by_lower[name] for name in known if name in by_lower), None)
 
 
-def long_form(names: Collection[str]) -> tuple[str, str, str] | None:
-    """The columns of a table with one message per row, where it is one."""
-    conversation_id, role, content = (find(names, (name,)) for name in LONG_FORM)
-    return (conversation_id, role, content) if conversation_id and role and content else None
+def is_pair(names: Collection[str]) -> bool:
+    """Whether a row with these columns holds a question and its answer."""
+    prompt, reply = find(names, PROMPTS), find(names, REPLIES)
+    return prompt is not None and reply is not None and prompt != reply
 
 
-def is_known(names: Collection[str]) -> bool:
-    """Whether a table with these columns can be read as conversations."""
-    return bool(long_form(names) or (find(names, PROMPTS) and find(names, REPLIES)))
+def is_pair_row(value: Any) -> bool:
+    """Whether a value is such a row, and not a whole table of columns."""
+    if not isinstance(value, dict):
+        return False
+    prompt, reply = find(value, PROMPTS), find(value, REPLIES)
+    return (
+        prompt is not None
+        and reply is not None
+        and prompt != reply
+        and is_said(value[prompt])
+        and is_said(value[reply])
+    )
 
 
-def parser(names: Collection[str]) -> Parse:
-    """How to read a row of a table with these columns. Raises `Unreadable` where they do not make a conversation."""
-    prompt, reply, plain = find(names, PROMPTS), find(names, REPLIES), find(names, ("text",))
-    if prompt and reply:
-        return pair_parser(names)
-    if plain and not find(names, LABELS):
-        return lambda row: Document(text(row[plain], f"'{plain}'"), meta_of(row, [plain]))
-    found = f"Its columns are {', '.join(names)}."
-    if plain:
-        found += " A text with a label is a classification table: it holds no replies to learn from."
-    raise Unreadable(found)
+def is_said(value: Any) -> bool:
+    """Whether a value may be what one side says: a text, a message, or a list of messages."""
+    if isinstance(value, list):
+        return len(value) <= 1 or is_turn(value[0])
+    return not isinstance(value, dict) or is_turn(value)
 
 
-def pair_parser(names: Collection[str]) -> Parse:
-    """How to read rows of one question and its answer, with an optional `system` and an Alpaca `input` column."""
-    prompt, reply, system = find(names, PROMPTS), find(names, REPLIES), find(names, ("system",))
-    assert prompt
-    assert reply
-    context = find(names, ("input",))
-    context = context if context != prompt and prompt.strip().lower() == "instruction" else None
-    used = [name for name in (prompt, reply, system, context) if name]
+def parse_pair(row: Mapping[str, Any], context: ParseContext, *, also_used: Collection[str] = ()) -> Conversation:
+    """The conversation in a row of a question and its answer. Raises `RowError`.
 
-    def parse(row: Mapping[str, Any]) -> Conversation:
-        question = text(row.get(prompt), f"'{prompt}'")
-        if context and row.get(context):
-            question += "\n" + text(row[context], f"'{context}'")
-        turns = [("user", question, None), ("assistant", text(row.get(reply), f"'{reply}'"), None)]
-        if system and row.get(system):
-            turns.insert(0, ("system", row[system], None))
-        return conversation(turns, meta_of({k: v for k, v in row.items() if v != ""}, used))
-
-    return parse
-
-
-def chat_turns(value: Any, what: str) -> list[Message]:
-    """The messages in a list of them, in OpenAI's or ShareGPT's words. Raises `RowError`."""
-    if not isinstance(value, list):
-        raise RowError(f"'{what}' is not a list")
-    return [_turn(mapping(entry), number) for number, entry in enumerate(value, start=1)]
+    Args:
+        row: may also hold a system message, earlier turns, further text of the question, tools and reasoning.
+        context: of the file.
+        also_used: keys that the caller reads.
+    """
+    prompt, reply = find(row, PROMPTS), find(row, REPLIES)
+    if prompt is None or reply is None:
+        raise RowError(f"its keys are {', '.join(map(repr, row)) or 'none'}")
+    before, used = read_prompt(row, prompt, context)
+    reasoning = next((key for key in REASONING_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
+    answer = _turns(row.get(reply), "assistant", reply, context)
+    if reasoning:
+        answer[-1] = with_reasoning(answer[-1], row[reasoning])
+    used |= {reply, *also_used, *([reasoning] if reasoning else [])}
+    messages, tools = tools_from_tags([*before, *answer])
+    found = conversation(messages, context.meta(row, used))
+    return replace(found, tools=read_tools(row) or tools)
 
 
-def _turn(entry: Mapping[str, Any], number: int) -> Message:
-    speaker = next((entry[key] for key in ("role", "from") if key in entry), None)
-    if speaker is None:
-        raise RowError(f"message {number} does not say whose it is ('role' or 'from')")
-    for key in ("tool_calls", "function_call"):
-        if entry.get(key):
-            raise RowError(f"message {number} has '{key}', and calls of tools cannot be learned yet")
-    content = next((entry[key] for key in ("content", "value") if key in entry), None)
-    return message(speaker, _joined(content, number), entry.get("name"), entry.get("weight"))
+def read_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> tuple[list[Message], set[str]]:
+    """Everything that is said before the answer, and the keys it was read from. Raises `RowError`."""
+    system, history = find(row, SYSTEM), find(row, HISTORY)
+    used = {prompt, *(key for key in TOOL_KEYS if row.get(key))}
+    turns = _turns(row.get(prompt), "user", prompt, context)
+    if prompt.strip().lower() in _WITH_FURTHER:
+        for name in FURTHER:
+            key = find(row, (name,))
+            if key is None or key == prompt:
+                continue
+            value = row[key]
+            if not value:
+                used.add(key)
+            elif isinstance(value, str):
+                turns[-1] = replace(turns[-1], content=f"{turns[-1].content}\n{text(value, repr(key))}")
+                used.add(key)
+            elif isinstance(value, list) and history is None and name == "context":
+                history = key
+    earlier: list[Message] = []
+    if history is not None:
+        used.add(history)
+        if row[history]:
+            earlier = read_turns(row[history], history, context)
+            if len(earlier) % 2 and isinstance(row[history][0], str):
+                raise RowError(f"'{history}' is not a list of [question, answer] pairs")
+    if system is not None:
+        used.add(system)
+        if row[system]:
+            earlier.insert(0, message("system", row[system], context=context))
+    return [*earlier, *turns], used
 
 
-def _joined(content: Any, number: int) -> Any:
-    """A list of text parts as one text, a line each; anything else as it is."""
-    if not isinstance(content, list):
-        return content
-    texts = []
-    for part in map(mapping, content):
-        if part.get("type") != "text":
-            raise RowError(f"message {number} has a part of type {part.get('type')!r}, and only text can be learned")
-        texts.append(text(part.get("text"), f"a text part of message {number}"))
-    return "\n".join(texts)
+def _turns(value: Any, speaker: str, key: str, context: ParseContext) -> list[Message]:
+    """A prompt or an answer: a text, which may be a whole transcript, a message, or a list of messages."""
+    if isinstance(value, list) and value and is_turn(value[0]):
+        return read_turns(value, key, context)
+    if is_turn(value):
+        return read_turns([value], key, context)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    content = text(value, f"'{key}'")
+    if speaker == "user" and (turns := split_prompt(content)):
+        return turns
+    return [Message("user" if speaker == "user" else "assistant", content)]
+
+
+def split_prompt(content: str) -> list[Message] | None:
+    """The turns of a prompt that spells a dialogue with markers, or begins as Anthropic's do."""
+    return split_transcript(content) if content.lstrip("\n").startswith("Human:") else split_markers(content)

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from turnwise.core.messages import Conversation
+from turnwise.core.messages import Conversation, Message
 from turnwise.data.rows import Document, Item
 
 # Signs between digits carry the meaning of a sum: "6 + 4" is not "6 - 4". All other punctuation goes.
@@ -26,7 +26,11 @@ def exact(item: Item) -> int:
     """The same for items that say exactly the same; what is known beside the text does not count."""
     if isinstance(item, Document):
         return _hash(["document", item.text])
-    return _hash(part for message in item.messages for part in (message.role, message.name or "", message.content))
+    return _hash(
+        part
+        for message in item.messages
+        for part in (message.role, message.name or "", message.content, *_calls(message))
+    )
 
 
 def near(item: Item) -> int:
@@ -37,7 +41,16 @@ def near(item: Item) -> int:
     if isinstance(item, Document):
         return _hash(["document", normalised(item.text)])
     spoken = [message for message in item.messages if message.role not in ("system", "developer")]
-    return _hash(part for message in spoken or item.messages for part in (message.role, normalised(message.content)))
+    return _hash(
+        part
+        for message in spoken or item.messages
+        for part in (message.role, normalised(message.content), *_calls(message))
+    )
+
+
+def _calls(message: Message) -> tuple[str, ...]:
+    """The tool calls of a message; nothing for a message without, so that it keeps the hash it always had."""
+    return tuple(text for call in message.tool_calls for text in (call.name, call.arguments))
 
 
 def first_user_turn(conversation: Conversation) -> int | None:

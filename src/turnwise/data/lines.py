@@ -4,11 +4,11 @@ import codecs
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from turnwise.data.encoding import TranscodedFile, suggested_encoding
 from turnwise.data.rows import BadRow, Sample
 
 MAX_LINE_BYTES = 64 * 2**20  # a longer "line" is not a data row, and a decompressed one may be endless
 SAMPLE_BYTES = 64 * 2**10
-MAX_SAMPLE_BYTES = 8 * 2**20
 
 
 def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, str] | BadRow]:
@@ -32,18 +32,25 @@ def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, str] | BadRow]:
         try:
             yield number, raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
-            yield BadRow(number, not_utf8(raw[error.start], start + error.start))
+            yield BadRow(number, undecodable(file, raw, error.start, start))
 
 
-def not_utf8(byte: int, offset: int) -> str:
-    """The reason given for a byte that is not UTF-8."""
-    return f"it is not UTF-8: byte 0x{byte:02x} at offset {offset} cannot be read (save the file as UTF-8)"
+def undecodable(file: BinaryIO, raw: bytes, index: int, offset: int) -> str:
+    """The reason given for a byte that cannot be decoded: `raw[index]`, where `raw` begins at `offset` in the file."""
+    if isinstance(file, TranscodedFile):
+        return f"it cannot be read as {file.source_encoding}: name the file's encoding with --encoding"
+    return (
+        f"it is not UTF-8: byte 0x{raw[index]:02x} at offset {offset + index} cannot be read "
+        f"(name the file's encoding, such as --encoding {suggested_encoding(raw)})"
+    )
 
 
 def take_sample(name: str, file: BinaryIO) -> Sample:
     """The beginning of `file`, which is left where it began. A first line longer than the sample is read to its end."""
     head = file.read(SAMPLE_BYTES)
-    if b"\n" not in head and len(head) == SAMPLE_BYTES:
-        head += file.readline(MAX_SAMPLE_BYTES)
+    is_complete = len(head) < SAMPLE_BYTES
+    if b"\n" not in head and not is_complete:
+        head += file.readline(MAX_LINE_BYTES)
+        is_complete = not head.endswith(b"\n") and len(head) < MAX_LINE_BYTES
     file.seek(0)
-    return Sample.of(name, head)
+    return Sample.of(name, head, is_complete=is_complete)

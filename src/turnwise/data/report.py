@@ -93,6 +93,8 @@ class Report:
         if not self.usable:
             return "Not usable: there is no row to learn from."
         what = f"{self.usable_rows:,} of {self.rows:,} rows can be learned from"
+        if not self.conversations:
+            what = f"{self.documents:,} texts, for language modelling only (`train --objective clm`)"
         serious = [finding for finding in self.findings if finding.severity != "note"]
         if not serious:
             return f"Usable: {what}, and nothing stands in the way."

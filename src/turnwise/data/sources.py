@@ -9,20 +9,20 @@
     print(source.bad_count, source.bad)
 """
 
-import codecs
-import gzip
-import io
-import zlib
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
-from turnwise.data import formats
-from turnwise.data.formats import Format
-from turnwise.data.lines import take_sample
+from turnwise.data import dataset_info
+from turnwise.data.compression import DamagedFile, without_suffix
+from turnwise.data.context import ParseContext
+from turnwise.data.encoding import check_encoding
+from turnwise.data.options import ReadOptions
+from turnwise.data.reading import OpenRows, check_format, open_rows
 from turnwise.data.rows import BadRow, Document, Item, Row, Unreadable
 from turnwise.data.sides import Side, sides
 
@@ -32,17 +32,17 @@ __all__ = [
     "FoundBad",
     "Item",
     "Place",
+    "ReadOptions",
     "Source",
     "held_out_side",
     "read_source",
     "sides_of",
 ]
 
-DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt")
+DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 HELD_OUT: tuple[Side, ...] = ("test", "valid")
-NOT_DATA = ("split.json", "readme.txt", "license.txt")
+NOT_DATA = ("split.json", "readme.txt", "license.txt", "state.json", dataset_info.NAME)
 KEPT_BAD_ROWS = 1000  # further ones are only counted
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +73,44 @@ class Source:
     """A data file, or all data files of a folder in the order of their names. It can be gone through many times.
 
     Args:
-        path: a file (also `.gz`) or a folder; a folder's own folders are not entered.
+        path: a file (also compressed) or a folder; a folder's own folders are not entered. A `dataset_info.json` in it
+            (LLaMA-Factory) says which files are read and how.
         format: a format's name; unset: recognised for each file from its name and beginning.
         side: of a folder with sides (`data/sides.py`): its files alone.
         skip_bad: leave bad rows out; `bad_count` counts them and `bad` keeps the first thousand. Without it the first
             bad row raises `InvalidData`.
+        options: encoding, columns and speakers; its `format` is overridden by `format`.
+
+    `unread` counts, after a pass, the columns and keys that hold text and were not used, by their names.
 
     Raises `InvalidData` at once when there is no such file or format.
     """
 
     def __init__(
-        self, path: str | Path, *, format: str | None = None, skip_bad: bool = False, side: Side | None = None
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,
+        skip_bad: bool = False,
+        side: Side | None = None,
+        options: ReadOptions | None = None,
     ) -> None:
         self.path = Path(path)
         self.skip_bad = skip_bad
         self.bad: list[FoundBad] = []
         self.bad_count = 0
+        self.unread: Counter[str] = Counter()
+        self.options = options or ReadOptions()
+        if format:
+            self.options = replace(self.options, format=format)
+        if self.options.format:
+            check_format(self.options.format)
+        if self.options.encoding:
+            check_encoding(self.options.encoding)
         self.files = _data_files(self.path) if side is None else _side_files(self.path, side)
-        self._format = formats.load(format) if format else None
+        self._described = dataset_info.read(self.path, self.options) if self.path.is_dir() else {}
+        if self._described:
+            self.files = [file for file in self.files if file.name in self._described] or self.files
         self._open_file: BinaryIO | None = None
         self._bytes_before = 0
 
@@ -117,23 +137,27 @@ class Source:
     def rows(self) -> Iterator[tuple[Place, Item]]:
         """Every good row with the place where it stands."""
         self.bad, self.bad_count, self._bytes_before = [], 0, 0
+        self.unread = Counter()
         for file in self.files:
             yield from self._rows_of(file)
             self._bytes_before += file.stat().st_size
 
     def _rows_of(self, path: Path) -> Iterator[tuple[Place, Item]]:
+        options = self._described.get(path.name, self.options)
+        context = ParseContext(options.role_of_speaker, options.me, self.unread)
+        expected = ""
         try:
             with path.open("rb") as raw:
                 self._open_file = raw
-                opened = _decompressed(raw)
-                shape = self._format or _recognised(path, opened)
-                for row in _until_damage(shape.read(opened)):
+                opened = _opened(path, raw, options, context)
+                expected = f" Expected {opened.expected}."
+                for row in _until_damage(opened.rows):
                     if isinstance(row, BadRow):
-                        self._refuse(FoundBad(Place(path, row.line, shape.unit), row.reason, shape.expected))
+                        self._refuse(FoundBad(Place(path, row.line, opened.unit), row.reason, opened.expected))
                     else:
-                        yield Place(path, row[0], shape.unit), row[1]
+                        yield Place(path, row[0], opened.unit), row[1]
         except Unreadable as error:
-            raise InvalidData(f"{path}: {error} Expected {shape.expected}.") from error
+            raise InvalidData(f"{path}: {error}{expected}") from error
         except OSError as error:
             raise InvalidData(f"Could not read {path}: {error.strerror or error}.") from error
 
@@ -145,12 +169,14 @@ class Source:
             self.bad.append(bad)
 
 
-def read_source(path: str | Path, *, format: str | None = None, skip_bad: bool = False) -> Iterator[Item]:
+def read_source(
+    path: str | Path, *, format: str | None = None, skip_bad: bool = False, options: ReadOptions | None = None
+) -> Iterator[Item]:
     """The conversations and documents in a file or folder, one at a time; see `Source` for all of it.
 
     Raises `InvalidData` naming file and line at the first bad row, unless `skip_bad`.
     """
-    return iter(Source(path, format=format, skip_bad=skip_bad))
+    return iter(Source(path, format=format, skip_bad=skip_bad, options=options))
 
 
 def sides_of(path: Path) -> dict[Side, list[Path]]:
@@ -184,26 +210,15 @@ def _data_files(path: Path) -> list[Path]:
 
 
 def _is_data(name: str) -> bool:
-    name = name.removesuffix(".gz")
+    name = without_suffix(name)
     return name.endswith(DATA_SUFFIXES) and name not in NOT_DATA and not name.startswith(".")
 
 
-def _decompressed(raw: BinaryIO) -> BinaryIO:
-    zipped = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw))) if zipped else raw
-
-
-def _recognised(path: Path, file: BinaryIO) -> Format:
+def _opened(path: Path, raw: BinaryIO, options: ReadOptions, context: ParseContext) -> OpenRows:
+    """The layers of a file. Raises `InvalidData` naming the file where it is no data or in no known format."""
     try:
-        sample = take_sample(path.name, file)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InvalidData(f"{path}: its compression is damaged ({error}).") from error
-    if sample.head.startswith(_UTF16_MARKS):
-        raise InvalidData(f"{path} is UTF-16 (byte 0x{sample.head[0]:02x} at offset 0). Save it as UTF-8.")
-    try:
-        return formats.detect(sample)
-    except InvalidData as error:
+        return open_rows(path, raw, options, context)
+    except (InvalidData, Unreadable) as error:
         raise InvalidData(f"{path}: {error}") from error
 
 
@@ -214,5 +229,5 @@ def _until_damage(rows: Iterator[Row]) -> Iterator[Row]:
         for row in rows:
             line = row.line if isinstance(row, BadRow) else row[0]
             yield row
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except DamagedFile as error:
         yield BadRow(line + 1, f"the compressed file is damaged or cut off here ({error})")

@@ -16,7 +16,7 @@ from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.files import folder_written_whole
 from turnwise.data import fingerprint
 from turnwise.data.rows import Item
-from turnwise.data.sources import Place, Source
+from turnwise.data.sources import Place, ReadOptions, Source
 from turnwise.data.writing import json_line
 
 Side = Literal["train", "valid", "test"]
@@ -48,6 +48,7 @@ def split(
     seed: int = 0,
     group_by: str | None = None,
     format: str | None = None,
+    options: ReadOptions | None = None,
     skip_bad: bool = False,
     progress: Callable[[Source], None] | None = None,
 ) -> Split:
@@ -61,6 +62,7 @@ def split(
         group_by: a key of `meta`; conversations with the same value go to the same side. One that occurs in two groups
             goes where it was met first, since a conversation must not be on two sides.
         format: a format's name; unset: recognised.
+        options: encoding, columns and speakers.
         skip_bad: leave bad rows out.
         progress: called now and then with the source being read.
 
@@ -70,7 +72,7 @@ def split(
     out = Path(out)
     if not (valid >= 0 and test >= 0 and valid + test < 1):
         raise InvalidParameter("valid", f"Shares must be at least 0 and sum to less than 1: {valid=:g}, {test=:g}.")
-    source = Source(path, format=format, skip_bad=skip_bad)
+    source = Source(path, format=format, skip_bad=skip_bad, options=options)
     _refuse_other_files(out)
     if out.resolve() in (file.resolve().parent for file in source.files):
         raise InvalidData(f"{out} holds the data that is to be split. Name another folder.")

@@ -1,6 +1,7 @@
 """Conversations and documents as lines of JSON, in files that are whole or not there."""
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,12 +19,26 @@ def json_line(item: Item) -> str:
     row: dict[str, Any] = {"text": item.text} if isinstance(item, Document) else _dialogue(item)
     if item.meta:
         row["meta"] = dict(item.meta)
-    # Parquet files bring values that JSON does not know, such as dates.
-    return json.dumps(row, ensure_ascii=False, default=str) + "\n"
+    try:
+        # Parquet files bring values that JSON does not know, such as dates.
+        return json.dumps(row, ensure_ascii=False, default=str, allow_nan=False) + "\n"
+    except ValueError:  # JSON has no word for NaN and infinity
+        return json.dumps(_finite(row), ensure_ascii=False, default=str, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """The value with null in place of numbers that JSON cannot write."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return [_finite(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _dialogue(conversation: Conversation) -> dict[str, Any]:
     row: dict[str, Any] = {"messages": _written(conversation.messages)}
+    if conversation.tools:
+        row["tools"] = [dict(tool.published) for tool in conversation.tools]
     if conversation.rejected:
         row["rejected"] = _written(conversation.rejected)
     if conversation.rating is not None:
@@ -32,7 +47,20 @@ def _dialogue(conversation: Conversation) -> dict[str, Any]:
 
 
 def _written(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    return [m.as_dict() | ({} if m.weight == 1 else {"weight": m.weight}) for m in messages]
+    return [_message(message) for message in messages]
+
+
+def _message(message: Message) -> dict[str, Any]:
+    """The message as OpenAI's files for fine-tuning have it: the arguments of a call as they were written."""
+    row = message.as_dict()
+    if message.tool_calls:
+        row["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            if call.kind == "function"
+            else {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+            for call in message.tool_calls
+        ]
+    return row if message.weight == 1 else row | {"weight": message.weight}
 
 
 def write_jsonl(path: Path, items: Iterable[Item]) -> int:

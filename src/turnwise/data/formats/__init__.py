@@ -1,25 +1,32 @@
-"""One file per data format; the file's name is the format's name.
+"""One file per shape of data; the file's name is the format's name. What holds the rows is another layer: `containers`.
 
 A format file begins with a line "Its title: what it reads." and has
 
 - `EXPECTED`: what a row should be, as the end of a sentence that begins with "Expected";
-- `EXAMPLE`: a tiny valid file, text or bytes;
-- `sniff(sample) -> float`: how sure it is, from 0 to 1, that a file is its own;
-- `read(file) -> Iterator[Row]`: the rows of an open, decompressed, seekable binary file; raises `Unreadable` when the
-  file as a whole cannot be read, and never stops at a bad row;
-- optionally `UNIT`: what a row's number counts, when it is not the line.
+- `EXAMPLE`: a tiny valid file, as text, and `EXAMPLE_ME`, whose messages are the replies, where it has to be said;
+
+and one of
+
+- `matches(value) -> float` and `parse(value, context)`: how sure it is, from 0 to 1, that a row (a JSON-like value) is
+  its own, and the item or the list of items in a row; `parse` raises `RowError`. Where several rows make one dialogue
+  it has `combine(rows, context) -> Iterator[Row]` instead of `parse`;
+- `sniff(sample) -> float` and `read(file, context) -> Iterator[Row]` for text without rows.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from functools import cache
+from typing import Any, BinaryIO
 
 from turnwise.core.errors import InvalidData, did_you_mean
-from turnwise.data.rows import Row, Sample
+from turnwise.data.context import ParseContext
+from turnwise.data.rows import BadRow, Item, Row, RowError, Sample, Unreadable, kind_of
 
 SURE_ENOUGH = 0.2
+MIN_ROW = 0.5  # from here on a value is a row of a known shape, and not something that holds rows
+Values = Iterable[tuple[int, Any] | BadRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +36,41 @@ class Format:
     name: str
     summary: str
     expected: str
-    example: bytes
-    sniff: Callable[[Sample], float]
-    read: Callable[[BinaryIO], Iterator[Row]]
-    unit: str
+    example: str
+    example_me: str | None = None
+    matches: Callable[[Any], float] | None = None
+    parse: Callable[[Any, ParseContext], Item | list[Item]] | None = None
+    combine: Callable[[Values, ParseContext], Iterator[Row]] | None = None
+    sniff: Callable[[Sample], float] | None = None
+    read: Callable[[BinaryIO, ParseContext], Iterator[Row]] | None = None
+
+    def rows(self, values: Values, context: ParseContext) -> Iterator[Row]:
+        """The items in the values of a container; what cannot be parsed becomes a bad row and the next one is read."""
+        if self.combine is not None:
+            yield from self.combine(values, context)
+            return
+        assert self.parse is not None, "text formats read files"
+        for value in values:
+            if isinstance(value, BadRow):
+                yield value
+                continue
+            number, plain = value
+            try:
+                parsed = self.parse(plain, context)
+            except RowError as error:
+                yield BadRow(number, str(error))
+                continue
+            for item in parsed if isinstance(parsed, list) else [parsed]:
+                yield number, item
 
 
-def names() -> list[str]:
+@cache
+def names() -> tuple[str, ...]:
     """All formats there are, in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
+@cache
 def load(name: str) -> Format:
     """The format called `name`. Raises `InvalidData` naming the nearest one when there is none."""
     if name not in names():
@@ -49,28 +80,63 @@ def load(name: str) -> Format:
         name=name,
         summary=(module.__doc__ or "").partition("\n")[0].partition(": ")[2],
         expected=module.EXPECTED,
-        example=module.EXAMPLE.encode() if isinstance(module.EXAMPLE, str) else module.EXAMPLE,
-        sniff=module.sniff,
-        read=module.read,
-        unit=getattr(module, "UNIT", "line"),
+        example=module.EXAMPLE,
+        example_me=getattr(module, "EXAMPLE_ME", None),
+        **{part: getattr(module, part, None) for part in ("matches", "parse", "combine", "sniff", "read")},
     )
 
 
-def detect(sample: Sample) -> Format:
-    """The format that is surest of the sample. Raises `InvalidData` saying what was seen when none is."""
-    candidates = [load(name) for name in names()]
-    best = max(candidates, key=lambda candidate: candidate.sniff(sample))
-    if best.sniff(sample) >= SURE_ENOUGH:
-        return best
-    known = "\n".join(f"  {candidate.name}: {candidate.summary}" for candidate in candidates)
-    raise InvalidData(f"No known data format fits: {_seen(sample)}. Known formats, to be named with --format:\n{known}")
+@cache
+def _shapes() -> tuple[Format, ...]:
+    return tuple(shape for shape in map(load, names()) if shape.matches is not None)
 
 
-def _seen(sample: Sample) -> str:
-    if not sample.head:
-        return "the file is empty"
-    if b"\0" in sample.head:
-        return "it holds bytes that are no text"
-    if sample.record is not None:
-        return f"its first JSON object has the keys {', '.join(map(str, sample.record)) or '(none)'}"
-    return f"it begins with {sample.text[:60]!r}"
+def score(value: Any) -> float:
+    """How sure the surest shape is of a row."""
+    return max(shape.matches(value) for shape in _shapes() if shape.matches is not None)
+
+
+def is_row(value: Any) -> bool:
+    """Whether a value is a row of a known shape."""
+    return score(value) >= MIN_ROW
+
+
+def detect_row(value: Any) -> Format:
+    """The shape that is surest of a row. Raises `Unreadable` when none is, or two are equally sure."""
+    scores = [(shape.matches(value), shape) for shape in _shapes() if shape.matches is not None]
+    best = max(certainty for certainty, _ in scores)
+    surest = [shape for certainty, shape in scores if certainty == best]
+    if best < SURE_ENOUGH:
+        raise Unreadable(f"No known data format fits: {_description(value)}.{_way_out(value)}")
+    if len(surest) > 1:
+        names = " or ".join(shape.name for shape in surest)
+        raise Unreadable(f"The rows may be {names}. Name the format with --format.")
+    return surest[0]
+
+
+def detect_text(sample: Sample) -> Format | None:
+    """The text format that is surest of a file; None when none is sure enough."""
+    found = [(shape.sniff(sample), shape) for shape in map(load, names()) if shape.sniff is not None]
+    certainty, best = max(found, key=lambda pair: (pair[0], pair[1].name))
+    return best if certainty >= SURE_ENOUGH else None
+
+
+def _description(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"its columns or keys are {', '.join(map(str, value)) or '(none)'}"
+    return f"its first row is {kind_of(value)}"
+
+
+def _way_out(value: Any) -> str:
+    if not isinstance(value, dict):
+        return ""
+    texts = [str(key) for key, entry in value.items() if isinstance(entry, str)]
+    if any(key.lower() == "text" for key in texts) and len(value) > 1:
+        return " A text with a label is a classification table: it holds no replies to learn from."
+    if len(texts) < 2:
+        return ""
+    return f" Say which column is which, such as --columns user={_quoted(texts[0])},assistant={_quoted(texts[1])}."
+
+
+def _quoted(name: str) -> str:
+    return name if name.isalnum() else f"'{name}'"

@@ -1,13 +1,12 @@
 """Alpaca: {"instruction": …, "input": …, "output": …} per line or in one array, with optional system and history."""
 
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from turnwise.core.messages import Conversation
-from turnwise.data.json_rows import json_values
-from turnwise.data.rows import Row, RowError, Sample, conversation, mapping, meta_of, parsed, text
+from turnwise.data.columns import is_pair_row, parse_pair
+from turnwise.data.context import ParseContext
+from turnwise.data.rows import RowError, mapping
 
-KEYS = ("instruction", "input", "output", "system", "history")
 EXPECTED = '{"instruction": "…", "input": "… or empty", "output": "…"}'
 EXAMPLE = """\
 [
@@ -17,32 +16,14 @@ EXAMPLE = """\
 """
 
 
-def sniff(sample: Sample) -> float:
-    """Sure where the first object has an instruction and an output."""
-    return 0.95 if sample.record and {"instruction", "output"} <= sample.record.keys() else 0.0
+def matches(value: Any) -> float:
+    """Sure where there is an instruction and an output."""
+    return 0.9 if is_pair_row(value) and {"instruction", "output"} <= value.keys() else 0.0
 
 
-def read(file: BinaryIO) -> Iterator[Row]:
-    """Conversations from JSON lines or one array."""
-    return parsed(json_values(file), parse)
-
-
-def parse(value: Any) -> Conversation:
+def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one object; the input stands on its own line under the instruction. Raises `RowError`."""
     row = mapping(value)
-    question = text(row.get("instruction"), "'instruction'")
-    if row.get("input"):
-        question += "\n" + text(row["input"], "'input'")
-    turns: list[tuple[Any, Any, Any]] = [("system", row["system"], None)] if row.get("system") else []
-    for exchange in _history(row.get("history")):
-        turns += [("user", exchange[0], None), ("assistant", exchange[1], None)]
-    turns += [("user", question, None), ("assistant", text(row.get("output"), "'output'"), None)]
-    return conversation(turns, meta_of(row, KEYS))
-
-
-def _history(value: Any) -> list[list[Any]]:
-    if not value:
-        return []
-    if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
-        raise RowError("'history' is not a list of [question, answer] pairs")
-    return value
+    if not {"instruction", "output"} <= row.keys():
+        raise RowError(f"its keys are {', '.join(map(repr, row)) or 'none'}")
+    return parse_pair(row, context)

@@ -1,12 +1,15 @@
-"""Documents: {"text": …} per line or in one array, for language modelling."""
+"""Documents: {"text": …} per line or in one array, for language modelling.
 
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+A text that spells a whole dialogue, with a chat template's markers or with lines such as "Human: …", is one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 from turnwise.data import columns
-from turnwise.data.formats import openai
-from turnwise.data.json_rows import json_values
-from turnwise.data.rows import Item, Row, Sample, document, mapping, parsed
+from turnwise.data.context import ParseContext
+from turnwise.data.rows import Document, Item, conversation, mapping, text
+from turnwise.data.transcripts import split_transcript
 
 EXPECTED = '{"text": "…"}'
 EXAMPLE = """\
@@ -15,19 +18,28 @@ EXAMPLE = """\
 """
 
 
-def sniff(sample: Sample) -> float:
-    """Rather sure where the first object has a text; a text with a label is a classification set, not prose."""
-    if not sample.record or not isinstance(sample.record.get("text"), str):
+def matches(value: Any) -> float:
+    """Rather sure where there is a text; a text with a label is a classification set, not prose."""
+    if not isinstance(value, dict):
         return 0.0
-    return 0.0 if columns.find(map(str, sample.record), columns.LABELS) else 0.6
+    key = columns.find(value, ("text",))
+    if key is None or not isinstance(value[key], str) or columns.find(value, columns.LABELS):
+        return 0.0
+    return 0.6
 
 
-def read(file: BinaryIO) -> Iterator[Row]:
-    """Documents from JSON lines or one array."""
-    return parsed(json_values(file), parse)
-
-
-def parse(value: Any) -> Item:
+def parse(value: Any, context: ParseContext) -> Item:
     """The document in one object, or the conversation where a file holds both. Raises `RowError`."""
+    from turnwise.data.formats import openai
+
     row = mapping(value)
-    return openai.parse(row) if "messages" in row else document(row)
+    return openai.parse(row, context) if "messages" in row else document(row, context)
+
+
+def document(row: Mapping[str, Any], context: ParseContext) -> Item:
+    """The document in an object with a `text`, or the dialogue that its text spells. Raises `RowError`."""
+    key = columns.find(row, ("text",)) or "text"
+    content = text(row.get(key), f"'{key}'")
+    meta = context.meta(row, [key])
+    messages = split_transcript(content)
+    return conversation(messages, meta) if messages else Document(content, meta)

@@ -1,16 +1,18 @@
 """OpenAI messages: one {"messages": [{"role": …, "content": …}, …]} per line.
 
-An assistant's message may have a `weight`, how much fine-tuning learns from it. A `rating` (true or false) beside the
-messages says whether their end was good; `rejected`, another list of messages, is the same dialogue with a worse one.
+An assistant's message may have a `weight`, how much fine-tuning learns from it, and `tool_calls`; `tools` beside the
+messages defines what may be called. A `rating` (true or false) says whether their end was good; `rejected`, another
+list of messages, is the same dialogue with a worse one.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any
 
-from turnwise.data.columns import chat_turns
-from turnwise.data.json_rows import json_values
-from turnwise.data.rows import Item, Row, RowError, Sample, conversation, document, mapping, meta_of, parsed, rating
+from turnwise.data.context import DEFAULT, ParseContext
+from turnwise.data.formats import documents
+from turnwise.data.rows import Item, RowError, conversation, mapping, rating
+from turnwise.data.tool_calls import TOOL_KEYS, read_tools, tools_from_tags
+from turnwise.data.turns import is_turn_list, message, read_turns
 
 EXPECTED = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 EXAMPLE = """\
@@ -21,29 +23,37 @@ EXAMPLE = """\
 """
 
 
-def sniff(sample: Sample) -> float:
-    """Sure where the first object has a list of messages."""
-    if sample.has_list("messages", "role") or sample.has_list("messages", "from"):
-        return 1.0
-    return 0.8 if sample.record is not None and "messages" in sample.record else 0.0
+def matches(value: Any) -> float:
+    """Sure where there is a list of messages."""
+    if not isinstance(value, dict) or "messages" not in value:
+        return 0.0
+    messages = value["messages"]
+    if is_turn_list(messages):
+        return 0.95
+    return 0.0 if isinstance(messages, list) and messages and isinstance(messages[0], list) else 0.8
 
 
-def read(file: BinaryIO) -> Iterator[Row]:
-    """Conversations from JSON lines or one array."""
-    return parsed(json_values(file), parse)
-
-
-def parse(value: Any) -> Item:
+def parse(value: Any, context: ParseContext = DEFAULT) -> Item:
     """The conversation in one object, or the document where a file holds both, as ours may. Raises `RowError`."""
     row = mapping(value)
     if "messages" not in row and "text" in row:
-        return document(row)
+        return documents.document(row, context)
     if "messages" not in row:
         raise RowError("it has no 'messages'")
     # A rating of other kinds, stars say, is something that is known of the dialogue and no more.
     label = next((key for key in ("rating", "label") if isinstance(row.get(key), bool)), None)
     worse = row["rejected"] if isinstance(row.get("rejected"), list) else []
-    used = ["messages", *(["rejected"] if worse else []), *([label] if label else [])]
-    found = conversation(chat_turns(row["messages"], "messages"), meta_of(row, used))
-    rejected = chat_turns(worse, "rejected") if worse else []
-    return replace(found, rejected=tuple(rejected), rating=rating(row, label) if label else None)
+    messages, tools = tools_from_tags(read_turns(row["messages"], "messages", context))
+    used = ["messages", *(key for key in TOOL_KEYS if row.get(key)), *(["rejected"] if worse else [])]
+    used += [label] if label else []
+    if isinstance(row.get("system"), str) and row["system"].strip():  # as Anthropic's requests have it
+        messages.insert(0, message("system", row["system"], context=context))
+        used.append("system")
+    found = conversation(messages, context.meta(row, used))
+    rejected = read_turns(worse, "rejected", context) if worse else []
+    return replace(
+        found,
+        rejected=tuple(rejected),
+        rating=rating(row, label) if label else None,
+        tools=read_tools(row) or tools,
+    )

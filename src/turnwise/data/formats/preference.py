@@ -1,20 +1,24 @@
 """Preferences: {"prompt": …, "chosen": …, "rejected": …} per line or in one array, texts or lists of messages.
 
-Reads what TRL, LLaMA-Factory and OpenAI call preference data. A conversation comes out that ends as was chosen, and
-knows how it would have ended otherwise.
+Reads what TRL, LLaMA-Factory and OpenAI call preference data, and Anthropic's pairs of whole transcripts. A
+conversation comes out that ends as was chosen, and knows how it would have ended otherwise.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.columns import chat_turns
-from turnwise.data.json_rows import json_values
-from turnwise.data.rows import Row, RowError, Sample, conversation, mapping, message, meta_of, parsed
+from turnwise.data.columns import is_said, read_prompt
+from turnwise.data.context import ParseContext
+from turnwise.data.rows import RowError, conversation, mapping
+from turnwise.data.tool_calls import TOOL_KEYS, read_tools
+from turnwise.data.transcripts import split_transcript
+from turnwise.data.turns import message, read_turns
 
 PAIRS = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
-PROMPTS = ("prompt", "instruction", "messages", "conversations", "question", "input")
+LISTS = ("messages", "conversations")
+PROMPTS = ("prompt", "instruction", *LISTS, "question", "input", "query")
 EXPECTED = '{"prompt": "…", "chosen": "…", "rejected": "…"}, each a text or a list of messages'
 EXAMPLE = """\
 {"prompt": "May I have tea?", "chosen": "With pleasure.", "rejected": "No."}
@@ -23,47 +27,47 @@ EXAMPLE = """\
 """
 
 
-def sniff(sample: Sample) -> float:
-    """Sure where the first object has both answers."""
-    return 1.0 if sample.record and any(set(pair) <= sample.record.keys() for pair in PAIRS) else 0.0
+def matches(value: Any) -> float:
+    """Sure where there are both answers."""
+    if not isinstance(value, dict):
+        return 0.0
+    return 1.0 if any(set(pair) <= value.keys() and is_said(value[pair[0]]) for pair in PAIRS) else 0.0
 
 
-def read(file: BinaryIO) -> Iterator[Row]:
-    """Conversations from JSON lines or one array."""
-    return parsed(json_values(file), parse)
-
-
-def parse(value: Any) -> Conversation:
+def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one object. Raises `RowError`."""
     row = mapping(value)
     better, worse = next((pair for pair in PAIRS if set(pair) <= row.keys()), PAIRS[0])
-    asked = next((key for key in PROMPTS if row.get(key)), None)
-    prompt = _prompt(row, asked) if asked else []
-    context = "input" if asked == "instruction" and isinstance(row.get("input"), str) and row["input"] else None
-    if context:  # Alpaca's pair of columns
-        prompt = [message("user", f"{row['instruction']}\n{row['input']}")]
-    if row.get("system"):
-        prompt = [message("system", row["system"]), *prompt]
-    chosen, rejected = ([*prompt, *_answer(row, key, prompt)] for key in (better, worse))
+    prompt, used = _prompt(row, context)
+    chosen, rejected = ([*prompt, *_answer(row, key, prompt, context)] for key in (better, worse))
     if chosen == rejected:
         raise RowError("its two answers are the same")
-    found = conversation(chosen, meta_of(row, [better, worse, "system", *(key for key in (asked, context) if key)]))
-    return replace(found, rejected=tuple(rejected))
+    used |= {better, worse, *(key for key in TOOL_KEYS if row.get(key))}
+    found = conversation(chosen, context.meta(row, used))
+    return replace(found, rejected=tuple(rejected), tools=read_tools(row))
 
 
-def _prompt(row: Mapping[str, Any], key: str) -> list[Message]:
+def _prompt(row: Mapping[str, Any], context: ParseContext) -> tuple[list[Message], set[str]]:
+    """What both answers follow, and the keys it was read from."""
+    key = next((key for key in PROMPTS if row.get(key)), None)
+    if key is None:
+        return [], {"system"} & row.keys()
     value = row[key]
-    if isinstance(value, dict):  # OpenAI's: {"input": {"messages": […]}}
-        value = value.get("messages")
-    return [message("user", value)] if isinstance(value, str) else chat_turns(value, key)
+    if isinstance(value, dict) and "messages" in value:  # OpenAI's: {"input": {"messages": […]}}
+        value, key = value["messages"], "input"
+        row = {**row, key: value}
+    return read_prompt(row, key, context)
 
 
-def _answer(row: Mapping[str, Any], key: str, prompt: list[Message]) -> list[Message]:
+def _answer(row: Mapping[str, Any], key: str, prompt: list[Message], context: ParseContext) -> list[Message]:
     """What follows the prompt; an answer may be a text, a message, or messages, with the prompt again or without."""
     value = row.get(key)
     if isinstance(value, str) or value is None:
-        return [message("assistant", value)]
-    turns = chat_turns(value if isinstance(value, list) else [value], key)
+        turns = split_transcript(value) if value else None
+        if turns is None:
+            return [message("assistant", value, context=context)]
+    else:
+        turns = read_turns(value if isinstance(value, list) else [value], key, context)
     if turns[: len(prompt)] == prompt:
         turns = turns[len(prompt) :]
     if not any(turn.role == "assistant" for turn in turns):

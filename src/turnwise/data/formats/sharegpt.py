@@ -1,14 +1,15 @@
 """ShareGPT: {"conversations": [{"from": "human", "value": …}, {"from": "gpt", …}]} per line or in one array."""
 
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from dataclasses import replace
+from typing import Any
 
 from turnwise.core.messages import Conversation
-from turnwise.data.columns import chat_turns
-from turnwise.data.json_rows import json_values
-from turnwise.data.rows import Row, RowError, Sample, conversation, mapping, message, meta_of, parsed
+from turnwise.data.context import ParseContext
+from turnwise.data.rows import RowError, conversation, mapping
+from turnwise.data.tool_calls import TOOL_KEYS, read_tools, tools_from_tags
+from turnwise.data.turns import is_turn_list, message, read_turns
 
-KEYS = ("conversations", "conversation")
+KEYS = ("conversations", "conversation", "items", "dialog", "dialogue", "dialogs", "turns", "utterances", "chat", "log")
 EXPECTED = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'
 EXAMPLE = """\
 [
@@ -24,25 +25,29 @@ EXAMPLE = """\
 """
 
 
-def sniff(sample: Sample) -> float:
-    """Sure where the first object has a list of conversation turns."""
-    if any(sample.has_list(key, inner) for key in KEYS for inner in ("from", "role")):
-        return 1.0
-    return 0.8 if sample.record is not None and "conversations" in sample.record else 0.0
+def matches(value: Any) -> float:
+    """Sure where there is a list of turns under a known name, less so where the list holds texts."""
+    if not isinstance(value, dict):
+        return 0.0
+    turns = [value[key] for key in KEYS if key in value]
+    if any(map(is_turn_list, turns)):
+        return 0.93
+    if any(isinstance(entry, list) and entry and all(isinstance(text, str) for text in entry) for entry in turns):
+        return 0.7
+    return 0.75 if isinstance(value.get("conversations"), list) else 0.0
 
 
-def read(file: BinaryIO) -> Iterator[Row]:
-    """Conversations from JSON lines or one array."""
-    return parsed(json_values(file), parse)
-
-
-def parse(value: Any) -> Conversation:
+def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one object; a `system` beside it opens the dialogue. Raises `RowError`."""
     row = mapping(value)
-    key = next((key for key in KEYS if key in row), None)
+    key = next((key for key in KEYS if isinstance(row.get(key), list)), None)
     if key is None:
-        raise RowError("it has no 'conversations'")
-    turns = chat_turns(row[key], key)
-    if row.get("system"):
-        turns.insert(0, message("system", row["system"]))
-    return conversation(turns, meta_of(row, [key, "system"]))
+        key = next((key for key in KEYS if key in row), None)
+        raise RowError(f"'{key}' is not a list" if key else "it has no 'conversations'")
+    turns = read_turns(row[key], key, context)
+    system = next((name for name in ("system", "system_prompt") if isinstance(row.get(name), str)), None)
+    if system and row[system].strip():
+        turns.insert(0, message("system", row[system], context=context))
+    turns, tools = tools_from_tags(turns)
+    used = [key, *(name for name in TOOL_KEYS if row.get(name)), *([system] if system else [])]
+    return replace(conversation(turns, context.meta(row, used)), tools=read_tools(row) or tools)

@@ -1,11 +1,18 @@
-"""Plain text: dialogues written as "User: …" and "Assistant: …" lines with a blank line between them, or prose."""
+"""Plain text: dialogues written as "User: …" and "Assistant: …" lines, or prose.
+
+A blank line stands between two dialogues. Where it stands between all turns, as in most transcripts, a dialogue goes on
+until two blank lines, a rule (---) or the same speaker again.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from turnwise.core.messages import Message
+from turnwise.data.context import DEFAULT, ROLE_OF_SPEAKER, ParseContext
 from turnwise.data.lines import numbered_lines, take_sample
-from turnwise.data.rows import ROLE_OF_SPEAKER, BadRow, Document, Row, RowError, Sample, conversation
+from turnwise.data.rows import BadRow, Document, Item, Row, RowError, Sample, conversation, text
+from turnwise.data.transcripts import split_markers
 
 EXPECTED = 'dialogues of "User: …" and "Assistant: …" lines with a blank line between two dialogues, or plain prose'
 EXAMPLE = """\
@@ -19,68 +26,179 @@ Assistant: Have a good trip.
 
 # Prose has no rows; it is cut between paragraphs once a document is this long, so that a book is not one row.
 DOCUMENT_CHARACTERS = 2**16
-_SPEAKER = re.compile(rf"({'|'.join(map(re.escape, ROLE_OF_SPEAKER))})\s*[:：] ?", re.IGNORECASE)
 _ANYONE = re.compile(r"([\w .'-]{1,30})[:：]")
+_RULE = re.compile(r"\s*(?:[-=_*~#]\s?){3,}\s*")
+_CODE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".conll")
 
-Paragraph = list[tuple[int, str] | BadRow]
+Line = tuple[int, str] | BadRow
+
+
+class Paragraph(list[Line]):
+    """Lines without a blank one among them; `is_apart` where more than one blank line stands before it."""
+
+    is_apart = False
 
 
 def sniff(sample: Sample) -> float:
     """Anything that can be read as text may be text; a name that says so makes it likelier."""
-    if not sample.text.strip() or "\0" in sample.text or sample.record is not None:
+    if not sample.text.strip() or "\0" in sample.text:
         return 0.0
-    if _is_dialogue(sample):
+    if _speaker(sample.text, DEFAULT) is not None:
         return 0.7
-    if sample.suffix in (".txt", ".text", ".md"):
+    if sample.suffix in (".txt", ".text", ".md", ".markdown", ".log"):
         return 0.6
     # Other names belong to other formats: a broken JSON file must not be learned by heart as prose.
-    return 0.0 if sample.suffix in (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".conll") else 0.3
+    return 0.0 if sample.suffix in _CODE_SUFFIXES else 0.3
 
 
-def read(file: BinaryIO) -> Iterator[Row]:
+def read(file: BinaryIO, context: ParseContext) -> Iterator[Row]:
     """Conversations where the text begins with a known speaker, else documents."""
-    dialogue = _is_dialogue(take_sample("", file))
-    paragraphs = _paragraphs(numbered_lines(file))
-    return map(_conversation, paragraphs) if dialogue else _documents(paragraphs)
+    sample = take_sample("", file)
+    speaker = _speaker(sample.text, context)
+    if speaker is None:
+        return _documents(_paragraphs(numbered_lines(file)))
+    airy = _has_blank_line_between_turns(sample.text, speaker)
+    return _dialogues(_paragraphs(numbered_lines(file)), speaker, context, airy)
 
 
-def _is_dialogue(sample: Sample) -> bool:
-    return _SPEAKER.match(sample.text.lstrip()) is not None
+def _speaker(sample: str, context: ParseContext) -> re.Pattern[str] | None:
+    """What a line that opens a turn begins with; None where the text does not begin so.
+
+    Names of one letter are speakers only where the first one is: else "A: …" is an item of a list.
+    """
+    names = {*ROLE_OF_SPEAKER, *context.roles, *([context.me.lower()] if context.me else [])}
+    first = _pattern(names).match(sample.lstrip("\ufeff \t\r\n"))
+    if first is None:
+        return None
+    letters = len(_name(first)) == 1
+    return _pattern(names if letters else {name for name in names if len(name) > 1})
 
 
-def _paragraphs(lines: Iterable[tuple[int, str] | BadRow]) -> Iterator[Paragraph]:
-    held: Paragraph = []
+def _pattern(names: set[str]) -> re.Pattern[str]:
+    """A name and a colon, perhaps in bold; or a heading that is a name."""
+    any_name = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    mark = r"(?:\*\*|__)?"
+    return re.compile(
+        rf"{mark}({any_name}){mark}\s*[:：]{mark}[ \t]?"
+        rf"|#{{1,6}}[ \t]+{mark}({any_name}){mark}[ \t]*[:：]?[ \t]*(?=\n|$)",
+        re.IGNORECASE,
+    )
+
+
+def _name(match: re.Match[str]) -> str:
+    return str(match.group(1) or match.group(2))
+
+
+def _has_blank_line_between_turns(sample: str, speaker: re.Pattern[str]) -> bool:
+    turns = [
+        sum(bool(speaker.match(line.lstrip())) for line in paragraph.split("\n"))
+        for paragraph in re.split(r"\n[ \t]*\r?\n", sample.strip())
+    ]
+    opened = [count for count in turns if count]
+    return len(opened) > 1 and sum(count == 1 for count in opened) > len(opened) / 2
+
+
+def _paragraphs(lines: Iterable[Line]) -> Iterator[Paragraph]:
+    held, blank = Paragraph(), 0
     for line in lines:
         if isinstance(line, BadRow) or line[1].strip():
+            if not held:
+                held.is_apart = blank > 1
             held.append(line)
-        elif held:
+            blank = 0
+            continue
+        blank += 1
+        if held:
             yield held
-            held = []
+            held = Paragraph()
     if held:
         yield held
 
 
-def _conversation(paragraph: Paragraph) -> Row:
-    turns: list[tuple[str, str, None]] = []
+def _without_rules(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:
+    """The paragraphs as they are between lines such as "---", which part dialogues."""
+    is_after_rule = False
+    for paragraph in paragraphs:
+        held = Paragraph()
+        held.is_apart = paragraph.is_apart or is_after_rule
+        is_after_rule = False
+        for line in paragraph:
+            if isinstance(line, BadRow) or _RULE.fullmatch(line[1]) is None:
+                held.append(line)
+                continue
+            if held:
+                yield held
+            held, is_after_rule = Paragraph(), True
+            held.is_apart = True
+        if held:
+            is_after_rule = False
+            yield held
+
+
+def _dialogues(
+    paragraphs: Iterable[Paragraph], speaker: re.Pattern[str], context: ParseContext, airy: bool
+) -> Iterator[Row]:
+    """One row for every dialogue: a paragraph, or all paragraphs up to a gap where turns have blank lines between."""
+    held: list[Paragraph] = []
+    for paragraph in _without_rules(paragraphs):
+        if held and not (airy and _goes_on(held, paragraph, speaker, context)):
+            yield _conversation(held, speaker, context)
+            held = []
+        held.append(paragraph)
+    if held:
+        yield _conversation(held, speaker, context)
+
+
+def _goes_on(held: list[Paragraph], paragraph: Paragraph, speaker: re.Pattern[str], context: ParseContext) -> bool:
+    """Whether a paragraph belongs to the dialogue before it."""
+    if paragraph.is_apart:
+        return False
+    first = paragraph[0]
+    opening = None if isinstance(first, BadRow) else speaker.match(first[1].lstrip())
+    if opening is None:
+        return True
+    before = [
+        m for part in held for line in part if not isinstance(line, BadRow) and (m := speaker.match(line[1].lstrip()))
+    ]
+    return not before or context.find_role(_name(before[-1])) != context.find_role(_name(opening))
+
+
+def _conversation(paragraphs: list[Paragraph], speaker: re.Pattern[str], context: ParseContext) -> Row:
+    turns: list[tuple[str, list[str]]] = []
     start = 0
-    for row in paragraph:
-        if isinstance(row, BadRow):
-            return row
-        line, text = row
-        start = start or line
-        speaker = _SPEAKER.match(text)
-        if speaker:
-            turns.append((speaker.group(1), text[speaker.end() :], None))
-        elif turns:  # a line without a speaker goes on with what was being said
-            turns[-1] = (turns[-1][0], f"{turns[-1][1]}\n{text}", None)
-        else:
-            anyone = _ANYONE.match(text)
-            who = f"unknown role {anyone.group(1)!r}" if anyone else "the dialogue does not begin with a speaker"
-            return BadRow(line, f"{who} (known: {', '.join(ROLE_OF_SPEAKER)})")
+    for number, paragraph in enumerate(paragraphs):
+        if number and turns:
+            turns[-1][1].append("")
+        for row in paragraph:
+            if isinstance(row, BadRow):
+                return row
+            line, written = row
+            start = start or line
+            opening = speaker.match(written.lstrip())
+            if opening:
+                turns.append((_name(opening), [written.lstrip()[opening.end() :]]))
+            elif turns:  # a line without a speaker goes on with what was being said
+                turns[-1][1].append(written)
+            else:
+                anyone = _ANYONE.match(written)
+                who = f"unknown role {anyone.group(1)!r}" if anyone else "the dialogue does not begin with a speaker"
+                return BadRow(line, f"{who} (known: {', '.join(ROLE_OF_SPEAKER)}; or --role NAME=assistant)")
     try:
-        return start, conversation(turns, {})
+        messages = [_message(name, lines, context) for name, lines in turns]
+        return start, conversation(messages, {})
     except RowError as error:
         return BadRow(start, str(error))
+
+
+def _message(name: str, lines: list[str], context: ParseContext) -> Message:
+    while len(lines) > 1 and not lines[-1]:
+        lines = lines[:-1]
+    if len(lines) > 1 and not lines[0].strip():  # a heading, or a name alone on its line
+        lines = lines[1:]
+        while len(lines) > 1 and not lines[0]:
+            lines = lines[1:]
+    role = context.role(name)
+    return Message(role, text("\n".join(lines), f"the content of {'an' if role == 'assistant' else 'a'} {role} turn"))
 
 
 def _documents(paragraphs: Iterable[Paragraph]) -> Iterator[Row]:
@@ -94,7 +212,12 @@ def _documents(paragraphs: Iterable[Paragraph]) -> Iterator[Row]:
             held.append("\n".join(text for _, text in good))
             size += len(held[-1])
         if size >= DOCUMENT_CHARACTERS:
-            yield start, Document("\n\n".join(held))
+            yield start, _document("\n\n".join(held))
             held, start, size = [], 0, 0
     if held:
-        yield start, Document("\n\n".join(held))
+        yield start, _document("\n\n".join(held))
+
+
+def _document(content: str) -> Item:
+    messages = split_markers(content)
+    return conversation(messages, {}) if messages else Document(content)

@@ -1,0 +1,47 @@
+"""One file per kind of file that holds rows: JSON in its layouts, tables, Parquet. The rows' shape is another layer.
+
+A container file has `sniff(sample) -> float`, how sure it is that a file is its own, `values(file, sample, renamed)`,
+the rows as JSON-like values with their numbers, and `UNIT`, what a number counts. `renamed` turns the names of a
+table's columns into ours, so that its delimiter can be told by a header that makes sense.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, BinaryIO
+
+from turnwise.data.rows import BadRow, Sample
+
+Value = tuple[int, Any] | BadRow
+Renamed = Callable[[Sequence[str]], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container's contract, see this package's docstring."""
+
+    name: str
+    unit: str
+    sniff: Callable[[Sample], float]
+    values: Callable[[BinaryIO, Sample, Renamed], Iterator[Value]]
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """All containers there are, in alphabetical order."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+@cache
+def load(name: str) -> Container:
+    """The container called `name`, one of `names()`."""
+    module = importlib.import_module(f"{__name__}.{name}")
+    return Container(name, module.UNIT, module.sniff, module.values)
+
+
+def detect(sample: Sample) -> tuple[float, Container]:
+    """The container that is surest of a file, and how sure it is."""
+    found = [(container.sniff(sample), container) for container in map(load, names())]
+    return max(found, key=lambda pair: pair[0])

@@ -1,0 +1,148 @@
+"""CSV and TSV: a header row, then a row of cells per line."""
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from turnwise.data import columns
+from turnwise.data.cells import decoded
+from turnwise.data.containers import Renamed, Value
+from turnwise.data.formats import long_form, score
+from turnwise.data.lines import numbered_lines
+from turnwise.data.rows import BadRow, Sample, Unreadable
+
+UNIT = "line"
+DELIMITERS = ",\t;|"
+MAX_CELL = 2**20
+Line = tuple[int, str] | BadRow
+
+
+def sniff(sample: Sample) -> float:
+    """Sure where the header has known columns; a name that ends in .csv or .tsv counts too."""
+    if "\0" in sample.text:
+        return 0.0
+    named = 0.5 if sample.suffix in (".csv", ".tsv", ".tab") else 0.0
+    if not named and sample.text.lstrip().startswith(("{", "[")):
+        return 0.0
+    header = _header(sample.text, _dialect(sample, list))
+    # Prose and transcripts have commas too, but no header of several names that are known.
+    return 0.9 if len(header) > 1 and _makes_sense(header) else named
+
+
+def values(file: BinaryIO, sample: Sample, renamed: Renamed) -> Iterator[Value]:
+    """Each row under the header, by the names of the columns. Raises `Unreadable` where there is no usable header."""
+    dialect = _dialect(sample, renamed)
+    header = _header(sample.text, dialect)
+    if not any(header):
+        raise Unreadable("It has no header row.")
+    names = [name for name in header if name]
+    if len(set(names)) < len(names):
+        raise Unreadable(f"Two of its columns have the same name: {', '.join(names)}.")
+    return _rows(file, header, dialect)
+
+
+def _makes_sense(header: list[str]) -> bool:
+    row = dict.fromkeys(header, "x")
+    return columns.is_pair(header) or long_form.keys(header) is not None or score(row) >= 0.5 or "messages" in row
+
+
+def _declared(text: str) -> str | None:
+    """The delimiter that a first line "sep=;" declares, as Excel writes it."""
+    first = text.partition("\n")[0].strip().strip('"')
+    return first[4:5] if first.lower().startswith("sep=") and len(first) <= 5 else None
+
+
+def _dialect(sample: Sample, renamed: Renamed) -> type[csv.Dialect]:
+    """The delimiter under which the header makes most sense; backslash escapes where they are used."""
+    backslashes = '\\"' in sample.text and '""' not in sample.text.replace('\\"', "")
+
+    class Found(csv.excel):
+        delimiter = ","
+        strict = True  # else an open quote would swallow rows without a word
+        doublequote = not backslashes
+        escapechar = "\\" if backslashes else None
+
+    def sense(delimiter: str) -> tuple[bool, int]:
+        Found.delimiter = delimiter
+        header = list(renamed(_header(sample.text, Found)))
+        return _makes_sense(header), len(header)
+
+    Found.delimiter = _declared(sample.text) or max(DELIMITERS, key=sense)
+    return Found
+
+
+def _header(text: str, dialect: type[csv.Dialect]) -> list[str]:
+    """The names of the columns; empty ones at the end, which spreadsheets leave behind, are no columns."""
+    if _declared(text):
+        text = text.partition("\n")[2]
+    lines = iter(f"{line}\n" for line in text.lstrip("\n").split("\n")[:100])
+    try:
+        names = [name.strip() for name in next(csv.reader(lines, dialect), [])]
+    except csv.Error:
+        return []
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+class _Feed:
+    """Gives lines to the csv reader and takes back what a broken row has swallowed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.lines = numbered_lines(file)
+        self.returned: deque[Line] = deque()
+        self.taken: list[Line] = []
+
+    def __iter__(self) -> "_Feed":
+        return self
+
+    def __next__(self) -> str:
+        line = self.returned.popleft() if self.returned else next(self.lines)
+        self.taken.append(line)
+        return "\n" if isinstance(line, BadRow) else line[1] + "\n"
+
+    def restart_after_first(self) -> None:
+        """Give every line of the current row but the first another time."""
+        self.returned.extendleft(reversed(self.taken[1:]))
+
+
+def _rows(file: BinaryIO, header: list[str], dialect: type[csv.Dialect]) -> Iterator[Value]:
+    csv.field_size_limit(MAX_CELL)
+    feed = _Feed(file)
+    reader = csv.reader(feed, dialect)
+    started = False
+    while True:
+        feed.taken = []
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            feed.restart_after_first()
+            yield BadRow(_line(feed), f"its quotes or delimiters are broken ({error})")
+            reader = csv.reader(feed, dialect)
+            continue
+        if not started:  # up to the header there may be empty lines and "sep=;"
+            started = bool(cells) and not (len(feed.taken) == 1 and _declared(_text(feed)) is not None)
+            continue
+        damaged = next((line for line in feed.taken if isinstance(line, BadRow)), None)
+        if damaged:
+            yield damaged
+            continue
+        while len(cells) > len(header) and not cells[-1].strip():
+            cells.pop()
+        if len(cells) == len(header):
+            yield _line(feed), decoded({name: cell for name, cell in zip(header, cells, strict=True) if name})
+        elif cells:
+            yield BadRow(_line(feed), f"it has {len(cells)} cells and the header has {len(header)}")
+
+
+def _text(feed: _Feed) -> str:
+    first = feed.taken[0]
+    return "" if isinstance(first, BadRow) else first[1]
+
+
+def _line(feed: _Feed) -> int:
+    first = feed.taken[0]
+    return first.line if isinstance(first, BadRow) else first[0]

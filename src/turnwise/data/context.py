@@ -1,0 +1,95 @@
+"""What parsers of rows share: how speakers are called in this data, and which columns nothing has read."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from turnwise.core.errors import did_you_mean
+from turnwise.core.messages import Role
+from turnwise.data.rows import RowError
+
+_SPEAKERS: dict[Role, tuple[str, ...]] = {
+    "system": ("system", "系统"),
+    "developer": ("developer",),
+    "user": ("user", "human", "customer", "client", "prompter", "question", "q", "用户", "客户", "问", "顾客"),
+    "assistant": (
+        "assistant", "gpt", "bot", "agent", "ai", "model", "chatbot", "chatgpt", "claude", "answer", "a", "助手",
+        "客服", "答", "function_call", "tool_call",
+    ),
+    "tool": ("tool", "function", "observation", "tool_response", "function_response", "tool_result", "ipython"),
+}  # fmt: skip
+ROLE_OF_SPEAKER: dict[str, Role] = {name: role for role, names in _SPEAKERS.items() for name in names}
+CALL_SPEAKERS = ("function_call", "tool_call")
+_LETTERS_WITHOUT_SPACES = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
+MIN_CONTENT_WORDS, MIN_CONTENT_LETTERS = 5, 10
+
+
+@dataclass
+class ParseContext:
+    """Settings and tallies of one file that is read.
+
+    Attributes:
+        roles: the role of further speakers, by their name in lower case.
+        me: the speaker whose messages are the replies to learn; everybody else is then a user.
+        unread: how often a column or key held text that nothing has read, by its name.
+    """
+
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    me: str | None = None
+    unread: Counter[str] = field(default_factory=Counter)
+
+    def role(self, speaker: Any) -> Role:
+        """The role of a speaker. Raises `RowError` for one that is unknown."""
+        role = self.find_role(speaker)
+        if role is not None:
+            return role
+        if not isinstance(speaker, str):
+            raise RowError(f"unknown role {speaker!r} (it must be text)")
+        hint = did_you_mean(speaker.strip().lower(), ROLE_OF_SPEAKER).rstrip("?")
+        raise RowError(f"unknown role {speaker!r} ({hint}; or say whose it is: --role {_quoted(speaker)}=assistant)")
+
+    def find_role(self, speaker: Any) -> Role | None:
+        """The role of a speaker; None for one that is unknown."""
+        if not isinstance(speaker, str):
+            return None
+        name = speaker.strip().lower()
+        if name in self.roles:
+            return self.roles[name]
+        if self.me is not None and name == self.me.strip().lower():
+            return "assistant"
+        return ROLE_OF_SPEAKER.get(name) or ("user" if self.me is not None else None)
+
+    def meta(self, row: Mapping[str, Any], used: Iterable[str]) -> dict[str, Any]:
+        """The metadata of a row: what nothing has used, with the entries of a `meta` object at the top."""
+        used = {*used, "meta"}
+        self.note_unread(row, used)
+        rest = {key: value for key, value in row.items() if key not in used and value is not None}
+        inner = row.get("meta")
+        if isinstance(inner, dict):
+            return {**rest, **inner}
+        return rest if inner is None else {**rest, "meta": inner}
+
+    def note_unread(self, row: Mapping[str, Any], used: Collection[str], prefix: str = "") -> None:
+        """Count the keys of `row` that are not in `used` and hold what looks like content."""
+        for key, value in row.items():
+            if key not in used and value and is_content(value):
+                self.unread[f"{prefix}{key}"] += 1
+
+
+DEFAULT = ParseContext()
+
+
+def is_content(value: Any, depth: int = 3) -> bool:
+    """Whether a value reads like something said: some words of text, or a list or object that holds such."""
+    if isinstance(value, str):
+        words = len(value.split(maxsplit=MIN_CONTENT_WORDS))
+        return words >= MIN_CONTENT_WORDS or len(_LETTERS_WITHOUT_SPACES.findall(value[:200])) >= MIN_CONTENT_LETTERS
+    if depth and isinstance(value, list):
+        return any(is_content(entry, depth - 1) for entry in value[:10])
+    return bool(depth) and isinstance(value, dict) and any(is_content(entry, depth - 1) for entry in value.values())
+
+
+def _quoted(name: str) -> str:
+    return f"'{name}'" if not name.isalnum() else name

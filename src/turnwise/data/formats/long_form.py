@@ -1,0 +1,100 @@
+"""One message per row: conversation_id, role and content, in a table or per line; rows of a dialogue stand together."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from turnwise.core.messages import Message
+from turnwise.data.columns import find
+from turnwise.data.context import ParseContext
+from turnwise.data.formats import Values
+from turnwise.data.rows import BadRow, Row, RowError, conversation
+from turnwise.data.tool_calls import link_results, read_calls
+from turnwise.data.turns import message
+
+IDS = (
+    "conversation_id", "conversationid", "conv_id", "dialogue_id", "dialog_id", "dialogueid", "dialogid", "session_id",
+    "sessionid", "chat_id", "thread_id", "ticket_id",
+)  # fmt: skip
+ROLES = ("role", "speaker", "from", "author", "sender", "speaker_role")
+CONTENTS = ("content", "utterance", "text", "message", "value", "body")
+EXPECTED = '{"conversation_id": …, "role": "user", "content": "…"}, one message per row'
+EXAMPLE = """\
+conversation_id,role,content
+1,user,Is the ferry running?
+1,assistant,Every hour.
+2,user,Thanks!
+2,assistant,Have a good trip.
+"""
+
+
+def keys(names: Collection[str]) -> tuple[str, str, str] | None:
+    """The columns of a table with one message per row, where it is one."""
+    id, role, content = find(names, IDS), find(names, ROLES), find(names, CONTENTS)
+    return (id, role, content) if id is not None and role is not None and content is not None else None
+
+
+def matches(value: Any) -> float:
+    """Sure where a row has an id of its dialogue, a speaker and a text."""
+    return 0.9 if isinstance(value, dict) and keys(value) else 0.0
+
+
+def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
+    """Conversations from rows that share an id and stand together.
+
+    A conversation one of whose rows is bad is left out as a whole: the rest of it would not follow.
+    """
+    ended: set[str] = set()
+    held: list[tuple[int, Mapping[str, Any]]] = []
+    current = ""
+    broken: BadRow | None = None
+    columns: tuple[str, str, str] | None = None
+    for row in rows:
+        if isinstance(row, BadRow):
+            broken = broken or row  # whose it is cannot be told: it is counted to the conversation under way
+            continue
+        line, cells = row
+        columns = columns or (keys(cells) if isinstance(cells, dict) else None)
+        if columns is None or not isinstance(cells, dict) or cells.get(columns[0]) is None:
+            broken = broken or BadRow(line, "it does not say which conversation it belongs to")
+            continue
+        id = str(cells[columns[0]])
+        if held and id != current:
+            yield from _ended(held, broken, columns, context)
+            ended.add(current)
+            held, broken = [], None
+        if id in ended:
+            yield BadRow(line, f"conversation {id!r} has ended before; its rows must stand together")
+            continue
+        current = id
+        held.append(row)
+    if columns is not None:
+        yield from _ended(held, broken, columns, context)
+    elif broken:
+        yield broken
+
+
+def _ended(
+    held: list[tuple[int, Mapping[str, Any]]],
+    broken: BadRow | None,
+    columns: tuple[str, str, str],
+    context: ParseContext,
+) -> Iterator[Row]:
+    if broken:
+        yield broken
+        return
+    id, role, content = columns
+    messages: list[Message] = []
+    for number, (line, cells) in enumerate(held, start=1):
+        try:
+            name = cells.get("name")
+            calls = read_calls(cells, number)
+            messages.append(
+                message(cells[role], cells.get(content), name, None, calls, cells.get("tool_call_id"), context=context)
+            )
+        except RowError as error:
+            yield BadRow(line, str(error))
+            return
+    if messages:
+        first, cells = held[0]
+        used = [id, role, content, "name", "tool_calls", "function_call", "tool_call_id"]
+        yield first, conversation(link_results(messages), {"conversation_id": cells[id], **context.meta(cells, used)})

@@ -1,0 +1,36 @@
+"""Lists of messages: [{"role": …, "content": …}, …] per line, or one array of such lists."""
+
+from dataclasses import replace
+from typing import Any
+
+from turnwise.core.messages import Conversation
+from turnwise.data.context import ParseContext
+from turnwise.data.rows import RowError, conversation, kind_of
+from turnwise.data.tool_calls import tools_from_tags
+from turnwise.data.turns import is_turn_list, read_turns
+
+EXPECTED = '[{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]'
+EXAMPLE = """\
+[{"role": "user", "content": "Is the mill open?"}, {"role": "assistant", "content": "Until six."}]
+[{"role": "user", "content": "Thanks!"}, {"role": "assistant", "content": "Welcome."}]
+"""
+
+
+def matches(value: Any) -> float:
+    """Sure of a list of turns, less of a list of texts or of pairs of texts."""
+    if is_turn_list(value):
+        return 0.95
+    if not isinstance(value, list) or not value:
+        return 0.0
+    if all(isinstance(entry, str) for entry in value):
+        return 0.6 if len(value) > 1 else 0.0
+    pairs = all(isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str) for entry in value)
+    return 0.6 if pairs else 0.0
+
+
+def parse(value: Any, context: ParseContext) -> Conversation:
+    """The conversation in one list. Raises `RowError`."""
+    if not isinstance(value, list):
+        raise RowError(f"it is {kind_of(value)}, not a list of messages")
+    messages, tools = tools_from_tags(read_turns(value, "messages", context))
+    return replace(conversation(messages, {}), tools=tools)

@@ -1,0 +1,50 @@
+"""One dialogue per file: one message per row, {"role": …, "content": …}, without an id of the dialogue."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from turnwise.core.messages import Message
+from turnwise.data.context import ParseContext
+from turnwise.data.formats import Values, long_form
+from turnwise.data.rows import BadRow, Row, RowError, conversation
+from turnwise.data.tool_calls import link_results, tools_from_tags
+from turnwise.data.turns import is_turn, read_turns
+
+MAX_MESSAGES = 10_000
+EXPECTED = '{"role": "user", "content": "…"}, one message per row'
+EXAMPLE = """\
+{"role": "user", "content": "Is the mill open?"}
+{"role": "assistant", "content": "Until six."}
+"""
+_SPEAKERS, _CONTENTS = {"role", "from", "speaker"}, {"content", "value", "text", "utterance"}
+
+
+def matches(value: Any) -> float:
+    """Fairly sure of a single message that names no dialogue."""
+    if not isinstance(value, dict) or long_form.keys(value) or not is_turn(value):
+        return 0.0
+    return 0.75 if _SPEAKERS & value.keys() and _CONTENTS & value.keys() else 0.0
+
+
+def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
+    """All messages of the file as one conversation; none where one of them is bad: the rest would not follow."""
+    messages: list[Message] = []
+    first: int | None = None
+    for row in rows:
+        if isinstance(row, BadRow):
+            yield row
+            return
+        number, value = row
+        first = first or number
+        try:
+            messages += read_turns([value], "message", context)
+        except RowError as error:
+            yield BadRow(number, str(error))
+            return
+        if len(messages) > MAX_MESSAGES:
+            yield BadRow(number, f"the dialogue has more than {MAX_MESSAGES:,} messages; rows need a 'conversation_id'")
+            return
+    if messages and first is not None:
+        plain, tools = tools_from_tags(link_results(messages))
+        yield first, replace(conversation(plain, {}), tools=tools)
