@@ -6,6 +6,7 @@ guess would change letters without a word. A file whose lines end in a bare carr
 
 import codecs
 import io
+import re
 from itertools import pairwise
 from typing import Any, BinaryIO, cast
 
@@ -21,6 +22,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (codecs.BOM_UTF8, "utf-8"),
 )
+_COMMON_CHINESE = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uff5e]")
 _UNDECODABLE = "turnwise.undecodable"
 codecs.register_error(_UNDECODABLE, lambda error: ("\udcff", getattr(error, "end", 0)))
 
@@ -129,6 +131,6 @@ def suggested_encoding(raw: bytes) -> str:
             return "windows-1252"
         text = raw[: error.start].decode("gb18030", errors="ignore")
     letters = [letter for letter in text if not letter.isascii()]
-    common = sum("\u4e00" <= letter <= "\u9fff" or "\u3000" <= letter <= "\u303f" for letter in letters)
+    common = len(_COMMON_CHINESE.findall(text))
     pairs = sum(1 for first, second in pairwise(text) if not first.isascii() and not second.isascii())
     return "gbk" if letters and common >= 0.9 * len(letters) and pairs >= len(letters) / 2 else "windows-1252"

@@ -105,13 +105,19 @@ def _members(reader: "_Reader", wanted: Key) -> Iterator[Element]:
             value = _value(reader)
             if wanted is None or (isinstance(value, BadRow) and value.reason.startswith("the file ends")):
                 yield value
+    reader.skip_all()
     yield BadRow(reader.line, "the file ends before the object is closed with '}'")
 
 
 def _value(reader: "_Reader") -> Element:
     line = reader.line
     value = reader.value()
-    return BadRow(line, "the file ends in the middle of it") if value is None else reader.checked(line, value)
+    if value is not None:
+        return reader.checked(line, value)
+    is_long = len(reader.text) - reader.at > MAX_LINE_BYTES
+    reader.skip_all()  # where the next value begins cannot be told
+    reason = f"it is longer than {MAX_LINE_BYTES >> 20} MiB" if is_long else "the file ends in the middle of it"
+    return BadRow(line, reason)
 
 
 class _Reader:
@@ -152,6 +158,12 @@ class _Reader:
                 return self.text[self.at]
             if not self.fetch():
                 return ""
+
+    def skip_all(self) -> None:
+        """Go to the end of the file."""
+        self.at = len(self.text)
+        while self.fetch():
+            self.at = len(self.text)
 
     def ahead(self, count: int) -> str:
         """The next characters, at most `count`."""

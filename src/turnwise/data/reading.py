@@ -106,7 +106,8 @@ def _rows(
             reason = next((row.reason for row in seen if isinstance(row, BadRow)), "")
             if len(seen) == LOOKED_AT or not reason:
                 raise InvalidData(f"no known data format fits: {reason or 'it holds no rows'}.")
-            shape = formats.load("openai")  # every row is broken, each for its own reason
+            # Every row is broken, each for its own reason.
+            shape = formats.load("openai" if container.name == "json" else "pairs")
         else:
             shape = formats.detect_row(first)
     return OpenRows(container.unit, shape.expected, shape.rows(chain(seen, values), context))

@@ -87,7 +87,7 @@ def _unmarked(head: bytes) -> str | None:
         return _UNKNOWN
     even, odd = head[0::2].count(0), head[1::2].count(0)
     half = max(1, len(head) // 2)
-    if odd > 0.4 * half and even < 0.1 * half and head[3:4] != b"\0":
+    if odd > 0.4 * half and even < 0.1 * half and head[2:3] != b"\0":
         return "text in UTF-16 without a byte order mark. Name it: --encoding utf-16-le"
     if even > 0.4 * half and odd < 0.1 * half and head[:2] != b"\0\0":
         return "text in UTF-16 without a byte order mark. Name it: --encoding utf-16-be"

@@ -13,7 +13,7 @@ INNER = ("row", "data", "record", "sample", "example", "item")
 
 def find_rows(value: Any) -> str | Literal[False] | None:
     """Where an object, which may be cut off, holds rows: the key of a list, None for all keys, False for nowhere."""
-    if not isinstance(value, dict) or not value or formats.is_row(value) or _is_split(value):
+    if not isinstance(value, dict) or not value or formats.is_row(value) or _is_table(value):
         return False
     lists: list[str] = [
         key for key, entry in value.items() if isinstance(entry, list) and entry and _is_row_or_list(entry[0])
@@ -35,6 +35,13 @@ def find_rows(value: Any) -> str | Literal[False] | None:
 def _is_split(value: Mapping[str, Any]) -> bool:
     """Whether a table is written as pandas' "split": its columns' names, and rows that are lists."""
     return isinstance(value.get("columns"), list) and isinstance(value.get("data"), list)
+
+
+def _is_table(value: Mapping[str, Any]) -> bool:
+    """Whether an object, which may be cut off, is a table written column by column."""
+    columns = {name: column for name, column in value.items() if isinstance(column, list) and column}
+    is_columns = len(columns) >= max(1, len(value) - 1)
+    return _is_split(value) or (is_columns and formats.is_row({name: column[0] for name, column in columns.items()}))
 
 
 def _is_list_of_rows(value: Any) -> bool:
@@ -61,6 +68,10 @@ def expand(line: int, value: Any, depth: int = 3) -> Iterator[tuple[int, Any] | 
     if inner is not None:
         yield line, inner
         return
+    if (rows := _from_columns(value)) is not None:
+        for row in rows:
+            yield line, row
+        return
     key = find_rows(value)
     if key is None:
         for entry in value.values():
@@ -68,9 +79,6 @@ def expand(line: int, value: Any, depth: int = 3) -> Iterator[tuple[int, Any] | 
     elif key is not False:
         for entry in value[key]:
             yield from expand(line, entry, depth - 1)
-    elif (rows := _from_columns(value)) is not None:
-        for row in rows:
-            yield line, row
     elif splits := [key for key in value if key in SPLITS and isinstance(value[key], list)]:
         yield BadRow(line, f"it holds several data sets ({', '.join(splits)}): write each to a file of its own")
     else:

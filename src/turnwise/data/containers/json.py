@@ -11,7 +11,6 @@ from turnwise.data.json_prefix import is_complete
 from turnwise.data.json_stream import Element, array_elements, document_values
 from turnwise.data.lines import numbered_lines
 from turnwise.data.rows import BadRow, Sample
-from turnwise.data.turns import is_turn_list
 from turnwise.data.wrappers import expand, find_rows
 
 UNIT = "line"
@@ -62,7 +61,7 @@ def _layout(sample: Sample) -> Literal["lines", "array", "documents"]:
     first, _, rest = text.partition("\n")
     following = rest.lstrip().partition("\n")[0].strip()
     if text.startswith("["):
-        return "lines" if _parses(first) and (following.startswith("[") or _is_turns(first, following)) else "array"
+        return "lines" if _parses(first) and following.startswith("[") else "array"
     if not text.startswith("{"):
         return "lines"
     if "\n" in text or sample.is_complete:
@@ -72,10 +71,6 @@ def _layout(sample: Sample) -> Literal["lines", "array", "documents"]:
             return "lines"  # the first line is broken
         return "documents" if _begins_well(text, sample) else "lines"
     return "documents"
-
-
-def _is_turns(first: str, following: str) -> bool:
-    return not following and is_turn_list(json.loads(first))
 
 
 def _holds_rows(text: str) -> bool:

@@ -35,7 +35,8 @@ def keys(names: Collection[str]) -> tuple[str, str, str] | None:
 
 def matches(value: Any) -> float:
     """Sure where a row has an id of its dialogue, a speaker and a text."""
-    return 0.9 if isinstance(value, dict) and keys(value) else 0.0
+    found = keys(value) if isinstance(value, dict) else None
+    return 0.9 if found and not isinstance(value[found[1]], list) else 0.0
 
 
 def combine(rows: Values, context: ParseContext) -> Iterator[Row]:

@@ -34,7 +34,9 @@ def matches(value: Any) -> float:
         return 0.93
     if any(isinstance(entry, list) and entry and all(isinstance(text, str) for text in entry) for entry in turns):
         return 0.7
-    return 0.75 if isinstance(value.get("conversations"), list) else 0.0
+    entries = value.get("conversations")
+    is_column = isinstance(entries, list) and bool(entries) and is_turn_list(entries[0])
+    return 0.75 if isinstance(entries, list) and not is_column else 0.0
 
 
 def parse(value: Any, context: ParseContext) -> Conversation:

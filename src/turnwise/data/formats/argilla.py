@@ -1,0 +1,55 @@
+"""Argilla: records with "fields" and "responses"; a response to a text question is the reply."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from turnwise.core.messages import Conversation, Message
+from turnwise.data.columns import PROMPTS, REPLIES, find
+from turnwise.data.context import ParseContext
+from turnwise.data.rows import RowError, conversation, mapping, text
+from turnwise.data.turns import is_turn_list, read_turns
+
+EXPECTED = '{"fields": {"prompt": "…"}, "responses": {"response": [{"value": "…"}]}}'
+EXAMPLE = """\
+[{"id": "1", "status": "completed", "fields": {"prompt": "Is the mill open?"},
+  "responses": {"response": [{"value": "Until six.", "user_id": "u1"}]}, "metadata": {}}]
+"""
+
+
+def matches(value: Any) -> float:
+    """Sure of a record with fields beside responses or suggestions."""
+    if not isinstance(value, dict) or not isinstance(value.get("fields"), dict):
+        return 0.0
+    return 1.0 if {"responses", "suggestions"} & value.keys() else 0.0
+
+
+def parse(value: Any, context: ParseContext) -> Conversation:
+    """The dialogue of one record: a person's answer, or the one in its fields. Raises `RowError`."""
+    row = mapping(value)
+    fields = mapping(row.get("fields"))
+    chat = next((key for key, entry in fields.items() if is_turn_list(entry)), None)
+    prompt, reply = chat or find(fields, (*PROMPTS, "text")), find(fields, REPLIES)
+    written = _written(row.get("responses"))
+    answer = written if written is not None else fields.get(reply) if reply else None
+    if prompt is None or (chat is None and not isinstance(answer, str)):
+        raise RowError("its fields hold no prompt, or nobody wrote an answer")
+    messages = (
+        read_turns(fields[prompt], prompt, context) if chat else [Message("user", text(fields[prompt], f"'{prompt}'"))]
+    )
+    if isinstance(answer, str) and messages[-1].role == "user":
+        messages.append(Message("assistant", text(answer, "the answer")))
+    return conversation(messages, context.meta(fields, [prompt, *([reply] if reply else [])]))
+
+
+def _written(responses: Any) -> str | None:
+    """The first response that is a text of some words, and not the choice of a label."""
+    entries: list[Any] = []
+    if isinstance(responses, dict):
+        for given in responses.values():
+            entries += given if isinstance(given, list) else [given]
+    elif isinstance(responses, list):
+        for response in responses:
+            values = response.get("values") if isinstance(response, Mapping) else None
+            entries += list(values.values()) if isinstance(values, dict) else []
+    texts = [entry.get("value") for entry in entries if isinstance(entry, dict)]
+    return next((entry for entry in texts if isinstance(entry, str) and entry.strip()), None)

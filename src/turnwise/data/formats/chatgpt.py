@@ -1,0 +1,74 @@
+"""ChatGPT: conversations.json of an export, trees of messages of which the shown branch is read."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from turnwise.core.messages import Conversation, Message
+from turnwise.data.context import ParseContext
+from turnwise.data.rows import RowError, conversation, mapping
+
+EXPECTED = '{"title": "…", "mapping": {"id": {"message": {…}, "parent": "…"}}, "current_node": "id"}'
+EXAMPLE = """\
+[{"title": "Mill", "create_time": 1710266760.0, "current_node": "c", "mapping": {
+  "a": {"id": "a", "message": null, "parent": null, "children": ["b"]},
+  "b": {"id": "b", "message": {"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Open?"]}},
+        "parent": "a", "children": ["c", "d"]},
+  "c": {"id": "c", "message": {"author": {"role": "assistant"},
+        "content": {"content_type": "text", "parts": ["Until six."]}}, "parent": "b", "children": []},
+  "d": {"id": "d", "message": {"author": {"role": "assistant"},
+        "content": {"content_type": "text", "parts": ["No."]}}, "parent": "b", "children": []}}}]
+"""
+
+
+def matches(value: Any) -> float:
+    """Sure of a tree with a current node."""
+    return 1.0 if isinstance(value, dict) and isinstance(value.get("mapping"), dict) else 0.0
+
+
+def parse(value: Any, context: ParseContext) -> Conversation:
+    """The branch that was shown last. Hidden and system messages without text are left out. Raises `RowError`."""
+    row = mapping(value)
+    nodes = row.get("mapping")
+    if not isinstance(nodes, dict):
+        raise RowError("it has no 'mapping'")
+    messages = [message for node in _branch(nodes, row.get("current_node")) if (message := _message(node, context))]
+    meta = {key: row[key] for key in ("title", "create_time") if row.get(key) is not None}
+    return conversation(messages, meta)
+
+
+def _branch(nodes: Mapping[str, Any], current: Any) -> list[Mapping[str, Any]]:
+    """From the root to the current node, or to the last leaf where none is named."""
+    if current not in nodes:
+        current = next((id for id, node in reversed(list(nodes.items())) if not node.get("children")), None)
+    branch: list[Mapping[str, Any]] = []
+    seen = set()
+    while current in nodes and current not in seen:
+        seen.add(current)
+        branch.append(nodes[current])
+        current = nodes[current].get("parent")
+    return branch[::-1]
+
+
+def _message(node: Mapping[str, Any], context: ParseContext) -> Message | None:
+    message = node.get("message")
+    if not isinstance(message, dict):
+        return None
+    metadata = message.get("metadata") or {}
+    content = "\n".join(_parts(message.get("content")))
+    recipient = message.get("recipient") or "all"
+    if metadata.get("is_visually_hidden_from_conversation") or not content.strip() or recipient != "all":
+        return None
+    role = (message.get("author") or {}).get("role")
+    return None if role == "tool" else Message(context.role(role), content)
+
+
+def _parts(content: Any) -> Iterator[str]:
+    if not isinstance(content, dict) or content.get("content_type") not in ("text", "multimodal_text", None):
+        return
+    for part in content.get("parts") or []:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict) and part.get("content_type") != "audio_transcription":
+            raise RowError(f"a message has a part of type {part.get('content_type')!r}, and only text can be learned")
+        elif isinstance(part, dict):
+            yield str(part.get("text", ""))

@@ -1,0 +1,51 @@
+"""Label Studio: tasks with "data" and "annotations"; a written answer is the reply, else the dialogue in the data."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from turnwise.core.messages import Conversation, Message
+from turnwise.data.columns import PROMPTS, find
+from turnwise.data.context import ParseContext
+from turnwise.data.rows import RowError, conversation, mapping, text
+from turnwise.data.turns import is_turn_list, read_turns
+
+EXPECTED = '{"data": {"prompt": "…"}, "annotations": [{"result": [{"type": "textarea", "value": {"text": ["…"]}}]}]}'
+EXAMPLE = """\
+[{"id": 1, "data": {"prompt": "Is the mill open?"},
+  "annotations": [{"id": 7, "result": [{"from_name": "response", "to_name": "prompt", "type": "textarea",
+    "value": {"text": ["Until six."]}}]}]}]
+"""
+
+
+def matches(value: Any) -> float:
+    """Sure of a task with its annotations."""
+    if not isinstance(value, dict) or not isinstance(value.get("data"), dict):
+        return 0.0
+    return 1.0 if isinstance(value.get("annotations"), list) else 0.0
+
+
+def parse(value: Any, context: ParseContext) -> Conversation:
+    """The dialogue of one task. Raises `RowError`."""
+    row = mapping(value)
+    data = mapping(row.get("data"))
+    key = next((key for key, entry in data.items() if is_turn_list(entry)), None)
+    answers = list(_answers(row.get("annotations")))
+    prompt = find(data, (*PROMPTS, "text"))
+    if key is None and (prompt is None or not answers):
+        raise RowError("its data holds no dialogue, and no annotation is a written answer")
+    used = {key or prompt or ""}
+    messages = (
+        read_turns(data[key], key, context) if key else [Message("user", text(data[prompt or ""], f"'{prompt}'"))]
+    )
+    if answers and (not messages or messages[-1].role == "user"):
+        messages.append(Message("assistant", answers[0]))
+    return conversation(messages, context.meta(data, used))
+
+
+def _answers(annotations: Any) -> Iterator[str]:
+    for annotation in annotations if isinstance(annotations, list) else []:
+        results: Any = annotation.get("result") if isinstance(annotation, Mapping) else None
+        for result in results or []:
+            value = result.get("value") if isinstance(result, dict) else None
+            texts = value.get("text") if isinstance(value, dict) and result.get("type") == "textarea" else None
+            yield from [texts] if isinstance(texts, str) else [entry for entry in texts or [] if isinstance(entry, str)]

@@ -1,0 +1,75 @@
+"""WhatsApp: an exported chat (.txt) of an Android phone or an iPhone; --me NAME says whose messages are the replies."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import BinaryIO
+
+from turnwise.data.context import ParseContext
+from turnwise.data.lines import numbered_lines
+from turnwise.data.people import Post, dialogues
+from turnwise.data.rows import BadRow, Row, Sample
+
+EXPECTED = 'lines such as "12/03/2024, 18:05 - Ada: Hello" or "[12.03.24, 18:05:11] Ada: Hello"'
+EXAMPLE = """\
+12/03/2024, 18:05 - Messages and calls are end-to-end encrypted.
+12/03/2024, 18:06 - Bob: Is the mill open?
+12/03/2024, 18:07 - Ada: Until six.
+Come soon!
+"""
+EXAMPLE_ME = "Ada"
+_DATE = r"(\d{1,4}[./-]\d{1,2}[./-]\d{1,4})"
+_TIME = r"(\d{1,2}[:.]\d{2}(?:[:.]\d{2})?)(?:[\s\u202f]?([AaPp])\.?\s?[Mm]\.?)?"
+_START = re.compile(rf"[\u200e\u200f\ufeff]*(?:\[{_DATE},?\s+{_TIME}\]\s*|{_DATE},?\s+{_TIME}\s+[-–]\s+)")
+_POST = re.compile(r"[\u200e\u200f~\u202f]*\s*([^:\n]{1,60}?):\s(.*)", re.DOTALL)
+_MEDIA = re.compile(
+    r"\u200e?(?:<Media omitted>|<Medien ausgeschlossen>|<attached: .*>"
+    r"|(?:image|video|audio|sticker|GIF|document) omitted"
+    r"|<Multimedia omitido>|<Médias omis>|This message was deleted|You deleted this message|null)\.?",
+    re.IGNORECASE,
+)
+_EDITED = re.compile(r"\s*<This message was edited>\s*$")
+
+
+def sniff(sample: Sample) -> float:
+    """Sure where the first lines begin with a date, and one of them goes on with a name."""
+    lines = [line for line in sample.text.split("\n")[:30] if line.strip()]
+    starts = [match for line in lines if (match := _START.match(line))]
+    posts = [match for match in starts if _POST.match(match.string, match.end())]
+    return 0.95 if posts and lines and _START.match(lines[0]) and len(starts) * 3 >= len(lines) else 0.0
+
+
+def read(file: BinaryIO, context: ParseContext) -> Iterator[Row]:
+    """The dialogues of the chat. System messages and left-out media are no posts."""
+    posts: list[tuple[int, Post]] = []
+    for line in numbered_lines(file):
+        if isinstance(line, BadRow):
+            yield line
+            continue
+        start = _START.match(line[1])
+        post = _POST.match(line[1], start.end()) if start else None
+        if start and post:
+            groups = [group for group in start.groups() if group]
+            posts.append((line[0], Post(post.group(1).strip(), post.group(2), _time(groups))))
+        elif posts and not start:  # a message of several lines
+            number, last = posts[-1]
+            posts[-1] = number, Post(last.speaker, f"{last.text}\n{line[1]}", last.time)
+    clean = [Post(post.speaker, _EDITED.sub("", post.text).strip(), post.time) for _, post in posts]
+    first = posts[0][0] if posts else 1
+    for dialogue in dialogues((post for post in clean if not _MEDIA.fullmatch(post.text)), context):
+        yield first, dialogue
+
+
+def _time(groups: list[str]) -> datetime | None:
+    """Only spans between posts matter, so days and months may be mixed up where the layout does not tell."""
+    numbers = [int(part) for part in re.split(r"[./-]", groups[0])]
+    hours, minutes = (int(part) for part in re.split(r"[:.]", groups[1])[:2])
+    if len(groups) > 2:
+        hours = hours % 12 + (12 if groups[2].lower() == "p" else 0)
+    day, month, year = numbers if numbers[0] <= 31 else reversed(numbers)
+    if month > 12:
+        day, month = month, day
+    try:
+        return datetime(year + 2000 if year < 100 else year, month, day, hours, minutes)
+    except ValueError:
+        return None
