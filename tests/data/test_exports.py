@@ -243,7 +243,7 @@ CALLS = {
     "Hermes": {
         "conversations": [
             {"from": "system", "value": 'You are a function calling AI model. <tools> [{"type": "function", '
-             '"function": {"name": "f", "parameters": {"type": "object"}}}] </tools> For each call return a JSON object.'},
+             '"function": {"name": "f", "parameters": {"type": "object"}}}] </tools> For each call return JSON.'},
             {"from": "human", "value": "q"},
             {"from": "gpt", "value": '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'},
             {"from": "tool", "value": "<tool_response>\n1\n</tool_response>"},
