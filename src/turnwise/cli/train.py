@@ -12,6 +12,16 @@ from turnwise.cli.flags import Flags
 from turnwise.core.words import counted
 
 Effort = Literal["quick", "normal", "thorough"]
+# torchrun, which a signal ends with its exit code instead of a traceback.
+LAUNCHER = """
+import sys
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.run import main
+try:
+    main(sys.argv[1:])
+except SignalException as error:
+    sys.exit(128 + error.sigval)
+"""
 
 if TYPE_CHECKING:
     from turnwise.training.dataset import Datasets
@@ -227,7 +237,7 @@ def _launch(workers: int) -> int:
             next(left, None)
         elif not word.startswith("--workers="):
             words.append(word)
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}", "--module", "turnwise"]
+    launcher = ["-c", LAUNCHER, "--standalone", f"--nproc-per-node={workers}", "--module", "turnwise"]
     with interrupt_noted() as signum:
         process = subprocess.Popen([sys.executable, *launcher, *words], start_new_session=True)  # noqa: S603, ourselves
         sent = 0
