@@ -1,5 +1,6 @@
 """How much memory this process may use: the machine's, or its container's."""
 
+import ctypes
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,12 @@ def available_memory() -> int:
         available = 1024 * (kilobytes["MemAvailable"] + kilobytes.get("SwapFree", 0))
     limit, used = _container()
     return available if limit is None else max(0, min(available, limit - used))
+
+
+def release_freed() -> None:
+    """Give memory that was freed back to the system: glibc keeps it where a later allocation does not fit the gaps."""
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _container() -> tuple[int | None, int]:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from turnwise.core.memory import release_freed
 from turnwise.core.ports import Quantize
 from turnwise.engine.native.library import Layer, Matrix, Model, Norm
 from turnwise.engine.native.packer import Packer
@@ -56,9 +57,11 @@ class PackedModel(Packer):
         head = embed if config.tied else weights.tensor("head.weight")
         head_matrix = self._matrix(head, None, max(self._bits, HEAD_BITS))
         del embed, head
+        release_freed()
         layers = self.keep((Layer * config.num_layers)())
         for number in range(config.num_layers):
             layers[number] = self._layer(number)
+            release_freed()
         cosines, sines = (None, None)
         if config.positions == "rope":
             tables = rope_tables(config.rope, config.head_dim, min(config.context_length, positions or 2**31))
