@@ -243,8 +243,8 @@ def test_the_older_interface_gives_one_call(client):
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {
-            "type": "object", "properties": {"a": {"type": "string", "format": "hexagon"}}}}}]},
+        ({"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {
+            "type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}}}]},
          "tools[0].function.parameters"),
         ({"tools": [{"type": "custom", "custom": {"name": "f", "format": {
             "type": "grammar", "grammar": {"syntax": "regex", "definition": "("}}}}]},

@@ -339,3 +339,35 @@ def test_a_kept_conversation_shows_calls_and_answers(post, url, services, chat, 
     ]  # fmt: skip
     assert kept[1]["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": '{"city": "Rome"}'}
     assert kept[0]["tool_calls"] is None
+
+
+def test_a_tool_that_is_not_strict_is_used_without_the_keywords_that_cannot_be_enforced(post, chat):
+    """As zod 4 and MCP servers write schemas; the answer says what its arguments are not held to."""
+    properties = {"phone": {"type": "string", "format": "phone", "pattern": "^(?=[0-9])"},
+                  "tags": {"type": "array", "uniqueItems": True}}  # fmt: skip
+    schema = {"type": "object", "properties": properties, "propertyNames": {"type": "string"}}
+    answer = post(tools=[NOW, function(parameters=schema)])
+    assert answer.status_code == 200
+    assert json.loads(f"[{answer.headers['x-not-enforced']}]") == [
+        "tools[1].function.parameters.properties.phone.pattern",
+        "tools[1].function.parameters.properties.tags.uniqueItems",
+    ]
+    tool = chat.turns[0].tools[1]
+    assert tool.published["function"]["parameters"] == schema
+    assert "uniqueItems" not in tool.arguments["properties"]["tags"]
+    assert "x-not-enforced" not in post(tools=[NOW]).headers
+    strict = post(tools=[function(parameters=schema, strict=True)])
+    assert "x-not-enforced" not in strict.headers
+    assert chat.turns[-1].tools[0].arguments == schema
+
+
+@pytest.mark.parametrize("parameters", [{}, {"type": "object"}, {"type": "object", "properties": None}, None])
+def test_the_ways_to_describe_no_parameters_are_all_accepted(post, chat, parameters):
+    assert post(tools=[function(parameters=parameters)]).status_code == 200
+    assert chat.turns[0].tools[0].arguments["type"] == "object"
+
+
+def test_a_set_of_128_tools_with_long_descriptions_is_read(post, chat):
+    tools = [function(name=f"tool_{i}", description="word " * 400, parameters=SCHEMA) for i in range(128)]
+    assert post(tools=tools).status_code == 200
+    assert len(chat.turns[0].tools) == 128

@@ -322,7 +322,7 @@ def test_white_space_in_arguments_is_bounded(tokenizer_for):
         (Tool("f", "here", kind="custom", syntax="regex", grammar="("), "here", "cannot be enforced"),
         (Tool("f", "here", kind="custom", syntax="regex", grammar="a)|(b"), "here", "cannot be enforced"),
         (Tool("f", "here", kind="custom", syntax="lark", grammar="nonsense"), "here", "cannot be enforced"),
-        (Tool("f", "here", schema={"x-guidance": {"whitespace_flexible": True}}), "here", "x-guidance"),
+        (Tool("f", "here", schema={"properties": {"a": {"not": {}}}}), "here", "here.properties.a.not"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_enforced_names_the_tool(tokenizer_for, tool, param, says):

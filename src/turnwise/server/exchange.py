@@ -22,6 +22,7 @@ class Exchange:
         code: the code of the error it was answered with.
         limit: its time limit.
         ignored: unknown fields of its body, where the server lets them pass.
+        not_enforced: keywords of its tools' schemas that its answer is not held to.
     """
 
     id: str = ""
@@ -34,6 +35,7 @@ class Exchange:
     code: str | None = None
     limit: asyncio.Timeout | None = None
     ignored: tuple[str, ...] = ()
+    not_enforced: tuple[str, ...] = ()
 
 
 # Tasks and threads that a request starts see its exchange too; that is what a ContextVar is for.

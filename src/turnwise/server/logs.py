@@ -20,7 +20,8 @@ from turnwise.server.metrics import Metrics
 LogFormat = Literal["text", "json"]
 REQUEST_ID = "x-request-id"
 IGNORED = "x-ignored-fields"
-MAX_LISTED = 500  # characters of its value
+NOT_ENFORCED = "x-not-enforced"
+MAX_LISTED = 500  # characters of a header's value
 
 access_log = logging.getLogger("turnwise.access")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -57,6 +58,8 @@ class Observe:
                 headers[REQUEST_ID] = exchange.id
                 if exchange.ignored:
                     headers[IGNORED] = _listed(exchange.ignored)
+                if exchange.not_enforced:
+                    headers[NOT_ENFORCED] = _listed(exchange.not_enforced)
             elif not message.get("more_body", False):
                 note()  # before the last byte leaves: whoever has the answer finds it in the log
             await send(message)

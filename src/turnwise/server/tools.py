@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from turnwise.chat.tool_schemas import enforceable
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import INPUT
 from turnwise.core.tools import AUTO, Syntax, Tool, ToolChoice
 from turnwise.server.errors import cut
+from turnwise.server.exchange import current
 from turnwise.server.objects import read_object, wrong
 
 MOST_TOOLS = 128
@@ -146,7 +148,12 @@ def read_function(said: Any, where: str, longest: int = MOST_NAME) -> Tool:
         raise wrong(f"{where}.parameters", "must be a JSON schema, an object")
     if schema is not None and schema.get("type", "object") != "object":
         raise wrong(f"{where}.parameters.type", f"must be object, not {cut(repr(schema['type']))}")
-    return Tool.function({**inner, "name": name}, f"{where}.parameters")
+    tool = Tool.function({**inner, "name": name}, f"{where}.parameters")
+    if inner.get("strict"):
+        return tool
+    enforced, dropped = enforceable(tool.schema)
+    current().not_enforced += tuple(f"{where}.parameters.{path}" for path in dropped)
+    return replace(tool, schema=enforced)
 
 
 def _custom(said: Any, where: str) -> Tool:

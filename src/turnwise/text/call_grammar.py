@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from turnwise.core.errors import InvalidParameter, UserError
+from turnwise.core.errors import InvalidParameter
 from turnwise.core.tools import Tool
 from turnwise.text.dialects import Dialect
 from turnwise.text.grammar import JSON_STYLE, Grammar, Grammars
-from turnwise.text.schema import closed
+from turnwise.text.schema import SchemaError, normalize
 from turnwise.text.tokenizer import Tokenizer
 
 MOST_BLAMING = 2.0  # seconds of work to find out which tool's arguments cannot be enforced
@@ -46,18 +46,22 @@ def call_grammar(
     try:
         source, others = _source(tokenizer, dialect, tools, forced, parallel, content)
         return grammars.calls(source, others, "tools")
-    except InvalidParameter:
+    except (InvalidParameter, SchemaError, RecursionError) as error:
         began = time.thread_time()
         for tool in tools:  # whose fault was it?
             if time.thread_time() - began > MOST_BLAMING:
                 break
             if tool.syntax == "lark":
                 grammars.lark(tool.grammar, tool.param)
+            elif tool.syntax == "regex":
+                grammars.regex(tool.grammar, tool.param)
             else:
-                grammars.json_schema(tool.arguments, tool.param)
+                grammars.json_schema(tool.arguments, tool.param, arguments=True)
         if content is not None:
             grammars.json_schema(content, "response_format")
-        raise
+        if isinstance(error, InvalidParameter):
+            raise
+        raise InvalidParameter("tools", "'tools' has a schema that is nested too deeply.") from None
 
 
 def _refuse_open_patterns(tools: Sequence[Tool]) -> None:
@@ -92,7 +96,7 @@ def _source(
     if forced:
         rules.append(f"start: {marker} calls")
     elif content is not None:
-        rules += [f"start: content | {marker} calls", "content: " + _json(content, "response_format")]
+        rules += [f"start: content | {marker} calls", "content: " + _json(content)]
     elif not dialect.marker:
         rules.append("start: ANYTHING | calls")
     elif marker == json.dumps(dialect.marker):
@@ -113,7 +117,7 @@ def _source(
         rules.append("raw: " + json.dumps('{"name": "') + f" ({' | '.join(f'raw_{i}' for i in raw)}) ")
     for i in plain:
         head = f'{tools[i].name}", "{dialect.key}": '
-        rules.append(f"call_{i}: {json.dumps(head)} {_json(tools[i].arguments, tools[i].param)}")
+        rules.append(f"call_{i}: {json.dumps(head)} {_json(tools[i].arguments, arguments=True)}")
     for i in raw:
         head = f'{tools[i].name}", "{dialect.key}": {RAW_OPENING}'
         rules.append(f"raw_{i}: {json.dumps(head)} @input_{i} {json.dumps(RAW_CLOSING)}")
@@ -133,10 +137,5 @@ def _spelled(text: str, tokenizer: Tokenizer) -> str:
     return " ".join(spelled) or '""'
 
 
-def _json(schema: Mapping[str, Any], param: str) -> str:
-    if "x-guidance" in schema:  # not a keyword of JSON schema, but one of the library's that decides about white space
-        raise InvalidParameter(param, f"'{param}': 'x-guidance' is no keyword of a schema.", code="invalid_grammar")
-    try:
-        return "%json " + json.dumps({**closed(schema), "x-guidance": JSON_STYLE})
-    except RecursionError:
-        raise UserError("A tool's schema is nested too deeply.") from None
+def _json(schema: Mapping[str, Any], *, arguments: bool = False) -> str:
+    return "%json " + json.dumps({**normalize(schema, arguments=arguments), "x-guidance": JSON_STYLE})

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.core.errors import InvalidParameter, UserError
-from turnwise.text.schema import closed
+from turnwise.text.schema import SchemaError, normalize
+from turnwise.text.schema_faults import faults, meaning
 from turnwise.text.tokenizer import Tokenizer
 from turnwise.text.vocabulary import TokensForGrammars, Vocabulary
 
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
     from llguidance._lib import JsonCompileOptions
 
-MAX_SOURCE = 65_536  # characters of a grammar or schema
+MAX_SOURCE = 65_536  # characters of a grammar
+# Of a normalized schema, or those of all tools. Published: 120,000 of names, enums and constants; here all are counted.
+MAX_SCHEMA = 400_000
 # Lexer states take 1 to 2 kB each. A step's work is bounded by the library's own limits, to about 14 ms.
 MAX_STATES = 50_000
 MAX_SYMBOLS = 100_000
 # One way to write JSON: free white space would be free to go on for ever.
 JSON_STYLE: "JsonCompileOptions" = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+SCHEMA_PLACES = {"response_format": "response_format.json_schema.schema"}  # where a field has its schema
 CACHED = 64  # compiled grammars kept for the next request that brings the same
 
 
@@ -54,7 +58,9 @@ class GrammarState:
         """Which tokens keep the answer inside the grammar, `(V,)`; the end where it may end."""
         mask = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         if self._matcher.is_error():
-            raise UserError(f"The answer's grammar could not be followed any further: {_reason(self._matcher)}.")
+            raise UserError(
+                f"The answer's grammar could not be followed any further: {meaning(_reason(self._matcher))}."
+            )
         return np.unpackbits(mask, count=self._size, bitorder="little").astype(np.bool_)
 
     def accept(self, token: int) -> None:
@@ -84,10 +90,24 @@ class Grammars:
         """Any JSON object."""
         return self.json_schema({"type": "object"}, "response_format")
 
-    def json_schema(self, schema: Any, param: str) -> Grammar:
-        """JSON that a schema allows. Raises `InvalidParameter` for `param`, naming the keyword it cannot enforce."""
-        source = json.dumps(closed(schema))
-        return self._of(param, source, lambda text: _matcher().grammar_from_json_schema(text, JSON_STYLE))
+    def json_schema(self, schema: Any, param: str, *, arguments: bool = False) -> Grammar:
+        """JSON that a schema allows; `arguments` as in `normalize`.
+
+        Raises:
+            InvalidParameter: for `param`, naming the keyword that cannot be enforced.
+        """
+        try:
+            source = json.dumps(normalize(schema, arguments=arguments))
+            check_size(param, len(source), MAX_SCHEMA)
+            return self._compiled(_matcher().grammar_from_json_schema(source, JSON_STYLE))
+        except (SchemaError, ValueError, RecursionError) as error:
+            if isinstance(error, InvalidParameter):
+                raise
+            fault = next(faults(schema), None)
+            place = SCHEMA_PLACES.get(param, param)
+            if fault is not None:
+                raise _not_enforced(param, f"{place}.{fault.place}", fault.reason) from None
+            raise _not_enforced(param, place, _words(error)) from None
 
     def regex(self, pattern: str, param: str) -> Grammar:
         """Text that matches a whole regular expression."""
@@ -100,21 +120,21 @@ class Grammars:
     def calls(self, grammar: str, others: Mapping[str, str], param: str) -> Grammar:
         """Text of a Lark grammar that we wrote; `others` are grammars from requests that it names as `@name`."""
         size = len(grammar) + sum(map(len, others.values()))
-        whole = [{"name": name, "lark_grammar": text} for name, text in {"calls": grammar, **others}.items()]
-        return self._of(param, json.dumps({"grammars": whole}), str, size)
+        parts = [{"name": name, "lark_grammar": text} for name, text in {"calls": grammar, **others}.items()]
+        return self._of(param, json.dumps({"grammars": parts}), str, (size, MAX_SCHEMA))
 
     def choice(self, choices: Sequence[str], param: str) -> Grammar:
         """One of several texts."""
         return self.lark("start: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices), param)
 
-    def _of(self, param: str, source: str, grammar_of: Callable[[str], str], size: int | None = None) -> Grammar:
-        if (size or len(source)) > MAX_SOURCE:
-            raise InvalidParameter(param, f"'{param}' is longer than {MAX_SOURCE:,} characters.")
+    def _of(
+        self, param: str, source: str, grammar_of: Callable[[str], str], size: tuple[int, int] | None = None
+    ) -> Grammar:
+        check_size(param, *(size or (len(source), MAX_SOURCE)))
         try:
             return self._compiled(grammar_of(source))
         except (ValueError, RecursionError) as error:
-            said = str(error).strip().splitlines()[0][:200].rstrip(".")
-            raise InvalidParameter(param, f"'{param}' cannot be enforced: {said}.", code="invalid_grammar") from None
+            raise _not_enforced(param, param, _words(error)) from None
 
     def _compile(self, grammar: str) -> Grammar:
         from llguidance import LLMatcher, LLParserLimits
@@ -138,6 +158,20 @@ class Grammars:
         return self._backend
 
 
+def check_size(param: str, size: int, limit: int) -> None:
+    """Raise `InvalidParameter` where a grammar or a schema is longer than `limit` characters."""
+    if size > limit:
+        raise InvalidParameter(param, f"'{param}' is longer than {limit:,} characters.")
+
+
+def _not_enforced(param: str, place: str, reason: str) -> InvalidParameter:
+    return InvalidParameter(param, f"'{place[:200]}' cannot be enforced: {reason}.", code="invalid_grammar")
+
+
+def _words(error: Exception) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else meaning(str(error))
+
+
 def _matcher() -> "type[LLMatcher]":
     from llguidance import LLMatcher
 
@@ -145,4 +179,4 @@ def _matcher() -> "type[LLMatcher]":
 
 
 def _reason(matcher: "LLMatcher") -> str:
-    return str(matcher.get_error()).strip().splitlines()[0][:200] or str(matcher.stop_reason())
+    return str(matcher.get_error()).strip() or str(matcher.stop_reason())
