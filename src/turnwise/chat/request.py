@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -239,7 +239,7 @@ class RequestMaker:
     def _grammar(self, format: Format) -> Constraint:
         if format.kind == "json_object":
             return self._grammars.json_object()
-        compilers = {
+        compilers: dict[str, Callable[[Any, str], Constraint]] = {
             "json_schema": self._grammars.json_schema,
             "regex": self._grammars.regex,
             "choice": self._grammars.choice,
