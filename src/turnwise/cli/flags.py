@@ -1,6 +1,6 @@
 """What the command line says of a training run, as a recipe, or over one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ class Flags:
     data: dict[str, Path | float | None]
     training: dict[str, Any]
     skip_bad: bool
+    reading: dict[str, Any] = field(default_factory=dict)  # how its data files are to be read
 
     def as_recipe(self, data: Path) -> "Recipe":
         """A recipe from flags alone."""
@@ -34,7 +35,7 @@ class Flags:
             "objective": _with_options(self.objective or "sft"),
             "method": _with_options(self.method or "full"),
             "model": {"from": str(model_folder(self.source))},
-            "data": {"train": str(data), "skip_bad": self.skip_bad, **self._data()},
+            "data": {"train": [{"path": str(data)} | self.reading], "skip_bad": self.skip_bad, **self._data()},
             "training": self.training,
             "out": str(self.out),
         }
@@ -53,6 +54,7 @@ class Flags:
         if values["model"]["from"] == BOX:
             values["model"]["from"] = str(model_folder(BOX))
         values["data"] |= self._data()
+        values["data"]["train"] = [source | self.reading for source in values["data"]["train"]]
         values["data"]["skip_bad"] |= self.skip_bad
         values["training"] |= self.training
         values |= {"out": str(self.out)} if self.out else {}
@@ -62,7 +64,10 @@ class Flags:
 
     def _data(self) -> dict[str, Any]:
         said = {name: value for name, value in self.data.items() if value is not None}
-        return {name: str(value) if isinstance(value, Path) else value for name, value in said.items()}
+        return {
+            name: [{"path": str(value)} | self.reading] if isinstance(value, Path) else value
+            for name, value in said.items()
+        }
 
 
 def _with_options(said: str) -> Any:

@@ -1,6 +1,6 @@
 """Flags that say how data files are to be read, where the files do not say so themselves."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,3 +42,14 @@ def read_options(
     return ReadOptions(
         format, encoding, parse_assignments(columns or (), "columns"), parse_assignments(roles or (), "role"), me
     )
+
+
+def read_flags(
+    format: str | None, encoding: str | None, columns: list[str] | None, roles: list[str] | None, me: str | None
+) -> dict[str, Any]:
+    """The same as keys of a recipe's data source; those that are not given are left out. Raises `InvalidParameter`."""
+    if not any((format, encoding, columns, roles, me)):
+        return {}
+    options = read_options(format, encoding, columns, roles, me)
+    keys = ("format", "encoding", "columns", "roles", "me")
+    return {name: value for name in keys if (value := getattr(options, name))}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from turnwise.cli.flags import Flags
+from turnwise.cli.reading import Columns, Encoding, Format, Me, Roles, read_flags
 from turnwise.core.words import counted
 
 Effort = Literal["quick", "normal", "thorough"]
@@ -109,6 +110,11 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT once the new model is complete.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave malformed rows out.")] = False,
+    format: Format = None,
+    encoding: Encoding = None,
+    columns: Columns = None,
+    role: Roles = None,
+    me: Me = None,
 ) -> None:
     """Train a model on dialogues, with early stopping and the best weights at the end.
 
@@ -163,6 +169,7 @@ def train(
         {"valid": valid, "test": test, "rehearse": rehearse},
         {name: value for name, value in training.items() if value is not None},
         skip_bad,
+        read_flags(format, encoding, columns, role, me),
     )
     recipe = flags.over_recipe(data) if data.suffix in (".yaml", ".yml") else flags.as_recipe(data)
     recipe = with_sides(recipe)

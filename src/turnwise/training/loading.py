@@ -225,6 +225,8 @@ class _Reader:
                 else:
                     yield item, examples
             self.skipped += source.bad_count
+            for name, count in source.unread.items():
+                self.frame.truncation.unread[name] = self.frame.truncation.unread.get(name, 0) + count
 
 
 def misspelt(item: Item, chance: float, seed: int) -> Item:

@@ -8,7 +8,7 @@ whose question alone fills the row is left out; both are counted.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from turnwise.chat.rounds import droppable, without
@@ -33,6 +33,7 @@ class Truncation:
         left_out_replies: replies that are not learned at all.
         tokens: of replies, that are not learned for it.
         unservable_replies: replies that the template cannot write after the prompt they are served after.
+        unread: rows in which a column or key holds text that nothing reads, by its name.
     """
 
     dialogues: int = 0
@@ -40,6 +41,7 @@ class Truncation:
     left_out_replies: int = 0
     tokens: int = 0
     unservable_replies: int = 0
+    unread: dict[str, int] = field(default_factory=dict)
 
     def sentences(self, length: int) -> list[str]:
         """What a person should know before the run.
@@ -65,6 +67,9 @@ class Truncation:
                 f"{counted(self.unservable_replies, 'reply', 'replies')} left out: the chat template has no way to "
                 "write them after the prompt they are served after"
             )
+        if self.unread:
+            names = ", ".join(self.unread)
+            told.append(f"columns with text that nothing reads: {names} (`--columns` says what they mean)")
         return told
 
 

@@ -56,6 +56,7 @@ class DataSource(Section):
         weight: its share of the tokens of an epoch, beside the other sources' weights.
         limit: conversations or documents from its beginning.
         side: of a folder with train, valid and test files, the one that is read.
+        format, encoding, columns, roles, me: how it is to be read, where it does not say so (`data/options.py`).
     """
 
     path: str
@@ -63,6 +64,11 @@ class DataSource(Section):
     weight: float | None = Field(None, gt=0)
     limit: int | None = Field(None, ge=1)
     side: Literal["train", "valid", "test"] | None = None
+    format: str | None = None
+    encoding: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    roles: dict[str, str] = Field(default_factory=dict)
+    me: str | None = None
 
 
 class DataSection(Section):

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from turnwise.core.errors import InvalidData
-from turnwise.data.sources import Source, sides_of
+from turnwise.data.sources import ReadOptions, Source, sides_of
 from turnwise.training.recipe import DataSource, Recipe
 
 
 def open_source(source: DataSource, *, skip_bad: bool = False) -> Source:
     """The rows that a recipe names."""
-    return Source(Path(source.path).expanduser(), skip_bad=skip_bad, side=source.side)
+    options = ReadOptions(source.format, source.encoding, source.columns, source.roles, source.me)
+    return Source(Path(source.path).expanduser(), skip_bad=skip_bad, side=source.side, options=options)
 
 
 def with_sides(recipe: Recipe) -> Recipe:
@@ -30,7 +31,11 @@ def with_sides(recipe: Recipe) -> Recipe:
     changes = {"train": [_of_side(source, "train") for source in data.train]}
     for name in ("valid", "test"):
         named = getattr(data, name)
-        sources = named or [DataSource(path=path, side=name) for path, there in found.items() if name in there]
+        sources = named or [
+            source.model_copy(update={"side": name, "repeat": 1.0, "weight": None, "limit": None})
+            for source in data.train
+            if name in found.get(source.path, {})
+        ]
         changes[name] = [_of_side(source, name) for source in sources]
     return recipe.model_copy(update={"data": data.model_copy(update=changes)})
 

@@ -1,0 +1,56 @@
+"""What a run knows about its files beyond their path: columns, speakers, encoding; and what it says is not read."""
+
+import pytest
+
+from turnwise.cli.flags import Flags
+from turnwise.cli.reading import read_flags
+from turnwise.core.errors import InvalidParameter
+from turnwise.training.pieces import Truncation
+from turnwise.training.recipe import DataSource, parse_recipe
+from turnwise.training.sides import open_source, with_sides
+
+GIVEN = {"columns": {"user": "Frage", "assistant": "Antwort"}, "encoding": "windows-1252"}
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "fragen.csv"
+    path.write_bytes("Frage;Antwort\nGeöffnet?;Ja\n".encode("windows-1252"))
+    return path
+
+
+def contents(source):
+    return [[message.content for message in item.messages] for item in open_source(source)]
+
+
+def test_a_recipes_source_says_how_it_is_read(table):
+    assert contents(DataSource(path=str(table), **GIVEN)) == [["Geöffnet?", "Ja"]]
+    assert contents(DataSource(path=str(table), encoding="windows-1252", format="csv", **{"columns": GIVEN["columns"]}))
+
+
+def test_flags_say_it_of_all_data_of_the_command_line(table, tmp_path):
+    flags = Flags(
+        None, tmp_path / "out", None, None, {"valid": table}, {}, False,
+        read_flags(None, "windows-1252", ["user=Frage,assistant=Antwort"], None, None),
+    )  # fmt: skip
+    data = flags.as_recipe(table).data
+    assert contents(data.train[0]) == contents(data.valid[0]) == [["Geöffnet?", "Ja"]]
+
+
+def test_the_other_sides_of_a_folder_are_read_like_the_one_that_is_learned_from(tmp_path):
+    for side in ("train", "valid"):
+        (tmp_path / f"{side}.csv").write_text("Frage;Antwort\na;b\n")
+    values = {"model": {"from": "x"}, "out": "y", "data": {"train": [{"path": str(tmp_path), **GIVEN, "limit": 1}]}}
+    (valid,) = with_sides(parse_recipe(values, origin="test")).data.valid
+    assert contents(valid) == [["a", "b"]]
+    assert valid.limit is None
+
+
+def test_columns_that_nothing_reads_are_said_before_the_run():
+    (sentence,) = Truncation(unread={"passage": 3}).sentences(512)
+    assert "passage" in sentence
+
+
+def test_a_wrong_flag_is_refused_by_name():
+    with pytest.raises(InvalidParameter, match="NAME=VALUE"):
+        read_flags(None, None, ["Frage"], None, None)
