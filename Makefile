@@ -1,6 +1,7 @@
 # make serve   sets everything up and starts the service (address is printed); PORT=9000 and MODEL=FOLDER are passed on
 # make test    sets everything up and runs all checks and tests
 # make check   lint, types and import rules only
+# make clients real client libraries against the service; writes docs/clients.md (needs the network, and node 20)
 # make quick   the tests of an inner loop: no slow ones, no browser
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check quick browser-note example bench clean
+.PHONY: help serve test check quick clients browser-note example bench clean
 
 help:
 	@sed -n 's/^# //p' $(MAKEFILE_LIST)
@@ -52,6 +53,23 @@ test: check browser-note
 quick: $(VENV)/installed-dev
 	$(BIN)/pytest -m 'not slow and not browser' --numprocesses auto --dist worksteal
 
+CLIENTS := .venv-clients
+JS := tests/clients/js
+
+$(CLIENTS)/installed: tests/clients/requirements.txt
+	@test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement tests/clients/requirements.txt
+	@touch $@
+
+$(JS)/node_modules/installed: $(JS)/package.json
+	@cd $(JS) && npm install --no-package-lock --no-audit --no-fund --silent
+	@touch $@
+
+# The server runs with our own environment, the clients with theirs.
+clients: $(VENV)/installed $(CLIENTS)/installed $(JS)/node_modules/installed
+	TURNWISE_PYTHON=$(CURDIR)/$(BIN)/python $(CLIENTS)/bin/python -m pytest -m 'clients or slow' -W ignore \
+	  --confcutdir=tests/clients --clients-table docs/clients.md tests/clients
+
 example: $(VENV)/installed
 	$(BIN)/turnwise data expand examples/bike_shop.yaml --count 200 --seed 1 --noise 0.2 --out examples/bike_shop.jsonl --overwrite
 
@@ -59,4 +77,4 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/speed.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(CLIENTS) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

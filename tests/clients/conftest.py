@@ -98,9 +98,9 @@ def _table(found):
 PACKAGES = {
     "openai (Python), chat": "openai", "openai (Python), responses": "openai", "LangChain": "langchain-openai",
     "LangChain, responses": "langchain-openai", "LiteLLM": "litellm", "pydantic-ai": "pydantic-ai-slim",
+    "pydantic-ai, responses": "pydantic-ai-slim",
     "instructor": "instructor", "OpenAI Agents SDK": "openai-agents", "OpenAI Agents SDK, chat": "openai-agents",
-    "DSPy": "dspy", "LlamaIndex": "llama-index-core", "smolagents": "smolagents", "llm": "llm",
-}  # fmt: skip
+    }  # fmt: skip
 
 
 def _version(client):

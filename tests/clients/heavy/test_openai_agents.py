@@ -1,6 +1,7 @@
 """The OpenAI Agents SDK, on responses, its default, and on chat completions."""
 
 import asyncio
+from typing import Annotated
 
 import pydantic
 import pytest
@@ -20,7 +21,7 @@ class Weather(pydantic.BaseModel):
 
 
 @agents.function_tool
-def get_weather(city: str) -> str:
+def get_weather(city: Annotated[str, pydantic.Field(max_length=12)]) -> str:
     """The weather of a city."""
     CALLED.append(city)
     return "sunny"
