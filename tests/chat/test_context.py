@@ -16,6 +16,7 @@ from turnwise.engine.engine import Engine
 from turnwise.models.checkpoint import create
 from turnwise.store import open_store
 from turnwise.text.render import Renderer
+from turnwise.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -97,6 +98,60 @@ def test_a_window_takes_a_long_message_too_but_no_long_opening(says):
     assert len(read_ids) == len(whole) - answer.context.dropped_tokens <= 150
     with pytest.raises(ContextTooLong):
         reply(service, Turn((system(long), *talk(3)[1:])))
+
+
+@pytest.fixture
+def tokenized(monkeypatch):
+    """The lengths of the texts that were tokenized."""
+    lengths = []
+    encode = Tokenizer._encode
+
+    def noting(self, text, *args):
+        lengths.append(len(text))
+        return encode(self, text, *args)
+
+    monkeypatch.setattr(Tokenizer, "_encode", noting)
+    return lengths
+
+
+HUGE = "lamp " * 200_000
+
+
+@pytest.mark.parametrize(
+    "turn", [Turn((user(HUGE),)), Turn((), prompt=HUGE), Turn((), prompt=HUGE, reading="embedding")]
+)
+def test_what_is_certainly_too_long_is_refused_without_being_tokenized(says, tokenized, turn):
+    for name in policies():
+        service = says("Yes.", context_policy=name)
+        tokenized.clear()
+        with pytest.raises(ContextTooLong, match=r"takes at least \d{5,}"):
+            reply(service, turn)
+        assert max(tokenized, default=0) < 1000
+
+
+@pytest.mark.parametrize("name", sorted(policies().keys() - {"refuse"}))
+def test_policies_do_not_tokenize_exchanges_that_no_policy_could_keep(says, tokenized, name):
+    service = says("Yes.", context_policy=name)
+    tokenized.clear()
+    messages = (
+        system("Be kind."),
+        user("Old"),
+        assistant(HUGE),
+        user("A story?"),
+        assistant("Once."),
+        user("And now?"),
+    )
+    answer = reply(service, Turn(messages))
+    assert answer.context.policy == name
+    assert answer.context.dropped_messages == 2
+    assert "A story?" in read(service)
+    assert max(tokenized) < 1000
+
+
+def test_a_prediction_is_tokenized_as_far_as_an_answer_could_go(says, tokenized):
+    service = says("Yes.")
+    reply(service, Turn((user("Hello"),), prediction=HUGE))
+    assert max(tokenized) <= 200 * 16
 
 
 def test_where_the_wish_cannot_be_met_what_fits_at_all_is_answered(says):

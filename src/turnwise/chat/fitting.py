@@ -5,13 +5,17 @@ import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from turnwise.chat.context import policy
+from turnwise.chat.context import DEFAULT as REFUSE
+from turnwise.chat.context import Shortened, policy
 from turnwise.chat.request import RequestMaker, scope_of
+from turnwise.chat.rounds import Round, droppable, without
 from turnwise.chat.summaries import Summaries
 from turnwise.chat.turn import ContextReport, Turn, Usage
 from turnwise.core.errors import ContextTooLong, TemplateError
 from turnwise.core.messages import Message
 from turnwise.core.ports import GenerationRequest
+
+HOPELESS = 4  # contexts; of a longer conversation the oldest exchanges are dropped before it is tokenized
 
 Write = Callable[[GenerationRequest], Awaitable[tuple[str, Usage]]]
 
@@ -79,7 +83,7 @@ async def fitted(
     """
     chosen = policy(name)
     room = TurnRoom(turn, maker, summaries, answer)
-    whole, refusal = None, None
+    whole, refusal, dropped = None, None, 0
     try:
         whole = await asyncio.to_thread(maker.request, turn)
         if turn.prompt is not None or len(whole.prompt_ids) <= room.limit:
@@ -88,7 +92,18 @@ async def fitted(
         if turn.prompt is not None:
             raise
         refusal = error
+        if name != REFUSE:
+            messages = await asyncio.to_thread(drop_hopeless, turn.messages, maker)
+            if messages is None:
+                raise
+            dropped = len(turn.messages) - len(messages)
+            turn = replace(turn, messages=messages)
+            room = replace(room, turn=turn)
     shortened = await chosen.shorten(turn.messages, room)
+    if dropped:
+        report = ContextReport(name, 0) if shortened is None else shortened.report
+        report = replace(report, dropped_messages=report.dropped_messages + dropped)
+        shortened = replace(shortened or Shortened(turn.messages, report), report=report)
     if shortened is not None:
         try:
             shorter = replace(turn, messages=shortened.messages, window=shortened.window)
@@ -101,3 +116,21 @@ async def fitted(
         assert refusal is not None
         raise refusal
     return whole, None
+
+
+def drop_hopeless(messages: tuple[Message, ...], maker: RequestMaker) -> tuple[Message, ...] | None:
+    """The messages without their oldest exchanges, as many as make the rest worth tokenizing.
+
+    A policy tokenizes what it is given several times. The result has at most `HOPELESS` contexts by the lower bound;
+    it is None where the messages that must stay have more.
+    """
+    most = HOPELESS * maker.generator.context_length
+    lengths = [maker.renderer.token_bound(message.content) for message in messages]
+    total = sum(lengths)
+    gone: list[Round] = []
+    for places in droppable(messages):
+        if total <= most:
+            break
+        total -= sum(lengths[place] for place in places)
+        gone.append(places)
+    return without(messages, gone) if total <= most else None

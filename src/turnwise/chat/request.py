@@ -20,11 +20,13 @@ from turnwise.text.grammar import Grammars
 from turnwise.text.render import Rendered, Renderer
 from turnwise.text.stops import StopStrings
 from turnwise.text.template import names_read
+from turnwise.text.tokenizer import TooManyTokens
 from turnwise.text.tokenizer_files import NAMED
 from turnwise.text.vocabulary import Vocabulary
 from turnwise.text.words import BannedWords
 
 NEVER = -100.0  # a bias that no logit makes up for
+PREDICTED = 16  # characters of a prediction that are tokenized per token of the context
 ANSWER_SHARE = 4  # a context policy keeps this part of the context free for the answer
 
 THINKING = ("enable_thinking", "thinking")  # what published templates call the switch
@@ -50,10 +52,10 @@ class RequestMaker:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     suppressed: frozenset[int] = frozenset()
 
-    @cached_property
+    @property
     def vocabulary(self) -> Vocabulary:
         """The bytes of the model's tokens."""
-        return Vocabulary(self.renderer.tokenizer)
+        return self.renderer.vocabulary
 
     def request(self, turn: Turn) -> GenerationRequest:
         """The request for a turn's first answer.
@@ -71,7 +73,7 @@ class RequestMaker:
             raise UserError("Only an assistant's message can be gone on with, and the last message is none.")
         if turn.continue_final and self.generator.encodes:
             raise UserError(f"The model '{self.name}' reads with an encoder and cannot go on with a message.")
-        ids = self.prompt_ids(turn)
+        ids = self._fitting_ids(turn)
         return GenerationRequest(
             prompt_ids=ids,
             params=self._without_suppressed(params),
@@ -92,17 +94,32 @@ class RequestMaker:
         asked = tuple(pair for pair in params.logit_bias if pair[0] not in self.suppressed)
         return replace(params, logit_bias=(*asked, *((id, NEVER) for id in sorted(self.suppressed))))
 
-    def prompt_ids(self, turn: Turn) -> tuple[int, ...]:
-        """What the model reads. Raises `UserError` for messages the template refuses and for ids it does not have."""
+    def _fitting_ids(self, turn: Turn) -> tuple[int, ...]:
+        """What the model reads. Raises `ContextTooLong` where that is certain before it is tokenized."""
+        try:
+            return self.prompt_ids(turn, None if turn.window else self.generator.context_length)
+        except TooManyTokens as error:
+            tokens = error.count if error.is_exact else f"at least {error.count}"
+            answer = turn.asked.get("max_tokens") or 0
+            raise ContextTooLong.of(self.generator.context_length, tokens, answer, _prompt_field(turn)) from None
+
+    def prompt_ids(self, turn: Turn, limit: int | None = None) -> tuple[int, ...]:
+        """What the model reads.
+
+        Raises:
+            UserError: the template refuses the messages, or the model does not have an id.
+            TooManyTokens: there are more than `limit`; what is longer may pass.
+        """
         if turn.prompt is None:
-            ids = tuple(self.rendered(turn).ids)
+            ids = tuple(self.rendered(turn, limit).ids)
             if turn.window is None or sum(turn.window) >= len(ids):
                 return ids
             first, last = turn.window
             return (*ids[:first], *ids[-last:])
         if isinstance(turn.prompt, str):
             tokenizer = self.renderer.tokenizer
-            return (*tokenizer.opening_ids, *tokenizer.encode(turn.prompt)) or self._document_start()
+            self.renderer.check_length(turn.prompt, limit)
+            return (*tokenizer.opening_ids, *tokenizer.encode(turn.prompt, limit=limit)) or self._document_start()
         if any(id >= self.renderer.tokenizer.vocab_size for id in turn.prompt):
             name = _prompt_field(turn)
             raise InvalidParameter(
@@ -117,14 +134,15 @@ class RequestMaker:
             raise InvalidParameter("prompt", "'prompt' is empty, and this model has no token to begin a document with.")
         return (end,)
 
-    def rendered(self, turn: Turn) -> Rendered:
-        """The messages of a turn as the model sees them. Raises `UserError` where the template refuses them."""
+    def rendered(self, turn: Turn, limit: int | None = None) -> Rendered:
+        """The messages of a turn as the model sees them. Raises as `prompt_ids` does."""
         return self.renderer.render(
             turn.messages,
             add_generation_prompt=not turn.continue_final,
             continue_final=turn.continue_final,
             variables=turn.variables,
             tools=shown(turn),
+            limit=limit,
         )
 
     def limit(self, turn: Turn) -> int:
@@ -159,7 +177,9 @@ class RequestMaker:
             return ()
         if params.num_beams > 1:
             raise InvalidParameter("prediction", "'prediction' is of no use to 'num_beams': leave one of them out.")
-        return tuple(self.renderer.tokenizer.encode(turn.prediction))
+        # No answer is longer than the context, so the rest would be tokenized in vain.
+        start = turn.prediction[: self.generator.context_length * PREDICTED]
+        return tuple(self.renderer.tokenizer.encode(start))
 
     def _room(self, ids: Sequence[int], params: GenerationParams, turn: Turn) -> int:
         room, most = self.generator.room(len(ids)), turn.asked.get("max_tokens") or 0

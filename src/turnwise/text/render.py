@@ -31,9 +31,12 @@ from turnwise.text.call_spans import find_calls
 from turnwise.text.dialects import DEFAULT, Dialect, dialect, spoken
 from turnwise.text.places import BREAK, Range, find_contents, without_marks
 from turnwise.text.template import apply_template
-from turnwise.text.tokenizer import Encoding, Tokenizer
+from turnwise.text.token_bound import TokenBound
+from turnwise.text.tokenizer import Encoding, Tokenizer, TooManyTokens
 from turnwise.text.tool_layout import check_spelling, lay_out, with_ids
+from turnwise.text.vocabulary import Vocabulary
 
+SHORT = 65_536  # characters; up to here the exact number of tokens costs little, and an error can tell it
 # For checkpoints that ship none, such as DialoGPT: turns joined by the end-of-text token (Zhang et al. 2020).
 PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}"
 
@@ -91,6 +94,7 @@ class Renderer:
         continue_final: bool = False,
         variables: Mapping[str, Any] | None = None,
         tools: Sequence[Tool] = (),
+        limit: int | None = None,
     ) -> Rendered:
         """Ids, loss mask and message spans of a conversation.
 
@@ -100,15 +104,17 @@ class Renderer:
             continue_final: leave the last message open so that the model goes on with it.
             variables: further values for the template; the operator's, since special tokens in them are special.
             tools: what the model is told it may call.
+            limit: the most tokens that the caller has a use for; what certainly has more is not tokenized.
 
         Raises:
+            TooManyTokens: there are more than `limit`; what is longer may pass.
             TemplateError: the template refuses the messages, or special-token text in a message cannot be told apart.
             InvalidParameter: a tool's definition spells a special token.
         """
         at, shown = self._demonstrations(messages)
         whole = [*messages[:at], *shown, *messages[at:]]
         tools = tools or self.tools
-        rendered = self._render(whole, add_generation_prompt, continue_final, variables, tools)
+        rendered = self._render(whole, add_generation_prompt, continue_final, variables, tools, limit)
         if not shown:
             return rendered
         own = rendered.spans[:at] + rendered.spans[at + len(shown) :]
@@ -136,6 +142,7 @@ class Renderer:
         continue_final: bool,
         variables: Mapping[str, Any] | None,
         tools: Sequence[Tool],
+        limit: int | None,
     ) -> Rendered:
         """What `render` says, of these messages and no others."""
         check_spelling(messages, tools, self.tokenizer.special_texts)
@@ -145,11 +152,12 @@ class Renderer:
             return self._apply(messages, variables, add_generation_prompt)
 
         text = apply(messages)
+        self.check_length(text, limit)
         ranges = find_contents(messages, text, apply)
         breaks = self._breaks(messages, text, apply)
         if continue_final:
             text = text[: _end_of_last(ranges)]
-        encoding = self._encode(text, breaks)
+        encoding = self._encode(text, breaks, limit=limit)
         self._check_apart(encoding, text, ranges)
         if spoken(self.template) is not None:
             calls = find_calls(
@@ -174,6 +182,21 @@ class Renderer:
         elif tools or any(message.tool_calls or message.role == "tool" for message in messages):
             messages, places = lay_out(messages, tools, results=self._knows_results)
         return messages, places, variables
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The bytes of the tokenizer's tokens."""
+        return Vocabulary(self.tokenizer)
+
+    @cached_property
+    def token_bound(self) -> TokenBound:
+        """How many tokens a text has at least."""
+        return TokenBound(self.tokenizer, self.vocabulary)
+
+    def check_length(self, text: str, limit: int | None) -> None:
+        """Raise `TooManyTokens` for a text that certainly has more than `limit`, without tokenizing it."""
+        if limit is not None and len(text) > SHORT and (count := self.token_bound(text)) > limit:
+            raise TooManyTokens(count, is_exact=False)
 
     def _apply(self, messages: Sequence[Message], variables: Mapping[str, Any] | None, prompt: bool) -> str:
         return apply_template(
@@ -219,23 +242,27 @@ class Renderer:
 
         return replace(message, content=break_up(message.content), name=message.name and break_up(message.name))
 
-    def _encode(self, text: str, breaks: Sequence[int], cuts: Sequence[int] = ()) -> Encoding:
+    def _encode(self, text: str, breaks: Sequence[int], cuts: Sequence[int] = (), limit: int | None = None) -> Encoding:
         """Ids of the rendered text.
 
         Args:
             text: what the template made.
             breaks: places at which no special token may be recognised, in order.
             cuts: places at which the text is parted, as if what comes after were not there yet.
+            limit: the most tokens, where there is a limit and neither breaks nor cuts.
         """
-        whole = Encoding([], [])
+        if not breaks and not cuts:
+            return self.tokenizer.encode_offsets(text, allow_special=True, limit=limit)
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
         for start, end in pairwise([0, *cuts, len(text)]):
             inside = list(breaks[bisect_right(breaks, start) : bisect_left(breaks, end)])
             # A mark in front keeps a tokenizer from treating the rest as the beginning of a text.
             places = [start, *inside] if start else inside
             part = self._encode_broken(text[start:end], [place - start for place in places])
-            whole.ids.extend(part.ids)
-            whole.offsets.extend((start + a, start + b) for a, b in part.offsets)
-        return whole
+            ids.extend(part.ids)
+            offsets.extend((start + a, start + b) for a, b in part.offsets)
+        return Encoding(ids, offsets)
 
     def _encode_broken(self, text: str, breaks: Sequence[int]) -> Encoding:
         """Encode with a mark at each break, and take the marks' ids out again."""
@@ -244,26 +271,27 @@ class Renderer:
         marked = BREAK.join(text[start:end] for start, end in pairwise([0, *breaks, len(text)]))
         marks = [place + before for before, place in enumerate(breaks)]
         encoded = self.tokenizer.encode_offsets(marked, allow_special=True)
-        kept = Encoding([], [])
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
         for id, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
             before, until = bisect_left(marks, start), bisect_left(marks, end)
             if before == until:
-                kept.ids.append(id)
-                kept.offsets.append((start - before, end - before))
+                ids.append(id)
+                offsets.append((start - before, end - before))
             elif end - start > until - before:
                 raise TemplateError(
                     "A message spells a special token in a way that this model's tokenizer cannot tell apart. "
                     "Leave the token's text out of the message."
                 )
-        return kept
+        return Encoding(ids, offsets)
 
     def _check_apart(self, encoding: Encoding, text: str, ranges: Sequence[Range | None]) -> None:
         """Refuse a special token that came about half in a content and half outside it, or by rewriting a content."""
         contents = sorted(chars for chars in ranges if chars is not None)
         starts = [start for start, _ in contents]
-        for id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
-            if id not in self.tokenizer.special_ids:
-                continue
+        special_ids = self.tokenizer.special_ids
+        for at in [at for at, id in enumerate(encoding.ids) if id in special_ids]:
+            start, end = encoding.offsets[at]
             while start < end and text[start].isspace():  # some special tokens take the space around them
                 start += 1
             while start < end and text[end - 1].isspace():
@@ -286,7 +314,6 @@ class Renderer:
         spoken = [r for m, r in zip(messages, ranges, strict=True) if m.role == "assistant" and r is not None]
         if not spoken or not (opening := self._opening if not variables else self._opening_with(variables)):
             return []
-        starts = [start for start, _ in encoding.offsets]
         done = 0
         for start, end in spoken:
             found = text.rfind(opening, done, start)
@@ -294,11 +321,11 @@ class Renderer:
             if found < 0:
                 continue
             border = found + len(opening)
-            after = bisect_left(starts, border)
+            after = bisect_left(encoding.offsets, border, key=lambda offset: offset[0])
             first = after - 1
             while first > 0 and encoding.ids[first] not in self.tokenizer.special_ids:
                 first -= 1  # special tokens part a text, so it is enough to look back to the last one
-            begin = starts[first]
+            begin = encoding.offsets[first][0]
             inside = [place - begin for place in breaks if begin < place < border]
             if self._encode_broken(text[begin:border], inside).ids != encoding.ids[first:after]:
                 cuts.append(border)

@@ -4,16 +4,15 @@ import copy
 import itertools
 import json
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import tokenizers
 
-from turnwise.core.errors import ModelNotFound
+from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.files import write_file
 from turnwise.text.demonstrations import Demonstrations
 from turnwise.text.tokenizer_files import (
@@ -29,7 +28,21 @@ from turnwise.text.tokenizer_files import (
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of characters, which JSON can spell and UTF-8 cannot
 
+LONG = 4096  # characters from which on a text is tokenized without holding the interpreter
 MASK = "<|mask|>"  # what stands for a hidden token, in tokenizers of ours that need one
+
+
+class TooManyTokens(Exception):
+    """A text has more tokens than the caller allows.
+
+    Attributes:
+        count: the number of tokens, or a lower bound of it.
+        is_exact: whether `count` is the number itself.
+    """
+
+    def __init__(self, count: int, *, is_exact: bool) -> None:
+        super().__init__(f"{count} tokens")
+        self.count, self.is_exact = count, is_exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,30 @@ class Encoding:
     """Ids and, for each, the characters `[start, end)` of the text it came from."""
 
     ids: list[int]
-    offsets: list[tuple[int, int]]
+    offsets: Sequence[tuple[int, int]]
+
+
+class _Offsets(Sequence[tuple[int, int]]):
+    """Offsets as the backend has them: a list of a million pairs would hold the interpreter for a second."""
+
+    def __init__(self, encoding: tokenizers.Encoding) -> None:
+        self._encoding = encoding
+
+    def __len__(self) -> int:
+        return len(self._encoding)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[int, int]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[int, int] | list[tuple[int, int]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        at = index + len(self) if index < 0 else index
+        if not 0 <= at < len(self):
+            raise IndexError(index)
+        start, end = self._encoding.token_to_chars(at)
+        return start, end
 
 
 @dataclass
@@ -60,7 +96,6 @@ class Tokenizer:
     demonstrations: Demonstrations | None = None
 
     def __post_init__(self) -> None:
-        self._switch = threading.Lock()  # whether special tokens are special is a switch on the shared backend
         added = self.backend.get_added_tokens_decoder()
         self.special_ids = frozenset(id for id, token in added.items() if token.special)
         self.special_texts = tuple(sorted((added[id].content for id in self.special_ids), key=len, reverse=True))
@@ -69,7 +104,9 @@ class Tokenizer:
         self.backend.no_truncation()
         # It would add a beginning and take spaces out of offsets. It is kept for the folder, where others may want it.
         self._post_processor = self.backend.post_processor
+        self.opening_ids = self._opening()
         self.backend.post_processor = None
+        self._any_normalized = any(token.special and token.normalized for token in added.values())
         eos = self.id_of(self.named["eos_token"]) if "eos_token" in self.named else None
         if eos is not None:
             self.stop_ids |= {eos}
@@ -119,39 +156,54 @@ class Tokenizer:
         """The id of one token's exact text, or None."""
         return self.backend.token_to_id(token)
 
-    @cached_property
-    def opening_ids(self) -> tuple[int, ...]:
+    def _opening(self) -> tuple[int, ...]:
         """What the tokenizer itself puts before any text, such as the token for its beginning."""
-        with self._switch:
-            self.backend.post_processor = self._post_processor
-            try:
-                encoded = self.backend.encode("a", add_special_tokens=True)
-            finally:
-                self.backend.post_processor = None
+        try:
+            encoded = guarded("", lambda: self.backend.encode("a", add_special_tokens=True))
+        except UserError:  # a vocabulary may have no "a"
+            return ()
         return tuple(itertools.takewhile(lambda id: id in self.special_ids, encoded.ids))
 
-    def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
-        """Ids of `text`. Text that spells a special token stays text unless `allow_special` is set."""
-        return self._encode(text, allow_special).ids
+    def encode(self, text: str, *, allow_special: bool = False, limit: int | None = None) -> list[int]:
+        """Ids of `text`. Text that spells a special token stays text unless `allow_special` is set.
 
-    def encode_offsets(self, text: str, *, allow_special: bool = False) -> Encoding:
-        """Ids of `text` with the characters each came from. No beginning or end tokens are added."""
-        encoded = self._encode(text, allow_special)
-        return Encoding(encoded.ids, encoded.offsets)
+        Raises:
+            TooManyTokens: there are more than `limit`.
+        """
+        return self._encode(text, allow_special, limit).ids
 
-    def _encode(self, text: str, allow_special: bool) -> tokenizers.Encoding:
-        text = _SURROGATES.sub("\ufffd", text)
-        with self._switch:
-            self.backend.encode_special_tokens = not allow_special
-            return guarded(
-                "The model's tokenizer fails on this text", lambda: self.backend.encode(text, add_special_tokens=False)
-            )
+    def encode_offsets(self, text: str, *, allow_special: bool = False, limit: int | None = None) -> Encoding:
+        """Ids of `text` with the characters each came from. No beginning or end tokens are added.
+
+        Raises:
+            TooManyTokens: there are more than `limit`.
+        """
+        encoded = self._encode(text, allow_special, limit)
+        return Encoding(encoded.ids, _Offsets(encoded))
+
+    def _encode(self, text: str, allow_special: bool, limit: int | None) -> tokenizers.Encoding:
+        if not text.isascii():
+            text = _SURROGATES.sub("\ufffd", text)
+        backend = self.backend if allow_special or not self._spells_special(text) else self._literal
+        encoded = guarded("The model's tokenizer fails on this text", lambda: _encoding(backend, text))
+        if limit is not None and len(encoded) > limit:
+            raise TooManyTokens(len(encoded), is_exact=True)
+        return encoded
+
+    def _spells_special(self, text: str) -> bool:
+        return self._any_normalized or any(token in text for token in self.special_texts)
+
+    @cached_property
+    def _literal(self) -> tokenizers.Tokenizer:
+        """A copy of the backend to which special tokens are ordinary text. A switch would have to be locked."""
+        backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        backend.encode_special_tokens = True
+        return backend
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of `ids`. Bytes that are no character yet come out as U+FFFD; `text.stream` waits for the rest."""
         return guarded(
-            "The model's tokenizer fails on these tokens",
-            lambda: self.backend.decode(list(ids), skip_special_tokens=skip_special),
+            "The model's tokenizer fails on these tokens", lambda: _decoded(self.backend, list(ids), skip_special)
         )
 
     @classmethod
@@ -181,11 +233,9 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` as transformers reads them."""
         folder.mkdir(parents=True, exist_ok=True)
-        with self._switch:
-            self.backend.post_processor = self._post_processor
-            written = self.backend.to_str(pretty=False)
-            self.backend.post_processor = None
-        write_file(folder / "tokenizer.json", written)
+        backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        backend.post_processor = self._post_processor
+        write_file(folder / "tokenizer.json", backend.to_str(pretty=False))
         config = config_to_save(self.config) | self.named
         write_file(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         if self.chat_template is not None:
@@ -194,3 +244,18 @@ class Tokenizer:
             dialogues = [[message.as_dict() for message in dialogue] for dialogue in self.demonstrations.dialogues]
             kept = {"shots": self.demonstrations.shots, "dialogues": dialogues}
             write_file(folder / DEMONSTRATIONS, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+
+
+# Of the library's calls only those for batches let other threads run meanwhile.
+
+
+def _encoding(backend: tokenizers.Tokenizer, text: str) -> tokenizers.Encoding:
+    if len(text) < LONG:
+        return backend.encode(text, add_special_tokens=False)
+    return backend.encode_batch([text], add_special_tokens=False)[0]
+
+
+def _decoded(backend: tokenizers.Tokenizer, ids: list[int], skip_special: bool) -> str:
+    if len(ids) < LONG:
+        return backend.decode(ids, skip_special_tokens=skip_special)
+    return backend.decode_batch([ids], skip_special_tokens=skip_special)[0]
