@@ -125,9 +125,12 @@ class ScriptedChat:
 
 
 @contextmanager
-def listening(app: FastAPI) -> Iterator[str]:
-    """The base URL of `app`, served on a free port of this machine until the block ends."""
-    config = server_config(app)
+def listening(app: FastAPI, **settings: float) -> Iterator[str]:
+    """The base URL of `app`, served on a free port of this machine until the block ends.
+
+    `settings` are those of `server_config`.
+    """
+    config = server_config(app, **settings)
     config.host, config.port = "127.0.0.1", 0
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -30,7 +30,7 @@ def test_what_fits_is_left_alone(says):
 
 
 def test_refuse_is_the_default_and_refuses(says):
-    with pytest.raises(ContextTooLong, match=r"holds 200 tokens, but 'messages' takes \d\d\d+"):
+    with pytest.raises(ContextTooLong, match=r"length is 200 tokens. However, your messages resulted in \d\d\d+"):
         reply(says("Yes."), Turn(talk(20)))
 
 
@@ -80,7 +80,7 @@ def test_what_may_not_be_dropped_is_refused_as_it_came(says, name):
     ]:
         service = says("Yes.", context_policy=name)
         whole = len(service.prompt_ids(Turn(messages)))
-        with pytest.raises(ContextTooLong, match=f"takes {whole}"):
+        with pytest.raises(ContextTooLong, match=f"resulted in {whole} tokens"):
             reply(service, Turn(messages))
         assert service.generator.requests == [], "nothing was read or written for it"
 
@@ -124,7 +124,7 @@ def test_what_is_certainly_too_long_is_refused_without_being_tokenized(says, tok
     for name in policies():
         service = says("Yes.", context_policy=name)
         tokenized.clear()
-        with pytest.raises(ContextTooLong, match=r"takes at least \d{5,}"):
+        with pytest.raises(ContextTooLong, match=r"resulted in at least \d{5,}"):
             reply(service, turn)
         assert max(tokenized, default=0) < 1000
 

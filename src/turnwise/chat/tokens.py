@@ -1,12 +1,23 @@
 """Looking at a model's tokens: what a text is to it, and what its ids say."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from turnwise.chat.turn import Likely
-from turnwise.core.errors import InvalidParameter
+from turnwise.core.errors import ContextTooLong, InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.text.render import Renderer
+from turnwise.text.tokenizer import TooManyTokens
 from turnwise.text.vocabulary import Vocabulary
+
+
+@contextmanager
+def _at_most(param: str) -> Iterator[None]:
+    try:
+        yield
+    except TooManyTokens as error:
+        count = f"{'' if error.is_exact else 'at least '}{error.count:,}"
+        raise ContextTooLong(f"'{param}' has {count} tokens, more than this server lists at once.", param) from None
 
 
 class Tokens:
@@ -16,13 +27,19 @@ class Tokens:
         self._renderer = renderer
         self._vocabulary = vocabulary
 
-    def of_text(self, text: str) -> list[int]:
-        """The ids of a text; what spells a special token stays text."""
-        return self._renderer.tokenizer.encode(text)
+    def of_text(self, text: str, limit: int | None = None) -> list[int]:
+        """The ids of a text; what spells a special token stays text. Raises `ContextTooLong` for more than `limit`."""
+        with _at_most("prompt"):
+            self._renderer.check_length(text, limit)
+            return self._renderer.tokenizer.encode(text, limit=limit)
 
-    def of_messages(self, messages: Sequence[Message], add_generation_prompt: bool) -> list[int]:
-        """The ids of a conversation, as an answer's prompt has them."""
-        return self._renderer.render(messages, add_generation_prompt=add_generation_prompt).ids
+    def of_messages(
+        self, messages: Sequence[Message], add_generation_prompt: bool, limit: int | None = None
+    ) -> list[int]:
+        """The ids of a conversation, as an answer's prompt has them. Raises `ContextTooLong` for more than `limit`."""
+        with _at_most("messages"):
+            prompt = self._renderer.render(messages, add_generation_prompt=add_generation_prompt, limit=limit)
+        return prompt.ids
 
     def spelled(self, ids: Sequence[int]) -> list[str]:
         """The text of each token."""
@@ -38,7 +55,6 @@ class Tokens:
     def text(self, ids: Sequence[int]) -> str:
         """The text of all tokens together, special ones included. Raises `InvalidParameter` for unknown ids."""
         known = len(self._vocabulary)
-        for id in ids:
-            if id >= known:
-                raise InvalidParameter("tokens", f"'tokens' holds {id}; this model's ids end at {known - 1}.")
+        if (highest := max(ids, default=0)) >= known:
+            raise InvalidParameter("tokens", f"'tokens' holds {highest}; this model's ids end at {known - 1}.")
         return self._renderer.tokenizer.decode(ids, skip_special=False)

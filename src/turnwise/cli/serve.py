@@ -65,6 +65,13 @@ def serve(
             rich_help_panel=LIMITS,
         ),
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Answer to this name in the Host header as well, for a proxy on this machine; may be repeated.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
     queue: Annotated[
         int, typer.Option(help="Most completions under way, running and waiting.", min=1, rich_help_panel=LIMITS)
     ] = 256,
@@ -79,6 +86,30 @@ def serve(
             rich_help_panel=LIMITS,
         ),
     ] = 30,
+    timeout_keep_alive: Annotated[
+        float,
+        typer.Option(
+            help="Seconds that a connection may be idle between requests; more than the clients' and proxies' own.",
+            min=1,
+            rich_help_panel=LIMITS,
+        ),
+    ] = 120,
+    send_timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after which a client that does not read its answer is disconnected.",
+            min=0.1,
+            rich_help_panel=LIMITS,
+        ),
+    ] = 60,
+    sse_keep_alive_interval: Annotated[
+        float,
+        typer.Option(
+            help="Seconds without an event after which a stream sends a comment, so that proxies keep it open.",
+            min=0.1,
+            rich_help_panel=LIMITS,
+        ),
+    ] = 15,
     body_limit: Annotated[
         int, typer.Option(help="Most bytes of a request's body.", min=1024, rich_help_panel=LIMITS)
     ] = 4 * 2**20,
@@ -172,13 +203,18 @@ def serve(
             default=service.name,
             web=web,
             body_limit=body_limit,
+            allowed_hosts=allowed_host or (),
             allow_origins=origins,
             keys=keys,
             require_key=require_key,
             limits=Limits(queue=queue, seconds=timeout, slots=slots),
             ignore_unknown=ignore_unknown,
+            sse_keep_alive=sse_keep_alive_interval,
         )
-        run(app, host, port, allow_remote=allow_remote, drain=drain, log_format=log_format)
+        run(
+            app, host, port, allow_remote=allow_remote, drain=drain, log_format=log_format,
+            keep_alive=timeout_keep_alive, send_timeout=send_timeout,
+        )  # fmt: skip
 
 
 def _named(said: Sequence[str]) -> dict[str, str]:

@@ -12,9 +12,9 @@ from turnwise.core.keys import KeyStore
 from turnwise.server.body import DEFAULT_LIMIT
 from turnwise.server.drain import Drain, Draining
 from turnwise.server.errors import ErrorBody, handle_errors
-from turnwise.server.guards import AllowOrigins, CatchMistakes, SameOrigin, SecurityHeaders, read_origin
+from turnwise.server.guards import AllowOrigins, CatchMistakes, Http1, SameOrigin, SecurityHeaders, read_origin
 from turnwise.server.keys import AskKey, Keyring
-from turnwise.server.limits import Bounded, Gate, Limits
+from turnwise.server.limits import Arrival, Bounded, Gate, Limits
 from turnwise.server.logs import Observe
 from turnwise.server.metrics import Metrics
 from turnwise.server.openapi import describe
@@ -32,6 +32,7 @@ from turnwise.server.routes import (
     tokens,
 )
 from turnwise.server.served import LATEST, Served
+from turnwise.server.sse import KEEP_ALIVE_SECONDS
 from turnwise.server.watch import watched
 
 DESCRIPTION = "Chat completions in the OpenAI shape, conversations that are remembered, and the models behind them."
@@ -49,6 +50,7 @@ def create_app(
     require_key: bool = False,
     limits: Limits = Limits(),
     ignore_unknown: bool = False,
+    sse_keep_alive: float = KEEP_ALIVE_SECONDS,
 ) -> FastAPI:
     """The application that answers with `services`.
 
@@ -62,6 +64,8 @@ def create_app(
         keys: the keys that let in; as soon as there is one, it is asked for.
         require_key: ask for a key even before there is one.
         limits: how much is taken on.
+        sse_keep_alive: seconds without an event after which a stream sends a comment; also the most seconds that it
+            waits for its first event before it begins.
         ignore_unknown: let unknown fields of a body pass, and name them in a header of the answer.
 
     What runs the application finds `gate`, `drain` and `keyring` in its `state`.
@@ -101,13 +105,15 @@ def create_app(
             Middleware(SecurityHeaders),
             *([Middleware(AllowOrigins, origins=origins)] if origins else []),
             Middleware(CatchMistakes),
+            Middleware(Http1),
             Middleware(SameOrigin, allowed_hosts=allowed_hosts, origins=origins, key_asked=lambda: keyring.asks),
             Middleware(Draining, drain=drain),
             Middleware(AskKey, keyring=keyring),
+            Middleware(Arrival),
             Middleware(Bounded, gate=gate),
         ],
     )
-    app.state.ignore_unknown = ignore_unknown
+    app.state.ignore_unknown, app.state.sse_keep_alive = ignore_unknown, sse_keep_alive
     app.state.gate, app.state.drain, app.state.keyring = gate, drain, keyring
     handle_errors(app)
     for router in routers:

@@ -1,30 +1,24 @@
 """Reading a JSON body: bounded, strict, and with errors that a person can act on."""
 
-import json
-import re
 from collections.abc import Mapping
 from email.message import Message as Header
 from typing import Any, TypeVar
 
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ValidationError
 
-from turnwise.core.errors import InvalidParameter, TurnwiseError, UserError
+from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.server.errors import Refusal, cut
 from turnwise.server.exchange import current
+from turnwise.server.json_body import SHORT, parse
 from turnwise.server.objects import ignore_unknown_fields, join_path, read_object
 
 Model = TypeVar("Model", bound=BaseModel)
 
 DEFAULT_LIMIT = 4 * 2**20
 _DRAIN = 8  # how many times the limit is read and thrown away, so that the client gets to read the refusal
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-
-
-class InvalidBody(UserError):
-    """The body is not JSON, or not an object."""
-
-    code = "invalid_json"
+MAX_IGNORED = 20  # unknown fields that are named in the answer
 
 
 async def read(request: Request, model: type[Model], limit: int) -> Model:
@@ -32,7 +26,7 @@ async def read(request: Request, model: type[Model], limit: int) -> Model:
 
     Raises:
         Refusal: 413 when it is longer than `limit` bytes (checked while it arrives), 415 when it is not JSON.
-        InvalidBody: it is no JSON object.
+        InvalidBody: it is no JSON object, or holds more values than any request needs.
         InvalidParameter: a field is missing, out of bounds or, unless the server was told to let that pass, unknown.
     """
     return (await read_both(request, model, limit))[0]
@@ -41,10 +35,19 @@ async def read(request: Request, model: type[Model], limit: int) -> Model:
 async def read_both(request: Request, model: type[Model], limit: int) -> tuple[Model, dict[str, Any]]:
     """As `read`, with the body as it came."""
     _check_type(request.headers.get("content-type", ""))
-    content = parse(await _bounded(request, limit))
-    with ignore_unknown_fields(request.app.state.ignore_unknown) as ignored:
+    _check_coding(request.headers.get("content-encoding", ""))
+    data = await _bounded(request, limit)
+    ignore = bool(request.app.state.ignore_unknown)
+    if len(data) <= SHORT:
+        return _validated(data, model, ignore)
+    return await run_in_threadpool(_validated, data, model, ignore)
+
+
+def _validated(data: bytes, model: type[Model], ignore_unknown: bool) -> tuple[Model, dict[str, Any]]:
+    content = parse(data)
+    with ignore_unknown_fields(ignore_unknown) as ignored:
         checked = validate(content, model)
-    current().ignored = tuple(sorted(ignored))
+    current().ignored = tuple(sorted(ignored)[:MAX_IGNORED])
     return checked, content
 
 
@@ -77,6 +80,12 @@ def _check_type(said: str) -> None:
         raise Refusal(415, "unsupported_media_type", message)
 
 
+def _check_coding(coding: str) -> None:
+    if coding.strip().lower() not in ("", "identity"):
+        message = f"The body must be sent as it is, without 'Content-Encoding: {cut(coding)}'."
+        raise Refusal(415, "unsupported_content_encoding", message)
+
+
 async def _bounded(request: Request, limit: int) -> bytes:
     read, seen = bytearray(), 0
     async for chunk in request.stream():
@@ -90,32 +99,6 @@ async def _bounded(request: Request, limit: int) -> bytes:
     if seen > limit:
         raise Refusal(413, "body_too_large", f"The body is larger than the {limit:,} bytes that this server accepts.")
     return bytes(read)
-
-
-def parse(body: bytes) -> dict[str, Any]:
-    """Strict JSON: UTF-8, an object, no NaN, and no half surrogate pairs, which no tokenizer could encode."""
-    try:
-        text = body.decode()
-        content = json.loads(text, parse_constant=_no_constant)
-        if _SURROGATE.search(text):
-            json.dumps(content, ensure_ascii=False).encode()
-    except UnicodeError:
-        raise InvalidBody("The body is not valid UTF-8, or holds half of a surrogate pair.") from None
-    except json.JSONDecodeError as error:
-        raise InvalidBody(
-            f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        ) from None
-    except RecursionError:
-        raise InvalidBody("The body is nested too deeply.") from None
-    except ValueError as error:
-        raise InvalidBody(f"The body is not valid JSON: {cut(str(error))}.") from None
-    if not isinstance(content, dict):
-        raise InvalidBody('The body must be a JSON object, like {"model": …, "messages": […]}.')
-    return content
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _first(error: ValidationError) -> TurnwiseError:

@@ -64,13 +64,15 @@ def error_body(error: TurnwiseError) -> dict[str, Any]:
 def error_response(error: TurnwiseError) -> JSONResponse:
     """The whole answer for an error we can explain."""
     retry_after = str(getattr(error, "retry_after", None) or 1)
-    headers = {
+    headers: dict[int, dict[str, str]] = {
         401: {"WWW-Authenticate": "Bearer"},
         408: {"Connection": "close"},  # the rest of the request may still come
         413: {"Connection": "close"},  # else the rest of the body would be read, however long it is
         429: {"Retry-After": retry_after},
         503: {"Retry-After": retry_after},
     }
+    if error.code == "unsupported_content_encoding":
+        headers[415] = {"Accept-Encoding": "identity"}
     current().code = error.code
     return JSONResponse(error_body(error), error.http_status, headers=headers.get(error.http_status))
 

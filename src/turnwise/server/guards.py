@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +23,45 @@ _METHODS = "GET, POST, PATCH, DELETE"
 _EXPOSED = "x-request-id, retry-after"  # what a page may read besides the body
 _MINUTES_10 = "600"
 _PORTS = {"http": 80, "https": 443}
+
+
+class Http1:
+    """What HTTP/1.1 asks of every server and the framework leaves out (RFC 9110 9.1, RFC 9112 3.2.2 and 6.1)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on: HEAD as GET without a body, an absolute target as its path."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_head, headers = scope["method"] == "HEAD", Headers(scope=scope)
+        closes = (
+            "transfer-encoding" in headers and "content-length" in headers
+        )  # two lengths: perhaps a smuggled request
+        _to_origin_form(scope)
+        if is_head:
+            scope = {**scope, "method": "GET"}
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and closes:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            elif message["type"] == "http.response.body" and is_head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+
+def _to_origin_form(scope: Scope) -> None:
+    """Where the target of a request is a whole URL, as for a proxy, its host counts and not the header's."""
+    if not scope["path"].lower().startswith(("http://", "https://")):
+        return
+    target = urlsplit(scope["path"])
+    headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    scope["headers"] = [*headers, (b"host", target.netloc.encode(errors="replace"))]
+    scope["path"], scope["raw_path"] = target.path or "/", urlsplit(scope["raw_path"]).path or b"/"
 
 
 class SecurityHeaders:
@@ -60,6 +100,8 @@ class CatchMistakes:
 
         try:
             await self._app(scope, receive, noting)
+        except ClientDisconnect:
+            pass  # it left while it sent its request; the log says 499
         except Exception as error:
             log_mistake(error)
             if not began:
@@ -154,7 +196,11 @@ class SameOrigin:
         name = _name(host)
         here = (scope.get("server") or ("",))[0]
         if is_loopback(here) and not (is_loopback(name) or name in self._allowed or self._key_asked()):
-            return Refusal(403, "host_not_allowed", f"This server does not answer to the host name '{cut(host)}'.")
+            return Refusal(
+                403, "host_not_allowed",
+                f"This server does not answer to the host name '{cut(host)}'. Behind a proxy, let the proxy send "
+                "'Host: localhost', or start the server with --allowed-host NAME, or make an API key.",
+            )  # fmt: skip
         if origin is None or origin in self._origins or scope["method"] in _HARMLESS:
             return None
         if urlsplit(origin).netloc.lower() != host:

@@ -16,7 +16,7 @@ from turnwise.server.sse import event
 
 # Routes that keep a model busy.
 COMPUTING = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/embeddings"})
-BODY_SECONDS = 60.0  # for the request itself to arrive; a client that sends it drop by drop would hold a place
+BODY_SECONDS = 60.0  # for a request to arrive, on any route; a client that sends it drop by drop would hold a place
 FAREWELL_SECONDS = 5.0  # for a client that reads slowly to take the error that ends its answer
 
 
@@ -92,6 +92,41 @@ class Gate:
                 limit.reschedule(now)
 
 
+def request_seconds() -> float:
+    """Most seconds for a request to arrive, from its first byte to its last."""
+    return BODY_SECONDS
+
+
+class Arrival:
+    """Lets a request take a limited time to arrive, on every route."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on. Whoever waits for its body gets a `Refusal` with 408 when the time is over."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        deadline = asyncio.get_running_loop().time() + request_seconds()
+        has_arrived = False
+
+        async def receiving() -> Message:
+            nonlocal has_arrived
+            try:
+                async with asyncio.timeout_at(None if has_arrived else deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise Refusal(
+                    HTTPStatus.REQUEST_TIMEOUT, "timeout",
+                    f"The request took longer than {request_seconds():g} seconds to arrive.",
+                ) from None  # fmt: skip
+            has_arrived = has_arrived or not message.get("more_body", False)
+            return message
+
+        await self._app(scope, receiving, send)
+
+
 class Bounded:
     """Lets completions through the gate, and ends those that take too long."""
 
@@ -111,42 +146,29 @@ class Bounded:
         await self._within_time(scope, receive, send)
 
     async def _within_time(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange, gate, began = current(), self._gate, asyncio.get_running_loop().time()
-        arrived = False
-
-        async def receiving() -> Message:
-            nonlocal arrived
-            message = await receive()
-            if not arrived and message["type"] == "http.request" and not message.get("more_body", False):
-                arrived = True
-                if not gate.stopped and not limit.expired():
-                    limit.reschedule(began + gate.limits.seconds)
-            return message
-
-        limit = exchange.limit = asyncio.timeout_at(began + min(BODY_SECONDS, gate.limits.seconds))
+        exchange, gate = current(), self._gate
+        limit = exchange.limit = asyncio.timeout(gate.limits.seconds)
         # A client that has its answer may ask again: the place is free before the last byte leaves.
         answer = _Answer(send, before_last=lambda: gate.leave(limit))
         try:
             async with limit:
                 gate.enter(limit, exchange.key)
                 try:
-                    await self._app(scope, receiving, answer.send)
+                    await self._app(scope, receive, answer.send)
                 finally:
                     gate.leave(limit)
         except TimeoutError:
             if not limit.expired():
                 raise
-            error = self._reason(arrived)
+            error = self._reason()
             exchange.code = error.code
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL_SECONDS):
                     await answer.end(error, scope, receive)
 
-    def _reason(self, arrived: bool) -> TurnwiseError:
+    def _reason(self) -> TurnwiseError:
         if self._gate.stopped:
             return Unavailable("The server is stopping; this answer was not finished.")
-        if not arrived:
-            return Refusal(HTTPStatus.REQUEST_TIMEOUT, "timeout", "The request took too long to arrive.")
         return Refusal(
             HTTPStatus.REQUEST_TIMEOUT, "timeout",
             f"The answer took longer than the {self._gate.limits.seconds:g} seconds that this server allows. "

@@ -1,20 +1,24 @@
 """Running the application: one process, one address, quiet logs, a clean end."""
 
+import gc
 import logging
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from turnwise.core.errors import UserError
+from turnwise.server.connection import SEND_SECONDS, connection_class
 from turnwise.server.guards import is_loopback
 from turnwise.server.logs import LogFormat, formatter
 
 SECONDS_TO_DRAIN = 30.0  # for completions under way, once somebody pressed Ctrl-C
+KEEP_ALIVE_SECONDS = 120.0  # longer than common clients and proxies keep connections (Go: 90, nginx: 60, undici: 4)
+SWITCH_SECONDS = 0.001  # Python's own is 0.005
 SECONDS_TO_FINISH = 1  # after that: for what was cut off to say so
 
 log = logging.getLogger("turnwise.server")
@@ -37,6 +41,8 @@ def serve(
     allow_remote: bool = False,
     drain: float = SECONDS_TO_DRAIN,
     log_format: LogFormat = "text",
+    keep_alive: float = KEEP_ALIVE_SECONDS,
+    send_timeout: float = SEND_SECONDS,
     on_listening: Callable[[str], None] = announce,
 ) -> None:
     """Serve `app` until Ctrl-C or SIGTERM, let the completions under way finish, and end; a second one ends at once.
@@ -50,6 +56,8 @@ def serve(
         allow_remote: listen on an address that other machines reach, although no key is asked for.
         drain: most seconds for the completions under way.
         log_format: "text" writes lines for people, "json" an object per request.
+        keep_alive: seconds that a connection may be idle between two requests.
+        send_timeout: seconds for a client to read on, once it reads slower than its answer is written.
         on_listening: called with the URL once connections are accepted.
 
     Raises:
@@ -60,8 +68,26 @@ def serve(
     listener = _listen(host, port)
     _log_quietly(log_format)
     url = _url(host, listener.getsockname()[1])
-    with listener, suppress(KeyboardInterrupt):
-        _Server(app, drain, lambda: on_listening(url)).run(sockets=[listener])
+    config = server_config(app, keep_alive=keep_alive, send_timeout=send_timeout)
+    with listener, _responsive(), suppress(KeyboardInterrupt):
+        _Server(config, app, drain, lambda: on_listening(url)).run(sockets=[listener])
+
+
+@contextmanager
+def _responsive() -> Iterator[None]:
+    """Let other threads run soon: a decoding step takes the interpreter dozens of times, each time after such a wait.
+
+    What is there before the first request stays, so the garbage collector need not look at it again.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(before)
 
 
 def refuse_open_address(host: str, *, allow_remote: bool, requires_key: bool) -> None:
@@ -83,8 +109,8 @@ def check_address(host: str, port: int, *, allow_remote: bool, requires_key: boo
 class _Server(uvicorn.Server):
     """A server that says when it listens, and that drains before it ends."""
 
-    def __init__(self, app: FastAPI, seconds: float, on_listening: Callable[[], None]) -> None:
-        super().__init__(server_config(app))
+    def __init__(self, config: uvicorn.Config, app: FastAPI, seconds: float, on_listening: Callable[[], None]) -> None:
+        super().__init__(config)
         self._gate, self._drain = app.state.gate, app.state.drain
         self._seconds, self._said = seconds, False
         self._on_listening = on_listening
@@ -118,11 +144,13 @@ class _Server(uvicorn.Server):
         self._captured_signals.clear()  # they would be raised again, and the caller could not tidy up
 
 
-def server_config(app: FastAPI) -> uvicorn.Config:
+def server_config(
+    app: FastAPI, *, keep_alive: float = KEEP_ALIVE_SECONDS, send_timeout: float = SEND_SECONDS
+) -> uvicorn.Config:
     """How uvicorn is to run `app`."""
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
-        http="h11",
+        http=connection_class(send_timeout),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -131,6 +159,8 @@ def server_config(app: FastAPI) -> uvicorn.Config:
         proxy_headers=False,  # nobody is trusted to say who a client is
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
+    config.timeout_keep_alive = keep_alive  # type: ignore[assignment]  # the timer takes fractions too
+    return config
 
 
 def _listen(host: str, port: int) -> socket.socket:

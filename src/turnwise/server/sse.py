@@ -1,11 +1,12 @@
 """Server-sent events over ASGI."""
 
+import asyncio
 import json
 import secrets
 import string
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -13,7 +14,10 @@ from starlette.types import Receive, Scope, Send
 from turnwise.server.leaving import ClientGone, unless_gone
 
 DONE = b"data: [DONE]\n\n"
+COMMENT = b": keep-alive\n\n"
+KEEP_ALIVE_SECONDS = 15.0
 
+Item = TypeVar("Item")
 
 PADDED = 128  # bytes that a chunk's length is a multiple of, where lengths should tell little
 
@@ -48,11 +52,17 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes, None], source: AsyncGenerator[Any, None]) -> None:
-        """Take over `events` and the `source` they are made from: both are closed here, whatever happens."""
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], source: "Closable", keep_alive: float = KEEP_ALIVE_SECONDS
+    ) -> None:
+        """Take over `events` and the `source` they are made from: both are closed here, whatever happens.
+
+        After `keep_alive` seconds without an event a comment is sent, which clients skip: proxies close connections
+        that are silent for long (WHATWG HTML, 9.2.7).
+        """
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._events, self._source = events, source
+        self._events, self._source, self._keep_alive = events, source, keep_alive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events until they end or the client leaves."""
@@ -63,6 +73,86 @@ class EventStream(Response):
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for content in self._events:
-            await send({"type": "http.response.body", "body": content, "more_body": True})
+        self._last_sent = asyncio.get_running_loop().time()
+        comments = asyncio.create_task(self._send_comments(send))
+        try:
+            async for content in self._events:
+                await send({"type": "http.response.body", "body": content, "more_body": True})
+                self._last_sent = asyncio.get_running_loop().time()
+        finally:
+            comments.cancel()
+            await asyncio.gather(comments, return_exceptions=True)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_comments(self, send: Send) -> None:
+        """Events and comments are whole messages, so they may be sent from two tasks."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if (silence := self._keep_alive - (loop.time() - self._last_sent)) > 0:
+                await asyncio.sleep(silence)
+            else:
+                await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+                self._last_sent = loop.time()
+
+
+class Closable(Protocol):
+    """What can be closed."""
+
+    async def aclose(self) -> None:
+        """Close it."""
+
+
+class StartedStream(Generic[Item]):
+    """A stream whose first item is awaited before the answer begins, so that an error still gets its own status.
+
+    Where the first item takes longer than that wait, the answer begins without it.
+    """
+
+    def __init__(self, items: AsyncGenerator[Item, None]) -> None:
+        """Take over `items` and begin to compute the first."""
+        self._items = items
+        self._first: asyncio.Task[Item] | None = asyncio.create_task(_first(items))
+
+    @classmethod
+    async def start(cls, items: AsyncGenerator[Item, None], seconds: float, receive: Receive) -> "StartedStream[Item]":
+        """Take over `items` and wait for the first, at most so long.
+
+        Raises:
+            ClientGone: the client left meanwhile.
+            Exception: whatever computing the first item raises.
+        """
+        stream = cls(items)
+        try:
+            await unless_gone(receive, stream._wait(seconds))
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream
+
+    async def _wait(self, seconds: float) -> None:
+        assert self._first is not None
+        done, _ = await asyncio.wait({self._first}, timeout=seconds)
+        if done:
+            self._first.result()
+
+    async def next(self) -> Item | None:
+        """The next item; None at the end."""
+        if (first := self._first) is not None:
+            item = await first
+            self._first = None
+            return item
+        return await anext(self._items, None)
+
+    async def aclose(self) -> None:
+        """Close the stream, whatever it is doing."""
+        if self._first is not None:
+            self._first.cancel()
+            await asyncio.gather(self._first, return_exceptions=True)
+        await self._items.aclose()
+
+
+async def _first(items: AsyncGenerator[Item, None]) -> Item:
+    try:
+        return await anext(items)
+    except StopAsyncIteration:
+        raise RuntimeError("the chat service ended a stream before its first delta") from None

@@ -72,8 +72,9 @@ class _Offsets(Sequence[tuple[int, int]]):
         at = index + len(self) if index < 0 else index
         if not 0 <= at < len(self):
             raise IndexError(index)
-        start, end = self._encoding.token_to_chars(at)
-        return start, end
+        span: tuple[int, int] | None = self._encoding.token_to_chars(at)
+        assert span is not None, "the index was checked"
+        return span
 
 
 @dataclass

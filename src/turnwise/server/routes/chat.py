@@ -21,7 +21,7 @@ from turnwise.server.leaving import ClientGone, unless_gone
 from turnwise.server.openapi import json_body
 from turnwise.server.protocol import CompletionRequest
 from turnwise.server.served import Served
-from turnwise.server.sse import DONE, EventStream, event
+from turnwise.server.sse import DONE, EventStream, StartedStream, event
 
 
 def router(served: Served, limit: int) -> APIRouter:
@@ -54,9 +54,9 @@ def router(served: Served, limit: int) -> APIRouter:
                 deltas = service.stream(turn)
                 if keeping is not None:
                     deltas = keeping.watched(deltas, turn.answers)
-                first = await unless_gone(request.receive, first_delta(deltas))
-                events = _events(head, first, deltas, asked, legacy=legacy)
-                return EventStream(events, deltas)
+                interval = request.app.state.sse_keep_alive
+                started = await StartedStream.start(deltas, interval, request.receive)
+                return EventStream(_events(head, started, asked, legacy=legacy), started, interval)
             reply = await unless_gone(request.receive, service.reply(turn))
         except ClientGone:
             return Response(status_code=499)  # nobody reads it
@@ -79,17 +79,6 @@ def _head(service: ChatService, metadata: dict[str, str] | None) -> Head:
     )
 
 
-async def first_delta(deltas: AsyncGenerator[Delta, None]) -> Delta:
-    """The first delta is awaited before the answer begins, so that an error still gets its own status."""
-    try:
-        return await anext(deltas)
-    except StopAsyncIteration:
-        raise RuntimeError("the chat service ended a stream before its first delta") from None
-    except BaseException:
-        await deltas.aclose()
-        raise
-
-
 def raise_if_broken(finish: FinishReason | None) -> None:
     """Published finish reasons know no failure: a failed answer is an error, not a short answer."""
     if finish == "error":
@@ -100,8 +89,7 @@ def raise_if_broken(finish: FinishReason | None) -> None:
 
 async def _events(
     head: Head,
-    first: Delta,
-    rest: AsyncGenerator[Delta, None],
+    deltas: StartedStream[Delta],
     asked: CompletionRequest,
     *,
     legacy: bool,
@@ -126,8 +114,7 @@ async def _events(
     context: ContextBody | None = None
     try:
         begun: set[int] = set()
-        delta: Delta | None = first
-        while delta is not None:
+        while (delta := await deltas.next()) is not None:
             if delta.index not in begun:
                 begun.add(delta.index)
                 only_calls = bool(delta.tool_calls) and not delta.text
@@ -141,7 +128,6 @@ async def _events(
             if delta.finish is not None:
                 last = None if asked.include_usage else context  # it is told in the last chunk of all
                 yield chunk(delta.index, PieceDelta(), finish_of(delta.finish, legacy=legacy), context=last)
-            delta = await anext(rest, None)
     except Exception as error:
         yield event(error_body(explained(error)))
         return

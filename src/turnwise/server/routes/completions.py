@@ -17,7 +17,7 @@ from turnwise.server.leaving import ClientGone, unless_gone
 from turnwise.server.openapi import json_body
 from turnwise.server.routes.chat import raise_if_broken
 from turnwise.server.served import Served
-from turnwise.server.sse import DONE, EventStream, event
+from turnwise.server.sse import DONE, EventStream, StartedStream, event
 from turnwise.server.text_answers import TextChoice, TextChunk, TextCompletion, TextHead, TextReports
 from turnwise.server.text_protocol import TextRequest
 from turnwise.server.together import all_of, together
@@ -46,9 +46,9 @@ def router(served: Served, limit: int) -> APIRouter:
         try:
             if asked.stream:
                 deltas = together([service.stream(turn) for turn in turns])
-                first = await unless_gone(request.receive, anext(deltas))
-                events = _events(head, texts, first, deltas, asked)
-                return EventStream(events, deltas)
+                interval = request.app.state.sse_keep_alive
+                started = await StartedStream.start(deltas, interval, request.receive)
+                return EventStream(_events(head, texts, started, asked), started, interval)
             replies = await unless_gone(request.receive, all_of([service.reply(turn) for turn in turns]))
         except ClientGone:
             return Response(status_code=499)  # nobody reads it
@@ -105,17 +105,15 @@ def _completion(head: TextHead, texts: Sequence[_Text], replies: Sequence[Reply]
 async def _events(
     head: TextHead,
     texts: Sequence[_Text],
-    first: tuple[int, Delta],
-    rest: AsyncGenerator[tuple[int, Delta], None],
+    deltas: StartedStream[tuple[int, Delta]],
     asked: TextRequest,
 ) -> AsyncGenerator[bytes, None]:
     """The stream as published: pieces, usage where asked for, `[DONE]`; an error may end it."""
     shared, hidden = head.model_dump(), None if asked.include_usage else {"usage"}
     usages: list[Usage] = []
     try:
-        found: tuple[int, Delta] | None = first
-        while found is not None:
-            number, delta = found
+        while (item := await deltas.next()) is not None:
+            number, delta = item
             raise_if_broken(delta.finish)
             choice = texts[number].choice(delta.index, delta)
             if choice.text or choice.logprobs or choice.finish_reason:
@@ -124,7 +122,6 @@ async def _events(
                 yield event(TextChunk(**shared, choices=[choice]).model_dump(exclude=hidden), padded=asked.obfuscated)
             if delta.usage is not None:
                 usages.append(delta.usage)
-            found = await anext(rest, None)
     except TurnwiseError as error:
         yield event(error_body(error))
         return

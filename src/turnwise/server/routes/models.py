@@ -56,6 +56,7 @@ def router(served: Served) -> APIRouter:
     routes = APIRouter(tags=["models"])
 
     @routes.get("/v1/models")
+    @routes.get("/v1/models/", include_in_schema=False)
     async def list_models() -> ModelList:
         """The served models."""
         cards = [ModelBody.of(name, service) for name, service in sorted(served.services.items())]

@@ -27,10 +27,10 @@ from turnwise.server.responses.fields import read_include
 from turnwise.server.responses.items import InputItem
 from turnwise.server.responses.request import ResponseRequest
 from turnwise.server.responses.storage import previous_items, resolve, stored_response
-from turnwise.server.routes.chat import first_delta, raise_if_broken
+from turnwise.server.routes.chat import raise_if_broken
 from turnwise.server.routes.stored import Limit, Page
 from turnwise.server.served import Served
-from turnwise.server.sse import EventStream, event
+from turnwise.server.sse import EventStream, StartedStream, event
 
 PATH = "/v1/responses"
 
@@ -61,8 +61,9 @@ def router(served: Served, limit: int) -> APIRouter:
         deltas = service.stream(job.turn)
         try:
             if asked.stream:
-                first = await unless_gone(request.receive, first_delta(deltas))
-                return EventStream(_events(job, first, deltas, padded=asked.is_padded), deltas)
+                interval = request.app.state.sse_keep_alive
+                started = await StartedStream.start(deltas, interval, request.receive)
+                return EventStream(_events(job, started, padded=asked.is_padded), started, interval)
             await unless_gone(request.receive, _whole(job, deltas))
         except ClientGone:
             return Response(status_code=499)  # nobody reads it
@@ -156,9 +157,7 @@ async def _whole(job: _Job, deltas: AsyncGenerator[Delta, None]) -> None:
             await job.add(delta)
 
 
-async def _events(
-    job: _Job, first: Delta, rest: AsyncGenerator[Delta, None], *, padded: bool
-) -> AsyncGenerator[bytes, None]:
+async def _events(job: _Job, deltas: StartedStream[Delta], *, padded: bool) -> AsyncGenerator[bytes, None]:
     """The stream as published; an error ends it with `response.failed`."""
 
     def encode(content: Event) -> bytes:
@@ -171,12 +170,11 @@ async def _events(
     for content in job.builder.begin():
         yield encode(content)
     try:
-        delta: Delta | None = first
-        while delta is not None:
+        while (delta := await deltas.next()) is not None:
             for content in await job.add(delta):
                 yield encode(content)
-            delta = await anext(rest, None)
     except Exception as error:
+        error = _renamed(error) if isinstance(error, UserError) else error
         for content in job.builder.fail(explained(error)):
             yield encode(content)
 

@@ -1,11 +1,14 @@
 """`/tokenize` and `/detokenize`: what a text or a conversation is to a model, and back."""
 
+import json
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictStr, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, FailFast, Field, StrictBool, StrictStr, WithJsonSchema, model_validator
 
+from turnwise.chat.service import ChatService
 from turnwise.core.errors import InvalidParameter
 from turnwise.server import body
 from turnwise.server.dialogue import SCHEMA as MESSAGES_SCHEMA
@@ -15,6 +18,7 @@ from turnwise.server.protocol import Strict
 from turnwise.server.served import LATEST, Served
 
 MOST_IDS = 1_000_000
+STEP = 10_000  # ids that are written at a time
 
 
 class TokenizeRequest(Strict):
@@ -49,7 +53,7 @@ class DetokenizeRequest(Strict):
     """Ids of a model's tokens."""
 
     model: StrictStr = LATEST
-    tokens: Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(max_length=MOST_IDS)]
+    tokens: Annotated[list[Annotated[int, Field(strict=True, ge=0)]], FailFast(), Field(max_length=MOST_IDS)]
 
 
 class Text(BaseModel):
@@ -63,19 +67,12 @@ def router(served: Served, limit: int) -> APIRouter:
     """The token routes over `served`; bodies may be `limit` bytes long."""
     routes = APIRouter(tags=["tokens"])
 
-    @routes.post("/tokenize", openapi_extra=json_body(TokenizeRequest))
-    async def tokenize(request: Request) -> Tokens:
+    @routes.post("/tokenize", responses={200: {"model": Tokens}}, openapi_extra=json_body(TokenizeRequest))
+    async def tokenize(request: Request) -> Response:
         """The ids of a text or a conversation: exactly those that the model would read."""
         asked = await body.read(request, TokenizeRequest, limit)
         service = served.find(asked.model)
-        if asked.prompt is not None:
-            ids = await run_in_threadpool(service.tokens.of_text, asked.prompt)
-        else:
-            ids = await run_in_threadpool(service.tokens.of_messages, asked.messages, asked.add_generation_prompt)
-        spelled = await run_in_threadpool(service.tokens.spelled, ids)
-        return Tokens(
-            model=service.name, count=len(ids), max_model_len=service.context_length, tokens=ids, token_strs=spelled
-        )
+        return Response(await run_in_threadpool(_tokens, service, asked), media_type="application/json")
 
     @routes.post("/detokenize", openapi_extra=json_body(DetokenizeRequest))
     async def detokenize(request: Request) -> Text:
@@ -85,3 +82,21 @@ def router(served: Served, limit: int) -> APIRouter:
         return Text(model=service.name, prompt=await run_in_threadpool(service.tokens.text, asked.tokens))
 
     return routes
+
+
+def _tokens(service: ChatService, request: TokenizeRequest) -> bytes:
+    """The answer to `request` as JSON. Runs in a thread, and in steps: lists of a million entries hold up streams."""
+    if request.prompt is not None:
+        ids = service.tokens.of_text(request.prompt, MOST_IDS)
+    else:
+        ids = service.tokens.of_messages(request.messages, request.add_generation_prompt, MOST_IDS)
+    head = {"model": service.name, "count": len(ids), "max_model_len": service.context_length}
+    parts = [json.dumps(head)[:-1], ', "tokens": [', *_listed(ids), '], "token_strs": [']
+    parts += [*_listed(service.tokens.spelled(ids)), "]}"]
+    return "".join(parts).encode()
+
+
+def _listed(values: Sequence[int] | Sequence[str]) -> Iterator[str]:
+    """The entries of a JSON list."""
+    for start in range(0, len(values), STEP):
+        yield ("" if start == 0 else ", ") + json.dumps(values[start : start + STEP], ensure_ascii=False)[1:-1]

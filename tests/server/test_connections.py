@@ -1,0 +1,365 @@
+"""Connections of clients that send or read slowly, wait for long, or speak an unusual HTTP/1.1; over real sockets."""
+
+import http.client
+import json
+import socket
+import time
+from contextlib import ExitStack, closing, suppress
+
+import httpx
+import openai
+import pytest
+
+from turnwise.core.errors import Unavailable
+from turnwise.server import limits
+from turnwise.server.app import create_app
+from turnwise.store import open_store
+from turnwise.testing import ScriptedChat, listening
+
+BODY = {"model": "scripted", "messages": [{"role": "user", "content": "Hello"}]}
+ROUTES = [
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/embeddings"),
+    ("POST", "/v1/conversations"),
+    ("PATCH", "/v1/conversations/x"),
+    ("POST", "/v1/chat/completions/x"),
+    ("POST", "/v1/feedback"),
+    ("POST", "/tokenize"),
+    ("POST", "/nowhere"),
+    ("GET", "/health"),
+]
+
+
+def eventually(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not (true := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return true
+
+
+def endless(turn):
+    while True:
+        yield "word " * 100
+
+
+@pytest.fixture
+def serving():
+    """`serving(chat, app settings…)` with `connection=` settings of the connections: address and application."""
+    with ExitStack() as stack:
+
+        def start(chat, connection=(), **settings):
+            app = create_app({"scripted": chat}, default="scripted", **settings)
+            return stack.enter_context(listening(app, **dict(connection))), app
+
+        yield start
+
+
+def dial(url, receive_buffer=None):
+    host, port = url.removeprefix("http://").split(":")
+    connection = socket.socket()
+    if receive_buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.settimeout(10)
+    connection.connect((host, int(port)))
+    return connection
+
+
+def head(method, path, *headers):
+    lines = (f"{method} {path} HTTP/1.1", "Host: localhost", *headers)
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def raw(url, request):
+    """Everything that the server sends on one connection until it closes it."""
+    with closing(dial(url)) as connection:
+        connection.sendall(request)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+        return answer
+
+
+# Clients that send slowly
+
+
+def is_closed(connection):
+    connection.settimeout(0.01)
+    try:
+        return connection.recv(65536) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_a_body_that_is_sent_drop_by_drop_holds_a_connection_for_a_limited_time(serving, monkeypatch, method, path):
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr("turnwise.server.connection.FAREWELL_SECONDS", 0.5)
+    url, _ = serving(ScriptedChat(store=open_store("sqlite:///:memory:")))
+    with ExitStack() as stack:
+        slow = [stack.enter_context(closing(dial(url))) for _ in range(50)]
+        for connection in slow:
+            connection.sendall(head(method, path, "Content-Type: application/json", "Content-Length: 100000"))
+
+        def drip():
+            for connection in slow:
+                with suppress(ConnectionError):
+                    connection.send(b" ")
+            return all(is_closed(connection) for connection in slow)
+
+        assert eventually(drip)
+    assert httpx.get(f"{url}/health").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/conversations", "/v1/feedback", "/tokenize"])
+def test_a_slow_client_reads_why(serving, monkeypatch, path):
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.3)
+    url, _ = serving(ScriptedChat(store=open_store("sqlite:///:memory:")))
+    answer = raw(url, head("POST", path, "Content-Type: application/json", "Content-Length: 100"))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer.lower()
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "timeout"
+
+
+@pytest.mark.parametrize("start", [b"", b"G", b"GET /health HTTP/1.1\r\nHost: local"])
+def test_a_request_that_never_comes_as_far_as_its_headers(serving, monkeypatch, start):
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr("turnwise.server.connection.FAREWELL_SECONDS", 0.2)
+    url, _ = serving(ScriptedChat(), {"keep_alive": 0.4})
+    with closing(dial(url)) as connection:
+        connection.sendall(start)
+        assert eventually(lambda: is_closed(connection))
+
+
+# Clients that wait
+
+
+def test_an_idle_connection_is_kept_as_long_as_it_is_said(serving):
+    for seconds, lives in ((0.2, False), (30.0, True)):
+        url, _ = serving(ScriptedChat(), {"keep_alive": seconds})
+        with closing(dial(url)) as connection:
+            connection.sendall(head("GET", "/health"))
+            connection.recv(65536)
+            time.sleep(0.7)
+            assert is_closed(connection) is not lives
+
+
+def test_it_is_longer_than_clients_and_proxies_keep_theirs():
+    from turnwise.server.run import server_config
+
+    assert server_config(create_app({"scripted": ScriptedChat()}, default="scripted")).timeout_keep_alive >= 90
+
+
+# Clients that do not read
+
+
+@pytest.mark.parametrize("read_on", [False, True])
+def test_a_client_that_does_not_read_is_disconnected_and_cancelled(serving, read_on):
+    chat = ScriptedChat(endless, delay=0.001)
+    url, app = serving(chat, {"send_timeout": 1.0})
+    request = json.dumps({**BODY, "stream": True}).encode()
+    stalled = dial(url, receive_buffer=4096)
+    with closing(stalled):
+        stalled.sendall(
+            head("POST", "/v1/chat/completions", "Content-Type: application/json", f"Content-Length: {len(request)}")
+            + request
+        )
+
+        def is_cancelled():
+            if read_on:
+                stalled.recv(10)  # ten bytes now and then are not reading
+            return chat.cancelled
+
+        assert eventually(is_cancelled, 30)
+        assert eventually(lambda: app.state.gate.under_way == 0)
+
+
+def test_others_do_not_notice_those_that_do_not_read(serving):
+    chat = ScriptedChat(lambda turn: endless(turn) if len(chat.turns) <= 40 else ["Hello."], delay=0.01)
+    url, _ = serving(chat)
+    request = json.dumps({**BODY, "stream": True}).encode()
+    with ExitStack() as stack:
+        for _ in range(40):
+            stalled = stack.enter_context(closing(dial(url, receive_buffer=4096)))
+            stalled.sendall(
+                head(
+                    "POST", "/v1/chat/completions", "Content-Type: application/json", f"Content-Length: {len(request)}"
+                )
+                + request
+            )
+        assert eventually(lambda: len(chat.turns) == 40)
+        produced = -1
+        while produced != chat.produced:  # until all of them are waited for
+            produced = chat.produced
+            time.sleep(0.5)
+        answer = httpx.post(f"{url}/v1/chat/completions", json=BODY, timeout=10)
+        assert answer.json()["choices"][0]["message"]["content"] == "Hello."
+
+
+def test_a_slow_reader_that_reads_gets_all_of_it(serving):
+    chat = ScriptedChat(["word " * 20_000] * 20)
+    url, _ = serving(chat, {"send_timeout": 1.0})
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}, timeout=20) as answer:
+        text = b""
+        for piece in answer.iter_raw(65536):
+            time.sleep(0.02)
+            text += piece
+    assert text.endswith(b"data: [DONE]\n\n")
+    assert chat.cancelled == 0
+
+
+# Streams that are silent for long
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_a_stream_begins_while_its_first_token_is_waited_for(serving, path):
+    url, _ = serving(ScriptedChat(["Hello"], delay=0.7), sse_keep_alive=0.2)
+    body = BODY if "chat" in path else {"model": "scripted", "prompt": "Hello"}
+    with httpx.stream("POST", url + path, json={**body, "stream": True}) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        text = "".join(answer.iter_text())
+    assert text.startswith(": keep-alive\n\n")
+    assert text.count(": keep-alive\n\n") >= 2
+    assert text.endswith("data: [DONE]\n\n")
+
+
+def test_comments_between_tokens(serving):
+    url, _ = serving(ScriptedChat(lambda turn: iter(["Hello", "you"]), delay=0.5), sse_keep_alive=0.15)
+    lines = httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).text.split("\n\n")
+    hello, you = (next(i for i, line in enumerate(lines) if word in line) for word in ("Hello", "you"))
+    assert ": keep-alive" in lines[hello:you]
+
+
+def test_the_official_client_does_not_see_them(serving):
+    url, _ = serving(ScriptedChat(["Hello", " you"], delay=0.5), sse_keep_alive=0.1)
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        chunks = list(client.chat.completions.create(**BODY, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello you"
+
+
+@pytest.mark.parametrize(("delay", "status"), [(0.0, 503), (0.6, 200)])
+def test_an_error_has_its_own_status_until_the_stream_has_begun(serving, delay, status):
+    class Failing(ScriptedChat):
+        async def stream(self, turn):
+            import asyncio
+
+            await asyncio.sleep(delay)
+            raise Unavailable("Not now.")
+            yield
+
+    url, _ = serving(Failing(), sse_keep_alive=0.2)
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    with client, pytest.raises(openai.APIError, match="Not now") as error:
+        list(client.chat.completions.create(**BODY, stream=True))
+    assert getattr(error.value, "status_code", 200) == status
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_a_client_that_leaves_before_the_first_token_cancels(serving, path):
+    chat = ScriptedChat(endless, delay=5.0)
+    url, app = serving(chat, sse_keep_alive=0.1)
+    body = BODY if "chat" in path else {"model": "scripted", "prompt": "Hello"}
+    with httpx.stream("POST", url + path, json={**body, "stream": True}) as answer:
+        next(answer.iter_raw())
+    assert eventually(lambda: chat.cancelled == 1)
+    assert eventually(lambda: app.state.gate.under_way == 0)
+
+
+def test_a_whole_answer_has_no_comments(serving):
+    url, _ = serving(ScriptedChat(["Hello"], delay=0.5), sse_keep_alive=0.1)
+    assert httpx.post(f"{url}/v1/chat/completions", json=BODY).json()["choices"][0]["message"]["content"] == "Hello"
+
+
+# HTTP/1.1
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/health", "/ready", "/v1/models", "/v1/models/scripted", "/metrics"])
+def test_head_is_get_without_a_body(url, path):
+    with httpx.Client(base_url=url) as client:
+        got, headed = client.get(path), client.head(path)
+        assert client.get("/health").status_code == 200, "the connection goes on"
+    assert (headed.status_code, headed.content) == (got.status_code, b"")
+    assert headed.headers["content-type"] == got.headers["content-type"]
+    if path != "/metrics":
+        assert headed.headers["content-length"] == got.headers["content-length"]
+
+
+def test_head_of_what_is_not_there(url):
+    assert httpx.head(f"{url}/nothing").status_code == 404
+    assert httpx.head(f"{url}/v1/completions").status_code == 405
+
+
+def test_head_is_counted_as_head(url):
+    httpx.head(f"{url}/health")
+    assert 'turnwise_requests_total{method="HEAD",route="/health",status="200"}' in httpx.get(f"{url}/metrics").text
+
+
+def test_a_target_may_be_a_whole_url(url):
+    host = url.removeprefix("http://")
+    for target in (f"{url}/v1/models?x=1", f"HTTP://{host}/v1/models"):
+        answer = raw(url, head("GET", target, "Connection: close"))
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b'"scripted"' in answer
+    assert raw(url, head("GET", url, "Connection: close")).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_host_of_such_a_target_counts(url):
+    answer = raw(url, head("GET", "http://evil.example/v1/conversations", "Connection: close"))
+    assert answer.startswith(b"HTTP/1.1 403 ")
+
+
+def test_a_request_with_two_lengths_is_the_last_on_its_connection(url):
+    body = json.dumps(BODY).encode()
+    chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    answer = raw(
+        url,
+        head("POST", "/v1/chat/completions", "Content-Type: application/json", "Content-Length: 5",
+             "Transfer-Encoding: chunked") + chunked,
+    )  # fmt: skip
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.lower().count(b"connection: close") == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/conversations", "/tokenize"])
+@pytest.mark.parametrize("coding", ["gzip", "br", "gzip, identity"])
+def test_an_encoded_body_is_refused_and_told_what_is_accepted(url, path, coding):
+    answer = httpx.post(url + path, json=BODY, headers={"content-encoding": coding})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_content_encoding")
+    assert answer.headers["accept-encoding"] == "identity"
+    assert (
+        httpx.post(url + "/tokenize", content=b"", headers={"content-type": "text/plain"}).headers.get(
+            "accept-encoding"
+        )
+        is None
+    )
+
+
+def test_identity_is_no_encoding(url):
+    assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers={"content-encoding": "identity"}).is_success
+
+
+def test_a_trailing_slash_of_the_models(url):
+    assert httpx.get(f"{url}/v1/models/").json() == httpx.get(f"{url}/v1/models").json()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/conversations", "/tokenize"])
+def test_a_client_that_leaves_while_it_sends_is_no_mistake_of_ours(url, path, caplog):
+    with closing(dial(url)) as connection:
+        connection.sendall(head("POST", path, "Content-Type: application/json", "Content-Length: 100") + b"{")
+        time.sleep(0.1)
+    line = f'route="{path}",status="499"'
+    assert eventually(lambda: line in httpx.get(f"{url}/metrics").text)
+    assert "Unexpected" not in caplog.text
+
+
+def test_the_refusal_of_a_host_says_what_helps(url):
+    connection = http.client.HTTPConnection(url.removeprefix("http://"))
+    connection.request("GET", "/v1/models", headers={"Host": "chat.example"})
+    message = json.loads(connection.getresponse().read())["error"]["message"]
+    connection.close()
+    assert "Host: localhost" in message
+    assert "--allowed-host" in message
+    assert "key" in message

@@ -1,0 +1,62 @@
+"""Parsing bodies of any size: nothing that a client chooses holds the interpreter for long."""
+
+import json
+
+import pytest
+
+from turnwise.server import json_body
+from turnwise.server.json_body import InvalidBody, parse, structure_of
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a": [1, -0.5, 1e30, True, None, 'é\n"\\', {"b": []}]},
+        {"a": "\U0001f600"},
+        {"a": 10**300},
+    ],
+)
+def test_it_parses_as_the_standard_library_does(content):
+    for ascii_only in (True, False):
+        text = json.dumps(content, ensure_ascii=ascii_only)
+        assert parse(text.encode()) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": [' + b",".join([b"[]"] * 1_300_000) + b"]}",
+        b'{"a": [' + b",".join([b'{"": 1}'] * 500_000) + b"]}",
+        b"{" + b",".join(b'"%d": 1' % i for i in range(400_000)) + b"}",
+        b'{"a": [' + b",".join([b"[" * 90 + b"]" * 90] * 20_000) + b"]}",
+    ],
+)
+def test_more_structure_than_any_request_needs_is_refused(body):
+    with pytest.raises(InvalidBody, match="more than 100,000 arrays, objects and fields"):
+        parse(body)
+
+
+@pytest.mark.parametrize("text", ["[{:" * 1_000_000, '\\"[' * 500_000, "\\" * 65_537 + "[" * 200_000, '"[' * 300_000])
+def test_what_is_quoted_is_no_structure(text):
+    body = json.dumps({"a": text, "b": [text]}).encode()
+    assert parse(body) == {"a": text, "b": [text]}
+    assert structure_of(body) == 4
+
+
+def test_counting_agrees_with_a_parser(monkeypatch):
+    monkeypatch.setattr(json_body, "_PIECE", 5)
+    content = {"a[": ['b"{', "\\", '\\"', {"c:": [[], {}, "x" * 20]}], "\\\\": "\\" * 9}
+    for text in (json.dumps(content), json.dumps(content, indent=3)):
+        assert structure_of(text.encode()) == 3 + 3 + 3
+
+
+@pytest.mark.parametrize("body", [b'{"a": "[', b'{"a": "\\', b'"', b"", b'{"a": "' + b"[" * 300_000])
+def test_a_string_that_does_not_end(body):
+    structure_of(body)
+    with pytest.raises(InvalidBody):
+        parse(body)
+
+
+def test_what_is_wrong_in_a_long_body_has_a_place_too():
+    with pytest.raises(InvalidBody, match="line 1, column"):
+        parse(b'{"a": "' + b"x" * 20_000 + b'", }')
