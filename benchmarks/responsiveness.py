@@ -1,0 +1,141 @@
+"""What one client with a huge request does to the others of a server, as figures.
+
+    python benchmarks/responsiveness.py [MODEL]
+
+A server answers one endless stream; meanwhile another client sends requests of up to 3.9 MB, and `/health` is asked
+20 times a second. Printed for every request: its status and duration, the longest gap between two events of the
+stream, and the slowest `/health`.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+
+SIZE = 3_900_000
+REST = 1.0  # seconds between two requests
+
+
+def chat(content: str) -> dict[str, object]:
+    """A chat request with one message."""
+    return {"model": "latest", "messages": [{"role": "user", "content": content}], "max_tokens": 1}
+
+
+def words(size: int) -> str:
+    """English of so many characters."""
+    sentence = "The quick brown fox jumps over the lazy dog. "
+    return sentence * (size // len(sentence))
+
+
+REQUESTS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "nothing": ("/tokenize", lambda: json.dumps({"prompt": "a"}).encode()),
+    "chat, 1 MB of one letter": ("/v1/chat/completions", lambda: json.dumps(chat("a" * 1_000_000)).encode()),
+    "chat, 3.9 MB of one letter": ("/v1/chat/completions", lambda: json.dumps(chat("a" * SIZE)).encode()),
+    "chat, 3.9 MB of words": ("/v1/chat/completions", lambda: json.dumps(chat(words(SIZE))).encode()),
+    "chat, 300 kB of words": ("/v1/chat/completions", lambda: json.dumps(chat(words(300_000))).encode()),
+    "chat, 60 kB of words": ("/v1/chat/completions", lambda: json.dumps(chat(words(60_000))).encode()),
+    "chat, 30,000 messages": (
+        "/v1/chat/completions",
+        lambda: json.dumps({"model": "latest", "messages": chat("a")["messages"] * 30_000}).encode(),  # type: ignore[operator]
+    ),
+    "completions, 3.9 MB": (
+        "/v1/completions", lambda: json.dumps({"model": "latest", "prompt": words(SIZE)}).encode(),
+    ),
+    "embeddings, 3.9 MB": (
+        "/v1/embeddings", lambda: json.dumps({"model": "latest", "input": words(SIZE)}).encode(),
+    ),
+    "tokenize, 3.9 MB": ("/tokenize", lambda: json.dumps({"prompt": words(SIZE)}).encode()),
+    "JSON of empty lists, 3.9 MB": (
+        "/v1/chat/completions", lambda: b'{"messages": [' + b",".join([b"[]"] * (SIZE // 3)) + b"]}",
+    ),
+    "JSON of numbers, 3.9 MB": (
+        "/v1/completions", lambda: b'{"model": "latest", "prompt": [' + b",".join([b"7"] * (SIZE // 2)) + b"]}",
+    ),
+}  # fmt: skip
+
+
+@contextmanager
+def server(model: str | None) -> Iterator[str]:
+    """A server as a process of its own, and its address."""
+    arguments = [*([model] if model else []), "--port", "0", "--no-web", "--store", "none"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "turnwise", "serve", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if found := re.search(r"http://\S+", line):
+                    yield found[0]
+                    return
+            raise SystemExit("The server did not start.")
+        finally:
+            process.terminate()
+
+
+class Bystander:
+    """One thread that measures how long each of its steps takes."""
+
+    def __init__(self, step: Iterator[None]) -> None:
+        self.longest = 0.0
+        self._step = step
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        before = time.perf_counter()
+        for _ in self._step:
+            now = time.perf_counter()
+            self.longest = max(self.longest, now - before)
+            before = now
+
+
+def events(url: str) -> Iterator[None]:
+    """The events of streams that follow each other; a new one is no gap."""
+    body = {**chat("Tell me a long story."), "max_tokens": 500, "ignore_eos": True, "stream": True}
+    with httpx.Client(timeout=120) as client:
+        while True:
+            with client.stream("POST", f"{url}/v1/chat/completions", json=body) as answer:
+                for _ in answer.iter_raw():
+                    yield
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", help="A model folder; left out: the bundled model.")
+    with server(parser.parse_args().model) as url, httpx.Client(timeout=120) as client:
+        stream = Bystander(events(url))
+        time.sleep(3)
+        print(f"{'request':30} {'status':>6} {'took':>8} {'longest gap':>12} {'/health':>9}", flush=True)
+        for name, (path, body) in REQUESTS.items():
+            content, slowest, answers = body(), 0.0, []
+            stream.longest = 0.0
+
+            def send(path: str = path, content: bytes = content, answers: list[httpx.Response] = answers) -> None:
+                headers = {"Content-Type": "application/json"}
+                answers.append(httpx.post(url + path, content=content, headers=headers, timeout=120))
+
+            began, sender = time.perf_counter(), threading.Thread(target=send)
+            sender.start()
+            took = 0.0
+            while sender.is_alive() or time.perf_counter() - began < took + REST:
+                took = took if not sender.is_alive() else time.perf_counter() - began
+                before = time.perf_counter()
+                client.get(f"{url}/health")
+                slowest = max(slowest, time.perf_counter() - before)
+                time.sleep(0.05)
+            figures = f"{took:6.2f} s {stream.longest * 1000:9.0f} ms {slowest * 1000:6.0f} ms"
+            print(f"{name:30} {answers[0].status_code:6} {figures}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
