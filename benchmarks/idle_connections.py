@@ -55,7 +55,7 @@ async def measure(url: str) -> None:
         await asyncio.gather(relay(reader, far_writer), relay(far_reader, writer), return_exceptions=True)
 
     # Relays that are left at the end are cancelled, which is nothing to report.
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     async with await asyncio.start_server(connect, "127.0.0.1", 0) as between:
         address = f"http://127.0.0.1:{between.sockets[0].getsockname()[1]}"
         chance = random.Random(0)
