@@ -202,7 +202,7 @@ def _needed(data: Path | None, chosen: "Sequence[Metric]", *, curve: bool) -> Pa
     looking = [metric.NAME for metric in chosen if not metric.PROBE] + ["--curve"] * curve
     if data is None and looking:
         raise UserError(
-            "This evaluation needs held-out dialogues: name a file or folder with --data. "
+            f"This needs held-out dialogues, a file or folder given with --data: {', '.join(looking)} use them. "
             "Without data, use --metrics golden,contradiction,recall,knowledge."
         )
     return data
