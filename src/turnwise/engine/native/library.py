@@ -47,7 +47,10 @@ class Model(Structure):
 
     _fields_ = (
         *((name, c_int32) for name in ("layers", "hidden", "heads", "kv_heads", "head_dim")),
-        *((name, c_int32) for name in ("feed_forward", "vocabulary", "layer_norm", "gated", "gelu", "half_embed")),
+        *(
+            (name, c_int32)
+            for name in ("feed_forward", "vocabulary", "context", "layer_norm", "gated", "gelu", "half_embed")
+        ),
         ("norm_eps", c_float),
         ("layer", POINTER(Layer)),
         *((name, c_void_p) for name in ("embed", "position", "cosines", "sines")),
@@ -72,8 +75,8 @@ class Batch(Structure):
     """The new tokens of a pass."""
 
     _fields_ = (
-        *((name, c_void_p) for name in ("ids", "lines", "positions", "wanted", "tables", "adapters")),
-        *((name, c_int32) for name in ("rows", "wanted_rows", "hidden", "ranks")),
+        *((name, c_void_p) for name in ("ids", "lines", "positions", "wanted", "tables", "table_lengths", "adapters")),
+        *((name, c_int32) for name in ("rows", "wanted_rows", "hidden", "line_count", "ranks")),
     )
 
 
@@ -112,6 +115,7 @@ def _load(path: Path) -> ctypes.CDLL:
     found.turnwise_create.restype = c_void_p
     found.turnwise_forward.argtypes = (c_void_p, POINTER(Batch), POINTER(Cache), c_void_p)
     found.turnwise_logits.argtypes = (c_void_p, c_void_p, c_int32, c_void_p)
+    found.turnwise_error.restype = c_char_p
     found.turnwise_threads.argtypes = (c_void_p,)
     found.turnwise_disturb.argtypes = (c_void_p, c_int32, c_uint32, c_int32)
     found.turnwise_disturb.restype = None

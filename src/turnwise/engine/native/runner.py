@@ -64,6 +64,8 @@ class NativeRunner:
         self.packed = PackedModel(weights, found.turnwise_panel(), found.turnwise_group(), quantize, blocks * BLOCK)
         self._handle = found.turnwise_create(byref(self.packed.struct), threads or _threads())
         if not self._handle:
+            if refusal := found.turnwise_error():
+                raise ValueError(f"The compiled library refuses the model: {refusal.decode()}.")
             raise MemoryError("the engine's threads could not be started")
         # Not at exit: a daemon thread may still be inside it. And not in a forked child, which has none of its threads.
         weakref.finalize(self, _destroy, found, self._handle, os.getpid()).atexit = False
@@ -125,25 +127,28 @@ class NativeRunner:
         starts = np.fromiter((span.start for span in spans), np.int32, len(spans))
         wanted = np.fromiter((span.wanted for span in spans), np.int32, len(spans))
         ids = np.fromiter((id for span in spans for id in span.ids), np.int32, counts.sum())
-        assert 0 <= ids.min() <= ids.max() < self._vocab_size, "the engine checks ids"
-        assert all(len(span.blocks) * BLOCK >= span.start + len(span.ids) for span in spans), "as for blocks"
         lines = np.arange(len(spans), dtype=np.int32).repeat(counts)
         before = (counts.cumsum(dtype=np.int32) - counts).repeat(counts)  # rows of earlier spans
         rows = np.arange(len(ids), dtype=np.int32)
         asked = rows[rows - before >= (counts - wanted).repeat(counts)]
         positions = starts.repeat(counts) + rows - before
         tables = np.fromiter((span.blocks.buffer_info()[0] for span in spans), np.uintp, len(spans))
+        table_lengths = np.fromiter((len(span.blocks) for span in spans), np.int32, len(spans))
         out = torch.empty(len(asked), self._hidden_size if hidden else self._vocab_size, dtype=torch.float32)
         used = [self._adapters[span.adapter] if span.adapter else None for span in spans]
         changes = np.fromiter((0 if adapter is None else adapter.pointer for adapter in used), np.uintp, len(spans))
         batch = Batch(
-            *(array.ctypes.data for array in (ids, lines, positions, asked, tables, changes)),
+            *(array.ctypes.data for array in (ids, lines, positions, asked, tables, table_lengths, changes)),
             rows=len(ids),
             wanted_rows=len(asked),
             hidden=hidden,
+            line_count=len(spans),
             ranks=max(0 if adapter is None else adapter.ranks for adapter in used),
         )
-        if self._library.turnwise_forward(self._handle, byref(batch), byref(self._cache), out.data_ptr()):
+        failed = self._library.turnwise_forward(self._handle, byref(batch), byref(self._cache), out.data_ptr())
+        if failed == 2:
+            raise ValueError(f"The compiled library refuses the batch: {self._library.turnwise_error().decode()}.")
+        if failed:
             raise MemoryError("no memory for a pass of the decoder")
         return out
 

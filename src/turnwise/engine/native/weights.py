@@ -62,15 +62,16 @@ class PackedModel(Packer):
         for number in range(config.num_layers):
             layers[number] = self._layer(number)
             release_freed()
-        cosines, sines = (None, None)
+        cosines, sines, context = None, None, config.context_length
         if config.positions == "rope":
             tables = rope_tables(config.rope, config.head_dim, min(config.context_length, positions or 2**31))
+            context = len(tables[0])
             cosines, sines = (self.floats(table) for table in tables)
         learned = config.positions == "learned"
         self.struct = Model(
             layers=config.num_layers, hidden=config.hidden_size, heads=config.num_heads, kv_heads=config.num_kv_heads,
             head_dim=config.head_dim, feed_forward=config.intermediate_size, vocabulary=config.vocab_size,
-            layer_norm=config.norm == "layer", gated=config.gated_mlp,
+            context=context, layer_norm=config.norm == "layer", gated=config.gated_mlp,
             gelu=config.activation == "gelu_tanh", half_embed=half_embed, norm_eps=config.norm_eps,
             layer=layers, embed=embed_address, cosines=cosines, sines=sines,
             position=self.floats(self._read("position.weight")) if learned else None,
