@@ -1,5 +1,6 @@
 """Where a run works, and where what it makes goes; nothing that is there is lost unless somebody said so."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,16 +61,28 @@ def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
 
 
 @contextmanager
-def writing_to(work: Path) -> Iterator[None]:
+def writing_to(work: Path, wait: float = 0.0) -> Iterator[None]:
     """Within the block this process alone writes to the work folder.
+
+    Args:
+        work: the folder.
+        wait: seconds that another process may still write there: a worker that is being replaced, say.
 
     Raises:
         InvalidParameter: another training is writing there.
         SaveFailed: the folder cannot be made.
     """
-    lock = locked_folder(work)
+    until = time.monotonic() + wait
     try:
-        lock.__enter__()
+        while True:
+            lock = locked_folder(work)
+            try:
+                lock.__enter__()
+                break
+            except FolderLocked:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.2)
     except FolderLocked as error:
         process = "" if error.pid is None else f" (process {error.pid})"
         raise InvalidParameter(

@@ -40,6 +40,7 @@ from turnwise.training.state import BEST, CHECKPOINT, ROLLBACK, checkpoint_recip
 from turnwise.training.workers import Workers
 
 DATA = "data"  # the folder that keeps examples
+REPLACED = 30.0  # seconds in which a lost worker frees the folder for the one that takes its place
 GLANCE = 64  # answers to rehearse, where a run is only looked at
 LEFT = (BEST, ROLLBACK, watch.TENSORBOARD)
 
@@ -91,7 +92,7 @@ def run_recipe(
         _look(recipe, on_item, on_answer, on_data, on_preflight, device)
         raise DryRun
     work = check_out(recipe, overwrite=overwrite, restart=restart)
-    with writing_to(work) if workers.first else nullcontext():
+    with writing_to(work, REPLACED if workers.count > 1 else 0.0) if workers.first else nullcontext():
         check_out(recipe, overwrite=overwrite, restart=restart)  # another run may have ended since
         if isinstance(recipe.method, Prompt):
             return run_prompting(
