@@ -209,3 +209,29 @@ def test_a_tools_answer_may_spell_them_and_stays_text(renderer_of):
     special = renderer.tokenizer.special_ids
     one, other = ([id for id in renderer.render(m).ids if id in special] for m in (said, harmless))
     assert one == other
+
+
+NO_SYSTEM = {
+    "refused": "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}",
+    "left out": "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}",
+}
+
+
+@pytest.mark.parametrize("handling", NO_SYSTEM)
+def test_without_a_system_role_the_first_user_message_explains_the_tools(chatml, handling):
+    tokenizer = chatml.tokenizer
+    renderer = Renderer.of(Tokenizer(tokenizer.backend, tokenizer.named, NO_SYSTEM[handling] + tokenizer.chat_template))
+    shown = text_of(renderer, LOOP, tools=[WEATHER], add_generation_prompt=True)
+    first = shown.split("<|im_end|>")[0]
+    assert first.startswith("<|im_start|>user\nYou can call tools.")
+    assert '"get_weather"' in first
+    assert first.endswith("\n\nThe weather in Rome?")
+    assert shown.count("You can call tools.") == 1
+    assert shown.count("<|im_start|>user") == 3  # two questions and a result; the tools add no message
+
+
+def test_a_system_message_that_a_template_refuses_is_still_refused(chatml):
+    tokenizer = chatml.tokenizer
+    renderer = Renderer.of(Tokenizer(tokenizer.backend, tokenizer.named, NO_SYSTEM["refused"] + tokenizer.chat_template))
+    with pytest.raises(TemplateError, match="System role not supported"):
+        renderer.render([Message("system", "Be brief."), *LOOP], tools=[WEATHER])

@@ -180,7 +180,7 @@ class Renderer:
             messages = with_ids(messages, self.dialect)
             variables = {**(variables or {}), "tools": [dict(tool.published) for tool in tools]} if tools else variables
         elif tools or any(message.tool_calls or message.role == "tool" for message in messages):
-            messages, places = lay_out(messages, tools, results=self._knows_results)
+            messages, places = lay_out(messages, tools, results=self._knows_results, system=self._shows_system)
         return messages, places, variables
 
     @cached_property
@@ -205,6 +205,15 @@ class Renderer:
             variables={**self.tokenizer.named, **(variables or {})},
             add_generation_prompt=prompt,
         )
+
+    @cached_property
+    def _shows_system(self) -> bool:
+        """Whether the template shows system messages: some refuse them, some leave them out."""
+        probe = "turnwise-probe"
+        try:
+            return probe in self._apply([Message("system", probe), Message("user", "?")], None, True)
+        except TemplateError:
+            return False
 
     @cached_property
     def _knows_results(self) -> bool:

@@ -1,7 +1,8 @@
 """Tools in a conversation: for chat templates that know of them, and as text for those that do not.
 
-As text, definitions go to the system message, calls to the end of what the assistant said, results to the user's side;
-calls are written in the default dialect.
+As text, definitions go to the system message, or to the head of the first user message where the template shows no
+system messages (Gemma 2, Mistral 7B v0.1); calls go to the end of what the assistant said, results to the user's side.
+Calls are written in the default dialect.
 """
 
 import json
@@ -65,20 +66,27 @@ def with_ids(messages: Sequence[Message], form: Dialect) -> list[Message]:
     ]
 
 
-def lay_out(messages: Sequence[Message], tools: Sequence[Tool], *, results: bool) -> tuple[list[Message], list[int]]:
+def lay_out(
+    messages: Sequence[Message], tools: Sequence[Tool], *, results: bool, system: bool
+) -> tuple[list[Message], list[int]]:
     """Messages that say with words what the others say with fields; for each of the others, which of them it became.
 
-    With `results`, the template has a role for what tools give back, which then stays as it is.
+    With `results`, the template has a role for what tools give back, which then stays as it is. With `system`, it shows
+    system messages.
     """
     laid: list[Message] = []
     places: list[int] = []
     if tools:
         text = EXPLANATION.format(tools="\n".join(_line(tool) for tool in tools))
-        if messages and messages[0].role in ("system", "developer"):
-            said = messages[0].content
-            messages = [replace(messages[0], content=f"{said}\n\n{text}" if said else text), *messages[1:]]
+        first = _explained_message(messages, system=system)
+        if first is None:
+            laid.append(Message("system" if system else "user", text))
         else:
-            laid.append(Message("system", text))
+            parts = [text, messages[first].content]
+            if messages[first].role != "user":
+                parts.reverse()  # after the instruction, before the question
+            explained = replace(messages[first], content="\n\n".join(filter(None, parts)))
+            messages = [*messages[:first], explained, *messages[first + 1 :]]
     for i, message in enumerate(messages):
         if message.role == "tool" and not results:
             result = f"<tool_response>\n{message.content}\n</tool_response>"
@@ -93,6 +101,13 @@ def lay_out(messages: Sequence[Message], tools: Sequence[Tool], *, results: bool
             laid.append(message)
         places.append(len(laid) - 1)
     return laid, places
+
+
+def _explained_message(messages: Sequence[Message], *, system: bool) -> int | None:
+    """Which message takes the explanation of the tools; None where a message of its own does."""
+    if messages and messages[0].role in ("system", "developer"):
+        return 0
+    return None if system else next((i for i, message in enumerate(messages) if message.role == "user"), None)
 
 
 def _written(message: Message) -> str:
