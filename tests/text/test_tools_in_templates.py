@@ -232,6 +232,7 @@ def test_without_a_system_role_the_first_user_message_explains_the_tools(chatml,
 
 def test_a_system_message_that_a_template_refuses_is_still_refused(chatml):
     tokenizer = chatml.tokenizer
-    renderer = Renderer.of(Tokenizer(tokenizer.backend, tokenizer.named, NO_SYSTEM["refused"] + tokenizer.chat_template))
+    template = NO_SYSTEM["refused"] + tokenizer.chat_template
+    renderer = Renderer.of(Tokenizer(tokenizer.backend, tokenizer.named, template))
     with pytest.raises(TemplateError, match="System role not supported"):
         renderer.render([Message("system", "Be brief."), *LOOP], tools=[WEATHER])
