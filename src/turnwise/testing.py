@@ -76,6 +76,7 @@ class ScriptedChat:
         self.turns.append(turn)
         recorder = await TurnRecorder.begin(self.store, turn, self.name)
         finish: FinishReason = "error"
+        is_last = False
         try:
             if self._refusal is not None:
                 if recorder is not None:
@@ -83,20 +84,24 @@ class ScriptedChat:
                 raise self._refusal
             async with aclosing(self._deltas(turn)) as deltas:
                 async for delta in deltas:
+                    is_last = delta.usage is not None
                     if recorder is not None:
                         recorder.add(delta)
-                        if delta.usage is not None:
+                        if is_last:
                             await recorder.complete()
                     yield delta
         except (asyncio.CancelledError, GeneratorExit):
             finish = "cancelled"
-            self.cancelled += 1
+            self.cancelled += not is_last  # a client may close the stream once it has everything
             raise
         finally:
             if recorder is not None:
                 await recorder.abandon(finish)
 
     async def _deltas(self, turn: Turn) -> AsyncGenerator[Delta, None]:
+        if turn.reading == "embedding":
+            yield Delta(finish="stop", usage=Usage(1, 0), embedding=(1.0,))
+            return
         said: list[str] = []
         calls: list[ToolCall] = []
         for chunk in self._script(turn) if callable(self._script) else self._script:

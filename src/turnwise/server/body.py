@@ -18,7 +18,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 DEFAULT_LIMIT = 4 * 2**20
 _DRAIN = 8  # how many times the limit is read and thrown away, so that the client gets to read the refusal
-MAX_IGNORED = 20  # unknown fields that are named in the answer
+MAX_IGNORED = 20  # unknown fields that the answer names; "..." stands for more
 
 
 async def read(request: Request, model: type[Model], limit: int) -> Model:
@@ -47,7 +47,8 @@ def _validated(data: bytes, model: type[Model], ignore_unknown: bool) -> tuple[M
     content = parse(data)
     with ignore_unknown_fields(ignore_unknown) as ignored:
         checked = validate(content, model)
-    current().ignored = tuple(sorted(ignored)[:MAX_IGNORED])
+    names = sorted(ignored)
+    current().ignored = (*names[:MAX_IGNORED], "...") if len(names) > MAX_IGNORED else tuple(names)
     return checked, content
 
 

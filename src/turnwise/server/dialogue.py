@@ -5,11 +5,10 @@ from typing import Any, cast
 from turnwise.core.messages import Message, Role
 from turnwise.server.calls import CALL_SCHEMA, OpenCalls, is_blank, read_call_id, read_calls
 from turnwise.server.errors import cut
-from turnwise.server.objects import missing, read_object, wrong
+from turnwise.server.objects import MAX_IDENTIFIER, missing, read_object, wrong
 from turnwise.server.parts import REFUSAL_PART_SCHEMA, TEXT_PART_SCHEMA, read_content
 
 ACCEPTED = ("system", "developer", "user", "assistant", "tool", "function")
-MAX_NAME = 64
 
 _FIELDS = {"role", "content", "name", "pinned"}
 _CALLS = {"function_call", "tool_calls"}
@@ -47,7 +46,7 @@ SCHEMA: dict[str, Any] = {
                     {"type": "null", "description": "Only where the assistant calls tools instead."},
                 ]
             },
-            "name": {"type": "string", "maxLength": MAX_NAME},
+            "name": {"type": "string", "maxLength": MAX_IDENTIFIER},
             "tool_calls": {"type": "array", "items": CALL_SCHEMA},
             "tool_call_id": {"type": "string"},
             "function_call": CALL_SCHEMA["properties"]["function"],
@@ -133,8 +132,8 @@ def _role(value: Any, path: str) -> str:
 
 
 def _name(value: Any, path: str) -> str | None:
-    if value is not None and (not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME):
-        raise wrong(path, f"must be a string of 1 to {MAX_NAME} characters")
+    if value is not None and (not isinstance(value, str) or not 1 <= len(value) <= MAX_IDENTIFIER):
+        raise wrong(path, f"must be a string of 1 to {MAX_IDENTIFIER} characters")
     return value
 
 

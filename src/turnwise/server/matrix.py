@@ -9,13 +9,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from turnwise.core.parameters import ParameterSpec
+from turnwise.core.parameters import MOST_ENTRIES, ParameterSpec
 from turnwise.server.fields import BEST_OF, PRIORITY, SAMPLING, UNSUPPORTED, N, Unsupported
+from turnwise.server.json_body import MAX_STRUCTURE
+from turnwise.server.objects import MAX_IDENTIFIER
 from turnwise.server.protocol import CompletionRequest
 from turnwise.server.responses.fields import RESPONSE_SAMPLING, RESPONSE_UNSUPPORTED
 from turnwise.server.responses.request import ResponseRequest
 from turnwise.server.routes.embeddings import EmbeddingRequest
-from turnwise.server.text_protocol import TEXT_SAMPLING, TEXT_UNSUPPORTED, TextRequest
+from turnwise.server.text_protocol import MAX_PROMPTS, TEXT_SAMPLING, TEXT_UNSUPPORTED, TextRequest
 
 # What no published interface knows.
 EXTENSIONS = frozenset({
@@ -43,7 +45,7 @@ _EXTENSIONS_OF: Mapping[type[BaseModel], frozenset[str]] = {
 }
 _COLUMNS = ("| field | here | values |", "| --- | --- | --- |")
 
-HEAD = """# Every field of every request
+HEAD = f"""# Every field of every request
 
 Every field is enforced exactly or refused with a 400 that names it; none is accepted and ignored. A field that is null
 counts as absent, at every depth of the body. An unknown field is refused with the nearest known name.
@@ -52,6 +54,13 @@ What this server sends, it accepts back: a message of an answer or of a stored c
 came with, or that a client library added (`id`, `index`, `finish_reason`, `logprobs`, `annotations`, `refusal`,
 `reasoning_content`, `parsed`, `index` of a call, and others that are null or empty). Of these, the model reads
 `refusal`, as text of the assistant.
+
+Bounds are the published ones or wider, but for these:
+
+* published without a bound: the prompts of a completion ({MAX_PROMPTS} here), `name`, `user` and `prompt_cache_key`
+  ({MAX_IDENTIFIER} characters here), the tokens of `logit_bias` ({MOST_ENTRIES} here);
+* `best_of` begins at 0 as published and at 1 here;
+* a body has a size that `turnwise serve` sets, and at most {MAX_STRUCTURE:,} arrays, objects and fields.
 
 *This page is written by `python -m turnwise.server.matrix`; a test fails when it and the code part ways.*
 """

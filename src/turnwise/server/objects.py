@@ -11,6 +11,9 @@ from typing import Any
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.server.errors import cut
 
+# Characters of a name or an identifier whose length the published interface does not bound: it is kept or logged.
+MAX_IDENTIFIER = 4096
+
 # Paths of the unknown fields of this request's body, where the server ignores them; None where it refuses them.
 _ignored_paths: ContextVar[list[str] | None] = ContextVar("ignored_paths", default=None)
 

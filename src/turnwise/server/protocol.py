@@ -38,6 +38,7 @@ from turnwise.server.fields import (
 from turnwise.server.format import GUIDED_SCHEMAS, RESPONSE_FORMAT_SCHEMA, one_format, read_response_format
 from turnwise.server.metadata import SCHEMA as METADATA_SCHEMA
 from turnwise.server.metadata import read_metadata
+from turnwise.server.objects import MAX_IDENTIFIER
 from turnwise.server.prediction import SCHEMA as PREDICTION_SCHEMA
 from turnwise.server.prediction import read_prediction
 from turnwise.server.tool_fields import TOOL_SCHEMAS
@@ -94,7 +95,8 @@ class _Request(Strict):
         StreamOptions | None, Field(description="With 'stream' only; include_usage adds a last chunk of token counts.")
     ] = None
     user: Annotated[
-        StrictStr | None, Field(max_length=512, description="Noted in the log, and kept with a stored completion.")
+        StrictStr | None,
+        Field(max_length=MAX_IDENTIFIER, description="Noted in the log, and kept with a stored completion."),
     ] = None
     safety_identifier: Annotated[
         StrictStr | None, Field(max_length=128, description="Kept with a stored completion.")
@@ -129,7 +131,10 @@ class _Request(Strict):
     prediction: Annotated[Any, BeforeValidator(read_prediction), WithJsonSchema(PREDICTION_SCHEMA)] = None
     prompt_cache_key: Annotated[
         StrictStr | None,
-        Field(max_length=256, description="Share what was read of prompts only with requests that say the same."),
+        Field(
+            max_length=MAX_IDENTIFIER,
+            description="Share what was read of prompts only with requests that say the same.",
+        ),
     ] = None
     echo: Annotated[
         StrictBool | None,

@@ -11,7 +11,7 @@ from turnwise.core.parameters import SPECS, ParameterSpec
 from turnwise.server.derived import guided_fields, refused_fields, sampling_fields
 from turnwise.server.fields import BEST_OF, PRIORITY, N, Unsupported, check_sampling, read_best_of, sampling_schema
 from turnwise.server.format import GUIDED_SCHEMAS, one_format
-from turnwise.server.objects import wrong
+from turnwise.server.objects import MAX_IDENTIFIER, wrong
 from turnwise.server.protocol import StreamOptions, Strict
 
 MAX_PROMPTS = 2048  # as published for the inputs of embeddings
@@ -79,7 +79,7 @@ class _TextRequest(Strict):
     stream_options: Annotated[
         StreamOptions | None, Field(description="With 'stream' only; include_usage adds a last chunk of token counts.")
     ] = None
-    user: Annotated[StrictStr | None, Field(max_length=512, description="Noted in the log.")] = None
+    user: Annotated[StrictStr | None, Field(max_length=MAX_IDENTIFIER, description="Noted in the log.")] = None
     n: Annotated[Any, BeforeValidator(partial(check_sampling, N)), WithJsonSchema(sampling_schema(N))] = None
     best_of: Annotated[
         Any, BeforeValidator(partial(check_sampling, BEST_OF)), WithJsonSchema(sampling_schema(BEST_OF))

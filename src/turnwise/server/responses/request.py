@@ -17,6 +17,7 @@ from turnwise.server.fields import PRIORITY, check_sampling, sampling_schema
 from turnwise.server.format import GUIDED_SCHEMAS, one_format
 from turnwise.server.metadata import SCHEMA as METADATA_SCHEMA
 from turnwise.server.metadata import read_metadata
+from turnwise.server.objects import MAX_IDENTIFIER
 from turnwise.server.protocol import Strict, template_variables
 from turnwise.server.responses.fields import (
     INCLUDE_SCHEMA,
@@ -83,11 +84,15 @@ class _Request(Strict):
         }),
     ] = None  # fmt: skip
     metadata: Annotated[Any, BeforeValidator(read_metadata), WithJsonSchema(METADATA_SCHEMA)] = None
-    user: Annotated[StrictStr | None, Field(max_length=512, description="Noted in the log and in the response.")] = None
+    user: Annotated[
+        StrictStr | None, Field(max_length=MAX_IDENTIFIER, description="Noted in the log and in the response.")
+    ] = None
     safety_identifier: Annotated[StrictStr | None, Field(max_length=128, description="Sent back.")] = None
     prompt_cache_key: Annotated[
         StrictStr | None,
-        Field(max_length=256, description="Share the prompt cache only with requests that send the same key."),
+        Field(
+            max_length=MAX_IDENTIFIER, description="Share the prompt cache only with requests that send the same key."
+        ),
     ] = None
     context_policy: Annotated[Any, BeforeValidator(read_context_policy), WithJsonSchema(CONTEXT_SCHEMA)] = None
     chat_template_kwargs: Annotated[

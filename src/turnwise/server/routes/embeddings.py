@@ -11,6 +11,7 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.server import body
 from turnwise.server.exchange import current
 from turnwise.server.leaving import ClientGone, unless_gone
+from turnwise.server.objects import MAX_IDENTIFIER
 from turnwise.server.openapi import json_body
 from turnwise.server.protocol import Strict
 from turnwise.server.served import Served
@@ -34,7 +35,7 @@ class EmbeddingRequest(Strict):
         int | None,
         Field(strict=True, ge=1, description="Only the size that the model has: it was not taught to be cut."),
     ] = None
-    user: Annotated[StrictStr | None, Field(max_length=512, description="Noted in the log.")] = None
+    user: Annotated[StrictStr | None, Field(max_length=MAX_IDENTIFIER, description="Noted in the log.")] = None
 
 
 class EmbeddingBody(BaseModel):
