@@ -150,3 +150,4 @@ def test_the_answer_is_announced_when_it_is_whole(visit, talk):
     expect(growing).to_have_attribute("aria-live", "polite")
     expect(answers(page)).to_have_attribute("aria-busy", "false")
     expect(page.locator("#status")).to_have_text("The answer is complete.")
+    expect(answers(page)).to_have_attribute("aria-busy", "false")  # also when its ids have come from the store

@@ -18,6 +18,7 @@ export class Thread {
   constructor(on) {
     this.on = on;
     this.shown = [];
+    this.grown = null; // the entry of the answer that was written last
     this.list = byId("thread");
     this.scroller = byId("scroller");
     this.following = true;
@@ -32,8 +33,9 @@ export class Thread {
     this.shown = messages.map((message, index) => {
       const key = JSON.stringify(message);
       const old = before[index];
-      return old?.key === key ? old : { key, message, entry: this.#entry(message, index) };
+      return old?.key === key ? old : { key, message, entry: this.#refresh(message, index) };
     });
+    this.grown = null;
     const entries = this.shown.map(({ entry }) => entry);
     if (entries.length !== this.list.children.length || entries.some((entry, i) => entry !== this.list.children[i])) {
       this.list.replaceChildren(...entries);
@@ -43,6 +45,15 @@ export class Thread {
     byId("empty").hidden = messages.length > 0;
     if (keepPlace) this.settle();
     else this.follow();
+  }
+
+  /** A new entry; the one in which the answer has grown stays, or a screen reader would lose what it is to announce. */
+  #refresh(message, index) {
+    const fresh = this.#entry(message, index);
+    const { grown } = this;
+    if (grown?.index !== index || message.role !== "assistant" || grown.message.content !== message.content) return fresh;
+    for (const part of [".actions", ".note"]) grown.entry.querySelector(part).replaceWith(fresh.querySelector(part));
+    return grown.entry;
   }
 
   /** Where the keyboard is: which message, which button. */
@@ -78,6 +89,7 @@ export class Thread {
     byId("empty").hidden = true;
     const entry = this.#entry(message, index);
     this.list.append(entry);
+    this.grown = { index, message, entry };
     this.#markLast();
     return new Growing(this, message, entry);
   }
