@@ -268,7 +268,7 @@ def test_the_guided_extensions(client):
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "a b", "schema": {}}}},
          "response_format.json_schema.name", "letters"),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {
-            "type": "string", "format": "hexagon"}}}}, "response_format", "hexagon"),
+            "type": "string", "pattern": "^(?=a)a$"}}}}, "response_format", "pattern"),
         ({"guided_regex": "("}, "guided_regex", "cannot be enforced"),
         ({"guided_choice": []}, "guided_choice", "list of 1 to"),
         ({"guided_regex": "a", "guided_choice": ["a"]}, "guided_choice", "exclude each other"),
@@ -292,7 +292,7 @@ def test_the_guided_extensions(client):
         ({"early_stopping": True}, "early_stopping", "needs a search"),
         ({"early_stopping": "sometimes"}, "early_stopping", "true, false or 'never'"),
         ({"prediction": "x"}, "prediction", "must be"),
-        ({"prediction": {"type": "content", "content": [{"type": "image"}]}}, "prediction", "list of text parts"),
+        ({"prediction": {"type": "content", "content": [{"type": "image"}]}}, "prediction.content[0].type", "must be"),
         ({"priority": 101}, "priority", "between -100 and 100"),
         ({"bad_words": [""]}, "bad_words", "not empty"),
         ({"logit_bias": {"x": 1}}, "logit_bias", "by their ids"),

@@ -17,7 +17,9 @@ _ANY_ROLE_FIELDS = set().union(*_ROLE_FIELDS.values())
 
 # Fields that our own answers, streamed chunks and stored messages have beside those that are read, and those that
 # client libraries add to them. Clients send them back with the message; they say nothing to the model.
-ECHOED: dict[str, type | tuple[type, ...]] = {"id": (str, int), "object": str, "created": (int, float), "meta": dict}
+ECHOED: dict[str, type | tuple[type, ...]] = {
+    "id": (str, int), "object": str, "created": (int, float), "meta": dict, "parent_id": str, "sibling_ids": list,
+}  # fmt: skip
 ECHOED_ASSISTANT: dict[str, type | tuple[type, ...]] = {
     "index": int, "finish_reason": str, "logprobs": dict, "reasoning_content": str, "parsed": object,
 }  # fmt: skip

@@ -19,7 +19,7 @@ the mark's ids are taken out again.
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -57,7 +57,7 @@ class Rendered:
     loss_mask: list[bool]
     spans: list[tuple[int, int] | None]
     text: str = ""
-    offsets: Sequence[tuple[int, int]] = ()
+    offsets: Sequence[tuple[int, int]] = field(default=(), compare=False)  # they follow from ids and text
 
 
 @dataclass(frozen=True)
