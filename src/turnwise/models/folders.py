@@ -60,11 +60,7 @@ def _missing(name: str, folder: Path, *, exists: bool) -> str:
     layout = "A model is a folder in the Hugging Face layout: config.json, tokenizer.json, model.safetensors."
     if folder.suffix.lower() == ".gguf":
         there = "is a GGUF file" if exists else "would be a GGUF file, and is not there"
-        return (
-            f"{name} {there}; GGUF is not read yet. Fetch the model's original folder, or convert the file: "
-            f"AutoModelForCausalLM.from_pretrained(FOLDER, gguf_file={folder.name!r}) of transformers, then "
-            "save_pretrained, for the model and for its AutoTokenizer."
-        )
+        return f"{name} {there}; GGUF is not read yet. Fetch the model's original folder. {layout}"
     if match := re.match(r"(?i)(?:https?:/+|hf://)(?:huggingface\.co/|hf\.co/)?([\w.-]+/[\w.-]+)?", name):
         if "huggingface.co/" in name or "hf.co/" in name or name.lower().startswith("hf:"):
             return f"{name} is an address, and nothing is downloaded by itself. {_fetch(match[1] or 'OWNER/NAME')}"
