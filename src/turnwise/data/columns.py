@@ -8,7 +8,7 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.data.context import ParseContext
 from turnwise.data.rows import RowError, conversation, text
 from turnwise.data.tool_calls import TOOL_KEYS, read_tools, tools_from_tags
-from turnwise.data.transcripts import split_markers, split_transcript
+from turnwise.data.transcripts import split_prompt
 from turnwise.data.turns import REASONING_KEYS, is_turn, message, read_turns, with_reasoning
 
 # Earlier names win where a row has several of them.
@@ -72,7 +72,7 @@ def parse_pair(row: Mapping[str, Any], context: ParseContext, *, also_used: Coll
         raise RowError(f"its keys are {', '.join(map(repr, row)) or 'none'}")
     before, used = read_prompt(row, prompt, context)
     reasoning = next((key for key in REASONING_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
-    answer = _turns(row.get(reply), "assistant", reply, context)
+    answer = _turns(answer_to(row.get(prompt), row.get(reply)), "assistant", reply, context)
     if reasoning:
         answer[-1] = with_reasoning(answer[-1], row[reasoning])
     used |= {reply, *also_used, *([reasoning] if reasoning else [])}
@@ -127,6 +127,7 @@ def _turns(value: Any, speaker: str, key: str, context: ParseContext) -> list[Me
     return [Message("user" if speaker == "user" else "assistant", content)]
 
 
-def split_prompt(content: str) -> list[Message] | None:
-    """The turns of a prompt that spells a dialogue with markers, or begins as Anthropic's do."""
-    return split_transcript(content) if content.lstrip("\n").startswith("Human:") else split_markers(content)
+def answer_to(prompt: Any, answer: Any) -> Any:
+    """The answer without the space that stood between it and the marker that a written-out prompt ends with."""
+    is_written_out = isinstance(answer, str) and isinstance(prompt, str) and split_prompt(prompt) is not None
+    return answer.strip() if is_written_out else answer

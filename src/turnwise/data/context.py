@@ -24,6 +24,11 @@ ROLE_OF_SPEAKER: dict[str, Role] = {name: role for role, names in _SPEAKERS.item
 CALL_SPEAKERS = ("function_call", "tool_call")
 _LETTERS_WITHOUT_SPACES = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
 MIN_CONTENT_WORDS, MIN_CONTENT_LETTERS = 5, 10
+# Columns that are part of a question, however short: what is to be chosen from, and what a question is about.
+QUESTION_PARTS = frozenset({
+    "choices", "options", "endings", "candidates", "attachments", "image", "images", "image_path", "audio", "audios",
+    "video", "videos",
+})  # fmt: skip
 
 
 @dataclass
@@ -72,9 +77,9 @@ class ParseContext:
         return rest if inner is None else {**rest, "meta": inner}
 
     def note_unread(self, row: Mapping[str, Any], used: Collection[str], prefix: str = "") -> None:
-        """Count the keys of `row` that are not in `used` and hold what looks like content."""
+        """Count the keys of `row` that are not in `used` and hold what looks like content, or a part of a question."""
         for key, value in row.items():
-            if key not in used and value and is_content(value):
+            if key not in used and value and (is_content(value) or str(key).lower() in QUESTION_PARTS):
                 self.unread[f"{prefix}{key}"] += 1
 
 

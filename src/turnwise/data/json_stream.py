@@ -45,7 +45,7 @@ def document_values(file: BinaryIO, find_rows: FindRows) -> Iterator[Element]:
             if key is False:
                 yield _value(reader)
             else:
-                yield from _members(reader, key)
+                yield from _members(reader, key, find_rows)
         elif char == ",":
             reader.advance(1)
         else:
@@ -85,8 +85,11 @@ def _elements(reader: "_Reader") -> Iterator[Element]:
     yield BadRow(reader.line, "the file ends before the array is closed with ']'")
 
 
-def _members(reader: "_Reader", wanted: Key) -> Iterator[Element]:
-    """The elements of the list under a key of the object at the cursor, or the values of all of its keys."""
+def _members(reader: "_Reader", wanted: Key, find_rows: FindRows) -> Iterator[Element]:
+    """The elements of the list under a key of the object at the cursor, or the values of all of its keys.
+
+    Further lists of rows may stand behind the part of the object that `wanted` was recognised from: each is a bad row.
+    """
     reader.advance(1)  # the opening brace
     while char := reader.next_char():
         if char == "}":
@@ -105,8 +108,14 @@ def _members(reader: "_Reader", wanted: Key) -> Iterator[Element]:
             value = _value(reader)
             if wanted is None or (isinstance(value, BadRow) and value.reason.startswith("the file ends")):
                 yield value
+            elif not isinstance(value, BadRow) and _is_list_of_rows(value[1], find_rows):
+                yield BadRow(value[0], f"'{key}' holds rows, too, beside '{wanted}': write it to a file of its own")
     reader.skip_all()
     yield BadRow(reader.line, "the file ends before the object is closed with '}'")
+
+
+def _is_list_of_rows(text: str, find_rows: FindRows) -> bool:
+    return text.startswith("[") and find_rows({"rows": parse_prefix(text[:PREFIX_CHARACTERS])}) == "rows"
 
 
 def _value(reader: "_Reader") -> Element:
@@ -233,7 +242,10 @@ class _Reader:
             end = self._end()
             if end is not None:
                 # A lost quote or brace can push the end into a later element; the layout tells where that one begins.
+                # Files without indentation begin every object so, also those inside an element.
                 sooner = opening.search(self.text, self.at, end)
+                if sooner and _is_valid(self.text[self.at : end]):
+                    sooner = None
                 return self.advance((sooner.start() if sooner else end) - self.at)
             if len(self.text) - self.at > MAX_LINE_BYTES or not self.fetch():
                 return None
@@ -258,6 +270,14 @@ class _Reader:
         if found:
             self.advance(found.start() - self.at)
         return found is not None
+
+
+def _is_valid(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _byte_length(text: str) -> int:

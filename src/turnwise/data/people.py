@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import Unreadable
+from turnwise.data.rows import SpeakerAbsent, Unreadable
 
 SILENCE = timedelta(hours=6)
 
@@ -24,7 +24,7 @@ class Post:
 def dialogues(posts: Iterable[Post], context: ParseContext) -> Iterator[Conversation]:
     """The dialogues of a chat. Posts of the same speaker in a row are one message, a line each.
 
-    Raises `Unreadable` where it is not known whose messages are the replies.
+    Raises `Unreadable` where it is not known whose messages are the replies, `SpeakerAbsent` where none are.
     """
     posts = [post for post in posts if post.text.strip()]
     _check_speakers(posts, context)
@@ -59,7 +59,7 @@ def _check_speakers(posts: list[Post], context: ParseContext) -> None:
         return
     names = ", ".join(f"{speaker} ({count:,})" for speaker, count in counts.most_common(8))
     if context.me is not None:
-        raise Unreadable(f"Nobody in the chat is called '{context.me}'. The speakers are {names}.")
+        raise SpeakerAbsent(f"Nobody in the chat is called '{context.me}'. The speakers are {names}.")
     first = counts.most_common(1)[0][0]
     raise Unreadable(
         f"It is a chat of people: {names}. Say whose messages are the replies to learn, such as --me '{first}'."

@@ -10,6 +10,8 @@ from typing import Any
 
 from turnwise.core.messages import Conversation, Message
 
+HALF_A_PAIR = "it holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
+
 
 class RowError(ValueError):
     """This row cannot be used; the message is a sentence without its full stop."""
@@ -17,6 +19,10 @@ class RowError(ValueError):
 
 class Unreadable(ValueError):
     """No row of this file can be used; the message is one or more sentences."""
+
+
+class SpeakerAbsent(Unreadable):
+    """Nobody in this chat is the person whose messages are the replies; other chats may have them."""
 
 
 @dataclass(frozen=True, slots=True)

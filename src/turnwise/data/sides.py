@@ -1,7 +1,8 @@
 """Folders whose files are named after a side (train, valid, test), as `turnwise data split` and data hubs write them.
 
-Recognised are `train.jsonl`, `validation-00000-of-00002.parquet`, `dev.json`, `train_sft-0.jsonl.gz`, the same names in
-a folder `data`, and folders of the names themselves (`train/0000.parquet`).
+Recognised are `train.jsonl`, `validation-00000-of-00002.parquet`, `dev.json`, `train_sft-0.jsonl.gz`, names that end so
+(`bikes_train.jsonl`, `bikes.test.csv`), the same names in a folder `data`, and folders of the names themselves
+(`train/0000.parquet`).
 """
 
 import re
@@ -14,9 +15,10 @@ from turnwise.core.errors import InvalidData
 Side = Literal["train", "valid", "test"]
 NAMES: dict[str, Side] = {
     "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
-    "test": "test", "testing": "test",
+    "eval": "valid", "evaluation": "valid", "test": "test", "testing": "test", "holdout": "test", "heldout": "test",
 }  # fmt: skip
-_NAME = re.compile(rf"({'|'.join(sorted(NAMES, key=len, reverse=True))})(?![a-z])", re.IGNORECASE)
+_ANY = "|".join(sorted(NAMES, key=len, reverse=True))
+_NAME = re.compile(rf"(?:({_ANY})(?![a-z])|[^.]*?[-_.]({_ANY})(?:[-_]?\d+)*(?:\.|$))", re.IGNORECASE)
 
 
 def sides(folder: Path, is_data: Callable[[str], bool]) -> dict[Side, list[Path]]:
@@ -39,7 +41,7 @@ def sides(folder: Path, is_data: Callable[[str], bool]) -> dict[Side, list[Path]
         if match is None:
             others.append(file)
         else:
-            found.setdefault(NAMES[match[1].lower()], []).append(file)
+            found.setdefault(NAMES[(match[1] or match[2]).lower()], []).append(file)
     if len(found) < 2:
         return {}
     if others:

@@ -23,7 +23,7 @@ from turnwise.data.context import ParseContext
 from turnwise.data.encoding import check_encoding
 from turnwise.data.options import ReadOptions
 from turnwise.data.reading import OpenRows, check_format, open_rows
-from turnwise.data.rows import BadRow, Document, Item, Row, Unreadable
+from turnwise.data.rows import BadRow, Document, Item, Row, SpeakerAbsent, Unreadable
 from turnwise.data.sides import Side, sides
 
 __all__ = [
@@ -74,7 +74,8 @@ class Source:
 
     Args:
         path: a file (also compressed) or a folder; a folder's own folders are not entered. A `dataset_info.json` in it
-            (LLaMA-Factory) says which files are read and how.
+            (LLaMA-Factory) says which files are read and how. Chats in which the person that `options.me` names says
+            nothing are left out, unless there are no others.
         format: a format's name; unset: recognised for each file from its name and beginning.
         side: of a folder with sides (`data/sides.py`): its files alone.
         skip_bad: leave bad rows out; `bad_count` counts them and `bad` keeps the first thousand. Without it the first
@@ -138,9 +139,15 @@ class Source:
         """Every good row with the place where it stands."""
         self.bad, self.bad_count, self._bytes_before = [], 0, 0
         self.unread = Counter()
+        absent: list[SpeakerAbsent] = []
         for file in self.files:
-            yield from self._rows_of(file)
+            try:
+                yield from self._rows_of(file)
+            except SpeakerAbsent as error:  # days and channels of an export on which the person said nothing
+                absent.append(error)
             self._bytes_before += file.stat().st_size
+        if absent and len(absent) == len(self.files):
+            raise InvalidData(f"{self.files[0]}: {absent[0]}") from absent[0]
 
     def _rows_of(self, path: Path) -> Iterator[tuple[Place, Item]]:
         options = self._described.get(path.name, self.options)
@@ -156,6 +163,8 @@ class Source:
                         self._refuse(FoundBad(Place(path, row.line, opened.unit), row.reason, opened.expected))
                     else:
                         yield Place(path, row[0], opened.unit), row[1]
+        except SpeakerAbsent:
+            raise
         except Unreadable as error:
             raise InvalidData(f"{path}: {error}{expected}") from error
         except OSError as error:

@@ -111,7 +111,11 @@ def tools_from_tags(messages: Sequence[Message]) -> tuple[list[Message], tuple[T
         return list(messages), ()
     start = _HERMES_PREAMBLE.search(first.content)
     before = first.content[: start.start() if start and start.start() < match.start() else match.start()].strip()
-    return [*([replace(first, content=before)] if before else []), *messages[1:]], tools
+    # Behind the definitions stands how calls are to be written, with an example in tags, and then what else was asked.
+    _, is_explained, after = first.content[match.end() :].rpartition("</tool_call>")
+    after = after.strip() if is_explained or start is None else ""
+    content = "\n\n".join(text for text in (before, after) if text)
+    return [*([replace(first, content=content)] if content else []), *messages[1:]], tools
 
 
 def link_results(messages: Sequence[Message]) -> list[Message]:

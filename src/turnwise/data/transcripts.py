@@ -23,6 +23,8 @@ _LINES = re.compile(
     r"(?:^|(?<=\n))[ \t]*(Human|User|Assistant|Bot|AI|GPT|Customer|Agent|用户|助手|客服|客户)\s*[:：][ \t]*",
     re.IGNORECASE,
 )
+# The end of a prompt that asks for a reply.
+_ASKS = re.compile(r"\n[ \t]*(?:Assistant|Bot|AI|GPT|Agent|助手|客服)\s*[:：]\s*$", re.IGNORECASE)
 _LLAMA2 = re.compile(r"\[INST\](.*?)\[/INST\](.*?)(?=(?:<s>\s*)?\[INST\]|\Z)", re.DOTALL)
 _LLAMA2_SYSTEM = re.compile(r"\s*<<SYS>>\s*(.*?)\s*<</SYS>>\s*", re.DOTALL)
 _ENDS = re.compile(
@@ -34,9 +36,14 @@ _INSTRUCTION: dict[str, Role] = {
 }  # fmt: skip
 
 
-def split_markers(text: str) -> list[Message] | None:
-    """The turns of a text with a chat template's markers or "###" headings; None for a text without such."""
-    return _split(text, (_split_llama2, *map(_by, (_CHATML, _LLAMA3, _GEMMA, _TAGS, _HEADINGS, _VICUNA))))
+def split_markers(text: str, *, is_prompt: bool = False) -> list[Message] | None:
+    """The turns of a text with a chat template's markers or "###" headings; None for a text without such.
+
+    Args:
+        text: a dialogue.
+        is_prompt: whether the reply may stand elsewhere, so that none is needed here.
+    """
+    return _split(text, (_split_llama2, *map(_by, (_CHATML, _LLAMA3, _GEMMA, _TAGS, _HEADINGS, _VICUNA))), is_prompt)
 
 
 def split_transcript(text: str) -> list[Message] | None:
@@ -44,11 +51,19 @@ def split_transcript(text: str) -> list[Message] | None:
     return split_markers(text) or _split(text, (_by(_LINES),))
 
 
-def _split(text: str, ways: Sequence[Callable[[str], list[Message] | None]]) -> list[Message] | None:
+def split_prompt(text: str) -> list[Message] | None:
+    """The turns of a prompt that spells a dialogue with markers, or begins or ends as Anthropic's do."""
+    has_lines = text.lstrip("\n").startswith("Human:") or _ASKS.search(text) is not None
+    return split_markers(text, is_prompt=True) or (_split(text, (_by(_LINES),), True) if has_lines else None)
+
+
+def _split(
+    text: str, ways: Sequence[Callable[[str], list[Message] | None]], is_prompt: bool = False
+) -> list[Message] | None:
+    needed = {"user"} if is_prompt else {"user", "assistant"}
     for split in ways:
         messages = split(text)
-        roles = {message.role for message in messages or ()}
-        if messages and {"user", "assistant"} <= roles:
+        if messages and needed <= {message.role for message in messages}:
             return messages
     return None
 

@@ -16,10 +16,12 @@ PAIR_KEYS = (
     ("input", "output"), ("human", "assistant"), ("user", "assistant"), ("user", "bot"), ("question", "answer"),
     ("prompt", "response"), ("q", "a"), ("instruction", "output"), ("query", "response"),
 )  # fmt: skip
+LEARNED_KEYS = ("loss", "train", "training", "trainable")  # whether a message is learned, as other trainers have it
 TEXT_PARTS = ("text", "input_text", "output_text")
-_READ = frozenset(
-    {*SPEAKER_KEYS, *CONTENT_KEYS, *REASONING_KEYS, "weight", "tool_calls", "function_call", "tool_call_id"}
-)
+_READ = frozenset({
+    *SPEAKER_KEYS, *CONTENT_KEYS, *REASONING_KEYS, *LEARNED_KEYS, "weight", "tool_calls", "function_call",
+    "tool_call_id",
+})  # fmt: skip
 
 
 def is_turn(entry: Any) -> bool:
@@ -105,8 +107,16 @@ def _turn(row: Mapping[str, Any], number: int, context: ParseContext) -> Message
         calls, content = calls_in(content, number), ""
     name = row.get("name") if speaker_key != "name" else None
     reasoning = next((row[key] for key in REASONING_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
-    result = message(speaker, content, name, row.get("weight"), calls, row.get("tool_call_id"), context=context)
+    result = message(speaker, content, name, _weight(row), calls, row.get("tool_call_id"), context=context)
     return with_reasoning(result, reasoning)
+
+
+def _weight(row: Mapping[str, Any]) -> Any:
+    """How much a message is learned: its `weight`, or 0 where another trainer's key says that it is not."""
+    weight = row.get("weight")
+    if weight is None and any(row.get(key) in (False, 0) for key in LEARNED_KEYS):
+        return 0.0
+    return weight
 
 
 def with_reasoning(reply: Message, reasoning: str | None) -> Message:

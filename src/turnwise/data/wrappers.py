@@ -1,13 +1,12 @@
 """JSON objects that are no row but hold rows: under one key, under every key, or column by column."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from turnwise.data import formats
 from turnwise.data.rows import BadRow
 from turnwise.data.turns import is_turn_list
 
-SPLITS = {"train", "training", "valid", "validation", "val", "dev", "eval", "test"}
 INNER = ("row", "data", "record", "sample", "example", "item")
 
 
@@ -15,10 +14,8 @@ def find_rows(value: Any) -> str | Literal[False] | None:
     """Where an object, which may be cut off, holds rows: the key of a list, None for all keys, False for nowhere."""
     if not isinstance(value, dict) or not value or formats.is_row(value) or _is_table(value):
         return False
-    lists: list[str] = [
-        key for key, entry in value.items() if isinstance(entry, list) and entry and _is_row_or_list(entry[0])
-    ]
-    if len(lists) == 1 or (lists and not SPLITS.issuperset(lists)):
+    lists: list[str] = [key for key, entry in value.items() if _is_list_of_rows(entry)]
+    if len(lists) == 1:
         return lists[0]
     if lists:
         return False
@@ -30,6 +27,11 @@ def find_rows(value: Any) -> str | Literal[False] | None:
     if len(entries) > 1 and all(is_turn_list(entry) for entry in complete):
         return None
     return False
+
+
+def several_lists(keys: Sequence[str]) -> str:
+    """Why an object with several lists of rows is not read."""
+    return f"it holds several data sets ({', '.join(keys)}): write each to a file of its own"
 
 
 def _is_split(value: Mapping[str, Any]) -> bool:
@@ -79,8 +81,8 @@ def expand(line: int, value: Any, depth: int = 3) -> Iterator[tuple[int, Any] | 
     elif key is not False:
         for entry in value[key]:
             yield from expand(line, entry, depth - 1)
-    elif splits := [key for key in value if key in SPLITS and isinstance(value[key], list)]:
-        yield BadRow(line, f"it holds several data sets ({', '.join(splits)}): write each to a file of its own")
+    elif len(lists := [key for key, entry in value.items() if _is_list_of_rows(entry)]) > 1:
+        yield BadRow(line, several_lists(lists))
     else:
         nested = [entry for entry in value.values() if isinstance(entry, dict)] if depth else []
         holders = [entry for entry in nested if find_rows(entry) is not False or _from_columns(entry) is not None]

@@ -24,6 +24,7 @@ from turnwise.training.finish import finish
 from turnwise.training.loading import load_datasets
 from turnwise.training.loop import Trainer
 from turnwise.training.methods.prompt import Method as Prompt
+from turnwise.training.micro_rows import with_fitting_micro_rows
 from turnwise.training.opening import load_base
 from turnwise.training.out import check_out, out_folder, writing_to
 from turnwise.training.place import default_device, dtype_of
@@ -121,10 +122,10 @@ def _train(
 ) -> Result:
     base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
     renderer, given = base.renderer, recipe.dump()  # checkpoints keep it as it was given
-    recipe = with_row_length(recipe, renderer, base.model)
+    place = device or workers.device or default_device()
+    recipe = _with_rows(recipe, base, place)
     begun = checkpoint_recipe(work) is not None and not restart
     workers.wait()  # nobody changes anything before all have looked
-    place = device or workers.device or default_device()
     try:
         if recipe.data.rehearse and workers.first and not recipe.training.shard:
             base.model.module.to(place)  # where it is quickest to ask
@@ -201,7 +202,7 @@ def _look(
         raise InvalidParameter("dry_run", "Where no weight learns there is nothing to look at beforehand.")
     base, place = recipe.method.prepare(load_base(recipe), recipe.training.seed), device or default_device()
     base.model.module.to(place)
-    recipe = with_row_length(recipe, base.renderer, base.model)
+    recipe = _with_rows(recipe, base, place)
     rehearses = partial(rehearse, recipe, base, on_answer=on_answer, most=GLANCE)
     data = load_datasets(recipe, base.renderer, base.model, on_item=on_item, rehearses=rehearses)
     on_data(data)
@@ -209,6 +210,13 @@ def _look(
     with TemporaryDirectory() as folder:
         settled = planned(recipe, base.model, data, seen, Path(folder), time.perf_counter() - began)
         on_preflight(with_micro_rows(settled, seen.micro_rows), seen)
+
+
+def _with_rows(recipe: Recipe, base: Base, device: torch.device) -> Recipe:
+    """The recipe with the length of a row settled, and how many are computed at a time."""
+    asked = recipe.training.model_fields_set
+    settled = with_row_length(recipe, base.renderer, base.model)
+    return settled if "micro_rows" in asked else with_fitting_micro_rows(settled, base.model, device)
 
 
 def _data(

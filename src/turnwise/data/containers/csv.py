@@ -1,6 +1,7 @@
 """CSV and TSV: a header row, then a row of cells per line."""
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -15,6 +16,7 @@ from turnwise.data.rows import BadRow, Sample, Unreadable
 UNIT = "line"
 DELIMITERS = ",\t;|"
 MAX_CELL = 2**20
+_ESCAPED = re.compile(r'(\\+)"')
 Line = tuple[int, str] | BadRow
 
 
@@ -39,7 +41,7 @@ def values(file: BinaryIO, sample: Sample, renamed: Renamed) -> Iterator[Value]:
     names = [name for name in header if name]
     if len(set(names)) < len(names):
         raise Unreadable(f"Two of its columns have the same name: {', '.join(names)}.")
-    return _rows(file, header, dialect)
+    return _rows(file, header, dialect, escapes=_has_escapes(sample, header, dialect))
 
 
 def _makes_sense(header: list[str]) -> bool:
@@ -54,14 +56,11 @@ def _declared(text: str) -> str | None:
 
 
 def _dialect(sample: Sample, renamed: Renamed) -> type[csv.Dialect]:
-    """The delimiter under which the header makes most sense; backslash escapes where they are used."""
-    backslashes = '\\"' in sample.text and '""' not in sample.text.replace('\\"', "")
+    """The delimiter under which the header makes most sense."""
 
     class Found(csv.excel):
         delimiter = ","
         strict = True  # else an open quote would swallow rows without a word
-        doublequote = not backslashes
-        escapechar = "\\" if backslashes else None
 
     def sense(delimiter: str) -> tuple[bool, int]:
         Found.delimiter = delimiter
@@ -86,11 +85,39 @@ def _header(text: str, dialect: type[csv.Dialect]) -> list[str]:
     return names
 
 
+def _has_escapes(sample: Sample, header: list[str], dialect: type[csv.Dialect]) -> bool:
+    """Whether quotes inside of cells are written with a backslash: more rows of the sample are whole when read so."""
+    if '\\"' not in sample.text:
+        return False
+    lines = [f"{line}\n" for line in sample.text.split("\n")]
+    plain, escaped = (
+        _count_whole(given, len(header), dialect) for given in (lines, [_doubled(line) for line in lines])
+    )
+    return escaped > plain
+
+
+def _count_whole(lines: list[str], width: int, dialect: type[csv.Dialect]) -> int:
+    count, at = 0, 0
+    while at < len(lines):
+        reader = csv.reader(lines[at:], dialect)
+        try:
+            count += sum(len(cells) == width for cells in reader)
+            break
+        except csv.Error:
+            at += max(1, reader.line_num)
+    return count
+
+
+def _doubled(line: str) -> str:
+    """The line with doubled quotes for those behind a backslash; other backslashes are text."""
+    return _ESCAPED.sub(lambda match: "\\" * (len(match[1]) // 2) + '"' * (1 + len(match[1]) % 2), line)
+
+
 class _Feed:
     """Gives lines to the csv reader and takes back what a broken row has swallowed."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.lines = numbered_lines(file)
+    def __init__(self, file: BinaryIO, escapes: bool) -> None:
+        self.lines, self.escapes = numbered_lines(file), escapes
         self.returned: deque[Line] = deque()
         self.taken: list[Line] = []
 
@@ -100,16 +127,18 @@ class _Feed:
     def __next__(self) -> str:
         line = self.returned.popleft() if self.returned else next(self.lines)
         self.taken.append(line)
-        return "\n" if isinstance(line, BadRow) else line[1] + "\n"
+        if isinstance(line, BadRow):
+            return "\n"
+        return (_doubled(line[1]) if self.escapes else line[1]) + "\n"
 
     def restart_after_first(self) -> None:
         """Give every line of the current row but the first another time."""
         self.returned.extendleft(reversed(self.taken[1:]))
 
 
-def _rows(file: BinaryIO, header: list[str], dialect: type[csv.Dialect]) -> Iterator[Value]:
+def _rows(file: BinaryIO, header: list[str], dialect: type[csv.Dialect], *, escapes: bool) -> Iterator[Value]:
     csv.field_size_limit(MAX_CELL)
-    feed = _Feed(file)
+    feed = _Feed(file, escapes)
     reader = csv.reader(feed, dialect)
     started = False
     while True:

@@ -10,7 +10,7 @@ from turnwise.data.containers import Renamed, Value
 from turnwise.data.json_prefix import is_complete
 from turnwise.data.json_stream import Element, array_elements, document_values
 from turnwise.data.lines import numbered_lines
-from turnwise.data.rows import BadRow, Sample
+from turnwise.data.rows import HALF_A_PAIR, BadRow, Sample
 from turnwise.data.wrappers import expand, find_rows
 
 UNIT = "line"
@@ -110,7 +110,7 @@ def _value(line: int, text: str) -> tuple[int, Any] | BadRow:
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return BadRow(line, "it holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
+        return BadRow(line, HALF_A_PAIR)
     except RecursionError:
         return BadRow(line, "it is nested too deeply")
     except json.JSONDecodeError as error:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import BadRow, Item, Row, RowError, Sample, Unreadable, kind_of
+from turnwise.data.rows import HALF_A_PAIR, BadRow, Document, Item, Row, RowError, Sample, Unreadable, kind_of
 
 SURE_ENOUGH = 0.2
 MIN_ROW = 0.5  # from here on a value is a row of a known shape, and not something that holds rows
@@ -46,6 +46,9 @@ class Format:
 
     def rows(self, values: Values, context: ParseContext) -> Iterator[Row]:
         """The items in the values of a container; what cannot be parsed becomes a bad row and the next one is read."""
+        yield from map(_checked, self._rows(values, context))
+
+    def _rows(self, values: Values, context: ParseContext) -> Iterator[Row]:
         if self.combine is not None:
             yield from self.combine(values, context)
             return
@@ -62,6 +65,21 @@ class Format:
                 continue
             for item in parsed if isinstance(parsed, list) else [parsed]:
                 yield number, item
+
+
+def _checked(row: Row) -> Row:
+    """The row, or a bad one where half of a surrogate pair came out of an escape in a cell or an argument."""
+    if isinstance(row, BadRow):
+        return row
+    item = row[1]
+    texts = [item.text] if isinstance(item, Document) else [m.full_text for m in (*item.messages, *item.rejected)]
+    try:
+        for text in texts:
+            if not text.isascii():
+                text.encode()
+    except UnicodeEncodeError:
+        return BadRow(row[0], HALF_A_PAIR)
+    return row
 
 
 @cache

@@ -9,6 +9,7 @@ from turnwise.data.context import ParseContext
 from turnwise.data.rows import RowError, conversation, mapping, text
 from turnwise.data.turns import is_turn_list, read_turns
 
+UNFINISHED = ("discarded", "draft")  # responses that nobody submitted
 EXPECTED = '{"fields": {"prompt": "…"}, "responses": {"response": [{"value": "…"}]}}'
 EXAMPLE = """\
 [{"id": "1", "status": "completed", "fields": {"prompt": "Is the mill open?"},
@@ -49,7 +50,11 @@ def _written(responses: Any) -> str | None:
             entries += given if isinstance(given, list) else [given]
     elif isinstance(responses, list):
         for response in responses:
-            values = response.get("values") if isinstance(response, Mapping) else None
+            if not isinstance(response, Mapping) or response.get("status") in UNFINISHED:
+                continue
+            values = response.get("values")
             entries += list(values.values()) if isinstance(values, dict) else []
-    texts = [entry.get("value") for entry in entries if isinstance(entry, dict)]
+    texts = [
+        entry.get("value") for entry in entries if isinstance(entry, dict) and entry.get("status") not in UNFINISHED
+    ]
     return next((entry for entry in texts if isinstance(entry, str) and entry.strip()), None)

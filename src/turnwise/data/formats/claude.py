@@ -1,5 +1,6 @@
 """Claude: conversations.json of an export, {"chat_messages": [{"sender": "human", "text": …}]} in one array."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
@@ -31,7 +32,17 @@ def parse(value: Any, context: ParseContext) -> Conversation:
             str(part.get("text", "")) for part in parts or [] if isinstance(part, dict) and part.get("type") == "text"
         ]
         content = "\n".join(text for text in texts if text.strip()) or str(entry.get("text") or "")
+        content = "\n\n".join([*_pasted(entry.get("attachments")), *([content] if content.strip() else [])])
         if content.strip():
             messages.append(Message(context.role(entry.get("sender")), content))
+    context.note_unread(row, {"chat_messages", "uuid", "name", "created_at", "summary", "account"})
     meta = {key: row[key] for key in ("uuid", "name", "created_at") if row.get(key)}
     return conversation(messages, meta)
+
+
+def _pasted(attachments: Any) -> Iterator[str]:
+    """The texts that were pasted or uploaded along with a message: the question is about them."""
+    for attachment in attachments if isinstance(attachments, list) else []:
+        pasted = attachment.get("extracted_content") if isinstance(attachment, dict) else None
+        if isinstance(pasted, str) and pasted.strip():
+            yield pasted

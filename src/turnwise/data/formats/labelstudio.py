@@ -44,8 +44,11 @@ def parse(value: Any, context: ParseContext) -> Conversation:
 
 def _answers(annotations: Any) -> Iterator[str]:
     for annotation in annotations if isinstance(annotations, list) else []:
-        results: Any = annotation.get("result") if isinstance(annotation, Mapping) else None
-        for result in results or []:
+        if not isinstance(annotation, Mapping) or annotation.get("was_cancelled"):  # somebody skipped the task
+            continue
+        results = annotation.get("result")
+        for result in results if isinstance(results, list) else []:
             value = result.get("value") if isinstance(result, dict) else None
             texts = value.get("text") if isinstance(value, dict) and result.get("type") == "textarea" else None
-            yield from [texts] if isinstance(texts, str) else [entry for entry in texts or [] if isinstance(entry, str)]
+            texts = [texts] if isinstance(texts, str) else texts
+            yield from (entry for entry in texts or () if isinstance(texts, list) and isinstance(entry, str))

@@ -1,12 +1,14 @@
 """One message per row: conversation_id, role and content, in a table or per line; rows of a dialogue stand together."""
 
 from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from turnwise.core.messages import Message
 from turnwise.data.columns import find
 from turnwise.data.context import ParseContext
 from turnwise.data.formats import Values
+from turnwise.data.people import parse_time
 from turnwise.data.rows import BadRow, Row, RowError, conversation
 from turnwise.data.tool_calls import link_results, read_calls
 from turnwise.data.turns import message
@@ -14,6 +16,11 @@ from turnwise.data.turns import message
 IDS = (
     "conversation_id", "conversationid", "conv_id", "dialogue_id", "dialog_id", "dialogueid", "dialogid", "session_id",
     "sessionid", "chat_id", "thread_id", "ticket_id",
+)  # fmt: skip
+# Columns that say in which order the messages of a dialogue were written: exports often begin with the last one.
+ORDERS = (
+    "turn", "turn_id", "turn_index", "turn_number", "turn_no", "message_index", "message_number", "utterance_index",
+    "position", "order", "seq", "sequence", "timestamp", "time", "datetime", "date", "created_at", "sent_at",
 )  # fmt: skip
 ROLES = ("role", "speaker", "from", "author", "sender", "speaker_role")
 CONTENTS = ("content", "utterance", "text", "message", "value", "body")
@@ -74,6 +81,31 @@ def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
         yield broken
 
 
+def _in_order(held: list[tuple[int, Mapping[str, Any]]]) -> list[tuple[int, Mapping[str, Any]]]:
+    """The rows of a dialogue as they were written, where a column tells."""
+    column = find(held[0][1], ORDERS) if held else None
+    if column is None:
+        return held
+    places = [_moment(cells.get(column)) for _, cells in held]
+    if None in places:
+        return held
+    known = [place for place in places if place is not None]
+    if known == sorted(known, reverse=True) and known[0] != known[-1]:
+        return held[::-1]
+    return [row for _, row in sorted(zip(known, held, strict=True), key=lambda pair: pair[0])]
+
+
+def _moment(value: Any) -> float | None:
+    """A number, or a time in seconds; None for anything else."""
+    time = value if isinstance(value, datetime) else parse_time(value)
+    if time is not None:
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
 def _ended(
     held: list[tuple[int, Mapping[str, Any]]],
     broken: BadRow | None,
@@ -85,7 +117,7 @@ def _ended(
         return
     id, role, content = columns
     messages: list[Message] = []
-    for number, (line, cells) in enumerate(held, start=1):
+    for number, (line, cells) in enumerate(_in_order(held), start=1):
         try:
             name = cells.get("name")
             calls = read_calls(cells, number)

@@ -1,10 +1,13 @@
-"""One dialogue per file: one message per row, {"role": …, "content": …}, without an id of the dialogue."""
+"""One dialogue per file: one message per row, {"role": …, "content": …}, without an id of the dialogue.
+
+Where the first message is a system message, every further one begins another dialogue.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from turnwise.core.messages import Message
+from turnwise.core.messages import Conversation, Message
 from turnwise.data.context import ParseContext
 from turnwise.data.formats import Values, long_form
 from turnwise.data.rows import BadRow, Row, RowError, conversation
@@ -28,23 +31,31 @@ def matches(value: Any) -> float:
 
 
 def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
-    """All messages of the file as one conversation; none where one of them is bad: the rest would not follow."""
+    """All messages of the file as one conversation; what follows a bad one is left out, with the dialogue it is in."""
     messages: list[Message] = []
-    first: int | None = None
+    first = 0
     for row in rows:
         if isinstance(row, BadRow):
             yield row
             return
         number, value = row
-        first = first or number
         try:
-            messages += read_turns([value], "message", context)
+            turns = read_turns([value], "message", context)
         except RowError as error:
             yield BadRow(number, str(error))
             return
+        if len(messages) > 1 and messages[0].role == turns[0].role == "system":
+            yield first, _dialogue(messages)
+            messages = []
+        first = first if messages else number
+        messages += turns
         if len(messages) > MAX_MESSAGES:
             yield BadRow(number, f"the dialogue has more than {MAX_MESSAGES:,} messages; rows need a 'conversation_id'")
             return
-    if messages and first is not None:
-        plain, tools = tools_from_tags(link_results(messages))
-        yield first, replace(conversation(plain, {}), tools=tools)
+    if messages:
+        yield first, _dialogue(messages)
+
+
+def _dialogue(messages: list[Message]) -> Conversation:
+    plain, tools = tools_from_tags(link_results(messages))
+    return replace(conversation(plain, {}), tools=tools)

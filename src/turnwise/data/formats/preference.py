@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.columns import is_said, read_prompt
+from turnwise.data.columns import answer_to, is_said, read_prompt
 from turnwise.data.context import ParseContext
 from turnwise.data.rows import RowError, conversation, mapping
 from turnwise.data.tool_calls import TOOL_KEYS, read_tools
@@ -59,13 +59,18 @@ def _prompt(row: Mapping[str, Any], context: ParseContext) -> tuple[list[Message
     return read_prompt(row, key, context)
 
 
+def _prompt_text(row: Mapping[str, Any]) -> Any:
+    return next((row[key] for key in PROMPTS if row.get(key)), None)
+
+
 def _answer(row: Mapping[str, Any], key: str, prompt: list[Message], context: ParseContext) -> list[Message]:
     """What follows the prompt; an answer may be a text, a message, or messages, with the prompt again or without."""
     value = row.get(key)
     if isinstance(value, str) or value is None:
         turns = split_transcript(value) if value else None
-        if turns is None:
-            return [message("assistant", value, context=context)]
+        # After a prompt, a text with speakers is an answer that writes a scene, unless it repeats the prompt.
+        if turns is None or (prompt and turns[: len(prompt)] != prompt):
+            return [message("assistant", answer_to(_prompt_text(row), value), context=context)]
     else:
         turns = read_turns(value if isinstance(value, list) else [value], key, context)
     if turns[: len(prompt)] == prompt:

@@ -1,7 +1,7 @@
 """Slack: a day of a channel from an export, an array of messages; --me NAME says whose messages are the replies."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from turnwise.data.context import ParseContext
@@ -39,10 +39,11 @@ def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
             first = first or row[0]
             if not row[1].get("subtype") or row[1]["subtype"] in ("bot_message", "thread_broadcast"):
                 entries.append(row[1])
-    names = {str(entry.get("user")): _name(entry) for entry in entries}
+    names = _names(entries, context.me)
     entries.sort(key=lambda entry: float(entry["ts"]) if _is_number(entry.get("ts")) else 0.0)
     posts = [
-        Post(_name(entry), _text(str(entry.get("text") or ""), names), parse_time(entry.get("ts"))) for entry in entries
+        Post(_speaker(entry, names), _text(str(entry.get("text") or ""), names), parse_time(entry.get("ts")))
+        for entry in entries
     ]
     for dialogue in dialogues(posts, context):
         yield first, dialogue
@@ -52,11 +53,25 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, str) and value.replace(".", "", 1).isdigit()
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    profile = entry.get("user_profile")
-    profile = profile if isinstance(profile, dict) else {}
-    names = (profile.get("real_name"), profile.get("display_name"), entry.get("username"), entry.get("user"))
-    return str(next((name for name in names if name), "somebody"))
+def _names(entries: Iterable[Mapping[str, Any]], me: str | None) -> dict[str, str]:
+    """The name of every user id. Some messages carry a profile and others of the same person do not.
+
+    The person that `me` names, by id or by either of the two names, has that name.
+    """
+    names: dict[str, str] = {}
+    for entry in entries:
+        profile, id = entry.get("user_profile"), str(entry.get("user"))
+        profile = profile if isinstance(profile, dict) else {}
+        known = [str(profile[key]) for key in ("real_name", "display_name") if profile.get(key)]
+        if me is not None and me.strip().lower() in (name.strip().lower() for name in (*known, id)):
+            names[id] = me
+        elif known:
+            names.setdefault(id, known[0])
+    return names
+
+
+def _speaker(entry: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    return names.get(str(entry.get("user"))) or str(entry.get("username") or entry.get("user") or "somebody")
 
 
 def _text(text: str, names: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from turnwise.core.messages import Conversation
 from turnwise.data.context import ParseContext
 from turnwise.data.people import Post, dialogues, parse_time
-from turnwise.data.rows import Item, RowError, mapping
+from turnwise.data.rows import Item, RowError, SpeakerAbsent, mapping
 
 EXPECTED = '{"name": "…", "type": "personal_chat", "messages": [{"type": "message", "from": "Ada", "text": "…"}]}'
 EXAMPLE = """\
@@ -43,12 +43,13 @@ def _is_chat(messages: Any) -> bool:
 
 
 def parse(value: Any, context: ParseContext) -> list[Item]:
-    """The dialogues of every chat. Raises `RowError`."""
+    """The dialogues of every chat; those in which `--me` says nothing are left out. Raises `RowError`."""
     mapping(value)
     chats = _chats(value)
     if not chats:
         raise RowError("it is no exported chat")
     found: list[Item] = []
+    absent: SpeakerAbsent | None = None
     for chat in chats:
         posts = [
             Post(
@@ -58,8 +59,14 @@ def parse(value: Any, context: ParseContext) -> list[Item]:
             if isinstance(entry, dict) and entry.get("type") == "message"
         ]
         name = {"chat": chat["name"]} if isinstance(chat.get("name"), str) else {}
-        if any(post.text.strip() for post in posts):
+        if not any(post.text.strip() for post in posts):
+            continue
+        try:
             found += [Conversation(dialogue.messages, name) for dialogue in dialogues(posts, context)]
+        except SpeakerAbsent as error:
+            absent = absent or error
+    if absent is not None and not found:
+        raise absent
     return found
 
 

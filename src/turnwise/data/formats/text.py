@@ -26,6 +26,11 @@ Assistant: Have a good trip.
 
 # Prose has no rows; it is cut between paragraphs once a document is this long, so that a book is not one row.
 DOCUMENT_CHARACTERS = 2**16
+# How a turn opens: a name and a colon, the same in bold, or a heading that is a name.
+_PLAIN = r"{}\s*[:：][ \t]?"
+_BOLD = r"(?:\*\*|__){}(?:\*\*|__)?\s*[:：](?:\*\*|__)?[ \t]?"
+_HEADING = r"#{{1,6}}[ \t]+(?:\*\*|__)?{}(?:\*\*|__)?[ \t]*[:：]?(?:\*\*|__)?[ \t]*(?=\n|$)"
+_FENCE = re.compile(r"\s*(?:```|~~~)")
 _ANYONE = re.compile(r"([\w .'-]{1,30})[:：]")
 _RULE = re.compile(r"\s*(?:[-=_*~#]\s?){3,}\s*")
 _CODE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".conll")
@@ -64,34 +69,36 @@ def read(file: BinaryIO, context: ParseContext) -> Iterator[Row]:
 def _speaker(sample: str, context: ParseContext) -> re.Pattern[str] | None:
     """What a line that opens a turn begins with; None where the text does not begin so.
 
-    Names of one letter are speakers only where the first one is: else "A: …" is an item of a list.
+    All turns open as the first one does: in its case, with its marks and no deeper. So "user: root" is part of a
+    configuration where speakers are written "User:", and "**Answer:** 42" is part of a reply. Names of one letter are
+    speakers only where the first one is: else "A: …" is an item of a list.
     """
     names = {*ROLE_OF_SPEAKER, *context.roles, *([context.me.lower()] if context.me else [])}
-    first = _pattern(names).match(sample.lstrip("\ufeff \t\r\n"))
-    if first is None:
+    start = sample.lstrip("\ufeff\r\n")
+    for style in (_PLAIN, _BOLD, _HEADING):
+        if first := _pattern(names, style).match(start.lstrip()):
+            break
+    else:
         return None
-    letters = len(_name(first)) == 1
-    return _pattern(names if letters else {name for name in names if len(name) > 1})
+    name = first.group("name")
+    case = "(?![a-z])" if name[0].isupper() else "(?![A-Z])" if name[0].islower() else ""
+    indent = r"\s*" if start[:1].isspace() else r"\s?"
+    return _pattern(names if len(name) == 1 else {name for name in names if len(name) > 1}, style, case, indent)
 
 
-def _pattern(names: set[str]) -> re.Pattern[str]:
-    """A name and a colon, perhaps in bold; or a heading that is a name."""
+def _pattern(names: set[str], style: str, case: str = "", indent: str = "") -> re.Pattern[str]:
+    """A name in this style, where the line has as little before it."""
     any_name = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    mark = r"(?:\*\*|__)?"
-    return re.compile(
-        rf"{mark}({any_name}){mark}\s*[:：]{mark}[ \t]?"
-        rf"|#{{1,6}}[ \t]+{mark}({any_name}){mark}[ \t]*[:：]?[ \t]*(?=\n|$)",
-        re.IGNORECASE,
-    )
+    return re.compile(indent + style.format(f"(?P<name>{case}(?i:{any_name}))"))
 
 
 def _name(match: re.Match[str]) -> str:
-    return str(match.group(1) or match.group(2))
+    return str(match.group("name"))
 
 
 def _has_blank_line_between_turns(sample: str, speaker: re.Pattern[str]) -> bool:
     turns = [
-        sum(bool(speaker.match(line.lstrip())) for line in paragraph.split("\n"))
+        sum(bool(speaker.match(line)) for line in paragraph.split("\n"))
         for paragraph in re.split(r"\n[ \t]*\r?\n", sample.strip())
     ]
     opened = [count for count in turns if count]
@@ -154,18 +161,16 @@ def _goes_on(held: list[Paragraph], paragraph: Paragraph, speaker: re.Pattern[st
     if paragraph.is_apart:
         return False
     first = paragraph[0]
-    opening = None if isinstance(first, BadRow) else speaker.match(first[1].lstrip())
+    opening = None if isinstance(first, BadRow) else speaker.match(first[1])
     if opening is None:
         return True
-    before = [
-        m for part in held for line in part if not isinstance(line, BadRow) and (m := speaker.match(line[1].lstrip()))
-    ]
+    before = [m for part in held for line in part if not isinstance(line, BadRow) and (m := speaker.match(line[1]))]
     return not before or context.find_role(_name(before[-1])) != context.find_role(_name(opening))
 
 
 def _conversation(paragraphs: list[Paragraph], speaker: re.Pattern[str], context: ParseContext) -> Row:
     turns: list[tuple[str, list[str]]] = []
-    start = 0
+    start, fenced = 0, _fenced(paragraphs)
     for number, paragraph in enumerate(paragraphs):
         if number and turns:
             turns[-1][1].append("")
@@ -174,9 +179,9 @@ def _conversation(paragraphs: list[Paragraph], speaker: re.Pattern[str], context
                 return row
             line, written = row
             start = start or line
-            opening = speaker.match(written.lstrip())
+            opening = None if line in fenced else speaker.match(written)
             if opening:
-                turns.append((_name(opening), [written.lstrip()[opening.end() :]]))
+                turns.append((_name(opening), [written[opening.end() :]]))
             elif turns:  # a line without a speaker goes on with what was being said
                 turns[-1][1].append(written)
             else:
@@ -188,6 +193,13 @@ def _conversation(paragraphs: list[Paragraph], speaker: re.Pattern[str], context
         return start, conversation(messages, {})
     except RowError as error:
         return BadRow(start, str(error))
+
+
+def _fenced(paragraphs: list[Paragraph]) -> set[int]:
+    """The numbers of the lines in blocks of code that are closed: no turn opens there."""
+    lines = [line for paragraph in paragraphs for line in paragraph if not isinstance(line, BadRow)]
+    fences = [number for number, written in lines if _FENCE.match(written)]
+    return {number for first, last in zip(fences[::2], fences[1::2], strict=False) for number in range(first, last)}
 
 
 def _message(name: str, lines: list[str], context: ParseContext) -> Message:

@@ -19,9 +19,10 @@ Come soon!
 """
 EXAMPLE_ME = "Ada"
 _DATE = r"(\d{1,4}[./-]\d{1,2}[./-]\d{1,4})"
-_TIME = r"(\d{1,2}[:.]\d{2}(?:[:.]\d{2})?)(?:[\s\u202f]?([AaPp])\.?\s?[Mm]\.?)?"
+_TIME = r"(?:(上午|下午|午前|午後|오전|오후)\s?)?(\d{1,2}[:.]\d{2}(?:[:.]\d{2})?)(?:[\s\u202f]?([AaPp])\.?\s?[Mm]\.?)?"
 _START = re.compile(rf"[\u200e\u200f\ufeff]*(?:\[{_DATE},?\s+{_TIME}\]\s*|{_DATE},?\s+{_TIME}\s+[-–]\s+)")
 _POST = re.compile(r"[\u200e\u200f~\u202f]*\s*([^:\n]{1,60}?):\s(.*)", re.DOTALL)
+_AFTERNOON = {"P", "p", "下午", "午後", "오후"}
 _MEDIA = re.compile(
     r"\u200e?(?:<Media omitted>|<Medien ausgeschlossen>|<attached: .*>"
     r"|(?:image|video|audio|sticker|GIF|document) omitted"
@@ -63,9 +64,10 @@ def read(file: BinaryIO, context: ParseContext) -> Iterator[Row]:
 def _time(groups: list[str]) -> datetime | None:
     """Only spans between posts matter, so days and months may be mixed up where the layout does not tell."""
     numbers = [int(part) for part in re.split(r"[./-]", groups[0])]
-    hours, minutes = (int(part) for part in re.split(r"[:.]", groups[1])[:2])
+    clock = next(group for group in groups[1:] if group[0].isdigit())
+    hours, minutes = (int(part) for part in re.split(r"[:.]", clock)[:2])
     if len(groups) > 2:
-        hours = hours % 12 + (12 if groups[2].lower() == "p" else 0)
+        hours = hours % 12 + (12 if _AFTERNOON.intersection(groups) else 0)
     day, month, year = numbers if numbers[0] <= 31 else reversed(numbers)
     if month > 12:
         day, month = month, day

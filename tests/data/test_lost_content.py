@@ -1,0 +1,199 @@
+"""Nothing that was written is lost, put into another's mouth or learned against somebody's will without a word."""
+
+import json
+
+import pytest
+
+from turnwise.core.errors import InvalidData
+from turnwise.data.sources import ReadOptions, Source, sides_of
+
+
+def row(number):
+    return {"messages": [{"role": "user", "content": f"q{number}"}, {"role": "assistant", "content": f"a{number}"}]}
+
+
+def turns(item):
+    return [(message.role, message.content) for message in item.messages]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a text as a file: the items and the source."""
+
+    def read(name, content, **options):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8", newline="")
+        source = Source(path, skip_bad=True, options=ReadOptions(**options))
+        return list(source), source
+
+    return read
+
+
+class TestObjectsWithSeveralLists:
+    def test_none_is_chosen_from_two_lists_of_rows(self, read):
+        items, source = read("a.json", {"easy": [row(1)], "hard": [row(2)]})
+        assert not items
+        assert "several data sets (easy, hard)" in source.bad[0].reason
+
+    def test_a_second_list_far_behind_the_first_is_a_bad_row(self, read):
+        many = {"train": [row(i) for i in range(2000)], "version": [1, 2], "test": [row(9)]}
+        items, source = read("a.json", json.dumps(many, indent=1))
+        assert len(items) == 2000
+        assert "'test' holds rows, too, beside 'train'" in source.bad[0].reason
+
+    @pytest.mark.parametrize("value", [[row(1), row(2)], {"data": [row(1), row(2)]}])
+    def test_json_without_indentation_is_read(self, read, value):
+        items, source = read("a.json", json.dumps(value, indent=0))
+        assert (len(items), source.bad_count) == (2, 0)
+
+
+class TestAnnotations:
+    def test_a_skipped_annotation_is_not_learned(self, read):
+        def annotation(text, **more):
+            return {"result": [{"type": "textarea", "value": {"text": [text]}}], **more}
+
+        given = [annotation("Bad.", was_cancelled=True), annotation("Good.", was_cancelled=False)]
+        (item,), _ = read("a.json", [{"id": 1, "data": {"prompt": "Open?"}, "annotations": given}])
+        assert item.messages[-1].content == "Good."
+
+    @pytest.mark.parametrize("status", ["discarded", "draft"])
+    def test_a_response_that_was_not_submitted_is_not_learned(self, read, status):
+        responses = [
+            {"status": status, "values": {"response": {"value": "Bad."}}},
+            {"status": "submitted", "values": {"response": {"value": "Good."}}},
+        ]
+        (item,), _ = read("a.json", [{"fields": {"prompt": "Open?"}, "responses": responses}])
+        assert item.messages[-1].content == "Good."
+
+    @pytest.mark.parametrize("key", ["loss", "train", "trainable"])
+    def test_a_message_that_other_trainers_mask_is_not_learned(self, read, key):
+        messages = [*row(1)["messages"], *row(2)["messages"]]
+        messages[1][key] = False
+        (item,), source = read("a.jsonl", {"messages": messages})
+        assert [message.weight for message in item.messages] == [1, 0, 1, 1]
+        assert not source.unread
+
+
+class TestChatExports:
+    def test_what_was_pasted_into_a_question_belongs_to_it(self, read):
+        asked = {"sender": "human", "text": "Sum it up", "attachments": [{"extracted_content": "Built in 1802."}]}
+        chat = {"uuid": "u", "name": "n", "chat_messages": [asked, {"sender": "assistant", "text": "Old."}]}
+        (item,), _ = read("a.json", [chat])
+        assert turns(item) == [("user", "Built in 1802.\n\nSum it up"), ("assistant", "Old.")]
+
+    def test_chats_in_which_the_person_says_nothing_do_not_stop_the_export(self, read):
+        def chat(who):
+            post = {"type": "message", "date": "2024-03-12T18:06:00"}
+            return {"name": who, "messages": [{**post, "from": "Bob", "text": "?"}, {**post, "from": who, "text": "!"}]}
+
+        items, _ = read("a.json", {"chats": {"list": [chat("News"), chat("Ada")]}}, me="Ada")
+        assert [turns(item) for item in items] == [[("user", "?"), ("assistant", "!")]]
+
+    @staticmethod
+    def post(user, text, ts, **profile):
+        found = {"type": "message", "user": user, "text": text, "ts": str(ts)}
+        return {**found, "user_profile": profile} if profile else found
+
+    @pytest.mark.parametrize("me", ["Ada", "ada.l", "U1"])
+    def test_one_person_has_one_name_with_and_without_profile(self, read, me):
+        posts = [
+            self.post("U2", "Open?", 10.1, real_name="Bob"),
+            self.post("U1", "Yes.", 11.1, real_name="Ada", display_name="ada.l"),
+            self.post("U2", "Till?", 12.1, real_name="Bob"),
+            self.post("U1", "Six.", 13.1),
+        ]
+        (item,), _ = read("a.json", posts, me=me)
+        assert [role for role, _ in turns(item)] == ["user", "assistant", "user", "assistant"]
+
+    def test_days_on_which_the_person_says_nothing_do_not_stop_the_folder(self, read, tmp_path):
+        bob = self.post("U2", "?", 10.1, real_name="Bob")
+        read("c/1.json", [bob], me="Bob")
+        read("c/2.json", [bob, self.post("U1", "!", 11.1, real_name="Ada")], me="Ada")
+        assert len(list(Source(tmp_path / "c", options=ReadOptions(me="Ada")))) == 1
+        with pytest.raises(InvalidData, match="Nobody in the chat is called 'Cy'"):
+            list(Source(tmp_path / "c", options=ReadOptions(me="Cy")))
+
+    def test_whatsapp_of_chinese_phones(self, read):
+        (item,), _ = read("a.txt", "2024/3/12 下午6:05 - Bob: 开门吗？\n2024/3/12 下午6:06 - Ada: 到六点。\n", me="Ada")
+        assert turns(item) == [("user", "开门吗？"), ("assistant", "到六点。")]
+
+
+class TestSpelledDialogues:
+    @pytest.mark.parametrize(
+        "prompt",
+        [
+            "\n\nHuman: Hi\n\nAssistant:",
+            "USER: Hi ASSISTANT:",
+            "[INST] Hi [/INST]",
+            "User: Hi\nAssistant: ",
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
+        ],
+    )
+    def test_a_prompt_that_ends_where_the_reply_begins(self, read, prompt):
+        pairs, _ = read("a.jsonl", {"prompt": prompt, "response": " Hello."})
+        preferences, _ = read("b.jsonl", {"prompt": prompt, "chosen": " Hello.", "rejected": " Go."})
+        for item in (*pairs, *preferences):
+            assert turns(item) == [("user", "Hi"), ("assistant", "Hello.")]
+
+    def test_a_scene_in_an_answer_is_the_answer(self, read):
+        scene = "Customer: Hi\nAgent: Hello."
+        (item,), _ = read("a.jsonl", {"prompt": "Write a scene.", "chosen": scene, "rejected": "No."})
+        assert turns(item) == [("user", "Write a scene."), ("assistant", scene)]
+
+    @pytest.mark.parametrize(
+        "inside",
+        ["user: root\nmodel: gpt", "**Answer:** 42", "  User: nested", "```\nUser: root\nSystem: linux\n```"],
+    )
+    def test_lines_of_another_style_and_code_open_no_turn(self, read, inside):
+        items, _ = read("a.txt", f"User: Show me\nAssistant: Here:\n{inside}\n\nUser: Thanks\nAssistant: Bye\n")
+        assert turns(items[0]) == [("user", "Show me"), ("assistant", f"Here:\n{inside}")]
+        assert len(items) == 2
+
+    def test_instructions_behind_tool_definitions_stay(self, read):
+        system = '# Tools\n<tools>\n{"name": "f"}\n</tools>\nSo: <tool_call>{}</tool_call>\n\nBe brief.'
+        (item,), _ = read("a.jsonl", {"messages": [{"role": "system", "content": system}, *row(1)["messages"]]})
+        assert turns(item)[0] == ("system", "Be brief.")
+        assert [tool.name for tool in item.tools] == ["f"]
+
+
+class TestTables:
+    def test_messages_that_stand_newest_first_are_put_in_order(self, read):
+        table = "conversation_id,{},role,content\n1,{},assistant,Six.\n1,{},user,Till?\n"
+        for name, late, early in [("turn", 2, 1), ("timestamp", "2024-03-12T18:07", "2024-03-12T18:06")]:
+            (item,), _ = read("a.csv", table.format(name, late, early))
+            assert turns(item) == [("user", "Till?"), ("assistant", "Six.")]
+
+    def test_every_system_message_begins_a_dialogue(self, read):
+        items, _ = read("a.csv", "role,content\n" + "system,S\nuser,q\nassistant,a\n" * 2)
+        assert [len(item.messages) for item in items] == [3, 3]
+
+    @pytest.mark.parametrize(
+        ("cell", "text"),
+        [
+            (r'"print(\""x\"")"', r"print(\"x\")"),  # doubled quotes, and backslashes that are text
+            (r'"say \"hi\", C:\new"', r'say "hi", C:\new'),
+            (r'"ends with \\"', r"ends with \\"),
+        ],
+    )
+    def test_backslashes_are_kept(self, read, cell, text):
+        items, source = read("a.csv", f"prompt,response\nhow,{cell}\nb,c\n")
+        assert (items[0].messages[-1].content, source.bad_count) == (text, 0)
+
+    def test_half_a_character_in_a_cell_is_a_bad_row(self, read):
+        cell = json.dumps(row(1)["messages"]).replace("q1", r"\ud800").replace('"', '""')
+        items, source = read("a.csv", f'id,messages\n1,"{cell}"\n')
+        assert not items
+        assert "surrogate" in source.bad[0].reason
+
+    @pytest.mark.parametrize("name", ["choices", "options", "image"])
+    def test_short_parts_of_a_question_that_nothing_reads_are_counted(self, read, name):
+        _, source = read("a.jsonl", {"question": "What is it?", name: ["sky", "rose"], "answer": "B"})
+        assert source.unread == {name: 1}
+
+
+@pytest.mark.parametrize("names", [("train", "eval"), ("bikes_train", "bikes_test"), ("a.train", "a.holdout")])
+def test_sides_are_known_by_other_usual_names(tmp_path, names):
+    for name in names:
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row(1)))
+    assert len(sides_of(tmp_path)) == 2
