@@ -54,6 +54,7 @@ quick: $(VENV)/installed-dev
 	$(BIN)/pytest -m 'not slow and not browser' --numprocesses auto --dist worksteal
 
 CLIENTS := .venv-clients
+LLAMA_INDEX := $(CLIENTS)/llama-index
 JS := tests/clients/js
 
 $(CLIENTS)/installed: tests/clients/requirements.txt
@@ -61,14 +62,24 @@ $(CLIENTS)/installed: tests/clients/requirements.txt
 	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet --requirement tests/clients/requirements.txt
 	@touch $@
 
+# LlamaIndex needs openai < 3, other clients need 3.
+$(LLAMA_INDEX)/installed: tests/clients/requirements-llama-index.txt $(CLIENTS)/installed
+	@test -x $(LLAMA_INDEX)/bin/python || $(PYTHON) -m venv $(LLAMA_INDEX)
+	@$(LLAMA_INDEX)/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	@touch $@
+
 $(JS)/node_modules/installed: $(JS)/package.json
 	@cd $(JS) && npm install --no-package-lock --no-audit --no-fund --silent
 	@touch $@
 
-# The server runs with our own environment, the clients with theirs.
-clients: $(VENV)/installed $(CLIENTS)/installed $(JS)/node_modules/installed
-	TURNWISE_PYTHON=$(CURDIR)/$(BIN)/python $(CLIENTS)/bin/python -m pytest -m 'clients or slow' -W ignore \
-	  --confcutdir=tests/clients --clients-table docs/clients.md tests/clients
+TRY_CLIENTS := -m pytest -m 'clients or slow' -W ignore --confcutdir=tests/clients --clients-table docs/clients.md
+
+# The server runs with our own environment, the clients with theirs. Each run adds its rows to the table.
+clients: export TURNWISE_PYTHON ?= $(CURDIR)/$(BIN)/python
+clients: $(VENV)/installed $(CLIENTS)/installed $(LLAMA_INDEX)/installed $(JS)/node_modules/installed
+	@rm -f docs/clients.md
+	$(CLIENTS)/bin/python $(TRY_CLIENTS) tests/clients
+	$(LLAMA_INDEX)/bin/python $(TRY_CLIENTS) tests/clients/heavy/test_llama_index.py
 
 example: $(VENV)/installed
 	$(BIN)/turnwise data expand examples/bike_shop.yaml --count 200 --seed 1 --noise 0.2 --out examples/bike_shop.jsonl --overwrite

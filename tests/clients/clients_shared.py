@@ -1,11 +1,15 @@
 """What all clients are asked."""
 
+import pydantic
+
 CAPABILITIES = (
     "chat", "stream", "tool loop", "streamed tool loop", "structured output", "embeddings", "context overflow",
 )  # fmt: skip
 
 MODEL = "box"
 HELLO = "Hello, who are you?"
+QUESTION = "The weather in Rome?"
+ASK = {"role": "user", "content": QUESTION}
 LONG = "word " * 30_000  # more than the context of the model in the package
 TEXTS = [f"text number {i}" for i in range(150)]
 WEATHER = {
@@ -17,3 +21,10 @@ WEATHER = {
 FUNCTION = {"name": "get_weather", "description": "The weather of a city.", "parameters": WEATHER}
 CHAT_TOOL = {"type": "function", "function": FUNCTION}
 RESPONSE_TOOL = {"type": "function", "strict": True, **FUNCTION}
+
+
+class Weather(pydantic.BaseModel):
+    """The weather of a city."""
+
+    city: str = pydantic.Field(max_length=12)
+    days: int = pydantic.Field(ge=1, le=7)

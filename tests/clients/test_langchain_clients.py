@@ -1,14 +1,13 @@
 """LangChain's OpenAI adapter, on chat completions and on responses."""
 
 import pytest
-from clients_shared import CHAT_TOOL, HELLO, LONG, MODEL, TEXTS
+from clients_shared import ASK, CHAT_TOOL, HELLO, LONG, MODEL, TEXTS
 
 langchain_openai = pytest.importorskip("langchain_openai", reason="needs langchain-openai")
 
 CLIENT = "LangChain"
 pytestmark = pytest.mark.slow
 BOTH = pytest.mark.parametrize("client", ["LangChain", "LangChain, responses"])
-ASK = ("human", "The weather in Rome?")
 
 
 def model(client, url, **more):

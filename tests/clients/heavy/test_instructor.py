@@ -1,19 +1,13 @@
 """instructor: objects out of tool calls and of JSON schemas."""
 
-import pydantic
 import pytest
-from clients_shared import HELLO, LONG, MODEL
+from clients_shared import ASK, HELLO, LONG, MODEL, Weather
 
 instructor = pytest.importorskip("instructor", reason="make clients")
 openai = pytest.importorskip("openai")
 
 CLIENT = "instructor"
 pytestmark = pytest.mark.clients
-ASK = [{"role": "user", "content": "The weather in Rome?"}]
-
-
-class Weather(pydantic.BaseModel):
-    city: str = pydantic.Field(max_length=12)
 
 
 def made(url, mode):
@@ -21,7 +15,7 @@ def made(url, mode):
 
 
 def create(url, mode=instructor.Mode.TOOLS, **more):
-    asked = {"model": MODEL, "messages": ASK, "max_tokens": 200, "temperature": 0, "max_retries": 1}
+    asked = {"model": MODEL, "messages": [ASK], "max_tokens": 200, "temperature": 0, "max_retries": 1}
     return made(url, mode).chat.completions.create(**asked | more)
 
 
@@ -31,12 +25,12 @@ def test_chat(url):
     assert answer.choices[0].message.content
 
 
-@pytest.mark.capability("tool loop")
+@pytest.mark.capability("structured output")
 def test_objects_from_tool_calls(url):
     assert isinstance(create(url, response_model=Weather), Weather)
 
 
-@pytest.mark.capability("streamed tool loop")
+@pytest.mark.capability("stream")
 def test_partial_objects_from_streamed_tool_calls(url):
     found = list(create(url, response_model=instructor.Partial[Weather], stream=True))
     assert isinstance(found[-1].city, str)

@@ -3,13 +3,12 @@
 import json
 
 import pytest
-from clients_shared import CHAT_TOOL, HELLO, LONG, MODEL, TEXTS, WEATHER
+from clients_shared import ASK, CHAT_TOOL, HELLO, LONG, MODEL, TEXTS, WEATHER
 
 litellm = pytest.importorskip("litellm", reason="make clients")
 
 CLIENT = "LiteLLM"
 pytestmark = pytest.mark.clients
-ASK = {"role": "user", "content": "The weather in Rome?"}
 
 
 @pytest.fixture(scope="module")

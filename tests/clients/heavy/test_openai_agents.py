@@ -5,7 +5,7 @@ from typing import Annotated
 
 import pydantic
 import pytest
-from clients_shared import HELLO, LONG, MODEL
+from clients_shared import HELLO, LONG, MODEL, QUESTION, Weather
 
 agents = pytest.importorskip("agents", reason="make clients")
 openai = pytest.importorskip("openai")
@@ -14,10 +14,6 @@ CLIENT = "OpenAI Agents SDK"
 pytestmark = pytest.mark.clients
 BOTH = pytest.mark.parametrize("client", ["OpenAI Agents SDK", "OpenAI Agents SDK, chat"])
 CALLED = []
-
-
-class Weather(pydantic.BaseModel):
-    city: str = pydantic.Field(max_length=12)
 
 
 @agents.function_tool
@@ -69,7 +65,7 @@ def test_stream(agent):
 def test_tool_loop(agent):
     """The SDK resets a forced choice after the first call, so the model may answer."""
     before = len(CALLED)
-    result = asyncio.run(agents.Runner.run(agent(tools=[get_weather]), "The weather in Rome?", max_turns=6))
+    result = asyncio.run(agents.Runner.run(agent(tools=[get_weather]), QUESTION, max_turns=6))
     assert len(CALLED) > before
     again = asyncio.run(agents.Runner.run(agent(), [*result.to_input_list(), {"role": "user", "content": "Thanks!"}]))
     assert again.final_output
@@ -79,7 +75,7 @@ def test_tool_loop(agent):
 @pytest.mark.capability("streamed tool loop")
 def test_streamed_tool_loop(agent):
     async def streamed():
-        result = agents.Runner.run_streamed(agent(tools=[get_weather]), "The weather in Rome?", max_turns=6)
+        result = agents.Runner.run_streamed(agent(tools=[get_weather]), QUESTION, max_turns=6)
         async for _ in result.stream_events():
             pass
         return result.to_input_list()

@@ -2,9 +2,8 @@
 
 import asyncio
 
-import pydantic
 import pytest
-from clients_shared import HELLO, LONG, MODEL
+from clients_shared import HELLO, LONG, MODEL, QUESTION, Weather
 
 pydantic_ai = pytest.importorskip("pydantic_ai", reason="make clients")
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel  # noqa: E402
@@ -13,10 +12,6 @@ from pydantic_ai.providers.openai import OpenAIProvider  # noqa: E402
 CLIENT = "pydantic-ai"
 pytestmark = pytest.mark.clients
 BOTH = pytest.mark.parametrize("client", ["pydantic-ai", "pydantic-ai, responses"])
-
-
-class Weather(pydantic.BaseModel):
-    city: str = pydantic.Field(max_length=12)
 
 
 @pytest.fixture
@@ -51,7 +46,7 @@ def test_stream(agent):
 @pytest.mark.capability("tool loop")
 def test_tool_loop(agent):
     """An output tool is forced; the history, with the call, is sent back in a second run."""
-    first = agent(output_type=pydantic_ai.ToolOutput(Weather)).run_sync("The weather in Rome?")
+    first = agent(output_type=pydantic_ai.ToolOutput(Weather)).run_sync(QUESTION)
     assert isinstance(first.output, Weather)
     second = agent().run_sync("Thank you!", message_history=first.all_messages())
     assert any(part.part_kind == "tool-return" for message in second.all_messages() for part in message.parts)
@@ -62,7 +57,7 @@ def test_tool_loop(agent):
 @pytest.mark.capability("streamed tool loop")
 def test_streamed_tool_loop(agent):
     async def streamed():
-        async with agent(output_type=pydantic_ai.ToolOutput(Weather)).run_stream("The weather in Rome?") as result:
+        async with agent(output_type=pydantic_ai.ToolOutput(Weather)).run_stream(QUESTION) as result:
             return await result.get_output(), result.all_messages()
 
     output, messages = asyncio.run(streamed())
