@@ -118,11 +118,15 @@ class ScriptedChat:
         finish: FinishReason = "tool_calls" if calls and self._finish == "stop" else self._finish
         for index in range(1, turn.answers):  # the others say the same in one go
             yield Delta("".join(said), finish, index=index, tool_calls=tuple(as_pieces(calls)))
-        read = sum(len(message.content.split()) for message in turn.messages)
+        read = await self.count_input_tokens(turn)
         usage = Usage(prompt_tokens=read, completion_tokens=len(said) + len(calls))
         if self._context is not None:
             usage += self._context.usage
         yield Delta(finish=finish, usage=usage, context=self._context)
+
+    async def count_input_tokens(self, turn: Turn) -> int:
+        """The words of the messages."""
+        return sum(len(message.content.split()) for message in turn.messages)
 
     async def reply(self, turn: Turn) -> Reply:
         """The same answer, whole."""

@@ -147,6 +147,22 @@ def test_the_official_client_learns_that_its_answer_was_cut_off():
         assert_a_clean_end(process)
 
 
+def test_a_response_that_is_cut_off_ends_with_the_published_event():
+    with (
+        server(ENDLESS, drain=0.2) as (process, url),
+        openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        stream = client.responses.create(model="scripted", input="Hello", stream=True)
+        next(stream)
+        process.send_signal(signal.SIGTERM)
+        *_, last = stream
+        assert (last.type, last.response.status, last.response.error.code) == (
+            "response.failed", "failed", "server_error",
+        )  # fmt: skip
+        assert "The server is stopping" in last.response.error.message
+        assert_a_clean_end(process)
+
+
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
 def test_a_second_signal_ends_it_at_once(first, second):

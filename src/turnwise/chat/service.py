@@ -110,6 +110,15 @@ class ChatService:
         """What the model reads; see `RequestMaker.prompt_ids`."""
         return self._maker.prompt_ids(turn)
 
+    async def count_input_tokens(self, turn: Turn) -> int:
+        """Tokens that the model reads for `turn`, after the context policy. Raises `UserError` where `stream` would."""
+        request, _ = await self._fit(turn)
+        return len(request.prompt_ids)
+
+    async def _fit(self, turn: Turn) -> tuple[GenerationRequest, ContextReport | None]:
+        name = turn.context_policy or self.context_policy
+        return await fitted(turn, name, self._maker, self._summaries, self._write)
+
     def request(self, turn: Turn) -> GenerationRequest:
         """What the generator is asked for, whatever the context policy; see `RequestMaker.request`."""
         return self._maker.request(turn)
@@ -125,9 +134,7 @@ class ChatService:
         """
         recorder = await TurnRecorder.begin(self.store, turn, self.name)
         try:
-            request, context = await fitted(
-                turn, turn.context_policy or self.context_policy, self._maker, self._summaries, self._write
-            )
+            request, context = await self._fit(turn)
         except UserError as error:
             if recorder is not None:
                 await recorder.refuse(error)

@@ -1,9 +1,11 @@
 """What is known of one request while it is answered: whoever learns something writes it here, the log reads it."""
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from turnwise.core.errors import TurnwiseError
 from turnwise.core.keys import ApiKey
 
 
@@ -23,6 +25,7 @@ class Exchange:
         limit: its time limit.
         ignored: unknown fields of its body, where the server lets them pass.
         not_enforced: keywords of its tools' schemas that its answer is not held to.
+        encode_failure: encodes an error as the last bytes of the stream that is being sent; None without a stream.
     """
 
     id: str = ""
@@ -36,6 +39,7 @@ class Exchange:
     limit: asyncio.Timeout | None = None
     ignored: tuple[str, ...] = ()
     not_enforced: tuple[str, ...] = ()
+    encode_failure: Callable[[TurnwiseError], bytes] | None = None
 
 
 # Tasks and threads that a request starts see its exchange too; that is what a ContextVar is for.

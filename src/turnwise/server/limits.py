@@ -10,12 +10,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.keys import ApiKey
-from turnwise.server.errors import Refusal, error_body, error_response
+from turnwise.server.errors import Refusal, error_response
 from turnwise.server.exchange import current
-from turnwise.server.sse import event
 
 # Routes that keep a model busy.
-COMPUTING = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/embeddings"})
+COMPUTING = frozenset({
+    "/v1/chat/completions", "/v1/responses", "/v1/responses/input_tokens", "/v1/completions", "/v1/embeddings",
+})  # fmt: skip
 BODY_SECONDS = 60.0  # for a request to arrive, on any route; a client that sends it drop by drop would hold a place
 FAREWELL_SECONDS = 5.0  # for a client that reads slowly to take the error that ends its answer
 
@@ -134,7 +135,7 @@ class Bounded:
         self._app, self._gate = app, gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, answer 429, or end it with 408, or with an error event where a stream has begun."""
+        """Pass the request on, answer 429, or end it with 408, or with the stream's own event for errors."""
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in COMPUTING:
             await self._app(scope, receive, send)
             return
@@ -164,7 +165,7 @@ class Bounded:
             exchange.code = error.code
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL_SECONDS):
-                    await answer.end(error, scope, receive)
+                    await answer.end(error, scope, receive, exchange.encode_failure)
 
     def _reason(self) -> TurnwiseError:
         if self._gate.stopped:
@@ -172,7 +173,7 @@ class Bounded:
         return Refusal(
             HTTPStatus.REQUEST_TIMEOUT, "timeout",
             f"The answer took longer than the {self._gate.limits.seconds:g} seconds that this server allows. "
-            "A smaller 'max_tokens' ends it sooner.",
+            "A lower limit of output tokens ends it sooner.",
             kind="server_error",
         )  # fmt: skip
 
@@ -182,7 +183,7 @@ class _Answer:
 
     def __init__(self, send: Send, before_last: Callable[[], None]) -> None:
         self._send, self._before_last = send, before_last
-        self._begun = self._ended = self._stream = False
+        self._begun = self._ended = False
 
     async def send(self, message: Message) -> None:
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
@@ -191,15 +192,16 @@ class _Answer:
         await self._send(message)
         if message["type"] == "http.response.start":
             self._begun = True
-            self._stream = any(
-                name.lower() == b"content-type" and value.startswith(b"text/event-stream")
-                for name, value in message["headers"]
-            )
         self._ended = self._ended or last
 
-    async def end(self, error: TurnwiseError, scope: Scope, receive: Receive) -> None:
-        """Say why it ends. Where half a JSON body is out already, all that is left is to end the connection."""
+    async def end(
+        self, error: TurnwiseError, scope: Scope, receive: Receive, encode: Callable[[TurnwiseError], bytes] | None
+    ) -> None:
+        """Send why it ends: as a response of its own, or, in a stream that has begun, as `encode` encodes it.
+
+        Where a part of a JSON body has been sent, only the connection can be ended.
+        """
         if not self._begun:
             await error_response(error)(scope, receive, self._send)
-        elif self._stream and not self._ended:
-            await self._send({"type": "http.response.body", "body": event(error_body(error)), "more_body": False})
+        elif encode is not None and not self._ended:
+            await self._send({"type": "http.response.body", "body": encode(error), "more_body": False})

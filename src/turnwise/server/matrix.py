@@ -14,8 +14,8 @@ from turnwise.server.fields import BEST_OF, PRIORITY, SAMPLING, UNSUPPORTED, N, 
 from turnwise.server.json_body import MAX_STRUCTURE
 from turnwise.server.objects import MAX_IDENTIFIER
 from turnwise.server.protocol import CompletionRequest
-from turnwise.server.responses.fields import RESPONSE_SAMPLING, RESPONSE_UNSUPPORTED
-from turnwise.server.responses.request import ResponseRequest
+from turnwise.server.responses.fields import INPUT_TOKENS_UNSUPPORTED, RESPONSE_SAMPLING, RESPONSE_UNSUPPORTED
+from turnwise.server.responses.request import InputTokensRequest, ResponseRequest
 from turnwise.server.routes.embeddings import EmbeddingRequest
 from turnwise.server.text_protocol import MAX_PROMPTS, TEXT_SAMPLING, TEXT_UNSUPPORTED, TextRequest
 
@@ -36,6 +36,7 @@ Specs = Mapping[str, ParameterSpec]
 ROUTES: dict[str, tuple[type[BaseModel], Specs, Mapping[str, Unsupported]]] = {
     "/v1/chat/completions": (CompletionRequest, SAMPLING, UNSUPPORTED),
     "/v1/responses": (ResponseRequest, RESPONSE_SAMPLING, RESPONSE_UNSUPPORTED),
+    "/v1/responses/input_tokens": (InputTokensRequest, {}, INPUT_TOKENS_UNSUPPORTED),
     "/v1/completions": (TextRequest, TEXT_SAMPLING, TEXT_UNSUPPORTED),
     "/v1/embeddings": (EmbeddingRequest, {}, {}),
 }

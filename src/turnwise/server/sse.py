@@ -4,13 +4,16 @@ import asyncio
 import json
 import secrets
 import string
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from turnwise.core.errors import TurnwiseError
+from turnwise.server.errors import error_body
+from turnwise.server.exchange import current
 from turnwise.server.leaving import ClientGone, unless_gone
 
 DONE = b"data: [DONE]\n\n"
@@ -35,6 +38,11 @@ def event(content: dict[str, Any], *, padded: bool = False, name: str | None = N
     return head + b"data: " + _json(content) + b"\n\n"
 
 
+def error_event(error: TurnwiseError) -> bytes:
+    """The event that ends a stream with an error, where the interface has no event type for it."""
+    return event(error_body(error))
+
+
 def _json(content: dict[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -53,20 +61,30 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, events: AsyncGenerator[bytes, None], source: "Closable", keep_alive: float = KEEP_ALIVE_SECONDS
+        self,
+        events: AsyncGenerator[bytes, None],
+        source: "Closable",
+        keep_alive: float = KEEP_ALIVE_SECONDS,
+        encode_failure: Callable[[TurnwiseError], bytes] = error_event,
     ) -> None:
         """Take over `events` and the `source` they are made from: both are closed here, whatever happens.
 
-        After `keep_alive` seconds without an event a comment is sent, which clients skip: proxies close connections
-        that are silent for long (WHATWG HTML, 9.2.7).
+        Args:
+            events: what is sent.
+            source: what the events are made from.
+            keep_alive: seconds without an event after which a comment is sent. Clients skip comments, and proxies close
+                connections that are silent for long (WHATWG HTML, 9.2.7).
+            encode_failure: encodes the error that ends the stream from outside: a time limit, or a server that stops.
         """
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._events, self._source, self._keep_alive = events, source, keep_alive
+        self._encode_failure = encode_failure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events until they end or the client leaves."""
         del scope
+        current().encode_failure = self._encode_failure
         async with aclosing(self._source), aclosing(self._events):
             with suppress(ClientGone):
                 await unless_gone(receive, self._send(send))

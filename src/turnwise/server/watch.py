@@ -30,8 +30,7 @@ class _Watched:
 
     async def stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
         """As the service's, for whoever's key it came with."""
-        key = current().key
-        turn = replace(turn, tenant="" if key is None else key.name)
+        turn = _for_tenant(turn)
         with _watching(self._service.name, turn.answers, self._metrics) as watch:
             async with aclosing(self._service.stream(turn)) as deltas:
                 async for delta in deltas:
@@ -42,9 +41,18 @@ class _Watched:
         """As the service's, put together here so that its first token is seen too."""
         return await whole_reply(self.stream, turn)
 
+    async def count_input_tokens(self, turn: Turn) -> int:
+        """As the service's, for whoever's key it came with."""
+        return await self._service.count_input_tokens(_for_tenant(turn))
+
     async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
         """As the service's, counted."""
         return await embedding_of(self.stream, prompt)
+
+
+def _for_tenant(turn: Turn) -> Turn:
+    key = current().key
+    return replace(turn, tenant="" if key is None else key.name)
 
 
 class _Watch:

@@ -6,8 +6,10 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from turnwise.chat.service import ChatService, Likely, TokenReport, Turn, Usage
+from turnwise.core.errors import TurnwiseError
 from turnwise.core.parameters import SPECS
 from turnwise.server.context import ContextBody, with_context
+from turnwise.server.errors import error_body
 from turnwise.server.responses.fields import POLICIES
 from turnwise.server.responses.request import ResponseRequest
 
@@ -117,17 +119,37 @@ class ResponseUsageBody(BaseModel):
         )
 
 
+ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
+_ERROR_CODES: Mapping[str, ErrorCode] = {  # by the type of the error
+    "rate_limit_error": "rate_limit_exceeded",
+    "invalid_request_error": "invalid_prompt",
+}
+
+
 class ResponseErrorBody(BaseModel):
     """Why a response failed."""
 
-    code: Literal["server_error"] = "server_error"
+    code: ErrorCode
     message: str
+
+    @classmethod
+    def of(cls, error: TurnwiseError) -> "ResponseErrorBody":
+        """The published code for an error; every other error is a `server_error`."""
+        detail = error_body(error)["error"]
+        return cls(code=_ERROR_CODES.get(detail["type"], "server_error"), message=detail["message"])
 
 
 class IncompleteDetails(BaseModel):
     """Why a response ended early."""
 
     reason: Literal["max_output_tokens"] = "max_output_tokens"
+
+
+class InputTokensBody(BaseModel):
+    """How many tokens a response request has."""
+
+    object: Literal["response.input_tokens"] = "response.input_tokens"
+    input_tokens: int
 
 
 class ResponseBody(BaseModel):

@@ -9,7 +9,6 @@ from turnwise.core.errors import TurnwiseError
 from turnwise.core.ports import FinishReason
 from turnwise.core.tools import ToolCallDelta
 from turnwise.server.context import ContextBody
-from turnwise.server.errors import error_body
 from turnwise.server.responses.bodies import (
     CustomToolCallItem,
     FunctionCallItem,
@@ -62,7 +61,9 @@ class ResponseBuilder:
     def fail(self, error: TurnwiseError) -> list[Event]:
         """The events that end a response which failed."""
         self.response.status, self.response.completed_at = "failed", None
-        self.response.error = ResponseErrorBody(message=error_body(error)["error"]["message"])
+        self.response.error = ResponseErrorBody.of(error)
+        if self._item is not None:
+            self._item.status = "incomplete"
         return [_event("response.failed", response=self.response.dump())]
 
     def _add_text(self, text: str, logprobs: list[LogprobBody]) -> list[Event]:

@@ -49,6 +49,11 @@ RESPONSE_UNSUPPORTED: dict[str, Unsupported] = {
     )
 }
 
+INPUT_TOKENS_UNSUPPORTED: dict[str, Unsupported] = {
+    "conversation": RESPONSE_UNSUPPORTED["conversation"],
+    "personality": Unsupported("personality", (), "the models here have no style presets; use 'instructions'"),
+}
+
 _FORMATS = ("text", "json_object", "json_schema")
 TEXT_SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -1,6 +1,7 @@
-"""The body of `POST /v1/responses`, and how it becomes a chat turn."""
+"""The bodies of `POST /v1/responses` and `/v1/responses/input_tokens`, and how they become chat turns."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from turnwise.server.objects import MAX_IDENTIFIER
 from turnwise.server.protocol import Strict, template_variables
 from turnwise.server.responses.fields import (
     INCLUDE_SCHEMA,
+    INPUT_TOKENS_UNSUPPORTED,
     LOGPROBS,
     POLICIES,
     REASONING_SCHEMA,
@@ -38,6 +40,7 @@ from turnwise.server.responses.items import SCHEMA as INPUT_SCHEMA
 from turnwise.server.responses.items import InputItem, read_input
 from turnwise.server.responses.messages import to_messages
 from turnwise.server.responses.tools import CHOICE_SCHEMA, TOOLS_SCHEMA, read_tool_choice, read_tools
+from turnwise.server.served import LATEST
 from turnwise.server.tools import Offer, one_offer
 
 
@@ -49,9 +52,10 @@ class ResponseStreamOptions(Strict):
     ] = None
 
 
-class _Request(Strict):
+class PromptFields(Strict):
+    """The fields that decide what the model reads."""
+
     input: Annotated[Any, BeforeValidator(read_input), WithJsonSchema(INPUT_SCHEMA)] = ()
-    model: Annotated[StrictStr, Field(description="A served model, or 'latest' or 'stable'.")]
     instructions: Annotated[
         StrictStr | None, Field(description="A system message for this response only; later ones do not inherit it.")
     ] = None
@@ -59,21 +63,12 @@ class _Request(Strict):
         StrictStr | None,
         Field(max_length=100, description="Continue this stored response."),
     ] = None
-    store: Annotated[
-        StrictBool | None, Field(description="Store the response, so that it can be continued; default true.")
-    ] = None
-    stream: Annotated[StrictBool | None, Field(description="Send the response as server-sent events.")] = None
-    stream_options: Annotated[ResponseStreamOptions | None, Field(description="Only with 'stream'.")] = None
     text: Annotated[Any, BeforeValidator(read_text), WithJsonSchema(TEXT_SCHEMA)] = TextConfig()
     tools: Annotated[Any, BeforeValidator(read_tools), WithJsonSchema(TOOLS_SCHEMA)] = None
     tool_choice: Annotated[Any, BeforeValidator(read_tool_choice), WithJsonSchema(CHOICE_SCHEMA)] = None
     parallel_tool_calls: Annotated[
         StrictBool | None, Field(description="One response may hold several calls; default true.")
     ] = None
-    max_tool_calls: Annotated[
-        StrictInt | None, Field(ge=1, description="Bounds calls of tools that the server runs; there are none here.")
-    ] = None
-    include: Annotated[Any, BeforeValidator(read_include), WithJsonSchema(INCLUDE_SCHEMA)] = ()
     reasoning: Annotated[Any, BeforeValidator(read_effort), WithJsonSchema(REASONING_SCHEMA)] = None
     truncation: Annotated[
         Any, BeforeValidator(read_truncation),
@@ -83,23 +78,9 @@ class _Request(Strict):
             "refuses the request; unset: the context policy of the server.",
         }),
     ] = None  # fmt: skip
-    metadata: Annotated[Any, BeforeValidator(read_metadata), WithJsonSchema(METADATA_SCHEMA)] = None
-    user: Annotated[
-        StrictStr | None, Field(max_length=MAX_IDENTIFIER, description="Noted in the log and in the response.")
-    ] = None
-    safety_identifier: Annotated[StrictStr | None, Field(max_length=128, description="Sent back.")] = None
-    prompt_cache_key: Annotated[
-        StrictStr | None,
-        Field(
-            max_length=MAX_IDENTIFIER, description="Share the prompt cache only with requests that send the same key."
-        ),
-    ] = None
     context_policy: Annotated[Any, BeforeValidator(read_context_policy), WithJsonSchema(CONTEXT_SCHEMA)] = None
     chat_template_kwargs: Annotated[
         dict[StrictStr, Any] | None, Field(description="Further values for the model's chat template.")
-    ] = None
-    priority: Annotated[
-        Any, BeforeValidator(partial(check_sampling, PRIORITY)), WithJsonSchema(sampling_schema(PRIORITY))
     ] = None
 
     def turn(self, items: Sequence[InputItem]) -> Turn:
@@ -111,8 +92,6 @@ class _Request(Strict):
         Raises:
             InvalidParameter: fields contradict each other, or the items are no conversation.
         """
-        if self.stream_options is not None and not self.stream:
-            raise InvalidParameter("stream_options", "'stream_options' is only allowed together with 'stream': true.")
         messages = to_messages(items)
         if not messages:
             raise InvalidParameter("input", "'input' is empty; send a text or at least one message.")
@@ -120,21 +99,57 @@ class _Request(Strict):
             messages = (Message("system", self.instructions), *messages)
         return Turn(
             messages,
-            self._sampling(),
-            format=one_format([self.text.format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
+            format=self.text.format,
             variables=template_variables(self.chat_template_kwargs, self.reasoning, self.text.verbosity),
             tools=self.offer.tools,
             tool_choice=self.offer.choice,
             parallel_tool_calls=self.offer.parallel,
             context_policy=context_policy(self.truncation, self.context_policy),
-            cache_key=self.prompt_cache_key or "",
-            priority=self.priority or 0,
         )
 
     @cached_property
     def offer(self) -> Offer:
         """The tools and the choice among them. Raises `InvalidParameter` where the fields contradict each other."""
         return one_offer(self.tools, self.tool_choice, self.parallel_tool_calls, None, None)
+
+
+class _Request(PromptFields):
+    model: Annotated[StrictStr, Field(description="A served model, or 'latest' or 'stable'.")]
+    store: Annotated[
+        StrictBool | None, Field(description="Store the response, so that it can be continued; default true.")
+    ] = None
+    stream: Annotated[StrictBool | None, Field(description="Send the response as server-sent events.")] = None
+    stream_options: Annotated[ResponseStreamOptions | None, Field(description="Only with 'stream'.")] = None
+    max_tool_calls: Annotated[
+        StrictInt | None, Field(ge=1, description="Bounds calls of tools that the server runs; there are none here.")
+    ] = None
+    include: Annotated[Any, BeforeValidator(read_include), WithJsonSchema(INCLUDE_SCHEMA)] = ()
+    metadata: Annotated[Any, BeforeValidator(read_metadata), WithJsonSchema(METADATA_SCHEMA)] = None
+    user: Annotated[
+        StrictStr | None, Field(max_length=MAX_IDENTIFIER, description="Noted in the log and in the response.")
+    ] = None
+    safety_identifier: Annotated[StrictStr | None, Field(max_length=128, description="Sent back.")] = None
+    prompt_cache_key: Annotated[
+        StrictStr | None,
+        Field(
+            max_length=MAX_IDENTIFIER, description="Share the prompt cache only with requests that send the same key."
+        ),
+    ] = None
+    priority: Annotated[
+        Any, BeforeValidator(partial(check_sampling, PRIORITY)), WithJsonSchema(sampling_schema(PRIORITY))
+    ] = None
+
+    def turn(self, items: Sequence[InputItem]) -> Turn:
+        """As of `PromptFields`, with what decides how the answer is generated."""
+        if self.stream_options is not None and not self.stream:
+            raise InvalidParameter("stream_options", "'stream_options' is only allowed together with 'stream': true.")
+        return replace(
+            super().turn(items),
+            asked=self._sampling(),
+            format=one_format([self.text.format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
+            cache_key=self.prompt_cache_key or "",
+            priority=self.priority or 0,
+        )
 
     def _sampling(self) -> dict[str, Any]:
         """Generation parameters by the names of the chat service."""
@@ -152,6 +167,10 @@ class _Request(Strict):
         return self.stream_options is not None and bool(self.stream_options.include_obfuscation)
 
 
+class _InputTokensRequest(PromptFields):
+    model: Annotated[StrictStr, Field(description="A served model; default 'latest'.")] = LATEST
+
+
 ResponseRequest: type[_Request] = create_model(
     "ResponseRequest",
     __base__=_Request,
@@ -159,4 +178,10 @@ ResponseRequest: type[_Request] = create_model(
     **sampling_fields(RESPONSE_SAMPLING),
     **refused_fields(RESPONSE_UNSUPPORTED),
     **guided_fields(),
+)
+InputTokensRequest: type[_InputTokensRequest] = create_model(
+    "InputTokensRequest",
+    __base__=_InputTokensRequest,
+    __doc__="A request for the number of tokens of a response request.",
+    **refused_fields(INPUT_TOKENS_UNSUPPORTED),
 )

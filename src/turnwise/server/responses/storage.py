@@ -10,12 +10,30 @@ from turnwise.server.errors import cut
 from turnwise.server.responses.bodies import ResponseBody
 from turnwise.server.responses.builder import item_id
 from turnwise.server.responses.items import REFERENCE, InputItem
+from turnwise.server.responses.request import PromptFields
 
 _ITEM_ID = re.compile(r"[a-z]+_([0-9a-f]+)_\w+")  # as `item_id` makes them
 _PREFIXES = {
     "message": "msg", "function_call": "fc", "function_call_output": "fco", "custom_tool_call": "ctc",
     "custom_tool_call_output": "ctco", "reasoning": "rs",
 }  # fmt: skip
+
+
+def stores_nothing(name: str) -> InvalidParameter:
+    """The error for a field that needs a store."""
+    return InvalidParameter(name, f"'{name}' is not supported: this server stores nothing.", code="unsupported_value")
+
+
+def read_conversation(
+    store: ResponseStore | None, request: PromptFields, owner: str
+) -> tuple[tuple[InputItem, ...], tuple[InputItem, ...]]:
+    """The items of the responses that a request continues, and its own items. Raises `InvalidParameter`."""
+    history: tuple[InputItem, ...] = ()
+    if request.previous_response_id is not None:
+        if store is None:
+            raise stores_nothing("previous_response_id")
+        history = previous_items(store, request.previous_response_id, owner)
+    return history, resolve(store, request.input, owner)
 
 
 def previous_items(store: ResponseStore, id: str, owner: str) -> tuple[InputItem, ...]:

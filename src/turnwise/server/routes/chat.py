@@ -14,14 +14,14 @@ from turnwise.server import body
 from turnwise.server.answers import Chunk, Completion, Head, Logprobs, Piece, PieceDelta, UsageBody
 from turnwise.server.call_answers import Finish, finish_of
 from turnwise.server.context import ContextBody, with_context
-from turnwise.server.errors import error_body, explained
+from turnwise.server.errors import explained
 from turnwise.server.exchange import current
 from turnwise.server.keeping import Keeping
 from turnwise.server.leaving import ClientGone, unless_gone
 from turnwise.server.openapi import json_body
 from turnwise.server.protocol import CompletionRequest
 from turnwise.server.served import Served
-from turnwise.server.sse import DONE, EventStream, StartedStream, event
+from turnwise.server.sse import DONE, EventStream, StartedStream, error_event, event
 
 
 def router(served: Served, limit: int) -> APIRouter:
@@ -129,7 +129,7 @@ async def _events(
                 last = None if asked.include_usage else context  # it is told in the last chunk of all
                 yield chunk(delta.index, PieceDelta(), finish_of(delta.finish, legacy=legacy), context=last)
     except Exception as error:
-        yield event(error_body(explained(error)))
+        yield error_event(explained(error))
         return
     if asked.include_usage and usage is not None:
         content = Chunk(**shared, choices=[], usage=UsageBody.of(usage), context=context).model_dump()

@@ -8,16 +8,15 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from turnwise.chat.service import Answer, ChatService, Delta, Likely, Reply, Turn, Usage
-from turnwise.core.errors import TurnwiseError
 from turnwise.server import body
 from turnwise.server.answers import UsageBody
-from turnwise.server.errors import error_body, log_mistake, unexpected
+from turnwise.server.errors import explained
 from turnwise.server.exchange import current
 from turnwise.server.leaving import ClientGone, unless_gone
 from turnwise.server.openapi import json_body
 from turnwise.server.routes.chat import raise_if_broken
 from turnwise.server.served import Served
-from turnwise.server.sse import DONE, EventStream, StartedStream, event
+from turnwise.server.sse import DONE, EventStream, StartedStream, error_event, event
 from turnwise.server.text_answers import TextChoice, TextChunk, TextCompletion, TextHead, TextReports
 from turnwise.server.text_protocol import TextRequest
 from turnwise.server.together import all_of, together
@@ -122,12 +121,8 @@ async def _events(
                 yield event(TextChunk(**shared, choices=[choice]).model_dump(exclude=hidden), padded=asked.obfuscated)
             if delta.usage is not None:
                 usages.append(delta.usage)
-    except TurnwiseError as error:
-        yield event(error_body(error))
-        return
     except Exception as error:
-        log_mistake(error)
-        yield event(error_body(unexpected()))
+        yield error_event(explained(error))
         return
     if asked.include_usage:
         usage = UsageBody.of(_sum(usages))

@@ -1,9 +1,8 @@
 """`/v1/responses`: the next message as a response, whole or streamed, and the responses that were stored."""
 
-import itertools
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
@@ -11,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatService, Delta
+from turnwise.chat.service import ChatService, Delta, Turn
 from turnwise.core.background import STORE_READS, STORE_WRITES
 from turnwise.core.completions import Order
 from turnwise.core.errors import ContextTooLong, InvalidParameter, UserError
@@ -21,16 +20,16 @@ from turnwise.server.errors import explained
 from turnwise.server.exchange import current
 from turnwise.server.leaving import ClientGone, unless_gone
 from turnwise.server.openapi import json_body
-from turnwise.server.responses.bodies import ResponseBody, new_response
+from turnwise.server.responses.bodies import InputTokensBody, ResponseBody, new_response
 from turnwise.server.responses.builder import Event, ResponseBuilder
+from turnwise.server.responses.events import EventEncoder
 from turnwise.server.responses.fields import read_include
-from turnwise.server.responses.items import InputItem
-from turnwise.server.responses.request import ResponseRequest
-from turnwise.server.responses.storage import previous_items, resolve, stored_response
+from turnwise.server.responses.request import InputTokensRequest, PromptFields, ResponseRequest
+from turnwise.server.responses.storage import read_conversation, stored_response, stores_nothing
 from turnwise.server.routes.chat import raise_if_broken
 from turnwise.server.routes.stored import Limit, Page
 from turnwise.server.served import Served
-from turnwise.server.sse import EventStream, StartedStream, event
+from turnwise.server.sse import EventStream, StartedStream
 
 PATH = "/v1/responses"
 
@@ -63,13 +62,30 @@ def router(served: Served, limit: int) -> APIRouter:
             if asked.stream:
                 interval = request.app.state.sse_keep_alive
                 started = await StartedStream.start(deltas, interval, request.receive)
-                return EventStream(_events(job, started, padded=asked.is_padded), started, interval)
+                encoder = EventEncoder(job.builder, is_padded=asked.is_padded)
+                return EventStream(_events(job, started, encoder), started, interval, encoder.encode_failure)
             await unless_gone(request.receive, _whole(job, deltas))
         except ClientGone:
             return Response(status_code=499)  # nobody reads it
         except UserError as error:
             raise _renamed(error) from None
         return JSONResponse(job.builder.response.dump())
+
+    @routes.post(
+        PATH + "/input_tokens", responses={200: {"model": InputTokensBody}}, openapi_extra=json_body(InputTokensRequest)
+    )
+    async def count_input_tokens(request: Request) -> Response:
+        """Count the tokens that the model would read for a response. Refuses what a request for it would be refused."""
+        asked = await body.read(request, InputTokensRequest, limit)
+        service = served.find(asked.model)
+        turn = await STORE_READS.run(_prompt_turn, service, asked, _owner())
+        try:
+            count = await unless_gone(request.receive, service.count_input_tokens(turn))
+        except ClientGone:
+            return Response(status_code=499)  # nobody reads it
+        except UserError as error:
+            raise _renamed(error) from None
+        return JSONResponse(InputTokensBody(input_tokens=count).model_dump())
 
     @routes.get(PATH + "/{id}")
     async def get_response(
@@ -124,18 +140,12 @@ class _Job:
 
     def __init__(self, service: ChatService, asked: ResponseRequest, content: dict[str, Any], owner: str) -> None:
         """Read what the request refers to from the store. Raises `UserError` where it cannot be answered."""
-        self._store: ResponseStore | None = None if service.store is None else service.store.responses
+        self._store = _store_of(service)
         self._is_stored = self._store is not None and asked.store is not False
         self._owner = owner
-        history: Sequence[InputItem] = ()
-        if self._store is None:
-            for name, is_needed in (("store", asked.store), ("previous_response_id", asked.previous_response_id)):
-                if is_needed:
-                    message = f"'{name}' is not supported: this server stores nothing."
-                    raise InvalidParameter(name, message, code="unsupported_value")
-        elif asked.previous_response_id is not None:
-            history = previous_items(self._store, asked.previous_response_id, self._owner)
-        self._input = resolve(self._store, asked.input, self._owner)
+        if self._store is None and asked.store:
+            raise stores_nothing("store")
+        history, self._input = read_conversation(self._store, asked, owner)
         self.turn = asked.turn([*history, *self._input])
         id, created = f"resp_{secrets.token_hex(16)}", int(time.time())
         response = new_response(id, created, service, asked, content, self.turn, is_stored=self._is_stored)
@@ -157,26 +167,29 @@ async def _whole(job: _Job, deltas: AsyncGenerator[Delta, None]) -> None:
             await job.add(delta)
 
 
-async def _events(job: _Job, deltas: StartedStream[Delta], *, padded: bool) -> AsyncGenerator[bytes, None]:
+async def _events(job: _Job, deltas: StartedStream[Delta], encoder: EventEncoder) -> AsyncGenerator[bytes, None]:
     """The stream as published; an error ends it with `response.failed`."""
-
-    def encode(content: Event) -> bytes:
-        name, number = content["type"], next(numbers)
-        return event(
-            {"type": name, "sequence_number": number} | content, padded=padded and name.endswith(".delta"), name=name
-        )
-
-    numbers = itertools.count()
     for content in job.builder.begin():
-        yield encode(content)
+        yield encoder.encode(content)
     try:
         while (delta := await deltas.next()) is not None:
             for content in await job.add(delta):
-                yield encode(content)
+                yield encoder.encode(content)
+            encoder.is_ended = job.builder.is_complete
     except Exception as error:
         error = _renamed(error) if isinstance(error, UserError) else error
-        for content in job.builder.fail(explained(error)):
-            yield encode(content)
+        yield encoder.encode_failure(explained(error))
+        encoder.is_ended = True
+
+
+def _prompt_turn(service: ChatService, asked: PromptFields, owner: str) -> Turn:
+    """What the model would read for a request, with what the request refers to in the store."""
+    history, items = read_conversation(_store_of(service), asked, owner)
+    return asked.turn([*history, *items])
+
+
+def _store_of(service: ChatService) -> ResponseStore | None:
+    return None if service.store is None else service.store.responses
 
 
 def _owner() -> str:

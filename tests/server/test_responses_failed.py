@@ -1,0 +1,109 @@
+"""Streams of responses that the server ends: a time limit, a stop. The last event is the published one."""
+
+import asyncio
+import json
+
+import httpx
+import openai
+import pydantic
+import pytest
+from openai.types.responses import ResponseStreamEvent
+
+from turnwise.core.errors import ContextTooLong, Unavailable
+from turnwise.server.app import create_app
+from turnwise.server.limits import Limits
+from turnwise.testing import ScriptedChat, listening
+
+EVENT = pydantic.TypeAdapter(ResponseStreamEvent)
+BODY = {"model": "scripted", "input": "Hello"}
+
+
+def endless(turn):
+    while True:
+        yield "word "
+
+
+def events(url):
+    """The events of a stream over a real socket, each checked against its published type."""
+    answer = httpx.post(f"{url}/v1/responses", json={**BODY, "stream": True}, timeout=20)
+    assert answer.status_code == 200
+    found = []
+    for block in answer.text.removesuffix("\n\n").split("\n\n"):
+        if block.startswith(":"):
+            continue  # a comment that keeps the connection alive
+        name, data = block.split("\n")
+        found.append(json.loads(data.removeprefix("data: ")))
+        EVENT.validate_python(found[-1])
+        assert name == f"event: {found[-1]['type']}"
+    assert [event["sequence_number"] for event in found] == list(range(len(found)))
+    return found
+
+
+def assert_failed(found, text):
+    failed, response = found[-1], found[-1]["response"]
+    assert [event["type"] for event in found].count("response.failed") == 1
+    assert (failed["type"], response["status"], response["completed_at"]) == ("response.failed", "failed", None)
+    assert response["error"]["code"] == "server_error"
+    assert text in response["error"]["message"]
+    [item] = response["output"]
+    assert item["status"] == "incomplete"
+    written = "".join(event["delta"] for event in found if event["type"] == "response.output_text.delta")
+    assert item["content"][0]["text"] == written != ""
+
+
+def test_a_stream_that_takes_too_long():
+    chat = ScriptedChat(endless, delay=0.02)
+    app = create_app({"scripted": chat}, default="scripted", limits=Limits(seconds=0.3))
+    with listening(app) as url:
+        assert_failed(events(url), "took longer than the 0.3 seconds")
+        assert (chat.cancelled, app.state.gate.under_way) == (1, 0)
+        with openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0) as client:
+            *_, last = client.responses.create(**BODY, stream=True)
+            assert (last.type, last.response.error.code) == ("response.failed", "server_error")
+            with client.responses.stream(**BODY) as stream:
+                assert [event.type for event in stream][-1] == "response.failed"
+        whole = httpx.post(f"{url}/v1/responses", json=BODY)
+        assert (whole.status_code, whole.json()["error"]["code"]) == (408, "timeout"), "without a stream: its status"
+
+
+def test_a_stream_while_the_server_stops():
+    def stopped(turn):
+        yield "One "
+        app.state.gate.stop()
+        yield from endless(turn)
+
+    app = create_app({"scripted": ScriptedChat(stopped, delay=0.02)}, default="scripted")
+    with listening(app) as url:
+        assert_failed(events(url), "The server is stopping")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ContextTooLong.of(10, 20, 0, "messages"), "invalid_prompt"),
+        (Unavailable("Busy."), "server_error"),
+        (RuntimeError("secret"), "server_error"),
+    ],
+    ids=["input", "unavailable", "unexpected"],
+)
+def test_the_published_code_of_a_failure(error, code):
+    """Where the first token takes longer than the keep-alive interval, every error arrives in the stream."""
+    chat = ScriptedChat(endless, delay=0.2, fail_after=1, failure=error)
+    with listening(create_app({"scripted": chat}, default="scripted", sse_keep_alive=0.05)) as url:
+        found = events(url)
+    assert found[-1]["response"]["error"]["code"] == code
+    assert "secret" not in json.dumps(found)
+
+
+def test_a_response_is_not_failed_after_its_end():
+    """The time limit passes while the finished stream is closed: the last event stays the last."""
+
+    class Slow(ScriptedChat):
+        async def stream(self, turn):
+            async for delta in super().stream(turn):
+                yield delta
+            await asyncio.sleep(5)
+
+    app = create_app({"scripted": Slow()}, default="scripted", limits=Limits(seconds=0.3))
+    with listening(app) as url:
+        assert events(url)[-1]["type"] == "response.completed"
