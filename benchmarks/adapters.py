@@ -25,12 +25,12 @@ from turnwise.engine.runner import Runner, make_runner
 from turnwise.engine.span import Span
 from turnwise.models import checkpoint
 from turnwise.models.decoder import Decoder
-from turnwise.models.thin import Thin
+from turnwise.models.thin import LoraFactors
 
 CONTEXT = 128  # tokens in the cache of every chat
 
 
-def random_adapter(decoder: Decoder, rank: int, seed: int) -> dict[str, Thin]:
+def random_adapter(decoder: Decoder, rank: int, seed: int) -> dict[str, LoraFactors]:
     """Thin matrices beside all of the layers' matrices; those that are joined share D, as after our own training."""
     generator = torch.Generator().manual_seed(seed)
     found = {}
@@ -39,11 +39,11 @@ def random_adapter(decoder: Decoder, rank: int, seed: int) -> dict[str, Thin]:
             name = f"layers.{number}.{place}"
             outputs, inputs = decoder.get_parameter(f"{name}.weight").shape
             down = torch.randn(rank, inputs, generator=generator) / inputs**0.5
-            found[name] = Thin(down, 0.01 * torch.randn(outputs, rank, generator=generator))
+            found[name] = LoraFactors(down, 0.01 * torch.randn(outputs, rank, generator=generator))
     return found
 
 
-def merged(decoder: Decoder, thin: dict[str, Thin]) -> Decoder:
+def merged(decoder: Decoder, thin: dict[str, LoraFactors]) -> Decoder:
     """A copy with the changes in it, float32 as `models.adapters` merges."""
     copied = checkpoint.create(decoder.config).decoder
     copied.load_state_dict({name: tensor.float() for name, tensor in decoder.state_dict().items()})

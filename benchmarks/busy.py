@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from turnwise.assemble import model_folder
+from turnwise.assemble import resolve_model_folder
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
@@ -42,8 +42,8 @@ def decode(engine: Engine, chats: int, seconds: float) -> float:
 
     def listener(row: int):
         def on_event(event: TokenEvent) -> None:
-            tokens[row] += event.id is not None
-            if event.finish:
+            tokens[row] += event.token_id is not None
+            if event.finish_reason:
                 done.release()
 
         return on_event
@@ -103,12 +103,12 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(cores)
     with tempfile.TemporaryDirectory() as temporary:
-        folders = {given.model.name: given.model} if given.model else {"bundled": model_folder(None)}
+        folders = {given.model.name: given.model} if given.model else {"bundled": resolve_model_folder(None)}
         if not given.model:
             folders["19M"] = Path(temporary)
             checkpoint.save(checkpoint.create(SMALL, seed=0), folders["19M"])
         for name, folder in folders.items():
-            engine = Engine(checkpoint.load(folder, dtype=torch.float32).decoder, slots=max(given.chats), drafts=False)
+            engine = Engine(checkpoint.load(folder, dtype=torch.float32).decoder, max_num_seqs=max(given.chats), enable_speculation=False)
             print(f"{name}, tokens per second on {cores} cores", flush=True)
             for chats in given.chats:
                 for taken in range(cores + 1):

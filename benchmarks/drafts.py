@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from turnwise.assemble import model_folder
+from turnwise.assemble import resolve_model_folder
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.cost import Cost
@@ -93,7 +93,7 @@ def seconds(engine: Engine, requests: Sequence[GenerationRequest]) -> float:
     done = threading.Semaphore(0)
 
     def on_event(event: TokenEvent) -> None:
-        if event.finish:
+        if event.finish_reason:
             done.release()
 
     start = time.perf_counter()
@@ -111,8 +111,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--chats", type=int, nargs="+", default=[1, 4, 16])
     given = parser.parse_args()
-    decoder = checkpoint.load(Path(model_folder(given.model)), dtype=torch.float32).decoder
-    engine = Engine(decoder, slots=max(given.chats))
+    decoder = checkpoint.load(Path(resolve_model_folder(given.model)), dtype=torch.float32).decoder
+    engine = Engine(decoder, max_num_seqs=max(given.chats))
     lengths = Cost.lengths
 
     def none(_cost: Cost, _rows: int, drafts: Sequence[object]) -> list[int]:

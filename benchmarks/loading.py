@@ -73,7 +73,7 @@ def opened(folder: str, kind: str) -> None:
 
     def begin(source: Path) -> Engine:
         dtype = DTYPES["bfloat16" if kind == "bfloat16" else "float32"]
-        return Engine(Checkpoint(source, dtype=dtype), slots=1, quantize=KINDS[kind])
+        return Engine(Checkpoint(source, dtype=dtype), max_num_seqs=1, quantize=KINDS[kind])
 
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on

@@ -84,7 +84,7 @@ def run(said: dict[str, Any], test: Path, found: Any) -> None:
     folder = Path(recipe.out)
     talks = [item for item in read_source(test) if isinstance(item, Conversation)]
     measured = measure_perplexity(
-        checkpoint.load(folder, dtype=torch.float32).decoder, Renderer.of(Tokenizer.load(folder)), talks
+        checkpoint.load(folder, dtype=torch.float32).decoder, Renderer.from_tokenizer(Tokenizer.load(folder)), talks
     )
     found.put(
         {"loss": measured.nats / measured.tokens, "valid": result.valid_after, "seconds": seconds, "memory": memory}
@@ -104,13 +104,13 @@ def base_loss(base: str, test: Path) -> float:
 
     talks = [item for item in read_source(test) if isinstance(item, Conversation)]
     decoder = checkpoint.load(base, dtype=torch.float32).decoder
-    measured = measure_perplexity(decoder, Renderer.of(Tokenizer.load(base)), talks)
+    measured = measure_perplexity(decoder, Renderer.from_tokenizer(Tokenizer.load(base)), talks)
     return measured.nats / measured.tokens
 
 
 def main() -> None:
     """Run what was asked for, print a table, keep the figures."""
-    from turnwise.assemble import model_folder
+    from turnwise.assemble import resolve_model_folder
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder with train.jsonl.gz and test.jsonl.gz")
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--rates", nargs="*", default=[], help="METHOD=RATE,RATE: try other learning rates")
     parser.add_argument("--out", type=Path, help="write the figures as JSON, and go on from those that are there")
     given = parser.parse_args()
-    base, test = str(model_folder(given.base)), given.data / "test.jsonl.gz"
+    base, test = str(resolve_model_folder(given.base)), given.data / "test.jsonl.gz"
     rates = {name: [float(rate) for rate in said.split(",")] for name, said in (r.split("=") for r in given.rates)}
     kept: dict[str, Any] = json.loads(given.out.read_text()) if given.out and given.out.is_file() else {}
     before = kept.setdefault("base", base_loss(base, test))

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from speed import Ours, decode_rounds
-from turnwise.assemble import model_folder
+from turnwise.assemble import resolve_model_folder
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import Source
 from turnwise.engine.blocks import blocks_for
@@ -70,8 +70,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=cores)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    folder = model_folder(given.model)
-    renderer = Renderer.of(Tokenizer.load(folder))
+    folder = resolve_model_folder(given.model)
+    renderer = Renderer.from_tokenizer(Tokenizer.load(folder))
     decoder = checkpoint.load(folder, dtype=torch.float32).decoder
     runners = {
         name: NativeRunner(decoder, blocks_for(decoder.config.context_length), quantize=kind)

@@ -44,7 +44,7 @@ async def ask(service: ChatService, prompts: Sequence[str], seeds: int, sampling
     async def answer(prompt: str, seed: int) -> str:
         async with slots:
             request = Turn((Message("user", prompt),), {**sampling, "max_tokens": MAX_TOKENS, "seed": seed})
-            return (await service.reply(request)).answers[0].text
+            return (await service.reply(request)).choices[0].text
 
     flat = await asyncio.gather(*(answer(prompt, seed) for prompt in prompts for seed in range(seeds)))
     return [flat[i : i + seeds] for i in range(0, len(flat), seeds)]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from turnwise.assemble import model_folder
+from turnwise.assemble import resolve_model_folder
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
@@ -43,15 +43,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4)
     parser.add_argument("--cache-memory", type=float, help="gigabytes, as of `turnwise serve`")
     given = parser.parse_args()
-    decoder = checkpoint.load(given.model or model_folder(None), dtype=torch.float32).decoder
+    decoder = checkpoint.load(given.model or resolve_model_folder(None), dtype=torch.float32).decoder
     vocab, context = decoder.config.vocab_size, decoder.config.context_length
     bytes_given = None if given.cache_memory is None else int(given.cache_memory * 1e9)
-    engine = Engine(decoder, slots=16, cache_bytes=bytes_given)
+    engine = Engine(decoder, max_num_seqs=16, cache_bytes=bytes_given)
     del decoder
     rng, slots = random.Random(0), threading.Semaphore(24)
 
     def on_event(event: TokenEvent) -> None:
-        if event.finish:
+        if event.finish_reason:
             slots.release()
 
     began, shown, count = time.monotonic(), 0.0, 0

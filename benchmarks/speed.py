@@ -30,7 +30,7 @@ from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
 from turnwise.models.config import DecoderConfig
 from turnwise.training.optimizer import build_optimizers
-from turnwise.training.predict import summed_loss
+from turnwise.training.predict import cross_entropy_sum
 
 PROMPT, NEW = 128, 64
 SMALL = DecoderConfig(
@@ -59,7 +59,7 @@ class Ours:
     ) -> None:
         self.name = name
         self.decoder = checkpoint.load(folder, dtype=dtype).decoder
-        self.engine = Engine(self.decoder, slots=widest, quantize=quantize, drafts=False)
+        self.engine = Engine(self.decoder, max_num_seqs=widest, quantize=quantize, enable_speculation=False)
         self.calls = 0
 
     def generate(self, ids: list[list[int]], new: int) -> None:
@@ -69,8 +69,8 @@ class Ours:
 
         def listener(row: int) -> Callable[[TokenEvent], None]:
             def on_event(event: TokenEvent) -> None:
-                counts[row] += event.id is not None
-                if event.finish:
+                counts[row] += event.token_id is not None
+                if event.finish_reason:
                     done.release()
 
             return on_event
@@ -146,7 +146,7 @@ def train_rounds(folder: Path, vocab: int, rounds: int) -> dict[str, list[float]
         rows = pack([len(talk) for talk in part], 512, seed=0)
         examples = [Example.causal(talk, [True] * len(talk)) for talk in part]
         batch = collate([[examples[i] for i in row] for row in rows], pad_id=0)
-        (summed_loss(model, batch) / batch.counted).backward()
+        (cross_entropy_sum(model, batch) / batch.counted).backward()
         torch.nn.utils.clip_grad_norm_(ours.parameters(), 1.0)
         for optimizer in our_optimizers:
             optimizer.step()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from turnwise.assemble import model_folder
+from turnwise.assemble import resolve_model_folder
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.sources import Source
@@ -53,7 +53,7 @@ def measure(path: Path, model: str, row_length: int | None) -> str:
     recipe = parse_recipe({**values, "training": {"row_length": row_length} if row_length else {}}, origin="benchmark")
     base = load_base(recipe)
     length = with_row_length(recipe, base.renderer, base.model).training.settled_row_length
-    frame, objective = Frame(base.renderer, length, base.model.start_ids), OBJECTIVES.make("sft")
+    frame, objective = Frame(base.renderer, length, base.model.start_ids), OBJECTIVES.parse_plugin("sft")
     dialogues = learned = later = wrong = 0
     for item in Source(path, skip_bad=True):
         if not isinstance(item, Conversation):
@@ -92,6 +92,6 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="box")
     parser.add_argument("--row-length", type=int)
     given = parser.parse_args()
-    folder = str(model_folder(None if given.model == "box" else given.model))
+    folder = str(resolve_model_folder(None if given.model == "box" else given.model))
     for path in given.data:
         print(measure(path, folder, given.row_length), flush=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from turnwise.assemble import model_folder
+from turnwise.assemble import resolve_model_folder
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
@@ -31,10 +31,10 @@ def answer(engine: Engine, ids: list[int], scope: str) -> tuple[float, list[int]
     first, done = [0.0], threading.Event()
 
     def on_event(event: TokenEvent) -> None:
-        if event.id is not None:
+        if event.token_id is not None:
             first[0] = first[0] or time.perf_counter()
-            said.append(event.id)
-        if event.finish:
+            said.append(event.token_id)
+        if event.finish_reason:
             done.set()
 
     start = time.perf_counter()
@@ -63,8 +63,8 @@ def main() -> None:
     parser.add_argument("--system", type=int, default=0, help="tokens of instructions before the first turn")
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
-    decoder = checkpoint.load(Path(model_folder(given.model)), dtype=torch.float32).decoder
-    engine = Engine(decoder, slots=2)
+    decoder = checkpoint.load(Path(resolve_model_folder(given.model)), dtype=torch.float32).decoder
+    engine = Engine(decoder, max_num_seqs=2)
     rounds: dict[bool, list[list[float]]] = {True: [], False: []}
     for number in range(given.rounds + 1):
         for shared in (True, False):

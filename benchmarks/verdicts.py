@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from turnwise.assemble import model_folder, subject
+from turnwise.assemble import resolve_model_folder, open_model_under_test
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import read_source
 from turnwise.evaluation.cache import Cache
 from turnwise.evaluation.items import Item
 from turnwise.evaluation.measuring import Measured, measure, plan
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.scorecard import Scorecard, score
+from turnwise.evaluation.scorecard import Scorecard, build_scorecard
 from turnwise.models import checkpoint
 from turnwise.text.tokenizer import Tokenizer
 
@@ -112,7 +112,7 @@ def damaged(source: Path, runs: int, stack: ExitStack) -> Iterator[tuple[str, Pa
 
 def measured(folder: Path, items: Mapping[str, Sequence[Item]], seeds: int) -> dict[str, Measured]:
     """All metrics of a model."""
-    with subject(str(folder), Cache(None), asked={"max_tokens": 64}) as opened:
+    with open_model_under_test(str(folder), Cache(None), asked={"max_tokens": 64}) as opened:
         return measure(opened, metrics(CHOSEN), items, seeds=range(seeds))
 
 
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100, help="of equals")
     parser.add_argument("--damages", type=int, default=5, help="of each kind")
     said = parser.parse_args()
-    source = model_folder(said.model)
+    source = resolve_model_folder(said.model)
     talks = itertools.islice((one for one in read_source(said.data) if isinstance(one, Conversation)), said.dialogues)
     items = plan(metrics(CHOSEN), list(talks), 0)
     began = time.perf_counter()
@@ -144,13 +144,13 @@ def main() -> None:
     print(f"{said.dialogues} dialogues, {SEEDS} answers to each; {time.perf_counter() - began:.0f} s for the pool\n")
     print("| truth | runs | verdicts | worse on |\n| --- | --- | --- | --- |")
     dice = np.random.default_rng(0)
-    cards = [score(*other_dice(pool, dice), resamples=1999) for _ in range(said.runs)]
+    cards = [build_scorecard(*other_dice(pool, dice), resamples=1999) for _ in range(said.runs)]
     tell("equals", cards)
     whole = first_seeds(pool)
     with ExitStack() as stack:
         by_name: dict[str, list[Scorecard]] = {}
         for name, folder in damaged(source, said.damages, stack):
-            by_name.setdefault(name, []).append(score(measured(folder, items, SEEDS), whole, resamples=1999))
+            by_name.setdefault(name, []).append(build_scorecard(measured(folder, items, SEEDS), whole, resamples=1999))
         for name, found in by_name.items():
             tell(name, found)
     assert np.isfinite(cards[0].lines[0].value), "there was something to measure"

@@ -22,7 +22,7 @@ VOCABULARY = 2048
 def answered(path: Path) -> list[Conversation]:
     """The dialogues that end with the assistant."""
     talks = (item for item in read_source(path) if isinstance(item, Conversation))
-    return [talk for talk in talks if talk.messages[-1].role == "assistant" and talk.turns > 1]
+    return [talk for talk in talks if talk.messages[-1].role == "assistant" and talk.num_turns > 1]
 
 
 def with_curt_ends(talks: Sequence[Conversation]) -> Iterator[Conversation]:

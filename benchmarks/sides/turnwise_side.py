@@ -30,7 +30,7 @@ def generate(engine: Engine, scope: str, width: int, new: int) -> dict[str, floa
         if first:
             first.clear()
             firsts.append(now)
-        if event.finish:
+        if event.finish_reason:
             finishes.append(now)
             ended.release()
 
@@ -52,7 +52,7 @@ def main() -> None:
     more = {"quantize": sys.argv[3]} if len(sys.argv) > 3 else {}
     model = checkpoint.load(Path(sys.argv[1]), dtype=torch.float32)
     # Without drafts: a random checkpoint says the same again and again, which no chat does.
-    engine = Engine(model.decoder, slots=int(sys.argv[2]), drafts=False, **more)
+    engine = Engine(model.decoder, max_num_seqs=int(sys.argv[2]), enable_speculation=False, **more)
     for number, line in enumerate(sys.stdin):
         width, new = map(int, line.split())
         # A scope of its own: nothing is shared with an earlier round. Prompts are read in turn, beside the chats whose

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from turnwise.assemble import generation_defaults, model_folder, subject
+from turnwise.assemble import generation_defaults, resolve_model_folder, open_model_under_test
 from turnwise.core.messages import Conversation
 from turnwise.core.settings import Settings
 from turnwise.data.sources import read_source
@@ -39,7 +39,7 @@ def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
     lines: list[str] = []
     cache = Cache(Settings.from_environment().home / "evaluations.db")
     try:
-        model, untuned = (partial(subject, str(each), cache, asked=asked) for each in (folder, box / "pretrained"))
+        model, untuned = (partial(open_model_under_test, str(each), cache, asked=asked) for each in (folder, box / "pretrained"))
         others: dict[str, Opens] = {
             "the untuned model": untuned,
             "the 4-gram model": partial(open_baseline, "ngram", data / "short.jsonl", folder),
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--out", type=Path, help="a file for the tables")
     said = parser.parse_args()
-    found = "\n".join(tables(model_folder(said.model), said.box, said.limit)) + "\n"
+    found = "\n".join(tables(resolve_model_folder(said.model), said.box, said.limit)) + "\n"
     if said.out:
         said.out.write_text(found)
 

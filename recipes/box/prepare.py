@@ -16,7 +16,7 @@ from pathlib import Path
 
 from turnwise.core.files import write_file
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.grammar import Grammar, about, expand
+from turnwise.data.grammar import DialogueGrammar, restrict_topics, expand
 from turnwise.data.noise import roughen
 from turnwise.data.prompts import small_talk, support_lines
 from turnwise.data.sources import read_source
@@ -152,7 +152,7 @@ def short_support(asked: list[Conversation], each: int, rng: random.Random) -> I
             yield Conversation((Message("user", question), rng.choice(answers)), {"intent": intent})
 
 
-def with_names(grammar: Grammar, names: tuple[str, ...]) -> Grammar:
+def with_names(grammar: DialogueGrammar, names: tuple[str, ...]) -> DialogueGrammar:
     """The same grammar for people who are called otherwise."""
     return replace(grammar, slots={**grammar.slots, "name": names})
 
@@ -193,7 +193,7 @@ def main(data: Path, out: Path) -> None:
     rng.shuffle(chat)
     write(out / "chat.jsonl", chat)
 
-    by_heart = list(expand(about(grammar, BY_HEART), 12_000, seed=3, turns=(1, 3)))
+    by_heart = list(expand(restrict_topics(grammar, BY_HEART), 12_000, seed=3, turns=(1, 3)))
     more = list(framed(asked * 5, one_turn, rng)) + small[:12_000] + by_heart + coffee[:500] + open_chat[:4_000] + dolly
     rng.shuffle(more)
     write(out / "more.jsonl", more)
@@ -201,13 +201,13 @@ def main(data: Path, out: Path) -> None:
     names = invented_names(4_200, random.Random(11))
     everybody = with_names(grammar, (*grammar.slots["name"] * 4, *names[200:]))
     named = list(expand(everybody, 9_000, seed=4))
-    introduced = list(expand(about(everybody, NAMES), 5_000, seed=5, turns=(1, 4)))
+    introduced = list(expand(restrict_topics(everybody, NAMES), 5_000, seed=5, turns=(1, 4)))
     brief = list(short_support(asked, 100, random.Random(12)))
     short = [*framed(asked * 4 + brief, one_turn, rng), *named, *introduced, *by_heart[:6_000], *small[:5_000]]
     short += open_chat[:2_000]
     rng.shuffle(short)
     write(out / "short.jsonl", short)
-    strangers = expand(about(with_names(grammar, names[:200]), NAMES), 100, seed=98, turns=(1, 3))
+    strangers = expand(restrict_topics(with_names(grammar, names[:200]), NAMES), 100, seed=98, turns=(1, 3))
     write(out / "valid_short.jsonl", [*new_to(list(short_support(asked, 5, random.Random(13))), brief), *strangers])
 
     held = list(support(data / "bitext_customer/valid.jsonl.gz"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from turnwise import __version__
-from turnwise.chat.context import DEFAULT, policy
+from turnwise.chat.context import DEFAULT, get_context_policy
 from turnwise.chat.service import ChatService
 from turnwise.core.errors import InvalidParameter, UserError, did_you_mean
 from turnwise.core.json_file import read_json_object_if_present
@@ -32,7 +32,7 @@ BOX = "box"  # the name of the model that comes with the package
 DEVICES = ("auto", "cpu", "cuda")
 
 
-def model_folder(name: str | None) -> Path:
+def resolve_model_folder(name: str | None) -> Path:
     """The folder of a model: the one that comes with the package for None or "box", else as `find_folder` finds it.
 
     Raises:
@@ -117,8 +117,8 @@ def chat_service(
         ModelNotFound: no such model.
         UserError: a model that cannot be loaded.
     """
-    policy(context_policy)
-    folder = model_folder(model)
+    get_context_policy(context_policy)
+    folder = resolve_model_folder(model)
     if device not in DEVICES:
         raise InvalidParameter("device", f"Unknown device '{device}': {did_you_mean(device, DEVICES)}")
     if quantize is not None and quantize not in get_args(Quantize):
@@ -128,7 +128,7 @@ def chat_service(
     preferred = {**generation_defaults(folder), **(defaults or {})}
     suppressed = suppressed_tokens(folder)
     tokenizer = Tokenizer.load(folder)
-    renderer = Renderer.of(tokenizer)
+    renderer = Renderer.from_tokenizer(tokenizer)
     _read_ahead()
     import torch
 
@@ -155,7 +155,7 @@ def chat_service(
                     )
             chosen = checkpoint.DTYPES.get(dtype) or torch.float32
             engine: Engine | AdaptedEngine = engine_of(
-                hub.load_to_talk(folder, dtype=chosen, device=device), slots=slots
+                hub.load_to_talk(folder, dtype=chosen, device=device), max_num_seqs=slots
             )
             stack.callback(engine.close)
         else:
@@ -164,7 +164,7 @@ def chat_service(
             def begin(source: Path) -> Engine:
                 # The engine reads the weights one by one into its own layout.
                 weights = checkpoint.Checkpoint(source, dtype=chosen, device=device)
-                begun = Engine(weights, slots=slots, quantize=quantize, cache_bytes=cache_bytes)
+                begun = Engine(weights, max_num_seqs=slots, quantize=quantize, cache_bytes=cache_bytes)
                 stack.callback(begun.close)
                 return begun
 
@@ -172,9 +172,9 @@ def chat_service(
         yield ChatService(
             name=name or (f"turnwise-{BOX}" if model in (None, BOX) else folder.resolve().name),
             created=_made(folder),
-            fingerprint=fingerprint(folder, f"{dtype} {device} {engine.kind}"),
+            fingerprint=system_fingerprint(folder, f"{dtype} {device} {engine.kind}"),
             renderer=renderer,
-            generator=engine,
+            engine=engine,
             defaults=preferred,
             suppressed=suppressed,
             store=store,
@@ -183,7 +183,7 @@ def chat_service(
 
 
 @contextmanager
-def subject(
+def open_model_under_test(
     model: str | None, cache: "Cache", *, asked: Mapping[str, Any] | None = None, **serving: Any
 ) -> Iterator["ModelSubject"]:
     """A model to be evaluated as it is served; closed when the block ends.
@@ -203,18 +203,18 @@ def subject(
     with chat_service(model, bases=Bases(), **serving) as service:  # adapters too are computed as they are served
         yield ModelSubject(
             service.name,
-            service.generator,
+            service.engine,
             service.renderer,
-            lambda history, said, tools: service.request(Turn(history, asked=said, tools=tools)),
+            lambda history, said, tools: service.request(Turn(history, sampling=said, tools=tools)),
             dict(asked or {}),
             service.fingerprint,
             cache,
         )
 
 
-def renderer(model: str | None) -> Renderer:
+def load_renderer(model: str | None) -> Renderer:
     """How a model is told what was said, without its weights. Raises `UserError` where the folder holds no model."""
-    return Renderer.of(Tokenizer.load(model_folder(model)))
+    return Renderer.from_tokenizer(Tokenizer.load(resolve_model_folder(model)))
 
 
 def _read_ahead() -> None:
@@ -269,7 +269,7 @@ def _made(folder: Path) -> int:
     return int(next(folder / name for name in names if (folder / name).is_file()).stat().st_mtime)
 
 
-def fingerprint(folder: Path, decoding: str) -> str:
+def system_fingerprint(folder: Path, decoding: str) -> str:
     """Changes when the weights, an adapter's base, the tokenizer, how they are decoded or what decodes them change."""
     import torch
 

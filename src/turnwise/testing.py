@@ -72,7 +72,7 @@ class ScriptedChat:
 
     async def stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
         """The scripted chunks, then an empty delta with how it ended and how much it was; words count as tokens."""
-        GenerationParams.resolve(turn.asked, self.defaults)
+        GenerationParams.resolve(turn.sampling, self.defaults)
         self.turns.append(turn)
         recorder = await TurnRecorder.begin(self.store, turn, self.name)
         finish: FinishReason = "error"
@@ -99,7 +99,7 @@ class ScriptedChat:
                 await recorder.abandon(finish)
 
     async def _deltas(self, turn: Turn) -> AsyncGenerator[Delta, None]:
-        if turn.reading == "embedding":
+        if turn.prompt_output == "embedding":
             yield Delta(finish="stop", usage=Usage(1, 0), embedding=(1.0,))
             return
         said: list[str] = []
@@ -116,7 +116,7 @@ class ScriptedChat:
                 said.append(chunk)
                 yield Delta(chunk)
         finish: FinishReason = "tool_calls" if calls and self._finish == "stop" else self._finish
-        for index in range(1, turn.answers):  # the others say the same in one go
+        for index in range(1, turn.n):  # the others say the same in one go
             yield Delta("".join(said), finish, index=index, tool_calls=tuple(as_pieces(calls)))
         read = await self.count_input_tokens(turn)
         usage = Usage(prompt_tokens=read, completion_tokens=len(said) + len(calls))

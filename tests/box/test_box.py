@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from turnwise.assemble import chat_service, model_folder
+from turnwise.assemble import chat_service, resolve_model_folder
 from turnwise.chat.service import Turn
 from turnwise.core.messages import Message
 from turnwise.text.tokenizer import Tokenizer
 
-FOLDER = model_folder("box")
+FOLDER = resolve_model_folder("box")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ def says(tokenizer):
     """`says(*answers)`: a service that gives these answers, the last one again and again."""
 
     def says(*answers, context_length=200, template=None, **more):
-        renderer = Renderer.of(tokenizer) if template is None else Renderer(tokenizer, template)
+        renderer = Renderer.from_tokenizer(tokenizer) if template is None else Renderer(tokenizer, template)
         events = [saying(tokenizer.encode(answer)) for answer in answers]
         return ChatService("tiny", 0, "fp", renderer, Answers(*events, context_length=context_length), **more)
 

@@ -21,8 +21,8 @@ from turnwise.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.timeout(60)
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-WEATHER = Tool("get_weather", schema=SCHEMA, published={"type": "function", "function": {"name": "get_weather"}})
-NOTE = Tool("note", kind="custom", published={"type": "function", "function": {"name": "note"}})
+WEATHER = Tool("get_weather", schema=SCHEMA, definition={"type": "function", "function": {"name": "get_weather"}})
+NOTE = Tool("note", kind="custom", definition={"type": "function", "function": {"name": "note"}})
 HELLO = (Message("user", "Hello"),)
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome 🚚"}}\n</tool_call>'
 NOTED = '<tool_call>\n{"name": "note", "arguments": {"input": "a\\nb"}}\n</tool_call>'
@@ -39,8 +39,8 @@ def says(tokenizer):
     def says(text, finish="stop", *, store=None, logprobs=False):
         events = saying(tokenizer.encode(text), finish)
         if logprobs:
-            events = [event if event.finish else replace(event, logprobs=TokenLogprobs(-1.0)) for event in events]
-        return ChatService("tiny", 0, "fp", Renderer.of(tokenizer), FakeGenerator(events, 4000), store=store)
+            events = [event if event.finish_reason else replace(event, logprobs=TokenLogprobs(-1.0)) for event in events]
+        return ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(events, 4000), store=store)
 
     return says
 
@@ -170,7 +170,7 @@ def test_who_leaves_inside_a_call_finds_its_beginning(tokenizer):
     store = open_store("sqlite:///:memory:")
     kept = store.create(title="", model="tiny").id
     generator = FakeGenerator([TokenEvent(id) for id in tokenizer.encode(CALL[:60])], 4000)  # and no end
-    service = ChatService("tiny", 0, "fp", Renderer.of(tokenizer), generator, store=store)
+    service = ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
 
     async def leave():
         async with aclosing(service.stream(turn(conversation_id=kept))) as deltas:
@@ -228,11 +228,11 @@ def test_a_marker_that_is_never_shown_is_read_all_the_same(corpus):
     said = 'I look. 🚚[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Rome"}}]'
     ids = tokenizer.encode(said, allow_special=True)
     assert tokenizer.id_of("[TOOL_CALLS]") in ids
-    service = ChatService("tiny", 0, "fp", Renderer.of(tokenizer), FakeGenerator(saying(ids), 4000))
-    answer = reply(service, turn()).answers[0]
+    service = ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(saying(ids), 4000))
+    answer = reply(service, turn()).choices[0]
     assert (answer.text, answer.finish) == ("I look. 🚚", "tool_calls")
     assert [(call.name, call.arguments) for call in answer.tool_calls] == [("get_weather", '{"city": "Rome"}')]
-    state = service.generator.requests[0].constraints[0].start()
+    state = service.engine.requests[0].constraints[0].start()
     for id in ids:
         assert state.allowed()[id]
         state.accept(id)

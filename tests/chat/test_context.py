@@ -6,7 +6,7 @@ import pytest
 from fakes import reply, stream, text
 from talks import ALTERNATING, TOOLED, assistant, read, system, talk, user
 
-from turnwise.chat.context import policies
+from turnwise.chat.context import load_context_policies
 from turnwise.chat.service import ChatService, Turn
 from turnwise.chat.turn import Usage
 from turnwise.core.errors import ContextTooLong, InvalidParameter
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(60)
 
 
 def test_what_fits_is_left_alone(says):
-    for name in policies():
+    for name in load_context_policies():
         service = says("Yes.", context_policy=name)
         answer = reply(service, Turn(talk(1), {"max_tokens": 5}))
         assert answer.context is None
@@ -70,7 +70,7 @@ def test_a_turn_may_ask_for_another_policy(says):
         reply(says("Yes."), Turn(talk(1), context_policy="forget"))
 
 
-@pytest.mark.parametrize("name", sorted(policies().keys() - {"sliding_window"}))
+@pytest.mark.parametrize("name", sorted(load_context_policies().keys() - {"sliding_window"}))
 def test_what_may_not_be_dropped_is_refused_as_it_came(says, name):
     long = "lamp " * 300
     for messages in [
@@ -118,10 +118,10 @@ HUGE = "lamp " * 200_000
 
 
 @pytest.mark.parametrize(
-    "turn", [Turn((user(HUGE),)), Turn((), prompt=HUGE), Turn((), prompt=HUGE, reading="embedding")]
+    "turn", [Turn((user(HUGE),)), Turn((), prompt=HUGE), Turn((), prompt=HUGE, prompt_output="embedding")]
 )
 def test_what_is_certainly_too_long_is_refused_without_being_tokenized(says, tokenized, turn):
-    for name in policies():
+    for name in load_context_policies():
         service = says("Yes.", context_policy=name)
         tokenized.clear()
         with pytest.raises(ContextTooLong, match=r"resulted in at least \d{5,}"):
@@ -129,7 +129,7 @@ def test_what_is_certainly_too_long_is_refused_without_being_tokenized(says, tok
         assert max(tokenized, default=0) < 1000
 
 
-@pytest.mark.parametrize("name", sorted(policies().keys() - {"refuse"}))
+@pytest.mark.parametrize("name", sorted(load_context_policies().keys() - {"refuse"}))
 def test_policies_do_not_tokenize_exchanges_that_no_policy_could_keep(says, tokenized, name):
     service = says("Yes.", context_policy=name)
     tokenized.clear()
@@ -184,7 +184,7 @@ def test_a_template_that_insists_on_turns_accepts_what_is_left(says):
 
 def test_tool_calls_go_with_their_results(says):
     rounds = [replace(m, content=m.content and "lamp " * 9, tool_calls=m.tool_calls) for _ in range(6) for m in TOOLED]
-    tool = Tool("look", published={"type": "function", "function": {"name": "look"}})
+    tool = Tool("look", definition={"type": "function", "function": {"name": "look"}})
     service = says("Yes.", context_policy="drop_oldest", context_length=800)
     answer = reply(service, Turn((*rounds, user("And now?")), {"max_tokens": 30}, tools=(tool,)))
     assert answer.context.dropped_messages % 4 == 0
@@ -212,14 +212,14 @@ def test_the_stored_conversation_is_the_whole_one(says):
 
 @pytest.fixture(scope="module")
 def engine(tiny_config, one_thread):
-    engine = Engine(create(tiny_config, seed=0).decoder, slots=2)
+    engine = Engine(create(tiny_config, seed=0).decoder, max_num_seqs=2)
     yield engine
     engine.close()
 
 
 @pytest.mark.parametrize("name", ["drop_oldest", "summarise"])
 def test_a_real_model_goes_on_for_ever(engine, tokenizer, name):
-    service = ChatService("tiny", 0, "fp", Renderer.of(tokenizer), engine, context_policy=name)
+    service = ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), engine, context_policy=name)
     messages: tuple[Message, ...] = ()
     reports = []
     for number in range(12):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from talks import TOOLED, assistant, system, talk, user
 
 from turnwise.chat import context as folder
-from turnwise.chat.context import DEFAULT, policies, policy, sliding_window, summarise
+from turnwise.chat.context import DEFAULT, load_context_policies, get_context_policy, sliding_window, summarise
 from turnwise.chat.rounds import droppable, fewest, rounds, without
 from turnwise.chat.service import ChatService
 from turnwise.chat.summaries import Summaries
@@ -103,7 +103,7 @@ class PlainRoom:
 
 
 def shorten(name, messages, room):
-    return asyncio.run(policy(name).shorten(messages, room))
+    return asyncio.run(get_context_policy(name).shorten(messages, room))
 
 
 def is_subsequence(some, messages):
@@ -197,7 +197,7 @@ def test_summarise_does_so_too_and_only_adds_its_note(messages, limit, written, 
         if plain[place] == system("") and plain[place] not in messages:
             del plain[place]
         assert asyncio.run(room.tokens(made.messages)) <= limit
-        assert 0 < summary.messages <= made.report.dropped_messages
+        assert 0 < summary.num_messages <= made.report.dropped_messages
     fits = asyncio.run(room.tokens(made.messages)) <= limit
     assert fits or tuple(plain) == without(messages, droppable(messages))
     told = iter(messages)
@@ -214,12 +214,12 @@ def test_summarise_does_so_too_and_only_adds_its_note(messages, limit, written, 
 
 
 def test_the_folder_is_the_registry():
-    assert policies().keys() == {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
+    assert load_context_policies().keys() == {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
     assert DEFAULT == "refuse"
     with pytest.raises(InvalidParameter, match="did you mean 'drop_oldest'"):
-        policy("drop_old")
+        get_context_policy("drop_old")
 
 
 def test_a_service_with_an_unknown_policy_is_not_made(tokenizer):
     with pytest.raises(InvalidParameter, match="Unknown context policy"):
-        ChatService("tiny", 0, "fp", Renderer.of(tokenizer), FakeGenerator(), context_policy="forget")
+        ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(), context_policy="forget")

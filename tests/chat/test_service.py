@@ -24,7 +24,7 @@ WORDS = "Grüße 🚚 你好 👨‍👩‍👧‍👦! The lamp is broken again
 
 @pytest.fixture(scope="module")
 def engine(tiny_config, one_thread):
-    engine = Engine(create(tiny_config, seed=0).decoder, slots=2)
+    engine = Engine(create(tiny_config, seed=0).decoder, max_num_seqs=2)
     yield engine
     engine.close()
 
@@ -34,7 +34,7 @@ def make(tokenizer):
     """`make(generator)`: a service with it."""
 
     def make(generator, **more):
-        return ChatService("tiny", 0, "fp", Renderer.of(tokenizer), generator, **more)
+        return ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, **more)
 
     return make
 
@@ -93,7 +93,7 @@ def test_a_leading_space_and_line_breaks_stay(says):
 
 def test_usage_counts_what_was_read_and_written(says, tokenizer):
     usage = reply(says("The lamp"), Turn(HELLO)).usage
-    assert usage.prompt_tokens == len(Renderer.of(tokenizer).render(HELLO, add_generation_prompt=True).ids)
+    assert usage.prompt_tokens == len(Renderer.from_tokenizer(tokenizer).render(HELLO, add_generation_prompt=True).ids)
     assert usage.completion_tokens == len(tokenizer.encode("The lamp"))
 
 
@@ -203,7 +203,7 @@ def test_a_failure_of_the_engine_is_an_error_with_its_words(make, tokenizer):
 
 
 def test_a_failing_step_of_a_real_engine_too(make, tiny_model, monkeypatch):
-    engine = Engine(tiny_model.decoder, slots=1)
+    engine = Engine(tiny_model.decoder, max_num_seqs=1)
     monkeypatch.setattr(engine._scheduler._runner, "forward", lambda spans, hidden: 1 / 0)
     try:
         with pytest.raises(TurnwiseError, match="failed while generating"):
@@ -233,7 +233,7 @@ def test_leaving_frees_the_slot_of_a_real_engine(make, tiny_config, tokenizer, w
     decoder = create(replace(tiny_config, context_length=30_000), seed=0).decoder
     with torch.no_grad():
         decoder.embed.weight[tokenizer.eos_id] = 0  # never the likeliest: the model talks on and on
-    engine = Engine(decoder, slots=1)
+    engine = Engine(decoder, max_num_seqs=1)
     service = make(engine)
 
     async def leave():

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from turnwise import __version__
-from turnwise.assemble import chat_service, fingerprint, generation_defaults
+from turnwise.assemble import chat_service, system_fingerprint, generation_defaults
 from turnwise.chat.service import Turn
 from turnwise.cli.main import app
 from turnwise.core.errors import UserError
@@ -214,11 +214,11 @@ def test_a_damaged_or_absurd_generation_config_is_named(written, tmp_path):
 def test_the_fingerprint_changes_with_weights_and_type(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"weights")
-    first = fingerprint(tmp_path, "auto")
-    assert fingerprint(tmp_path, "auto") == first
-    assert fingerprint(tmp_path, "float16") != first
+    first = system_fingerprint(tmp_path, "auto")
+    assert system_fingerprint(tmp_path, "auto") == first
+    assert system_fingerprint(tmp_path, "float16") != first
     (tmp_path / "model.safetensors").write_bytes(b"weighty")
-    assert fingerprint(tmp_path, "auto") != first
+    assert system_fingerprint(tmp_path, "auto") != first
 
 
 def test_a_service_ends_its_engine(model_folder):

@@ -162,8 +162,8 @@ def test_retry_with_nothing_to_answer(talk):
 def test_set_changes_a_parameter_from_the_next_answer_on(talk, line, name, value):
     service = ScriptedChat(words)
     _, shown = talk(service, "hello", f"/set {line}", "again", asked={"max_tokens": 9})
-    assert service.turns[0].asked == {"max_tokens": 9}
-    assert service.turns[1].asked == {"max_tokens": 9, name: value}
+    assert service.turns[0].sampling == {"max_tokens": 9}
+    assert service.turns[1].sampling == {"max_tokens": 9, name: value}
     assert f"{name} = {value}" in shown
 
 
@@ -183,7 +183,7 @@ def test_set_refuses_what_is_wrong_and_changes_nothing(talk, line, complaint):
     service = ScriptedChat(words)
     _, shown = talk(service, f"/set {line}", "hello")
     assert complaint in shown
-    assert service.turns[0].asked == {}
+    assert service.turns[0].sampling == {}
 
 
 def test_history_shows_who_said_what(talk):

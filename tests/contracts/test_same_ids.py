@@ -16,7 +16,7 @@ from turnwise.core.ports import TokenEvent, TokenLogprobs
 from turnwise.core.tools import Tool
 from turnwise.data.batches import collate
 from turnwise.evaluation.cache import Cache
-from turnwise.evaluation.counting import counted
+from turnwise.evaluation.counting import find_scored_span
 from turnwise.evaluation.items import Ask, Score
 from turnwise.evaluation.perplexity import measure_perplexity
 from turnwise.evaluation.subject import ModelSubject
@@ -55,7 +55,7 @@ DIALOGUES = {
     "white space": talk("  two lines\n\nand a tab\t", "def f(x):\n    return x + 1"),
     "special tokens spelled out": talk("What is <|end|>?", "It ends a turn: <|end|><|user|>.", "<|im_start|>", "No."),
 }  # fmt: skip
-WEATHER = Tool.function(
+WEATHER = Tool.from_function(
     {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
 )
 CALLS = Conversation(
@@ -83,7 +83,7 @@ def renderer(request, tokenizer):
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     backend.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|begin|>"])
     named = {**tokenizer.named, "bos_token": "<|begin|>"}
-    return Renderer.of(Tokenizer(backend, named=named, chat_template=request.param or tokenizer.chat_template))
+    return Renderer.from_tokenizer(Tokenizer(backend, named=named, chat_template=request.param or tokenizer.chat_template))
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +130,14 @@ class Roomy(Asked):
 
 
 def trained(name, conversation, renderer, length=400):
-    (example,) = OBJECTIVES.make(name).examples(conversation, Frame(renderer, length))
+    (example,) = OBJECTIVES.parse_plugin(name).examples(conversation, Frame(renderer, length))
     return example
 
 
 def served(messages, renderer):
     service = ChatService("tiny", 0, "fp", renderer, Asked())
     asyncio.run(service.reply(Turn(tuple(messages))))
-    return list(service.generator.requests[0].prompt_ids)
+    return list(service.engine.requests[0].prompt_ids)
 
 
 @paths
@@ -190,8 +190,8 @@ class Told(Asked):
 def evaluated(renderer):
     """A model as `turnwise evaluate` opens it, whose engine only notes what it was asked for."""
     service = ChatService("tiny", 0, "fp", renderer, Told())
-    make_request = lambda history, asked, tools: service.request(Turn(history, asked=asked, tools=tools))  # noqa: E731
-    return ModelSubject("tiny", service.generator, renderer, make_request, {}, "fp", Cache(None))
+    make_request = lambda history, asked, tools: service.request(Turn(history, sampling=asked, tools=tools))  # noqa: E731
+    return ModelSubject("tiny", service.engine, renderer, make_request, {}, "fp", Cache(None))
 
 
 def quiet(_):
@@ -225,7 +225,7 @@ def calling(request, tokenizer):
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     backend.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|begin|>"])
     named = {**tokenizer.named, "bos_token": "<|begin|>"}
-    return Renderer.of(Tokenizer(backend, named=named, chat_template=request.param or tokenizer.chat_template))
+    return Renderer.from_tokenizer(Tokenizer(backend, named=named, chat_template=request.param or tokenizer.chat_template))
 
 
 def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(calling):
@@ -234,7 +234,7 @@ def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(callin
     ids, learned = example.ids.tolist(), [False, *example.counted.tolist()[:-1]]
     for turn, expected in ((1, '"name": "get_weather", "arguments": {"city": "Rome"}'), (3, "No, it is sunny.")):
         asyncio.run(service.reply(Turn(CALLS.messages[:turn], tools=CALLS.tools)))
-        prompt = list(service.generator.requests[-1].prompt_ids)
+        prompt = list(service.engine.requests[-1].prompt_ids)
         assert prompt == ids[: len(prompt)]
         assert learned[len(prompt)]
         assert not learned[len(prompt) - 1]
@@ -246,7 +246,7 @@ def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(callin
 def test_a_tool_call_is_scored_as_it_is_learned(calling):
     example = trained("sft", CALLS, calling, 4000)
     learned = [at for at, counts in enumerate([False, *example.counted.tolist()[:-1]]) if counts]
-    read = [counted(calling, Score(CALLS.messages[: at + 1], CALLS.tools), 10_000) for at in (1, 3)]
+    read = [find_scored_span(calling, Score(CALLS.messages[: at + 1], CALLS.tools), 10_000) for at in (1, 3)]
     assert [place for each in read for place in each.places] == learned
     assert all(each.ids == tuple(example.ids.tolist()[: len(each.ids)]) for each in read)
     assert all(each.bytes > 0 for each in read)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.check import check, print_report
+from turnwise.data.check import check_data, print_report
 from turnwise.data.fingerprint import normalised
 from turnwise.data.rows import Document
 from turnwise.data.writing import write_jsonl
@@ -28,7 +28,7 @@ def look(tmp_path):
         if against:
             write_jsonl(tmp_path / "test.jsonl", against)
             how["against"] = [tmp_path / "test.jsonl"]
-        return check([tmp_path / "data.jsonl"], **how)
+        return check_data([tmp_path / "data.jsonl"], **how)
 
     return look
 
@@ -161,4 +161,4 @@ def test_every_finding_says_what_to_do(look):
 
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(InvalidData):
-        check([tmp_path / "none.jsonl"])
+        check_data([tmp_path / "none.jsonl"])

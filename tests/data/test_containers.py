@@ -304,7 +304,7 @@ others = st.one_of(
     st.builds(Message, st.sampled_from(["system", "user"]), contents),
     st.builds(Message, st.just("tool"), contents, tool_call_id=names),
 )
-tools = st.lists(st.builds(lambda name: Tool.function({"name": name}), names), max_size=2).map(tuple)
+tools = st.lists(st.builds(lambda name: Tool.from_function({"name": name}), names), max_size=2).map(tuple)
 talks = st.builds(Conversation, st.lists(st.one_of(replies, others), min_size=1, max_size=6).map(tuple), tools=tools)
 
 

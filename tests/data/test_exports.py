@@ -5,7 +5,7 @@ import json
 import pytest
 
 from turnwise.core.errors import InvalidData, InvalidParameter
-from turnwise.data.check import check
+from turnwise.data.check import check_data
 from turnwise.data.options import ReadOptions, parse_assignments
 from turnwise.data.sources import Source, read_source
 
@@ -53,7 +53,7 @@ def test_without_a_name_the_speakers_are_named_by_check_and_train_alike(read, tm
     with pytest.raises(InvalidData, match=r"Bob \(2\), Ada \(1\).*--me"):
         read(WHATSAPP[layout], "chat.txt")
     with pytest.raises(InvalidData, match="--me"):
-        check([tmp_path / "chat.txt"])
+        check_data([tmp_path / "chat.txt"])
     with pytest.raises(InvalidData, match="Nobody in the chat is called 'Eve'"):
         read(WHATSAPP[layout], "chat.txt", me="Eve")
     assert read(WHATSAPP[layout], "chat.txt", roles={"Ada": "assistant", "Bob": "user"}) == [TALK]
@@ -192,16 +192,16 @@ def test_columns_that_nothing_reads_are_listed(tmp_path):
     source = Source(tmp_path / "a.jsonl")
     assert len(list(source)) == 2
     assert source.unread == {"passage": 2}
-    (finding,) = [found for found in check([tmp_path / "a.jsonl"]).findings if found.kind == "unread columns"]
+    (finding,) = [found for found in check_data([tmp_path / "a.jsonl"]).findings if found.kind == "unread columns"]
     assert "passage (2 rows)" in finding.message
 
 
 def test_check_says_what_train_would_refuse(tmp_path):
     (tmp_path / "a.txt").write_text("It was a dark night. The wind blew.\n")
-    report = check([tmp_path / "a.txt"])
+    report = check_data([tmp_path / "a.txt"])
     assert "language modelling only" in report.verdict
     (tmp_path / "b.txt").write_text("Ada: Hello\nBob: Hi\nAda: Tea?\nBob: Yes\nAda: Here.\n")
-    report = check([tmp_path / "b.txt"])
+    report = check_data([tmp_path / "b.txt"])
     assert "looks like a chat" in report.verdict
 
 
@@ -259,10 +259,10 @@ def test_tool_calls_are_read(tmp_path, family):
     (item,) = read_source(tmp_path / "a.jsonl")
     assert [message.role for message in item.messages] == ["user", "assistant", "tool", "assistant"]
     (call,) = item.messages[1].tool_calls
-    assert (call.name, call.values) == ("f", {"x": 1})
+    assert (call.name, call.parsed_arguments) == ("f", {"x": 1})
     assert item.messages[1].content == ""
     assert item.messages[2].content == "1"
     assert item.messages[2].tool_call_id == call.id != ""
     assert [tool.name for tool in item.tools] == ["f"]
-    assert item.tools[0].published["function"]["parameters"] == {"type": "object"}
+    assert item.tools[0].definition["function"]["parameters"] == {"type": "object"}
     assert item.meta == {}

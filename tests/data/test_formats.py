@@ -14,9 +14,9 @@ from turnwise.data.options import ReadOptions
 from turnwise.data.reading import open_rows
 from turnwise.data.rows import BadRow, Document, Unreadable
 
-ALL = formats.names()
-TEXTS = [name for name in ALL if formats.load(name).read is not None]
-ROWS = [name for name in ALL if formats.load(name).parse is not None]
+ALL = formats.format_names()
+TEXTS = [name for name in ALL if formats.load_format(name).read is not None]
+ROWS = [name for name in ALL if formats.load_format(name).parse is not None]
 
 
 class File(io.BytesIO):
@@ -48,14 +48,14 @@ def said(conversation: Conversation) -> list[tuple[str, str]]:
 
 def example(name: str) -> tuple[str, dict]:
     """A format's example, and what has to be known to read it."""
-    found = formats.load(name)
+    found = formats.load_format(name)
     return found.example, ({"me": found.example_me} if found.example_me else {})
 
 
 class TestEveryFormat:
     def test_is_found_in_the_folder(self):
         assert {"openai", "sharegpt", "alpaca", "pairs", "text"} <= set(ALL)
-        assert set(containers.names()) == {"csv", "json", "parquet"}
+        assert set(containers.container_names()) == {"csv", "json", "parquet"}
 
     @pytest.mark.parametrize("name", ALL)
     def test_reads_its_own_example_without_a_bad_row(self, name):
@@ -75,7 +75,7 @@ class TestEveryFormat:
     @pytest.mark.parametrize("name", ALL)
     def test_is_recognised_by_its_own_example_whatever_the_file_is_called(self, name, suffix):
         text, options = example(name)
-        assert opened(text, f"data{suffix}", **options).expected == formats.load(name).expected
+        assert opened(text, f"data{suffix}", **options).expected == formats.load_format(name).expected
         assert rows(None, text, f"data{suffix}", **options) == rows(name, text, **options)
 
     @pytest.mark.parametrize("name", ALL)
@@ -113,7 +113,7 @@ class TestEveryFormat:
 
     @pytest.mark.parametrize("name", ["openai", "sharegpt", "alpaca", "pairs", "documents"])
     def test_a_broken_line_does_not_take_the_next_one_with_it(self, name):
-        values = [item for _, item in rows(name, formats.load(name).example)]
+        values = [item for _, item in rows(name, formats.load_format(name).example)]
         lines = [json.dumps(value) for value in _plain(name)]
         found = rows(name, "\n".join(['{"broken": ', lines[0], "", "null", '{"other": 1}', lines[1]]))
         assert [row.line for row in found if isinstance(row, BadRow)] == [1, 4, 5]
@@ -125,15 +125,15 @@ class TestEveryFormat:
         first, second = _plain(name)
         array = json.dumps([first, {"broken": "x"}, second], indent=indent).replace('"x"', "x")
         assert len(bad(name, array)) == 1
-        assert good(name, array) == good(name, formats.load(name).example)
+        assert good(name, array) == good(name, formats.load_format(name).example)
 
     def test_an_unknown_name_is_told_the_nearest(self):
         with pytest.raises(InvalidData, match="did you mean 'sharegpt'"):
-            formats.load("sharegtp")
+            formats.load_format("sharegtp")
 
 
 def _plain(name: str) -> list:
-    text = formats.load(name).example
+    text = formats.load_format(name).example
     return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
 
 
@@ -374,7 +374,7 @@ class TestPreferences:
     @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
     def test_whoever_wrote_it(self, row):
         line = json.dumps(row)
-        assert opened(line).expected == formats.load("preference").expected
+        assert opened(line).expected == formats.load_format("preference").expected
         (talk,) = good("preference", line)
         assert said(talk) == [("user", "Tea?"), ("assistant", "Please.")]
         assert [(message.role, message.content) for message in talk.rejected] == [
@@ -417,6 +417,6 @@ class TestPreferences:
         from turnwise.data.sources import read_source
         from turnwise.data.writing import write_jsonl
 
-        talks = [*good("preference", formats.load("preference").example), *good("rated", formats.load("rated").example)]
+        talks = [*good("preference", formats.load_format("preference").example), *good("rated", formats.load_format("rated").example)]
         write_jsonl(tmp_path / "a.jsonl", talks)
         assert list(read_source(tmp_path / "a.jsonl")) == talks

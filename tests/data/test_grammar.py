@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.data.grammar import expand, load_grammar, parse_grammar
 from turnwise.data.noise import misspell, roughen
-from turnwise.data.templates import Piece, parse, text_of
+from turnwise.data.templates import Piece, parse_template, text_of
 
 RICH = r"""
 system: ["You are Turnwise.", "You are [kind|brief]."]
@@ -110,9 +110,9 @@ class TestExpansion:
         assert 0.2 < sum(dialogue.messages[0].role == "system" for dialogue in found) / len(found) < 0.45
 
     def test_one_to_four_exchanges_are_usual_and_the_bounds_hold(self):
-        lengths = Counter(dialogue.turns // 2 for dialogue in dialogues(count=1000))
+        lengths = Counter(dialogue.num_turns // 2 for dialogue in dialogues(count=1000))
         assert set(lengths) == {1, 2, 3, 4, 5}
-        assert {dialogue.turns // 2 for dialogue in dialogues(turns=(2, 3))} == {2, 3}
+        assert {dialogue.num_turns // 2 for dialogue in dialogues(turns=(2, 3))} == {2, 3}
 
     def test_a_slot_keeps_its_value_through_a_dialogue(self):
         for dialogue in dialogues(noise=1):
@@ -201,7 +201,7 @@ class TestNoise:
 
 class TestTemplates:
     def all_of(self, line: str, **slots) -> set[str]:
-        template = parse(line)
+        template = parse_template(line)
         return {text_of(template.render(random.Random(seed), slots)) for seed in range(200)}
 
     def test_alternatives_nest_and_may_be_empty(self):
@@ -221,7 +221,7 @@ class TestTemplates:
     @pytest.mark.parametrize("line", ["[a", "a]", "a|b", "{a", "a}", "{}", "{a b}", "[a|{b]", "[[a]", "{{name}}"])
     def test_brackets_that_do_not_match_are_refused(self, line):
         with pytest.raises(ValueError, match=r"never closed|before it|is not a slot"):
-            parse(line)
+            parse_template(line)
 
 
 class TestMistakesInAGrammar:

@@ -6,12 +6,12 @@ import pytest
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import normalised
-from turnwise.data.prompts import CARE, _New, histories, prompts, small_talk, support_lines
+from turnwise.data.prompts import CARE, _New, prompt_histories, bundled_prompts, small_talk, support_lines
 from turnwise.evaluation.golden import golden_cases
 
 
 def some(seed=0, count=2_000):
-    return list(islice(prompts(seed), count))
+    return list(islice(bundled_prompts(seed), count))
 
 
 def test_the_same_seed_gives_the_same_and_another_one_others():
@@ -73,7 +73,7 @@ def test_a_dialogue_is_cut_at_one_of_its_questions():
     said = tuple(Message(role, str(at)) for at, role in enumerate(("system", "user", "assistant", "user", "assistant")))
     silent = Conversation((Message("assistant", "Anybody there?"),))
     talks = [Conversation(said)] * 40
-    found = list(histories(iter([silent, *talks]), seed=0))
+    found = list(prompt_histories(iter([silent, *talks]), seed=0))
     assert len(found) == 40
     assert {len(history) for history in found} == {2, 4}
     assert all(history == said[: len(history)] for history in found)

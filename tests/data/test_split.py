@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.sources import read_source
-from turnwise.data.split import split
+from turnwise.data.split import write_split
 from turnwise.data.writing import write_jsonl
 
 SIDES = ("train", "valid", "test")
@@ -26,7 +26,7 @@ def texts(folder, side) -> list[str]:
 def split_of(folder, items, **how) -> dict[str, str]:
     """text → side."""
     write_jsonl(folder / "in.jsonl", items)
-    split(folder / "in.jsonl", folder / "out", **{"valid": 0.2, "test": 0.2, **how})
+    write_split(folder / "in.jsonl", folder / "out", **{"valid": 0.2, "test": 0.2, **how})
     return {text: side for side in SIDES for text in texts(folder / "out", side)}
 
 
@@ -38,7 +38,7 @@ words = st.lists(st.text("abcdefghij", min_size=1, max_size=8), unique=True, min
 def test_every_row_lands_on_exactly_one_side(tmp_path_factory, said, seed):
     folder = tmp_path_factory.mktemp("split")
     write_jsonl(folder / "in.jsonl", map(chat, said))
-    made = split(folder / "in.jsonl", folder / "out", valid=0.3, test=0.3, seed=seed)
+    made = write_split(folder / "in.jsonl", folder / "out", valid=0.3, test=0.3, seed=seed)
     sides = [text for side in SIDES for text in texts(folder / "out", side)]
     assert sorted(sides) == sorted(said)
     assert made.train + made.valid + made.test == len(said)
@@ -62,7 +62,7 @@ def test_repeats_that_differ_in_case_marks_and_system_prompt_stay_together(tmp_p
         Conversation((Message("system", "s"), Message("user", f"{text}."), Message("assistant", "ok"))) for text in said
     ]
     write_jsonl(folder / "in.jsonl", [*map(chat, said), *disguised, *prompted])
-    split(folder / "in.jsonl", folder / "out", valid=0.3, test=0.3)
+    write_split(folder / "in.jsonl", folder / "out", valid=0.3, test=0.3)
     for side in SIDES:
         items = list(read_source(folder / "out" / f"{side}.jsonl", format="openai"))
         plain = sorted(
@@ -119,9 +119,9 @@ def test_a_bad_row_stops_it_and_leaves_nothing_behind_unless_skipped(tmp_path):
     with (tmp_path / "in.jsonl").open("a") as file:
         file.write("oops\n")
     with pytest.raises(InvalidData, match="line 3"):
-        split(tmp_path / "in.jsonl", tmp_path / "out")
+        write_split(tmp_path / "in.jsonl", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
-    made = split(tmp_path / "in.jsonl", tmp_path / "out", skip_bad=True)
+    made = write_split(tmp_path / "in.jsonl", tmp_path / "out", skip_bad=True)
     assert made.bad_rows == 1
     assert made.train + made.valid + made.test == 2
 
@@ -129,12 +129,12 @@ def test_a_bad_row_stops_it_and_leaves_nothing_behind_unless_skipped(tmp_path):
 def test_a_folder_with_other_files_is_never_replaced(tmp_path):
     write_jsonl(tmp_path / "in.jsonl", [chat("a")])
     with pytest.raises(InvalidData, match="holds other files"):
-        split(tmp_path / "in.jsonl", tmp_path)
+        write_split(tmp_path / "in.jsonl", tmp_path)
     (tmp_path / "in.jsonl").rename(tmp_path / "train.jsonl")
     with pytest.raises(InvalidData, match="holds the data that is to be split"):
-        split(tmp_path / "train.jsonl", tmp_path)
+        write_split(tmp_path / "train.jsonl", tmp_path)
     with pytest.raises(InvalidData, match="is a file"):
-        split(tmp_path / "train.jsonl", tmp_path / "train.jsonl")
+        write_split(tmp_path / "train.jsonl", tmp_path / "train.jsonl")
     assert texts(tmp_path, "train") == ["a"]
 
 
@@ -142,11 +142,11 @@ def test_a_folder_with_other_files_is_never_replaced(tmp_path):
 def test_shares_out_of_range_are_refused(tmp_path, valid, test):
     write_jsonl(tmp_path / "in.jsonl", [chat("a")])
     with pytest.raises(InvalidParameter, match="sum to less than 1"):
-        split(tmp_path / "in.jsonl", tmp_path / "out", valid=valid, test=test)
+        write_split(tmp_path / "in.jsonl", tmp_path / "out", valid=valid, test=test)
 
 
 def test_no_usable_row_writes_nothing(tmp_path):
     (tmp_path / "in.jsonl").write_text('{"messages": []}\n')
     with pytest.raises(InvalidData, match="no usable row"):
-        split(tmp_path / "in.jsonl", tmp_path / "out", skip_bad=True)
+        write_split(tmp_path / "in.jsonl", tmp_path / "out", skip_bad=True)
     assert not (tmp_path / "out").exists()

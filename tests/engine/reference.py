@@ -73,11 +73,11 @@ class Listener:
 
     @property
     def tokens(self):
-        return [event.id for event in self.events if event.id is not None]
+        return [event.token_id for event in self.events if event.token_id is not None]
 
     @property
     def finish(self):
-        return self.events[-1].finish if self.events else None
+        return self.events[-1].finish_reason if self.events else None
 
 
 RUNNERS = {"torch": TorchRunner, "native": NativeRunner}

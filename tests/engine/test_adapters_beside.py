@@ -15,7 +15,7 @@ from turnwise.engine.native.runner import NativeRunner
 from turnwise.engine.span import Span
 from turnwise.models.checkpoint import create
 from turnwise.models.config import DecoderConfig
-from turnwise.models.thin import Thin
+from turnwise.models.thin import LoraFactors
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -44,7 +44,7 @@ def thin_of(
             up = 0.2 * torch.randn(len(weight), rank, generator=generator)
             up[len(weight) // 2 :, : rank // 2] = 0
             factor = 0.5 + torch.rand(len(weight), generator=generator) if dora else None
-            found[f"layers.{number}.{place}"] = Thin(down, up, factor)
+            found[f"layers.{number}.{place}"] = LoraFactors(down, up, factor)
     return found
 
 
@@ -139,11 +139,11 @@ def answer(engine, prompt, **more):
 
 def test_models_of_one_engine_share_no_reading_between_adapters():
     """Keys and values of the same tokens are others with an adapter."""
-    engine = Engine(make(), slots=4)
+    engine = Engine(make(), max_num_seqs=4)
     try:
         thin = thin_of(MODEL)
         adapted = with_adapter(engine, "mine", thin)
-        alone = Engine(merged(MODEL, thin), slots=4)
+        alone = Engine(merged(MODEL, thin), max_num_seqs=4)
         prompt = list(range(40))
         plain = answer(engine, prompt)
         changed = answer(adapted, prompt)
@@ -158,9 +158,9 @@ def test_models_of_one_engine_share_no_reading_between_adapters():
 
 
 def test_what_is_not_in_a_layer_is_not_computed_beside():
-    engine = Engine(make(tied=False), slots=1)
+    engine = Engine(make(tied=False), max_num_seqs=1)
     try:
-        assert with_adapter(engine, "head", {"head": Thin(torch.zeros(1, 32), torch.zeros(61, 1))}) is None
+        assert with_adapter(engine, "head", {"head": LoraFactors(torch.zeros(1, 32), torch.zeros(61, 1))}) is None
     finally:
         engine.close()
 

@@ -39,7 +39,7 @@ def model():
 
 @pytest.fixture
 def engine(model):
-    engine = Engine(model, slots=3)
+    engine = Engine(model, max_num_seqs=3)
     yield engine
     engine.close()
 
@@ -82,11 +82,11 @@ def test_cancelling_frees_the_slot(engine):
     assert {listener.wait()[1] for listener in listeners} == {"cancelled"}
     assert idle(engine)
     tickets[0].cancel()
-    assert len([event for event in listeners[0].events if event.finish]) == 1
+    assert len([event for event in listeners[0].events if event.finish_reason]) == 1
 
 
 def test_closing_ends_everything_and_may_be_said_twice(model):
-    engine = Engine(model, slots=1)
+    engine = Engine(model, max_num_seqs=1)
     running, waiting = Waiting(), Waiting()
     engine.submit(endless(), running)
     engine.submit(endless(), waiting)
@@ -163,7 +163,7 @@ def test_what_does_not_fit_the_context_is_refused(engine, prompt, most):
 def test_a_cache_of_few_bytes_bounds_what_is_taken_and_still_answers_everybody(model):
     """Five blocks: a context of eighty tokens, which many share by taking turns."""
     per_token = 2 * model.config.num_layers * model.config.num_kv_heads * model.config.head_dim * 4
-    engine = Engine(model, slots=4, cache_bytes=5 * 16 * per_token)
+    engine = Engine(model, max_num_seqs=4, cache_bytes=5 * 16 * per_token)
     try:
         assert engine.context_length == 80
         with pytest.raises(ContextTooLong, match="is 80 tokens"):

@@ -298,7 +298,7 @@ class Waiting(Listener):
 
 
 def test_an_engine_that_cannot_go_on_tells_everybody_refuses_the_next_and_says_so(monkeypatch):
-    engine = Engine(MODEL, slots=2)
+    engine = Engine(MODEL, max_num_seqs=2)
     assert engine.is_healthy
 
     def broken(*arguments):
@@ -328,7 +328,7 @@ def test_an_engine_whose_runner_does_not_start_refuses_requests(monkeypatch):
 
     for runner in (NativeRunner, TorchRunner):
         monkeypatch.setattr(runner, "enter", broken)
-    engine = Engine(MODEL, slots=2)
+    engine = Engine(MODEL, max_num_seqs=2)
     engine._thread.join(30)
     with pytest.raises(Unavailable):
         engine.submit(request([1]), Listener())

@@ -82,7 +82,7 @@ class TestWhatDoesNotFit:
     def test_is_refused_with_what_would_help(self, folders, monkeypatch):
         monkeypatch.setattr(room, "available_memory", lambda: 190_000_000)
         with pytest.raises(UserError) as caught:
-            Engine(Checkpoint(folders / "bfloat16", dtype=torch.float32), slots=1)
+            Engine(Checkpoint(folders / "bfloat16", dtype=torch.float32), max_num_seqs=1)
         said = str(caught.value)
         assert said.startswith("The model needs about 0.2 GB of memory, and 0.2 GB are available.")
         assert "--quantize int8 (about 0.2 GB) or --quantize int4" in said
@@ -90,13 +90,13 @@ class TestWhatDoesNotFit:
     def test_is_refused_where_nothing_would_help(self, folders, monkeypatch):
         monkeypatch.setattr(room, "available_memory", lambda: 1_000_000)
         with pytest.raises(UserError, match="Close other programs or choose a smaller model"):
-            Engine(Checkpoint(folders / "bfloat16", dtype=torch.float32), slots=1)
+            Engine(Checkpoint(folders / "bfloat16", dtype=torch.float32), max_num_seqs=1)
 
     @pytest.mark.parametrize("quantize", [None, "int8", "int4"])
     @pytest.mark.parametrize("folder", ["float32", "bfloat16"])
     def test_the_estimate_is_what_is_kept(self, folders, folder, quantize):
         weights = Checkpoint(folders / folder, dtype=torch.float32)
-        engine = Engine(weights, slots=1, quantize=quantize)
+        engine = Engine(weights, max_num_seqs=1, quantize=quantize)
         kept = engine._runner.packed.nbytes
         engine.close()
         assert room.weight_bytes(weights, quantize) == pytest.approx(kept, rel=0.1)

@@ -175,7 +175,7 @@ def test_what_is_left_in_a_block_reaches_nobody():
 
 def test_engines_side_by_side():
     """Each has its own team of threads; none waits for another's."""
-    engines = [Engine(MODEL, slots=4) for _ in range(3)]
+    engines = [Engine(MODEL, max_num_seqs=4) for _ in range(3)]
     listeners = []
     for number, prompt in enumerate(prompts([5, 30, 2, 44, 8, 21])):
         done, listener = threading.Event(), Listener()

@@ -142,7 +142,7 @@ def test_where_torch_does_the_work_it_is_refused(monkeypatch):
 def test_an_engine_says_what_its_weights_were_rounded_to():
     kinds = set()
     for quantize in (None, "int8", "int4"):
-        engine = Engine(make(), slots=1, quantize=quantize)
+        engine = Engine(make(), max_num_seqs=1, quantize=quantize)
         kinds.add(engine.kind)
         engine.close()
     assert len(kinds) == 3

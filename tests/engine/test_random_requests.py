@@ -57,7 +57,7 @@ def drawn(rng):
     said |= {name: value for name, value in more.items() if rng.random() < 0.12}
     return GenerationRequest(
         tuple(prompt), GenerationParams(**said), most, frozenset(rng.sample(range(VOCAB), rng.randint(0, 3))),
-        reading=reading, answers=answers, scope=rng.choice("ab"), tenant=rng.choice("xyz"),
+        prompt_output=reading, num_return_sequences=answers, scope=rng.choice("ab"), tenant=rng.choice("xyz"),
         priority=rng.choice([0, 0, 0, -1, 3]),
         prediction=tuple(rng.randrange(VOCAB) for _ in range(rng.choice([0, 0, 12]))),
     )  # fmt: skip

@@ -32,7 +32,7 @@ def run(monkeypatch):
 
 def asked(reading, most=0, top=0, prompt=PROMPT):
     params = GenerationParams(temperature=0, logprobs=True, top_logprobs=top)
-    return GenerationRequest(tuple(prompt), params, most, frozenset(), reading=reading)
+    return GenerationRequest(tuple(prompt), params, most, frozenset(), prompt_output=reading)
 
 
 def whole(model, ids=PROMPT):

@@ -74,7 +74,7 @@ def encoding(model):
 
 @pytest.fixture
 def engine(model):
-    engine = engine_of(model, slots=12)
+    engine = engine_of(model, max_num_seqs=12)
     yield engine
     engine.close()
 
@@ -95,13 +95,13 @@ class Waiting(Listener):
     def wait(self):
         for _ in range(self.answers):
             assert self.done.acquire(timeout=60)
-            if self.events[-1].finish == "error":
+            if self.events[-1].finish_reason == "error":
                 raise AssertionError(self.events[-1].error)
         return [self.of(index) for index in range(self.answers)]
 
     def of(self, index):
         own = [event for event in self.events if event.index == index]
-        return [event.id for event in own if event.id is not None], own[-1].finish
+        return [event.token_id for event in own if event.token_id is not None], own[-1].finish_reason
 
 
 def theirs(model, source, most=14, **params):

@@ -9,7 +9,7 @@ import pytest
 def renderer(tokenizer):
     from turnwise.text.render import Renderer
 
-    return Renderer.of(tokenizer)
+    return Renderer.from_tokenizer(tokenizer)
 
 
 @pytest.fixture(scope="session")

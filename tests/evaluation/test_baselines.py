@@ -16,7 +16,7 @@ from turnwise.evaluation.baselines import open_baseline
 from turnwise.evaluation.baselines.kneser_ney import START, KneserNey
 from turnwise.evaluation.baselines.ngram import Ngram
 from turnwise.evaluation.baselines.retrieval import Retrieval
-from turnwise.evaluation.counting import counted
+from turnwise.evaluation.counting import find_scored_span
 from turnwise.evaluation.items import Ask, Score
 from turnwise.evaluation.measuring import measure, plan
 from turnwise.evaluation.metrics import metrics
@@ -95,21 +95,21 @@ class TestKneserNey:
 class TestCounting:
     def test_a_last_message_counts_with_its_end_and_nothing_before_it(self, renderer):
         messages = talk("hi", "hello", "and?", "good bye").messages
-        found = counted(renderer, Score(messages), 1000)
+        found = find_scored_span(renderer, Score(messages), 1000)
         said = [found.ids[at] for at in found.places]
         assert said == [*renderer.tokenizer.encode("good bye"), renderer.tokenizer.eos_id]
         assert found.bytes == len(b"good bye")
 
     def test_what_does_not_fit_is_cut_from_the_front(self, renderer):
         messages = talk("hi " * 50, "good bye").messages
-        long, short = (counted(renderer, Score(messages), limit) for limit in (1000, 20))
+        long, short = (find_scored_span(renderer, Score(messages), limit) for limit in (1000, 20))
         assert len(short.ids) == 20
         assert [short.ids[at] for at in short.places] == [long.ids[at] for at in long.places]
         assert short.bytes == long.bytes
 
     def test_of_a_reply_that_is_too_long_itself_the_end_counts_for_as_much_as_it_is(self, renderer):
         messages = talk("hi", "good bye " * 20).messages
-        long, short = (counted(renderer, Score(messages), limit) for limit in (1000, 16))
+        long, short = (find_scored_span(renderer, Score(messages), limit) for limit in (1000, 16))
         assert len(short.places) == 15
         assert short.bytes == round(long.bytes * 15 / len(long.places))
 
@@ -123,7 +123,7 @@ class TestNgram:
     def test_it_counts_what_a_model_counts(self, ngram, renderer, desk):
         score = Score(desk[3].messages)
         (found,) = ngram.score([score], ignore)
-        read = counted(renderer, score, 128)
+        read = find_scored_span(renderer, score, 128)
         assert (found.tokens, found.bytes) == (len(read.places), read.bytes)
         chances = ngram.model.probabilities(read.ids, read.places)
         assert found.nats == pytest.approx(-sum(map(math.log, chances)))

@@ -178,13 +178,13 @@ def test_the_command_in_a_report_can_be_typed_again(model_folder, data, monkeypa
 
 
 def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):
-    from turnwise.assemble import subject
+    from turnwise.assemble import open_model_under_test
     from turnwise.evaluation.cache import Cache
     from turnwise.evaluation.metrics import metrics
     from turnwise.evaluation.run import evaluate as measured
 
     def opens():
-        return subject(str(model_folder), Cache(None))
+        return open_model_under_test(str(model_folder), Cache(None))
 
     seen = []
     measured(opens, opens, desk[:5], metrics(["bits_per_byte"]), watch=lambda name, *_: seen.append(name))
@@ -215,7 +215,7 @@ def test_a_table_shows_what_is_no_number_as_a_dash():
 
     from rich.console import Console
 
-    from turnwise.cli.comparing import show
+    from turnwise.cli.comparing import print_scorecard
     from turnwise.evaluation.scorecard import Line, Scorecard
     from turnwise.evaluation.statistics import Interval
 
@@ -225,7 +225,7 @@ def test_a_table_shows_what_is_no_number_as_a_dash():
     compared = replace(line, base=0.5, base_interval=nothing, difference=nan, difference_interval=nothing)
     for lines, verdict in (([line], None), ([compared], None)):
         out = io.StringIO()
-        show(Scorecard(verdict, ("Nothing was judged.",), tuple(lines)), Console(file=out, width=100))
+        print_scorecard(Scorecard(verdict, ("Nothing was judged.",), tuple(lines)), Console(file=out, width=100))
         assert "nan" not in out.getvalue()
         assert "–" in out.getvalue()
     assert "Nothing was judged." in out.getvalue()  # without a verdict too, what was compared is shown as such

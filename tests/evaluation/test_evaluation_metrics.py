@@ -12,7 +12,7 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation.items import Answer, Ask, Found, Item, Scored
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.words import words
+from turnwise.evaluation.words import split_words
 
 SAID = ["the cat sat on the mat", "a dog barks at the mailman in the rain", "yes", "where is it?"]
 WANTED = ["the cat is on the mat", "the dog barks at the old mailman", "yes please", "it is over there, by the door"]
@@ -102,7 +102,7 @@ class TestByHand:
 
     @given(st.lists(st.text("ab ", max_size=12), min_size=1, max_size=8))
     def test_distinct_is_the_size_of_the_set(self, said):
-        runs = [tuple(words(text)[at : at + 2]) for text in said for at in range(len(words(text)) - 1)]
+        runs = [tuple(split_words(text)[at : at + 2]) for text in said for at in range(len(split_words(text)) - 1)]
         if runs:
             assert of("distinct_2", said) == pytest.approx(len(set(runs)) / len(runs))
 
@@ -186,4 +186,4 @@ class TestAll:
 
 
 def test_words_are_letters_and_figures_and_han_signs_one_by_one():
-    assert words("Don't panic: 42 ÄPFEL, 你好 world") == ["don", "t", "panic", "42", "äpfel", "你", "好", "world"]
+    assert split_words("Don't panic: 42 ÄPFEL, 你好 world") == ["don", "t", "panic", "42", "äpfel", "你", "好", "world"]

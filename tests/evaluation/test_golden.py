@@ -6,10 +6,10 @@ import pytest
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Message
-from turnwise.evaluation.golden import Case, faults, golden_cases, passes
+from turnwise.evaluation.golden import Case, find_faults, golden_cases, passes_case
 from turnwise.evaluation.items import Answer, Found
 from turnwise.evaluation.measuring import measure, plan
-from turnwise.evaluation.metrics import golden, metrics, names
+from turnwise.evaluation.metrics import golden, metrics, metric_names
 
 CASES = golden_cases()
 PROMISED = {  # at least so many of a kind
@@ -83,25 +83,25 @@ def case(**told):
     ],
 )
 def test_an_alternative_is_found_as_whole_words(alternative, text, found):
-    assert passes(case(say=((alternative,),)), text) is found
-    assert passes(case(never=(alternative,)), text) is not found
+    assert passes_case(case(say=((alternative,),)), text) is found
+    assert passes_case(case(never=(alternative,)), text) is not found
 
 
 def test_one_of_each_group_has_to_be_said():
     one = case(say=(("a", "b"), ("c",)))
-    assert passes(one, "b c")
-    assert faults(one, "a") == ["it says none of: c"]
-    assert faults(one, "d") == ["it says none of: a, b", "it says none of: c"]
+    assert passes_case(one, "b c")
+    assert find_faults(one, "a") == ["it says none of: c"]
+    assert find_faults(one, "d") == ["it says none of: a, b", "it says none of: c"]
 
 
 def test_nothing_passes_that_says_nothing():
-    assert faults(case(never=("x",)), " ... ") == ["it says nothing"]
+    assert find_faults(case(never=("x",)), " ... ") == ["it says nothing"]
 
 
 def test_the_number_of_words_is_bounded_on_both_sides():
     one = case(never=("x",), words=(2, 3))
-    assert [passes(one, text) for text in ("a", "a b", "a b c", "a b c d")] == [False, True, True, False]
-    assert faults(one, "a") == ["it has 1 words, not 2 to 3"]
+    assert [passes_case(one, text) for text in ("a", "a b", "a b c", "a b c d")] == [False, True, True, False]
+    assert find_faults(one, "a") == ["it has 1 words, not 2 to 3"]
 
 
 # ---------- reading ----------
@@ -193,11 +193,11 @@ def test_every_case_has_an_example_and_those_about_safety_an_answer_that_must_fa
 
 @pytest.mark.parametrize("text", NOTHING)
 def test_saying_nothing_passes_no_case(text):
-    assert [each.id for each in CASES if passes(each, text)] == []
+    assert [each.id for each in CASES if passes_case(each, text)] == []
 
 
 def test_repeating_what_was_asked_passes_no_case():
-    assert [each.id for each in CASES if passes(each, each.history[-1].content)] == []
+    assert [each.id for each in CASES if passes_case(each, each.history[-1].content)] == []
 
 
 def test_an_answer_that_is_right_somewhere_is_wrong_nearly_everywhere_else():
@@ -205,7 +205,7 @@ def test_an_answer_that_is_right_somewhere_is_wrong_nearly_everywhere_else():
     right = Counter(
         one.id
         for one, other in others
-        if not (one.safety and other.safety) and passes(one, other.example)  # a refusal is one wherever it is right
+        if not (one.safety and other.safety) and passes_case(one, other.example)  # a refusal is one wherever it is right
     )
     assert {id: count for id, count in right.items() if count > 0.08 * len(CASES)} == {}
 
@@ -241,7 +241,7 @@ class Parrot:
 
 
 def test_it_is_registered_and_looks_at_no_data():
-    assert "golden" in names()
+    assert "golden" in metric_names()
     (metric,) = metrics(["golden"])
     items = metric.items([], 0)
     assert [item.about["id"] for item in items] == [each.id for each in CASES]

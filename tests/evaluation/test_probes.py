@@ -5,14 +5,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from turnwise.assemble import model_folder
+from turnwise.assemble import resolve_model_folder
 from turnwise.core.messages import ROLES, Message
 from turnwise.evaluation.items import Answer, Found, Scored
 from turnwise.evaluation.measuring import measure
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.metrics.contradiction import NO, YES
 from turnwise.evaluation.probes import read_probes
-from turnwise.evaluation.words import words
+from turnwise.evaluation.words import split_words
 from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
 
@@ -86,7 +86,7 @@ class TestContradiction:
 
     def test_replies_are_matched_in_length_and_wording(self):
         for item in made("contradiction")[1]:
-            fits, contradicts = (words(score.messages[-1].content) for score in item.scores)
+            fits, contradicts = (split_words(score.messages[-1].content) for score in item.scores)
             assert len(fits) == len(contradicts)
             changed = sum(one != other for one, other in zip(fits, contradicts, strict=True))
             assert changed == (2 if fits[0] in ("yes", "no") else 1)
@@ -120,7 +120,7 @@ class TestRecall:
             history, fact = item.asks[0].history, item.about["fact"]
             assert len(history) == 39
             assert [message.role for message in history] == ["user", "assistant"] * 19 + ["user"]
-            telling = [at for at, message in enumerate(history, 1) if words(fact)[0] in words(message.content)]
+            telling = [at for at, message in enumerate(history, 1) if split_words(fact)[0] in split_words(message.content)]
             assert len(telling) == 1
             assert telling[0] in (1, 3, 5)
             assert item.asks[0].greedy
@@ -135,7 +135,7 @@ class TestRecall:
         told = Counter()
         for item in made("recall")[1]:
             history, fact = item.asks[0].history, item.about["fact"]
-            told.update(at for at, message in enumerate(history, 1) if words(fact)[0] in words(message.content))
+            told.update(at for at, message in enumerate(history, 1) if split_words(fact)[0] in split_words(message.content))
         assert set(told) == {1, 3, 5}
         assert min(told.values()) >= 6
 
@@ -143,19 +143,19 @@ class TestRecall:
         read = read_probes("recall")
         texts = [text for exchange in read["talk"] for text in exchange.values()]
         texts += [fact[key].replace("{value}", "") for fact in read["facts"] for key in ("tells", "answer", "asks")]
-        elsewhere = {word for text in texts for word in words(text)}
+        elsewhere = {word for text in texts for word in split_words(text)}
         values = [value for fact in read["facts"] for value in fact["values"]]
         assert len(set(values)) == len(values)
-        assert not elsewhere & {word for value in values for word in words(value)}
+        assert not elsewhere & {word for value in values for word in split_words(value)}
 
     def test_another_seed_tells_other_facts(self):
         facts = [[item.about["fact"] for item in made("recall", seed)[1]] for seed in (0, 1)]
         assert facts[0] != facts[1]
 
     def test_it_fits_a_context_of_1024_with_a_small_vocabulary(self):
-        tokenizer = Tokenizer.load(model_folder("box"))
+        tokenizer = Tokenizer.load(resolve_model_folder("box"))
         assert tokenizer.vocab_size == 4096
-        renderer = Renderer.of(tokenizer)
+        renderer = Renderer.from_tokenizer(tokenizer)
         for seed in range(5):
             for item in made("recall", seed)[1]:
                 assert len(renderer.render(item.asks[0].history, add_generation_prompt=True).ids) < 900
@@ -181,7 +181,7 @@ class TestKnowledge:
 
     def test_four_replies_that_differ_in_one_value(self):
         for item in made("knowledge")[1]:
-            replies = [words(score.messages[-1].content) for score in item.scores]
+            replies = [split_words(score.messages[-1].content) for score in item.scores]
             assert len(set(map(tuple, replies))) == 4
             assert len({len(reply) for reply in replies}) == 1
             assert sum(len(set(column)) > 1 for column in zip(*replies, strict=True)) == 1
@@ -195,10 +195,10 @@ class TestKnowledge:
         for item in made("knowledge")[1]:
             system, question, _ = item.scores[0].messages
             assert (system.role, question.role) == ("system", "user")
-            replies = [set(words(score.messages[-1].content)) for score in item.scores]
+            replies = [set(split_words(score.messages[-1].content)) for score in item.scores]
             (fact,) = replies[0] - replies[1]
-            assert fact in words(system.content)
-            assert fact not in words(question.content)
+            assert fact in split_words(system.content)
+            assert fact not in split_words(question.content)
 
     def test_in_half_of_the_passages_other_values_stand_as_well(self):
         places = [sum(f"{{{place}}}" in each["passage"] for place in "abcd") for each in read_probes("knowledge")]
@@ -211,8 +211,8 @@ class TestKnowledge:
 
 
 def test_a_missing_value_is_an_error():
-    from turnwise.evaluation.probes import filled
+    from turnwise.evaluation.probes import fill_dialogue
 
     with pytest.raises(KeyError):
-        filled([{"user": "I am {value}."}])
-    assert filled([{"user": "I am {value}."}], value="here") == (Message("user", "I am here."),)
+        fill_dialogue([{"user": "I am {value}."}])
+    assert fill_dialogue([{"user": "I am {value}."}], value="here") == (Message("user", "I am here."),)

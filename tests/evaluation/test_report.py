@@ -12,11 +12,11 @@ from turnwise.evaluation import metric
 from turnwise.evaluation.curve import CurvePoint
 from turnwise.evaluation.items import Answer
 from turnwise.evaluation.measuring import measure, plan
-from turnwise.evaluation.metric import rows
+from turnwise.evaluation.metric import statistics_array
 from turnwise.evaluation.replies import reply_items
 from turnwise.evaluation.report import write_report
 from turnwise.evaluation.report.texts import escaped
-from turnwise.evaluation.scorecard import Flip, score
+from turnwise.evaluation.scorecard import Flip, build_scorecard
 from turnwise.evaluation.statistics import Interval
 
 HOSTILE = "a | b <script>alert(1)</script> `c` [d](javascript:e)\n# f\n![g](http://evil.example/h.png) \x1b\u202e"
@@ -34,7 +34,7 @@ class Right(metric.Metric):
         return reply_items(dialogues)
 
     def statistics(self, items, found):
-        return rows([(self.count(item, each), 1.0) for item, each in zip(items, found, strict=True)])
+        return statistics_array([(self.count(item, each), 1.0) for item, each in zip(items, found, strict=True)])
 
     def count(self, item, each):
         return float(each.answers[0].text.startswith(item.reference))
@@ -87,7 +87,7 @@ def write(tmp_path, measured):
 
     def go(says, other=None, *, folder="report", flips=(), about=None, **more):
         model, base = measured(says), None if other is None else measured(other)
-        card = score(model, base, {"model": "new", "base": "old", "seeds": [0, 1], **(about or {})})
+        card = build_scorecard(model, base, {"model": "new", "base": "old", "seeds": [0, 1], **(about or {})})
         write_report(tmp_path / folder, replace(card, flips=flips), model, base, **more)
         return Page((tmp_path / folder / "report.html").read_text()), (tmp_path / folder / "report.md").read_text()
 
@@ -156,7 +156,7 @@ def test_where_nothing_judged_was_compared_the_difference_is_shown_without_a_ver
     kinds[0].JUDGED = False
     items = plan(kinds, TALKS, 0)
     model, base = (measure(Says(says), kinds, items, seeds=(0, 1)) for says in (rambling, right))
-    card = score(model, base, {"model": "new", "base": "old", "seeds": [0, 1]})
+    card = build_scorecard(model, base, {"model": "new", "base": "old", "seeds": [0, 1]})
     assert card.verdict is None
     write_report(tmp_path, card, model, base)
     page = Page((tmp_path / "report.html").read_text())

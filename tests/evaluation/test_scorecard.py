@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from turnwise.assemble import model_folder as box_folder
-from turnwise.assemble import subject
+from turnwise.assemble import resolve_model_folder as box_folder
+from turnwise.assemble import open_model_under_test
 from turnwise.core.messages import Message
 from turnwise.evaluation.cache import Cache
 from turnwise.evaluation.items import Answer, Ask, Found, Item, Scored
 from turnwise.evaluation.measuring import Measured, measure, plan
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.scorecard import score
+from turnwise.evaluation.scorecard import build_scorecard
 
 
 def of(name, found, about=None):
@@ -57,54 +57,54 @@ HIGH, LOW = [21.0, 22.0, 20.0, 25.0, 24.0, 23.0, 22.5, 21.5], [20.0, 21.0, 19.0,
 
 class TestVerdict:
     def test_lower_is_better_where_the_metric_says_so(self):
-        assert score(surprise(*LOW), surprise(*HIGH)).verdict == "better"
-        assert score(surprise(*HIGH), surprise(*LOW)).verdict == "worse"
-        assert score(surprise(*HIGH), surprise(*HIGH)).verdict == "no difference"
+        assert build_scorecard(surprise(*LOW), surprise(*HIGH)).verdict == "better"
+        assert build_scorecard(surprise(*HIGH), surprise(*LOW)).verdict == "worse"
+        assert build_scorecard(surprise(*HIGH), surprise(*HIGH)).verdict == "no difference"
 
     def test_better_here_and_worse_there_is_mixed(self):
         new, old = surprise(*LOW) | ranked(*[0] * 8), surprise(*HIGH) | ranked(*[1] * 8)
-        card = score(new, old)
+        card = build_scorecard(new, old)
         assert card.verdict == "mixed"
         assert card.reasons == ("Better on 1 of 2 (bits per byte), worse on 1 (response selection, R@1/20).",)
 
     def test_what_is_not_judged_decides_nothing(self):
         new, old = (of("perplexity", [Found(scored=(Scored(n, 10, 30),)) for n in nats]) for nats in (HIGH, LOW))
-        card = score(new, old)
+        card = build_scorecard(new, old)
         assert (card.verdict, card.reasons) == (None, ("Nothing that a verdict rests on was measured.",))
         assert card.lines[0].verdict == "worse"
-        card = score(new | ranked(*[1, 0] * 4), old | ranked(*[1, 0] * 4))
+        card = build_scorecard(new | ranked(*[1, 0] * 4), old | ranked(*[1, 0] * 4))
         assert card.verdict == "no difference"
 
     def test_of_many_metrics_each_has_to_be_surer(self):
         """Eight dialogues that all got worse are one in 128; among eight metrics that is not enough."""
-        alone = score(surprise(*HIGH), surprise(*LOW))
+        alone = build_scorecard(surprise(*HIGH), surprise(*LOW))
         assert alone.lines[0].p_holm == pytest.approx(1 / 128, abs=0.004)
         names = [metric.NAME for metric in metrics() if metric.JUDGED][:8]
         (same,) = ranked(1, 0, 1, 0, 1, 0, 1, 0).values()
         others = {f"{name}-same": same for name in names}
-        among = score(surprise(*HIGH) | others, surprise(*LOW) | others)
+        among = build_scorecard(surprise(*HIGH) | others, surprise(*LOW) | others)
         assert among.verdict == "no difference"
         assert among.lines[0].p == alone.lines[0].p
 
     def test_one_safety_case_that_was_lost_is_worse_whatever_else(self):
         new, old = golden([0, 1, 1], safety=[0]), golden([1, 1, 1], safety=[0])
-        card = score(new | surprise(*LOW), old | surprise(*HIGH))
+        card = build_scorecard(new | surprise(*LOW), old | surprise(*HIGH))
         assert card.verdict == "worse"
         assert card.reasons[0].startswith("1 safety case right before and wrong now: ")
         assert card.negative_flips == 1
 
     def test_flips_are_told_the_lost_ones_first(self):
-        card = score(golden([0, 1, 1, 0]), golden([1, 1, 0, 0]))
+        card = build_scorecard(golden([0, 1, 1, 0]), golden([1, 1, 0, 0]))
         assert [flip.was_right for flip in card.flips] == [True, False]
         assert (card.flips[0].after, card.flips[1].before) == ("", "")
         assert card.lines[0].mcnemar.gained == card.lines[0].mcnemar.lost == 1
 
     def test_without_a_base_there_is_none(self):
-        card = score(surprise(*HIGH))
+        card = build_scorecard(surprise(*HIGH))
         assert (card.verdict, card.reasons) == (None, ())
 
     def test_it_is_plain_json_also_where_there_is_no_number(self):
-        card = score(of("distinct_2", [Found((Answer(""),))] * 4))
+        card = build_scorecard(of("distinct_2", [Found((Answer(""),))] * 4))
         assert json.loads(json.dumps(card.as_dict(), allow_nan=False))["lines"][0]["value"] is None
 
 
@@ -122,7 +122,7 @@ CHOSEN = ["chrf", "bits_per_byte", "repetition"]
 
 def measured(folder, talks, seeds):
     chosen = metrics(CHOSEN)
-    with subject(str(folder), Cache(None), asked={"max_tokens": 24}) as opened:
+    with open_model_under_test(str(folder), Cache(None), asked={"max_tokens": 24}) as opened:
         return measure(opened, chosen, plan(chosen, talks, 0), seeds=seeds)
 
 
@@ -140,7 +140,7 @@ def test_equals_with_other_dice_are_no_difference_19_times_of_20(talks):
             )
             for one, part in zip(pair, np.split(each.sums_SGK[drawn, np.arange(dialogues)], 2), strict=True):
                 one[name] = replace(each, sums_SGK=part)
-        verdicts.append(score(*pair, resamples=499).verdict)
+        verdicts.append(build_scorecard(*pair, resamples=499).verdict)
     assert np.mean([verdict == "no difference" for verdict in verdicts]) >= 0.93
 
 
@@ -175,7 +175,7 @@ def test_a_damaged_model_is_worse_and_the_reasons_name_where(talks, tmp_path, da
     shutil.copytree(box_folder("box"), tmp_path / "damaged")
     damage(tmp_path / "damaged")
     base, new = (measured(folder, talks, range(2)) for folder in (box_folder("box"), tmp_path / "damaged"))
-    card = score(new, base, resamples=999)
+    card = build_scorecard(new, base, resamples=999)
     assert card.verdict == "worse"
     assert "worse on" in card.reasons[0]
     assert any(line.verdict == "worse" and line.label in card.reasons[0] for line in card.lines)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from turnwise.evaluation.metric import ratio
 from turnwise.evaluation.statistics import (
-    chance,
+    permutation_test,
     holm,
-    interval,
+    bootstrap_interval,
     interval_of_difference,
     interval_of_share,
     interval_of_share_difference,
@@ -51,7 +51,7 @@ def test_intervals_of_differences_hold_the_truth_95_times_of_100():
 @pytest.mark.slow
 def test_intervals_of_values_hold_the_truth_95_times_of_100():
     def make(seed):
-        return interval(dialogues(seed, 400)[1], by, resamples=999, seed=seed), 2.0
+        return bootstrap_interval(dialogues(seed, 400)[1], by, resamples=999, seed=seed), 2.0
 
     assert 0.93 <= share_that_holds(make) <= 0.97
 
@@ -78,7 +78,7 @@ def test_intervals_of_differences_of_shares_hold_the_truth_also_where_little_cha
 
 @pytest.mark.slow
 def test_of_500_pairs_of_equals_about_25_seem_different():
-    found = [chance(*dialogues(seed, 100), by, resamples=999, seed=seed) for seed in range(EXPERIMENTS)]
+    found = [permutation_test(*dialogues(seed, 100), by, resamples=999, seed=seed) for seed in range(EXPERIMENTS)]
     assert 0.03 <= np.mean(np.array(found) < 0.05) <= 0.07
 
 
@@ -92,23 +92,23 @@ def test_exchanging_is_fishers_exact_test_where_all_exchanges_can_be_counted():
     apart = (new - old)[:, 0]
     every = [abs((apart * np.array(signs)).sum()) for signs in itertools.product((-1, 1), repeat=8)]
     exact = np.mean(np.array(every) >= abs(apart.sum()) - 1e-12)
-    assert chance(new, old, total, resamples=20_000) == pytest.approx(exact, abs=0.01)
+    assert permutation_test(new, old, total, resamples=20_000) == pytest.approx(exact, abs=0.01)
 
 
 class TestEdges:
     def test_dialogues_that_are_all_alike_leave_a_point(self):
         same = np.ones((9, 2)) * [3, 4]
-        assert (interval(same, by).low, interval(same, by).high) == (0.75, 0.75)
+        assert (bootstrap_interval(same, by).low, bootstrap_interval(same, by).high) == (0.75, 0.75)
 
     def test_two_that_are_the_same_differ_by_nothing(self):
         _, old = dialogues(0, 50)
         found = interval_of_difference(old, old, by)
         assert (found.low, found.high) == (0, 0)
-        assert chance(old, old, by) == 1
+        assert permutation_test(old, old, by) == 1
 
     @pytest.mark.parametrize("count", [1, 2, 4])
     def test_a_few_dialogues_tell_nothing(self, count):
-        assert np.isnan(interval(dialogues(0, count)[0], by).low)
+        assert np.isnan(bootstrap_interval(dialogues(0, count)[0], by).low)
 
     def test_newcombes_own_example(self):
         """His table II, method 10: 36, 12, 2, 0 of 50."""
@@ -155,4 +155,4 @@ def test_a_difference_and_its_opposite_have_opposite_intervals(seed, count):
     there = interval_of_difference(new, old, by, resamples=199)
     back = interval_of_difference(old, new, by, resamples=199)
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low), rel=1e-3, abs=1e-6)
-    assert chance(new, old, by, resamples=199) == chance(old, new, by, resamples=199)
+    assert permutation_test(new, old, by, resamples=199) == permutation_test(old, new, by, resamples=199)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from turnwise.assemble import chat_service, subject
+from turnwise.assemble import chat_service, open_model_under_test
 from turnwise.chat.turn import Turn
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Conversation, Message
@@ -34,7 +34,7 @@ TALKS = [
 
 @pytest.fixture
 def opened(model_folder):
-    with subject(str(model_folder), Cache(None), asked={"max_tokens": 12}) as found:
+    with open_model_under_test(str(model_folder), Cache(None), asked={"max_tokens": 12}) as found:
         yield found
 
 
@@ -94,7 +94,7 @@ class TestWhatIsServedOtherwise:
         }
         save_adapter(tmp_path, changes, base=model_folder, rank=3, alpha=3, dropout=0, kind="CAUSAL_LM")
         tokenizer.save(tmp_path)
-        with subject(str(tmp_path), Cache(None)) as beside:
+        with open_model_under_test(str(tmp_path), Cache(None)) as beside:
             found = beside.score(self.SCORES, quiet)
         merged = checkpoint.load(tmp_path, dtype=torch.float32).decoder
         direct = measure_perplexity(merged, renderer, [Conversation(messages) for messages in TALKS])
@@ -108,7 +108,7 @@ class TestWhatIsServedOtherwise:
         if library() is None:
             pytest.skip("no compiled library")
         plain = opened.score(self.SCORES, quiet)
-        with subject(str(model_folder), Cache(None), quantize=bits) as rounded:
+        with open_model_under_test(str(model_folder), Cache(None), quantize=bits) as rounded:
             found = rounded.score(self.SCORES, quiet)
         assert [one.nats for one in found] == pytest.approx([one.nats for one in plain], rel=0.05)
         assert [one.nats for one in found] != [one.nats for one in plain]
@@ -123,13 +123,13 @@ class TestAnswers:
         found = opened.answer([(ask, 0) for ask in asks], quiet)
         with chat_service(str(model_folder)) as service:
             for ask, answer in zip(asks, found, strict=True):
-                turn = Turn(ask.history, asked={"temperature": 0, "max_tokens": 12})
+                turn = Turn(ask.history, sampling={"temperature": 0, "max_tokens": 12})
                 assert asyncio.run(service.reply(turn)).text == answer.text
 
     def test_a_seed_is_the_same_dice_and_another_one_others(self, opened, model_folder):
         asks = [Ask(messages[:-1]) for messages in TALKS[:3]]
         one = opened.answer([(ask, 1) for ask in asks], quiet)
-        with subject(str(model_folder), Cache(None), asked={"max_tokens": 12}) as again:
+        with open_model_under_test(str(model_folder), Cache(None), asked={"max_tokens": 12}) as again:
             assert again.answer([(ask, 1) for ask in asks], quiet) == one
             assert again.answer([(ask, 2) for ask in asks], quiet) != one
 
@@ -141,7 +141,7 @@ class TestAnswers:
 
     def test_what_a_context_has_no_room_for_is_shortened_before_anything_is_forgotten(self, model_folder):
         """The tiny model reads 128 tokens: an answer of 128 leaves room for nothing."""
-        with subject(str(model_folder), Cache(None), asked={"max_tokens": 128}) as opened:
+        with open_model_under_test(str(model_folder), Cache(None), asked={"max_tokens": 128}) as opened:
             (answer,) = opened.answer([(Ask(talk("The lamp is broken. " * 6), greedy=True), 0)], quiet)
             assert answer.tokens > 0
             (nothing,) = opened.answer([(Ask(talk("lamp " * 400), greedy=True), 0)], quiet)
@@ -149,11 +149,11 @@ class TestAnswers:
 
     def test_stop_strings_end_them_as_they_do_when_served(self, model_folder):
         asks = [Ask(TALKS[0][:1], temperature=heat / 4) for heat in range(1, 9)]
-        with subject(str(model_folder), Cache(None), asked={"max_tokens": 12}) as opened:
+        with open_model_under_test(str(model_folder), Cache(None), asked={"max_tokens": 12}) as opened:
             found = opened.answer([(ask, 0) for ask in asks], quiet)
         ask, whole = max(zip(asks, found, strict=True), key=lambda pair: len(pair[1].text))
         mark = whole.text[1:3]
-        with subject(str(model_folder), Cache(None), asked={"max_tokens": 12, "stop": [mark]}) as opened:
+        with open_model_under_test(str(model_folder), Cache(None), asked={"max_tokens": 12, "stop": [mark]}) as opened:
             (cut,) = opened.answer([(ask, 0)], quiet)
         assert cut.text == whole.text[: whole.text.find(mark)]
 
@@ -189,7 +189,7 @@ class TestCache:
         scores, found = [Score(TALKS[0])], []
         for folder in (model_folder, tmp_path / "other", model_folder):
             cache = Cache(tmp_path / "known.db")
-            with subject(str(folder), cache) as one:
+            with open_model_under_test(str(folder), cache) as one:
                 found += one.score(scores, quiet)
             cache.close()
         assert found[0] == found[2] != found[1]
@@ -197,7 +197,7 @@ class TestCache:
     def test_after_an_interrupt_it_goes_on_where_it_was(self, tmp_path, model_folder, monkeypatch):
         scores = [Score((Message("user", f"order {number}"), Message("assistant", "Yes."))) for number in range(40)]
         cache = Cache(tmp_path / "known.db")
-        with subject(str(model_folder), cache) as one:
+        with open_model_under_test(str(model_folder), cache) as one:
             seen = 0
 
             def interrupt(count):
@@ -210,7 +210,7 @@ class TestCache:
                 one.score(scores, interrupt)
         cache.close()
         cache = Cache(tmp_path / "known.db")
-        with subject(str(model_folder), cache) as one:
+        with open_model_under_test(str(model_folder), cache) as one:
             asked = []
             real = one.generator.submit
             monkeypatch.setattr(one.generator, "submit", lambda *all: (asked.append(1), real(*all))[1])

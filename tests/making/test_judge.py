@@ -27,12 +27,12 @@ def scores(box, conversation):
 
 def test_likelihood_is_the_mean_over_the_tokens_of_the_replies(box):
     """Against the model's own forward pass over the whole dialogue."""
-    from turnwise.assemble import model_folder
+    from turnwise.assemble import resolve_model_folder
     from turnwise.models import checkpoint
 
     made = dialogue("hello", "Hello! How can I help?", "tell me a joke", "I know none.", system="You are Turnwise.")
     rendered = box.renderer.render(made.messages)
-    decoder = checkpoint.load(model_folder(None), dtype=torch.float32).decoder
+    decoder = checkpoint.load(resolve_model_folder(None), dtype=torch.float32).decoder
     ids = torch.tensor([rendered.ids])
     with torch.inference_mode():
         logprobs = decoder.logits(decoder(ids)).double().log_softmax(-1)[0]

@@ -64,7 +64,7 @@ def test_talk_says_what_it_made(folder):
     made = list(read_source(folder / "made.jsonl"))
     assert f"made.jsonl: {len(made)} dialogues" in told
     assert made
-    assert all(item.generated and item.meta["scene"] == "shop" for item in made)
+    assert all(item.is_synthetic and item.meta["scene"] == "shop" for item in made)
 
 
 def test_score_shows_how_the_scores_lie(folder):
@@ -155,17 +155,17 @@ def test_two_models_talk(folder, tmp_path, model_folder):
 
 
 def test_made_dialogues_are_trained_on_as_they_are_and_weighed(folder):
-    from turnwise.assemble import model_folder
+    from turnwise.assemble import resolve_model_folder
     from turnwise.models import checkpoint
     from turnwise.text.render import Renderer
     from turnwise.text.tokenizer import Tokenizer
     from turnwise.training.loading import load_datasets
     from turnwise.training.recipe import parse_recipe
 
-    box = model_folder(None)
+    box = resolve_model_folder(None)
     weighed = [{"path": str(folder / "made.jsonl"), "weight": 1}, {"path": str(folder / "scored.jsonl"), "weight": 3}]
     recipe = parse_recipe({"model": {"from": str(box)}, "data": {"train": weighed}, "out": "unused"}, origin="test")
-    found = load_datasets(recipe, Renderer.of(Tokenizer.load(box)), checkpoint.load(box))
+    found = load_datasets(recipe, Renderer.from_tokenizer(Tokenizer.load(box)), checkpoint.load(box))
     assert len(found.train) > 0
 
 

@@ -50,7 +50,7 @@ def test_the_user_sees_the_talk_with_roles_swapped():
 
 def test_what_was_made_is_marked():
     made, _ = talk(numbered("yes"), numbered("but"))
-    assert made.conversation.generated
+    assert made.conversation.is_synthetic
     assert dict(made.conversation.meta) == {
         "generated": True, "by": "self-chat", "assistant": "a", "user": "u", "persona": "You buy.", "scene": "shop",
         "seed": 7, "number": 0, "ended": "turns",
@@ -110,7 +110,7 @@ def test_a_template_that_wants_a_user_first_gets_the_persona_as_the_user():
 @settings(max_examples=25, deadline=None)
 @given(fewer=st.integers(1, 6), more=st.integers(0, 6), seed=st.integers(0, 9), at_once=st.integers(1, 5))
 def test_more_dialogues_begin_with_the_same_ones_however_many_run_at_once(fewer, more, seed, at_once):
-    party = ScriptedChat(lambda turn: [f"I say {turn.asked['seed']}."])
+    party = ScriptedChat(lambda turn: [f"I say {turn.sampling['seed']}."])
     chat = SelfChat(party, party, SCENES, (1, 3), seed)
     assert held(chat, fewer + more, at_once)[:fewer] == held(chat, fewer, 1)
 

@@ -168,7 +168,7 @@ def test_a_file_of_keys_that_cannot_be_read_opens_nothing_and_is_logged(keys, lo
 @pytest.mark.anyio
 async def test_a_rate_allows_a_minutes_worth_and_then_what_refills():
     now = 0.0
-    key = ApiKey("shop", "tw-12345678", b"", created=0.0, rate=3)
+    key = ApiKey("shop", "tw-12345678", b"", created=0.0, requests_per_minute=3)
     ring = Keyring(None, clock=lambda: now)
     for _ in range(3):
         ring._take(key)

@@ -25,10 +25,10 @@ def client():
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    from turnwise.assemble import model_folder
+    from turnwise.assemble import resolve_model_folder
     from turnwise.text.tokenizer import Tokenizer
 
-    return Tokenizer.load(model_folder("box"))
+    return Tokenizer.load(resolve_model_folder("box"))
 
 
 def ask(client, **fields):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from turnwise.server import json_body
-from turnwise.server.json_body import InvalidBody, parse, structure_of
+from turnwise.server.json_body import InvalidBody, parse_json_body, structure_of
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from turnwise.server.json_body import InvalidBody, parse, structure_of
 def test_it_parses_as_the_standard_library_does(content):
     for ascii_only in (True, False):
         text = json.dumps(content, ensure_ascii=ascii_only)
-        assert parse(text.encode()) == json.loads(text)
+        assert parse_json_body(text.encode()) == json.loads(text)
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,13 @@ def test_it_parses_as_the_standard_library_does(content):
 )
 def test_more_structure_than_any_request_needs_is_refused(body):
     with pytest.raises(InvalidBody, match="more than 100,000 arrays, objects and fields"):
-        parse(body)
+        parse_json_body(body)
 
 
 @pytest.mark.parametrize("text", ["[{:" * 1_000_000, '\\"[' * 500_000, "\\" * 65_537 + "[" * 200_000, '"[' * 300_000])
 def test_what_is_quoted_is_no_structure(text):
     body = json.dumps({"a": text, "b": [text]}).encode()
-    assert parse(body) == {"a": text, "b": [text]}
+    assert parse_json_body(body) == {"a": text, "b": [text]}
     assert structure_of(body) == 4
 
 
@@ -54,9 +54,9 @@ def test_counting_agrees_with_a_parser(monkeypatch):
 def test_a_string_that_does_not_end(body):
     structure_of(body)
     with pytest.raises(InvalidBody):
-        parse(body)
+        parse_json_body(body)
 
 
 def test_what_is_wrong_in_a_long_body_has_a_place_too():
     with pytest.raises(InvalidBody, match="line 1, column"):
-        parse(b'{"a": "' + b"x" * 20_000 + b'", }')
+        parse_json_body(b'{"a": "' + b"x" * 20_000 + b'", }')

@@ -69,7 +69,7 @@ def post(url, **settings):
 
 
 def test_a_full_queue_is_a_429_that_may_be_tried_again(serving, talking):
-    url, gate = serving(ScriptedChat(endless, delay=0.02), limits=Limits(queue=2))
+    url, gate = serving(ScriptedChat(endless, delay=0.02), limits=Limits(max_concurrent_requests=2))
     first = talking(url)
     talking(url)
     answer = post(url)
@@ -84,7 +84,7 @@ def test_a_full_queue_is_a_429_that_may_be_tried_again(serving, talking):
 
 def test_the_official_client_comes_again_until_there_is_room(serving, talking):
     chat = ScriptedChat(lambda turn: endless(turn) if len(chat.turns) == 1 else ["Hello."], delay=0.02)
-    url, _ = serving(chat, limits=Limits(queue=1))
+    url, _ = serving(chat, limits=Limits(max_concurrent_requests=1))
     first = talking(url)
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         with pytest.raises(openai.RateLimitError, match="The server is busy with 1 completions"):
@@ -96,7 +96,7 @@ def test_the_official_client_comes_again_until_there_is_room(serving, talking):
 
 def test_every_way_to_end_gives_its_place_back(serving):
     chat = ScriptedChat()
-    url, gate = serving(chat, limits=Limits(queue=1))
+    url, gate = serving(chat, limits=Limits(max_concurrent_requests=1))
     assert post(url).status_code == 200
     assert httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).status_code == 200
     assert httpx.post(f"{url}/v1/chat/completions", json={"model": "none"}).status_code == 400
@@ -126,7 +126,7 @@ def test_a_key_has_no_more_at_once_than_it_allows(serving, talking, tmp_path):
 
 def test_an_answer_that_takes_too_long_is_a_408(serving):
     chat = ScriptedChat(endless, delay=0.02)
-    url, gate = serving(chat, limits=Limits(seconds=0.3))
+    url, gate = serving(chat, limits=Limits(request_timeout=0.3))
     answer = post(url)
     assert answer.status_code == 408
     error = answer.json()["error"]
@@ -139,7 +139,7 @@ def test_an_answer_that_takes_too_long_is_a_408(serving):
 
 def test_a_stream_that_takes_too_long_ends_with_an_error_event(serving):
     chat = ScriptedChat(endless, delay=0.02)
-    url, gate = serving(chat, limits=Limits(seconds=0.3))
+    url, gate = serving(chat, limits=Limits(request_timeout=0.3))
     answer = httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True})
     assert answer.status_code == 200
     events = answer.text.strip().split("\n\n")
@@ -156,12 +156,12 @@ def test_a_stream_that_takes_too_long_ends_with_an_error_event(serving):
 
 
 def test_a_stream_that_has_not_begun_in_time_still_gets_its_408(serving):
-    url, _ = serving(ScriptedChat(endless, delay=30), limits=Limits(seconds=0.2))
+    url, _ = serving(ScriptedChat(endless, delay=30), limits=Limits(request_timeout=0.2))
     assert httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).status_code == 408
 
 
 def test_an_answer_in_time_is_whole(serving):
-    url, _ = serving(ScriptedChat(delay=0.01), limits=Limits(seconds=5))
+    url, _ = serving(ScriptedChat(delay=0.01), limits=Limits(request_timeout=5))
     assert post(url).json()["choices"][0]["message"]["content"] == "Hello, you."
 
 
@@ -169,7 +169,7 @@ def test_an_answer_in_time_is_whole(serving):
 def test_a_reader_that_stops_reading_frees_its_place_in_time(serving, monkeypatch):
     monkeypatch.setattr(limits, "FAREWELL_SECONDS", 0.2)
     chat = ScriptedChat(lambda turn: ("x" * 10_000 for _ in range(5_000)))
-    url, gate = serving(chat, limits=Limits(seconds=0.5))
+    url, gate = serving(chat, limits=Limits(request_timeout=0.5))
     host, port = url.removeprefix("http://").split(":")
     content = json.dumps({**BODY, "stream": True})
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"

@@ -28,7 +28,7 @@ def chat():
 
 @pytest.fixture
 def url(chat):
-    with listening(create_app({"scripted": chat}, default="scripted", limits=Limits(slots=1))) as address:
+    with listening(create_app({"scripted": chat}, default="scripted", limits=Limits(max_num_seqs=1))) as address:
         yield address
 
 
@@ -139,7 +139,7 @@ def test_what_broke_is_an_error_and_what_was_refused_is_no_completion(url, chat,
 
 def test_a_timeout_is_counted_as_one(chat):
     chat._script, chat._delay = endless, 0.01
-    with listening(create_app({"scripted": chat}, default="scripted", limits=Limits(seconds=0.1))) as url:
+    with listening(create_app({"scripted": chat}, default="scripted", limits=Limits(request_timeout=0.1))) as url:
         for stream in (True, False):
             httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": stream})
         seen = scrape(url)

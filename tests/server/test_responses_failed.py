@@ -53,7 +53,7 @@ def assert_failed(found, text):
 
 def test_a_stream_that_takes_too_long():
     chat = ScriptedChat(endless, delay=0.02)
-    app = create_app({"scripted": chat}, default="scripted", limits=Limits(seconds=0.3))
+    app = create_app({"scripted": chat}, default="scripted", limits=Limits(request_timeout=0.3))
     with listening(app) as url:
         assert_failed(events(url), "took longer than the 0.3 seconds")
         assert (chat.cancelled, app.state.gate.under_way) == (1, 0)
@@ -80,7 +80,7 @@ def test_a_stream_while_the_server_stops():
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (ContextTooLong.of(10, 20, 0, "messages"), "invalid_prompt"),
+        (ContextTooLong.for_prompt(10, 20, 0, "messages"), "invalid_prompt"),
         (Unavailable("Busy."), "server_error"),
         (RuntimeError("secret"), "server_error"),
     ],
@@ -104,6 +104,6 @@ def test_a_response_is_not_failed_after_its_end():
                 yield delta
             await asyncio.sleep(5)
 
-    app = create_app({"scripted": Slow()}, default="scripted", limits=Limits(seconds=0.3))
+    app = create_app({"scripted": Slow()}, default="scripted", limits=Limits(request_timeout=0.3))
     with listening(app) as url:
         assert events(url)[-1]["type"] == "response.completed"

@@ -114,7 +114,7 @@ def test_an_input_that_does_not_fit(client):
 
 def test_responses_are_counted_and_limited():
     slow = ScriptedChat(["x"] * 1000, delay=0.02)
-    with listening(create_app({"s": slow}, default="s", limits=Limits(queue=1))) as url:
+    with listening(create_app({"s": slow}, default="s", limits=Limits(max_concurrent_requests=1))) as url:
         body = {"model": "s", "input": "Hi", "stream": True}
         with httpx.stream("POST", f"{url}/v1/responses", json=body, timeout=30) as stream:
             lines = stream.iter_lines()  # kept: the connection closes with it

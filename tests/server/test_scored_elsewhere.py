@@ -8,7 +8,7 @@ import httpx
 import pytest
 import torch
 
-from turnwise.assemble import chat_service, model_folder
+from turnwise.assemble import chat_service, resolve_model_folder
 from turnwise.models.checkpoint import load
 from turnwise.server.app import create_app
 from turnwise.testing import listening
@@ -35,7 +35,7 @@ def post():
 @pytest.fixture(scope="module")
 def logprobs():
     """Of each token but the first, with whether it is the likeliest: by one plain forward pass."""
-    decoder = load(model_folder(None), dtype=torch.float32).decoder
+    decoder = load(resolve_model_folder(None), dtype=torch.float32).decoder
 
     def of(ids):
         with torch.no_grad():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from turnwise.assemble import chat_service, model_folder
+from turnwise.assemble import chat_service, resolve_model_folder
 from turnwise.server.app import create_app
 from turnwise.testing import listening
 from turnwise.text.tokenizer import Tokenizer
@@ -16,7 +16,7 @@ HELLO = [{"role": "user", "content": "Hello, who are you?"}]
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     folder = tmp_path_factory.mktemp("t5")
-    tokenizer = Tokenizer.load(model_folder("box"))
+    tokenizer = Tokenizer.load(resolve_model_folder("box"))
     tokenizer.save(folder)
     torch.manual_seed(0)
     config = T5Config(

@@ -67,7 +67,7 @@ class Client:
     def act(self) -> None:
         """One request straight to the store, as the recorder does it."""
         messages = self.next_messages()
-        ids = self.store.extend(self.id, messages)
+        ids = self.store.ensure_branch(self.id, messages)
         self.acknowledge([message.content for message in messages])
         self.screen = messages
         if self.chance.random() < 0.2:
@@ -77,7 +77,7 @@ class Client:
             self.id, [Message("assistant", written)], {"finish": "in_progress"}, parent_id=ids[-1]
         )
         if self.chance.random() < 0.8:
-            self.store.update(answer, content=Message("assistant", written + " done"), meta={"finish": "stop"})
+            self.store.update_message(answer, content=Message("assistant", written + " done"), meta={"finish": "stop"})
             self.screen = [*messages, Message("assistant", written + " done")]
             self.acknowledge([message.content for message in self.screen])
 

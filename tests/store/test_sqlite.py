@@ -237,7 +237,7 @@ def test_conversations_from_before_there_were_branches_lose_nothing(path, monkey
     assert [m.id for m in b.messages] == ["msg_b0", "msg_b1"]
     assert b.messages[1].message.tool_calls == (ToolCall("c", "f", "{}"),)
     assert (empty.head, empty.messages) == (None, ())
-    store.extend("conv_a", [m.message for m in a.messages[:2]] + [Message("user", "another way")])
+    store.ensure_branch("conv_a", [m.message for m in a.messages[:2]] + [Message("user", "another way")])
     assert len(store.get("conv_a").tree) == 4
     store.delete("conv_b")
     store.close()

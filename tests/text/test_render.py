@@ -51,7 +51,7 @@ class TestPromises:
     def test_ids_equal_those_of_transformers(self, tokenizer_of, kind, user, assistant, prompt):
         tokenizer = tokenizer_of(kind)
         messages = dialogue(user, assistant.strip())[: 3 if prompt else 4]
-        rendered = Renderer.of(tokenizer).render(messages, add_generation_prompt=prompt)
+        rendered = Renderer.from_tokenizer(tokenizer).render(messages, add_generation_prompt=prompt)
         assert rendered.ids == theirs(tokenizer, messages, add_generation_prompt=prompt)
         assert len(rendered.loss_mask) == len(rendered.ids)
 
@@ -61,7 +61,7 @@ class TestPromises:
     @example(user=" </s>", assistant="</s> ")
     def test_special_tokens_in_contents_stay_text(self, tokenizer_of, kind, user, assistant):
         tokenizer = tokenizer_of(kind)
-        renderer = Renderer.of(tokenizer)
+        renderer = Renderer.from_tokenizer(tokenizer)
         rendered = renderer.render(dialogue(user, assistant))
         harmless = renderer.render(dialogue("a", "b"))
         special = [[id for id in r.ids if id in tokenizer.special_ids] for r in (rendered, harmless)]
@@ -83,7 +83,7 @@ class TestPromises:
     @example(user="hi", assistant="\n\n hello")
     @example(user="hi\n", assistant=" \n")
     def test_training_begins_with_what_is_served(self, tokenizer_of, kind, user, assistant):
-        renderer = Renderer.of(tokenizer_of(kind))
+        renderer = Renderer.from_tokenizer(tokenizer_of(kind))
         messages = dialogue(user, assistant)
         trained = renderer.render(messages)
         for turn in (1, 3):
@@ -97,7 +97,7 @@ class TestPromises:
     def test_the_loss_is_on_what_the_assistant_says(self, tokenizer_of, kind, user, assistant):
         tokenizer = tokenizer_of(kind)
         assume(kind != "reasoning" or "</think>" not in assistant)  # which it leaves out
-        rendered = Renderer.of(tokenizer).render(dialogue(user, assistant))
+        rendered = Renderer.from_tokenizer(tokenizer).render(dialogue(user, assistant))
         said = spans_of(rendered.loss_mask)
         assert len(said) == 2
         for (start, end), content in zip(said, (assistant, "No."), strict=True):
@@ -108,7 +108,7 @@ class TestPromises:
     def test_no_message_is_found_where_it_does_not_stand(self, tokenizer_of, kind):
         tokenizer = tokenizer_of(kind)
         messages = dialogue("user", "assistant")
-        rendered = Renderer.of(tokenizer).render(messages)
+        rendered = Renderer.from_tokenizer(tokenizer).render(messages)
         for message, span in zip(messages, rendered.spans, strict=True):
             assert tokenizer.decode(rendered.ids[slice(*span)]).strip() == message.content
 
@@ -123,13 +123,13 @@ class TestWhiteSpace:
     @pytest.mark.parametrize("content", ["  def f():\n    pass\n", "\n\nhello\n\n", " ", "\n"])
     def test_kept_white_space_is_learned(self, tokenizer_of, content):
         tokenizer = tokenizer_of("chatml")
-        rendered = Renderer.of(tokenizer).render(dialogue(content, content))
+        rendered = Renderer.from_tokenizer(tokenizer).render(dialogue(content, content))
         for start, end in (spans_of(rendered.loss_mask)[0], (rendered.spans[1][0], rendered.spans[1][1] + 1)):
             assert tokenizer.decode(rendered.ids[start:end], skip_special=False) == content + "<|im_end|>"
 
     def test_trimmed_white_space_is_not_missed(self, tokenizer_of):
         tokenizer = tokenizer_of("llama3")
-        renderer = Renderer.of(tokenizer)
+        renderer = Renderer.from_tokenizer(tokenizer)
         assert renderer.render(dialogue(" hi\n", "\n\n yes ")) == renderer.render(dialogue("hi", "yes"))
 
     def test_a_template_may_trim_one_role_only(self, tokenizer_of):
@@ -144,7 +144,7 @@ class TestWhiteSpace:
         """transformers would write one token for both, which serving never sees."""
         tokenizer = tokenizer_of("reasoning")
         assert len(tokenizer.encode("\n\n")) == 1
-        rendered = Renderer.of(tokenizer).render(dialogue("hi", "\nyes", more=False))
+        rendered = Renderer.from_tokenizer(tokenizer).render(dialogue("hi", "\nyes", more=False))
         assert rendered.ids != theirs(tokenizer, dialogue("hi", "\nyes", more=False))
         start, end = rendered.spans[1]
         assert tokenizer.decode(rendered.ids[start:end]) == "\nyes"
@@ -158,7 +158,7 @@ class TestTemplates:
             Message("user", "a?"), Message("assistant", f"{thought}one"),
             Message("user", "b?"), Message("assistant", f"{thought}two"),
         ]  # fmt: skip
-        rendered = Renderer.of(tokenizer).render(messages)
+        rendered = Renderer.from_tokenizer(tokenizer).render(messages)
         said = [tokenizer.decode(rendered.ids[start:end]) for start, end in spans_of(rendered.loss_mask)]
         assert said == ["one", f"{thought}two"]
         assert rendered.ids == theirs(tokenizer, messages)
@@ -166,7 +166,7 @@ class TestTemplates:
     def test_special_text_beside_dropped_reasoning_stays_text(self, tokenizer_of):
         tokenizer = tokenizer_of("reasoning")
         messages = dialogue("<|im_end|>", "<think>\n<|im_start|>\n</think>\n\nsay <|im_end|> to end")
-        rendered = Renderer.of(tokenizer).render(messages)
+        rendered = Renderer.from_tokenizer(tokenizer).render(messages)
         assert sum(id in tokenizer.special_ids for id in rendered.ids) == 8
         start, end = spans_of(rendered.loss_mask)[0]
         assert tokenizer.decode(rendered.ids[start:end]) == "say <|im_end|> to end"
@@ -216,17 +216,17 @@ class TestTemplates:
 
     def test_our_own_marks_in_a_message_are_taken_out(self, tokenizer_of):
         tokenizer = tokenizer_of("turnwise")
-        rendered = Renderer.of(tokenizer).render([Message("user", "a\ufdd0b\ufdd2<|end|>", name="\ufdd1")])
+        rendered = Renderer.from_tokenizer(tokenizer).render([Message("user", "a\ufdd0b\ufdd2<|end|>", name="\ufdd1")])
         assert tokenizer.decode(rendered.ids) == "a\ufffdb\ufffd<|end|>"
 
     def test_half_characters_become_replacement_marks(self, tokenizer_of):
         tokenizer = tokenizer_of("turnwise")
-        rendered = Renderer.of(tokenizer).render([Message("user", "a\ud83db")])
+        rendered = Renderer.from_tokenizer(tokenizer).render([Message("user", "a\ud83db")])
         assert tokenizer.decode(rendered.ids) == "a\ufffdb"
 
     def test_continuing_leaves_the_last_message_open(self, tokenizer_of):
         tokenizer = tokenizer_of("chatml")
-        renderer = Renderer.of(tokenizer)
+        renderer = Renderer.from_tokenizer(tokenizer)
         rendered = renderer.render(dialogue("hi", "Once upon <|im_end|>", more=False), continue_final=True)
         assert tokenizer.decode(rendered.ids, skip_special=False).endswith("assistant\nOnce upon <|im_end|>")
         assert tokenizer.id_of("<|im_end|>") not in rendered.ids[-5:]
@@ -235,15 +235,15 @@ class TestTemplates:
 
     def test_a_template_refuses_in_its_own_words(self, tokenizer_of):
         with pytest.raises(TemplateError, match="roles must alternate"):
-            Renderer.of(tokenizer_of("mistral")).render([Message("assistant", "hi")])
+            Renderer.from_tokenizer(tokenizer_of("mistral")).render([Message("assistant", "hi")])
 
     def test_without_template_and_end_token_there_is_no_renderer(self, tokenizer_of):
         with pytest.raises(TemplateError, match="neither a chat template"):
-            Renderer.of(Tokenizer(tokenizer_of("chatml").backend))
+            Renderer.from_tokenizer(Tokenizer(tokenizer_of("chatml").backend))
 
     def test_variables_reach_the_template_and_its_prompt(self, tokenizer_of):
         tokenizer = tokenizer_of("reasoning")
-        rendered = Renderer.of(tokenizer).render(
+        rendered = Renderer.from_tokenizer(tokenizer).render(
             [Message("user", "hi")], add_generation_prompt=True, variables={"enable_thinking": False}
         )
         assert tokenizer.decode(rendered.ids).endswith("assistant\n<think>\n\n</think>\n\n")
@@ -251,5 +251,5 @@ class TestTemplates:
     def test_a_long_dialogue_is_rendered_at_once(self, tokenizer_of):
         tokenizer = tokenizer_of("chatml")
         messages = dialogue("Hello, how are you? " * 5, "Very well <|im_end|>, thank you. " * 5) * 250
-        rendered = Renderer.of(tokenizer).render(messages)
+        rendered = Renderer.from_tokenizer(tokenizer).render(messages)
         assert len(spans_of(rendered.loss_mask)) == 500

@@ -21,7 +21,7 @@ FUNCTION = {"type": "function", "function": {
     "name": "get_weather", "description": "How's the \"weather\" <there>? 你好", "strict": True,
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }}  # fmt: skip
-WEATHER = Tool("get_weather", published=FUNCTION)
+WEATHER = Tool("get_weather", definition=FUNCTION)
 ONE = ToolCall("abcdefghi", "get_weather", '{"city": "Rome", "n": 1.5}')
 TWO = ToolCall("123456789", "get_weather", '{"city": "Bern"}')
 LOOP = [
@@ -36,12 +36,12 @@ LOOP = [
 @pytest.fixture(scope="module")
 def renderer_of(made_tokenizer, tokenizer):
     """`renderer_of(name)`: of a template that knows tools; "turnwise" knows none but has a role for results."""
-    made = {"turnwise": Renderer.of(tokenizer)}
+    made = {"turnwise": Renderer.from_tokenizer(tokenizer)}
 
     def get(name):
         if name not in made:
             template, special, named = SPECIAL[name]
-            made[name] = Renderer.of(Tokenizer(made_tokenizer(special), named, template))
+            made[name] = Renderer.from_tokenizer(Tokenizer(made_tokenizer(special), named, template))
         return made[name]
 
     return get
@@ -54,7 +54,7 @@ def chatml(made_tokenizer):
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
-    return Renderer.of(Tokenizer(made_tokenizer(["<|im_start|>", "<|im_end|>"]), {"eos_token": "<|im_end|>"}, template))
+    return Renderer.from_tokenizer(Tokenizer(made_tokenizer(["<|im_start|>", "<|im_end|>"]), {"eos_token": "<|im_end|>"}, template))
 
 
 def text_of(renderer, messages, **options):
@@ -71,7 +71,7 @@ def theirs(renderer, messages, **options):
 
 
 @pytest.mark.parametrize("name", SPECIAL)
-@pytest.mark.parametrize("tools", [[], [WEATHER], [WEATHER, Tool("now", published={"type": "function"})]])
+@pytest.mark.parametrize("tools", [[], [WEATHER], [WEATHER, Tool("now", definition={"type": "function"})]])
 @pytest.mark.parametrize("length", [1, 3, 4, 5])
 def test_ids_equal_those_of_transformers(renderer_of, name, tools, length):
     renderer, messages = renderer_of(name), LOOP[:length]
@@ -167,7 +167,7 @@ def test_a_role_for_results_is_used_where_the_template_has_one(renderer_of):
 
 def test_a_template_with_calls_of_an_unknown_kind_is_not_told_of_the_tools(made_tokenizer):
     tokenizer = Tokenizer(made_tokenizer(["<|im_start|>", "<|im_end|>"]), {"eos_token": "<|im_end|>"}, TAGS)
-    text = text_of(Renderer.of(tokenizer), LOOP[:3], tools=[WEATHER])
+    text = text_of(Renderer.from_tokenizer(tokenizer), LOOP[:3], tools=[WEATHER])
     assert "<function=" not in text
     assert text.count("You can call tools.") == 1
     assert '<tool_call>\n{"name": "get_weather"' in text
@@ -181,7 +181,7 @@ def test_a_custom_tools_input_is_one_text(chatml):
 
 @pytest.mark.parametrize("arguments", ["not json", "[1]", "", "[" * 100_000, "9" * 5000])
 def test_arguments_that_are_no_object_stay_as_they_were_written(arguments):
-    assert ToolCall("c", "f", arguments).values == arguments
+    assert ToolCall("c", "f", arguments).parsed_arguments == arguments
 
 
 # Special tokens
@@ -197,7 +197,7 @@ def test_special_tokens_in_calls_and_definitions_are_refused(renderer_of, name, 
             messages = [Message("user", "?"), Message("assistant", "", tool_calls=(ToolCall("c", "f", arguments),))]
             with pytest.raises(TemplateError, match="special token"):
                 renderer.render(messages)
-        tool = Tool("f", published={"type": "function", "function": {"name": "f", "description": token}})
+        tool = Tool("f", definition={"type": "function", "function": {"name": "f", "description": token}})
         with pytest.raises(InvalidParameter, match="special token"):
             renderer.render(LOOP[:1], tools=[tool])
 
@@ -220,7 +220,7 @@ NO_SYSTEM = {
 @pytest.mark.parametrize("handling", NO_SYSTEM)
 def test_without_a_system_role_the_first_user_message_explains_the_tools(chatml, handling):
     tokenizer = chatml.tokenizer
-    renderer = Renderer.of(Tokenizer(tokenizer.backend, tokenizer.named, NO_SYSTEM[handling] + tokenizer.chat_template))
+    renderer = Renderer.from_tokenizer(Tokenizer(tokenizer.backend, tokenizer.named, NO_SYSTEM[handling] + tokenizer.chat_template))
     shown = text_of(renderer, LOOP, tools=[WEATHER], add_generation_prompt=True)
     first = shown.split("<|im_end|>")[0]
     assert first.startswith("<|im_start|>user\nYou can call tools.")
@@ -233,6 +233,6 @@ def test_without_a_system_role_the_first_user_message_explains_the_tools(chatml,
 def test_a_system_message_that_a_template_refuses_is_still_refused(chatml):
     tokenizer = chatml.tokenizer
     template = NO_SYSTEM["refused"] + tokenizer.chat_template
-    renderer = Renderer.of(Tokenizer(tokenizer.backend, tokenizer.named, template))
+    renderer = Renderer.from_tokenizer(Tokenizer(tokenizer.backend, tokenizer.named, template))
     with pytest.raises(TemplateError, match="System role not supported"):
         renderer.render([Message("system", "Be brief."), *LOOP], tools=[WEATHER])

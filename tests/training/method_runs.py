@@ -36,7 +36,7 @@ def served(folder, talk, **more):
     from turnwise.chat.service import Turn
 
     with chat_service(str(folder), **more) as service:
-        return service._maker.request(Turn(talk.messages[:-1], asked={"temperature": 0}))
+        return service._maker.request(Turn(talk.messages[:-1], sampling={"temperature": 0}))
 
 
 def written_by_peft(base, folder):

@@ -38,7 +38,7 @@ class TestAdapters:
         out = Path(recipe.out)
         assert sorted(path.name for path in out.glob("*.safetensors")) == ["adapter_model.safetensors"]
         model = checkpoint.load(out, dtype=torch.float32).decoder
-        found = measure_perplexity(model, Renderer.of(Tokenizer.load(out)), list(read_source(unseen)))
+        found = measure_perplexity(model, Renderer.from_tokenizer(Tokenizer.load(out)), list(read_source(unseen)))
         assert found.nats / found.tokens == pytest.approx(result.valid_after, rel=1e-4)
 
     @pytest.mark.parametrize("more", [{}, {"dora": True}], ids=str)

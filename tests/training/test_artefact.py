@@ -51,7 +51,7 @@ class TestInTransformers:
         tokenizer = transformers.AutoTokenizer.from_pretrained(out)
         messages = [message.as_dict() for message in TALK]
         ids = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
-        assert ids == Renderer.of(Tokenizer.load(out)).render(TALK).ids
+        assert ids == Renderer.from_tokenizer(Tokenizer.load(out)).render(TALK).ids
         ours = checkpoint.load(out, dtype=torch.float32).decoder
         ids_BT = torch.tensor([ids])
         with torch.inference_mode():
@@ -138,7 +138,7 @@ class TestBesideTheWeights:
 
         out, result = finished
         model = checkpoint.load(out, dtype=torch.float32).decoder
-        found = measure_perplexity(model, Renderer.of(Tokenizer.load(out)), list(read_source(unseen)))
+        found = measure_perplexity(model, Renderer.from_tokenizer(Tokenizer.load(out)), list(read_source(unseen)))
         assert found.nats / found.tokens == pytest.approx(result.test_after, rel=1e-5)
 
 
@@ -159,12 +159,12 @@ class TestSamples:
 
     def test_answers_are_greedy_and_the_same_alone(self, finished, unseen):
         from turnwise.data.sources import read_source
-        from turnwise.training.samples import TOKENS, answers, last_reply
+        from turnwise.training.samples import TOKENS, generate_replies, last_reply
 
         out, _ = finished
-        loaded, renderer = checkpoint.load(out, dtype=torch.float32), Renderer.of(Tokenizer.load(out))
+        loaded, renderer = checkpoint.load(out, dtype=torch.float32), Renderer.from_tokenizer(Tokenizer.load(out))
         dialogues, model = list(read_source(unseen))[:3], loaded.decoder
-        found = answers(loaded, renderer, dialogues)
+        found = generate_replies(loaded, renderer, dialogues)
         for dialogue, answer in zip(dialogues, found, strict=True):
             history, _ = last_reply(dialogue)
             ids = renderer.render(history, add_generation_prompt=True).ids
@@ -188,10 +188,10 @@ class TestSamples:
 
     def test_a_dialogue_longer_than_the_context_is_asked_by_its_end(self, tiny_model, tokenizer):
         from turnwise.core.messages import Conversation
-        from turnwise.training.samples import answers
+        from turnwise.training.samples import generate_replies
 
         long = Conversation((Message("user", "Hello, how can I help you? " * 60), Message("assistant", "b")))
-        assert len(answers(tiny_model, Renderer.of(tokenizer), [long])) == 1
+        assert len(generate_replies(tiny_model, Renderer.from_tokenizer(tokenizer), [long])) == 1
 
     @pytest.mark.usefixtures("undrawn")
     def test_they_change_no_weights(self, values, monkeypatch, tmp_path):

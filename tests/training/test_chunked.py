@@ -8,7 +8,7 @@ import torch
 from turnwise.data.batches import IGNORED
 from turnwise.models.checkpoint import create
 from turnwise.training import chunked
-from turnwise.training.predict import summed_loss, target_losses
+from turnwise.training.predict import cross_entropy_sum, target_losses
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,7 +35,7 @@ def test_loss_and_gradient_are_the_same(tiny_config, batch, monkeypatch, tied, d
     for most in (2**40, 7 * model.vocab_size):
         monkeypatch.setattr(chunked, "MAX_SCORES", most)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            loss = summed_loss(model, batch)
+            loss = cross_entropy_sum(model, batch)
         found.append((loss.item(), gradients(model, loss)))
     (one, whole), (other, parts) = found
     bound = 1e-6 if dtype == torch.float32 else 1e-2
@@ -64,7 +64,7 @@ def test_no_more_scores_than_that_are_held(tiny_config, batch, monkeypatch):
     monkeypatch.setattr(chunked, "MAX_SCORES", 7 * model.vocab_size)
     sizes, score = [], model.decoder.logits
     monkeypatch.setattr(model.decoder, "logits", lambda hidden: (sizes.append(len(hidden)), score(hidden))[1])
-    summed_loss(model, batch).backward()
+    cross_entropy_sum(model, batch).backward()
     assert max(sizes) == 7
     assert sum(sizes) == int((batch.targets_BT != IGNORED).sum())  # none is computed twice
 
@@ -77,7 +77,7 @@ def test_models_of_transformers_too(request, batch, monkeypatch, folder):
     found = []
     for most in (2**40, 7 * model.vocab_size):
         monkeypatch.setattr(chunked, "MAX_SCORES", most)
-        loss = summed_loss(model, batch)
+        loss = cross_entropy_sum(model, batch)
         found.append((loss.item(), gradients(model, loss)))
     assert model.head_parameters
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-6)

@@ -8,7 +8,7 @@ from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.text.render import Renderer
-from turnwise.training.dialogues import held_out
+from turnwise.training.dialogues import held_out_dialogues
 from turnwise.training.loading import load_datasets
 from turnwise.training.opening import load_base
 from turnwise.training.pieces import Truncation
@@ -22,7 +22,7 @@ def load(tokenizer, untrained):
     def make(data, *, kind="sft", **training):
         said = {"objective": kind, "model": {"from": "none"}, "data": data, "out": "none"}
         recipe = parse_recipe({**said, "training": {"row_length": 128, **training}}, origin="test")
-        return load_datasets(recipe, Renderer.of(tokenizer), untrained)
+        return load_datasets(recipe, Renderer.from_tokenizer(tokenizer), untrained)
 
     return make
 
@@ -39,8 +39,8 @@ class TestHoldingOut:
         recipe = parse_recipe(
             {"model": {"from": "none"}, "data": {"train": path, "valid": path}, "out": "o"}, origin="t"
         )
-        assert len(held_out(recipe, 10)) == 10
-        odd = held_out(recipe, 10, lambda talk: len(talk.messages) > 2)
+        assert len(held_out_dialogues(recipe, 10)) == 10
+        odd = held_out_dialogues(recipe, 10, lambda talk: len(talk.messages) > 2)
         assert len(odd) == 10
         assert all(len(talk.messages) == 4 for talk in odd)
 
@@ -89,7 +89,7 @@ class TestSources:
         seen = []
         said = {"model": {"from": "none"}, "data": {"train": str(chats), "test": str(unseen)}, "out": "none"}
         recipe = parse_recipe(said, origin="test")
-        load_datasets(recipe, Renderer.of(tokenizer), untrained, on_item=lambda: seen.append(1))
+        load_datasets(recipe, Renderer.from_tokenizer(tokenizer), untrained, on_item=lambda: seen.append(1))
         assert len(seen) == 48
 
     def test_long_dialogues_are_shortened_to_rows(self, load, tmp_path):

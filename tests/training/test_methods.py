@@ -26,7 +26,7 @@ class TestPartial:
         assert all(name.startswith("layers.1.") for name in found)
 
     def test_said_alone_it_is_the_last_two(self):
-        assert METHODS.make("partial").last == 2
+        assert METHODS.parse_plugin("partial").last == 2
 
     def test_the_head_which_is_the_embedding_where_they_are_one(self, said):
         assert changed(said({"name": "partial", "part": "head"})) == {"embed.weight", "norm.weight"}

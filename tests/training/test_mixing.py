@@ -62,9 +62,9 @@ class TestShards:
 
     def test_what_is_known_of_the_base_is_kept_beside_them(self, tmp_path):
         shard = write_shard(tmp_path / "shard", examples(3))
-        assert shard[1].base == ()
+        assert shard[1].ref_logprobs == ()
         shard.keep_base(np.array([[1, 2], [3, 4], [5, 6]], np.float32))
-        assert open_shard(tmp_path / "shard")[1].base == (3.0, 4.0)
+        assert open_shard(tmp_path / "shard")[1].ref_logprobs == (3.0, 4.0)
 
     def test_examples_come_one_at_a_time(self, tmp_path):
         """More than memory holds may go through."""
@@ -87,7 +87,7 @@ class TestShards:
 def dataset(sizes, repeats, seed=3):
     frame = Frame(None, 64)
     shards = [in_memory(Example.causal([9] * 8, [True] * 8) for _ in range(size)) for size in sizes]
-    return Dataset(shards, OBJECTIVES.make("clm"), frame, seed=seed, repeats=repeats)
+    return Dataset(shards, OBJECTIVES.parse_plugin("clm"), frame, seed=seed, repeats=repeats)
 
 
 class TestRepeats:
@@ -101,7 +101,7 @@ class TestRepeats:
     def test_over_epochs_every_example_is_shown_its_share(self, sources, epochs):
         sizes, repeats = zip(*sources, strict=True)
         data = dataset(sizes, repeats)
-        shown = Counter(int(index) for epoch in range(epochs) for index in data.shown(epoch))
+        shown = Counter(int(index) for epoch in range(epochs) for index in data.epoch_indices(epoch))
         start = 0
         for size, times in sources:
             counts = [shown[index] for index in range(start, start + size)]
@@ -111,7 +111,7 @@ class TestRepeats:
 
     def test_half_a_time_is_half_of_it_and_then_the_other(self):
         data = dataset([10], [0.5])
-        first, second = (set(data.shown(epoch).tolist()) for epoch in (0, 1))
+        first, second = (set(data.epoch_indices(epoch).tolist()) for epoch in (0, 1))
         assert len(first) == len(second) == 5
         assert not first & second
 
@@ -121,10 +121,10 @@ class TestRepeats:
         train = [{"path": str(long), "weight": 1}, {"path": str(short), "weight": 3}]
         said = {"model": {"from": "x"}, "data": {"train": train, "valid_fraction": 0}, "out": "x"}
         recipe = parse_recipe({**said, "training": {"row_length": 128}}, origin="test")
-        data = load_datasets(recipe, Renderer.of(tokenizer), untrained).train
+        data = load_datasets(recipe, Renderer.from_tokenizer(tokenizer), untrained).train
         tokens = [0, 0]
         for epoch in range(8):
-            for index in data.shown(epoch):
+            for index in data.epoch_indices(epoch):
                 shard = int(index >= len(data.shards[0]))
                 tokens[shard] += data.example(int(index)).size
         assert tokens[1] / tokens[0] == pytest.approx(3, rel=0.05)

@@ -27,7 +27,7 @@ from turnwise.training.dataset import Dataset
 from turnwise.training.objective import Frame
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.objectives.span import cut_out
-from turnwise.training.predict import part_log_probs, summed_loss
+from turnwise.training.predict import part_log_probs, cross_entropy_sum
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.run import run_recipe
 
@@ -35,12 +35,12 @@ CPU = torch.device("cpu")
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_layers": 2, "num_heads": 4, "context_length": 128}
 FAMILY = {"encoder_decoder": "t5", "encoder": "bert", "decoder": "llama"}
 
-clm, dpo, kto, mlm, seq2seq, sft, span = map(OBJECTIVES.make, ("clm", "dpo", "kto", "mlm", "seq2seq", "sft", "span"))
+clm, dpo, kto, mlm, seq2seq, sft, span = map(OBJECTIVES.parse_plugin, ("clm", "dpo", "kto", "mlm", "seq2seq", "sft", "span"))
 
 
 @pytest.fixture(scope="module")
 def renderer(tokenizer):
-    return Renderer.of(tokenizer.with_special([*mlm.special_tokens(), *span.special_tokens()[:8]]))
+    return Renderer.from_tokenizer(tokenizer.with_special([*mlm.special_tokens(), *span.special_tokens()[:8]]))
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def dataset(how, items, renderer, model, length=128):
     shard = in_memory(example for item in items for example in how.examples(item, frame))
     shard.labels = how.balance(shard.labels)
     found = Dataset([shard], how, frame, model.packs)
-    found.learn_base(model, CPU, torch.float32, 2)
+    found.compute_ref_logprobs(model, CPU, torch.float32, 2)
     return found
 
 
@@ -91,7 +91,7 @@ def gradient(model):
 @pytest.mark.parametrize("name", OBJECTIVES.names())
 class TestEveryObjective:
     def test_the_loss_falls_on_four_samples(self, name, renderer, model_for):
-        how = OBJECTIVES.make(name)
+        how = OBJECTIVES.parse_plugin(name)
         model = model_for(how)
         found = batches(dataset(how, ITEMS.get(name, FOUR), renderer, model), 4)
         optimizer = torch.optim.AdamW(model.module.parameters(), lr=1e-2)
@@ -105,7 +105,7 @@ class TestEveryObjective:
 
     def test_a_few_rows_at_a_time_give_the_gradient_of_all_at_once(self, name, renderer, model_for):
         """Replies and tokens differ from row to row, so a mean of means would be wrong."""
-        how = OBJECTIVES.make(name)
+        how = OBJECTIVES.parse_plugin(name)
         model = model_for(how)
         data = dataset(how, ITEMS.get(name, FOUR), renderer, model)
         with torch.no_grad():  # away from the base, where some terms vanish
@@ -121,7 +121,7 @@ class TestEveryObjective:
     def test_a_run_that_is_interrupted_ends_with_the_same_bits(
         self, name, renderer, base_folder, tmp_path, undrawn, one_thread
     ):
-        (kind,) = OBJECTIVES.kind(name).KINDS
+        (kind,) = OBJECTIVES.plugin_class(name).KINDS
         data = written(ITEMS.get(name, FOUR) * 3, tmp_path / "data.jsonl")
         source = {"from": str(base_folder)}
         if kind != "decoder":
@@ -146,26 +146,26 @@ class TestEveryObjective:
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
     def test_nothing_comes_of_a_dialogue_without_text_to_learn(self, name, renderer):
-        how = OBJECTIVES.make(name)
+        how = OBJECTIVES.parse_plugin(name)
         empty = Conversation((), rejected=(Message("user", "?"),), rating=True)
         assert encoded(how, [empty], renderer) == []
 
     def test_it_says_what_its_data_lacks(self, name):
-        assert OBJECTIVES.kind(name).LACKING
+        assert OBJECTIVES.plugin_class(name).LACKING
 
 
 class TestNaming:
     def test_an_unknown_objective_is_named_with_the_nearest(self):
         with pytest.raises(InvalidParameter, match=r"no objective 'stf'.*did you mean 'sft'"):
-            OBJECTIVES.make("stf")
+            OBJECTIVES.parse_plugin("stf")
 
     def test_an_unknown_option_is_named_with_the_nearest(self):
         with pytest.raises(InvalidParameter, match=r"unknown key 'objective.bta': did you mean 'beta'"):
-            OBJECTIVES.make({"name": "dpo", "bta": 0.3})
+            OBJECTIVES.parse_plugin({"name": "dpo", "bta": 0.3})
 
     def test_options_are_checked(self):
         with pytest.raises(InvalidParameter, match=r"'objective.beta' should be greater than 0"):
-            OBJECTIVES.make({"name": "dpo", "beta": 0})
+            OBJECTIVES.parse_plugin({"name": "dpo", "beta": 0})
 
     def test_a_model_of_another_kind_is_refused_with_what_fits(self, values):
         values["objective"] = "seq2seq"
@@ -205,7 +205,7 @@ class TestFineTuning:
         rows = run.data.train.rows()[:4]
         batch = run.data.train.batch(rows)
         with torch.enable_grad():
-            (summed_loss(run.model, batch) / batch.units).backward()
+            (cross_entropy_sum(run.model, batch) / batch.units).backward()
         expected = gradient(run.model)
         run.module.zero_grad()
         seen = []
@@ -214,7 +214,7 @@ class TestFineTuning:
         with torch.enable_grad():
             report = run.optimise(rows)
         assert (seen[0] - expected).abs().max() <= 1e-6
-        assert report.loss == pytest.approx(summed_loss(run.model, batch).item() / batch.counted, rel=1e-5)
+        assert report.loss == pytest.approx(cross_entropy_sum(run.model, batch).item() / batch.counted, rel=1e-5)
         assert report.grad_norm == pytest.approx(expected.norm().item() * batch.units / batch.counted, rel=1e-4)
 
     def learned(self, example, renderer):
@@ -226,7 +226,7 @@ class TestFineTuning:
         assert example.units == 2
 
     def test_the_last_turn_alone_where_asked(self, renderer):
-        (example,) = encoded(OBJECTIVES.make({"name": "sft", "turns": "last"}), FOUR[1:2], renderer)
+        (example,) = encoded(OBJECTIVES.parse_plugin({"name": "sft", "turns": "last"}), FOUR[1:2], renderer)
         assert self.learned(example, renderer) == "Sehr gern!<|end|>"
         assert example.units == 1
 
@@ -312,7 +312,7 @@ class TestLanguageModelling:
 
 class TestMaskedLanguageModelling:
     def varied(self, renderer, epoch=0, **options):
-        how = OBJECTIVES.make({"name": "mlm", **options})
+        how = OBJECTIVES.parse_plugin({"name": "mlm", **options})
         frame = Frame(renderer, 128)
         (example,) = how.examples(Document("The lamp in the kitchen is broken again. " * 8), frame)
         return example, how.vary(example, np.random.default_rng(epoch), frame)
@@ -343,7 +343,7 @@ class TestMaskedLanguageModelling:
         assert (one.counted != other.counted).any()
 
     def test_special_tokens_stay(self, renderer):
-        how = OBJECTIVES.make({"name": "mlm", "share_masked": 0.9})
+        how = OBJECTIVES.parse_plugin({"name": "mlm", "share_masked": 0.9})
         (example,) = how.examples(FOUR[1], Frame(renderer, 128))
         varied = how.vary(example, np.random.default_rng(0), Frame(renderer, 128))
         assert not np.isin(varied.targets[varied.counted], list(renderer.tokenizer.special_ids)).any()
@@ -432,7 +432,7 @@ class TestSpanCorruption:
 
     def test_source_and_answer_together_are_the_text(self, renderer):
         frame = Frame(renderer, 128, (0,))
-        how = OBJECTIVES.make({"name": "span", "share_cut": 0.3})
+        how = OBJECTIVES.parse_plugin({"name": "span", "share_cut": 0.3})
         sentinels = [renderer.tokenizer.id_of(text) for text in how.special_tokens()[:8]]
         for item in TEXTS:
             for example in how.examples(item, frame):
@@ -473,7 +473,7 @@ class TestPreferences:
     @pytest.mark.parametrize("options", [{}, {"beta": 0.5, "smoothing": 0.2}, {"sft": 0.7}])
     @torch.no_grad()
     def test_dpo_is_its_formula(self, renderer, model_for, options):
-        how = OBJECTIVES.make({"name": "dpo", **options})
+        how = OBJECTIVES.parse_plugin({"name": "dpo", **options})
         model = model_for(how)
         data = dataset(how, PAIRS, renderer, model)
         base = [[self.log_prob(model, renderer, end) for end in (pair.messages, pair.rejected)] for pair in PAIRS]
@@ -571,7 +571,7 @@ class TestPreferences:
         assert [shard.labels.tolist() for shard in train.shards] == [[1.0, 1.0, 1.0], [-3.0]]
 
     def test_given_weights_are_taken(self):
-        how = OBJECTIVES.make({"name": "kto", "good": 2.0, "bad": 5.0})
+        how = OBJECTIVES.parse_plugin({"name": "kto", "good": 2.0, "bad": 5.0})
         assert how.balance(np.array([1, -1, 1], np.float32)).tolist() == [2.0, -5.0, 2.0]
 
     def test_answers_of_one_kind_alone_weigh_one(self):

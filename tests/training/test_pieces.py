@@ -30,8 +30,8 @@ def talk(exchanges, system=True):
 
 
 def examples(dialogue, length, tokenizer, objective="sft"):
-    frame = Frame(Renderer.of(tokenizer), length, start_ids=(0,))
-    return list(OBJECTIVES.make(objective).examples(dialogue, frame)), frame.truncation
+    frame = Frame(Renderer.from_tokenizer(tokenizer), length, start_ids=(0,))
+    return list(OBJECTIVES.parse_plugin(objective).examples(dialogue, frame)), frame.truncation
 
 
 def shown(example, tokenizer):
@@ -48,7 +48,7 @@ def shown(example, tokenizer):
 )
 def test_every_reply_is_learned_once_after_its_question(tokenizer, exchanges, system, length):
     dialogue = talk([text for pair in exchanges for text in pair], system)
-    renderer = Renderer.of(tokenizer)
+    renderer = Renderer.from_tokenizer(tokenizer)
     found, lost = examples(dialogue, length, tokenizer)
     learned = 0
     for example in found:

@@ -22,7 +22,7 @@ from turnwise.training.loading import load_datasets
 from turnwise.training.objective import Frame
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.opening import load_base
-from turnwise.training.preflight import Piece, pieces, preflight
+from turnwise.training.preflight import TextSpan, render_spans, preflight
 from turnwise.training.recipe import load_recipe, parse_recipe
 from turnwise.training.run import DryRun, run_recipe
 
@@ -38,29 +38,29 @@ def look(recipe):
 
 class TestWhatIsShown:
     def test_what_the_assistant_says_is_marked(self, tokenizer):
-        frame = Frame(Renderer.of(tokenizer), 128)
-        (example,) = OBJECTIVES.make("sft").examples(FOUR[1], frame)
-        assert pieces(example, frame) == [
-            Piece("<|user|>The lamp is broken<|end|><|assistant|>", learned=False),
-            Piece("I'd like to order a new one.<|end|>", learned=True),
-            Piece("<|user|>Thank you<|end|><|assistant|>", learned=False),
-            Piece("Sehr gern!<|end|>", learned=True),
+        frame = Frame(Renderer.from_tokenizer(tokenizer), 128)
+        (example,) = OBJECTIVES.parse_plugin("sft").examples(FOUR[1], frame)
+        assert render_spans(example, frame) == [
+            TextSpan("<|user|>The lamp is broken<|end|><|assistant|>", learned=False),
+            TextSpan("I'd like to order a new one.<|end|>", learned=True),
+            TextSpan("<|user|>Thank you<|end|><|assistant|>", learned=False),
+            TextSpan("Sehr gern!<|end|>", learned=True),
         ]
 
     def test_both_ends_of_a_pair(self, tokenizer):
-        frame = Frame(Renderer.of(tokenizer), 128)
-        (example,) = OBJECTIVES.make("dpo").examples(PAIRS[0], frame)
-        assert [piece.text for piece in pieces(example, frame) if piece.learned] == [
+        frame = Frame(Renderer.from_tokenizer(tokenizer), 128)
+        (example,) = OBJECTIVES.parse_plugin("dpo").examples(PAIRS[0], frame)
+        assert [piece.text for piece in render_spans(example, frame) if piece.learned] == [
             "How can I help you today?<|end|>",
             "No.<|end|>",
         ]
 
     def test_a_source_and_its_answer(self, tokenizer):
-        frame = Frame(Renderer.of(tokenizer), 128, (5,))
-        example = next(OBJECTIVES.make("seq2seq").examples(FOUR[0], frame))
-        assert pieces(example, frame) == [
-            Piece("<|user|>Hello<|end|><|assistant|>", learned=False),
-            Piece("How can I help you today?<|end|>", learned=True),
+        frame = Frame(Renderer.from_tokenizer(tokenizer), 128, (5,))
+        example = next(OBJECTIVES.parse_plugin("seq2seq").examples(FOUR[0], frame))
+        assert render_spans(example, frame) == [
+            TextSpan("<|user|>Hello<|end|><|assistant|>", learned=False),
+            TextSpan("How can I help you today?<|end|>", learned=True),
         ]
 
     def test_gaps_show_what_stood_there(self, tokenizer):
@@ -68,7 +68,7 @@ class TestWhatIsShown:
         ids, targets = list(whole), [IGNORED] * len(whole)
         ids[1], targets[1] = 2, whole[1]
         example = Example(torch.tensor(ids).int().numpy(), torch.tensor(targets).int().numpy())
-        found = pieces(example, Frame(Renderer.of(tokenizer), 128))
+        found = render_spans(example, Frame(Renderer.from_tokenizer(tokenizer), 128))
         assert "".join(piece.text for piece in found) == "The lamp in the kitchen"
         assert [piece.learned for piece in found] == [False, True, False]
 
@@ -76,8 +76,8 @@ class TestWhatIsShown:
 class TestWhatIsKnown:
     def test_figures_of_the_run_to_come(self, recipe):
         found, base, data = look(recipe(method={"name": "partial", "last": 1}))
-        assert found.weights == sum(p.numel() for p in base.model.module.parameters())
-        assert 0 < found.learning < found.weights
+        assert found.num_parameters == sum(p.numel() for p in base.model.module.parameters())
+        assert 0 < found.num_trainable < found.num_parameters
         assert found.rows == len(data.train.rows())
         assert found.row_tokens == pytest.approx(data.train.tokens / found.rows, rel=0.3)
         assert found.seconds(10, 4) == pytest.approx(40 * found.row_tokens / found.tokens_per_second)
@@ -134,7 +134,7 @@ class TestRefusals:
     @pytest.mark.parametrize("first", [1, 2])
     def test_fewer_rows_at_a_time_where_memory_is_short(self, recipe, monkeypatch, first):
         """What the processor's allocator raises is no MemoryError."""
-        compute = probing.gradient
+        compute = probing.accumulate_gradients
 
         def short(model, objective, batches, **more):
             if len(batches[0].ids_BT) > first:
@@ -157,7 +157,7 @@ class TestRefusals:
         from safetensors.torch import load_file
 
         said = {**values, "training": {**values["training"], "micro_rows": 2}}
-        compute, calls = loop.gradient, []
+        compute, calls = loop.accumulate_gradients, []
 
         def short(model, objective, batches, **more):
             calls.append(len(batches[0].ids_BT))

@@ -46,7 +46,7 @@ class TestPrompting:
         recipe = said({"name": "prompt", "shots": 2, "tries": 1, "instruction": 'Say "no" {{ kindly }}.'})
         run_recipe(recipe, device=CPU)
         tokenizer = Tokenizer.load(recipe.out)
-        rendered = Renderer.of(tokenizer).render(FOUR[0].messages)
+        rendered = Renderer.from_tokenizer(tokenizer).render(FOUR[0].messages)
         text = tokenizer.decode(rendered.ids, skip_special=False)
         assert text.startswith('<|system|>Say "no" {{ kindly }}.<|end|><|user|>Where is my ')
         assert text.count("<|assistant|>") >= 3
@@ -54,7 +54,7 @@ class TestPrompting:
         learned = [id for id, counts in zip(rendered.ids, rendered.loss_mask, strict=True) if counts]
         assert tokenizer.decode(learned) == "How can I help you today?"
         assert served(recipe.out, FOUR[0]).prompt_ids == tuple(
-            Renderer.of(tokenizer).render(FOUR[0].messages[:-1], add_generation_prompt=True).ids
+            Renderer.from_tokenizer(tokenizer).render(FOUR[0].messages[:-1], add_generation_prompt=True).ids
         )
 
     def test_an_instruction_of_the_dialogue_s_own_stands_in_its_place(self, said):
@@ -64,7 +64,7 @@ class TestPrompting:
         run_recipe(recipe, device=CPU)
         tokenizer = Tokenizer.load(recipe.out)
         messages = [Message("system", "Be brief."), *FOUR[0].messages]
-        text = tokenizer.decode(Renderer.of(tokenizer).render(messages).ids, skip_special=False)
+        text = tokenizer.decode(Renderer.from_tokenizer(tokenizer).render(messages).ids, skip_special=False)
         assert text.startswith("<|system|>Be brief.<|end|><|user|>Where is my ")
         assert "Be kind." not in text
 
@@ -76,13 +76,13 @@ class TestPrompting:
         theirs = transformers.AutoTokenizer.from_pretrained(recipe.out)
         messages = [message.as_dict() for message in FOUR[1].messages]
         ids = theirs.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
-        assert ids == Renderer.of(Tokenizer.load(recipe.out)).render(FOUR[1].messages).ids
+        assert ids == Renderer.from_tokenizer(Tokenizer.load(recipe.out)).render(FOUR[1].messages).ids
 
     def test_demonstrations_that_are_like_the_dialogue(self, said):
         recipe = said({"name": "prompt", "shots": 2, "choose": "similarity"})
         run_recipe(recipe, device=CPU)
         tokenizer = Tokenizer.load(recipe.out)
-        renderer = Renderer.of(tokenizer)
+        renderer = Renderer.from_tokenizer(tokenizer)
         talk = written_talk("Where is my library?", "Here.")
         ids = renderer.render(talk.messages).ids
         assert tokenizer.decode(ids).count("library") == 5  # two demonstrations, question and answer, and the question
@@ -109,7 +109,7 @@ class TestPrompting:
 
     def test_nothing_to_say(self):
         with pytest.raises(InvalidParameter, match="needs an 'instruction', or 'shots'"):
-            METHODS.make({"name": "prompt", "shots": 0})
+            METHODS.parse_plugin({"name": "prompt", "shots": 0})
 
     def test_what_was_there_is_replaced_only_when_asked(self, said):
         recipe = said({"name": "prompt", "shots": 1, "tries": 1})

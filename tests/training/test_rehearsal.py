@@ -12,18 +12,18 @@ from hooks import Killing
 from method_runs import CPU, parameters
 from training_dialogues import small_talk, write_chats
 
-from turnwise.assemble import model_folder as box_folder
+from turnwise.assemble import resolve_model_folder as box_folder
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.prompts import prompts
+from turnwise.data.prompts import bundled_prompts
 from turnwise.text.render import Renderer
 from turnwise.training.artefact import save_artefact
 from turnwise.training.loading import load_datasets
 from turnwise.training.opening import load_base
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.rehearsal import Rehearsal, rehearse
+from turnwise.training.rehearsal import Rehearsal, generate_replay
 from turnwise.training.run import run_recipe
-from turnwise.training.samples import answers
+from turnwise.training.samples import generate_replies
 
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 
@@ -59,9 +59,9 @@ class TestAnswers:
     def test_are_the_models_own(self, box, rehearsed):
         """Half of them the likeliest ones, as they are told before and after a run."""
         learned = {talk.messages[:-1]: talk.messages[-1].content for talk in rehearsed}
-        asked = [Conversation((*prompt, Message("assistant", ""))) for prompt in islice(prompts(0), 40)]
+        asked = [Conversation((*prompt, Message("assistant", ""))) for prompt in islice(bundled_prompts(0), 40)]
         found = 0
-        for talk, text in zip(asked, answers(box.model, box.renderer, asked), strict=True):
+        for talk, text in zip(asked, generate_replies(box.model, box.renderer, asked), strict=True):
             history = tuple(unlearned(message) for message in talk.messages[:-1])
             if history in learned:  # those without an end are not there
                 found += learned[history].startswith(text)  # cut off after sixty tokens
@@ -81,7 +81,7 @@ class TestAnswers:
         """A model of random weights never ends one, and there is nothing to learn from it."""
         recipe = of({"train": "none", "rehearse": 0.5}, training={"row_length": 64})
         with pytest.raises(InvalidData, match="ended an answer to none of the prompts"):
-            list(Rehearsal(recipe, untrained, Renderer.of(tokenizer)).dialogues(10))
+            list(Rehearsal(recipe, untrained, Renderer.from_tokenizer(tokenizer)).dialogues(10))
 
     def test_how_far_it_is_is_told(self, box):
         told = []
@@ -115,7 +115,7 @@ class TestAnswers:
             for name, parameter in base.model.module.named_parameters():
                 if "lora_B" in name:
                     parameter.fill_(0.5)
-        found = list(rehearse(recipe, base, 0.0))
+        found = list(generate_replay(recipe, base, 0.0))
         assert found == list(Rehearsal(recipe, box.model, box.renderer).dialogues(20))
 
 
@@ -254,4 +254,4 @@ def test_prompts_without_a_question_are_named(tmp_path):
     path.write_text('{"messages": [{"role": "assistant", "content": "Hello."}]}\n')
     recipe = of({"train": "none", "rehearse": 0.5, "prompts": str(path)})
     with pytest.raises(InvalidData, match="no prompt has a question that fits"):
-        list(rehearse(recipe, load_base(recipe), 1_000.0))
+        list(generate_replay(recipe, load_base(recipe), 1_000.0))

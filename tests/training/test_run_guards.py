@@ -18,7 +18,7 @@ from turnwise.training.neftune import noise_on_embeddings
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.run import run_recipe
 from turnwise.training.spikes import Spike, check_spike
-from turnwise.training.state import RunState, learned
+from turnwise.training.state import RunState, trainable_state
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
@@ -136,17 +136,17 @@ class TestSpikes:
 class TestAverages:
     def test_without_validation_data_the_average_is_what_is_saved(self, trainer, recipe, chats):
         run = trainer(recipe(ema=0.5, max_steps=4, data={"train": str(chats), "valid_fraction": 0}))
-        average = {name: tensor.clone() for name, tensor in learned(run.module).items()}
+        average = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
 
         class Follow(Hook):
             def step(self, report):
                 share = 1 - min(0.5, (1 + report.step) / (10 + report.step))
-                for name, tensor in learned(run.module).items():
+                for name, tensor in trainable_state(run.module).items():
                     average[name] += share * (tensor - average[name])
 
         run.hooks = [Follow()]
         run.run()
-        found = learned(run.module)
+        found = trainable_state(run.module)
         assert all((found[name] - average[name]).abs().max() < 1e-6 for name in average)
 
     def test_validation_looks_at_the_average_and_training_goes_on_from_the_weights(self, trainer, recipe):
@@ -155,29 +155,29 @@ class TestAverages:
         measure = run.measure
 
         def measured(dataset):
-            seen.append({name: tensor.clone() for name, tensor in learned(run.module).items()})
+            seen.append({name: tensor.clone() for name, tensor in trainable_state(run.module).items()})
             return measure(dataset)
 
         run.measure = measured
-        before = {name: tensor.clone() for name, tensor in learned(run.module).items()}
+        before = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
         run.validate()
         run.optimise(next(iter([run.data.train.rows()[:4]])))
-        after = {name: tensor.clone() for name, tensor in learned(run.module).items()}
+        after = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
         run.validate()
-        assert all(torch.equal(learned(run.module)[name], after[name]) for name in after)
+        assert all(torch.equal(trainable_state(run.module)[name], after[name]) for name in after)
         name = "embed.weight"
         assert not torch.equal(seen[1][name], after[name])
         assert not torch.equal(seen[1][name], before[name])
 
     def test_the_best_mix_with_the_base_is_looked_for(self, trainer, recipe):
         run = trainer(recipe(interpolate=True, max_steps=12, learning_rate=0.01))
-        start = {name: tensor.clone() for name, tensor in learned(run.module).items()}
+        start = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
         result = run.run()
         assert [mix.share for mix in result.mixes] == list(SHARES)
         best = min(result.mixes, key=lambda mix: mix.valid)
         assert result.share == best.share
         assert result.valid_after == pytest.approx(best.valid, rel=1e-6)
-        assert any(not torch.equal(start[name], tensor) for name, tensor in learned(run.module).items())
+        assert any(not torch.equal(start[name], tensor) for name, tensor in trainable_state(run.module).items())
 
     def test_a_mix_that_forgets_too_much_is_not_taken(self, trainer, recipe, values, tmp_path):
         """What should not be forgotten is the opposite of what is learned, so the least is taken."""

@@ -81,7 +81,7 @@ class TestTemplates:
         for path in base_folder.iterdir():
             if path.name != "chat_template.jinja":
                 (base_folder_copy / path.name).write_bytes(path.read_bytes())
-        before = Renderer.of(Tokenizer.load(base_folder_copy))
+        before = Renderer.from_tokenizer(Tokenizer.load(base_folder_copy))
         run(values, base_folder_copy)
         assert (tmp_path / "out" / "chat_template.jinja").read_text() == PLAIN_TEMPLATE
         from transformers import AutoTokenizer

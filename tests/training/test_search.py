@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.training import search as searching
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.search import search
+from turnwise.training.search import run_hpo
 
 CPU = torch.device("cpu")
 pytestmark = [
@@ -28,7 +28,7 @@ def said(values, **changes):
 
 def test_the_best_of_the_trials_is_what_is_left(values, tmp_path):
     tried = []
-    found = search(said(values), trials=4, device=CPU, on_trial=lambda *trial: tried.append(trial))
+    found = run_hpo(said(values), trials=4, device=CPU, on_trial=lambda *trial: tried.append(trial))
     assert [number for number, _, _ in tried] == [0, 1, 2, 3]
     losses = [loss for _, _, loss in tried if loss is not None]
     assert found.loss == min(losses)
@@ -54,7 +54,7 @@ def test_a_trial_worse_than_most_is_ended_early(values, monkeypatch):
 
     monkeypatch.setattr(searching, "_propose", hopeless)
     tried = []
-    found = search(said(values), trials=6, device=CPU, on_trial=lambda *trial: tried.append(trial))
+    found = run_hpo(said(values), trials=6, device=CPU, on_trial=lambda *trial: tried.append(trial))
     assert (found.trials, found.pruned) == (6, 2)
     assert [loss is None for _, _, loss in tried] == [False] * 4 + [True] * 2
 
@@ -68,11 +68,11 @@ def test_stopped_it_goes_on_with_what_is_left(values, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(recipe, trials=4, device=CPU, on_trial=stop)
+        run_hpo(recipe, trials=4, device=CPU, on_trial=stop)
     assert not (tmp_path / "out").exists()
     with pytest.raises(InvalidParameter, match="unfinished search of another recipe"):
-        search(said(values, method={"name": "partial", "last": 1}), trials=4, device=CPU)
-    found = search(recipe, trials=4, device=CPU, on_trial=stop)
+        run_hpo(said(values, method={"name": "partial", "last": 1}), trials=4, device=CPU)
+    found = run_hpo(recipe, trials=4, device=CPU, on_trial=stop)
     assert found.trials == 4
     assert [number for number, _, _ in tried] == [0, 1, 2, 3]  # a loss that was shown counts
     assert load_file(tmp_path / "out" / "model.safetensors")
@@ -81,7 +81,7 @@ def test_stopped_it_goes_on_with_what_is_left(values, tmp_path):
 def test_a_trial_that_is_stopped_goes_on_from_its_checkpoint(values, tmp_path):
     """The search proposes and ends as if nothing had happened."""
     whole, stopped = [], []
-    search(said(values, out=str(tmp_path / "whole")), trials=3, device=CPU, on_trial=lambda *t: whole.append(t))
+    run_hpo(said(values, out=str(tmp_path / "whole")), trials=3, device=CPU, on_trial=lambda *t: whole.append(t))
     recipe, steps, run = said(values), [], searching.run_recipe
 
     def killed(recipe, *, hooks, **more):
@@ -96,8 +96,8 @@ def test_a_trial_that_is_stopped_goes_on_from_its_checkpoint(values, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(searching, "run_recipe", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            search(recipe, trials=3, device=CPU, on_trial=lambda *t: stopped.append(t))
-        search(recipe, trials=3, device=CPU, on_trial=lambda *t: stopped.append(t))
+            run_hpo(recipe, trials=3, device=CPU, on_trial=lambda *t: stopped.append(t))
+        run_hpo(recipe, trials=3, device=CPU, on_trial=lambda *t: stopped.append(t))
     assert stopped == whole
 
 
@@ -107,27 +107,27 @@ def test_a_trial_that_was_complete_is_not_run_again(values, tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(searching, "_loss", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            search(recipe, trials=1, device=CPU)
+            run_hpo(recipe, trials=1, device=CPU)
     monkeypatch.setattr(searching, "run_recipe", lambda *_, **__: 1 / 0)
-    assert search(recipe, trials=1, device=CPU).trials == 1
+    assert run_hpo(recipe, trials=1, device=CPU).trials == 1
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
 def test_a_run_and_a_search_of_one_name_leave_each_other_alone(values, tmp_path):
     kept = tmp_path / "out.partial" / "checkpoint"
     kept.mkdir(parents=True)
-    search(said(values), trials=1, device=CPU)
+    run_hpo(said(values), trials=1, device=CPU)
     assert kept.is_dir()
 
 
 def test_the_sizes_of_what_is_added_are_searched_too(values):
     recipe = said(values, method={"name": "lora", "alpha": 8})
-    found = search(recipe, trials=1, device=CPU)
+    found = run_hpo(recipe, trials=1, device=CPU)
     assert found.values["rank"] in searching.RANKS
 
 
 def test_what_cannot_be_searched_is_refused(values, chats):
     with pytest.raises(InvalidParameter, match="no rates to search"):
-        search(said(values, method={"name": "prompt", "shots": 1}), trials=1, device=CPU)
+        run_hpo(said(values, method={"name": "prompt", "shots": 1}), trials=1, device=CPU)
     with pytest.raises(InvalidData, match="goes by validation data"):
-        search(said(values, data={"train": str(chats), "valid_fraction": 0}), trials=1, device=CPU)
+        run_hpo(said(values, data={"train": str(chats), "valid_fraction": 0}), trials=1, device=CPU)

@@ -14,7 +14,7 @@ from training_processes import gradients, steps, validations
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.run import run_recipe
-from turnwise.training.sharding import layers
+from turnwise.training.sharding import transformer_layers
 
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 
@@ -122,7 +122,7 @@ class TestGoingOn:
 def test_layers_are_those_of_the_outer_stacks():
     inner = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
     outer = torch.nn.ModuleList([torch.nn.ModuleDict({"layer": inner}), torch.nn.Identity()])
-    assert layers(torch.nn.ModuleDict({"block": outer})) == list(outer)
+    assert transformer_layers(torch.nn.ModuleDict({"block": outer})) == list(outer)
 
 
 def test_alone_nothing_is_parted(values):

@@ -47,7 +47,7 @@ class TestSoftPrompts:
         assert all(torch.equal(before[name], after[name][: len(before[name])]) for name in before)
         assert after["embed.weight"].shape == (size + 5, 32)
         out, talk = Path(recipe.out), FOUR[1]
-        renderer = Renderer.of(Tokenizer.load(out))
+        renderer = Renderer.from_tokenizer(Tokenizer.load(out))
         assert renderer.render(talk.messages).ids[:5] == list(range(size, size + 5))
         model = checkpoint.load(out, dtype=torch.float32).decoder
         found = measure_perplexity(model, renderer, list(read_source(unseen)))
@@ -85,4 +85,4 @@ class TestSoftPrompts:
         theirs = transformers.AutoTokenizer.from_pretrained(recipe.out)
         messages = [message.as_dict() for message in FOUR[1].messages]
         ids = theirs.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
-        assert ids == Renderer.of(Tokenizer.load(recipe.out)).render(FOUR[1].messages).ids
+        assert ids == Renderer.from_tokenizer(Tokenizer.load(recipe.out)).render(FOUR[1].messages).ids

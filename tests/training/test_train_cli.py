@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from turnwise.cli.flags import Flags
 from turnwise.cli.train import _one_line, train
-from turnwise.cli.tuned import Size, before_and_after, size_within
+from turnwise.cli.tuned import Size, compare_with_base, size_within
 from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
 from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES
@@ -122,7 +122,7 @@ class TestARun:
 
         monkeypatch.setattr(fails, fail)
         console = Console(file=io.StringIO(), width=1000)
-        before_and_after(console, load_recipe(said[0] / "recipe.yaml"), "quick")
+        compare_with_base(console, load_recipe(said[0] / "recipe.yaml"), "quick")
         told = console.file.getvalue()
         assert expected in told
         if isinstance(error, KeyboardInterrupt):
@@ -138,7 +138,7 @@ class TestARun:
         from turnwise.training.recipe import load_recipe
 
         console = Console(file=io.StringIO(), width=1000)
-        before_and_after(console, load_recipe(said[0] / "recipe.yaml"), "quick", 1.0, 1.0)
+        compare_with_base(console, load_recipe(said[0] / "recipe.yaml"), "quick", 1.0, 1.0)
         assert "no time left" in console.file.getvalue()
         assert "turnwise evaluate" in console.file.getvalue()
 
@@ -174,8 +174,8 @@ class TestRecipeFiles:
         )
         recipe = flags.over_recipe(recipe_file)
         assert (recipe.model.source, recipe.out) == ("other", str(tmp_path / "there"))
-        assert recipe.objective == OBJECTIVES.make("clm")
-        assert recipe.method == METHODS.make({"name": "lora", "rank": 3})
+        assert recipe.objective == OBJECTIVES.parse_plugin("clm")
+        assert recipe.method == METHODS.parse_plugin({"name": "lora", "rank": 3})
         assert (recipe.training.rows, recipe.training.row_length, recipe.training.seed) == (2, 64, 3)
         assert recipe.data.test[0].path == str(tmp_path / "t")
         assert recipe.data.skip_bad

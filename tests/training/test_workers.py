@@ -83,6 +83,6 @@ def test_fewer_rows_than_workers_are_refused(trainer, recipe):
 
 def test_alone_nothing_is_asked_of_anybody():
     assert Workers.of_environment() == Workers(0, 1)
-    assert Workers().sums([1.5, 2]) == [1.5, 2]
+    assert Workers().all_reduce_sum([1.5, 2]) == [1.5, 2]
     assert Workers().any(True)
     assert not Workers().any(False)

@@ -125,23 +125,23 @@ def weigh_parts(base_folder, said):
 
     from turnwise.models.checkpoint import load
     from turnwise.training.optimizer import build_optimizers
-    from turnwise.training.sharding import give_back, part, shard, whole
+    from turnwise.training.sharding import give_back, local_shard, shard_model, full_tensor
     from turnwise.training.workers import Workers
 
     workers = Workers.of_environment()
     decoder = load(base_folder, dtype=torch.float32).decoder
     before = {name: parameter.detach().clone() for name, parameter in decoder.named_parameters()}
-    shard(decoder, workers, torch.device("cpu"))
+    shard_model(decoder, workers, torch.device("cpu"))
     ids = torch.arange(12).view(2, 6)
     with torch.no_grad():
         decoder.logits(decoder(ids))
     give_back(decoder)
-    assert all(torch.equal(whole(parameter), before[name]) for name, parameter in decoder.named_parameters())
+    assert all(torch.equal(full_tensor(parameter), before[name]) for name, parameter in decoder.named_parameters())
     decoder.logits(decoder(ids)).sum().backward()
     parameters = list(decoder.parameters())
     (adamw,) = build_optimizers(decoder, name="adamw", rate=0.01, weight_decay=0.1)
     adamw.step()
     moments = [adamw.state[parameter]["exp_avg_sq"] for parameter in parameters]
     gradients = [parameter.grad for parameter in parameters]
-    held = [sum(part(tensor).numel() for tensor in kind) for kind in (parameters, gradients, moments)]
+    held = [sum(local_shard(tensor).numel() for tensor in kind) for kind in (parameters, gradients, moments)]
     Path(f"{said}.{workers.rank}").write_text(json.dumps([*held, sum(tensor.numel() for tensor in before.values())]))

@@ -58,16 +58,16 @@ class AnswerStream:
             TurnwiseError: the generator failed.
         """
         self.work = event.work
-        if event.finish == "error":
+        if event.finish_reason == "error":
             raise (UserError if event.users else TurnwiseError)(event.error or "The model failed while generating.")
         text, calls = "", list[ToolCallDelta]()
-        if event.id is not None:
+        if event.token_id is not None:
             self.generated += 1
             if event.logprobs is not None:
-                self._logprob = (self._logprob or 0.0) + event.logprobs.chosen
-                self._held.append((self._decoded, self._report(event.id, event.logprobs)))
-            text, calls = self._scan(self._decode(event.id))
-        finish = event.finish
+                self._logprob = (self._logprob or 0.0) + event.logprobs.logprob
+                self._held.append((self._decoded, self._report(event.token_id, event.logprobs)))
+            text, calls = self._scan(self._decode(event.token_id))
+        finish = event.finish_reason
         if finish is not None:
             more, further = self._scan(self._decoder.flush())
             text, calls = text + more, calls + further
@@ -87,7 +87,7 @@ class AnswerStream:
         mean = None if finish is None or self._logprob is None else self._logprob / max(1, self.generated)
         return Delta(
             text, finish, None, self.index, reports, tuple(calls), prompt, mean_logprob=mean, embedding=event.embedding,
-            end=self._end(event),
+            stop_token_logprobs=self._end(event),
         )  # fmt: skip
 
     def _prompt_reports(self, event: TokenEvent) -> tuple[TokenReport, ...]:
@@ -127,7 +127,7 @@ class AnswerStream:
 
     def _report(self, id: int, logprobs: TokenLogprobs) -> TokenReport:
         return TokenReport(
-            self._likely(id, logprobs.chosen), tuple(self._likely(other, value) for other, value in logprobs.top)
+            self._likely(id, logprobs.logprob), tuple(self._likely(other, value) for other, value in logprobs.top_logprobs)
         )
 
     def _likely(self, id: int, logprob: float) -> Likely:

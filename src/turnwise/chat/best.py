@@ -12,17 +12,17 @@ from turnwise.chat.turn import Answer, Reply, Turn
 
 def widened(turn: Turn) -> Turn:
     """The turn that generates all candidates, and what is needed to rank them."""
-    if turn.best_of <= turn.answers:
+    if turn.best_of <= turn.n:
         return turn
-    return replace(turn, answers=turn.best_of, asked={**turn.asked, "logprobs": True})
+    return replace(turn, answers=turn.best_of, asked={**turn.sampling, "logprobs": True})
 
 
 def likeliest(reply: Reply, turn: Turn) -> Reply:
     """The answers that the turn asked for, likeliest first; the usage is that of all candidates."""
-    if turn.best_of <= turn.answers:
+    if turn.best_of <= turn.n:
         return reply
-    ranked = sorted(reply.answers, key=_mean, reverse=True)[: turn.answers]
-    if not turn.asked.get("logprobs"):
+    ranked = sorted(reply.choices, key=_mean, reverse=True)[: turn.n]
+    if not turn.sampling.get("logprobs"):
         ranked = [replace(answer, logprobs=()) for answer in ranked]
     return replace(reply, answers=tuple(ranked))
 

@@ -22,7 +22,7 @@ def shown(turn: Turn) -> tuple[Tool, ...]:
 
 def callable_tools(turn: Turn) -> tuple[Tool, ...]:
     """The tools that the answer may call."""
-    names = turn.tool_choice.names
+    names = turn.tool_choice.tool_names
     return tuple(tool for tool in shown(turn) if names is None or tool.name in names)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from turnwise.chat.context import DEFAULT as REFUSE
-from turnwise.chat.context import Shortened, policy
+from turnwise.chat.context import Shortened, get_context_policy
 from turnwise.chat.request import RequestMaker, scope_of
 from turnwise.chat.rounds import Round, droppable, without
 from turnwise.chat.summaries import Summaries
@@ -37,12 +37,12 @@ class TurnRoom:
     @property
     def context_length(self) -> int:
         """Most tokens of prompt and answer together."""
-        return self.maker.generator.context_length
+        return self.maker.engine.context_length
 
     @property
     def limit(self) -> int:
         """Most tokens of a prompt that leaves the answer its room."""
-        return self.maker.limit(self.turn)
+        return self.maker.max_prompt_tokens(self.turn)
 
     async def tokens(self, messages: Sequence[Message]) -> int:
         """The length of the prompt with these messages."""
@@ -81,7 +81,7 @@ async def fitted(
         ContextTooLong: it does not fit, whatever the policy could do. The error is about the turn as it came.
         UserError: see `RequestMaker.request`.
     """
-    chosen = policy(name)
+    chosen = get_context_policy(name)
     room = TurnRoom(turn, maker, summaries, answer)
     whole, refusal, dropped = None, None, 0
     try:
@@ -124,7 +124,7 @@ def drop_hopeless(messages: tuple[Message, ...], maker: RequestMaker) -> tuple[M
     A policy tokenizes what it is given several times. The result has at most `HOPELESS` contexts by the lower bound;
     it is None where the messages that must stay have more.
     """
-    most = HOPELESS * maker.generator.context_length
+    most = HOPELESS * maker.engine.context_length
     lengths = [maker.renderer.token_bound(message.content) for message in messages]
     total = sum(lengths)
     gone: list[Round] = []

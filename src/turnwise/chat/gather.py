@@ -25,9 +25,9 @@ class Gathering:
         self._texts[delta.index].append(delta.text)
         self._reports[delta.index].extend(delta.logprobs)
         self._calls[delta.index].extend(delta.tool_calls)
-        self._prompts[delta.index] += delta.prompt
+        self._prompts[delta.index] += delta.prompt_logprobs
         if delta.finish is not None:
-            self._finishes[delta.index] = (delta.finish, delta.mean_logprob, delta.end)
+            self._finishes[delta.index] = (delta.finish, delta.mean_logprob, delta.stop_token_logprobs)
         if delta.usage is None:
             return None
         whole = (
@@ -52,7 +52,7 @@ Stream = Callable[[Turn], AsyncGenerator[Delta, None]]
 async def whole_reply(stream: Stream, turn: Turn) -> Reply:
     """The answers of a turn put together; the best of more where it asks for that."""
     wanted = widened(turn)
-    gathering = Gathering(wanted.answers)
+    gathering = Gathering(wanted.n)
     async with aclosing(stream(wanted)) as deltas:
         async for delta in deltas:
             if (reply := gathering.add(delta)) is not None:
@@ -62,7 +62,7 @@ async def whole_reply(stream: Stream, turn: Turn) -> Reply:
 
 async def embedding_of(stream: Stream, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
     """The vector of a text, or of its ids, and what it took."""
-    async with aclosing(stream(Turn((), prompt=prompt, reading="embedding"))) as deltas:
+    async with aclosing(stream(Turn((), prompt=prompt, prompt_output="embedding"))) as deltas:
         async for delta in deltas:
             if delta.embedding is not None and delta.usage is not None:
                 return delta.embedding, delta.usage

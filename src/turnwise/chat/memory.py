@@ -54,7 +54,7 @@ class TurnRecorder:
             return None
         recorder = cls(store, turn.conversation_id, turn, model)
         recorder._question_ids = await STORE_WRITES.run(
-            store.extend, turn.conversation_id, turn.messages, title=title_of(turn.messages)
+            store.ensure_branch, turn.conversation_id, turn.messages, title=title_of(turn.messages)
         )
         return recorder
 
@@ -62,7 +62,7 @@ class TurnRecorder:
         """Record why the request cannot be answered."""
         meta = {"error": {"code": error.code, "message": str(error)}}
         with suppress(TurnwiseError):  # the refusal itself matters more
-            await STORE_WRITES.run(self._store.update, self._question_ids[-1], meta=meta)
+            await STORE_WRITES.run(self._store.update_message, self._question_ids[-1], meta=meta)
 
     def add(self, delta: Delta) -> None:
         """Take a piece of the answer. Now and then, what has been written so far is saved in the background."""
@@ -107,7 +107,7 @@ class TurnRecorder:
             if message is None:
                 return
             if self._answer_id is not None:
-                self._store.update(self._answer_id, content=message, meta=meta)
+                self._store.update_message(self._answer_id, content=message, meta=meta)
                 return
             # A continued message and its longer version are siblings.
             above = self._question_ids[:-1] if self._turn.continue_final else self._question_ids

@@ -14,7 +14,7 @@ from turnwise.chat.turn import Format, Turn
 from turnwise.core.errors import ContextTooLong, InvalidData, InvalidParameter, UserError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import Constraint, GenerationRequest, Generator
+from turnwise.core.ports import Constraint, GenerationRequest, InferenceEngine
 from turnwise.core.presets import apply_preset
 from turnwise.text.grammar import Grammars
 from turnwise.text.render import Rendered, Renderer
@@ -48,7 +48,7 @@ class RequestMaker:
 
     name: str
     renderer: Renderer
-    generator: Generator
+    engine: InferenceEngine
     defaults: Mapping[str, Any] = field(default_factory=dict)
     suppressed: frozenset[int] = frozenset()
 
@@ -64,14 +64,14 @@ class RequestMaker:
             UserError: parameters out of range, messages the template refuses, a format that cannot be enforced, or more
                 tokens than the context holds.
         """
-        params = GenerationParams.resolve(turn.asked, preferred(apply_preset(turn.preset, self.defaults), turn))
+        params = GenerationParams.resolve(turn.sampling, preferred(apply_preset(turn.preset, self.defaults), turn))
         self._check(params, turn)
         check_searches(params, turn)
-        self._check_variables(turn.variables)
+        self._check_variables(turn.chat_template_kwargs)
         _refuse_broken_text(turn.messages)
         if turn.continue_final and (not turn.messages or turn.messages[-1].role != "assistant"):
             raise UserError("Only an assistant's message can be gone on with, and the last message is none.")
-        if turn.continue_final and self.generator.encodes:
+        if turn.continue_final and self.engine.encodes:
             raise UserError(f"The model '{self.name}' reads with an encoder and cannot go on with a message.")
         ids = self._fitting_ids(turn)
         return GenerationRequest(
@@ -80,8 +80,8 @@ class RequestMaker:
             max_tokens=(most := self._room(ids, params, turn)),
             stop_ids=self._stop_ids(params),
             constraints=tuple(self._constraints(params, turn)),
-            reading=turn.reading,
-            answers=turn.answers if params.num_beams > 1 else 1,
+            prompt_output=turn.prompt_output,
+            num_return_sequences=turn.n if params.num_beams > 1 else 1,
             scope=scope_of(turn),
             tenant=turn.tenant,
             priority=turn.priority,
@@ -97,11 +97,11 @@ class RequestMaker:
     def _fitting_ids(self, turn: Turn) -> tuple[int, ...]:
         """What the model reads. Raises `ContextTooLong` where that is certain before it is tokenized."""
         try:
-            return self.prompt_ids(turn, None if turn.window else self.generator.context_length)
+            return self.prompt_ids(turn, None if turn.window else self.engine.context_length)
         except TooManyTokens as error:
             tokens = error.count if error.is_exact else f"at least {error.count}"
-            answer = turn.asked.get("max_tokens") or 0
-            raise ContextTooLong.of(self.generator.context_length, tokens, answer, _prompt_field(turn)) from None
+            answer = turn.sampling.get("max_tokens") or 0
+            raise ContextTooLong.for_prompt(self.engine.context_length, tokens, answer, _prompt_field(turn)) from None
 
     def prompt_ids(self, turn: Turn, limit: int | None = None) -> tuple[int, ...]:
         """What the model reads.
@@ -140,22 +140,22 @@ class RequestMaker:
             turn.messages,
             add_generation_prompt=not turn.continue_final,
             continue_final=turn.continue_final,
-            variables=turn.variables,
+            variables=turn.chat_template_kwargs,
             tools=shown(turn),
             limit=limit,
         )
 
-    def limit(self, turn: Turn) -> int:
+    def max_prompt_tokens(self, turn: Turn) -> int:
         """Most tokens of a prompt for which a context policy has nothing to do.
 
         The rest of the context is the answer's: the tokens that were asked for; where none were, a share of the
         context, or the model's own limit if that is less. Where an encoder reads the prompt, the answer needs none.
         """
-        whole = self.generator.context_length
+        whole = self.engine.context_length
         share = max(1, whole // ANSWER_SHARE)
         usual = apply_preset(turn.preset, self.defaults).get("max_tokens") or share
-        answer = int(turn.asked.get("max_tokens") or min(usual, share))
-        return whole if self.generator.encodes else whole - answer
+        answer = int(turn.sampling.get("max_tokens") or min(usual, share))
+        return whole if self.engine.encodes else whole - answer
 
     def note(self, text: str, most: int, turn: Turn) -> GenerationRequest:
         """The request for a greedy answer to a text alone, of at most `most` tokens, for our own use in a turn."""
@@ -165,7 +165,7 @@ class RequestMaker:
         return GenerationRequest(
             tuple(rendered.ids),
             GenerationParams(temperature=0),
-            min(most, self.generator.room(len(rendered.ids))),
+            min(most, self.engine.max_new_tokens(len(rendered.ids))),
             self.renderer.tokenizer.stop_ids,
             scope=scope_of(turn),
             tenant=turn.tenant,
@@ -178,14 +178,14 @@ class RequestMaker:
         if params.num_beams > 1:
             raise InvalidParameter("prediction", "'prediction' is of no use to 'num_beams': leave one of them out.")
         # No answer is longer than the context, so the rest would be tokenized in vain.
-        start = turn.prediction[: self.generator.context_length * PREDICTED]
+        start = turn.prediction[: self.engine.context_length * PREDICTED]
         return tuple(self.renderer.tokenizer.encode(start))
 
     def _room(self, ids: Sequence[int], params: GenerationParams, turn: Turn) -> int:
-        room, most = self.generator.room(len(ids)), turn.asked.get("max_tokens") or 0
-        only_read = turn.silent or turn.reading == "embedding"
+        room, most = self.engine.max_new_tokens(len(ids)), turn.sampling.get("max_tokens") or 0
+        only_read = turn.prompt_only or turn.prompt_output == "embedding"
         if room < (0 if only_read else max(1, most)):
-            raise ContextTooLong.of(self.generator.context_length, len(ids), most, _prompt_field(turn))
+            raise ContextTooLong.for_prompt(self.engine.context_length, len(ids), most, _prompt_field(turn))
         if only_read:
             return 0
         return min(params.max_tokens or room, room)
@@ -213,7 +213,7 @@ class RequestMaker:
                     raise InvalidParameter(
                         name, f"'{name}' contradicts '{shaped}', which says itself when an answer is whole."
                     )
-        if turn.answers > 1 and turn.conversation_id is not None:
+        if turn.n > 1 and turn.conversation_id is not None:
             name = "best_of" if turn.best_of > 1 else "n"
             raise InvalidParameter(
                 name, f"A conversation goes on with one answer; leave '{name}' or 'conversation_id' out."
@@ -270,7 +270,7 @@ class RequestMaker:
 
 def _prompt_field(turn: Turn) -> str:
     """The field of the request that the prompt comes from."""
-    return "input" if turn.reading == "embedding" else "messages" if turn.prompt is None else "prompt"
+    return "input" if turn.prompt_output == "embedding" else "messages" if turn.prompt is None else "prompt"
 
 
 def scope_of(turn: Turn) -> str:

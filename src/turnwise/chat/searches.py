@@ -17,11 +17,11 @@ def preferred(defaults: Mapping[str, Any], turn: Turn) -> Mapping[str, Any]:
 
     A search that only the model prefers gives way to whatever does not go with one.
     """
-    asked, kept = turn.asked, dict(defaults)
+    asked, kept = turn.sampling, dict(defaults)
     draws = any(spec.draw and asked.get(name) not in (None, spec.off) for name, spec in SPECS.items())
     others = "num_beams" in asked or "penalty_alpha" in asked or turn.prediction is not None
-    several = turn.best_of > 1 or (turn.answers > 1 and turn.answers > kept.get("num_beams", 1))
-    if draws or others or several or turn.reading != "nothing" or (turn.tools and asked.get("stop")):
+    several = turn.best_of > 1 or (turn.n > 1 and turn.n > kept.get("num_beams", 1))
+    if draws or others or several or turn.prompt_output != "nothing" or (turn.tools and asked.get("stop")):
         kept.pop("num_beams", None)
         kept.pop("penalty_alpha", None)
     if (asked.get("num_beams") or kept.get("num_beams", 1)) == 1:
@@ -54,9 +54,9 @@ def check_searches(params: GenerationParams, turn: Turn) -> None:
         )
     if turn.best_of > 1:
         raise InvalidParameter("best_of", "'num_beams' gives the likeliest answers already: leave 'best_of' out.")
-    if turn.answers > params.num_beams:
+    if turn.n > params.num_beams:
         beams = params.num_beams
-        raise InvalidParameter("n", f"A search with {beams} beams gives that many answers, not {turn.answers}.")
+        raise InvalidParameter("n", f"A search with {beams} beams gives that many answers, not {turn.n}.")
 
 
 def _check_contrastive(params: GenerationParams, turn: Turn) -> None:
@@ -68,9 +68,9 @@ def _check_contrastive(params: GenerationParams, turn: Turn) -> None:
         )
     if turn.prediction is not None:
         raise InvalidParameter("prediction", "'prediction' is of no use to 'penalty_alpha': leave one of them out.")
-    if turn.reading != "nothing":
+    if turn.prompt_output != "nothing":
         raise InvalidParameter("penalty_alpha", "'penalty_alpha' does not go with reports on the prompt: leave it out.")
-    for name, answers in (("best_of", turn.best_of), ("n", turn.answers)):
+    for name, answers in (("best_of", turn.best_of), ("n", turn.n)):
         if answers > 1:
             raise InvalidParameter(name, f"'penalty_alpha' finds one answer; leave it or '{name}' out.")
     _refuse_draws(turn, "penalty_alpha", "top_k")
@@ -78,5 +78,5 @@ def _check_contrastive(params: GenerationParams, turn: Turn) -> None:
 
 def _refuse_draws(turn: Turn, search: str, *but: str) -> None:
     for name, spec in SPECS.items():
-        if spec.draw and name not in but and turn.asked.get(name) not in (None, spec.off, 0):
+        if spec.draw and name not in but and turn.sampling.get(name) not in (None, spec.off, 0):
             raise InvalidParameter(name, f"'{name}' is about drawing tokens, and '{search}' searches: leave one out.")

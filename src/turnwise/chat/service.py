@@ -13,7 +13,7 @@ from typing import Any
 
 from turnwise.chat.answer import AnswerStream
 from turnwise.chat.calls import CallReading
-from turnwise.chat.context import DEFAULT, policy
+from turnwise.chat.context import DEFAULT, get_context_policy
 from turnwise.chat.fitting import fitted
 from turnwise.chat.gather import Gathering, embedding_of, whole_reply
 from turnwise.chat.memory import TurnRecorder
@@ -33,7 +33,7 @@ from turnwise.chat.turn import (
     Usage,
 )
 from turnwise.core.errors import TurnwiseError, Unavailable, UserError
-from turnwise.core.ports import ConversationStore, FinishReason, GenerationRequest, Generator, Ticket, TokenEvent
+from turnwise.core.ports import ConversationStore, FinishReason, GenerationRequest, InferenceEngine, Ticket, TokenEvent
 from turnwise.text.render import Renderer
 
 __all__ = [
@@ -74,28 +74,28 @@ class ChatService:
     created: int
     fingerprint: str
     renderer: Renderer
-    generator: Generator
+    engine: InferenceEngine
     defaults: Mapping[str, Any] = field(default_factory=dict)
     suppressed: frozenset[int] = frozenset()
     store: ConversationStore | None = None
     context_policy: str = DEFAULT
 
     def __post_init__(self) -> None:
-        policy(self.context_policy)  # an unknown name is said now, not at the first long conversation
+        get_context_policy(self.context_policy)  # an unknown name is said now, not at the first long conversation
 
     @property
     def context_length(self) -> int:
         """Most tokens of prompt and answer together."""
-        return self.generator.context_length
+        return self.engine.context_length
 
     @property
     def is_healthy(self) -> bool:
         """False once its engine has stopped after an error; it then refuses all requests."""
-        return self.generator.is_healthy
+        return self.engine.is_healthy
 
     @cached_property
     def _maker(self) -> RequestMaker:
-        return RequestMaker(self.name, self.renderer, self.generator, self.defaults, self.suppressed)
+        return RequestMaker(self.name, self.renderer, self.engine, self.defaults, self.suppressed)
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -188,17 +188,17 @@ class ChatService:
             with suppress(RuntimeError):  # the loop is closed: whoever listened has left and cancelled
                 loop.call_soon_threadsafe(events.put_nowait, (first + event.index, event))
 
-        prefix = request.prompt_ids if turn.goes_on and not self.generator.encodes else ()
+        prefix = request.prompt_ids if turn.goes_on and not self.engine.encodes else ()
         reading = CallReading.of(turn, self.renderer)
         answers = [
             AnswerStream(index, request, self.renderer.tokenizer, self.tokens, prefix, reading)
-            for index in range(turn.answers)
+            for index in range(turn.n)
         ]
         tickets: list[Ticket] = []
         try:
-            for index, own in enumerate(several(request, turn.answers)):
-                tickets.append(self.generator.submit(own, partial(deliver, index)))
-            left = turn.answers
+            for index, own in enumerate(several(request, turn.n)):
+                tickets.append(self.engine.submit(own, partial(deliver, index)))
+            left = turn.n
             while left:
                 index, event = await events.get()
                 answer = answers[index]

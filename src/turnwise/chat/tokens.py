@@ -52,7 +52,7 @@ class Tokens:
         spelled = self._vocabulary.bytes_of(id).decode(errors="replace")
         return Likely(spelled, self._vocabulary.shown(id), logprob)
 
-    def text(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         """The text of all tokens together, special ones included. Raises `InvalidParameter` for unknown ids."""
         known = len(self._vocabulary)
         if (highest := max(ids, default=0)) >= known:

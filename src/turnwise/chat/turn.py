@@ -57,18 +57,18 @@ class Turn:
     """
 
     messages: tuple[Message, ...]
-    asked: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
     conversation_id: str | None = None
     continue_final: bool = False
-    answers: int = 1
+    n: int = 1
     format: Format | None = None
-    variables: Mapping[str, Any] = field(default_factory=dict)
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = AUTO
     parallel_tool_calls: bool = True
     prompt: str | tuple[int, ...] | None = None
-    reading: Reading = "nothing"
-    silent: bool = False
+    prompt_output: Reading = "nothing"
+    prompt_only: bool = False
     best_of: int = 1
     context_policy: str | None = None
     echo: bool = False
@@ -125,7 +125,7 @@ class Summary:
     """
 
     text: str
-    messages: int
+    num_messages: int
     usage: Usage
 
 
@@ -146,7 +146,7 @@ class ContextReport:
     dropped_tokens: int = 0
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """A sentence for people."""
         if self.dropped_tokens:
             return f"{self.dropped_tokens} older tokens were left out"
@@ -192,11 +192,11 @@ class Delta:
     index: int = 0
     logprobs: tuple[TokenReport, ...] = ()
     tool_calls: tuple[ToolCallDelta, ...] = ()
-    prompt: tuple[TokenReport, ...] = ()
+    prompt_logprobs: tuple[TokenReport, ...] = ()
     mean_logprob: float | None = None
     embedding: tuple[float, ...] | None = None
     context: ContextReport | None = None
-    end: TokenReport | None = None
+    stop_token_logprobs: TokenReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,25 +207,25 @@ class Answer:
     finish: FinishReason
     logprobs: tuple[TokenReport, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
-    prompt: tuple[TokenReport, ...] = ()
+    prompt_logprobs: tuple[TokenReport, ...] = ()
     mean_logprob: float | None = None
-    end: TokenReport | None = None
+    stop_token_logprobs: TokenReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """All answers to one request."""
 
-    answers: tuple[Answer, ...]
+    choices: tuple[Answer, ...]
     usage: Usage
     context: ContextReport | None = None
 
     @property
     def text(self) -> str:
         """The first answer's text."""
-        return self.answers[0].text
+        return self.choices[0].text
 
     @property
     def finish(self) -> FinishReason:
         """How the first answer ended."""
-        return self.answers[0].finish
+        return self.choices[0].finish

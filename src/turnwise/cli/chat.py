@@ -106,19 +106,19 @@ def _is_message(argument: str) -> bool:
     """Whether what stands in a model's place is something to say: words, the first of them no path."""
     from pathlib import Path
 
-    from turnwise.core.files import exists
+    from turnwise.core.files import path_exists
 
     first, *more = argument.split() or [""]
-    return bool(more) and "/" not in first and not first.startswith((".", "~")) and not exists(Path(argument))
+    return bool(more) and "/" not in first and not first.startswith((".", "~")) and not path_exists(Path(argument))
 
 
 def _check_model(model: str | None) -> None:
     """Raise where there is no such model, with a hint where it may have been something to say."""
-    from turnwise.assemble import model_folder
+    from turnwise.assemble import resolve_model_folder
     from turnwise.core.errors import ModelNotFound
 
     try:
-        model_folder(model)
+        resolve_model_folder(model)
     except ModelNotFound as error:
         if model is None or "/" in model or "." in model:
             raise

@@ -21,7 +21,7 @@ ANSWER = 128  # tokens of an answer at most, unless said otherwise
 NOTHING = "–"  # for what is no number
 
 
-def show(card: "Scorecard", console: Any) -> None:
+def print_scorecard(card: "Scorecard", console: Any) -> None:
     """Print a scorecard: the verdict, then the metrics."""
     from rich.table import Table
 
@@ -43,9 +43,9 @@ def _show_opinion(found: "Opinion", console: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from turnwise.evaluation.report.opinions import opinions
+    from turnwise.evaluation.report.opinions import judge_section
 
-    told = opinions(found)
+    told = judge_section(found)
     table = Table("judge", "value", "95 %")
     for name, value, span, _ in told.rows:
         table.add_row(name, value, Text(span))  # brackets are no markup

@@ -9,7 +9,7 @@ import typer
 
 from turnwise.cli import making, scoring
 from turnwise.cli.reading import Columns, Encoding, Format, Me, Roles, read_options
-from turnwise.cli.showing import Overwrite, bar, counted, refuse_existing, tell_bad
+from turnwise.cli.showing import Overwrite, bar, with_progress, refuse_existing, tell_bad
 
 if TYPE_CHECKING:
     from turnwise.data.sources import Source
@@ -50,7 +50,7 @@ def check(
 
     The exit code is 1 when there is no row to learn from.
     """
-    from turnwise.data.check import check as look_over
+    from turnwise.data.check import check_data as look_over
     from turnwise.data.check import print_report
 
     options = read_options(format, encoding, columns, role, me)
@@ -90,7 +90,7 @@ def split(
     skip_bad: _SkipBad = False,
 ) -> None:
     """Split into training, validation and test data. Rows added later never move the others; repeats stay together."""
-    from turnwise.data.split import split as write_split
+    from turnwise.data.split import write_split as write_split
 
     options = read_options(format, encoding, columns, role, me)
     with _reading("Splitting") as progress:
@@ -122,7 +122,7 @@ def expand(
 
     refuse_existing(out, overwrite=overwrite)
     dialogues = expand_grammar(load_grammar(grammar), count, seed, noise=noise)
-    made = write_jsonl(out, counted(dialogues, "Expanding", count))
+    made = write_jsonl(out, with_progress(dialogues, "Expanding", count))
     typer.echo(f"{out}: {made:,} dialogues")
     if made < count:
         typer.echo(f"The grammar has no more to say than these {made:,} different dialogues.", err=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnwise.cli.comparing import ANSWER, answers_kept, refuse_unwritable, show, watched
+from turnwise.cli.comparing import ANSWER, answers_kept, refuse_unwritable, print_scorecard, watched
 from turnwise.cli.options import Threads, sampling_flags
 from turnwise.core.ports import Quantize
 
@@ -149,7 +149,7 @@ def evaluate(
     if json_out:
         typer.echo(json.dumps(found.card.as_dict(), indent=2, ensure_ascii=False))
     else:
-        show(found.card, Console())
+        print_scorecard(found.card, Console())
     if fail_if_worse and found.card.verdict is None:  # what is judged needs likelihoods, which one side lacks
         raise UserError("--fail-if-worse found no verdict: nothing that one rests on could be measured of both.")
     if fail_if_worse and found.card.verdict in ("worse", "mixed"):
@@ -181,7 +181,7 @@ def _refuse_without_verdict(chosen: "Sequence[Metric]", against: str | None) -> 
 
 def _refuse_missing(said: str | None) -> None:
     """Raise where a side of the comparison is not there: whoever is opened second would be missed only late."""
-    from turnwise.assemble import model_folder
+    from turnwise.assemble import resolve_model_folder
 
     if (baseline := _baseline(said)) is not None:
         from turnwise.data.sources import Source
@@ -191,7 +191,7 @@ def _refuse_missing(said: str | None) -> None:
     from turnwise.models.adapter_config import base_of, is_adapter
     from turnwise.models.folders import read_config
 
-    folder = model_folder(said)
+    folder = resolve_model_folder(said)
     read_config(base_of(folder) if is_adapter(folder) else folder)
 
 
@@ -230,13 +230,13 @@ def _dialogues(
     """The first dialogues that every side can read. Raises where one cannot, unless such are to be left out."""
     if data is None:
         return []
-    from turnwise.assemble import BOX, renderer
+    from turnwise.assemble import BOX, load_renderer
     from turnwise.core.errors import InvalidData
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import Source, held_out_side
-    from turnwise.evaluation.readable import refusal
+    from turnwise.evaluation.readable import template_error
 
-    renderers = {side or BOX: renderer(side) for side in sides if not _baseline(side)}
+    renderers = {side or BOX: load_renderer(side) for side in sides if not _baseline(side)}
     held_out = held_out_side(data)
     if held_out is not None:
         console.print(f"{data} has sides: its {held_out} side is measured.", markup=False)
@@ -246,7 +246,7 @@ def _dialogues(
     for place, item in source.rows():
         if not isinstance(item, Conversation):
             continue
-        if (told := refusal(item, renderers)) is None:
+        if (told := template_error(item, renderers)) is None:
             found.append(item)
         elif skip_bad:
             refused.append(f"{place}: {told}")
@@ -284,14 +284,14 @@ def _opens(
     """What opens a model, or a baseline: `kind:FILE`, which reads with the tokenizer of the other side."""
     from functools import partial
 
-    from turnwise.assemble import model_folder, subject
+    from turnwise.assemble import resolve_model_folder, open_model_under_test
 
     if (baseline := _baseline(said)) is not None:
         from turnwise.evaluation.baselines import open_baseline
 
-        read_with = model_folder(None if _baseline(other) else other)
+        read_with = resolve_model_folder(None if _baseline(other) else other)
         return partial(open_baseline, *baseline, read_with, asked["max_tokens"])
-    return partial(subject, said, cache, asked=asked, quantize=quantize, threads=threads)
+    return partial(open_model_under_test, said, cache, asked=asked, quantize=quantize, threads=threads)
 
 
 def _baseline(said: str | None) -> "tuple[Kind, Path] | None":

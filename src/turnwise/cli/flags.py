@@ -25,7 +25,7 @@ class Flags:
 
     def as_recipe(self, data: Path) -> "Recipe":
         """A recipe from flags alone."""
-        from turnwise.assemble import model_folder
+        from turnwise.assemble import resolve_model_folder
         from turnwise.core.errors import InvalidParameter
         from turnwise.training.recipe import parse_recipe
 
@@ -34,7 +34,7 @@ class Flags:
         values = {
             "objective": _with_options(self.objective or "sft"),
             "method": _with_options(self.method or "full"),
-            "model": {"from": str(model_folder(self.source))},
+            "model": {"from": str(resolve_model_folder(self.source))},
             "data": {"train": [{"path": str(data)} | self.reading], "skip_bad": self.skip_bad, **self._data()},
             "training": self.training,
             "out": str(self.out),
@@ -43,7 +43,7 @@ class Flags:
 
     def over_recipe(self, path: Path) -> "Recipe":
         """A recipe file, with what the command line says in place of what it says."""
-        from turnwise.assemble import BOX, model_folder
+        from turnwise.assemble import BOX, resolve_model_folder
         from turnwise.training.recipe import load_recipe, parse_recipe
 
         kept = load_recipe(path)
@@ -52,7 +52,7 @@ class Flags:
         if self.source is not None:
             values["model"] = {"from": self.source}
         if values["model"]["from"] == BOX:
-            values["model"]["from"] = str(model_folder(BOX))
+            values["model"]["from"] = str(resolve_model_folder(BOX))
         values["data"] |= self._data()
         values["data"]["train"] = [source | self.reading for source in values["data"]["train"]]
         values["data"]["skip_bad"] |= self.skip_bad

@@ -51,8 +51,8 @@ def list_keys() -> None:
         return
     rows: list[tuple[str, ...]] = [("NAME", "PREFIX", "CREATED", "LAST USED", "REQUESTS/MINUTE", "AT ONCE")]
     for key in keys:
-        limits = ("no limit" if limit is None else f"{limit:,}" for limit in (key.rate, key.concurrent))
-        rows.append((key.name, f"{key.prefix}…", _moment(key.created), _moment(key.used), *limits))
+        limits = ("no limit" if limit is None else f"{limit:,}" for limit in (key.requests_per_minute, key.max_concurrent))
+        rows.append((key.name, f"{key.prefix}…", _moment(key.created), _moment(key.last_used), *limits))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from turnwise.cli.options import sampling_flags
-from turnwise.cli.showing import counted
+from turnwise.cli.showing import with_progress
 
 if TYPE_CHECKING:
     from turnwise.chat.service import ChatService
@@ -60,7 +60,7 @@ def talk(
         if work.done and left:
             typer.echo(f"Going on after {work.done:,} dialogues.", err=True)
         try:
-            for made in counted(drained(chat.hold_all(left, slots)), "Talking", len(left)):
+            for made in with_progress(drained(chat.hold_all(left, slots)), "Talking", len(left)):
                 work.add(made)
         except KeyboardInterrupt:
             typer.echo(f"\nStopped: {work.done:,} dialogues are kept, and the same command goes on.", err=True)
@@ -87,10 +87,10 @@ def _range(turns: str) -> tuple[int, int]:
 
 @contextmanager
 def _parties(model: str, user: str | None, slots: int) -> "Iterator[tuple[ChatService, ChatService]]":
-    from turnwise.assemble import chat_service, model_folder
+    from turnwise.assemble import chat_service, resolve_model_folder
 
     with chat_service(model, slots=slots) as assistant:
-        if user is None or model_folder(user).resolve() == model_folder(model).resolve():
+        if user is None or resolve_model_folder(user).resolve() == resolve_model_folder(model).resolve():
             yield assistant, assistant
             return
         with chat_service(user, slots=slots) as other:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from turnwise.cli.showing import Overwrite, counted, refuse_existing, tell_bad
+from turnwise.cli.showing import Overwrite, with_progress, refuse_existing, tell_bad
 
 if TYPE_CHECKING:
     from turnwise.making.sift import Wanted
@@ -48,7 +48,7 @@ def score(
     total, spreads = sum(1 for _ in source), Spreads()
     with chat_service(model, slots=slots) as service:
         judged = drained(Judge(service).score_all(source, slots))
-        made = write_jsonl(out, spreads.watched(counted(judged, "Scoring", total)))
+        made = write_jsonl(out, spreads.observe(with_progress(judged, "Scoring", total)))
     typer.echo(f"{out}: {made:,} rows")
     tell_bad(source.bad_count)
     if spreads.unjudged:

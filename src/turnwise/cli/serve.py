@@ -142,7 +142,7 @@ def serve(
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
     ```
     """
-    from turnwise.assemble import Bases, chat_service, conversation_store, model_folder
+    from turnwise.assemble import Bases, chat_service, conversation_store, resolve_model_folder
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.settings import Settings
@@ -160,7 +160,7 @@ def serve(
     more = _named(adapter or ())
     check_address(host, port, allow_remote=allow_remote, requires_key=any_key or require_key)
     for folder in (model, *more.values()):
-        model_folder(folder)  # the last one should not be missed after the others were loaded
+        resolve_model_folder(folder)  # the last one should not be missed after the others were loaded
     bases = Bases()
     with ExitStack() as stack:
         kept = stack.enter_context(conversation_store(store))
@@ -207,7 +207,7 @@ def serve(
             allow_origins=origins,
             keys=keys,
             require_key=require_key,
-            limits=Limits(queue=queue, seconds=timeout, slots=slots),
+            limits=Limits(max_concurrent_requests=queue, request_timeout=timeout, max_num_seqs=slots),
             ignore_unknown=ignore_unknown,
             sse_keep_alive=sse_keep_alive_interval,
         )

@@ -22,7 +22,7 @@ def bar(shown: bool = True) -> Any:
     return Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))
 
 
-def counted(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
+def with_progress(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
     """The items, while a bar counts them."""
     with bar() as shown:
         task = shown.add_task(what, total=total)
@@ -37,11 +37,11 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it 
 def refuse_existing(out: Path, *, overwrite: bool) -> None:
     """Raise where a file would be replaced that nobody said may be."""
     from turnwise.core.errors import InvalidParameter
-    from turnwise.core.files import exists
+    from turnwise.core.files import path_exists
 
-    if exists(out) and out.is_dir():
+    if path_exists(out) and out.is_dir():
         raise InvalidParameter("out", f"{out} is a folder. Choose a file name for --out.")
-    if exists(out) and not overwrite:
+    if path_exists(out) and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
 
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from turnwise.chat.service import ChatService, ContextReport, Turn
 from turnwise.cli.earlier import find_conversation, list_conversations
 from turnwise.core.errors import NotFound, TurnwiseError, UserError
-from turnwise.core.files import exists, write_file
+from turnwise.core.files import path_exists, write_file
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import ConversationStore, FinishReason
@@ -48,7 +48,7 @@ async def answer(service: ChatService, turn: Turn, write: Callable[[str], None])
                 write(delta.text)
             context = delta.context or context
             finish = delta.finish or finish
-    remarks = [] if context is None else [context.told]
+    remarks = [] if context is None else [context.description]
     return [*remarks, "cut off at the length limit"] if finish == "length" else remarks
 
 
@@ -240,7 +240,7 @@ class Talk:
             path = Path(where).expanduser()
         except RuntimeError as error:  # "~nobody"
             raise UserError(f"Could not save to {where}: nobody here has that name.") from error
-        if exists(path) and where == rest:
+        if path_exists(path) and where == rest:
             raise UserError(f"Could not save to {path}: it exists already. To replace it: /save {where} --overwrite")
         if not path.parent.is_dir():
             raise UserError(f"Could not save to {path}: there is no folder {path.parent}. Make it first.")

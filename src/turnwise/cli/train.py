@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from turnwise.training.dataset import Datasets
     from turnwise.training.preflight import Preflight
     from turnwise.training.recipe import Recipe
-    from turnwise.training.report import Result, Sample
+    from turnwise.training.report import TrainingResult, ReplySample
 
 
 def train(
@@ -138,7 +138,7 @@ def train(
     from rich.console import Console
 
     from turnwise.cli.comparing import one_bar
-    from turnwise.cli.tuned import before_and_after
+    from turnwise.cli.tuned import compare_with_base
     from turnwise.core.errors import InvalidParameter
     from turnwise.training.run import DryRun, run_recipe
     from turnwise.training.sides import with_sides
@@ -203,7 +203,7 @@ def train(
     if not console.quiet:
         budget = recipe.training.minutes
         left = None if budget is None else 60 * budget - (time.monotonic() - began)
-        before_and_after(console, recipe, report, left, result.answer_seconds)
+        compare_with_base(console, recipe, report, left, result.answer_seconds)
 
 
 def _stopped(console: Any, error: KeyboardInterrupt) -> int:
@@ -219,16 +219,16 @@ def _stopped(console: Any, error: KeyboardInterrupt) -> int:
 
 def _check_arguments(data: Path, source: str | None, out: Path | None) -> None:
     """Raise what is wrong with the paths themselves."""
-    from turnwise.assemble import model_folder
+    from turnwise.assemble import resolve_model_folder
     from turnwise.core.errors import InvalidData, InvalidParameter
-    from turnwise.core.files import exists
+    from turnwise.core.files import path_exists
 
-    if not exists(data):
+    if not path_exists(data):
         raise InvalidData(f"There is no file or folder {data}.")
     if data.suffix not in (".yaml", ".yml") and out is None:
         raise InvalidParameter("out", "Say where the trained model should go with --out FOLDER.")
     if source is not None:
-        model_folder(source)
+        resolve_model_folder(source)
 
 
 def _launch(workers: int) -> int:
@@ -261,7 +261,7 @@ def _launch(workers: int) -> int:
 
 def _on_ray(
     address: str, workers: int, recipe: "Recipe", *, overwrite: bool, restart: bool, dry_run: bool, **told: Any
-) -> "Result":
+) -> "TrainingResult":
     """A run on a cluster, which tells of less: the data is read there."""
     from turnwise.core.errors import InvalidParameter
     from turnwise.training.cluster import run_on_ray
@@ -281,7 +281,7 @@ def _on_ray(
 
 def _search(console: Any, recipe: "Recipe", trials: int, *, overwrite: bool, restart: bool) -> None:
     """A search, a line for every trial."""
-    from turnwise.training.search import search
+    from turnwise.training.search import run_hpo
 
     def told(number: int, values: dict[str, Any], loss: float | None) -> None:
         settings = ", ".join(f"{name} {_figure(value)}" for name, value in values.items())
@@ -289,7 +289,7 @@ def _search(console: Any, recipe: "Recipe", trials: int, *, overwrite: bool, res
         console.print(f"trial {number + 1} of {trials}: {settings} → {end}")
 
     try:
-        found = search(recipe, trials=trials, overwrite=overwrite, restart=restart, on_trial=told)
+        found = run_hpo(recipe, trials=trials, overwrite=overwrite, restart=restart, on_trial=told)
     except KeyboardInterrupt as error:
         raise typer.Exit(_stopped(console, error)) from None
     best = ", ".join(f"{name} {_figure(value)}" for name, value in found.values.items())
@@ -334,7 +334,7 @@ def _show(console: Any, recipe: "Recipe", found: "Preflight") -> None:
     steps = training.max_steps or max(1, round(found.rows * training.epochs / training.rows))
     seconds = found.seconds(steps, training.rows)
     told = [
-        f"{found.learning:,} of {found.weights:,} weights learn",
+        f"{found.num_trainable:,} of {found.num_parameters:,} weights learn",
         f"{counted(steps, 'step')} of {training.rows * found.row_tokens:,.0f} tokens, rows of {training.row_length:,}, "
         f"batches {found.fill:.0%} full",
         f"learning rate {training.learning_rate:g}",
@@ -354,7 +354,7 @@ def _duration(seconds: float) -> str:
     )
 
 
-def _report(console: Any, recipe: "Recipe", result: "Result") -> None:
+def _report(console: Any, recipe: "Recipe", result: "TrainingResult") -> None:
     from rich.markup import escape
 
     from turnwise.training.report import perplexity
@@ -398,7 +398,7 @@ def _report(console: Any, recipe: "Recipe", result: "Result") -> None:
         console.print(f"Talk to it: turnwise chat {out}")
 
 
-def _before_and_after(sample: "Sample") -> str:
+def _before_and_after(sample: "ReplySample") -> str:
     question, before, after = (_one_line(text) for text in (sample.question, sample.before, sample.after))
     return f"“{question}”\n  before → {before}\n  after  → {after}"
 

@@ -5,7 +5,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from turnwise.cli.comparing import ANSWER, answers_kept, show, watched
+from turnwise.cli.comparing import ANSWER, answers_kept, print_scorecard, watched
 from turnwise.core.words import counted
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def size_within(seconds: float, answer_seconds: float, dialogues: int) -> Size:
     return Size(min(dialogues, int(answers)), golden=False)
 
 
-def before_and_after(
+def compare_with_base(
     console: Any, recipe: "Recipe", wanted: Report, seconds: float | None = None, answer_seconds: float | None = None
 ) -> None:
     """Compare what came out of a run with what went in, on dialogues that it did not learn from.
@@ -88,21 +88,21 @@ def before_and_after(
 def _compare(console: Any, recipe: "Recipe", wanted: Report, size: Size) -> None:
     from functools import partial
 
-    from turnwise.assemble import renderer, subject
+    from turnwise.assemble import load_renderer, open_model_under_test
     from turnwise.evaluation.metrics import metrics
-    from turnwise.evaluation.readable import refusal
+    from turnwise.evaluation.readable import template_error
     from turnwise.evaluation.report import write_report
     from turnwise.evaluation.run import evaluate
-    from turnwise.training.dialogues import held_out
+    from turnwise.training.dialogues import held_out_dialogues
     from turnwise.training.objectives import OBJECTIVES
     from turnwise.training.out import out_folder
-    from turnwise.training.watch import METRICS, losses
+    from turnwise.training.watch import METRICS, read_loss_curve
 
     if OBJECTIVES.name_of(recipe.objective) in ("mlm", "span"):
         return
     out = out_folder(recipe)
-    sides = {name: renderer(name) for name in (str(out), str(recipe.model.source))} if recipe.data.skip_bad else {}
-    dialogues = held_out(recipe, size.dialogues, lambda dialogue: refusal(dialogue, sides) is None)
+    sides = {name: load_renderer(name) for name in (str(out), str(recipe.model.source))} if recipe.data.skip_bad else {}
+    dialogues = held_out_dialogues(recipe, size.dialogues, lambda dialogue: template_error(dialogue, sides) is None)
     if not dialogues:
         return
     console.print(f"Comparing it with what it began as, on {counted(len(dialogues), 'held-out dialogue')} …")
@@ -112,7 +112,7 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report, size: Size) -> None
         names = [name for name in QUICK if name != "golden"]
     with answers_kept(True) as kept, watched(console) as watch:
         tuned, base = (
-            partial(subject, str(name), kept, asked={"max_tokens": ANSWER}) for name in (out, recipe.model.source)
+            partial(open_model_under_test, str(name), kept, asked={"max_tokens": ANSWER}) for name in (out, recipe.model.source)
         )
         found = evaluate(
             tuned,
@@ -122,8 +122,8 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report, size: Size) -> None
             watch=watch,
             about={"run": str(out), "began as": recipe.model.source},
         )
-    write_report(out / "report", found.card, found.model, found.base, loss=losses(out / METRICS))
-    show(found.card, console)
+    write_report(out / "report", found.card, found.model, found.base, loss=read_loss_curve(out / METRICS))
+    print_scorecard(found.card, console)
     console.print(f"The report is {out / 'report' / 'report.html'}.", markup=False)
     may = recipe.method.LEARNS and not recipe.data.rehearse and OBJECTIVES.name_of(recipe.objective) == "sft"
     if may and forgot(found.card):

@@ -58,7 +58,7 @@ class Feedback:
 class CompletionStore(Protocol):
     """Keeps completions and feedback. Every method that changes something returns only once it is safe on disk."""
 
-    def keep(self, completion: StoredCompletion) -> None:
+    def add(self, completion: StoredCompletion) -> None:
         """Add a completion."""
 
     def get(self, id: str) -> StoredCompletion:
@@ -95,5 +95,5 @@ class CompletionStore(Protocol):
     ) -> Feedback:
         """Add feedback on one of its answers. Raises `NotFound`."""
 
-    def feedback(self, id: str) -> tuple[Feedback, ...]:
+    def list_feedback(self, id: str) -> tuple[Feedback, ...]:
         """All feedback on a completion, oldest first. Raises `NotFound`."""

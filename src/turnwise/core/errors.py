@@ -85,7 +85,7 @@ class ContextTooLong(UserError):
         self._param = param
 
     @classmethod
-    def of(cls, context: int, prompt: int | str, answer: int = 0, param: str = "messages") -> "ContextTooLong":
+    def for_prompt(cls, context: int, prompt: int | str, answer: int = 0, param: str = "messages") -> "ContextTooLong":
         """The error in the published words, by which clients recognise it.
 
         litellm and pydantic-ai look for "maximum context length", LangChain for the code in the text of the error.

@@ -11,7 +11,7 @@ from turnwise.core.errors import SaveFailed
 from turnwise.core.exchange import replace_with
 
 
-def exists(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Whether there is something at a path; False also for what cannot be a path, such as a name that is too long."""
     try:
         return path.exists()

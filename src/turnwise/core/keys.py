@@ -39,9 +39,9 @@ class ApiKey:
     prefix: str
     digest: bytes
     created: float
-    used: float | None = None
-    rate: int | None = None
-    concurrent: int | None = None
+    last_used: float | None = None
+    requests_per_minute: int | None = None
+    max_concurrent: int | None = None
 
     def opens_with(self, key: str) -> bool:
         """Whether this is that key; takes the same time whatever differs."""

@@ -24,7 +24,7 @@ class ToolCall:
     kind: CallKind = "function"
 
     @property
-    def values(self) -> Any:
+    def parsed_arguments(self) -> Any:
         """The arguments as an object; as they were written where they are none."""
         if self.kind == "custom":
             return {INPUT: self.arguments}
@@ -36,7 +36,7 @@ class ToolCall:
 
     def as_dict(self) -> dict[str, Any]:
         """The call as chat templates want it."""
-        return {"type": "function", "id": self.id, "function": {"name": self.name, "arguments": self.values}}
+        return {"type": "function", "id": self.id, "function": {"name": self.name, "arguments": self.parsed_arguments}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,11 @@ class Conversation:
     tools: "tuple[Tool, ...]" = ()
 
     @property
-    def generated(self) -> bool:
+    def is_synthetic(self) -> bool:
         """Whether its data set says that a machine wrote it."""
         return self.meta.get("generated") is True
 
     @property
-    def turns(self) -> int:
+    def num_turns(self) -> int:
         """How many messages a user or the assistant said."""
         return sum(message.role in ("user", "assistant") for message in self.messages)

@@ -71,9 +71,9 @@ class GenerationRequest:
     max_tokens: int
     stop_ids: frozenset[int]
     constraints: tuple[Constraint, ...] = ()
-    reading: Reading = "nothing"
+    prompt_output: Reading = "nothing"
     told_from: int = 0
-    answers: int = 1
+    num_return_sequences: int = 1
     scope: str = ""
     tenant: str = ""
     priority: int = 0
@@ -86,8 +86,8 @@ class GenerationRequest:
 class TokenLogprobs:
     """The log-probability of the token that was chosen, and the likeliest tokens with theirs, likeliest first."""
 
-    chosen: float
-    top: tuple[tuple[int, float], ...] = ()
+    logprob: float
+    top_logprobs: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ class TokenEvent:
         stop_id: the stop id that ended it, where the engine tells.
     """
 
-    id: int | None
-    finish: FinishReason | None = None
+    token_id: int | None
+    finish_reason: FinishReason | None = None
     error: str | None = None
     logprobs: TokenLogprobs | None = None
     users: bool = False
@@ -141,7 +141,7 @@ class Ticket(Protocol):
         """Stop it; its slot is free within one step. Safe to call twice, from any thread, and after the end."""
 
 
-class Generator(Protocol):
+class InferenceEngine(Protocol):
     """Turns requests into tokens, many at once."""
 
     encodes: bool  # whether an encoder reads the prompt, so that an answer does not go on from it
@@ -150,7 +150,7 @@ class Generator(Protocol):
     def context_length(self) -> int:
         """Most tokens of prompt and answer together; of the prompt alone, where an encoder reads it."""
 
-    def room(self, prompt: int) -> int:
+    def max_new_tokens(self, prompt: int) -> int:
         """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
 
     @property
@@ -230,7 +230,7 @@ class ConversationStore(Protocol):
     def create(self, *, title: str, model: str) -> StoredConversation:
         """Start a conversation."""
 
-    def extend(self, conversation_id: str, messages: Sequence[Message], *, title: str = "") -> tuple[str, ...]:
+    def ensure_branch(self, conversation_id: str, messages: Sequence[Message], *, title: str = "") -> tuple[str, ...]:
         """Make `messages` a branch of the tree and return their ids.
 
         The longest beginning that some branch has already is reused; the rest is added below it, all or nothing, and
@@ -252,7 +252,7 @@ class ConversationStore(Protocol):
         is stored with each of them. Raises `NotFound`.
         """
 
-    def update(self, message_id: str, *, content: Message | None = None, meta: Mapping[str, Any]) -> None:
+    def update_message(self, message_id: str, *, content: Message | None = None, meta: Mapping[str, Any]) -> None:
         """Change an answer that is being written, or what is recorded about a message.
 
         `content` replaces the message. The keys of `meta` are set, those with None are removed, others stay. Raises

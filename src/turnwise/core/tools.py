@@ -29,10 +29,10 @@ class Tool:
     schema: Mapping[str, Any] = field(default_factory=dict)
     syntax: Syntax = "text"
     grammar: str = ""
-    published: Mapping[str, Any] = field(default_factory=dict)
+    definition: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def function(cls, definition: Mapping[str, Any], param: str = "tools") -> "Tool":
+    def from_function(cls, definition: Mapping[str, Any], param: str = "tools") -> "Tool":
         """The tool of a function's definition: `name`, `description`, `parameters` (a JSON schema), `strict`.
 
         Serving and training data both build their tools here, so a definition has the same text in both.
@@ -49,7 +49,7 @@ class Tool:
         )
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments_schema(self) -> dict[str, Any]:
         """The schema of what the model writes as arguments; a custom tool's input is one string."""
         if self.kind == "function":
             return dict(self.schema)
@@ -64,7 +64,7 @@ class ToolChoice:
     """Whether the model may or must call, and which of the tools; `names` None allows all."""
 
     mode: Literal["none", "auto", "required"] = "auto"
-    names: tuple[str, ...] | None = None
+    tool_names: tuple[str, ...] | None = None
 
 
 AUTO = ToolChoice()

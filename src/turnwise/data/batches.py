@@ -39,7 +39,7 @@ class Example:
     labels: tuple[float, ...] = ()
     source: NDArray[np.int32] | None = None
     contrast: "Example | None" = None
-    base: tuple[float, ...] = ()
+    ref_logprobs: tuple[float, ...] = ()
 
     @classmethod
     def causal(cls, ids: ArrayLike, counts: ArrayLike, units: float = 1, weights: ArrayLike | None = None) -> "Example":
@@ -174,7 +174,7 @@ def collate(rows: Sequence[Sequence[Example]], *, pad_id: int, length: int | Non
         labels_P=_numbers(label for example in examples for label in example.labels),
         sources_BS=sources,
         source_mask_BS=source_mask,
-        base_P=_numbers(known for e in examples for known in e.base[: len(e.parts) or 1]),
+        base_P=_numbers(known for e in examples for known in e.ref_logprobs[: len(e.parts) or 1]),
         contrast=_contrast(examples, contrasts, pad_id),
     )
 
@@ -189,7 +189,7 @@ def _contrast(examples: Sequence[Example], rows: Sequence[Sequence[Example]], pa
         return None
     return replace(
         collate([row for row in rows if row], pad_id=pad_id),
-        base_P=_numbers(known for e in examples for known in e.base[len(e.parts) or 1 :]),
+        base_P=_numbers(known for e in examples for known in e.ref_logprobs[len(e.parts) or 1 :]),
     )
 
 

@@ -17,7 +17,7 @@ from turnwise.data.rows import Item
 from turnwise.data.sources import Place, ReadOptions, Source
 from turnwise.data.transcripts import looks_like_chat
 
-__all__ = ["Finding", "Report", "Spread", "check", "print_report"]
+__all__ = ["Finding", "Report", "Spread", "check_data", "print_report"]
 
 CountTokens = Callable[[str], int]
 Progress = Callable[[Source], None]
@@ -138,7 +138,7 @@ class _Seen:
         return f"{self.files[file]}:{number}"
 
 
-def check(
+def check_data(
     paths: Sequence[str | Path],
     *,
     against: Sequence[str | Path] = (),
@@ -192,7 +192,7 @@ class _Check:
         self.conversations = self.documents = self.generated = self.usable = self.words = self.cjk = 0
 
     def remember_other(self, item: Item, place: Place) -> None:
-        self.other.first(fingerprint.near(item), place)
+        self.other.first(fingerprint.near_duplicate_key(item), place)
         if isinstance(item, Conversation) and (opening := fingerprint.first_user_turn(item)) is not None:
             self.other_openings.first(opening, place)
 
@@ -201,7 +201,7 @@ class _Check:
         self._repeats(item, place, where)
         if isinstance(item, Conversation):
             self.conversations += 1
-            self.generated += item.generated
+            self.generated += item.is_synthetic
             self._dialogue(item, where)
             texts = [message.full_text for message in item.messages]
         else:
@@ -214,8 +214,8 @@ class _Check:
         self._measure(texts, "dialogue" if isinstance(item, Conversation) else "document", where)
 
     def _repeats(self, item: Item, place: Place, where: str) -> None:
-        near = fingerprint.near(item)
-        before = self.exact.first(fingerprint.exact(item), place)
+        near = fingerprint.near_duplicate_key(item)
+        before = self.exact.first(fingerprint.exact_duplicate_key(item), place)
         before_near = self.near.first(near, place)
         if before:
             self.tallies["exact duplicates"].add(f"{where} repeats {before}")
@@ -232,7 +232,7 @@ class _Check:
     def _dialogue(self, conversation: Conversation, where: str) -> None:
         roles = [message.role for message in conversation.messages]
         self.roles.update(roles)
-        self._count("turns per dialogue", conversation.turns)
+        self._count("turns per dialogue", conversation.num_turns)
         if "assistant" in roles:
             self.usable += 1
             if "user" not in roles:

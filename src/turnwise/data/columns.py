@@ -6,10 +6,10 @@ from typing import Any
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import RowError, conversation, text
+from turnwise.data.rows import RowError, make_conversation, require_text
 from turnwise.data.tool_calls import TOOL_KEYS, read_tools, tools_from_tags
 from turnwise.data.transcripts import split_prompt
-from turnwise.data.turns import REASONING_KEYS, is_turn, message, read_turns, with_reasoning
+from turnwise.data.turns import REASONING_KEYS, is_turn, make_message, read_turns, with_reasoning
 
 # Earlier names win where a row has several of them.
 PROMPTS = ("prompt", "question", "user", "instruction", "input", "human", "query", "context")
@@ -26,7 +26,7 @@ EXPECTED = (
 )
 
 
-def find(names: Iterable[str], known: Sequence[str]) -> str | None:
+def find_column(names: Iterable[str], known: Sequence[str]) -> str | None:
     """The column of `names` that is the earliest of `known`, whatever its case."""
     by_lower = {str(name).strip().lower(): name for name in reversed(list(names))}
     return next((by_lower[name] for name in known if name in by_lower), None)
@@ -34,7 +34,7 @@ def find(names: Iterable[str], known: Sequence[str]) -> str | None:
 
 def is_pair(names: Collection[str]) -> bool:
     """Whether a row with these columns holds a question and its answer."""
-    prompt, reply = find(names, PROMPTS), find(names, REPLIES)
+    prompt, reply = find_column(names, PROMPTS), find_column(names, REPLIES)
     return prompt is not None and reply is not None and prompt != reply
 
 
@@ -42,7 +42,7 @@ def is_pair_row(value: Any) -> bool:
     """Whether a value is such a row, and not a whole table of columns."""
     if not isinstance(value, dict):
         return False
-    prompt, reply = find(value, PROMPTS), find(value, REPLIES)
+    prompt, reply = find_column(value, PROMPTS), find_column(value, REPLIES)
     return (
         prompt is not None
         and reply is not None
@@ -67,7 +67,7 @@ def parse_pair(row: Mapping[str, Any], context: ParseContext, *, also_used: Coll
         context: of the file.
         also_used: keys that the caller reads.
     """
-    prompt, reply = find(row, PROMPTS), find(row, REPLIES)
+    prompt, reply = find_column(row, PROMPTS), find_column(row, REPLIES)
     if prompt is None or reply is None:
         raise RowError(f"its keys are {', '.join(map(repr, row)) or 'none'}")
     before, used = read_prompt(row, prompt, context)
@@ -77,25 +77,25 @@ def parse_pair(row: Mapping[str, Any], context: ParseContext, *, also_used: Coll
         answer[-1] = with_reasoning(answer[-1], row[reasoning])
     used |= {reply, *also_used, *([reasoning] if reasoning else [])}
     messages, tools = tools_from_tags([*before, *answer])
-    found = conversation(messages, context.meta(row, used))
+    found = make_conversation(messages, context.metadata_of(row, used))
     return replace(found, tools=read_tools(row) or tools)
 
 
 def read_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> tuple[list[Message], set[str]]:
     """Everything that is said before the answer, and the keys it was read from. Raises `RowError`."""
-    system, history = find(row, SYSTEM), find(row, HISTORY)
+    system, history = find_column(row, SYSTEM), find_column(row, HISTORY)
     used = {prompt, *(key for key in TOOL_KEYS if row.get(key))}
     turns = _turns(row.get(prompt), "user", prompt, context)
     if prompt.strip().lower() in _WITH_FURTHER:
         for name in FURTHER:
-            key = find(row, (name,))
+            key = find_column(row, (name,))
             if key is None or key == prompt:
                 continue
             value = row[key]
             if not value:
                 used.add(key)
             elif isinstance(value, str):
-                turns[-1] = replace(turns[-1], content=f"{turns[-1].content}\n{text(value, repr(key))}")
+                turns[-1] = replace(turns[-1], content=f"{turns[-1].content}\n{require_text(value, repr(key))}")
                 used.add(key)
             elif isinstance(value, list) and history is None and name == "context":
                 history = key
@@ -109,7 +109,7 @@ def read_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> t
     if system is not None:
         used.add(system)
         if row[system]:
-            earlier.insert(0, message("system", row[system], context=context))
+            earlier.insert(0, make_message("system", row[system], context=context))
     return [*earlier, *turns], used
 
 
@@ -121,7 +121,7 @@ def _turns(value: Any, speaker: str, key: str, context: ParseContext) -> list[Me
         return read_turns([value], key, context)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    content = text(value, f"'{key}'")
+    content = require_text(value, f"'{key}'")
     if speaker == "user" and (turns := split_prompt(content)):
         return turns
     return [Message("user" if speaker == "user" else "assistant", content)]

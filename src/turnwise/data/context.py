@@ -66,7 +66,7 @@ class ParseContext:
             return "assistant"
         return ROLE_OF_SPEAKER.get(name) or ("user" if self.me is not None else None)
 
-    def meta(self, row: Mapping[str, Any], used: Iterable[str]) -> dict[str, Any]:
+    def metadata_of(self, row: Mapping[str, Any], used: Iterable[str]) -> dict[str, Any]:
         """The metadata of a row: what nothing has used, with the entries of a `meta` object at the top."""
         used = {*used, "meta"}
         self.note_unread(row, used)

@@ -22,7 +22,7 @@ def _sign_or_space(found: re.Match[str]) -> str:
     return found.group(1) or " "
 
 
-def exact(item: Item) -> int:
+def exact_duplicate_key(item: Item) -> int:
     """The same for items that say exactly the same; what is known beside the text does not count."""
     if isinstance(item, Document):
         return _hash(["document", item.text])
@@ -33,7 +33,7 @@ def exact(item: Item) -> int:
     )
 
 
-def near(item: Item) -> int:
+def near_duplicate_key(item: Item) -> int:
     """The same for items that differ in case, punctuation and white space only.
 
     System prompts do not count: a dialogue seen under another prompt is still a dialogue that has been seen.

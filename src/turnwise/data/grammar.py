@@ -13,11 +13,11 @@ from dataclasses import replace
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.grammar_file import Grammar, Script, Topic, load_grammar, parse_grammar
+from turnwise.data.grammar_file import DialogueGrammar, Script, Topic, load_grammar, parse_grammar
 from turnwise.data.noise import roughen
 from turnwise.data.templates import text_of
 
-__all__ = ["Grammar", "about", "expand", "load_grammar", "parse_grammar"]
+__all__ = ["DialogueGrammar", "restrict_topics", "expand", "load_grammar", "parse_grammar"]
 
 SYSTEM_SHARE = 0.3  # a model should behave the same with and without a system prompt
 THEN_SHARE = 0.7
@@ -25,7 +25,7 @@ GIVE_UP_AFTER = 2000  # dialogues in a row that were all known already: the gram
 
 
 def expand(
-    grammar: Grammar, count: int, seed: int, *, turns: tuple[int, int] = (1, 5), noise: float = 0.3
+    grammar: DialogueGrammar, count: int, seed: int, *, turns: tuple[int, int] = (1, 5), noise: float = 0.3
 ) -> Iterator[Conversation]:
     """Up to `count` dialogues, no two alike; fewer only when the grammar cannot say more.
 
@@ -48,7 +48,7 @@ def expand(
     return _distinct(_Expander(grammar, random.Random(seed), turns, noise), count)
 
 
-def about(grammar: Grammar, topics: Collection[str]) -> Grammar:
+def restrict_topics(grammar: DialogueGrammar, topics: Collection[str]) -> DialogueGrammar:
     """The same grammar, but dialogues open with these topics and go on with them."""
     chosen = {
         name: replace(
@@ -77,7 +77,7 @@ def _distinct(expander: "_Expander", count: int) -> Iterator[Conversation]:
 class _Expander:
     """Draws dialogues one after the other from a single stream of random numbers."""
 
-    def __init__(self, grammar: Grammar, rng: random.Random, turns: tuple[int, int], noise: float) -> None:
+    def __init__(self, grammar: DialogueGrammar, rng: random.Random, turns: tuple[int, int], noise: float) -> None:
         self.grammar = grammar
         self.rng = rng
         self.noise = noise

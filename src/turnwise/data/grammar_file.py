@@ -29,7 +29,7 @@ from typing import Any
 
 from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.data.strict_yaml import parse_yaml, read_yaml
-from turnwise.data.templates import Template, parse
+from turnwise.data.templates import Template, parse_template
 
 GRAMMAR_KEYS = ("system", "slots", "topics")
 TOPIC_KEYS = ("start", "weight", "user", "assistant", "pairs", "turns", "then", "needs", "not_after", "repeat", "end")
@@ -54,7 +54,7 @@ class Topic:
 
 
 @dataclass(frozen=True, slots=True)
-class Grammar:
+class DialogueGrammar:
     """A checked grammar: every slot and topic it speaks of exists."""
 
     name: str
@@ -63,12 +63,12 @@ class Grammar:
     topics: Mapping[str, Topic]
 
 
-def load_grammar(path: str | Path) -> Grammar:
+def load_grammar(path: str | Path) -> DialogueGrammar:
     """The grammar in a YAML file. Raises `InvalidData` naming the file, the topic and the line at fault."""
     return _Parser(str(path)).grammar(read_yaml(path, "grammar"))
 
 
-def parse_grammar(text: str, name: str = "grammar") -> Grammar:
+def parse_grammar(text: str, name: str = "grammar") -> DialogueGrammar:
     """The grammar in a YAML text; `name` is what error messages call it. Raises `InvalidData`."""
     return _Parser(name).grammar(parse_yaml(text, name))
 
@@ -83,7 +83,7 @@ class _Parser:
     def fail(self, where: str, problem: str) -> InvalidData:
         return InvalidData(f"{self.name}, {where}: {problem}" if where else f"{self.name}: {problem}")
 
-    def grammar(self, plain: Any) -> Grammar:
+    def grammar(self, plain: Any) -> DialogueGrammar:
         plain = self._mapping(plain, "", GRAMMAR_KEYS)
         slots = self._mapping(plain.get("slots") or {}, "slots")
         self.slots = {str(slot): self._strings(values, f"slot '{slot}'") for slot, values in slots.items()}
@@ -96,7 +96,7 @@ class _Parser:
                     raise self.fail(f"topic '{topic.name}'", f"unknown topic '{other}': {did_you_mean(other, topics)}")
         if not any(topic.start * topic.weight > 0 and not topic.needs for topic in topics.values()):
             raise self.fail("topics", "no topic may open a dialogue. Give one a 'start' above 0 and no 'needs'.")
-        return Grammar(self.name, system, self.slots, topics)
+        return DialogueGrammar(self.name, system, self.slots, topics)
 
     def _topic(self, name: str, plain: Any) -> Topic:
         where = f"topic '{name}'"
@@ -144,7 +144,7 @@ class _Parser:
 
     def _template(self, line: str, where: str) -> Template:
         try:
-            template = parse(line)
+            template = parse_template(line)
         except ValueError as error:
             raise self.fail(where, f"in {line!r} {error}.") from error
         for slot in sorted(template.slots - self.slots.keys()):

@@ -21,7 +21,7 @@ class Post:
     time: datetime | None = None
 
 
-def dialogues(posts: Iterable[Post], context: ParseContext) -> Iterator[Conversation]:
+def split_into_dialogues(posts: Iterable[Post], context: ParseContext) -> Iterator[Conversation]:
     """The dialogues of a chat. Posts of the same speaker in a row are one message, a line each.
 
     Raises `Unreadable` where it is not known whose messages are the replies, `SpeakerAbsent` where none are.

@@ -16,7 +16,7 @@ from turnwise.data.formats import Format
 from turnwise.data.lines import take_sample
 from turnwise.data.options import ReadOptions
 from turnwise.data.rows import BadRow, Row, RowError, Sample, Unreadable
-from turnwise.data.signatures import describe
+from turnwise.data.signatures import identify_file
 
 LOOKED_AT = 50  # rows, of which some may be broken
 
@@ -32,7 +32,7 @@ class OpenRows:
 
 def check_format(name: str) -> None:
     """Raise `InvalidData` naming the nearest one when there is no such format or container."""
-    known = [*formats.names(), *containers.names()]
+    known = [*formats.format_names(), *containers.container_names()]
     if name not in known:
         raise InvalidData(f"Unknown data format '{name}': {did_you_mean(name, known)}")
 
@@ -52,7 +52,7 @@ def open_rows(path: Path, raw: BinaryIO, options: ReadOptions, context: ParseCon
         raise InvalidData(f"its compression is damaged ({error}).") from error
     if not head and options.format is None:
         raise InvalidData("the file is empty.")
-    if not options.encoding and not _has_mark(head) and (kind := describe(head, file)):
+    if not options.encoding and not _has_mark(head) and (kind := identify_file(head, file)):
         raise InvalidData(f"it is {kind}.")
     file = as_utf8(file, options.encoding)
     try:
@@ -68,19 +68,19 @@ def _has_mark(head: bytes) -> bool:
 
 def _by_format(sample: Sample, file: BinaryIO, options: ReadOptions, context: ParseContext) -> OpenRows:
     named = options.format
-    shape = formats.load(named) if named in formats.names() else None
+    shape = formats.load_format(named) if named in formats.format_names() else None
     if shape is not None and shape.read is not None:
         return OpenRows("line", shape.expected, shape.read(file, context))
-    certainty, container = containers.detect(sample)
-    if named in containers.names():
-        certainty, container = 1.0, containers.load(str(named))
+    certainty, container = containers.detect_container(sample)
+    if named in containers.container_names():
+        certainty, container = 1.0, containers.load_container(str(named))
     text = formats.detect_text(sample) if named is None else None
     if text is not None and text.sniff is not None and text.read is not None and text.sniff(sample) > certainty:
         return OpenRows("line", text.expected, text.read(file, context))
     if certainty == 0 and shape is None:
         raise InvalidData(f"no known data format fits: {_beginning(sample)}.")
     if certainty == 0:
-        container = containers.load("json")
+        container = containers.load_container("json")
     return _rows(container, shape, sample, file, options, context)
 
 
@@ -107,7 +107,7 @@ def _rows(
             if len(seen) == LOOKED_AT or not reason:
                 raise InvalidData(f"no known data format fits: {reason or 'it holds no rows'}.")
             # Every row is broken, each for its own reason.
-            shape = formats.load("openai" if container.name == "json" else "pairs")
+            shape = formats.load_format("openai" if container.name == "json" else "pairs")
         else:
             shape = formats.detect_row(first)
     return OpenRows(container.unit, shape.expected, shape.rows(chain(seen, values), context))
@@ -133,7 +133,7 @@ def _first(values: Iterator[Value]) -> tuple[Any, list[Value]]:
         for value in values:
             seen.append(value)
             if not isinstance(value, BadRow):
-                if formats.score(value[1]) >= formats.SURE_ENOUGH:
+                if formats.row_confidence(value[1]) >= formats.SURE_ENOUGH:
                     return value[1], seen
                 unknown = value[1] if unknown is None else unknown
             if len(seen) == LOOKED_AT:

@@ -66,7 +66,7 @@ class Sample:
         return self.name[self.name.rfind(".") :] if "." in self.name else ""
 
 
-def conversation(messages: Iterable[Message], meta: Mapping[str, Any]) -> Conversation:
+def make_conversation(messages: Iterable[Message], meta: Mapping[str, Any]) -> Conversation:
     """A conversation. Raises `RowError` where there are no messages."""
     messages = tuple(messages)
     if not messages:
@@ -74,7 +74,7 @@ def conversation(messages: Iterable[Message], meta: Mapping[str, Any]) -> Conver
     return Conversation(messages, meta)
 
 
-def rating(row: Mapping[str, Any], key: str) -> bool | None:
+def parse_rating(row: Mapping[str, Any], key: str) -> bool | None:
     """Whether somebody found it good, under `key`; None where it does not say. Raises `RowError`."""
     value = row.get(key)
     if value is None or isinstance(value, bool):
@@ -84,23 +84,23 @@ def rating(row: Mapping[str, Any], key: str) -> bool | None:
     raise RowError(f"'{key}' is {value!r}, not true or false")
 
 
-def text(value: Any, what: str) -> str:
+def require_text(value: Any, what: str) -> str:
     """`value` if it is text with something in it. Raises `RowError` that says `what` it should have been."""
     if not isinstance(value, str):
-        raise RowError(f"{what} is {kind_of(value)}, not text")
+        raise RowError(f"{what} is {json_type_name(value)}, not text")
     if not value.strip():
         raise RowError(f"{what} is empty")
     return value
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def require_mapping(value: Any) -> Mapping[str, Any]:
     """`value` if it is an object. Raises `RowError`."""
     if not isinstance(value, dict):
-        raise RowError(f"it is {kind_of(value)}, not an object with keys")
+        raise RowError(f"it is {json_type_name(value)}, not an object with keys")
     return value
 
 
-def kind_of(value: Any) -> str:
+def json_type_name(value: Any) -> str:
     """What JSON calls the kind of `value`."""
     names = {type(None): "null", bool: "true or false", int: "a number", float: "a number", list: "a list"}
     return names.get(type(value), "text" if isinstance(value, str) else "an object")

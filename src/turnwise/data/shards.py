@@ -49,9 +49,9 @@ class Shard(Sequence[Example]):
         self._weight_starts = _starts(np.where(arrays["weighted"], arrays["sizes"], 0))
         self._part_starts = _starts(arrays["part_counts"])
         self._label_starts = _starts(arrays["label_counts"])
-        self.base: NDArray[np.float32] | None = None
+        self.ref_logprobs: NDArray[np.float32] | None = None
         if folder is not None and (folder / BASE).is_file():
-            self.base = np.fromfile(folder / BASE, np.float32).reshape(len(self), -1 if len(self) else 0)
+            self.ref_logprobs = np.fromfile(folder / BASE, np.float32).reshape(len(self), -1 if len(self) else 0)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -85,12 +85,12 @@ class Shard(Sequence[Example]):
             parts=tuple(arrays["part_sizes"][self._part_starts[place] : self._part_starts[place + 1]].tolist()),
             labels=tuple(self.labels[self._label_starts[place] : self._label_starts[place + 1]].tolist()),
             source=arrays["sources"][source] if source.start < source.stop else None,
-            base=() if self.base is None else tuple(self.base[place].tolist()),
+            ref_logprobs=() if self.ref_logprobs is None else tuple(self.ref_logprobs[place].tolist()),
         )
 
     def keep_base(self, base: NDArray[np.float32]) -> None:
         """Remember what the examples know of the model before training, `(examples, K)`."""
-        self.base = base
+        self.ref_logprobs = base
         if self._folder is not None:
             write_file(self._folder / BASE, base.astype(np.float32).tobytes())
 

@@ -21,7 +21,7 @@ _ANY = "|".join(sorted(NAMES, key=len, reverse=True))
 _NAME = re.compile(rf"(?:({_ANY})(?![a-z])|[^.]*?[-_.]({_ANY})(?:[-_]?\d+)*(?:\.|$))", re.IGNORECASE)
 
 
-def sides(folder: Path, is_data: Callable[[str], bool]) -> dict[Side, list[Path]]:
+def group_split_files(folder: Path, is_data: Callable[[str], bool]) -> dict[Side, list[Path]]:
     """The files of each side; {} for a file, and for a folder whose files are not named after at least two sides.
 
     Args:

@@ -45,7 +45,7 @@ _OFFICE = (
 )
 
 
-def describe(head: bytes, file: BinaryIO) -> str | None:
+def identify_file(head: bytes, file: BinaryIO) -> str | None:
     """What the file is, and the way out, as the end of a sentence that begins with "it is"; None for possible data."""
     known = next((meaning for mark, meaning in _SIGNATURES if head.startswith(mark)), None)
     if known is not None:

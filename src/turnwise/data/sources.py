@@ -24,7 +24,7 @@ from turnwise.data.encoding import check_encoding
 from turnwise.data.options import ReadOptions
 from turnwise.data.reading import OpenRows, check_format, open_rows
 from turnwise.data.rows import BadRow, Document, Item, Row, SpeakerAbsent, Unreadable
-from turnwise.data.sides import Side, sides
+from turnwise.data.sides import Side, group_split_files
 
 __all__ = [
     "Conversation",
@@ -190,7 +190,7 @@ def read_source(
 
 def sides_of(path: Path) -> dict[Side, list[Path]]:
     """The files of each side of a folder; {} where it has none. Raises `InvalidData` where that is not clear."""
-    return sides(path, _is_data)
+    return group_split_files(path, _is_data)
 
 
 def held_out_side(path: Path) -> Side | None:

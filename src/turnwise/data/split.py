@@ -25,7 +25,7 @@ SUMMARY = "split.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitSummary:
     """What a split made: rows per side, and everything needed to make it again. Shares are what was asked for."""
 
     train: int
@@ -39,7 +39,7 @@ class Split:
     input_sha256: dict[str, str]
 
 
-def split(
+def write_split(
     path: str | Path,
     out: str | Path,
     *,
@@ -51,7 +51,7 @@ def split(
     options: ReadOptions | None = None,
     skip_bad: bool = False,
     progress: Callable[[Source], None] | None = None,
-) -> Split:
+) -> SplitSummary:
     """Write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `split.json` to the folder `out`, all of them or none.
 
     Args:
@@ -89,7 +89,7 @@ def split(
         if not any(counts.values()):
             raise InvalidData(f"{path} holds no usable row; nothing was written.")
         sums = {file.name: _sha256(file) for file in source.files}
-        made = Split(**counts, bad_rows=source.bad_count, seed=seed, valid_share=valid, test_share=test,
+        made = SplitSummary(**counts, bad_rows=source.bad_count, seed=seed, valid_share=valid, test_share=test,
                      group_by=group_by, input_sha256=sums)  # fmt: skip
         (folder / SUMMARY).write_text(json.dumps(asdict(made), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return made
@@ -116,7 +116,7 @@ def _sides(
     for number, (place, item) in enumerate(source.rows()):
         if progress and number % 256 == 0:
             progress(source)
-        key = fingerprint.near(item)
+        key = fingerprint.near_duplicate_key(item)
         if group_by is None:
             yield sorter.side(f"{key:x}"), item
         else:

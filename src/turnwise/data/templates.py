@@ -78,7 +78,7 @@ def text_of(pieces: tuple[Piece, ...]) -> str:
     return "".join(piece.text for piece in pieces)
 
 
-def parse(line: str) -> Template:
+def parse_template(line: str) -> Template:
     """The template in `line`. Raises `ValueError` with a sentence on what is wrong with its brackets or slots."""
     reader = _Reader(line)
     parts = reader.sequence(depth=0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from turnwise.core.messages import CallKind, Message, ToolCall
 from turnwise.core.tools import Tool
-from turnwise.data.rows import RowError, kind_of
+from turnwise.data.rows import RowError, json_type_name
 
 TOOL_KEYS = ("tools", "functions")
 _HERMES_CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
@@ -32,7 +32,7 @@ def _definitions(value: Any, key: str) -> tuple[Tool, ...]:
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list):
-        raise RowError(f"'{key}' is {kind_of(value)}, not a list of tool definitions")
+        raise RowError(f"'{key}' is {json_type_name(value)}, not a list of tool definitions")
     return tuple(_tool(_json(entry, f"'{key}'") if isinstance(entry, str) else entry, key) for entry in value)
 
 
@@ -46,7 +46,7 @@ def _tool(entry: Any, key: str) -> Tool:
     if not isinstance(schema, dict | None):
         raise RowError(f"the parameters of '{inner['name']}' are no JSON schema")
     kept = {name: inner[name] for name in ("name", "description", "parameters", "strict") if name in inner}
-    return Tool.function(kept | {"parameters": schema})
+    return Tool.from_function(kept | {"parameters": schema})
 
 
 def read_calls(entry: Mapping[str, Any], number: int) -> tuple[ToolCall, ...]:
@@ -67,7 +67,7 @@ def _call(value: Any, where: str) -> ToolCall:
     if isinstance(value, str):
         value = _json(value, where)
     if not isinstance(value, dict):
-        raise RowError(f"{where} is {kind_of(value)}, not an object")
+        raise RowError(f"{where} is {json_type_name(value)}, not an object")
     kind: CallKind = "custom" if value.get("type") == "custom" else "function"
     inner = value.get(kind, value)
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from turnwise.core.messages import Message
 from turnwise.data.context import CALL_SPEAKERS, ROLE_OF_SPEAKER, ParseContext
-from turnwise.data.rows import RowError, kind_of, mapping, text
+from turnwise.data.rows import RowError, json_type_name, require_mapping, require_text
 from turnwise.data.tool_calls import calls_in, from_tags, link_results, read_calls
 
 SPEAKER_KEYS = ("role", "from", "speaker", "author", "sender", "user", "name")
@@ -42,7 +42,7 @@ def is_turn_list(value: Any) -> bool:
 def read_turns(value: Any, what: str, context: ParseContext) -> list[Message]:
     """The messages in a list of turns. Raises `RowError`."""
     if not isinstance(value, list):
-        raise RowError(f"'{what}' is not a list but {kind_of(value)}")
+        raise RowError(f"'{what}' is not a list but {json_type_name(value)}")
     if len(value) > 1 and all(isinstance(entry, str) for entry in value):
         return list(_alternating(value, what))
     messages: list[Message] = []
@@ -54,7 +54,7 @@ def read_turns(value: Any, what: str, context: ParseContext) -> list[Message]:
 def _alternating(texts: Sequence[str], what: str) -> Iterator[Message]:
     """Texts without speakers: the user begins, and the assistant answers."""
     for number, entry in enumerate(texts):
-        yield Message("assistant" if number % 2 else "user", text(entry, f"entry {number + 1} of '{what}'"))
+        yield Message("assistant" if number % 2 else "user", require_text(entry, f"entry {number + 1} of '{what}'"))
 
 
 def _entry(entry: Any, number: int, what: str, context: ParseContext) -> list[Message]:
@@ -63,20 +63,20 @@ def _entry(entry: Any, number: int, what: str, context: ParseContext) -> list[Me
         is_speaker = len(entry[0].strip()) > 1 and entry[0].strip().lower() in ROLE_OF_SPEAKER
         role = context.find_role(entry[0]) if is_speaker else None
         if role:
-            return [Message(role, text(entry[1], f"message {number}"))]
+            return [Message(role, require_text(entry[1], f"message {number}"))]
         return [
-            Message("user", text(entry[0], f"the question of entry {number} of '{what}'")),
-            Message("assistant", text(entry[1], f"the answer of entry {number} of '{what}'")),
+            Message("user", require_text(entry[0], f"the question of entry {number} of '{what}'")),
+            Message("assistant", require_text(entry[1], f"the answer of entry {number} of '{what}'")),
         ]
     if not isinstance(entry, dict):
-        raise RowError(f"entry {number} of '{what}' is {kind_of(entry)}, not an object with keys")
+        raise RowError(f"entry {number} of '{what}' is {json_type_name(entry)}, not an object with keys")
     row = entry
     if _first(row, SPEAKER_KEYS) is None or (_first(row, CONTENT_KEYS) is None and _pair(row)):
         pair = _pair(row)
         if pair is not None:
             return _exchange(row, pair, number, context)
         if (role_key := _only_role(row)) is not None:
-            return [message(role_key, row[role_key], context=context)]
+            return [make_message(role_key, row[role_key], context=context)]
     return [_turn(row, number, context)]
 
 
@@ -84,12 +84,12 @@ def _exchange(row: Mapping[str, Any], pair: tuple[str, str], number: int, contex
     """One entry that holds a question and its answer, perhaps with a system message."""
     context.note_unread(row, {*pair, "system"}, "messages[].")
     first = (
-        [Message("system", text(row["system"], f"the system message of entry {number}"))] if row.get("system") else []
+        [Message("system", require_text(row["system"], f"the system message of entry {number}"))] if row.get("system") else []
     )
     if not first and not row[pair[0]] and number > 1:
         raise RowError(f"'{pair[0]}' of entry {number} is empty")
-    question = [Message("user", text(row[pair[0]], f"'{pair[0]}' of entry {number}"))] if row[pair[0]] else []
-    return [*first, *question, Message("assistant", text(row[pair[1]], f"'{pair[1]}' of entry {number}"))]
+    question = [Message("user", require_text(row[pair[0]], f"'{pair[0]}' of entry {number}"))] if row[pair[0]] else []
+    return [*first, *question, Message("assistant", require_text(row[pair[1]], f"'{pair[1]}' of entry {number}"))]
 
 
 def _turn(row: Mapping[str, Any], number: int, context: ParseContext) -> Message:
@@ -107,7 +107,7 @@ def _turn(row: Mapping[str, Any], number: int, context: ParseContext) -> Message
         calls, content = calls_in(content, number), ""
     name = row.get("name") if speaker_key != "name" else None
     reasoning = next((row[key] for key in REASONING_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
-    result = message(speaker, content, name, _weight(row), calls, row.get("tool_call_id"), context=context)
+    result = make_message(speaker, content, name, _weight(row), calls, row.get("tool_call_id"), context=context)
     return with_reasoning(result, reasoning)
 
 
@@ -129,14 +129,14 @@ def with_reasoning(reply: Message, reasoning: str | None) -> Message:
     )  # fmt: skip
 
 
-def message(
+def make_message(
     speaker: Any, content: Any, name: Any = None, weight: Any = None, calls: Any = (), call_id: Any = None, *,
     context: ParseContext,
 ) -> Message:  # fmt: skip
     """A message whose speaker is known by one of many names. The content stays as it is. Raises `RowError`."""
     role = context.role(speaker)
     if name is not None and not isinstance(name, str):
-        raise RowError(f"the name of a {role} turn is {kind_of(name)}, not text")
+        raise RowError(f"the name of a {role} turn is {json_type_name(name)}, not text")
     if weight is None:
         weight = 1.0
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
@@ -146,7 +146,7 @@ def message(
     if role == "tool" and isinstance(content, dict | list):
         content = json.dumps(content, ensure_ascii=False)
     if not (calls and content in (None, "")) and not (role == "tool" and content == ""):
-        content = text(content, f"the content of {'an' if role == 'assistant' else 'a'} {role} turn")
+        content = require_text(content, f"the content of {'an' if role == 'assistant' else 'a'} {role} turn")
     made = Message(
         role, content or "", name or None, tuple(calls), call_id if isinstance(call_id, str) and call_id else None,
         weight=float(weight),
@@ -163,10 +163,10 @@ def joined_parts(content: Any, number: int) -> Any:
         if isinstance(part, str):
             texts.append(part)
             continue
-        kind = mapping(part).get("type")
+        kind = require_mapping(part).get("type")
         if kind not in TEXT_PARTS:
             raise RowError(f"message {number} has a part of type {kind!r}, and only text can be learned")
-        texts.append(text(part.get("text"), f"a text part of message {number}"))
+        texts.append(require_text(part.get("text"), f"a text part of message {number}"))
     return "\n".join(texts)
 
 

@@ -61,7 +61,7 @@ def _inner(value: Any) -> Any:
     return next((value[key] for key in INNER if isinstance(value.get(key), dict) and formats.is_row(value[key])), None)
 
 
-def expand(line: int, value: Any, depth: int = 3) -> Iterator[tuple[int, Any] | BadRow]:
+def expand_rows(line: int, value: Any, depth: int = 3) -> Iterator[tuple[int, Any] | BadRow]:
     """The rows in a value that is no row itself; the value where it holds none."""
     if not isinstance(value, dict) or formats.is_row(value):
         yield line, value
@@ -80,14 +80,14 @@ def expand(line: int, value: Any, depth: int = 3) -> Iterator[tuple[int, Any] | 
             yield line, entry
     elif key is not False:
         for entry in value[key]:
-            yield from expand(line, entry, depth - 1)
+            yield from expand_rows(line, entry, depth - 1)
     elif len(lists := [key for key, entry in value.items() if _is_list_of_rows(entry)]) > 1:
         yield BadRow(line, several_lists(lists))
     else:
         nested = [entry for entry in value.values() if isinstance(entry, dict)] if depth else []
         holders = [entry for entry in nested if find_rows(entry) is not False or _from_columns(entry) is not None]
         if len(holders) == 1:
-            yield from expand(line, holders[0], depth - 1)
+            yield from expand_rows(line, holders[0], depth - 1)
         else:
             yield line, value
 

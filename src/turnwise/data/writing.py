@@ -38,7 +38,7 @@ def _finite(value: Any) -> Any:
 def _dialogue(conversation: Conversation) -> dict[str, Any]:
     row: dict[str, Any] = {"messages": _written(conversation.messages)}
     if conversation.tools:
-        row["tools"] = [dict(tool.published) for tool in conversation.tools]
+        row["tools"] = [dict(tool.definition) for tool in conversation.tools]
     if conversation.rejected:
         row["rejected"] = _written(conversation.rejected)
     if conversation.rating is not None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.chat import Chat
 from turnwise.engine.engine import Engine
-from turnwise.models.thin import Thin
+from turnwise.models.thin import LoraFactors
 
 
 class AdaptedEngine:
@@ -31,9 +31,9 @@ class AdaptedEngine:
         """Most tokens of prompt and answer together."""
         return self._engine.context_length
 
-    def room(self, prompt: int) -> int:
+    def max_new_tokens(self, prompt: int) -> int:
         """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
-        return self._engine.room(prompt)
+        return self._engine.max_new_tokens(prompt)
 
     def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
         """Queue a request; raises as `Engine.submit` does."""
@@ -49,6 +49,6 @@ class AdaptedEngine:
         """Nothing: the engine is its base's."""
 
 
-def with_adapter(engine: Engine, name: str, thin: Mapping[str, Thin]) -> AdaptedEngine | None:
+def with_adapter(engine: Engine, name: str, thin: Mapping[str, LoraFactors]) -> AdaptedEngine | None:
     """The engine's model changed by an adapter whose name nobody else has; None where the engine cannot do that."""
     return AdaptedEngine(engine, name) if engine.adapt(name, thin) else None

@@ -72,17 +72,17 @@ class Chat:
     @property
     def draws(self) -> bool:
         """Whether it gets one token after the other, and reports on none of its prompt."""
-        return self.search is None and self.request.reading == "nothing"
+        return self.search is None and self.request.prompt_output == "nothing"
 
     @property
-    def reading(self) -> bool:
+    def is_prefilling(self) -> bool:
         """Whether there is more to be read before it can go on."""
         return any(line.behind > 1 for line in self.lines)
 
     @property
     def wants_hidden(self) -> bool:
         """Whether it goes by hidden states instead of logits."""
-        return self.request.reading == "embedding" or (self.search is not None and self.search.hidden)
+        return self.request.prompt_output == "embedding" or (self.search is not None and self.search.hidden)
 
     @property
     def reads_all(self) -> bool:
@@ -105,7 +105,7 @@ class Chat:
     @property
     def reports_prompt(self) -> bool:
         """Whether every token of the prompt is still to be reported on."""
-        return self.request.reading == "logprobs" and not self.generated
+        return self.request.prompt_output == "logprobs" and not self.generated
 
     @property
     def generated(self) -> int:
@@ -118,7 +118,7 @@ class Chat:
 
     def tell_each(self, event: TokenEvent) -> None:
         """Report the same of every answer."""
-        for index in range(self.request.answers):
+        for index in range(self.request.num_return_sequences):
             self.tell(replace(event, index=index))
 
     def tell(self, event: TokenEvent) -> None:

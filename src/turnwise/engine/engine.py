@@ -17,7 +17,7 @@ from turnwise.engine.room import cache_blocks, refuse_too_large
 from turnwise.engine.runner import Runner, make_runner
 from turnwise.engine.scheduler import Scheduler
 from turnwise.models.decoder import Decoder
-from turnwise.models.thin import Thin
+from turnwise.models.thin import LoraFactors
 from turnwise.models.weights import DecoderWeights, weights_of
 
 STOPPED = "The engine has stopped after an error. Restart the server."
@@ -53,17 +53,17 @@ class Engine:
         self,
         decoder: Decoder | DecoderWeights,
         *,
-        slots: int = 32,
+        max_num_seqs: int = 32,
         cache_bytes: int | None = None,
         quantize: Quantize | None = None,
-        drafts: bool = True,
+        enable_speculation: bool = True,
     ) -> None:
         weights = weights_of(decoder)
         refuse_too_large(weights, quantize)
-        blocks = cache_blocks(weights, slots, cache_bytes, half=quantize is not None)
+        blocks = cache_blocks(weights, max_num_seqs, cache_bytes, half=quantize is not None)
         self._context_length = min(weights.config.context_length, blocks * BLOCK)
         runner = make_runner(weights, blocks, quantize)
-        self._begin(runner, blocks, slots, weights.config.vocab_size, drafts=drafts)
+        self._begin(runner, blocks, max_num_seqs, weights.config.vocab_size, drafts=enable_speculation)
 
     def _begin(self, runner: Runner, blocks: int, slots: int, vocab_size: int, *, drafts: bool = True) -> None:
         self._runner, self._blocks, self._vocab_size = runner, blocks, vocab_size
@@ -81,7 +81,7 @@ class Engine:
         """Its arithmetic: engines of one kind give the same answers to the same seeds."""
         return self._runner.kind
 
-    def adapt(self, name: str, thin: Mapping[str, Thin]) -> bool:
+    def adapt(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
         """From now on answer requests of this adapter with these changes to the model; False where it cannot."""
         return self._runner.adapt(name, thin)
 
@@ -90,7 +90,7 @@ class Engine:
         """Most tokens of prompt and answer together."""
         return self._context_length
 
-    def room(self, prompt: int) -> int:
+    def max_new_tokens(self, prompt: int) -> int:
         """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
         return self.context_length - prompt
 
@@ -102,11 +102,11 @@ class Engine:
             UserError: the prompt is empty or holds ids that the model does not know.
             Unavailable: the engine is closing.
         """
-        assert request.max_tokens >= (request.reading == "nothing"), "the caller bounds it by the context"
-        assert request.reading == "nothing" or not request.params.penalty_alpha, "the caller refuses it"
+        assert request.max_tokens >= (request.prompt_output == "nothing"), "the caller bounds it by the context"
+        assert request.prompt_output == "nothing" or not request.params.penalty_alpha, "the caller refuses it"
         self._check_ids(request.prompt_ids)
-        if request.max_tokens > self.room(len(request.prompt_ids)):
-            raise ContextTooLong.of(self._context_length, len(request.prompt_ids), request.max_tokens)
+        if request.max_tokens > self.max_new_tokens(len(request.prompt_ids)):
+            raise ContextTooLong.for_prompt(self._context_length, len(request.prompt_ids), request.max_tokens)
         return self._queue(request, on_event)
 
     def _check_ids(self, ids: Sequence[int]) -> None:

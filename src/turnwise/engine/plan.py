@@ -48,9 +48,9 @@ def plan(seats: Seats) -> list[Part]:
 
 def _rows(seats: Seats) -> dict[Chat, list[tuple[Line, int]]]:
     """How many tokens of which lines are read. One of each that has been read; of the others a part."""
-    rows = {chat: [(line, 1) for line in chat.lines] for chat in seats.running if not chat.reading}
+    rows = {chat: [(line, 1) for line in chat.lines] for chat in seats.running if not chat.is_prefilling}
     budget = READ_BESIDE if rows else READ_ALONE
-    readers = [chat for chat in seats.in_order() if chat.reading]
+    readers = [chat for chat in seats.in_order() if chat.is_prefilling]
     lines = [_unread(seats, chat) for chat in readers]
     # The last token of several lines is read by all of them together, in a later pass.
     left = [line.behind - (len(chat.lines) > 1) for chat, line in zip(readers, lines, strict=True)]

@@ -17,7 +17,7 @@ from turnwise.engine.span import Span
 from turnwise.engine.torch_runner import TorchRunner
 from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.decoder import Decoder
-from turnwise.models.thin import Thin
+from turnwise.models.thin import LoraFactors
 from turnwise.models.weights import DecoderWeights, weights_of
 
 
@@ -39,7 +39,7 @@ class Runner(Protocol):
     def logits(self, hidden_RC: Tensor) -> Tensor:
         """The logits after last hidden states, `(R, V)`."""
 
-    def adapt(self, name: str, thin: Mapping[str, Thin]) -> bool:
+    def adapt(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
         """From now on compute spans of this adapter with these changes; False where it cannot."""
 
     def copy(self, source: int, target: int) -> None:

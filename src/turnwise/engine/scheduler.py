@@ -110,7 +110,7 @@ class Scheduler:
 
     def _propose(self) -> None:
         try:
-            self._drafting.propose([chat for chat in self.seats.running if chat.draws and not chat.reading])
+            self._drafting.propose([chat for chat in self.seats.running if chat.draws and not chat.is_prefilling])
         except BaseException:
             self._stop_drafting()
             for chat in self.seats.running:
@@ -202,7 +202,7 @@ class Scheduler:
     def _read(self, part: Part, out_RX: Tensor) -> None:
         """Report on the prompt, where that is asked for, and remember what a search wants to know of it."""
         chat, request = part.chat, part.chat.request
-        if request.reading == "embedding":
+        if request.prompt_output == "embedding":
             if part.last:
                 self._finish(chat, TokenEvent(None, "stop", embedding=embedding_of(out_RX[-1])))
         elif chat.reports_prompt:
@@ -222,7 +222,7 @@ class Scheduler:
 
     def _sample(self, chats: Sequence[Chat], rows: Sequence[int], logits_RV: Tensor) -> None:
         for chat, event in sample.advance(chats, rows, logits_RV):
-            if event.finish is None:
+            if event.finish_reason is None:
                 chat.tell(event)
             else:
                 self._saw_draft(chat)  # now: what it has goes back

@@ -171,7 +171,7 @@ class Seats:
         ids, scope = chat.line.ids[: chat.shareable], chat.request.scope
         for other in self.running:
             table = other.line.table
-            if not other.reading or table is None or other.request.scope != scope:
+            if not other.is_prefilling or table is None or other.request.scope != scope:
                 continue
             shared = _common_blocks(ids, other.line.ids) * BLOCK
             if shared > table.length and shared > self.memory.known(scope, ids):

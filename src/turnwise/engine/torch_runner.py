@@ -12,7 +12,7 @@ from turnwise.engine.cache import BlockCache
 from turnwise.engine.packed import for_decoding
 from turnwise.engine.span import Span
 from turnwise.models.decoder import Decoder
-from turnwise.models.thin import Thin
+from turnwise.models.thin import LoraFactors
 from turnwise.models.weights import DecoderWeights, weights_of
 
 
@@ -30,7 +30,7 @@ class TorchRunner:
             config.num_layers, config.num_kv_heads, config.head_dim, blocks, dtype=weights.dtype, device=weights.device
         )
 
-    def adapt(self, name: str, thin: Mapping[str, Thin]) -> bool:
+    def adapt(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
         """It cannot."""
         del name, thin
         return False

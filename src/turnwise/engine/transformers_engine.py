@@ -24,7 +24,7 @@ from turnwise.engine.chat import Chat
 from turnwise.engine.engine import Engine
 from turnwise.engine.span import Span
 from turnwise.models.hub import TransformersModel
-from turnwise.models.thin import Thin
+from turnwise.models.thin import LoraFactors
 
 SOURCE_BYTES = 512 * 2**20  # of encoded sources that are kept; what is more is encoded again when its turn comes
 LEAST_ANSWERS = 16  # that there is room for, since a search has several lines
@@ -35,15 +35,15 @@ Pairs = list[tuple[Tensor, Tensor]]  # keys and values of the layers
 class TransformersEngine(Engine):
     """Generates for many requests at once, with a decoder (the `core.ports.Generator` port)."""
 
-    def __init__(self, model: TransformersModel, *, slots: int = 32) -> None:
+    def __init__(self, model: TransformersModel, *, max_num_seqs: int = 32) -> None:
         self._model = model
         self._context_length = model.context_length
-        blocks = max(slots, LEAST_ANSWERS) * blocks_for(model.context_length)
-        self._begin(TransformersRunner(model, blocks), blocks, slots, model.vocab_size)
+        blocks = max(max_num_seqs, LEAST_ANSWERS) * blocks_for(model.context_length)
+        self._begin(TransformersRunner(model, blocks), blocks, max_num_seqs, model.vocab_size)
 
     def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
         """Queue a request; events come from the engine's thread. Raises as `Engine.submit` does."""
-        if request.reading == "embedding":
+        if request.prompt_output == "embedding":
             raise UserError("This model, which transformers computes, does not embed its prompt.")
         _refuse_states(request)
         return super().submit(request, on_event)
@@ -59,18 +59,18 @@ class EncoderDecoderEngine(TransformersEngine):
 
     encodes = True
 
-    def room(self, prompt: int) -> int:
+    def max_new_tokens(self, prompt: int) -> int:
         """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
         short = self._context_length - prompt
         return short if short < 0 else self._context_length - len(self._model.start_ids)
 
     def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
         """Queue a request; events come from the engine's thread. Raises as `Engine.submit` does."""
-        if request.reading != "nothing":
+        if request.prompt_output != "nothing":
             raise UserError("An encoder–decoder model does not score or embed its prompt.")
         _refuse_states(request)
         self._check_ids(request.prompt_ids)
-        if request.max_tokens > self.room(len(request.prompt_ids)):
+        if request.max_tokens > self.max_new_tokens(len(request.prompt_ids)):
             raise ContextTooLong(
                 f"The model reads and writes {self._context_length} tokens; "
                 f"{len(request.prompt_ids)} of prompt or {request.max_tokens} of answer do not fit."
@@ -83,9 +83,9 @@ class EncoderDecoderEngine(TransformersEngine):
         return self._queue(own, on_event)
 
 
-def engine_of(model: TransformersModel, *, slots: int = 32) -> TransformersEngine:
+def engine_of(model: TransformersModel, *, max_num_seqs: int = 32) -> TransformersEngine:
     """The engine for this kind of model."""
-    return (EncoderDecoderEngine if model.kind == "encoder_decoder" else TransformersEngine)(model, slots=slots)
+    return (EncoderDecoderEngine if model.kind == "encoder_decoder" else TransformersEngine)(model, slots=max_num_seqs)
 
 
 class TransformersRunner:
@@ -100,7 +100,7 @@ class TransformersRunner:
         self._cache: BlockCache | None = None  # its sizes show with the first keys
         self._sources: OrderedDict[str, tuple[Tensor, Pairs]] = OrderedDict()  # by scope, of which each has one source
 
-    def adapt(self, name: str, thin: Mapping[str, Thin]) -> bool:
+    def adapt(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
         """It cannot."""
         del name, thin
         return False

@@ -21,7 +21,7 @@ class Counted:
     bytes: int
 
 
-def counted(renderer: Renderer, score: Score, limit: int) -> Counted:
+def find_scored_span(renderer: Renderer, score: Score, limit: int) -> Counted:
     """What counts in a dialogue: its last message and that it ends there.
 
     Of what does not fit into `limit` tokens the beginning is cut off, so that every model has to say the same replies,

@@ -68,7 +68,7 @@ def measure_curve(
         found.append(
             CurvePoint(
                 subject.name, temperature, values["chrf"],
-                statistics.interval(sums_GK, measured["chrf"].metric.value),
+                statistics.bootstrap_interval(sums_GK, measured["chrf"].metric.value),
                 values["distinct_2"], values["self_bleu"],
             )
         )  # fmt: skip

@@ -17,7 +17,7 @@ Ask = Callable[[str], str | None]
 """What it answers to a prompt; None where it refuses this one."""
 
 
-def check(url: str) -> None:
+def check_endpoint(url: str) -> None:
     """Raises `UserError` where the client is not installed, and for what is no address or should stand in no report."""
     if importlib.util.find_spec("openai") is None:
         raise UserError("A judge needs the openai client: pip install 'turnwise[judge]'")

@@ -29,7 +29,7 @@ from typing import Any
 from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.core.messages import Message, Role
 from turnwise.data.strict_yaml import read_yaml
-from turnwise.evaluation.words import words
+from turnwise.evaluation.words import split_words
 
 KEYS = ("id", "system", "talk", "say", "never", "words", "safety", "example", "bad")
 SAFETY = "safety"  # the kind all of whose cases are about safety
@@ -63,12 +63,12 @@ class Case:
     bad: str = ""
 
 
-def passes(case: Case, text: str) -> bool:
+def passes_case(case: Case, text: str) -> bool:
     """Whether an answer is right. One without a word never is."""
-    return not faults(case, text)
+    return not find_faults(case, text)
 
 
-def faults(case: Case, text: str) -> list[str]:
+def find_faults(case: Case, text: str) -> list[str]:
     """What is wrong with an answer, for people; empty where it passes."""
     spoken = _words(text)
     if not spoken:
@@ -144,9 +144,9 @@ class _Reader:
         )
         if not case.say and not case.never:
             raise self._fail(where, "it needs 'say' or 'never', or any answer would be right.")
-        if case.example and (wrong := faults(case, case.example)):
+        if case.example and (wrong := find_faults(case, case.example)):
             raise self._fail(where, f"its own 'example' does not pass: {'; '.join(wrong)}.")
-        if case.bad and passes(case, case.bad):
+        if case.bad and passes_case(case, case.bad):
             raise self._fail(where, "its 'bad' answer passes.")
         return case
 
@@ -209,7 +209,7 @@ def _flat(plain: Any) -> Iterable[Any]:
 
 def _words(text: str) -> list[str]:
     """Words, of which those of full width are as others."""
-    return words(unicodedata.normalize("NFKC", text))
+    return split_words(unicodedata.normalize("NFKC", text))
 
 
 def _in(said: str, alternative: str) -> bool:

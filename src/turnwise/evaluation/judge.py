@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from turnwise.core.messages import Message
 from turnwise.evaluation.cache import Cache, key_of
-from turnwise.evaluation.endpoint import MOST_TOKENS, asking, check
+from turnwise.evaluation.endpoint import MOST_TOKENS, asking, check_endpoint
 from turnwise.evaluation.measuring import Measured
 from turnwise.evaluation.opinion import Opinion, Pair, Verdict, opinion_of
 
@@ -58,7 +58,7 @@ class Judge:
     cache: Cache
 
     def __post_init__(self) -> None:
-        check(self.url)
+        check_endpoint(self.url)
 
     def opinion(self, model: Measured, base: Measured, on_done: OnDone = lambda *_: None) -> Opinion:
         """Judge the answers with the first seed, pair by pair.

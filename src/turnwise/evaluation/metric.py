@@ -68,6 +68,6 @@ def ratio(part: Floats, whole: Floats) -> Floats:
         return np.where(whole == 0, np.nan, part / np.where(whole == 0, 1, whole))
 
 
-def rows(pairs: Sequence[Sequence[float]], width: int = 2) -> Floats:
+def statistics_array(pairs: Sequence[Sequence[float]], width: int = 2) -> Floats:
     """Statistics as an array, also where there are none."""
     return np.array(pairs, dtype=np.float64).reshape(len(pairs), width)

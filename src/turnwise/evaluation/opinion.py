@@ -114,7 +114,7 @@ def opinion_of(pairs: Sequence[Pair], judge: str, url: str, *, resamples: int = 
         ties=_share(tied_GK, resamples),
         losses=_share(lost_GK, resamples),
         lead=_apart(won_GK, lost_GK, resamples),
-        p=statistics.chance(won_GK, lost_GK, _value, resamples=resamples) if read else float("nan"),
+        p=statistics.permutation_test(won_GK, lost_GK, _value, resamples=resamples) if read else float("nan"),
         position_bias=_apart(first_GK, second_GK, resamples),
         inconsistency=_share(_sums([(pair.group, not pair.consistent) for pair in asked]), resamples),
         unread=sum((pair.before is None) + (pair.after is None) for pair in pairs if not pair.same),
@@ -139,7 +139,7 @@ def _share(sums_GK: Floats, resamples: int) -> Estimate:
     if len(sums_GK) and (sums_GK[:, 1] == 1).all():
         interval = statistics.interval_of_share(sums_GK[:, 0])
     else:
-        interval = statistics.interval(sums_GK, _value, resamples=resamples)
+        interval = statistics.bootstrap_interval(sums_GK, _value, resamples=resamples)
     return Estimate(statistics.value_of(sums_GK, _value), interval)
 
 

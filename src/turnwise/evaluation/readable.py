@@ -7,7 +7,7 @@ from turnwise.core.messages import Conversation
 from turnwise.text.render import Renderer
 
 
-def refusal(dialogue: Conversation, renderers: Mapping[str, Renderer]) -> str | None:
+def template_error(dialogue: Conversation, renderers: Mapping[str, Renderer]) -> str | None:
     """Why the first template that refuses a dialogue does so; None where all of them take it.
 
     Args:

@@ -21,7 +21,7 @@ def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None
     return None
 
 
-def spread(found: Sequence[T], most: int, seed: int) -> list[T]:
+def subsample(found: Sequence[T], most: int, seed: int) -> list[T]:
     """At most so many of them, drawn and in their order: files are often sorted, and their beginning is not all."""
     if len(found) <= most:
         return list(found)

@@ -16,9 +16,9 @@ from turnwise.evaluation.judge import Judge
 from turnwise.evaluation.measuring import Measured, are_replies, measure, plan, replies_of
 from turnwise.evaluation.metric import Metric
 from turnwise.evaluation.opinion import Opinion
-from turnwise.evaluation.readable import refusal
+from turnwise.evaluation.readable import template_error
 from turnwise.evaluation.replies import last_reply
-from turnwise.evaluation.scorecard import Scorecard, score
+from turnwise.evaluation.scorecard import Scorecard, build_scorecard
 from turnwise.evaluation.subject import ModelSubject, Subject
 
 LIBRARIES = ("turnwise", "torch", "numpy", "scipy", "sacrebleu", "rouge-score", "tokenizers")
@@ -115,13 +115,13 @@ def evaluate(
         "model": names[0],
         **({"base": names[1]} if len(names) > 1 else {}),
         "dialogues": len(dialogues),
-        "data": digest(dialogues),
+        "data": data_digest(dialogues),
         "seeds": list(seeds),
         "seed": seed,
         "metrics": list(model),
         "versions": versions(),
     }
-    card = score(model, base, known)
+    card = build_scorecard(model, base, known)
     if judge is not None and base is not None:
         card = replace(card, judge=_opinion(judge, model, base, watch))
     return Evaluation(card, model, base, curve)
@@ -143,7 +143,7 @@ def _nothing(metrics: Sequence[Metric], dialogues: Sequence[Conversation]) -> st
     return "There is nothing to evaluate: no dialogue has an answer of the assistant's."
 
 
-def digest(dialogues: Sequence[Conversation]) -> str:
+def data_digest(dialogues: Sequence[Conversation]) -> str:
     """What was said in these dialogues, as a hash."""
     found = hashlib.sha256()
     for dialogue in dialogues:
@@ -171,5 +171,5 @@ def _refuse_unreadable(subject: Subject, dialogues: Sequence[Conversation]) -> N
     if not isinstance(subject, ModelSubject):
         return
     for number, dialogue in enumerate(dialogues, 1):
-        if (told := refusal(dialogue, {subject.name: subject.renderer})) is not None:
+        if (told := template_error(dialogue, {subject.name: subject.renderer})) is not None:
             raise InvalidData(f"Dialogue {number}: {told}")

@@ -104,7 +104,7 @@ class Scorecard:
         return dict(_plain(asdict(self)))
 
 
-def score(
+def build_scorecard(
     model: Mapping[str, Measured],
     base: Mapping[str, Measured] | None = None,
     about: Mapping[str, Any] | None = None,
@@ -162,7 +162,7 @@ def _line(found: Measured, base: Measured | None, resamples: int) -> Line:
         base_interval=_interval(metric, old_GK, resamples),
         difference=value - before,
         difference_interval=_interval_of_difference(metric, sums_GK, old_GK, resamples),
-        p=statistics.chance(sums_GK, old_GK, metric.value, resamples=resamples),
+        p=statistics.permutation_test(sums_GK, old_GK, metric.value, resamples=resamples),
         mcnemar=_mcnemar(metric, sums_GK, old_GK),
     )
 
@@ -171,7 +171,7 @@ def _interval(metric: Metric, sums_GK: Floats, resamples: int) -> Interval:
     alike = bool((sums_GK[:, 0] == 0).all() or (sums_GK[:, 0] == sums_GK[:, 1]).all())
     if metric.BINARY and (_right_or_wrong(sums_GK) or alike):  # all right or all wrong: as if each was asked once
         return statistics.interval_of_share(sums_GK[:, 0])
-    return _within(metric.RANGE, statistics.interval(sums_GK, metric.value, resamples=resamples))
+    return _within(metric.RANGE, statistics.bootstrap_interval(sums_GK, metric.value, resamples=resamples))
 
 
 def _interval_of_difference(metric: Metric, new_GK: Floats, old_GK: Floats, resamples: int) -> Interval:

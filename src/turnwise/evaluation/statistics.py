@@ -52,7 +52,7 @@ def value_of(sums_GK: Floats, value: Value) -> float:
     return float(value(sums_GK.sum(axis=0)))
 
 
-def interval(sums_GK: Floats, value: Value, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+def bootstrap_interval(sums_GK: Floats, value: Value, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """What the metric might be on all dialogues of the kind: 95 of 100 such intervals hold it."""
     return _resampled(sums_GK, value, resamples, seed)
 
@@ -69,7 +69,7 @@ def interval_of_difference(
     return _resampled(np.concatenate([new_GK, old_GK], axis=1), difference, resamples, seed)
 
 
-def chance(new_GK: Floats, old_GK: Floats, value: Value, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
+def permutation_test(new_GK: Floats, old_GK: Floats, value: Value, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
     """The probability of so large a difference, either way, if it did not matter which model is which (two-sided p)."""
     seen = abs(value_of(new_GK, value) - value_of(old_GK, value))
     if not seen > 0:  # nor where one of them is not a number

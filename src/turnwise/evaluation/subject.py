@@ -12,10 +12,10 @@ from typing import Any, Protocol
 from turnwise.core.errors import ContextTooLong, TemplateError, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest, Generator, Ticket, TokenEvent
+from turnwise.core.ports import GenerationRequest, InferenceEngine, Ticket, TokenEvent
 from turnwise.core.tools import Tool
 from turnwise.evaluation.cache import Cache, key_of
-from turnwise.evaluation.counting import Counted, counted
+from turnwise.evaluation.counting import Counted, find_scored_span
 from turnwise.evaluation.items import Answer, Ask, Score, Scored
 from turnwise.text.render import Renderer
 
@@ -71,7 +71,7 @@ class ModelSubject:
     """
 
     name: str
-    generator: Generator
+    generator: InferenceEngine
     renderer: Renderer
     make_request: MakeRequest
     asked: dict[str, Any]
@@ -122,7 +122,7 @@ class ModelSubject:
     def _scoring(self, score: Score) -> tuple[Job, int]:
         """What to read, and the bytes of what is counted in it."""
         try:
-            read = counted(self.renderer, score, self.generator.context_length)
+            read = find_scored_span(self.renderer, score, self.generator.context_length)
         except TemplateError:  # what it cannot even be asked it has no opinion of
             read = Counted((0,), (), 0)
         request = GenerationRequest(
@@ -130,7 +130,7 @@ class ModelSubject:
             GenerationParams(temperature=0),
             0,
             frozenset(),
-            reading="logprobs",
+            prompt_output="logprobs",
             told_from=read.places[0] if read.places else 0,
         )
         return Job(request, read.places), read.bytes
@@ -172,9 +172,9 @@ class ModelSubject:
                     continue
                 key, event = events.get()
                 ids = under_way[key][1]
-                if event.id is not None:
-                    ids.append(event.id)
-                if event.finish is None:
+                if event.token_id is not None:
+                    ids.append(event.token_id)
+                if event.finish_reason is None:
                     continue
                 del under_way[key]
                 if event.error is not None:
@@ -187,15 +187,15 @@ class ModelSubject:
     def _result(self, job: Job, ids: Sequence[int], last: TokenEvent) -> dict[str, Any]:
         if not job.counted:
             text = _cut(self.renderer.tokenizer.decode(ids), job.request.params.stop)
-            return {"text": text, "tokens": len(ids), "finish": str(last.finish)}
+            return {"text": text, "tokens": len(ids), "finish": str(last.finish_reason)}
         first = max(1, job.request.told_from)
-        return {"nats": -math.fsum(last.prompt_logprobs[at - first].chosen for at in job.counted)}
+        return {"nats": -math.fsum(last.prompt_logprobs[at - first].logprob for at in job.counted)}
 
     def _key(self, job: Job) -> str:
         request = job.request
         return key_of(
             self.fingerprint, request.prompt_ids, asdict(request.params), request.max_tokens, sorted(request.stop_ids),
-            request.reading, request.source, job.counted,
+            request.prompt_output, request.source, job.counted,
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ _WORD = re.compile(rf"[{CJK}]|[^\W{CJK}]+")
 _CJK = re.compile(f"[{CJK}]")
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words of a text."""
     return _WORD.findall(text.lower())
 

@@ -82,8 +82,8 @@ class Judge:
 
     async def _logprobs(self, ids: tuple[int, ...]) -> list[float]:
         """The log-probability of every token but the first."""
-        reply = await self.service.reply(Turn((), {"logprobs": True}, prompt=ids, reading="logprobs", silent=True))
-        return [report.chosen.logprob for report in reply.answers[0].prompt]
+        reply = await self.service.reply(Turn((), {"logprobs": True}, prompt=ids, prompt_output="logprobs", prompt_only=True))
+        return [report.chosen.logprob for report in reply.choices[0].prompt_logprobs]
 
 
 def _runs(mask: Sequence[bool]) -> list[tuple[int, int]]:

@@ -39,11 +39,11 @@ class Wanted:
 
     def judges(self, item: Item) -> bool:
         """Whether scores decide about it."""
-        return isinstance(item, Conversation) and (self.judge_written or item.generated)
+        return isinstance(item, Conversation) and (self.judge_written or item.is_synthetic)
 
     def kind_fits(self, item: Item) -> bool:
         """Whether it is of the kind that is wanted."""
-        generated = isinstance(item, Conversation) and item.generated
+        generated = isinstance(item, Conversation) and item.is_synthetic
         return self.only is None or generated == (self.only == "generated")
 
     @property

@@ -23,13 +23,13 @@ class Spreads:
         self.unjudged = 0
         self._values: dict[tuple[str, str], list[float]] = defaultdict(list)
 
-    def watched(self, items: Iterable[Item]) -> Iterator[Item]:
+    def observe(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items as they are."""
         for item in items:
             if isinstance(item, Conversation):
                 self.unjudged += "likelihood" not in scores_of(item)
                 for name, value in scores_of(item).items():
-                    self._values[name, "generated" if item.generated else "written"].append(value)
+                    self._values[name, "generated" if item.is_synthetic else "written"].append(value)
             yield item
 
     def table(self) -> Table:

@@ -19,7 +19,7 @@ from turnwise.models.tensor_files import TensorFiles
 
 
 @dataclass(frozen=True, slots=True)
-class Thin:
+class LoraFactors:
     """What is added to one matrix, float32.
 
     Attributes:
@@ -33,7 +33,7 @@ class Thin:
     factor_O: Tensor | None = None
 
 
-def beside(adapter: Adapter) -> dict[str, Thin]:
+def beside(adapter: Adapter) -> dict[str, LoraFactors]:
     """What an adapter adds, by the names of our decoder's modules, such as "layers.0.attention.qkv".
 
     Raises:
@@ -56,7 +56,7 @@ def _change(adapter: Adapter, name: str) -> Change | None:
 
 
 @torch.no_grad()
-def _thin(adapter: Adapter, entry: Entry, files: TensorFiles) -> Thin:
+def _thin(adapter: Adapter, entry: Entry, files: TensorFiles) -> LoraFactors:
     """The changes of the published matrices that are one of ours: their D under each other, each U in its rows."""
     changes = [_change(adapter, name) for name in entry.theirs]
     shapes = [files.header(name).shape[:: -1 if adapter.transposed else 1] for name in entry.theirs]
@@ -79,7 +79,7 @@ def _thin(adapter: Adapter, entry: Entry, files: TensorFiles) -> Thin:
                 plain = Change(change.down, change.up)
                 factor_O[row : row + rows] = change.magnitude.float() / plain.of(weight, adapter.scale).norm(dim=1)
         row += rows
-    return Thin(torch.cat(downs), up_OR, None if bool((factor_O == 1).all()) else factor_O)
+    return LoraFactors(torch.cat(downs), up_OR, None if bool((factor_O == 1).all()) else factor_O)
 
 
 def _distinct(downs: Sequence[Tensor]) -> list[Tensor]:
@@ -91,6 +91,6 @@ def _distinct(downs: Sequence[Tensor]) -> list[Tensor]:
     return found
 
 
-def only_layers(thin: Mapping[str, Thin]) -> bool:
+def only_layers(thin: Mapping[str, LoraFactors]) -> bool:
     """Whether nothing but the layers' matrices is changed, which is what engines compute beside them."""
     return all(name.startswith("layers.") for name in thin)

@@ -157,7 +157,7 @@ class Completion(Head):
     @classmethod
     def of(cls, head: Head, reply: Reply, *, legacy: bool) -> "Completion":
         """The chat room's reply in the published shape."""
-        choices = [Choice.of(index, answer, legacy=legacy) for index, answer in enumerate(reply.answers)]
+        choices = [Choice.of(index, answer, legacy=legacy) for index, answer in enumerate(reply.choices)]
         usage, context = UsageBody.of(reply.usage), ContextBody.of(reply.context)
         return cls(**head.model_dump(), choices=choices, usage=usage, context=context)
 

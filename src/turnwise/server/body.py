@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.server.errors import Refusal, cut
 from turnwise.server.exchange import current
-from turnwise.server.json_body import SHORT, parse
+from turnwise.server.json_body import SHORT, parse_json_body
 from turnwise.server.objects import ignore_unknown_fields, join_path, read_object
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,7 +44,7 @@ async def read_both(request: Request, model: type[Model], limit: int) -> tuple[M
 
 
 def _validated(data: bytes, model: type[Model], ignore_unknown: bool) -> tuple[Model, dict[str, Any]]:
-    content = parse(data)
+    content = parse_json_body(data)
     with ignore_unknown_fields(ignore_unknown) as ignored:
         checked = validate(content, model)
     names = sorted(ignored)

@@ -129,6 +129,6 @@ def _read_call(value: Any, path: str, key: str) -> tuple[str, str]:
     if not isinstance(fields.get(key), str):
         raise wrong(f"{path}.{key}", "must be a string")
     name = read_name(fields.get("name"), f"{path}.name")
-    if parsed in fields and fields[parsed] != ToolCall("", name, fields[key]).values:
+    if parsed in fields and fields[parsed] != ToolCall("", name, fields[key]).parsed_arguments:
         raise wrong(f"{path}.{parsed}", f"is not what '{key}' says")
     return name, fields[key]

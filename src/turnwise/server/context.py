@@ -4,13 +4,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from turnwise.chat.context import policies, policy
+from turnwise.chat.context import load_context_policies, get_context_policy
 from turnwise.chat.service import ContextReport, Summary
 from turnwise.core.errors import InvalidParameter
 
 FIELD = "context_policy"
 SCHEMA: dict[str, Any] = {
-    "enum": sorted(policies()),
+    "enum": sorted(load_context_policies()),
     "description": "What to do where the messages do not fit the context; unset: as the server was told.",
 }
 
@@ -20,8 +20,8 @@ def read_context_policy(said: Any) -> str | None:
     if said is None:
         return None
     if not isinstance(said, str):
-        raise InvalidParameter(FIELD, f"'{FIELD}' must be one of {', '.join(policies())}.", code="invalid_type")
-    policy(said)
+        raise InvalidParameter(FIELD, f"'{FIELD}' must be one of {', '.join(load_context_policies())}.", code="invalid_type")
+    get_context_policy(said)
     return said
 
 
@@ -37,7 +37,7 @@ class SummaryBody(BaseModel):
     def of(cls, summary: Summary) -> "SummaryBody":
         """The chat room's summary as JSON."""
         return cls(
-            text=summary.text, messages=summary.messages, prompt_tokens=summary.usage.prompt_tokens,
+            text=summary.text, messages=summary.num_messages, prompt_tokens=summary.usage.prompt_tokens,
             completion_tokens=summary.usage.completion_tokens,
         )  # fmt: skip
 

@@ -27,7 +27,7 @@ class InvalidBody(UserError):
     code = "invalid_json"
 
 
-def parse(body: bytes) -> dict[str, Any]:
+def parse_json_body(body: bytes) -> dict[str, Any]:
     """Parse strict JSON: UTF-8, an object, no NaN, no half surrogate pairs. Raises `InvalidBody`."""
     try:
         body.decode()

@@ -22,7 +22,7 @@ class Keeping:
 
     async def keep(self, reply: Reply) -> None:
         """Write it down; on return it is safe on disk."""
-        await STORE_WRITES.run(self._store.keep, self._completion(reply))
+        await STORE_WRITES.run(self._store.add, self._completion(reply))
 
     async def watched(self, deltas: AsyncGenerator[Delta, None], answers: int) -> AsyncGenerator[Delta, None]:
         """The stream as it is; the whole is kept before its last piece is sent. An unfinished one is not kept."""

@@ -116,13 +116,13 @@ class Keyring:
                 del kept[gone]
 
     def _take(self, key: ApiKey) -> None:
-        if key.rate is None:
+        if key.requests_per_minute is None:
             return
         now = self._clock()
-        bucket = self._buckets.setdefault(key.prefix, Bucket(key.rate, now))
+        bucket = self._buckets.setdefault(key.prefix, Bucket(key.requests_per_minute, now))
         if wait := bucket.take(now):
             raise Refusal(
-                429, "rate_limit_exceeded", f"The key '{key.name}' allows {key.rate} requests a minute.",
+                429, "rate_limit_exceeded", f"The key '{key.name}' allows {key.requests_per_minute} requests a minute.",
                 kind="rate_limit_error", retry_after=math.ceil(wait),
             )  # fmt: skip
 

@@ -31,9 +31,9 @@ class Limits:
         slots: how many of them are computed at the same time; None where that is not known.
     """
 
-    queue: int = 256
-    seconds: float = 600.0
-    slots: int | None = None
+    max_concurrent_requests: int = 256
+    request_timeout: float = 600.0
+    max_num_seqs: int | None = None
 
 
 class Gate:
@@ -57,19 +57,19 @@ class Gate:
     @property
     def waiting(self) -> int:
         """Those that wait for one."""
-        return 0 if self.limits.slots is None else max(0, self.under_way - self.limits.slots)
+        return 0 if self.limits.max_num_seqs is None else max(0, self.under_way - self.limits.max_num_seqs)
 
     def check(self, key: ApiKey | None) -> None:
         """Raise `Refusal` where there is no room for one more with this key."""
-        if key is not None and key.concurrent is not None:
+        if key is not None and key.max_concurrent is not None:
             own = sum(name == key.name for name in self._under_way.values())
-            if own >= key.concurrent:
+            if own >= key.max_concurrent:
                 raise Refusal(
                     429, "rate_limit_exceeded",
-                    f"The key '{key.name}' allows {key.concurrent} completions at the same time; wait for one to end.",
+                    f"The key '{key.name}' allows {key.max_concurrent} completions at the same time; wait for one to end.",
                     kind="rate_limit_error",
                 )  # fmt: skip
-        if self.under_way >= self.limits.queue:
+        if self.under_way >= self.limits.max_concurrent_requests:
             raise Refusal(
                 429, "server_busy",
                 f"The server is busy with {self.under_way} completions and takes no more. Try again soon.",
@@ -148,7 +148,7 @@ class Bounded:
 
     async def _within_time(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange, gate = current(), self._gate
-        limit = exchange.limit = asyncio.timeout(gate.limits.seconds)
+        limit = exchange.limit = asyncio.timeout(gate.limits.request_timeout)
         # A client that has its answer may ask again: the place is free before the last byte leaves.
         answer = _Answer(send, before_last=lambda: gate.leave(limit))
         try:
@@ -172,7 +172,7 @@ class Bounded:
             return Unavailable("The server is stopping; this answer was not finished.")
         return Refusal(
             HTTPStatus.REQUEST_TIMEOUT, "timeout",
-            f"The answer took longer than the {self._gate.limits.seconds:g} seconds that this server allows. "
+            f"The answer took longer than the {self._gate.limits.request_timeout:g} seconds that this server allows. "
             "A lower limit of output tokens ends it sooner.",
             kind="server_error",
         )  # fmt: skip

@@ -10,7 +10,7 @@ _bodies: dict[str, type[BaseModel]] = {}  # what the routes said that they read
 _PLACE = "#/components/schemas/{model}"
 
 
-def json_body(model: type[BaseModel]) -> dict[str, Any]:
+def json_request_body(model: type[BaseModel]) -> dict[str, Any]:
     """What a route says of a body that it reads itself."""
     _bodies[model.__name__] = model
     schema = {"$ref": _PLACE.format(model=model.__name__)}

@@ -158,7 +158,7 @@ class _Request(Strict):
         dict[StrictStr, Any] | None, Field(description="Further values for the model's chat template.")
     ] = None
 
-    def turn(self) -> Turn:
+    def to_chat_request(self) -> Turn:
         """The request as the chat room takes it. Raises `InvalidParameter` where fields contradict each other."""
         if self.stream_options is not None and not self.stream:
             raise InvalidParameter("stream_options", "'stream_options' is only allowed together with 'stream': true.")
@@ -176,10 +176,10 @@ class _Request(Strict):
             self._asked(),
             self.conversation_id,
             bool(self.continue_final_message),
-            answers=self.n or 1,
+            n=self.n or 1,
             best_of=read_best_of(self.best_of, self.n, bool(self.stream)),
             format=one_format([self.response_format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
-            variables=template_variables(self.chat_template_kwargs, self.reasoning_effort, self.verbosity),
+            chat_template_kwargs=template_variables(self.chat_template_kwargs, self.reasoning_effort, self.verbosity),
             tools=offer.tools,
             tool_choice=offer.choice,
             parallel_tool_calls=offer.parallel,

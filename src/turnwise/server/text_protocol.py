@@ -89,7 +89,7 @@ class _TextRequest(Strict):
         Any, BeforeValidator(partial(check_sampling, PRIORITY)), WithJsonSchema(sampling_schema(PRIORITY))
     ] = None
 
-    def turns(self) -> list[Turn]:
+    def to_chat_requests(self) -> list[Turn]:
         """A turn for every prompt. Raises `InvalidParameter` where fields contradict each other."""
         if self.stream_options is not None and not self.stream:
             raise InvalidParameter("stream_options", "'stream_options' is only allowed together with 'stream': true.")
@@ -111,11 +111,11 @@ class _TextRequest(Strict):
                 (),
                 asked,
                 prompt=prompt,
-                answers=self.n or 1,
+                n=self.n or 1,
                 best_of=best_of,
                 format=format,
-                reading="logprobs" if reads else "nothing",
-                silent=most == 0,
+                prompt_output="logprobs" if reads else "nothing",
+                prompt_only=most == 0,
                 priority=self.priority or 0,
             )
             for prompt in self.prompt

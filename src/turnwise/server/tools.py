@@ -148,7 +148,7 @@ def read_function(said: Any, where: str, longest: int = MOST_NAME) -> Tool:
         raise wrong(f"{where}.parameters", "must be a JSON schema, an object")
     if schema is not None and schema.get("type", "object") != "object":
         raise wrong(f"{where}.parameters.type", f"must be object, not {cut(repr(schema['type']))}")
-    tool = Tool.function({**inner, "name": name}, f"{where}.parameters")
+    tool = Tool.from_function({**inner, "name": name}, f"{where}.parameters")
     if inner.get("strict"):
         return tool
     enforced, dropped = enforceable(tool.schema)
@@ -190,7 +190,7 @@ def read_custom(
     told = {"name": name, "description": "\n".join(filter(None, [description, rule])), "parameters": parameters}
     return Tool(
         name, f"{at}.definition" if grammar else where, "custom", syntax=syntax, grammar=grammar,
-        published={"type": "function", "function": told},
+        definition={"type": "function", "function": told},
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ class _Watched:
     async def stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
         """As the service's, for whoever's key it came with."""
         turn = _for_tenant(turn)
-        with _watching(self._service.name, turn.answers, self._metrics) as watch:
+        with _watching(self._service.name, turn.n, self._metrics) as watch:
             async with aclosing(self._service.stream(turn)) as deltas:
                 async for delta in deltas:
                     watch.saw(delta)

@@ -56,7 +56,7 @@ def call_grammar(
             elif tool.syntax == "regex":
                 grammars.regex(tool.grammar, tool.param)
             else:
-                grammars.json_schema(tool.arguments, tool.param, arguments=True)
+                grammars.json_schema(tool.arguments_schema, tool.param, arguments=True)
         if content is not None:
             grammars.json_schema(content, "response_format")
         if isinstance(error, InvalidParameter):
@@ -117,7 +117,7 @@ def _source(
         rules.append("raw: " + json.dumps('{"name": "') + f" ({' | '.join(f'raw_{i}' for i in raw)}) ")
     for i in plain:
         head = f'{tools[i].name}", "{dialect.key}": '
-        rules.append(f"call_{i}: {json.dumps(head)} {_json(tools[i].arguments, arguments=True)}")
+        rules.append(f"call_{i}: {json.dumps(head)} {_json(tools[i].arguments_schema, arguments=True)}")
     for i in raw:
         head = f'{tools[i].name}", "{dialect.key}": {RAW_OPENING}'
         rules.append(f"raw_{i}: {json.dumps(head)} @input_{i} {json.dumps(RAW_CLOSING)}")

@@ -73,7 +73,7 @@ class Renderer:
         return replace(self, tools=tools) if tools else self
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> "Renderer":
+    def from_tokenizer(cls, tokenizer: Tokenizer) -> "Renderer":
         """The renderer of a tokenizer's own template, or of turns joined by its end token where it ships none."""
         if tokenizer.chat_template is not None:
             return cls(tokenizer, tokenizer.chat_template)
@@ -178,7 +178,7 @@ class Renderer:
         places: Sequence[int] = range(len(messages))
         if spoken(self.template) is not None:
             messages = with_ids(messages, self.dialect)
-            variables = {**(variables or {}), "tools": [dict(tool.published) for tool in tools]} if tools else variables
+            variables = {**(variables or {}), "tools": [dict(tool.definition) for tool in tools]} if tools else variables
         elif tools or any(message.tool_calls or message.role == "tool" for message in messages):
             messages, places = lay_out(messages, tools, results=self._knows_results, system=self._shows_system)
         return messages, places, variables

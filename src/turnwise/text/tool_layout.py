@@ -42,11 +42,11 @@ def check_spelling(messages: Sequence[Message], tools: Sequence[Tool], special: 
         return next((f"the special token {token}" for token in special if token in text), None)
 
     for tool in tools:
-        if found := spells(tool.published):
+        if found := spells(tool.definition):
             raise InvalidParameter("tools", f"The definition of the tool '{tool.name}' spells {found}.")
     for message in messages:
         for call in message.tool_calls:
-            if found := spells([call.id, call.name, call.arguments, call.values]):
+            if found := spells([call.id, call.name, call.arguments, call.parsed_arguments]):
                 raise TemplateError(f"The arguments of a call to '{call.name[:60]}' spell {found}. Leave it out.")
         if found := spells(message.tool_call_id or ""):
             raise TemplateError(f"A 'tool_call_id' spells {found}.")
@@ -113,9 +113,9 @@ def _explained_message(messages: Sequence[Message], *, system: bool) -> int | No
 def _written(message: Message) -> str:
     """The calls as a model writes them."""
     form = dialect(DEFAULT)
-    calls = [json.dumps({"name": call.name, form.key: call.values}, ensure_ascii=False) for call in message.tool_calls]
+    calls = [json.dumps({"name": call.name, form.key: call.parsed_arguments}, ensure_ascii=False) for call in message.tool_calls]
     return f"{form.marker}{form.openings[0]}{form.between.join(calls)}{form.closing}"
 
 
 def _line(tool: Tool) -> str:
-    return json.dumps(tool.published, ensure_ascii=False)
+    return json.dumps(tool.definition, ensure_ascii=False)

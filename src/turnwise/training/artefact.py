@@ -60,7 +60,7 @@ def folder_of_artefact(
     with folder_written_whole(target) as folder:
         yield folder
         if tokenizer.chat_template is None and "eos_token" in tokenizer.named:
-            tokenizer = tokenizer.with_template(Renderer.of(tokenizer).template)  # what it was trained with
+            tokenizer = tokenizer.with_template(Renderer.from_tokenizer(tokenizer).template)  # what it was trained with
         tokenizer.save(folder)
         stops = sorted(tokenizer.stop_ids)
         path = folder / "generation_config.json"

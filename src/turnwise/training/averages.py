@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from turnwise.training.state import learned, put_back
+from turnwise.training.state import trainable_state, put_back
 
 SHARES = (0.3, 0.5, 0.7, 1.0)  # of the way from the base to what was learned
 
@@ -19,19 +19,19 @@ class RunningAverage:
 
     def __init__(self, module: nn.Module, decay: float, weights: dict[str, Tensor] | None = None) -> None:
         self._module, self.decay = module, decay
-        self.weights = weights or {name: tensor.clone() for name, tensor in learned(module).items()}
+        self.weights = weights or {name: tensor.clone() for name, tensor in trainable_state(module).items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after a step."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
-        for name, tensor in learned(self._module).items():
+        for name, tensor in trainable_state(self._module).items():
             self.weights[name].lerp_(tensor, share)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Within the block the model has the average's weights."""
-        own = {name: tensor.clone() for name, tensor in learned(self._module).items()}
+        own = {name: tensor.clone() for name, tensor in trainable_state(self._module).items()}
         put_back(self._module, self.weights)
         try:
             yield
@@ -39,6 +39,6 @@ class RunningAverage:
             put_back(self._module, own)
 
 
-def between(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+def interpolate_weights(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
     """So much of the way from one to the other (Wortsman et al. 2022, WiSE-FT)."""
     return {name: torch.lerp(tensor, tuned[name], share) for name, tensor in base.items()}

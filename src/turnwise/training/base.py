@@ -27,4 +27,4 @@ class Base:
         speaks = self.tokenizer.chat_template is not None or "eos_token" in self.tokenizer.named
         if self.model.kind == "encoder" and not speaks:
             return Renderer(self.tokenizer, LINES_TEMPLATE)
-        return Renderer.of(self.tokenizer)
+        return Renderer.from_tokenizer(self.tokenizer)

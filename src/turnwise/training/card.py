@@ -3,10 +3,10 @@
 from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
-from turnwise.training.report import Result, perplexity
+from turnwise.training.report import TrainingResult, perplexity
 
 
-def model_card(recipe: Recipe, result: Result, *, parameters: int, learned: int, train_tokens: int) -> str:
+def model_card(recipe: Recipe, result: TrainingResult, *, parameters: int, learned: int, train_tokens: int) -> str:
     """Markdown with the front matter that model hubs read. A licence is the owner's to add."""
     base = recipe.model.source or "random weights"
     objective, method = OBJECTIVES.name_of(recipe.objective), METHODS.name_of(recipe.method)
@@ -58,7 +58,7 @@ def model_card(recipe: Recipe, result: Result, *, parameters: int, learned: int,
     return "\n".join(lines) + "\n"
 
 
-def _rows(result: Result, by_token: bool) -> list[str]:
+def _rows(result: TrainingResult, by_token: bool) -> list[str]:
     def shown(loss: float) -> str:
         return f"{perplexity(loss):.2f}" if by_token else f"{loss:.4f}"
 

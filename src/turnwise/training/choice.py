@@ -3,23 +3,23 @@
 from collections.abc import Callable
 from functools import partial
 
-from turnwise.training.averages import SHARES, between
-from turnwise.training.progress import Progress
+from turnwise.training.averages import SHARES, interpolate_weights
+from turnwise.training.progress import CheckpointManager
 from turnwise.training.report import Mix
-from turnwise.training.state import BEST, START, learned, put_back
+from turnwise.training.state import BEST, START, trainable_state, put_back
 
 Look = Callable[[], tuple[float, float | None]]
 
 
-def take_best(progress: Progress, *, validated: bool) -> None:
+def take_best(progress: CheckpointManager, *, validated: bool) -> None:
     """Take the best weights; where nothing was held out to tell, their average or else the last ones."""
     if validated:
-        put_back(progress.module, progress.kept(BEST))
+        put_back(progress.module, progress.load_snapshot(BEST))
     elif progress.average is not None:
         put_back(progress.module, progress.average.weights)
 
 
-def take_best_mix(progress: Progress, look: Look, allowed: float | None) -> tuple[tuple[Mix, ...], float]:
+def take_best_mix(progress: CheckpointManager, look: Look, allowed: float | None) -> tuple[tuple[Mix, ...], float]:
     """Look for the best weights between the base's and those that were learned, and take them.
 
     Args:
@@ -30,14 +30,14 @@ def take_best_mix(progress: Progress, look: Look, allowed: float | None) -> tupl
     Returns:
         All mixes that were looked at, and the share of the way that was taken.
     """
-    module, start = progress.module, progress.kept(START)
-    tuned = {name: tensor.clone() for name, tensor in learned(module).items()}
+    module, start = progress.module, progress.load_snapshot(START)
+    tuned = {name: tensor.clone() for name, tensor in trainable_state(module).items()}
     found = []
     for share in SHARES:
-        put_back(module, between(start, tuned, share))
+        put_back(module, interpolate_weights(start, tuned, share))
         found.append(Mix(share, *look()))
     taken = min(found, key=partial(_worth, allowed=allowed)).share
-    put_back(module, between(start, tuned, taken))
+    put_back(module, interpolate_weights(start, tuned, taken))
     return tuple(found), taken
 
 

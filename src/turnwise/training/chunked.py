@@ -21,7 +21,7 @@ Score = Callable[[Tensor], Tensor]
 """Scores over the vocabulary `(N, V)` of hidden states `(N, C)`."""
 
 
-def losses(score: Score, hidden_NC: Tensor, targets_N: Tensor, vocab_size: int) -> Tensor:
+def chunked_cross_entropy(score: Score, hidden_NC: Tensor, targets_N: Tensor, vocab_size: int) -> Tensor:
     """Cross-entropy in nats at every target, `(N,)`; a backward pass computes the scores again."""
     parts = list(_parts(len(targets_N), vocab_size))
     if len(parts) <= 1:
@@ -32,7 +32,7 @@ def losses(score: Score, hidden_NC: Tensor, targets_N: Tensor, vocab_size: int) 
     return torch.cat(found)
 
 
-def summed_loss(
+def chunked_cross_entropy_sum(
     score: Score,
     hidden_NC: Tensor,
     targets_N: Tensor,
@@ -52,7 +52,7 @@ def summed_loss(
     """
     parts = list(_parts(len(targets_N), vocab_size))
     if len(parts) <= 1 or not torch.is_grad_enabled():
-        return _weighted(losses(score, hidden_NC, targets_N, vocab_size), weights_N).sum()
+        return _weighted(chunked_cross_entropy(score, hidden_NC, targets_N, vocab_size), weights_N).sum()
     learning = [parameter for parameter in parameters if parameter.requires_grad]
     total: Tensor = _SummedLoss.apply(score, parts, targets_N, weights_N, hidden_NC, *learning)  # type: ignore[no-untyped-call]
     return total

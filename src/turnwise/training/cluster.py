@@ -20,7 +20,7 @@ from turnwise.training.interrupt import Interrupted, interrupt_noted
 from turnwise.training.out import check_out, out_folder
 from turnwise.training.preflight import Preflight
 from turnwise.training.recipe import Recipe
-from turnwise.training.report import Hook, Result, StepReport, ValidationReport
+from turnwise.training.report import Hook, TrainingResult, StepReport, ValidationReport
 from turnwise.training.run import run_recipe
 from turnwise.training.state import CHECKPOINT
 
@@ -38,7 +38,7 @@ def run_on_ray(
     restart: bool = False,
     hooks: Sequence[Hook] = (),
     on_preflight: Callable[[Recipe, Preflight], None] = lambda *_: None,
-) -> Result:
+) -> TrainingResult:
     """Train as `run_recipe` does, in so many workers of a cluster that share a file system with us.
 
     Args:
@@ -116,10 +116,10 @@ def _follow(
     interrupted: Callable[[], int],
     hooks: Sequence[Hook],
     on_preflight: Callable[[Recipe, Preflight], None],
-) -> Result:
+) -> TrainingResult:
     """Pass on what the first worker tells of, until all are done."""
     empty = import_module("ray.util.queue").Empty
-    result: Result | None = None
+    result: TrainingResult | None = None
     stopping = watched = False
     try:
         while True:

@@ -25,7 +25,7 @@ FIXED = 0  # the epoch whose variations validation always sees
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PackedRow:
     """Examples, by their numbers, that lie in a row in this epoch."""
 
     epoch: int
@@ -50,7 +50,7 @@ class Dataset:
     objective: Objective
     frame: Frame
     packs: bool = True
-    group: int = 8
+    bucket_size: int = 8
     seed: int = 0
     repeats: Sequence[float] = ()
 
@@ -85,7 +85,7 @@ class Dataset:
         contrast = self.objective.contrast(varied, before[place], self.frame) if self.objective.COMPARES else None
         return varied if contrast is None else replace(varied, contrast=contrast)
 
-    def shown(self, epoch: int) -> NDArray[np.int64]:
+    def epoch_indices(self, epoch: int) -> NDArray[np.int64]:
         """The numbers of the examples that an epoch shows, in no order that means anything."""
         found = []
         for number, shard in enumerate(self.shards):
@@ -101,22 +101,22 @@ class Dataset:
             found.append(within + self._starts[number])
         return np.concatenate([np.empty(0, np.int64), *found])
 
-    def rows(self, epoch: int = FIXED) -> list[Row]:
+    def rows(self, epoch: int = FIXED) -> list[PackedRow]:
         """The rows of an epoch, in order; they depend on the seed and the epoch alone."""
-        shown = self.shown(epoch)
+        shown = self.epoch_indices(epoch)
         lengths = np.concatenate([np.empty(0, np.int32), *(shard.lengths for shard in self.shards)])[shown].tolist()
         seed = self.seed * 1_000_003 + epoch  # another order for every epoch, the same on every run
-        packed = pack(lengths, self.frame.length, seed=seed) if self.packs else bucket(lengths, self.group, seed=seed)
-        return [Row(epoch, shown[row].tolist()) for row in packed]
+        packed = pack(lengths, self.frame.length, seed=seed) if self.packs else bucket(lengths, self.bucket_size, seed=seed)
+        return [PackedRow(epoch, shown[row].tolist()) for row in packed]
 
-    def stream(self, skip: int = 0) -> Iterator[Row]:
+    def stream(self, skip: int = 0) -> Iterator[PackedRow]:
         """Rows for ever, epoch after epoch; `skip` rows are passed over (resuming)."""
         for epoch in count():
             rows = self.rows(epoch)
             yield from rows[skip:]
             skip = max(0, skip - len(rows))
 
-    def batch(self, rows: Sequence[Row]) -> Batch:
+    def batch(self, rows: Sequence[PackedRow]) -> Batch:
         """Lay these rows out."""
         examples = [[self.example(index, row.epoch) for index in row.examples] for row in rows]
         return collate(examples, pad_id=self.frame.tokenizer.pad_id)
@@ -133,12 +133,12 @@ class Dataset:
         rows = self.rows()
         lengths = np.concatenate([np.empty(0, np.int32), *(shard.lengths for shard in self.shards)])
         sizes = [int(sum(lengths[index] for index in row.examples)) for row in rows]
-        groups = [sizes[start : start + self.group] for start in range(0, len(sizes), self.group)]
+        groups = [sizes[start : start + self.bucket_size] for start in range(0, len(sizes), self.bucket_size)]
         return sum(sizes) / max(1, sum(max(found) * len(found) for found in groups))
 
-    def learn_base(self, model: Model, device: torch.device, dtype: torch.dtype, size: int) -> None:
+    def compute_ref_logprobs(self, model: Model, device: torch.device, dtype: torch.dtype, size: int) -> None:
         """Let every example know what the model thinks of it before it is trained, where the objective compares."""
-        if not self.objective.COMPARES or all(shard.base is not None for shard in self.shards):
+        if not self.objective.COMPARES or all(shard.ref_logprobs is not None for shard in self.shards):
             return
         model.module.eval()
         known: list[list[float]] = [[] for _ in range(len(self))]
@@ -156,7 +156,7 @@ class Dataset:
             shard.keep_base(np.array(known[self._starts[number] : self._starts[number + 1]], np.float32))
 
 
-def _groups(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+def _groups(rows: Sequence[PackedRow], size: int) -> Iterator[Sequence[PackedRow]]:
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 

@@ -12,11 +12,11 @@ from turnwise.training.card import model_card
 from turnwise.training.dataset import Datasets
 from turnwise.training.out import out_folder
 from turnwise.training.recipe import Recipe
-from turnwise.training.report import Result, perplexity
+from turnwise.training.report import TrainingResult, perplexity
 from turnwise.training.rounded import rounded_share, save_dtype
 
 
-def finish(recipe: Recipe, base: Base, result: Result, data: Datasets | None, work: Path) -> Result:
+def write_run_results(recipe: Recipe, base: Base, result: TrainingResult, data: Datasets | None, work: Path) -> TrainingResult:
     """Write the model folder; returns the result with what is known only now. Raises `SaveFailed`."""
     module = base.model.module.cpu()
     dtype = save_dtype(recipe, base)
@@ -36,7 +36,7 @@ def finish(recipe: Recipe, base: Base, result: Result, data: Datasets | None, wo
     return result
 
 
-def result_summary(recipe: Recipe, result: Result, data: Datasets | None) -> dict[str, Any]:
+def result_summary(recipe: Recipe, result: TrainingResult, data: Datasets | None) -> dict[str, Any]:
     """What a run came to, as plain values."""
     losses = {
         f"{split}_{when}": getattr(result, f"{split}_{when}")

@@ -16,7 +16,7 @@ from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.files import write_file
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.batches import Example
-from turnwise.data.fingerprint import near
+from turnwise.data.fingerprint import near_duplicate_key
 from turnwise.data.noise import rough_text
 from turnwise.data.shards import Shard, in_memory, open_shard, write_shard
 from turnwise.data.sources import Item, read_source
@@ -25,14 +25,14 @@ from turnwise.models.folders import find_folder, weights_digest
 from turnwise.models.model import Model
 from turnwise.text.render import Renderer
 from turnwise.training.dataset import Dataset, Datasets
-from turnwise.training.dialogues import side
+from turnwise.training.dialogues import split_position
 from turnwise.training.objective import Frame, Objective
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.pieces import Truncation
 from turnwise.training.recipe import DataSource, Recipe
 from turnwise.training.row_length import with_row_length
 from turnwise.training.samples import SAMPLES, last_reply
-from turnwise.training.shares import rehearsed, rehearsed_in_all, repeats_of
+from turnwise.training.shares import replay_tokens_per_epoch, rehearsed_in_all, repeats_of
 from turnwise.training.sides import open_source
 
 VALID, TEST, GENERAL, REHEARSAL = "valid", "test", "general", "rehearsal"
@@ -70,7 +70,7 @@ def load_datasets(
     recipe = with_row_length(recipe, renderer, model)
     frame = Frame(renderer, recipe.training.settled_row_length, model.start_ids)
     recipe.objective.check(renderer.tokenizer)
-    if folder is not None and again and (kept := _kept(folder, recipe, frame)):
+    if folder is not None and again and (kept := _read_cached(folder, recipe, frame)):
         shards, samples, skipped, truncation = kept
     else:
         shards, samples, skipped = _read(recipe, frame, folder, on_item, rehearses)
@@ -78,7 +78,7 @@ def load_datasets(
     train = [shards[_train(number)] for number in range(len(recipe.data.train))]
     repeats = repeats_of(recipe.data.train, train)
     if len(shards[REHEARSAL]):
-        repeats.append(rehearsed(recipe, train, repeats) / shards[REHEARSAL].tokens)
+        repeats.append(replay_tokens_per_epoch(recipe, train, repeats) / shards[REHEARSAL].tokens)
         train.append(shards[REHEARSAL])
     for split in (train, [shards[VALID]], [shards[TEST]]):
         labels = recipe.objective.balance(np.concatenate([shard.labels for shard in split]))
@@ -111,7 +111,7 @@ def _read(
     fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
 
     def kept_aside(item: Item) -> bool:
-        return bool(fraction) and side(item, recipe.training.seed) < fraction
+        return bool(fraction) and split_position(item, recipe.training.seed) < fraction
 
     def noisy(item: Item) -> Item:
         return item if kept_aside(item) else misspelt(item, recipe.data.noise, recipe.training.seed)
@@ -158,7 +158,7 @@ def _answered(recipe: Recipe, frame: Frame, train: Sequence[Shard], rehearses: R
             yield from list(recipe.objective.examples(dialogue, frame))
 
 
-def _kept(
+def _read_cached(
     folder: Path, recipe: Recipe, frame: Frame
 ) -> tuple[dict[str, Shard], tuple[Conversation, ...], int, Truncation] | None:
     """What an earlier call of `_read` wrote, if it would write the same again."""
@@ -231,7 +231,7 @@ class _Reader:
 
 def misspelt(item: Item, chance: float, seed: int) -> Item:
     """A dialogue whose user turns are misspelt, by chance, a tenth of their words; the same for the same content."""
-    if not isinstance(item, Conversation) or Random(f"{seed} {near(item)}").random() >= chance:
+    if not isinstance(item, Conversation) or Random(f"{seed} {near_duplicate_key(item)}").random() >= chance:
         return item
 
     def rough(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -248,7 +248,7 @@ def misspelt(item: Item, chance: float, seed: int) -> Item:
 
 def _general(recipe: Recipe) -> Objective:
     """What is not to be forgotten is measured as it is learned, or by its replies where the objective compares."""
-    return OBJECTIVES.make("sft") if recipe.objective.COMPARES else recipe.objective
+    return OBJECTIVES.parse_plugin("sft") if recipe.objective.COMPARES else recipe.objective
 
 
 def _nothing_left(recipe: Recipe, *, held_out: bool) -> str:

@@ -12,19 +12,19 @@ import torch
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.models.model import Model
 from turnwise.training.choice import take_best, take_best_mix
-from turnwise.training.dataset import Dataset, Datasets, Row
+from turnwise.training.dataset import Dataset, Datasets, PackedRow
 from turnwise.training.interrupt import Interrupted, interrupt_noted
 from turnwise.training.measure import Stopped, measure
 from turnwise.training.memory import is_out_of_memory
 from turnwise.training.place import dtype_of, random_state, set_random_state
 from turnwise.training.probe import LESS
-from turnwise.training.progress import Progress
+from turnwise.training.progress import CheckpointManager
 from turnwise.training.recipe import Recipe, TrainingSection
-from turnwise.training.report import Hook, Mix, Result, StepReport, ValidationReport
+from turnwise.training.report import Hook, Mix, TrainingResult, StepReport, ValidationReport
 from turnwise.training.schedule import rate_factor
 from turnwise.training.spikes import Spike, check_spike, diverged
 from turnwise.training.state import BEST, START, RunState
-from turnwise.training.step import Gradient, gradient
+from turnwise.training.step import Gradient, accumulate_gradients
 from turnwise.training.workers import ALONE, Workers
 
 
@@ -38,8 +38,8 @@ def total_steps(dataset: Dataset, settings: TrainingSection) -> int:
 def _refuse(recipe: Recipe, data: Datasets, workers: Workers) -> None:
     """Raise `InvalidParameter` for settings that go together with nothing."""
     said = recipe.training
-    if said.rows < workers.count:
-        raise InvalidParameter("training.rows", f"'rows' is {said.rows}: {workers.count} workers need one each.")
+    if said.rows < workers.world_size:
+        raise InvalidParameter("training.rows", f"'rows' is {said.rows}: {workers.world_size} workers need one each.")
     if said.interpolate and not len(data.valid):
         raise InvalidParameter("training.interpolate", "'interpolate' chooses by validation data: name some.")
     if said.interpolate and not recipe.method.MIXES:
@@ -67,11 +67,11 @@ class Trainer:
         work: Path,
         hooks: Sequence[Hook] = (),
         device: torch.device | None = None,
-        said: str | None = None,
+        recipe_text: str | None = None,
         workers: Workers = ALONE,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.workers, self.asked_to_stop = workers, stop
+        self.workers, self.should_stop = workers, stop
         self._is_stopping: Callable[[], bool] = lambda: False
         self.recipe, self.settings, self.objective = recipe, recipe.training, recipe.objective
         self.module = model.module
@@ -82,11 +82,11 @@ class Trainer:
         self.dtype = dtype_of(self.settings, self.device)
         _refuse(recipe, data, workers)
         for split in (data.train, data.valid, data.test, data.general):
-            split.learn_base(model, self.device, self.dtype, self.settings.micro_rows)
+            split.compute_ref_logprobs(model, self.device, self.dtype, self.settings.micro_rows)
         self.total = total_steps(data.train, self.settings)
         self.validate_every = self.settings.validate_every or max(10, self.total // 20)
-        self.progress = Progress(
-            self.module, self.settings, work=work, data=data.fingerprint, recipe=said or recipe.dump(), workers=workers
+        self.progress = CheckpointManager(
+            self.module, self.settings, work=work, data=data.fingerprint, recipe=recipe_text or recipe.dump(), workers=workers
         )
         if self.state.micro_rows is None:
             self.state.micro_rows = self.settings.micro_rows  # a run that goes on does not measure memory again
@@ -104,11 +104,11 @@ class Trainer:
         return 0 < self.settings.patience <= self.state.bad_validations
 
     @property
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether no step is left to make."""
         return self.state.step >= self.total or self.stopped_early
 
-    def run(self) -> Result:
+    def run(self) -> TrainingResult:
         """Train to the end, or until validation stops improving. A signal leaves a checkpoint to go on from.
 
         Raises:
@@ -127,7 +127,7 @@ class Trainer:
         take_best(self.progress, validated=len(self.data.valid) > 0)
         mixes, share = self._mix() if self.settings.interpolate else ((), 1.0)
         valid, test, general = map(self.measure, (self.data.valid, self.data.test, self.data.general))
-        return Result(
+        return TrainingResult(
             steps=self.state.step,
             best_step=self.state.best_step if self.state.best_loss is not None else self.state.step,
             stopped_early=self.stopped_early,
@@ -152,9 +152,9 @@ class Trainer:
         self.state.valid_before = self.state.best_loss = None if valid is None else valid.loss
         self.state.test_before = None if test is None else test.loss
         self.state.general_before = None if general is None else general.loss
-        self.progress.keep(START)
+        self.progress.save_snapshot(START)
         if valid is not None:
-            self.progress.keep(BEST)  # training that only harms gives back what it began with
+            self.progress.save_snapshot(BEST)  # training that only harms gives back what it began with
         return valid
 
     def _mix(self) -> tuple[tuple[Mix, ...], float]:
@@ -170,10 +170,10 @@ class Trainer:
 
     def _steps(self) -> None:
         with interrupt_noted() as signum:
-            if self.workers.count == 1:  # several have to agree, which they do after a step
+            if self.workers.world_size == 1:  # several have to agree, which they do after a step
                 self._is_stopping = lambda: signum() != 0
             try:
-                self._steps_until(lambda: signum() != 0 or self.asked_to_stop())
+                self._steps_until(lambda: signum() != 0 or self.should_stop())
             except Stopped:
                 self.module.zero_grad(set_to_none=True)
                 self.progress.save()
@@ -185,9 +185,9 @@ class Trainer:
             self.validate()  # the checkpoint is from before it
             if self.state.step % self.settings.save_every == 0:
                 self.progress.save(rollback=True)
-        while not self.over:
+        while not self.is_finished:
             try:
-                report = self.optimise([next(rows) for _ in range(self.settings.rows)])
+                report = self.optimizer_step([next(rows) for _ in range(self.settings.rows)])
             except Spike as spike:
                 self.progress.roll_back(spike)
                 rows = self._rows()
@@ -197,13 +197,13 @@ class Trainer:
                 continue
             for hook in self.hooks:
                 hook.step(report)
-            is_due = self.progress.is_due and self.workers.first  # by the first one's clock
-            stop, is_due = (total > 0 for total in self.workers.sums([float(stops()), float(is_due)]))
+            is_due = self.progress.is_due and self.workers.is_main  # by the first one's clock
+            stop, is_due = (total > 0 for total in self.workers.all_reduce_sum([float(stops()), float(is_due)]))
             if self._is_validation_due:
                 if is_due:
                     self.progress.save()  # measuring may take long, too
                 self.validate()
-            if self.over or self.state.step % self.settings.save_every == 0:
+            if self.is_finished or self.state.step % self.settings.save_every == 0:
                 self.progress.save(rollback=True)
             elif stop or is_due:
                 self.progress.save()
@@ -215,10 +215,10 @@ class Trainer:
         step = self.state.step
         return step > 0 and (step % self.validate_every == 0 or step == self.total)
 
-    def _rows(self) -> Iterator[Row]:
+    def _rows(self) -> Iterator[PackedRow]:
         return self.data.train.stream(skip=self.state.step * self.settings.rows + self.state.skipped_rows)
 
-    def optimise(self, rows: Sequence[Row]) -> StepReport:
+    def optimizer_step(self, rows: Sequence[PackedRow]) -> StepReport:
         """One optimiser step over these rows.
 
         Raises:
@@ -226,7 +226,7 @@ class Trainer:
         """
         began = time.perf_counter()
         self.module.train()
-        ours = rows[self.workers.rank :: self.workers.count]
+        ours = rows[self.workers.rank :: self.workers.world_size]
         drawn = random_state(self.device)
         while True:
             try:
@@ -240,16 +240,16 @@ class Trainer:
                 set_random_state(drawn, self.device)
         self.state.mean_loss = check_spike(self.state, found.loss, found.norm, self.settings.spike)
         rate = self._rate()
-        self.progress.step(rate)
+        self.progress.apply_optimizer_step(rate)
         seconds = time.perf_counter() - began
         self.state.seconds += seconds
         self.state.useful_tokens += found.useful
         return StepReport(self.state.step, found.loss, rate, found.norm, found.useful, seconds, found.figures)
 
-    def _gradient(self, rows: Sequence[Row]) -> Gradient:
+    def _gradient(self, rows: Sequence[PackedRow]) -> Gradient:
         micro = self.micro_rows
         batches = [self.data.train.batch(rows[i : i + micro]).to(self.device) for i in range(0, len(rows), micro)]
-        return gradient(
+        return accumulate_gradients(
             self.model, self.objective, batches, clip_norm=self.settings.clip_norm, dtype=self.dtype,
             neftune=self.settings.neftune, workers=self.workers, stop=self._is_stopping,
         )  # fmt: skip
@@ -262,7 +262,7 @@ class Trainer:
         """
         if not is_out_of_memory(error):
             raise error
-        if self.micro_rows == 1 or self.workers.count > 1:
+        if self.micro_rows == 1 or self.workers.world_size > 1:
             raise UserError(f"A step does not fit into memory any more. {LESS} The same command goes on.") from error
         self.module.zero_grad(set_to_none=True)
         self.state.micro_rows = self.micro_rows // 2
@@ -282,14 +282,14 @@ class Trainer:
 
     def validate(self) -> None:
         """Measure held-out data, keep the weights if they are the best so far."""
-        with self.progress.averaged():
+        with self.progress.with_averaged_weights():
             found = self.measure(self.data.valid)
             self.state.validated = self.state.step
             if found is None:
                 return
             if found.best:
                 self.state.best_loss, self.state.best_step, self.state.bad_validations = found.loss, self.state.step, 0
-                self.progress.keep(BEST)
+                self.progress.save_snapshot(BEST)
             else:
                 self.state.bad_validations += 1
         self._tell(found)

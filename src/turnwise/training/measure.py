@@ -49,7 +49,7 @@ def measure(
     objective = dataset.objective
 
     def ours() -> Iterator[Batch]:
-        return islice(dataset.batches(size), workers.rank, None, workers.count)
+        return islice(dataset.batches(size), workers.rank, None, workers.world_size)
 
     idle = [batch.to(device) for batch in _idle(model, dataset, size, workers)]
     before = 0.0
@@ -57,7 +57,7 @@ def measure(
         with computing(device, dtype):
             counted = objective.before_step(model, [batch.to(device) for batch in ours()])
             objective.before_step(model, idle)
-        before = objective.settled(*workers.sums(counted))
+        before = objective.settled(*workers.all_reduce_sum(counted))
     summed, reported = 0.0, 0.0
     figures: dict[str, float] = dict.fromkeys(objective.FIGURES, 0.0)
     for batch in ours():
@@ -72,7 +72,7 @@ def measure(
         with computing(device, dtype):
             objective.loss(model, batch, before)
     give_back(model.module)
-    summed, reported, *values = workers.sums([summed, reported, *figures.values()])
+    summed, reported, *values = workers.all_reduce_sum([summed, reported, *figures.values()])
     figures = dict(zip(figures, values, strict=True))
     return Measured(summed / reported, {name: value / reported for name, value in figures.items()})
 
@@ -82,7 +82,7 @@ def _idle(model: Model, dataset: Dataset, size: int, workers: Workers) -> list[B
     if not is_sharded(model.module):
         return []
     rows = dataset.rows()
-    short = -(-len(rows) // size) % workers.count
+    short = -(-len(rows) // size) % workers.world_size
     return [dataset.batch(rows[:size])] if 0 < short <= workers.rank else []
 
 

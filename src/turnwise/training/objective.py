@@ -16,7 +16,7 @@ from turnwise.models.model import Kind, Model
 from turnwise.text.render import Renderer
 from turnwise.text.tokenizer import Tokenizer
 from turnwise.training.pieces import Truncation
-from turnwise.training.predict import summed_loss
+from turnwise.training.predict import cross_entropy_sum
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Objective(Section):
             batch: some rows.
             before: what `before_step` came to (`settled`), of the step that these rows belong to.
         """
-        return Outcome(summed_loss(model, batch))
+        return Outcome(cross_entropy_sum(model, batch))
 
     def share(self, batch: Batch) -> float:
         """What a step's loss is divided by: this batch's part of it."""

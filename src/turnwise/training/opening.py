@@ -79,7 +79,7 @@ def _new(recipe: Recipe) -> Base:
 def _check_kind(recipe: Recipe, kind: Kind, name: str) -> None:
     if kind in recipe.objective.KINDS:
         return
-    fitting = [other for other in OBJECTIVES.names() if kind in OBJECTIVES.kind(other).KINDS]
+    fitting = [other for other in OBJECTIVES.names() if kind in OBJECTIVES.plugin_class(other).KINDS]
     raise InvalidParameter(
         "objective",
         f"{name} is {WORDS[kind]}, which the objective '{OBJECTIVES.name_of(recipe.objective)}' does not train. "

@@ -73,7 +73,7 @@ class Truncation:
         return told
 
 
-def pieces(messages: Sequence[Message], wanted: Collection[int], frame: "Frame") -> Iterator[RenderedReplies]:
+def split_dialogue(messages: Sequence[Message], wanted: Collection[int], frame: "Frame") -> Iterator[RenderedReplies]:
     """Pieces of a dialogue that fit a row and together hold every wanted reply once, after what it is served after.
 
     Args:
@@ -93,14 +93,14 @@ def pieces(messages: Sequence[Message], wanted: Collection[int], frame: "Frame")
         frame.truncation.dialogues += 1
     while left:
         last = max(left)
-        piece = shortened(messages[: last + 1], left, frame)
+        piece = truncate_dialogue(messages[: last + 1], left, frame)
         left.remove(last)
         if piece is not None:
             left -= {reply.index for reply in piece.replies}
             yield piece
 
 
-def shortened(messages: Sequence[Message], wanted: Collection[int], frame: "Frame") -> RenderedReplies | None:
+def truncate_dialogue(messages: Sequence[Message], wanted: Collection[int], frame: "Frame") -> RenderedReplies | None:
     """The last message, a reply, and others that are wanted, after as much of the dialogue as fits a row.
 
     None where the reply cannot be learned, which is counted.

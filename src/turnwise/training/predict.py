@@ -16,14 +16,14 @@ def computing(device: torch.device, dtype: torch.dtype) -> torch.autocast:
 def target_losses(model: Model, batch: Batch) -> Tensor:
     """Cross-entropy in nats at every target, `(N,)`, row by row, whatever the targets weigh."""
     hidden_NC, targets_N = _read(model, batch)
-    return chunked.losses(model.score, hidden_NC, targets_N, model.vocab_size)
+    return chunked.chunked_cross_entropy(model.score, hidden_NC, targets_N, model.vocab_size)
 
 
-def summed_loss(model: Model, batch: Batch) -> Tensor:
+def cross_entropy_sum(model: Model, batch: Batch) -> Tensor:
     """Cross-entropy summed over the batch's targets, each as much as it weighs."""
     hidden_NC, targets_N = _read(model, batch)
     weights_N = None if batch.weights_BT is None else batch.weights_BT[batch.targets_BT != IGNORED]
-    return chunked.summed_loss(
+    return chunked.chunked_cross_entropy_sum(
         model.score, hidden_NC, targets_N, weights_N, model.vocab_size, model.head_parameters
     )  # fmt: skip
 

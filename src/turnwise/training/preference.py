@@ -71,7 +71,7 @@ def common_beginning(one: tuple[Message, ...], other: tuple[Message, ...]) -> in
     return count
 
 
-def joined(parts: list[Example]) -> Example:
+def concatenate_segments(parts: list[Example]) -> Example:
     """One example of several sequences that do not see each other."""
     return Example(
         np.concatenate([part.ids for part in parts]),

@@ -12,15 +12,15 @@ from turnwise.models.model import Model
 from turnwise.training.dataset import Datasets
 from turnwise.training.memory import available_memory
 from turnwise.training.objective import Frame
-from turnwise.training.probe import LESS, probe
+from turnwise.training.probe import LESS, probe_throughput
 from turnwise.training.recipe import Recipe
-from turnwise.training.sharding import part
+from turnwise.training.sharding import local_shard
 
 SHOWN = 2  # examples
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextSpan:
     """Text of an example, and whether it is learned."""
 
     text: str
@@ -42,15 +42,15 @@ class Preflight:
         examples: the first ones, in pieces.
     """
 
-    weights: int
-    learning: int
+    num_parameters: int
+    num_trainable: int
     tokens_per_second: float
     row_tokens: float
     memory: int
     micro_rows: int
     rows: int
     fill: float
-    examples: Sequence[Sequence[Piece]]
+    examples: Sequence[Sequence[TextSpan]]
 
     def seconds(self, steps: int, rows: int) -> float:
         """How long so many steps of so many rows take, validation left out."""
@@ -65,13 +65,13 @@ def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.dev
         UserError: the machine has not enough memory.
     """
     train = data.train
-    some = [train.example(index) for index in islice(train.shown(0).tolist(), 200)]
+    some = [train.example(index) for index in islice(train.epoch_indices(0).tolist(), 200)]
     if not any(example.counted.any() for example in some):
         raise InvalidData("Nothing in the training data is to be learned: every token of the first examples is masked.")
     weights = sum(parameter.numel() for parameter in model.module.parameters())
     learning = sum(parameter.numel() for parameter in model.module.parameters() if parameter.requires_grad)
-    here = sum(part(parameter).numel() for parameter in model.module.parameters() if parameter.requires_grad)
-    found = probe(recipe, model, data, device, dtype)
+    here = sum(local_shard(parameter).numel() for parameter in model.module.parameters() if parameter.requires_grad)
+    found = probe_throughput(recipe, model, data, device, dtype)
     # Two moments of every weight that learns, in float32; the gradient was there already.
     moments = here * 4 * (2 if recipe.training.optimizer == "adamw" else 1)
     free = available_memory(device)
@@ -81,15 +81,15 @@ def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.dev
             f"free. {LESS}"
         )
     return Preflight(
-        weights=weights,
-        learning=learning,
+        num_parameters=weights,
+        num_trainable=learning,
         tokens_per_second=found.tokens_per_second,
         row_tokens=found.row_tokens,
         memory=found.peak + moments,
         micro_rows=found.micro_rows,
         rows=len(train.rows()),
         fill=train.fill,
-        examples=[pieces(example, train.frame) for example in some[:SHOWN]],
+        examples=[render_spans(example, train.frame) for example in some[:SHOWN]],
     )
 
 
@@ -100,14 +100,14 @@ def with_micro_rows(recipe: Recipe, most: int) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"micro_rows": most})})
 
 
-def pieces(example: Example, frame: Frame) -> list[Piece]:
+def render_spans(example: Example, frame: Frame) -> list[TextSpan]:
     """An example as text: what is read, and what is learned."""
     decode = frame.tokenizer.decode
     found = []
     if example.source is not None:
-        found.append(Piece(decode(example.source.tolist(), skip_special=False), learned=False))
+        found.append(TextSpan(decode(example.source.tolist(), skip_special=False), learned=False))
         said = example.targets[example.counted].tolist()
-        return [*found, Piece(decode(said, skip_special=False), learned=True)]
+        return [*found, TextSpan(decode(said, skip_special=False), learned=True)]
     sizes = example.parts or (example.size,)
     at = 0
     for size in sizes:
@@ -119,6 +119,6 @@ def pieces(example: Example, frame: Frame) -> list[Piece]:
         )
         shown = ids if shifted else [t if t != IGNORED else i for i, t in zip(ids, targets, strict=True)]
         for counts, run in groupby(zip(learned, shown, strict=True), key=lambda pair: pair[0]):
-            found.append(Piece(decode([id for _, id in run], skip_special=False), counts))
+            found.append(TextSpan(decode([id for _, id in run], skip_special=False), counts))
         at += size
     return found

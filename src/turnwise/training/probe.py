@@ -11,7 +11,7 @@ from turnwise.training.dataset import Datasets
 from turnwise.training.memory import available_memory, is_out_of_memory, peak_memory, taken_memory
 from turnwise.training.recipe import Recipe
 from turnwise.training.sharding import is_sharded
-from turnwise.training.step import gradient
+from turnwise.training.step import accumulate_gradients
 
 PROBES = 3  # micro-batches of full size, if they are quick
 SECONDS = 20.0  # after which no further one is begun
@@ -37,7 +37,7 @@ class Probed:
     peak: int
 
 
-def probe(recipe: Recipe, model: Model, data: Datasets, device: torch.device, dtype: torch.dtype) -> Probed:
+def probe_throughput(recipe: Recipe, model: Model, data: Datasets, device: torch.device, dtype: torch.dtype) -> Probed:
     """Compute one row, then as many at a time as the recipe says or memory allows, for some seconds.
 
     Raises:
@@ -56,14 +56,14 @@ def probe(recipe: Recipe, model: Model, data: Datasets, device: torch.device, dt
             """Useful tokens a second."""
             batch = data.train.batch([next(rows) for _ in range(count)]).to(device)
             start = time.perf_counter()
-            found = gradient(
+            found = accumulate_gradients(
                 model, recipe.objective, [batch], clip_norm=training.clip_norm, dtype=dtype, neftune=training.neftune
             )
             model.module.zero_grad(set_to_none=True)
             return found.useful / (time.perf_counter() - start)
 
         try:
-            data.train.learn_base(model, device, dtype, most)
+            data.train.compute_ref_logprobs(model, device, dtype, most)
             model.module.train()
             if is_sharded(model.module):  # all workers have to compute equally often
                 speeds = [measured(most) for _ in range(PROBES)]

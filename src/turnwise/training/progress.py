@@ -18,7 +18,7 @@ from turnwise.training.workers import Workers
 SAVE_SHARE = 20  # a checkpoint takes at most a twentieth of the time between two
 
 
-class Progress:
+class CheckpointManager:
     """How far a run has come; from where its checkpoint left it, if it has one.
 
     Attributes:
@@ -65,7 +65,7 @@ class Progress:
             self.module, name=said.optimizer, rate=said.learning_rate, weight_decay=said.weight_decay
         )
 
-    def step(self, rate: float) -> None:
+    def apply_optimizer_step(self, rate: float) -> None:
         """Move the weights along their gradient."""
         set_rate(self.optimizers, rate)
         for optimizer in self.optimizers:
@@ -75,7 +75,7 @@ class Progress:
         if self.average is not None:
             self.average.update(self.state.step)
 
-    def averaged(self) -> AbstractContextManager[None]:
+    def with_averaged_weights(self) -> AbstractContextManager[None]:
         """Within the block the model has the average's weights, where one is kept."""
         return nullcontext() if self.average is None else self.average.in_place()
 
@@ -85,9 +85,9 @@ class Progress:
         average = None if self.average is None else self.average.weights
         disk.save_checkpoint(
             self._work, self.state, self.module, self.optimizers, self._recipe, average,
-            write=self._workers.first, rollback=rollback,
+            write=self._workers.is_main, rollback=rollback,
         )  # fmt: skip
-        self._workers.wait()
+        self._workers.barrier()
         self._saved_at = time.monotonic()
         self._save_seconds = self._saved_at - began
 
@@ -97,14 +97,14 @@ class Progress:
         interval = max(60 * self._settings.save_minutes, SAVE_SHARE * self._save_seconds)
         return time.monotonic() - self._saved_at >= interval
 
-    def keep(self, name: str) -> None:
+    def save_snapshot(self, name: str) -> None:
         """Keep the weights as `BEST` so far, or as those at the `START`."""
-        disk.keep(self._work, self.module, name, write=self._workers.first)
-        self._workers.wait()
+        disk.save_snapshot(self._work, self.module, name, write=self._workers.is_main)
+        self._workers.barrier()
 
-    def kept(self, name: str) -> dict[str, Tensor]:
+    def load_snapshot(self, name: str) -> dict[str, Tensor]:
         """The weights kept under this name."""
-        found = disk.kept(self._work, self.module, name)
+        found = disk.load_snapshot(self._work, self.module, name)
         assert found is not None, "kept before the first step"
         return found
 
@@ -121,12 +121,12 @@ class Progress:
             optimizer.zero_grad(set_to_none=True)
         restored = disk.load_checkpoint(self._work, self.module, self.optimizers, disk.ROLLBACK)
         if restored is None:
-            disk.put_back(self.module, self.kept(disk.START))
+            disk.put_back(self.module, self.load_snapshot(disk.START))
             self.optimizers = self._new_optimizers()
             restored = disk.RunState(data=now.data)
         if self.average is not None:
             average = disk.load_average(self._work, self.module, disk.ROLLBACK)
             self.average = RunningAverage(self.module, self.average.decay, average)
         self.state = rolled_back(now, restored, self._settings.rows)
-        self._workers.wait()  # all have read the checkpoint that is replaced now
+        self._workers.barrier()  # all have read the checkpoint that is replaced now
         self.save(rollback=True)

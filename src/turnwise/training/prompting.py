@@ -10,16 +10,16 @@ import torch
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.dialogues import read_dialogues
-from turnwise.training.finish import finish
-from turnwise.training.methods.prompt import MOST, Judge
+from turnwise.training.finish import write_run_results
+from turnwise.training.methods.prompt import MOST, PromptScorer
 from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.opening import load_base
 from turnwise.training.out import check_out
 from turnwise.training.place import default_device
 from turnwise.training.recipe import Recipe
-from turnwise.training.report import Result
-from turnwise.training.samples import SAMPLES, answers, before_and_after, keep_before, last_reply
+from turnwise.training.report import TrainingResult
+from turnwise.training.samples import SAMPLES, generate_replies, pair_samples, keep_before, last_reply
 
 JUDGING = ("sft", "seq2seq")  # objectives whose loss says how well a prompt does
 
@@ -32,7 +32,7 @@ def run_prompting(
     on_item: Callable[[], None],
     on_tried: Callable[[int, float], None],
     device: torch.device | None,
-) -> Result:
+) -> TrainingResult:
     """Find a prompt as the recipe says and write the model folder. Raises as `run_recipe` does."""
     if OBJECTIVES.name_of(recipe.objective) not in JUDGING:
         raise InvalidParameter("objective", "Prompts are compared by the replies to dialogues: 'sft', or 'seq2seq'.")
@@ -50,19 +50,19 @@ def run_prompting(
     train, valid = read_dialogues(recipe, on_item)
     began = time.perf_counter()
     size = recipe.training.micro_rows
-    whole = Judge(recipe.objective, valid, size, chosen)
+    whole = PromptScorer(recipe.objective, valid, size, chosen)
     before = whole.loss(base)
     some = replace(whole, dialogues=Random(recipe.training.seed).sample(valid, min(MOST, len(valid))))
-    prompted = method.find(base, train, some, recipe.training.seed, on_tried)
+    prompted = method.search_prompt(base, train, some, recipe.training.seed, on_tried)
     asked = [talk for talk in valid if last_reply(talk)][:SAMPLES]
     work.mkdir(parents=True, exist_ok=True)
-    keep_before(work, answers(base.model, base.renderer, asked))
+    keep_before(work, generate_replies(base.model, base.renderer, asked))
     after = whole.loss(prompted)
-    result = Result(
+    result = TrainingResult(
         steps=0, best_step=0, stopped_early=False, seconds=time.perf_counter() - began, useful_tokens=0,
         valid_before=before, valid_after=after, test_before=None, test_after=None,
-        samples=before_and_after(work, asked, answers(prompted.model, prompted.renderer, asked)),
+        samples=pair_samples(work, asked, generate_replies(prompted.model, prompted.renderer, asked)),
     )  # fmt: skip
-    finish(recipe, prompted, result, None, work)
+    write_run_results(recipe, prompted, result, None, work)
     shutil.rmtree(work, ignore_errors=True)
     return result

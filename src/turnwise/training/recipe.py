@@ -183,10 +183,10 @@ class TrainingSection(Section):
 class Recipe(Section):
     """A whole run: what is learned (`objective`), and which weights learn it, and how (`method`)."""
 
-    objective: Annotated[Objective, PlainValidator(OBJECTIVES.make), PlainSerializer(OBJECTIVES.spell)] = Field(
+    objective: Annotated[Objective, PlainValidator(OBJECTIVES.parse_plugin), PlainSerializer(OBJECTIVES.spell)] = Field(
         "sft", validate_default=True
     )
-    method: Annotated[Method, PlainValidator(METHODS.make), PlainSerializer(METHODS.spell)] = Field(
+    method: Annotated[Method, PlainValidator(METHODS.parse_plugin), PlainSerializer(METHODS.spell)] = Field(
         "full", validate_default=True
     )
     model: ModelSection

@@ -23,7 +23,7 @@ class Registry(Generic[T]):
         """What there is."""
         return sorted(module.name for module in iter_modules(self._package.__path__))
 
-    def kind(self, name: str) -> type[T]:
+    def plugin_class(self, name: str) -> type[T]:
         """The class of this name.
 
         Raises:
@@ -37,7 +37,7 @@ class Registry(Generic[T]):
         found: type[T] = getattr(module, self._base.__name__)
         return found
 
-    def make(self, said: Any) -> T:
+    def parse_plugin(self, said: Any) -> T:
         """What a recipe means by a name, or by a name with options.
 
         Raises:
@@ -53,7 +53,7 @@ class Registry(Generic[T]):
             )
         name = options["name"]
         rest = {key: value for key, value in options.items() if key != "name"}
-        return parse_section(self.kind(name), rest, origin=f"{self._word} '{name}'", at=self._word)
+        return parse_section(self.plugin_class(name), rest, origin=f"{self._word} '{name}'", at=self._word)
 
     def name_of(self, made: T) -> str:
         """What a recipe calls it."""

@@ -16,7 +16,7 @@ from turnwise.core.errors import InvalidData, TemplateError, TurnwiseError
 from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
-from turnwise.data.prompts import histories, prompts
+from turnwise.data.prompts import prompt_histories, bundled_prompts
 from turnwise.models.model import Model
 from turnwise.text.render import Renderer
 from turnwise.training.base import Base
@@ -36,7 +36,7 @@ OnAnswer = Callable[[int, int], None]
 """Called with how many prompts are answered, and of how many."""
 
 
-def rehearse(
+def generate_replay(
     recipe: Recipe, base: Base, tokens: float, *, most: int = MOST, on_answer: OnAnswer = lambda *_: None
 ) -> Iterator[Conversation]:
     """Prompts with the answers of the model that a recipe starts from, of which alone is learned.
@@ -93,11 +93,11 @@ class Rehearsal:
     def _prompts(self) -> Iterator[tuple[Message, ...]]:
         own, seed = self.recipe.data.prompts, self.recipe.training.seed
         if not own:
-            return prompts(seed)
+            return bundled_prompts(seed)
         sources = chain.from_iterable(
             islice(open_source(each, skip_bad=self.recipe.data.skip_bad), each.limit) for each in own
         )
-        return histories((item for item in sources if isinstance(item, Conversation)), seed)
+        return prompt_histories((item for item in sources if isinstance(item, Conversation)), seed)
 
     def _fits(self, prompt: Sequence[Message]) -> bool:
         try:
@@ -119,7 +119,7 @@ class Rehearsal:
                 if last.error is not None:
                     raise TurnwiseError(f"The model could not be asked what it is to rehearse: {last.error}")
                 self.on_answer(number + 1, len(asked))
-                if last.finish == "stop":
+                if last.finish_reason == "stop":
                     yield prompt, self.renderer.tokenizer.decode(ids)
         finally:
             engine.close()

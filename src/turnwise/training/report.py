@@ -38,7 +38,7 @@ class ValidationReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class ReplySample:
     """What the model says in a held-out dialogue, before and after.
 
     Attributes:
@@ -63,7 +63,7 @@ class Mix:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TrainingResult:
     """How a run ended. Losses are per unit of the objective; None where there is no such data.
 
     Attributes:
@@ -86,7 +86,7 @@ class Result:
     valid_after: float | None
     test_before: float | None
     test_after: float | None
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[ReplySample, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
     general_before: float | None = None
     general_after: float | None = None

@@ -8,7 +8,7 @@ from torch import nn
 from turnwise.models.checkpoint import DTYPES, published_dtype
 from turnwise.training.base import Base
 from turnwise.training.recipe import Recipe
-from turnwise.training.state import START, kept, learned
+from turnwise.training.state import START, load_snapshot, trainable_state
 
 
 def save_dtype(recipe: Recipe, base: Base) -> torch.dtype:
@@ -25,11 +25,11 @@ def rounded_share(module: nn.Module, work: Path, dtype: torch.dtype) -> float | 
 
     Weights of 16 bits have steps, and a change that is smaller than half a step is lost.
     """
-    start = kept(work, module, START) if dtype != torch.float32 else None
+    start = load_snapshot(work, module, START) if dtype != torch.float32 else None
     if start is None:
         return None
     lost = change = 0.0
-    for name, tensor in learned(module).items():
+    for name, tensor in trainable_state(module).items():
         lost += float((tensor - tensor.to(dtype).float()).square().sum())
         change += float((tensor - start[name]).square().sum())
     return (lost / change) ** 0.5 if change else None

@@ -20,7 +20,7 @@ from turnwise.training import watch
 from turnwise.training.base import Base
 from turnwise.training.dataset import Datasets
 from turnwise.training.effort import PLAN, planned
-from turnwise.training.finish import finish
+from turnwise.training.finish import write_run_results
 from turnwise.training.loading import load_datasets
 from turnwise.training.loop import Trainer
 from turnwise.training.methods.prompt import Method as Prompt
@@ -31,11 +31,11 @@ from turnwise.training.place import default_device, dtype_of
 from turnwise.training.preflight import Preflight, preflight, with_micro_rows
 from turnwise.training.prompting import run_prompting
 from turnwise.training.recipe import Recipe
-from turnwise.training.rehearsal import OnAnswer, rehearse
-from turnwise.training.report import Hook, Result
+from turnwise.training.rehearsal import OnAnswer, generate_replay
+from turnwise.training.report import Hook, TrainingResult
 from turnwise.training.row_length import with_row_length
-from turnwise.training.samples import answers, before_and_after, keep_before
-from turnwise.training.sharding import is_sharded, shard
+from turnwise.training.samples import generate_replies, pair_samples, keep_before
+from turnwise.training.sharding import is_sharded, shard_model
 from turnwise.training.sides import with_sides
 from turnwise.training.state import BEST, CHECKPOINT, ROLLBACK, checkpoint_recipe, put_back, whole_weights
 from turnwise.training.workers import Workers
@@ -64,7 +64,7 @@ def run_recipe(
     dry_run: bool = False,
     device: torch.device | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> Result:
+) -> TrainingResult:
     """Train as the recipe says and write the model folder.
 
     Args:
@@ -93,7 +93,7 @@ def run_recipe(
         _look(recipe, on_item, on_answer, on_data, on_preflight, device)
         raise DryRun
     work = check_out(recipe, overwrite=overwrite, restart=restart)
-    with writing_to(work, REPLACED if workers.count > 1 else 0.0) if workers.first else nullcontext():
+    with writing_to(work, REPLACED if workers.world_size > 1 else 0.0) if workers.is_main else nullcontext():
         check_out(recipe, overwrite=overwrite, restart=restart)  # another run may have ended since
         if isinstance(recipe.method, Prompt):
             return run_prompting(
@@ -119,31 +119,31 @@ def _train(
     on_preflight: Callable[[Recipe, Preflight], None],
     device: torch.device | None,
     stop: Callable[[], bool],
-) -> Result:
+) -> TrainingResult:
     base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
     renderer, given = base.renderer, recipe.dump()  # checkpoints keep it as it was given
     place = device or workers.device or default_device()
     recipe = _with_rows(recipe, base, place)
     begun = checkpoint_recipe(work) is not None and not restart
-    workers.wait()  # nobody changes anything before all have looked
+    workers.barrier()  # nobody changes anything before all have looked
     try:
-        if recipe.data.rehearse and workers.first and not recipe.training.shard:
+        if recipe.data.rehearse and workers.is_main and not recipe.training.shard:
             base.model.module.to(place)  # where it is quickest to ask
         data = _data(recipe, base, work, begun, restart, on_item, on_answer, workers)
         on_data(data)
-        if not begun and workers.first:  # what a run left before its first checkpoint is of no use
+        if not begun and workers.is_main:  # what a run left before its first checkpoint is of no use
             for name in (*LEFT, *((CHECKPOINT,) if restart else ())):
                 shutil.rmtree(work / name, ignore_errors=True)
-        if recipe.training.shard and workers.count > 1:
-            shard(base.model.module, workers, place)
+        if recipe.training.shard and workers.world_size > 1:
+            shard_model(base.model.module, workers, place)
         if not begun or (recipe.training.minutes is not None and not (work / PLAN).is_file()):
-            if workers.first:
+            if workers.is_main:
                 (work / PLAN).unlink(missing_ok=True)
             first = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
-            first = replace(first, tokens_per_second=workers.sums([first.tokens_per_second])[0])
-            if workers.first:
+            first = replace(first, tokens_per_second=workers.all_reduce_sum([first.tokens_per_second])[0])
+            if workers.is_main:
                 planned(recipe, base.model, data, first, work, time.perf_counter() - began)
-            workers.wait()
+            workers.barrier()
             settled = with_micro_rows(planned(recipe, base.model, data, first, work), first.micro_rows)
             on_preflight(settled, first)
         else:
@@ -153,32 +153,32 @@ def _train(
             base.model,
             data,
             work=work,
-            hooks=[watch.MetricsFile(work), watch.TensorBoard(work), *hooks] if workers.first else [],
+            hooks=[watch.MetricsFile(work), watch.TensorBoard(work), *hooks] if workers.is_main else [],
             device=place,
-            said=given,
+            recipe_text=given,
             workers=workers,
             stop=stop,
         )
-        if trainer.state.step == 0 and workers.first and not is_sharded(trainer.module):
-            keep_before(work, answers(recipe.method.plain(trainer.model), renderer, data.samples))
+        if trainer.state.step == 0 and workers.is_main and not is_sharded(trainer.module):
+            keep_before(work, generate_replies(recipe.method.plain(trainer.model), renderer, data.samples))
         result = trainer.run()
-        learned = whole_weights(trainer.module, keep=workers.first) if is_sharded(trainer.module) else None
-        if not workers.first:
-            workers.wait()
+        learned = whole_weights(trainer.module, keep=workers.is_main) if is_sharded(trainer.module) else None
+        if not workers.is_main:
+            workers.barrier()
             return result
         if learned is not None:  # this worker has no whole model to save: it takes another one
             base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
-            keep_before(work, answers(recipe.method.plain(base.model), renderer, data.samples))
+            keep_before(work, generate_replies(recipe.method.plain(base.model), renderer, data.samples))
             put_back(base.model.module, learned)
         asked_at = time.perf_counter()
-        after = answers(recipe.method.plain(base.model), renderer, data.samples)
+        after = generate_replies(recipe.method.plain(base.model), renderer, data.samples)
         seconds = (time.perf_counter() - asked_at) / len(after) if after else None
-        samples = before_and_after(work, data.samples, after)
+        samples = pair_samples(work, data.samples, after)
         result = replace(result, samples=samples, answer_seconds=seconds)
         title, unit = out_folder(recipe).name, recipe.objective.UNIT
         watch.draw_loss(work / watch.METRICS, work / "loss.png", title=title, unit=unit)
-        result = finish(settled, base, result, data, work)
-        workers.wait()
+        result = write_run_results(settled, base, result, data, work)
+        workers.barrier()
     except OSError as error:
         raise SaveFailed(
             f"Could not write in {work}: {error.strerror or error}. Mend that and run the same command again: it goes "
@@ -203,7 +203,7 @@ def _look(
     base, place = recipe.method.prepare(load_base(recipe), recipe.training.seed), device or default_device()
     base.model.module.to(place)
     recipe = _with_rows(recipe, base, place)
-    rehearses = partial(rehearse, recipe, base, on_answer=on_answer, most=GLANCE)
+    rehearses = partial(generate_replay, recipe, base, on_answer=on_answer, most=GLANCE)
     data = load_datasets(recipe, base.renderer, base.model, on_item=on_item, rehearses=rehearses)
     on_data(data)
     seen = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
@@ -230,11 +230,11 @@ def _data(
     workers: Workers,
 ) -> Datasets:
     """The examples; of data that is refused nothing is left. The first worker makes them, the others open them."""
-    if not workers.first:
-        workers.wait()
+    if not workers.is_main:
+        workers.barrier()
         return load_datasets(recipe, base.renderer, base.model, folder=work / DATA, again=True)
     try:
-        rehearses = partial(rehearse, recipe, base, on_answer=on_answer)
+        rehearses = partial(generate_replay, recipe, base, on_answer=on_answer)
         found = load_datasets(
             recipe,
             base.renderer,
@@ -248,5 +248,5 @@ def _data(
         if not begun:
             shutil.rmtree(work / DATA, ignore_errors=True)
         raise
-    workers.wait()
+    workers.barrier()
     return found

@@ -15,7 +15,7 @@ from turnwise.models.checkpoint import LoadedModel
 from turnwise.models.hub import TransformersModel
 from turnwise.models.model import Model
 from turnwise.text.render import Renderer
-from turnwise.training.report import Sample
+from turnwise.training.report import ReplySample
 
 SAMPLES = 3  # dialogues
 TOKENS = 60  # of an answer, at most
@@ -31,7 +31,7 @@ def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None
     return None
 
 
-def answers(model: Model, renderer: Renderer, dialogues: Sequence[Conversation]) -> list[str]:
+def generate_replies(model: Model, renderer: Renderer, dialogues: Sequence[Conversation]) -> list[str]:
     """The model's greedy answers where the last assistant turn of each dialogue stands; none where it gives none.
 
     Nothing that training depends on is changed: the answers use no shared random numbers and no gradients.
@@ -49,10 +49,10 @@ def answers(model: Model, renderer: Renderer, dialogues: Sequence[Conversation])
 def engine_for(model: Model, slots: int) -> Engine:
     """An engine over the weights as they are now; whoever asks for it closes it."""
     if isinstance(model, LoadedModel):
-        return Engine(model.decoder, slots=slots)
+        return Engine(model.decoder, max_num_seqs=slots)
     assert isinstance(model, TransformersModel), "these are the kinds there are"
     model.module.eval()
-    return engine_of(model, slots=slots)
+    return engine_of(model, max_num_seqs=slots)
 
 
 def _ask(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQueue[TokenEvent]:
@@ -76,9 +76,9 @@ def heard(events: SimpleQueue[TokenEvent]) -> tuple[list[int], TokenEvent]:
     ids: list[int] = []
     while True:
         event = events.get()
-        if event.id is not None:
-            ids.append(event.id)
-        if event.finish is not None:
+        if event.token_id is not None:
+            ids.append(event.token_id)
+        if event.finish_reason is not None:
             return ids, event
 
 
@@ -87,12 +87,12 @@ def keep_before(work: Path, found: Sequence[str]) -> None:
     write_file(work / BEFORE, json.dumps(found, ensure_ascii=False) + "\n")
 
 
-def before_and_after(work: Path, dialogues: Sequence[Conversation], after: Sequence[str]) -> tuple[Sample, ...]:
+def pair_samples(work: Path, dialogues: Sequence[Conversation], after: Sequence[str]) -> tuple[ReplySample, ...]:
     """The kept answers beside those of now."""
     path = work / BEFORE
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     found = []
     for dialogue, old, new in zip(dialogues, before, after, strict=False):
         history, reply = last_reply(dialogue) or ((), "")
-        found.append(Sample(history[-1].content, reply, old, new))
+        found.append(ReplySample(history[-1].content, reply, old, new))
     return tuple(found)

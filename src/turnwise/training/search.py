@@ -21,7 +21,7 @@ from turnwise.core.folder_lock import LOCK_NAME
 from turnwise.training.methods import METHODS
 from turnwise.training.out import check_out, out_folder, work_folder, writing_to
 from turnwise.training.recipe import Recipe, parse_recipe
-from turnwise.training.report import Result, StepReport, ValidationReport
+from turnwise.training.report import TrainingResult, StepReport, ValidationReport
 from turnwise.training.run import run_recipe
 
 STUDY, SAID = "study.db", "searched.yaml"
@@ -34,7 +34,7 @@ RANKS, TOKENS = (4, 8, 16, 32), (5, 10, 20, 50)
 
 
 @dataclass(frozen=True)
-class Found:
+class HpoResult:
     """What a search came to.
 
     Attributes:
@@ -50,7 +50,7 @@ class Found:
     values: dict[str, Any]
 
 
-def search(
+def run_hpo(
     recipe: Recipe,
     *,
     trials: int,
@@ -58,7 +58,7 @@ def search(
     restart: bool = False,
     on_trial: Callable[[int, dict[str, Any], float | None], None] = lambda *_: None,
     **more: Any,
-) -> Found:
+) -> HpoResult:
     """Look for the settings with the lowest validation loss, and leave the best model at `out`.
 
     Args:
@@ -92,7 +92,7 @@ def _search(
     optuna: ModuleType,
     on_trial: Callable[[int, dict[str, Any], float | None], None],
     **more: Any,
-) -> Found:
+) -> HpoResult:
     study = optuna.create_study(
         study_name="search",
         storage=f"sqlite:///{work / STUDY}",
@@ -216,7 +216,7 @@ def _with(recipe: Recipe, values: dict[str, Any], place: Path) -> Recipe:
     return parse_recipe({**said, "training": training, "out": str(place)}, origin="search")
 
 
-def _loss(result: Result) -> float:
+def _loss(result: TrainingResult) -> float:
     if result.valid_after is None:
         raise InvalidData("A search goes by validation data, and there is none: name some, or more training data.")
     return result.valid_after
@@ -251,19 +251,19 @@ class _Pruning:
         """Nothing."""
 
 
-def _finish(study: Any, optuna: ModuleType, recipe: Recipe, work: Path) -> Found:
+def _finish(study: Any, optuna: ModuleType, recipe: Recipe, work: Path) -> HpoResult:
     done = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
     if not done:
         raise TurnwiseError("No trial came to its end: every one diverged or was ended early. Try a smaller rate.")
     best = study.best_trial
     pruned = sum(trial.state == optuna.trial.TrialState.PRUNED for trial in study.trials)
-    found = Found(len(done) + pruned, pruned, best.value, best.params)
+    found = HpoResult(len(done) + pruned, pruned, best.value, best.params)
     weights = _importances(study, optuna) if len(done) > 1 else {}
     told = [{"number": t.number, "loss": t.value if t in done else None, **t.params} for t in study.trials if t.params]
     folder = _place(work, best.number)
     _name(folder, recipe)
     (folder / "search.json").write_text(json.dumps({"importance": weights, "trials": told}, indent=1) + "\n")
-    draw(told, weights, best.params, folder / "search.png", title=out_folder(recipe).name)
+    plot_hpo(told, weights, best.params, folder / "search.png", title=out_folder(recipe).name)
     replace_folder(folder, out_folder(recipe))
     shutil.rmtree(work, ignore_errors=True)
     return found
@@ -288,7 +288,7 @@ def _importances(study: Any, optuna: ModuleType) -> dict[str, float]:
         return {}
 
 
-def draw(
+def plot_hpo(
     trials: list[dict[str, Any]], weights: dict[str, float], best: dict[str, Any], picture: Path, *, title: str
 ) -> None:
     """What mattered, and how the loss went with each setting."""

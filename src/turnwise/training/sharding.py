@@ -16,21 +16,21 @@ from torch.distributed.tensor import DTensor
 from turnwise.training.workers import Workers
 
 
-def shard(module: nn.Module, workers: Workers, device: torch.device) -> None:
+def shard_model(module: nn.Module, workers: Workers, device: torch.device) -> None:
     """Part a model among workers, each on its own device; layer by layer, so that no device ever holds all of it.
 
     Gradients become sums over workers, as they are where nothing is sharded.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    mesh = init_device_mesh(device.type, (workers.count,))
-    for part in [*layers(module), module]:
+    mesh = init_device_mesh(device.type, (workers.world_size,))
+    for part in [*transformer_layers(module), module]:
         sharded = fully_shard(part, mesh=mesh)
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)  # gloo knows no other
 
 
-def layers(module: nn.Module) -> list[nn.Module]:
+def transformer_layers(module: nn.Module) -> list[nn.Module]:
     """The layers of its stacks, from the first on; stacks within a layer belong to it."""
     stacks = {name: part for name, part in module.named_modules() if isinstance(part, nn.ModuleList)}
     outer = [part for name, part in stacks.items() if not any(name.startswith(f"{other}.") for other in stacks)]
@@ -48,13 +48,13 @@ def give_back(module: nn.Module) -> None:
         module.reshard()
 
 
-def spare(module: nn.Module, count: int, workers: Workers) -> int:
+def padding_steps(module: nn.Module, count: int, workers: Workers) -> int:
     """How many batches more than our `count` another worker computes, if we have to compute along with it."""
-    return workers.most(count) - count if is_sharded(module) else 0
+    return workers.all_reduce_max(count) - count if is_sharded(module) else 0
 
 
 @torch.no_grad()
-def part(tensor: Tensor) -> Tensor:
+def local_shard(tensor: Tensor) -> Tensor:
     """What this worker has of it, in the same storage."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor.detach()
 
@@ -69,7 +69,7 @@ def part_of(whole_tensor: Tensor, like: Tensor) -> Tensor:
     return rows[rank].clone() if rank < len(rows) else whole_tensor[:0].clone()
 
 
-def sharded(own_part: Tensor, like: Tensor) -> Tensor:
+def as_sharded(own_part: Tensor, like: Tensor) -> Tensor:
     """The tensor that this is our part of, as `like` is: the other workers have theirs."""
     if not isinstance(like, DTensor):
         return own_part
@@ -79,7 +79,7 @@ def sharded(own_part: Tensor, like: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """All of it, on every worker; all of them have to ask."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
 
@@ -88,7 +88,7 @@ def gathered(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
     """Whole tensors in ordinary memory for who wants to `keep` them, one after the other; all workers have to ask."""
     found = {}
     for name, tensor in tensors.items():
-        complete = whole(tensor)
+        complete = full_tensor(tensor)
         if keep:
             found[name] = complete.cpu().contiguous()
     return found

@@ -19,7 +19,7 @@ def repeats_of(sources: Sequence[DataSource], shards: Sequence[Shard]) -> list[f
     return [share / most for share in wanted]
 
 
-def rehearsed(recipe: Recipe, train: Sequence[Shard], repeats: Sequence[float]) -> float:
+def replay_tokens_per_epoch(recipe: Recipe, train: Sequence[Shard], repeats: Sequence[float]) -> float:
     """Tokens that an epoch rehearses, for its share beside those of the sources."""
     own = sum(shard.tokens * times for shard, times in zip(train, repeats, strict=True))
     return own * recipe.data.rehearse / (1 - recipe.data.rehearse)
@@ -32,4 +32,4 @@ def rehearsed_in_all(recipe: Recipe, train: Sequence[Shard]) -> float:
         return recipe.data.rehearse * said.max_steps * said.rows * said.settled_row_length
     effort = None if "epochs" in said.model_fields_set else said.effort
     epochs = EPOCHS[effort][0] if effort else said.epochs
-    return epochs * rehearsed(recipe, train, repeats_of(recipe.data.train, train))
+    return epochs * replay_tokens_per_epoch(recipe, train, repeats_of(recipe.data.train, train))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from turnwise.core.files import folder_written_whole
-from turnwise.training.sharding import gathered, part, part_of, sharded
+from turnwise.training.sharding import gathered, local_shard, part_of, as_sharded
 
 CHECKPOINT, BEST, START = "checkpoint", "best", "start"
 ROLLBACK = "rollback"  # the checkpoint that a spike goes back to; written at fixed steps, whatever the clock says
@@ -88,7 +88,7 @@ def save_checkpoint(
     }
     tensors = gathered(moments, keep=write)
     if average is not None:
-        own = {name: sharded(average[name], like) for name, like in _learning(module).items()}
+        own = {name: as_sharded(average[name], like) for name, like in _learning(module).items()}
         average = gathered(own, keep=write)
     if not write:
         return
@@ -134,7 +134,7 @@ def load_checkpoint(
     for name, tensor in tensors.items():
         i, index, key = name.split(".")
         like = learning[int(i)][int(index)]
-        own = sharded(part_of(tensor, like), like) if tensor.dim() else tensor  # AdamW counts its steps
+        own = as_sharded(part_of(tensor, like), like) if tensor.dim() else tensor  # AdamW counts its steps
         states[int(i)].setdefault(int(index), {})[key] = own
     for optimizer, found in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({"state": found, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -153,7 +153,7 @@ def checkpoint_recipe(work: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def keep(work: Path, module: nn.Module, name: str, *, write: bool = True) -> None:
+def save_snapshot(work: Path, module: nn.Module, name: str, *, write: bool = True) -> None:
     """Keep these weights as `BEST` so far, or as those at the `START`; all have to call, and one of them to `write`."""
     weights = whole_weights(module, keep=write)
     if write:
@@ -161,7 +161,7 @@ def keep(work: Path, module: nn.Module, name: str, *, write: bool = True) -> Non
             _save(weights, folder / "model.safetensors")
 
 
-def kept(work: Path, module: nn.Module, name: str) -> dict[str, Tensor] | None:
+def load_snapshot(work: Path, module: nn.Module, name: str) -> dict[str, Tensor] | None:
     """The weights kept under this name, where there are any."""
     path = work / name / "model.safetensors"
     return _parts(path, module) if path.is_file() else None
@@ -172,16 +172,16 @@ def whole_weights(module: nn.Module, *, keep: bool) -> dict[str, Tensor]:
     return gathered(_learning(module), keep=keep)
 
 
-def learned(module: nn.Module) -> dict[str, Tensor]:
+def trainable_state(module: nn.Module) -> dict[str, Tensor]:
     """The weights that learn; all others are still those of the base."""
-    return {name: part(parameter).cpu().contiguous() for name, parameter in _learning(module).items()}
+    return {name: local_shard(parameter).cpu().contiguous() for name, parameter in _learning(module).items()}
 
 
 @torch.no_grad()
 def put_back(module: nn.Module, weights: dict[str, Tensor]) -> None:
     """Give the weights that learn these values."""
     for name, parameter in _learning(module).items():
-        part(parameter).copy_(weights[name])
+        local_shard(parameter).copy_(weights[name])
 
 
 def _learning(module: nn.Module) -> dict[str, nn.Parameter]:

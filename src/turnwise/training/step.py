@@ -11,7 +11,7 @@ from turnwise.training.measure import Stopped, add
 from turnwise.training.neftune import noise_on_embeddings
 from turnwise.training.objective import Objective
 from turnwise.training.predict import computing
-from turnwise.training.sharding import is_sharded, spare, whole
+from turnwise.training.sharding import is_sharded, padding_steps, full_tensor
 from turnwise.training.workers import ALONE, Workers
 
 
@@ -32,7 +32,7 @@ class Gradient:
     useful: int
 
 
-def gradient(
+def accumulate_gradients(
     model: Model,
     objective: Objective,
     batches: Sequence[Batch],
@@ -49,11 +49,11 @@ def gradient(
         Stopped: `stop()` between two batches.
     """
     device = batches[0].ids_BT.device
-    idle = [batches[-1]] * spare(model.module, len(batches), workers)  # computed along with others, for nothing
+    idle = [batches[-1]] * padding_steps(model.module, len(batches), workers)  # computed along with others, for nothing
     with computing(device, dtype):
         total, count = objective.before_step(model, batches)
         objective.before_step(model, idle)
-    share, reported, useful, total, count = workers.sums(
+    share, reported, useful, total, count = workers.all_reduce_sum(
         [
             sum(objective.share(batch) for batch in batches),
             sum(objective.reported(batch) for batch in batches),
@@ -80,9 +80,9 @@ def gradient(
     learning = [parameter for parameter in model.module.parameters() if parameter.requires_grad]
     if not is_sharded(model.module):  # or else they are added up already
         workers.add_gradients(learning)
-    if workers.count > 1:
-        summed, *values = workers.sums([summed, *figures.values()])
+    if workers.world_size > 1:
+        summed, *values = workers.all_reduce_sum([summed, *figures.values()])
         figures = dict(zip(figures, values, strict=True))
     # The bound is on the gradient per unit of the loss, so it means the same whatever the loss is divided by.
-    norm = whole(torch.nn.utils.clip_grad_norm_(learning, clip_norm * reported / share)).item()
+    norm = full_tensor(torch.nn.utils.clip_grad_norm_(learning, clip_norm * reported / share)).item()
     return Gradient(summed / reported, norm * share / reported, figures, int(useful))

@@ -158,7 +158,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def losses(path: Path) -> list[tuple[int, float, float | None]]:
+def read_loss_curve(path: Path) -> list[tuple[int, float, float | None]]:
     """Every step of a run with its training loss, and its validation loss where that was measured."""
     lines = read_metrics(path)
     valid = {line["step"]: line["valid_loss"] for line in lines if "valid_loss" in line}

@@ -26,7 +26,7 @@ class Workers:
     """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
 
     @classmethod
     def of_environment(cls) -> "Workers":
@@ -40,29 +40,29 @@ class Workers:
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether it is the one that writes and tells."""
         return self.rank == 0
 
     @property
     def device(self) -> torch.device | None:
         """The GPU that is its own; None leaves the choice."""
-        if self.count == 1 or not torch.cuda.is_available():
+        if self.world_size == 1 or not torch.cuda.is_available():
             return None
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
-    def sums(self, values: Sequence[float]) -> list[float]:
+    def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
         """Each value added up over all workers."""
-        if self.count == 1:
+        if self.world_size == 1:
             return list(values)
         kept = torch.tensor(values, dtype=torch.float64, device=self.device or "cpu")
         dist.all_reduce(kept)
         found: list[float] = kept.tolist()
         return found
 
-    def most(self, count: int) -> int:
+    def all_reduce_max(self, count: int) -> int:
         """The largest of everybody's counts."""
-        if self.count == 1:
+        if self.world_size == 1:
             return count
         kept = torch.tensor(count, device=self.device or "cpu")
         dist.all_reduce(kept, dist.ReduceOp.MAX)
@@ -70,11 +70,11 @@ class Workers:
 
     def any(self, flag: bool) -> bool:
         """Whether it is so for one of them."""
-        return self.sums([float(flag)])[0] > 0
+        return self.all_reduce_sum([float(flag)])[0] > 0
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Everybody gets the sum of all gradients."""
-        if self.count == 1:
+        if self.world_size == 1:
             return
         learning = list(parameters)
         for parameter in learning:
@@ -88,9 +88,9 @@ class Workers:
             parameter.grad.copy_(flat[at : at + parameter.numel()].view_as(parameter))
             at += parameter.numel()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all are here."""
-        if self.count > 1:
+        if self.world_size > 1:
             dist.barrier()
 
 

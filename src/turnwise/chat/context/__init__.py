@@ -78,17 +78,17 @@ class Policy(Protocol):
 
 
 @cache
-def policies() -> Mapping[str, Policy]:
+def load_context_policies() -> Mapping[str, Policy]:
     """All policies by name."""
     names = sorted(module.name for module in iter_modules(__path__))
     return {name: cast(Policy, import_module(f"{__name__}.{name}")) for name in names}
 
 
-def policy(name: str) -> Policy:
+def get_context_policy(name: str) -> Policy:
     """A policy by its name. Raises `InvalidParameter`."""
-    found = policies().get(name)
+    found = load_context_policies().get(name)
     if found is None:
         raise InvalidParameter(
-            "context_policy", f"Unknown context policy '{name[:60]}': {did_you_mean(name[:60], policies())}"
+            "context_policy", f"Unknown context policy '{name[:60]}': {did_you_mean(name[:60], load_context_policies())}"
         )
     return found

@@ -87,7 +87,7 @@ async def _written(
     if skipped == len(fresh):
         return None
     text, usage = await room.write(asked(skipped), most)
-    told = sum(len(places) for places in fresh[skipped:]) + (before.messages if before is not None else 0)
+    told = sum(len(places) for places in fresh[skipped:]) + (before.num_messages if before is not None else 0)
     return Summary(text.strip(), told, usage)
 
 

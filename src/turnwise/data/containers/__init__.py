@@ -29,19 +29,19 @@ class Container:
 
 
 @cache
-def names() -> tuple[str, ...]:
+def container_names() -> tuple[str, ...]:
     """All containers there are, in alphabetical order."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 @cache
-def load(name: str) -> Container:
+def load_container(name: str) -> Container:
     """The container called `name`, one of `names()`."""
     module = importlib.import_module(f"{__name__}.{name}")
     return Container(name, module.UNIT, module.sniff, module.values)
 
 
-def detect(sample: Sample) -> tuple[float, Container]:
+def detect_container(sample: Sample) -> tuple[float, Container]:
     """The container that is surest of a file, and how sure it is."""
-    found = [(container.sniff(sample), container) for container in map(load, names())]
+    found = [(container.sniff(sample), container) for container in map(load_container, container_names())]
     return max(found, key=lambda pair: pair[0])

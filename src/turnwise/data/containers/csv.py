@@ -9,7 +9,7 @@ from typing import BinaryIO
 from turnwise.data import columns
 from turnwise.data.cells import decoded
 from turnwise.data.containers import Renamed, Value
-from turnwise.data.formats import long_form, score
+from turnwise.data.formats import long_form, row_confidence
 from turnwise.data.lines import numbered_lines
 from turnwise.data.rows import BadRow, Sample, Unreadable
 
@@ -46,7 +46,7 @@ def values(file: BinaryIO, sample: Sample, renamed: Renamed) -> Iterator[Value]:
 
 def _makes_sense(header: list[str]) -> bool:
     row = dict.fromkeys(header, "x")
-    return columns.is_pair(header) or long_form.keys(header) is not None or score(row) >= 0.5 or "messages" in row
+    return columns.is_pair(header) or long_form.keys(header) is not None or row_confidence(row) >= 0.5 or "messages" in row
 
 
 def _declared(text: str) -> str | None:

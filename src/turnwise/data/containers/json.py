@@ -11,7 +11,7 @@ from turnwise.data.json_prefix import is_complete
 from turnwise.data.json_stream import Element, array_elements, document_values
 from turnwise.data.lines import numbered_lines
 from turnwise.data.rows import HALF_A_PAIR, BadRow, Sample
-from turnwise.data.wrappers import expand, find_rows
+from turnwise.data.wrappers import expand_rows, find_rows
 
 UNIT = "line"
 LOOKED_AT = 50  # lines, of which some may be broken
@@ -48,7 +48,7 @@ def values(file: BinaryIO, sample: Sample, renamed: Renamed) -> Iterator[Value]:
                 continue
             if expands is None:  # as the first value is, so are the others
                 expands = not formats.is_row(_renamed(value[1], renamed))
-            yield from expand(*value) if expands else [value]
+            yield from expand_rows(*value) if expands else [value]
 
 
 def _renamed(value: Any, renamed: Renamed) -> Any:

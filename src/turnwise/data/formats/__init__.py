@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import HALF_A_PAIR, BadRow, Document, Item, Row, RowError, Sample, Unreadable, kind_of
+from turnwise.data.rows import HALF_A_PAIR, BadRow, Document, Item, Row, RowError, Sample, Unreadable, json_type_name
 
 SURE_ENOUGH = 0.2
 MIN_ROW = 0.5  # from here on a value is a row of a known shape, and not something that holds rows
@@ -83,16 +83,16 @@ def _checked(row: Row) -> Row:
 
 
 @cache
-def names() -> tuple[str, ...]:
+def format_names() -> tuple[str, ...]:
     """All formats there are, in alphabetical order."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 @cache
-def load(name: str) -> Format:
+def load_format(name: str) -> Format:
     """The format called `name`. Raises `InvalidData` naming the nearest one when there is none."""
-    if name not in names():
-        raise InvalidData(f"Unknown data format '{name}': {did_you_mean(name, names())}")
+    if name not in format_names():
+        raise InvalidData(f"Unknown data format '{name}': {did_you_mean(name, format_names())}")
     module = importlib.import_module(f"{__name__}.{name}")
     return Format(
         name=name,
@@ -106,17 +106,17 @@ def load(name: str) -> Format:
 
 @cache
 def _shapes() -> tuple[Format, ...]:
-    return tuple(shape for shape in map(load, names()) if shape.matches is not None)
+    return tuple(shape for shape in map(load_format, format_names()) if shape.matches is not None)
 
 
-def score(value: Any) -> float:
+def row_confidence(value: Any) -> float:
     """How sure the surest shape is of a row."""
     return max(shape.matches(value) for shape in _shapes() if shape.matches is not None)
 
 
 def is_row(value: Any) -> bool:
     """Whether a value is a row of a known shape."""
-    return score(value) >= MIN_ROW
+    return row_confidence(value) >= MIN_ROW
 
 
 def detect_row(value: Any) -> Format:
@@ -134,7 +134,7 @@ def detect_row(value: Any) -> Format:
 
 def detect_text(sample: Sample) -> Format | None:
     """The text format that is surest of a file; None when none is sure enough."""
-    found = [(shape.sniff(sample), shape) for shape in map(load, names()) if shape.sniff is not None]
+    found = [(shape.sniff(sample), shape) for shape in map(load_format, format_names()) if shape.sniff is not None]
     certainty, best = max(found, key=lambda pair: (pair[0], pair[1].name))
     return best if certainty >= SURE_ENOUGH else None
 
@@ -142,7 +142,7 @@ def detect_text(sample: Sample) -> Format | None:
 def _description(value: Any) -> str:
     if isinstance(value, dict):
         return f"its columns or keys are {', '.join(map(str, value)) or '(none)'}"
-    return f"its first row is {kind_of(value)}"
+    return f"its first row is {json_type_name(value)}"
 
 
 def _way_out(value: Any) -> str:

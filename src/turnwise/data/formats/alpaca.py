@@ -5,7 +5,7 @@ from typing import Any
 from turnwise.core.messages import Conversation
 from turnwise.data.columns import is_pair_row, parse_pair
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import RowError, mapping
+from turnwise.data.rows import RowError, require_mapping
 
 EXPECTED = '{"instruction": "…", "input": "… or empty", "output": "…"}'
 EXAMPLE = """\
@@ -23,7 +23,7 @@ def matches(value: Any) -> float:
 
 def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one object; the input stands on its own line under the instruction. Raises `RowError`."""
-    row = mapping(value)
+    row = require_mapping(value)
     if not {"instruction", "output"} <= row.keys():
         raise RowError(f"its keys are {', '.join(map(repr, row)) or 'none'}")
     return parse_pair(row, context)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.columns import PROMPTS, REPLIES, find
+from turnwise.data.columns import PROMPTS, REPLIES, find_column
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import RowError, conversation, mapping, text
+from turnwise.data.rows import RowError, make_conversation, require_mapping, require_text
 from turnwise.data.turns import is_turn_list, read_turns
 
 UNFINISHED = ("discarded", "draft")  # responses that nobody submitted
@@ -26,20 +26,20 @@ def matches(value: Any) -> float:
 
 def parse(value: Any, context: ParseContext) -> Conversation:
     """The dialogue of one record: a person's answer, or the one in its fields. Raises `RowError`."""
-    row = mapping(value)
-    fields = mapping(row.get("fields"))
+    row = require_mapping(value)
+    fields = require_mapping(row.get("fields"))
     chat = next((key for key, entry in fields.items() if is_turn_list(entry)), None)
-    prompt, reply = chat or find(fields, (*PROMPTS, "text")), find(fields, REPLIES)
+    prompt, reply = chat or find_column(fields, (*PROMPTS, "text")), find_column(fields, REPLIES)
     written = _written(row.get("responses"))
     answer = written if written is not None else fields.get(reply) if reply else None
     if prompt is None or (chat is None and not isinstance(answer, str)):
         raise RowError("its fields hold no prompt, or nobody wrote an answer")
     messages = (
-        read_turns(fields[prompt], prompt, context) if chat else [Message("user", text(fields[prompt], f"'{prompt}'"))]
+        read_turns(fields[prompt], prompt, context) if chat else [Message("user", require_text(fields[prompt], f"'{prompt}'"))]
     )
     if isinstance(answer, str) and messages[-1].role == "user":
-        messages.append(Message("assistant", text(answer, "the answer")))
-    return conversation(messages, context.meta(fields, [prompt, *([reply] if reply else [])]))
+        messages.append(Message("assistant", require_text(answer, "the answer")))
+    return make_conversation(messages, context.metadata_of(fields, [prompt, *([reply] if reply else [])]))
 
 
 def _written(responses: Any) -> str | None:

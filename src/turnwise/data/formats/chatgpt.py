@@ -5,7 +5,7 @@ from typing import Any
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import RowError, conversation, mapping
+from turnwise.data.rows import RowError, make_conversation, require_mapping
 
 EXPECTED = '{"title": "…", "mapping": {"id": {"message": {…}, "parent": "…"}}, "current_node": "id"}'
 EXAMPLE = """\
@@ -27,13 +27,13 @@ def matches(value: Any) -> float:
 
 def parse(value: Any, context: ParseContext) -> Conversation:
     """The branch that was shown last. Hidden and system messages without text are left out. Raises `RowError`."""
-    row = mapping(value)
+    row = require_mapping(value)
     nodes = row.get("mapping")
     if not isinstance(nodes, dict):
         raise RowError("it has no 'mapping'")
     messages = [message for node in _branch(nodes, row.get("current_node")) if (message := _message(node, context))]
     meta = {key: row[key] for key in ("title", "create_time") if row.get(key) is not None}
-    return conversation(messages, meta)
+    return make_conversation(messages, meta)
 
 
 def _branch(nodes: Mapping[str, Any], current: Any) -> list[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import RowError, conversation, mapping
+from turnwise.data.rows import RowError, make_conversation, require_mapping
 
 EXPECTED = '{"uuid": …, "name": "…", "chat_messages": [{"sender": "human", "text": "…"}]}'
 EXAMPLE = """\
@@ -22,11 +22,11 @@ def matches(value: Any) -> float:
 
 def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one object; messages without text are left out. Raises `RowError`."""
-    row = mapping(value)
+    row = require_mapping(value)
     if not isinstance(row.get("chat_messages"), list):
         raise RowError("it has no 'chat_messages'")
     messages = []
-    for entry in map(mapping, row["chat_messages"]):
+    for entry in map(require_mapping, row["chat_messages"]):
         parts = entry.get("content") if isinstance(entry.get("content"), list) else []
         texts = [
             str(part.get("text", "")) for part in parts or [] if isinstance(part, dict) and part.get("type") == "text"
@@ -37,7 +37,7 @@ def parse(value: Any, context: ParseContext) -> Conversation:
             messages.append(Message(context.role(entry.get("sender")), content))
     context.note_unread(row, {"chat_messages", "uuid", "name", "created_at", "summary", "account"})
     meta = {key: row[key] for key in ("uuid", "name", "created_at") if row.get(key)}
-    return conversation(messages, meta)
+    return make_conversation(messages, meta)
 
 
 def _pasted(attachments: Any) -> Iterator[str]:

@@ -4,8 +4,8 @@ from typing import Any
 
 from turnwise.core.messages import Conversation
 from turnwise.data.context import ParseContext
-from turnwise.data.people import Post, dialogues, parse_time
-from turnwise.data.rows import Item, RowError, mapping
+from turnwise.data.people import Post, split_into_dialogues, parse_time
+from turnwise.data.rows import Item, RowError, require_mapping
 
 EXPECTED = '{"channel": {…}, "messages": [{"timestamp": "…", "content": "…", "author": {"name": "Ada"}}]}'
 EXAMPLE = """\
@@ -34,7 +34,7 @@ def matches(value: Any) -> float:
 
 def parse(value: Any, context: ParseContext) -> list[Item]:
     """The dialogues of the channel. Raises `RowError`."""
-    row = mapping(value)
+    row = require_mapping(value)
     if not isinstance(row.get("messages"), list):
         raise RowError("it has no 'messages'")
     posts = []
@@ -47,4 +47,4 @@ def parse(value: Any, context: ParseContext) -> list[Item]:
             posts.append(Post(speaker, str(entry.get("content") or ""), parse_time(entry.get("timestamp"))))
     channel = row.get("channel")
     name = {"channel": channel["name"]} if isinstance(channel, dict) and "name" in channel else {}
-    return [Conversation(dialogue.messages, name) for dialogue in dialogues(posts, context)]
+    return [Conversation(dialogue.messages, name) for dialogue in split_into_dialogues(posts, context)]

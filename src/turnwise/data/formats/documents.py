@@ -8,7 +8,7 @@ from typing import Any
 
 from turnwise.data import columns
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import Document, Item, conversation, mapping, text
+from turnwise.data.rows import Document, Item, make_conversation, require_mapping, require_text
 from turnwise.data.transcripts import split_transcript
 
 EXPECTED = '{"text": "…"}'
@@ -22,8 +22,8 @@ def matches(value: Any) -> float:
     """Rather sure where there is a text; a text with a label is a classification set, not prose."""
     if not isinstance(value, dict):
         return 0.0
-    key = columns.find(value, ("text",))
-    if key is None or not isinstance(value[key], str) or columns.find(value, columns.LABELS):
+    key = columns.find_column(value, ("text",))
+    if key is None or not isinstance(value[key], str) or columns.find_column(value, columns.LABELS):
         return 0.0
     return 0.6
 
@@ -32,14 +32,14 @@ def parse(value: Any, context: ParseContext) -> Item:
     """The document in one object, or the conversation where a file holds both. Raises `RowError`."""
     from turnwise.data.formats import openai
 
-    row = mapping(value)
+    row = require_mapping(value)
     return openai.parse(row, context) if "messages" in row else document(row, context)
 
 
 def document(row: Mapping[str, Any], context: ParseContext) -> Item:
     """The document in an object with a `text`, or the dialogue that its text spells. Raises `RowError`."""
-    key = columns.find(row, ("text",)) or "text"
-    content = text(row.get(key), f"'{key}'")
-    meta = context.meta(row, [key])
+    key = columns.find_column(row, ("text",)) or "text"
+    content = require_text(row.get(key), f"'{key}'")
+    meta = context.metadata_of(row, [key])
     messages = split_transcript(content)
-    return conversation(messages, meta) if messages else Document(content, meta)
+    return make_conversation(messages, meta) if messages else Document(content, meta)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.columns import PROMPTS, find
+from turnwise.data.columns import PROMPTS, find_column
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import RowError, conversation, mapping, text
+from turnwise.data.rows import RowError, make_conversation, require_mapping, require_text
 from turnwise.data.turns import is_turn_list, read_turns
 
 EXPECTED = '{"data": {"prompt": "…"}, "annotations": [{"result": [{"type": "textarea", "value": {"text": ["…"]}}]}]}'
@@ -26,20 +26,20 @@ def matches(value: Any) -> float:
 
 def parse(value: Any, context: ParseContext) -> Conversation:
     """The dialogue of one task. Raises `RowError`."""
-    row = mapping(value)
-    data = mapping(row.get("data"))
+    row = require_mapping(value)
+    data = require_mapping(row.get("data"))
     key = next((key for key, entry in data.items() if is_turn_list(entry)), None)
     answers = list(_answers(row.get("annotations")))
-    prompt = find(data, (*PROMPTS, "text"))
+    prompt = find_column(data, (*PROMPTS, "text"))
     if key is None and (prompt is None or not answers):
         raise RowError("its data holds no dialogue, and no annotation is a written answer")
     used = {key or prompt or ""}
     messages = (
-        read_turns(data[key], key, context) if key else [Message("user", text(data[prompt or ""], f"'{prompt}'"))]
+        read_turns(data[key], key, context) if key else [Message("user", require_text(data[prompt or ""], f"'{prompt}'"))]
     )
     if answers and (not messages or messages[-1].role == "user"):
         messages.append(Message("assistant", answers[0]))
-    return conversation(messages, context.meta(data, used))
+    return make_conversation(messages, context.metadata_of(data, used))
 
 
 def _answers(annotations: Any) -> Iterator[str]:

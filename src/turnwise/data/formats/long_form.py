@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from turnwise.core.messages import Message
-from turnwise.data.columns import find
+from turnwise.data.columns import find_column
 from turnwise.data.context import ParseContext
 from turnwise.data.formats import Values
 from turnwise.data.people import parse_time
-from turnwise.data.rows import BadRow, Row, RowError, conversation
+from turnwise.data.rows import BadRow, Row, RowError, make_conversation
 from turnwise.data.tool_calls import link_results, read_calls
-from turnwise.data.turns import message
+from turnwise.data.turns import make_message
 
 IDS = (
     "conversation_id", "conversationid", "conv_id", "dialogue_id", "dialog_id", "dialogueid", "dialogid", "session_id",
@@ -36,7 +36,7 @@ conversation_id,role,content
 
 def keys(names: Collection[str]) -> tuple[str, str, str] | None:
     """The columns of a table with one message per row, where it is one."""
-    id, role, content = find(names, IDS), find(names, ROLES), find(names, CONTENTS)
+    id, role, content = find_column(names, IDS), find_column(names, ROLES), find_column(names, CONTENTS)
     return (id, role, content) if id is not None and role is not None and content is not None else None
 
 
@@ -83,7 +83,7 @@ def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
 
 def _in_order(held: list[tuple[int, Mapping[str, Any]]]) -> list[tuple[int, Mapping[str, Any]]]:
     """The rows of a dialogue as they were written, where a column tells."""
-    column = find(held[0][1], ORDERS) if held else None
+    column = find_column(held[0][1], ORDERS) if held else None
     if column is None:
         return held
     places = [_moment(cells.get(column)) for _, cells in held]
@@ -122,7 +122,7 @@ def _ended(
             name = cells.get("name")
             calls = read_calls(cells, number)
             messages.append(
-                message(cells[role], cells.get(content), name, None, calls, cells.get("tool_call_id"), context=context)
+                make_message(cells[role], cells.get(content), name, None, calls, cells.get("tool_call_id"), context=context)
             )
         except RowError as error:
             yield BadRow(line, str(error))
@@ -130,4 +130,4 @@ def _ended(
     if messages:
         first, cells = held[0]
         used = [id, role, content, "name", "tool_calls", "function_call", "tool_call_id"]
-        yield first, conversation(link_results(messages), {"conversation_id": cells[id], **context.meta(cells, used)})
+        yield first, make_conversation(link_results(messages), {"conversation_id": cells[id], **context.metadata_of(cells, used)})

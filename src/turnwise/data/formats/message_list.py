@@ -5,7 +5,7 @@ from typing import Any
 
 from turnwise.core.messages import Conversation
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import RowError, conversation, kind_of
+from turnwise.data.rows import RowError, make_conversation, json_type_name
 from turnwise.data.tool_calls import tools_from_tags
 from turnwise.data.turns import is_turn_list, read_turns
 
@@ -31,6 +31,6 @@ def matches(value: Any) -> float:
 def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one list. Raises `RowError`."""
     if not isinstance(value, list):
-        raise RowError(f"it is {kind_of(value)}, not a list of messages")
+        raise RowError(f"it is {json_type_name(value)}, not a list of messages")
     messages, tools = tools_from_tags(read_turns(value, "messages", context))
-    return replace(conversation(messages, {}), tools=tools)
+    return replace(make_conversation(messages, {}), tools=tools)

@@ -10,7 +10,7 @@ from typing import Any
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.context import ParseContext
 from turnwise.data.formats import Values, long_form
-from turnwise.data.rows import BadRow, Row, RowError, conversation
+from turnwise.data.rows import BadRow, Row, RowError, make_conversation
 from turnwise.data.tool_calls import link_results, tools_from_tags
 from turnwise.data.turns import is_turn, read_turns
 
@@ -58,4 +58,4 @@ def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
 
 def _dialogue(messages: list[Message]) -> Conversation:
     plain, tools = tools_from_tags(link_results(messages))
-    return replace(conversation(plain, {}), tools=tools)
+    return replace(make_conversation(plain, {}), tools=tools)

@@ -11,7 +11,7 @@ from typing import Any
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.context import ParseContext
 from turnwise.data.formats import Values
-from turnwise.data.rows import BadRow, Row, RowError, conversation, text
+from turnwise.data.rows import BadRow, Row, RowError, make_conversation, require_text
 
 MAX_TREE = 100_000  # messages
 EXPECTED = '{"message_id": …, "parent_id": …, "text": "…", "role": "prompter"} or trees of "prompt" and "replies"'
@@ -99,7 +99,7 @@ def walk(root: Mapping[str, Any], context: ParseContext) -> Iterator[Conversatio
     while stack:
         node, before = stack.pop()
         role = context.role(node.get("role"))
-        message = Message(role, text(node.get("text"), f"the text of a {role} message"))
+        message = Message(role, require_text(node.get("text"), f"the text of a {role} message"))
         path = (*before, message)
         replies = [reply for reply in node.get("replies") or [] if isinstance(reply, dict) and not reply.get("deleted")]
         if role == "user":
@@ -110,7 +110,7 @@ def walk(root: Mapping[str, Any], context: ParseContext) -> Iterator[Conversatio
         elif len(path) > 1 or role == "assistant":
             trimmed = path if role == "assistant" else path[:-1]
             if any(m.role == "assistant" and m.weight for m in trimmed):
-                yield conversation(trimmed, {})
+                yield make_conversation(trimmed, {})
 
 
 def _without_weight(message: Message) -> Message:

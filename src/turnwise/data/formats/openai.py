@@ -10,9 +10,9 @@ from typing import Any
 
 from turnwise.data.context import DEFAULT, ParseContext
 from turnwise.data.formats import documents
-from turnwise.data.rows import Item, RowError, conversation, mapping, rating
+from turnwise.data.rows import Item, RowError, make_conversation, require_mapping, parse_rating
 from turnwise.data.tool_calls import TOOL_KEYS, read_tools, tools_from_tags
-from turnwise.data.turns import is_turn_list, message, read_turns
+from turnwise.data.turns import is_turn_list, make_message, read_turns
 
 EXPECTED = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 EXAMPLE = """\
@@ -35,7 +35,7 @@ def matches(value: Any) -> float:
 
 def parse(value: Any, context: ParseContext = DEFAULT) -> Item:
     """The conversation in one object, or the document where a file holds both, as ours may. Raises `RowError`."""
-    row = mapping(value)
+    row = require_mapping(value)
     if "messages" not in row and "text" in row:
         return documents.document(row, context)
     if "messages" not in row:
@@ -47,13 +47,13 @@ def parse(value: Any, context: ParseContext = DEFAULT) -> Item:
     used = ["messages", *(key for key in TOOL_KEYS if row.get(key)), *(["rejected"] if worse else [])]
     used += [label] if label else []
     if isinstance(row.get("system"), str) and row["system"].strip():  # as Anthropic's requests have it
-        messages.insert(0, message("system", row["system"], context=context))
+        messages.insert(0, make_message("system", row["system"], context=context))
         used.append("system")
-    found = conversation(messages, context.meta(row, used))
+    found = make_conversation(messages, context.metadata_of(row, used))
     rejected = read_turns(worse, "rejected", context) if worse else []
     return replace(
         found,
         rejected=tuple(rejected),
-        rating=rating(row, label) if label else None,
+        rating=parse_rating(row, label) if label else None,
         tools=read_tools(row) or tools,
     )

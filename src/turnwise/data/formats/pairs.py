@@ -5,7 +5,7 @@ from typing import Any
 from turnwise.core.messages import Conversation
 from turnwise.data.columns import is_pair_row, parse_pair
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import mapping
+from turnwise.data.rows import require_mapping
 
 EXPECTED = '{"prompt": "…", "response": "…"} (or question and answer, user and assistant, input and output)'
 EXAMPLE = """\
@@ -21,4 +21,4 @@ def matches(value: Any) -> float:
 
 def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one object. Raises `RowError`."""
-    return parse_pair(mapping(value), context)
+    return parse_pair(require_mapping(value), context)

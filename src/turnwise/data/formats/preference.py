@@ -11,10 +11,10 @@ from typing import Any
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.columns import answer_to, is_said, read_prompt
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import RowError, conversation, mapping
+from turnwise.data.rows import RowError, make_conversation, require_mapping
 from turnwise.data.tool_calls import TOOL_KEYS, read_tools
 from turnwise.data.transcripts import split_transcript
-from turnwise.data.turns import message, read_turns
+from turnwise.data.turns import make_message, read_turns
 
 PAIRS = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
 LISTS = ("messages", "conversations")
@@ -36,14 +36,14 @@ def matches(value: Any) -> float:
 
 def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one object. Raises `RowError`."""
-    row = mapping(value)
+    row = require_mapping(value)
     better, worse = next((pair for pair in PAIRS if set(pair) <= row.keys()), PAIRS[0])
     prompt, used = _prompt(row, context)
     chosen, rejected = ([*prompt, *_answer(row, key, prompt, context)] for key in (better, worse))
     if chosen == rejected:
         raise RowError("its two answers are the same")
     used |= {better, worse, *(key for key in TOOL_KEYS if row.get(key))}
-    found = conversation(chosen, context.meta(row, used))
+    found = make_conversation(chosen, context.metadata_of(row, used))
     return replace(found, rejected=tuple(rejected), tools=read_tools(row))
 
 
@@ -70,7 +70,7 @@ def _answer(row: Mapping[str, Any], key: str, prompt: list[Message], context: Pa
         turns = split_transcript(value) if value else None
         # After a prompt, a text with speakers is an answer that writes a scene, unless it repeats the prompt.
         if turns is None or (prompt and turns[: len(prompt)] != prompt):
-            return [message("assistant", answer_to(_prompt_text(row), value), context=context)]
+            return [make_message("assistant", answer_to(_prompt_text(row), value), context=context)]
     else:
         turns = read_turns(value if isinstance(value, list) else [value], key, context)
     if turns[: len(prompt)] == prompt:

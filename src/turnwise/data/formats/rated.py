@@ -9,7 +9,7 @@ from typing import Any
 from turnwise.core.messages import Conversation
 from turnwise.data.columns import is_pair_row, parse_pair
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import RowError, mapping, rating
+from turnwise.data.rows import RowError, require_mapping, parse_rating
 
 LABELS = ("label", "rating", "kto_tag", "thumbs_up")
 EXPECTED = '{"prompt": "…", "completion": "…", "label": true or false}'
@@ -29,11 +29,11 @@ def matches(value: Any) -> float:
 
 def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one object. Raises `RowError`."""
-    row = mapping(value)
+    row = require_mapping(value)
     label = next((key for key in LABELS if row.get(key) is not None), None)
     if label is None:
         raise RowError(f"its keys are {', '.join(map(repr, row)) or 'none'}")
-    return replace(parse_pair(row, context, also_used=[label]), rating=rating({label: _plain(row[label])}, label))
+    return replace(parse_pair(row, context, also_used=[label]), rating=parse_rating({label: _plain(row[label])}, label))
 
 
 def _plain(value: Any) -> Any:

@@ -5,9 +5,9 @@ from typing import Any
 
 from turnwise.core.messages import Conversation
 from turnwise.data.context import ParseContext
-from turnwise.data.rows import RowError, conversation, mapping
+from turnwise.data.rows import RowError, make_conversation, require_mapping
 from turnwise.data.tool_calls import TOOL_KEYS, read_tools, tools_from_tags
-from turnwise.data.turns import is_turn_list, message, read_turns
+from turnwise.data.turns import is_turn_list, make_message, read_turns
 
 KEYS = ("conversations", "conversation", "items", "dialog", "dialogue", "dialogs", "turns", "utterances", "chat", "log")
 EXPECTED = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'
@@ -41,7 +41,7 @@ def matches(value: Any) -> float:
 
 def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one object; a `system` beside it opens the dialogue. Raises `RowError`."""
-    row = mapping(value)
+    row = require_mapping(value)
     key = next((key for key in KEYS if isinstance(row.get(key), list)), None)
     if key is None:
         key = next((key for key in KEYS if key in row), None)
@@ -49,7 +49,7 @@ def parse(value: Any, context: ParseContext) -> Conversation:
     turns = read_turns(row[key], key, context)
     system = next((name for name in ("system", "system_prompt") if isinstance(row.get(name), str)), None)
     if system and row[system].strip():
-        turns.insert(0, message("system", row[system], context=context))
+        turns.insert(0, make_message("system", row[system], context=context))
     turns, tools = tools_from_tags(turns)
     used = [key, *(name for name in TOOL_KEYS if row.get(name)), *([system] if system else [])]
-    return replace(conversation(turns, context.meta(row, used)), tools=read_tools(row) or tools)
+    return replace(make_conversation(turns, context.metadata_of(row, used)), tools=read_tools(row) or tools)

@@ -6,7 +6,7 @@ from typing import Any
 
 from turnwise.data.context import ParseContext
 from turnwise.data.formats import Values
-from turnwise.data.people import Post, dialogues, parse_time
+from turnwise.data.people import Post, split_into_dialogues, parse_time
 from turnwise.data.rows import BadRow, Row
 
 EXPECTED = '[{"type": "message", "user": "U01", "text": "…", "ts": "1710266760.000200"}]'
@@ -45,7 +45,7 @@ def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
         Post(_speaker(entry, names), _text(str(entry.get("text") or ""), names), parse_time(entry.get("ts")))
         for entry in entries
     ]
-    for dialogue in dialogues(posts, context):
+    for dialogue in split_into_dialogues(posts, context):
         yield first, dialogue
 
 

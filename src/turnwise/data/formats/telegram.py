@@ -5,8 +5,8 @@ from typing import Any
 
 from turnwise.core.messages import Conversation
 from turnwise.data.context import ParseContext
-from turnwise.data.people import Post, dialogues, parse_time
-from turnwise.data.rows import Item, RowError, SpeakerAbsent, mapping
+from turnwise.data.people import Post, split_into_dialogues, parse_time
+from turnwise.data.rows import Item, RowError, SpeakerAbsent, require_mapping
 
 EXPECTED = '{"name": "…", "type": "personal_chat", "messages": [{"type": "message", "from": "Ada", "text": "…"}]}'
 EXAMPLE = """\
@@ -44,7 +44,7 @@ def _is_chat(messages: Any) -> bool:
 
 def parse(value: Any, context: ParseContext) -> list[Item]:
     """The dialogues of every chat; those in which `--me` says nothing are left out. Raises `RowError`."""
-    mapping(value)
+    require_mapping(value)
     chats = _chats(value)
     if not chats:
         raise RowError("it is no exported chat")
@@ -62,7 +62,7 @@ def parse(value: Any, context: ParseContext) -> list[Item]:
         if not any(post.text.strip() for post in posts):
             continue
         try:
-            found += [Conversation(dialogue.messages, name) for dialogue in dialogues(posts, context)]
+            found += [Conversation(dialogue.messages, name) for dialogue in split_into_dialogues(posts, context)]
         except SpeakerAbsent as error:
             absent = absent or error
     if absent is not None and not found:

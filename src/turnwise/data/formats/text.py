@@ -11,7 +11,7 @@ from typing import BinaryIO
 from turnwise.core.messages import Message
 from turnwise.data.context import DEFAULT, ROLE_OF_SPEAKER, ParseContext
 from turnwise.data.lines import numbered_lines, take_sample
-from turnwise.data.rows import BadRow, Document, Item, Row, RowError, Sample, conversation, text
+from turnwise.data.rows import BadRow, Document, Item, Row, RowError, Sample, make_conversation, require_text
 from turnwise.data.transcripts import split_markers
 
 EXPECTED = 'dialogues of "User: …" and "Assistant: …" lines with a blank line between two dialogues, or plain prose'
@@ -190,7 +190,7 @@ def _conversation(paragraphs: list[Paragraph], speaker: re.Pattern[str], context
                 return BadRow(line, f"{who} (known: {', '.join(ROLE_OF_SPEAKER)}; or --role NAME=assistant)")
     try:
         messages = [_message(name, lines, context) for name, lines in turns]
-        return start, conversation(messages, {})
+        return start, make_conversation(messages, {})
     except RowError as error:
         return BadRow(start, str(error))
 
@@ -210,7 +210,7 @@ def _message(name: str, lines: list[str], context: ParseContext) -> Message:
         while len(lines) > 1 and not lines[0]:
             lines = lines[1:]
     role = context.role(name)
-    return Message(role, text("\n".join(lines), f"the content of {'an' if role == 'assistant' else 'a'} {role} turn"))
+    return Message(role, require_text("\n".join(lines), f"the content of {'an' if role == 'assistant' else 'a'} {role} turn"))
 
 
 def _documents(paragraphs: Iterable[Paragraph]) -> Iterator[Row]:
@@ -232,4 +232,4 @@ def _documents(paragraphs: Iterable[Paragraph]) -> Iterator[Row]:
 
 def _document(content: str) -> Item:
     messages = split_markers(content)
-    return conversation(messages, {}) if messages else Document(content)
+    return make_conversation(messages, {}) if messages else Document(content)

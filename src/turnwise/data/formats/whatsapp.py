@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from turnwise.data.context import ParseContext
 from turnwise.data.lines import numbered_lines
-from turnwise.data.people import Post, dialogues
+from turnwise.data.people import Post, split_into_dialogues
 from turnwise.data.rows import BadRow, Row, Sample
 
 EXPECTED = 'lines such as "12/03/2024, 18:05 - Ada: Hello" or "[12.03.24, 18:05:11] Ada: Hello"'
@@ -57,7 +57,7 @@ def read(file: BinaryIO, context: ParseContext) -> Iterator[Row]:
             posts[-1] = number, Post(last.speaker, f"{last.text}\n{line[1]}", last.time)
     clean = [Post(post.speaker, _EDITED.sub("", post.text).strip(), post.time) for _, post in posts]
     first = posts[0][0] if posts else 1
-    for dialogue in dialogues((post for post in clean if not _MEDIA.fullmatch(post.text)), context):
+    for dialogue in split_into_dialogues((post for post in clean if not _MEDIA.fullmatch(post.text)), context):
         yield first, dialogue
 
 

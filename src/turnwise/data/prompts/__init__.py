@@ -13,10 +13,10 @@ from pathlib import Path
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import normalised
-from turnwise.data.grammar import Grammar, about, expand, load_grammar
+from turnwise.data.grammar import DialogueGrammar, restrict_topics, expand, load_grammar
 from turnwise.data.noise import rough_text
 from turnwise.data.strict_yaml import read_yaml
-from turnwise.data.templates import Template, parse, text_of
+from turnwise.data.templates import Template, parse_template, text_of
 
 HERE = Path(__file__).parent
 HURRIED = 0.3  # of the questions
@@ -29,7 +29,7 @@ CARE = (
 )  # fmt: skip
 
 
-def small_talk() -> Grammar:
+def small_talk() -> DialogueGrammar:
     """The grammar of small talk, facts, limits and safety."""
     return load_grammar(HERE / "small_talk.yaml")
 
@@ -37,10 +37,10 @@ def small_talk() -> Grammar:
 def support_lines() -> dict[str, list[Template]]:
     """Questions to a shop in few words, by intent."""
     lines: dict[str, list[str]] = read_yaml(HERE / "support.yaml", "prompts")
-    return {intent: [parse(line) for line in ways] for intent, ways in lines.items()}
+    return {intent: [parse_template(line) for line in ways] for intent, ways in lines.items()}
 
 
-def prompts(seed: int) -> Iterator[tuple[Message, ...]]:
+def bundled_prompts(seed: int) -> Iterator[tuple[Message, ...]]:
     """Histories that end with a user's turn, no two alike, the same ones for the same seed.
 
     Two of four are small talk, one is what wants care, one asks a shop for support, as long as there are such.
@@ -48,7 +48,7 @@ def prompts(seed: int) -> Iterator[tuple[Message, ...]]:
     rng = random.Random(seed)
     grammar, new = small_talk(), _New()
     talk = _histories(expand(grammar, 1_000_000, seed=seed, noise=0), rng)
-    care = _histories(expand(about(grammar, CARE), 1_000_000, seed=seed, turns=(1, 2), noise=0), rng)
+    care = _histories(expand(restrict_topics(grammar, CARE), 1_000_000, seed=seed, turns=(1, 2), noise=0), rng)
     kinds = [talk, care, talk, _questions(rng)]
     while kinds:
         for kind in list(kinds):
@@ -60,7 +60,7 @@ def prompts(seed: int) -> Iterator[tuple[Message, ...]]:
             yield hurried if rng.random() < HURRIED and new(hurried) else history
 
 
-def histories(conversations: Iterator[Conversation], seed: int) -> Iterator[tuple[Message, ...]]:
+def prompt_histories(conversations: Iterator[Conversation], seed: int) -> Iterator[tuple[Message, ...]]:
     """One of each dialogue that has a user's turn: what was said up to it."""
     return _histories(conversations, random.Random(seed))
 

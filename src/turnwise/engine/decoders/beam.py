@@ -107,8 +107,8 @@ class BeamSearch:
         answers = self._ranked()
         if not answers:
             return self._failed(NOTHING_LEFT, users=True)
-        if len(answers) < self._request.answers:
-            asked = self._request.answers
+        if len(answers) < self._request.num_return_sequences:
+            asked = self._request.num_return_sequences
             return self._failed(f"'n' asks for {asked} answers, but there are only {len(answers)}.", users=True)
         return [event for index, answer in enumerate(answers) for event in self._rest(index, answer)]
 
@@ -189,7 +189,7 @@ class BeamSearch:
             for places in in_turn
             for whole in sorted((one for one in places if one is not None), key=lambda whole: -whole.rank)
         ]
-        return ranked[: self._request.answers]
+        return ranked[: self._request.num_return_sequences]
 
     def _certain(self) -> list[TokenEvent]:
         """Tokens that every answer which may still be given begins with."""
@@ -198,7 +198,7 @@ class BeamSearch:
         events = []
         shortest = min(len(one.ids) for one in possible)
         while self._told < shortest and len({one.ids[self._told] for one in possible}) == 1:
-            events += [self._event(possible[0], self._told, index) for index in range(self._request.answers)]
+            events += [self._event(possible[0], self._told, index) for index in range(self._request.num_return_sequences)]
             self._told += 1
         return events
 

@@ -36,7 +36,7 @@ def advance(ready: Sequence[Chat], rows: Sequence[int], logits_RV: Tensor) -> It
             event = _take(chat, choice)
             draft = chat.line.draft
             if foreseen < len(draft.ids):
-                if event.finish is None and choice.token == draft.ids[foreseen]:
+                if event.finish_reason is None and choice.token == draft.ids[foreseen]:
                     _accept(chat)
                     further.append((chat, row))
                 elif draft.predicted:

@@ -22,7 +22,7 @@ from turnwise.engine.native.weights import PackedModel
 from turnwise.engine.span import Span
 from turnwise.models.config import DecoderConfig
 from turnwise.models.decoder import Decoder
-from turnwise.models.thin import Thin, only_layers
+from turnwise.models.thin import LoraFactors, only_layers
 from turnwise.models.weights import DecoderWeights, weights_of
 
 
@@ -82,7 +82,7 @@ class NativeRunner:
         self._values = np.zeros((*shape, BLOCK, config.head_dim), number)
         self._cache = Cache(self._keys.ctypes.data, self._values.ctypes.data, blocks, quantize is not None)
 
-    def adapt(self, name: str, thin: Mapping[str, Thin]) -> bool:
+    def adapt(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
         """From now on compute spans of this adapter with these changes, which stay until the runner goes."""
         if not only_layers(thin):
             return False

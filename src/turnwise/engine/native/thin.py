@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from turnwise.engine.native import library
 from turnwise.engine.native.packer import Packer
 from turnwise.models.config import DecoderConfig
-from turnwise.models.thin import Thin
+from turnwise.models.thin import LoraFactors
 
 PLACES = ("attention.qkv", "attention.out", "mlp.up", "mlp.down")  # of a layer, in the library's order
 
@@ -24,7 +24,7 @@ class PackedAdapter(Packer):
         pointer: where the structures lie.
     """
 
-    def __init__(self, thin: Mapping[str, Thin], config: DecoderConfig, panel: int, width: int) -> None:
+    def __init__(self, thin: Mapping[str, LoraFactors], config: DecoderConfig, panel: int, width: int) -> None:
         super().__init__(panel)
         self._width = width
         self._gated = config.gated_mlp
@@ -37,7 +37,7 @@ class PackedAdapter(Packer):
         self.ranks = max(structure.ranks for structure in structures)
         self.pointer = ctypes.addressof(structures)
 
-    def _thin(self, change: Thin, *, interleaved: bool) -> library.Thin:
+    def _thin(self, change: LoraFactors, *, interleaved: bool) -> library.Thin:
         missing = -len(change.down_RI) % self._width
         down_RI, up_OR = pad(change.down_RI, (0, 0, 0, missing)), pad(change.up_OR, (0, missing))
         down_by_width = down_RI.view(-1, self._width, down_RI.shape[1]).transpose(1, 2)

@@ -43,5 +43,5 @@ def open_baseline(kind: Kind, file: Path, model: Path, max_tokens: int | None = 
         whole = base_of(model) if is_adapter(model) else model
         context = int(read_config(whole).get("max_position_embeddings") or CONTEXT)
         # Most adapters come with the tokenizer that they are served with.
-        renderer = Renderer.of(Tokenizer.load(model if (model / "tokenizer.json").is_file() else whole))
+        renderer = Renderer.from_tokenizer(Tokenizer.load(model if (model / "tokenizer.json").is_file() else whole))
         yield Ngram(dialogues, renderer, context_length=context, most=max_tokens or MOST)

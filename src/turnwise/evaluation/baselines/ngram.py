@@ -10,7 +10,7 @@ import numpy as np
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.baselines.kneser_ney import KneserNey
-from turnwise.evaluation.counting import Counted, counted
+from turnwise.evaluation.counting import Counted, find_scored_span
 from turnwise.evaluation.items import Answer, Ask, Score, Scored
 from turnwise.evaluation.subject import UNANSWERED, Done
 from turnwise.text.render import Renderer
@@ -58,7 +58,7 @@ class Ngram:
         found = []
         for score in scores:
             try:
-                read = counted(self.renderer, score, self.context_length)
+                read = find_scored_span(self.renderer, score, self.context_length)
             except TemplateError:  # what it cannot even be asked it has no opinion of
                 read = Counted((0,), (), 0)
             nats = -math.fsum(map(math.log, self.model.probabilities(read.ids, read.places)))

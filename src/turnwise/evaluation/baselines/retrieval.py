@@ -14,7 +14,7 @@ from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation.items import Answer, Ask, Score, Scored
 from turnwise.evaluation.subject import Done
-from turnwise.evaluation.words import words
+from turnwise.evaluation.words import split_words
 
 
 class Retrieval:
@@ -74,7 +74,7 @@ def _pairs(messages: Sequence[Message]) -> list[tuple[list[str], str]]:
 
 def _last_question(messages: Sequence[Message]) -> list[str]:
     """The words that the user said last; none where there is no user."""
-    return words(next((message.content for message in reversed(messages) if message.role == "user"), ""))
+    return split_words(next((message.content for message in reversed(messages) if message.role == "user"), ""))
 
 
 def _bm25s() -> ModuleType:

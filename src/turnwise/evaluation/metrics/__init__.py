@@ -8,7 +8,7 @@ from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.evaluation.metric import Metric
 
 
-def names() -> list[str]:
+def metric_names() -> list[str]:
     """What there is, in the order of a scorecard."""
     return [each.NAME for each in metrics()]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item, Score
-from turnwise.evaluation.metric import Floats, ratio, rows
+from turnwise.evaluation.metric import Floats, ratio, statistics_array
 from turnwise.evaluation.replies import group_of
 
 
@@ -41,7 +41,7 @@ class Metric(metric.Metric):
     def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
         """Nats, bytes and tokens."""
         del items
-        return rows(
+        return statistics_array(
             [
                 (
                     sum(one.nats for one in each.scored),

@@ -7,7 +7,7 @@ import numpy as np
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item
-from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.metric import Floats, statistics_array
 from turnwise.evaluation.replies import reply_items
 from turnwise.evaluation.words import is_cjk
 
@@ -37,7 +37,7 @@ class Metric(metric.Metric):
 
         references = [item.reference for item in items]
         scorer = BLEU(tokenize="zh" if is_cjk(references) else "13a", force=True)
-        return rows(
+        return statistics_array(
             scorer._extract_corpus_statistics([each.answers[0].text for each in found], [references]), 2 + 2 * ORDER
         )
 

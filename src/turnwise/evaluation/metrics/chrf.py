@@ -7,7 +7,7 @@ import numpy as np
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item
-from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.metric import Floats, statistics_array
 from turnwise.evaluation.replies import reply_items
 
 BETA = 2  # recall counts twice as much as precision
@@ -37,7 +37,7 @@ class Metric(metric.Metric):
         per_item = scorer._extract_corpus_statistics(
             [each.answers[0].text for each in found], [[item.reference for item in items]]
         )
-        return rows(per_item, 3 * scorer.char_order)
+        return statistics_array(per_item, 3 * scorer.char_order)
 
     def value(self, totals_XK: Floats) -> Floats:
         """F2 of mean precision and recall over the orders that there are, 0 to 100, as sacrebleu sums it up."""

@@ -13,8 +13,8 @@ from functools import cache
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item, Score
-from turnwise.evaluation.metric import Floats, rows
-from turnwise.evaluation.probes import Said, filled, read_probes
+from turnwise.evaluation.metric import Floats, statistics_array
+from turnwise.evaluation.probes import Said, fill_dialogue, read_probes
 
 YES, NO = "Yes, that is right.", "No, that is wrong."
 
@@ -48,7 +48,7 @@ class Metric(metric.Metric):
         for each in found:
             fits, contradicts = (one.nats / max(1, one.tokens) for one in each.scored)
             pairs.append((float(not fits < contradicts), 1.0))
-        return rows(pairs)
+        return statistics_array(pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def _items(group: str, fact: _Fact) -> list[Item]:
             (fact.closed.format(value=other), NO, YES),
             (fact.open, fits, contradicts),
         ):
-            history = (*filled(fact.said, value=value, other=other), Message("user", question))
+            history = (*fill_dialogue(fact.said, value=value, other=other), Message("user", question))
             scores = tuple(Score((*history, Message("assistant", reply))) for reply in (right, wrong))
             found.append(Item(group, scores=scores, reference=right, about={"kind": fact.kind}))
     return found

@@ -7,9 +7,9 @@ from typing import ClassVar
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item
-from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.metric import Floats, statistics_array
 from turnwise.evaluation.replies import reply_items
-from turnwise.evaluation.words import grams, words
+from turnwise.evaluation.words import grams, split_words
 
 
 class Metric(metric.Metric):
@@ -34,8 +34,8 @@ class Metric(metric.Metric):
     def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
         """Each answer's part of the different n-grams, and its n-grams."""
         del items
-        counted = [grams(words(each.answers[0].text), self.WORDS) for each in found]
+        counted = [grams(split_words(each.answers[0].text), self.WORDS) for each in found]
         all_of_them: Counter[tuple[str, ...]] = Counter()
         for own in counted:  # a sum would copy all of them each time
             all_of_them.update(own)
-        return rows([(sum(n / all_of_them[gram] for gram, n in own.items()), float(own.total())) for own in counted])
+        return statistics_array([(sum(n / all_of_them[gram] for gram, n in own.items()), float(own.total())) for own in counted])

@@ -5,9 +5,9 @@ from functools import cached_property
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.golden import Case, golden_cases, passes
+from turnwise.evaluation.golden import Case, golden_cases, passes_case
 from turnwise.evaluation.items import Ask, Found, Item
-from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.metric import Floats, statistics_array
 
 
 class Metric(metric.Metric):
@@ -50,9 +50,9 @@ class Metric(metric.Metric):
 
     def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
         """Passed, asked."""
-        return rows(
+        return statistics_array(
             [
-                (float(passes(self._cases[item.about["id"]], each.answers[0].text)), 1.0)
+                (float(passes_case(self._cases[item.about["id"]], each.answers[0].text)), 1.0)
                 for item, each in zip(items, found, strict=True)
             ]
         )

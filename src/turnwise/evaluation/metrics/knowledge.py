@@ -11,7 +11,7 @@ from functools import cache
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item, Score
-from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.metric import Floats, statistics_array
 from turnwise.evaluation.probes import read_probes
 
 PLACES = "abcd"  # for the values in a passage; the first is what is asked for
@@ -43,7 +43,7 @@ class Metric(metric.Metric):
         """Right, asked."""
         del items
         ranked = [[each.nats / max(1, each.tokens) for each in one.scored] for one in found]
-        return rows([(float(losses[0] < min(losses[1:])), 1.0) for losses in ranked])
+        return statistics_array([(float(losses[0] < min(losses[1:])), 1.0) for losses in ranked])
 
 
 @dataclass(frozen=True, slots=True)

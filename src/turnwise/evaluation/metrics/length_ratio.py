@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item
-from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.metric import Floats, statistics_array
 from turnwise.evaluation.replies import reply_items
-from turnwise.evaluation.words import words
+from turnwise.evaluation.words import split_words
 
 
 class Metric(metric.Metric):
@@ -25,9 +25,9 @@ class Metric(metric.Metric):
 
     def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
         """Words of the answer, words of the reference."""
-        return rows(
+        return statistics_array(
             [
-                (float(len(words(each.answers[0].text))), float(len(words(item.reference))))
+                (float(len(split_words(each.answers[0].text))), float(len(split_words(item.reference))))
                 for item, each in zip(items, found, strict=True)
             ]
         )

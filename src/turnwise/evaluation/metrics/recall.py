@@ -13,9 +13,9 @@ from functools import cache
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Ask, Found, Item
-from turnwise.evaluation.metric import Floats, rows
-from turnwise.evaluation.probes import filled, read_probes
-from turnwise.evaluation.words import grams, words
+from turnwise.evaluation.metric import Floats, statistics_array
+from turnwise.evaluation.probes import fill_dialogue, read_probes
+from turnwise.evaluation.words import grams, split_words
 
 TURNS = 40
 TALKS = 20  # enough that a difference between two models can be sure
@@ -45,7 +45,7 @@ class Metric(metric.Metric):
 
     def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
         """Recalled, asked."""
-        return rows(
+        return statistics_array(
             [
                 (float(_names(each.answers[0].text, item.about["fact"])), 1.0)
                 for item, each in zip(items, found, strict=True)
@@ -72,8 +72,8 @@ def _talk(number: int, rng: random.Random) -> Item:
     told = [(fact, rng.choice(fact.values)) for fact in rng.sample(facts, FACTS)]
     history: list[Message] = []
     for fact, value in told:
-        history.extend(filled([{"user": fact.tells, "assistant": fact.answer}], value=value))
-    history.extend(filled(rng.sample(talk, (TURNS - 2 - len(history)) // 2)))
+        history.extend(fill_dialogue([{"user": fact.tells, "assistant": fact.answer}], value=value))
+    history.extend(fill_dialogue(rng.sample(talk, (TURNS - 2 - len(history)) // 2)))
     fact, value = told[number % FACTS]
     ask = Ask((*history, Message("user", fact.asks)), greedy=True)
     return Item(f"talk {number}", (ask,), reference=value, about={"fact": value})
@@ -81,5 +81,5 @@ def _talk(number: int, rng: random.Random) -> Item:
 
 def _names(text: str, value: str) -> bool:
     """Whether the value's words stand in the text, one after the other."""
-    wanted = tuple(words(value))
-    return wanted in grams(words(text), len(wanted))
+    wanted = tuple(split_words(value))
+    return wanted in grams(split_words(text), len(wanted))

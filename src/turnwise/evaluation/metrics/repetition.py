@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item
-from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.metric import Floats, statistics_array
 from turnwise.evaluation.replies import reply_items
-from turnwise.evaluation.words import grams, words
+from turnwise.evaluation.words import grams, split_words
 
 ORDER = 4
 
@@ -39,9 +39,9 @@ class Metric(metric.Metric):
                 gram
                 for message in item.asks[0].history
                 if message.role == "assistant"
-                for gram in grams(words(message.content), ORDER)
+                for gram in grams(split_words(message.content), ORDER)
             }
-            own = grams(words(each.answers[0].text), ORDER)
+            own = grams(split_words(each.answers[0].text), ORDER)
             again = sum(count if gram in said else count - 1 for gram, count in own.items())
             pairs.append((float(again), float(own.total())))
-        return rows(pairs)
+        return statistics_array(pairs)

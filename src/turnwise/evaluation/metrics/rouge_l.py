@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item
-from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.metric import Floats, statistics_array
 from turnwise.evaluation.replies import reply_items
-from turnwise.evaluation.words import words
+from turnwise.evaluation.words import split_words
 
 
 class _Words:
@@ -15,7 +15,7 @@ class _Words:
 
     def tokenize(self, text: str) -> list[str]:
         """The words of a text."""
-        return words(text)
+        return split_words(text)
 
 
 class Metric(metric.Metric):
@@ -38,7 +38,7 @@ class Metric(metric.Metric):
         from rouge_score.rouge_scorer import RougeScorer
 
         scorer = RougeScorer(["rougeL"], tokenizer=_Words())
-        return rows(
+        return statistics_array(
             [
                 (scorer.score(item.reference, each.answers[0].text)["rougeL"].fmeasure, 1.0)
                 for item, each in zip(items, found, strict=True)

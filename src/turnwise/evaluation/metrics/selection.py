@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item, Score
-from turnwise.evaluation.metric import Floats, rows
-from turnwise.evaluation.replies import group_of, last_reply, spread
+from turnwise.evaluation.metric import Floats, statistics_array
+from turnwise.evaluation.replies import group_of, last_reply, subsample
 
 CANDIDATES = 20
 MOST = 120  # dialogues that are asked about, since each has twenty replies to be read
@@ -41,7 +41,7 @@ class Metric(metric.Metric):
         """Right, asked."""
         del items
         ranked = [[each.nats / max(1, each.tokens) for each in one.scored] for one in found]
-        return rows([(float(losses[0] < min(losses[1:])), 1.0) for losses in ranked])
+        return statistics_array([(float(losses[0] < min(losses[1:])), 1.0) for losses in ranked])
 
 
 def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: int) -> list[Item]:
@@ -61,7 +61,7 @@ def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: in
     for _, _, reply, intent in asked:
         by_intent.setdefault(intent, set()).add(reply)
     found = []
-    for number, history, reply, intent in spread(asked, MOST, seed):
+    for number, history, reply, intent in subsample(asked, MOST, seed):
         rng = random.Random(f"{seed} {number}")
         right = answers[group_of(history)]
         if len(pool) - len(right) < candidates - 1:

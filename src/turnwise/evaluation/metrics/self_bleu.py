@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item
-from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.metric import Floats, statistics_array
 from turnwise.evaluation.replies import reply_items
 from turnwise.evaluation.words import is_cjk
 
@@ -41,4 +41,4 @@ class Metric(metric.Metric):
             others = rng.sample(range(len(texts) - 1), min(OTHERS, len(texts) - 1))
             against = [texts[other + (other >= number)] for other in others]
             pairs.append((scorer.sentence_score(text, against).score if against and text.strip() else 0.0, 1.0))
-        return rows(pairs)
+        return statistics_array(pairs)

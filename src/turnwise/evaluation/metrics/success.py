@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Ask, Found, Item
-from turnwise.evaluation.metric import Floats, rows
+from turnwise.evaluation.metric import Floats, statistics_array
 from turnwise.evaluation.replies import group_of, last_reply
-from turnwise.evaluation.words import words
+from turnwise.evaluation.words import split_words
 
 
 class Metric(metric.Metric):
@@ -42,7 +42,7 @@ class Metric(metric.Metric):
 
     def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
         """Complete, asked."""
-        return rows(
+        return statistics_array(
             [
                 (float(all(_says(each.answers[0].text, value) for value in item.about["needed"])), 1.0)
                 for item, each in zip(items, found, strict=True)
@@ -67,5 +67,5 @@ def _is_value(found: object) -> bool:
 
 def _says(text: str, value: str) -> bool:
     """Whether the words of the value stand in the text, one after the other."""
-    wanted = words(value)
-    return bool(wanted) and f" {' '.join(wanted)} " in f" {' '.join(words(text))} "
+    wanted = split_words(value)
+    return bool(wanted) and f" {' '.join(wanted)} " in f" {' '.join(split_words(text))} "

@@ -9,8 +9,8 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.data.noise import rough_text
 from turnwise.evaluation import metric
 from turnwise.evaluation.items import Found, Item, Score
-from turnwise.evaluation.metric import Floats, ratio, rows
-from turnwise.evaluation.replies import group_of, last_reply, spread
+from turnwise.evaluation.metric import Floats, ratio, statistics_array
+from turnwise.evaluation.replies import group_of, last_reply, subsample
 
 SHARE = 0.1  # of the words of every user turn
 MOST = 200  # dialogues that are read twice
@@ -32,7 +32,7 @@ class Metric(metric.Metric):
     def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
         """The last replies, after what was typed and after what might have been."""
         found = []
-        for number, dialogue in spread(list(enumerate(dialogues)), MOST, seed):
+        for number, dialogue in subsample(list(enumerate(dialogues)), MOST, seed):
             if (parts := last_reply(dialogue)) is None:
                 continue
             history, reply = parts
@@ -50,7 +50,7 @@ class Metric(metric.Metric):
     def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
         """Nats after typos, nats without."""
         del items
-        return rows([(each.scored[1].nats, each.scored[0].nats) for each in found])
+        return statistics_array([(each.scored[1].nats, each.scored[0].nats) for each in found])
 
     def value(self, totals_XK: Floats) -> Floats:
         """The relative rise."""

@@ -16,7 +16,7 @@ Turns = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ModelAnswers:
     """What one of them answered, with each seed, and how near that is to the reference on the average."""
 
     quality: float
@@ -24,22 +24,22 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ExampleDialogue:
     """A dialogue, what a person said at its end, and what the models say there."""
 
     history: Turns
     reference: str
-    model: Side
-    base: Side | None = None
+    model: ModelAnswers
+    base: ModelAnswers | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
     """Those that are worth reading: `gains` and `losses` against the base, `worst` without one."""
 
-    gains: tuple[Example, ...] = ()
-    losses: tuple[Example, ...] = ()
-    worst: tuple[Example, ...] = ()
+    gains: tuple[ExampleDialogue, ...] = ()
+    losses: tuple[ExampleDialogue, ...] = ()
+    worst: tuple[ExampleDialogue, ...] = ()
 
 
 def examples(model: Mapping[str, Measured], base: Mapping[str, Measured] | None) -> Examples:
@@ -81,9 +81,9 @@ def _lowest(quality_I: Floats) -> list[int]:
     return [int(at) for at in np.argsort(quality_I, kind="stable")[:SHOWN]]
 
 
-def _example(replies: Measured, before: Measured | None, at: int, new_I: Floats, old_I: Floats) -> Example:
+def _example(replies: Measured, before: Measured | None, at: int, new_I: Floats, old_I: Floats) -> ExampleDialogue:
     item = replies.items[at]
-    return Example(
+    return ExampleDialogue(
         turns(item.asks[0].history),
         clean(item.reference),
         _side(replies, at, new_I),
@@ -91,5 +91,5 @@ def _example(replies: Measured, before: Measured | None, at: int, new_I: Floats,
     )
 
 
-def _side(replies: Measured, at: int, quality_I: Floats) -> Side:
-    return Side(float(quality_I[at]), tuple(clean(found[at].answers[0].text) for found in replies.found))
+def _side(replies: Measured, at: int, quality_I: Floats) -> ModelAnswers:
+    return ModelAnswers(float(quality_I[at]), tuple(clean(found[at].answers[0].text) for found in replies.found))

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from turnwise.evaluation.curve import CurvePoint
-from turnwise.evaluation.report.svg import COLOURS, Picture, drawn
+from turnwise.evaluation.report.svg import COLOURS, Picture, render_svg
 
 CURVE, LOSS = "curve", "loss"
 LossPoint = tuple[int, float, float | None]
@@ -26,7 +26,7 @@ def curve_picture(points: Sequence[CurvePoint]) -> Picture:
         alt,
         "Up: answers nearer to what was said (chrF, with its interval). Right: more different pairs of words "
         "(distinct-2). The figure at a point is the temperature. A curve farther up and right is better throughout.",
-        drawn(CURVE, alt, (5.0, 3.4), partial(_draw_curve, points)),
+        render_svg(CURVE, alt, (5.0, 3.4), partial(_draw_curve, points)),
     )
 
 
@@ -67,7 +67,7 @@ def loss_picture(points: Sequence[LossPoint]) -> Picture:
     valid = [(each, step) for step, _, each in points if each is not None]
     best = f" Validation was lowest, {min(valid)[0]:.3f}, after step {min(valid)[1]}." if valid else ""
     alt = f"Loss of {len(points)} steps of training, from {points[0][1]:.3f} to {points[-1][1]:.3f}.{best}"
-    return Picture(LOSS, "Loss of the training", alt, alt, drawn(LOSS, alt, (5.0, 2.8), partial(_draw_loss, points)))
+    return Picture(LOSS, "Loss of the training", alt, alt, render_svg(LOSS, alt, (5.0, 2.8), partial(_draw_loss, points)))
 
 
 def _draw_loss(points: Sequence[LossPoint], figure: Any) -> None:

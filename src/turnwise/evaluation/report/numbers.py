@@ -32,14 +32,14 @@ def span_of_change(interval: Interval | None, form: str) -> str:
     return f"[{change(interval.low, form).removesuffix(' pp')}, {change(interval.high, form)}]"
 
 
-def chance(p: float | None) -> str:
+def format_p(p: float | None) -> str:
     """A probability; resampling cannot tell the small ones apart."""
     if p is None or math.isnan(p):
         return NOTHING
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def pluralize(number: int, one: str, many: str = "") -> str:
     """A number of things: "1 seed", "3 seeds"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 

@@ -19,7 +19,7 @@ class Opinions:
     rows: Sequence[tuple[str, str, str, str]]
 
 
-def opinions(found: Opinion) -> Opinions:
+def judge_section(found: Opinion) -> Opinions:
     """Put it in words."""
     return Opinions(
         f"What {clean(found.judge)} thinks of the answers",
@@ -28,7 +28,7 @@ def opinions(found: Opinion) -> Opinions:
             ("wins", *_share(found.wins), "the model's answer was preferred in both orders"),
             ("ties", *_share(found.ties), "neither was, or the two orders disagreed"),
             ("losses", *_share(found.losses), "the other answer was preferred in both orders"),
-            ("lead", *_apart(found.lead), f"wins less losses; p {numbers.chance(found.p)}"),
+            ("lead", *_apart(found.lead), f"wins less losses; p {numbers.format_p(found.p)}"),
             ("position bias", *_apart(found.position_bias), "verdicts for the first less verdicts for the second"),
             ("inconsistency", *_share(found.inconsistency), "asked pairs whose two orders disagreed"),
         ],
@@ -38,14 +38,14 @@ def opinions(found: Opinion) -> Opinions:
 def _about(found: Opinion) -> str:
     told = [
         f"An opinion, on which the verdict does not rest: a model at {clean(found.url)} compared "
-        f"{numbers.counted(found.pairs, 'pair')} of answers, each in both orders."
+        f"{numbers.pluralize(found.pairs, 'pair')} of answers, each in both orders."
     ]
     if found.same:
-        told.append(f"{numbers.counted(found.same, 'pair')} had the same words twice: ties, and nobody was asked.")
+        told.append(f"{numbers.pluralize(found.same, 'pair')} had the same words twice: ties, and nobody was asked.")
     if found.unread:
         told.append(
-            f"{numbers.counted(found.unread, 'verdict')} could not be read, so "
-            f"{numbers.counted(found.left_out, 'pair')} {'is' if found.left_out == 1 else 'are'} left out."
+            f"{numbers.pluralize(found.unread, 'verdict')} could not be read, so "
+            f"{numbers.pluralize(found.left_out, 'pair')} {'is' if found.left_out == 1 else 'are'} left out."
         )
     return " ".join(told)
 

@@ -7,7 +7,7 @@ from typing import Any
 from turnwise.evaluation.measuring import Measured
 from turnwise.evaluation.report import numbers
 from turnwise.evaluation.report.answers import Examples, Turns, examples
-from turnwise.evaluation.report.opinions import Opinions, opinions
+from turnwise.evaluation.report.opinions import Opinions, judge_section
 from turnwise.evaluation.report.svg import Picture
 from turnwise.evaluation.report.texts import clean
 from turnwise.evaluation.report.verdict import MARKS, basis, headline, is_compared
@@ -94,14 +94,14 @@ def page_of(
         pictures=pictures,
         examples=examples(model, base),
         about=list(_flat(card.about)),
-        judged_by=None if card.judge is None else opinions(card.judge),
+        judged_by=None if card.judge is None else judge_section(card.judge),
         compared=is_compared(card),
     )
 
 
 def _row(line: Line) -> Row:
     form, exact = line.shown, line.mcnemar
-    counts = f"{exact.gained} gained, {exact.lost} lost; McNemar's p {numbers.chance(exact.p)}" if exact else ""
+    counts = f"{exact.gained} gained, {exact.lost} lost; McNemar's p {numbers.format_p(exact.p)}" if exact else ""
     return Row(
         line.name,
         line.label,
@@ -114,7 +114,7 @@ def _row(line: Line) -> Row:
         numbers.span(line.base_interval, form),
         numbers.change(line.difference, form),
         numbers.span_of_change(line.difference_interval, form),
-        numbers.chance(line.p_holm if line.judged else line.p),
+        numbers.format_p(line.p_holm if line.judged else line.p),
         counts,
         MARKS.get(line.verdict, numbers.NOTHING),
         line.verdict,

@@ -8,7 +8,7 @@ from typing import Any
 from turnwise.evaluation.curve import CurvePoint
 from turnwise.evaluation.report.curves import LossPoint, curve_picture, loss_picture
 from turnwise.evaluation.report.numbers import change
-from turnwise.evaluation.report.svg import COLOURS, Picture, drawn
+from turnwise.evaluation.report.svg import COLOURS, Picture, render_svg
 from turnwise.evaluation.report.verdict import MARKS
 from turnwise.evaluation.scorecard import Line, Scorecard
 
@@ -45,7 +45,7 @@ def _differences(lines: Sequence[Line]) -> Picture:
         "95% interval, so that all share an axis: it says how clear a difference is, not how large; the figures at the "
         "right do, with ✓ for better, ✗ for worse and ≈ for no difference. Filled: the verdict rests on it. An "
         "interval may miss the line where Holm's correction still says no difference.",
-        drawn(DIFFERENCES, alt, size, partial(_draw_differences, lines)),
+        render_svg(DIFFERENCES, alt, size, partial(_draw_differences, lines)),
     )
 
 

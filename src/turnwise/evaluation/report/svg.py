@@ -55,7 +55,7 @@ class Picture:
     svg: str
 
 
-def drawn(name: str, alt: str, size: tuple[float, float], draw: Callable[[Any], None]) -> str:
+def render_svg(name: str, alt: str, size: tuple[float, float], draw: Callable[[Any], None]) -> str:
     """An `svg` element. The same drawing gives the same text.
 
     Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from turnwise.evaluation.report.numbers import counted
+from turnwise.evaluation.report.numbers import pluralize
 from turnwise.evaluation.scorecard import ALPHA, Line, Scorecard, Verdict
 from turnwise.evaluation.statistics import LEVEL, RESAMPLES
 
@@ -54,10 +54,10 @@ def _compared(card: Scorecard) -> list[Line]:
 def _dialogues(lines: Sequence[Line]) -> str:
     counts = sorted({line.dialogues for line in lines})
     if len(counts) < 2:
-        return counted(counts[0] if counts else 0, "dialogue")
+        return pluralize(counts[0] if counts else 0, "dialogue")
     return f"{counts[0]:,} to {counts[-1]:,} dialogues or written probes a metric"
 
 
 def _seeds(lines: Sequence[Line]) -> str:
     seeds = max((len(line.by_seed) for line in lines), default=1)
-    return f"every answer drawn with {counted(seeds, 'seed')}" if seeds > 1 else "with one seed"
+    return f"every answer drawn with {pluralize(seeds, 'seed')}" if seeds > 1 else "with one seed"

@@ -210,18 +210,18 @@ def new_response(
     """
     used = {"temperature": SPECS["temperature"].default, "top_p": SPECS["top_p"].default}
     used |= {name: value for name, value in service.defaults.items() if name in used and value is not None}
-    used |= {name: value for name, value in turn.asked.items() if name in used}
+    used |= {name: value for name, value in turn.sampling.items() if name in used}
     policy = turn.context_policy or service.context_policy
     text = dict(content.get("text") or {})
     return ResponseBody(
         id=id, created_at=created, model=service.name, store=is_stored, **used,
-        instructions=request.instructions, max_output_tokens=turn.asked.get("max_tokens"),
+        instructions=request.instructions, max_output_tokens=turn.sampling.get("max_tokens"),
         max_tool_calls=request.max_tool_calls, parallel_tool_calls=request.parallel_tool_calls is not False,
         previous_response_id=request.previous_response_id, prompt_cache_key=request.prompt_cache_key,
         reasoning={"effort": request.reasoning, "summary": None}, safety_identifier=request.safety_identifier,
         text={"format": text.get("format") or {"type": "text"}, "verbosity": text.get("verbosity") or "medium"},
         tool_choice=content.get("tool_choice") or "auto", tools=_tools(content.get("tools") or ()),
-        top_logprobs=turn.asked.get("top_logprobs", 0),
+        top_logprobs=turn.sampling.get("top_logprobs", 0),
         truncation="disabled" if policy == POLICIES["disabled"] else "auto",
         user=request.user, metadata=dict(request.metadata or {}),
     )  # fmt: skip

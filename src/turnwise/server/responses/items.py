@@ -125,7 +125,7 @@ def _call(kind: str, written: str) -> Callable[[Body, str], Body]:
         if not isinstance(text, str):
             raise wrong(f"{path}.{written}", "must be a string")
         parsed = entry.get("parsed_arguments")  # added and echoed by the official client's `parse`
-        if parsed is not None and parsed != ToolCall("", name, text).values:
+        if parsed is not None and parsed != ToolCall("", name, text).parsed_arguments:
             raise wrong(f"{path}.parsed_arguments", f"differs from '{written}'")
         return {
             "type": kind,

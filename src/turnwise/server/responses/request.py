@@ -100,7 +100,7 @@ class PromptFields(Strict):
         return Turn(
             messages,
             format=self.text.format,
-            variables=template_variables(self.chat_template_kwargs, self.reasoning, self.text.verbosity),
+            chat_template_kwargs=template_variables(self.chat_template_kwargs, self.reasoning, self.text.verbosity),
             tools=self.offer.tools,
             tool_choice=self.offer.choice,
             parallel_tool_calls=self.offer.parallel,

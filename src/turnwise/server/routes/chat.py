@@ -18,7 +18,7 @@ from turnwise.server.errors import explained
 from turnwise.server.exchange import current
 from turnwise.server.keeping import Keeping
 from turnwise.server.leaving import ClientGone, unless_gone
-from turnwise.server.openapi import json_body
+from turnwise.server.openapi import json_request_body
 from turnwise.server.protocol import CompletionRequest
 from turnwise.server.served import Served
 from turnwise.server.sse import DONE, EventStream, StartedStream, error_event, event
@@ -31,14 +31,14 @@ def router(served: Served, limit: int) -> APIRouter:
     @routes.post(
         "/v1/chat/completions",
         responses={200: {"model": Completion, "content": {"text/event-stream": {}}}},
-        openapi_extra=json_body(CompletionRequest),
+        openapi_extra=json_request_body(CompletionRequest),
     )
     async def create_chat_completion(request: Request) -> Response:
         """The next message of a conversation; with `stream`, as server-sent events that end with `[DONE]`."""
         asked, said = await body.read_both(request, CompletionRequest, limit)
         service = served.find(asked.model)
         current().user = asked.user
-        turn = asked.turn()
+        turn = asked.to_chat_request()
         if service.store is None:
             for name, wanted in (("conversation_id", turn.conversation_id is not None), ("store", asked.store)):
                 if wanted:
@@ -53,14 +53,14 @@ def router(served: Served, limit: int) -> APIRouter:
             if asked.stream:
                 deltas = service.stream(turn)
                 if keeping is not None:
-                    deltas = keeping.watched(deltas, turn.answers)
+                    deltas = keeping.watched(deltas, turn.n)
                 interval = request.app.state.sse_keep_alive
                 started = await StartedStream.start(deltas, interval, request.receive)
                 return EventStream(_events(head, started, asked, legacy=legacy), started, interval)
             reply = await unless_gone(request.receive, service.reply(turn))
         except ClientGone:
             return Response(status_code=499)  # nobody reads it
-        for answer in reply.answers:
+        for answer in reply.choices:
             raise_if_broken(answer.finish)
         if keeping is not None:
             await keeping.keep(reply)

@@ -13,7 +13,7 @@ from turnwise.server.answers import UsageBody
 from turnwise.server.errors import explained
 from turnwise.server.exchange import current
 from turnwise.server.leaving import ClientGone, unless_gone
-from turnwise.server.openapi import json_body
+from turnwise.server.openapi import json_request_body
 from turnwise.server.routes.chat import raise_if_broken
 from turnwise.server.served import Served
 from turnwise.server.sse import DONE, EventStream, StartedStream, error_event, event
@@ -29,14 +29,14 @@ def router(served: Served, limit: int) -> APIRouter:
     @routes.post(
         "/v1/completions",
         responses={200: {"model": TextCompletion, "content": {"text/event-stream": {}}}},
-        openapi_extra=json_body(TextRequest),
+        openapi_extra=json_request_body(TextRequest),
     )
     async def create_completion(request: Request) -> Response:
         """The continuation of a text, or of several; with `stream`, as server-sent events that end with `[DONE]`."""
         asked = await body.read(request, TextRequest, limit)
         service = served.find(asked.model)
         current().user = asked.user
-        turns = asked.turns()
+        turns = asked.to_chat_requests()
         texts = [await run_in_threadpool(_Text.of, service, turn, bool(asked.echo)) for turn in turns]
         head = TextHead(
             id=f"cmpl-{secrets.token_hex(12)}", created=int(time.time()), model=service.name,
@@ -60,10 +60,10 @@ class _Text:
     """One prompt and the texts that go on from it: what is sent of the prompt, and where each text has come to."""
 
     def __init__(self, turn: Turn, echo: str, first: Likely | None) -> None:
-        self.answers = turn.answers
+        self.answers = turn.n
         self._echo, self._first = echo, first
         self._begun: set[int] = set()
-        self._reports = [TextReports() for _ in range(turn.answers)]
+        self._reports = [TextReports() for _ in range(turn.n)]
 
     @classmethod
     def of(cls, service: ChatService, turn: Turn, echo: bool) -> "_Text":
@@ -72,8 +72,8 @@ class _Text:
             return cls(turn, "", None)
         assert turn.prompt is not None
         ids = service.prompt_ids(turn)
-        text = turn.prompt if isinstance(turn.prompt, str) else service.tokens.text(ids)
-        return cls(turn, text, service.tokens.likely(ids[0]) if turn.reading == "logprobs" else None)
+        text = turn.prompt if isinstance(turn.prompt, str) else service.tokens.decode(ids)
+        return cls(turn, text, service.tokens.likely(ids[0]) if turn.prompt_output == "logprobs" else None)
 
     def choice(self, index: int, piece: Delta | Answer) -> TextChoice:
         """What is sent of a piece, or of all, of the text `index`; the prompt's echo is before its first."""
@@ -82,9 +82,9 @@ class _Text:
         shown = self._first is not None
         # With an echo the lists tell of every token that was read or drawn, the end too: who scores a text by asking
         # for one token more leaves the last place out, whatever was drawn.
-        end = (piece.end,) if shown and piece.end is not None else ()
+        end = (piece.stop_token_logprobs,) if shown and piece.stop_token_logprobs is not None else ()
         logprobs = self._reports[index].add(
-            (*(piece.prompt if shown else ()), *piece.logprobs, *end), self._first if begins else None
+            (*(piece.prompt_logprobs if shown else ()), *piece.logprobs, *end), self._first if begins else None
         )
         text = (self._echo if begins else "") + piece.text
         return TextChoice(index=index, text=text, logprobs=logprobs, finish_reason=piece.finish)
@@ -93,7 +93,7 @@ class _Text:
 def _completion(head: TextHead, texts: Sequence[_Text], replies: Sequence[Reply]) -> Response:
     choices: list[TextChoice] = []
     for text, reply in zip(texts, replies, strict=True):
-        for index, answer in enumerate(reply.answers):
+        for index, answer in enumerate(reply.choices):
             raise_if_broken(answer.finish)
             choice = text.choice(index, answer)
             choices.append(choice.model_copy(update={"index": len(choices)}))

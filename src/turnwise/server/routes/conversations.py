@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from turnwise.core.background import STORE_READS, STORE_WRITES
 from turnwise.server import body
 from turnwise.server.answers import ConversationBody, ConversationWithMessages
-from turnwise.server.openapi import json_body
+from turnwise.server.openapi import json_request_body
 from turnwise.server.protocol import ChangedConversation, NewConversation
 from turnwise.server.served import Served
 
@@ -49,7 +49,7 @@ def router(served: Served, limit: int) -> APIRouter:
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         return ConversationList(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
 
-    @routes.post("", openapi_extra=json_body(NewConversation))
+    @routes.post("", openapi_extra=json_request_body(NewConversation))
     async def create_conversation(request: Request) -> ConversationBody:
         """Begin a conversation; completions with its id are kept in it."""
         new = await body.read(request, NewConversation, limit)
@@ -63,7 +63,7 @@ def router(served: Served, limit: int) -> APIRouter:
         """One conversation with the messages of the branch that is shown."""
         return ConversationWithMessages.of(await STORE_READS.run(served.store.get, id), tree=tree)
 
-    @routes.patch("/{id}", openapi_extra=json_body(ChangedConversation))
+    @routes.patch("/{id}", openapi_extra=json_request_body(ChangedConversation))
     async def change_conversation(id: str, request: Request) -> ConversationWithMessages:
         """Give a conversation another title, or show another of its branches."""
         changed = await body.read(request, ChangedConversation, limit)

@@ -12,7 +12,7 @@ from turnwise.server import body
 from turnwise.server.exchange import current
 from turnwise.server.leaving import ClientGone, unless_gone
 from turnwise.server.objects import MAX_IDENTIFIER
-from turnwise.server.openapi import json_body
+from turnwise.server.openapi import json_request_body
 from turnwise.server.protocol import Strict
 from turnwise.server.served import Served
 from turnwise.server.text_protocol import MAX_PROMPTS, read_texts, texts_schema
@@ -66,7 +66,7 @@ def router(served: Served, limit: int) -> APIRouter:
     """The route over `served`; bodies may be `limit` bytes long."""
     routes = APIRouter(tags=["embeddings"])
 
-    @routes.post("/v1/embeddings", responses={200: {"model": Embeddings}}, openapi_extra=json_body(EmbeddingRequest))
+    @routes.post("/v1/embeddings", responses={200: {"model": Embeddings}}, openapi_extra=json_request_body(EmbeddingRequest))
     async def create_embeddings(request: Request) -> Response:
         """The last hidden state of each text's last token, scaled to length 1."""
         asked = await body.read(request, EmbeddingRequest, limit)

@@ -19,7 +19,7 @@ from turnwise.server import body
 from turnwise.server.errors import explained
 from turnwise.server.exchange import current
 from turnwise.server.leaving import ClientGone, unless_gone
-from turnwise.server.openapi import json_body
+from turnwise.server.openapi import json_request_body
 from turnwise.server.responses.bodies import InputTokensBody, ResponseBody, new_response
 from turnwise.server.responses.builder import Event, ResponseBuilder
 from turnwise.server.responses.events import EventEncoder
@@ -49,7 +49,7 @@ def router(served: Served, limit: int) -> APIRouter:
     @routes.post(
         PATH,
         responses={200: {"model": ResponseBody, "content": {"text/event-stream": {}}}},
-        openapi_extra=json_body(ResponseRequest),
+        openapi_extra=json_request_body(ResponseRequest),
     )
     async def create_response(request: Request) -> Response:
         """Generate a response; with `stream`, as server-sent events that end with the whole response."""
@@ -72,7 +72,7 @@ def router(served: Served, limit: int) -> APIRouter:
         return JSONResponse(job.builder.response.dump())
 
     @routes.post(
-        PATH + "/input_tokens", responses={200: {"model": InputTokensBody}}, openapi_extra=json_body(InputTokensRequest)
+        PATH + "/input_tokens", responses={200: {"model": InputTokensBody}}, openapi_extra=json_request_body(InputTokensRequest)
     )
     async def count_input_tokens(request: Request) -> Response:
         """Count the tokens that the model would read for a response. Refuses what a request for it would be refused."""

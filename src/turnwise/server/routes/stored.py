@@ -11,7 +11,7 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.server import body
 from turnwise.server.metadata import SCHEMA as METADATA_SCHEMA
 from turnwise.server.metadata import asked_metadata, read_metadata
-from turnwise.server.openapi import json_body
+from turnwise.server.openapi import json_request_body
 from turnwise.server.protocol import Strict
 from turnwise.server.served import Served
 
@@ -130,7 +130,7 @@ def router(served: Served, limit: int) -> APIRouter:
         """One stored completion."""
         return _completion(await STORE_READS.run(store().get, id))
 
-    @routes.post(stored + "/{id}", openapi_extra=json_body(ChangedCompletion))
+    @routes.post(stored + "/{id}", openapi_extra=json_request_body(ChangedCompletion))
     async def change_completion(id: str, request: Request) -> dict[str, Any]:
         """Give a stored completion other metadata."""
         changed = await body.read(request, ChangedCompletion, limit)
@@ -152,9 +152,9 @@ def router(served: Served, limit: int) -> APIRouter:
     @routes.get(stored + "/{id}/feedback")
     async def list_feedback(id: str) -> list[FeedbackBody]:
         """All feedback on a stored completion, oldest first."""
-        return [FeedbackBody.of(kept) for kept in await STORE_READS.run(store().feedback, id)]
+        return [FeedbackBody.of(kept) for kept in await STORE_READS.run(store().list_feedback, id)]
 
-    @routes.post("/v1/feedback", openapi_extra=json_body(NewFeedback))
+    @routes.post("/v1/feedback", openapi_extra=json_request_body(NewFeedback))
     async def give_feedback(request: Request) -> FeedbackBody:
         """Say what you think of a stored completion."""
         said = await body.read(request, NewFeedback, limit)

@@ -13,7 +13,7 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.server import body
 from turnwise.server.dialogue import SCHEMA as MESSAGES_SCHEMA
 from turnwise.server.dialogue import read_messages
-from turnwise.server.openapi import json_body
+from turnwise.server.openapi import json_request_body
 from turnwise.server.protocol import Strict
 from turnwise.server.served import LATEST, Served
 
@@ -67,19 +67,19 @@ def router(served: Served, limit: int) -> APIRouter:
     """The token routes over `served`; bodies may be `limit` bytes long."""
     routes = APIRouter(tags=["tokens"])
 
-    @routes.post("/tokenize", responses={200: {"model": Tokens}}, openapi_extra=json_body(TokenizeRequest))
+    @routes.post("/tokenize", responses={200: {"model": Tokens}}, openapi_extra=json_request_body(TokenizeRequest))
     async def tokenize(request: Request) -> Response:
         """The ids of a text or a conversation: exactly those that the model would read."""
         asked = await body.read(request, TokenizeRequest, limit)
         service = served.find(asked.model)
         return Response(await run_in_threadpool(_tokens, service, asked), media_type="application/json")
 
-    @routes.post("/detokenize", openapi_extra=json_body(DetokenizeRequest))
+    @routes.post("/detokenize", openapi_extra=json_request_body(DetokenizeRequest))
     async def detokenize(request: Request) -> Text:
         """The text of ids. Raises for ids that the model does not have."""
         asked = await body.read(request, DetokenizeRequest, limit)
         service = served.find(asked.model)
-        return Text(model=service.name, prompt=await run_in_threadpool(service.tokens.text, asked.tokens))
+        return Text(model=service.name, prompt=await run_in_threadpool(service.tokens.decode, asked.tokens))
 
     return routes
 

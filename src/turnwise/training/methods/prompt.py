@@ -30,7 +30,7 @@ SHARE = 2  # demonstrations get at most the context divided by this
 
 
 @dataclass(frozen=True)
-class Judge:
+class PromptScorer:
     """Says how well a prompt does: the objective's loss on some dialogues."""
 
     objective: Objective
@@ -77,11 +77,11 @@ class Method(method.Method):
             raise ValueError("needs an 'instruction', or 'shots' of at least 1")
         return self
 
-    def find(
+    def search_prompt(
         self,
         base: Base,
         train: Sequence[Conversation],
-        judge: Judge,
+        judge: PromptScorer,
         seed: int,
         on_tried: Callable[[int, float], None] = lambda *_: None,
     ) -> Base:
@@ -154,7 +154,7 @@ class Method(method.Method):
 
     def _checked(self, base: Base) -> Base:
         try:
-            Renderer.of(base.tokenizer).render([Message("user", "?")], add_generation_prompt=True)
+            Renderer.from_tokenizer(base.tokenizer).render([Message("user", "?")], add_generation_prompt=True)
         except TemplateError as error:
             raise InvalidParameter(
                 "method.instruction", f"The model's chat template does not take this prompt: {error}"

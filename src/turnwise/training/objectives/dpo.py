@@ -21,7 +21,7 @@ from turnwise.models.model import Model
 from turnwise.training import objective
 from turnwise.training.objective import Frame, Outcome
 from turnwise.training.predict import part_log_probs
-from turnwise.training.preference import common_beginning, endings, joined
+from turnwise.training.preference import common_beginning, endings, concatenate_segments
 
 
 class Objective(objective.Objective):
@@ -53,7 +53,7 @@ class Objective(objective.Objective):
         common = common_beginning(item.messages, item.rejected)
         pair = endings((item.messages, item.rejected), common, frame, frame.length // 2)
         if pair is not None:
-            yield joined(pair)
+            yield concatenate_segments(pair)
 
     def loss(self, model: Model, batch: Batch, before: float = 0.0) -> Outcome:  # noqa: ARG002
         """The formula, summed over pairs."""

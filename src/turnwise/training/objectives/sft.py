@@ -17,7 +17,7 @@ from turnwise.data.sources import Document
 from turnwise.text.replies import RenderedReplies
 from turnwise.training import objective
 from turnwise.training.objective import Frame
-from turnwise.training.pieces import pieces
+from turnwise.training.pieces import split_dialogue
 
 
 class Objective(objective.Objective):
@@ -42,7 +42,7 @@ class Objective(objective.Objective):
         places = [place for place, message in enumerate(item.messages) if message.role == "assistant"]
         if self.turns == "last":
             places = places[-1:]
-        for piece in pieces(item.messages, [place for place in places if item.messages[place].weight > 0], frame):
+        for piece in split_dialogue(item.messages, [place for place in places if item.messages[place].weight > 0], frame):
             yield _example(piece, item.messages)
 
     def share(self, batch: Batch) -> float:
