@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from turnwise.cli import making, scoring
-from turnwise.cli.reading import Columns, Encoding, Format, Me, Roles, read_options
+from turnwise.cli.reading import read_flags
 from turnwise.cli.showing import Overwrite, bar, counted, refuse_existing, tell_bad
 
 if TYPE_CHECKING:
+    from turnwise.data.options import ReadOptions
     from turnwise.data.sources import Source
 
 # Nothing else is imported up here: the help must answer at once.
@@ -31,6 +32,7 @@ _SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out i
     "turnwise data check chats.jsonl --json --tokenizer runs/my-model   |   "
     "turnwise data check fragen.csv --columns user=Frage,assistant=Antwort --encoding windows-1252"
 )
+@read_flags
 def check(
     files: Annotated[list[Path], typer.Argument(help="Data files or folders.")],
     against: Annotated[
@@ -40,11 +42,8 @@ def check(
     tokenizer: Annotated[
         Path | None, typer.Option(help="A model folder with a tokenizer.json, to count in tokens too.")
     ] = None,
-    format: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    role: Roles = None,
-    me: Me = None,
+    *,
+    reading: "ReadOptions",
 ) -> None:
     """Say what is in the data and what is wrong with it: sizes, bad rows, duplicates, leaks, odd dialogues.
 
@@ -53,11 +52,10 @@ def check(
     from turnwise.data.check import check as look_over
     from turnwise.data.check import print_report
 
-    options = read_options(format, encoding, columns, role, me)
     count_tokens = _token_counter(tokenizer) if tokenizer else None
     with _reading("Checking", shown=not as_json) as progress:
         report = look_over(
-            files, against=against or (), options=options, count_tokens=count_tokens, progress=progress
+            files, against=against or (), options=reading, count_tokens=count_tokens, progress=progress
         )  # fmt: skip
     if as_json:
         import json
@@ -73,6 +71,7 @@ def check(
     epilog="Examples: turnwise data split chats.jsonl --out data/   |   "
     "turnwise data split chats.csv --out data/ --test 0.1 --seed 7 --group-by customer --skip-bad"
 )
+@read_flags
 def split(
     file: Annotated[Path, typer.Argument(help="A data file or folder.")],
     out: Annotated[Path, typer.Option(help="Folder for train.jsonl, valid.jsonl, test.jsonl and split.json.")],
@@ -82,20 +81,16 @@ def split(
     group_by: Annotated[
         str | None, typer.Option(help="Keep conversations with the same value of this key on the same side.")
     ] = None,
-    format: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    role: Roles = None,
-    me: Me = None,
     skip_bad: _SkipBad = False,
+    *,
+    reading: "ReadOptions",
 ) -> None:
     """Split into training, validation and test data. Rows added later never move the others; repeats stay together."""
     from turnwise.data.split import split as write_split
 
-    options = read_options(format, encoding, columns, role, me)
     with _reading("Splitting") as progress:
         made = write_split(
-            file, out, valid=valid, test=test, seed=seed, group_by=group_by, options=options, skip_bad=skip_bad,
+            file, out, valid=valid, test=test, seed=seed, group_by=group_by, options=reading, skip_bad=skip_bad,
             progress=progress,
         )  # fmt: skip
     typer.echo(f"{out}: {made.train:,} train, {made.valid:,} valid, {made.test:,} test")
@@ -132,22 +127,20 @@ def expand(
     epilog="Examples: turnwise data convert chats.csv --out chats.jsonl   |   "
     "turnwise data convert sharegpt.json.gz --out chats.jsonl --skip-bad"
 )
+@read_flags
 def convert(
     file: Annotated[Path, typer.Argument(help="A data file or folder.")],
     out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
-    format: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    role: Roles = None,
-    me: Me = None,
     skip_bad: _SkipBad = False,
     overwrite: Overwrite = False,
+    *,
+    reading: "ReadOptions",
 ) -> None:
     """Write any data as OpenAI messages, one conversation per line."""
     from turnwise.data.sources import Source
     from turnwise.data.writing import write_jsonl
 
-    source = Source(file, skip_bad=skip_bad, options=read_options(format, encoding, columns, role, me))
+    source = Source(file, skip_bad=skip_bad, options=reading)
     source.refuse_as_output(out)
     refuse_existing(out, overwrite=overwrite)
     with _reading("Converting") as progress:

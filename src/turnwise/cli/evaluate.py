@@ -8,10 +8,12 @@ import typer
 
 from turnwise.cli.comparing import ANSWER, answers_kept, refuse_unwritable, show, watched
 from turnwise.cli.options import Threads, sampling_flags
+from turnwise.cli.reading import read_flags
 from turnwise.core.ports import Quantize
 
 if TYPE_CHECKING:
     from turnwise.core.messages import Conversation
+    from turnwise.data.options import ReadOptions
     from turnwise.evaluation.baselines import Kind
     from turnwise.evaluation.items import Item
     from turnwise.evaluation.judge import Judge
@@ -22,6 +24,7 @@ TEMPERATURES = (0.0, 0.3, 0.7, 1.0, 1.3)
 
 
 @sampling_flags
+@read_flags
 def evaluate(
     model: Annotated[
         str | None,
@@ -72,6 +75,7 @@ def evaluate(
     judge_model: Annotated[str | None, typer.Option(help="Which model there.")] = None,
     *,
     asked: dict[str, Any],
+    reading: "ReadOptions",
 ) -> None:
     """Measure a model on held-out dialogues; with --against, say whether it is better, by how much and how surely.
 
@@ -109,11 +113,11 @@ def evaluate(
         _refuse_without_verdict(chosen, against)
     sides = [model] if against is None else [model, against]
     for side in sides:
-        _refuse_missing(side)
+        _refuse_missing(side, reading)
     if out is not None:
         refuse_unwritable(out)
     console = Console(stderr=True, highlight=False)
-    dialogues = _dialogues(_needed(data, chosen, curve=curve), limit, sides, console, skip_bad=skip_bad)
+    dialogues = _dialogues(_needed(data, chosen, curve=curve), limit, sides, console, reading, skip_bad=skip_bad)
     asked = {"max_tokens": ANSWER, **asked}
 
     def on_plan(items: "Mapping[str, Sequence[Item]]") -> None:
@@ -124,8 +128,8 @@ def evaluate(
     try:
         with answers_kept(cache) as kept, watched(console) as watch:
             found = run(
-                _opens(model, against, kept, asked, quantize, threads),
-                None if against is None else _opens(against, model, kept, asked, None, threads),
+                _opens(model, against, kept, asked, reading, quantize, threads),
+                None if against is None else _opens(against, model, kept, asked, reading, None, threads),
                 dialogues,
                 chosen,
                 seeds=range(seeds),
@@ -179,14 +183,14 @@ def _refuse_without_verdict(chosen: "Sequence[Metric]", against: str | None) -> 
         raise UserError(f"--fail-if-worse needs a judged metric; {named} cannot decide a verdict. Judged are {judged}.")
 
 
-def _refuse_missing(said: str | None) -> None:
+def _refuse_missing(said: str | None, reading: "ReadOptions") -> None:
     """Raise where a side of the comparison is not there: whoever is opened second would be missed only late."""
     from turnwise.assemble import model_folder
 
     if (baseline := _baseline(said)) is not None:
         from turnwise.data.sources import Source
 
-        Source(baseline[1])
+        Source(baseline[1], options=reading)
         return
     from turnwise.models.adapter_config import base_of, is_adapter
     from turnwise.models.folders import read_config
@@ -202,8 +206,9 @@ def _needed(data: Path | None, chosen: "Sequence[Metric]", *, curve: bool) -> Pa
     looking = [metric.NAME for metric in chosen if not metric.PROBE] + ["--curve"] * curve
     if data is None and looking:
         raise UserError(
-            f"This needs held-out dialogues, a file or folder given with --data: {', '.join(looking)} use them. "
-            "Without data, use --metrics golden,contradiction,recall,knowledge."
+            "Name held-out dialogues (a file or folder) with --data. Without data, only the built-in test cases can be "
+            "measured: --metrics golden,contradiction,recall,knowledge. "
+            f"{', '.join(looking)} {'uses' if len(looking) == 1 else 'use'} the data."
         )
     return data
 
@@ -225,7 +230,13 @@ def _tell_of_none(chosen: "Sequence[Metric]", items: "Mapping[str, Sequence[Item
 
 
 def _dialogues(
-    data: Path | None, limit: int, sides: Sequence[str | None], console: Any, *, skip_bad: bool
+    data: Path | None,
+    limit: int,
+    sides: Sequence[str | None],
+    console: Any,
+    reading: "ReadOptions",
+    *,
+    skip_bad: bool,
 ) -> "list[Conversation]":
     """The first dialogues that every side can read. Raises where one cannot, unless such are to be left out."""
     if data is None:
@@ -240,7 +251,7 @@ def _dialogues(
     held_out = held_out_side(data)
     if held_out is not None:
         console.print(f"{data} has sides: its {held_out} side is measured.", markup=False)
-    source = Source(data, skip_bad=skip_bad, side=held_out)
+    source = Source(data, skip_bad=skip_bad, side=held_out, options=reading)
     found: list[Conversation] = []
     refused: list[str] = []
     for place, item in source.rows():
@@ -278,6 +289,7 @@ def _opens(
     other: str | None,
     cache: Any,
     asked: dict[str, Any],
+    reading: "ReadOptions",
     quantize: Quantize | None,
     threads: int | None,
 ) -> "Opens":
@@ -290,7 +302,7 @@ def _opens(
         from turnwise.evaluation.baselines import open_baseline
 
         read_with = model_folder(None if _baseline(other) else other)
-        return partial(open_baseline, *baseline, read_with, asked["max_tokens"])
+        return partial(open_baseline, *baseline, read_with, asked["max_tokens"], reading)
     return partial(subject, said, cache, asked=asked, quantize=quantize, threads=threads)
 
 

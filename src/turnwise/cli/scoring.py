@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from turnwise.cli.reading import read_flags
 from turnwise.cli.showing import Overwrite, counted, refuse_existing, tell_bad
 
 if TYPE_CHECKING:
+    from turnwise.data.options import ReadOptions
     from turnwise.making.sift import Wanted
 
 # Nothing else is imported up here: the help must answer at once.
@@ -16,6 +18,7 @@ _SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out i
 _Only = Literal["generated", "written"]
 
 
+@read_flags
 def score(
     file: Annotated[Path, typer.Argument(help="A data file or folder, whoever wrote the dialogues.")],
     out: Annotated[Path, typer.Option(help="The file to write: the same rows with their scores.")],
@@ -23,6 +26,8 @@ def score(
     slots: Annotated[int, typer.Option(help="Most dialogues at the same time.", min=1)] = 16,
     skip_bad: _SkipBad = False,
     overwrite: Overwrite = False,
+    *,
+    reading: "ReadOptions",
 ) -> None:
     """Give every dialogue scores: how likely its replies are, how much they answer, how little is repeated.
 
@@ -42,7 +47,7 @@ def score(
     from turnwise.making.spread import Spreads
     from turnwise.making.together import drained
 
-    source = Source(file, skip_bad=skip_bad)
+    source = Source(file, skip_bad=skip_bad, options=reading)
     source.refuse_as_output(out)
     refuse_existing(out, overwrite=overwrite)
     total, spreads = sum(1 for _ in source), Spreads()
@@ -56,6 +61,7 @@ def score(
     Console().print(spreads.table())
 
 
+@read_flags
 def filter_rows(
     file: Annotated[Path, typer.Argument(help="Dialogues that `turnwise data score` has scored.")],
     out: Annotated[Path, typer.Option(help="The file to write.")],
@@ -70,6 +76,8 @@ def filter_rows(
     ] = False,
     skip_bad: _SkipBad = False,
     overwrite: Overwrite = False,
+    *,
+    reading: "ReadOptions",
 ) -> None:
     """Keep generated dialogues by their scores, and say why the others fell.
 
@@ -84,7 +92,7 @@ def filter_rows(
     from turnwise.data.writing import write_jsonl
     from turnwise.making.sift import Sifting
 
-    source = Source(file, skip_bad=skip_bad)
+    source = Source(file, skip_bad=skip_bad, options=reading)
     source.refuse_as_output(out)
     refuse_existing(out, overwrite=overwrite)
     sifting = Sifting(_wanted(least or [], best, by, only, judge_written=written_too), file)

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from turnwise.cli.reading import read_flags
+
 if TYPE_CHECKING:
+    from turnwise.data.options import ReadOptions
     from turnwise.text.tokenizer import Encoding
 
 # Nothing else is imported up here: the help must answer at once.
@@ -23,16 +26,18 @@ COLOURS = (typer.colors.BLUE, typer.colors.GREEN, typer.colors.MAGENTA, typer.co
     epilog="Examples: turnwise tokenizer train chats.jsonl --out my-tokenizer   |   "
     "turnwise tokenizer train chats.csv notes.txt --out my-tokenizer --vocab-size 16384 --skip-bad"
 )
+@read_flags
 def train(
     files: Annotated[list[Path], typer.Argument(help="Data files or folders, in any format that training reads.")],
     out: Annotated[Path, typer.Option(help="Folder for tokenizer.json and the chat template.")],
     vocab_size: Annotated[int, typer.Option(help="Number of ids, bytes and special tokens included.")] = 8192,
     min_frequency: Annotated[int, typer.Option(help="Pairs rarer than this are not merged.", min=1)] = 2,
-    format: Annotated[str | None, typer.Option(help="The data's format, where it is not recognised.")] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping at the first one.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tokenizer in OUT.")] = False,
+    *,
+    reading: "ReadOptions",
 ) -> None:
     """Train a byte-level BPE tokenizer on what the messages say. Any text in any script can be written with it."""
     from turnwise.core.errors import InvalidData, InvalidParameter, UserError
@@ -49,7 +54,7 @@ def train(
     def texts() -> Iterator[str]:
         nonlocal count
         for file in files:
-            for text in _texts(file, format, skip_bad):
+            for text in _texts(file, reading, skip_bad=skip_bad):
                 count += 1
                 if len(sample) < SAMPLE:
                     sample.append(text)
@@ -91,11 +96,11 @@ def show(
     typer.echo(f"{len(pieces):,} tokens, {len(text):,} characters")
 
 
-def _texts(file: Path, format: str | None, skip_bad: bool) -> Iterator[str]:
+def _texts(file: Path, reading: "ReadOptions", *, skip_bad: bool) -> Iterator[str]:
     """What is said in the data, without anything a template would put around it."""
     from turnwise.data.sources import Conversation, read_source
 
-    for item in read_source(file, format=format, skip_bad=skip_bad):
+    for item in read_source(file, options=reading, skip_bad=skip_bad):
         if isinstance(item, Conversation):
             yield from (message.content for message in item.messages)
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from turnwise.cli.flags import Flags
-from turnwise.cli.reading import Columns, Encoding, Format, Me, Roles, read_flags
+from turnwise.cli.reading import read_flags, recipe_keys
 from turnwise.core.words import counted
 
 Effort = Literal["quick", "normal", "thorough"]
@@ -25,12 +25,14 @@ except SignalException as error:
 """
 
 if TYPE_CHECKING:
+    from turnwise.data.options import ReadOptions
     from turnwise.training.dataset import Datasets
     from turnwise.training.preflight import Preflight
     from turnwise.training.recipe import Recipe
     from turnwise.training.report import Result, Sample
 
 
+@read_flags
 def train(
     data: Annotated[Path, typer.Argument(help="A file or folder of dialogues, or a recipe (.yaml).")],
     source: Annotated[str | None, typer.Option("--from", help="The model to start from: a folder, or 'box'.")] = None,
@@ -110,11 +112,8 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT once the new model is complete.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave malformed rows out.")] = False,
-    format: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    role: Roles = None,
-    me: Me = None,
+    *,
+    reading: "ReadOptions",
 ) -> None:
     """Train a model on dialogues, with early stopping and the best weights at the end.
 
@@ -169,7 +168,7 @@ def train(
         {"valid": valid, "test": test, "rehearse": rehearse},
         {name: value for name, value in training.items() if value is not None},
         skip_bad,
-        read_flags(format, encoding, columns, role, me),
+        recipe_keys(reading),
     )
     recipe = flags.over_recipe(data) if data.suffix in (".yaml", ".yml") else flags.as_recipe(data)
     recipe = with_sides(recipe)
