@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 # Nothing else is imported up here: the help must answer at once.
 
 app = typer.Typer(
-    help="Look over, split, make and convert data. Formats are recognised: OpenAI messages, ShareGPT, Alpaca, "
-    "question and answer pairs, preferences, tool calls, chat exports, plain text; as JSONL, JSON, CSV, TSV, Parquet; "
-    "each also as .gz, .bz2, .xz, .zst or .zip.",
+    help="Check, split, convert, generate, score and filter dialogues. Formats are recognised: OpenAI messages, "
+    "ShareGPT, Alpaca, question and answer pairs, preferences, tool calls, chat exports, plain text; as JSONL, JSON, "
+    "CSV, TSV or Parquet, also compressed (.gz, .bz2, .xz, .zst, .zip).",
     no_args_is_help=True,
 )
 
-_SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping at the first one.")]
+_SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows instead of stopping at the first one.")]
 
 
 @app.command(
@@ -36,18 +36,18 @@ _SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out i
 def check(
     files: Annotated[list[Path], typer.Argument(help="Data files or folders.")],
     against: Annotated[
-        list[Path] | None, typer.Option(help="Data that must not occur in FILES, such as the test set; repeatable.")
+        list[Path] | None, typer.Option(help="Data that FILES must not contain, such as the test set. Repeatable.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="A model folder with a tokenizer.json, to count in tokens too.")
+        Path | None, typer.Option(help="Model folder with a tokenizer.json; counts tokens too.")
     ] = None,
     *,
     reading: "ReadOptions",
 ) -> None:
-    """Say what is in the data and what is wrong with it: sizes, bad rows, duplicates, leaks, odd dialogues.
+    """Report what the data contains and what is wrong: sizes, bad rows, duplicates, test-set leaks, odd dialogues.
 
-    The exit code is 1 when there is no row to learn from.
+    Exits with code 1 if no row can be used for training.
     """
     from turnwise.data.check import check as look_over
     from turnwise.data.check import print_report
@@ -73,19 +73,19 @@ def check(
 )
 @read_flags
 def split(
-    file: Annotated[Path, typer.Argument(help="A data file or folder.")],
+    file: Annotated[Path, typer.Argument(help="Data file or folder.")],
     out: Annotated[Path, typer.Option(help="Folder for train.jsonl, valid.jsonl, test.jsonl and split.json.")],
-    valid: Annotated[float, typer.Option(help="Share of the validation data.")] = 0.05,
-    test: Annotated[float, typer.Option(help="Share of the test data.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Another seed makes another split.")] = 0,
+    valid: Annotated[float, typer.Option(help="Share of the conversations for validation.")] = 0.05,
+    test: Annotated[float, typer.Option(help="Share of the conversations for testing.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
     group_by: Annotated[
-        str | None, typer.Option(help="Keep conversations with the same value of this key on the same side.")
+        str | None, typer.Option(help="Keep conversations with the same value of this key in the same file.")
     ] = None,
     skip_bad: _SkipBad = False,
     *,
     reading: "ReadOptions",
 ) -> None:
-    """Split into training, validation and test data. Rows added later never move the others; repeats stay together."""
+    """Split into training, validation and test files. Duplicates stay together; rows added later move no others."""
     from turnwise.data.split import split as write_split
 
     with _reading("Splitting") as progress:
@@ -103,14 +103,16 @@ def split(
 
 @app.command(epilog="Example: turnwise data expand examples/bike_shop.yaml --count 5000 --seed 1 --out bike.jsonl")
 def expand(
-    grammar: Annotated[Path, typer.Argument(help="A template grammar in YAML.")],
-    count: Annotated[int, typer.Option(help="How many dialogues, no two alike.", min=1)],
-    out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
-    seed: Annotated[int, typer.Option(help="The same seed makes the same dialogues.")] = 0,
-    noise: Annotated[float, typer.Option(help="Share of user turns with typos, in lower case and the like.")] = 0.3,
+    grammar: Annotated[Path, typer.Argument(help="Template grammar in YAML.")],
+    count: Annotated[int, typer.Option(help="Number of dialogues, all different.", min=1)],
+    out: Annotated[Path, typer.Option(help="Output file, one dialogue per line as OpenAI messages.")],
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same dialogues.")] = 0,
+    noise: Annotated[
+        float, typer.Option(help="Share of user messages with typos, lower case and similar noise.")
+    ] = 0.3,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make many different dialogues out of a template grammar."""
+    """Generate dialogues from a template grammar."""
     from turnwise.data.grammar import expand as expand_grammar
     from turnwise.data.grammar import load_grammar
     from turnwise.data.writing import write_jsonl
@@ -129,14 +131,14 @@ def expand(
 )
 @read_flags
 def convert(
-    file: Annotated[Path, typer.Argument(help="A data file or folder.")],
-    out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
+    file: Annotated[Path, typer.Argument(help="Data file or folder.")],
+    out: Annotated[Path, typer.Option(help="Output file, one dialogue per line as OpenAI messages.")],
     skip_bad: _SkipBad = False,
     overwrite: Overwrite = False,
     *,
     reading: "ReadOptions",
 ) -> None:
-    """Write any data as OpenAI messages, one conversation per line."""
+    """Convert any data to OpenAI messages, one conversation per line."""
     from turnwise.data.sources import Source
     from turnwise.data.writing import write_jsonl
 

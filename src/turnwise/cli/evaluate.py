@@ -29,57 +29,59 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="A model folder; left out: the one in the box. Or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl"
+            help="Model folder (default: the bundled model), or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl."
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Held-out dialogues; golden, contradiction, recall and knowledge need none.")
+        Path | None,
+        typer.Option(
+            help="Held-out dialogues, a file or folder. golden, contradiction, recall and knowledge need none."
+        ),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="What to compare with, likewise; 'box' is the one in the box.")
+        str | None, typer.Option(help="Model or baseline to compare with; 'box' is the bundled model.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A folder for report.html, report.md and scorecard.json.")] = None,
-    limit: Annotated[int, typer.Option(help="Most dialogues to look at.", min=1)] = 500,
-    seeds: Annotated[int, typer.Option(help="How many answers are drawn to each history.", min=1)] = 3,
-    seed: Annotated[int, typer.Option(help="Of distractors, typos and probes.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.md and scorecard.json.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of dialogues.", min=1)] = 500,
+    seeds: Annotated[int, typer.Option(help="Number of answers sampled for each question.", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="Random seed for distractors, typos and built-in tests.")] = 0,
     metrics: Annotated[
-        str | None, typer.Option(help="Some metrics only, with commas between them: selection,chrf,…")
+        str | None, typer.Option(help="Metrics to compute, separated by commas: selection,chrf,… Default: all.")
     ] = None,
     golden: Annotated[
         Path | None,
-        typer.Option(help="Golden cases of your own: a YAML file or a folder, for those that come along."),
+        typer.Option(help="Test conversations to use instead of the bundled ones: a YAML file or folder."),
     ] = None,
-    curve: Annotated[bool, typer.Option("--curve", help="Also answer at several temperatures.")] = False,
-    quantize: Annotated[
-        Quantize | None, typer.Option(help="Round MODEL's weights to so many bits, as serve does.")
-    ] = None,
+    curve: Annotated[bool, typer.Option("--curve", help="Also measure answers at several temperatures.")] = False,
+    quantize: Annotated[Quantize | None, typer.Option(help="Quantize the weights of MODEL, as serve does.")] = None,
     threads: Threads = None,
     fail_if_worse: Annotated[
-        bool, typer.Option("--fail-if-worse", help="Exit with 1 where the verdict is worse or mixed.")
+        bool, typer.Option("--fail-if-worse", help="Exit with code 1 if the verdict is worse or mixed.")
     ] = False,
     cache: Annotated[
-        bool, typer.Option(help="Keep answers, to go on after Ctrl-C and to compare again at once.")
+        bool, typer.Option(help="Store answers, so that a stopped or repeated evaluation reuses them.")
     ] = True,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out malformed rows, and dialogues that a template refuses.")
+        bool, typer.Option("--skip-bad", help="Skip bad rows, and dialogues that a chat template refuses.")
     ] = False,
     json_out: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON.")] = False,
     judge: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="With --against: ask a model at this OpenAI-compatible address whose answers are better. "
-            "A key is taken from TURNWISE_JUDGE_KEY.",
+            help="With --against: a judge model at this OpenAI-compatible address compares the answers. "
+            "TURNWISE_JUDGE_KEY holds its API key.",
         ),
     ] = None,
-    judge_model: Annotated[str | None, typer.Option(help="Which model there.")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="Name of the judge model.")] = None,
     *,
     asked: dict[str, Any],
     reading: "ReadOptions",
 ) -> None:
-    """Measure a model on held-out dialogues; with --against, say whether it is better, by how much and how surely.
+    """Measure a model on held-out dialogues; with --against, compare two models and test the differences.
 
-    Answers are drawn as the model is served; flags of sampling change that for both. Ctrl-C loses nothing.
+    Answers are sampled with the settings that the model is served with; sampling options apply to both models. After
+    Ctrl-C the same command continues.
 
     **Examples**
 

@@ -7,18 +7,18 @@ import typer
 
 
 def merge(
-    adapter: Annotated[Path, typer.Argument(help="The adapter's folder, as `turnwise train --method lora` makes it.")],
-    out: Annotated[Path, typer.Option(help="Where the whole model goes.")],
+    adapter: Annotated[Path, typer.Argument(help="Adapter folder, as `turnwise train --method lora` writes it.")],
+    out: Annotated[Path, typer.Option(help="Folder for the merged model.")],
     undo: Annotated[
-        Path | None, typer.Option(help="A model that the adapter was merged into: take it out again.")
+        Path | None, typer.Option(help="Merged model; subtracts the adapter from it to get the base model back.")
     ] = None,
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Type of the saved weights; auto: the base's."),
+        typer.Option(help="Type of the saved weights; auto: the type of the base model."),
     ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
-    """Make one model of a base and an adapter, for programs that know no adapters.
+    """Merge an adapter into its base model, for programs that do not support adapters.
 
     **Examples**
 

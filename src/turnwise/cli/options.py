@@ -12,7 +12,7 @@ from turnwise.core.parameters import SPECS, ParameterSpec
 ContextPolicy = Annotated[
     str,
     typer.Option(
-        help="What becomes of a conversation that the context does not hold: refuse, drop_oldest, sliding_window or "
+        help="What to do with a conversation longer than the model's context: refuse, drop_oldest, sliding_window or "
         "summarise."
     ),
 ]
@@ -20,8 +20,8 @@ ContextPolicy = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        help="Most processor threads for the model. Default: one for each core; fewer compute while other processes "
-        "need the cores.",
+        help="Maximum number of processor threads for the model. Default: one per core, fewer while other processes "
+        "use the cores.",
         min=1,
     ),
 ]
