@@ -186,6 +186,7 @@ def serve(
                     name=called,
                     context_policy=context_policy,
                     bases=bases,
+                    prepare=True,
                 )
             )
 

@@ -14,6 +14,7 @@ from typing import Any
 from turnwise.core.errors import InvalidParameter, did_you_mean
 
 MOST_ENTRIES = 1024  # of a map from tokens to numbers
+MAX_STRING = 4096  # characters of a string; every token of an answer is compared with it
 _TOKEN_ID = re.compile("[0-9]{1,9}")
 
 
@@ -77,6 +78,8 @@ class ParameterSpec:
             if not isinstance(entry, self.kind) or isinstance(entry, bool) or entry == "":
                 empty = " that are not empty" if self.kind is str else ""
                 raise InvalidParameter(self.name, f"'{self.name}' must hold {noun}s{empty}.")
+            if isinstance(entry, str) and len(entry) > MAX_STRING:
+                raise InvalidParameter(self.name, f"'{self.name}' takes strings of up to {MAX_STRING:,} characters.")
             if isinstance(entry, int) and entry < 0:
                 raise InvalidParameter(self.name, f"'{self.name}' must hold token ids, which are not negative.")
         return tuple(values)
@@ -182,8 +185,9 @@ class GenerationParams:
         low=-100, high=100, off=(), flag=False,
     )  # fmt: skip
     bad_words: tuple[str, ...] = _parameter(
-        str, (), "Up to sixteen strings that the answer must not contain.", high=16, many=True, off=()
-    )
+        str, (), "Up to sixteen strings, at most 4,096 characters each, that the answer must not contain.",
+        high=16, many=True, off=(),
+    )  # fmt: skip
     min_tokens: int = _parameter(
         int, 0, "Minimum number of tokens before the answer may end.", low=0, high=1_000_000, off=0
     )
@@ -231,8 +235,9 @@ class GenerationParams:
         low=-(2**63), high=2**63 - 1, optional=True, control=True,
     )  # fmt: skip
     stop: tuple[str, ...] = _parameter(
-        str, (), "Up to four strings that end the answer; they are not part of it.", high=4, many=True
-    )
+        str, (), "Up to four strings, at most 4,096 characters each, that end the answer; they are not part of it.",
+        high=4, many=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for spec in SPECS.values():

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from turnwise.core.parameters import MOST_ENTRIES, ParameterSpec
+from turnwise.core.parameters import MAX_STRING, MOST_ENTRIES, ParameterSpec
 from turnwise.server.fields import BEST_OF, PRIORITY, SAMPLING, UNSUPPORTED, N, Unsupported
 from turnwise.server.json_body import MAX_STRUCTURE
 from turnwise.server.objects import MAX_IDENTIFIER
@@ -59,7 +59,8 @@ came with, or that a client library added (`id`, `index`, `finish_reason`, `logp
 Bounds are the published ones or wider, but for these:
 
 * published without a bound: the prompts of a completion ({MAX_PROMPTS} here), `name`, `user` and `prompt_cache_key`
-  ({MAX_IDENTIFIER} characters here), the tokens of `logit_bias` ({MOST_ENTRIES} here);
+  ({MAX_IDENTIFIER} characters here), the strings of `stop` ({MAX_STRING} characters here), the tokens of `logit_bias`
+  ({MOST_ENTRIES} here);
 * `best_of` begins at 0 as published and at 1 here;
 * a body has a size that `turnwise serve` sets, and at most {MAX_STRUCTURE:,} arrays, objects and fields.
 
