@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -174,7 +174,7 @@ def chat_service(
 
             engine = begin(folder) if bases is None else bases.engine(folder, begin, device)
         if preparing is not None:
-            preparing.result()
+            wait([preparing])  # an error is left to the request that needs what cannot be built
         yield ChatService(
             name=name or (f"turnwise-{BOX}" if model in (None, BOX) else folder.resolve().name),
             created=_made(folder),
