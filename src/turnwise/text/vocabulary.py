@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -118,7 +119,7 @@ class TokensForGrammars:
 
 def is_byte_level(backend: tokenizers.Tokenizer) -> bool:
     """Whether tokens are spelled in GPT-2's byte alphabet. Writing out the backend to look would take 0.3 s."""
-    components = (backend.normalizer, backend.pre_tokenizer, backend.decoder)
+    components: tuple[Any, ...] = (backend.normalizer, backend.pre_tokenizer, backend.decoder)
     return any(b'"ByteLevel"' in component.__getstate__() for component in components if component is not None)
 
 
