@@ -48,8 +48,9 @@ browser-note:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  echo "No Chromium was found: the browser tests are left out (Debian: apt-get install chromium)."
 
+# Tests that fail beside others, on a busy machine, run once more alone; that run decides.
 test: check browser-note
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal -rN || $(BIN)/pytest --last-failed
 
 quick: $(VENV)/installed-dev
 	$(BIN)/pytest -m 'not slow and not browser' --numprocesses auto --dist worksteal
