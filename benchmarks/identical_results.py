@@ -64,7 +64,10 @@ CHATS: dict[str, dict[str, Any]] = {
     "schema": {**DRAW, "response_format": SCHEMA},
     "beams under a schema": {"num_beams": 3, "response_format": SCHEMA},
     "tool": {**DRAW, "tools": [TOOL], "tool_choice": "required"},
-    "prediction": {**GREEDY, "prediction": {"type": "content", "content": "You can cancel your order in your account."}},
+    "prediction": {
+        **GREEDY,
+        "prediction": {"type": "content", "content": "You can cancel your order in your account."},
+    },
 }
 # Objectives and methods by name: the options of a run of a few steps.
 RUNS: dict[str, list[str]] = {
@@ -97,8 +100,17 @@ def random_models(folder: Path) -> Iterator[tuple[str, Path]]:
     """Small random models of several families, made by transformers with the tokenizer of the bundled model."""
     import torch
     import transformers
-    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
-    from transformers import Qwen2Config, Qwen2ForCausalLM, T5Config, T5ForConditionalGeneration
+    from transformers import (
+        AutoTokenizer,
+        GPT2Config,
+        GPT2LMHeadModel,
+        LlamaConfig,
+        LlamaForCausalLM,
+        Qwen2Config,
+        Qwen2ForCausalLM,
+        T5Config,
+        T5ForConditionalGeneration,
+    )
 
     transformers.utils.logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "src" / "turnwise" / "box")
@@ -127,7 +139,17 @@ def random_models(folder: Path) -> Iterator[tuple[str, Path]]:
 @contextmanager
 def served(*options: object) -> Iterator[httpx.Client]:
     """A server with these options, and a client of it."""
-    command = [sys.executable, "-m", "turnwise", "serve", *map(str, options), "--port", "0", "--store", "sqlite:///:memory:"]
+    command = [
+        sys.executable,
+        "-m",
+        "turnwise",
+        "serve",
+        *map(str, options),
+        "--port",
+        "0",
+        "--store",
+        "sqlite:///:memory:",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         assert server.stdout is not None
         lines = []
@@ -148,7 +170,8 @@ def answers(client: httpx.Client) -> dict[str, str]:
     """Fingerprints of what a server answers; an error counts as an answer."""
     prints = {}
     for name, options in CHATS.items():
-        body = {"model": "latest", "messages": QUESTION, "max_tokens": 40, "logprobs": True, "top_logprobs": 3, **options}
+        body = {"model": "latest", "messages": QUESTION, "max_tokens": 40, "logprobs": True, "top_logprobs": 3}
+        body |= options
         prints[name] = digest(client.post("/v1/chat/completions", json=body).json())
     scored = {"model": "latest", "prompt": "The order was cancelled.", "echo": True, "logprobs": 2, "max_tokens": 0}
     prints["scored prompt"] = digest(client.post("/v1/completions", json=scored).json())
@@ -162,7 +185,8 @@ def losses(folder: Path) -> str:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     kept = [{key: line[key] for key in ("step", "loss", "grad_norm", "valid_loss") if key in line} for line in lines]
     weights = sorted(folder.glob("*.safetensors"))
-    assert len(kept) > 3 and weights, folder
+    assert len(kept) > 3, folder
+    assert weights, folder
     return digest([kept, *(hashlib.sha256(_tensors(path)).hexdigest() for path in weights)])
 
 
