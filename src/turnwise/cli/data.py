@@ -1,6 +1,7 @@
 """`turnwise data`: look over, split, make and convert data."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -95,6 +96,7 @@ def split(
         )  # fmt: skip
     typer.echo(f"{out}: {made.train:,} train, {made.valid:,} valid, {made.test:,} test")
     tell_bad(made.bad_rows)
+    _tell_nulls(made.nulls)
     shares = (("train", 1 - valid - test, made.train), ("valid", valid, made.valid), ("test", test, made.test))
     for side, share, count in shares:
         if share and not count:
@@ -146,14 +148,21 @@ def convert(
     source.refuse_as_output(out)
     refuse_existing(out, overwrite=overwrite)
     with _reading("Converting") as progress:
-        made = write_jsonl(out, _watched(source, progress))
+        made = write_jsonl(out, _watched(source, progress), nulls := Counter[str]())
     typer.echo(f"{out}: {made:,} rows")
     tell_bad(source.bad_count)
+    _tell_nulls(nulls)
     if source.unread:
         names = ", ".join(name for name, _ in source.unread.most_common(10))
         typer.echo(
             f"Not part of the dialogues: {names} (kept under 'meta'; --columns can say what they mean).", err=True
         )
+
+
+def _tell_nulls(nulls: Mapping[str, int]) -> None:
+    if nulls:
+        listed = ", ".join(f"{name} ({count:,} rows)" for name, count in nulls.items())
+        typer.echo(f"NaN and Infinity, which JSON does not have, are null now: {listed}.", err=True)
 
 
 def _token_counter(folder: Path) -> Callable[[str], int]:
