@@ -1,4 +1,5 @@
 # make serve   sets everything up and starts the service (address is printed); PORT=9000 and MODEL=FOLDER are passed on
+#              TORCH_INDEX=https://download.pytorch.org/whl/cpu takes PyTorch's build for processors on Linux
 # make test    sets everything up and runs all checks and tests
 # make check   lint, types and import rules only
 # make clients real client libraries against the service; writes docs/clients.md (needs the network, and node 20)
@@ -19,12 +20,12 @@ NATIVE := $(wildcard src/turnwise/engine/native/*.[ch]pp src/turnwise/engine/nat
 
 $(VENV)/installed: pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Turnwise needs Python 3.11 or newer.")'
-	@echo "Installing Turnwise into $(VENV): 3 steps, a few minutes the first time, 1.4 GB on disk with torch for processors."
+	@echo "Installing Turnwise into $(VENV): 3 steps, a few minutes the first time, 1.4 GB on disk with PyTorch for processors."
 	@echo "[1/3] A virtual environment (seconds)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --quiet --upgrade pip
 	@echo "[2/3] torch (the largest part; pip shows how much)"
-	@$(PIP) --progress-bar on torch
+	@$(PIP) --progress-bar on $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	@echo "[3/3] Turnwise, what it needs, and its engine, which is compiled here (about a minute)"
 	@$(PIP) --progress-bar on --editable .
 	@touch $@
@@ -47,8 +48,9 @@ browser-note:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  echo "No Chromium was found: the browser tests are left out (Debian: apt-get install chromium)."
 
+# Tests that fail beside others, on a busy machine, run once more alone; that run decides.
 test: check browser-note
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal -rN || $(BIN)/pytest --last-failed
 
 quick: $(VENV)/installed-dev
 	$(BIN)/pytest -m 'not slow and not browser' --numprocesses auto --dist worksteal

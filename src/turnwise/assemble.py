@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -95,6 +96,7 @@ def chat_service(
     name: str | None = None,
     context_policy: str = DEFAULT,
     bases: "Bases | None" = None,
+    prepare: bool = False,
 ) -> Iterator[ChatService]:
     """A model ready to talk; its engine stops when the block ends.
 
@@ -111,6 +113,7 @@ def chat_service(
         name: what to call it; None takes the folder's name.
         context_policy: what becomes of conversations that the context does not hold, a name in `chat.context`.
         bases: where models that are served beside each other find what adapters have in common; None merges an adapter.
+        prepare: build everything that the first requests need, while the weights are loaded.
 
     Raises:
         InvalidParameter: no such device, type of weights or context policy.
@@ -147,6 +150,7 @@ def chat_service(
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidParameter("device", "There is no GPU that torch can use here. Leave --device out, or say cpu.")
     with ExitStack() as stack:
+        preparing = stack.enter_context(ThreadPoolExecutor(1)).submit(renderer.prepare) if prepare else None
         if not hub.is_native(folder):
             for option, said in (("quantize", quantize), ("cache_memory", cache_bytes)):
                 if said is not None:
@@ -169,6 +173,8 @@ def chat_service(
                 return begun
 
             engine = begin(folder) if bases is None else bases.engine(folder, begin, device)
+        if preparing is not None:
+            wait([preparing])  # an error is left to the request that needs what cannot be built
         yield ChatService(
             name=name or (f"turnwise-{BOX}" if model in (None, BOX) else folder.resolve().name),
             created=_made(folder),

@@ -289,5 +289,5 @@ def test_the_api_description_needs_nothing_from_elsewhere(visit):
     expect(page.locator("h1")).to_contain_text("Turnwise API")
     page.click("summary:has-text('/v1/chat/completions')")
     expect(page.locator("details[open] td >> text=temperature").first).to_be_visible()
-    expect(page.locator("details[open]")).to_contain_text("Divides the logits before sampling")
+    expect(page.locator("details[open]")).to_contain_text("the logits are divided by it")
     expect(page.locator("details[open]")).to_contain_text("Not supported: this server does not moderate.")

@@ -241,6 +241,17 @@ def test_a_question_that_is_refused_is_stored_with_the_reason(says, store, kept)
     assert stored[-1].meta == {"error": {"code": "context_length_exceeded", "message": str(refusal.value)}}
 
 
+def test_the_reason_of_a_refusal_goes_once_the_question_is_answered(says, store, kept):
+    long = user("lamp " * 500)
+    with pytest.raises(ContextTooLong):
+        stream(says("Hello!"), Turn((long,), conversation_id=kept))
+    service = says("Hello!")
+    service.generator.context_length = 4096
+    reply(service, Turn((long,), conversation_id=kept))
+    assert [entry.message for entry in store.get(kept).messages] == [long, assistant("Hello!")]
+    assert store.get(kept).messages[0].meta == {}
+
+
 def test_a_conversation_deleted_meanwhile_stays_deleted(says, store, kept):
     service = says("Hello!")
 

@@ -66,6 +66,23 @@ def test_every_declared_parameter_has_a_flag_with_its_help(command, turnwise):
         assert (spec.help in shown) == spec.flag
 
 
+def test_every_command_that_reads_dialogues_takes_the_same_flags_for_them():
+    def commands(group, *above):
+        for name, one in group.commands.items():
+            yield from commands(one, *above, name) if hasattr(one, "commands") else [(" ".join((*above, name)), one)]
+
+    flags = {"--format", "--encoding", "--columns", "--role", "--me"}
+    options = {
+        name: flags & {option for each in one.params for option in each.opts}
+        for name, one in commands(typer.main.get_command(app))
+    }
+    reading = {
+        "train", "evaluate", "tokenizer train", "data check", "data split", "data convert", "data score", "data filter",
+    }  # fmt: skip
+    assert options == {name: flags if name in reading else set() for name in options}
+    assert reading <= options.keys()
+
+
 @pytest.mark.parametrize("command", ["chat", "serve"])
 def test_examples_are_shown_line_by_line(command, turnwise):
     lines = [line.strip() for line in turnwise(command, "--help")[1].splitlines()]

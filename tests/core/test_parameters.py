@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.parameters import SPECS, GenerationParams
+from turnwise.core.parameters import MAX_STRING, SPECS, GenerationParams
 
 
 def test_built_in_values_are_in_bounds():
@@ -37,6 +37,8 @@ def test_every_parameter_has_help_that_ends_like_a_sentence(name):
         ("stop", ["a", "b", "c", "d", "e"], "at most 4"),
         ("stop", [""], "not empty"),
         ("stop", [3], "strings"),
+        ("stop", ["a" * (MAX_STRING + 1)], "up to 4,096 characters"),
+        ("bad_words", ["a", "a" * (MAX_STRING + 1)], "up to 4,096 characters"),
     ],
 )
 def test_what_is_out_of_bounds_is_refused_with_the_bound(name, value, says):

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from turnwise.cli.data import app
 from turnwise.core.errors import InvalidData
 from turnwise.data.sources import ReadOptions, Source, sides_of
 
@@ -155,6 +157,17 @@ class TestSpelledDialogues:
         (item,), _ = read("a.jsonl", {"messages": [{"role": "system", "content": system}, *row(1)["messages"]]})
         assert turns(item)[0] == ("system", "Be brief.")
         assert [tool.name for tool in item.tools] == ["f"]
+
+
+@pytest.mark.parametrize("command", [["convert", "--out", "b.jsonl"], ["split", "--out", "sides"]])
+def test_numbers_that_json_cannot_write_are_reported(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    rows = [{**row(1), "score": float("nan"), "n": 1}, {**row(2), "score": 1.5, "meta": {"deep": [float("inf")]}}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    name, *options = command
+    result = CliRunner().invoke(app, [name, "a.jsonl", *options])
+    assert result.exit_code == 0
+    assert "are null now: score (1 rows), deep (1 rows)" in " ".join(result.stderr.split())
 
 
 class TestTables:

@@ -1,17 +1,23 @@
-"""What the docs show runs: their Python blocks, in order, against a server with the model in the box."""
+"""What the docs show runs: Python blocks against a server with the bundled model; commands are parsed as typed."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
 from turnwise.assemble import chat_service
+from turnwise.cli.main import app
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.testing import listening
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted(path for path in DOCS.rglob("*.md") if "```python" in path.read_text(encoding="utf-8"))
+ROOT = Path(__file__).parents[2]
+READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
+TEXTS = [*READMES, *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [path for path in TEXTS if "```python" in path.read_text(encoding="utf-8")]
+COMMAND = re.compile(r"^ {4}(?:\$ )?(turnwise (?:[^\n]*\\\n)*[^\n]*)", re.MULTILINE)  # in an indented block
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SHOWN = "http://127.0.0.1:8000"
 
@@ -25,7 +31,9 @@ def url():
 
 
 def test_there_are_pages_with_examples():
-    assert {page.name for page in PAGES} >= {"long_talks.md", "parameters.md", "prompting.md", "texts.md"}
+    assert {page.name for page in PAGES} >= {
+        "README.md", "README.zh-CN.md", "long_talks.md", "parameters.md", "prompting.md", "texts.md",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -38,7 +46,38 @@ def test_the_examples_of_a_page_run(page, url):
         exec(compile(code, str(page), "exec"), names)
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
 def test_links_and_pictures_of_a_page_exist(page):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_the_commands_of_a_page_exist_with_their_options(page):
+    for match in COMMAND.finditer(page.read_text(encoding="utf-8")):
+        words = shlex.split(match[1].replace("\\\n", " "), comments=True)
+        for command in _split_at("&&", words):
+            assert parsed(command), command
+
+
+def parsed(words):
+    """Parse a command as typed, without running it. Raises where an option or a value is wrong."""
+    if words[0] != "turnwise":
+        return True
+    command, context, rest = typer.main.get_command(app), None, words[1:]
+    while hasattr(command, "commands") and rest:
+        context = command.make_context(command.name, [], parent=context, resilient_parsing=True)
+        command, rest = command.commands[rest[0]], rest[1:]
+    return command.make_context(command.name, rest, parent=context)
+
+
+def _split_at(sign, words):
+    if sign not in words:
+        return [words]
+    at = words.index(sign)
+    return [words[:at], *_split_at(sign, words[at + 1 :])]
+
+
+def test_a_command_with_an_unknown_option_is_found():
+    with pytest.raises(Exception, match="No such option"):
+        parsed(["turnwise", "data", "split", "a.jsonl", "--out", "b", "--shuffle"])

@@ -13,8 +13,9 @@ from turnwise.core.errors import UserError
 from turnwise.engine import room
 from turnwise.engine.engine import Engine
 from turnwise.engine.native.library import libraries
-from turnwise.models.adapters import Change, save_adapter
-from turnwise.models.checkpoint import Checkpoint, create, save
+from turnwise.models import hub
+from turnwise.models.adapters import Change, load_adapter, save_adapter
+from turnwise.models.checkpoint import Checkpoint, create, load, save
 from turnwise.models.config import DecoderConfig
 
 SLACK = 80e6  # bytes: code of torch that is first used, threads, what is converted at a time
@@ -100,6 +101,27 @@ class TestWhatDoesNotFit:
         kept = engine._runner.packed.nbytes
         engine.close()
         assert room.weight_bytes(weights, quantize) == pytest.approx(kept, rel=0.1)
+
+
+class TestEveryWayToLoad:
+    """A sentence before anything is read, not the system's killer in the middle."""
+
+    @pytest.fixture(autouse=True)
+    def little(self, monkeypatch):
+        monkeypatch.setattr(memory, "available_memory", lambda: 50_000)
+
+    def test_a_decoder_to_train(self, folders):
+        with pytest.raises(UserError, match=r"The model in .*float32 needs about 0.2 GB of memory, and 0.0 GB are"):
+            load(folders / "float32")
+
+    def test_a_model_that_transformers_computes(self, folders):
+        pytest.importorskip("transformers")
+        with pytest.raises(UserError, match=r"The model in .*bfloat16 needs about 0.2 GB of memory"):
+            hub.load(folders / "bfloat16")
+
+    def test_an_adapter(self, folders):
+        with pytest.raises(UserError, match=r"The adapter in .*adapter needs about 0.0 GB of memory"):
+            load_adapter(folders / "adapter")
 
 
 def limits(folder, **files):

@@ -193,7 +193,13 @@ def test_what_a_decoder_cannot_do_is_refused(engine, model):
 def test_what_does_not_fit_and_what_it_cannot_do_is_refused(engine, encoding):
     assert engine.room(80) == 80 - len(encoding.start_ids)
     assert engine.room(81) == -1
-    with pytest.raises(ContextTooLong, match="reads and writes 80 tokens"):
+    with pytest.raises(ContextTooLong, match=r"length is 80 tokens.*your messages resulted in 81"):
         engine.submit(asked([1] * 81), Waiting())
     with pytest.raises(UserError, match="does not score"):
         engine.submit(request([1, 2], reading="embedding", most=0), Waiting())
+
+
+def test_a_search_that_does_not_fit_counts_every_beam():
+    error = str(ContextTooLong.of(160, 20, 100, beams=4))
+    assert "maximum context length is 160 tokens over 4 beams" in error
+    assert "requested 420 tokens (20 in the messages, 100 in the completion of each of 4 beams)" in error

@@ -230,3 +230,14 @@ def test_a_table_shows_what_is_no_number_as_a_dash():
         assert "–" in out.getvalue()
     assert "Nothing was judged." in out.getvalue()  # without a verdict too, what was compared is shown as such
     assert "50.0%" in out.getvalue()
+
+
+def test_data_and_a_baselines_file_are_read_as_the_flags_say(model_folder, tmp_path):
+    table = tmp_path / "fragen.csv"
+    rows = "".join(f"Geöffnet um {hour}?;Ja, um {hour}\n" for hour in range(8, 18))
+    table.write_bytes(("Frage;Antwort\n" + rows).encode("windows-1252"))
+    words = (model_folder, "--data", table, "--against", f"ngram:{table}", "--metrics", "bits_per_byte")
+    with pytest.raises(InvalidData, match="encoding"):
+        run(*words)
+    found = card(*words, "--encoding", "windows-1252", "--columns", "user=Frage,assistant=Antwort")
+    assert by_name(found)["bits_per_byte"]["dialogues"] == 10

@@ -196,3 +196,19 @@ def test_interrupted_and_killed_it_goes_on_to_the_same_file(folder, tmp_path):
     run("talk", "box", *flags, parted)
     assert parted.read_bytes() == whole.read_bytes()
     assert not partial.exists()
+
+
+def test_score_and_filter_read_as_the_flags_say(tmp_path):
+    table = tmp_path / "log.csv"
+    table.write_bytes("wer;satz;nr\nAda;Geöffnet?;1\nBob;Ja;1\n".encode("windows-1252"))
+    flags = (
+        "--encoding", "windows-1252", "--columns", "role=wer,content=satz,conversation_id=nr",
+        "--role", "Ada=user", "--role", "Bob=assistant",
+    )  # fmt: skip
+    run("score", table, "--out", tmp_path / "scored.jsonl", *flags)
+    run("filter", table, "--out", tmp_path / "kept.jsonl", "--only", "written", *flags)
+    for file in ("scored.jsonl", "kept.jsonl"):
+        (row,) = _rows(tmp_path / file)
+        assert [(message.role, message.content) for message in row.messages] == [
+            ("user", "Geöffnet?"), ("assistant", "Ja"),
+        ]  # fmt: skip

@@ -107,7 +107,7 @@ class TestRefused:
 
     def test_only_pickled_weights(self, folder):
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-        refused(folder, ModelNotFound, "pickled", "can run code", "safetensors")
+        refused(folder, ModelNotFound, "pickled", "can run code", "M.from_pretrained('.').save_pretrained('.')")
 
     @pytest.mark.parametrize("text", ["", "{", "\xff", "[]", "{}", '"llama"'])
     def test_a_broken_config(self, folder, text):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from turnwise.server import json_body
-from turnwise.server.json_body import InvalidBody, parse_json_body, structure_of
+from turnwise.server.json_body import InvalidBody, count_structure, parse
 
 
 @pytest.mark.parametrize(
@@ -36,23 +36,34 @@ def test_more_structure_than_any_request_needs_is_refused(body):
         parse_json_body(body)
 
 
+@pytest.mark.parametrize("numbers", [1_000_002, 1_950_000])
+def test_more_values_than_any_request_needs_are_refused(numbers):
+    with pytest.raises(InvalidBody, match="more than 1,000,000 values"):
+        parse(b'{"prompt": [' + b",".join([b"7"] * numbers) + b"]}")
+
+
+def test_commas_in_a_text_are_no_values():
+    text = "a," * 1_500_000
+    assert parse(json.dumps({"a": text}).encode()) == {"a": text}
+
+
 @pytest.mark.parametrize("text", ["[{:" * 1_000_000, '\\"[' * 500_000, "\\" * 65_537 + "[" * 200_000, '"[' * 300_000])
 def test_what_is_quoted_is_no_structure(text):
     body = json.dumps({"a": text, "b": [text]}).encode()
-    assert parse_json_body(body) == {"a": text, "b": [text]}
-    assert structure_of(body) == 4
+    assert parse(body) == {"a": text, "b": [text]}
+    assert count_structure(body) == 4
 
 
 def test_counting_agrees_with_a_parser(monkeypatch):
     monkeypatch.setattr(json_body, "_PIECE", 5)
     content = {"a[": ['b"{', "\\", '\\"', {"c:": [[], {}, "x" * 20]}], "\\\\": "\\" * 9}
     for text in (json.dumps(content), json.dumps(content, indent=3)):
-        assert structure_of(text.encode()) == 3 + 3 + 3
+        assert count_structure(text.encode()) == 3 + 3 + 3
 
 
 @pytest.mark.parametrize("body", [b'{"a": "[', b'{"a": "\\', b'"', b"", b'{"a": "' + b"[" * 300_000])
 def test_a_string_that_does_not_end(body):
-    structure_of(body)
+    count_structure(body)
     with pytest.raises(InvalidBody):
         parse_json_body(body)
 

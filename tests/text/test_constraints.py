@@ -6,12 +6,17 @@ import re
 import time
 from contextlib import suppress
 
+import llguidance
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter, UserError
-from turnwise.text.grammar import MAX_SOURCE, Grammars
+from turnwise.core.parameters import MAX_STRING
+from turnwise.text import render
+from turnwise.text.grammar import MAX_SOURCE, GrammarCache, Grammars
+from turnwise.text.render import Renderer
+from turnwise.text.tokenizer import TooManyTokens
 from turnwise.text.vocabulary import Vocabulary
 from turnwise.text.words import BannedWords
 
@@ -190,3 +195,47 @@ def test_a_banned_word_never_comes_however_it_could_be_cut(tokenizer_of, kind, w
         state.accept(token)
         said += vocabulary.shown(token)
     assert not any(word.encode() in said for word in words)
+
+
+@each_kind
+def test_banned_words_of_the_greatest_length_cost_a_step_little(tokenizer_of, kind):
+    words = BannedWords([letter * MAX_STRING for letter in "abcdefghijklmnop"], Vocabulary(tokenizer_of(kind)))
+    state, began = words.start(), time.thread_time()
+    for token in tokenizer_of(kind).encode("a" * 20):
+        state.allowed()
+        state.accept(token)
+    assert time.thread_time() - began < 2
+
+
+class TestCache:
+    def test_it_returns_a_grammar_of_the_same_source(self, tokenizer_of):
+        grammars = Grammars(tokenizer_of("turnwise"))
+        assert grammars.regex("a+", "x") is grammars.regex("a+", "y")
+        assert grammars.regex("a+", "x") is not grammars.regex("b+", "x")
+
+    def test_it_is_bounded_by_the_number_of_grammars(self):
+        cache = GrammarCache(entries=2)
+        for source in "abac":
+            cache.put(source, source)
+        assert [cache.get(source) for source in "abc"] == ["a", None, "c"]
+
+    def test_it_is_bounded_by_the_characters_of_their_sources(self):
+        cache = GrammarCache(characters=100)
+        for letter in "abc":
+            cache.put(letter * 40, letter)
+        assert [cache.get(letter * 40) for letter in "abc"] == [None, "b", "c"]
+        cache.put("d" * 101, "d")
+        assert cache.get("d" * 101) is None
+        assert cache.characters <= 100
+
+
+def test_after_preparing_nothing_is_built_from_the_whole_vocabulary(tokenizer_of, monkeypatch):
+    renderer = Renderer.of(tokenizer_of("turnwise"))
+    renderer.prepare()
+    for name in ("Vocabulary", "TokenBound", "Grammars"):
+        monkeypatch.setattr(render, name, None)
+    monkeypatch.setattr(llguidance, "LLTokenizer", None)
+    with pytest.raises(TooManyTokens):
+        renderer.check_length("a" * 1_000_000, 10)
+    assert renderer.grammars.json_object().start().allowed().any()
+    assert len(renderer.vocabulary.starting_with(b"a")) > 0

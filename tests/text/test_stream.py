@@ -1,9 +1,12 @@
 """Streamed text is the whole text, whatever it is made of and however it is cut."""
 
+import time
+
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from turnwise.core.parameters import MAX_STRING
 from turnwise.text.stream import StopScanner, StreamDecoder
 
 KINDS = ["turnwise", "chatml", "sentencepiece", "sentencepiece-legacy"]
@@ -161,6 +164,13 @@ class TestStopScanner:
         scanner = StopScanner(["", *()])
         assert scanner.push("abc") == "abc"
         assert scanner.flush() == ""
+
+    def test_the_answers_of_a_request_share_the_table_of_a_stop_string(self):
+        stops = ["ab" * (MAX_STRING // 2)]
+        began = time.thread_time()
+        for _ in range(2000):
+            StopScanner(stops)
+        assert time.thread_time() - began < 0.5
 
     def test_a_spiteful_stop_string_does_not_make_it_slow(self):
         scanner = StopScanner(["a" * 100_000 + "b"])

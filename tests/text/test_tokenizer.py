@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError
+from turnwise.text import tokenizer as module
 from turnwise.text.bpe import CHAT_TEMPLATE, END, PAD, ROLE_TOKENS, train_bpe
 from turnwise.text.tokenizer import Tokenizer
 
@@ -204,3 +205,25 @@ def test_offsets_cover_the_text(tokenizer_of, kind, text):
         assert end >= position
         position = max(position, end)
     assert position == len(text)
+
+
+@pytest.mark.parametrize("kind", ["turnwise", "chatml", "llama3", "mistral", "sentencepiece", "sentencepiece-legacy"])
+def test_the_second_tokenizer_for_literal_text_is_not_read_anew_and_has_the_same_ids(tokenizer_of, kind):
+    tokenizer = tokenizer_of(kind)
+    shared, anew = module._sharing(tokenizer.backend), tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
+    assert shared is not None
+    shared.encode_special_tokens = anew.encode_special_tokens = True
+    for text in ("Hello, how are you?", "  a\n\n你好 🚚 ", *(f"a {special}b" for special in tokenizer.special_texts)):
+        ids, expected = (backend.encode(text, add_special_tokens=False).ids for backend in (shared, anew))
+        assert ids == expected == tokenizer.encode(text)
+        assert shared.decode(ids) == anew.decode(ids)
+
+
+def test_a_tokenizer_whose_added_ids_leave_a_gap_is_read_anew(tokenizer_of):
+    state = json.loads(tokenizer_of("turnwise").backend.to_str())
+    state["added_tokens"][-1]["id"] += 7
+    state["model"]["vocab"].pop(state["added_tokens"][-1]["content"], None)
+    tokenizer = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(state)))
+    special = state["added_tokens"][-1]["content"]
+    assert not tokenizer.special_ids & set(tokenizer.encode(f"a {special} b"))
+    assert tokenizer.decode(tokenizer.encode(f"a {special} b")) == f"a {special} b"

@@ -64,3 +64,10 @@ def test_help_has_examples(command):
     done = CliRunner().invoke(app, [*command, "--help"])
     assert done.exit_code == 0
     assert not command or "Examples" in done.stdout
+
+
+def test_data_is_read_as_the_flags_say(tmp_path):
+    table = tmp_path / "fragen.csv"
+    table.write_bytes("Frage;Antwort;Notiz\nGeöffnet?;Ja;no\n".encode("windows-1252"))
+    words = ("train", table, "--out", tmp_path / "made", "--vocab-size", 300, "--encoding", "windows-1252")
+    assert "learned from 2 texts" in run(*words, "--columns", "user=Frage,assistant=Antwort")

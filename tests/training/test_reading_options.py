@@ -3,7 +3,7 @@
 import pytest
 
 from turnwise.cli.flags import Flags
-from turnwise.cli.reading import read_flags
+from turnwise.cli.reading import read_options, recipe_keys
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.pieces import Truncation
 from turnwise.training.recipe import DataSource, parse_recipe
@@ -31,7 +31,7 @@ def test_a_recipes_source_says_how_it_is_read(table):
 def test_flags_say_it_of_all_data_of_the_command_line(table, tmp_path):
     flags = Flags(
         None, tmp_path / "out", None, None, {"valid": table}, {}, False,
-        read_flags(None, "windows-1252", ["user=Frage,assistant=Antwort"], None, None),
+        recipe_keys(read_options(encoding="windows-1252", columns=["user=Frage,assistant=Antwort"])),
     )  # fmt: skip
     data = flags.as_recipe(table).data
     assert contents(data.train[0]) == contents(data.valid[0]) == [["Geöffnet?", "Ja"]]
@@ -53,4 +53,4 @@ def test_columns_that_nothing_reads_are_said_before_the_run():
 
 def test_a_wrong_flag_is_refused_by_name():
     with pytest.raises(InvalidParameter, match="NAME=VALUE"):
-        read_flags(None, None, ["Frage"], None, None)
+        read_options(columns=["Frage"])

@@ -6,8 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from turnwise.core.errors import UserError
 from turnwise.models import checkpoint
 from turnwise.training.recipe import parse_recipe
+from turnwise.training.rounded import rounding_error
 from turnwise.training.run import run_recipe
 
 CPU = torch.device("cpu")
@@ -69,6 +71,21 @@ class TestTypes:
         rounded = dtype == "auto"
         assert types(tmp_path / "merged") == {torch.bfloat16 if rounded else torch.float32}
         assert ("Saved as bfloat16" in result.stderr) == rounded
+        if rounded:
+            exact = checkpoint.load(tmp_path / "out", dtype=torch.float32).decoder.state_dict()
+            saved = checkpoint.load(tmp_path / "merged", dtype=torch.float32).decoder.state_dict()
+            errors = torch.cat([(exact[name] - saved[name]).abs().flatten() for name in exact if ".qkv." in name])
+            largest = max(float((exact[name] - saved[name]).abs().max()) for name in exact)
+            assert errors.mean() > 0
+            assert f"by {largest:.1e} at most" in " ".join(result.stderr.split())
+
+    def test_a_weight_that_is_too_large_for_the_type_is_refused(self, base_folder):
+        module = checkpoint.load(base_folder, dtype=torch.float32).module
+        with torch.no_grad():
+            module.embed.weight[0, 0] = 1e6
+        assert rounding_error(module, torch.float32).largest == 0
+        with pytest.raises(UserError, match="too large for float16"):
+            rounding_error(module, torch.float16)
 
 
 class TestTemplates:

@@ -16,7 +16,6 @@ from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import Constraint, GenerationRequest, InferenceEngine
 from turnwise.core.presets import apply_preset
-from turnwise.text.grammar import Grammars
 from turnwise.text.render import Rendered, Renderer
 from turnwise.text.stops import StopStrings
 from turnwise.text.template import names_read
@@ -236,7 +235,7 @@ class RequestMaker:
 
     def _constraints(self, params: GenerationParams, turn: Turn) -> list[Constraint]:
         found: list[Constraint] = []
-        if (calls := constraint(turn, self.renderer, self._grammars)) is not None:
+        if (calls := constraint(turn, self.renderer, self.renderer.grammars)) is not None:
             found.append(calls)
         elif turn.format is not None:
             found.append(self._grammar(turn.format))
@@ -249,21 +248,17 @@ class RequestMaker:
         return found
 
     @cached_property
-    def _grammars(self) -> Grammars:
-        return Grammars(self.renderer.tokenizer, self.vocabulary)
-
-    @cached_property
     def _banned(self) -> Any:
         return lru_cache(maxsize=16)(lambda words: BannedWords(words, self.vocabulary))
 
     def _grammar(self, format: Format) -> Constraint:
         if format.kind == "json_object":
-            return self._grammars.json_object()
+            return self.renderer.grammars.json_object()
         compilers: dict[str, Callable[[Any, str], Constraint]] = {
-            "json_schema": self._grammars.json_schema,
-            "regex": self._grammars.regex,
-            "choice": self._grammars.choice,
-            "lark": self._grammars.lark,
+            "json_schema": self.renderer.grammars.json_schema,
+            "regex": self.renderer.grammars.regex,
+            "choice": self.renderer.grammars.choice,
+            "lark": self.renderer.grammars.lark,
         }
         return compilers[format.kind](format.source, format.param)
 

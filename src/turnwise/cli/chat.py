@@ -12,36 +12,39 @@ from turnwise.core.ports import Quantize
 @sampling_flags
 def chat(
     model: Annotated[
-        str | None, typer.Argument(help="A model folder in the Hugging Face layout; left out: the model in the box.")
+        str | None, typer.Argument(help="Model folder in the Hugging Face layout. Default: the bundled model.")
     ] = None,
     message: Annotated[
-        str | None, typer.Argument(help="Say this, print the answer and exit, as --say does; MODEL may be left out.")
+        str | None, typer.Argument(help="Answer this message and exit, like --say. MODEL may be omitted.")
     ] = None,
     say: Annotated[
-        str | None, typer.Option(help="Say this, print the answer and exit. '-' reads standard input.")
+        str | None, typer.Option(help="Answer this message and exit; '-' reads it from standard input.")
     ] = None,
-    system: Annotated[str | None, typer.Option(help="A system message to begin with.")] = None,
+    system: Annotated[str | None, typer.Option(help="System message at the beginning of the conversation.")] = None,
     dtype: Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device that runs the model: auto, cpu or cuda.")] = "auto",
     quantize: Annotated[
         Quantize | None,
-        typer.Option(help="Round the weights to so many bits: quicker, a little less exact."),
+        typer.Option(help="Quantize the weights: faster, less memory, a little less accurate."),
     ] = None,
     threads: Threads = None,
-    store: Annotated[str | None, typer.Option(help="Where conversations are kept: sqlite:///FILE, or 'none'.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Where to store conversations: sqlite:///FILE, or 'none'. Default: a file in TURNWISE_HOME."),
+    ] = None,
     context_policy: ContextPolicy = "refuse",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last conversation.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the last conversation.")] = False,
     load: Annotated[
         str | None,
-        typer.Option(help="Go on with the conversation that has this id, this number in `/list`, or this text in it."),
+        typer.Option(help="Continue the conversation with this id, this number in `/list`, or this text in it."),
     ] = None,
     *,
     asked: dict[str, Any],
 ) -> None:
     """Chat with a model in the terminal.
 
-    Ctrl-C stops an answer, not the program; Ctrl-D or `/quit` leaves. `/help` lists what else can be typed.
-    Conversations are stored; the page of `turnwise serve` shows them, too.
+    Ctrl-C stops the answer, Ctrl-D or `/quit` leaves the program, `/help` lists the commands.
+    Conversations are stored; the page of `turnwise serve` shows them too.
 
     **Examples**
 

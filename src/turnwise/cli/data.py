@@ -1,6 +1,7 @@
 """`turnwise data`: look over, split, make and convert data."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,22 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from turnwise.cli import making, scoring
-from turnwise.cli.reading import Columns, Encoding, Format, Me, Roles, read_options
-from turnwise.cli.showing import Overwrite, bar, with_progress, refuse_existing, tell_bad
+from turnwise.cli.reading import read_flags
+from turnwise.cli.showing import Overwrite, bar, counted, refuse_existing, tell_bad
 
 if TYPE_CHECKING:
+    from turnwise.data.options import ReadOptions
     from turnwise.data.sources import Source
 
 # Nothing else is imported up here: the help must answer at once.
 
 app = typer.Typer(
-    help="Look over, split, make and convert data. Formats are recognised: OpenAI messages, ShareGPT, Alpaca, "
-    "question and answer pairs, preferences, tool calls, chat exports, plain text; as JSONL, JSON, CSV, TSV, Parquet; "
-    "each also as .gz, .bz2, .xz, .zst or .zip.",
+    help="Check, split, convert, generate, score and filter dialogues. Formats are recognised: OpenAI messages, "
+    "ShareGPT, Alpaca, question and answer pairs, preferences, tool calls, chat exports, plain text; as JSONL, JSON, "
+    "CSV, TSV or Parquet, also compressed (.gz, .bz2, .xz, .zst, .zip).",
     no_args_is_help=True,
 )
 
-_SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping at the first one.")]
+_SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows instead of stopping at the first one.")]
 
 
 @app.command(
@@ -31,33 +33,30 @@ _SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out i
     "turnwise data check chats.jsonl --json --tokenizer runs/my-model   |   "
     "turnwise data check fragen.csv --columns user=Frage,assistant=Antwort --encoding windows-1252"
 )
+@read_flags
 def check(
     files: Annotated[list[Path], typer.Argument(help="Data files or folders.")],
     against: Annotated[
-        list[Path] | None, typer.Option(help="Data that must not occur in FILES, such as the test set; repeatable.")
+        list[Path] | None, typer.Option(help="Data that FILES must not contain, such as the test set. Repeatable.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="A model folder with a tokenizer.json, to count in tokens too.")
+        Path | None, typer.Option(help="Model folder with a tokenizer.json; counts tokens too.")
     ] = None,
-    format: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    role: Roles = None,
-    me: Me = None,
+    *,
+    reading: "ReadOptions",
 ) -> None:
-    """Say what is in the data and what is wrong with it: sizes, bad rows, duplicates, leaks, odd dialogues.
+    """Report what the data contains and what is wrong: sizes, bad rows, duplicates, test-set leaks, odd dialogues.
 
-    The exit code is 1 when there is no row to learn from.
+    Exits with code 1 if no row can be used for training.
     """
     from turnwise.data.check import check_data as look_over
     from turnwise.data.check import print_report
 
-    options = read_options(format, encoding, columns, role, me)
     count_tokens = _token_counter(tokenizer) if tokenizer else None
     with _reading("Checking", shown=not as_json) as progress:
         report = look_over(
-            files, against=against or (), options=options, count_tokens=count_tokens, progress=progress
+            files, against=against or (), options=reading, count_tokens=count_tokens, progress=progress
         )  # fmt: skip
     if as_json:
         import json
@@ -73,33 +72,31 @@ def check(
     epilog="Examples: turnwise data split chats.jsonl --out data/   |   "
     "turnwise data split chats.csv --out data/ --test 0.1 --seed 7 --group-by customer --skip-bad"
 )
+@read_flags
 def split(
-    file: Annotated[Path, typer.Argument(help="A data file or folder.")],
+    file: Annotated[Path, typer.Argument(help="Data file or folder.")],
     out: Annotated[Path, typer.Option(help="Folder for train.jsonl, valid.jsonl, test.jsonl and split.json.")],
-    valid: Annotated[float, typer.Option(help="Share of the validation data.")] = 0.05,
-    test: Annotated[float, typer.Option(help="Share of the test data.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Another seed makes another split.")] = 0,
+    valid: Annotated[float, typer.Option(help="Share of the conversations for validation.")] = 0.05,
+    test: Annotated[float, typer.Option(help="Share of the conversations for testing.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Random seed of the split.")] = 0,
     group_by: Annotated[
-        str | None, typer.Option(help="Keep conversations with the same value of this key on the same side.")
+        str | None, typer.Option(help="Keep conversations with the same value of this key in the same file.")
     ] = None,
-    format: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    role: Roles = None,
-    me: Me = None,
     skip_bad: _SkipBad = False,
+    *,
+    reading: "ReadOptions",
 ) -> None:
-    """Split into training, validation and test data. Rows added later never move the others; repeats stay together."""
-    from turnwise.data.split import write_split as write_split
+    """Split into training, validation and test files. Duplicates stay together; rows added later move no others."""
+    from turnwise.data.split import split as write_split
 
-    options = read_options(format, encoding, columns, role, me)
     with _reading("Splitting") as progress:
         made = write_split(
-            file, out, valid=valid, test=test, seed=seed, group_by=group_by, options=options, skip_bad=skip_bad,
+            file, out, valid=valid, test=test, seed=seed, group_by=group_by, options=reading, skip_bad=skip_bad,
             progress=progress,
         )  # fmt: skip
     typer.echo(f"{out}: {made.train:,} train, {made.valid:,} valid, {made.test:,} test")
     tell_bad(made.bad_rows)
+    _tell_nulls(made.nulls)
     shares = (("train", 1 - valid - test, made.train), ("valid", valid, made.valid), ("test", test, made.test))
     for side, share, count in shares:
         if share and not count:
@@ -108,14 +105,16 @@ def split(
 
 @app.command(epilog="Example: turnwise data expand examples/bike_shop.yaml --count 5000 --seed 1 --out bike.jsonl")
 def expand(
-    grammar: Annotated[Path, typer.Argument(help="A template grammar in YAML.")],
-    count: Annotated[int, typer.Option(help="How many dialogues, no two alike.", min=1)],
-    out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
-    seed: Annotated[int, typer.Option(help="The same seed makes the same dialogues.")] = 0,
-    noise: Annotated[float, typer.Option(help="Share of user turns with typos, in lower case and the like.")] = 0.3,
+    grammar: Annotated[Path, typer.Argument(help="Template grammar in YAML.")],
+    count: Annotated[int, typer.Option(help="Number of dialogues, all different.", min=1)],
+    out: Annotated[Path, typer.Option(help="Output file, one dialogue per line as OpenAI messages.")],
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same dialogues.")] = 0,
+    noise: Annotated[
+        float, typer.Option(help="Share of user messages with typos, lower case and similar noise.")
+    ] = 0.3,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make many different dialogues out of a template grammar."""
+    """Generate dialogues from a template grammar."""
     from turnwise.data.grammar import expand as expand_grammar
     from turnwise.data.grammar import load_grammar
     from turnwise.data.writing import write_jsonl
@@ -132,33 +131,38 @@ def expand(
     epilog="Examples: turnwise data convert chats.csv --out chats.jsonl   |   "
     "turnwise data convert sharegpt.json.gz --out chats.jsonl --skip-bad"
 )
+@read_flags
 def convert(
-    file: Annotated[Path, typer.Argument(help="A data file or folder.")],
-    out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
-    format: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    role: Roles = None,
-    me: Me = None,
+    file: Annotated[Path, typer.Argument(help="Data file or folder.")],
+    out: Annotated[Path, typer.Option(help="Output file, one dialogue per line as OpenAI messages.")],
     skip_bad: _SkipBad = False,
     overwrite: Overwrite = False,
+    *,
+    reading: "ReadOptions",
 ) -> None:
-    """Write any data as OpenAI messages, one conversation per line."""
+    """Convert any data to OpenAI messages, one conversation per line."""
     from turnwise.data.sources import Source
     from turnwise.data.writing import write_jsonl
 
-    source = Source(file, skip_bad=skip_bad, options=read_options(format, encoding, columns, role, me))
+    source = Source(file, skip_bad=skip_bad, options=reading)
     source.refuse_as_output(out)
     refuse_existing(out, overwrite=overwrite)
     with _reading("Converting") as progress:
-        made = write_jsonl(out, _watched(source, progress))
+        made = write_jsonl(out, _watched(source, progress), nulls := Counter[str]())
     typer.echo(f"{out}: {made:,} rows")
     tell_bad(source.bad_count)
+    _tell_nulls(nulls)
     if source.unread:
         names = ", ".join(name for name, _ in source.unread.most_common(10))
         typer.echo(
             f"Not part of the dialogues: {names} (kept under 'meta'; --columns can say what they mean).", err=True
         )
+
+
+def _tell_nulls(nulls: Mapping[str, int]) -> None:
+    if nulls:
+        listed = ", ".join(f"{name} ({count:,} rows)" for name, count in nulls.items())
+        typer.echo(f"NaN and Infinity, which JSON does not have, are null now: {listed}.", err=True)
 
 
 def _token_counter(folder: Path) -> Callable[[str], int]:

@@ -8,10 +8,12 @@ import typer
 
 from turnwise.cli.comparing import ANSWER, answers_kept, refuse_unwritable, print_scorecard, watched
 from turnwise.cli.options import Threads, sampling_flags
+from turnwise.cli.reading import read_flags
 from turnwise.core.ports import Quantize
 
 if TYPE_CHECKING:
     from turnwise.core.messages import Conversation
+    from turnwise.data.options import ReadOptions
     from turnwise.evaluation.baselines import Kind
     from turnwise.evaluation.items import Item
     from turnwise.evaluation.judge import Judge
@@ -22,60 +24,64 @@ TEMPERATURES = (0.0, 0.3, 0.7, 1.0, 1.3)
 
 
 @sampling_flags
+@read_flags
 def evaluate(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="A model folder; left out: the one in the box. Or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl"
+            help="Model folder (default: the bundled model), or a baseline: retrieval:TRAIN.jsonl, ngram:TRAIN.jsonl."
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Held-out dialogues; golden, contradiction, recall and knowledge need none.")
+        Path | None,
+        typer.Option(
+            help="Held-out dialogues, a file or folder. golden, contradiction, recall and knowledge need none."
+        ),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="What to compare with, likewise; 'box' is the one in the box.")
+        str | None, typer.Option(help="Model or baseline to compare with; 'box' is the bundled model.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A folder for report.html, report.md and scorecard.json.")] = None,
-    limit: Annotated[int, typer.Option(help="Most dialogues to look at.", min=1)] = 500,
-    seeds: Annotated[int, typer.Option(help="How many answers are drawn to each history.", min=1)] = 3,
-    seed: Annotated[int, typer.Option(help="Of distractors, typos and probes.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.md and scorecard.json.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of dialogues.", min=1)] = 500,
+    seeds: Annotated[int, typer.Option(help="Number of answers sampled for each question.", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="Random seed for distractors, typos and built-in tests.")] = 0,
     metrics: Annotated[
-        str | None, typer.Option(help="Some metrics only, with commas between them: selection,chrf,…")
+        str | None, typer.Option(help="Metrics to compute, separated by commas: selection,chrf,… Default: all.")
     ] = None,
     golden: Annotated[
         Path | None,
-        typer.Option(help="Golden cases of your own: a YAML file or a folder, for those that come along."),
+        typer.Option(help="Test conversations to use instead of the bundled ones: a YAML file or folder."),
     ] = None,
-    curve: Annotated[bool, typer.Option("--curve", help="Also answer at several temperatures.")] = False,
-    quantize: Annotated[
-        Quantize | None, typer.Option(help="Round MODEL's weights to so many bits, as serve does.")
-    ] = None,
+    curve: Annotated[bool, typer.Option("--curve", help="Also measure answers at several temperatures.")] = False,
+    quantize: Annotated[Quantize | None, typer.Option(help="Quantize the weights of MODEL, as serve does.")] = None,
     threads: Threads = None,
     fail_if_worse: Annotated[
-        bool, typer.Option("--fail-if-worse", help="Exit with 1 where the verdict is worse or mixed.")
+        bool, typer.Option("--fail-if-worse", help="Exit with code 1 if the verdict is worse or mixed.")
     ] = False,
     cache: Annotated[
-        bool, typer.Option(help="Keep answers, to go on after Ctrl-C and to compare again at once.")
+        bool, typer.Option(help="Store answers, so that a stopped or repeated evaluation reuses them.")
     ] = True,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out malformed rows, and dialogues that a template refuses.")
+        bool, typer.Option("--skip-bad", help="Skip bad rows, and dialogues that a chat template refuses.")
     ] = False,
     json_out: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON.")] = False,
     judge: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="With --against: ask a model at this OpenAI-compatible address whose answers are better. "
-            "A key is taken from TURNWISE_JUDGE_KEY.",
+            help="With --against: a judge model at this OpenAI-compatible address compares the answers. "
+            "TURNWISE_JUDGE_KEY holds its API key.",
         ),
     ] = None,
-    judge_model: Annotated[str | None, typer.Option(help="Which model there.")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="Name of the judge model.")] = None,
     *,
     asked: dict[str, Any],
+    reading: "ReadOptions",
 ) -> None:
-    """Measure a model on held-out dialogues; with --against, say whether it is better, by how much and how surely.
+    """Measure a model on held-out dialogues; with --against, compare two models and test the differences.
 
-    Answers are drawn as the model is served; flags of sampling change that for both. Ctrl-C loses nothing.
+    Answers are sampled with the settings that the model is served with; sampling options apply to both models. After
+    Ctrl-C the same command continues.
 
     **Examples**
 
@@ -109,11 +115,11 @@ def evaluate(
         _refuse_without_verdict(chosen, against)
     sides = [model] if against is None else [model, against]
     for side in sides:
-        _refuse_missing(side)
+        _refuse_missing(side, reading)
     if out is not None:
         refuse_unwritable(out)
     console = Console(stderr=True, highlight=False)
-    dialogues = _dialogues(_needed(data, chosen, curve=curve), limit, sides, console, skip_bad=skip_bad)
+    dialogues = _dialogues(_needed(data, chosen, curve=curve), limit, sides, console, reading, skip_bad=skip_bad)
     asked = {"max_tokens": ANSWER, **asked}
 
     def on_plan(items: "Mapping[str, Sequence[Item]]") -> None:
@@ -124,8 +130,8 @@ def evaluate(
     try:
         with answers_kept(cache) as kept, watched(console) as watch:
             found = run(
-                _opens(model, against, kept, asked, quantize, threads),
-                None if against is None else _opens(against, model, kept, asked, None, threads),
+                _opens(model, against, kept, asked, reading, quantize, threads),
+                None if against is None else _opens(against, model, kept, asked, reading, None, threads),
                 dialogues,
                 chosen,
                 seeds=range(seeds),
@@ -179,14 +185,14 @@ def _refuse_without_verdict(chosen: "Sequence[Metric]", against: str | None) -> 
         raise UserError(f"--fail-if-worse needs a judged metric; {named} cannot decide a verdict. Judged are {judged}.")
 
 
-def _refuse_missing(said: str | None) -> None:
+def _refuse_missing(said: str | None, reading: "ReadOptions") -> None:
     """Raise where a side of the comparison is not there: whoever is opened second would be missed only late."""
     from turnwise.assemble import resolve_model_folder
 
     if (baseline := _baseline(said)) is not None:
         from turnwise.data.sources import Source
 
-        Source(baseline[1])
+        Source(baseline[1], options=reading)
         return
     from turnwise.models.adapter_config import base_of, is_adapter
     from turnwise.models.folders import read_config
@@ -202,8 +208,9 @@ def _needed(data: Path | None, chosen: "Sequence[Metric]", *, curve: bool) -> Pa
     looking = [metric.NAME for metric in chosen if not metric.PROBE] + ["--curve"] * curve
     if data is None and looking:
         raise UserError(
-            f"This needs held-out dialogues, a file or folder given with --data: {', '.join(looking)} use them. "
-            "Without data, use --metrics golden,contradiction,recall,knowledge."
+            "Name held-out dialogues (a file or folder) with --data. Without data, only the built-in test cases can be "
+            "measured: --metrics golden,contradiction,recall,knowledge. "
+            f"{', '.join(looking)} {'uses' if len(looking) == 1 else 'use'} the data."
         )
     return data
 
@@ -225,7 +232,13 @@ def _tell_of_none(chosen: "Sequence[Metric]", items: "Mapping[str, Sequence[Item
 
 
 def _dialogues(
-    data: Path | None, limit: int, sides: Sequence[str | None], console: Any, *, skip_bad: bool
+    data: Path | None,
+    limit: int,
+    sides: Sequence[str | None],
+    console: Any,
+    reading: "ReadOptions",
+    *,
+    skip_bad: bool,
 ) -> "list[Conversation]":
     """The first dialogues that every side can read. Raises where one cannot, unless such are to be left out."""
     if data is None:
@@ -240,7 +253,7 @@ def _dialogues(
     held_out = held_out_side(data)
     if held_out is not None:
         console.print(f"{data} has sides: its {held_out} side is measured.", markup=False)
-    source = Source(data, skip_bad=skip_bad, side=held_out)
+    source = Source(data, skip_bad=skip_bad, side=held_out, options=reading)
     found: list[Conversation] = []
     refused: list[str] = []
     for place, item in source.rows():
@@ -278,6 +291,7 @@ def _opens(
     other: str | None,
     cache: Any,
     asked: dict[str, Any],
+    reading: "ReadOptions",
     quantize: Quantize | None,
     threads: int | None,
 ) -> "Opens":
@@ -289,9 +303,9 @@ def _opens(
     if (baseline := _baseline(said)) is not None:
         from turnwise.evaluation.baselines import open_baseline
 
-        read_with = resolve_model_folder(None if _baseline(other) else other)
-        return partial(open_baseline, *baseline, read_with, asked["max_tokens"])
-    return partial(open_model_under_test, said, cache, asked=asked, quantize=quantize, threads=threads)
+        read_with = model_folder(None if _baseline(other) else other)
+        return partial(open_baseline, *baseline, read_with, asked["max_tokens"], reading)
+    return partial(subject, said, cache, asked=asked, quantize=quantize, threads=threads)
 
 
 def _baseline(said: str | None) -> "tuple[Kind, Path] | None":

@@ -7,7 +7,7 @@ import typer
 # Nothing else is imported up here: the help must answer at once.
 
 app = typer.Typer(
-    help="Make, list and revoke the API keys that a server asks for. Running servers notice within a second.",
+    help="Create, list and revoke API keys of the server. Running servers apply a change within a second.",
     no_args_is_help=True,
 )
 
@@ -18,14 +18,14 @@ app = typer.Typer(
     "export OPENAI_API_KEY=$(turnwise keys create --name me --quiet)"
 )
 def create(
-    name: Annotated[str, typer.Option(help="What the key is called, in lists and logs; unique.")],
-    rate: Annotated[int | None, typer.Option(help="Most requests a minute; left out: no limit.", min=1)] = None,
+    name: Annotated[str, typer.Option(help="Unique name of the key, for lists and logs.")],
+    rate: Annotated[int | None, typer.Option(help="Maximum requests per minute. Default: no limit.", min=1)] = None,
     concurrent: Annotated[
-        int | None, typer.Option(help="Most completions at the same time; left out: no limit.", min=1)
+        int | None, typer.Option(help="Maximum completions at the same time. Default: no limit.", min=1)
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the key and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the key.")] = False,
 ) -> None:
-    """Make a key and show it, this once: only its hash is kept."""
+    """Create a key and print it. It is shown only once: the server stores its hash."""
     from turnwise.core.settings import Settings
     from turnwise.store.keys import KeyFile
 
@@ -41,7 +41,7 @@ def create(
 
 @app.command("list", epilog="Example: turnwise keys list")
 def list_keys() -> None:
-    """Show the names, beginnings, dates and limits of all keys; the keys themselves are not kept anywhere."""
+    """List names, prefixes, dates and limits of all keys. The keys themselves are not stored."""
     from turnwise.core.settings import Settings
     from turnwise.store.keys import KeyFile
 
@@ -60,9 +60,9 @@ def list_keys() -> None:
 
 @app.command(epilog="Examples: turnwise keys revoke laptop   |   turnwise keys revoke tw-1a2b3c4d")
 def revoke(
-    key: Annotated[str, typer.Argument(help="The key's name, or its beginning as `turnwise keys list` shows it.")],
+    key: Annotated[str, typer.Argument(help="Name of the key, or its prefix from `turnwise keys list`.")],
 ) -> None:
-    """Take a key back: servers refuse it within a second."""
+    """Revoke a key: servers refuse it within a second."""
     from turnwise.core.settings import Settings
     from turnwise.store.keys import KeyFile
 

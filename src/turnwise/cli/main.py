@@ -13,8 +13,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="The complete chat-completion system: dialogues in, a chat service out.",
-    epilog="Start with `turnwise chat`, or `turnwise serve` and a browser.",
+    help="Train, evaluate and serve small chat models on your own machine.",
+    epilog="Start with `turnwise chat`, or with `turnwise serve` and a browser.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -18,22 +18,24 @@ if TYPE_CHECKING:
 
 @sampling_flags
 def talk(
-    model: Annotated[str, typer.Argument(help="The assistant's model: a folder in the Hugging Face layout, or 'box'.")],
-    scenes: Annotated[Path, typer.Option(help="Who talks with whom, and how it begins (YAML).")],
-    count: Annotated[int, typer.Option(help="How many dialogues.", min=1)],
-    out: Annotated[Path, typer.Option(help="The file to write, in OpenAI messages.")],
-    user: Annotated[str | None, typer.Option(help="The model that plays the user; left out: the same one.")] = None,
-    turns: Annotated[str, typer.Option(help="Fewest and most exchanges; how many is drawn each time.")] = "2:6",
-    seed: Annotated[int, typer.Option(help="The same seed makes the same dialogues.")] = 0,
-    slots: Annotated[int, typer.Option(help="Most dialogues at the same time.", min=1)] = 16,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT once the new file is complete.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away.")] = False,
+    model: Annotated[str, typer.Argument(help="Model of the assistant: a folder, or 'box' (the bundled model).")],
+    scenes: Annotated[Path, typer.Option(help="Scenarios in YAML: system prompts of both sides and first messages.")],
+    count: Annotated[int, typer.Option(help="Number of dialogues.", min=1)],
+    out: Annotated[Path, typer.Option(help="Output file, one dialogue per line as OpenAI messages.")],
+    user: Annotated[str | None, typer.Option(help="Model that plays the user. Default: the same model.")] = None,
+    turns: Annotated[
+        str, typer.Option(help="Minimum and maximum number of exchanges; drawn for each dialogue.")
+    ] = "2:6",
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same dialogues.")] = 0,
+    slots: Annotated[int, typer.Option(help="Maximum number of dialogues at the same time.", min=1)] = 16,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT when the new file is complete.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Discard an unfinished run.")] = False,
     *,
     asked: dict[str, Any],
 ) -> None:
-    """Let two models talk, one of them as the user, and write what they said.
+    """Generate dialogues: one model plays the user, the other one answers.
 
-    Ctrl-C keeps what is done; the same command goes on from it.
+    After Ctrl-C the same command continues.
 
     **Examples**
 

@@ -1,7 +1,7 @@
 """Command-line flags that are derived from the declared generation parameters."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Annotated, Any, Optional
 
@@ -12,7 +12,7 @@ from turnwise.core.parameters import SPECS, ParameterSpec
 ContextPolicy = Annotated[
     str,
     typer.Option(
-        help="What becomes of a conversation that the context does not hold: refuse, drop_oldest, sliding_window or "
+        help="What to do with a conversation longer than the model's context: refuse, drop_oldest, sliding_window or "
         "summarise."
     ),
 ]
@@ -20,8 +20,8 @@ ContextPolicy = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        help="Most processor threads for the model. Default: one for each core; fewer compute while other processes "
-        "need the cores.",
+        help="Maximum number of processor threads for the model. Default: one per core, fewer while other processes "
+        "use the cores.",
         min=1,
     ),
 ]
@@ -32,18 +32,35 @@ def sampling_flags(command: Callable[..., None]) -> Callable[..., None]:
 
     A parameter that the command has itself, such as `seed`, is the command's.
     """
-    signature = inspect.signature(command)
-    own = [parameter for parameter in signature.parameters.values() if parameter.name != "asked"]
-    taken = {parameter.name for parameter in own}
+    taken = inspect.signature(command).parameters
     flags = [_flag(spec) for spec in SPECS.values() if spec.flag and spec.name not in taken]
+    return with_flags(command, "asked", flags, dict)
+
+
+def with_flags(
+    command: Callable[..., None],
+    keyword: str,
+    flags: Sequence[inspect.Parameter],
+    collect: Callable[[dict[str, Any]], Any],
+) -> Callable[..., None]:
+    """Replace the command's parameter `keyword` by flags.
+
+    Args:
+        command: the function behind a command.
+        keyword: its keyword-only parameter that gets what the flags say.
+        flags: one parameter for each flag.
+        collect: makes the keyword's value from the flags that were used, by their names.
+    """
+    signature = inspect.signature(command)
+    parameters = [*(each for each in signature.parameters.values() if each.name != keyword), *flags]
 
     @wraps(command)
     def wrapped(**values: Any) -> None:
-        asked = {flag.name: value for flag in flags if (value := values.pop(flag.name)) not in (None, [], ())}
-        command(**values, asked=asked)
+        used = {flag.name: value for flag in flags if (value := values.pop(flag.name)) not in (None, [], ())}
+        command(**values, **{keyword: collect(used)})
 
-    wrapped.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *flags]} | {"return": None}
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": None}
     return wrapped
 
 

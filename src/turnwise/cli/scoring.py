@@ -5,26 +5,31 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from turnwise.cli.showing import Overwrite, with_progress, refuse_existing, tell_bad
+from turnwise.cli.reading import read_flags
+from turnwise.cli.showing import Overwrite, counted, refuse_existing, tell_bad
 
 if TYPE_CHECKING:
+    from turnwise.data.options import ReadOptions
     from turnwise.making.sift import Wanted
 
 # Nothing else is imported up here: the help must answer at once.
 
-_SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping at the first one.")]
+_SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows instead of stopping at the first one.")]
 _Only = Literal["generated", "written"]
 
 
+@read_flags
 def score(
-    file: Annotated[Path, typer.Argument(help="A data file or folder, whoever wrote the dialogues.")],
-    out: Annotated[Path, typer.Option(help="The file to write: the same rows with their scores.")],
-    model: Annotated[str, typer.Option(help="The model that judges: a folder, or 'box'.")] = "box",
-    slots: Annotated[int, typer.Option(help="Most dialogues at the same time.", min=1)] = 16,
+    file: Annotated[Path, typer.Argument(help="Data file or folder; dialogues by models or by people.")],
+    out: Annotated[Path, typer.Option(help="Output file: the same rows with their scores.")],
+    model: Annotated[str, typer.Option(help="Model that scores: a folder, or 'box' (the bundled model).")] = "box",
+    slots: Annotated[int, typer.Option(help="Maximum number of dialogues at the same time.", min=1)] = 16,
     skip_bad: _SkipBad = False,
     overwrite: Overwrite = False,
+    *,
+    reading: "ReadOptions",
 ) -> None:
-    """Give every dialogue scores: how likely its replies are, how much they answer, how little is repeated.
+    """Score every dialogue: likelihood of its replies, their relevance to the question, and novelty (no repetition).
 
     **Examples**
 
@@ -42,7 +47,7 @@ def score(
     from turnwise.making.spread import Spreads
     from turnwise.making.together import drained
 
-    source = Source(file, skip_bad=skip_bad)
+    source = Source(file, skip_bad=skip_bad, options=reading)
     source.refuse_as_output(out)
     refuse_existing(out, overwrite=overwrite)
     total, spreads = sum(1 for _ in source), Spreads()
@@ -56,22 +61,28 @@ def score(
     Console().print(spreads.table())
 
 
+@read_flags
 def filter_rows(
-    file: Annotated[Path, typer.Argument(help="Dialogues that `turnwise data score` has scored.")],
-    out: Annotated[Path, typer.Option(help="The file to write.")],
+    file: Annotated[Path, typer.Argument(help="Dialogues with scores, as `turnwise data score` writes them.")],
+    out: Annotated[Path, typer.Option(help="Output file.")],
     least: Annotated[
-        list[str] | None, typer.Option("--min", help="The least of a score, as in likelihood=-3.5; repeatable.")
+        list[str] | None, typer.Option("--min", help="Minimum of a score: likelihood=-3.5. Repeatable.")
     ] = None,
-    best: Annotated[float | None, typer.Option(help="Keep this share, the best --by a score.")] = None,
-    by: Annotated[str | None, typer.Option(help="The score that says which are the best.")] = None,
-    only: Annotated[_Only | None, typer.Option(help="Leave out all others: generated, or not.")] = None,
+    best: Annotated[float | None, typer.Option(help="Keep this share of the dialogues, the best --by a score.")] = None,
+    by: Annotated[str | None, typer.Option(help="Score that --best ranks by.")] = None,
+    only: Annotated[
+        _Only | None, typer.Option(help="Keep only generated dialogues, or only those written by people.")
+    ] = None,
     written_too: Annotated[
-        bool, typer.Option("--written-too", help="Judge also what people wrote; otherwise all of that is kept.")
+        bool,
+        typer.Option("--written-too", help="Filter dialogues written by people too; by default all of them are kept."),
     ] = False,
     skip_bad: _SkipBad = False,
     overwrite: Overwrite = False,
+    *,
+    reading: "ReadOptions",
 ) -> None:
-    """Keep generated dialogues by their scores, and say why the others fell.
+    """Keep generated dialogues with good scores, and count why the others were dropped.
 
     **Examples**
 
@@ -84,7 +95,7 @@ def filter_rows(
     from turnwise.data.writing import write_jsonl
     from turnwise.making.sift import Sifting
 
-    source = Source(file, skip_bad=skip_bad)
+    source = Source(file, skip_bad=skip_bad, options=reading)
     source.refuse_as_output(out)
     refuse_existing(out, overwrite=overwrite)
     sifting = Sifting(_wanted(least or [], best, by, only, judge_written=written_too), file)

@@ -20,68 +20,74 @@ LIMITS = "Access and limits"
 @sampling_flags
 def serve(
     model: Annotated[
-        str | None, typer.Argument(help="A model folder in the Hugging Face layout; left out: the model in the box.")
+        str | None, typer.Argument(help="Model folder in the Hugging Face layout. Default: the bundled model.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)] = 8000,
     dtype: Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device that runs the model: auto, cpu or cuda.")] = "auto",
     quantize: Annotated[
         Quantize | None,
-        typer.Option(help="Round the weights to so many bits: quicker, a little less exact."),
+        typer.Option(help="Quantize the weights: faster, less memory, a little less accurate."),
     ] = None,
     slots: Annotated[
-        int, typer.Option(help="Most chats answered at the same time; every beam of a search counts as one.", min=1)
+        int,
+        typer.Option(
+            help="Maximum number of chats answered at the same time; each beam of a search counts as one.", min=1
+        ),
     ] = 32,
     cache_memory: Annotated[
         float | None,
         typer.Option(
-            help="Most gigabytes for what was read and written, of chats under way and to be reused; left out: what "
-            "--slots need, up to a quarter of the memory.",
+            help="KV-cache size in GB. Default: enough for --slots full contexts, at most a quarter of the memory.",
             min=0.001,
         ),
     ] = None,
     threads: Threads = None,
-    name: Annotated[str | None, typer.Option(help="What the model is called in the API.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model in the API.")] = None,
     adapter: Annotated[
         list[str] | None,
         typer.Option(
-            help="Serve an adapter, or another model, as well: NAME=FOLDER, chosen by `model`; may be repeated."
+            help="Serve an adapter or a second model too, as NAME=FOLDER; requests choose it by `model`. Repeatable."
         ),
     ] = None,
-    store: Annotated[str | None, typer.Option(help="Where conversations are kept: sqlite:///FILE, or 'none'.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Where to store conversations: sqlite:///FILE, or 'none'. Default: a file in TURNWISE_HOME."),
+    ] = None,
     context_policy: ContextPolicy = "refuse",
     web: Annotated[bool, typer.Option(help="Serve the chat page at /.")] = True,
     allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Listen on an address other machines reach, without a key.")
+        bool, typer.Option("--allow-remote", help="Allow a --host that other machines can reach even without API keys.")
     ] = False,
     require_key: Annotated[
-        bool, typer.Option("--require-key", help="Ask for an API key even before there is one.", rich_help_panel=LIMITS)
+        bool,
+        typer.Option("--require-key", help="Require an API key even if none has been created.", rich_help_panel=LIMITS),
     ] = False,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(
-            help="Let the pages of this origin use the API, as https://example.org; may be said several times.",
+            help="Allow web pages of this origin to use the API, such as https://example.org. Repeatable.",
             rich_help_panel=LIMITS,
         ),
     ] = None,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Answer to this name in the Host header as well, for a proxy on this machine; may be repeated.",
+            help="Accept this name in the Host header too, for a proxy on this machine. Repeatable.",
             rich_help_panel=LIMITS,
         ),
     ] = None,
     queue: Annotated[
-        int, typer.Option(help="Most completions under way, running and waiting.", min=1, rich_help_panel=LIMITS)
+        int, typer.Option(help="Maximum number of completions, running and waiting.", min=1, rich_help_panel=LIMITS)
     ] = 256,
     timeout: Annotated[
-        float, typer.Option(help="Most seconds for one completion.", min=0.1, rich_help_panel=LIMITS)
+        float, typer.Option(help="Maximum seconds for one completion.", min=0.1, rich_help_panel=LIMITS)
     ] = 600,
     drain: Annotated[
         float,
         typer.Option(
-            help="Most seconds for completions under way to finish after Ctrl-C or SIGTERM; a second one ends at once.",
+            help="Seconds that running completions may take after Ctrl-C or SIGTERM; a second signal stops at once.",
             min=0,
             rich_help_panel=LIMITS,
         ),
@@ -89,7 +95,7 @@ def serve(
     timeout_keep_alive: Annotated[
         float,
         typer.Option(
-            help="Seconds that a connection may be idle between requests; more than the clients' and proxies' own.",
+            help="Seconds that a connection may be idle between requests. Set it higher than in clients and proxies.",
             min=1,
             rich_help_panel=LIMITS,
         ),
@@ -105,30 +111,30 @@ def serve(
     sse_keep_alive_interval: Annotated[
         float,
         typer.Option(
-            help="Seconds without an event after which a stream sends a comment, so that proxies keep it open.",
+            help="Seconds of silence after which a stream sends a comment, so that proxies keep it open.",
             min=0.1,
             rich_help_panel=LIMITS,
         ),
     ] = 15,
     body_limit: Annotated[
-        int, typer.Option(help="Most bytes of a request's body.", min=1024, rich_help_panel=LIMITS)
+        int, typer.Option(help="Maximum size of a request body in bytes.", min=1024, rich_help_panel=LIMITS)
     ] = 4 * 2**20,
     ignore_unknown: Annotated[
         bool,
         typer.Option(
             "--ignore-unknown",
-            help="Let unknown fields of a request pass, for old clients; the answer names them in a header.",
+            help="Ignore unknown request fields instead of refusing them; a response header lists them.",
             rich_help_panel=LIMITS,
         ),
     ] = False,
     log_format: Annotated[
         Literal["text", "json"],
-        typer.Option(help="Lines for people, or a JSON object per request.", rich_help_panel=LIMITS),
+        typer.Option(help="Log lines as text, or one JSON object per request.", rich_help_panel=LIMITS),
     ] = "text",
     *,
     asked: dict[str, Any],
 ) -> None:
-    """Serve a model: an OpenAI-compatible API, and a chat page in the browser.
+    """Serve a model with an OpenAI-compatible API and a chat page in the browser.
 
     **Examples**
 
@@ -180,6 +186,7 @@ def serve(
                     name=called,
                     context_policy=context_policy,
                     bases=bases,
+                    prepare=True,
                 )
             )
 

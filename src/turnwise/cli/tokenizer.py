@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from turnwise.cli.reading import read_flags
+
 if TYPE_CHECKING:
+    from turnwise.data.options import ReadOptions
     from turnwise.text.tokenizer import Encoding
 
 # Nothing else is imported up here: the help must answer at once.
 
-app = typer.Typer(help="Train a tokenizer, and look at what one does with a text.", no_args_is_help=True)
+app = typer.Typer(help="Train a tokenizer, or show how one splits a text.", no_args_is_help=True)
 
 SAMPLE = 1000  # texts on which the summary measures
 # What `train` writes, and so what it may replace.
@@ -23,18 +26,20 @@ COLOURS = (typer.colors.BLUE, typer.colors.GREEN, typer.colors.MAGENTA, typer.co
     epilog="Examples: turnwise tokenizer train chats.jsonl --out my-tokenizer   |   "
     "turnwise tokenizer train chats.csv notes.txt --out my-tokenizer --vocab-size 16384 --skip-bad"
 )
+@read_flags
 def train(
     files: Annotated[list[Path], typer.Argument(help="Data files or folders, in any format that training reads.")],
     out: Annotated[Path, typer.Option(help="Folder for tokenizer.json and the chat template.")],
-    vocab_size: Annotated[int, typer.Option(help="Number of ids, bytes and special tokens included.")] = 8192,
-    min_frequency: Annotated[int, typer.Option(help="Pairs rarer than this are not merged.", min=1)] = 2,
-    format: Annotated[str | None, typer.Option(help="The data's format, where it is not recognised.")] = None,
+    vocab_size: Annotated[int, typer.Option(help="Vocabulary size, bytes and special tokens included.")] = 8192,
+    min_frequency: Annotated[int, typer.Option(help="Minimum count of a pair of tokens to be merged.", min=1)] = 2,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping at the first one.")
+        bool, typer.Option("--skip-bad", help="Skip bad rows instead of stopping at the first one.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tokenizer in OUT.")] = False,
+    *,
+    reading: "ReadOptions",
 ) -> None:
-    """Train a byte-level BPE tokenizer on what the messages say. Any text in any script can be written with it."""
+    """Train a byte-level BPE tokenizer on the texts of the messages. It can encode any text in any script."""
     from turnwise.core.errors import InvalidData, InvalidParameter, UserError
     from turnwise.core.files import folder_written_whole
     from turnwise.text.bpe import train_bpe
@@ -49,7 +54,7 @@ def train(
     def texts() -> Iterator[str]:
         nonlocal count
         for file in files:
-            for text in _texts(file, format, skip_bad):
+            for text in _texts(file, reading, skip_bad=skip_bad):
                 count += 1
                 if len(sample) < SAMPLE:
                     sample.append(text)
@@ -72,13 +77,13 @@ def train(
     "turnwise tokenizer show runs/my-model '<|user|>Hi<|end|>' --special"
 )
 def show(
-    folder: Annotated[Path, typer.Argument(help="A model or tokenizer folder.")],
-    text: Annotated[str, typer.Argument(help="What to tokenize.")],
+    folder: Annotated[Path, typer.Argument(help="Model or tokenizer folder.")],
+    text: Annotated[str, typer.Argument(help="Text to tokenize.")],
     special: Annotated[
-        bool, typer.Option("--special", help="Recognise special tokens, which in messages stay text.")
+        bool, typer.Option("--special", help="Encode special tokens as such; by default they are text, as in messages.")
     ] = False,
 ) -> None:
-    """Show the pieces a text falls into, and their ids. A dot is a further token of the character before it."""
+    """Show the tokens of a text and their ids. A dot is a further token of the previous character."""
     from turnwise.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder)
@@ -91,11 +96,11 @@ def show(
     typer.echo(f"{len(pieces):,} tokens, {len(text):,} characters")
 
 
-def _texts(file: Path, format: str | None, skip_bad: bool) -> Iterator[str]:
+def _texts(file: Path, reading: "ReadOptions", *, skip_bad: bool) -> Iterator[str]:
     """What is said in the data, without anything a template would put around it."""
     from turnwise.data.sources import Conversation, read_source
 
-    for item in read_source(file, format=format, skip_bad=skip_bad):
+    for item in read_source(file, options=reading, skip_bad=skip_bad):
         if isinstance(item, Conversation):
             yield from (message.content for message in item.messages)
         else:

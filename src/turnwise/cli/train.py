@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from turnwise.cli.flags import Flags
-from turnwise.cli.reading import Columns, Encoding, Format, Me, Roles, read_flags
+from turnwise.cli.reading import read_flags, recipe_keys
 from turnwise.core.words import counted
 
 Effort = Literal["quick", "normal", "thorough"]
@@ -25,101 +25,112 @@ except SignalException as error:
 """
 
 if TYPE_CHECKING:
+    from turnwise.data.options import ReadOptions
     from turnwise.training.dataset import Datasets
     from turnwise.training.preflight import Preflight
     from turnwise.training.recipe import Recipe
     from turnwise.training.report import TrainingResult, ReplySample
 
 
+@read_flags
 def train(
-    data: Annotated[Path, typer.Argument(help="A file or folder of dialogues, or a recipe (.yaml).")],
-    source: Annotated[str | None, typer.Option("--from", help="The model to start from: a folder, or 'box'.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the trained model goes.")] = None,
+    data: Annotated[Path, typer.Argument(help="File or folder of dialogues, or a recipe (.yaml).")],
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="Model to start from: a folder, or 'box' (the bundled model, the default)."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None,
     objective: Annotated[
         str | None,
         typer.Option(
-            help="What is learned: sft (replies, the default), clm (every token), dpo (pairs), kto (ratings), seq2seq, "
-            "span, mlm; options follow as in dpo:beta=0.2."
+            help="Training objective: sft (replies, the default), clm (every token), dpo (pairs), kto (ratings), "
+            "seq2seq, span or mlm. Options follow the name: dpo:beta=0.2."
         ),
     ] = None,
     method: Annotated[
         str | None,
         typer.Option(
-            help="Which weights learn: full (the default), partial, lora, soft, or prompt (none); options as in "
-            "partial:last=2 or lora:rank=8,dora=true."
+            help="Which weights are trained: full (all, the default), partial (some layers), lora, soft (prompt "
+            "tuning) or prompt (none). Options follow the name: partial:last=2, lora:rank=8,dora=true."
         ),
     ] = None,
-    valid: Annotated[Path | None, typer.Option(help="Validation dialogues; left out: a tenth of DATA.")] = None,
-    test: Annotated[Path | None, typer.Option(help="Test dialogues, measured before and after.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Times to go through the data.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps, instead of epochs.")] = None,
+    valid: Annotated[Path | None, typer.Option(help="Validation dialogues. Default: a tenth of DATA.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Test dialogues, measured before and after training.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Number of passes over the data.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of optimizer steps, instead of --epochs.")] = None,
     rate: Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate.")] = None,
     row_length: Annotated[
         int | None,
-        typer.Option(help="Tokens in a packed row; left out: as long as the dialogues, up to the model's context."),
+        typer.Option(
+            help="Maximum sequence length in tokens. Default: as long as the dialogues, up to the model's context."
+        ),
     ] = None,
-    rows: Annotated[int | None, typer.Option(help="Rows in an optimiser step.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Batch size: sequences per optimizer step.")] = None,
     micro_rows: Annotated[
-        int | None, typer.Option(help="Rows that are computed at a time: fewer take less memory.", min=1)
+        int | None,
+        typer.Option(help="Micro-batch size: sequences computed at a time. Smaller values take less memory.", min=1),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Order of the data.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed for the order of the data.")] = None,
     rehearse: Annotated[
         float | None,
         typer.Option(
-            help="Share of the tokens that are other prompts with the model's own answers, so that it forgets less: "
-            "0.5, say.",
+            help="Share of the training tokens that replay the model's own answers to other prompts, so that it "
+            "forgets less. Try 0.5.",
             min=0,
             max=0.9,
         ),
     ] = None,
     effort: Annotated[
         Effort | None,
-        typer.Option(help="Let steps, rows, rates and patience follow from the data: quick, normal or thorough."),
+        typer.Option(
+            help="Choose steps, batch size, learning rate and patience from the data: quick, normal or thorough."
+        ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Take about so long in all, the report included; the rest follows.", min=0.01)
+        float | None,
+        typer.Option(
+            help="Time budget in minutes, report included; chooses the settings that --effort chooses.", min=0.01
+        ),
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(help="Search for rates, rows and sizes in so many trials, and keep the best model.", min=1),
+        typer.Option(help="Hyperparameter search with this many trials; keeps the best model.", min=1),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Train in so many processes on this machine; on several, start us with torchrun.", min=1),
+        typer.Option(help="Number of training processes on this machine. For several machines, use torchrun.", min=1),
     ] = None,
     ray: Annotated[
         str | None,
-        typer.Option(help="Train in --workers on a Ray cluster: its address, auto, or local for one of its own."),
+        typer.Option(help="Train with --workers on a Ray cluster: its address, auto, or local to start one."),
     ] = None,
     shard: Annotated[
-        bool, typer.Option("--shard", help="Part weights, gradients and moments among the workers (FSDP2).")
+        bool, typer.Option("--shard", help="Shard parameters, gradients and optimizer state across workers (FSDP2).")
     ] = False,
     report: Annotated[
         Literal["quick", "full", "none"],
-        typer.Option(
-            help="Compare what came out with what went in: on 50 dialogues, with every metric on 500, or not."
-        ),
+        typer.Option(help="Evaluate before and after: quick (50 dialogues), full (500, all metrics) or none."),
     ] = "quick",
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Type of the saved weights; auto: the base's."),
+        typer.Option(help="Type of the saved weights; auto: the type of the base model."),
     ] = "auto",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be learned, how long it takes and what memory, and stop.")
+        bool,
+        typer.Option("--dry-run", help="Show the data, the expected time and the memory, and stop before training."),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT once the new model is complete.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Throw an unfinished run away.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave malformed rows out.")] = False,
-    format: Format = None,
-    encoding: Encoding = None,
-    columns: Columns = None,
-    role: Roles = None,
-    me: Me = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT when the new model is complete.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Discard an unfinished run.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Skip bad rows instead of stopping at the first one.")
+    ] = False,
+    *,
+    reading: "ReadOptions",
 ) -> None:
-    """Train a model on dialogues, with early stopping and the best weights at the end.
+    """Train a model on dialogues; keeps the weights with the lowest validation loss.
 
-    A checkpoint is written about every minute, and when Ctrl-C, SIGTERM or a closed terminal ends the run; the same
-    command goes on from it.
+    A checkpoint is written about every minute, and when Ctrl-C, SIGTERM or a closed terminal ends the run. The same
+    command continues from it.
 
     **Examples**
 
@@ -169,7 +180,7 @@ def train(
         {"valid": valid, "test": test, "rehearse": rehearse},
         {name: value for name, value in training.items() if value is not None},
         skip_bad,
-        read_flags(format, encoding, columns, role, me),
+        recipe_keys(reading),
     )
     recipe = flags.over_recipe(data) if data.suffix in (".yaml", ".yml") else flags.as_recipe(data)
     recipe = with_sides(recipe)

@@ -85,28 +85,31 @@ class ContextTooLong(UserError):
         self._param = param
 
     @classmethod
-    def for_prompt(cls, context: int, prompt: int | str, answer: int = 0, param: str = "messages") -> "ContextTooLong":
+    def of(
+        cls, context: int, prompt: int | str, answer: int = 0, param: str = "messages", *, beams: int = 1
+    ) -> "ContextTooLong":
         """The error in the published words, by which clients recognise it.
 
         litellm and pydantic-ai look for "maximum context length", LangChain for the code in the text of the error.
 
         Args:
-            context: tokens that the model's context has.
+            context: tokens that the model's context has; of a search, that the cache has for all beams.
             prompt: tokens of the prompt, such as 9000 or "at least 9000".
             answer: tokens of the answer that the request needs; 0 where the prompt alone is too long.
             param: the field that is too long.
+            beams: that a search keeps, each with an answer of its own.
         """
         if param == "messages":
             words = f"your messages resulted in {prompt} tokens", f"{prompt} in the messages", "messages"
         else:
             words = f"your {param} resulted in {prompt} tokens", f"{prompt} in your {param}", param
         alone, beside, noun = words
-        total = f"{prompt + answer} tokens" if isinstance(prompt, int) else "more"
-        used = f"you requested {total} ({beside}, {answer} in the completion)" if answer else alone
+        total = f"{prompt + beams * answer} tokens" if isinstance(prompt, int) else "more"
+        each = f" of each of {beams} beams" if beams > 1 else ""
+        used = f"you requested {total} ({beside}, {answer} in the completion{each})" if answer else alone
+        limit = f"{context} tokens{f' over {beams} beams' if beams > 1 else ''}"
         shorter = f"Please reduce the length of the {noun}{' or the completion' if answer else ''}."
-        return cls(
-            f"This model's maximum context length is {context} tokens. However, {used}. {shorter} ({cls.code})", param
-        )
+        return cls(f"This model's maximum context length is {limit}. However, {used}. {shorter} ({cls.code})", param)
 
     @property
     def param(self) -> str | None:

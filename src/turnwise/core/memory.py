@@ -5,6 +5,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from turnwise.core.errors import UserError
+
 CGROUP = Path("/sys/fs/cgroup")  # version 2, as seen from inside a container
 CGROUP_V1 = CGROUP / "memory"
 
@@ -25,6 +27,19 @@ def available_memory() -> int:
         available = 1024 * (kilobytes["MemAvailable"] + kilobytes.get("SwapFree", 0))
     limit, used = _container()
     return available if limit is None else max(0, min(available, limit - used))
+
+
+def check_fits(needed: int, what: str, way_out: str = "Close other programs or choose a smaller model.") -> None:
+    """Raise `UserError` where so many bytes are not available, before they are allocated."""
+    if needed > (available := available_memory()):
+        raise too_large(needed, available, what, way_out)
+
+
+def too_large(needed: int, available: int, what: str, way_out: str) -> UserError:
+    """The error for what does not fit into memory."""
+    return UserError(
+        f"{what} needs about {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are available. {way_out}"
+    )
 
 
 def release_freed() -> None:

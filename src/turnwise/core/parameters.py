@@ -14,6 +14,7 @@ from typing import Any
 from turnwise.core.errors import InvalidParameter, did_you_mean
 
 MOST_ENTRIES = 1024  # of a map from tokens to numbers
+MAX_STRING = 4096  # characters of a string; every token of an answer is compared with it
 _TOKEN_ID = re.compile("[0-9]{1,9}")
 
 
@@ -77,6 +78,8 @@ class ParameterSpec:
             if not isinstance(entry, self.kind) or isinstance(entry, bool) or entry == "":
                 empty = " that are not empty" if self.kind is str else ""
                 raise InvalidParameter(self.name, f"'{self.name}' must hold {noun}s{empty}.")
+            if isinstance(entry, str) and len(entry) > MAX_STRING:
+                raise InvalidParameter(self.name, f"'{self.name}' takes strings of up to {MAX_STRING:,} characters.")
             if isinstance(entry, int) and entry < 0:
                 raise InvalidParameter(self.name, f"'{self.name}' must hold token ids, which are not negative.")
         return tuple(values)
@@ -126,87 +129,88 @@ class GenerationParams:
     """How the next turn is decoded. Values are checked on construction; see `SPECS` for bounds and help."""
 
     max_tokens: int | None = _parameter(
-        int, None, "Most tokens to generate; unset: as many as the context still holds.", low=1, optional=True,
+        int, None, "Maximum number of tokens to generate. Default: up to the end of the context.", low=1, optional=True,
         control=True,
     )  # fmt: skip
     temperature: float = _parameter(
-        float, 1.0, "Divides the logits before sampling; 0 is greedy decoding.", low=0, high=2, off=1.0,
+        float, 1.0, "Sampling temperature; the logits are divided by it. 0 is greedy decoding.", low=0, high=2, off=1.0,
         control=True, draw=True,
     )  # fmt: skip
     top_k: int = _parameter(
-        int, 0, "Sample among the k likeliest tokens only; 0 switches it off.", low=0, high=1_000_000, off=0,
+        int, 0, "Sample only from the k most likely tokens; 0 switches it off.", low=0, high=1_000_000, off=0,
         control=True, draw=True,
     )  # fmt: skip
     top_p: float = _parameter(
         float, 1.0,
-        "Sample from the smallest set of tokens whose probability reaches p (nucleus); 0 leaves the likeliest token.",
+        "Sample from the smallest set of tokens whose probabilities sum to p (nucleus); 0 keeps the most likely one.",
         low=0, high=1, off=1.0, control=True, draw=True,
     )  # fmt: skip
     min_p: float = _parameter(
-        float, 0.0, "Sample among tokens at least this share as likely as the likeliest one; 0 switches it off.",
+        float, 0.0, "Drop tokens less likely than this fraction of the most likely token; 0 switches it off.",
         low=0, high=1, off=0.0, control=True, draw=True,
     )  # fmt: skip
     typical_p: float = _parameter(
-        float, 1.0, "Sample from the most typical tokens, those nearest the expected surprise, up to this probability.",
+        float, 1.0, "Sample from the tokens closest to the expected surprise, up to this total probability.",
         low=0, high=1, low_open=True, off=1.0, draw=True,
     )  # fmt: skip
     epsilon_cutoff: float = _parameter(
-        float, 0.0, "Sample among tokens whose probability is at least this; 0 switches it off.",
+        float, 0.0, "Drop tokens less likely than this probability; 0 switches it off.",
         low=0, high=1, off=0.0, draw=True,
     )  # fmt: skip
     eta_cutoff: float = _parameter(
-        float, 0.0, "As 'epsilon_cutoff', but the bound sinks where the model is unsure; 0 switches it off.",
+        float, 0.0, "Like 'epsilon_cutoff', with a lower threshold where the model is uncertain; 0 switches it off.",
         low=0, high=1, off=0.0, draw=True,
     )  # fmt: skip
     top_n_sigma: float = _parameter(
-        float, 0.0, "Sample among tokens within this many standard deviations of the largest logit; 0 switches it off.",
+        float, 0.0, "Drop tokens more than this many standard deviations below the largest logit; 0 switches it off.",
         low=0, high=100, off=0.0, draw=True,
     )  # fmt: skip
     presence_penalty: float = _parameter(
-        float, 0.0, "Taken off the logit of every token the answer already holds.", low=-2, high=2, off=0.0
+        float, 0.0, "Subtracted from the logit of every token that is already in the answer.", low=-2, high=2, off=0.0
     )
     frequency_penalty: float = _parameter(
-        float, 0.0, "Taken off a token's logit once for every time the answer already holds it.",
+        float, 0.0, "Subtracted from a token's logit once for each time it occurs in the answer.",
         low=-2, high=2, off=0.0,
     )  # fmt: skip
     repetition_penalty: float = _parameter(
-        float, 1.0, "Divides positive logits of tokens that prompt or answer hold, and multiplies negative ones.",
+        float, 1.0, "Divides positive and multiplies negative logits of tokens that occur in prompt or answer.",
         low=0, high=10, low_open=True, off=1.0,
     )  # fmt: skip
     no_repeat_ngram_size: int = _parameter(
-        int, 0, "No run of this many tokens of prompt and answer comes up twice; 0 switches it off.",
+        int, 0, "No n-gram of this size occurs twice in prompt and answer; 0 switches it off.",
         low=0, high=1024, off=0,
     )  # fmt: skip
     logit_bias: tuple[tuple[int, float], ...] = _parameter(
-        dict, (), "Added to the logits of single tokens, by id; -100 bans a token, 100 all but forces it.",
+        dict, (), "Added to the logits of single tokens, by id; -100 bans a token, 100 almost forces it.",
         low=-100, high=100, off=(), flag=False,
     )  # fmt: skip
     bad_words: tuple[str, ...] = _parameter(
-        str, (), "Up to sixteen strings that the answer does not contain.", high=16, many=True, off=()
-    )
+        str, (), "Up to sixteen strings, at most 4,096 characters each, that the answer must not contain.",
+        high=16, many=True, off=(),
+    )  # fmt: skip
     min_tokens: int = _parameter(
-        int, 0, "The answer does not end by itself before it has this many tokens.", low=0, high=1_000_000, off=0
+        int, 0, "Minimum number of tokens before the answer may end.", low=0, high=1_000_000, off=0
     )
     stop_token_ids: tuple[int, ...] = _parameter(
-        int, (), "Further token ids at which the answer ends.", high=64, many=True, off=(), flag=False
+        int, (), "Token ids at which the answer ends, beside the model's own.", high=64, many=True, off=(), flag=False
     )
     ignore_eos: bool = _parameter(
-        bool, False, "Go on after the model's own end of a turn, up to the token limit.", off=False, flag=False
+        bool, False, "Continue past the model's end-of-turn token, up to the token limit.", off=False, flag=False
     )
     penalty_alpha: float = _parameter(
-        float, 0.0, "Contrastive search among the 'top_k' likeliest tokens: how much a token may not be like what was "
-        "said, against how likely it is; 0 switches it off.", low=0, high=1, off=0.0,
+        float, 0.0, "Contrastive search over the 'top_k' most likely tokens: weight of the penalty for similarity to "
+        "earlier tokens; 0 switches it off.", low=0, high=1, off=0.0,
     )  # fmt: skip
     num_beams: int = _parameter(
-        int, 1, "Search with so many beams for the likeliest answer instead of drawing one; 1 searches with none.",
+        int, 1, "Number of beams for beam search; 1 switches beam search off.",
         low=1, high=64, off=1,
     )  # fmt: skip
     num_beam_groups: int = _parameter(
-        int, 1, "Part the beams into so many groups that are kept apart by 'diversity_penalty'.", low=1, high=64, off=1,
+        int, 1, "Number of groups of beams that 'diversity_penalty' keeps different.", low=1, high=64, off=1,
         flag=False,
     )  # fmt: skip
     diversity_penalty: float = _parameter(
-        float, 0.0, "Taken off a token's score for every beam of an earlier group that has just chosen it.",
+        float, 0.0, "Subtracted from a token's score for every beam of an earlier group that has just chosen it.",
         low=0, high=100, off=0.0, flag=False,
     )  # fmt: skip
     length_penalty: float = _parameter(
@@ -215,24 +219,25 @@ class GenerationParams:
     )  # fmt: skip
     early_stopping: bool | str = _parameter(
         bool, False,
-        "End a search as soon as 'num_beams' answers are whole; false: when no better one is in sight; 'never': when "
-        "there can be none.", off=False, flag=False, words=("never",),
+        "True: end the search when 'num_beams' answers are complete; false: when a better one is unlikely; "
+        "'never': when a better one is impossible.", off=False, flag=False, words=("never",),
     )  # fmt: skip
     logprobs: bool = _parameter(
-        bool, False, "Report the log-probability of every token, before temperature and truncation.",
+        bool, False, "Return the log-probability of every token, before temperature and truncation.",
         off=False, flag=False,
     )  # fmt: skip
     top_logprobs: int = _parameter(
-        int, 0, "How many of the likeliest tokens are reported at every place, with 'logprobs'.",
+        int, 0, "Number of most likely tokens to return at each position, with 'logprobs'.",
         low=0, high=20, off=0, flag=False,
     )  # fmt: skip
     seed: int | None = _parameter(
-        int, None, "Makes sampling repeatable; unset: a fresh seed for every request.",
+        int, None, "Random seed that makes sampling repeatable. Default: a new seed for every request.",
         low=-(2**63), high=2**63 - 1, optional=True, control=True,
     )  # fmt: skip
     stop: tuple[str, ...] = _parameter(
-        str, (), "Up to four strings at which the answer ends; they are not part of it.", high=4, many=True
-    )
+        str, (), "Up to four strings, at most 4,096 characters each, that end the answer; they are not part of it.",
+        high=4, many=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for spec in SPECS.values():

@@ -234,8 +234,8 @@ class ConversationStore(Protocol):
         """Make `messages` a branch of the tree and return their ids.
 
         The longest beginning that some branch has already is reused; the rest is added below it, all or nothing, and
-        becomes the head. Where nothing has to be added, the head stays. A conversation without a title gets `title`.
-        Raises `NotFound`.
+        becomes the head. Where nothing has to be added, the head stays, and the last message's `error` in `meta` is
+        removed, because it is asked again. A conversation without a title gets `title`. Raises `NotFound`.
         """
 
     def append(

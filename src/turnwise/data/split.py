@@ -6,9 +6,10 @@ conversation is on the same side in every later, larger version of the data.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -37,6 +38,7 @@ class SplitSummary:
     test_share: float
     group_by: str | None
     input_sha256: dict[str, str]
+    nulls: dict[str, int] = field(default_factory=dict)  # rows in which null replaces NaN or infinity, by their key
 
 
 def write_split(
@@ -77,6 +79,7 @@ def write_split(
     if out.resolve() in (file.resolve().parent for file in source.files):
         raise InvalidData(f"{out} holds the data that is to be split. Name another folder.")
     counts: dict[Side, int] = dict.fromkeys(SIDES, 0)
+    nulls: Counter[str] = Counter()
     with folder_written_whole(out) as folder:
         with ExitStack() as stack:
             files = {
@@ -84,13 +87,13 @@ def write_split(
                 for side in SIDES
             }
             for side, item in _sides(source, _Sorter(seed, valid, test), group_by, progress):
-                files[side].write(json_line(item))
+                files[side].write(json_line(item, nulls))
                 counts[side] += 1
         if not any(counts.values()):
             raise InvalidData(f"{path} holds no usable row; nothing was written.")
         sums = {file.name: _sha256(file) for file in source.files}
-        made = SplitSummary(**counts, bad_rows=source.bad_count, seed=seed, valid_share=valid, test_share=test,
-                     group_by=group_by, input_sha256=sums)  # fmt: skip
+        made = Split(**counts, bad_rows=source.bad_count, seed=seed, valid_share=valid, test_share=test,
+                     group_by=group_by, input_sha256=sums, nulls=dict(nulls))  # fmt: skip
         (folder / SUMMARY).write_text(json.dumps(asdict(made), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return made
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +15,11 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.data.rows import Document, Item
 
 
-def json_line(item: Item) -> str:
-    """The line for one conversation (OpenAI messages) or document, with what is known of it under `meta`."""
+def json_line(item: Item, nulls: Counter[str] | None = None) -> str:
+    """The line for one conversation (OpenAI messages) or document, with what is known of it under `meta`.
+
+    `nulls` counts the rows in which null replaces NaN or infinity, by the key that held them.
+    """
     row: dict[str, Any] = {"text": item.text} if isinstance(item, Document) else _dialogue(item)
     if item.meta:
         row["meta"] = dict(item.meta)
@@ -23,7 +27,18 @@ def json_line(item: Item) -> str:
         # Parquet files bring values that JSON does not know, such as dates.
         return json.dumps(row, ensure_ascii=False, default=str, allow_nan=False) + "\n"
     except ValueError:  # JSON has no word for NaN and infinity
+        if nulls is not None:
+            inner = row.get("meta", {})
+            nulls.update(key for key, value in {**row, **inner}.items() if key != "meta" and not _is_finite(value))
         return json.dumps(_finite(row), ensure_ascii=False, default=str, allow_nan=False) + "\n"
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        json.dumps(value, default=str, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _finite(value: Any) -> Any:
@@ -63,8 +78,10 @@ def _message(message: Message) -> dict[str, Any]:
     return row if message.weight == 1 else row | {"weight": message.weight}
 
 
-def write_jsonl(path: Path, items: Iterable[Item]) -> int:
+def write_jsonl(path: Path, items: Iterable[Item], nulls: Counter[str] | None = None) -> int:
     """Write `items` to `path`, which keeps what it held until the last one is safely on disk; returns how many.
+
+    `nulls` counts as in `json_line`.
 
     Raises `SaveFailed` when the disk refuses.
     """
@@ -74,7 +91,7 @@ def write_jsonl(path: Path, items: Iterable[Item]) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("w", encoding="utf-8", newline="\n") as file:
             for item in items:
-                file.write(json_line(item))
+                file.write(json_line(item, nulls))
                 count += 1
             file.flush()
             os.fsync(file.fileno())

@@ -127,10 +127,7 @@ class Engine:
             raise InvalidParameter(name, f"'{name}' may be at most {self._widest} on this server, got {chat.width}.")
         needed = blocks_for(len(request.prompt_ids)) + chat.width * (blocks_for(request.max_tokens) + 1)
         if chat.width > 1 and needed > self._blocks:
-            raise ContextTooLong(
-                f"The cache holds {self._blocks * BLOCK} tokens; {len(request.prompt_ids)} of prompt and {chat.width} "
-                f"lines of {request.max_tokens} do not fit."
-            )
+            raise ContextTooLong.of(self._blocks * BLOCK, len(request.prompt_ids), request.max_tokens, beams=chat.width)
         with self._wake:
             if self._failed:
                 raise Unavailable(STOPPED)

@@ -2,8 +2,7 @@
 
 import torch
 
-from turnwise.core.errors import UserError
-from turnwise.core.memory import available_memory, total_memory
+from turnwise.core.memory import available_memory, too_large, total_memory
 from turnwise.core.ports import Quantize
 from turnwise.engine.blocks import BLOCK, blocks_for
 from turnwise.engine.native.runner import supports
@@ -83,6 +82,4 @@ def refuse_too_large(weights: DecoderWeights, quantize: Quantize | None = None) 
         if supports(weights) and (size := weight_bytes(weights, kind)) + BESIDE <= min(available, needed - 1)
     ]
     way_out = f"Use {' or '.join(fitting)}." if fitting else "Close other programs or choose a smaller model."
-    raise UserError(
-        f"The model needs about {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are available. {way_out}"
-    )
+    raise too_large(needed, available, "The model", way_out)

@@ -70,11 +70,10 @@ class EncoderDecoderEngine(TransformersEngine):
             raise UserError("An encoder–decoder model does not score or embed its prompt.")
         _refuse_states(request)
         self._check_ids(request.prompt_ids)
-        if request.max_tokens > self.max_new_tokens(len(request.prompt_ids)):
-            raise ContextTooLong(
-                f"The model reads and writes {self._context_length} tokens; "
-                f"{len(request.prompt_ids)} of prompt or {request.max_tokens} of answer do not fit."
-            )
+        if request.max_tokens > self.room(len(request.prompt_ids)):
+            prompt = len(request.prompt_ids)  # read by the encoder, beside what the decoder writes
+            answer = 0 if prompt > self._context_length else request.max_tokens
+            raise ContextTooLong.of(self._context_length, prompt, answer)
         # What a decoder has in its cache depends on the source, so each source is a scope of its own.
         digest = hashlib.sha256(array("q", request.prompt_ids).tobytes()).hexdigest()
         own = replace(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import shown
+from turnwise.core.memory import check_fits
 from turnwise.models.adapter_config import BASE, BOX, CONFIG, base_of, box_folder, read_adapter_config
 from turnwise.models.folders import weights_digest
 from turnwise.models.safetensors_file import SafetensorsFile
@@ -128,6 +129,7 @@ def _read_changes(folder: Path, rank: int) -> dict[str, Change]:
     if not path.is_file():
         raise UserError(f"{path} is missing or damaged.")
     file = SafetensorsFile(path)
+    check_fits(sum(header.stop - header.start for header in file.tensors.values()), f"The adapter in {folder}")
     parts: dict[str, dict[str, Tensor]] = {}
     for name in file.tensors:
         module, found, kind = name.removeprefix(PREFIX).rpartition(".lora_")

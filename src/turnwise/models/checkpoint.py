@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import shown
+from turnwise.core.memory import check_fits
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import Adapter, load_adapter
 from turnwise.models.config import DecoderConfig
@@ -203,6 +204,9 @@ def load(
 ) -> LoadedModel:
     """Load a decoder from a Hugging Face folder, or from that of an adapter. Arguments and errors of `Checkpoint`."""
     checkpoint = Checkpoint(folder, dtype=dtype, device=device, adapter=adapter)
+    if checkpoint.device.type == "cpu":
+        numbers = sum(shape.numel() for shape in checkpoint.shapes.values())
+        check_fits(numbers * checkpoint.dtype.itemsize, f"The model in {folder}")
     return LoadedModel(checkpoint.decoder(), checkpoint.published)
 
 

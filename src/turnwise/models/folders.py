@@ -9,7 +9,7 @@ from typing import Any
 
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.exchange import recover_folder
-from turnwise.core.json_file import read_json, read_json_object, shown
+from turnwise.core.json_file import read_json, read_json_object, read_json_object_if_present, shown
 from turnwise.models import families
 from turnwise.models.config_fields import check_config
 
@@ -121,7 +121,7 @@ def weight_files(folder: Path) -> list[Path]:
     if missing:
         pickled = next((path.name for pattern in PICKLED for path in sorted(folder.glob(pattern))), None)
         listed = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
-        raise ModelNotFound(f"{folder} holds no complete weights: {listed} is missing.{_pickled_hint(pickled)}")
+        raise ModelNotFound(f"{folder} holds no complete weights: {listed} is missing.{_pickled_hint(folder, pickled)}")
     return [folder / name for name in names]
 
 
@@ -129,12 +129,15 @@ def _all_text(weight_map: dict[str, Any]) -> bool:
     return all(isinstance(name, str) and name for name in weight_map.values())
 
 
-def _pickled_hint(name: str | None) -> str:
+def _pickled_hint(folder: Path, name: str | None) -> str:
+    """What to do about pickled weights: write safetensors beside them, where the tokenizer is, too."""
     if name is None:
         return ""
+    kind = "Seq2SeqLM" if read_json_object_if_present(folder / "config.json").get("is_encoder_decoder") else "CausalLM"
     return (
-        f" Its weights in {name} are pickled, which can run code when opened. If you trust them, convert them to "
-        "safetensors: load the folder with transformers' from_pretrained and write it with save_pretrained."
+        f" Its weights in {name} are pickled, which can run code when opened. If you trust them, write them as "
+        f'safetensors, once, in that folder: python -c "from transformers import AutoModelFor{kind} as M; '
+        "M.from_pretrained('.').save_pretrained('.')\""
     )
 
 

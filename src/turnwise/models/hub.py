@@ -15,6 +15,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import shown
+from turnwise.core.memory import check_fits
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import Adapter, load_adapter
 from turnwise.models.folders import read_config
@@ -211,7 +212,7 @@ def load(
 
     Raises:
         ModelNotFound: no such folder, or none that holds a model.
-        UserError: transformers is not installed, or cannot load it.
+        UserError: transformers is not installed or cannot load it, or the memory does not suffice.
     """
     own = folder
     if adapter is None and is_adapter(folder):
@@ -220,7 +221,10 @@ def load(
     published = read_config(own)
     kind = kind or kind_of(own)
     library = transformers(f"{folder} holds a model of type {shown(published['model_type'])}, which")
-    _check_sizes(published, TensorFiles(own), own / "config.json")
+    files = TensorFiles(own)
+    _check_sizes(published, files, own / "config.json")
+    if torch.device(device).type == "cpu":
+        check_fits(files.numbers * dtype.itemsize, f"The model in {own}")
     with _quiet(library):
         try:
             module, report = getattr(library, AUTO[kind]).from_pretrained(

@@ -1,5 +1,6 @@
 """The tensors of a model folder by their published names, in one safetensors file or in shards."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,11 @@ class TensorFiles:
     def largest_dimension(self) -> int:
         """The largest size in any of the shapes."""
         return max((size for name, file in self._file_of.items() for size in file.tensors[name].shape), default=0)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers all tensors have together."""
+        return sum(math.prod(header.shape) for name, file in self._file_of.items() for header in [file.tensors[name]])
 
     def header(self, name: str) -> TensorHeader:
         """Type and shape of a tensor that can be read. Raises `UserError` where there is none, or it is quantised."""

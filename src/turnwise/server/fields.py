@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.parameters import SPECS, ParameterSpec
+from turnwise.core.parameters import MAX_STRING, SPECS, ParameterSpec
 from turnwise.server.errors import cut
 
 # Fields that `protocol.py` reads itself, beside the generation parameters.
@@ -127,6 +127,7 @@ def sampling_schema(spec: ParameterSpec) -> dict[str, Any]:
     if spec.words:
         return {"description": spec.help, "default": spec.default, "anyOf": [one, {"enum": list(spec.words)}]}
     if spec.many:
+        one |= {"maxLength": MAX_STRING} if spec.kind is str else {}
         return {"description": spec.help, "anyOf": [one, {"type": "array", "items": one, "maxItems": spec.high}]}
     if spec.low is not None:
         one["exclusiveMinimum" if spec.low_open else "minimum"] = spec.low

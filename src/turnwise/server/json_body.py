@@ -1,7 +1,7 @@
 """Parsing JSON of a size that a client chooses, without holding the interpreter for long.
 
-The parser is compiled and runs in one go. Long strings take it milliseconds; millions of small lists take it a second
-in which no stream goes on. So the structure is counted first, and more of it than any request needs is refused.
+The parser is compiled and runs in one go. Long strings take it milliseconds; millions of small lists or numbers take
+it a second in which no stream goes on. So they are counted first, and more than any request needs is refused.
 """
 
 import json
@@ -15,8 +15,10 @@ from turnwise.server.errors import cut
 
 SHORT = 16_384  # bytes; what is longer is parsed in a thread, beside the streams
 MAX_STRUCTURE = 100_000  # arrays, objects and fields of a body; a parser takes about 1 microsecond for each
+MAX_VALUES = 1_000_000  # entries of arrays and fields of a body, such as token ids
 _PIECE = 1 << 16  # bytes looked at between two chances for other threads
 _STRUCTURE = (b"[", b"{", b":")
+_SEPARATOR = (b",",)
 _QUOTED = re.compile(rb'(?:[^"\\]|\\.)*', re.DOTALL)
 _POSITION = re.compile(r" at line (\d+) column (\d+)$")
 
@@ -65,19 +67,23 @@ def _no_constant(name: str) -> None:
 
 
 def _check_structure(body: bytes) -> None:
-    if sum(map(body.count, _STRUCTURE)) <= MAX_STRUCTURE:
-        return  # counts what is quoted too, but does so at once
-    if structure_of(body) > MAX_STRUCTURE:
-        raise InvalidBody(f"The body holds more than {MAX_STRUCTURE:,} arrays, objects and fields.")
+    for signs, limit, noun in (
+        (_STRUCTURE, MAX_STRUCTURE, "arrays, objects and fields"),
+        (_SEPARATOR, MAX_VALUES, "values"),
+    ):
+        if sum(map(body.count, signs)) <= limit:
+            continue  # counts what is quoted too, but does so at once
+        if count_structure(body, signs, limit) > limit:
+            raise InvalidBody(f"The body holds more than {limit:,} {noun}.")
 
 
-def structure_of(body: bytes) -> int:
-    """Count the arrays, objects and fields of a JSON text; stops soon after `MAX_STRUCTURE`."""
+def count_structure(body: bytes, signs: tuple[bytes, ...] = _STRUCTURE, limit: int = MAX_STRUCTURE) -> int:
+    """Count the occurrences of some signs outside the strings of a JSON text; stops soon after `limit`."""
     count, at = 0, 0
-    while 0 <= at < len(body) and count <= MAX_STRUCTURE:
+    while 0 <= at < len(body) and count <= limit:
         quote = body.find(b'"', at, at + _PIECE)
         end = min(at + _PIECE, len(body)) if quote < 0 else quote
-        count += sum(body.count(sign, at, end) for sign in _STRUCTURE)
+        count += sum(body.count(sign, at, end) for sign in signs)
         at = end if quote < 0 else _after_string(body, quote + 1)
     return count
 

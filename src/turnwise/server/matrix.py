@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from turnwise.core.parameters import MOST_ENTRIES, ParameterSpec
+from turnwise.core.parameters import MAX_STRING, MOST_ENTRIES, ParameterSpec
 from turnwise.server.fields import BEST_OF, PRIORITY, SAMPLING, UNSUPPORTED, N, Unsupported
-from turnwise.server.json_body import MAX_STRUCTURE
+from turnwise.server.json_body import MAX_STRUCTURE, MAX_VALUES
 from turnwise.server.objects import MAX_IDENTIFIER
 from turnwise.server.protocol import CompletionRequest
 from turnwise.server.responses.fields import INPUT_TOKENS_UNSUPPORTED, RESPONSE_SAMPLING, RESPONSE_UNSUPPORTED
@@ -59,9 +59,11 @@ came with, or that a client library added (`id`, `index`, `finish_reason`, `logp
 Bounds are the published ones or wider, but for these:
 
 * published without a bound: the prompts of a completion ({MAX_PROMPTS} here), `name`, `user` and `prompt_cache_key`
-  ({MAX_IDENTIFIER} characters here), the tokens of `logit_bias` ({MOST_ENTRIES} here);
+  ({MAX_IDENTIFIER} characters here), the strings of `stop` ({MAX_STRING} characters here), the tokens of `logit_bias`
+  ({MOST_ENTRIES} here);
 * `best_of` begins at 0 as published and at 1 here;
-* a body has a size that `turnwise serve` sets, and at most {MAX_STRUCTURE:,} arrays, objects and fields.
+* a body has a size that `turnwise serve` sets, and at most {MAX_STRUCTURE:,} arrays, objects and fields,
+  and {MAX_VALUES:,} values.
 
 *This page is written by `python -m turnwise.server.matrix`; a test fails when it and the code part ways.*
 """

@@ -69,6 +69,10 @@ class SqliteStore:
                     "UPDATE conversations SET title = ? WHERE number = ? AND title = ''", (title, number)
                 )
             added = _add(connection, number, parent, messages[len(matched) :], "{}")
+            if parent is not None and not added:  # it is asked again, so why it was refused before is of no use
+                connection.execute(
+                    "UPDATE messages SET meta = json_remove(meta, '$.error') WHERE number = ?", (parent,)
+                )
         return (*(node.stored.id for node in matched), *added)
 
     def append(

@@ -13,7 +13,7 @@ from turnwise.text.places import Range
 Apply = Callable[[Sequence[Message], bool], str]
 
 
-def find_calls(messages: Sequence[Message], text: str, apply: Apply, special: Sequence[str]) -> dict[int, Range]:
+def find_calls(messages: Sequence[Message], text: str, apply: Apply, ends: Sequence[str]) -> dict[int, Range]:
     """The range `[start, end)` in `text` of every assistant message with tool calls, by the message's index.
 
     A message is left out where the text before it is not the prompt that is served before it: what is learned there
@@ -23,7 +23,7 @@ def find_calls(messages: Sequence[Message], text: str, apply: Apply, special: Se
         messages: the conversation.
         text: how the template renders it.
         apply: renders the beginning of the conversation, with or without a generation prompt.
-        special: texts of the tokenizer's special tokens.
+        ends: texts of the special tokens that may end a turn; those that belong to a call do not.
     """
     ranges: dict[int, Range] = {}
     for index, message in enumerate(messages):
@@ -36,6 +36,11 @@ def find_calls(messages: Sequence[Message], text: str, apply: Apply, special: Se
         if not (text.startswith(prompt) and text.startswith(closed) and len(prompt) < len(closed)):
             continue
         written = text[len(prompt) : len(closed)]
-        end = max((written.rfind(token) for token in special), default=-1)
-        ranges[index] = (len(prompt), len(prompt) + (end if end > 0 else len(written.rstrip())))
+        ranges[index] = (len(prompt), len(prompt) + _end_of_call(written, ends))
     return ranges
+
+
+def _end_of_call(written: str, ends: Sequence[str]) -> int:
+    """Where a call ends in what the template wrote for it: before the token that ends the turn, if there is one."""
+    text = written.rstrip()
+    return len(text) - max((len(token) for token in ends if text.endswith(token)), default=0)

@@ -29,6 +29,7 @@ from turnwise.core.messages import Message
 from turnwise.core.tools import Tool
 from turnwise.text.call_spans import find_calls
 from turnwise.text.dialects import DEFAULT, Dialect, dialect, spoken
+from turnwise.text.grammar import Grammars
 from turnwise.text.places import BREAK, Range, find_contents, without_marks
 from turnwise.text.template import apply_template
 from turnwise.text.token_bound import TokenBound
@@ -160,9 +161,8 @@ class Renderer:
         encoding = self._encode(text, breaks, limit=limit)
         self._check_apart(encoding, text, ranges)
         if spoken(self.template) is not None:
-            calls = find_calls(
-                messages, text, lambda some, prompt: self._apply(some, variables, prompt), self.tokenizer.special_texts
-            )
+            ends = [token for token in self.tokenizer.special_texts if token not in self.dialect.closing]
+            calls = find_calls(messages, text, lambda some, prompt: self._apply(some, variables, prompt), ends)
             ranges = [calls.get(index, chars) for index, chars in enumerate(ranges)]
         if cuts := self._cuts(text, breaks, encoding, messages, ranges, variables):
             encoding = self._encode(text, breaks, cuts)
@@ -192,6 +192,20 @@ class Renderer:
     def token_bound(self) -> TokenBound:
         """How many tokens a text has at least."""
         return TokenBound(self.tokenizer, self.vocabulary)
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """Compiles grammars of answers for the tokenizer."""
+        return Grammars(self.tokenizer, self.vocabulary)
+
+    def prepare(self) -> None:
+        """Build now what is made from the whole vocabulary, which the first requests would wait for otherwise.
+
+        Building takes up to two seconds for 150,000 tokens, and for a part of them no other thread runs.
+        """
+        self.token_bound  # noqa: B018
+        self.vocabulary.prepare()
+        self.grammars.prepare()
 
     def check_length(self, text: str, limit: int | None) -> None:
         """Raise `TooManyTokens` for a text that certainly has more than `limit`, without tokenizing it."""

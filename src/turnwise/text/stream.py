@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from turnwise.text.tokenizer import Tokenizer
 
@@ -121,14 +122,7 @@ class _Search:
     def __init__(self, stop: str) -> None:
         self._stop = stop
         self.matched = 0
-        # For each beginning of the string: the longest shorter beginning that it ends in.
-        self._shorter = [0] * (len(stop) + 1)
-        length = 0
-        for i in range(1, len(stop)):
-            while length and stop[i] != stop[length]:
-                length = self._shorter[length]
-            length += stop[i] == stop[length]
-            self._shorter[i + 1] = length
+        self._shorter = _shorter_beginnings(stop)
 
     def push(self, character: str) -> int:
         """The string's length where this character completes it, else 0."""
@@ -136,3 +130,15 @@ class _Search:
             self.matched = self._shorter[self.matched]
         self.matched += self._stop[self.matched] == character
         return len(self._stop) if self.matched == len(self._stop) else 0
+
+
+@lru_cache(maxsize=64)
+def _shorter_beginnings(stop: str) -> Sequence[int]:
+    """For each beginning of the string: the longest shorter beginning that it ends in. All answers share the table."""
+    shorter, length = [0] * (len(stop) + 1), 0
+    for i in range(1, len(stop)):
+        while length and stop[i] != stop[length]:
+            length = shorter[length]
+        length += stop[i] == stop[length]
+        shorter[i + 1] = length
+    return shorter

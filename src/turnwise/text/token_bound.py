@@ -9,7 +9,7 @@ normalizer that deletes text. For other tokenizers it is 0.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,21 +52,26 @@ def _longest(tokenizer: Tokenizer, vocabulary: Vocabulary) -> NDArray[np.float64
     if not _keeps_every_byte(tokenizer):
         return longest
     byte_level = "ByteLevel" in _kinds(tokenizer.backend.pre_tokenizer)
-    single = bytearray(256)
-    for id in range(len(vocabulary)):
-        token = vocabulary.bytes_of(id)
-        # SentencePiece's blank is three bytes, and a text may spell it out.
-        written = token if byte_level else (tokenizer.backend.id_to_token(id) or "").encode()
-        for byte in {*token, *written}:
-            longest[byte] = max(longest[byte], len(token), len(written))
-        if len(token) == 1:
-            single[token[0]] = 1
-    longest[np.frombuffer(single, np.uint8) == 0] = 0
+    ids = range(len(vocabulary))
+    tokens = [vocabulary.bytes_of(id) for id in ids]
+    # SentencePiece's blank is three bytes, and a text may spell it out.
+    written = tokens if byte_level else [(tokenizer.backend.id_to_token(id) or "").encode() for id in ids]
+    lengths = np.maximum(_lengths(tokens), _lengths(written))
+    for spelled in (tokens, written):
+        inside = np.frombuffer(b"".join(spelled), np.uint8)
+        np.maximum.at(longest, inside, np.repeat(lengths, _lengths(spelled)))
+    single = np.zeros(256, np.bool_)
+    single[[token[0] for token in tokens if len(token) == 1]] = True
+    longest[~single] = 0
     if not byte_level and not all(single):
         longest[:] = 0  # an unknown character has no bytes to fall back to
     if any(token.lstrip or token.rstrip for token in tokenizer.backend.get_added_tokens_decoder().values()):
         longest[list(_SPACES)] = 0  # such a token takes the white space around it
     return longest
+
+
+def _lengths(tokens: Sequence[bytes]) -> NDArray[np.int64]:
+    return np.fromiter(map(len, tokens), np.int64, len(tokens))
 
 
 def _keeps_every_byte(tokenizer: Tokenizer) -> bool:

@@ -2,8 +2,10 @@
 
 from bisect import bisect_left
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import tokenizers
 from numpy.typing import NDArray
 
 from turnwise.text.tokenizer import Tokenizer
@@ -19,6 +21,10 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return self._tokenizer.vocab_size
+
+    def prepare(self) -> None:
+        """Build the tables that the first use would build."""
+        self._sorted  # noqa: B018
 
     def bytes_of(self, id: int) -> bytes:
         """The token's bytes; a special token's text."""
@@ -42,22 +48,15 @@ class Vocabulary:
     @cached_property
     def _bytes(self) -> list[bytes]:
         backend = self._tokenizer.backend
+        tokens = [backend.id_to_token(id) or "" for id in range(len(self))]  # "": a gap below the added tokens
         added = backend.get_added_tokens_decoder()
-        byte_level = '"ByteLevel"' in backend.to_str()
+        spell = _byte_level if is_byte_level(backend) else _sentencepiece
+        return [token.encode() if id in added else spell(token) for id, token in enumerate(tokens)]
 
-        def look_up(id: int) -> bytes:
-            token = backend.id_to_token(id)
-            if token is None:
-                return b""  # a gap between the vocabulary and the added tokens
-            if id in added:
-                return token.encode()
-            if byte_level:
-                return bytes(_BYTE_OF[character] for character in token if character in _BYTE_OF)
-            if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
-                return bytes([int(token[3:5], 16)])
-            return token.replace("▁", " ").encode()  # SentencePiece's blank
-
-        return [look_up(id) for id in range(len(self))]
+    @cached_property
+    def longest(self) -> int:
+        """Bytes of the longest shown token."""
+        return max(map(len, self._sorted), default=0)
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:
@@ -118,11 +117,34 @@ class TokensForGrammars:
         return max(map(len, self._by_bytes), default=0)
 
 
-def _byte_alphabet() -> dict[str, int]:
+def is_byte_level(backend: tokenizers.Tokenizer) -> bool:
+    """Whether tokens are spelled in GPT-2's byte alphabet. Writing out the backend to look would take 0.3 s."""
+    components: tuple[Any, ...] = (backend.normalizer, backend.pre_tokenizer, backend.decoder)
+    return any(b'"ByteLevel"' in component.__getstate__() for component in components if component is not None)
+
+
+def _sentencepiece(token: str) -> bytes:
+    if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+        return bytes([int(token[3:5], 16)])
+    return token.replace("▁", " ").encode()  # SentencePiece's blank
+
+
+def _byte_level(token: str) -> bytes:
+    return token.translate(_BYTE_OF).encode("latin-1")
+
+
+class _ByteOf(dict[int, int | None]):
+    """The byte of each character of the alphabet, by code point; `str.translate` deletes all others."""
+
+    def __missing__(self, character: int) -> None:
+        return None
+
+
+def _byte_alphabet() -> _ByteOf:
     """GPT-2's spelling of bytes as printable characters (Radford et al. 2019)."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+    return _ByteOf({byte: byte for byte in printable} | {256 + i: byte for i, byte in enumerate(others)})
 
 
 _BYTE_OF = _byte_alphabet()

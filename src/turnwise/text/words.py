@@ -20,9 +20,14 @@ class BannedWords:
         self._vocabulary = vocabulary
         self._words = [word.encode() for word in words]
         self.longest = max(len(word) for word in self._words)
-        # For each word and each number of its bytes at the end of an answer: the tokens that complete it.
+        # For each word: how many of its bytes an answer must end with, and the tokens that then complete it.
         self._completing = [
-            [vocabulary.starting_with(word[said:]) for said in range(1, len(word))] for word in self._words
+            [
+                (said, tokens)
+                for said in range(max(1, len(word) - vocabulary.longest), len(word))
+                if len(tokens := vocabulary.starting_with(word[said:]))
+            ]
+            for word in self._words
         ]
         self._allowed = np.ones(len(vocabulary), dtype=np.bool_)
         for word in self._words:
@@ -36,7 +41,7 @@ class BannedWords:
         """Which tokens complete no word after `tail`, `(V,)`."""
         allowed = self._allowed.copy()
         for word, completing in zip(self._words, self._completing, strict=True):
-            for said, tokens in enumerate(completing, 1):
+            for said, tokens in completing:
                 if tail.endswith(word[:said]):
                     allowed[tokens] = False
         return allowed

@@ -1,10 +1,13 @@
 """The type that a run's weights are saved in, and what of the change is lost by rounding to it."""
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from turnwise.core.errors import UserError
 from turnwise.models.checkpoint import DTYPES, published_dtype
 from turnwise.training.base import Base
 from turnwise.training.recipe import Recipe
@@ -33,3 +36,31 @@ def rounded_share(module: nn.Module, work: Path, dtype: torch.dtype) -> float | 
         lost += float((tensor - tensor.to(dtype).float()).square().sum())
         change += float((tensor - start[name]).square().sum())
     return (lost / change) ** 0.5 if change else None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundingError:
+    """What rounding takes from weights, over the matrices that it changes: the largest and the mean difference."""
+
+    largest: float
+    mean: float
+
+
+@torch.no_grad()
+def rounding_error(module: nn.Module, dtype: torch.dtype) -> RoundingError:
+    """The difference between the weights of a model and what is saved of them.
+
+    Raises:
+        UserError: a weight is too large for the type.
+    """
+    largest = total = 0.0
+    count = 0
+    for name, tensor in module.named_parameters():
+        error = (tensor.float() - tensor.to(dtype).float()).abs()
+        most = float(error.max()) if error.numel() else 0.0
+        if not math.isfinite(most):
+            kind = str(dtype).removeprefix("torch.")
+            raise UserError(f"'{name}' has weights that are too large for {kind}. Use --dtype bfloat16 or float32.")
+        if most:
+            largest, total, count = max(largest, most), total + float(error.double().sum()), count + error.numel()
+    return RoundingError(largest, total / max(1, count))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from turnwise.core.messages import Conversation
 from turnwise.data.sides import Side
-from turnwise.data.sources import Source, sides_of
+from turnwise.data.sources import ReadOptions, Source, sides_of
 from turnwise.evaluation.subject import Subject
 
 Kind = Literal["retrieval", "ngram"]
@@ -15,7 +15,9 @@ CONTEXT = 1024  # tokens of a dialogue that count for an n-gram model, where nob
 
 
 @contextmanager
-def open_baseline(kind: Kind, file: Path, model: Path, max_tokens: int | None = None) -> Iterator[Subject]:
+def open_baseline(
+    kind: Kind, file: Path, model: Path, max_tokens: int | None = None, options: ReadOptions | None = None
+) -> Iterator[Subject]:
     """A baseline that has learned from a file of dialogues.
 
     Args:
@@ -23,12 +25,13 @@ def open_baseline(kind: Kind, file: Path, model: Path, max_tokens: int | None = 
         file: the dialogues.
         model: the folder of the model it is compared with, whose tokens an n-gram model counts.
         max_tokens: of an answer at most; what is remembered is said whole.
+        options: how the file is read.
 
     Raises:
         UserError: files that cannot be read, or nothing to learn in them.
     """
     side: Side | None = "train" if "train" in sides_of(file) else None
-    dialogues = [item for item in Source(file, side=side) if isinstance(item, Conversation)]
+    dialogues = [item for item in Source(file, side=side, options=options) if isinstance(item, Conversation)]
     if kind == "retrieval":
         from turnwise.evaluation.baselines.retrieval import Retrieval
 
