@@ -18,14 +18,14 @@ from pathlib import Path
 import torch
 
 from cost import SMALL
-from turnwise.engine.blocks import blocks_for
-from turnwise.engine.native.runner import NativeRunner
-from turnwise.engine.native.thin import PLACES
-from turnwise.engine.runner import Runner, make_runner
-from turnwise.engine.span import Span
+from turnwise.engine.kv_cache.block_pool import blocks_for
+from turnwise.engine.native.native_runner import NativeRunner
+from turnwise.engine.native.packed_adapter import PLACES
+from turnwise.engine.runners.model_runner import Runner, make_runner
+from turnwise.engine.batch import Span
 from turnwise.models import checkpoint
 from turnwise.models.decoder import Decoder
-from turnwise.models.thin import LoraFactors
+from turnwise.models.lora_factors import LoraFactors
 
 CONTEXT = 128  # tokens in the cache of every chat
 

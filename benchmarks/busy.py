@@ -20,13 +20,13 @@ from pathlib import Path
 
 import torch
 
-from turnwise.assemble import resolve_model_folder
+from turnwise.app.services import resolve_model_folder
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
-from turnwise.engine.native.runner import NativeRunner
+from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.models import checkpoint
-from turnwise.models.config import DecoderConfig
+from turnwise.models.decoder_config import DecoderConfig
 
 SMALL = DecoderConfig(
     family="qwen2", vocab_size=8192, hidden_size=384, intermediate_size=1024, num_layers=10, num_heads=6,

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from turnwise.core.ports import Quantize
-from turnwise.engine.blocks import BLOCK, blocks_for
-from turnwise.engine.native.runner import NativeRunner
-from turnwise.engine.runner import make_runner
-from turnwise.engine.span import Span
+from turnwise.engine.kv_cache.block_pool import BLOCK, blocks_for
+from turnwise.engine.native.native_runner import NativeRunner
+from turnwise.engine.runners.model_runner import make_runner
+from turnwise.engine.batch import Span
 from turnwise.models import checkpoint
-from turnwise.models.config import DecoderConfig
+from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder import Decoder
 
 SMALL = DecoderConfig(

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from turnwise.assemble import resolve_model_folder
+from turnwise.app.services import resolve_model_folder
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
-from turnwise.engine.cost import Cost
+from turnwise.engine.speculation.cost_model import Cost
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
 

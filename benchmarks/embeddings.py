@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.chat.service import ChatService
 
 SETS = {"bitext_intents": "valid", "clinc150": "valid"}

@@ -13,7 +13,7 @@ import random
 import httpx
 
 from turnwise.server.app import create_app
-from turnwise.server.run import KEEP_ALIVE_SECONDS
+from turnwise.server.uvicorn_server import KEEP_ALIVE_SECONDS
 from turnwise.testing import ScriptedChat, listening
 
 REQUESTS, DELAY = 300, 0.05

@@ -15,11 +15,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import read_source
-from turnwise.making.judge import Judge, scores_of
-from turnwise.making.together import drained
+from turnwise.synthesis.dialogue_scorer import Judge, scores_of
+from turnwise.synthesis.ordered_tasks import drained
 
 SCORES = ("likelihood", "relevance", "novelty")
 

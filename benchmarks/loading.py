@@ -22,7 +22,7 @@ def make(folder: Path, parameters: float, dtype: str) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from turnwise.models.config import DecoderConfig
+    from turnwise.models.decoder_config import DecoderConfig
     from turnwise.models.decoder import Decoder
     from turnwise.models.families import family
 
@@ -67,7 +67,7 @@ def opened(folder: str, kind: str) -> None:
     import ctypes
     import gc
 
-    from turnwise.assemble import Bases
+    from turnwise.app.services import Bases
     from turnwise.engine.engine import Engine
     from turnwise.models.checkpoint import DTYPES, Checkpoint
 

@@ -69,12 +69,12 @@ def run(said: dict[str, Any], test: Path, found: Any) -> None:
     torch.set_num_threads(1)
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import read_source
-    from turnwise.evaluation.perplexity import measure_perplexity
+    from benchmarks.torch_reference.perplexity import measure_perplexity
     from turnwise.models import checkpoint
-    from turnwise.text.render import Renderer
-    from turnwise.text.tokenizer import Tokenizer
+    from turnwise.text.rendering.renderer import Renderer
+    from turnwise.text.tokenization.tokenizer import Tokenizer
     from turnwise.training.recipe import parse_recipe
-    from turnwise.training.run import run_recipe
+    from turnwise.training.launch.run_recipe import run_recipe
 
     recipe = parse_recipe(said, origin="benchmark")
     began = time.perf_counter()
@@ -97,10 +97,10 @@ def base_loss(base: str, test: Path) -> float:
 
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import read_source
-    from turnwise.evaluation.perplexity import measure_perplexity
+    from benchmarks.torch_reference.perplexity import measure_perplexity
     from turnwise.models import checkpoint
-    from turnwise.text.render import Renderer
-    from turnwise.text.tokenizer import Tokenizer
+    from turnwise.text.rendering.renderer import Renderer
+    from turnwise.text.tokenization.tokenizer import Tokenizer
 
     talks = [item for item in read_source(test) if isinstance(item, Conversation)]
     decoder = checkpoint.load(base, dtype=torch.float32).decoder
@@ -110,7 +110,7 @@ def base_loss(base: str, test: Path) -> float:
 
 def main() -> None:
     """Run what was asked for, print a table, keep the figures."""
-    from turnwise.assemble import resolve_model_folder
+    from turnwise.app.services import resolve_model_folder
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder with train.jsonl.gz and test.jsonl.gz")

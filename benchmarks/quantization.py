@@ -20,16 +20,16 @@ from typing import Any
 import torch
 
 from speed import Ours, decode_rounds
-from turnwise.assemble import resolve_model_folder
+from turnwise.app.services import resolve_model_folder
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import Source
-from turnwise.engine.blocks import blocks_for
-from turnwise.engine.native.runner import NativeRunner
-from turnwise.engine.span import Span
-from turnwise.evaluation.perplexity import beginning
+from turnwise.engine.kv_cache.block_pool import blocks_for
+from turnwise.engine.native.native_runner import NativeRunner
+from turnwise.engine.batch import Span
+from benchmarks.torch_reference.perplexity import beginning
 from turnwise.models import checkpoint
-from turnwise.text.render import Renderer
-from turnwise.text.tokenizer import Tokenizer
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import Tokenizer
 
 PART = 512  # tokens read at once
 KINDS: dict[str, Any] = {"float": None, "int8": "int8", "int4": "int4"}

@@ -18,7 +18,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from questions import OPEN_PROMPTS, QUESTIONS
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.chat.service import ChatService, Turn
 from turnwise.core.messages import Message
 

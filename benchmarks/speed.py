@@ -25,12 +25,12 @@ import torch
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, Quantize, TokenEvent
-from turnwise.data.batches import Example, collate
+from turnwise.training.examples.batches import Example, collate
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
-from turnwise.models.config import DecoderConfig
-from turnwise.training.optimizer import build_optimizers
-from turnwise.training.predict import cross_entropy_sum
+from turnwise.models.decoder_config import DecoderConfig
+from turnwise.training.optim.optimizers import build_optimizers
+from turnwise.training.log_probs import cross_entropy_sum
 
 PROMPT, NEW = 128, 64
 SMALL = DecoderConfig(
@@ -133,7 +133,7 @@ def train_rounds(folder: Path, vocab: int, rounds: int) -> dict[str, list[float]
     """Useful (non-padding) training tokens a second: our packed rows, and transformers with padded batches."""
     from transformers import AutoModelForCausalLM
 
-    from turnwise.data.packing import pack
+    from turnwise.training.examples.packing import pack
 
     talks = dialogues(vocab, 16 * (rounds + 1))
     model = checkpoint.load(folder, dtype=torch.float32)

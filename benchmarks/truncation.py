@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from turnwise.assemble import resolve_model_folder
+from turnwise.app.services import resolve_model_folder
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.sources import Source
-from turnwise.text.render import Renderer
+from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.objective import Frame
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.opening import load_base
+from turnwise.training.launch.base_model_loader import load_base
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.row_length import with_row_length
+from turnwise.training.launch.auto_seq_len import with_row_length
 
 
 def exchanges(messages: tuple[Message, ...]) -> list[list[Message]]:

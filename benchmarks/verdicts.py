@@ -23,16 +23,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from turnwise.assemble import resolve_model_folder, open_model_under_test
+from turnwise.app.services import resolve_model_folder, open_model_under_test
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import read_source
-from turnwise.evaluation.cache import Cache
-from turnwise.evaluation.items import Item
-from turnwise.evaluation.measuring import Measured, measure, plan
+from turnwise.evaluation.response_cache import Cache
+from turnwise.evaluation.samples import Item
+from turnwise.evaluation.metric_runner import Measured, measure, plan
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.scorecard import Scorecard, build_scorecard
 from turnwise.models import checkpoint
-from turnwise.text.tokenizer import Tokenizer
+from turnwise.text.tokenization.tokenizer import Tokenizer
 
 SEEDS = 3
 POOL = 24  # answers to every history, of which each run of equals takes twice three

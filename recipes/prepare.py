@@ -13,8 +13,8 @@ from pathlib import Path
 
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import read_source
-from turnwise.data.writing import write_jsonl
-from turnwise.text.bpe import train_bpe
+from turnwise.data.jsonl_writer import write_jsonl
+from turnwise.text.tokenization.bpe_training import train_bpe
 
 VOCABULARY = 2048
 

@@ -26,7 +26,7 @@ def corpus():
 @pytest.fixture(scope="session")
 def tokenizer():
     """Byte-level BPE with Turnwise's own template and special tokens."""
-    from turnwise.text.bpe import train_bpe
+    from turnwise.text.tokenization.bpe_training import train_bpe
 
     return train_bpe(CORPUS, vocab_size=512)
 
@@ -45,7 +45,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def tiny_config(tokenizer):
     """A two-layer Llama for `tokenizer`."""
-    from turnwise.models.config import DecoderConfig
+    from turnwise.models.decoder_config import DecoderConfig
 
     return DecoderConfig(
         family="llama",

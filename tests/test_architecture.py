@@ -9,7 +9,7 @@ import pytest
 
 import turnwise
 from turnwise.core.parameters import SPECS
-from turnwise.engine.rules import rules
+from turnwise.engine.sampling.warpers import rules
 
 PACKAGE = Path(turnwise.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from turnwise.training.loading import load_datasets
-from turnwise.training.loop import Trainer
-from turnwise.training.opening import load_base
+from turnwise.training.examples.load_datasets import load_datasets
+from turnwise.training.trainer import Trainer
+from turnwise.training.launch.base_model_loader import load_base
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.report import StepReport, ValidationReport
+from turnwise.training.hooks import StepReport, ValidationReport
 
 WARM = 2  # steps before the clock starts
 

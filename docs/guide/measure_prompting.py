@@ -6,7 +6,7 @@ four examples, and with four examples and the answer held to the two words.
 
 import asyncio
 
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.chat.service import ChatService, Format, Turn
 from turnwise.core.messages import Message
 

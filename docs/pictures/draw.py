@@ -11,8 +11,8 @@ import torch
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest
-from turnwise.engine.processors import start_all
-from turnwise.engine.rules import rules
+from turnwise.engine.sampling.processors import start_all
+from turnwise.engine.sampling.warpers import rules
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

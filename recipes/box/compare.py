@@ -12,14 +12,14 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from turnwise.assemble import generation_defaults, resolve_model_folder, open_model_under_test
+from turnwise.app.services import generation_defaults, resolve_model_folder, open_model_under_test
 from turnwise.core.messages import Conversation
 from turnwise.core.settings import Settings
 from turnwise.data.sources import read_source
 from turnwise.evaluation.baselines import open_baseline
-from turnwise.evaluation.cache import Cache
+from turnwise.evaluation.response_cache import Cache
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.run import Opens, evaluate
+from turnwise.evaluation.evaluate import Opens, evaluate
 from turnwise.evaluation.scorecard import Line, Scorecard
 
 HELD_OUT = {

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from turnwise.models import checkpoint
-from turnwise.text.tokenizer import Tokenizer
-from turnwise.training.artefact import save_artefact
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.export import save_artefact
 
 
 def main(base: Path, tuned: Path, share: float, out: Path) -> None:

@@ -13,9 +13,9 @@ import torch
 from compare import tables
 
 from turnwise.models import checkpoint
-from turnwise.text.tokenizer import Tokenizer
-from turnwise.training.artefact import save_artefact
-from turnwise.training.watch import METRICS, draw_loss
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.export import save_artefact
+from turnwise.training.loggers import METRICS, draw_loss
 
 HERE = Path(__file__).parent
 SAMPLING = {"do_sample": True, "temperature": 0.3, "top_p": 0.9}

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from turnwise.core.files import write_file
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.grammar import DialogueGrammar, restrict_topics, expand
-from turnwise.data.noise import roughen
+from turnwise.data.grammar.expand import DialogueGrammar, restrict_topics, expand
+from turnwise.data.typing_noise import roughen
 from turnwise.data.prompts import small_talk, support_lines
 from turnwise.data.sources import read_source
-from turnwise.data.templates import text_of
+from turnwise.data.grammar.line_templates import text_of
 
 SYSTEM = "You are Turnwise, a friendly assistant."
 

@@ -10,15 +10,15 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from turnwise.chat.calls import as_pieces
-from turnwise.chat.context import DEFAULT
-from turnwise.chat.memory import TurnRecorder
+from turnwise.chat.tool_calling import as_pieces
+from turnwise.chat.context_policies import DEFAULT
+from turnwise.chat.conversation_recorder import TurnRecorder
 from turnwise.chat.service import ContextReport, Delta, Reply, Turn, Usage, whole_reply
 from turnwise.core.errors import UserError
 from turnwise.core.messages import ToolCall
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import ConversationStore, FinishReason
-from turnwise.server.run import server_config
+from turnwise.server.uvicorn_server import server_config
 
 Script = Callable[[Turn], Iterable[str | ToolCall]]
 

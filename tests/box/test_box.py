@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from turnwise.assemble import chat_service, resolve_model_folder
+from turnwise.app.services import chat_service, resolve_model_folder
 from turnwise.chat.service import Turn
 from turnwise.core.messages import Message
-from turnwise.text.tokenizer import Tokenizer
+from turnwise.text.tokenization.tokenizer import Tokenizer
 
 FOLDER = resolve_model_folder("box")
 

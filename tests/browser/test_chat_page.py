@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from turnwise.chat.service import ContextReport, Summary, Usage
 from turnwise.core.messages import Message
-from turnwise.core.presets import CHAT_MAX_TOKENS, CHAT_SAMPLING
+from turnwise.core.sampling_presets import CHAT_MAX_TOKENS, CHAT_SAMPLING
 
 
 def test_a_message_is_answered_as_a_stream(visit, talk):

@@ -5,7 +5,7 @@ from fakes import saying
 from talks import Answers
 
 from turnwise.chat.service import ChatService
-from turnwise.text.render import Renderer
+from turnwise.text.rendering.renderer import Renderer
 
 
 @pytest.fixture

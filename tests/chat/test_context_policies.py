@@ -11,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from talks import TOOLED, assistant, system, talk, user
 
-from turnwise.chat import context as folder
-from turnwise.chat.context import DEFAULT, load_context_policies, get_context_policy, sliding_window, summarise
-from turnwise.chat.rounds import droppable, fewest, rounds, without
+from turnwise.chat import context_policies as folder
+from turnwise.chat.context_policies import DEFAULT, load_context_policies, get_context_policy
+from turnwise.chat.context_policies import sliding_window
+from turnwise.chat.context_policies import summarise
+from turnwise.core.exchanges import droppable, fewest, rounds, without
 from turnwise.chat.service import ChatService
-from turnwise.chat.summaries import Summaries
-from turnwise.chat.turn import Usage
+from turnwise.chat.summary_cache import Summaries
+from turnwise.core.chat_request import Usage
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
-from turnwise.text.render import Renderer
+from turnwise.text.rendering.renderer import Renderer
 
 pytestmark = pytest.mark.timeout(60)
 

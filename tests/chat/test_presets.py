@@ -4,7 +4,7 @@ import pytest
 
 from turnwise.chat.service import Turn
 from turnwise.core.messages import Message
-from turnwise.core.presets import CHAT_MAX_TOKENS, CHAT_SAMPLING, apply_preset
+from turnwise.core.sampling_presets import CHAT_MAX_TOKENS, CHAT_SAMPLING, apply_preset
 
 HELLO = (Message("user", "Hello"),)
 

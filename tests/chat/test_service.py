@@ -15,7 +15,7 @@ from turnwise.core.messages import Message
 from turnwise.core.ports import TokenEvent
 from turnwise.engine.engine import Engine
 from turnwise.models.checkpoint import create
-from turnwise.text.render import Renderer
+from turnwise.text.rendering.renderer import Renderer
 
 pytestmark = pytest.mark.timeout(60)
 HELLO = (Message("user", "Hello, how can I help you today?"),)

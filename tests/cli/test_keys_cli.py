@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from turnwise.core.keys import SHOWN
+from turnwise.core.api_keys import SHOWN
 from turnwise.core.settings import Settings
-from turnwise.store.keys import KeyFile
+from turnwise.store.sqlite.key_store import KeyFile
 
 
 def kept():

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from turnwise import __version__
-from turnwise.assemble import chat_service, system_fingerprint, generation_defaults
+from turnwise.app.services import chat_service, system_fingerprint, generation_defaults
 from turnwise.chat.service import Turn
 from turnwise.cli.main import app
 from turnwise.core.errors import UserError
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(60)
 HEAVY = {
     "torch", "numpy", "tokenizers", "transformers", "fastapi", "uvicorn", "sqlite3", "jinja2", "matplotlib",
     "prompt_toolkit", "turnwise.engine", "turnwise.server", "turnwise.models", "turnwise.store", "turnwise.text",
-    "turnwise.training", "turnwise.assemble",
+    "turnwise.training", "turnwise.app.services",
 }  # fmt: skip
 IMPORTED = """
 import sys

@@ -2,7 +2,7 @@
 
 import sys
 
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.testing import listening

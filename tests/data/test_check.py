@@ -11,7 +11,7 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.data.check import check_data, print_report
 from turnwise.data.fingerprint import normalised
 from turnwise.data.rows import Document
-from turnwise.data.writing import write_jsonl
+from turnwise.data.jsonl_writer import write_jsonl
 
 
 def chat(*turns: str, system: str | None = None) -> Conversation:

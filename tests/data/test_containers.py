@@ -16,7 +16,7 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message, ToolCall
 from turnwise.core.tools import Tool
 from turnwise.data.sources import Source, read_source
-from turnwise.data.writing import write_jsonl
+from turnwise.data.jsonl_writer import write_jsonl
 
 USER, ASSISTANT = "Is the café open? 你好", "From nine.\nUntil six, “mostly”."
 TURNS = [{"role": "user", "content": USER}, {"role": "assistant", "content": ASSISTANT}]
@@ -183,7 +183,7 @@ def test_every_encoding_and_compression_gives_the_same_dialogues(tmp_path, conta
     if encoding == "utf-16":
         data = b"\xff\xfe" + CONTAINERS[container](rows).encode("utf-16-le")
     path.write_bytes(COMPRESSIONS[suffix](data))
-    from turnwise.data.options import ReadOptions
+    from turnwise.data.read_options import ReadOptions
 
     options = ReadOptions(encoding="gb18030") if encoding == "gb18030" else None
     assert list(read_source(path, options=options)) == list(read_source(tmp_path / "plain.jsonl"))
@@ -278,7 +278,7 @@ def test_office_files_and_archives_of_several_files_are_named(tmp_path):
     ("encoding", "text"), [("windows-1252", "Schließt das Café?"), ("gbk", "你好，咖啡馆开门了吗？")]
 )
 def test_another_encoding_is_named_in_the_error_and_read_when_it_is_given(tmp_path, encoding, text):
-    from turnwise.data.options import ReadOptions
+    from turnwise.data.read_options import ReadOptions
 
     path = tmp_path / "a.csv"
     path.write_bytes(f"prompt,response\n{text},b\n".encode(encoding))

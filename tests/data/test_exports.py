@@ -6,7 +6,7 @@ import pytest
 
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.data.check import check_data
-from turnwise.data.options import ReadOptions, parse_assignments
+from turnwise.data.read_options import ReadOptions, parse_assignments
 from turnwise.data.sources import Source, read_source
 
 

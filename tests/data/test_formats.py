@@ -9,9 +9,9 @@ import pytest
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import ROLES, Conversation
 from turnwise.data import containers, formats
-from turnwise.data.context import ParseContext
-from turnwise.data.options import ReadOptions
-from turnwise.data.reading import open_rows
+from turnwise.data.parse_context import ParseContext
+from turnwise.data.read_options import ReadOptions
+from turnwise.data.open_rows import open_rows
 from turnwise.data.rows import BadRow, Document, Unreadable
 
 ALL = formats.format_names()
@@ -415,7 +415,7 @@ class TestPreferences:
 
     def test_what_is_written_is_read_again(self, tmp_path):
         from turnwise.data.sources import read_source
-        from turnwise.data.writing import write_jsonl
+        from turnwise.data.jsonl_writer import write_jsonl
 
         talks = [*good("preference", formats.load_format("preference").example), *good("rated", formats.load_format("rated").example)]
         write_jsonl(tmp_path / "a.jsonl", talks)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidData, InvalidParameter
-from turnwise.data.grammar import expand, load_grammar, parse_grammar
-from turnwise.data.noise import misspell, roughen
-from turnwise.data.templates import Piece, parse_template, text_of
+from turnwise.data.grammar.expand import expand, load_grammar, parse_grammar
+from turnwise.data.typing_noise import misspell, roughen
+from turnwise.data.grammar.line_templates import Piece, parse_template, text_of
 
 RICH = r"""
 system: ["You are Turnwise.", "You are [kind|brief]."]
@@ -79,7 +79,7 @@ class TestExpansion:
     def test_the_dice_fall_the_same_in_every_process(self, tmp_path):
         (tmp_path / "g.yaml").write_text(RICH)
         code = (
-            "from turnwise.data.grammar import *\nimport hashlib\n"
+            "from turnwise.data.grammar.expand import *\nimport hashlib\n"
             f"said = repr(list(expand(load_grammar({str(tmp_path / 'g.yaml')!r}), 100, 3)))\n"
             "print(hashlib.sha256(said.encode()).hexdigest())"
         )

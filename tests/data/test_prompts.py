@@ -7,7 +7,7 @@ import pytest
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import normalised
 from turnwise.data.prompts import CARE, _New, prompt_histories, bundled_prompts, small_talk, support_lines
-from turnwise.evaluation.golden import golden_cases
+from turnwise.evaluation.golden_set import golden_cases
 
 
 def some(seed=0, count=2_000):

@@ -11,7 +11,7 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.rows import Document
 from turnwise.data.sources import Source, read_source
-from turnwise.data.writing import json_line, write_jsonl
+from turnwise.data.jsonl_writer import json_line, write_jsonl
 
 GOOD = '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}\n'
 HELLO = Conversation((Message("user", "hi"), Message("assistant", "hello")))

@@ -10,7 +10,7 @@ from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.sources import read_source
 from turnwise.data.split import write_split
-from turnwise.data.writing import write_jsonl
+from turnwise.data.jsonl_writer import write_jsonl
 
 SIDES = ("train", "valid", "test")
 

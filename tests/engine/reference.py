@@ -10,15 +10,15 @@ import torch
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
-from turnwise.engine.blocks import blocks_for
-from turnwise.engine.chat import Chat
-from turnwise.engine.native.runner import NativeRunner
-from turnwise.engine.runner import make_runner
-from turnwise.engine.scheduler import Scheduler
-from turnwise.engine.span import Span
-from turnwise.engine.torch_runner import TorchRunner
+from turnwise.engine.kv_cache.block_pool import blocks_for
+from turnwise.engine.sequence import Chat
+from turnwise.engine.native.native_runner import NativeRunner
+from turnwise.engine.runners.model_runner import make_runner
+from turnwise.engine.scheduling.scheduler import Scheduler
+from turnwise.engine.batch import Span
+from turnwise.engine.runners.torch_runner import TorchRunner
 from turnwise.models.checkpoint import create
-from turnwise.models.config import DecoderConfig
+from turnwise.models.decoder_config import DecoderConfig
 
 GREEDY = GenerationParams(temperature=0)
 VOCAB = 61

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.sampler import Draw, sample
+from turnwise.engine.sampling.multinomial import Draw, sample
 from turnwise.models.checkpoint import load
 
 transformers = pytest.importorskip("transformers")

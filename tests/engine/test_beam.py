@@ -9,9 +9,9 @@ from reference import VOCAB, Desk, Listener, make, next_logits, request, run
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.chat import Chat
-from turnwise.engine.runner import make_runner
-from turnwise.engine.scheduler import Scheduler
+from turnwise.engine.sequence import Chat
+from turnwise.engine.runners.model_runner import make_runner
+from turnwise.engine.scheduling.scheduler import Scheduler
 from turnwise.models import checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")

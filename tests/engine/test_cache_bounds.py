@@ -5,11 +5,11 @@ import tracemalloc
 import pytest
 from reference import Desk, make, request
 
-from turnwise.chat.summaries import MOST, Summaries
-from turnwise.chat.turn import Summary, Usage
-from turnwise.engine.drafts import ALL_KEPT, ANSWERS_KEPT, SCOPES, Drafts
-from turnwise.engine.memory import Memory
-from turnwise.engine.prefix import PrefixTree
+from turnwise.chat.summary_cache import MOST, Summaries
+from turnwise.core.chat_request import Summary, Usage
+from turnwise.engine.speculation.draft_proposer import ALL_KEPT, ANSWERS_KEPT, SCOPES, Drafts
+from turnwise.engine.kv_cache.kv_cache_manager import Memory
+from turnwise.engine.kv_cache.prefix_tree import PrefixTree
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from turnwise.core import memory
+from turnwise.core import system_memory as memory
 from turnwise.core.errors import UserError
-from turnwise.engine import room
+from turnwise.engine.runners import memory_budget as room
 from turnwise.engine.engine import Engine
 from turnwise.engine.native.library import libraries
-from turnwise.models import hub
+from turnwise.models import transformers_model as hub
 from turnwise.models.adapters import Change, load_adapter, save_adapter
 from turnwise.models.checkpoint import Checkpoint, create, load, save
-from turnwise.models.config import DecoderConfig
+from turnwise.models.decoder_config import DecoderConfig
 
 SLACK = 80e6  # bytes: code of torch that is first used, threads, what is converted at a time
 LAYERS = 12

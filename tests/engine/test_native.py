@@ -17,13 +17,13 @@ from reference import Lines, Listener, greedy, make, next_logits, request
 
 from turnwise.engine.engine import Engine
 from turnwise.engine.native import library as library_file
-from turnwise.engine.native import runner as runner_file
+from turnwise.engine.native import native_runner as runner_file
 from turnwise.engine.native.library import libraries, library
-from turnwise.engine.native.runner import NativeRunner
+from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.native.sources import VARIANTS, file_name
-from turnwise.engine.runner import make_runner, preferred_dtype
-from turnwise.engine.torch_runner import TorchRunner
-from turnwise.models.config import RopeConfig
+from turnwise.engine.runners.model_runner import make_runner, preferred_dtype
+from turnwise.engine.runners.torch_runner import TorchRunner
+from turnwise.models.decoder_config import RopeConfig
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -157,7 +157,7 @@ def test_a_copied_block_is_as_good_as_the_first():
 def test_weights_in_half_the_bytes_give_the_same_bits(monkeypatch):
     (prompt,) = prompts([40])
     half = lines_of(MODEL, 1)
-    monkeypatch.setattr("turnwise.engine.native.weights._is_half", lambda name, weights: False)
+    monkeypatch.setattr("turnwise.engine.native.packed_model._is_half", lambda name, weights: False)
     whole = lines_of(MODEL, 1)
     assert (half.runner.packed.struct.head.bits, whole.runner.packed.struct.head.bits) == (16, 32)
     assert torch.equal(half.read([0], [prompt]), whole.read([0], [prompt]))

@@ -1,4 +1,4 @@
-"""The contract of a processor, for every file in engine/processors/, and what each does to the logits, exactly."""
+"""The contract of a processor, for every file in engine/sampling/processors/, and what each does to the logits, exactly."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from reference import request
 
 from turnwise.core.parameters import SPECS, GenerationParams
-from turnwise.engine import processors as folder
-from turnwise.engine.processors import processors, start_all
+from turnwise.engine.sampling import processors as folder
+from turnwise.engine.sampling.processors import processors, start_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

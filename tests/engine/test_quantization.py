@@ -10,12 +10,12 @@ from test_native import ODD, biased, check_alone_and_in_company, lines_of, promp
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.engine.engine import Engine
-from turnwise.engine.native import runner as runner_file
-from turnwise.engine.native import weights as weights_file
+from turnwise.engine.native import native_runner as runner_file
+from turnwise.engine.native import packed_model as weights_file
 from turnwise.engine.native.library import libraries, library
-from turnwise.engine.runner import make_runner
-from turnwise.engine.torch_runner import TorchRunner
-from turnwise.models.rounding import quantized
+from turnwise.engine.runners.model_runner import make_runner
+from turnwise.engine.runners.torch_runner import TorchRunner
+from turnwise.models.quantization import quantized
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

@@ -12,13 +12,13 @@ from reference import VOCAB, Desk, Lines, Listener, make
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest
-from turnwise.engine import drafting
-from turnwise.engine.choose import Shaping, choose
-from turnwise.engine.cost import Cost
-from turnwise.engine.decoders.beam import BeamSearch
+from turnwise.engine.speculation import speculative_decoder as drafting
+from turnwise.engine.sampling.sampler import Shaping, choose
+from turnwise.engine.speculation.cost_model import Cost
+from turnwise.engine.search.beam import BeamSearch
 from turnwise.engine.native.library import library
-from turnwise.engine.native.runner import NativeRunner
-from turnwise.engine.sampler import Draw
+from turnwise.engine.native.native_runner import NativeRunner
+from turnwise.engine.sampling.multinomial import Draw
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

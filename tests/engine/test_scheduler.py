@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from reference import GREEDY, SHAPES, VOCAB, Desk, greedy, make, prompts, request
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine import plan as plan_file
-from turnwise.engine.plan import READ_ALONE, READ_BESIDE
+from turnwise.engine.scheduling import batch_builder as plan_file
+from turnwise.engine.scheduling.batch_builder import READ_ALONE, READ_BESIDE
 
 pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")
 

@@ -11,7 +11,7 @@ import torch
 from reference import Lines, make, prompts
 
 from turnwise.engine.native.library import library
-from turnwise.engine.native.runner import NativeRunner
+from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.native.sources import FOLDER
 
 pytestmark = [

@@ -21,7 +21,7 @@ from transformers import (
 from turnwise.core.errors import ContextTooLong, UserError
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.transformers_engine import engine_of
-from turnwise.models import hub
+from turnwise.models import transformers_model as hub
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(120)]
 

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def renderer(tokenizer):
-    from turnwise.text.render import Renderer
+    from turnwise.text.rendering.renderer import Renderer
 
     return Renderer.from_tokenizer(tokenizer)
 

@@ -16,13 +16,13 @@ from turnwise.evaluation.baselines import open_baseline
 from turnwise.evaluation.baselines.kneser_ney import START, KneserNey
 from turnwise.evaluation.baselines.ngram import Ngram
 from turnwise.evaluation.baselines.retrieval import Retrieval
-from turnwise.evaluation.counting import find_scored_span
-from turnwise.evaluation.items import Ask, Score
-from turnwise.evaluation.measuring import measure, plan
+from turnwise.evaluation.scored_span import find_scored_span
+from turnwise.evaluation.samples import Ask, Score
+from turnwise.evaluation.metric_runner import measure, plan
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.subject import UNANSWERED
+from turnwise.evaluation.system_under_test import UNANSWERED
 from turnwise.models.adapters import save_adapter
-from turnwise.text.render import Renderer
+from turnwise.text.rendering.renderer import Renderer
 
 VOCAB = 7
 texts = st.lists(st.lists(st.tuples(st.integers(0, VOCAB - 1), st.booleans()), max_size=20), max_size=6)

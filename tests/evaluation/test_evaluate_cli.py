@@ -53,7 +53,7 @@ def test_a_model_against_itself_is_no_difference_and_costs_nothing_twice(model_f
 def test_a_worse_model_fails_where_that_is_asked(model_folder, data, tmp_path, tiny_config, tokenizer):
     """The base has learned nothing either, but this one is sure of it."""
     from turnwise.models.checkpoint import create
-    from turnwise.training.artefact import save_artefact
+    from turnwise.training.export import save_artefact
 
     worse = create(tiny_config, seed=0)
     with torch.no_grad():
@@ -154,7 +154,7 @@ def test_a_baseline_says_as_much_as_was_asked_for(model_folder, data, monkeypatc
 
 
 def test_what_was_stopped_is_told_to_go_on(model_folder, data, monkeypatch):
-    from turnwise.evaluation.subject import ModelSubject
+    from turnwise.evaluation.system_under_test import ModelSubject
 
     def stopped(*_):
         raise KeyboardInterrupt
@@ -178,10 +178,10 @@ def test_the_command_in_a_report_can_be_typed_again(model_folder, data, monkeypa
 
 
 def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):
-    from turnwise.assemble import open_model_under_test
-    from turnwise.evaluation.cache import Cache
+    from turnwise.app.services import open_model_under_test
+    from turnwise.evaluation.response_cache import Cache
     from turnwise.evaluation.metrics import metrics
-    from turnwise.evaluation.run import evaluate as measured
+    from turnwise.evaluation.evaluate import evaluate as measured
 
     def opens():
         return open_model_under_test(str(model_folder), Cache(None))
@@ -192,8 +192,8 @@ def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):
 
 
 def test_the_likeliest_answer_of_a_curve_is_asked_for_once(desk):
-    from turnwise.evaluation.curve import measure_curve
-    from turnwise.evaluation.items import Answer
+    from turnwise.evaluation.temperature_curve import measure_curve
+    from turnwise.evaluation.samples import Answer
 
     class Echo:
         name, scores = "echo", False
@@ -215,7 +215,7 @@ def test_a_table_shows_what_is_no_number_as_a_dash():
 
     from rich.console import Console
 
-    from turnwise.cli.comparing import print_scorecard
+    from turnwise.cli.scorecard_table import print_scorecard
     from turnwise.evaluation.scorecard import Line, Scorecard
     from turnwise.evaluation.statistics import Interval
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.items import Answer, Ask, Found, Item, Scored
+from turnwise.evaluation.samples import Answer, Ask, Found, Item, Scored
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.words import split_words
+from turnwise.evaluation.word_tokens import split_words
 
 SAID = ["the cat sat on the mat", "a dog barks at the mailman in the rain", "yes", "where is it?"]
 WANTED = ["the cat is on the mat", "the dog barks at the old mailman", "yes please", "it is over there, by the door"]

@@ -6,9 +6,9 @@ import pytest
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Message
-from turnwise.evaluation.golden import Case, find_faults, golden_cases, passes_case
-from turnwise.evaluation.items import Answer, Found
-from turnwise.evaluation.measuring import measure, plan
+from turnwise.evaluation.golden_set import Case, find_faults, golden_cases, passes_case
+from turnwise.evaluation.samples import Answer, Found
+from turnwise.evaluation.metric_runner import measure, plan
 from turnwise.evaluation.metrics import golden, metrics, metric_names
 
 CASES = golden_cases()

@@ -5,16 +5,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from turnwise.assemble import resolve_model_folder
+from turnwise.app.services import resolve_model_folder
 from turnwise.core.messages import ROLES, Message
-from turnwise.evaluation.items import Answer, Found, Scored
-from turnwise.evaluation.measuring import measure
+from turnwise.evaluation.samples import Answer, Found, Scored
+from turnwise.evaluation.metric_runner import measure
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.metrics.contradiction import NO, YES
 from turnwise.evaluation.probes import read_probes
-from turnwise.evaluation.words import split_words
-from turnwise.text.render import Renderer
-from turnwise.text.tokenizer import Tokenizer
+from turnwise.evaluation.word_tokens import split_words
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import Tokenizer
 
 PROBES = ("contradiction", "recall", "knowledge")
 

@@ -9,13 +9,13 @@ import pytest
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.curve import CurvePoint
-from turnwise.evaluation.items import Answer
-from turnwise.evaluation.measuring import measure, plan
+from turnwise.evaluation.temperature_curve import CurvePoint
+from turnwise.evaluation.samples import Answer
+from turnwise.evaluation.metric_runner import measure, plan
 from turnwise.evaluation.metric import statistics_array
-from turnwise.evaluation.replies import reply_items
+from turnwise.evaluation.last_replies import reply_items
 from turnwise.evaluation.report import write_report
-from turnwise.evaluation.report.texts import escaped
+from turnwise.evaluation.report.escaping import escaped
 from turnwise.evaluation.scorecard import Flip, build_scorecard
 from turnwise.evaluation.statistics import Interval
 

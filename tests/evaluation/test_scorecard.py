@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from turnwise.assemble import resolve_model_folder as box_folder
-from turnwise.assemble import open_model_under_test
+from turnwise.app.services import resolve_model_folder as box_folder
+from turnwise.app.services import open_model_under_test
 from turnwise.core.messages import Message
-from turnwise.evaluation.cache import Cache
-from turnwise.evaluation.items import Answer, Ask, Found, Item, Scored
-from turnwise.evaluation.measuring import Measured, measure, plan
+from turnwise.evaluation.response_cache import Cache
+from turnwise.evaluation.samples import Answer, Ask, Found, Item, Scored
+from turnwise.evaluation.metric_runner import Measured, measure, plan
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.scorecard import build_scorecard
 
@@ -41,7 +41,7 @@ def ranked(*right):
 
 def golden(right, safety=()):
     """Golden cases that are asked for a word, with the answers of a model that says it or not."""
-    from turnwise.evaluation.golden import golden_cases
+    from turnwise.evaluation.golden_set import golden_cases
 
     cases = golden_cases()[: len(right)]
     (metric,) = metrics(["golden"])
@@ -111,7 +111,7 @@ class TestVerdict:
 @pytest.fixture(scope="module")
 def talks(one_thread):
     """Dialogues of the kind that the model in the box is good at."""
-    from turnwise.data.grammar import expand
+    from turnwise.data.grammar.expand import expand
     from turnwise.data.prompts import small_talk
 
     return list(expand(small_talk(), 60, 4711, noise=0.2))

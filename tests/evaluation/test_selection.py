@@ -3,7 +3,7 @@
 import pytest
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.items import Found, Scored
+from turnwise.evaluation.samples import Found, Scored
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.metrics.selection import selection_items
 

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from turnwise.core.errors import Unavailable
-from turnwise.server import limits
+from turnwise.server.middleware import concurrency_limit as limits
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChat, listening
@@ -96,7 +96,7 @@ def is_closed(connection):
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_a_body_that_is_sent_drop_by_drop_holds_a_connection_for_a_limited_time(serving, monkeypatch, method, path):
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.5)
-    monkeypatch.setattr("turnwise.server.connection.FAREWELL_SECONDS", 0.5)
+    monkeypatch.setattr("turnwise.server.h11_protocol.FAREWELL_SECONDS", 0.5)
     url, _ = serving(ScriptedChat(store=open_store("sqlite:///:memory:")))
     with ExitStack() as stack:
         slow = [stack.enter_context(closing(dial(url))) for _ in range(50)]
@@ -126,7 +126,7 @@ def test_a_slow_client_reads_why(serving, monkeypatch, path):
 @pytest.mark.parametrize("start", [b"", b"G", b"GET /health HTTP/1.1\r\nHost: local"])
 def test_a_request_that_never_comes_as_far_as_its_headers(serving, monkeypatch, start):
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr("turnwise.server.connection.FAREWELL_SECONDS", 0.2)
+    monkeypatch.setattr("turnwise.server.h11_protocol.FAREWELL_SECONDS", 0.2)
     url, _ = serving(ScriptedChat(), {"keep_alive": 0.4})
     with closing(dial(url)) as connection:
         connection.sendall(start)
@@ -157,7 +157,7 @@ def test_an_idle_connection_is_kept_until_then(serving):
 
 
 def test_it_is_longer_than_clients_and_proxies_keep_theirs():
-    from turnwise.server.run import server_config
+    from turnwise.server.uvicorn_server import server_config
 
     assert server_config(create_app({"scripted": ScriptedChat()}, default="scripted")).timeout_keep_alive >= 90
 

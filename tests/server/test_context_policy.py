@@ -6,7 +6,7 @@ import httpx
 import openai
 import pytest
 
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.chat.service import ContextReport, Summary, Usage
 from turnwise.core.messages import Message
 from turnwise.server.app import create_app

@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.server.app import create_app
 from turnwise.testing import listening
 

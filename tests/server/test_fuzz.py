@@ -8,7 +8,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.testing import listening

@@ -5,7 +5,7 @@ import asyncio
 import pydantic
 import pytest
 
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.server.app import create_app
 from turnwise.testing import listening
 

@@ -11,7 +11,7 @@ from openai.types.responses import ResponseStreamEvent
 
 from turnwise.core.errors import ContextTooLong, Unavailable
 from turnwise.server.app import create_app
-from turnwise.server.limits import Limits
+from turnwise.server.middleware.concurrency_limit import Limits
 from turnwise.testing import ScriptedChat, listening
 
 EVENT = pydantic.TypeAdapter(ResponseStreamEvent)

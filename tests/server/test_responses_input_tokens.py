@@ -4,10 +4,10 @@ import httpx
 import openai
 import pytest
 
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.store.keys import KeyFile
+from turnwise.store.sqlite.key_store import KeyFile
 from turnwise.testing import listening
 
 TOOL = {

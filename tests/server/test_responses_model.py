@@ -8,9 +8,9 @@ import openai
 import pydantic
 import pytest
 
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.server.app import create_app
-from turnwise.server.limits import Limits
+from turnwise.server.middleware.concurrency_limit import Limits
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChat, listening
 

@@ -7,10 +7,10 @@ import pytest
 from openai.types.responses import ResponseItem
 
 from turnwise.core.messages import Message, ToolCall
-from turnwise.core.responses import StoredResponse
+from turnwise.core.stored_responses import StoredResponse
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.store.keys import KeyFile
+from turnwise.store.sqlite.key_store import KeyFile
 from turnwise.testing import ScriptedChat, listening
 
 ITEM = pydantic.TypeAdapter(ResponseItem)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from turnwise.assemble import chat_service
+from turnwise.app.services import chat_service
 from turnwise.server.app import create_app
 from turnwise.testing import listening
 

@@ -10,13 +10,13 @@ import time
 import httpx
 import pytest
 
-from turnwise.core.background import BoundedCalls
+from turnwise.core.executors import BoundedCalls
 from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.messages import Message
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.store.filelock import FileLock, LockTimeout
-from turnwise.store.keys import KeyFile
+from turnwise.core.file_lock import FileLock, LockTimeout
+from turnwise.store.sqlite.key_store import KeyFile
 from turnwise.testing import ScriptedChat, listening
 
 pytestmark = [

@@ -12,7 +12,8 @@ import pytest
 
 from turnwise.core.errors import SaveFailed, UserError
 from turnwise.core.messages import Message, ToolCall
-from turnwise.store import migrations, open_store
+from turnwise.store import open_store
+from turnwise.store.sqlite import migrations
 
 APPENDER = """
 import sys

@@ -2,7 +2,7 @@
 
 import pytest
 
-from turnwise.core.completions import StoredCompletion
+from turnwise.core.stored_completions import StoredCompletion
 from turnwise.core.errors import InvalidData, NotFound, SaveFailed
 from turnwise.store import open_store
 

@@ -7,7 +7,7 @@ import tokenizers
 from template_cases import TEMPLATES
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from turnwise.text.tokenizer import Tokenizer
+from turnwise.text.tokenization.tokenizer import Tokenizer
 
 LLAMA3_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"

@@ -3,7 +3,7 @@
 import pytest
 
 from turnwise.core.messages import Message, ToolCall
-from turnwise.text.call_spans import find_calls
+from turnwise.text.rendering.tool_call_spans import find_calls
 
 CALL = '[{"name": "now", "arguments": {}}]'
 QUESTION = Message("user", "What time is it?")

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.parameters import MAX_STRING
-from turnwise.text import render
-from turnwise.text.grammar import MAX_SOURCE, GrammarCache, Grammars
-from turnwise.text.render import Renderer
-from turnwise.text.tokenizer import TooManyTokens
-from turnwise.text.vocabulary import Vocabulary
-from turnwise.text.words import BannedWords
+from turnwise.text.rendering import renderer as render
+from turnwise.text.constraints.grammar_compiler import MAX_SOURCE, GrammarCache, Grammars
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import TooManyTokens
+from turnwise.text.tokenization.vocabulary import Vocabulary
+from turnwise.text.constraints.bad_words import BannedWords
 
 KINDS = ["turnwise", "chatml", "sentencepiece"]
 each_kind = pytest.mark.parametrize("kind", KINDS)

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError
-from turnwise.text import tokenizer as module
-from turnwise.text.bpe import CHAT_TEMPLATE, END, PAD, ROLE_TOKENS, train_bpe
-from turnwise.text.tokenizer import Tokenizer
+from turnwise.text.tokenization import tokenizer as module
+from turnwise.text.tokenization.bpe_training import CHAT_TEMPLATE, END, PAD, ROLE_TOKENS, train_bpe
+from turnwise.text.tokenization.tokenizer import Tokenizer
 
 quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from turnwise.cli.tokenizer import app
 from turnwise.core.errors import InvalidData, InvalidParameter, UserError
-from turnwise.text.tokenizer import Tokenizer
+from turnwise.text.tokenization.tokenizer import Tokenizer
 
 
 def run(*words):

@@ -11,9 +11,9 @@ from tool_templates import SPECIAL, TAGS
 from turnwise.core.errors import InvalidParameter, TemplateError
 from turnwise.core.messages import Message, ToolCall
 from turnwise.core.tools import Tool
-from turnwise.text import dialects
-from turnwise.text.render import Renderer
-from turnwise.text.tokenizer import Tokenizer
+from turnwise.text import tool_call_formats as dialects
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import Tokenizer
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -20,7 +20,7 @@ def unseen(tmp_path_factory):
 def base_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
     """A whole model folder with a generation config of its own."""
     from turnwise.models.checkpoint import create
-    from turnwise.training.artefact import save_artefact
+    from turnwise.training.export import save_artefact
 
     folder = tmp_path_factory.mktemp("models") / "base"
     save_artefact(folder, create(tiny_config, seed=0), tokenizer, generation={"do_sample": True, "top_k": 7})
@@ -67,9 +67,9 @@ def recipe(values):
 @pytest.fixture
 def trainer(recipe, tmp_path):
     """`trainer(recipe, hooks)`: ready to run in a work folder of its own."""
-    from turnwise.training.loading import load_datasets
-    from turnwise.training.loop import Trainer
-    from turnwise.training.opening import load_base
+    from turnwise.training.examples.load_datasets import load_datasets
+    from turnwise.training.trainer import Trainer
+    from turnwise.training.launch.base_model_loader import load_base
 
     def make(recipe, hooks=(), work=tmp_path / "work"):
         base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
@@ -83,7 +83,7 @@ def trainer(recipe, tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """No picture of the loss: it takes longer than all the rest of a tiny run."""
-    from turnwise.training import watch
+    from turnwise.training import loggers as watch
 
     monkeypatch.setattr(watch, "draw_loss", lambda *_, **__: None)
 

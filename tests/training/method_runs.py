@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from turnwise.models import checkpoint
-from turnwise.text.tokenizer import Tokenizer
-from turnwise.training.run import run_recipe
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.launch.run_recipe import run_recipe
 
 CPU = torch.device("cpu")
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_layers": 2, "num_heads": 4, "context_length": 128}
@@ -32,7 +32,7 @@ def logits(folder, ids):
 
 def served(folder, talk, **more):
     """What a service of this folder would read of the dialogue's beginning, and its generation parameters."""
-    from turnwise.assemble import chat_service
+    from turnwise.app.services import chat_service
     from turnwise.chat.service import Turn
 
     with chat_service(str(folder), **more) as service:

@@ -30,7 +30,7 @@ ITEMS = {"dpo": PAIRS, "kto": RATED, "mlm": TEXTS, "span": TEXTS}  # of the obje
 
 def written(items, path):
     """The items as a data file."""
-    from turnwise.data.writing import write_jsonl
+    from turnwise.data.jsonl_writer import write_jsonl
 
     write_jsonl(path, items)
     return path

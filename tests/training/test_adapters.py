@@ -11,13 +11,14 @@ from safetensors.torch import load_file
 from samples_of_data import FOUR, written
 
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError
-from turnwise.models import checkpoint, hub
-from turnwise.models.rounding import RoundedLinear
-from turnwise.text.render import Renderer
-from turnwise.text.tokenizer import Tokenizer
-from turnwise.training.artefact import save_artefact
-from turnwise.training.opening import load_base
-from turnwise.training.run import run_recipe
+from turnwise.models import checkpoint
+from turnwise.models import transformers_model as hub
+from turnwise.models.quantization import RoundedLinear
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.export import save_artefact
+from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.launch.run_recipe import run_recipe
 
 pytestmark = [
     pytest.mark.usefixtures("undrawn", "one_thread"),
@@ -30,7 +31,7 @@ class TestAdapters:
     def test_what_is_saved_serves_as_what_was_trained(self, said, more, unseen):
         """The loss of the folder, read by another room, is the one that the run reported of itself."""
         from turnwise.data.sources import read_source
-        from turnwise.evaluation.perplexity import measure_perplexity
+        from benchmarks.torch_reference.perplexity import measure_perplexity
 
         recipe = said({**LORA, **more})
         result = run_recipe(recipe, device=CPU)

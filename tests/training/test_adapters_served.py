@@ -10,12 +10,12 @@ import transformers
 from method_runs import CPU, LORA, logits, written_by_peft
 from safetensors.torch import load_file
 
-from turnwise.assemble import Bases, chat_service
+from turnwise.app.services import Bases, chat_service
 from turnwise.engine.native.library import library
-from turnwise.models import hub
+from turnwise.models import transformers_model as hub
 from turnwise.server.app import create_app
 from turnwise.testing import listening
-from turnwise.training.run import run_recipe
+from turnwise.training.launch.run_recipe import run_recipe
 
 pytestmark = [
     pytest.mark.usefixtures("undrawn", "one_thread"),

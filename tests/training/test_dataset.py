@@ -7,11 +7,11 @@ import pytest
 from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidData, InvalidParameter
-from turnwise.text.render import Renderer
-from turnwise.training.dialogues import held_out_dialogues
-from turnwise.training.loading import load_datasets
-from turnwise.training.opening import load_base
-from turnwise.training.pieces import Truncation
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.training.examples.holdout import held_out_dialogues
+from turnwise.training.examples.load_datasets import load_datasets
+from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.examples.dialogue_windows import Truncation
 from turnwise.training.recipe import parse_recipe
 
 
@@ -184,7 +184,7 @@ class TestTheBase:
             load_base(recipe(row_length=129))
 
     def test_a_tokenizer_that_does_not_belong_is_refused(self, recipe, values, corpus, tmp_path):
-        from turnwise.text.bpe import train_bpe
+        from turnwise.text.tokenization.bpe_training import train_bpe
 
         train_bpe([*corpus, *(" ".join(talk) for talk in small_talk(9))], vocab_size=700).save(tmp_path / "other")
         with pytest.raises(ValueError, match="do not belong together"):

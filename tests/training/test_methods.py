@@ -8,10 +8,10 @@ from method_runs import CPU, SIZES, changed
 from samples_of_data import FOUR, written
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.models import hub
+from turnwise.models import transformers_model as hub
 from turnwise.training.methods import METHODS
-from turnwise.training.opening import load_base
-from turnwise.training.run import run_recipe
+from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.launch.run_recipe import run_recipe
 
 pytestmark = [
     pytest.mark.usefixtures("undrawn", "one_thread"),
@@ -65,7 +65,7 @@ class TestPartial:
             run_recipe(said({"name": "partial", "part": "decoder"}), device=CPU)
 
     def test_only_what_learns_is_kept_in_checkpoints(self, said, monkeypatch, tmp_path):
-        from turnwise.training import state
+        from turnwise.training import checkpoint_files as state
 
         seen = []
         real = state.save_file

@@ -5,9 +5,9 @@ import torch
 
 from turnwise.training import micro_rows
 from turnwise.training.micro_rows import kept_bytes, with_fitting_micro_rows
-from turnwise.training.opening import load_base
+from turnwise.training.launch.base_model_loader import load_base
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.run import _with_rows
+from turnwise.training.launch.run_recipe import _with_rows
 
 CPU = torch.device("cpu")
 

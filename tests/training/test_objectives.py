@@ -18,18 +18,18 @@ from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData, InvalidParameter, UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.batches import IGNORED, Example, collate
-from turnwise.data.shards import in_memory
+from turnwise.training.examples.batches import IGNORED, Example, collate
+from turnwise.training.examples.shards import in_memory
 from turnwise.data.sources import Document
-from turnwise.models import hub
-from turnwise.text.render import Renderer
-from turnwise.training.dataset import Dataset
+from turnwise.models import transformers_model as hub
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.training.examples.dataset import Dataset
 from turnwise.training.objective import Frame
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.objectives.span import cut_out
-from turnwise.training.predict import part_log_probs, cross_entropy_sum
+from turnwise.training.log_probs import part_log_probs, cross_entropy_sum
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.run import run_recipe
+from turnwise.training.launch.run_recipe import run_recipe
 
 CPU = torch.device("cpu")
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_layers": 2, "num_heads": 4, "context_length": 128}
@@ -558,8 +558,8 @@ class TestPreferences:
         assert run_recipe(said, device=CPU).steps == 2
 
     def test_good_and_bad_answers_of_different_files_are_balanced(self, recipe, renderer, tmp_path):
-        from turnwise.training.loading import load_datasets
-        from turnwise.training.opening import load_base
+        from turnwise.training.examples.load_datasets import load_datasets
+        from turnwise.training.launch.base_model_loader import load_base
 
         files = [
             str(written([talk for talk in RATED if talk.rating is good], tmp_path / f"{good}.jsonl"))

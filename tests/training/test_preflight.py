@@ -10,21 +10,21 @@ from hooks import Killing
 from samples_of_data import FOUR, PAIRS
 
 from turnwise.core.errors import InvalidData, UserError
-from turnwise.data.batches import IGNORED, Example
-from turnwise.data.shards import in_memory
-from turnwise.text.render import Renderer
-from turnwise.training import loop
-from turnwise.training import preflight as looking
-from turnwise.training import probe as probing
-from turnwise.training.dataset import Dataset
-from turnwise.training.effort import LEAST, planned
-from turnwise.training.loading import load_datasets
+from turnwise.training.examples.batches import IGNORED, Example
+from turnwise.training.examples.shards import in_memory
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.training import trainer as loop
+from turnwise.training.launch import preflight as looking
+from turnwise.training.launch import throughput_probe as probing
+from turnwise.training.examples.dataset import Dataset
+from turnwise.training.launch.auto_hyperparameters import LEAST, planned
+from turnwise.training.examples.load_datasets import load_datasets
 from turnwise.training.objective import Frame
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.opening import load_base
-from turnwise.training.preflight import TextSpan, render_spans, preflight
+from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.launch.preflight import TextSpan, render_spans, preflight
 from turnwise.training.recipe import load_recipe, parse_recipe
-from turnwise.training.run import DryRun, run_recipe
+from turnwise.training.launch.run_recipe import DryRun, run_recipe
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
@@ -216,7 +216,7 @@ class TestTheDial:
 
     def test_what_a_file_does_not_say_is_settled(self, values, tmp_path):
         """Also where the file goes through the command line."""
-        from turnwise.cli.flags import Flags
+        from turnwise.cli.recipe_flags import Flags
 
         path = tmp_path / "recipe.yaml"
         path.write_text(yaml.safe_dump({**values, "training": {"effort": "quick", "row_length": 64}}))

@@ -2,12 +2,12 @@
 
 import pytest
 
-from turnwise.cli.flags import Flags
-from turnwise.cli.reading import read_options, recipe_keys
+from turnwise.cli.recipe_flags import Flags
+from turnwise.cli.data_flags import read_options, recipe_keys
 from turnwise.core.errors import InvalidParameter
-from turnwise.training.pieces import Truncation
+from turnwise.training.examples.dialogue_windows import Truncation
 from turnwise.training.recipe import DataSource, parse_recipe
-from turnwise.training.sides import open_source, with_sides
+from turnwise.training.examples.recipe_sources import open_source, with_sides
 
 GIVEN = {"columns": {"user": "Frage", "assistant": "Antwort"}, "encoding": "windows-1252"}
 

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from training_processes import steps, validations
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.training import step
-from turnwise.training.interrupt import Interrupted
+from turnwise.training import gradient_accumulation as step
+from turnwise.training.stop_signals import Interrupted
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.run import run_recipe
+from turnwise.training.launch.run_recipe import run_recipe
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn")

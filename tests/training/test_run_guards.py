@@ -10,15 +10,15 @@ from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.batches import Example, collate
-from turnwise.training import loop
-from turnwise.training.averages import SHARES
-from turnwise.training.loading import misspelt
-from turnwise.training.neftune import noise_on_embeddings
+from turnwise.training.examples.batches import Example, collate
+from turnwise.training import trainer as loop
+from turnwise.training.optim.weight_averaging import SHARES
+from turnwise.training.examples.load_datasets import misspelt
+from turnwise.training.optim.neftune import noise_on_embeddings
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.run import run_recipe
-from turnwise.training.spikes import Spike, check_spike
-from turnwise.training.state import RunState, trainable_state
+from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.optim.loss_spikes import Spike, check_spike
+from turnwise.training.checkpoint_files import RunState, trainable_state
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from turnwise.core.errors import UserError
 from turnwise.models import checkpoint
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.rounded import rounding_error
-from turnwise.training.run import run_recipe
+from turnwise.training.launch.save_precision import rounding_error
+from turnwise.training.launch.run_recipe import run_recipe
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 @pytest.fixture
 def half_folder(base_folder, tmp_path, tokenizer):
     """The base in 16 bits, as most are published."""
-    from turnwise.training.artefact import save_artefact
+    from turnwise.training.export import save_artefact
 
     folder = tmp_path / "half"
     save_artefact(folder, checkpoint.load(base_folder, dtype=torch.float32), tokenizer, dtype=torch.bfloat16)
@@ -91,8 +91,8 @@ class TestTypes:
 class TestTemplates:
     def test_a_base_without_one_gets_the_one_it_was_trained_with(self, values, base_folder, tmp_path):
         from turnwise.core.messages import Message
-        from turnwise.text.render import PLAIN_TEMPLATE, Renderer
-        from turnwise.text.tokenizer import Tokenizer
+        from turnwise.text.rendering.renderer import PLAIN_TEMPLATE, Renderer
+        from turnwise.text.tokenization.tokenizer import Tokenizer
 
         (base_folder_copy := tmp_path / "plain").mkdir()
         for path in base_folder.iterdir():
@@ -127,7 +127,7 @@ class TestTokenizers:
         """Its post-processor, which others need."""
         from tokenizers.processors import TemplateProcessing
 
-        from turnwise.text.tokenizer import Tokenizer
+        from turnwise.text.tokenization.tokenizer import Tokenizer
 
         tokenizer.save(tmp_path)
         raw = json.loads((tmp_path / "tokenizer.json").read_text())

@@ -13,8 +13,8 @@ from training_processes import gradients, steps, validations
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.run import run_recipe
-from turnwise.training.sharding import transformer_layers
+from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.distributed.sharding import transformer_layers
 
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from training_dialogues import small_talk, write_chats
 from typer.testing import CliRunner
 
-from turnwise.cli.flags import Flags
+from turnwise.cli.recipe_flags import Flags
 from turnwise.cli.train import _one_line, train
-from turnwise.cli.tuned import Size, compare_with_base, size_within
+from turnwise.cli.base_comparison import Size, compare_with_base, size_within
 from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
 from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES
@@ -108,10 +108,10 @@ class TestARun:
     @pytest.mark.parametrize(
         ("fails", "error", "expected"),
         [
-            ("turnwise.training.dialogues.held_out", RuntimeError("a bug"), "by a fault of ours (RuntimeError)"),
-            ("turnwise.training.dialogues.held_out", KeyboardInterrupt(), "--against"),
+            ("turnwise.training.examples.holdout.held_out", RuntimeError("a bug"), "by a fault of ours (RuntimeError)"),
+            ("turnwise.training.examples.holdout.held_out", KeyboardInterrupt(), "--against"),
             ("turnwise.evaluation.report.write_report", OSError("no space [left]"), "No report: no space [left]"),
-            ("turnwise.cli.tuned.show", ValueError("a bug"), "by a fault of ours (ValueError)"),
+            ("turnwise.cli.base_comparison.show", ValueError("a bug"), "by a fault of ours (ValueError)"),
         ],
     )
     def test_whatever_becomes_of_its_report_a_run_has_ended_well(self, said, monkeypatch, fails, error, expected):
@@ -295,7 +295,7 @@ def test_a_dry_run_shows_what_is_learned_and_makes_nothing(base_folder, chats, t
 def test_what_was_forgotten_is_more_than_chance_or_a_safety_case(lines, flips, told):
     from types import SimpleNamespace
 
-    from turnwise.cli.tuned import forgot
+    from turnwise.cli.base_comparison import forgot
 
     card = SimpleNamespace(
         lines=[SimpleNamespace(name=name, verdict=verdict) for name, verdict in lines],

@@ -12,7 +12,7 @@ from pathlib import Path
 # The server that processes are forked from imports these once, so that each of them starts at once.
 _PRELOAD = [
     "turnwise.cli.train",
-    "turnwise.training.run",
+    "turnwise.training.launch.run_recipe",
     "torch._dynamo",
     "torch.utils.tensorboard",
     "matplotlib.figure",
@@ -100,7 +100,7 @@ def train(values):
     """Run a recipe."""
     _alone()
     from turnwise.training.recipe import parse_recipe
-    from turnwise.training.run import run_recipe
+    from turnwise.training.launch.run_recipe import run_recipe
 
     run_recipe(parse_recipe(values, origin="test"))
 
@@ -124,9 +124,9 @@ def weigh_parts(base_folder, said):
     import torch
 
     from turnwise.models.checkpoint import load
-    from turnwise.training.optimizer import build_optimizers
-    from turnwise.training.sharding import give_back, local_shard, shard_model, full_tensor
-    from turnwise.training.workers import Workers
+    from turnwise.training.optim.optimizers import build_optimizers
+    from turnwise.training.distributed.sharding import give_back, local_shard, shard_model, full_tensor
+    from turnwise.training.distributed.worker_group import Workers
 
     workers = Workers.of_environment()
     decoder = load(base_folder, dtype=torch.float32).decoder

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-from turnwise.chat.answer import AnswerStream
-from turnwise.chat.calls import CallReading
-from turnwise.chat.context import DEFAULT, get_context_policy
-from turnwise.chat.fitting import fitted
-from turnwise.chat.gather import Gathering, embedding_of, whole_reply
-from turnwise.chat.memory import TurnRecorder
-from turnwise.chat.request import RequestMaker, several
-from turnwise.chat.summaries import Summaries
-from turnwise.chat.tokens import Tokens
-from turnwise.chat.turn import (
+from turnwise.chat.choice_stream import AnswerStream
+from turnwise.chat.tool_calling import CallReading
+from turnwise.chat.context_policies import DEFAULT, get_context_policy
+from turnwise.chat.context_fitting import fitted
+from turnwise.chat.delta_accumulator import Gathering, embedding_of, whole_reply
+from turnwise.chat.conversation_recorder import TurnRecorder
+from turnwise.chat.request_builder import RequestMaker, several
+from turnwise.chat.summary_cache import Summaries
+from turnwise.chat.token_inspector import Tokens
+from turnwise.core.chat_request import (
     Answer,
     ContextReport,
     Delta,
@@ -34,7 +34,7 @@ from turnwise.chat.turn import (
 )
 from turnwise.core.errors import TurnwiseError, Unavailable, UserError
 from turnwise.core.ports import ConversationStore, FinishReason, GenerationRequest, InferenceEngine, Ticket, TokenEvent
-from turnwise.text.render import Renderer
+from turnwise.text.rendering.renderer import Renderer
 
 __all__ = [
     "Answer",

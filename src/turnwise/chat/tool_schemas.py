@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from turnwise.text.schema_faults import relax
+from turnwise.text.constraints.json_schema_errors import relax
 
 
 def enforceable(schema: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from turnwise.cli.options import ContextPolicy, Threads, sampling_flags
-from turnwise.cli.showing import note_missing_template
+from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
+from turnwise.cli.console_output import note_missing_template
 from turnwise.core.ports import Quantize
 
 
@@ -59,9 +59,9 @@ def chat(
     import io
     import sys
 
-    from turnwise.assemble import chat_service, conversation_store
-    from turnwise.cli.earlier import LAST
-    from turnwise.cli.talk import Talk, say_once
+    from turnwise.app.services import chat_service, conversation_store
+    from turnwise.cli.conversation_history import LAST
+    from turnwise.cli.chat_repl import Talk, say_once
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
 
@@ -117,7 +117,7 @@ def _is_message(argument: str) -> bool:
 
 def _check_model(model: str | None) -> None:
     """Raise where there is no such model, with a hint where it may have been something to say."""
-    from turnwise.assemble import resolve_model_folder
+    from turnwise.app.services import resolve_model_folder
     from turnwise.core.errors import ModelNotFound
 
     try:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnwise.cli import making, scoring
-from turnwise.cli.reading import read_flags
-from turnwise.cli.showing import Overwrite, bar, counted, refuse_existing, tell_bad
+from turnwise.cli import data_simulate as making
+from turnwise.cli import data_score as scoring
+from turnwise.cli.data_flags import read_flags
+from turnwise.cli.console_output import Overwrite, bar, counted, refuse_existing, tell_bad
 
 if TYPE_CHECKING:
-    from turnwise.data.options import ReadOptions
+    from turnwise.data.read_options import ReadOptions
     from turnwise.data.sources import Source
 
 # Nothing else is imported up here: the help must answer at once.
@@ -115,9 +116,9 @@ def expand(
     overwrite: Overwrite = False,
 ) -> None:
     """Generate dialogues from a template grammar."""
-    from turnwise.data.grammar import expand as expand_grammar
-    from turnwise.data.grammar import load_grammar
-    from turnwise.data.writing import write_jsonl
+    from turnwise.data.grammar.expand import expand as expand_grammar
+    from turnwise.data.grammar.expand import load_grammar
+    from turnwise.data.jsonl_writer import write_jsonl
 
     refuse_existing(out, overwrite=overwrite)
     dialogues = expand_grammar(load_grammar(grammar), count, seed, noise=noise)
@@ -142,7 +143,7 @@ def convert(
 ) -> None:
     """Convert any data to OpenAI messages, one conversation per line."""
     from turnwise.data.sources import Source
-    from turnwise.data.writing import write_jsonl
+    from turnwise.data.jsonl_writer import write_jsonl
 
     source = Source(file, skip_bad=skip_bad, options=reading)
     source.refuse_as_output(out)
@@ -166,7 +167,7 @@ def _tell_nulls(nulls: Mapping[str, int]) -> None:
 
 
 def _token_counter(folder: Path) -> Callable[[str], int]:
-    from turnwise.text.tokenizer import Tokenizer
+    from turnwise.text.tokenization.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder)
     return lambda text: len(tokenizer.encode(text))

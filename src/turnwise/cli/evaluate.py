@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnwise.cli.comparing import ANSWER, answers_kept, refuse_unwritable, print_scorecard, watched
-from turnwise.cli.options import Threads, sampling_flags
-from turnwise.cli.reading import read_flags
+from turnwise.cli.scorecard_table import ANSWER, answers_kept, refuse_unwritable, print_scorecard, watched
+from turnwise.cli.shared_flags import Threads, sampling_flags
+from turnwise.cli.data_flags import read_flags
 from turnwise.core.ports import Quantize
 
 if TYPE_CHECKING:
     from turnwise.core.messages import Conversation
-    from turnwise.data.options import ReadOptions
+    from turnwise.data.read_options import ReadOptions
     from turnwise.evaluation.baselines import Kind
-    from turnwise.evaluation.items import Item
-    from turnwise.evaluation.judge import Judge
+    from turnwise.evaluation.samples import Item
+    from turnwise.evaluation.llm_judge import Judge
     from turnwise.evaluation.metric import Metric
-    from turnwise.evaluation.run import Opens
+    from turnwise.evaluation.evaluate import Opens
 
 TEMPERATURES = (0.0, 0.3, 0.7, 1.0, 1.3)
 
@@ -104,7 +104,7 @@ def evaluate(
     from turnwise.core.errors import UserError
     from turnwise.evaluation.metrics import metrics as find_metrics
     from turnwise.evaluation.report import write_report
-    from turnwise.evaluation.run import evaluate as run
+    from turnwise.evaluation.evaluate import evaluate as run
 
     chosen = find_metrics([name.strip() for name in metrics.split(",")] if metrics else None)
     if golden is not None:
@@ -164,7 +164,7 @@ def evaluate(
 
 def _with_golden(chosen: "list[Metric]", cases: Path) -> "list[Metric]":
     """The metrics with golden cases of one's own."""
-    from turnwise.evaluation.golden import golden_cases
+    from turnwise.evaluation.golden_set import golden_cases
     from turnwise.evaluation.metrics import metrics as find_metrics
     from turnwise.evaluation.metrics.golden import Metric as Golden
 
@@ -187,7 +187,7 @@ def _refuse_without_verdict(chosen: "Sequence[Metric]", against: str | None) -> 
 
 def _refuse_missing(said: str | None, reading: "ReadOptions") -> None:
     """Raise where a side of the comparison is not there: whoever is opened second would be missed only late."""
-    from turnwise.assemble import resolve_model_folder
+    from turnwise.app.services import resolve_model_folder
 
     if (baseline := _baseline(said)) is not None:
         from turnwise.data.sources import Source
@@ -195,7 +195,7 @@ def _refuse_missing(said: str | None, reading: "ReadOptions") -> None:
         Source(baseline[1], options=reading)
         return
     from turnwise.models.adapter_config import base_of, is_adapter
-    from turnwise.models.folders import read_config
+    from turnwise.models.model_folders import read_config
 
     folder = resolve_model_folder(said)
     read_config(base_of(folder) if is_adapter(folder) else folder)
@@ -243,11 +243,11 @@ def _dialogues(
     """The first dialogues that every side can read. Raises where one cannot, unless such are to be left out."""
     if data is None:
         return []
-    from turnwise.assemble import BOX, load_renderer
+    from turnwise.app.services import BOX, load_renderer
     from turnwise.core.errors import InvalidData
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import Source, held_out_side
-    from turnwise.evaluation.readable import template_error
+    from turnwise.evaluation.template_check import template_error
 
     renderers = {side or BOX: load_renderer(side) for side in sides if not _baseline(side)}
     held_out = held_out_side(data)
@@ -281,7 +281,7 @@ def _judge(url: str | None, model: str | None, against: str | None, cache: Any) 
         return None
     if url is None or model is None or against is None:
         raise UserError("A judge takes --judge URL, --judge-model NAME and --against, which it compares with.")
-    from turnwise.evaluation.judge import Judge
+    from turnwise.evaluation.llm_judge import Judge
 
     return Judge(url.rstrip("/"), model, cache)
 
@@ -298,7 +298,7 @@ def _opens(
     """What opens a model, or a baseline: `kind:FILE`, which reads with the tokenizer of the other side."""
     from functools import partial
 
-    from turnwise.assemble import resolve_model_folder, open_model_under_test
+    from turnwise.app.services import resolve_model_folder, open_model_under_test
 
     if (baseline := _baseline(said)) is not None:
         from turnwise.evaluation.baselines import open_baseline

@@ -27,7 +27,7 @@ def create(
 ) -> None:
     """Create a key and print it. It is shown only once: the server stores its hash."""
     from turnwise.core.settings import Settings
-    from turnwise.store.keys import KeyFile
+    from turnwise.store.sqlite.key_store import KeyFile
 
     key = KeyFile(Settings.from_environment().keys_file).create(name, rate=rate, concurrent=concurrent)
     typer.echo(key)
@@ -43,7 +43,7 @@ def create(
 def list_keys() -> None:
     """List names, prefixes, dates and limits of all keys. The keys themselves are not stored."""
     from turnwise.core.settings import Settings
-    from turnwise.store.keys import KeyFile
+    from turnwise.store.sqlite.key_store import KeyFile
 
     keys = KeyFile(Settings.from_environment().keys_file).list()
     if not keys:
@@ -64,7 +64,7 @@ def revoke(
 ) -> None:
     """Revoke a key: servers refuse it within a second."""
     from turnwise.core.settings import Settings
-    from turnwise.store.keys import KeyFile
+    from turnwise.store.sqlite.key_store import KeyFile
 
     gone = KeyFile(Settings.from_environment().keys_file).revoke(key.removesuffix("…"))
     typer.echo(f"The key '{gone.name}' ({gone.prefix}…) is revoked.")

@@ -32,15 +32,16 @@ def merge(
 
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.json_file import read_json_object
-    from turnwise.models import checkpoint, hub
+    from turnwise.models import checkpoint
+    from turnwise.models import transformers_model as hub
     from turnwise.models.adapter_config import is_adapter
     from turnwise.models.adapters import load_adapter
-    from turnwise.models.folders import read_config
-    from turnwise.models.model import Model
-    from turnwise.text.tokenizer import Tokenizer
-    from turnwise.training.artefact import save_artefact
-    from turnwise.training.out import refuse_to_replace
-    from turnwise.training.rounded import rounding_error
+    from turnwise.models.model_folders import read_config
+    from turnwise.models.language_model import Model
+    from turnwise.text.tokenization.tokenizer import Tokenizer
+    from turnwise.training.export import save_artefact
+    from turnwise.training.launch.run_dir import refuse_to_replace
+    from turnwise.training.launch.save_precision import rounding_error
 
     if not is_adapter(adapter):
         raise InvalidParameter("adapter", f"{adapter} holds no adapter: no adapter_config.json, or a whole model.")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from turnwise.cli.options import ContextPolicy, Threads, sampling_flags
-from turnwise.cli.showing import note_missing_template
+from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
+from turnwise.cli.console_output import note_missing_template
 from turnwise.core.ports import Quantize
 
 if TYPE_CHECKING:
@@ -148,16 +148,16 @@ def serve(
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
     ```
     """
-    from turnwise.assemble import Bases, chat_service, conversation_store, resolve_model_folder
+    from turnwise.app.services import Bases, chat_service, conversation_store, resolve_model_folder
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.settings import Settings
     from turnwise.server.app import create_app
-    from turnwise.server.guards import read_origin
-    from turnwise.server.limits import Limits
-    from turnwise.server.run import check_address
-    from turnwise.server.run import serve as run
-    from turnwise.store.keys import KeyFile
+    from turnwise.server.middleware.security import read_origin
+    from turnwise.server.middleware.concurrency_limit import Limits
+    from turnwise.server.uvicorn_server import check_address
+    from turnwise.server.uvicorn_server import serve as run
+    from turnwise.store.sqlite.key_store import KeyFile
 
     GenerationParams.resolve(asked)  # a wrong default should be said now, not at the first request
     origins = [read_origin(said) for said in allow_origin or ()]

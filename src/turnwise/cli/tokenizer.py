@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from turnwise.cli.reading import read_flags
+from turnwise.cli.data_flags import read_flags
 
 if TYPE_CHECKING:
-    from turnwise.data.options import ReadOptions
-    from turnwise.text.tokenizer import Encoding
+    from turnwise.data.read_options import ReadOptions
+    from turnwise.text.tokenization.tokenizer import Encoding
 
 # Nothing else is imported up here: the help must answer at once.
 
@@ -42,7 +42,7 @@ def train(
     """Train a byte-level BPE tokenizer on the texts of the messages. It can encode any text in any script."""
     from turnwise.core.errors import InvalidData, InvalidParameter, UserError
     from turnwise.core.files import folder_written_whole
-    from turnwise.text.bpe import train_bpe
+    from turnwise.text.tokenization.bpe_training import train_bpe
 
     if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - WRITTEN):
         raise UserError(f"{out} is there already and holds more than a tokenizer. Name another folder.")
@@ -84,7 +84,7 @@ def show(
     ] = False,
 ) -> None:
     """Show the tokens of a text and their ids. A dot is a further token of the previous character."""
-    from turnwise.text.tokenizer import Tokenizer
+    from turnwise.text.tokenization.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder)
     encoding = tokenizer.encode_offsets(text, allow_special=special)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from turnwise.cli.flags import Flags
-from turnwise.cli.reading import read_flags, recipe_keys
-from turnwise.core.words import counted
+from turnwise.cli.recipe_flags import Flags
+from turnwise.cli.data_flags import read_flags, recipe_keys
+from turnwise.core.plurals import counted
 
 Effort = Literal["quick", "normal", "thorough"]
 # torchrun, which a signal ends with its exit code instead of a traceback.
@@ -25,11 +25,11 @@ except SignalException as error:
 """
 
 if TYPE_CHECKING:
-    from turnwise.data.options import ReadOptions
-    from turnwise.training.dataset import Datasets
-    from turnwise.training.preflight import Preflight
+    from turnwise.data.read_options import ReadOptions
+    from turnwise.training.examples.dataset import Datasets
+    from turnwise.training.launch.preflight import Preflight
     from turnwise.training.recipe import Recipe
-    from turnwise.training.report import TrainingResult, ReplySample
+    from turnwise.training.hooks import TrainingResult, ReplySample
 
 
 @read_flags
@@ -148,12 +148,12 @@ def train(
 
     from rich.console import Console
 
-    from turnwise.cli.comparing import one_bar
-    from turnwise.cli.tuned import compare_with_base
+    from turnwise.cli.scorecard_table import one_bar
+    from turnwise.cli.base_comparison import compare_with_base
     from turnwise.core.errors import InvalidParameter
-    from turnwise.training.run import DryRun, run_recipe
-    from turnwise.training.sides import with_sides
-    from turnwise.training.watch import ProgressBar
+    from turnwise.training.launch.run_recipe import DryRun, run_recipe
+    from turnwise.training.examples.recipe_sources import with_sides
+    from turnwise.training.loggers import ProgressBar
 
     if workers is not None and workers > 1 and ray is None:
         raise typer.Exit(_launch(workers))
@@ -221,7 +221,7 @@ def _stopped(console: Any, error: KeyboardInterrupt) -> int:
     """Say how to go on, and return the exit code."""
     from contextlib import suppress
 
-    from turnwise.training.interrupt import exit_code
+    from turnwise.training.stop_signals import exit_code
 
     with suppress(OSError):  # the terminal may be what closed
         console.print("\nStopped. The same command goes on from here.")
@@ -230,7 +230,7 @@ def _stopped(console: Any, error: KeyboardInterrupt) -> int:
 
 def _check_arguments(data: Path, source: str | None, out: Path | None) -> None:
     """Raise what is wrong with the paths themselves."""
-    from turnwise.assemble import resolve_model_folder
+    from turnwise.app.services import resolve_model_folder
     from turnwise.core.errors import InvalidData, InvalidParameter
     from turnwise.core.files import path_exists
 
@@ -247,7 +247,7 @@ def _launch(workers: int) -> int:
     import subprocess
     import sys
 
-    from turnwise.training.interrupt import interrupt_noted
+    from turnwise.training.stop_signals import interrupt_noted
 
     words, left = [], iter(sys.argv[1:])
     for word in left:
@@ -275,7 +275,7 @@ def _on_ray(
 ) -> "TrainingResult":
     """A run on a cluster, which tells of less: the data is read there."""
     from turnwise.core.errors import InvalidParameter
-    from turnwise.training.cluster import run_on_ray
+    from turnwise.training.launch.ray_cluster import run_on_ray
 
     if dry_run or not recipe.method.LEARNS:
         raise InvalidParameter("ray", "On a cluster weights learn: leave out --ray to look at a run, or for a prompt.")
@@ -292,7 +292,7 @@ def _on_ray(
 
 def _search(console: Any, recipe: "Recipe", trials: int, *, overwrite: bool, restart: bool) -> None:
     """A search, a line for every trial."""
-    from turnwise.training.search import run_hpo
+    from turnwise.training.launch.hpo import run_hpo
 
     def told(number: int, values: dict[str, Any], loss: float | None) -> None:
         settings = ", ".join(f"{name} {_figure(value)}" for name, value in values.items())
@@ -368,7 +368,7 @@ def _duration(seconds: float) -> str:
 def _report(console: Any, recipe: "Recipe", result: "TrainingResult") -> None:
     from rich.markup import escape
 
-    from turnwise.training.report import perplexity
+    from turnwise.training.hooks import perplexity
 
     for sample in result.samples:
         console.print(_before_and_after(sample), markup=False)

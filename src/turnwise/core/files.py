@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from turnwise.core.errors import SaveFailed
-from turnwise.core.exchange import replace_with
+from turnwise.core.directory_swap import replace_with
 
 
 def path_exists(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Generation parameters, each declared once.
 
 The HTTP schema, the command-line flags, the controls of the chat page and the docs are derived from `SPECS`, so a
-parameter is added here, plus its rule in `engine/rules/` where it shapes the distribution, and nowhere else.
+parameter is added here, plus its rule in `engine/sampling/warpers/` where it shapes the distribution, and nowhere else.
 """
 
 import dataclasses

@@ -1,13 +1,13 @@
-"""Ports: what a room needs from another, without knowing who does it. `assemble.py` wires them."""
+"""Ports: what a room needs from another, without knowing who does it. `app/services.py` wires them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from turnwise.core.completions import CompletionStore
+from turnwise.core.stored_completions import CompletionStore
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.responses import ResponseStore
+from turnwise.core.stored_responses import ResponseStore
 
 if TYPE_CHECKING:  # the command line imports this file and wants an answer at once
     from numpy import bool_

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from turnwise.core.messages import Conversation, Role
 from turnwise.data import fingerprint
-from turnwise.data.report import SHOWN, Finding, Report, Severity, Spread, print_report
+from turnwise.data.check_report import SHOWN, Finding, Report, Severity, Spread, print_report
 from turnwise.data.rows import Item
 from turnwise.data.sources import Place, ReadOptions, Source
 from turnwise.data.transcripts import looks_like_chat

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, make_conversation, require_text
-from turnwise.data.tool_calls import TOOL_KEYS, read_tools, tools_from_tags
+from turnwise.data.parse_tool_calls import TOOL_KEYS, read_tools, tools_from_tags
 from turnwise.data.transcripts import split_prompt
-from turnwise.data.turns import REASONING_KEYS, is_turn, make_message, read_turns, with_reasoning
+from turnwise.data.parse_turns import REASONING_KEYS, is_turn, make_message, read_turns, with_reasoning
 
 # Earlier names win where a row has several of them.
 PROMPTS = ("prompt", "question", "user", "instruction", "input", "human", "query", "context")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import InvalidData
-from turnwise.data.options import ReadOptions
+from turnwise.data.read_options import ReadOptions
 
 NAME = "dataset_info.json"
 # LLaMA-Factory's names for columns, and ours.

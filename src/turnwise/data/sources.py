@@ -19,12 +19,12 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
 from turnwise.data import dataset_info
 from turnwise.data.compression import DamagedFile, without_suffix
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.encoding import check_encoding
-from turnwise.data.options import ReadOptions
-from turnwise.data.reading import OpenRows, check_format, open_rows
+from turnwise.data.read_options import ReadOptions
+from turnwise.data.open_rows import OpenRows, check_format, open_rows
 from turnwise.data.rows import BadRow, Document, Item, Row, SpeakerAbsent, Unreadable
-from turnwise.data.sides import Side, group_split_files
+from turnwise.data.split_folders import Side, group_split_files
 
 __all__ = [
     "Conversation",
@@ -77,7 +77,7 @@ class Source:
             (LLaMA-Factory) says which files are read and how. Chats in which the person that `options.me` names says
             nothing are left out, unless there are no others.
         format: a format's name; unset: recognised for each file from its name and beginning.
-        side: of a folder with sides (`data/sides.py`): its files alone.
+        side: of a folder with sides (`data/split_folders.py`): its files alone.
         skip_bad: leave bad rows out; `bad_count` counts them and `bad` keeps the first thousand. Without it the first
             bad row raises `InvalidData`.
         options: encoding, columns and speakers; its `format` is overridden by `format`.

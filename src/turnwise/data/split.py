@@ -18,7 +18,7 @@ from turnwise.core.files import folder_written_whole
 from turnwise.data import fingerprint
 from turnwise.data.rows import Item
 from turnwise.data.sources import Place, ReadOptions, Source
-from turnwise.data.writing import json_line
+from turnwise.data.jsonl_writer import json_line
 
 Side = Literal["train", "valid", "test"]
 SIDES: tuple[Side, ...] = get_args(Side)

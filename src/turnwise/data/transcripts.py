@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from turnwise.core.messages import Message, Role
-from turnwise.data.context import ROLE_OF_SPEAKER
+from turnwise.data.parse_context import ROLE_OF_SPEAKER
 
 _NAMES = "system|developer|user|human|assistant|model|bot|gpt|tool|function|observation|ipython"
 # Each pattern marks the beginning of a turn; the speaker is its group.

@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from turnwise.core.errors import ContextTooLong, InvalidParameter, Unavailable, UserError
 from turnwise.core.ports import GenerationRequest, Quantize, TokenEvent
-from turnwise.engine.blocks import BLOCK, blocks_for
-from turnwise.engine.chat import Chat
-from turnwise.engine.room import cache_blocks, refuse_too_large
-from turnwise.engine.runner import Runner, make_runner
-from turnwise.engine.scheduler import Scheduler
+from turnwise.engine.kv_cache.block_pool import BLOCK, blocks_for
+from turnwise.engine.sequence import Chat
+from turnwise.engine.runners.memory_budget import cache_blocks, refuse_too_large
+from turnwise.engine.runners.model_runner import Runner, make_runner
+from turnwise.engine.scheduling.scheduler import Scheduler
 from turnwise.models.decoder import Decoder
-from turnwise.models.thin import LoraFactors
-from turnwise.models.weights import DecoderWeights, weights_of
+from turnwise.models.lora_factors import LoraFactors
+from turnwise.models.decoder_weights import DecoderWeights, weights_of
 
 STOPPED = "The engine has stopped after an error. Restart the server."
 WIDEST = 16  # lines of a search where there are fewer slots: it then runs alone

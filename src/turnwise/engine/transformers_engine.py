@@ -18,13 +18,13 @@ from torch import Tensor
 
 from turnwise.core.errors import ContextTooLong, InvalidParameter, UserError
 from turnwise.core.ports import GenerationRequest, TokenEvent
-from turnwise.engine.blocks import blocks_for
-from turnwise.engine.cache import BlockCache
-from turnwise.engine.chat import Chat
+from turnwise.engine.kv_cache.block_pool import blocks_for
+from turnwise.engine.runners.paged_kv_cache import BlockCache
+from turnwise.engine.sequence import Chat
 from turnwise.engine.engine import Engine
-from turnwise.engine.span import Span
-from turnwise.models.hub import TransformersModel
-from turnwise.models.thin import LoraFactors
+from turnwise.engine.batch import Span
+from turnwise.models.transformers_model import TransformersModel
+from turnwise.models.lora_factors import LoraFactors
 
 SOURCE_BYTES = 512 * 2**20  # of encoded sources that are kept; what is more is encoded again when its turn comes
 LEAST_ANSWERS = 16  # that there is room for, since a search has several lines

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.core.messages import Conversation
-from turnwise.evaluation.items import Found, Item
+from turnwise.evaluation.samples import Found, Item
 
 Floats = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from turnwise.evaluation import statistics
-from turnwise.evaluation.measuring import Measured
+from turnwise.evaluation.metric_runner import Measured
 from turnwise.evaluation.metric import Floats, Metric
-from turnwise.evaluation.opinion import Opinion
+from turnwise.evaluation.judge_summary import Opinion
 from turnwise.evaluation.statistics import Interval, McNemar
 
 ALPHA = 0.05

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.json_file import FileFields, check_fields, read_json_object, read_json_object_if_present, shown
-from turnwise.models.folders import find_folder, weights_digest
+from turnwise.models.model_folders import find_folder, weights_digest
 
 CONFIG, BASE = "adapter_config.json", "adapter_base.json"
 BOX = "turnwise/box"  # how an adapter names the model that comes with the package, wherever that is installed

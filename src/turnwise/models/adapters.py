@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import shown
-from turnwise.core.memory import check_fits
+from turnwise.core.system_memory import check_fits
 from turnwise.models.adapter_config import BASE, BOX, CONFIG, base_of, box_folder, read_adapter_config
-from turnwise.models.folders import weights_digest
+from turnwise.models.model_folders import weights_digest
 from turnwise.models.safetensors_file import SafetensorsFile
 
 WEIGHTS = "adapter_model.safetensors"

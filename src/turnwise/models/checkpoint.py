@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import shown
-from turnwise.core.memory import check_fits
+from turnwise.core.system_memory import check_fits
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import Adapter, load_adapter
-from turnwise.models.config import DecoderConfig
+from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder import Decoder, init_weights
 from turnwise.models.families import Family, family
-from turnwise.models.folders import INDEX, read_config
-from turnwise.models.model import Kind, segment_mask
+from turnwise.models.model_folders import INDEX, read_config
+from turnwise.models.language_model import Kind, segment_mask
 from turnwise.models.safetensors_file import TYPES
 from turnwise.models.tensor_files import TensorFiles
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from turnwise.models.config import DecoderConfig, RopeConfig
+from turnwise.models.decoder_config import DecoderConfig, RopeConfig
 
 FIRST_POSITIONS = 32_768  # in a table of rotations; it grows when a longer context is used
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import shown
-from turnwise.models.folders import weight_files
+from turnwise.models.model_folders import weight_files
 from turnwise.models.safetensors_file import TYPES, SafetensorsFile, TensorHeader
 
 if TYPE_CHECKING:

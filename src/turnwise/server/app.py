@@ -8,32 +8,23 @@ from fastapi.middleware import Middleware
 
 from turnwise import __version__
 from turnwise.chat.service import ChatService
-from turnwise.core.keys import KeyStore
-from turnwise.server.body import DEFAULT_LIMIT
-from turnwise.server.drain import Drain, Draining
-from turnwise.server.errors import ErrorBody, handle_errors
-from turnwise.server.guards import AllowOrigins, CatchMistakes, Http1, SameOrigin, SecurityHeaders, read_origin
-from turnwise.server.keys import AskKey, Keyring
-from turnwise.server.limits import Arrival, Bounded, Gate, Limits
-from turnwise.server.logs import Observe
-from turnwise.server.metrics import Metrics
+from turnwise.core.api_keys import KeyStore
+from turnwise.server.schema.request_body import DEFAULT_LIMIT
+from turnwise.server.middleware.drain import Drain, Draining
+from turnwise.server.error_responses import ErrorBody, handle_errors
+from turnwise.server.middleware.security import AllowOrigins, CatchMistakes, Http1, SameOrigin, SecurityHeaders, read_origin
+from turnwise.server.middleware.api_key_auth import AskKey, Keyring
+from turnwise.server.middleware.concurrency_limit import Arrival, Bounded, Gate, Limits
+from turnwise.server.middleware.access_log import Observe
+from turnwise.server.prometheus_metrics import Metrics
 from turnwise.server.openapi import describe
-from turnwise.server.routes import (
-    chat,
-    completions,
-    conversations,
-    embeddings,
-    health,
-    metrics,
-    models,
-    pages,
-    responses,
-    stored,
-    tokens,
-)
-from turnwise.server.served import LATEST, Served
+from turnwise.server.routes import completions, conversations, embeddings, health, metrics, models, pages, responses
+from turnwise.server.routes import chat_completions as chat
+from turnwise.server.routes import stored_completions as stored
+from turnwise.server.routes import tokenize as tokens
+from turnwise.server.served_models import LATEST, Served
 from turnwise.server.sse import KEEP_ALIVE_SECONDS
-from turnwise.server.watch import watched
+from turnwise.server.instrumented_service import watched
 
 DESCRIPTION = "Chat completions in the OpenAI shape, conversations that are remembered, and the models behind them."
 

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from turnwise.core.errors import TurnwiseError
-from turnwise.server.errors import error_body
-from turnwise.server.exchange import current
-from turnwise.server.leaving import ClientGone, unless_gone
+from turnwise.server.error_responses import error_body
+from turnwise.server.request_context import current
+from turnwise.server.disconnect import ClientGone, unless_gone
 
 DONE = b"data: [DONE]\n\n"
 COMMENT = b": keep-alive\n\n"

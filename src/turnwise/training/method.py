@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import torch
 
-from turnwise.core.section import Section
-from turnwise.models.model import Model
-from turnwise.training.artefact import save_artefact
-from turnwise.training.base import Base
+from turnwise.core.strict_model import Section
+from turnwise.models.language_model import Model
+from turnwise.training.export import save_artefact
+from turnwise.training.model_bundle import Base
 
 
 class Method(Section):

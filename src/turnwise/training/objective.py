@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from turnwise.core.messages import Conversation
-from turnwise.core.section import Section
-from turnwise.data.batches import Batch, Example
+from turnwise.core.strict_model import Section
+from turnwise.training.examples.batches import Batch, Example
 from turnwise.data.sources import Document
-from turnwise.models.model import Kind, Model
-from turnwise.text.render import Renderer
-from turnwise.text.tokenizer import Tokenizer
-from turnwise.training.pieces import Truncation
-from turnwise.training.predict import cross_entropy_sum
+from turnwise.models.language_model import Kind, Model
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.examples.dialogue_windows import Truncation
+from turnwise.training.log_probs import cross_entropy_sum
 
 
 @dataclass(frozen=True)

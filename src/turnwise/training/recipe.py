@@ -9,13 +9,13 @@ import yaml
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.section import Section, parse_section
+from turnwise.core.strict_model import Section, parse_section
 from turnwise.training.method import Method
 from turnwise.training.methods import METHODS
 from turnwise.training.objective import Objective
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.optimizer import OptimizerName
-from turnwise.training.schedule import Schedule
+from turnwise.training.optim.optimizers import OptimizerName
+from turnwise.training.optim.lr_schedule import Schedule
 
 
 class NewModel(Section):
@@ -56,7 +56,7 @@ class DataSource(Section):
         weight: its share of the tokens of an epoch, beside the other sources' weights.
         limit: conversations or documents from its beginning.
         side: of a folder with train, valid and test files, the one that is read.
-        format, encoding, columns, roles, me: how it is to be read, where it does not say so (`data/options.py`).
+        format, encoding, columns, roles, me: how it is to be read, where it does not say so (`data/read_options.py`).
     """
 
     path: str

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from turnwise.data import columns
-from turnwise.data.cells import decoded
+from turnwise.data.table_cells import decoded
 from turnwise.data.containers import Renamed, Value
 from turnwise.data.formats import long_form, row_confidence
 from turnwise.data.lines import numbered_lines

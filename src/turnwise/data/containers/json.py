@@ -8,10 +8,10 @@ from typing import Any, BinaryIO, Literal
 from turnwise.data import formats
 from turnwise.data.containers import Renamed, Value
 from turnwise.data.json_prefix import is_complete
-from turnwise.data.json_stream import Element, array_elements, document_values
+from turnwise.data.json_documents import Element, array_elements, document_values
 from turnwise.data.lines import numbered_lines
 from turnwise.data.rows import HALF_A_PAIR, BadRow, Sample
-from turnwise.data.wrappers import expand_rows, find_rows
+from turnwise.data.nested_rows import expand_rows, find_rows
 
 UNIT = "line"
 LOOKED_AT = 50  # lines, of which some may be broken

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from turnwise.data.cells import decoded
+from turnwise.data.table_cells import decoded
 from turnwise.data.containers import Renamed, Value
 from turnwise.data.rows import Sample, Unreadable
 

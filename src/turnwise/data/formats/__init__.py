@@ -21,7 +21,7 @@ from functools import cache
 from typing import Any, BinaryIO
 
 from turnwise.core.errors import InvalidData, did_you_mean
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import HALF_A_PAIR, BadRow, Document, Item, Row, RowError, Sample, Unreadable, json_type_name
 
 SURE_ENOUGH = 0.2

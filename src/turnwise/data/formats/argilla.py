@@ -5,9 +5,9 @@ from typing import Any
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.columns import PROMPTS, REPLIES, find_column
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, make_conversation, require_mapping, require_text
-from turnwise.data.turns import is_turn_list, read_turns
+from turnwise.data.parse_turns import is_turn_list, read_turns
 
 UNFINISHED = ("discarded", "draft")  # responses that nobody submitted
 EXPECTED = '{"fields": {"prompt": "…"}, "responses": {"response": [{"value": "…"}]}}'

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, make_conversation, require_mapping
 
 EXPECTED = '{"title": "…", "mapping": {"id": {"message": {…}, "parent": "…"}}, "current_node": "id"}'

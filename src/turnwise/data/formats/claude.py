@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, make_conversation, require_mapping
 
 EXPECTED = '{"uuid": …, "name": "…", "chat_messages": [{"sender": "human", "text": "…"}]}'

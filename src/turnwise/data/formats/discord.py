@@ -3,8 +3,8 @@
 from typing import Any
 
 from turnwise.core.messages import Conversation
-from turnwise.data.context import ParseContext
-from turnwise.data.people import Post, split_into_dialogues, parse_time
+from turnwise.data.parse_context import ParseContext
+from turnwise.data.chat_export import Post, split_into_dialogues, parse_time
 from turnwise.data.rows import Item, RowError, require_mapping
 
 EXPECTED = '{"channel": {…}, "messages": [{"timestamp": "…", "content": "…", "author": {"name": "Ada"}}]}'

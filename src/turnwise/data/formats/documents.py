@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.data import columns
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import Document, Item, make_conversation, require_mapping, require_text
 from turnwise.data.transcripts import split_transcript
 

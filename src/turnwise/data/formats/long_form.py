@@ -6,12 +6,12 @@ from typing import Any
 
 from turnwise.core.messages import Message
 from turnwise.data.columns import find_column
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.formats import Values
-from turnwise.data.people import parse_time
+from turnwise.data.chat_export import parse_time
 from turnwise.data.rows import BadRow, Row, RowError, make_conversation
-from turnwise.data.tool_calls import link_results, read_calls
-from turnwise.data.turns import make_message
+from turnwise.data.parse_tool_calls import link_results, read_calls
+from turnwise.data.parse_turns import make_message
 
 IDS = (
     "conversation_id", "conversationid", "conv_id", "dialogue_id", "dialog_id", "dialogueid", "dialogid", "session_id",

@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, make_conversation, json_type_name
-from turnwise.data.tool_calls import tools_from_tags
-from turnwise.data.turns import is_turn_list, read_turns
+from turnwise.data.parse_tool_calls import tools_from_tags
+from turnwise.data.parse_turns import is_turn_list, read_turns
 
 EXPECTED = '[{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]'
 EXAMPLE = """\

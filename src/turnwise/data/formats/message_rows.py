@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.formats import Values, long_form
 from turnwise.data.rows import BadRow, Row, RowError, make_conversation
-from turnwise.data.tool_calls import link_results, tools_from_tags
-from turnwise.data.turns import is_turn, read_turns
+from turnwise.data.parse_tool_calls import link_results, tools_from_tags
+from turnwise.data.parse_turns import is_turn, read_turns
 
 MAX_MESSAGES = 10_000
 EXPECTED = '{"role": "user", "content": "…"}, one message per row'

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.formats import Values
 from turnwise.data.rows import BadRow, Row, RowError, make_conversation, require_text
 

@@ -8,11 +8,11 @@ list of messages, is the same dialogue with a worse one.
 from dataclasses import replace
 from typing import Any
 
-from turnwise.data.context import DEFAULT, ParseContext
+from turnwise.data.parse_context import DEFAULT, ParseContext
 from turnwise.data.formats import documents
 from turnwise.data.rows import Item, RowError, make_conversation, require_mapping, parse_rating
-from turnwise.data.tool_calls import TOOL_KEYS, read_tools, tools_from_tags
-from turnwise.data.turns import is_turn_list, make_message, read_turns
+from turnwise.data.parse_tool_calls import TOOL_KEYS, read_tools, tools_from_tags
+from turnwise.data.parse_turns import is_turn_list, make_message, read_turns
 
 EXPECTED = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 EXAMPLE = """\

@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, make_conversation, require_mapping
-from turnwise.data.tool_calls import TOOL_KEYS, read_tools, tools_from_tags
-from turnwise.data.turns import is_turn_list, make_message, read_turns
+from turnwise.data.parse_tool_calls import TOOL_KEYS, read_tools, tools_from_tags
+from turnwise.data.parse_turns import is_turn_list, make_message, read_turns
 
 KEYS = ("conversations", "conversation", "items", "dialog", "dialogue", "dialogs", "turns", "utterances", "chat", "log")
 EXPECTED = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.formats import Values
-from turnwise.data.people import Post, split_into_dialogues, parse_time
+from turnwise.data.chat_export import Post, split_into_dialogues, parse_time
 from turnwise.data.rows import BadRow, Row
 
 EXPECTED = '[{"type": "message", "user": "U01", "text": "…", "ts": "1710266760.000200"}]'

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.core.messages import Conversation
-from turnwise.data.context import ParseContext
-from turnwise.data.people import Post, split_into_dialogues, parse_time
+from turnwise.data.parse_context import ParseContext
+from turnwise.data.chat_export import Post, split_into_dialogues, parse_time
 from turnwise.data.rows import Item, RowError, SpeakerAbsent, require_mapping
 
 EXPECTED = '{"name": "…", "type": "personal_chat", "messages": [{"type": "message", "from": "Ada", "text": "…"}]}'

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from turnwise.core.messages import Message
-from turnwise.data.context import DEFAULT, ROLE_OF_SPEAKER, ParseContext
+from turnwise.data.parse_context import DEFAULT, ROLE_OF_SPEAKER, ParseContext
 from turnwise.data.lines import numbered_lines, take_sample
 from turnwise.data.rows import BadRow, Document, Item, Row, RowError, Sample, make_conversation, require_text
 from turnwise.data.transcripts import split_markers

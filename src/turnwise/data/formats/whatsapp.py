@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import BinaryIO
 
-from turnwise.data.context import ParseContext
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.lines import numbered_lines
-from turnwise.data.people import Post, split_into_dialogues
+from turnwise.data.chat_export import Post, split_into_dialogues
 from turnwise.data.rows import BadRow, Row, Sample
 
 EXPECTED = 'lines such as "12/03/2024, 18:05 - Ada: Hello" or "[12.03.24, 18:05:11] Ada: Hello"'

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import normalised
-from turnwise.data.grammar import DialogueGrammar, restrict_topics, expand, load_grammar
-from turnwise.data.noise import rough_text
+from turnwise.data.grammar.expand import DialogueGrammar, restrict_topics, expand, load_grammar
+from turnwise.data.typing_noise import rough_text
 from turnwise.data.strict_yaml import read_yaml
-from turnwise.data.templates import Template, parse_template, text_of
+from turnwise.data.grammar.line_templates import Template, parse_template, text_of
 
 HERE = Path(__file__).parent
 HURRIED = 0.3  # of the questions

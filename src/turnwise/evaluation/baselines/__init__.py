@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from turnwise.core.messages import Conversation
-from turnwise.data.sides import Side
+from turnwise.data.split_folders import Side
 from turnwise.data.sources import ReadOptions, Source, sides_of
-from turnwise.evaluation.subject import Subject
+from turnwise.evaluation.system_under_test import Subject
 
 Kind = Literal["retrieval", "ngram"]
 CONTEXT = 1024  # tokens of a dialogue that count for an n-gram model, where nobody says
@@ -39,9 +39,9 @@ def open_baseline(
     else:
         from turnwise.evaluation.baselines.ngram import MOST, Ngram
         from turnwise.models.adapter_config import base_of, is_adapter
-        from turnwise.models.folders import read_config
-        from turnwise.text.render import Renderer
-        from turnwise.text.tokenizer import Tokenizer
+        from turnwise.models.model_folders import read_config
+        from turnwise.text.rendering.renderer import Renderer
+        from turnwise.text.tokenization.tokenizer import Tokenizer
 
         whole = base_of(model) if is_adapter(model) else model
         context = int(read_config(whole).get("max_position_embeddings") or CONTEXT)

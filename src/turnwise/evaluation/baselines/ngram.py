@@ -10,10 +10,10 @@ import numpy as np
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.baselines.kneser_ney import KneserNey
-from turnwise.evaluation.counting import Counted, find_scored_span
-from turnwise.evaluation.items import Answer, Ask, Score, Scored
-from turnwise.evaluation.subject import UNANSWERED, Done
-from turnwise.text.render import Renderer
+from turnwise.evaluation.scored_span import Counted, find_scored_span
+from turnwise.evaluation.samples import Answer, Ask, Score, Scored
+from turnwise.evaluation.system_under_test import UNANSWERED, Done
+from turnwise.text.rendering.renderer import Renderer
 
 ORDER = 4
 MOST = 256  # tokens of an answer, where nobody says

@@ -12,9 +12,9 @@ import numpy as np
 
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.items import Answer, Ask, Score, Scored
-from turnwise.evaluation.subject import Done
-from turnwise.evaluation.words import split_words
+from turnwise.evaluation.samples import Answer, Ask, Score, Scored
+from turnwise.evaluation.system_under_test import Done
+from turnwise.evaluation.word_tokens import split_words
 
 
 class Retrieval:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.items import Found, Item, Score
+from turnwise.evaluation.samples import Found, Item, Score
 from turnwise.evaluation.metric import Floats, ratio, statistics_array
-from turnwise.evaluation.replies import group_of
+from turnwise.evaluation.last_replies import group_of
 
 
 class Metric(metric.Metric):

@@ -6,9 +6,9 @@ import numpy as np
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.items import Found, Item
+from turnwise.evaluation.samples import Found, Item
 from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.replies import reply_items
+from turnwise.evaluation.last_replies import reply_items
 
 BETA = 2  # recall counts twice as much as precision
 

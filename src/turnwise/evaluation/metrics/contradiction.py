@@ -12,7 +12,7 @@ from functools import cache
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.items import Found, Item, Score
+from turnwise.evaluation.samples import Found, Item, Score
 from turnwise.evaluation.metric import Floats, statistics_array
 from turnwise.evaluation.probes import Said, fill_dialogue, read_probes
 

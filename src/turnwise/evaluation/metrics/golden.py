@@ -5,8 +5,8 @@ from functools import cached_property
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.golden import Case, golden_cases, passes_case
-from turnwise.evaluation.items import Ask, Found, Item
+from turnwise.evaluation.golden_set import Case, golden_cases, passes_case
+from turnwise.evaluation.samples import Ask, Found, Item
 from turnwise.evaluation.metric import Floats, statistics_array
 
 

@@ -12,10 +12,10 @@ from functools import cache
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.items import Ask, Found, Item
+from turnwise.evaluation.samples import Ask, Found, Item
 from turnwise.evaluation.metric import Floats, statistics_array
 from turnwise.evaluation.probes import fill_dialogue, read_probes
-from turnwise.evaluation.words import grams, split_words
+from turnwise.evaluation.word_tokens import grams, split_words
 
 TURNS = 40
 TALKS = 20  # enough that a difference between two models can be sure

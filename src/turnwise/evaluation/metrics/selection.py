@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.items import Found, Item, Score
+from turnwise.evaluation.samples import Found, Item, Score
 from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.replies import group_of, last_reply, subsample
+from turnwise.evaluation.last_replies import group_of, last_reply, subsample
 
 CANDIDATES = 20
 MOST = 120  # dialogues that are asked about, since each has twenty replies to be read

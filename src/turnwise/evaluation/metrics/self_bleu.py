@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.items import Found, Item
+from turnwise.evaluation.samples import Found, Item
 from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.replies import reply_items
-from turnwise.evaluation.words import is_cjk
+from turnwise.evaluation.last_replies import reply_items
+from turnwise.evaluation.word_tokens import is_cjk
 
 OTHERS = 20  # that each answer is compared with, drawn once
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.items import Ask, Found, Item
+from turnwise.evaluation.samples import Ask, Found, Item
 from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.replies import group_of, last_reply
-from turnwise.evaluation.words import split_words
+from turnwise.evaluation.last_replies import group_of, last_reply
+from turnwise.evaluation.word_tokens import split_words
 
 
 class Metric(metric.Metric):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.noise import rough_text
+from turnwise.data.typing_noise import rough_text
 from turnwise.evaluation import metric
-from turnwise.evaluation.items import Found, Item, Score
+from turnwise.evaluation.samples import Found, Item, Score
 from turnwise.evaluation.metric import Floats, ratio, statistics_array
-from turnwise.evaluation.replies import group_of, last_reply, subsample
+from turnwise.evaluation.last_replies import group_of, last_reply, subsample
 
 SHARE = 0.1  # of the words of every user turn
 MOST = 200  # dialogues that are read twice

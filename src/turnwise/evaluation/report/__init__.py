@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from turnwise.core.files import write_file
-from turnwise.evaluation.curve import CurvePoint
-from turnwise.evaluation.measuring import Measured
-from turnwise.evaluation.report.curves import CURVE, LOSS
+from turnwise.evaluation.temperature_curve import CurvePoint
+from turnwise.evaluation.metric_runner import Measured
+from turnwise.evaluation.report.curve_figures import CURVE, LOSS
 from turnwise.evaluation.report.page import page_of
-from turnwise.evaluation.report.pictures import DIFFERENCES, pictures
+from turnwise.evaluation.report.figures import DIFFERENCES, pictures
 from turnwise.evaluation.report.rendering import html, markdown
 from turnwise.evaluation.report.svg import alone
 from turnwise.evaluation.scorecard import Scorecard

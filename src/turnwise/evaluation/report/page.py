@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnwise.evaluation.measuring import Measured
-from turnwise.evaluation.report import numbers
-from turnwise.evaluation.report.answers import Examples, Turns, examples
-from turnwise.evaluation.report.opinions import Opinions, judge_section
+from turnwise.evaluation.metric_runner import Measured
+from turnwise.evaluation.report import number_format as numbers
+from turnwise.evaluation.report.example_dialogues import Examples, Turns, examples
+from turnwise.evaluation.report.judge_section import Opinions, judge_section
 from turnwise.evaluation.report.svg import Picture
-from turnwise.evaluation.report.texts import clean
-from turnwise.evaluation.report.verdict import MARKS, basis, headline, is_compared
+from turnwise.evaluation.report.escaping import clean
+from turnwise.evaluation.report.verdict_text import MARKS, basis, headline, is_compared
 from turnwise.evaluation.scorecard import Flip, Line, Scorecard
 
 WAYS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "": ""}

@@ -7,9 +7,9 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from turnwise.evaluation.report import numbers
+from turnwise.evaluation.report import number_format as numbers
 from turnwise.evaluation.report.page import Page
-from turnwise.evaluation.report.texts import Raw, escaped
+from turnwise.evaluation.report.escaping import Raw, escaped
 
 
 def html(page: Page) -> str:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from turnwise.core.errors import UserError, did_you_mean
 from turnwise.core.json_file import shown
-from turnwise.models.config import DecoderConfig
+from turnwise.models.decoder_config import DecoderConfig
 
 if TYPE_CHECKING:
-    from turnwise.models.layout import Entry  # it imports torch, which `names` does not need
+    from turnwise.models.weight_mappings import Entry  # it imports torch, which `names` does not need
 
 
 class Family(Protocol):

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from turnwise.models.config import DecoderConfig
-from turnwise.models.layout import Entry
-from turnwise.models.published import activation_of, refuse
+from turnwise.models.decoder_config import DecoderConfig
+from turnwise.models.weight_mappings import Entry
+from turnwise.models.hf_config import activation_of, refuse
 
 ARCHITECTURE = "GPT2LMHeadModel"
 

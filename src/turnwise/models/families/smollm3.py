@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.models.config import DecoderConfig
-from turnwise.models.layout import llama_layout as layout
-from turnwise.models.published import layer_types, read_llama_like, windowed_layers_of, write_llama_like
+from turnwise.models.decoder_config import DecoderConfig
+from turnwise.models.weight_mappings import llama_layout as layout
+from turnwise.models.hf_config import layer_types, read_llama_like, windowed_layers_of, write_llama_like
 
 __all__ = ["ARCHITECTURE", "layout", "read", "write"]
 

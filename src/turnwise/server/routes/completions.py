@@ -8,18 +8,18 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from turnwise.chat.service import Answer, ChatService, Delta, Likely, Reply, Turn, Usage
-from turnwise.server import body
-from turnwise.server.answers import UsageBody
-from turnwise.server.errors import explained
-from turnwise.server.exchange import current
-from turnwise.server.leaving import ClientGone, unless_gone
+from turnwise.server.schema import request_body as body
+from turnwise.server.schema.chat_completion_response import UsageBody
+from turnwise.server.error_responses import explained
+from turnwise.server.request_context import current
+from turnwise.server.disconnect import ClientGone, unless_gone
 from turnwise.server.openapi import json_request_body
-from turnwise.server.routes.chat import raise_if_broken
-from turnwise.server.served import Served
+from turnwise.server.routes.chat_completions import raise_if_broken
+from turnwise.server.served_models import Served
 from turnwise.server.sse import DONE, EventStream, StartedStream, error_event, event
-from turnwise.server.text_answers import TextChoice, TextChunk, TextCompletion, TextHead, TextReports
-from turnwise.server.text_protocol import TextRequest
-from turnwise.server.together import all_of, together
+from turnwise.server.schema.completion_response import TextChoice, TextChunk, TextCompletion, TextHead, TextReports
+from turnwise.server.schema.completion_request import TextRequest
+from turnwise.server.merge_streams import all_of, together
 
 
 def router(served: Served, limit: int) -> APIRouter:

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from turnwise.core.background import STORE_READS, STORE_WRITES
-from turnwise.server import body
-from turnwise.server.answers import ConversationBody, ConversationWithMessages
+from turnwise.core.executors import STORE_READS, STORE_WRITES
+from turnwise.server.schema import request_body as body
+from turnwise.server.schema.chat_completion_response import ConversationBody, ConversationWithMessages
 from turnwise.server.openapi import json_request_body
-from turnwise.server.protocol import ChangedConversation, NewConversation
-from turnwise.server.served import Served
+from turnwise.server.schema.chat_completion_request import ChangedConversation, NewConversation
+from turnwise.server.served_models import Served
 
 
 class ConversationList(BaseModel):

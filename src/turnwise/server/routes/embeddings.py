@@ -8,15 +8,15 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field, StrictStr, WithJsonSchema
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.server import body
-from turnwise.server.exchange import current
-from turnwise.server.leaving import ClientGone, unless_gone
-from turnwise.server.objects import MAX_IDENTIFIER
+from turnwise.server.schema import request_body as body
+from turnwise.server.request_context import current
+from turnwise.server.disconnect import ClientGone, unless_gone
+from turnwise.server.schema.json_object import MAX_IDENTIFIER
 from turnwise.server.openapi import json_request_body
-from turnwise.server.protocol import Strict
-from turnwise.server.served import Served
-from turnwise.server.text_protocol import MAX_PROMPTS, read_texts, texts_schema
-from turnwise.server.together import all_of
+from turnwise.server.schema.chat_completion_request import Strict
+from turnwise.server.served_models import Served
+from turnwise.server.schema.completion_request import MAX_PROMPTS, read_texts, texts_schema
+from turnwise.server.merge_streams import all_of
 
 INPUT_SCHEMA = texts_schema(
     f"A text or its token ids, or a list of up to {MAX_PROMPTS} of either.", {"type": "string", "minLength": 1}

@@ -5,8 +5,8 @@ from pydantic import BaseModel
 
 from turnwise import __version__
 from turnwise.core.errors import Unavailable
-from turnwise.server.drain import Drain
-from turnwise.server.served import Served
+from turnwise.server.middleware.drain import Drain
+from turnwise.server.served_models import Served
 
 
 class Health(BaseModel):

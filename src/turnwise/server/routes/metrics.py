@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from turnwise.server.metrics import Metrics
+from turnwise.server.prometheus_metrics import Metrics
 
 
 def router(metrics: Metrics) -> APIRouter:

@@ -6,9 +6,9 @@ from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
 from turnwise.core.parameters import SPECS, ParameterSpec
-from turnwise.server.answers import ModelBody
-from turnwise.server.fields import JSON_TYPES
-from turnwise.server.served import Served
+from turnwise.server.schema.chat_completion_response import ModelBody
+from turnwise.server.schema.unsupported_fields import JSON_TYPES
+from turnwise.server.served_models import Served
 
 
 class ModelList(BaseModel):

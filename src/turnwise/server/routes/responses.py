@@ -11,24 +11,24 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from turnwise.chat.service import ChatService, Delta, Turn
-from turnwise.core.background import STORE_READS, STORE_WRITES
-from turnwise.core.completions import Order
+from turnwise.core.executors import STORE_READS, STORE_WRITES
+from turnwise.core.stored_completions import Order
 from turnwise.core.errors import ContextTooLong, InvalidParameter, UserError
-from turnwise.core.responses import ResponseStore
-from turnwise.server import body
-from turnwise.server.errors import explained
-from turnwise.server.exchange import current
-from turnwise.server.leaving import ClientGone, unless_gone
+from turnwise.core.stored_responses import ResponseStore
+from turnwise.server.schema import request_body as body
+from turnwise.server.error_responses import explained
+from turnwise.server.request_context import current
+from turnwise.server.disconnect import ClientGone, unless_gone
 from turnwise.server.openapi import json_request_body
-from turnwise.server.responses.bodies import InputTokensBody, ResponseBody, new_response
-from turnwise.server.responses.builder import Event, ResponseBuilder
-from turnwise.server.responses.events import EventEncoder
-from turnwise.server.responses.fields import read_include
-from turnwise.server.responses.request import InputTokensRequest, PromptFields, ResponseRequest
-from turnwise.server.responses.storage import read_conversation, stored_response, stores_nothing
-from turnwise.server.routes.chat import raise_if_broken
-from turnwise.server.routes.stored import Limit, Page
-from turnwise.server.served import Served
+from turnwise.server.responses.response_object import InputTokensBody, ResponseBody, new_response
+from turnwise.server.responses.response_builder import Event, ResponseBuilder
+from turnwise.server.responses.response_events import EventEncoder
+from turnwise.server.responses.response_fields import read_include
+from turnwise.server.responses.response_request import InputTokensRequest, PromptFields, ResponseRequest
+from turnwise.server.responses.response_storage import read_conversation, stored_response, stores_nothing
+from turnwise.server.routes.chat_completions import raise_if_broken
+from turnwise.server.routes.stored_completions import Limit, Page
+from turnwise.server.served_models import Served
 from turnwise.server.sse import EventStream, StartedStream
 
 PATH = "/v1/responses"

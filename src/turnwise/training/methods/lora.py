@@ -23,12 +23,12 @@ from turnwise.models.adapters import Change, save_adapter
 from turnwise.models.checkpoint import LoadedModel
 from turnwise.models.decoder import Decoder
 from turnwise.models.families import family
-from turnwise.models.hub import TransformersModel, inner_matrices, peft
-from turnwise.models.model import Kind, Model
-from turnwise.models.rounding import RoundedLinear
+from turnwise.models.transformers_model import TransformersModel, inner_matrices, peft
+from turnwise.models.language_model import Kind, Model
+from turnwise.models.quantization import RoundedLinear
 from turnwise.training import method
-from turnwise.training.artefact import folder_of_artefact
-from turnwise.training.base import Base
+from turnwise.training.export import folder_of_artefact
+from turnwise.training.model_bundle import Base
 
 TASKS: dict[Kind, str] = {"decoder": "CAUSAL_LM", "encoder_decoder": "SEQ_2_SEQ_LM", "encoder": ""}  # peft's names
 ADAPTER = "default"  # what peft calls an adapter that nobody named

@@ -9,9 +9,9 @@ from torch import nn
 from turnwise.core.errors import InvalidParameter
 from turnwise.models.checkpoint import LoadedModel
 from turnwise.models.families import family
-from turnwise.models.model import Model
+from turnwise.models.language_model import Model
 from turnwise.training import method
-from turnwise.training.base import Base
+from turnwise.training.model_bundle import Base
 
 
 class Method(method.Method):

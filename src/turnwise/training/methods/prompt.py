@@ -15,14 +15,14 @@ from pydantic import Field, model_validator
 
 from turnwise.core.errors import InvalidData, InvalidParameter, TemplateError
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.shards import in_memory
-from turnwise.text.demonstrations import Demonstrations
-from turnwise.text.prompting import with_prompt
-from turnwise.text.render import Renderer
+from turnwise.training.examples.shards import in_memory
+from turnwise.text.rendering.demonstrations import Demonstrations
+from turnwise.text.chat_templates.prompt_template import with_prompt
+from turnwise.text.rendering.renderer import Renderer
 from turnwise.training import method
-from turnwise.training.base import Base
-from turnwise.training.dataset import Dataset
-from turnwise.training.measure import measure
+from turnwise.training.model_bundle import Base
+from turnwise.training.examples.dataset import Dataset
+from turnwise.training.validation import measure
 from turnwise.training.objective import Frame, Objective
 
 MOST = 64  # dialogues that a set of demonstrations is judged on

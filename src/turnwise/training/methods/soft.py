@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from turnwise.core.errors import InvalidParameter
 from turnwise.models.checkpoint import LoadedModel
 from turnwise.models.decoder import Decoder
-from turnwise.models.hub import TransformersModel
-from turnwise.models.model import Model
-from turnwise.text.tokenizer import Tokenizer
+from turnwise.models.transformers_model import TransformersModel
+from turnwise.models.language_model import Model
+from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training import method
-from turnwise.training.artefact import SAMPLING
-from turnwise.training.base import Base
+from turnwise.training.export import SAMPLING
+from turnwise.training.model_bundle import Base
 
 SUPPRESSED = "suppress_tokens"  # what generation configs call tokens that are never said
 

@@ -3,6 +3,6 @@
 import sys
 
 from turnwise.training.objective import Objective
-from turnwise.training.registry import Registry
+from turnwise.training.plugin_registry import Registry
 
 OBJECTIVES = Registry(sys.modules[__name__], Objective)

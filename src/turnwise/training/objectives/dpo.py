@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
-from turnwise.data.batches import IGNORED, Batch, Example
+from turnwise.training.examples.batches import IGNORED, Batch, Example
 from turnwise.data.sources import Document
-from turnwise.models.model import Model
+from turnwise.models.language_model import Model
 from turnwise.training import objective
 from turnwise.training.objective import Frame, Outcome
-from turnwise.training.predict import part_log_probs
-from turnwise.training.preference import common_beginning, endings, concatenate_segments
+from turnwise.training.log_probs import part_log_probs
+from turnwise.training.examples.preference_pairs import common_beginning, endings, concatenate_segments
 
 
 class Objective(objective.Objective):

@@ -17,13 +17,13 @@ from pydantic import Field
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
-from turnwise.data.batches import Batch, Example
+from turnwise.training.examples.batches import Batch, Example
 from turnwise.data.sources import Document
-from turnwise.models.model import Model
+from turnwise.models.language_model import Model
 from turnwise.training import objective
 from turnwise.training.objective import Frame, Outcome
-from turnwise.training.predict import part_log_probs
-from turnwise.training.preference import endings
+from turnwise.training.log_probs import part_log_probs
+from turnwise.training.examples.preference_pairs import endings
 
 
 class Objective(objective.Objective):

@@ -9,16 +9,16 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from turnwise.chat.rounds import droppable, without
+from turnwise.core.exchanges import droppable, without
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.batches import IGNORED, Batch, Example
+from turnwise.training.examples.batches import IGNORED, Batch, Example
 from turnwise.data.sources import Document
-from turnwise.models.model import Kind
-from turnwise.text.replies import render_reply
+from turnwise.models.language_model import Kind
+from turnwise.text.rendering.reply_spans import render_reply
 from turnwise.training import objective
 from turnwise.training.objective import Frame
-from turnwise.training.pieces import dropped_exchanges
+from turnwise.training.examples.dialogue_windows import dropped_exchanges
 
 
 class Objective(objective.Objective):

@@ -4,7 +4,7 @@ L = −1/Σᵢ wᵢ · Σᵢ wᵢ Σₖ log P(yₖ | xᵢ, y₁ … yₖ₋₁),
 message's weight (1 where nobody said), xᵢ is the prompt that reply i is served after, and k runs over its tokens and
 the one that ends its turn. All turns of a dialogue are learned in one pass where the template writes their prompts
 so, because causal attention already keeps each reply from seeing what follows; others are examples of their own
-(`training/pieces.py`).
+(`training/examples/dialogue_windows.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ from typing import ClassVar, Literal
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.batches import Batch, Example
+from turnwise.training.examples.batches import Batch, Example
 from turnwise.data.sources import Document
-from turnwise.text.replies import RenderedReplies
+from turnwise.text.rendering.reply_spans import RenderedReplies
 from turnwise.training import objective
 from turnwise.training.objective import Frame
-from turnwise.training.pieces import split_dialogue
+from turnwise.training.examples.dialogue_windows import split_dialogue
 
 
 class Objective(objective.Objective):

@@ -14,10 +14,10 @@ from pydantic import Field
 
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation
-from turnwise.data.batches import Example
+from turnwise.training.examples.batches import Example
 from turnwise.data.sources import Document
-from turnwise.models.model import Kind
-from turnwise.text.tokenizer import Tokenizer
+from turnwise.models.language_model import Kind
+from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training import objective
 from turnwise.training.objective import Frame
 from turnwise.training.objectives.clm import text_ids

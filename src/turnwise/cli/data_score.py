@@ -1,0 +1,134 @@
+"""`turnwise data score` and `filter`: dialogues judged by a model, and kept by how they were judged."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from turnwise.cli.data_flags import read_flags
+from turnwise.cli.console_output import Overwrite, counted, refuse_existing, tell_bad
+
+if TYPE_CHECKING:
+    from turnwise.data.read_options import ReadOptions
+    from turnwise.synthesis.dialogue_filter import Wanted
+
+# Nothing else is imported up here: the help must answer at once.
+
+_SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows instead of stopping at the first one.")]
+_Only = Literal["generated", "written"]
+
+
+@read_flags
+def score(
+    file: Annotated[Path, typer.Argument(help="Data file or folder; dialogues by models or by people.")],
+    out: Annotated[Path, typer.Option(help="Output file: the same rows with their scores.")],
+    model: Annotated[str, typer.Option(help="Model that scores: a folder, or 'box' (the bundled model).")] = "box",
+    slots: Annotated[int, typer.Option(help="Maximum number of dialogues at the same time.", min=1)] = 16,
+    skip_bad: _SkipBad = False,
+    overwrite: Overwrite = False,
+    *,
+    reading: "ReadOptions",
+) -> None:
+    """Score every dialogue: likelihood of its replies, their relevance to the question, and novelty (no repetition).
+
+    **Examples**
+
+    ```
+    turnwise data score made.jsonl --out scored.jsonl
+    turnwise data score talks.jsonl --model runs/mine --out scored.jsonl
+    ```
+    """
+    from rich.console import Console
+
+    from turnwise.app.services import chat_service
+    from turnwise.data.sources import Source
+    from turnwise.data.jsonl_writer import write_jsonl
+    from turnwise.synthesis.dialogue_scorer import Judge
+    from turnwise.synthesis.score_quantiles import Spreads
+    from turnwise.synthesis.ordered_tasks import drained
+
+    source = Source(file, skip_bad=skip_bad, options=reading)
+    source.refuse_as_output(out)
+    refuse_existing(out, overwrite=overwrite)
+    total, spreads = sum(1 for _ in source), Spreads()
+    with chat_service(model, slots=slots) as service:
+        judged = drained(Judge(service).score_all(source, slots))
+        made = write_jsonl(out, spreads.observe(with_progress(judged, "Scoring", total)))
+    typer.echo(f"{out}: {made:,} rows")
+    tell_bad(source.bad_count)
+    if spreads.unjudged:
+        typer.echo(f"{spreads.unjudged:,} dialogues have no reply that the model can judge.", err=True)
+    Console().print(spreads.table())
+
+
+@read_flags
+def filter_rows(
+    file: Annotated[Path, typer.Argument(help="Dialogues with scores, as `turnwise data score` writes them.")],
+    out: Annotated[Path, typer.Option(help="Output file.")],
+    least: Annotated[
+        list[str] | None, typer.Option("--min", help="Minimum of a score: likelihood=-3.5. Repeatable.")
+    ] = None,
+    best: Annotated[float | None, typer.Option(help="Keep this share of the dialogues, the best --by a score.")] = None,
+    by: Annotated[str | None, typer.Option(help="Score that --best ranks by.")] = None,
+    only: Annotated[
+        _Only | None, typer.Option(help="Keep only generated dialogues, or only those written by people.")
+    ] = None,
+    written_too: Annotated[
+        bool,
+        typer.Option("--written-too", help="Filter dialogues written by people too; by default all of them are kept."),
+    ] = False,
+    skip_bad: _SkipBad = False,
+    overwrite: Overwrite = False,
+    *,
+    reading: "ReadOptions",
+) -> None:
+    """Keep generated dialogues with good scores, and count why the others were dropped.
+
+    **Examples**
+
+    ```
+    turnwise data filter scored.jsonl --best 0.8 --by relevance --out kept.jsonl
+    turnwise data filter scored.jsonl --min likelihood=-3.5 --min novelty=0.8 --only generated --out kept.jsonl
+    ```
+    """
+    from turnwise.data.sources import Source
+    from turnwise.data.jsonl_writer import write_jsonl
+    from turnwise.synthesis.dialogue_filter import Sifting
+
+    source = Source(file, skip_bad=skip_bad, options=reading)
+    source.refuse_as_output(out)
+    refuse_existing(out, overwrite=overwrite)
+    sifting = Sifting(_wanted(least or [], best, by, only, judge_written=written_too), file)
+    best_places = sifting.look(source)
+    write_jsonl(out, sifting.keep(source, best_places))
+    typer.echo(f"{out}: {sifting.kept:,} of {sifting.kept + sifting.fell.total():,} rows kept")
+    for reason, number in sifting.fell.most_common():
+        typer.echo(f"  {number:,} {reason}")
+    tell_bad(source.bad_count)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `turnwise data`."""
+    app.command("score")(score)
+    app.command("filter")(filter_rows)
+
+
+def _wanted(
+    least: list[str], best: float | None, by: str | None, only: _Only | None, *, judge_written: bool
+) -> "Wanted":
+    from turnwise.core.errors import InvalidParameter
+    from turnwise.synthesis.dialogue_filter import Wanted
+
+    if (best is None) != (by is None):
+        raise InvalidParameter("best", "--best and --by go together, as in --best 0.5 --by relevance.")
+    floors = {}
+    for said in least:
+        name, _, value = said.partition("=")
+        try:
+            floors[name.strip()] = float(value)
+        except ValueError:
+            raise InvalidParameter("min", f"--min must be NAME=NUMBER, as in likelihood=-3.5, got '{said}'.") from None
+    chosen = None if best is None or by is None else (by, best)
+    if not floors and chosen is None and only is None:
+        raise InvalidParameter("min", "Say what to keep: --min NAME=NUMBER, --best SHARE --by NAME, or --only.")
+    return Wanted(floors, chosen, only, judge_written)

@@ -1,0 +1,1 @@
+"""Template grammars: YAML rules that expand into synthetic dialogues."""

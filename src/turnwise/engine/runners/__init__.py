@@ -1,0 +1,1 @@
+"""Model runners: one forward pass over a batch of sequences."""

@@ -1,0 +1,1 @@
+"""From logits to tokens: processors, constraints, warpers, log-probabilities and the draw."""

@@ -1,0 +1,1 @@
+"""Continuous batching: admission, preemption, mixed batches and one step of the engine."""

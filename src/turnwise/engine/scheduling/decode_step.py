@@ -1,0 +1,78 @@
+"""One token after the other: the likeliest, or one drawn by the request's rules.
+
+A draft (Leviathan et al. 2023) is checked in the same pass that brings the next token. The chat draws its token as it
+would without a draft; where the draft had foreseen it, the logits after it are there already, and it draws again. So
+the answer is the same with and without drafts, to the last token, whether it is drawn or not.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from turnwise.core.ports import FinishReason, TokenEvent
+from turnwise.engine.sequence import Chat
+from turnwise.engine.sampling.sampler import FAILED, Choice, choose
+
+log = logging.getLogger(__name__)
+
+
+def advance(ready: Sequence[Chat], rows: Sequence[int], logits_RV: Tensor) -> Iterator[tuple[Chat, TokenEvent]]:
+    """Bring chats one token further, or several where their drafts hold; what happened, in order.
+
+    Args:
+        ready: the chats.
+        rows: where in the logits the row after each chat's last token is; those after its draft follow.
+        logits_RV: R rows, V vocabulary. Changed.
+    """
+    going, foreseen = list(zip(ready, rows, strict=True)), 0
+    while going:
+        at = [row + foreseen for _, row in going]
+        logits_BV = logits_RV if len(at) == len(logits_RV) else logits_RV[at]
+        choices = choose(logits_BV, [chat.draw for chat, _ in going], [chat.line.shaping for chat, _ in going])
+        further = []
+        for (chat, row), choice in zip(going, choices, strict=True):
+            event = _take(chat, choice)
+            draft = chat.line.draft
+            if foreseen < len(draft.ids):
+                if event.finish_reason is None and choice.token == draft.ids[foreseen]:
+                    _accept(chat)
+                    further.append((chat, row))
+                elif draft.predicted:
+                    left = len(draft.ids) - foreseen
+                    chat.work = replace(chat.work, rejected=chat.work.rejected + left)
+            yield chat, event
+        going, foreseen = further, foreseen + 1
+
+
+def _take(chat: Chat, choice: Choice) -> TokenEvent:
+    """Append a token to a chat's line."""
+    if choice.error is not None:
+        return TokenEvent(None, "error", choice.error, users=choice.users)
+    if choice.token in chat.request.stop_ids:
+        return TokenEvent(None, "stop", logprobs=choice.logprobs, stop_id=choice.token)
+    line = chat.line
+    line.ids.append(choice.token)
+    finish: FinishReason | None = None
+    try:
+        line.shaping.accept(choice.token)
+        complete = line.shaping.complete
+    except BaseException:
+        log.exception("a processor or constraint of a chat failed")
+        return TokenEvent(None, "error", FAILED)
+    if complete:
+        finish = "stop"
+    elif chat.generated >= chat.request.max_tokens:
+        finish = "length"
+    return TokenEvent(choice.token, finish, logprobs=choice.logprobs, work=chat.work)
+
+
+def _accept(chat: Chat) -> None:
+    """The token that was just taken is in the cache."""
+    table = chat.line.table
+    assert table is not None, "it was just read"
+    table.length += 1
+    chat.line.foreseen += 1
+    if chat.line.draft.predicted:
+        chat.work = replace(chat.work, accepted=chat.work.accepted + 1)

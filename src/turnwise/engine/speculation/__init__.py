@@ -1,0 +1,1 @@
+"""Speculative decoding without a draft model: n-gram drafts and when they pay."""

@@ -1,0 +1,175 @@
+"""A whole evaluation: a model, perhaps another one beside it, and what that comes to."""
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from turnwise.core.errors import InvalidData
+from turnwise.core.messages import Conversation
+from turnwise.evaluation.temperature_curve import CurvePoint, measure_curve
+from turnwise.evaluation.samples import Item
+from turnwise.evaluation.llm_judge import Judge
+from turnwise.evaluation.metric_runner import Measured, are_replies, measure, plan, replies_of
+from turnwise.evaluation.metric import Metric
+from turnwise.evaluation.judge_summary import Opinion
+from turnwise.evaluation.template_check import template_error
+from turnwise.evaluation.last_replies import last_reply
+from turnwise.evaluation.scorecard import Scorecard, build_scorecard
+from turnwise.evaluation.system_under_test import ModelSubject, Subject
+
+LIBRARIES = ("turnwise", "torch", "numpy", "scipy", "sacrebleu", "rouge-score", "tokenizers")
+
+Opens = Callable[[], AbstractContextManager[Subject]]
+Watch = Callable[[str, str, int, int], None]
+"""Called with the subject's name, what is done, how many of it, and of how many. No two have the same name."""
+OnPlan = Callable[[Mapping[str, Sequence[Item]]], None]
+"""Called with what each metric looks at; those that find nothing in the data are not among them."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found out.
+
+    Attributes:
+        card: the scorecard.
+        model, base: everything that was measured, by metric.
+        curve: quality and variety by temperature.
+    """
+
+    card: Scorecard
+    model: Mapping[str, Measured]
+    base: Mapping[str, Measured] | None
+    curve: Sequence[CurvePoint]
+
+
+def evaluate(
+    opens_model: Opens,
+    opens_base: Opens | None,
+    dialogues: Sequence[Conversation],
+    metrics: Sequence[Metric],
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    seed: int = 0,
+    temperatures: Sequence[float] = (),
+    watch: Watch = lambda *_: None,
+    about: Mapping[str, Any] | None = None,
+    judge: Judge | None = None,
+    on_plan: OnPlan = lambda _: None,
+) -> Evaluation:
+    """Evaluate a model, one after the other with what it is compared with, so that one at a time is in memory.
+
+    Args:
+        opens_model: opens what is evaluated.
+        opens_base: opens what it is compared with; None compares with nothing.
+        dialogues: held out.
+        metrics: what is measured.
+        seeds: histories are answered with each.
+        seed: of whatever else is drawn, such as distractors.
+        temperatures: to draw the curve of quality by variety at; none draws none.
+        watch: told how far it is.
+        about: more that is needed to repeat it, such as the command.
+        judge: asked which answers are better, for the reader; the verdict does not rest on it.
+        on_plan: told what each metric is going to look at, before anything is measured.
+
+    Raises:
+        InvalidData: nothing to measure, or to judge; a dialogue that a model's template refuses.
+        UserError: a model that cannot be opened.
+    """
+    curve: list[CurvePoint] = []
+
+    def look(opens: Opens, kept: Sequence[Conversation], items: Mapping[str, Sequence[Item]]) -> dict[str, Measured]:
+        with opens() as subject:
+            names.append(_identity(subject))
+            again = len(names) > 1 and names[0]["name"] == subject.name  # rounded, say
+            shown = f"{subject.name} (base)" if again else subject.name
+            _refuse_unreadable(subject, kept)
+
+            def progress(what: str, done: int, total: int) -> None:
+                watch(shown, what, done, total)
+
+            found = measure(subject, metrics, items, seeds=seeds, on_progress=progress)
+            curve.extend(measure_curve(subject, kept, temperatures, seeds, progress))
+            return found
+
+    names: list[dict[str, Any]] = []
+    items = plan(metrics, dialogues, seed)
+    if not items:
+        raise InvalidData(_nothing(metrics, dialogues))
+    on_plan(items)
+    if judge is not None and (opens_base is None or not any(are_replies(each) for each in items.values())):
+        raise InvalidData(
+            "A judge compares two models' answers: name another model, and a metric that asks for answers."
+        )
+    model = look(opens_model, dialogues, items)
+    base = None if opens_base is None else look(opens_base, dialogues, items)
+    if not model or base == {}:
+        raise InvalidData("None of these metrics can be measured here: this kind of model has no likelihoods.")
+    if base is not None:  # what one of them does not have is not compared
+        model, base = ({name: part[name] for name in model if name in base} for part in (model, base))
+    known = {
+        **(about or {}),
+        "model": names[0],
+        **({"base": names[1]} if len(names) > 1 else {}),
+        "dialogues": len(dialogues),
+        "data": data_digest(dialogues),
+        "seeds": list(seeds),
+        "seed": seed,
+        "metrics": list(model),
+        "versions": versions(),
+    }
+    card = build_scorecard(model, base, known)
+    if judge is not None and base is not None:
+        card = replace(card, judge=_opinion(judge, model, base, watch))
+    return Evaluation(card, model, base, curve)
+
+
+def _opinion(judge: Judge, model: Mapping[str, Measured], base: Mapping[str, Measured], watch: Watch) -> Opinion:
+    new, old = replies_of(model), replies_of(base)
+    assert new is not None, "was asked for"
+    assert old is not None, "was asked for"
+    return judge.opinion(new, old, lambda done, total: watch(judge.model, "verdicts", done, total))
+
+
+def _nothing(metrics: Sequence[Metric], dialogues: Sequence[Conversation]) -> str:
+    if not dialogues:
+        return "There is nothing to evaluate: the data holds no dialogues."
+    if any(last_reply(dialogue) for dialogue in dialogues):
+        named = ", ".join(metric.NAME for metric in metrics)
+        return f"There is nothing to evaluate: the data has nothing that {named} could look at."
+    return "There is nothing to evaluate: no dialogue has an answer of the assistant's."
+
+
+def data_digest(dialogues: Sequence[Conversation]) -> str:
+    """What was said in these dialogues, as a hash."""
+    found = hashlib.sha256()
+    for dialogue in dialogues:
+        found.update(repr([(message.role, message.content) for message in dialogue.messages]).encode())
+    return f"sha256:{found.hexdigest()[:16]}"
+
+
+def versions() -> dict[str, str]:
+    """Of what computed it."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _identity(subject: Subject) -> dict[str, Any]:
+    """What a report says of it."""
+    found: dict[str, Any] = {"name": subject.name}
+    if isinstance(subject, ModelSubject):
+        found |= {"fingerprint": subject.fingerprint, "parameters": subject.asked}
+    return found
+
+
+def _refuse_unreadable(subject: Subject, dialogues: Sequence[Conversation]) -> None:
+    if not isinstance(subject, ModelSubject):
+        return
+    for number, dialogue in enumerate(dialogues, 1):
+        if (told := template_error(dialogue, {subject.name: subject.renderer})) is not None:
+            raise InvalidData(f"Dialogue {number}: {told}")

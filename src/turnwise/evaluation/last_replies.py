@@ -1,0 +1,43 @@
+"""The last reply of each dialogue: what is asked again of whatever is evaluated, and compared with what was said."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation.samples import Ask, Item
+
+T = TypeVar("T")
+
+
+def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None:
+    """What was said before the last answer to a user, and that answer; None where there is none."""
+    messages = dialogue.messages
+    for at in reversed(range(1, len(messages))):
+        asked = any(message.role == "user" for message in messages[:at])  # an opening line answers nobody
+        if asked and messages[at].role == "assistant" and messages[at].content.strip():
+            return messages[:at], messages[at].content
+    return None
+
+
+def subsample(found: Sequence[T], most: int, seed: int) -> list[T]:
+    """At most so many of them, drawn and in their order: files are often sorted, and their beginning is not all."""
+    if len(found) <= most:
+        return list(found)
+    return [found[at] for at in sorted(random.Random(seed).sample(range(len(found)), most))]
+
+
+def group_of(messages: Sequence[Message]) -> str:
+    """A name for a dialogue by what is said in it: the same words twice are one dialogue, and tell nothing twice."""
+    said = repr([(message.role, message.content) for message in messages])
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def reply_items(dialogues: Sequence[Conversation]) -> list[Item]:
+    """An item for the last reply of every dialogue that has one."""
+    return [
+        Item(group_of(parts[0]), (Ask(parts[0], tools=dialogue.tools),), reference=parts[1], about=dialogue.meta)
+        for dialogue in dialogues
+        if (parts := last_reply(dialogue)) is not None
+    ]

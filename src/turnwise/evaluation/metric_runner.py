@@ -1,0 +1,137 @@
+"""Asks a subject everything that some metrics want to know, once each, and sums up what came back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from turnwise.core.messages import Conversation
+from turnwise.evaluation.samples import Answer, Ask, Found, Item, Score, Scored
+from turnwise.evaluation.metric import Floats, Metric
+from turnwise.evaluation.system_under_test import Subject
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is done ("answers" or "scores"), how many of them, and of how many."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one metric found out about one subject.
+
+    Attributes:
+        metric: which.
+        items: what it looked at.
+        found: what came back, by seed; `(S)` of as many as items.
+        groups: the dialogues it looked at, `(G)`.
+        sums_SGK: its statistics, by seed and dialogue.
+    """
+
+    metric: Metric
+    items: Sequence[Item]
+    found: Sequence[Sequence[Found]]
+    groups: Sequence[str]
+    sums_SGK: Floats
+
+    @property
+    def sums_GK(self) -> Floats:
+        """Over all seeds."""
+        summed: Floats = self.sums_SGK.sum(axis=0)
+        return summed
+
+
+def plan(metrics: Sequence[Metric], dialogues: Sequence[Conversation], seed: int) -> dict[str, Sequence[Item]]:
+    """What each metric looks at, by its name; metrics for which the data has nothing are left out."""
+    found = {metric.NAME: metric.items(dialogues, seed) for metric in metrics}
+    return {name: items for name, items in found.items() if items}
+
+
+def measure(
+    subject: Subject,
+    metrics: Sequence[Metric],
+    items: Mapping[str, Sequence[Item]],
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    on_progress: OnProgress = lambda *_: None,
+) -> dict[str, Measured]:
+    """Measure a subject, by metric.
+
+    Args:
+        subject: who is asked.
+        metrics: those of them that need likelihoods are left out where it has none.
+        items: from `plan`; the same for all that are to be compared.
+        seeds: every history is answered with each; greedy answers are what they are.
+        on_progress: told how far it is.
+    """
+    chosen = [metric for metric in metrics if metric.NAME in items and (subject.scores or not metric.SCORES)]
+    wanted = [item for metric in chosen for item in items[metric.NAME]]
+    answers = _answers(subject, wanted, seeds, on_progress)
+    scored = _scores(subject, wanted, on_progress)
+    measured = {}
+    for metric in chosen:
+        own = items[metric.NAME]
+        varied = any(not ask.greedy for item in own for ask in item.asks)
+        found = [
+            [
+                Found(
+                    tuple(answers[ask, 0 if ask.greedy else seed] for ask in item.asks),
+                    tuple(scored[score] for score in item.scores),
+                )
+                for item in own
+            ]
+            for seed in (seeds if varied else seeds[:1])
+        ]
+        groups = list(dict.fromkeys(item.group for item in own))
+        sums_SGK = np.stack([_by_group(metric.statistics(own, each), own, groups) for each in found])
+        measured[metric.NAME] = Measured(metric, own, found, groups, sums_SGK)
+    return measured
+
+
+def replies_of(measured: Mapping[str, Measured]) -> Measured | None:
+    """Of a metric that compares answers, drawn as they are served, with what was said; the one with most of them."""
+    found = [each for each in measured.values() if are_replies(each.items)]
+    return max(found, key=lambda each: len(each.items), default=None)
+
+
+def are_replies(items: Sequence[Item]) -> bool:
+    """Whether each of them is one answer, drawn as it is served, beside what was said."""
+    return bool(items) and all(
+        len(item.asks) == 1 and not item.asks[0].greedy and bool(item.reference) for item in items
+    )
+
+
+def _answers(
+    subject: Subject, items: Sequence[Item], seeds: Sequence[int], on_progress: OnProgress
+) -> dict[tuple[Ask, int], Answer]:
+    asked = [
+        (ask, seed)
+        for ask in dict.fromkeys(ask for item in items for ask in item.asks)
+        for seed in ((0,) if ask.greedy else seeds)
+    ]
+    return dict(zip(asked, subject.answer(asked, _counting("answers", len(asked), on_progress)), strict=True))
+
+
+def _scores(subject: Subject, items: Sequence[Item], on_progress: OnProgress) -> dict[Score, Scored]:
+    wanted = list(dict.fromkeys(score for item in items for score in item.scores))
+    if not wanted:
+        return {}
+    return dict(zip(wanted, subject.score(wanted, _counting("scores", len(wanted), on_progress)), strict=True))
+
+
+def _counting(what: str, total: int, on_progress: OnProgress) -> Callable[[int], None]:
+    done = 0
+
+    def more(count: int) -> None:
+        nonlocal done
+        done += count
+        on_progress(what, done, total)
+
+    on_progress(what, 0, total)
+    return more
+
+
+def _by_group(statistics_IK: Floats, items: Sequence[Item], groups: Sequence[str]) -> Floats:
+    """Items of one dialogue added up."""
+    place = {group: number for number, group in enumerate(groups)}
+    sums_GK = np.zeros((len(groups), statistics_IK.shape[1]))
+    np.add.at(sums_GK, [place[item.group] for item in items], statistics_IK)
+    return sums_GK

@@ -1,0 +1,79 @@
+"""Quality against variety over the temperature: one without the other is easily had (Caccia et al. 2020)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from turnwise.core.messages import Conversation
+from turnwise.evaluation import statistics
+from turnwise.evaluation.samples import Ask
+from turnwise.evaluation.metric_runner import measure
+from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.last_replies import reply_items
+from turnwise.evaluation.statistics import Interval
+from turnwise.evaluation.system_under_test import Subject
+
+MOST = 100  # dialogues that are answered at every temperature
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """What answers at one temperature are worth.
+
+    Attributes:
+        subject: whose.
+        temperature: they were drawn at.
+        chrf: quality, with its interval.
+        distinct_2: variety within all answers.
+        self_bleu: likeness between them.
+    """
+
+    subject: str
+    temperature: float
+    chrf: float
+    chrf_interval: Interval
+    distinct_2: float
+    self_bleu: float
+
+
+def measure_curve(
+    subject: Subject,
+    dialogues: Sequence[Conversation],
+    temperatures: Sequence[float],
+    seeds: Sequence[int],
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> list[CurvePoint]:
+    """A point for every temperature; none where no dialogue has an answer.
+
+    At temperature 0 the answer is the same with every seed, and asked for once.
+    """
+    chosen = metrics(["chrf", "distinct_2", "self_bleu"])
+    found = []
+    for temperature in temperatures:
+        items = [
+            replace(item, asks=tuple(_at(temperature, ask) for ask in item.asks))
+            for item in reply_items(dialogues)[:MOST]
+        ]
+        if not items:
+            break
+
+        def progress(_: str, done: int, total: int, temperature: float = temperature) -> None:
+            if total:
+                on_progress(f"answers at temperature {temperature:g}", done, total)
+
+        measured = measure(
+            subject, chosen, {metric.NAME: items for metric in chosen}, seeds=seeds, on_progress=progress
+        )
+        values = {name: statistics.value_of(each.sums_GK, each.metric.value) for name, each in measured.items()}
+        sums_GK = measured["chrf"].sums_GK
+        found.append(
+            CurvePoint(
+                subject.name, temperature, values["chrf"],
+                statistics.bootstrap_interval(sums_GK, measured["chrf"].metric.value),
+                values["distinct_2"], values["self_bleu"],
+            )
+        )  # fmt: skip
+    return found
+
+
+def _at(temperature: float, ask: Ask) -> Ask:
+    return replace(ask, temperature=temperature or None, greedy=not temperature)

@@ -1,0 +1,59 @@
+"""What kind of model a folder holds, by what its config says. Read without torch."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turnwise.core.errors import UserError
+from turnwise.models import families
+from turnwise.models.adapter_config import base_of, is_adapter
+from turnwise.models.model_folders import read_config
+from turnwise.models.tensor_files import TensorFiles
+
+if TYPE_CHECKING:
+    from turnwise.models.language_model import Kind
+
+# Ends of the names of classes that have a head over the vocabulary and write from left to right.
+GENERATIVE = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Decoder", "WithLMHead")
+
+
+def model_of(folder: Path) -> Path:
+    """The folder that holds the whole model: this one, or that of the base if it holds an adapter."""
+    return base_of(folder) if is_adapter(folder) else folder
+
+
+def kind_of(folder: Path) -> "Kind":
+    """How the model in a folder reads, by what its config says. Raises as `read_config` does."""
+    published = read_config(model_of(folder))
+    if published.get("is_encoder_decoder"):
+        return "encoder_decoder"
+    if published["model_type"] in families.names():
+        return "decoder"
+    if name := next(iter(published.get("architectures") or ()), ""):
+        return "decoder" if name.endswith(GENERATIVE) else "encoder"
+    return "encoder" if "bert" in published["model_type"] else "decoder"
+
+
+def is_native(folder: Path) -> bool:
+    """Whether our own decoder computes the model in a folder. Raises as `read_config` does."""
+    return kind_of(folder) == "decoder" and read_config(model_of(folder))["model_type"] in families.names()
+
+
+def refuse_encoder(folder: Path) -> None:
+    """Raise `UserError` where a folder holds a model that cannot answer. Raises as `read_config` does, too."""
+    if kind_of(folder) != "encoder":
+        return
+    published = read_config(model_of(folder))
+    name = next(iter(published.get("architectures") or ()), published["model_type"])
+    purpose = "fills gaps in a text" if name.endswith("MaskedLM") else "turns a text into vectors or classifies it"
+    raise UserError(f"{folder} holds an encoder ({name}), which {purpose}: it cannot answer.")
+
+
+def check_servable(folder: Path) -> None:
+    """Raise what is wrong with a folder as far as its config and the headers of its weights tell.
+
+    Raises:
+        ModelNotFound: no model, or no weights.
+        UserError: a damaged file, or an encoder.
+    """
+    refuse_encoder(folder)
+    TensorFiles(model_of(folder))

@@ -1,0 +1,1 @@
+"""ASGI middleware: access log, API keys, concurrency limits, draining, CORS, security headers."""

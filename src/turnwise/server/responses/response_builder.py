@@ -1,0 +1,161 @@
+"""Turns the deltas of one answer into output items and the published events, in their published order."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from turnwise.chat.service import Delta
+from turnwise.core.errors import TurnwiseError
+from turnwise.core.ports import FinishReason
+from turnwise.core.tools import ToolCallDelta
+from turnwise.server.schema.context_fields import ContextBody
+from turnwise.server.responses.response_object import (
+    CustomToolCallItem,
+    FunctionCallItem,
+    IncompleteDetails,
+    ItemStatus,
+    LogprobBody,
+    MessageItem,
+    OutputItem,
+    OutputText,
+    ResponseBody,
+    ResponseErrorBody,
+    ResponseUsageBody,
+)
+
+Event = dict[str, Any]  # without its sequence number, which it gets when it is sent
+
+
+class ResponseBuilder:
+    """Builds one response. A response that is not streamed is built in the same way, without sending the events."""
+
+    def __init__(self, response: ResponseBody) -> None:
+        """Begin with a response without output."""
+        self.response = response
+        self._item: OutputItem | None = None  # the item that is being written
+
+    def begin(self) -> list[Event]:
+        """The events before the first delta."""
+        return [_event(f"response.{name}", response=self.response.dump()) for name in ("created", "in_progress")]
+
+    def add(self, delta: Delta) -> list[Event]:
+        """The events of one delta. The last delta completes the response."""
+        events: list[Event] = []
+        if delta.text or delta.logprobs:
+            events += self._add_text(delta.text, [LogprobBody.of_report(report) for report in delta.logprobs])
+        for piece in delta.tool_calls:
+            events += self._add_call(piece)
+        if delta.finish is not None:
+            events += self._end(delta.finish)
+        if delta.usage is not None:
+            self.response.usage = ResponseUsageBody.of(delta.usage)
+            self.response.context = ContextBody.of(delta.context)
+            events.append(_event(f"response.{self.response.status}", response=self.response.dump()))
+        return events
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last delta was added."""
+        return self.response.usage is not None
+
+    def fail(self, error: TurnwiseError) -> list[Event]:
+        """The events that end a response which failed."""
+        self.response.status, self.response.completed_at = "failed", None
+        self.response.error = ResponseErrorBody.of(error)
+        if self._item is not None:
+            self._item.status = "incomplete"
+        return [_event("response.failed", response=self.response.dump())]
+
+    def _add_text(self, text: str, logprobs: list[LogprobBody]) -> list[Event]:
+        events: list[Event] = []
+        if not isinstance(self._item, MessageItem):
+            events += self._close("completed") + self._open(MessageItem(id=self._new_id("msg")))
+            events.append(self._at("response.content_part.added", content_index=0, part=OutputText().model_dump()))
+            self._message().content.append(OutputText())
+        part = self._message().content[0]
+        part.text += text
+        part.logprobs += logprobs
+        reported = _dumped(logprobs)
+        return [*events, self._at("response.output_text.delta", content_index=0, delta=text, logprobs=reported)]
+
+    def _add_call(self, piece: ToolCallDelta) -> list[Event]:
+        events: list[Event] = []
+        if piece.name is not None:
+            events += self._close("completed") + self._open(self._new_call(piece))
+        if not piece.arguments:
+            return events
+        if isinstance(self._item, CustomToolCallItem):
+            self._item.input += piece.arguments
+            return [*events, self._at("response.custom_tool_call_input.delta", delta=piece.arguments)]
+        assert isinstance(self._item, FunctionCallItem)
+        self._item.arguments += piece.arguments
+        return [*events, self._at("response.function_call_arguments.delta", delta=piece.arguments)]
+
+    def _end(self, finish: FinishReason) -> list[Event]:
+        """Close the last item and settle the status. An answer without text and calls is an empty message."""
+        events = [] if self.response.output else self._add_text("", [])
+        if finish == "length":
+            self.response.status, self.response.incomplete_details = "incomplete", IncompleteDetails()
+            return events + self._close("incomplete")
+        self.response.status, self.response.completed_at = "completed", int(time.time())
+        return events + self._close("completed")
+
+    def _open(self, item: OutputItem) -> list[Event]:
+        self._item = item
+        self.response.output.append(item)
+        return [_event("response.output_item.added", output_index=self._index, item=item.model_dump())]
+
+    def _close(self, status: ItemStatus) -> list[Event]:
+        item = self._item
+        if item is None:
+            return []
+        item.status = status
+        events = []
+        if isinstance(item, MessageItem):
+            part = item.content[0]
+            events = [
+                self._at("response.output_text.done", content_index=0, text=part.text, logprobs=_dumped(part.logprobs)),
+                self._at("response.content_part.done", content_index=0, part=part.model_dump()),
+            ]
+        elif isinstance(item, CustomToolCallItem):
+            events = [self._at("response.custom_tool_call_input.done", input=item.input)]
+        else:
+            events = [self._at("response.function_call_arguments.done", arguments=item.arguments, name=item.name)]
+        events.append(_event("response.output_item.done", output_index=self._index, item=item.model_dump()))
+        self._item = None
+        return events
+
+    def _new_call(self, piece: ToolCallDelta) -> FunctionCallItem | CustomToolCallItem:
+        call_id, name = piece.id or "", piece.name or ""
+        if piece.kind == "custom":
+            return CustomToolCallItem(id=self._new_id("ctc"), call_id=call_id, name=name)
+        return FunctionCallItem(id=self._new_id("fc"), call_id=call_id, name=name)
+
+    def _new_id(self, prefix: str) -> str:
+        return item_id(prefix, self.response.id, str(len(self.response.output)))
+
+    def _message(self) -> MessageItem:
+        assert isinstance(self._item, MessageItem)
+        return self._item
+
+    @property
+    def _index(self) -> int:
+        return len(self.response.output) - 1
+
+    def _at(self, type: str, **fields: Any) -> Event:
+        """An event of the item that is being written."""
+        assert self._item is not None
+        return _event(type, item_id=self._item.id, output_index=self._index, **fields)
+
+
+def _event(type: str, **fields: Any) -> Event:
+    return {"type": type, **fields}
+
+
+def item_id(prefix: str, response_id: str, suffix: str) -> str:
+    """The id of an item. It names the response that the item belongs to, so that a reference finds it."""
+    return f"{prefix}_{response_id.removeprefix('resp_')}_{suffix}"
+
+
+def _dumped(logprobs: Iterable[LogprobBody]) -> list[dict[str, Any]]:
+    return [logprob.model_dump() for logprob in logprobs]

@@ -1,0 +1,169 @@
+"""Request fields of responses: the objects `text` and `reasoning`, and what is published and not supported."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from turnwise.chat.service import Format
+from turnwise.core.errors import InvalidParameter
+from turnwise.core.parameters import SPECS, ParameterSpec
+from turnwise.server.error_responses import cut
+from turnwise.server.schema.unsupported_fields import UNSUPPORTED, Unsupported
+from turnwise.server.schema.response_format import read_json_schema
+from turnwise.server.schema.json_object import read_object, wrong
+from turnwise.server.schema.chat_completion_request import Effort, Verbosity
+
+LOGPROBS = "message.output_text.logprobs"
+# Everything else adds to items that never occur here, so there is nothing to include.
+INCLUDABLE = (
+    LOGPROBS, "reasoning.encrypted_content", "file_search_call.results", "web_search_call.results",
+    "web_search_call.action.sources", "message.input_image.image_url", "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+)  # fmt: skip
+POLICIES = {"auto": "drop_oldest", "disabled": "refuse"}  # context policies by the value of `truncation`
+
+RESPONSE_SAMPLING: Mapping[str, ParameterSpec] = {
+    **{name: spec for name, spec in SPECS.items() if name not in ("max_tokens", "logprobs", "top_logprobs")},
+    "max_output_tokens": dataclasses.replace(SPECS["max_tokens"], name="max_output_tokens"),
+    "top_logprobs": dataclasses.replace(
+        SPECS["top_logprobs"], help=f"How many of the likeliest tokens are reported at every position; above 0 as with "
+        f"'include': [\"{LOGPROBS}\"].",
+    ),
+}  # fmt: skip
+
+RESPONSE_UNSUPPORTED: dict[str, Unsupported] = {
+    field.name: field
+    for field in (
+        Unsupported("access_programs", ({},), "there are no access programs"),
+        Unsupported("background", (False,), "responses are generated while the client waits; use 'stream'"),
+        Unsupported("background_options", ({}, {"completion_window": "soonest"}), "there is no background mode"),
+        Unsupported("context_management", ([],), "use 'truncation', or the extension 'context_policy'"),
+        Unsupported("conversation", (), "use 'previous_response_id'"),
+        Unsupported("image", ({},), "the models here read and write text only"),
+        Unsupported("prompt", (), "this server stores no prompt templates; send 'instructions' and 'input'"),
+        *(
+            UNSUPPORTED[name]
+            for name in ("moderation", "prompt_cache_options", "prompt_cache_retention", "service_tier")
+        ),
+    )
+}
+
+INPUT_TOKENS_UNSUPPORTED: dict[str, Unsupported] = {
+    "conversation": RESPONSE_UNSUPPORTED["conversation"],
+    "personality": Unsupported("personality", (), "the models here have no style presets; use 'instructions'"),
+}
+
+_FORMATS = ("text", "json_object", "json_schema")
+TEXT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "The format of the text, enforced token by token, and its verbosity where the chat template has it.",
+    "additionalProperties": False,
+    "properties": {
+        "format": {
+            "type": "object",
+            "required": ["type"],
+            "additionalProperties": False,
+            "properties": {
+                "type": {"enum": list(_FORMATS)},
+                "name": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
+                "description": {"type": ["string", "null"]},
+                "schema": {"type": "object"},
+                "strict": {"type": ["boolean", "null"]},
+            },
+        },
+        "verbosity": {"enum": [*get_args(Verbosity), None]},
+    },
+}
+REASONING_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "'effort' reaches chat templates that have it; models here write no summary of their reasoning.",
+    "additionalProperties": False,
+    "properties": {"effort": {"enum": [*get_args(Effort), None]}, "context": {"enum": ["auto", None]},
+                   "mode": {"enum": ["standard", None]}},
+}  # fmt: skip
+INCLUDE_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "items": {"enum": list(INCLUDABLE)},
+    "description": f'"{LOGPROBS}" reports log-probabilities; the other values belong to items that never occur here.',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """The field `text`: what the answer must look like, and how long-winded it is."""
+
+    format: Format | None = None
+    verbosity: str | None = None
+
+
+def read_text(value: Any) -> TextConfig:
+    """The field `text`. Raises `InvalidParameter`."""
+    if value is None:
+        return TextConfig()
+    config = read_object(value, "text", {"format", "verbosity"})
+    verbosity = _one_of(config.get("verbosity"), "text.verbosity", get_args(Verbosity))
+    return TextConfig(_text_format(config.get("format")), verbosity)
+
+
+def _text_format(value: Any) -> Format | None:
+    if value is None:
+        return None
+    path = "text.format"
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind not in _FORMATS:
+        raise wrong(f"{path}.type", f"must be one of {', '.join(_FORMATS)}, not {cut(repr(kind))}")
+    if kind == "json_schema":
+        return read_json_schema({name: value[name] for name in value.keys() - {"type"}}, path, path)
+    read_object(value, path, {"type"})
+    return None if kind == "text" else Format("json_object", param=path)
+
+
+def read_effort(value: Any) -> str | None:
+    """The reasoning effort in the field `reasoning`. Raises `InvalidParameter`."""
+    if value is None:
+        return None
+    config = read_object(value, "reasoning", {"effort", "summary", "generate_summary", "context", "mode"})
+    for name, passing, why in (
+        ("summary", (), "models here write no summary of their reasoning"),
+        ("generate_summary", (), "models here write no summary of their reasoning"),
+        ("context", ("auto",), "reasoning of earlier turns is not shown to the model"),
+        ("mode", ("standard",), "there is one mode"),
+    ):
+        Unsupported(f"reasoning.{name}", passing, why).check(config.get(name))
+    return _one_of(config.get("effort"), "reasoning.effort", get_args(Effort))
+
+
+def read_include(value: Any) -> tuple[str, ...]:
+    """The field `include`. Raises `InvalidParameter`."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise wrong("include", "must be a list")
+    for i, name in enumerate(value):
+        _one_of(name, f"include[{i}]", INCLUDABLE)
+    return tuple(value)
+
+
+def read_truncation(value: Any) -> str | None:
+    """The field `truncation`. Raises `InvalidParameter`."""
+    return _one_of(value, "truncation", tuple(POLICIES))
+
+
+def context_policy(truncation: str | None, policy: str | None) -> str | None:
+    """The context policy that both fields choose. Raises `InvalidParameter` where they contradict each other."""
+    if truncation is None:
+        return policy
+    if policy is not None and (policy == "refuse") != (truncation == "disabled"):
+        raise InvalidParameter(
+            "context_policy", f"'context_policy' ({policy}) contradicts 'truncation' ({truncation}); send one of them."
+        )
+    return policy or POLICIES[truncation]
+
+
+def _one_of(value: Any, path: str, choices: tuple[str, ...]) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in choices:
+        raise wrong(path, f"must be one of {', '.join(choices)}, not {cut(repr(value))}")
+    return value

@@ -1,0 +1,81 @@
+"""Storing responses, and finding what a request refers to: earlier responses and single items of them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from turnwise.core.errors import InvalidParameter, NotFound
+from turnwise.core.stored_responses import ResponseStore, StoredResponse
+from turnwise.server.error_responses import cut
+from turnwise.server.responses.response_object import ResponseBody
+from turnwise.server.responses.response_builder import item_id
+from turnwise.server.responses.input_items import REFERENCE, InputItem
+from turnwise.server.responses.response_request import PromptFields
+
+_ITEM_ID = re.compile(r"[a-z]+_([0-9a-f]+)_\w+")  # as `item_id` makes them
+_PREFIXES = {
+    "message": "msg", "function_call": "fc", "function_call_output": "fco", "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco", "reasoning": "rs",
+}  # fmt: skip
+
+
+def stores_nothing(name: str) -> InvalidParameter:
+    """The error for a field that needs a store."""
+    return InvalidParameter(name, f"'{name}' is not supported: this server stores nothing.", code="unsupported_value")
+
+
+def read_conversation(
+    store: ResponseStore | None, request: PromptFields, owner: str
+) -> tuple[tuple[InputItem, ...], tuple[InputItem, ...]]:
+    """The items of the responses that a request continues, and its own items. Raises `InvalidParameter`."""
+    history: tuple[InputItem, ...] = ()
+    if request.previous_response_id is not None:
+        if store is None:
+            raise stores_nothing("previous_response_id")
+        history = previous_items(store, request.previous_response_id, owner)
+    return history, resolve(store, request.input, owner)
+
+
+def previous_items(store: ResponseStore, id: str, owner: str) -> tuple[InputItem, ...]:
+    """The items of a response and of all that it continues. Raises `InvalidParameter` where one is missing."""
+    try:
+        chain = store.chain(id, owner)
+    except NotFound as error:
+        raise InvalidParameter(
+            "previous_response_id", f"{error} Send the conversation as 'input' instead.",
+            code="previous_response_not_found",
+        ) from None  # fmt: skip
+    return tuple(InputItem("input", item) for stored in chain for item in (*stored.input, *stored.body["output"]))
+
+
+def resolve(store: ResponseStore | None, items: Iterable[InputItem], owner: str) -> tuple[InputItem, ...]:
+    """The items with every reference replaced by the item that it names. Raises `InvalidParameter`."""
+    return tuple(_resolved(store, item, owner) if item.body["type"] == REFERENCE else item for item in items)
+
+
+def _resolved(store: ResponseStore | None, item: InputItem, owner: str) -> InputItem:
+    id = str(item.body["id"])
+    match = _ITEM_ID.fullmatch(id)
+    if store is not None and match is not None:
+        try:
+            stored = store.get(f"resp_{match[1]}", owner)
+        except NotFound:
+            stored = None
+        for body in () if stored is None else (*stored.input, *stored.body["output"]):
+            if body["id"] == id:
+                return InputItem(item.path, body)
+    raise InvalidParameter(
+        f"{item.path}.id",
+        f"'{item.path}.id' names no stored item: {cut(repr(id))}. Send the item itself.",
+        code="item_not_found",
+    )
+
+
+def stored_response(body: ResponseBody, items: Iterable[InputItem], owner: str) -> StoredResponse:
+    """A response with its input as the store keeps them; input items without an id get one."""
+    numbered = tuple(_with_id(item.body, body.id, i) for i, item in enumerate(items))
+    return StoredResponse(body.id, owner, body.created_at, body.previous_response_id, numbered, body.dump())
+
+
+def _with_id(item: Mapping[str, Any], response_id: str, index: int) -> Mapping[str, Any]:
+    return {**item, "id": item["id"] or item_id(_PREFIXES[str(item["type"])], response_id, f"in{index}")}

@@ -1,0 +1,33 @@
+"""The `prediction` field: what the answer will perhaps say."""
+
+from typing import Any
+
+from turnwise.server.error_responses import cut
+from turnwise.server.schema.json_object import read_object, wrong
+from turnwise.server.schema.content_parts import TEXT_PART_SCHEMA, read_text
+
+SCHEMA: dict[str, Any] = {
+    "description": "What the answer will perhaps say; where it does, several tokens come at once.",
+    "type": "object",
+    "properties": {
+        "type": {"const": "content"},
+        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": TEXT_PART_SCHEMA}]},
+    },
+    "required": ["type", "content"],
+    "additionalProperties": False,
+}
+
+
+def read_prediction(value: Any) -> str | None:
+    """Its text. Raises `InvalidParameter`."""
+    if value is None:
+        return None
+    fields = read_object(value, "prediction", ("type", "content"))
+    if fields.get("type") != "content":
+        raise wrong("prediction.type", f"must be 'content', not {cut(repr(fields.get('type')))}")
+    content = fields.get("content")
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise wrong("prediction.content", "must be a string or a list of text parts")
+    return "".join(read_text(part, f"prediction.content[{i}]") for i, part in enumerate(content))

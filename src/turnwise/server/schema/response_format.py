@@ -1,0 +1,106 @@
+"""Reading what an answer must look like: `response_format` as published, and the `guided_…` extensions."""
+
+import re
+from typing import Any
+
+from turnwise.chat.service import Format
+from turnwise.core.errors import InvalidParameter
+from turnwise.server.error_responses import cut
+from turnwise.server.schema.json_object import read_object, wrong
+
+KINDS = ("text", "json_object", "json_schema")
+MOST_CHOICES = 1000
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+RESPONSE_FORMAT_SCHEMA: dict[str, Any] = {
+    "description": "What the answer must look like; enforced token by token.",
+    "anyOf": [
+        {"type": "object", "properties": {"type": {"enum": ["text", "json_object"]}}, "required": ["type"],
+         "additionalProperties": False},
+        {
+            "type": "object",
+            "required": ["type", "json_schema"],
+            "additionalProperties": False,
+            "properties": {
+                "type": {"const": "json_schema"},
+                "json_schema": {
+                    "type": "object",
+                    "required": ["name", "schema"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "name": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
+                        "description": {"type": ["string", "null"]},
+                        "schema": {"type": "object"},
+                        "strict": {"type": ["boolean", "null"]},
+                    },
+                },
+            },
+        },
+    ],
+}  # fmt: skip
+
+GUIDED_SCHEMAS: dict[str, dict[str, Any]] = {
+    "guided_regex": {"type": "string", "description": "A regular expression that the whole answer matches."},
+    "guided_choice": {
+        "type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MOST_CHOICES,
+        "description": "The answer is one of these.",
+    },
+    "guided_grammar": {
+        "type": "string",
+        "description": "A context-free grammar in Lark's notation (as llguidance reads it) that the answer follows.",
+    },
+}  # fmt: skip
+
+
+def read_response_format(said: Any) -> Format | None:
+    """The format asked for; None for plain text. Raises `InvalidParameter`."""
+    if said is None:
+        return None
+    fields = read_object(said, "response_format", {"type", "json_schema"})
+    kind = fields.get("type")
+    if kind not in KINDS:
+        raise wrong("response_format.type", f"must be one of {', '.join(KINDS)}, not {cut(repr(kind))}")
+    if kind != "json_schema":
+        if "json_schema" in fields:
+            raise wrong("response_format.json_schema", f"does not go with the type '{kind}'")
+        return None if kind == "text" else Format("json_object")
+    return read_json_schema(fields.get("json_schema"), "response_format.json_schema", "response_format")
+
+
+def read_json_schema(said: Any, where: str, param: str) -> Format:
+    """A named JSON schema that answers must follow; `param` is what later errors name. Raises `InvalidParameter`."""
+    inner = read_object(said, where, {"name", "description", "schema", "strict"})
+    name = inner.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise wrong(f"{where}.name", "must be 1 to 64 letters, digits, '_' or '-'")
+    for key, kind_of, noun in (("description", str, "a string"), ("strict", bool, "true or false")):
+        if not isinstance(inner.get(key), kind_of | None):
+            raise wrong(f"{where}.{key}", f"must be {noun}")
+    schema = inner.get("schema")
+    if not isinstance(schema, dict):
+        raise wrong(f"{where}.schema", "must be a JSON schema, an object")
+    return Format("json_schema", schema, param)
+
+
+def read_guided(name: str, said: Any) -> Format | None:
+    """One of the extensions. Raises `InvalidParameter`."""
+    if said is None:
+        return None
+    if name != "guided_choice":
+        if not isinstance(said, str) or not said:
+            raise wrong(name, "must be a string that is not empty")
+        return Format("regex" if name == "guided_regex" else "lark", said, name)
+    if not isinstance(said, list) or not 1 <= len(said) <= MOST_CHOICES:
+        raise wrong(name, f"must be a list of 1 to {MOST_CHOICES} strings")
+    if not all(isinstance(choice, str) and choice for choice in said):
+        raise wrong(name, "must hold strings that are not empty")
+    return Format("choice", tuple(said), name)
+
+
+def one_format(formats: list[Format | None]) -> Format | None:
+    """The only one that was asked for. Raises `InvalidParameter` where several were."""
+    asked = [format for format in formats if format is not None]
+    if len(asked) > 1:
+        names = " and ".join(f"'{format.param}'" for format in asked)
+        raise InvalidParameter(asked[1].param, f"{names} exclude each other; send one of them.")
+    return asked[0] if asked else None

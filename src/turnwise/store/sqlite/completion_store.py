@@ -1,0 +1,127 @@
+"""Completions and feedback in the same SQLite file as the conversations."""
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from turnwise.core.stored_completions import CompletionStore, Feedback, Order, StoredCompletion
+from turnwise.core.errors import NotFound
+
+Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+_COLUMNS = "id, created, model, messages, request, response, metadata"
+
+
+class SqliteCompletions:
+    """The `CompletionStore` port over a store's transactions."""
+
+    def __init__(self, reading: Transaction, writing: Transaction) -> None:
+        self._reading, self._writing = reading, writing
+
+    def keep(self, completion: StoredCompletion) -> None:
+        """Add a completion."""
+        values = (
+            completion.id, completion.created, completion.model, _json(completion.messages), _json(completion.request),
+            _json(completion.response), _json(completion.metadata),
+        )  # fmt: skip
+        with self._writing() as connection:
+            connection.execute(f"INSERT INTO completions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+
+    def get(self, id: str) -> StoredCompletion:
+        """One completion."""
+        with self._reading() as connection:
+            return _completion(_row(connection, id))
+
+    def list(
+        self, *, limit: int, after: str | None, order: Order, model: str | None, metadata: Mapping[str, str]
+    ) -> tuple[list[StoredCompletion], bool]:
+        """Completions by time, and whether there are more."""
+        where, values = ["1"], list[Any]()
+        if model is not None:
+            where.append("model = ?")
+            values.append(model)
+        for key, value in metadata.items():
+            where.append("EXISTS (SELECT 1 FROM json_each(metadata) WHERE key = ? AND value = ?)")
+            values += [key, value]
+        with self._reading() as connection:
+            if after is not None:
+                where.append(f"number {'>' if order == 'asc' else '<'} ?")
+                values.append(_number(connection, after))
+            direction = "ASC" if order == "asc" else "DESC"
+            query = f"SELECT {_COLUMNS} FROM completions WHERE {' AND '.join(where)}"  # noqa: S608
+            rows = connection.execute(f"{query} ORDER BY number {direction} LIMIT ?", (*values, limit + 1)).fetchall()
+        return [_completion(row) for row in rows[:limit]], len(rows) > limit
+
+    def update(self, id: str, metadata: Mapping[str, str]) -> StoredCompletion:
+        """Give it other metadata."""
+        with self._writing() as connection:
+            number = _number(connection, id)
+            connection.execute("UPDATE completions SET metadata = ? WHERE number = ?", (_json(metadata), number))
+            return _completion(_row(connection, id))
+
+    def delete(self, id: str) -> None:
+        """Forget it and what was thought of it."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM completions WHERE number = ?", (_number(connection, id),))
+
+    def judge(
+        self,
+        id: str,
+        *,
+        index: int,
+        rating: int | None,
+        correction: str | None,
+        comment: str | None,
+        user: str | None,
+    ) -> Feedback:
+        """Add feedback on one of its answers."""
+        made = Feedback(f"fb_{secrets.token_hex(12)}", id, index, time.time(), rating, correction, comment, user)
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO feedback (id, completion, answer, created, rating, correction, comment, user)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (made.id, _number(connection, id), index, made.created, rating, correction, comment, user),
+            )
+        return made
+
+    def feedback(self, id: str) -> tuple[Feedback, ...]:
+        """All feedback on a completion, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT id, answer, created, rating, correction, comment, user FROM feedback WHERE completion = ?"
+                " ORDER BY number",
+                (_number(connection, id),),
+            ).fetchall()
+        return tuple(Feedback(row[0], id, *row[1:]) for row in rows)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict)
+
+
+def _row(connection: sqlite3.Connection, id: str) -> tuple[Any, ...]:
+    row = connection.execute(f"SELECT {_COLUMNS} FROM completions WHERE id = ?", (id,)).fetchone()  # noqa: S608
+    if row is None:
+        raise NotFound(f"There is no stored completion '{id[:60]}'; it was not stored, or it was deleted.")
+    return tuple(row)
+
+
+def _number(connection: sqlite3.Connection, id: str) -> int:
+    row = connection.execute("SELECT number FROM completions WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        raise NotFound(f"There is no stored completion '{id[:60]}'; it was not stored, or it was deleted.")
+    return int(row[0])
+
+
+def _completion(row: tuple[Any, ...]) -> StoredCompletion:
+    id, created, model, messages, request, response, metadata = row
+    return StoredCompletion(
+        id, created, model, tuple(json.loads(messages)), json.loads(request), json.loads(response), json.loads(metadata)
+    )
+
+
+_: type[CompletionStore] = SqliteCompletions  # the type checker compares it with the port

@@ -1,0 +1,159 @@
+"""API keys in one SQLite file. Every call opens the file anew, so threads and processes share nothing else.
+
+Writers take turns by a lock file: SQLite lets whoever waits try again now and then, and some would starve.
+"""
+
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from turnwise.core.errors import InvalidParameter, NotFound, SaveFailed, Unavailable, UserError
+from turnwise.core.files import make_private
+from turnwise.core.api_keys import MARK, SHOWN, ApiKey, KeyStore, digest_of, new_key
+from turnwise.core.file_lock import LOCK_SECONDS, FileLock, LockTimeout
+from turnwise.store.sqlite.sqlite_errors import is_busy, reason_of
+
+VERSION = 1
+_NAME = re.compile(r"\w[\w .@+-]{0,63}")
+_TABLE = """
+CREATE TABLE keys (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    prefix TEXT NOT NULL UNIQUE,
+    digest BLOB NOT NULL UNIQUE,
+    created REAL NOT NULL,
+    used REAL,
+    rate INTEGER CHECK (rate > 0),
+    concurrent INTEGER CHECK (concurrent > 0)
+) STRICT
+"""
+_COLUMNS = "name, prefix, digest, created, used, rate, concurrent"
+
+
+class KeyFile:
+    """The `KeyStore` port on a file, which is made when the first key is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def list(self) -> list[ApiKey]:
+        """All keys, oldest first; none where there is no file yet."""
+        try:
+            if not self._path.exists():
+                return []
+        except OSError as error:
+            raise UserError(f"{self._path} cannot be used for keys: {error.strerror or error}.") from error
+        with self._open() as connection:
+            if _version(connection, self._path) == 0:
+                return []
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY number").fetchall()  # noqa: S608
+        return [ApiKey(*row) for row in rows]
+
+    def create(self, name: str, *, rate: int | None = None, concurrent: int | None = None) -> str:
+        """Make a key and return it; it cannot be had again.
+
+        Raises:
+            InvalidParameter: the name is taken or no name, or a limit is not positive.
+            SaveFailed: the disk said no.
+        """
+        _check_name(name)
+        for limit, value in (("rate", rate), ("concurrent", concurrent)):
+            if value is not None and not 1 <= value <= 1_000_000:
+                raise InvalidParameter(limit, f"'{limit}' must be between 1 and 1,000,000, got {value}.")
+        with self._writing() as connection:
+            if connection.execute("SELECT 1 FROM keys WHERE name = ?", (name,)).fetchone():
+                raise InvalidParameter("name", f"There is a key named '{name}' already; revoke it, or choose another.")
+            key = new_key()
+            while connection.execute("SELECT 1 FROM keys WHERE prefix = ?", (key[:SHOWN],)).fetchone():
+                key = new_key()
+            connection.execute(
+                "INSERT INTO keys (name, prefix, digest, created, rate, concurrent) VALUES (?, ?, ?, ?, ?, ?)",
+                (name, key[:SHOWN], digest_of(key), time.time(), rate, concurrent),
+            )
+        return key
+
+    def revoke(self, name_or_prefix: str) -> ApiKey:
+        """Forget a key. Raises `NotFound`."""
+        column = "prefix" if name_or_prefix.startswith(MARK) else "name"
+        found = [kept for kept in self.list() if getattr(kept, column) == name_or_prefix]
+        if not found:
+            shown = name_or_prefix[:SHOWN] + "…" if len(name_or_prefix) > 64 else name_or_prefix
+            raise NotFound(f"There is no key '{shown}'. `turnwise keys list` shows names and prefixes.")
+        with self._writing() as connection:
+            connection.execute("DELETE FROM keys WHERE prefix = ?", (found[0].prefix,))
+        return found[0]
+
+    def note_use(self, prefix: str, when: float) -> None:
+        """Remember when a key was last used; nothing happens when it is gone."""
+        with self._writing() as connection:
+            connection.execute("UPDATE keys SET used = MAX(?, COALESCE(used, 0)) WHERE prefix = ?", (when, prefix))
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            if is_busy(error):
+                raise self._busy() from error
+            raise UserError(f"{self._path} cannot be used for keys: {reason_of(error, self._path)}.") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: safe on disk when the block ends well, undone when it does not."""
+        try:
+            make_private(self._path)
+            lock = FileLock(self._path.with_name(f"{self._path.name}.lock"))
+        except OSError as error:
+            raise SaveFailed(f"Could not write {self._path}: {error.strerror or error}.") from error
+        with ExitStack() as stack:
+            stack.callback(lock.release_file)
+            try:
+                stack.enter_context(lock)
+            except LockTimeout as error:
+                raise self._busy() from error
+            connection = stack.enter_context(self._open())
+            connection.execute("PRAGMA synchronous = EXTRA")  # a key revoked before a power cut stays revoked
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                if _version(connection, self._path) == 0:
+                    connection.execute(_TABLE)
+                    connection.execute(f"PRAGMA user_version = {VERSION}")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _busy(self) -> Unavailable:
+        return Unavailable(
+            f"{self._path} is busy: another process has been using it for more than {LOCK_SECONDS:g} seconds. "
+            "Try again soon."
+        )
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or name.startswith(MARK):
+        raise InvalidParameter(
+            "name",
+            "A key's name has 1 to 64 letters, digits, spaces or any of . _ @ + -, "
+            f"begins with a letter or digit, and not with '{MARK}'.",
+        )
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """How the file is laid out; 0 is a file without anything. Raises `UserError` when it is not ours."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if version > VERSION:
+        raise UserError(f"{path} was written by a newer Turnwise. Update Turnwise; nothing was changed.")
+    if bool(tables) != bool(version) or (version and "keys" not in tables):
+        raise UserError(f"{path} is a database, but not of keys. Nothing was changed.")
+    return int(version)
+
+
+_: type[KeyStore] = KeyFile  # the type checker compares it with the port

@@ -1,0 +1,82 @@
+"""Stored responses in the same SQLite file as the conversations."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from turnwise.core.errors import NotFound
+from turnwise.core.stored_responses import ResponseStore, StoredResponse
+
+Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+_COLUMNS = "id, owner, created, previous_id, input, body"
+_CHAIN = """
+    WITH RECURSIVE chain (id, owner, created, previous_id, input, body, depth) AS (
+        SELECT id, owner, created, previous_id, input, body, 0 FROM responses WHERE id = ? AND owner = ?
+        UNION ALL
+        SELECT r.id, r.owner, r.created, r.previous_id, r.input, r.body, chain.depth + 1
+        FROM responses AS r JOIN chain ON r.id = chain.previous_id AND r.owner = chain.owner
+    )
+    SELECT id, owner, created, previous_id, input, body FROM chain ORDER BY depth DESC
+"""
+
+
+class SqliteResponses:
+    """The `ResponseStore` port over a store's transactions."""
+
+    def __init__(self, reading: Transaction, writing: Transaction) -> None:
+        self._reading, self._writing = reading, writing
+
+    def add(self, response: StoredResponse) -> None:
+        """Store a response."""
+        values = (
+            response.id, response.owner, response.created, response.previous_id, _json(response.input),
+            _json(response.body),
+        )  # fmt: skip
+        with self._writing() as connection:
+            connection.execute(f"INSERT INTO responses ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+
+    def get(self, id: str, owner: str) -> StoredResponse:
+        """One response."""
+        with self._reading() as connection:
+            query = f"SELECT {_COLUMNS} FROM responses WHERE id = ? AND owner = ?"  # noqa: S608
+            row = connection.execute(query, (id, owner)).fetchone()
+        if row is None:
+            raise _missing(id)
+        return _response(row)
+
+    def chain(self, id: str, owner: str) -> tuple[StoredResponse, ...]:
+        """A response and all that it continues, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(_CHAIN, (id, owner)).fetchall()
+        if not rows:
+            raise _missing(id)
+        chain = tuple(map(_response, rows))
+        if chain[0].previous_id is not None:
+            raise NotFound(f"The response '{id[:60]}' continues '{chain[0].previous_id[:60]}', which was deleted.")
+        return chain
+
+    def delete(self, id: str, owner: str) -> None:
+        """Delete a response."""
+        with self._writing() as connection:
+            cursor = connection.execute("DELETE FROM responses WHERE id = ? AND owner = ?", (id, owner))
+            if cursor.rowcount == 0:
+                raise _missing(id)
+
+
+def _missing(id: str) -> NotFound:
+    return NotFound(f"There is no response '{id[:60]}'; it was not stored, or it was deleted.")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=dict)
+
+
+def _response(row: tuple[Any, ...]) -> StoredResponse:
+    id, owner, created, previous_id, items, body = row
+    return StoredResponse(id, owner, created, previous_id, tuple(json.loads(items)), json.loads(body))
+
+
+_: type[ResponseStore] = SqliteResponses  # the type checker compares it with the port

@@ -1,0 +1,115 @@
+"""The filters of chat templates: Jinja's own where their work is bounded by their input, ours for the others.
+
+Names with an underscore are no filters to write: `sandbox.py` leads through them what Jinja computes by itself.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import wraps
+from typing import Any, TypeVar
+
+import jinja2
+from jinja2.filters import FILTERS, do_indent, do_round, make_attrgetter
+from jinja2.runtime import Context
+from jinja2.utils import pass_context, pass_environment
+
+from turnwise.text.chat_templates.render_budget import current
+
+MAX_INDENT = 16
+
+T = TypeVar("T")
+
+# Filters of Jinja's own whose result is bounded by their input.
+_PLAIN_FILTERS = (
+    "abs", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "groupby", "int",
+    "items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "safe",
+    "select", "selectattr", "sort", "title", "trim", "truncate", "unique", "upper", "wordcount",
+)  # fmt: skip
+
+
+def counted_as_step(function: Any) -> Any:
+    """A filter or test that counts as a step, and its result as made."""
+
+    @wraps(function)  # also takes over whether Jinja is to pass a context
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        budget = current()
+        for value in args:
+            budget.weigh(value)
+        return budget.made(function(*args, **kwargs))
+
+    return counted
+
+
+@pass_context
+def _rounds(_: Context, values: Iterable[T]) -> Iterator[T]:
+    budget = current()
+    for value in values:
+        budget.step()
+        yield value
+
+
+@pass_context
+def _concat(_: Context, parts: Iterable[Any]) -> str:
+    return current().join(parts)
+
+
+@pass_context
+def _made(_: Context, value: T) -> T:
+    return current().made(value)
+
+
+@pass_environment
+def _join(environment: jinja2.Environment, value: Iterable[Any], d: str = "", attribute: str | None = None) -> str:
+    if attribute is not None:
+        value = map(make_attrgetter(environment, attribute), value)
+    return current().join(value, str(d))
+
+
+def _replace(value: Any, old: str, new: str, count: int | None = None) -> str:
+    budget = current()
+    return budget.replace(budget.text(value), str(old), str(new), -1 if count is None else count)
+
+
+def _indent(value: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+    current().make(len(value) + (len(value.splitlines()) + 1) * (len(width) if isinstance(width, str) else width))
+    return do_indent(value, width, first, blank)
+
+
+def _round(value: float, precision: int = 0, method: Any = "common") -> float:
+    if abs(precision) > 20:
+        raise ValueError(f"round: cannot round to {precision} digits")
+    return do_round(value, precision, method)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """As transformers has it, not as Jinja does: nothing is escaped for HTML, and keys keep their order."""
+    if indent is not None and not 0 <= indent <= MAX_INDENT:
+        raise ValueError(f"tojson: cannot indent by {indent}")
+    budget = current()
+    budget.weigh(value)
+    encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    return budget.join(encoder.iterencode(value))
+
+
+_OURS: dict[str, Any] = {
+    "_rounds": _rounds,
+    "_concat": _concat,
+    "_made": _made,
+    "indent": _indent,
+    "join": _join,
+    "replace": _replace,
+    "round": _round,
+    "string": lambda value: current().text(value),
+    "tojson": _tojson,
+}
+
+
+def known_filters() -> dict[str, Any]:
+    """All that a template may use, each counted against the budget."""
+    return {name: counted_as_step(FILTERS[name]) for name in _PLAIN_FILTERS} | _OURS

@@ -1,0 +1,1 @@
+"""Constraints on answers: grammars, JSON schemas, tool calls, stop strings, bad words."""

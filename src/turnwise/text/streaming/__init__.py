@@ -1,0 +1,1 @@
+"""Token ids to text while they arrive: detokenizer, stop strings, tool-call parser."""

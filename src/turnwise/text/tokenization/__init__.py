@@ -1,0 +1,1 @@
+"""Tokenizers of Hugging Face folders: text to token ids and back, vocabulary bytes, BPE training."""

@@ -1,0 +1,10 @@
+"""Llama 3.1 to 3.3: one call is the whole answer, a JSON object with `parameters` (Meta 2024)."""
+
+from turnwise.text.tool_call_formats import Dialect
+
+DIALECT = Dialect(marker="", openings=("",), between="; ", closing="", key="parameters", several=False)
+
+
+def detect(template: str) -> bool:
+    """Whether the template tells the model to answer with such an object."""
+    return "parameters" in template and "<|start_header_id|>" in template and "<tool_call>" not in template

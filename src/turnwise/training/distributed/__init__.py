@@ -1,0 +1,1 @@
+"""Data-parallel and sharded (FSDP2) training over several processes."""

@@ -1,0 +1,1 @@
+"""Tokenized training examples: building, packing, batching and storing them on disk."""

@@ -1,0 +1,87 @@
+"""The finished model: an ordinary Hugging Face folder, with the card, the recipe and curves beside the weights."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from turnwise.core.files import folder_written_whole
+from turnwise.models.language_model import Model
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import Tokenizer
+
+SAMPLING = {"do_sample": True, "temperature": 0.7, "top_p": 0.9}
+
+
+def save_artefact(
+    target: Path,
+    model: Model,
+    tokenizer: Tokenizer,
+    *,
+    generation: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+    files: Mapping[str, str | Path] | None = None,
+) -> None:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        target: the folder; one that is there already is replaced at the very end.
+        model: the weights.
+        tokenizer: its tokenizer and chat template.
+        generation: contents of `generation_config.json`.
+        dtype: of the saved weights; None keeps theirs.
+        files: further files and folders by name: their text, or a path to copy.
+
+    Raises:
+        SaveFailed: the disk refused; nothing was left behind.
+    """
+    special = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id, "bos_token_id": None}
+    with folder_of_artefact(target, tokenizer, generation=generation, files=files) as folder:
+        model.save(folder, dtype=dtype, published={**special, **_kept(model.published, special)})
+
+
+@contextmanager
+def folder_of_artefact(
+    target: Path,
+    tokenizer: Tokenizer,
+    *,
+    generation: Mapping[str, Any] | None = None,
+    files: Mapping[str, str | Path] | None = None,
+) -> Iterator[Path]:
+    """A folder to write weights into, to which everything else is added; it becomes `target` in the end.
+
+    Raises:
+        SaveFailed: the disk refused; nothing was left behind.
+    """
+    with folder_written_whole(target) as folder:
+        yield folder
+        if tokenizer.chat_template is None and "eos_token" in tokenizer.named:
+            tokenizer = tokenizer.with_template(Renderer.from_tokenizer(tokenizer).template)  # what it was trained with
+        tokenizer.save(folder)
+        stops = sorted(tokenizer.stop_ids)
+        path = folder / "generation_config.json"
+        written = (
+            json.loads(path.read_text()) if path.is_file() else {}
+        )  # by transformers: what answers begin with, say
+        settings = {
+            **written,
+            **(SAMPLING if generation is None else generation),
+            "eos_token_id": stops[0] if len(stops) == 1 else stops,
+            "pad_token_id": tokenizer.pad_id,
+        }
+        path.write_text(json.dumps(settings, indent=2) + "\n")
+        for name, content in (files or {}).items():
+            if isinstance(content, str):
+                (folder / name).write_text(content, encoding="utf-8")
+            elif content.is_dir():
+                shutil.copytree(content, folder / name)
+            elif content.is_file():
+                shutil.copy(content, folder / name)
+
+
+def _kept(published: Mapping[str, Any], special: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: published[name] for name in special if published.get(name) is not None}

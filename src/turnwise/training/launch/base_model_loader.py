@@ -1,0 +1,108 @@
+"""Opens what a recipe says a run starts from."""
+
+from pathlib import Path
+
+import torch
+
+from turnwise.core.errors import InvalidParameter, UserError
+from turnwise.core.json_file import read_json_object
+from turnwise.models import checkpoint, families
+from turnwise.models import transformers_model as hub
+from turnwise.models.decoder_config import DecoderConfig
+from turnwise.models.model_folders import find_folder
+from turnwise.models.language_model import Kind, Model
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.model_bundle import Base
+from turnwise.training.objectives import OBJECTIVES
+from turnwise.training.recipe import NewModel, Recipe
+
+WORDS: dict[Kind, str] = {"decoder": "a decoder", "encoder_decoder": "an encoder–decoder", "encoder": "an encoder"}
+KINDS: dict[str, Kind] = {"t5": "encoder_decoder", "bart": "encoder_decoder", "bert": "encoder"}  # of new models
+
+
+def load_base(recipe: Recipe) -> Base:
+    """The model and tokenizer a recipe starts from.
+
+    Raises:
+        ModelNotFound: a folder that is not there or holds no model.
+        InvalidParameter: a model that the objective does not train, or a row longer than its context.
+    """
+    base = _opened(recipe) if recipe.model.source is not None else _new(recipe)
+    model, length = base.model, recipe.training.row_length
+    if length is not None and length > model.context_length:
+        raise InvalidParameter(
+            "training.row_length",
+            f"'row_length' is {length}, but the model's context holds {model.context_length} tokens.",
+        )
+    if base.tokenizer.vocab_size > model.vocab_size:
+        raise UserError(
+            f"The tokenizer has {base.tokenizer.vocab_size} tokens, the model only {model.vocab_size}: "
+            "they do not belong together."
+        )
+    return base
+
+
+def _opened(recipe: Recipe) -> Base:
+    section = recipe.model
+    assert section.source is not None
+    folder = find_folder(section.source)
+    kind = hub.kind_of(folder)
+    _check_kind(recipe, kind, section.source)
+    model: Model
+    if hub.is_native(folder):
+        model = checkpoint.load(folder, dtype=torch.float32)
+    else:
+        model = hub.load(folder, kind=kind, dtype=torch.float32)
+    tokenizer = Tokenizer.load(Path(section.tokenizer).expanduser() if section.tokenizer else folder)
+    path = folder / "generation_config.json"
+    generation = read_json_object(path) if path.is_file() else None
+    return Base(model, tokenizer, generation, folder)
+
+
+def _new(recipe: Recipe) -> Base:
+    new = recipe.model.new
+    assert new is not None
+    assert recipe.model.tokenizer is not None
+    tokenizer = Tokenizer.load(Path(recipe.model.tokenizer).expanduser())
+    tokenizer = tokenizer.with_special(recipe.objective.special_tokens())
+    kind = KINDS.get(new.family, "decoder")
+    _check_kind(recipe, kind, f"A new model of the family '{new.family}'")
+    seed = recipe.training.seed
+    if kind == "decoder":
+        return Base(checkpoint.create(_new_config(new, tokenizer.vocab_size), seed=seed), tokenizer, None)
+    sizes = hub.Sizes(
+        tokenizer.vocab_size, new.hidden_size, new.intermediate_size, new.num_layers, new.num_heads, new.context_length
+    )
+    model = hub.create(new.family, sizes, pad=tokenizer.pad_id, end=tokenizer.eos_id, seed=seed)
+    return Base(model, tokenizer, None)
+
+
+def _check_kind(recipe: Recipe, kind: Kind, name: str) -> None:
+    if kind in recipe.objective.KINDS:
+        return
+    fitting = [other for other in OBJECTIVES.names() if kind in OBJECTIVES.plugin_class(other).KINDS]
+    raise InvalidParameter(
+        "objective",
+        f"{name} is {WORDS[kind]}, which the objective '{OBJECTIVES.name_of(recipe.objective)}' does not train. "
+        f"Objectives for it: {', '.join(fitting)}.",
+    )
+
+
+def _new_config(new: NewModel, vocab_size: int) -> DecoderConfig:
+    """The family's own reading of these sizes, so that its switches (biases, norms) are what it publishes."""
+    return families.family(new.family).read(
+        {
+            "vocab_size": vocab_size,
+            "hidden_size": new.hidden_size,
+            "intermediate_size": new.intermediate_size,
+            "num_hidden_layers": new.num_layers,
+            "num_attention_heads": new.num_heads,
+            "num_key_value_heads": new.num_kv_heads,
+            "head_dim": new.hidden_size // new.num_heads,
+            "max_position_embeddings": new.context_length,
+            "rope_theta": new.rope_theta,
+            "rms_norm_eps": 1e-5,
+            "tie_word_embeddings": True,
+            "sliding_window": None,
+        }
+    )

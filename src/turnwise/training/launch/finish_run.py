@@ -1,0 +1,77 @@
+"""The end of a run: what it came to, and the model folder with everything beside the weights."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from turnwise.core.files import write_file
+from turnwise.training import loggers as watch
+from turnwise.training.model_bundle import Base
+from turnwise.training.launch.model_card import model_card
+from turnwise.training.examples.dataset import Datasets
+from turnwise.training.launch.run_dir import out_folder
+from turnwise.training.recipe import Recipe
+from turnwise.training.hooks import TrainingResult, perplexity
+from turnwise.training.launch.save_precision import rounded_share, save_dtype
+
+
+def write_run_results(recipe: Recipe, base: Base, result: TrainingResult, data: Datasets | None, work: Path) -> TrainingResult:
+    """Write the model folder; returns the result with what is known only now. Raises `SaveFailed`."""
+    module = base.model.module.cpu()
+    dtype = save_dtype(recipe, base)
+    rounding = rounded_share(module, work, dtype) if recipe.method.SAVES_WEIGHTS else None
+    result = replace(result, saved_as=str(dtype).removeprefix("torch."), rounding=rounding)
+    summary = json.dumps(result_summary(recipe, result, data), indent=2, ensure_ascii=False)
+    write_file(work / "result.json", summary + "\n")
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    learned = sum(p.numel() for p in module.parameters() if p.requires_grad) if recipe.method.LEARNS else 0
+    card = model_card(
+        recipe, result, parameters=parameters, learned=learned, train_tokens=data.train.epoch_tokens if data else 0
+    )
+    names = (watch.METRICS, "loss.png", "result.json", watch.TENSORBOARD)
+    files: dict[str, str | Path] = {name: work / name for name in names}
+    files |= {"recipe.yaml": recipe.dump(), "README.md": card}
+    recipe.method.save(out_folder(recipe), base, files, dtype)
+    return result
+
+
+def result_summary(recipe: Recipe, result: TrainingResult, data: Datasets | None) -> dict[str, Any]:
+    """What a run came to, as plain values."""
+    losses = {
+        f"{split}_{when}": getattr(result, f"{split}_{when}")
+        for split in ("valid", "test", "general")
+        for when in ("before", "after")
+    }
+    return {
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "stopped_early": result.stopped_early,
+        "seconds": round(result.seconds, 2),
+        "useful_tokens": result.useful_tokens,
+        "rollbacks": result.rollbacks,
+        "saved_as": result.saved_as,
+        **({"rounding": round(result.rounding, 5)} if result.rounding is not None else {}),
+        **({"share": result.share, "mixes": [asdict(mix) for mix in result.mixes]} if result.mixes else {}),
+        **(_about(data) if data else {}),
+        "loss": {name: loss for name, loss in losses.items() if loss is not None},
+        **_perplexities(recipe, losses),
+        **({"figures": {name: round(value, 4) for name, value in result.figures.items()}} if result.figures else {}),
+        "samples": [asdict(sample) for sample in result.samples],
+    }
+
+
+def _about(data: Datasets) -> dict[str, Any]:
+    return {
+        "train_tokens": data.train.epoch_tokens,
+        "fill": round(data.train.fill, 4),
+        "skipped_rows": data.skipped,
+        "row_length": data.train.frame.length,
+        "truncation": asdict(data.truncation),
+    }
+
+
+def _perplexities(recipe: Recipe, losses: dict[str, float | None]) -> dict[str, dict[str, float]]:
+    if recipe.objective.UNIT != "token":
+        return {}
+    return {"perplexity": {name: round(perplexity(loss), 3) for name, loss in losses.items() if loss is not None}}

@@ -1,0 +1,66 @@
+"""The type that a run's weights are saved in, and what of the change is lost by rounding to it."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from turnwise.core.errors import UserError
+from turnwise.models.checkpoint import DTYPES, published_dtype
+from turnwise.training.model_bundle import Base
+from turnwise.training.recipe import Recipe
+from turnwise.training.checkpoint_files import START, load_snapshot, trainable_state
+
+
+def save_dtype(recipe: Recipe, base: Base) -> torch.dtype:
+    """The type of the saved weights: the base's, unless the recipe says another; float32 for new models."""
+    wanted = recipe.training.save_dtype
+    if wanted != "auto":
+        return DTYPES[wanted]
+    return published_dtype(base.model.published if base.folder is not None else {})
+
+
+@torch.no_grad()
+def rounded_share(module: nn.Module, work: Path, dtype: torch.dtype) -> float | None:
+    """How much of the change since the first step rounding takes, as a share of its length; None for float32.
+
+    Weights of 16 bits have steps, and a change that is smaller than half a step is lost.
+    """
+    start = load_snapshot(work, module, START) if dtype != torch.float32 else None
+    if start is None:
+        return None
+    lost = change = 0.0
+    for name, tensor in trainable_state(module).items():
+        lost += float((tensor - tensor.to(dtype).float()).square().sum())
+        change += float((tensor - start[name]).square().sum())
+    return (lost / change) ** 0.5 if change else None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundingError:
+    """What rounding takes from weights, over the matrices that it changes: the largest and the mean difference."""
+
+    largest: float
+    mean: float
+
+
+@torch.no_grad()
+def rounding_error(module: nn.Module, dtype: torch.dtype) -> RoundingError:
+    """The difference between the weights of a model and what is saved of them.
+
+    Raises:
+        UserError: a weight is too large for the type.
+    """
+    largest = total = 0.0
+    count = 0
+    for name, tensor in module.named_parameters():
+        error = (tensor.float() - tensor.to(dtype).float()).abs()
+        most = float(error.max()) if error.numel() else 0.0
+        if not math.isfinite(most):
+            kind = str(dtype).removeprefix("torch.")
+            raise UserError(f"'{name}' has weights that are too large for {kind}. Use --dtype bfloat16 or float32.")
+        if most:
+            largest, total, count = max(largest, most), total + float(error.double().sum()), count + error.numel()
+    return RoundingError(largest, total / max(1, count))

@@ -1,0 +1,203 @@
+"""Watching a run: a progress bar in the terminal, a metrics file, TensorBoard curves and a picture of the loss."""
+
+import json
+import os
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from turnwise.core.files import write_file
+from turnwise.core.progress_log import ProgressLines
+from turnwise.training.hooks import StepReport, ValidationReport, perplexity
+
+METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
+
+
+class ProgressBar:
+    """Loss, tokens a second and the time left; validations as lines above."""
+
+    def __init__(self, console: Console | None = None, *, unit: str = "token") -> None:
+        self._console, self._unit = console or Console(stderr=True), unit
+        self._progress = Progress(
+            TextColumn("step {task.completed}/{task.total}"),
+            BarColumn(),
+            TextColumn("loss {task.fields[loss]:.3f} · {task.fields[speed]:,.0f} tok/s"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._task = TaskID(0)
+        self._loss: float | None = None
+        self._lines = ProgressLines(self._console)
+        self._total = 0
+
+    def start(self, *, total_steps: int, step: int) -> None:
+        """Show the bar."""
+        self._total = total_steps
+        self._lines.begin(step)
+        self._task = self._progress.add_task("train", total=total_steps, completed=step, loss=float("nan"), speed=0)
+        self._progress.start()
+
+    def step(self, report: StepReport) -> None:
+        """Move the bar; the loss shown is a running mean."""
+        self._loss = report.loss if self._loss is None else 0.9 * self._loss + 0.1 * report.loss
+        speed = report.useful_tokens / report.seconds
+        self._progress.update(self._task, completed=report.step, loss=self._loss, speed=speed)
+        self._lines.tell(report.step, self._total, f"step {report.step}/{self._total}", f"loss {self._loss:.3f}")
+
+    def validation(self, report: ValidationReport) -> None:
+        """A line above the bar."""
+        mark = " (best so far)" if report.best and report.step else ""
+        with suppress(OSError):  # a terminal that closed must not end the run before its checkpoint
+            self._console.print(
+                f"step {report.step:>6}  validation loss {report.loss:.4f}  {self._more(report)}{mark}",
+                highlight=False,
+            )
+
+    def _more(self, report: ValidationReport) -> str:
+        if self._unit == "token":
+            return f"perplexity {report.perplexity:.2f}"
+        return "  ".join(f"{name} {value:.3f}" for name, value in report.figures.items())
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        with suppress(OSError):
+            self._progress.stop()
+
+
+class MetricsFile:
+    """One JSON line for every step and validation. A resumed run takes back what came after its checkpoint."""
+
+    def __init__(self, work: Path) -> None:
+        self._path = work / METRICS
+        self._file: Any = None
+
+    def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
+        """Open the file and drop lines that a resumed run will write again."""
+        kept = [line for line in read_metrics(self._path) if step and line["step"] <= step]
+        write_file(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._file = self._path.open("a")
+
+    def step(self, report: StepReport) -> None:
+        """A line."""
+        self._write(
+            step=report.step,
+            loss=report.loss,
+            rate=report.rate,
+            grad_norm=report.grad_norm,
+            tokens_per_second=report.useful_tokens / report.seconds,
+            **report.figures,
+        )
+
+    def validation(self, report: ValidationReport) -> None:
+        """A line."""
+        more = {f"valid_{name}": value for name, value in report.figures.items()}
+        self._write(step=report.step, valid_loss=report.loss, best=report.best, **more)
+
+    def end(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self, **values: Any) -> None:
+        self._file.write(json.dumps(values) + "\n")
+        self._file.flush()
+        if "valid_loss" in values:
+            os.fsync(self._file.fileno())
+
+
+class TensorBoard:
+    """Curves for `tensorboard --logdir`."""
+
+    def __init__(self, work: Path) -> None:
+        self._folder = work / TENSORBOARD
+        self._writer: Any = None
+
+    def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
+        """Open the event file; a resumed run purges what came after its checkpoint."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(self._folder), purge_step=step + 1 if step else 0)
+
+    def step(self, report: StepReport) -> None:
+        """Training curves."""
+        self._writer.add_scalar("train/loss", report.loss, report.step)
+        self._writer.add_scalar("train/learning_rate", report.rate, report.step)
+        self._writer.add_scalar("train/gradient_norm", report.grad_norm, report.step)
+        self._writer.add_scalar("train/tokens_per_second", report.useful_tokens / report.seconds, report.step)
+        for name, value in report.figures.items():
+            self._writer.add_scalar(f"train/{name}", value, report.step)
+
+    def validation(self, report: ValidationReport) -> None:
+        """Validation curves."""
+        self._writer.add_scalar("valid/loss", report.loss, report.step)
+        for name, value in (report.figures or {"perplexity": report.perplexity}).items():
+            self._writer.add_scalar(f"valid/{name}", value, report.step)
+
+    def end(self) -> None:
+        """Close the event file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a metrics file; a last line cut by a power failure is left out."""
+    if not path.is_file():
+        return []
+    lines = []
+    for line in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def read_loss_curve(path: Path) -> list[tuple[int, float, float | None]]:
+    """Every step of a run with its training loss, and its validation loss where that was measured."""
+    lines = read_metrics(path)
+    valid = {line["step"]: line["valid_loss"] for line in lines if "valid_loss" in line}
+    return [(line["step"], line["loss"], valid.get(line["step"])) for line in lines if "loss" in line]
+
+
+def draw_loss(metrics: Path, picture: Path, *, title: str, unit: str = "token") -> None:
+    """A picture of training and validation loss over the steps (PNG)."""
+    from matplotlib.figure import Figure  # not pyplot, which looks for a screen
+
+    lines = read_metrics(metrics)
+    steps = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    valid = [(line["step"], line["valid_loss"]) for line in lines if "valid_loss" in line]
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    if steps:
+        axes.plot(*zip(*steps, strict=True), color="#9db7d5", linewidth=0.8, label="training, each step")
+        axes.plot([s for s, _ in steps], _smooth([v for _, v in steps]), color="#1f5fa8", label="training, smoothed")
+    if valid:
+        best = min(valid, key=lambda point: point[1])
+        more = f" (perplexity {perplexity(best[1]):.2f})" if unit == "token" else ""
+        label = f"validation, best {best[1]:.3f}{more} after step {best[0]}"
+        axes.plot(*zip(*valid, strict=True), color="#c8551b", marker="o", markersize=3, label=label)
+        axes.plot(*best, color="#c8551b", marker="o", markersize=8, fillstyle="none")
+    axes.set(
+        xlabel="optimiser step", ylabel="cross-entropy per token (nats)" if unit == "token" else f"loss per {unit}"
+    )
+    axes.set_title(title, parse_math=False)
+    axes.grid(alpha=0.25)
+    if steps or valid:
+        axes.legend()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in Chinese, say, comes out as boxes
+        figure.savefig(picture, dpi=120)
+
+
+def _smooth(values: list[float]) -> list[float]:
+    smoothed: list[float] = []
+    for i, value in enumerate(values):
+        weight = max(0.05, 1 / (i + 1))  # the mean so far, then of about the last twenty
+        smoothed.append(value if not smoothed else smoothed[-1] + weight * (value - smoothed[-1]))
+    return smoothed

@@ -1,0 +1,48 @@
+"""Which weights a run ends with: the best on validation data, or a mix of those with the base's."""
+
+from collections.abc import Callable
+from functools import partial
+
+from turnwise.training.optim.weight_averaging import SHARES, interpolate_weights
+from turnwise.training.checkpoint_manager import CheckpointManager
+from turnwise.training.hooks import Mix
+from turnwise.training.checkpoint_files import BEST, START, trainable_state, put_back
+
+Look = Callable[[], tuple[float, float | None]]
+
+
+def take_best(progress: CheckpointManager, *, validated: bool) -> None:
+    """Take the best weights; where nothing was held out to tell, their average or else the last ones."""
+    if validated:
+        put_back(progress.module, progress.load_snapshot(BEST))
+    elif progress.average is not None:
+        put_back(progress.module, progress.average.weights)
+
+
+def take_best_mix(progress: CheckpointManager, look: Look, allowed: float | None) -> tuple[tuple[Mix, ...], float]:
+    """Look for the best weights between the base's and those that were learned, and take them.
+
+    Args:
+        progress: has the learned weights, and kept the base's.
+        look: the loss of what the model is now on validation data, and on what should not be forgotten.
+        allowed: what the latter may be; None where nothing is measured.
+
+    Returns:
+        All mixes that were looked at, and the share of the way that was taken.
+    """
+    module, start = progress.module, progress.load_snapshot(START)
+    tuned = {name: tensor.clone() for name, tensor in trainable_state(module).items()}
+    found = []
+    for share in SHARES:
+        put_back(module, interpolate_weights(start, tuned, share))
+        found.append(Mix(share, *look()))
+    taken = min(found, key=partial(_worth, allowed=allowed)).share
+    put_back(module, interpolate_weights(start, tuned, taken))
+    return tuple(found), taken
+
+
+def _worth(mix: Mix, allowed: float | None) -> tuple[float, float]:
+    """Less is better: first how much more is forgotten than allowed, then the loss on validation data."""
+    if mix.general is None or allowed is None:
+        return 0.0, mix.valid
+    return max(0.0, mix.general - allowed), mix.valid

@@ -1,0 +1,157 @@
+"""Mistakes that people make first: what was given instead of a model, and what is wrong before anything is loaded."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from turnwise.core.errors import InvalidParameter
+from turnwise.models.adapters import Change, save_adapter
+
+
+@pytest.mark.parametrize("command", ["serve", "chat", "evaluate", "train"])
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("model.gguf", "is a GGUF file; GGUF is not read yet"),
+        ("nowhere.gguf", "would be a GGUF file, and is not there"),
+        ("notes.txt", "is a file. A model is a folder"),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", "hf download HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("https://huggingface.co/owner/name", "hf download owner/name"),
+        ("https://example.org/model", "is an address, and nothing is downloaded by itself"),
+        ("hf://owner/name", "hf download owner/name"),
+    ],
+)
+def test_what_is_no_folder_is_named_with_what_to_do(turnwise, tmp_path, monkeypatch, command, given, says):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    for name in ("model.gguf", "notes.txt", "data.jsonl"):
+        (tmp_path / name).write_text("x")
+    arguments = {"train": ["data.jsonl", "--out", "out", "--from", given]}.get(command, [given])
+    code, out, err = turnwise(command, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert given in err
+    assert says in err
+
+
+def test_a_hub_name_whose_files_were_fetched_works(turnwise, tmp_path, monkeypatch, model_folder):
+    cache = tmp_path / "hub" / "models--owner--name"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text("abc123")
+    shutil.copytree(model_folder, cache / "snapshots" / "abc123")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    code, out, _ = turnwise("chat", "owner/name", "--say", "Hi", "--max-tokens", "2")
+    assert code == 0
+    assert out
+
+
+def test_an_encoder_is_said_to_be_one(turnwise, model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "encoder")
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
+    code, _, err = turnwise("serve", folder, "--port", "0", "--store", "none")
+    assert code == 2
+    assert err == (
+        f"Error: {folder} holds an encoder (BertModel), which turns a text into vectors or classifies it: "
+        "it cannot answer.\n"
+    )
+
+
+def test_a_model_without_a_chat_template_is_noted(turnwise, model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "plain")
+    (folder / "chat_template.jinja").unlink()
+    code, _, err = turnwise("chat", folder, "--say", "Hi", "--max-tokens", "2")
+    assert code == 0
+    assert "Note: plain has no chat template (chat_template.jinja)" in err
+    assert "Note" not in turnwise("chat", model_folder, "--say", "Hi", "--max-tokens", "2")[2]
+
+
+def test_an_adapter_whose_base_has_moved_says_where_to_write_the_new_place(turnwise, model_folder, tmp_path):
+    import torch
+
+    base, adapter = shutil.copytree(model_folder, tmp_path / "base"), tmp_path / "adapter"
+    adapter.mkdir()
+    change = Change(torch.zeros(2, 32), torch.zeros(32, 2))
+    save_adapter(adapter, {"model.layers.0.self_attn.q_proj": change}, base=base, rank=2, alpha=4.0, dropout=0.0,
+                 kind="CAUSAL_LM")  # fmt: skip
+    base.rename(tmp_path / "moved")
+    code, _, err = turnwise("chat", adapter, "--say", "Hi")
+    assert code == 2
+    assert f"write its new folder into {adapter}/adapter_config.json as base_model_name_or_path" in err
+
+
+class TestBeforeTorchIsLoaded:
+    """In a process of its own, which must not have torch at the end."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["train", "nofile.jsonl", "--out", "x"], "There is no file or folder nofile.jsonl."),
+            (["train", "."], "Say where the trained model should go with --out FOLDER."),
+            (["train", ".", "--out", "x", "--from", "nowhere"], "There is no model folder nowhere."),
+            (["serve", "--host", "0.0.0.0", "--store", "none"], "--allow-remote"),
+            (["serve", "--port", "PORT", "--store", "none"], "address already in use"),
+            (["serve", "--adapter", "a=nowhere", "--store", "none"], "There is no model folder nowhere."),
+            (["chat", "broken", "--say", "Hi"], "config.json is missing"),
+        ],
+    )
+    def test_it_is_said(self, tmp_path, arguments, says):
+        (tmp_path / "broken").mkdir()
+        program = (
+            "import sys; from turnwise.cli.main import main\n"
+            "try: main()\n"
+            "finally: print('torch' if 'torch' in sys.modules else 'light')"
+        )
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            words = [port if word == "PORT" else word for word in arguments]
+            run = subprocess.run(
+                [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False, cwd=tmp_path
+            )
+        assert run.returncode == 2
+        assert says in run.stderr
+        assert run.stdout == "light\n"
+
+
+class TestSomethingToSay:
+    def test_words_in_the_place_of_a_model_are_answered(self, turnwise, monkeypatch, model_folder):
+        monkeypatch.setattr("turnwise.app.services.box_folder", lambda: model_folder)
+        code, out, _ = turnwise("chat", "How are you?", "--max-tokens", "3", "--temperature", "0")
+        same = turnwise("chat", "--say", "How are you?", "--max-tokens", "3", "--temperature", "0")[1]
+        assert (code, out) == (0, same)
+
+    def test_a_model_and_what_to_say_to_it(self, turnwise, model_folder):
+        given = turnwise("chat", model_folder, "Hello", "--max-tokens", "3", "--temperature", "0")
+        assert given[0] == 0
+        assert (
+            given[1] == turnwise("chat", model_folder, "--say", "Hello", "--max-tokens", "3", "--temperature", "0")[1]
+        )
+
+    def test_one_word_gets_a_hint(self, turnwise):
+        code, _, err = turnwise("chat", "Hello")
+        assert code == 2
+        assert 'To say it to a model: turnwise chat --say "Hello"' in err
+
+    def test_a_long_text_is_no_path(self, turnwise, monkeypatch, model_folder):
+        monkeypatch.setattr("turnwise.app.services.box_folder", lambda: model_folder)
+        assert turnwise("chat", "a b " * 10, "--max-tokens", "2")[0] == 0
+
+
+class TestFilesThatExist:
+    @pytest.fixture
+    def chats(self, tmp_path):
+        row = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}
+        (tmp_path / "chats.jsonl").write_text(json.dumps(row) + "\n")
+        return tmp_path / "chats.jsonl"
+
+    def test_convert_replaces_only_on_demand(self, turnwise, chats, tmp_path):
+        out = tmp_path / "out.jsonl"
+        out.write_text("precious")
+        code, _, err = turnwise("data", "convert", chats, "--out", out)
+        assert code == InvalidParameter.exit_code
+        assert f"{out} exists already. Choose another --out, or pass --overwrite to replace it." in err
+        assert out.read_text() == "precious"
+        assert turnwise("data", "convert", chats, "--out", out, "--overwrite")[0] == 0
+        assert "hello" in out.read_text()

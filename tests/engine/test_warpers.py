@@ -1,0 +1,245 @@
+"""The contract of a decoding rule, for every file in engine/sampling/warpers/, against slow and obvious versions in numpy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from turnwise.core.parameters import SPECS
+from turnwise.engine.sampling import warpers as folder
+from turnwise.engine.sampling.warpers import rules
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def probabilities(logits):
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()
+
+
+def temperature(logits, value):
+    return logits / value
+
+
+def top_k(logits, value):
+    """Everything that is smaller than the k-th largest goes."""
+    if value == 0 or value >= len(logits):
+        return logits
+    kth = sorted(logits, reverse=True)[value - 1]
+    return np.array([logit if logit >= kth else -np.inf for logit in logits])
+
+
+def top_p(logits, value):
+    """Take the likeliest, then the next, … until the sum reaches p."""
+    if value == 1:
+        return logits
+    probability = probabilities(logits)
+    kept, total = [], 0.0
+    for token in np.argsort(-logits, kind="stable"):
+        if kept and total >= value:
+            break
+        kept.append(token)
+        total += probability[token]
+    return np.array([logit if token in kept else -np.inf for token, logit in enumerate(logits)])
+
+
+def min_p(logits, value):
+    """What is less likely than p times the likeliest goes."""
+    probability = probabilities(logits)
+    return np.where(probability >= value * probability.max(), logits, -np.inf)
+
+
+def typical_p(logits, value):
+    """Take the token whose surprise is nearest the entropy, then the next, … until the sum reaches p."""
+    if value == 1:
+        return logits
+    probability = probabilities(logits)
+    some = probability > 0
+    surprise = np.where(some, -np.log(np.where(some, probability, 1)), np.inf)
+    entropy = (probability[some] * surprise[some]).sum()
+    kept, total = [], 0.0
+    for token in np.argsort(np.abs(surprise - entropy).round(5), kind="stable"):
+        if kept and total >= value:
+            break
+        kept.append(token)
+        total += probability[token]
+    return np.array([logit if token in kept else -np.inf for token, logit in enumerate(logits)])
+
+
+def epsilon_cutoff(logits, value):
+    """What is less likely than ε goes, but never the likeliest."""
+    probability = probabilities(logits)
+    return np.where((probability >= value) | (logits == logits.max()), logits, -np.inf)
+
+
+def eta_cutoff(logits, value):
+    """The bound of `epsilon_cutoff` is the smaller one of ε and √ε · exp(−entropy)."""
+    probability = probabilities(logits)
+    some = probability[probability > 0]
+    entropy = -(some * np.log(some)).sum()
+    return epsilon_cutoff(logits, min(value, np.sqrt(value) * np.exp(-entropy)))
+
+
+def top_n_sigma(logits, value):
+    """What is more than n standard deviations of the possible ones below the largest goes."""
+    if value == 0:
+        return logits
+    possible = [logit for logit in logits if logit > -np.inf]
+    mean = sum(possible) / len(possible)
+    sigma = (sum((logit - mean) ** 2 for logit in possible) / len(possible)) ** 0.5
+    return np.array([logit if logit >= max(possible) - value * sigma else -np.inf for logit in logits])
+
+
+REFERENCES = {
+    "top_n_sigma": top_n_sigma, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
+    "typical_p": typical_p, "epsilon_cutoff": epsilon_cutoff, "eta_cutoff": eta_cutoff,
+}  # fmt: skip
+VALUES = {
+    "temperature": st.floats(0.05, 2),
+    "top_k": st.one_of(st.integers(0, 12), st.just(1_000_000)),
+    "top_p": st.one_of(st.floats(0.01, 1), st.just(1.0)),
+    "min_p": st.one_of(st.floats(0, 1), st.just(1.0)),
+    "typical_p": st.one_of(st.floats(0.01, 1), st.just(1.0)),
+    "epsilon_cutoff": st.floats(0, 1),
+    "eta_cutoff": st.floats(0, 1),
+    "top_n_sigma": st.floats(0, 4),
+}
+
+
+def nearness(name, row, value):
+    """How near a row's nearest probability or logit is to the bound: nearer than rounding, and either side is right."""
+    probability = probabilities(row)
+    if name == "top_p":
+        return np.abs(np.cumsum(np.sort(probability)[::-1]) - value).min() if value < 1 else 1
+    if name == "top_n_sigma":
+        possible = row[np.isfinite(row)]
+        return np.abs(possible - (possible.max() - value * possible.std())).min() if value > 0 else 1
+    if name == "eta_cutoff":
+        some = probability[probability > 0]
+        value = min(value, np.sqrt(value) * np.exp((some * np.log(some)).sum()))
+    return np.abs(probability - value).min() if name in ("epsilon_cutoff", "eta_cutoff") and value > 0 else 1
+
+
+# Coarse values make ties; -inf is what an earlier rule left.
+logit = st.one_of(
+    st.integers(-4, 4).map(float), st.floats(-9, 9, width=32).map(lambda value: round(value, 3)), st.just(-np.inf)
+)  # rounded, because what is nearly a tie falls differently in float32 and float64
+rows = arrays.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 12)), elements=logit).filter(
+    lambda logits: np.isfinite(logits).any(axis=1).all()
+)
+
+
+def apply(name, logits, values):
+    return rules()[name].apply(torch.from_numpy(logits), torch.tensor(values)).numpy()
+
+
+def test_every_rule_is_tried_here_and_applies_in_a_fixed_order():
+    files = {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
+    assert files == REFERENCES.keys() == VALUES.keys() == rules().keys()
+    assert list(rules()) == list(REFERENCES)
+    assert len({rule.ORDER for rule in rules().values()}) == len(rules())
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), logits=rows)
+def test_a_rule_is_its_reference_row_by_row(name, data, logits):
+    values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
+    assume(all(nearness(name, row.astype(np.float64), v) > 1e-5 for row, v in zip(logits, values, strict=True)))
+    expected = [REFERENCES[name](row.astype(np.float64), value) for row, value in zip(logits, values, strict=True)]
+    np.testing.assert_allclose(apply(name, logits, values), expected, rtol=1e-5, atol=1e-30)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data(), logits=rows)
+def test_the_off_value_changes_nothing_whatever_the_others_want(name, data, logits):
+    values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
+    off = data.draw(st.integers(0, len(logits) - 1))
+    values[off] = SPECS[name].off
+    np.testing.assert_array_equal(apply(name, logits, values)[off], logits[off])
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data(), logits=rows)
+def test_rows_do_not_see_each_other(name, data, logits):
+    values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
+    together = apply(name, logits, values)
+    for i, value in enumerate(values):
+        np.testing.assert_array_equal(together[i], apply(name, logits[i : i + 1], [value])[0])
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data(), logits=rows)
+def test_a_rule_never_touches_what_it_was_given_nor_masks_a_whole_row(name, data, logits):
+    values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
+    before = logits.copy()
+    shaped = apply(name, logits, values)
+    np.testing.assert_array_equal(logits, before)
+    assert np.isfinite(shaped).any(axis=1).all()
+    assert not np.isfinite(shaped[~np.isfinite(logits)]).any()  # what was masked stays masked
+
+
+def test_ties_with_the_kth_stay():
+    np.testing.assert_array_equal(
+        apply("top_k", np.float32([[3, 1, 2, 2, 0]]), [2]), np.float32([[3, -np.inf, 2, 2, -np.inf]])
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "kept"), [(0.01, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.76, 3), (0.875, 3), (0.88, 4), (1.0, 5)]
+)
+def test_the_nucleus_is_the_smallest_set_that_reaches_p(p, kept):
+    logits = np.log(np.float32([[1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 16]]))
+    assert np.isfinite(apply("top_p", logits, [p])).sum() == kept
+
+
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("typical_p", 0.5), ("eta_cutoff", 1e-4), ("top_n_sigma", 3.0)])
+def test_a_row_alone_is_the_row_in_company_also_where_its_sums_are_parted_among_threads(two_threads, name, value):
+    logits = np.random.default_rng(0).normal(size=(3, 151_936)).astype(np.float32)
+    together = apply(name, logits, [value] * 3)
+    for row in range(3):
+        np.testing.assert_array_equal(together[row], apply(name, logits[row : row + 1], [value])[0])
+
+
+def test_the_likeliest_stays_where_none_is_likely_enough_and_so_do_its_equals():
+    for name in ("epsilon_cutoff", "eta_cutoff"):
+        np.testing.assert_array_equal(np.isfinite(apply(name, np.float32([[0, 1, 1, -9]]), [1.0])), [[0, 1, 1, 0]])
+
+
+def test_eta_sinks_with_the_entropy_where_epsilon_does_not():
+    """A hundred tokens of about 1 %: ε = 2 % keeps but the likeliest, η = √0.02 · 1 % keeps them all."""
+    logits = np.float32([[0.01] + [0] * 99])
+    assert np.isfinite(apply("epsilon_cutoff", logits, [0.02])).sum() == 1
+    assert np.isfinite(apply("eta_cutoff", logits, [0.02])).sum() == 100
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.7, 1.3, 2.0])
+def test_the_tokens_of_top_n_sigma_are_the_same_at_every_temperature(temperature):
+    logits = np.random.default_rng(1).normal(size=(4, 500)).astype(np.float32)
+    kept = np.isfinite(apply("top_n_sigma", logits, [1.5] * 4))
+    first, second = list(rules())[:2]
+    assert (first, second) == ("top_n_sigma", "temperature"), "it sees the logits that temperature has not touched"
+    hot = apply("temperature", logits, [temperature] * 4)  # and were it the other way round, it would find the same
+    np.testing.assert_array_equal(np.isfinite(apply("top_n_sigma", hot, [1.5] * 4)), kept)
+
+
+def test_what_is_masked_has_no_part_in_sigma():
+    masked = np.float32([[4, -np.inf, 2, 0, -np.inf]])
+    for n in (0.1, 1.0, 1.3, 2.0, 3.0):
+        np.testing.assert_array_equal(
+            apply("top_n_sigma", masked, [n])[:, [0, 2, 3]], apply("top_n_sigma", masked[:, [0, 2, 3]], [n])
+        )

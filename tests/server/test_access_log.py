@@ -1,0 +1,84 @@
+"""Request ids, and logs that programs can read; never with what was said."""
+
+import json
+import logging
+import re
+
+import httpx
+import pytest
+
+from turnwise.server.app import create_app
+from turnwise.server.middleware.access_log import formatter
+from turnwise.store.sqlite.key_store import KeyFile
+from turnwise.testing import ScriptedChat, listening
+
+BODY = {"model": "latest", "messages": [{"role": "user", "content": "my secret words"}]}
+
+
+@pytest.fixture
+def lines(caplog):
+    """Everything logged so far as the JSON lines that `--log-format json` writes."""
+    caplog.set_level(logging.INFO, logger="turnwise")
+
+    def read():
+        return [json.loads(formatter("json").format(record)) for record in caplog.records
+                if record.name.startswith("turnwise")]  # fmt: skip
+
+    return read
+
+
+@pytest.mark.parametrize("path", ["/health", "/", "/assets/app.js", "/nothing", "/v1/models/none"])
+def test_every_answer_has_a_request_id(url, path):
+    ids = [httpx.get(url + path).headers["x-request-id"] for _ in range(2)]
+    assert all(re.fullmatch(r"req_[0-9a-f]{24}", id) for id in ids)
+    assert ids[0] != ids[1]
+
+
+def test_refusals_have_one_too(url):
+    answer = httpx.post(f"{url}/v1/models", headers={"origin": "http://evil.example", "x-request-id": "mine-1"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (403, "mine-1")
+
+
+@pytest.mark.parametrize("said", ["", "a b", "x" * 129, "<script>", "a,b", "ü"])
+def test_an_id_that_could_do_harm_is_replaced(url, said):
+    answer = httpx.get(f"{url}/health", headers={"x-request-id": said.encode()})
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_completion_is_one_object_with_what_it_cost(url, lines, stream):
+    body = {**BODY, "stream": stream, "user": "u-7\n"}
+    httpx.post(f"{url}/v1/chat/completions?q=secret", json=body, headers={"x-request-id": "r-1"})
+    [line] = lines()
+    assert line.pop("ms") >= 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("time"))
+    assert line == {
+        "level": "info", "method": "POST", "path": "/v1/chat/completions", "status": 200, "key": None, "user": "u-7\n",
+        "model": "scripted", "prompt_tokens": 3, "completion_tokens": 4, "finish": "stop", "error": None,
+        "request_id": "r-1",
+    }  # fmt: skip
+    assert "secret" not in json.dumps(line)
+
+
+def test_an_error_is_logged_by_its_code(url, lines):
+    httpx.post(f"{url}/v1/chat/completions", json={**BODY, "model": "none"})
+    [line] = lines()
+    assert (line["status"], line["error"], line["model"], line["finish"]) == (404, "model_not_found", None, None)
+
+
+def test_the_key_is_logged_by_name(lines, tmp_path):
+    keys = KeyFile(tmp_path / "keys.db")
+    key = keys.create("Ada's laptop".replace("'", ""))
+    with listening(create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys)) as url:
+        httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"})
+        httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}x"})
+    assert [(line["key"], line["status"]) for line in lines()] == [("Adas laptop", 200), (None, 401)]
+    assert key not in json.dumps(lines())
+
+
+def test_other_records_have_a_message_and_one_line():
+    record = logging.LogRecord("turnwise.server", logging.ERROR, "", 0, "two\nlines %s", ("here",), None)
+    written = formatter("json").format(record)
+    assert "\n" not in written
+    assert json.loads(written)["message"] == "two\nlines here"
+    assert json.loads(written)["level"] == "error"

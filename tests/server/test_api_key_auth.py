@@ -1,0 +1,230 @@
+"""API keys at the door: who comes in, how soon a change is noticed, how often one may come."""
+
+import time
+
+import httpx
+import openai
+import pytest
+
+from turnwise.core.errors import SaveFailed
+from turnwise.core.api_keys import SHOWN, ApiKey
+from turnwise.server.app import create_app
+from turnwise.server.error_responses import Refusal
+from turnwise.server.middleware.api_key_auth import Bucket, Keyring
+from turnwise.store import open_store
+from turnwise.store.sqlite.key_store import KeyFile
+from turnwise.testing import ScriptedChat, listening
+
+HELLO = [{"role": "user", "content": "Hello"}]
+BODY = {"model": "scripted", "messages": HELLO}
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return KeyFile(tmp_path / "keys.db")
+
+
+@pytest.fixture
+def locked(keys):
+    """A server with one key: its address and the key."""
+    key = keys.create("me")
+    store = open_store("sqlite:///:memory:")
+    with listening(create_app({"scripted": ScriptedChat(store=store)}, default="scripted", keys=keys)) as url:
+        yield url, key
+    store.close()
+
+
+def bearer(key):
+    return {"Authorization": f"Bearer {key}"}
+
+
+def eventually(condition, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not (true := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return true
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/v1/models"),
+        ("GET", "/v1/models/scripted"),
+        ("GET", "/v1/conversations"),
+        ("DELETE", "/v1/conversations/x"),
+        ("GET", "/v1/parameters"),
+        ("GET", "/metrics"),
+        ("POST", "/tokenize"),
+        ("POST", "/detokenize"),
+        ("GET", "//v1/models"),
+        ("GET", "/nothing"),
+    ],
+)
+def test_without_a_key_nothing_behind_the_door_answers(locked, method, path):
+    url, key = locked
+    wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
+    keys = (wrong, key[:SHOWN], f"{key} {key}", "ü")
+    for value in (None, "Bearer", key, f"Basic {key}", *(f"Bearer {said}" for said in keys)):
+        headers = {} if value is None else {"Authorization": value.encode()}
+        answer = httpx.request(method, url + path, headers=headers, json=BODY if method == "POST" else None)
+        assert answer.status_code == 401
+        error = answer.json()["error"]
+        assert (error["code"], error["type"], error["param"]) == ("invalid_api_key", "invalid_request_error", None)
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert key[SHOWN:-1] not in answer.text
+
+
+def test_the_error_says_whether_a_key_is_missing_or_wrong(locked):
+    url, _ = locked
+    assert "is missing" in httpx.get(f"{url}/v1/models").json()["error"]["message"]
+    assert "is wrong" in httpx.get(f"{url}/v1/models", headers=bearer("tw-x")).json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/assets/app.js", "/health", "/ready"])
+def test_the_page_and_what_a_supervisor_asks_stay_open(locked, path):
+    assert httpx.get(locked[0] + path).status_code == 200
+
+
+def test_with_a_key_everything_answers(locked):
+    url, key = locked
+    for path in ("/v1/models", "/v1/conversations", "/metrics"):
+        assert httpx.get(url + path, headers=bearer(key)).status_code == 200
+    assert httpx.get(f"{url}/v1/models", headers={"authorization": f"bearer   {key}"}).status_code == 200
+
+
+def test_the_official_client_comes_in_with_a_key_and_raises_without(locked):
+    url, key = locked
+    with openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
+        answer = client.chat.completions.create(model="scripted", messages=HELLO)
+    assert answer.choices[0].message.content == "Hello, you."
+    with (
+        openai.OpenAI(base_url=f"{url}/v1", api_key="sk-wrong", max_retries=0) as client,
+        pytest.raises(openai.AuthenticationError) as refused,
+    ):
+        client.chat.completions.create(model="scripted", messages=HELLO)
+    assert refused.value.code == "invalid_api_key"
+
+
+def test_a_running_server_notices_new_and_revoked_keys(keys):
+    with listening(create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys)) as url:
+        status = lambda **headers: httpx.get(f"{url}/v1/models", headers=headers).status_code  # noqa: E731
+        assert status() == 200, "there is no key yet"
+        first = keys.create("first")
+        assert eventually(lambda: status() == 401, seconds=2)
+        assert status(**bearer(first)) == 200
+        second = keys.create("second")
+        assert eventually(lambda: status(**bearer(second)) == 200, seconds=2)
+        keys.revoke("first")
+        assert eventually(lambda: status(**bearer(first)) == 401, seconds=2)
+        keys.revoke("second")
+        assert eventually(lambda: status(**bearer(second)) == 401, seconds=2)
+        assert status() == 401, "revoking the last key does not open the door"
+
+
+def test_a_key_may_be_required_before_there_is_one(keys):
+    app = create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys, require_key=True)
+    with listening(app) as url:
+        assert httpx.get(f"{url}/v1/models").status_code == 401
+        key = keys.create("me")
+        assert eventually(lambda: httpx.get(f"{url}/v1/models", headers=bearer(key)).status_code == 200, seconds=2)
+
+
+def test_with_a_key_a_proxy_may_use_any_name(locked):
+    """A page that points its own name at this machine has no key, so the name need not be ours."""
+    url, key = locked
+    proxied = {"host": "chat.example", "origin": "https://chat.example", **bearer(key)}
+    assert httpx.get(f"{url}/v1/models", headers=bearer(key)).status_code == 200  # the keys have been read
+    assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=proxied).status_code == 200
+    foreign = {**proxied, "origin": "https://evil.example"}
+    assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=foreign).status_code == 403
+
+
+def test_last_use_is_noted(locked, keys):
+    url, key = locked
+    assert keys.list()[0].used is None
+    httpx.get(f"{url}/v1/models", headers=bearer("tw-wrong"))
+    httpx.get(f"{url}/v1/models", headers=bearer(key))
+    assert eventually(lambda: keys.list()[0].used is not None)
+    assert keys.list()[0].used >= keys.list()[0].created
+
+
+def test_a_file_of_keys_that_cannot_be_read_opens_nothing_and_is_logged(keys, locked, caplog):
+    url, _ = locked
+    keys._path.write_bytes(b"no database at all" * 100)
+
+    def answer():
+        return httpx.get(f"{url}/v1/models")
+
+    assert eventually(lambda: answer().status_code == 500, seconds=3)
+    assert answer().json()["error"]["code"] == "internal_error"
+    assert str(keys._path) not in answer().text, "a client learns nothing of our files"
+    assert f"The keys could not be read: {keys._path} cannot be used for keys" in caplog.text
+
+
+# Rate
+
+
+@pytest.mark.anyio
+async def test_a_rate_allows_a_minutes_worth_and_then_what_refills():
+    now = 0.0
+    key = ApiKey("shop", "tw-12345678", b"", created=0.0, requests_per_minute=3)
+    ring = Keyring(None, clock=lambda: now)
+    for _ in range(3):
+        ring._take(key)
+    with pytest.raises(Refusal, match="allows 3 requests a minute") as refused:
+        ring._take(key)
+    assert (refused.value.http_status, refused.value.code, refused.value.retry_after) == (
+        429, "rate_limit_exceeded", 20,
+    )  # fmt: skip
+    now = 19.9
+    with pytest.raises(Refusal):
+        ring._take(key)
+    now = 20.0
+    ring._take(key)
+    now = 10_000.0
+    for _ in range(3):
+        ring._take(key)
+    with pytest.raises(Refusal):
+        ring._take(key)
+
+
+def test_a_bucket_never_gives_more_than_its_rate_over_time():
+    bucket = Bucket(60, 0.0)
+    taken = sum(bucket.take(step / 100) == 0 for step in range(12_000))  # two minutes, a hundred tries a second
+    assert 178 <= taken <= 180
+
+
+def test_over_the_rate_is_a_429_that_says_when_to_come_back(keys):
+    slow, free = keys.create("slow", rate=2), keys.create("free")
+    with listening(create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys)) as url:
+        answers = [httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=bearer(slow)) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert answers[2].json()["error"]["code"] == "rate_limit_exceeded"
+        assert 25 <= int(answers[2].headers["retry-after"]) <= 30
+        assert httpx.get(f"{url}/v1/models", headers=bearer(free)).status_code == 200, "others are not held back"
+        with (
+            openai.OpenAI(base_url=f"{url}/v1", api_key=slow, max_retries=0) as client,
+            pytest.raises(openai.RateLimitError),
+        ):
+            client.models.list()
+
+
+@pytest.mark.anyio
+async def test_a_use_that_cannot_be_noted_turns_nobody_away(keys, caplog):
+    class Full(KeyFile):
+        def note_use(self, prefix, when):
+            raise SaveFailed("disk is full")
+
+    key = keys.create("me")
+    ring = Keyring(Full(keys._path))
+    assert (await ring.admit(f"Bearer {key}")).name == "me"
+    for note in [*ring._notes]:
+        await note
+    assert "disk is full" in caplog.text
+    assert key not in caplog.text
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"

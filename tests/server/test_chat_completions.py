@@ -1,0 +1,354 @@
+"""The fields that shape an answer, with a real model, through the official client: each does exactly what it says."""
+
+import json
+import math
+import re
+
+import jsonschema
+import openai
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from turnwise.app.services import chat_service
+from turnwise.server.app import create_app
+from turnwise.testing import listening
+
+HELLO = [{"role": "user", "content": "Hello, who are you?"}]
+
+
+@pytest.fixture(scope="module")
+def client():
+    with chat_service() as service, listening(create_app({"box": service}, default="box")) as url:
+        yield openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from turnwise.app.services import resolve_model_folder
+    from turnwise.text.tokenization.tokenizer import Tokenizer
+
+    return Tokenizer.load(resolve_model_folder("box"))
+
+
+def ask(client, **fields):
+    ours = {name: fields.pop(name) for name in list(fields) if name in OURS}
+    asked = {"model": "box", "messages": HELLO, "max_tokens": 40, **fields}
+    return client.chat.completions.create(**asked, extra_body=ours)
+
+
+OURS = {
+    "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "stop_token_ids",
+    "ignore_eos", "bad_words", "guided_regex", "guided_choice", "guided_grammar", "chat_template_kwargs", "num_beams",
+    "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "priority", "echo",
+    "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy", "sampling_preset",
+}  # fmt: skip
+
+
+def refused(client, **fields):
+    with pytest.raises(openai.BadRequestError) as error:
+        ask(client, **fields)
+    return error.value.body["param"], error.value.body["message"]
+
+
+def tokens(choice):
+    return [entry.token for entry in choice.logprobs.content]
+
+
+# Streaming
+
+
+def streamed(client, answers, **fields):
+    texts, finishes, logprobs, usage = [""] * answers, {}, [[] for _ in range(answers)], None
+    for chunk in ask(client, stream=True, stream_options={"include_usage": True}, n=answers, **fields):
+        usage = chunk.usage or usage
+        for piece in chunk.choices:
+            texts[piece.index] += piece.delta.content or ""
+            logprobs[piece.index] += (piece.logprobs and piece.logprobs.content) or []
+            assert piece.index not in finishes, "nothing follows the end of an answer"
+            if piece.finish_reason:
+                finishes[piece.index] = piece.finish_reason
+    return texts, [finishes[i] for i in range(answers)], logprobs, usage
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    answers=st.integers(1, 4),
+    fields=st.fixed_dictionaries(
+        {"seed": st.integers(0, 2**40)},
+        optional={
+            "temperature": st.floats(0, 2),
+            "top_p": st.floats(0.1, 1),
+            "top_k": st.integers(0, 50),
+            "min_p": st.floats(0, 0.5),
+            "typical_p": st.floats(0.2, 1),
+            "epsilon_cutoff": st.floats(0, 0.2),
+            "eta_cutoff": st.floats(0, 0.2),
+            "top_n_sigma": st.floats(0, 4),
+            "presence_penalty": st.floats(-2, 2),
+            "frequency_penalty": st.floats(-2, 2),
+            "repetition_penalty": st.floats(0.8, 1.5),
+            "no_repeat_ngram_size": st.integers(0, 4),
+            "logprobs": st.just(True),
+            "stop": st.lists(st.sampled_from(["!", " a", "you", "e", ". ", "Turn"]), min_size=1, max_size=4),
+            "max_tokens": st.integers(1, 60),
+            "min_tokens": st.integers(0, 1),
+            "bad_words": st.lists(st.sampled_from(["I", "the", "o", "Hello"]), min_size=1, max_size=2),
+        },
+    ),
+)
+def test_the_stream_is_the_answer(client, answers, fields):
+    whole = ask(client, n=answers, **fields)
+    texts, finishes, logprobs, usage = streamed(client, answers, **fields)
+    assert texts == [choice.message.content for choice in whole.choices]
+    assert finishes == [choice.finish_reason for choice in whole.choices]
+    counts = ("prompt_tokens", "completion_tokens", "total_tokens")  # the second finds what the first has read
+    assert [getattr(usage, name) for name in counts] == [getattr(whole.usage, name) for name in counts]
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+    for choice, entries in zip(whole.choices, logprobs, strict=True):
+        assert entries == (choice.logprobs.content if choice.logprobs else [])
+        for string in [*fields.get("stop", []), *fields.get("bad_words", [])]:
+            assert string not in choice.message.content
+        if fields.get("logprobs") and not fields.get("stop"):
+            assert b"".join(bytes(e.bytes or []) for e in entries).decode(errors="replace") == choice.message.content
+
+
+# Several answers
+
+
+def test_n_answers_are_different_and_the_first_is_the_one_of_a_single_request(client):
+    several = ask(client, n=5, seed=7, temperature=1.5).choices
+    assert [choice.index for choice in several] == [0, 1, 2, 3, 4]
+    assert len({choice.message.content for choice in several}) > 1
+    assert several[0].message.content == ask(client, seed=7, temperature=1.5).choices[0].message.content
+    assert [c.message.content for c in ask(client, n=5, seed=7, temperature=1.5).choices] == [
+        c.message.content for c in several
+    ]
+
+
+def test_usage_counts_the_prompt_once_and_all_answers(client):
+    usage = ask(client, n=3, temperature=0, logprobs=True)
+    written = sum(len(choice.logprobs.content) for choice in usage.choices)
+    assert usage.usage.completion_tokens == written
+    assert usage.usage.prompt_tokens == ask(client).usage.prompt_tokens
+
+
+@pytest.mark.parametrize("n", [0, 129, 1.5])
+def test_n_has_bounds(client, n):
+    assert refused(client, n=n)[0] == "n"
+
+
+# Log-probabilities
+
+
+def test_log_probabilities_are_of_the_tokens_and_the_greedy_one_is_on_top(client):
+    choice = ask(client, temperature=0, logprobs=True, top_logprobs=5).choices[0]
+    assert "".join(tokens(choice)) == choice.message.content
+    for entry in choice.logprobs.content:
+        assert len(entry.top_logprobs) == 5
+        assert (entry.token, entry.logprob) == (entry.top_logprobs[0].token, entry.top_logprobs[0].logprob)
+        values = [top.logprob for top in entry.top_logprobs]
+        assert values == sorted(values, reverse=True)
+        assert sum(math.exp(value) for value in values) <= 1 + 1e-6
+        assert bytes(entry.bytes).decode() == entry.token
+
+
+def test_parts_of_a_character_are_reported_as_bytes(client):
+    choice = ask(client, temperature=0, logprobs=True, guided_regex="好🚚").choices[0]
+    assert choice.message.content == "好🚚"
+    assert b"".join(bytes(entry.bytes) for entry in choice.logprobs.content).decode() == "好🚚"
+    assert len(choice.logprobs.content) > 2
+
+
+def test_top_logprobs_needs_logprobs(client):
+    assert refused(client, top_logprobs=3) == ("top_logprobs", "'top_logprobs' needs 'logprobs': true.")
+
+
+# Biases and penalties
+
+
+def first(client, **fields):
+    choice = ask(client, temperature=0, logprobs=True, top_logprobs=20, max_tokens=1, **fields).choices[0]
+    return {entry.token: entry.logprob for entry in choice.logprobs.content[0].top_logprobs}
+
+
+@pytest.mark.parametrize("bias", [-3, 0.5, 2])
+def test_logit_bias_shifts_by_exactly_what_is_asked(client, tokenizer, bias):
+    plain = first(client)
+    one, other = list(plain)[:2]
+    [id] = tokenizer.encode(one)
+    moved = first(client, logit_bias={str(id): bias})
+    assert (moved[one] - moved[other]) - (plain[one] - plain[other]) == pytest.approx(bias, abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "times"), [("presence_penalty", 1), ("frequency_penalty", 3)])
+def test_penalties_shift_what_was_said_by_exactly_what_is_asked(client, name, times):
+    """The answer is forced to say a token three times; then the next token's distribution is looked at."""
+
+    def fourth(**fields):
+        choice = ask(client, temperature=0, logprobs=True, top_logprobs=20, guided_regex="777[78]", **fields)
+        assert tokens(choice.choices[0])[:3] == ["7"] * 3
+        return {entry.token: entry.logprob for entry in choice.choices[0].logprobs.content[3].top_logprobs}
+
+    plain, moved = fourth(), fourth(**{name: 0.25})
+    shift = (moved["7"] - moved["8"]) - (plain["7"] - plain["8"])
+    assert shift == pytest.approx(-0.25 * times, abs=1e-4)
+
+
+def test_a_token_the_model_does_not_have_is_refused(client):
+    assert refused(client, logit_bias={"999999": 1})[0] == "logit_bias"
+    assert refused(client, stop_token_ids=[999999])[0] == "stop_token_ids"
+
+
+# Lengths and ends
+
+
+def test_ignore_eos_goes_on_to_the_limit_and_min_tokens_to_the_minimum(client):
+    plain = ask(client, temperature=0, max_tokens=80)
+    assert plain.choices[0].finish_reason == "stop"
+    assert ask(client, temperature=0, max_tokens=80, ignore_eos=True).usage.completion_tokens == 80
+    longer = ask(client, temperature=0, max_tokens=80, min_tokens=plain.usage.completion_tokens + 5)
+    assert longer.usage.completion_tokens >= plain.usage.completion_tokens + 5
+
+
+def test_a_stop_token_ends_the_answer_and_is_not_in_it(client, tokenizer):
+    text = ask(client, temperature=0).choices[0].message.content
+    ids = tokenizer.encode(text)
+    short = ask(client, temperature=0, stop_token_ids=[ids[4]]).choices[0]
+    assert (short.message.content, short.finish_reason) == (tokenizer.decode(ids[: ids.index(ids[4])]), "stop")
+
+
+def test_more_tokens_at_least_than_at_most_is_refused(client):
+    assert refused(client, min_tokens=50)[0] == "min_tokens"
+
+
+# Formats
+
+
+def test_a_json_object_comes_out_at_any_temperature(client):
+    for seed in range(5):
+        choice = ask(client, response_format={"type": "json_object"}, temperature=2, seed=seed, max_tokens=600).choices[
+            0
+        ]
+        if choice.finish_reason == "stop":
+            assert isinstance(json.loads(choice.message.content), dict)
+        else:
+            assert choice.finish_reason == "length"
+
+
+def test_parse_gives_an_object_of_the_class(client):
+    import pydantic
+
+    class Mood(pydantic.BaseModel):
+        happy: bool
+        score: int = pydantic.Field(ge=1, le=5)
+
+    parsed = client.chat.completions.parse(model="box", messages=HELLO, response_format=Mood, temperature=2, seed=1)
+    assert isinstance(parsed.choices[0].message.parsed, Mood)
+
+
+def test_the_limit_reached_inside_a_format_is_said(client):
+    format = {"type": "json_schema", "json_schema": {"name": "long", "schema": {"type": "string", "minLength": 500}}}
+    assert ask(client, response_format=format, max_tokens=5).choices[0].finish_reason == "length"
+
+
+def test_the_guided_extensions(client):
+    assert ask(client, guided_choice=["red", "green"]).choices[0].message.content in ("red", "green")
+    assert re.fullmatch(r"[0-9]{3}-[a-f]{2}", ask(client, guided_regex="[0-9]{3}-[a-f]{2}").choices[0].message.content)
+    said = ask(client, guided_grammar='start: "<" /[a-z]{1,4}/ ">"').choices[0].message.content
+    assert re.fullmatch(r"<[a-z]{1,4}>", said)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "says"),
+    [
+        ({"response_format": {"type": "xml"}}, "response_format.type", "one of text, json_object, json_schema"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "object"),
+        ({"response_format": {"type": "text", "x": 1}}, "response_format.x", "Unknown parameter"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "a b", "schema": {}}}},
+         "response_format.json_schema.name", "letters"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {
+            "type": "string", "pattern": "^(?=a)a$"}}}}, "response_format", "pattern"),
+        ({"guided_regex": "("}, "guided_regex", "cannot be enforced"),
+        ({"guided_choice": []}, "guided_choice", "list of 1 to"),
+        ({"guided_regex": "a", "guided_choice": ["a"]}, "guided_choice", "exclude each other"),
+        ({"guided_regex": "a", "ignore_eos": True}, "ignore_eos", "contradicts"),
+        ({"chat_template_kwargs": {"thinking": True}}, "thinking", "has no 'thinking'"),
+        ({"chat_template_kwargs": {"messages": []}}, "messages", "has no 'messages'"),
+        ({"reasoning_effort": "high"}, "reasoning_effort", "model 'turnwise-box' has no 'reasoning_effort'"),
+        ({"verbosity": "low"}, "verbosity", "has no 'verbosity'"),
+        ({"num_beams": 65}, "num_beams", "between 1 and 64"),
+        ({"num_beams": 4, "temperature": 0.7}, "temperature", "leave one out"),
+        ({"num_beams": 4, "top_p": 0.7}, "top_p", "leave one out"),
+        ({"num_beams": 4, "num_beam_groups": 3, "diversity_penalty": 1}, "num_beam_groups", "must divide"),
+        ({"num_beams": 4, "num_beam_groups": 2}, "diversity_penalty", "together"),
+        ({"num_beams": 4, "diversity_penalty": 2}, "diversity_penalty", "together"),
+        ({"num_beams": 2, "n": 3}, "n", "gives that many"),
+        ({"num_beams": 2, "prediction": {"type": "content", "content": "x"}}, "prediction", "leave one"),
+        ({"penalty_alpha": 0.6}, "top_k", "2 or more"),
+        ({"penalty_alpha": 0.6, "top_k": 4, "num_beams": 2}, "penalty_alpha", "two ways to search"),
+        ({"penalty_alpha": 0.6, "top_k": 4, "top_p": 0.5}, "top_p", "leave one out"),
+        ({"length_penalty": 2}, "length_penalty", "needs a search"),
+        ({"early_stopping": True}, "early_stopping", "needs a search"),
+        ({"early_stopping": "sometimes"}, "early_stopping", "true, false or 'never'"),
+        ({"prediction": "x"}, "prediction", "must be"),
+        ({"prediction": {"type": "content", "content": [{"type": "image"}]}}, "prediction.content[0].type", "must be"),
+        ({"priority": 101}, "priority", "between -100 and 100"),
+        ({"bad_words": [""]}, "bad_words", "not empty"),
+        ({"logit_bias": {"x": 1}}, "logit_bias", "by their ids"),
+        ({"logit_bias": {"1": 101}}, "logit_bias", "between -100 and 100"),
+        ({"repetition_penalty": 0}, "repetition_penalty", "greater than 0"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_honoured_is_refused_by_name(client, fields, param, says):
+    found, message = refused(client, **fields)
+    assert found == param
+    assert says in message
+
+
+def test_what_contradicts_itself_on_the_way_is_the_requests_fault(client):
+    with pytest.raises(openai.BadRequestError, match="contradicts itself"):
+        ask(client, guided_choice=["abc"], bad_words=["abc"])
+
+
+# Schemas
+
+names = st.sampled_from(["a", "b", "name", "the count", "größe"])
+leaves = st.one_of(
+    st.just({"type": "boolean"}),
+    st.just({"type": "null"}),
+    st.builds(lambda a, b: {"type": "integer", "minimum": min(a, b), "maximum": max(a, b)},
+              st.integers(-99, 999), st.integers(-99, 999)),
+    st.builds(lambda a, b: {"type": "string", "minLength": min(a, b), "maxLength": max(a, b)},
+              st.integers(0, 8), st.integers(0, 8)),
+    st.builds(lambda values: {"enum": values},
+              st.lists(st.one_of(st.text(max_size=5), st.integers(-9, 9), st.booleans()), min_size=1, max_size=4)),
+    st.sampled_from([{"type": "string", "pattern": "^[A-Z]{2}[0-9]{1,3}$"}, {"const": {"x": [1, "y"]}},
+                     {"type": "string", "format": "date"}]),
+)  # fmt: skip
+schemas = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.builds(
+            lambda properties, some: {
+                "type": "object", "properties": properties, "additionalProperties": False,
+                "required": sorted(properties)[: some % (len(properties) + 1)],
+            },
+            st.dictionaries(names, inner, max_size=3), st.integers(0, 3),
+        ),
+        st.builds(lambda items, a, b: {"type": "array", "items": items, "minItems": min(a, b), "maxItems": max(a, b)},
+                  inner, st.integers(0, 3), st.integers(0, 3)),
+        st.builds(lambda options: {"anyOf": options}, st.lists(inner, min_size=1, max_size=3)),
+    ),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(schema=schemas, seed=st.integers(0, 1000))
+def test_what_comes_out_of_any_schema_is_valid_at_temperature_2(client, schema, seed):
+    format = {"type": "json_schema", "json_schema": {"name": "any", "schema": schema, "strict": True}}
+    choice = ask(client, response_format=format, temperature=2, seed=seed, max_tokens=900).choices[0]
+    assert choice.finish_reason == "stop"
+    jsonschema.validate(json.loads(choice.message.content), schema)

@@ -1,0 +1,98 @@
+"""Pages of other origins: none by default, those that were named when they were named."""
+
+import httpx
+import pytest
+
+from turnwise.core.errors import InvalidParameter
+from turnwise.server.app import create_app
+from turnwise.server.middleware.security import read_origin
+from turnwise.store.sqlite.key_store import KeyFile
+from turnwise.testing import ScriptedChat, listening
+
+BODY = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
+FRIEND, OTHER = "https://app.example", "http://localhost:3000"
+
+
+@pytest.fixture
+def url(tmp_path):
+    keys = KeyFile(tmp_path / "keys.db")
+    app = create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys, allow_origins=[FRIEND + "/", OTHER])
+    with listening(app) as address:
+        yield address
+
+
+def test_a_named_origin_may_ask_and_read(url):
+    for origin in (FRIEND, OTHER):
+        answer = httpx.post(f"{url}/v1/chat/completions", json=BODY, headers={"origin": origin})
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == origin
+        assert "x-request-id" in answer.headers["access-control-expose-headers"]
+        assert answer.headers["vary"] == "Origin"
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_it_may_read_errors_too(url, tmp_path):
+    assert httpx.get(f"{url}/nothing", headers={"origin": FRIEND}).headers["access-control-allow-origin"] == FRIEND
+    KeyFile(tmp_path / "keys.db").create("me")
+    with listening(
+        create_app({"s": ScriptedChat()}, default="s", allow_origins=[FRIEND], keys=KeyFile(tmp_path / "keys.db"))
+    ) as locked:
+        refused = httpx.get(f"{locked}/v1/models", headers={"origin": FRIEND})
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, FRIEND)
+        asked = httpx.options(f"{locked}/v1/models", headers={"origin": FRIEND, "access-control-request-method": "GET"})
+        assert asked.status_code == 204, "a browser asks in advance without a key"
+
+
+def test_a_question_in_advance_is_answered(url):
+    headers = {
+        "origin": FRIEND,
+        "access-control-request-method": "PATCH",
+        "access-control-request-headers": "authorization,content-type,x-stainless-os",
+        "access-control-request-private-network": "true",
+    }
+    answer = httpx.options(f"{url}/v1/conversations/x", headers=headers)
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-origin"] == FRIEND
+    assert {"GET", "POST", "PATCH", "DELETE"} == set(answer.headers["access-control-allow-methods"].split(", "))
+    assert answer.headers["access-control-allow-headers"] == "authorization,content-type,x-stainless-os"
+    assert answer.headers["access-control-allow-private-network"] == "true"
+    assert int(answer.headers["access-control-max-age"]) > 0
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "https://app.example.evil.example", "http://app.example", "null",
+               "https://app.example:444", "HTTPS://APP.EXAMPLE"],
+)  # fmt: skip
+def test_any_other_origin_stays_outside(url, origin):
+    asked = httpx.options(
+        f"{url}/v1/chat/completions", headers={"origin": origin, "access-control-request-method": "POST"}
+    )
+    assert asked.status_code == 405
+    posted = httpx.post(f"{url}/v1/chat/completions", json=BODY, headers={"origin": origin})
+    assert (posted.status_code, posted.json()["error"]["code"]) == (403, "origin_not_allowed")
+    read = httpx.get(f"{url}/v1/models", headers={"origin": origin})
+    for answer in (asked, posted, read):
+        assert "access-control-allow-origin" not in answer.headers
+        assert answer.headers["vary"] == "Origin", "a cache must not give one origin the answer of another"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("https://Example.org/", "https://example.org"),
+        ("https://example.org:443", "https://example.org"),
+        ("http://example.org:443", "http://example.org:443"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_origins_are_read_as_browsers_send_them(said, meant):
+    assert read_origin(said) == meant
+
+
+@pytest.mark.parametrize(
+    "said", ["", "*", "https://*.example.org", "example.org", "https://example.org/path", "ftp://example.org",
+             "https://me@example.org", "null", "https://example.org:x", "https://[", "https://example.org?x"],
+)  # fmt: skip
+def test_what_is_no_origin_is_refused(said):
+    with pytest.raises(InvalidParameter, match="is no origin; write it as"):
+        read_origin(said)

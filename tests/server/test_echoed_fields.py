@@ -1,0 +1,245 @@
+"""What the server sends, it accepts back: answers of every shape, put into the history by clients of every habit.
+
+Habits seen in: openai-python's and openai-node's streaming helpers, LangChain's `merge_dicts`, hand-written loops of
+agents (public reports of "Unknown parameter: 'messages[1].tool_calls[0].index'").
+"""
+
+import itertools
+import json
+
+import httpx
+import openai
+import pytest
+from langchain_core.utils._merge import merge_dicts
+
+from turnwise.app.services import chat_service
+from turnwise.core.messages import Message, ToolCall
+from turnwise.server.app import create_app
+from turnwise.testing import ScriptedChat, listening
+
+HELLO = [{"role": "user", "content": "Hello"}]
+F = ToolCall("call_1", "f", '{"a": 1}')
+G = ToolCall("call_2", "g", '{"b": [1, {"c": null}]}')
+NOTE = ToolCall("call_3", "note", "a\nb", "custom")
+SCRIPTS = {
+    "text": (["Hello", " you"], None),
+    "nothing": ([""], None),
+    "talks and calls": (["I look.", F, G], None),
+    "calls": ([F], None),
+    "calls twice": ([F, G], None),
+    "custom": ([NOTE], None),
+    "both kinds": (["So:", F, NOTE], None),
+    "cut short": ([ToolCall("call_1", "f", '{"a": ')], "length"),
+    "older form": ([F], None),
+    "older form with text": (["I look.", F], None),
+}
+TOOLS = [
+    {"type": "function", "function": {"name": "f"}},
+    {"type": "function", "function": {"name": "g"}},
+    {"type": "custom", "custom": {"name": "note"}},
+]
+
+
+def chunks_of(client, body):
+    text = client.post("/v1/chat/completions", json={**body, "stream": True}).text
+    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
+
+
+# Accumulators: from a stream's chunks to the message of one choice.
+
+
+def deltas(chunks, index):
+    return [choice for chunk in chunks for choice in chunk["choices"] if choice["index"] == index]
+
+
+def merged(chunks, index):
+    """LangChain's: dictionaries merged key by key, `index` kept in the calls."""
+    return merge_dicts({}, *(choice["delta"] for choice in deltas(chunks, index)))
+
+
+def merged_choices(chunks, index):
+    """The whole choice is merged and its fields are put beside the delta's."""
+    message = {}
+    for choice in deltas(chunks, index):
+        beside = {name: value for name, value in choice.items() if name != "delta" and value is not None}
+        message = merge_dicts(message, choice["delta"]) | beside
+    return message
+
+
+def by_hand(chunks, index):
+    """Every field from the start, empty where nothing came; one shape for both kinds of calls."""
+    message = {
+        "role": "assistant", "content": "", "refusal": None, "audio": None, "annotations": [], "function_call": None,
+        "tool_calls": [], "reasoning_content": "", "logprobs": None, "finish_reason": None, "name": None,
+    }  # fmt: skip
+    for choice in deltas(chunks, index):
+        delta = choice["delta"]
+        message["content"] += delta.get("content") or ""
+        message["finish_reason"] = choice["finish_reason"]
+        if "function_call" in delta:
+            older = message["function_call"] or {"name": "", "arguments": ""}
+            older["name"] += delta["function_call"].get("name") or ""
+            older["arguments"] += delta["function_call"]["arguments"]
+            message["function_call"] = older
+        for piece in delta.get("tool_calls", []):
+            while len(message["tool_calls"]) <= piece["index"]:
+                blank = {"function": {"name": "", "arguments": ""}, "custom": {"name": "", "input": ""}}
+                message["tool_calls"].append({"index": piece["index"], "id": "", "type": "", **blank})
+            call = message["tool_calls"][piece["index"]]
+            call["id"] += piece.get("id") or ""
+            call["type"] += piece.get("type") or ""
+            for kind in ("function", "custom"):
+                for name, text in piece.get(kind, {}).items():
+                    call[kind][name] += text or ""
+    return message
+
+
+def by_official_client(chunks, index):
+    """The Python client's own typed chunks, dumped with every field that they have."""
+    message = {}
+    for chunk in chunks:
+        for choice in openai.types.chat.ChatCompletionChunk.construct(**chunk).choices:
+            if choice.index == index:
+                message = merge_dicts(message, choice.delta.model_dump(warnings=False))
+    return message
+
+
+ACCUMULATORS = [merged, merged_choices, by_hand, by_official_client]
+
+
+def as_sent(answer, index):
+    return answer["choices"][index]["message"]
+
+
+def as_dumped(answer, index):
+    """The Python client's typed message with every field."""
+    return openai.types.chat.ChatCompletion.construct(**answer).choices[index].message.model_dump(warnings=False)
+
+
+def with_choice(answer, index):
+    choice = answer["choices"][index]
+    return {**choice["message"], **{name: value for name, value in choice.items() if name != "message"}}
+
+
+WHOLE = [as_sent, as_dumped, with_choice]
+
+
+def results(message):
+    if message.get("function_call"):
+        return [{"role": "function", "name": message["function_call"]["name"], "content": "done"}]
+    calls = message.get("tool_calls") or []
+    return [{"role": "tool", "tool_call_id": call["id"], "name": "f", "content": "done"} for call in calls]
+
+
+def accepted(client, services, message, script):
+    services["scripted"].turns.clear()
+    history = [*HELLO, message, *results(message), *HELLO]
+    again = client.post("/v1/chat/completions", json={"model": "scripted", "messages": history})
+    assert again.status_code == 200, (message, again.json())
+    read = services["scripted"].turns[0].messages[1]
+    text = "".join(piece for piece in script if isinstance(piece, str))
+    assert read.content == text
+    assert [call.arguments for call in read.tool_calls] == [c.arguments for c in script if isinstance(c, ToolCall)]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_client_may_send_back_what_it_got(url, services, chat, name):
+    script, finish = SCRIPTS[name]
+    services["scripted"] = ScriptedChat(script, finish=finish or "stop")
+    body = {"model": "scripted", "messages": HELLO}
+    body |= {"functions": [TOOLS[0]["function"]]} if name.startswith("older") else {"tools": TOOLS, "n": 2}
+    answers = 1 if name.startswith("older") else 2
+    with httpx.Client(base_url=url) as client:
+        for accumulate, index in itertools.product(ACCUMULATORS, range(answers)):
+            accepted(client, services, accumulate(chunks_of(client, body), index), script)
+        for take, index in itertools.product(WHOLE, range(answers)):
+            accepted(client, services, take(client.post("/v1/chat/completions", json=body).json(), index), script)
+
+
+def test_stored_messages_are_accepted_as_they_are_listed(url, services, chat, store):
+    services["scripted"] = ScriptedChat(["I look.", F], store=store)
+    conversation = store.create(title="t", model="scripted").id
+    body = {"model": "scripted", "messages": HELLO, "tools": TOOLS}
+    with httpx.Client(base_url=url) as client:
+        completion = client.post(
+            "/v1/chat/completions", json={**body, "conversation_id": conversation, "store": True}
+        ).json()
+        store.append(conversation, [Message("tool", "done", tool_call_id="call_1")])
+        kept = client.get(f"/v1/conversations/{conversation}").json()["messages"]
+        assert client.post("/v1/chat/completions", json={**body, "messages": kept}).status_code == 200
+        listed = client.get(f"/v1/chat/completions/{completion['id']}/messages").json()["data"]
+        assert client.post("/v1/chat/completions", json={**body, "messages": listed}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"content": None, "refusal": "I won't."}, "I won't."),
+        ({"content": "", "refusal": "I won't."}, "I won't."),
+        ({"content": "Well.", "refusal": "I won't."}, "Well.\nI won't."),
+        ({"content": [{"type": "refusal", "refusal": "No."}, {"type": "text", "text": "Yes."}]}, "No.\nYes."),
+        ({"content": "Yes", "reasoning_content": "I think so."}, "Yes"),
+        ({"content": '{"a": 1}', "parsed": {"a": 1}}, '{"a": 1}'),
+        ({"content": "Yes", "function_call": {"name": "", "arguments": ""}, "tool_calls": []}, "Yes"),
+        ({"content": "Yes", "id": "msg_1", "annotations": [], "audio": None}, "Yes"),
+    ],
+)
+def test_a_message_of_the_assistant_in_any_published_form(url, chat, message, text):
+    messages = [*HELLO, {"role": "assistant", **message}, *HELLO]
+    answer = httpx.post(f"{url}/v1/chat/completions", json={"model": "scripted", "messages": messages})
+    assert answer.status_code == 200, answer.text
+    assert chat.turns[0].messages[1].content == text
+
+
+def test_null_counts_as_absent_in_every_object(url, chat):
+    """Clients in typed languages have one type for all messages and send every field of it."""
+    fields = dict.fromkeys(
+        ("name", "tool_calls", "tool_call_id", "function_call", "refusal", "audio", "annotations", "pinned", "id")
+    )
+    function = {"name": "f", "description": None, "parameters": None, "strict": None}
+    body = {
+        "model": "scripted",
+        "messages": [
+            {**fields, "role": "system", "content": "Be kind."},
+            {**fields, "role": "user", "content": [
+                {"type": "text", "text": "Hi", "refusal": None, "image_url": None, "prompt_cache_breakpoint": None}]},
+            {**fields, "role": "assistant", "content": None, "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}", "parsed_arguments": None},
+                 "custom": None, "index": None}]},
+            {**fields, "role": "tool", "content": "done", "tool_call_id": "c"},
+        ],
+        "tools": [
+            {"type": "function", "function": function, "custom": None},
+            {"type": "custom", "function": None, "custom": {"name": "g", "description": None, "format": {
+                "type": "text", "grammar": None}}},
+        ],
+        "tool_choice": {"type": "function", "function": {"name": "f"}, "custom": None, "allowed_tools": None},
+        "response_format": {"type": "text", "json_schema": None},
+        "prediction": {"type": "content", "content": [{"type": "text", "text": "a", "refusal": None}]},
+        "stream_options": None,
+        "not_yet_invented": None,
+    }  # fmt: skip
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    body |= {"stream": True, "stream_options": {"include_usage": None, "include_obfuscation": None, "other": None}}
+    assert httpx.post(f"{url}/v1/chat/completions", json=body).status_code == 200
+    tokens = {"prompt": "a", "messages": None, "add_generation_prompt": None, "model": "scripted"}
+    assert httpx.post(f"{url}/tokenize", json=tokens).json().get("error", {}).get("code") != "invalid_type"
+
+
+@pytest.fixture(scope="module")
+def box():
+    with chat_service() as service, listening(create_app({"box": service}, default="box")) as url:
+        yield url
+
+
+@pytest.mark.parametrize("accumulate", ACCUMULATORS)
+def test_log_probabilities_may_stay_with_the_message(box, accumulate):
+    body = {"model": "box", "messages": HELLO, "max_tokens": 4, "logprobs": True, "top_logprobs": 1, "seed": 1}
+    with httpx.Client(base_url=box, timeout=60) as client:
+        message = accumulate(chunks_of(client, body), 0)
+        again = client.post("/v1/chat/completions", json={**body, "messages": [*HELLO, message, *HELLO]})
+        assert again.status_code == 200, again.text
+        whole = with_choice(client.post("/v1/chat/completions", json=body).json(), 0)
+        again = client.post("/v1/chat/completions", json={**body, "messages": [*HELLO, whole, *HELLO]})
+        assert again.status_code == 200, again.text

@@ -1,0 +1,70 @@
+"""An encoder–decoder model behind the same API: it reads, answers, searches and refuses what it cannot do."""
+
+import openai
+import pytest
+import torch
+from transformers import T5Config, T5ForConditionalGeneration
+
+from turnwise.app.services import chat_service, resolve_model_folder
+from turnwise.server.app import create_app
+from turnwise.testing import listening
+from turnwise.text.tokenization.tokenizer import Tokenizer
+
+HELLO = [{"role": "user", "content": "Hello, who are you?"}]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("t5")
+    tokenizer = Tokenizer.load(resolve_model_folder("box"))
+    tokenizer.save(folder)
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=tokenizer.vocab_size, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, n_positions=96,
+        decoder_start_token_id=0, eos_token_id=min(tokenizer.stop_ids), pad_token_id=0, initializer_factor=3.0,
+    )  # fmt: skip
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    with chat_service(str(folder), name="t5") as service, listening(create_app({"t5": service}, default="t5")) as url:
+        yield openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
+
+
+def ask(client, **fields):
+    ours = {name: fields.pop(name) for name in list(fields) if name in ("num_beams", "guided_choice")}
+    asked = {"model": "t5", "messages": HELLO, "max_tokens": 12, **fields}
+    return client.chat.completions.create(**asked, extra_body=ours)
+
+
+def test_it_answers_whole_and_in_a_stream_the_same(client):
+    whole = ask(client, seed=5, logprobs=True)
+    assert whole.usage.completion_tokens == len(whole.choices[0].logprobs.content) > 0
+    assert whole.usage.prompt_tokens > 5
+    chunks = list(ask(client, seed=5, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.choices[0].message.content
+
+
+def test_it_keeps_to_a_grammar_and_searches(client):
+    assert ask(client, guided_choice=["yes", "no"], max_tokens=30).choices[0].message.content in ("yes", "no")
+    found = ask(client, num_beams=4, n=2)
+    assert found.choices[0].message.content != found.choices[1].message.content
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "summarise"])
+def test_it_reads_long_talks_by_a_policy_and_the_answer_takes_none_of_that_room(client, policy):
+    said = [{"role": role, "content": f"{role} {i}"} for i in range(40) for role in ("user", "assistant")]
+    answer = client.chat.completions.create(
+        model="t5", messages=[*said, *HELLO], max_tokens=90, seed=1, extra_body={"context_policy": policy}
+    )
+    assert 0 < answer.model_extra["context"]["dropped_messages"] < 80
+    if policy == "drop_oldest":
+        assert answer.usage.prompt_tokens > 96 - 90
+
+
+def test_it_refuses_what_it_cannot_do(client):
+    talk = [*HELLO, {"role": "assistant", "content": "I am"}]
+    with pytest.raises(openai.BadRequestError, match="cannot go on with a message"):
+        client.chat.completions.create(model="t5", messages=talk, extra_body={"continue_final_message": True})
+    with pytest.raises(openai.BadRequestError, match="does not score"):
+        client.completions.create(model="t5", prompt="Hello", max_tokens=0, echo=True, logprobs=0)
+    with pytest.raises(openai.BadRequestError, match="maximum context length is 96 tokens") as error:
+        ask(client, messages=[{"role": "user", "content": "word " * 200}])
+    assert error.value.code == "context_length_exceeded"

@@ -1,0 +1,107 @@
+"""What evaluation harnesses ask of `/v1/completions`, as they send it, and what they read in the answers.
+
+The requests are those of lm-evaluation-harness 0.4.13 (`local-completions`, `local-chat-completions`): every text is
+scored with `echo` and one token more, whose place, the last one, is then left out.
+"""
+
+import httpx
+import pytest
+import torch
+
+from turnwise.app.services import chat_service, resolve_model_folder
+from turnwise.models.checkpoint import load
+from turnwise.server.app import create_app
+from turnwise.testing import listening
+
+QUESTION = [3, 479, 306, 272, 903, 316, 1124, 525, 36, 1, 4]  # the capital of France, in the box's own template
+HELLO = [3, 800, 1, 4]
+ENDED = [56, 74, 670, 316, 568, 19]  # "Seven of them.", after which the model ends its turn
+PROMPTS = [[*QUESTION, 50, 383, 87, 331], [*QUESTION, 49, 3638], [*HELLO, *ENDED]]
+CONTEXTS = [len(QUESTION), len(QUESTION), len(HELLO)]
+
+
+@pytest.fixture(scope="module")
+def post():
+    with chat_service() as service, listening(create_app({"box": service}, default="box")) as url:
+
+        def send(path, **fields):
+            answer = httpx.post(f"{url}/v1/{path}", json={"model": "box", **fields}, timeout=60)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        yield send
+
+
+@pytest.fixture(scope="module")
+def logprobs():
+    """Of each token but the first, with whether it is the likeliest: by one plain forward pass."""
+    decoder = load(resolve_model_folder(None), dtype=torch.float32).decoder
+
+    def of(ids):
+        with torch.no_grad():
+            logprobs_TV = decoder.logits(decoder(torch.tensor([ids])))[0].log_softmax(-1)
+        return [(logprobs_TV[at, id].item(), logprobs_TV[at].argmax() == id) for at, id in enumerate(ids[1:])]
+
+    return of
+
+
+def scoring(prompt):
+    return {"prompt": prompt, "temperature": 0, "max_tokens": 1, "logprobs": 1, "seed": 1234, "echo": True}
+
+
+def read(answer, contexts):
+    """What the harness makes of an answer."""
+    found = []
+    for choice, context in zip(sorted(answer["choices"], key=lambda choice: choice["index"]), contexts, strict=True):
+        told = choice["logprobs"]["token_logprobs"][context:-1]
+        tops = choice["logprobs"]["top_logprobs"][context:-1]
+        greedy = all(own == max(top.values()) for own, top in zip(told, tops, strict=True))
+        found.append((sum(told), greedy))
+    return found
+
+
+def expected(logprobs, prompt, context):
+    told = logprobs(prompt)[context - 1 :]
+    return pytest.approx(sum(value for value, _ in told), abs=1e-3), all(best for _, best in told)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_ids_are_scored_also_where_the_model_would_end(post, logprobs, together):
+    if together:
+        found = read(post("completions", **scoring(PROMPTS)), CONTEXTS)
+    else:
+        pairs = zip(PROMPTS, CONTEXTS, strict=True)
+        found = [one for ids, context in pairs for one in read(post("completions", **scoring([ids])), [context])]
+    assert found == [expected(logprobs, ids, context) for ids, context in zip(PROMPTS, CONTEXTS, strict=True)]
+
+
+def test_every_token_that_was_read_or_drawn_has_a_place(post):
+    for prompt, choice in zip(PROMPTS, post("completions", **scoring(PROMPTS))["choices"], strict=True):
+        assert {len(each) for each in choice["logprobs"].values()} == {len(prompt) + 1}
+    assert choice["finish_reason"] == "stop"
+    assert choice["logprobs"]["tokens"][-1] == "<|end|>"
+    assert choice["text"].endswith("Seven of them.")  # of which the end is no part
+
+
+def test_strings_are_scored(post, logprobs):
+    (choice,) = (answer := post("completions", **scoring("What is the capital of France?Paris")))["choices"]
+    ids = [479, 306, 272, 903, 316, 1124, 525, 36, 53, 295, 278]
+    assert len(choice["logprobs"]["tokens"]) == len(ids) + 1
+    assert read(answer, [8]) == [expected(logprobs, ids, 8)]
+
+
+@pytest.mark.parametrize("prompt", [[HELLO, QUESTION], "Hello", ["Hello", "What is your name?"]])
+def test_answers_come_by_index_and_end_at_a_stop_string(post, prompt):
+    fields = {"max_tokens": 32, "temperature": 0.0, "stop": ["\n", "<|end|>"], "seed": 1234}
+    choices = post("completions", prompt=prompt, **fields)["choices"]
+    assert [choice["index"] for choice in choices] == list(range(1 if isinstance(prompt, str) else 2))
+    assert all(isinstance(choice["text"], str) and "\n" not in choice["text"] for choice in choices)
+
+
+@pytest.mark.parametrize("stop", [["\n"], []])
+def test_chats_are_answered(post, stop):
+    messages = [{"role": "user", "content": "Hello! How are you?"}]
+    fields = {"max_tokens": 32, "temperature": 0.0, "stop": stop, "seed": 1234}
+    (choice,) = post("chat/completions", messages=messages, **fields)["choices"]
+    assert choice["index"] == 0
+    assert choice["message"]["content"]

@@ -1,0 +1,28 @@
+"""The page of fields is the code's own."""
+
+from pathlib import Path
+
+import pytest
+
+from turnwise.server.schema.unsupported_fields import HONOURED, UNSUPPORTED
+from turnwise.server.field_reference import ROUTES, markdown
+from turnwise.server.schema.chat_completion_request import CompletionRequest
+
+PAGE = Path(__file__).parents[2] / "docs" / "http.md"
+
+
+def test_the_page_says_what_the_code_does():
+    assert PAGE.read_text(encoding="utf-8") == markdown(), "run: python -m turnwise.server.field_reference > docs/http.md"
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_field_has_a_row(route):
+    (section,) = [part for part in markdown().split("\n## ") if part.startswith(f"`POST {route}`")]
+    model, _, refused = ROUTES[route]
+    for name in model.model_fields.keys() | refused.keys():
+        assert f"| `{name}` |" in section
+
+
+def test_every_field_is_either_honoured_or_refused():
+    assert not HONOURED & UNSUPPORTED.keys()
+    assert CompletionRequest.model_fields.keys() == HONOURED | UNSUPPORTED.keys()

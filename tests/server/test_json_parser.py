@@ -1,0 +1,73 @@
+"""Parsing bodies of any size: nothing that a client chooses holds the interpreter for long."""
+
+import json
+
+import pytest
+
+from turnwise.server.schema import json_parser as json_body
+from turnwise.server.schema.json_parser import InvalidBody, count_structure, parse
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a": [1, -0.5, 1e30, True, None, 'é\n"\\', {"b": []}]},
+        {"a": "\U0001f600"},
+        {"a": 10**300},
+    ],
+)
+def test_it_parses_as_the_standard_library_does(content):
+    for ascii_only in (True, False):
+        text = json.dumps(content, ensure_ascii=ascii_only)
+        assert parse_json_body(text.encode()) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": [' + b",".join([b"[]"] * 1_300_000) + b"]}",
+        b'{"a": [' + b",".join([b'{"": 1}'] * 500_000) + b"]}",
+        b"{" + b",".join(b'"%d": 1' % i for i in range(400_000)) + b"}",
+        b'{"a": [' + b",".join([b"[" * 90 + b"]" * 90] * 20_000) + b"]}",
+    ],
+)
+def test_more_structure_than_any_request_needs_is_refused(body):
+    with pytest.raises(InvalidBody, match="more than 100,000 arrays, objects and fields"):
+        parse_json_body(body)
+
+
+@pytest.mark.parametrize("numbers", [1_000_002, 1_950_000])
+def test_more_values_than_any_request_needs_are_refused(numbers):
+    with pytest.raises(InvalidBody, match="more than 1,000,000 values"):
+        parse(b'{"prompt": [' + b",".join([b"7"] * numbers) + b"]}")
+
+
+def test_commas_in_a_text_are_no_values():
+    text = "a," * 1_500_000
+    assert parse(json.dumps({"a": text}).encode()) == {"a": text}
+
+
+@pytest.mark.parametrize("text", ["[{:" * 1_000_000, '\\"[' * 500_000, "\\" * 65_537 + "[" * 200_000, '"[' * 300_000])
+def test_what_is_quoted_is_no_structure(text):
+    body = json.dumps({"a": text, "b": [text]}).encode()
+    assert parse(body) == {"a": text, "b": [text]}
+    assert count_structure(body) == 4
+
+
+def test_counting_agrees_with_a_parser(monkeypatch):
+    monkeypatch.setattr(json_body, "_PIECE", 5)
+    content = {"a[": ['b"{', "\\", '\\"', {"c:": [[], {}, "x" * 20]}], "\\\\": "\\" * 9}
+    for text in (json.dumps(content), json.dumps(content, indent=3)):
+        assert count_structure(text.encode()) == 3 + 3 + 3
+
+
+@pytest.mark.parametrize("body", [b'{"a": "[', b'{"a": "\\', b'"', b"", b'{"a": "' + b"[" * 300_000])
+def test_a_string_that_does_not_end(body):
+    count_structure(body)
+    with pytest.raises(InvalidBody):
+        parse_json_body(body)
+
+
+def test_what_is_wrong_in_a_long_body_has_a_place_too():
+    with pytest.raises(InvalidBody, match="line 1, column"):
+        parse_json_body(b'{"a": "' + b"x" * 20_000 + b'", }')

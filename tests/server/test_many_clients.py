@@ -1,0 +1,97 @@
+"""A crowd at once, some of whom leave and some of whom read slowly: all others get the answers they would get alone."""
+
+import asyncio
+import gc
+import resource
+import threading
+import time
+from pathlib import Path
+
+import openai
+import pytest
+
+from turnwise.app.services import chat_service
+from turnwise.server.app import create_app
+from turnwise.testing import listening
+
+pytestmark = pytest.mark.slow
+CLIENTS = 64
+QUESTIONS = ["Hello!", "Who are you?", "Tell me a joke", "How do I cancel my order?", "What is 3 plus 4?", "I am tired"]
+
+
+@pytest.fixture(scope="module")
+def service():
+    with chat_service(slots=16) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def url(service):
+    with listening(create_app({"box": service}, default="box")) as url:
+        yield f"{url}/v1"
+
+
+def asked(number):
+    return {
+        "model": "box", "messages": [{"role": "user", "content": QUESTIONS[number % len(QUESTIONS)]}], "seed": number,
+        "temperature": 0.3 * (number % 4), "max_tokens": 20 + number, "top_p": 0.95,
+    }  # fmt: skip
+
+
+async def read(client, number, *, leave=False, slowly=False):
+    text = ""
+    stream = await client.chat.completions.create(**asked(number), stream=True)
+    async for chunk in stream:
+        text += chunk.choices[0].delta.content or ""
+        if leave and len(text) > 3 + number % 20:
+            await stream.close()
+            return None
+        if slowly:
+            await asyncio.sleep(0.02)
+    return text
+
+
+async def crowd(url):
+    async with openai.AsyncOpenAI(base_url=url, api_key="-", max_retries=0, timeout=120) as client:
+        return await asyncio.gather(*(read(client, n, leave=n % 3 == 1, slowly=n % 10 == 0) for n in range(CLIENTS)))
+
+
+def resident():
+    """Megabytes of memory that this process holds."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def at_rest(engine):
+    deadline = time.monotonic() + 10
+    while engine.load != (0, 0):
+        assert time.monotonic() < deadline, f"still busy: {engine.load}"
+        time.sleep(0.01)
+    return True
+
+
+def test_nobody_notices_the_others(service, url):
+    alone = openai.OpenAI(base_url=url, api_key="-", max_retries=0)
+    expected = [alone.chat.completions.create(**asked(n)).choices[0].message.content for n in range(CLIENTS)]
+    asyncio.run(crowd(url))  # what is made once for all, such as caches, is made here
+    threads, memory = threading.active_count(), resident()
+    for _ in range(2):
+        answers = asyncio.run(crowd(url))
+        for number, answer in enumerate(answers):
+            if number % 3 != 1:
+                assert answer == expected[number], f"client {number}"
+        assert at_rest(service.generator)
+    assert threading.active_count() <= threads + 40  # the pool for blocking calls has its own, fixed size
+    assert resident() < memory + 40, "a crowd of 64 leaves no megabytes behind"
+
+
+def test_a_cancelled_crowd_leaves_the_server_as_it_was(service, url):
+    async def all_leave():
+        async with openai.AsyncOpenAI(base_url=url, api_key="-", max_retries=0) as client:
+            await asyncio.gather(*(read(client, n, leave=True) for n in range(CLIENTS)))
+
+    asyncio.run(all_leave())
+    assert at_rest(service.generator)
+    said = openai.OpenAI(base_url=url, api_key="-").chat.completions.create(**asked(0) | {"temperature": 0})
+    assert said.choices[0].message.content

@@ -1,0 +1,249 @@
+"""Every published request field is honoured or refused; the table of the client library is the witness."""
+
+import json
+from typing import get_args, get_type_hints
+
+import httpx
+import pytest
+from openai.types.chat import completion_create_params as published
+
+from turnwise.chat.service import Format
+from turnwise.core.parameters import SPECS
+from turnwise.core.tools import ToolChoice
+from turnwise.server.app import create_app
+from turnwise.server.schema.unsupported_fields import HONOURED, UNSUPPORTED
+from turnwise.server.schema.chat_completion_request import CompletionRequest
+from turnwise.testing import listening
+
+PUBLISHED = get_type_hints(published.CompletionCreateParamsStreaming).keys()
+EXTENSIONS = {
+    "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "num_beams",
+    "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of",
+    "stop_token_ids", "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice",
+    "chat_template_kwargs", "scenario", "knowledge", "priority", "echo", "conversation_id", "continue_final_message",
+    "epsilon_cutoff", "eta_cutoff", "top_n_sigma", "context_policy", "sampling_preset",
+}  # fmt: skip
+F = {"name": "f", "parameters": {"type": "object"}}
+TOOLS = [{"type": "function", "function": F}]
+OK = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
+
+# For every field that is not honoured: values that ask for something, one of them of every type a client may send.
+ASKING = {
+    "audio": [{"voice": "alloy", "format": "wav"}, {}],
+    "modalities": [["text", "audio"], ["audio"], []],
+    "moderation": [{}, True],
+    "prompt_cache_options": [{"mode": "explicit"}],
+    "prompt_cache_retention": ["24h"],
+    "service_tier": ["flex", "priority"],
+    "web_search_options": [{}],
+    "scenario": ["bank"],
+    "knowledge": ["faq"],
+}
+
+
+@pytest.fixture
+def post(url):
+    with httpx.Client(base_url=url) as client:
+        yield lambda **fields: client.post("/v1/chat/completions", json={**OK, **fields})
+
+
+def test_the_tables_cover_what_is_published_and_nothing_else():
+    assert len(PUBLISHED) == 37
+    assert HONOURED | UNSUPPORTED.keys() == PUBLISHED | EXTENSIONS
+    assert EXTENSIONS.isdisjoint(PUBLISHED)
+    assert HONOURED.isdisjoint(UNSUPPORTED)
+    assert CompletionRequest.model_fields.keys() == PUBLISHED | EXTENSIONS
+    assert ASKING.keys() == UNSUPPORTED.keys()
+
+
+def test_every_generation_parameter_is_a_field_with_its_own_bounds_and_help():
+    schema = CompletionRequest.model_json_schema()["properties"]
+    for name, spec in SPECS.items():
+        assert schema[name]["description"] == spec.help
+        assert spec.many or spec.kind is dict or schema[name].get("maximum") == spec.high
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in ASKING.items() for value in values])
+def test_an_unsupported_field_is_refused_by_name_with_a_reason(post, chat, name, value):
+    answer = post(**{name: value})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["param"], error["code"], error["type"]) == (name, "unsupported_value", "invalid_request_error")
+    assert UNSUPPORTED[name].why in error["message"]
+    assert chat.turns == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, field in UNSUPPORTED.items() for value in (*field.passes, None)]
+)
+def test_a_value_that_asks_for_nothing_passes_and_changes_nothing(post, chat, name, value):
+    assert post(**{name: value}).status_code == 200
+    assert chat.turns[0].asked == {}
+
+
+def test_null_counts_as_not_said_for_every_optional_field(post, chat):
+    answer = post(**dict.fromkeys((PUBLISHED | EXTENSIONS) - {"model", "messages"}))
+    assert answer.status_code == 200, answer.text
+    assert chat.turns[0].asked == {}
+
+
+SAMPLING = {
+    "temperature": 0.5, "top_p": 0.25, "top_k": 3, "min_p": 0.1, "typical_p": 0.9, "seed": 11, "stop": ["a", "b"],
+    "max_tokens": 4, "presence_penalty": 0.5, "frequency_penalty": -1, "repetition_penalty": 1.2, "min_tokens": 2,
+    "no_repeat_ngram_size": 3, "logit_bias": {"5": -100}, "bad_words": ["x"], "stop_token_ids": [7],
+    "penalty_alpha": 0.6, "ignore_eos": True, "logprobs": True, "top_logprobs": 2, "num_beams": 4, "num_beam_groups": 2,
+    "diversity_penalty": 0.5, "length_penalty": 0.8, "early_stopping": "never",
+    "epsilon_cutoff": 0.01, "eta_cutoff": 0.02, "top_n_sigma": 1.5,
+}  # fmt: skip
+CHECKED = {"stop": ("a", "b"), "logit_bias": ((5, -100.0),), "bad_words": ("x",), "stop_token_ids": (7,)}
+
+
+def test_every_honoured_field_has_an_effect(post, chat, store):
+    """The sampling fields reach the turn; each of the others is seen to do what it says."""
+    assert SAMPLING.keys() == SPECS.keys()
+    for name, value in SAMPLING.items():
+        chat.turns.clear()
+        assert post(**{name: value}).status_code == 200
+        [asked] = [turn.asked for turn in chat.turns]
+        assert asked == {name: CHECKED.get(name, value)}
+    chat.turns.clear()
+    post(max_completion_tokens=9)
+    post(max_completion_tokens=9, max_tokens=9)
+    assert [turn.asked for turn in chat.turns] == [{"max_tokens": 9}] * 2
+
+    id = store.create(title="t", model="scripted").id
+    post(conversation_id=id)
+    assert [kept.message.role for kept in store.get(id).messages] == ["user", "assistant"]
+
+    messages = [*OK["messages"], {"role": "assistant", "content": "Once"}]
+    post(messages=messages, continue_final_message=True)
+    assert chat.turns[-1].continue_final
+
+    post(messages=messages, continue_final_message=True, echo=True)
+    assert chat.turns[-1].echo
+    assert post(echo=True).json()["error"]["param"] == "echo"
+
+    for fields, turn in {
+        "n": ({"n": 3}, {"answers": 3}),
+        "priority": ({"priority": -3}, {"priority": -3}),
+        "prompt_cache_key": ({"prompt_cache_key": "k"}, {"cache_key": "k"}),
+        "prediction": ({"prediction": {"type": "content", "content": "Hello"}}, {"prediction": "Hello"}),
+        "prediction in parts": (
+            {"prediction": {"type": "content", "content": [{"type": "text", "text": t} for t in ("He", "llo")]}},
+            {"prediction": "Hello"},
+        ),
+        "response_format": ({"response_format": {"type": "json_object"}}, {"format": Format("json_object")}),
+        "guided_regex": ({"guided_regex": "a+"}, {"format": Format("regex", "a+", "guided_regex")}),
+        "guided_choice": ({"guided_choice": ["a"]}, {"format": Format("choice", ("a",), "guided_choice")}),
+        "guided_grammar": ({"guided_grammar": "start: X"}, {"format": Format("lark", "start: X", "guided_grammar")}),
+        "reasoning_effort": ({"reasoning_effort": "low"}, {"variables": {"reasoning_effort": "low"}}),
+        "verbosity": ({"verbosity": "high"}, {"variables": {"verbosity": "high"}}),
+        "tools": ({"tools": TOOLS}, {"tool_choice": ToolChoice("auto"), "parallel_tool_calls": True}),
+        "tool_choice": ({"tools": TOOLS, "tool_choice": "required"}, {"tool_choice": ToolChoice("required")}),
+        "parallel_tool_calls": ({"tools": TOOLS, "parallel_tool_calls": False}, {"parallel_tool_calls": False}),
+        "functions": ({"functions": [F]}, {"tool_choice": ToolChoice("auto"), "parallel_tool_calls": False}),
+        "function_call": (
+            {"functions": [F], "function_call": {"name": "f"}},
+            {"tool_choice": ToolChoice("required", ("f",))},
+        ),
+        "chat_template_kwargs": ({"chat_template_kwargs": {"a": 1}}, {"variables": {"a": 1}}),
+        "context_policy": ({"context_policy": "drop_oldest"}, {"context_policy": "drop_oldest"}),
+        "sampling_preset": ({"sampling_preset": "chat"}, {"preset": "chat"}),
+    }.values():
+        assert post(**fields).status_code == 200
+        for name, value in turn.items():
+            assert getattr(chat.turns[-1], name) == value
+
+    assert post(stream=True).headers["content-type"].startswith("text/event-stream")
+    with_usage = post(stream=True, stream_options={"include_usage": True}).text
+    assert json.loads(with_usage.split("\n\n")[-3].removeprefix("data: "))["usage"]["completion_tokens"] == 4
+
+    post(store=True, user="u" * 512, safety_identifier="s" * 64, metadata={"a": "b"})
+    [kept], _ = store.completions.list(limit=9, after=None, order="asc", model=None, metadata={"a": "b"})
+    assert kept.request == {"user": "u" * 512, "safety_identifier": "s" * 64}
+
+
+@pytest.mark.parametrize("fields", [{"conversation_id": "conv_1"}, {"store": True}])
+def test_what_needs_a_store_is_refused_without_one(post, chat, fields):
+    chat.store = None
+    error = post(**fields).json()["error"]
+    assert (error["param"], error["code"]) == (*fields, "unsupported_value")
+
+
+def test_the_service_describes_itself(url):
+    document = httpx.get(f"{url}/openapi.json").json()
+    text = json.dumps(document)
+    assert "422" not in text
+    assert "HTTPValidationError" not in text
+    schemas = document["components"]["schemas"]
+    assert schemas["CompletionRequest"]["properties"].keys() == PUBLISHED | EXTENSIONS
+    for reference in {part.split('"')[0] for part in text.split('"$ref": "#/components/schemas/')[1:]}:
+        assert reference in schemas
+    assert document["paths"].keys() >= {
+        "/v1/chat/completions",
+        "/v1/models",
+        "/v1/conversations/{id}",
+        "/v1/parameters",
+    }
+
+
+def test_the_parameters_are_served_for_the_page(url):
+    served = {entry["name"]: entry for entry in httpx.get(f"{url}/v1/parameters").json()["data"]}
+    assert served.keys() == SPECS.keys()
+    assert served["top_p"] == {
+        "name": "top_p", "type": "number", "help": SPECS["top_p"].help, "default": 1.0, "off": 1.0, "low": 0.0,
+        "high": 1.0, "low_open": False, "optional": False, "many": False, "control": True,
+    }  # fmt: skip
+
+
+def test_literal_roles_of_the_library_are_all_judged():
+    """A role that the published interface gains must be decided upon here."""
+    roles = {get_args(get_type_hints(kind)["role"])[0] for kind in get_args(published.ChatCompletionMessageParam)}
+    assert roles == {"system", "developer", "user", "assistant", "tool", "function"}
+
+
+def test_a_server_may_let_unknown_fields_pass_and_says_which(services, chat):
+    app = create_app(services, default="scripted", ignore_unknown=True)
+    with listening(app) as url, httpx.Client(base_url=url) as client:
+        answer = client.post("/v1/chat/completions", json={**OK, "tempo": 1, "größe": 2, "temperature": 0.5})
+        assert answer.status_code == 200
+        assert answer.headers["x-ignored-fields"] == '"gr\\u00f6\\u00dfe", "tempo"'
+        assert chat.turns[-1].asked == {"temperature": 0.5}
+        many = client.post("/v1/chat/completions", json={**OK, "é" * 600: 1, **{f"x{i}": 1 for i in range(200)}})
+        assert many.status_code == 200
+        assert json.loads(f"[{many.headers['x-ignored-fields']}]")[-1] == "..."
+        assert "x-ignored-fields" not in client.post("/v1/chat/completions", json=OK).headers
+        refused = client.post("/v1/chat/completions", json={**OK, "tempo": 1, "scenario": "bank"})
+        assert refused.json()["error"]["param"] == "scenario"
+
+
+def test_unknown_fields_pass_at_every_depth_of_a_server_that_ignores_them(services, chat):
+    x = {"x": 1}
+    body = {
+        "model": "scripted",
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "hi", **x}], "timestamp": 1},
+            {"role": "assistant", "content": None, "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}", **x}, **x}]},
+            {"role": "tool", "tool_call_id": "c", "content": "done", **x},
+        ],
+        "tools": [{"type": "function", "function": {**F, **x}, **x},
+                  {"type": "custom", "custom": {"name": "g", "format": {"type": "text", **x}, **x}}],
+        "tool_choice": {"type": "function", "function": {"name": "f", **x}, **x},
+        "response_format": {"type": "json_object", **x},
+        "prediction": {"type": "content", "content": [{"type": "text", "text": "a", **x}], **x},
+        "stream": True,
+        "stream_options": {"include_usage": True, **x},
+    }  # fmt: skip
+    with listening(create_app(services, default="scripted", ignore_unknown=True)) as url:
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body)
+        assert answer.status_code == 200, answer.text
+        assert json.loads(f"[{answer.headers['x-ignored-fields']}]") == sorted([
+            "messages[0].timestamp", "messages[0].content[0].x", "messages[1].tool_calls[0].x",
+            "messages[1].tool_calls[0].function.x", "messages[2].x", "prediction.x", "prediction.content[0].x",
+            "response_format.x", "stream_options.x", "tool_choice.x", "tool_choice.function.x", "tools[0].function.x",
+            "tools[0].x", "tools[1].custom.format.x", "tools[1].custom.x",
+        ])  # fmt: skip
+        assert chat.turns[-1].tools[0].published["function"].keys() == {"name", "parameters"}
+        refused = httpx.post(f"{url}/v1/chat/completions", json={**body, "messages": [{"role": "user"}]})
+        assert refused.json()["error"]["param"] == "messages[0].content"

@@ -1,0 +1,65 @@
+"""`/tokenize` and `/detokenize`, with a real model."""
+
+import httpx
+import pytest
+
+from turnwise.app.services import chat_service
+from turnwise.server.app import create_app
+from turnwise.testing import listening
+
+
+@pytest.fixture(scope="module")
+def service():
+    with chat_service() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    with listening(create_app({"box": service}, default="box")) as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+@pytest.mark.parametrize("text", ["Hello there", "你好 🚚", "<|user|> is text", ""])
+def test_a_text_comes_back_from_its_tokens(client, text):
+    found = client.post("/tokenize", json={"prompt": text}).json()
+    assert found["count"] == len(found["tokens"]) == len(found["token_strs"])
+    assert client.post("/detokenize", json={"tokens": found["tokens"]}).json()["prompt"] == text
+
+
+def test_messages_are_what_a_completion_reads(client, service):
+    messages = [{"role": "user", "content": "Hello"}]
+    found = client.post("/tokenize", json={"messages": messages}).json()
+    usage = client.post("/v1/chat/completions", json={"model": "box", "messages": messages, "max_tokens": 1}).json()
+    assert found["count"] == usage["usage"]["prompt_tokens"]
+    assert found["max_model_len"] == service.context_length
+    assert found["token_strs"][0] == "<|user|>"
+    without = client.post("/tokenize", json={"messages": messages, "add_generation_prompt": False}).json()
+    assert without["tokens"] == found["tokens"][:-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "param"),
+    [
+        ("/tokenize", {}, "prompt"),
+        ("/tokenize", {"prompt": "a", "messages": [{"role": "user", "content": "a"}]}, "prompt"),
+        ("/tokenize", {"prompt": 3}, "prompt"),
+        ("/tokenize", {"messages": [{"role": "nobody", "content": "a"}]}, "messages[0].role"),
+        ("/tokenize", {"text": "a"}, "text"),
+        ("/detokenize", {"tokens": [10**9]}, "tokens"),
+        ("/detokenize", {"tokens": [-1]}, "tokens.0"),
+        ("/detokenize", {"tokens": "ab"}, "tokens"),
+        ("/detokenize", {}, "tokens"),
+        ("/detokenize", {"tokens": [1], "model": "other"}, "model"),
+    ],
+)
+def test_what_is_wrong_is_refused_by_name(client, path, asked, param):
+    answer = client.post(path, json=asked)
+    assert answer.status_code == (404 if param == "model" else 400)
+    assert answer.json()["error"]["param"] == param
+
+
+def test_both_are_described(client):
+    document = client.get("/openapi.json").json()
+    assert {"/tokenize", "/detokenize"} <= document["paths"].keys()
+    assert {"TokenizeRequest", "DetokenizeRequest", "CompletionRequest"} <= document["components"]["schemas"].keys()

@@ -1,0 +1,217 @@
+"""The process: where it listens, what it says, how it ends."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import httpx
+import openai
+import pytest
+
+from turnwise.server.app import create_app
+from turnwise.server.uvicorn_server import CannotListen, serve
+from turnwise.store.sqlite.key_store import KeyFile
+from turnwise.testing import ScriptedChat
+
+pytestmark = pytest.mark.slow  # waits, as the clients it plays do
+
+PROGRAM = """
+import sys
+from turnwise.server.app import create_app
+from turnwise.server.uvicorn_server import serve
+from turnwise.testing import ScriptedChat
+
+words, drain, log_format = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+
+def script(turn):
+    return ("secret answer " for _ in range(words))
+
+app = create_app({"scripted": ScriptedChat(script, delay=0.02)}, default="scripted")
+serve(app, port=0, drain=drain, log_format=log_format)
+print("tidied up", flush=True)
+"""
+ENDLESS, TWO_SECONDS = 10**9, 100
+BODY = {"model": "scripted", "messages": [{"role": "user", "content": "secret question"}]}
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.fixture
+def app():
+    return create_app({"scripted": ScriptedChat()}, default="scripted")
+
+
+@contextmanager
+def server(words, drain=30.0, log_format="text"):
+    """A server as a program of its own: the process and its address."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(words), str(drain), log_format],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            yield process, re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
+        finally:
+            process.kill()
+
+
+@contextmanager
+def talking(url):
+    """The lines of a stream that has begun."""
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}, timeout=30) as answer:
+        lines = answer.iter_lines()
+        while "secret" not in next(lines):
+            pass
+        yield lines
+
+
+def assert_a_clean_end(process):
+    out, errors = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert out == "tidied up\n"
+    assert "Traceback" not in errors
+    assert "secret" not in errors
+    return errors
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+def test_it_says_where_it_listens_and_ends_at_once_when_nothing_is_under_way(how):
+    with server(3) as (process, url), httpx.Client(base_url=url) as idle:
+        assert idle.get("/health").status_code == 200
+        began = time.monotonic()
+        process.send_signal(how)
+        assert_a_clean_end(process)
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+def test_what_is_under_way_is_finished_and_nothing_new_is_begun(how):
+    with server(TWO_SECONDS) as (process, url), httpx.Client(base_url=url) as kept_alive, talking(url) as lines:
+        assert kept_alive.get("/ready").status_code == 200
+        process.send_signal(how)
+        time.sleep(0.3)
+        assert kept_alive.get("/health").status_code == 200
+        ready = kept_alive.get("/ready")
+        assert (ready.status_code, ready.json()["error"]["code"]) == (503, "draining")
+        refused = kept_alive.post("/v1/chat/completions", json=BODY)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
+        assert 1 <= int(refused.headers["retry-after"]) <= 30
+        assert refused.headers["connection"] == "close"
+        assert httpx.get(f"{url}/v1/models").status_code == 503, "also on a new connection"
+        assert "turnwise_completions_running 1.0" in httpx.get(f"{url}/metrics").text
+        assert [line for line in lines if line][-1] == "data: [DONE]"
+        errors = assert_a_clean_end(process)
+    assert "Finishing 1 under way, at most 30 s; a second Ctrl-C ends at once." in errors
+    assert re.search(r"^\d\d:\d\d:\d\d POST /v1/chat/completions 200 \d+ ms$", errors, re.MULTILINE)
+
+
+def test_a_whole_answer_is_finished_too():
+    with server(TWO_SECONDS) as (process, url):
+        asked = ["-c", "import httpx, sys; print(httpx.post(sys.argv[1], json=eval(sys.argv[2]), timeout=30).text)"]
+        with subprocess.Popen(
+            [sys.executable, *asked, f"{url}/v1/chat/completions", repr(BODY)], stdout=subprocess.PIPE, text=True
+        ) as client:
+            while "turnwise_completions_running 1.0" not in httpx.get(f"{url}/metrics").text:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            answer = json.loads(client.communicate(timeout=20)[0])
+        assert_a_clean_end(process)
+    assert answer["choices"][0]["message"]["content"] == "secret answer " * TWO_SECONDS
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+def test_what_takes_longer_than_the_drain_is_told_that_it_ends(how):
+    with server(ENDLESS, drain=0.5) as (process, url), talking(url) as lines:
+        began = time.monotonic()
+        process.send_signal(how)
+        last = [line for line in lines if line][-1]
+        took = time.monotonic() - began
+        assert json.loads(last.removeprefix("data: "))["error"]["code"] == "unavailable"
+        assert_a_clean_end(process)
+    assert 0.4 < took < 3
+
+
+def test_the_official_client_learns_that_its_answer_was_cut_off():
+    with (
+        server(ENDLESS, drain=0.2) as (process, url),
+        openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        stream = client.chat.completions.create(**BODY, stream=True)
+        next(stream)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(openai.APIError, match="The server is stopping"):
+            list(stream)
+        assert_a_clean_end(process)
+
+
+def test_a_response_that_is_cut_off_ends_with_the_published_event():
+    with (
+        server(ENDLESS, drain=0.2) as (process, url),
+        openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        stream = client.responses.create(model="scripted", input="Hello", stream=True)
+        next(stream)
+        process.send_signal(signal.SIGTERM)
+        *_, last = stream
+        assert (last.type, last.response.status, last.response.error.code) == (
+            "response.failed", "failed", "server_error",
+        )  # fmt: skip
+        assert "The server is stopping" in last.response.error.message
+        assert_a_clean_end(process)
+
+
+@pytest.mark.parametrize("first", SIGNALS)
+@pytest.mark.parametrize("second", SIGNALS)
+def test_a_second_signal_ends_it_at_once(first, second):
+    with server(ENDLESS) as (process, url), talking(url):
+        process.send_signal(first)
+        time.sleep(0.3)
+        assert process.poll() is None, "it waits for the answer"
+        began = time.monotonic()
+        process.send_signal(second)
+        assert_a_clean_end(process)
+    assert time.monotonic() - began < 3
+
+
+def test_logs_as_json_are_one_object_per_line():
+    with server(3, log_format="json") as (process, url):
+        httpx.post(f"{url}/v1/chat/completions", json=BODY, headers={"x-request-id": "r-1"})
+        process.send_signal(signal.SIGTERM)
+        errors = assert_a_clean_end(process)
+    [line] = [json.loads(line) for line in errors.splitlines()]
+    assert (line["request_id"], line["status"], line["completion_tokens"]) == ("r-1", 200, 3)
+
+
+def test_a_taken_port_is_explained(app):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotListen, match=rf"port {port}: address already in use\. .*--port 0"):
+            serve(app, port=port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+def test_other_machines_are_let_in_only_on_demand(app, host):
+    with pytest.raises(CannotListen, match=r"without a key\. Use --host 127\.0\.0\.1, or say --allow-remote"):
+        serve(app, host=host, port=0)
+
+
+def test_with_a_key_other_machines_need_no_further_word(tmp_path):
+    keys = KeyFile(tmp_path / "keys.db")
+    app = create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys)
+    with pytest.raises(CannotListen, match="without a key"):
+        serve(app, host="0.0.0.0", port=0)
+    keys.create("me")
+    required = create_app({"scripted": ScriptedChat()}, default="scripted", require_key=True)
+    for safe in (app, required):
+        with pytest.raises(CannotListen, match="There is no port"):  # it got as far as listening
+            serve(safe, host="0.0.0.0", port=-1)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("127.0.0.1", -1), ("no such host", 0)])
+def test_an_impossible_address_is_explained(app, host, port):
+    with pytest.raises(CannotListen, match=r"There is no (port|address)"):
+        serve(app, host=host, port=port, allow_remote=True)

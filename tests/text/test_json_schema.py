@@ -1,0 +1,300 @@
+"""Normalized schemas: what follows one follows the schema that was sent, and listed objects are closed."""
+
+import json
+import random
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from llguidance import LLMatcher
+from test_constraints import wander
+
+from turnwise.core.errors import InvalidParameter
+from turnwise.text.constraints.grammar_compiler import MAX_SCHEMA, Grammars
+from turnwise.text.constraints.json_schema import FORMATS, MAX_DEPTH, SchemaError, normalize
+from turnwise.text.constraints.json_schema_errors import faults, relax
+
+TEXT = {"type": "string"}
+POINT = {"type": "object", "properties": {"x": TEXT}}
+OTHER = {"type": "object", "properties": {"y": TEXT}}
+CLOSED = {**POINT, "additionalProperties": False}
+NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        (POINT, CLOSED),
+        ({"type": "object", "properties": {}}, NOTHING),
+        ({"type": ["object", "null"], "properties": {"x": TEXT}},
+         {"type": ["object", "null"], "properties": {"x": TEXT}, "additionalProperties": False}),
+        ({"type": "object", "properties": {"a": POINT}, "required": ["a"]},
+         {"type": "object", "properties": {"a": CLOSED}, "required": ["a"], "additionalProperties": False}),
+        ({"type": "array", "items": POINT}, {"type": "array", "items": CLOSED}),
+        ({"prefixItems": [POINT], "items": False}, {"prefixItems": [CLOSED], "items": False}),
+        ({"anyOf": [POINT, TEXT]}, {"anyOf": [CLOSED, TEXT]}),
+        ({"$ref": "#/$defs/p", "$defs": {"p": POINT}}, {"$ref": "#/$defs/0", "$defs": {"0": CLOSED}}),
+        ({"$ref": "#p", "$defs": {"p": {"$anchor": "p", **POINT}}}, {"$ref": "#/$defs/0", "$defs": {"0": CLOSED}}),
+        ({"allOf": [{"$ref": "#/definitions/p"}], "description": "pydantic 1", "definitions": {"p": POINT}},
+         {"allOf": [{"$ref": "#/$defs/0"}], "$defs": {"0": CLOSED}}),
+        ({**POINT, "patternProperties": {"^y": TEXT}},
+         {**POINT, "patternProperties": {"^y": TEXT}, "additionalProperties": False}),
+        ({**POINT, "required": ["z"]},
+         {"type": "object", "properties": {"x": TEXT, "z": True}, "required": ["z"], "additionalProperties": False}),
+        ({**POINT, "additionalProperties": None}, CLOSED),
+        ({**POINT, "unevaluatedProperties": False}, CLOSED),
+    ],
+)  # fmt: skip
+def test_an_object_that_lists_its_properties_has_no_others(schema, expected):
+    assert normalize(schema) == expected
+
+
+def test_objects_of_several_schemas_have_the_properties_of_all():
+    schema = {
+        "$defs": {"p": POINT},
+        "allOf": [{"$ref": "#/$defs/p"}, OTHER],
+        "properties": {"p": {"$ref": "#/$defs/p"}},
+    }
+    made = normalize(schema)
+    assert made["properties"].keys() == {"p", "x", "y"}
+    assert made["additionalProperties"] is False
+    assert "additionalProperties" not in made["allOf"][1]
+    by_name = {reference: made["$defs"][reference.rsplit("/")[-1]] for reference in
+               (made["allOf"][0]["$ref"], made["properties"]["p"]["$ref"])}  # fmt: skip
+    assert list(by_name.values()) == [POINT, CLOSED]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        True,
+        {},
+        {"type": "object"},
+        {**POINT, "additionalProperties": True},
+        {**POINT, "additionalProperties": TEXT},
+        {"type": "object", "patternProperties": {"^y": TEXT}},
+        {"allOf": [{**POINT, "additionalProperties": True}, OTHER]},
+        {"const": {"type": "object", "properties": {"type": "object"}}},
+        {"enum": [{"type": "object", "properties": {"a": 1}, "description": "b"}]},
+    ],
+)
+def test_what_was_meant_to_be_open_or_is_plain_data_stays_as_it_is(schema):
+    assert normalize(schema) == schema
+
+
+@pytest.mark.parametrize("name", ["not", "if", "allOf", "enum", "const", "default", "examples", "properties", "$ref"])
+def test_a_property_may_be_called_like_a_keyword(name):
+    schema = {"type": "object", "properties": {name: POINT}, "required": [name]}
+    made = normalize(schema)
+    assert made == {**schema, "properties": {name: CLOSED}, "additionalProperties": False}
+    assert relax(schema) == (schema, [])
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"title": "A", "description": "b", "default": "c", "examples": ["d"], "$comment": "e", "deprecated": True,
+          "readOnly": True, "x-order": 1, "nullable": True, "contentEncoding": "base64", **TEXT}, TEXT),
+        ({"type": "string", "format": "phone"}, TEXT),
+        ({"type": "string", "format": "phone", "pattern": "^[0-9]+$"}, {"type": "string", "pattern": "^[0-9]+$"}),
+        ({"type": "object", "propertyNames": {"type": "string", "description": "key"}, "additionalProperties": TEXT},
+         {"type": "object", "additionalProperties": TEXT}),
+        ({"type": "array", "uniqueItems": False, "minContains": 1}, {"type": "array"}),
+        ({"type": "object", "unevaluatedProperties": True, "dependentRequired": {}}, {"type": "object"}),
+        ({"type": "string", "if": {"const": "a"}, "not": False}, TEXT),
+        ({"$schema": "https://example.com/mine", "type": "string", "x-guidance": {"lenient": True}}, TEXT),
+    ],
+)  # fmt: skip
+def test_what_asserts_nothing_is_left_out(schema, expected):
+    assert normalize(schema) == expected
+    assert list(faults(schema)) == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "keyword"),
+    [
+        ([{"const": 1}, {"const": 2, "title": "two"}], "anyOf"),
+        ([{"enum": ["a", "b"]}, {"const": None}], "anyOf"),
+        ([{"enum": ["a", "b"]}, {"const": "a"}], "oneOf"),
+        ([{"const": 1}, {"const": 1.0}], "oneOf"),
+    ],
+)
+def test_one_of_distinct_constants_is_any_of_them(parts, keyword):
+    assert keyword in normalize({"oneOf": parts})
+
+
+def test_the_formats_are_those_of_the_library():
+    def is_valid(format):
+        grammar = LLMatcher.grammar_from_json_schema(json.dumps({"type": "string", "format": format}))
+        return LLMatcher.validate_grammar(grammar) == ""
+
+    assert all(map(is_valid, FORMATS))
+    registered = {"idn-email", "idn-hostname", "uri-reference", "iri", "iri-reference", "uri-template", "json-pointer",
+                  "relative-json-pointer", "regex"}  # fmt: skip
+    assert not any(map(is_valid, registered)), "a format that the library learned may be enforced too"
+
+
+NO_PARAMETERS = [
+    {},
+    {"type": "object"},
+    {"type": "object", "properties": {}},
+    {"type": "object", "properties": {}, "required": []},
+    {"type": "object", "properties": {}, "additionalProperties": False},
+    {"type": "object", "properties": None, "required": None},
+    {"title": "Now", "type": "object", "properties": {}},  # pydantic
+    {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "properties": {},
+     "additionalProperties": False},  # zod
+    {"$ref": "#/$defs/Now", "$defs": {"Now": {"title": "Now", "type": "object"}}},
+    {"allOf": [{"type": "object"}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", NO_PARAMETERS)
+def test_a_tool_without_parameters_gets_none(tokenizer, schema):
+    made = normalize(schema, arguments=True)
+    grammar = Grammars(tokenizer).json_schema(schema, "tools[0].function.parameters", arguments=True)
+    assert {tokenizer.decode(wander(grammar, tokenizer, seed)[0]) for seed in range(5)} == {"{}"}
+    assert not jsonschema.Draft202012Validator(made).is_valid({"a": 1})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "object", "additionalProperties": True}, {"type": "object", "additionalProperties": TEXT},
+     {"type": "object", "minProperties": 1}, {"type": "object", "patternProperties": {"^a": TEXT}}],
+)  # fmt: skip
+def test_a_tool_that_takes_any_properties_says_so(schema):
+    assert "properties" not in normalize(schema, arguments=True)
+
+
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.text(max_size=3)),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.sampled_from("abc"), inner, max_size=2)),
+    max_leaves=6,
+)
+schemas = st.recursive(
+    st.sampled_from([TEXT, {"type": "integer"}, {"type": "object"}, {}, {"$ref": "#/$defs/d"}]),
+    lambda inner: st.one_of(
+        st.builds(lambda items: {"type": "array", "items": items}, inner),
+        st.builds(lambda name, parts: {name: parts}, st.sampled_from(["anyOf", "allOf"]),
+                  st.lists(inner, min_size=1, max_size=2)),
+        st.builds(
+            lambda properties, more, parts: {"type": "object", "properties": properties, **more, **parts},
+            st.dictionaries(st.sampled_from("abc"), inner, max_size=2),
+            st.sampled_from([{}, {"additionalProperties": False}, {"minProperties": 1}, {"required": ["a"]},
+                             {"unevaluatedProperties": False}, {"description": "d", "format": "phone"}]),
+            st.one_of(st.just({}), st.builds(lambda parts: {"anyOf": parts}, st.lists(inner, min_size=1, max_size=2)),
+                      st.builds(lambda parts: {"allOf": parts}, st.lists(inner, min_size=1, max_size=2))),
+        ),
+    ),
+    max_leaves=6,
+)  # fmt: skip
+definitions = st.sampled_from([POINT, {"type": "object", "properties": {"a": {"$ref": "#/$defs/d"}}}, TEXT])
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(schema=schemas, definition=definitions, value=values)
+def test_what_follows_the_normalized_schema_follows_the_one_that_was_sent(schema, definition, value):
+    sent = {**schema, "$defs": {"d": definition}}
+    if schema.get("$ref") == "#/$defs/d" or not isinstance(schema, dict):
+        return
+    made = normalize(sent)
+    if jsonschema.Draft202012Validator(made).is_valid(value):
+        jsonschema.validate(value, sent)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_composed_objects_come_out_valid_and_closed(tokenizer, seed):
+    short = {"type": "string", "maxLength": 3}
+    schema = {
+        "$defs": {"P": {"type": "object", "properties": {"x": short}, "required": ["x"]}},
+        "allOf": [{"$ref": "#/$defs/P"}, {"properties": {"y": {"type": "integer", "minimum": 0, "maximum": 9}}}],
+        "properties": {"p": {"allOf": [{"$ref": "#/$defs/P"}], "description": "as pydantic 1 writes it"}},
+        "required": ["p"],
+        "type": "object",
+    }
+    ids, ended = wander(Grammars(tokenizer).json_schema(schema, "x"), tokenizer, seed)
+    assert ended
+    value = json.loads(tokenizer.decode(ids))
+    jsonschema.validate(value, schema)
+    assert value.keys() <= {"x", "y", "p"}
+    assert value["p"].keys() == {"x"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "place", "reason"),
+    [
+        ({"properties": {"a": {"pattern": "^(?=a)a$"}}}, "properties.a.pattern", "look-around"),
+        ({"properties": {"a": {"pattern": "(a)\\1"}}}, "properties.a.pattern", "backreferences"),
+        ({"properties": {"a": {"pattern": "(a"}}}, "properties.a.pattern", "unclosed group"),
+        ({"items": [{"not": {"const": 1}}]}, "items[0].not", "not supported"),
+        ({"properties": {"a": {"uniqueItems": True}}}, "properties.a.uniqueItems", "not supported"),
+        ({"$defs": {"b": {"if": {}, "then": {}}}, "$ref": "#/$defs/b"}, "$defs.b.if", "not supported"),
+        ({"anyOf": [TEXT, {"patternProperties": {"(?!a)": {}}}]}, "anyOf[1].patternProperties", "look-around"),
+        ({"properties": {"a": {"oneOf": [POINT, OTHER, POINT]}}}, "properties.a.oneOf", "use 'anyOf'"),
+        ({"$ref": "#/$defs/nowhere"}, "response_format", "leads to no schema"),
+        ({"propertyNames": {"enum": ["a"]}}, "propertyNames", "not supported"),
+    ],
+)
+def test_an_error_names_the_keyword_and_the_reason(tokenizer, schema, place, reason):
+    with pytest.raises(InvalidParameter) as error:
+        Grammars(tokenizer).json_schema(schema, "response_format")
+    assert place in str(error.value)
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "coerce" not in str(error.value)
+
+
+def test_what_cannot_be_enforced_can_be_left_out(tokenizer):
+    schema = {
+        "type": "object",
+        "properties": {
+            "a": {"type": "string", "pattern": "^(?!x)", "maxLength": 2},
+            "b": {
+                "type": "array",
+                "uniqueItems": True,
+                "maxItems": 1,
+                "items": {"oneOf": [{"const": 1}, {"const": 2}]},
+            },
+            "c": {"oneOf": [POINT, POINT]},
+        },
+    }
+    relaxed, dropped = relax(schema)
+    assert dropped == ["properties.a.pattern", "properties.b.uniqueItems", "properties.c.oneOf"]
+    assert relaxed["properties"]["a"] == {"type": "string", "maxLength": 2}
+    assert relaxed["properties"]["c"] == {"anyOf": [POINT, POINT]}
+    assert schema["properties"]["a"]["pattern"], "what was sent is not changed"
+    Grammars(tokenizer).json_schema(relaxed, "x")
+
+
+def test_descriptions_do_not_count_towards_the_limit(tokenizer):
+    long = {
+        "description": "word " * 200_000,
+        "type": "object",
+        "properties": {"a": {"title": "t" * MAX_SCHEMA, **TEXT}},
+    }
+    Grammars(tokenizer).json_schema(long, "response_format")
+
+
+def test_published_sizes_are_accepted(tokenizer):
+    """OpenAI: 5000 properties, 120,000 characters of names, enums and constants, 1000 enum values."""
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefgh", k=20)) for _ in range(1000)]
+    properties = {f"property_{i}": {"type": "integer"} for i in range(4996)}
+    properties |= {f"choice_{i}": {"enum": words[i::4]} for i in range(4)}
+    Grammars(tokenizer).json_schema({"type": "object", "properties": properties}, "response_format")
+
+
+def test_a_schema_may_be_deep_and_not_too_deep(tokenizer):
+    def nested(depth):
+        schema = TEXT
+        for _ in range(depth):
+            schema = {"type": "object", "properties": {"a": schema}}
+        return schema
+
+    Grammars(tokenizer).json_schema(nested(20), "x")
+    with pytest.raises(SchemaError, match="deeper than 100"):
+        normalize(nested(MAX_DEPTH + 1))
+    for depth in (MAX_DEPTH + 1, 2000):
+        with pytest.raises(InvalidParameter):
+            Grammars(tokenizer).json_schema(nested(depth), "x")

@@ -1,0 +1,275 @@
+"""The finished folder: whole, ordinary, and there only when everything went well."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from turnwise.core.errors import SaveFailed
+from turnwise.core.messages import Message
+from turnwise.models import checkpoint
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training import checkpoint_files as state
+from turnwise.training import loggers as watch
+from turnwise.training.recipe import load_recipe, parse_recipe
+from turnwise.training.launch.run_recipe import run_recipe
+
+TALK = [Message("user", "Where is my lamp? 你好"), Message("assistant", "Your lamp is on its way.")]
+CPU = torch.device("cpu")
+
+
+def run(values, **more):
+    return run_recipe(parse_recipe(values, origin="test"), device=CPU, **more)
+
+
+@pytest.fixture(scope="module")
+def finished(base_folder, chats, unseen, tmp_path_factory):
+    """A finished run and its result."""
+    out = tmp_path_factory.mktemp("runs") / "price in $ and $"
+    training = {
+        "row_length": 128,
+        "rows": 4,
+        "max_steps": 12,
+        "learning_rate": 0.01,
+        "validate_every": 4,
+        "dtype": "float32",
+    }
+    data = {"train": str(chats), "test": str(unseen)}
+    result = run({"model": {"from": str(base_folder)}, "data": data, "training": training, "out": str(out)})
+    return out, result
+
+
+class TestInTransformers:
+    @pytest.mark.slow
+    def test_the_folder_opens_with_equal_logits_and_ids(self, finished):
+        import transformers
+
+        out, _ = finished
+        theirs = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+        messages = [message.as_dict() for message in TALK]
+        ids = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
+        assert ids == Renderer.from_tokenizer(Tokenizer.load(out)).render(TALK).ids
+        ours = checkpoint.load(out, dtype=torch.float32).decoder
+        ids_BT = torch.tensor([ids])
+        with torch.inference_mode():
+            torch.testing.assert_close(ours.logits(ours(ids_BT)), theirs(ids_BT).logits, atol=1e-5, rtol=1e-5)
+        assert theirs.config.eos_token_id == tokenizer.eos_token_id == Tokenizer.load(out).eos_id
+        assert theirs.generation_config.top_k == 7
+
+
+class TestBesideTheWeights:
+    def test_its_card_says_what_the_run_came_to(self, finished):
+        card = (finished[0] / "README.md").read_text(encoding="utf-8")
+        result = json.loads((finished[0] / "result.json").read_text(encoding="utf-8"))
+        for split, when in (("valid", "before"), ("valid", "after")):
+            assert f"{result['perplexity'][f'{split}_{when}']:.2f}" in card
+        assert f"in {result['steps']} steps" in card
+        for sample in result["samples"]:
+            assert " ".join(sample["question"].split()).replace("*", "\\*") in card
+
+    def test_there_is_everything_and_nothing_else(self, finished):
+        assert sorted(path.name for path in finished[0].iterdir()) == [
+            "README.md",
+            "chat_template.jinja",
+            "config.json",
+            "generation_config.json",
+            "loss.png",
+            "metrics.jsonl",
+            "model.safetensors",
+            "recipe.yaml",
+            "result.json",
+            "tensorboard",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ]
+
+    def test_how_the_base_wants_to_be_sampled_is_kept(self, finished, tokenizer):
+        written = json.loads((finished[0] / "generation_config.json").read_text())
+        assert written == {
+            "do_sample": True,
+            "top_k": 7,
+            "eos_token_id": tokenizer.eos_id,
+            "pad_token_id": tokenizer.pad_id,
+        }
+
+    def test_a_new_model_is_sampled_moderately(self, values):
+        shape = {"hidden_size": 16, "intermediate_size": 16, "num_layers": 1, "context_length": 64}
+        run({**values, "model": {"new": shape, "tokenizer": values["model"]["from"]}})
+        written = json.loads(open_out(values, "generation_config.json"))
+        assert (written["temperature"], written["top_p"]) == (0.7, 0.9)
+
+    def test_the_recipe_is_resolved_and_runs_again_to_the_same_weights(self, finished, tmp_path):
+        out, _ = finished
+        recipe = load_recipe(out / "recipe.yaml")
+        again = recipe.model_copy(update={"out": str(tmp_path / "again")})
+        run_recipe(again, device=CPU)
+        assert (tmp_path / "again" / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
+
+    def test_the_picture_is_one(self, finished):
+        picture = (finished[0] / "loss.png").read_bytes()
+        assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+        assert len(picture) > 5000
+
+    def test_tensorboard_reads_the_curves(self, finished):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(finished[0] / "tensorboard"))
+        events.Reload()
+        metrics = [line for line in watch.read_metrics(finished[0] / "metrics.jsonl") if "loss" in line]
+        curve = events.Scalars("train/loss")
+        assert [point.step for point in curve] == list(range(1, 13))
+        np.testing.assert_allclose([point.value for point in curve], [line["loss"] for line in metrics], rtol=1e-6)
+        assert [point.step for point in events.Scalars("valid/perplexity")] == [0, 4, 8, 12]
+
+    def test_the_result_is_what_the_run_returned(self, finished):
+        out, result = finished
+        written = json.loads((out / "result.json").read_text(encoding="utf-8"))
+        assert written["steps"] == result.steps == 12
+        assert written["loss"]["valid_after"] == result.valid_after < result.valid_before
+        assert written["perplexity"]["test_before"] == pytest.approx(np.exp(result.test_before), rel=1e-3)
+
+    def test_the_loss_of_the_saved_weights_is_the_one_reported(self, finished, unseen):
+        """Measured by another room: perplexity over replies equals the objective's loss per predicted token."""
+        from turnwise.data.sources import read_source
+        from benchmarks.torch_reference.perplexity import measure_perplexity
+
+        out, result = finished
+        model = checkpoint.load(out, dtype=torch.float32).decoder
+        found = measure_perplexity(model, Renderer.from_tokenizer(Tokenizer.load(out)), list(read_source(unseen)))
+        assert found.nats / found.tokens == pytest.approx(result.test_after, rel=1e-5)
+
+
+def open_out(values, name):
+    from pathlib import Path
+
+    return (Path(values["out"]) / name).read_text(encoding="utf-8")
+
+
+class TestSamples:
+    def test_a_few_held_out_dialogues_are_answered_before_and_after(self, finished, base_folder):
+        out, result = finished
+        assert len(result.samples) == 3
+        written = json.loads((out / "result.json").read_text(encoding="utf-8"))["samples"]
+        assert [sample["after"] for sample in written] == [sample.after for sample in result.samples]
+        assert all(sample.question and sample.reply for sample in result.samples)
+        assert any(sample.before != sample.after for sample in result.samples)
+
+    def test_answers_are_greedy_and_the_same_alone(self, finished, unseen):
+        from turnwise.data.sources import read_source
+        from turnwise.training.launch.reply_samples import TOKENS, generate_replies, last_reply
+
+        out, _ = finished
+        loaded, renderer = checkpoint.load(out, dtype=torch.float32), Renderer.from_tokenizer(Tokenizer.load(out))
+        dialogues, model = list(read_source(unseen))[:3], loaded.decoder
+        found = generate_replies(loaded, renderer, dialogues)
+        for dialogue, answer in zip(dialogues, found, strict=True):
+            history, _ = last_reply(dialogue)
+            ids = renderer.render(history, add_generation_prompt=True).ids
+            said = []
+            while len(said) < TOKENS:
+                with torch.inference_mode():
+                    token = int(model.logits(model(torch.tensor([ids + said])))[0, -1].argmax())
+                if token in renderer.tokenizer.stop_ids:
+                    break
+                said.append(token)
+            assert answer == renderer.tokenizer.decode(said)
+
+    def test_what_they_ask_is_the_last_user_turn_that_was_answered(self):
+        from turnwise.core.messages import Conversation
+        from turnwise.training.launch.reply_samples import last_reply
+
+        a, b, c = Message("user", "a"), Message("assistant", "b"), Message("user", "c")
+        assert last_reply(Conversation((a, b, c))) == ((a,), "b")
+        assert last_reply(Conversation((b, b))) is None
+        assert last_reply(Conversation((a,))) is None
+
+    def test_a_dialogue_longer_than_the_context_is_asked_by_its_end(self, tiny_model, tokenizer):
+        from turnwise.core.messages import Conversation
+        from turnwise.training.launch.reply_samples import generate_replies
+
+        long = Conversation((Message("user", "Hello, how can I help you? " * 60), Message("assistant", "b")))
+        assert len(generate_replies(tiny_model, Renderer.from_tokenizer(tokenizer), [long])) == 1
+
+    @pytest.mark.usefixtures("undrawn")
+    def test_they_change_no_weights(self, values, monkeypatch, tmp_path):
+        from turnwise.training.launch import run_recipe as running
+
+        run({**values, "out": str(tmp_path / "with")})
+        monkeypatch.setattr(running, "answers", lambda *_: [])
+        run({**values, "out": str(tmp_path / "without")})
+        one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("with", "without"))
+        assert one == other
+
+
+def no_space(*_args, **_more):
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.usefixtures("undrawn")
+class TestDiskFull:
+    def test_while_saving_a_checkpoint_the_one_before_stays(self, values, monkeypatch, tmp_path):
+        saved = []
+
+        def full_at_the_third(tensors, path):
+            saved.append(path)
+            (real if len(saved) < 6 else no_space)(tensors, path)
+
+        real = state.save_file
+        monkeypatch.setattr(state, "save_file", full_at_the_third)
+        with pytest.raises(SaveFailed, match="No space left") as caught:
+            run(values)
+        assert caught.value.exit_code == 1
+        assert not (tmp_path / "out").exists()
+        work = tmp_path / "out.partial"
+        assert not list(work.rglob("*.part*"))
+        assert json.loads((work / "checkpoint" / "state.json").read_text())["step"] == 2
+        monkeypatch.setattr(state, "save_file", real)
+        assert run(values).steps == 4
+
+    def test_while_saving_the_folder_nothing_is_left_and_the_work_is_kept(self, values, monkeypatch, tmp_path):
+        real = checkpoint.save_file
+        monkeypatch.setattr(checkpoint, "save_file", no_space)
+        with pytest.raises(SaveFailed, match="No space left"):
+            run(values)
+        assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
+        monkeypatch.setattr(checkpoint, "save_file", real)
+        assert run(values).steps == 4
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+    def test_while_writing_metrics_it_is_the_same_kind_of_error(self, values, monkeypatch, tmp_path):
+        def full(self, **_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(watch.MetricsFile, "_write", full)
+        with pytest.raises(SaveFailed, match=r"out\.partial: No space left on device"):
+            run(values)
+        assert not (tmp_path / "out").exists()
+
+    def test_a_place_that_cannot_be_written_to(self, values, tmp_path):
+        (tmp_path / "file").write_text("not a folder")
+        with pytest.raises(SaveFailed, match="Could not write"):
+            run({**values, "out": str(tmp_path / "file" / "out")})
+
+
+class TestMetrics:
+    def test_a_line_cut_by_a_power_failure_is_left_out(self, tmp_path):
+        path = tmp_path / "metrics.jsonl"
+        path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+        assert watch.read_metrics(path) == [{"step": 1, "loss": 2.0}]
+        assert watch.read_metrics(tmp_path / "none") == []
+
+    def test_the_smoothed_curve_follows_a_fall_that_comes_late(self):
+        smoothed = watch._smooth([4.0] * 500 + [1.0] * 100)
+        assert smoothed[499] == pytest.approx(4.0)
+        assert smoothed[-1] < 1.1
+
+    @pytest.mark.parametrize("title", ["$x", "$a$b_", "模型"])
+    def test_any_name_can_stand_above_the_picture(self, tmp_path, title):
+        path = tmp_path / "metrics.jsonl"
+        path.write_text('{"step": 0, "valid_loss": 2.0, "best": true}\n{"step": 1, "loss": 2.0}\n')
+        watch.draw_loss(path, tmp_path / "loss.png", title=title)
+        assert (tmp_path / "loss.png").is_file()

@@ -1,0 +1,102 @@
+"""Learning rates over time, Muon, and which parameter is moved how."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from turnwise.training.optim.muon import Muon, orthogonalise
+from turnwise.training.optim.optimizers import build_optimizers, set_rate
+from turnwise.training.optim.lr_schedule import rate_factor
+
+
+def rates(schedule, total=100, warmup=10, final=0.1):
+    return [rate_factor(i, total=total, warmup=warmup, schedule=schedule, final=final) for i in range(total)]
+
+
+class TestSchedules:
+    @pytest.mark.parametrize("schedule", ["cosine", "wsd", "constant"])
+    def test_all_warm_up_in_a_line_to_the_peak_and_never_beyond(self, schedule):
+        found = rates(schedule)
+        assert found[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
+        assert max(found) == 1.0
+
+    def test_cosine_falls_along_a_half_wave(self):
+        found = rates("cosine")
+        assert found[10] == 1.0
+        assert found[54] + found[55] == pytest.approx(1.1)  # half-way between peak and end
+        assert found[-1] == pytest.approx(0.1)
+        assert all(a >= b for a, b in pairwise(found[10:]))
+
+    def test_wsd_stays_and_then_falls_in_a_line_over_the_last_fifth(self):
+        found = rates("wsd")
+        assert found[10:82] == [1.0] * 72
+        assert found[-1] == pytest.approx(0.1)
+        falls = [a - b for a, b in pairwise(found[83:])]
+        assert falls == pytest.approx([falls[0]] * len(falls))
+        assert falls[0] > 0
+
+    def test_constant_stays(self):
+        assert rates("constant")[10:] == [1.0] * 90
+
+    @pytest.mark.parametrize("schedule", ["cosine", "wsd", "constant"])
+    @pytest.mark.parametrize("total", [1, 2, 3])
+    def test_the_shortest_runs_have_a_rate_too(self, schedule, total):
+        assert all(0 < rate <= 1 for rate in rates(schedule, total=total, warmup=1))
+
+
+class TestMuon:
+    @pytest.mark.parametrize("shape", [(32, 32), (16, 64), (64, 16)])
+    def test_orthogonalise_brings_singular_values_near_one(self, shape):
+        matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        found = orthogonalise(matrix)
+        assert found.shape == shape
+        singular = torch.linalg.svdvals(found)
+        assert singular.max() < 1.25
+        assert singular.quantile(0.1) > 0.6
+
+    def test_orthogonalise_keeps_the_directions(self):
+        """The nearest semi-orthogonal matrix is U Vᵀ; the iteration comes close to it."""
+        matrix = torch.randn(16, 48, generator=torch.Generator().manual_seed(1))
+        u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+        nearest = u @ v
+        likeness = torch.nn.functional.cosine_similarity(orthogonalise(matrix).flatten(), nearest.flatten(), dim=0)
+        assert likeness > 0.97
+
+    def test_the_scale_of_the_gradient_does_not_matter(self):
+        matrix = torch.randn(8, 24, generator=torch.Generator().manual_seed(2))
+        torch.testing.assert_close(orthogonalise(matrix * 1e4), orthogonalise(matrix), atol=1e-4, rtol=0)
+
+    def test_a_gradient_of_nothing_moves_nothing_but_the_decay(self):
+        weight = torch.nn.Parameter(torch.ones(4, 4))
+        weight.grad = torch.zeros(4, 4)
+        Muon([weight], 0.1, weight_decay=0.5).step()
+        torch.testing.assert_close(weight.data, torch.full((4, 4), 0.95))
+
+    def test_an_update_has_the_size_of_adamws(self):
+        weight = torch.nn.Parameter(torch.zeros(32, 128))
+        weight.grad = torch.randn(32, 128, generator=torch.Generator().manual_seed(3))
+        Muon([weight], 0.01, weight_decay=0).step()
+        assert 0.1 < weight.square().mean().sqrt().item() / 0.01 < 0.4
+
+
+class TestWhatMovesWhat:
+    def test_adamw_moves_everything_and_decays_matrices_only(self, tiny_model):
+        (adamw,) = build_optimizers(tiny_model.decoder, name="adamw", rate=0.1, weight_decay=0.3)
+        decay = {id(p): group["weight_decay"] for group in adamw.param_groups for p in group["params"]}
+        assert all(decay[id(p)] == (0.3 if p.dim() == 2 else 0.0) for p in tiny_model.decoder.parameters())
+
+    def test_muon_moves_the_layers_matrices_and_adamw_the_rest(self, tiny_model):
+        model = tiny_model.decoder
+        adamw, muon = build_optimizers(model, name="muon", rate=0.1, weight_decay=0.3)
+        names = {id(p): n for n, p in model.named_parameters()}
+        moved = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+        rest = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
+        assert moved == {n for n, p in model.named_parameters() if n.startswith("layers.") and p.dim() == 2}
+        assert moved | rest == set(names.values())
+        assert not moved & rest
+
+    def test_one_rate_serves_all(self, tiny_model):
+        optimizers = build_optimizers(tiny_model.decoder, name="muon", rate=0.1, weight_decay=0.3)
+        set_rate(optimizers, 0.02)
+        assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {0.02}

@@ -1,0 +1,119 @@
+"""A prompt is looked for and no weight changes."""
+
+from dataclasses import replace
+
+import pytest
+from method_runs import CPU, changed, served
+from samples_of_data import FOUR, written
+from samples_of_data import dialogue as written_talk
+
+from turnwise.core.errors import InvalidParameter, UserError
+from turnwise.models import checkpoint
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.export import save_artefact
+from turnwise.training.methods import METHODS
+from turnwise.training.launch.run_recipe import run_recipe
+
+pytestmark = [
+    pytest.mark.usefixtures("undrawn", "one_thread"),
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated"),  # within the peft library
+]
+
+
+class TestPrompting:
+    @pytest.fixture
+    def said(self, said, tmp_path, tiny_config, tokenizer):
+        """Recipes for a base with room for demonstrations."""
+        save_artefact(
+            tmp_path / "roomy", checkpoint.create(replace(tiny_config, context_length=512), seed=0), tokenizer
+        )
+        return lambda method, **sections: said(method, **{"model": {"from": str(tmp_path / "roomy")}, **sections})
+
+    def test_no_weight_changes_and_the_loss_is_measured(self, said):
+        assert changed(said({"name": "prompt", "shots": 1, "tries": 2})) == set()
+
+    def test_the_best_set_of_several_is_kept(self, said):
+        """Judged again, alone, by what is in the folder."""
+        tried = []
+        recipe = said({"name": "prompt", "shots": 2, "tries": 5})
+        result = run_recipe(recipe, device=CPU, on_tried=lambda number, loss: tried.append(loss))
+        assert len(tried) == 5
+        assert len(set(tried)) > 1
+        assert result.valid_after == pytest.approx(min(tried), rel=1e-6)  # eight validation dialogues: all were judged
+
+    def test_instruction_and_demonstrations_come_before_every_dialogue(self, said):
+        recipe = said({"name": "prompt", "shots": 2, "tries": 1, "instruction": 'Say "no" {{ kindly }}.'})
+        run_recipe(recipe, device=CPU)
+        tokenizer = Tokenizer.load(recipe.out)
+        rendered = Renderer.from_tokenizer(tokenizer).render(FOUR[0].messages)
+        text = tokenizer.decode(rendered.ids, skip_special=False)
+        assert text.startswith('<|system|>Say "no" {{ kindly }}.<|end|><|user|>Where is my ')
+        assert text.count("<|assistant|>") >= 3
+        assert text.endswith("<|user|>Hello<|end|><|assistant|>How can I help you today?<|end|>")
+        learned = [id for id, counts in zip(rendered.ids, rendered.loss_mask, strict=True) if counts]
+        assert tokenizer.decode(learned) == "How can I help you today?"
+        assert served(recipe.out, FOUR[0]).prompt_ids == tuple(
+            Renderer.from_tokenizer(tokenizer).render(FOUR[0].messages[:-1], add_generation_prompt=True).ids
+        )
+
+    def test_an_instruction_of_the_dialogue_s_own_stands_in_its_place(self, said):
+        from turnwise.core.messages import Message
+
+        recipe = said({"name": "prompt", "shots": 1, "tries": 1, "instruction": "Be kind."})
+        run_recipe(recipe, device=CPU)
+        tokenizer = Tokenizer.load(recipe.out)
+        messages = [Message("system", "Be brief."), *FOUR[0].messages]
+        text = tokenizer.decode(Renderer.from_tokenizer(tokenizer).render(messages).ids, skip_special=False)
+        assert text.startswith("<|system|>Be brief.<|end|><|user|>Where is my ")
+        assert "Be kind." not in text
+
+    def test_transformers_reads_the_same_ids(self, said):
+        import transformers
+
+        recipe = said({"name": "prompt", "shots": 2, "tries": 1, "instruction": "Be kind 🙂."})
+        run_recipe(recipe, device=CPU)
+        theirs = transformers.AutoTokenizer.from_pretrained(recipe.out)
+        messages = [message.as_dict() for message in FOUR[1].messages]
+        ids = theirs.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
+        assert ids == Renderer.from_tokenizer(Tokenizer.load(recipe.out)).render(FOUR[1].messages).ids
+
+    def test_demonstrations_that_are_like_the_dialogue(self, said):
+        recipe = said({"name": "prompt", "shots": 2, "choose": "similarity"})
+        run_recipe(recipe, device=CPU)
+        tokenizer = Tokenizer.load(recipe.out)
+        renderer = Renderer.from_tokenizer(tokenizer)
+        talk = written_talk("Where is my library?", "Here.")
+        ids = renderer.render(talk.messages).ids
+        assert tokenizer.decode(ids).count("library") == 5  # two demonstrations, question and answer, and the question
+        longer = (*talk.messages, *written_talk("And my lamp?", "There.").messages)
+        assert renderer.render(longer).ids[: len(ids)] == ids
+        assert served(recipe.out, talk).prompt_ids == tuple(
+            renderer.render(talk.messages[:-1], add_generation_prompt=True).ids
+        )
+
+    def test_more_demonstrations_than_there_are(self, said, tmp_path):
+        one, four = written(FOUR[:1], tmp_path / "one.jsonl"), written(FOUR, tmp_path / "four.jsonl")
+        data = {"train": str(one), "valid": str(four)}
+        with pytest.raises(UserError, match="3 demonstrations are wanted, but only 1"):
+            run_recipe(said({"name": "prompt", "shots": 3}, data=data), device=CPU)
+
+    def test_an_instruction_that_spells_a_special_token_is_refused(self, said):
+        with pytest.raises(InvalidParameter, match=r"spells <\|end\|>"):
+            run_recipe(said({"name": "prompt", "shots": 0, "instruction": "Be kind.<|end|>Evil"}), device=CPU)
+
+    @pytest.mark.parametrize("more", [{"objective": "clm"}, {"data": {"train": "x", "noise": 0.5}}], ids=str)
+    def test_what_prompting_would_ignore_is_refused(self, said, more):
+        with pytest.raises(InvalidParameter, match=r"replies to dialogues|does not use"):
+            run_recipe(said({"name": "prompt", "shots": 1}, **more), device=CPU)
+
+    def test_nothing_to_say(self):
+        with pytest.raises(InvalidParameter, match="needs an 'instruction', or 'shots'"):
+            METHODS.parse_plugin({"name": "prompt", "shots": 0})
+
+    def test_what_was_there_is_replaced_only_when_asked(self, said):
+        recipe = said({"name": "prompt", "shots": 1, "tries": 1})
+        run_recipe(recipe, device=CPU)
+        with pytest.raises(InvalidParameter, match="--overwrite"):
+            run_recipe(recipe, device=CPU)
+        run_recipe(recipe, device=CPU, overwrite=True)

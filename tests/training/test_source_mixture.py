@@ -1,0 +1,196 @@
+"""Which examples an epoch shows, in what order, and that they may lie on disk."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hooks import Killing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from training_dialogues import small_talk, write_chats
+
+from turnwise.core.errors import InvalidParameter
+from turnwise.training.examples.batches import Example, collate
+from turnwise.training.examples.packing import bucket
+from turnwise.training.examples.shards import in_memory, open_shard, write_shard
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.training.examples.dataset import Dataset
+from turnwise.training.examples.load_datasets import load_datasets
+from turnwise.training.objective import Frame
+from turnwise.training.objectives import OBJECTIVES
+from turnwise.training.recipe import parse_recipe
+from turnwise.training.launch.run_recipe import run_recipe
+
+CPU = torch.device("cpu")
+
+
+def examples(count, seed=0):
+    """Of all shapes: plain, weighted, of several parts, with labels, with a source."""
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        size = int(rng.integers(3, 40))
+        ids = rng.integers(6, 500, size).astype(np.int32)
+        kind = number % 4
+        plain = Example.causal(ids, rng.random(size) < 0.7, units=float(number % 3 + 1))
+        if kind == 1:
+            plain = Example.causal(ids, [True] * size, 1.0, rng.random(size).astype(np.float32))
+        elif kind == 2:
+            plain = Example(plain.ids, plain.targets, parts=(2, size - 2), labels=(1.0, -2.0))
+        elif kind == 3:
+            plain = Example(plain.ids, plain.targets, source=ids[:2].copy())
+        yield plain
+
+
+def same(one, other):
+    def alike(a, b):
+        return (a is None) == (b is None) and (a is None or np.array_equal(a, b))
+
+    arrays = all(alike(getattr(one, n), getattr(other, n)) for n in ("ids", "targets", "weights", "source"))
+    return arrays and (one.units, one.parts, one.labels) == (other.units, other.parts, other.labels)
+
+
+class TestShards:
+    @pytest.mark.parametrize("count", [0, 1, 50])
+    def test_what_goes_in_comes_out_from_memory_and_from_disk(self, tmp_path, count):
+        whole = list(examples(count))
+        for shard in (in_memory(whole), write_shard(tmp_path / "shard", whole), open_shard(tmp_path / "shard")):
+            assert len(shard) == count
+            assert all(same(found, example) for found, example in zip(shard, whole, strict=True))
+            assert shard.tokens == sum(e.size + (0 if e.source is None else len(e.source)) for e in whole)
+
+    def test_what_is_known_of_the_base_is_kept_beside_them(self, tmp_path):
+        shard = write_shard(tmp_path / "shard", examples(3))
+        assert shard[1].ref_logprobs == ()
+        shard.keep_base(np.array([[1, 2], [3, 4], [5, 6]], np.float32))
+        assert open_shard(tmp_path / "shard")[1].ref_logprobs == (3.0, 4.0)
+
+    def test_examples_come_one_at_a_time(self, tmp_path):
+        """More than memory holds may go through."""
+        alive = []
+
+        def counted():
+            for example in examples(20):
+                alive.append(1)
+                yield example
+                alive.pop()
+
+        def watching():
+            for example in counted():
+                assert len(alive) == 1
+                yield example
+
+        write_shard(tmp_path / "shard", watching())
+
+
+def dataset(sizes, repeats, seed=3):
+    frame = Frame(None, 64)
+    shards = [in_memory(Example.causal([9] * 8, [True] * 8) for _ in range(size)) for size in sizes]
+    return Dataset(shards, OBJECTIVES.parse_plugin("clm"), frame, seed=seed, repeats=repeats)
+
+
+class TestRepeats:
+    @given(
+        st.lists(
+            st.tuples(st.integers(1, 12), st.sampled_from([0.25, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0])), min_size=1, max_size=4
+        ),
+        st.integers(1, 6),
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_over_epochs_every_example_is_shown_its_share(self, sources, epochs):
+        sizes, repeats = zip(*sources, strict=True)
+        data = dataset(sizes, repeats)
+        shown = Counter(int(index) for epoch in range(epochs) for index in data.epoch_indices(epoch))
+        start = 0
+        for size, times in sources:
+            counts = [shown[index] for index in range(start, start + size)]
+            assert sum(counts) == int(epochs * times * size)
+            assert max(counts) - min(counts) <= 1  # nobody twice before everybody once
+            start += size
+
+    def test_half_a_time_is_half_of_it_and_then_the_other(self):
+        data = dataset([10], [0.5])
+        first, second = (set(data.epoch_indices(epoch).tolist()) for epoch in (0, 1))
+        assert len(first) == len(second) == 5
+        assert not first & second
+
+    def test_weights_are_shares_of_the_tokens(self, tmp_path, tokenizer, untrained):
+        long = write_chats(tmp_path / "long.jsonl", [[f"{q} " * 4, f"{a} " * 4] for q, a, *_ in small_talk(40)])
+        short = write_chats(tmp_path / "short.jsonl", small_talk(200))
+        train = [{"path": str(long), "weight": 1}, {"path": str(short), "weight": 3}]
+        said = {"model": {"from": "x"}, "data": {"train": train, "valid_fraction": 0}, "out": "x"}
+        recipe = parse_recipe({**said, "training": {"row_length": 128}}, origin="test")
+        data = load_datasets(recipe, Renderer.from_tokenizer(tokenizer), untrained).train
+        tokens = [0, 0]
+        for epoch in range(8):
+            for index in data.epoch_indices(epoch):
+                shard = int(index >= len(data.shards[0]))
+                tokens[shard] += data.example(int(index)).size
+        assert tokens[1] / tokens[0] == pytest.approx(3, rel=0.05)
+        assert max(data.repeats) == 1.0
+
+    @pytest.mark.parametrize(
+        ("train", "says"),
+        [
+            ([{"path": "a", "weight": 1}, {"path": "b"}], "every training source a 'weight', or none"),
+            ([{"path": "a", "weight": 1, "repeat": 2}], "leave one of them out"),
+            ([{"path": "a", "weight": 0}], "greater than 0"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, train, says):
+        with pytest.raises(InvalidParameter, match=says):
+            parse_recipe({"model": {"from": "x"}, "data": {"train": train}, "out": "x"}, origin="test")
+
+
+class TestRowsOfOne:
+    @given(st.lists(st.integers(1, 200), max_size=60), st.integers(1, 9), st.integers(0, 99))
+    @settings(max_examples=60, deadline=None)
+    def test_every_example_is_in_exactly_one_row(self, lengths, group, seed):
+        rows = bucket(lengths, group, seed=seed)
+        assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
+        assert all(len(row) == 1 for row in rows)
+
+    def test_rows_that_are_read_together_are_about_as_long(self):
+        rng = np.random.default_rng(0)
+        lengths = rng.integers(5, 400, 512).tolist()
+        rows = [lengths[row[0]] for row in bucket(lengths, 8, seed=1)]
+        waste = sum(max(rows[i : i + 8]) * 8 - sum(rows[i : i + 8]) for i in range(0, 512, 8)) / sum(rows)
+        assert waste < 0.05
+        assert rows[:64] != sorted(rows[:64])
+
+    def test_a_source_is_padded_to_the_longest(self):
+        short, long = (Example.causal([7, 8], [True, True]) for _ in range(2))
+        object.__setattr__(short, "source", np.array([1], np.int32))
+        object.__setattr__(long, "source", np.array([1, 2, 3], np.int32))
+        batch = collate([[short], [long]], pad_id=9)
+        assert batch.sources_BS.tolist() == [[1, 9, 9], [1, 2, 3]]
+        assert batch.source_mask_BS.tolist() == [[1, 0, 0], [1, 1, 1]]
+        assert batch.useful == 4 + 4
+
+
+class TestOnce:
+    """Text becomes tokens once: a run that goes on finds its examples, unless the files have changed."""
+
+    @pytest.fixture
+    def killed(self, values, undrawn, one_thread):
+        recipe = parse_recipe(values, origin="test")
+        with pytest.raises(RuntimeError):
+            run_recipe(recipe, device=CPU, hooks=[Killing(at=3)])
+        return recipe
+
+    def test_going_on_reads_no_dialogue_again(self, killed):
+        read = []
+        run_recipe(killed, device=CPU, on_item=lambda: read.append(1))
+        assert not read
+
+    def test_a_file_that_was_touched_is_read_again(self, killed, values, tmp_path):
+        read = []
+        info = tmp_path / "out.partial" / "data" / "info.json"
+        info.write_text(json.dumps({**json.loads(info.read_text()), "key": "of other files"}))
+        run_recipe(killed, device=CPU, on_item=lambda: read.append(1))
+        assert len(read) == 48
+
+    def test_how_full_the_batches_were_is_told(self, values, undrawn, one_thread, tmp_path):
+        run_recipe(parse_recipe(values, origin="test"), device=CPU)
+        assert 0.5 < json.loads((tmp_path / "out" / "result.json").read_text())["fill"] <= 1

@@ -1,0 +1,192 @@
+"""The loop: it stops in time, keeps the best weights, and says so when training breaks."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from turnwise.core.errors import TurnwiseError
+from turnwise.training.trainer import total_steps
+
+
+class Watcher:
+    """A hook that remembers; `on_step(report)` may do something."""
+
+    def __init__(self, on_step=lambda report: None):
+        self.on_step, self.steps, self.validations, self.ended = on_step, [], [], 0
+
+    def start(self, *, total_steps, step):
+        self.started = (total_steps, step)
+
+    def step(self, report):
+        self.steps.append(report)
+        self.on_step(report)
+
+    def validation(self, report):
+        self.validations.append(report)
+
+    def end(self):
+        self.ended += 1
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+class TestSteps:
+    @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+    def test_training_makes_a_model_better(self, trainer, recipe, optimizer):
+        result = trainer(recipe(optimizer=optimizer, max_steps=12, learning_rate=0.01)).run()
+        assert result.valid_after < 0.8 * result.valid_before
+
+    def test_steps_are_the_rows_times_epochs_over_the_rows_of_a_step(self, trainer, recipe):
+        run = trainer(recipe())
+        rows = len(run.data.train.rows())
+        settings = run.settings.model_copy(update={"max_steps": None, "epochs": 2.5})
+        assert total_steps(run.data.train, settings) == pytest.approx(rows * 2.5 / 4, abs=1)
+        assert total_steps(run.data.train, settings.model_copy(update={"epochs": 1e-6})) == 1
+
+    def test_an_epoch_shows_every_example_once_and_the_next_in_another_order(self, trainer, recipe):
+        data = trainer(recipe()).data.train
+        rows = len(data.rows())
+        stream = data.stream()
+        epochs = [[index for _ in range(rows) for index in next(stream).examples] for _ in range(2)]
+        assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(len(data)))
+        assert epochs[0] != epochs[1]
+
+    @pytest.mark.parametrize("skip", [1, 7, 23])
+    def test_rows_that_are_skipped_change_nothing_of_those_that_follow(self, trainer, recipe, skip):
+        data = trainer(recipe()).data.train
+        whole, rest = data.stream(), data.stream(skip)
+        for _ in range(skip):
+            next(whole)
+        assert [next(whole) for _ in range(40)] == [next(rest) for _ in range(40)]
+
+    def test_few_rows_at_a_time_give_the_weights_of_all_at_once(self, trainer, recipe, tmp_path):
+        runs = [trainer(recipe(micro_rows=size), work=tmp_path / str(size)) for size in (1, 4)]
+        for run in runs:
+            run.run()
+        one, other = (weights(run.model) for run in runs)
+        assert all((one[name] - other[name]).abs().max() < 1e-4 for name in one)
+
+    def test_bfloat16_computes_in_it_and_keeps_float32_weights(self, trainer, recipe):
+        run = trainer(recipe(dtype="bfloat16", max_steps=8, learning_rate=0.01))
+        result = run.run()
+        assert run.module.embed.weight.dtype == torch.float32
+        assert result.valid_after < result.valid_before
+
+
+class TestStopping:
+    def test_validation_that_gets_worse_stops_the_run_and_the_best_weights_stay(self, trainer, recipe):
+        """The model is spoilt after four good steps, so the best is neither the first nor the last."""
+        best = {}
+
+        def break_it(report):
+            if report.step == 4:
+                best.update(weights(run.model))
+            if report.step > 4:
+                with torch.no_grad():
+                    run.module.norm.weight.fill_(-3)
+
+        watcher = Watcher(break_it)
+        run = trainer(recipe(max_steps=40, learning_rate=0.003, patience=2), [watcher])
+        result = run.run()
+        assert result.stopped_early
+        assert (result.steps, result.best_step) == (8, 4)  # two validations without a new best, every second step
+        assert same(weights(run.model), best)
+        assert result.valid_after == min(report.loss for report in watcher.validations)
+        assert [report.best for report in watcher.validations] == [True, True, True, False, False]
+
+    def test_training_that_only_harms_returns_the_weights_it_began_with(self, trainer, recipe):
+        run = trainer(recipe(max_steps=6, learning_rate=0.9, weight_decay=0, clip_norm=1e3, warmup=0))
+        began = weights(run.model)
+        result = run.run()
+        assert result.best_step == 0
+        assert result.valid_after == result.valid_before
+        assert same(weights(run.model), began)
+
+    def test_without_patience_it_goes_to_the_end(self, trainer, recipe):
+        result = trainer(recipe(max_steps=8, learning_rate=0.9, warmup=0, clip_norm=1e3, patience=0)).run()
+        assert result.steps == 8
+        assert not result.stopped_early
+
+    def test_without_validation_data_the_last_weights_are_kept(self, trainer, recipe, chats):
+        run = trainer(recipe(data={"train": str(chats), "valid_fraction": 0}))
+        last = {}
+        run.hooks = [Watcher(lambda report: last.update(weights(run.model)))]
+        result = run.run()
+        assert result.valid_before is result.valid_after is None
+        assert result.best_step == result.steps == 4
+        assert same(weights(run.model), last)
+
+
+class TestWatching:
+    def test_hooks_hear_of_everything_and_of_the_end(self, trainer, recipe):
+        watcher = Watcher()
+        trainer(recipe(), [watcher]).run()
+        assert watcher.started == (4, 0)
+        assert [report.step for report in watcher.steps] == [1, 2, 3, 4]
+        assert [report.step for report in watcher.validations] == [0, 2, 4]
+        assert watcher.ended == 1
+
+    def test_every_hook_ends_also_when_one_of_them_fails(self, trainer, recipe):
+        class Broken(Watcher):
+            def end(self):
+                raise OSError("disk full")
+
+        def fail(report):
+            raise RuntimeError("broken")
+
+        first, last = Watcher(), Watcher(fail)
+        with pytest.raises(OSError, match="disk full"):
+            trainer(recipe(), [first, Broken(), last]).run()
+        assert first.ended == last.ended == 1
+
+
+class TestNotANumber:
+    def test_a_loss_that_is_no_number_stops_and_the_checkpoint_is_from_before(self, trainer, recipe, tmp_path):
+        good = {}
+
+        def spoil(report):
+            if report.step == 2:
+                good.update(weights(run.model))
+            if report.step == 3:
+                with torch.no_grad():
+                    run.module.embed.weight[:] = math.nan
+
+        run = trainer(recipe(), [Watcher(spoil)])
+        with pytest.raises(TurnwiseError, match=r"After step 3 the loss .*smaller 'learning_rate' \(it was 0.0005\)"):
+            run.run()
+        kept = tmp_path / "work" / "checkpoint"
+        assert json.loads((kept / "state.json").read_text())["step"] == 2
+        assert same(load_file(kept / "model.safetensors"), good)
+
+    def test_a_gradient_that_is_no_number_changes_no_weight(self, trainer, recipe):
+        run = trainer(recipe(max_steps=1))
+        began = weights(run.model)
+        run.module.norm.weight.register_hook(lambda gradient: gradient * math.inf)
+        with pytest.raises(TurnwiseError, match="its gradient is not a finite number"):
+            run.run()
+        assert same(weights(run.model), began)
+
+    def test_a_run_that_breaks_again_and_again_says_that_it_went_back(self, trainer, recipe):
+        def spoil(report):
+            with torch.no_grad():
+                run.module.embed.weight[:] = math.nan
+
+        run = trainer(recipe(), [Watcher(spoil)])
+        with pytest.raises(TurnwiseError, match=r"After step 1 the loss .* though it went back 3 times"):
+            run.run()
+
+    def test_weights_that_are_damaged_from_the_start_are_found_before_the_first_step(self, trainer, recipe):
+        run = trainer(recipe())
+        with torch.no_grad():
+            run.module.norm.weight[0] = math.nan
+        with pytest.raises(TurnwiseError, match="Before the first step the loss on held-out data"):
+            run.run()

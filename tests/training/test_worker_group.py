@@ -1,0 +1,88 @@
+"""Several processes, as torchrun starts them, train the same model as one."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from hooks import Killing
+from safetensors.torch import load_file
+from samples_of_data import RATED, written
+from training_processes import free_port, steps, validations
+
+from turnwise.core.errors import InvalidParameter
+from turnwise.training.recipe import parse_recipe
+from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.distributed.worker_group import Workers
+
+pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
+
+
+def together(values, tmp_path, count):
+    """Run a recipe in so many processes, each told in its environment who it is."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(values))
+    shared = {
+        **os.environ, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "turnwise", "train", str(path)]
+    running = [
+        subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stderr=subprocess.PIPE)
+        for rank in range(count)
+    ]
+    said = [process.communicate(timeout=240)[1].decode() for process in running]
+    assert [process.returncode for process in running] == [0] * count, said
+    return said
+
+
+def alone(values):
+    return run_recipe(parse_recipe(values, origin="test"), device=torch.device("cpu"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["sft", "kto"])
+def test_two_processes_have_the_loss_curve_of_one(values, tmp_path, objective):
+    said = {**values, "objective": objective}
+    said["training"] = {**said["training"], "max_steps": 6, "micro_rows": 2, "learning_rate": 0.005}
+    if objective == "kto":
+        path = str(written(RATED * 6, tmp_path / "rated.jsonl"))
+        said["data"] = {"train": path, "valid": path}
+    alone({**said, "out": str(tmp_path / "one")})
+    told = together({**said, "out": str(tmp_path / "two")}, tmp_path, 2)
+    for read in (steps, validations):
+        one, two = (read(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
+        assert [row[0] for row in one] == [row[0] for row in two]
+        assert [row[1] for row in two] == pytest.approx([row[1] for row in one], rel=1e-4)
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert all((first[name] - second[name]).abs().max() < 1e-4 for name in first)
+    assert "steps in" in told[0]
+    assert told[1] == ""
+
+
+@pytest.mark.slow
+def test_a_run_of_one_goes_on_in_two(values, tmp_path):
+    said = {**values, "training": {**values["training"], "max_steps": 6}}
+    alone({**said, "out": str(tmp_path / "whole")})
+    with pytest.raises(RuntimeError):
+        run_recipe(parse_recipe(said, origin="test"), device=torch.device("cpu"), hooks=[Killing(at=3)])
+    together(said, tmp_path, 2)
+    one, two = (steps(tmp_path / name / "metrics.jsonl") for name in ("whole", "out"))
+    assert [row[1] for row in two] == pytest.approx([row[1] for row in one], rel=1e-4)
+
+
+def test_fewer_rows_than_workers_are_refused(trainer, recipe):
+    from turnwise.training.trainer import Trainer
+
+    run = trainer(recipe(rows=2))
+    with pytest.raises(InvalidParameter, match="3 workers need one each"):
+        Trainer(run.recipe, run.model, run.data, work=run.work, workers=Workers(0, 3))
+
+
+def test_alone_nothing_is_asked_of_anybody():
+    assert Workers.of_environment() == Workers(0, 1)
+    assert Workers().all_reduce_sum([1.5, 2]) == [1.5, 2]
+    assert Workers().any(True)
+    assert not Workers().any(False)
