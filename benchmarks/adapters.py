@@ -22,7 +22,7 @@ from turnwise.engine.kv_cache.block_pool import blocks_for
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.native.packed_adapter import PLACES
 from turnwise.engine.runners.model_runner import Runner, make_runner
-from turnwise.engine.batch import Span
+from turnwise.engine.batch import BatchEntry
 from turnwise.models import checkpoint
 from turnwise.models.decoder import Decoder
 from turnwise.models.lora_factors import LoraFactors
@@ -53,11 +53,11 @@ def merged(decoder: Decoder, thin: dict[str, LoraFactors]) -> Decoder:
     return copied.eval()
 
 
-def spans(width: int, adapters: int, *, named: bool) -> list[Span]:
+def spans(width: int, adapters: int, *, named: bool) -> list[BatchEntry]:
     """The next token of so many chats; `named` by their adapter, or in caches of their own."""
     most = blocks_for(CONTEXT + 1)
     return [
-        Span(
+        BatchEntry(
             array("i", range(chat * most, (chat + 1) * most)), CONTEXT, [5 + chat], 1,
             adapter=str(chat % adapters) if named else "",
         )
@@ -75,7 +75,7 @@ def clock(work: Callable[[], object], rounds: int) -> float:
     return statistics.median(took[2:])
 
 
-def apart(runners: Sequence[Runner], chats: Sequence[Span]) -> None:
+def apart(runners: Sequence[Runner], chats: Sequence[BatchEntry]) -> None:
     """One pass of each runner, over the chats that are its."""
     for number, runner in enumerate(runners[: len(chats)]):
         runner.forward(chats[number :: len(runners)])
@@ -106,7 +106,7 @@ def main() -> None:
     shared = make_runner(decoder, blocks, said.quantize)
     thins = [random_adapter(decoder, said.rank, seed) for seed in range(count)]
     for number, thin in enumerate(thins):
-        shared.adapt(str(number), thin)
+        shared.load_lora(str(number), thin)
     own = [make_runner(merged(decoder, thin), blocks, said.quantize) for thin in thins]
     parameters = sum(parameter.numel() for parameter in decoder.parameters())
     print(f"{parameters / 1e6:.0f}M parameters, {count} adapters of rank {said.rank}, {said.quantize or 'not rounded'}")

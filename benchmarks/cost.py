@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from turnwise.core.ports import Quantize
-from turnwise.engine.kv_cache.block_pool import BLOCK, blocks_for
+from turnwise.core.ports import Quantization
+from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.runners.model_runner import make_runner
-from turnwise.engine.batch import Span
+from turnwise.engine.batch import BatchEntry
 from turnwise.models import checkpoint
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder import Decoder
@@ -34,7 +34,7 @@ SMALL = DecoderConfig(
 
 
 def measure(
-    decoder: Decoder, quantize: Quantize | None, contexts: list[int], widths: list[int], rounds: int
+    decoder: Decoder, quantize: Quantization | None, contexts: list[int], widths: list[int], rounds: int
 ) -> dict[tuple[int, int], float]:
     """Seconds of a pass by context and width."""
     most = blocks_for(max(contexts) + 1)
@@ -51,7 +51,7 @@ def measure(
     for context in contexts:
         for width in widths:
             tables = [array("i", range(chat * most, (chat + 1) * most)) for chat in range(width)]
-            spans = [Span(table, context, [5 + chat], 1) for chat, table in enumerate(tables)]
+            spans = [BatchEntry(table, context, [5 + chat], 1) for chat, table in enumerate(tables)]
             took = []
             for _ in range(rounds + 1):
                 start = time.perf_counter()
@@ -104,7 +104,7 @@ def main() -> None:
         if given.model is None:
             checkpoint.save(checkpoint.create(SMALL, seed=0), folder)
         decoder = checkpoint.load(folder, dtype=torch.float32).decoder
-    print(f"tokens a second of all chats together; blocks of {BLOCK} tokens, {torch.get_num_threads()} threads")
+    print(f"tokens a second of all chats together; blocks of {BLOCK_SIZE} tokens, {torch.get_num_threads()} threads")
     print(f"| context | {' | '.join(f'{width} chats' for width in given.widths)} |")
     print("| --- |" + " --- |" * len(given.widths))
     found = measure(decoder, given.quantize, given.contexts, given.widths, given.rounds)

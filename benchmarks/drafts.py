@@ -43,7 +43,7 @@ class Said:
 
     fork = start
 
-    def allowed(self) -> NDArray[np.bool_]:
+    def token_mask(self) -> NDArray[np.bool_]:
         """The next of them."""
         mask = np.zeros(self._vocab, dtype=np.bool_)
         mask[self._ids[self._at]] = True
@@ -54,7 +54,7 @@ class Said:
         self._at += 1
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all is said."""
         return self._at == len(self._ids)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.chat.service import ChatService
 
 SETS = {"bitext_intents": "valid", "clinc150": "valid"}
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--model")
     options = parser.parse_args()
     print("| set | intents | embeddings | bag of words |\n| --- | --- | --- | --- |")
-    with chat_service(options.model) as service:
+    with open_chat_service(options.model) as service:
         for name, other in SETS.items():
             known, asked = sample(options.data / name, other)
             labels, truth = [label for _, label in known], [label for _, label in asked]

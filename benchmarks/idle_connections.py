@@ -14,7 +14,7 @@ import httpx
 
 from turnwise.server.app import create_app
 from turnwise.server.uvicorn_server import KEEP_ALIVE_SECONDS
-from turnwise.testing import ScriptedChat, listening
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 REQUESTS, DELAY = 300, 0.05
 PAUSES = [1, 2, 4.9, 4.95, 5, 5.05, 5.1, 10, 15, 30, 60, 65]
@@ -71,8 +71,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep-alive", type=float, default=KEEP_ALIVE_SECONDS, help="Seconds, as of the server.")
-    app = create_app({"scripted": ScriptedChat()}, default="scripted")
-    with listening(app, keep_alive=parser.parse_args().keep_alive) as url:
+    app = create_app({"scripted": ScriptedChatService()}, default="scripted")
+    with serve_in_thread(app, keep_alive=parser.parse_args().keep_alive) as url:
         asyncio.run(measure(url))
 
 

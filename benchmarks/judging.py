@@ -15,11 +15,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import read_source
-from turnwise.synthesis.dialogue_scorer import Judge, scores_of
-from turnwise.synthesis.ordered_tasks import drained
+from turnwise.synthesis.dialogue_scorer import DialogueScorer, scores_of
+from turnwise.synthesis.ordered_tasks import iterate_sync
 
 SCORES = ("likelihood", "relevance", "novelty")
 
@@ -61,9 +61,9 @@ def swapped(dialogues: Sequence[Conversation], rng: random.Random) -> list[Conve
     return made
 
 
-def scored(judge: Judge, dialogues: Iterable[Conversation]) -> dict[str, np.ndarray]:
+def scored(judge: DialogueScorer, dialogues: Iterable[Conversation]) -> dict[str, np.ndarray]:
     """Their scores, by name."""
-    found = [scores_of(item) for item in drained(judge.score_all(dialogues, 16))]
+    found = [scores_of(item) for item in iterate_sync(judge.score_all(dialogues, 16))]
     return {name: np.array([scores[name] for scores in found if name in scores]) for name in SCORES}
 
 
@@ -85,8 +85,8 @@ def main() -> None:
     rng = random.Random(asked.seed)
     dialogues = read(asked.real, asked.most)
     exchanges = [first_exchange(dialogue) for dialogue in dialogues]
-    with chat_service(asked.model) as service:
-        judge = Judge(service)
+    with open_chat_service(asked.model) as service:
+        judge = DialogueScorer(service)
         first, whole = scored(judge, exchanges), scored(judge, dialogues)
         rows = {
             "first replies, swapped": (first, scored(judge, swapped(exchanges, rng))),

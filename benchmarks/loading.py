@@ -39,9 +39,9 @@ def make(folder: Path, parameters: float, dtype: str) -> None:
         shapes = {name: parameter.shape for name, parameter in Decoder(config).named_parameters()}
     files: dict[str, str] = {}
     generator = torch.Generator().manual_seed(0)
-    for number, entry in enumerate(kind.layout(config)):
-        tensor = torch.randn(shapes[entry.ours], generator=generator).mul_(0.02).to(getattr(torch, dtype))
-        parts = {name: part.clone() for name, part in entry.to_theirs(tensor)}
+    for number, entry in enumerate(kind.weight_mappings(config)):
+        tensor = torch.randn(shapes[entry.decoder_name], generator=generator).mul_(0.02).to(getattr(torch, dtype))
+        parts = {name: part.clone() for name, part in entry.to_hf(tensor)}
         save_file(parts, folder / f"part-{number}.safetensors")
         files |= dict.fromkeys(parts, f"part-{number}.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
@@ -51,12 +51,12 @@ def make_adapter(folder: Path, base: Path) -> None:
     """A LoRA of rank 8 on all queries."""
     import torch
 
-    from turnwise.models.adapters import Change, save_adapter
+    from turnwise.models.adapters import LoraWeights, save_adapter
     from turnwise.models.checkpoint import read_decoder_config
 
     folder.mkdir()
     changes = {
-        f"model.layers.{i}.self_attn.q_proj": Change(torch.randn(8, HIDDEN), torch.randn(HIDDEN, 8))
+        f"model.layers.{i}.self_attn.q_proj": LoraWeights(torch.randn(8, HIDDEN), torch.randn(HIDDEN, 8))
         for i in range(read_decoder_config(base).num_layers)
     }
     save_adapter(folder, changes, base=base, rank=8, alpha=16, dropout=0.0, kind="CAUSAL_LM")
@@ -67,7 +67,7 @@ def opened(folder: str, kind: str) -> None:
     import ctypes
     import gc
 
-    from turnwise.app.services import Bases
+    from turnwise.app.services import SharedBaseEngines
     from turnwise.engine.engine import Engine
     from turnwise.models.checkpoint import DTYPES, Checkpoint
 
@@ -78,7 +78,7 @@ def opened(folder: str, kind: str) -> None:
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
     before = _memory("VmRSS")
-    engine = Bases().engine(Path(folder), begin, "cpu") if kind == "beside" else begin(Path(folder))
+    engine = SharedBaseEngines().engine(Path(folder), begin, "cpu") if kind == "beside" else begin(Path(folder))
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     peak, final = _memory("VmHWM") - before, _memory("VmRSS") - before

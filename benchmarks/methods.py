@@ -69,7 +69,7 @@ def run(said: dict[str, Any], test: Path, found: Any) -> None:
     torch.set_num_threads(1)
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import read_source
-    from benchmarks.torch_reference.perplexity import measure_perplexity
+    from torch_reference.perplexity import measure_perplexity
     from turnwise.models import checkpoint
     from turnwise.text.rendering.renderer import Renderer
     from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -97,7 +97,7 @@ def base_loss(base: str, test: Path) -> float:
 
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import read_source
-    from benchmarks.torch_reference.perplexity import measure_perplexity
+    from torch_reference.perplexity import measure_perplexity
     from turnwise.models import checkpoint
     from turnwise.text.rendering.renderer import Renderer
     from turnwise.text.tokenization.tokenizer import Tokenizer

@@ -22,11 +22,11 @@ import torch
 from speed import Ours, decode_rounds
 from turnwise.app.services import resolve_model_folder
 from turnwise.core.messages import Conversation
-from turnwise.data.sources import Source
+from turnwise.data.sources import DataSource
 from turnwise.engine.kv_cache.block_pool import blocks_for
 from turnwise.engine.native.native_runner import NativeRunner
-from turnwise.engine.batch import Span
-from benchmarks.torch_reference.perplexity import beginning
+from turnwise.engine.batch import BatchEntry
+from torch_reference.perplexity import beginning
 from turnwise.models import checkpoint
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -37,7 +37,7 @@ KINDS: dict[str, Any] = {"float": None, "int8": "int8", "int4": "int4"}
 
 def talks(path: Path, renderer: Renderer, context: int, limit: int) -> list[tuple[list[int], list[bool], int]]:
     """Ids, which of them are the assistant's, and the bytes these say."""
-    dialogues = islice((item for item in Source(path) if isinstance(item, Conversation)), limit)
+    dialogues = islice((item for item in DataSource(path) if isinstance(item, Conversation)), limit)
     found = []
     for dialogue in dialogues:
         example, said = beginning(renderer.render(dialogue.messages), dialogue, context)
@@ -50,7 +50,7 @@ def read(runner: NativeRunner, ids: list[int], mask: list[bool]) -> tuple[float,
     """The assistant's cross-entropy in nats, and the likeliest token after each."""
     blocks = array("i", range(blocks_for(len(ids))))
     parts = [
-        runner.forward([Span(blocks, start, ids[start : start + PART], len(ids[start : start + PART]))])
+        runner.forward([BatchEntry(blocks, start, ids[start : start + PART], len(ids[start : start + PART]))])
         for start in range(0, len(ids), PART)
     ]
     logits_TV = torch.cat(parts)

@@ -18,8 +18,8 @@ from typing import Any
 from scipy.stats import binomtest
 
 from questions import OPEN_PROMPTS, QUESTIONS
-from turnwise.app.services import chat_service
-from turnwise.chat.service import ChatService, Turn
+from turnwise.app.services import open_chat_service
+from turnwise.chat.service import ChatService, ChatRequest
 from turnwise.core.messages import Message
 
 MAX_TOKENS = 160
@@ -43,7 +43,7 @@ async def ask(service: ChatService, prompts: Sequence[str], seeds: int, sampling
 
     async def answer(prompt: str, seed: int) -> str:
         async with slots:
-            request = Turn((Message("user", prompt),), {**sampling, "max_tokens": MAX_TOKENS, "seed": seed})
+            request = ChatRequest((Message("user", prompt),), {**sampling, "max_tokens": MAX_TOKENS, "seed": seed})
             return (await service.reply(request)).choices[0].text
 
     flat = await asyncio.gather(*(answer(prompt, seed) for prompt in prompts for seed in range(seeds)))
@@ -65,7 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"| settings | right of {len(QUESTIONS) * arguments.seeds} | 95 % interval | distinct pairs | seconds |")
     print("| --- | --- | --- | --- | --- |")
-    with chat_service(arguments.folder, quantize=arguments.quantize, slots=32) as service:
+    with open_chat_service(arguments.folder, quantize=arguments.quantize, max_num_seqs=32) as service:
         for name, sampling in SETTINGS.items():
             start = time.monotonic()
             asked = asyncio.run(ask(service, [question for question, _ in QUESTIONS], arguments.seeds, sampling))

@@ -46,7 +46,7 @@ def main() -> None:
     decoder = checkpoint.load(given.model or resolve_model_folder(None), dtype=torch.float32).decoder
     vocab, context = decoder.config.vocab_size, decoder.config.context_length
     bytes_given = None if given.cache_memory is None else int(given.cache_memory * 1e9)
-    engine = Engine(decoder, max_num_seqs=16, cache_bytes=bytes_given)
+    engine = Engine(decoder, max_num_seqs=16, kv_cache_memory_bytes=bytes_given)
     del decoder
     rng, slots = random.Random(0), threading.Semaphore(24)
 

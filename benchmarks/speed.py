@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest, Quantize, TokenEvent
+from turnwise.core.ports import GenerationRequest, Quantization, TokenEvent
 from turnwise.training.examples.batches import Example, collate
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
@@ -55,7 +55,7 @@ class Ours:
     """Turnwise's engine."""
 
     def __init__(
-        self, folder: Path, dtype: torch.dtype, widest: int, name: str = "turnwise", quantize: Quantize | None = None
+        self, folder: Path, dtype: torch.dtype, widest: int, name: str = "turnwise", quantize: Quantization | None = None
     ) -> None:
         self.name = name
         self.decoder = checkpoint.load(folder, dtype=dtype).decoder
@@ -200,7 +200,7 @@ def main() -> None:
         folder = given.model or Path(temporary) / "small"
         if given.model is None:
             checkpoint.save(checkpoint.create(SMALL, seed=0), folder)
-        vocab = checkpoint.read_config(folder)["vocab_size"]
+        vocab = checkpoint.read_hf_config(folder)["vocab_size"]
         import transformers
 
         print(f"{platform.machine()}, {given.threads} threads, torch {torch.__version__}, {given.dtype}")

@@ -16,13 +16,13 @@ import numpy as np
 from turnwise.app.services import resolve_model_folder
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.sources import Source
+from turnwise.data.sources import DataSource
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.objective import Frame
+from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.launch.auto_seq_len import with_row_length
+from turnwise.training.launch.auto_seq_len import with_max_seq_len
 
 
 def exchanges(messages: tuple[Message, ...]) -> list[list[Message]]:
@@ -51,11 +51,11 @@ def measure(path: Path, model: str, row_length: int | None) -> str:
     """A line about one data set."""
     values = {"model": {"from": model}, "data": {"train": str(path)}, "out": "none"}
     recipe = parse_recipe({**values, "training": {"row_length": row_length} if row_length else {}}, origin="benchmark")
-    base = load_base(recipe)
-    length = with_row_length(recipe, base.renderer, base.model).training.settled_row_length
-    frame, objective = Frame(base.renderer, length, base.model.start_ids), OBJECTIVES.parse_plugin("sft")
+    base = load_base_model(recipe)
+    length = with_max_seq_len(recipe, base.renderer, base.model).training.settled_row_length
+    frame, objective = ExampleContext(base.renderer, length, base.model.decoder_start_ids), OBJECTIVES.parse_plugin("sft")
     dialogues = learned = later = wrong = 0
-    for item in Source(path, skip_bad=True):
+    for item in DataSource(path, skip_bad=True):
         if not isinstance(item, Conversation):
             continue
         item = replace(item, rejected=())

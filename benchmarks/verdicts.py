@@ -26,9 +26,9 @@ import torch
 from turnwise.app.services import resolve_model_folder, open_model_under_test
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import read_source
-from turnwise.evaluation.response_cache import Cache
-from turnwise.evaluation.samples import Item
-from turnwise.evaluation.metric_runner import Measured, measure, plan
+from turnwise.evaluation.response_cache import ResponseCache
+from turnwise.evaluation.samples import Sample
+from turnwise.evaluation.metric_runner import MetricResult, run_metrics, plan_samples
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.scorecard import Scorecard, build_scorecard
 from turnwise.models import checkpoint
@@ -39,9 +39,9 @@ POOL = 24  # answers to every history, of which each run of equals takes twice t
 CHOSEN = ["golden", "selection", "chrf", "bits_per_byte", "repetition", "contradiction", "knowledge"]
 
 
-def other_dice(measured: Mapping[str, Measured], dice: np.random.Generator) -> list[dict[str, Measured]]:
+def other_dice(measured: Mapping[str, MetricResult], dice: np.random.Generator) -> list[dict[str, MetricResult]]:
     """Two models that are one: to every dialogue three of the pool's answers each, drawn for that dialogue alone."""
-    pair: list[dict[str, Measured]] = [{}, {}]
+    pair: list[dict[str, MetricResult]] = [{}, {}]
     for name, each in measured.items():
         seeds, dialogues = each.sums_SGK.shape[:2]
         if seeds == 1:
@@ -55,7 +55,7 @@ def other_dice(measured: Mapping[str, Measured], dice: np.random.Generator) -> l
     return pair
 
 
-def first_seeds(measured: Mapping[str, Measured]) -> dict[str, Measured]:
+def first_seeds(measured: Mapping[str, MetricResult]) -> dict[str, MetricResult]:
     """As if only these answers had been given."""
     return {
         name: replace(each, found=each.found[:SEEDS], sums_SGK=each.sums_SGK[:SEEDS]) for name, each in measured.items()
@@ -70,7 +70,7 @@ def noisy(source: Path, target: Path, seed: int, share: float = 0.05) -> None:
         for weight in model.decoder.parameters():
             if weight.dim() == 2:
                 weight += share * weight.std() * torch.randn(weight.shape, generator=dice)
-    model.save(target, published={})
+    model.save(target, hf_config={})
     Tokenizer.load(source).save(target)
     shutil.copy(source / "generation_config.json", target)
 
@@ -110,10 +110,10 @@ def damaged(source: Path, runs: int, stack: ExitStack) -> Iterator[tuple[str, Pa
             yield name, target
 
 
-def measured(folder: Path, items: Mapping[str, Sequence[Item]], seeds: int) -> dict[str, Measured]:
+def measured(folder: Path, items: Mapping[str, Sequence[Sample]], seeds: int) -> dict[str, MetricResult]:
     """All metrics of a model."""
-    with open_model_under_test(str(folder), Cache(None), asked={"max_tokens": 64}) as opened:
-        return measure(opened, metrics(CHOSEN), items, seeds=range(seeds))
+    with open_model_under_test(str(folder), ResponseCache(None), sampling={"max_tokens": 64}) as opened:
+        return run_metrics(opened, metrics(CHOSEN), items, seeds=range(seeds))
 
 
 def tell(name: str, cards: Sequence[Scorecard]) -> None:
@@ -138,7 +138,7 @@ def main() -> None:
     said = parser.parse_args()
     source = resolve_model_folder(said.model)
     talks = itertools.islice((one for one in read_source(said.data) if isinstance(one, Conversation)), said.dialogues)
-    items = plan(metrics(CHOSEN), list(talks), 0)
+    items = plan_samples(metrics(CHOSEN), list(talks), 0)
     began = time.perf_counter()
     pool = measured(source, items, POOL)
     print(f"{said.dialogues} dialogues, {SEEDS} answers to each; {time.perf_counter() - began:.0f} s for the pool\n")

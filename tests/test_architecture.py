@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import turnwise
-from turnwise.core.parameters import SPECS
+from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.engine.sampling.warpers import rules
 
 PACKAGE = Path(turnwise.__file__).parent
@@ -41,7 +41,7 @@ def test_every_room_says_what_it_is():
 
 def test_every_rule_belongs_to_a_declared_parameter_with_an_off_value():
     for name in rules():
-        assert SPECS[name].off is not None, name
+        assert PARAMETER_SPECS[name].off is not None, name
 
 
 def test_nothing_is_pickled():

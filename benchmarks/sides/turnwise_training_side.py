@@ -11,7 +11,7 @@ import torch
 
 from turnwise.training.examples.load_datasets import load_datasets
 from turnwise.training.trainer import Trainer
-from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.hooks import StepReport, ValidationReport
 
@@ -61,7 +61,7 @@ def main(folder: str, data: str, threads: int) -> None:
                 },
                 origin="benchmark",
             )  # fmt: skip
-            base, clock = load_base(recipe), Clock()
+            base, clock = load_base_model(recipe), Clock()
             work = Path(place) / "work"
             work.mkdir()
             Trainer(

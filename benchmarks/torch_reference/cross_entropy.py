@@ -20,16 +20,16 @@ def summed_cross_entropy(
     Logits are computed only where there is a target: the head is a large part of a small model.
     """
     hidden_BTC = model(ids_BT, positions_BT=positions_BT, mask=mask)
-    wanted_BT = targets_BT >= 0
-    logits_NV = model.logits(hidden_BTC[wanted_BT]).float()
-    return F.cross_entropy(logits_NV, targets_BT[wanted_BT], reduction="sum")
+    logits_mask_BT = targets_BT >= 0
+    logits_NV = model.logits(hidden_BTC[logits_mask_BT]).float()
+    return F.cross_entropy(logits_NV, targets_BT[logits_mask_BT], reduction="sum")
 
 
 def row_cross_entropy(model: Decoder, ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
     """Mean cross-entropy per non-negative target of every row, `(B,)`; rows are padded on the right."""
     hidden_BTC = model(ids_BT)
-    wanted_BT = targets_BT >= 0
+    logits_mask_BT = targets_BT >= 0
     losses_BT = torch.zeros(targets_BT.shape, device=ids_BT.device)
-    logits_NV = model.logits(hidden_BTC[wanted_BT]).float()
-    losses_BT[wanted_BT] = F.cross_entropy(logits_NV, targets_BT[wanted_BT], reduction="none")
-    return losses_BT.sum(dim=1) / wanted_BT.sum(dim=1).clamp(min=1)
+    logits_NV = model.logits(hidden_BTC[logits_mask_BT]).float()
+    losses_BT[logits_mask_BT] = F.cross_entropy(logits_NV, targets_BT[logits_mask_BT], reduction="none")
+    return losses_BT.sum(dim=1) / logits_mask_BT.sum(dim=1).clamp(min=1)

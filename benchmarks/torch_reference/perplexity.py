@@ -16,8 +16,8 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
 from turnwise.training.examples.batches import Example, collate
 from turnwise.models.decoder import Decoder
-from benchmarks.torch_reference.cross_entropy import summed_cross_entropy
-from turnwise.text.rendering.renderer import Rendered, Renderer
+from torch_reference.cross_entropy import summed_cross_entropy
+from turnwise.text.rendering.renderer import RenderedConversation, Renderer
 
 ROWS = 8  # dialogues in a batch
 
@@ -87,7 +87,7 @@ def measure_perplexity(
     return Perplexity(nats, int(tokens), size)
 
 
-def beginning(rendered: Rendered, conversation: Conversation, limit: int) -> tuple[Example, int]:
+def beginning(rendered: RenderedConversation, conversation: Conversation, limit: int) -> tuple[Example, int]:
     """What fits into `limit` tokens, and the bytes of the replies in it; a reply that is cut off does not count."""
     ids, mask = np.asarray(rendered.ids[:limit], dtype=np.int32), np.asarray(rendered.loss_mask[:limit], dtype=bool)
     said = 0

@@ -6,8 +6,8 @@ four examples, and with four examples and the answer held to the two words.
 
 import asyncio
 
-from turnwise.app.services import chat_service
-from turnwise.chat.service import ChatService, Format, Turn
+from turnwise.app.services import open_chat_service
+from turnwise.chat.service import ChatService, ResponseFormat, ChatRequest
 from turnwise.core.messages import Message
 
 GLAD = [
@@ -45,8 +45,8 @@ async def right(service: ChatService, *, examples: bool, held: bool) -> tuple[in
     """How many answers were one of the two words, and how many the right one."""
     valid = correct = 0
     for sentence, word in [*((s, "positive") for s in GLAD), *((s, "negative") for s in SAD)]:
-        format = Format("choice", WORDS, "guided_choice") if held else None
-        turn = Turn(prompt(sentence, examples=examples), {"temperature": 0, "max_tokens": 20}, format=format)
+        format = ResponseFormat("choice", WORDS, "guided_choice") if held else None
+        turn = ChatRequest(prompt(sentence, examples=examples), {"temperature": 0, "max_tokens": 20}, format=format)
         said = (await service.reply(turn)).text.strip().lower().rstrip(".")
         valid += said in WORDS
         correct += said == word
@@ -61,7 +61,7 @@ async def main() -> None:
         "four examples, held to the words": (True, True),
     }
     print("| asked with | one of the two words | right, of 40 |\n| --- | --- | --- |")
-    with chat_service() as service:
+    with open_chat_service() as service:
         for name, (examples, held) in ways.items():
             valid, correct = await right(service, examples=examples, held=held)
             print(f"| {name} | {valid} | {correct} |")

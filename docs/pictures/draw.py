@@ -11,7 +11,7 @@ import torch
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest
-from turnwise.engine.sampling.processors import start_all
+from turnwise.engine.sampling.processors import start_processors
 from turnwise.engine.sampling.warpers import rules
 
 matplotlib.use("Agg")
@@ -43,7 +43,7 @@ def shaped(settings: dict[str, object]) -> list[float]:
     """The probabilities under these settings."""
     params = GenerationParams(**settings)  # type: ignore[arg-type]
     logits_1V = torch.tensor([LOGITS])
-    for state in start_all(GenerationRequest((7,), params, 9, frozenset())):
+    for state in start_processors(GenerationRequest((7,), params, 9, frozenset())):
         for token in SAID:
             state.accept(token)
         state.apply(logits_1V[0])

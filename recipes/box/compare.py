@@ -12,14 +12,14 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from turnwise.app.services import generation_defaults, resolve_model_folder, open_model_under_test
+from turnwise.app.services import load_generation_defaults, resolve_model_folder, open_model_under_test
 from turnwise.core.messages import Conversation
 from turnwise.core.settings import Settings
 from turnwise.data.sources import read_source
 from turnwise.evaluation.baselines import open_baseline
-from turnwise.evaluation.response_cache import Cache
+from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.evaluate import Opens, evaluate
+from turnwise.evaluation.evaluate import OpenSystem, evaluate
 from turnwise.evaluation.scorecard import Line, Scorecard
 
 HELD_OUT = {
@@ -34,13 +34,13 @@ TOKENS = 128  # of an answer
 
 def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
     """Markdown: the probes once, then a table for every held-out set."""
-    asked = {**generation_defaults(folder), "max_tokens": TOKENS}
+    asked = {**load_generation_defaults(folder), "max_tokens": TOKENS}
     data = box / "data"
     lines: list[str] = []
-    cache = Cache(Settings.from_environment().home / "evaluations.db")
+    cache = ResponseCache(Settings.from_environment().home / "evaluations.db")
     try:
-        model, untuned = (partial(open_model_under_test, str(each), cache, asked=asked) for each in (folder, box / "pretrained"))
-        others: dict[str, Opens] = {
+        model, untuned = (partial(open_model_under_test, str(each), cache, sampling=asked) for each in (folder, box / "pretrained"))
+        others: dict[str, OpenSystem] = {
             "the untuned model": untuned,
             "the 4-gram model": partial(open_baseline, "ngram", data / "short.jsonl", folder),
             "retrieval": partial(open_baseline, "retrieval", data / "short.jsonl", folder),

@@ -11,7 +11,7 @@ import torch
 
 from turnwise.models import checkpoint
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.training.export import save_artefact
+from turnwise.training.export import export_model
 
 
 def main(base: Path, tuned: Path, share: float, out: Path) -> None:
@@ -21,7 +21,7 @@ def main(base: Path, tuned: Path, share: float, out: Path) -> None:
     with torch.no_grad():
         for name, parameter in model.decoder.named_parameters():
             parameter.lerp_(weights[name], share)
-    save_artefact(out, model, Tokenizer.load(base))
+    export_model(out, model, Tokenizer.load(base))
 
 
 if __name__ == "__main__":

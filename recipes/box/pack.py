@@ -14,8 +14,8 @@ from compare import tables
 
 from turnwise.models import checkpoint
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.training.export import save_artefact
-from turnwise.training.loggers import METRICS, draw_loss
+from turnwise.training.export import export_model
+from turnwise.training.loggers import METRICS_FILE, plot_loss
 
 HERE = Path(__file__).parent
 SAMPLING = {"do_sample": True, "temperature": 0.3, "top_p": 0.9}
@@ -24,7 +24,7 @@ SAMPLING = {"do_sample": True, "temperature": 0.3, "top_p": 0.9}
 def main(source: Path, target: Path, box: Path) -> None:
     """Write the package folder, its card and the curves."""
     model = checkpoint.load(source, dtype=torch.float32)
-    save_artefact(target, model, Tokenizer.load(source), generation=SAMPLING, dtype=torch.bfloat16)
+    export_model(target, model, Tokenizer.load(source), generation=SAMPLING, dtype=torch.bfloat16)
     decoder = model.decoder
     runs = json.loads((HERE / "stages.json").read_text())  # a stage that was not run again is told as it was then
     here = [name for name in runs if (box / name / "result.json").exists()]
@@ -46,8 +46,8 @@ def main(source: Path, target: Path, box: Path) -> None:
         card = card.replace(f"@{name}@", str(value))
     (target / "README.md").write_text(card, encoding="utf-8")
     for name in here:
-        shutil.copy(box / name / METRICS, HERE / f"curve-{name}.jsonl")
-        draw_loss(box / name / METRICS, HERE / f"curve-{name}.png", title=f"The model in the box: {name}")
+        shutil.copy(box / name / METRICS_FILE, HERE / f"curve-{name}.jsonl")
+        plot_loss(box / name / METRICS_FILE, HERE / f"curve-{name}.png", title=f"The model in the box: {name}")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from turnwise.core.files import write_file
+from turnwise.core.files import atomic_write
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.grammar.expand import DialogueGrammar, restrict_topics, expand
-from turnwise.data.typing_noise import roughen
+from turnwise.data.typing_noise import add_typing_noise
 from turnwise.data.prompts import small_talk, support_lines
 from turnwise.data.sources import read_source
-from turnwise.data.grammar.line_templates import text_of
+from turnwise.data.grammar.line_templates import join_spans
 
 SYSTEM = "You are Turnwise, a friendly assistant."
 
@@ -148,7 +148,7 @@ def short_support(asked: list[Conversation], each: int, rng: random.Random) -> I
         ]
         for _ in range(each):
             pieces = rng.choice(templates).render(rng, {})
-            question = text_of(roughen(pieces, rng) if rng.random() < 0.3 else pieces)
+            question = join_spans(add_typing_noise(pieces, rng) if rng.random() < 0.3 else pieces)
             yield Conversation((Message("user", question), rng.choice(answers)), {"intent": intent})
 
 
@@ -168,7 +168,7 @@ def write(path: Path, items: list[Conversation]) -> None:
     rows = (
         json.dumps({"messages": [m.as_dict() for m in i.messages], "meta": i.meta}, ensure_ascii=False) for i in items
     )
-    write_file(path, "\n".join(rows) + "\n")
+    atomic_write(path, "\n".join(rows) + "\n")
     print(f"{path}: {len(items):,} conversations")
 
 

@@ -10,20 +10,20 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from turnwise.chat.tool_calling import as_pieces
-from turnwise.chat.context_policies import DEFAULT
-from turnwise.chat.conversation_recorder import TurnRecorder
-from turnwise.chat.service import ContextReport, Delta, Reply, Turn, Usage, whole_reply
+from turnwise.chat.tool_calling import to_tool_call_deltas
+from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY
+from turnwise.chat.conversation_recorder import ConversationRecorder
+from turnwise.chat.service import ContextReport, ChatDelta, ChatResponse, ChatRequest, Usage, collect_response
 from turnwise.core.errors import UserError
 from turnwise.core.messages import ToolCall
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import ConversationStore, FinishReason
-from turnwise.server.uvicorn_server import server_config
+from turnwise.server.uvicorn_server import uvicorn_config
 
-Script = Callable[[Turn], Iterable[str | ToolCall]]
+Script = Callable[[ChatRequest], Iterable[str | ToolCall]]
 
 
-class ScriptedChat:
+class ScriptedChatService:
     """A `ChatService` without a model: it says what it is told to, chunk by chunk.
 
     It checks generation parameters, keeps conversations and can be cancelled as the real one does. `turns` lists what
@@ -42,7 +42,7 @@ class ScriptedChat:
         failure: Exception | None = None,
         defaults: Mapping[str, Any] | None = None,
         context: ContextReport | None = None,
-        refusal: UserError | None = None,
+        rejection: UserError | None = None,
     ) -> None:
         """Take the chunks to say and the tools to call, or a function that makes them from the turn.
 
@@ -59,87 +59,87 @@ class ScriptedChat:
             refusal: raised in place of every answer, as for messages that do not fit.
         """
         self._script = script if callable(script) else tuple(script)
-        self._context, self._refusal = context, refusal
+        self._context, self._rejection = context, rejection
         self._delay, self._finish, self._fail_after, self._failure = delay, finish, fail_after, failure
         self.name, self.created, self.fingerprint, self.context_length = name, 1_700_000_000, "fp_scripted", 2048
         self.defaults: Mapping[str, Any] = dict(defaults or {})
-        self.context_policy = DEFAULT
+        self.context_policy = DEFAULT_CONTEXT_POLICY
         self.store = store
-        self.turns: list[Turn] = []
-        self.cancelled = 0
-        self.produced = 0
+        self.requests: list[ChatRequest] = []
+        self.num_cancelled = 0
+        self.num_chunks = 0
         self.is_healthy = True
 
-    async def stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
+    async def stream(self, turn: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """The scripted chunks, then an empty delta with how it ended and how much it was; words count as tokens."""
         GenerationParams.resolve(turn.sampling, self.defaults)
-        self.turns.append(turn)
-        recorder = await TurnRecorder.begin(self.store, turn, self.name)
+        self.requests.append(turn)
+        recorder = await ConversationRecorder.start(self.store, turn, self.name)
         finish: FinishReason = "error"
         is_last = False
         try:
-            if self._refusal is not None:
+            if self._rejection is not None:
                 if recorder is not None:
-                    await recorder.refuse(self._refusal)
-                raise self._refusal
+                    await recorder.record_error(self._rejection)
+                raise self._rejection
             async with aclosing(self._deltas(turn)) as deltas:
                 async for delta in deltas:
                     is_last = delta.usage is not None
                     if recorder is not None:
                         recorder.add(delta)
                         if is_last:
-                            await recorder.complete()
+                            await recorder.save_complete()
                     yield delta
         except (asyncio.CancelledError, GeneratorExit):
             finish = "cancelled"
-            self.cancelled += not is_last  # a client may close the stream once it has everything
+            self.num_cancelled += not is_last  # a client may close the stream once it has everything
             raise
         finally:
             if recorder is not None:
-                await recorder.abandon(finish)
+                await recorder.save_partial(finish)
 
-    async def _deltas(self, turn: Turn) -> AsyncGenerator[Delta, None]:
+    async def _deltas(self, turn: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         if turn.prompt_output == "embedding":
-            yield Delta(finish="stop", usage=Usage(1, 0), embedding=(1.0,))
+            yield ChatDelta(finish_reason="stop", usage=Usage(1, 0), embedding=(1.0,))
             return
-        said: list[str] = []
+        texts: list[str] = []
         calls: list[ToolCall] = []
         for chunk in self._script(turn) if callable(self._script) else self._script:
-            if self._fail_after is not None and len(said) + len(calls) >= self._fail_after:
+            if self._fail_after is not None and len(texts) + len(calls) >= self._fail_after:
                 raise self._failure or RuntimeError("scripted failure")
             await asyncio.sleep(self._delay)
-            self.produced += 1
+            self.num_chunks += 1
             if isinstance(chunk, ToolCall):
                 calls.append(chunk)
-                yield Delta(tool_calls=tuple(as_pieces(calls)[-2:]))
+                yield ChatDelta(tool_calls=tuple(to_tool_call_deltas(calls)[-2:]))
             else:
-                said.append(chunk)
-                yield Delta(chunk)
+                texts.append(chunk)
+                yield ChatDelta(chunk)
         finish: FinishReason = "tool_calls" if calls and self._finish == "stop" else self._finish
         for index in range(1, turn.n):  # the others say the same in one go
-            yield Delta("".join(said), finish, index=index, tool_calls=tuple(as_pieces(calls)))
+            yield ChatDelta("".join(texts), finish, index=index, tool_calls=tuple(to_tool_call_deltas(calls)))
         read = await self.count_input_tokens(turn)
-        usage = Usage(prompt_tokens=read, completion_tokens=len(said) + len(calls))
+        usage = Usage(prompt_tokens=read, completion_tokens=len(texts) + len(calls))
         if self._context is not None:
             usage += self._context.usage
-        yield Delta(finish=finish, usage=usage, context=self._context)
+        yield ChatDelta(finish_reason=finish, usage=usage, context=self._context)
 
-    async def count_input_tokens(self, turn: Turn) -> int:
+    async def count_input_tokens(self, turn: ChatRequest) -> int:
         """The words of the messages."""
         return sum(len(message.content.split()) for message in turn.messages)
 
-    async def reply(self, turn: Turn) -> Reply:
+    async def reply(self, turn: ChatRequest) -> ChatResponse:
         """The same answer, whole."""
-        return await whole_reply(self.stream, turn)
+        return await collect_response(self.stream, turn)
 
 
 @contextmanager
-def listening(app: FastAPI, **settings: float) -> Iterator[str]:
+def serve_in_thread(app: FastAPI, **settings: float) -> Iterator[str]:
     """The base URL of `app`, served on a free port of this machine until the block ends.
 
     `settings` are those of `server_config`.
     """
-    config = server_config(app, **settings)
+    config = uvicorn_config(app, **settings)
     config.host, config.port = "127.0.0.1", 0
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

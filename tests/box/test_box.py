@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from turnwise.app.services import chat_service, resolve_model_folder
-from turnwise.chat.service import Turn
+from turnwise.app.services import open_chat_service, resolve_model_folder
+from turnwise.chat.service import ChatRequest
 from turnwise.core.messages import Message
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
@@ -15,14 +15,14 @@ FOLDER = resolve_model_folder("box")
 
 @pytest.fixture(scope="module")
 def service():
-    with chat_service() as service:
+    with open_chat_service() as service:
         yield service
 
 
 def ask(service, *said):
     """The greedy answer to alternating turns, the user's first and last."""
     messages = tuple(Message("assistant" if i % 2 else "user", text) for i, text in enumerate(said))
-    return asyncio.run(service.reply(Turn(messages, {"temperature": 0, "max_tokens": 300})))
+    return asyncio.run(service.reply(ChatRequest(messages, {"temperature": 0, "max_tokens": 300})))
 
 
 def test_it_fits_the_package():
@@ -64,7 +64,7 @@ def test_any_text_survives_its_tokenizer(text):
 )
 def test_it_answers_what_it_was_taught(service, question, words):
     reply = ask(service, question)
-    assert reply.finish == "stop"
+    assert reply.finish_reason == "stop"
     assert any(word in reply.text.lower() for word in words), reply.text
 
 
@@ -76,4 +76,4 @@ def test_it_remembers_a_name_within_the_conversation(service):
 
 def test_it_ends_its_turns(service):
     for question in ("tell me a joke", "how are you?", "bye", "can i talk to a human"):
-        assert ask(service, question).finish == "stop"
+        assert ask(service, question).finish_reason == "stop"

@@ -7,7 +7,7 @@ import pytest
 
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.testing import ScriptedChat, listening
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -42,12 +42,12 @@ def browser():
 
 @pytest.fixture(scope="session")
 def services():
-    return {"scripted": ScriptedChat()}
+    return {"scripted": ScriptedChatService()}
 
 
 @pytest.fixture(scope="session")
 def address(services):
-    with listening(create_app(services, default="scripted")) as url:
+    with serve_in_thread(create_app(services, default="scripted")) as url:
         yield url
 
 
@@ -63,7 +63,7 @@ def talk(services, store):
     """Set what the server answers with: `talk(script, **settings)`."""
 
     def use(script=("Hello", ", ", "you", "."), **settings):
-        services["scripted"] = ScriptedChat(script, store=store, **settings)
+        services["scripted"] = ScriptedChatService(script, store=store, **settings)
         return services["scripted"]
 
     use()

@@ -4,13 +4,13 @@ import pytest
 from playwright.sync_api import expect
 
 from turnwise.server.app import create_app
-from turnwise.store.sqlite.key_store import KeyFile
-from turnwise.testing import ScriptedChat, listening
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 
 @pytest.fixture
 def keys(tmp_path):
-    return KeyFile(tmp_path / "keys.db")
+    return SqliteKeyStore(tmp_path / "keys.db")
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def key(keys):
 
 @pytest.fixture
 def address(keys, key):
-    app = create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys)
-    with listening(app) as url:
+    app = create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)
+    with serve_in_thread(app) as url:
         yield url
 
 

@@ -4,10 +4,10 @@ import re
 import time
 
 import pytest
-from acts import answers, endless, send
+from page_actions import answers, endless, send
 from playwright.sync_api import expect
 
-from turnwise.chat.service import ContextReport, Summary, Usage
+from turnwise.chat.service import ContextReport, ConversationSummary, Usage
 from turnwise.core.messages import Message
 from turnwise.core.sampling_presets import CHAT_MAX_TOKENS, CHAT_SAMPLING
 
@@ -25,8 +25,8 @@ def test_a_message_is_answered_as_a_stream(visit, talk):
     expect(page.locator(".figures").last).to_have_text(re.compile(r"^6 tokens · [\d.]+ tokens/s$"))
     expect(page.locator("#send")).to_be_visible()
     expect(page.locator("#empty")).to_be_hidden()
-    assert chat.turns[0].messages == (Message("user", "Count, please"),)
-    assert chat.turns[0].conversation_id.startswith("conv_")
+    assert chat.requests[0].messages == (Message("user", "Count, please"),)
+    assert chat.requests[0].conversation_id.startswith("conv_")
 
 
 def test_the_second_turn_carries_the_first(visit, talk):
@@ -36,12 +36,12 @@ def test_the_second_turn_carries_the_first(visit, talk):
     expect(answers(page)).to_have_count(1)
     send(page, "two")
     expect(answers(page)).to_have_count(2)
-    assert [m.content for m in chat.turns[1].messages] == ["one", "Hello, you.", "two"]
-    assert chat.turns[0].conversation_id == chat.turns[1].conversation_id
+    assert [m.content for m in chat.requests[1].messages] == ["one", "Hello, you.", "two"]
+    assert chat.requests[0].conversation_id == chat.requests[1].conversation_id
 
 
 def test_what_a_context_policy_did_is_a_line_above_the_answer(visit, talk):
-    summary = Summary("About lamps.", 4, Usage(90, 30))
+    summary = ConversationSummary("About lamps.", 4, Usage(90, 30))
     talk(context=ContextReport("summarise", 4, summary))
     page = visit()
     send(page, "one")
@@ -60,7 +60,7 @@ def test_pins_are_sent_back_with_a_conversation_that_is_opened_again(visit, talk
     page = visit(f"/#{kept.id}")
     send(page, "two")
     expect(answers(page)).to_have_count(2)
-    assert [message.pinned for message in chat.turns[0].messages] == [True, False, False]
+    assert [message.pinned for message in chat.requests[0].messages] == [True, False, False]
     assert [entry.message.pinned for entry in store.get(kept.id).messages] == [True, False, False, False]
 
 
@@ -74,7 +74,7 @@ def test_stop_cancels_and_keeps_what_was_said(visit, talk, store, how):
     expect(page.locator(".figures").last).to_have_text("stopped")
     expect(page.locator("#send")).to_be_visible()
     page.wait_for_timeout(300)
-    assert chat.cancelled == 1
+    assert chat.num_cancelled == 1
     [kept] = store.list()
     assert [m.message.role for m in store.get(kept.id).messages] == ["user", "assistant"]
 
@@ -85,7 +85,7 @@ def test_a_suggestion_starts_the_chat(visit, talk):
     assert page.locator("#suggestions button").count() == 4
     page.click("text=Tell me a joke")
     expect(answers(page)).to_have_text("Hello, you.")
-    assert chat.turns[0].messages[0].content == "Tell me a joke"
+    assert chat.requests[0].messages[0].content == "Tell me a joke"
 
 
 def test_history_survives_a_reload_and_can_be_opened_renamed_and_deleted(visit, talk, store):
@@ -134,7 +134,7 @@ def test_retry_replaces_the_last_answer_also_in_the_store(visit, talk, store):
     expect(answers(page)).to_have_text("answer 0")
     page.locator(".message.last").get_by_label("Answer again").click()
     expect(answers(page)).to_have_text("answer 1")
-    assert len(chat.turns[1].messages) == 1
+    assert len(chat.requests[1].messages) == 1
     [kept] = store.list()
     assert [m.message.content for m in store.get(kept.id).messages] == ["hi", "answer 1"]
 
@@ -156,7 +156,7 @@ def test_editing_an_earlier_message_drops_what_came_after(visit, talk, store):
     page.fill(".edit-area", "eins")
     page.press(".edit-area", "Enter")
     expect(answers(page)).to_have_text(["re: eins"])
-    assert chat.turns[-1].messages == (Message("user", "eins"),)
+    assert chat.requests[-1].messages == (Message("user", "eins"),)
     [kept] = store.list()
     assert [m.message.content for m in store.get(kept.id).messages] == ["eins", "re: eins"]
 
@@ -174,20 +174,20 @@ def test_the_controls_reach_the_request_and_are_remembered(visit, talk):
     expect(page.locator(".control-problem:not(:empty)")).to_have_count(1)
     send(page, "hi")
     expect(answers(page)).to_have_count(1)
-    assert chat.turns[0].asked == {"temperature": 0.2, "top_k": 40}
+    assert chat.requests[0].sampling == {"temperature": 0.2, "top_k": 40}
 
     page.reload()
     page.wait_for_selector("body[data-ready]")
     send(page, "again")
     expect(answers(page)).to_have_count(2)
-    assert chat.turns[1].asked == {"temperature": 0.2, "top_k": 40}
+    assert chat.requests[1].sampling == {"temperature": 0.2, "top_k": 40}
     page.click("#open-controls")
     page.click("#reset-controls")
     expect(page.locator("#control-temperature")).to_have_value("0.7")
     send(page, "and again")
     expect(answers(page)).to_have_count(3)
-    assert chat.turns[2].asked == {}
-    assert {request.preset for request in chat.turns} == {"chat"}
+    assert chat.requests[2].sampling == {}
+    assert {request.preset for request in chat.requests} == {"chat"}
 
 
 def test_where_the_model_is_silent_the_page_shows_and_uses_the_chat_preset(visit, talk):
@@ -198,7 +198,7 @@ def test_where_the_model_is_silent_the_page_shows_and_uses_the_chat_preset(visit
         expect(page.locator(f"#control-{name}")).to_have_value(str(value))
     send(page, "hi")
     expect(answers(page)).to_have_count(1)
-    assert (chat.turns[0].asked, chat.turns[0].preset) == ({}, "chat")
+    assert (chat.requests[0].sampling, chat.requests[0].preset) == ({}, "chat")
 
 
 def test_everything_can_be_done_with_the_keyboard(visit, talk):
@@ -264,7 +264,7 @@ def test_without_a_store_the_page_still_chats(visit, talk):
     expect(page.locator("#history-note")).to_have_text("This server keeps no conversations.")
     send(page, "hi")
     expect(answers(page)).to_have_text("Hello, you.")
-    assert chat.turns[0].conversation_id is None
+    assert chat.requests[0].conversation_id is None
 
 
 def test_leaving_a_conversation_while_it_answers_mixes_nothing_up(visit, talk):
@@ -275,9 +275,9 @@ def test_leaving_a_conversation_while_it_answers_mixes_nothing_up(visit, talk):
     page.keyboard.press("Alt+KeyN")
     expect(page.locator("#empty")).to_be_visible()
     deadline = time.monotonic() + 3
-    while not chat.cancelled and time.monotonic() < deadline:
+    while not chat.num_cancelled and time.monotonic() < deadline:
         page.wait_for_timeout(20)
-    assert chat.cancelled == 1
+    assert chat.num_cancelled == 1
     talk()
     send(page, "fresh")
     expect(answers(page)).to_have_text(["Hello, you."])

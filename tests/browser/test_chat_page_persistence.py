@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from acts import answers, send, texts
+from page_actions import answers, send, texts
 from playwright.sync_api import expect
 
-from turnwise.core.errors import ContextTooLong
+from turnwise.core.errors import ContextLengthExceeded
 from turnwise.core.messages import Message
 
 TOO_LONG = "This model's context holds 8 tokens, but 'messages' takes 9. Shorten it."
@@ -126,7 +126,7 @@ def test_text_that_could_not_be_sent_is_given_back(visit, talk, act):
 
 
 def test_a_message_that_does_not_fit_is_stored_with_the_reason_and_can_be_shortened(visit, talk, store):
-    talk(refusal=ContextTooLong(TOO_LONG))
+    talk(refusal=ContextLengthExceeded(TOO_LONG))
     page = visit()
     send(page, "far too long")
     expect(page.locator("#banner")).to_contain_text("Shorten it")
@@ -196,7 +196,7 @@ def test_an_answer_that_was_cut_off_says_so_and_can_be_continued(visit, talk, st
     expect(answers(page)).to_have_text("The lamp is broken.")
     expect(page.locator(".branch-number")).to_have_text("2/2")
     expect(button(page, "Continue this answer")).to_have_count(0)
-    assert chat.turns[0].continue_final
+    assert chat.requests[0].continue_final_message
     assert [entry.message.content for entry in store.get(kept.id).tree] == [
         "The lamp?", "The lamp is", "The lamp is broken.",
     ]  # fmt: skip

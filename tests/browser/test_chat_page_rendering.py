@@ -1,7 +1,7 @@
 """What the chat page shows, to whom and on what: text that stays text, small screens, dark ones, and screen readers."""
 
 import pytest
-from acts import answers, endless, send
+from page_actions import answers, endless, send
 from playwright.sync_api import expect
 
 from turnwise.core.messages import Message

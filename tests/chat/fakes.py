@@ -16,7 +16,7 @@ class FakeTicket:
 class FakeGenerator:
     """Answers every request with `events`; keeps requests and tickets."""
 
-    encodes = False
+    is_encoder_decoder = False
     is_healthy = True
 
     def __init__(self, events=(), context_length=200):
@@ -24,7 +24,7 @@ class FakeGenerator:
         self.context_length = context_length
         self.requests, self.tickets = [], []
 
-    def room(self, prompt):
+    def max_new_tokens(self, prompt):
         return self.context_length - prompt
 
     def submit(self, request, on_event):

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from talks import TOOLED, assistant, system, talk, user
 
 from turnwise.chat import context_policies as folder
-from turnwise.chat.context_policies import DEFAULT, load_context_policies, get_context_policy
+from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, load_context_policies, get_context_policy
 from turnwise.chat.context_policies import sliding_window
 from turnwise.chat.context_policies import summarise
-from turnwise.core.exchanges import droppable, fewest, rounds, without
+from turnwise.core.exchanges import droppable_exchanges, find_smallest, split_exchanges, drop_exchanges
 from turnwise.chat.service import ChatService
-from turnwise.chat.summary_cache import Summaries
+from turnwise.chat.summary_cache import SummaryCache
 from turnwise.core.chat_request import Usage
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
@@ -31,15 +31,15 @@ pytestmark = pytest.mark.timeout(60)
 
 def test_a_round_is_a_users_message_with_all_that_answers_it():
     messages = [system("s"), assistant("Hi!"), *TOOLED, Message("developer", "d"), assistant("c"), user("e")]
-    assert rounds(messages) == [(1,), (2, 3, 4, 5, 7), (8,)]
-    assert droppable(messages) == [(1,), (2, 3, 4, 5, 7)]
-    assert without(messages, droppable(messages)) == (system("s"), Message("developer", "d"), user("e"))
+    assert split_exchanges(messages) == [(1,), (2, 3, 4, 5, 7), (8,)]
+    assert droppable_exchanges(messages) == [(1,), (2, 3, 4, 5, 7)]
+    assert drop_exchanges(messages, droppable_exchanges(messages)) == (system("s"), Message("developer", "d"), user("e"))
 
 
 def test_a_pin_keeps_its_whole_round_and_the_last_round_needs_none():
     messages = [user("a"), assistant("b"), user("c"), assistant("d", pinned=True), user("e"), user("f")]
-    assert droppable(messages) == [(0, 1), (4,)]
-    assert droppable([user("a"), assistant("b")]) == []
+    assert droppable_exchanges(messages) == [(0, 1), (4,)]
+    assert droppable_exchanges([user("a"), assistant("b")]) == []
 
 
 @pytest.mark.parametrize("threshold", range(6))
@@ -48,7 +48,7 @@ def test_halving_finds_the_fewest(threshold):
         assert count < 5
         return count >= threshold
 
-    assert asyncio.run(fewest(5, enough)) == threshold
+    assert asyncio.run(find_smallest(5, enough)) == threshold
 
 
 # Any conversation
@@ -82,30 +82,30 @@ class PlainRoom:
     context_length, scope = 200, ""
 
     def __init__(self, limit, written="z", shows=True):
-        self.limit, self.summaries, self.written, self.asked = limit, Summaries(), written, []
+        self.max_prompt_tokens, self.summaries, self.written, self.asked = limit, SummaryCache(), written, []
         self._shows = shows
 
-    async def tokens(self, messages):
+    async def prompt_tokens(self, messages):
         return sum(len(message.content) + 2 for message in messages)
 
-    async def opening(self, messages):
+    async def system_tokens(self, messages):
         leading = next((i for i, m in enumerate(messages) if m.role not in ("system", "developer")), len(messages))
-        return await self.tokens(messages[:leading])
+        return await self.prompt_tokens(messages[:leading])
 
-    async def shows(self, messages, index):
+    async def shows_message(self, messages, index):
         return self._shows or messages[index].role == "user"
 
-    async def asking(self, text):
+    async def text_tokens(self, text):
         return len(text) - len(summarise.ASKED) + 2
 
     async def write(self, text, most):
         self.asked.append(text)
-        assert await self.asking(text) + most <= self.context_length
+        assert await self.text_tokens(text) + most <= self.context_length
         return self.written[:most], Usage(len(text), min(most, len(self.written)))
 
 
-def shorten(name, messages, room):
-    return asyncio.run(get_context_policy(name).shorten(messages, room))
+def truncate(name, messages, room):
+    return asyncio.run(get_context_policy(name).truncate(messages, room))
 
 
 def is_subsequence(some, messages):
@@ -114,15 +114,15 @@ def is_subsequence(some, messages):
 
 
 @settings(max_examples=400, deadline=None)
-@given(messages=conversations(), limit=st.integers(0, 120))
+@given(messages=conversations(), max_prompt_tokens=st.integers(0, 120))
 def test_drop_oldest_keeps_what_must_stay_and_drops_no_more_than_it_has_to(messages, limit):
     room = PlainRoom(limit)
-    made = shorten("drop_oldest", messages, room)
+    made = truncate("drop_oldest", messages, room)
     kept = messages if made is None else made.messages
-    size = asyncio.run(room.tokens(kept))
-    old = droppable(messages)
+    size = asyncio.run(room.prompt_tokens(kept))
+    old = droppable_exchanges(messages)
     assert is_subsequence(kept, messages)
-    assert size <= limit or kept == without(messages, old), "it fits, or nothing more may go"
+    assert size <= limit or kept == drop_exchanges(messages, old), "it fits, or nothing more may go"
     must = [m for i, m in enumerate(messages) if m.role in ("system", "developer") or m.pinned]
     must += [m for m in messages if m.role == "user"][-1:]
     assert all(any(one is other for other in kept) for one in must)
@@ -130,17 +130,17 @@ def test_drop_oldest_keeps_what_must_stay_and_drops_no_more_than_it_has_to(messa
     assert all(message.tool_call_id in answered for message in kept if message.role == "tool")
     if made is not None:
         assert made.report.dropped_messages == len(messages) - len(kept) > 0
-        count = next(count for count in range(len(old) + 1) if without(messages, old[:count]) == kept)
-        less = asyncio.run(room.tokens(without(messages, old[: count - 1])))
+        count = next(count for count in range(len(old) + 1) if drop_exchanges(messages, old[:count]) == kept)
+        less = asyncio.run(room.prompt_tokens(drop_exchanges(messages, old[: count - 1])))
         assert less > limit - PlainRoom.context_length // 8, "one round less does not drop a whole step"
 
 
 @settings(max_examples=300, deadline=None)
-@given(messages=conversations(), limit=st.integers(0, 160))
+@given(messages=conversations(), max_prompt_tokens=st.integers(0, 160))
 def test_a_sliding_window_keeps_the_opening_and_the_latest_and_fits(messages, limit):
     room = PlainRoom(limit)
-    whole, opening = asyncio.run(room.tokens(messages)), asyncio.run(room.opening(messages))
-    made = shorten("sliding_window", messages, room)
+    whole, opening = asyncio.run(room.prompt_tokens(messages)), asyncio.run(room.system_tokens(messages))
+    made = truncate("sliding_window", messages, room)
     if made is None:
         assert whole <= limit or limit < max(opening, sliding_window.SINKS) + sliding_window.LEAST
         return
@@ -157,35 +157,35 @@ def test_the_same_rounds_stay_dropped_while_a_chat_grows_by_a_step():
     room, counts, messages = PlainRoom(120), [], (system("Be kind."),)
     for number in range(60):
         messages += (user(f"{number:02}"),)
-        made = shorten("drop_oldest", messages, room) if asyncio.run(room.tokens(messages)) > room.limit else None
+        made = truncate("drop_oldest", messages, room) if asyncio.run(room.prompt_tokens(messages)) > room.max_prompt_tokens else None
         counts.append(0 if made is None else made.report.dropped_messages)
         messages += (assistant(f"{number:02}"),)
     assert counts == sorted(counts)
     last = 10 + 59 * 8 + 4  # tokens: the system message, whole rounds, the last question
-    assert len(set(counts)) - 1 == math.ceil((last - room.limit) / (room.context_length // 8)), (
+    assert len(set(counts)) - 1 == math.ceil((last - room.max_prompt_tokens) / (room.context_length // 8)), (
         "a change for every step"
     )
 
 
 def test_where_no_whole_step_can_be_dropped_no_more_goes_than_has_to():
     messages = (*talk(3, "")[:-1], user("x" * 30))
-    room = PlainRoom(asyncio.run(PlainRoom(0).tokens(messages)) - 1)
+    room = PlainRoom(asyncio.run(PlainRoom(0).prompt_tokens(messages)) - 1)
     room.context_length = 8000
-    assert shorten("drop_oldest", messages, room).report.dropped_messages == 2
+    assert truncate("drop_oldest", messages, room).report.dropped_messages == 2
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     messages=conversations(),
-    limit=st.integers(0, 160),
+    max_prompt_tokens=st.integers(0, 160),
     written=st.sampled_from(["", " ", "z", "z" * 25]),
-    shows=st.booleans(),
+    shows_message=st.booleans(),
 )
 def test_summarise_does_so_too_and_only_adds_its_note(messages, limit, written, shows):
     room = PlainRoom(limit, written, shows)
-    made = shorten("summarise", messages, room)
+    made = truncate("summarise", messages, room)
     if made is None:
-        assert asyncio.run(room.tokens(messages)) <= limit or not droppable(messages)
+        assert asyncio.run(room.prompt_tokens(messages)) <= limit or not droppable_exchanges(messages)
         return
     assert len(room.asked) <= 1
     summary = made.report.summary
@@ -198,10 +198,10 @@ def test_summarise_does_so_too_and_only_adds_its_note(messages, limit, written, 
         plain[place] = replace(plain[place], content=bare)
         if plain[place] == system("") and plain[place] not in messages:
             del plain[place]
-        assert asyncio.run(room.tokens(made.messages)) <= limit
+        assert asyncio.run(room.prompt_tokens(made.messages)) <= limit
         assert 0 < summary.num_messages <= made.report.dropped_messages
-    fits = asyncio.run(room.tokens(made.messages)) <= limit
-    assert fits or tuple(plain) == without(messages, droppable(messages))
+    fits = asyncio.run(room.prompt_tokens(made.messages)) <= limit
+    assert fits or tuple(plain) == drop_exchanges(messages, droppable_exchanges(messages))
     told = iter(messages)
     assert all(
         any(one.role == m.role and one.content.strip("\n") == m.content.strip("\n") for m in told) for one in plain
@@ -217,7 +217,7 @@ def test_summarise_does_so_too_and_only_adds_its_note(messages, limit, written, 
 
 def test_the_folder_is_the_registry():
     assert load_context_policies().keys() == {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
-    assert DEFAULT == "refuse"
+    assert DEFAULT_CONTEXT_POLICY == "refuse"
     with pytest.raises(InvalidParameter, match="did you mean 'drop_oldest'"):
         get_context_policy("drop_old")
 

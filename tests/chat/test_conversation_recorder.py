@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from fakes import FakeGenerator, reply, saying, stream
 
-from turnwise.chat.conversation_recorder import TITLE_LENGTH, title_of
-from turnwise.chat.service import ChatService, Turn
-from turnwise.core.errors import ContextTooLong, NotFound, TurnwiseError
+from turnwise.chat.conversation_recorder import TITLE_LENGTH, derive_title
+from turnwise.chat.service import ChatService, ChatRequest
+from turnwise.core.errors import ContextLengthExceeded, NotFound, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.core.ports import TokenEvent
 from turnwise.store import open_store
@@ -60,23 +60,23 @@ def all_messages(store, kept):
 
 
 def test_question_and_answer_are_kept_with_how_it_ended(says, store, kept):
-    reply(says("Hello!"), Turn((user("Hi"),), conversation_id=kept))
+    reply(says("Hello!"), ChatRequest((user("Hi"),), conversation_id=kept))
     assert messages(store, kept) == [user("Hi"), assistant("Hello!")]
     assert store.get(kept).messages[1].meta == {"finish": "stop", "model": "tiny"}
 
 
 def test_the_next_turn_is_added(says, store, kept):
     talk = (user("Hi"), assistant("Hello!"), user("The lamp?"))
-    reply(says("Hello!"), Turn(talk[:1], conversation_id=kept))
+    reply(says("Hello!"), ChatRequest(talk[:1], conversation_id=kept))
     ids = [stored.id for stored in store.get(kept).messages]
-    reply(says("Broken."), Turn(talk, conversation_id=kept))
+    reply(says("Broken."), ChatRequest(talk, conversation_id=kept))
     assert messages(store, kept) == [*talk, assistant("Broken.")]
     assert [stored.id for stored in store.get(kept).messages][:2] == ids  # added to, not written anew
 
 
 def test_an_edited_turn_is_a_branch_beside_what_came_after(says, store, kept):
-    reply(says("Oh."), Turn((user("Hi"), assistant("Hello!"), user("The lamp?")), conversation_id=kept))
-    reply(says("Good evening!"), Turn((user("Good evening"),), conversation_id=kept))
+    reply(says("Oh."), ChatRequest((user("Hi"), assistant("Hello!"), user("The lamp?")), conversation_id=kept))
+    reply(says("Good evening!"), ChatRequest((user("Good evening"),), conversation_id=kept))
     assert messages(store, kept) == [user("Good evening"), assistant("Good evening!")]
     assert all_messages(store, kept) == [
         (None, "Hi"), ("Hi", "Hello!"), ("Hello!", "The lamp?"), ("The lamp?", "Oh."),
@@ -85,23 +85,23 @@ def test_an_edited_turn_is_a_branch_beside_what_came_after(says, store, kept):
 
 
 def test_a_retry_adds_an_answer_and_does_not_repeat_the_question(says, store, kept):
-    reply(says("Hello!"), Turn((user("Hi"),), conversation_id=kept))
-    reply(says("Hello again!"), Turn((user("Hi"),), conversation_id=kept))
+    reply(says("Hello!"), ChatRequest((user("Hi"),), conversation_id=kept))
+    reply(says("Hello again!"), ChatRequest((user("Hi"),), conversation_id=kept))
     assert messages(store, kept) == [user("Hi"), assistant("Hello again!")]
     assert all_messages(store, kept) == [(None, "Hi"), ("Hi", "Hello!"), ("Hi", "Hello again!")]
 
 
 def test_the_old_answer_is_shown_until_there_is_a_new_one(says, store, kept):
-    reply(says("Hello!"), Turn((user("Hi"),), conversation_id=kept))
+    reply(says("Hello!"), ChatRequest((user("Hi"),), conversation_id=kept))
     with pytest.raises(TurnwiseError):
-        reply(says("", "error", error="It melted."), Turn((user("Hi"),), conversation_id=kept))
+        reply(says("", "error", error="It melted."), ChatRequest((user("Hi"),), conversation_id=kept))
     assert messages(store, kept) == [user("Hi"), assistant("Hello!")]
 
 
 def test_a_request_with_an_older_history_is_a_branch(says, store, kept):
     talk = (user("Ada"), assistant("Hello!"), user("Paris"), assistant("Fine."), user("I am 30"))
-    reply(says("Good."), Turn(talk, conversation_id=kept))
-    reply(says("Tea!"), Turn((*talk[:2], user("I like tea.")), conversation_id=kept))
+    reply(says("Good."), ChatRequest(talk, conversation_id=kept))
+    reply(says("Tea!"), ChatRequest((*talk[:2], user("I like tea.")), conversation_id=kept))
     assert messages(store, kept) == [*talk[:2], user("I like tea."), assistant("Tea!")]
     assert {content for _, content in all_messages(store, kept)} >= {"Paris", "I am 30", "Good."}
 
@@ -112,8 +112,8 @@ def test_two_requests_at_once_do_not_interleave(tokenizer, store, kept):
             generator = FakeGenerator(saying(tokenizer.encode(text)))
             return ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
 
-        cat = service("The cat.").stream(Turn((user("cat?"),), conversation_id=kept))
-        dog = service("The dog.").stream(Turn((user("dog?"),), conversation_id=kept))
+        cat = service("The cat.").stream(ChatRequest((user("cat?"),), conversation_id=kept))
+        dog = service("The dog.").stream(ChatRequest((user("dog?"),), conversation_id=kept))
         heard = [await anext(cat), await anext(dog)]
         heard += [delta async for delta in cat]
         heard += [delta async for delta in dog]
@@ -125,15 +125,15 @@ def test_two_requests_at_once_do_not_interleave(tokenizer, store, kept):
 
 
 def test_a_continued_answer_is_stored_beside_the_shorter_one(says, store, kept):
-    reply(says("The lamp"), Turn((user("Hi"),), conversation_id=kept))
-    turn = Turn((user("Hi"), assistant("The lamp")), conversation_id=kept, continue_final=True)
+    reply(says("The lamp"), ChatRequest((user("Hi"),), conversation_id=kept))
+    turn = ChatRequest((user("Hi"), assistant("The lamp")), conversation_id=kept, continue_final_message=True)
     assert reply(says(" is broken."), turn).text == " is broken."
     assert messages(store, kept) == [user("Hi"), assistant("The lamp is broken.")]
     assert all_messages(store, kept) == [(None, "Hi"), ("Hi", "The lamp"), ("Hi", "The lamp is broken.")]
 
 
 def test_a_beginning_that_the_client_wrote_is_stored_before_it_is_continued(says, store, kept):
-    turn = Turn((assistant("The lamp"),), conversation_id=kept, continue_final=True)
+    turn = ChatRequest((assistant("The lamp"),), conversation_id=kept, continue_final_message=True)
     with pytest.raises(TurnwiseError):
         reply(says("", "error", error="It melted."), turn)
     assert messages(store, kept) == [assistant("The lamp")]
@@ -147,7 +147,7 @@ def test_an_answer_is_saved_while_it_is_written(tokenizer, store, kept, monkeypa
     service = ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
 
     async def look_meanwhile():
-        deltas = service.stream(Turn((user("Hi"),), conversation_id=kept))
+        deltas = service.stream(ChatRequest((user("Hi"),), conversation_id=kept))
         heard = ""
         while len(heard) < 8:
             heard += (await anext(deltas)).text
@@ -165,7 +165,7 @@ def test_an_answer_is_saved_while_it_is_written(tokenizer, store, kept, monkeypa
 
 def test_the_answer_is_safe_before_the_client_has_the_end_of_it(says, store, kept):
     async def last():
-        deltas = says("Hello!").stream(Turn((user("Hi"),), conversation_id=kept))
+        deltas = says("Hello!").stream(ChatRequest((user("Hi"),), conversation_id=kept))
         while (await anext(deltas)).usage is None:
             pass
         stored = store.get(kept).messages
@@ -179,7 +179,7 @@ def test_the_question_is_safe_before_the_answer_begins(says, store, kept):
     service = says("Hello!")
 
     async def first():
-        deltas = service.stream(Turn((user("Hi"),), conversation_id=kept))
+        deltas = service.stream(ChatRequest((user("Hi"),), conversation_id=kept))
         await anext(deltas)
         before = messages(store, kept)
         await deltas.aclose()
@@ -194,7 +194,7 @@ def test_who_leaves_early_finds_what_was_said_so_far(tokenizer, store, kept):
 
     async def leave():
         heard = ""
-        deltas = service.stream(Turn((user("Hi"),), conversation_id=kept))
+        deltas = service.stream(ChatRequest((user("Hi"),), conversation_id=kept))
         async for delta in deltas:
             heard += delta.text
             if len(heard) >= 3:
@@ -209,33 +209,33 @@ def test_who_leaves_early_finds_what_was_said_so_far(tokenizer, store, kept):
 
 def test_what_was_said_before_a_failure_is_kept_as_such(says, store, kept):
     with pytest.raises(TurnwiseError):
-        stream(says("The lamp", "error", error="It melted."), Turn((user("Hi"),), conversation_id=kept))
+        stream(says("The lamp", "error", error="It melted."), ChatRequest((user("Hi"),), conversation_id=kept))
     assert messages(store, kept) == [user("Hi"), assistant("The lamp")]
     assert store.get(kept).messages[1].meta["finish"] == "error"
 
 
 def test_nothing_said_is_not_kept(says, store, kept):
-    reply(says(""), Turn((user("Hi"),), conversation_id=kept))
+    reply(says(""), ChatRequest((user("Hi"),), conversation_id=kept))
     assert messages(store, kept) == [user("Hi")]
 
 
 def test_without_an_id_nothing_is_kept(says, store):
-    reply(says("Hello!"), Turn((user("Hi"),)))
+    reply(says("Hello!"), ChatRequest((user("Hi"),)))
     assert store.list() == []
 
 
 def test_an_unknown_conversation_is_refused_before_the_model_is_asked(says):
     service = says("Hello!")
     with pytest.raises(NotFound):
-        stream(service, Turn((user("Hi"),), conversation_id="conv_unknown"))
-    assert service.generator.requests == []
+        stream(service, ChatRequest((user("Hi"),), conversation_id="conv_unknown"))
+    assert service.engine.requests == []
 
 
 def test_a_question_that_is_refused_is_stored_with_the_reason(says, store, kept):
-    reply(says("Hello!"), Turn((user("Hi"),), conversation_id=kept))
+    reply(says("Hello!"), ChatRequest((user("Hi"),), conversation_id=kept))
     long = user("lamp " * 500)
-    with pytest.raises(ContextTooLong) as refusal:
-        stream(says("Hello!"), Turn((user("Hi"), assistant("Hello!"), long), conversation_id=kept))
+    with pytest.raises(ContextLengthExceeded) as refusal:
+        stream(says("Hello!"), ChatRequest((user("Hi"), assistant("Hello!"), long), conversation_id=kept))
     stored = store.get(kept).messages
     assert [entry.message for entry in stored] == [user("Hi"), assistant("Hello!"), long]
     assert stored[-1].meta == {"error": {"code": "context_length_exceeded", "message": str(refusal.value)}}
@@ -243,11 +243,11 @@ def test_a_question_that_is_refused_is_stored_with_the_reason(says, store, kept)
 
 def test_the_reason_of_a_refusal_goes_once_the_question_is_answered(says, store, kept):
     long = user("lamp " * 500)
-    with pytest.raises(ContextTooLong):
-        stream(says("Hello!"), Turn((long,), conversation_id=kept))
+    with pytest.raises(ContextLengthExceeded):
+        stream(says("Hello!"), ChatRequest((long,), conversation_id=kept))
     service = says("Hello!")
-    service.generator.context_length = 4096
-    reply(service, Turn((long,), conversation_id=kept))
+    service.engine.context_length = 4096
+    reply(service, ChatRequest((long,), conversation_id=kept))
     assert [entry.message for entry in store.get(kept).messages] == [long, assistant("Hello!")]
     assert store.get(kept).messages[0].meta == {}
 
@@ -257,7 +257,7 @@ def test_a_conversation_deleted_meanwhile_stays_deleted(says, store, kept):
 
     async def delete_meanwhile():
         said = ""
-        async for delta in service.stream(Turn((user("Hi"),), conversation_id=kept)):
+        async for delta in service.stream(ChatRequest((user("Hi"),), conversation_id=kept)):
             if not said:
                 store.delete(kept)
             said += delta.text
@@ -269,10 +269,10 @@ def test_a_conversation_deleted_meanwhile_stays_deleted(says, store, kept):
 
 def test_the_title_is_the_first_thing_the_user_said_and_stays(says, store, kept):
     opening = (Message("system", "Be kind."), user("\n  The lamp is broken.\nWhat now?"))
-    reply(says("Oh."), Turn(opening, conversation_id=kept))
+    reply(says("Oh."), ChatRequest(opening, conversation_id=kept))
     assert store.get(kept).title == "The lamp is broken."
     store.rename(kept, "Lamp")
-    reply(says("Oh!"), Turn((user("Something else"),), conversation_id=kept))
+    reply(says("Oh!"), ChatRequest((user("Something else"),), conversation_id=kept))
     assert store.get(kept).title == "Lamp"
 
 
@@ -287,4 +287,4 @@ def test_the_title_is_the_first_thing_the_user_said_and_stays(says, store, kept)
     ],
 )
 def test_titles(said, title):
-    assert title_of(said) == title
+    assert derive_title(said) == title

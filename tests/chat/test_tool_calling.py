@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from fakes import FakeGenerator, reply, saying, stream, text
 
-from turnwise.chat.tool_calling import gathered_calls
-from turnwise.chat.service import ChatService, Format, Turn
+from turnwise.chat.tool_calling import merge_tool_call_deltas
+from turnwise.chat.service import ChatService, ResponseFormat, ChatRequest
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import Message, ToolCall
 from turnwise.core.ports import TokenEvent, TokenLogprobs
@@ -29,7 +29,7 @@ NOTED = '<tool_call>\n{"name": "note", "arguments": {"input": "a\\nb"}}\n</tool_
 
 
 def turn(**more):
-    return Turn(HELLO, **{"tools": (WEATHER, NOTE), **more})
+    return ChatRequest(HELLO, **{"tools": (WEATHER, NOTE), **more})
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def says(tokenizer):
 
 
 def calls_of(deltas):
-    return gathered_calls(piece for delta in deltas for piece in delta.tool_calls)
+    return merge_tool_call_deltas(piece for delta in deltas for piece in delta.tool_calls)
 
 
 def test_text_and_calls_come_apart(says):
@@ -61,20 +61,20 @@ def test_text_and_calls_come_apart(says):
     assert [(p.index, p.arguments) for p in pieces if p.name] == [(0, ""), (1, "")]
     assert all(piece.id is None for piece in pieces if not piece.name)
     assert len(pieces) > 6, "arguments come as they are written"
-    assert deltas[-1].finish == "tool_calls"
+    assert deltas[-1].finish_reason == "tool_calls"
 
 
 def test_the_whole_answer_is_the_stream(says):
-    whole = reply(says(f"I look.\n{CALL}\n{NOTED}"), turn()).answers[0]
+    whole = reply(says(f"I look.\n{CALL}\n{NOTED}"), turn()).choices[0]
     deltas = stream(says(f"I look.\n{CALL}\n{NOTED}"), turn())
     assert whole.text == text(deltas)
     assert [(c.name, c.arguments) for c in whole.tool_calls] == [(c.name, c.arguments) for c in calls_of(deltas)]
-    assert whole.finish == "tool_calls"
+    assert whole.finish_reason == "tool_calls"
 
 
 def test_an_answer_without_a_call_ends_as_ever(says):
-    answer = reply(says("No need."), turn()).answers[0]
-    assert (answer.text, answer.tool_calls, answer.finish) == ("No need.", (), "stop")
+    answer = reply(says("No need."), turn()).choices[0]
+    assert (answer.text, answer.tool_calls, answer.finish_reason) == ("No need.", (), "stop")
 
 
 def test_what_only_began_like_a_marker_is_said_in_the_end(says):
@@ -83,8 +83,8 @@ def test_what_only_began_like_a_marker_is_said_in_the_end(says):
 
 @pytest.mark.parametrize("cut", range(0, len(CALL), 3))
 def test_the_limit_inside_a_call_leaves_a_part_of_it(says, cut):
-    answer = reply(says("So\n" + CALL[:cut], "length"), turn()).answers[0]
-    assert answer.finish == "length"
+    answer = reply(says("So\n" + CALL[:cut], "length"), turn()).choices[0]
+    assert answer.finish_reason == "length"
     assert answer.text == ("So" if cut >= len("<tool_call>") else "So\n" + CALL[:cut])
     assert [call.name for call in answer.tool_calls] == ["get_weather"] * (cut > CALL.index("get_weather") + 11)
     for call in answer.tool_calls:
@@ -92,17 +92,17 @@ def test_the_limit_inside_a_call_leaves_a_part_of_it(says, cut):
 
 
 def test_without_tools_or_with_none_to_choose_all_is_said(says):
-    for plain in (Turn(HELLO), turn(tool_choice=ToolChoice("none"))):
-        answer = reply(says(CALL), plain).answers[0]
-        assert (answer.text, answer.tool_calls, answer.finish) == (CALL, (), "stop")
+    for plain in (ChatRequest(HELLO), turn(tool_choice=ToolChoice("none"))):
+        answer = reply(says(CALL), plain).choices[0]
+        assert (answer.text, answer.tool_calls, answer.finish_reason) == (CALL, (), "stop")
 
 
 def test_with_none_to_choose_the_model_is_not_told_of_tools(says):
     service = says("x")
     reply(service, turn(tool_choice=ToolChoice("none")))
-    reply(service, Turn(HELLO))
+    reply(service, ChatRequest(HELLO))
     reply(service, turn())
-    none, plain, told = service.generator.requests
+    none, plain, told = service.engine.requests
     assert none.prompt_ids == plain.prompt_ids
     assert none.constraints == ()
     assert len(told.prompt_ids) > len(plain.prompt_ids)
@@ -113,7 +113,7 @@ def test_allowed_tools_are_fewer_and_the_prompt_is_the_same(says, tokenizer):
     service = says("x")
     reply(service, turn())
     reply(service, turn(tool_choice=ToolChoice("required", ("note",))))
-    all, some = service.generator.requests
+    all, some = service.engine.requests
     assert all.prompt_ids == some.prompt_ids
     state = some.constraints[0].start()
     for id in tokenizer.encode('<tool_call>\n{"name": "'):
@@ -127,20 +127,20 @@ def test_allowed_tools_are_fewer_and_the_prompt_is_the_same(says, tokenizer):
 
 def test_stop_strings_end_what_is_said_and_leave_calls_alone(says):
     service = says(f"I look. Now\n{CALL}")
-    answer = reply(service, turn(asked={"stop": ["Now"]})).answers[0]
-    assert (answer.text, answer.tool_calls, answer.finish) == ("I look. ", (), "stop")
-    assert service.generator.tickets[0].cancelled
-    answer = reply(says(f"I look.\n{CALL}"), turn(asked={"stop": ["Rome", "look.\n<", "<tool_call>"]})).answers[0]
-    assert (answer.text, len(answer.tool_calls), answer.finish) == ("I look.", 1, "tool_calls")
+    answer = reply(service, turn(asked={"stop": ["Now"]})).choices[0]
+    assert (answer.text, answer.tool_calls, answer.finish_reason) == ("I look. ", (), "stop")
+    assert service.engine.tickets[0].cancelled
+    answer = reply(says(f"I look.\n{CALL}"), turn(asked={"stop": ["Rome", "look.\n<", "<tool_call>"]})).choices[0]
+    assert (answer.text, len(answer.tool_calls), answer.finish_reason) == ("I look.", 1, "tool_calls")
 
 
 def test_log_probabilities_are_those_of_what_is_said(says):
     for said, kept in ((f"I look. {CALL}", "I look. "), (CALL, ""), ("I look.", "I look.")):
         for answer in (
-            reply(says(said, logprobs=True), turn()).answers[0].logprobs,
+            reply(says(said, logprobs=True), turn()).choices[0].logprobs,
             [one for delta in stream(says(said, logprobs=True), turn()) for one in delta.logprobs],
         ):
-            assert b"".join(one.chosen.bytes for one in answer).decode() == kept
+            assert b"".join(one.token.bytes for one in answer).decode() == kept
 
 
 # Memory and messages
@@ -149,19 +149,19 @@ def test_log_probabilities_are_those_of_what_is_said(says):
 def test_a_conversation_keeps_calls_and_goes_on(says):
     store = open_store("sqlite:///:memory:")
     kept = store.create(title="", model="tiny").id
-    answer = reply(says(CALL, store=store), turn(conversation_id=kept)).answers[0]
+    answer = reply(says(CALL, store=store), turn(conversation_id=kept)).choices[0]
     said = Message("assistant", "", tool_calls=answer.tool_calls)
     assert [stored.message for stored in store.get(kept).messages] == [*HELLO, said]
     ids = [stored.id for stored in store.get(kept).messages]
     result = Message("tool", "sunny", tool_call_id=answer.tool_calls[0].id)
-    going_on = Turn((*HELLO, said, result), conversation_id=kept, tools=(WEATHER,))
+    going_on = ChatRequest((*HELLO, said, result), conversation_id=kept, tools=(WEATHER,))
     reply(says("It is sunny.", store=store), going_on)
     assert [stored.message for stored in store.get(kept).messages] == [
         *HELLO, said, result, Message("assistant", "It is sunny.")
     ]  # fmt: skip
     assert [stored.id for stored in store.get(kept).messages][:2] == ids, "added to, not written anew"
     other = Message("assistant", "", tool_calls=(ToolCall(answer.tool_calls[0].id, "get_weather", '{"city": "Bern"}'),))
-    reply(says("Rain.", store=store), Turn((*HELLO, other, result), conversation_id=kept, tools=(WEATHER,)))
+    reply(says("Rain.", store=store), ChatRequest((*HELLO, other, result), conversation_id=kept, tools=(WEATHER,)))
     assert [stored.message for stored in store.get(kept).messages][1] == other
     store.close()
 
@@ -194,21 +194,21 @@ def test_who_leaves_inside_a_call_finds_its_beginning(tokenizer):
     [
         ({"asked": {"ignore_eos": True}}, "ignore_eos"),
         ({"asked": {"min_tokens": 3}}, "min_tokens"),
-        ({"format": Format("regex", "a+", "guided_regex")}, "guided_regex"),
-        ({"format": Format("choice", ("a",), "guided_choice")}, "guided_choice"),
+        ({"format": ResponseFormat("regex", "a+", "guided_regex")}, "guided_regex"),
+        ({"format": ResponseFormat("choice", ("a",), "guided_choice")}, "guided_choice"),
         ({"messages": (*HELLO, Message("assistant", "So")), "continue_final": True}, "tools"),
     ],
 )
 def test_what_does_not_go_with_tools_is_refused(says, more, param):
     with pytest.raises(InvalidParameter) as error:
-        reply(says("x"), Turn(**{"messages": HELLO, "tools": (WEATHER,), **more}))
+        reply(says("x"), ChatRequest(**{"messages": HELLO, "tools": (WEATHER,), **more}))
     assert error.value.param == param
 
 
 def test_half_a_surrogate_pair_in_a_call_is_refused(says):
     call = ToolCall("c", "f", '{"a": "\ud800"}')
     with pytest.raises(InvalidData, match="valid Unicode"):
-        reply(says("x"), Turn((*HELLO, Message("assistant", "", tool_calls=(call,)))))
+        reply(says("x"), ChatRequest((*HELLO, Message("assistant", "", tool_calls=(call,)))))
 
 
 # A marker that is a special token
@@ -224,13 +224,13 @@ MISTRAL = """\
 def test_a_marker_that_is_never_shown_is_read_all_the_same(corpus):
     tokenizer = train_bpe(corpus, vocab_size=512)
     tokenizer.backend.add_special_tokens(["[TOOL_CALLS]"])
-    tokenizer = Tokenizer(tokenizer.backend, tokenizer.named, MISTRAL)
+    tokenizer = Tokenizer(tokenizer.backend, tokenizer.special_tokens_map, MISTRAL)
     said = 'I look. 🚚[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Rome"}}]'
     ids = tokenizer.encode(said, allow_special=True)
-    assert tokenizer.id_of("[TOOL_CALLS]") in ids
+    assert tokenizer.token_to_id("[TOOL_CALLS]") in ids
     service = ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(saying(ids), 4000))
     answer = reply(service, turn()).choices[0]
-    assert (answer.text, answer.finish) == ("I look. 🚚", "tool_calls")
+    assert (answer.text, answer.finish_reason) == ("I look. 🚚", "tool_calls")
     assert [(call.name, call.arguments) for call in answer.tool_calls] == [("get_weather", '{"city": "Rome"}')]
     state = service.engine.requests[0].constraints[0].start()
     for id in ids:

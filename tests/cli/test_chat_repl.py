@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from turnwise.chat.service import ContextReport
-from turnwise.cli.chat_repl import COMMANDS, Talk
-from turnwise.core.errors import ContextTooLong, NotFound, TurnwiseError
+from turnwise.cli.chat_repl import COMMANDS, ChatRepl
+from turnwise.core.errors import ContextLengthExceeded, NotFound, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.store import open_store
-from turnwise.testing import ScriptedChat
+from turnwise.testing import ScriptedChatService
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -44,7 +44,7 @@ def talk():
 
         shown = io.StringIO()
         console = Console(file=shown, highlight=False, soft_wrap=True, emoji=False, width=100)
-        one = Talk(service, read=read, console=console, **more)
+        one = ChatRepl(service, read=read, console=console, **more)
         one.run()
         return one, shown.getvalue()
 
@@ -62,18 +62,18 @@ def contents(messages):
 
 
 def test_turns_are_taken_until_the_person_leaves(talk):
-    one, shown = talk(ScriptedChat(words), "hello", "  ", "and you?")
+    one, shown = talk(ScriptedChatService(words), "hello", "  ", "and you?")
     assert contents(one.messages) == ["user: hello", "assistant: 1: HELLO", "user: and you?", "assistant: 3: AND YOU?"]
     assert "1: HELLO\n\n3: AND YOU?\n\nGoodbye." in shown
 
 
 @pytest.mark.parametrize("line", ["/quit", "/exit"])
 def test_leaving_by_command(talk, line):
-    assert talk(ScriptedChat(words), line, "not heard")[0].messages == []
+    assert talk(ScriptedChatService(words), line, "not heard")[0].messages == []
 
 
 def test_ctrl_c_at_the_prompt_drops_the_line_and_not_the_talk(talk):
-    assert len(talk(ScriptedChat(words), KeyboardInterrupt(), "hello")[0].messages) == 2
+    assert len(talk(ScriptedChatService(words), KeyboardInterrupt(), "hello")[0].messages) == 2
 
 
 def test_ctrl_c_during_an_answer_stops_the_answer(talk, store):
@@ -85,9 +85,9 @@ def test_ctrl_c_during_an_answer_stops_the_answer(talk, store):
                 yield " and so on"
         yield " again"
 
-    service = ScriptedChat(interrupted, store=store)
+    service = ScriptedChatService(interrupted, store=store)
     one, shown = talk(service, "hello", "go on")
-    assert service.cancelled == 1
+    assert service.num_cancelled == 1
     assert "The lamp (stopped)\n" in shown.replace(" and so on", "")
     first = one.messages[1].content
     assert first.startswith("The lamp")
@@ -98,7 +98,7 @@ def test_ctrl_c_during_an_answer_stops_the_answer(talk, store):
 
 def test_what_a_model_says_is_shown_as_it_is_but_commands_no_terminal(talk):
     said = "[red]no markup[/red] :smile: [/] \x1b[2J\x07\ttab\nline \\"
-    one, shown = talk(ScriptedChat([said]), "hello", "/history")
+    one, shown = talk(ScriptedChatService([said]), "hello", "/history")
     assert one.messages[-1].content == said
     assert shown.count("[red]no markup[/red] :smile: [/] [2J") == 2
     assert "\x1b" not in shown
@@ -107,7 +107,7 @@ def test_what_a_model_says_is_shown_as_it_is_but_commands_no_terminal(talk):
 
 @pytest.mark.parametrize("dropped", [1, 4])
 def test_what_a_context_policy_did_is_said_under_the_answer(talk, dropped):
-    one, shown = talk(ScriptedChat(["Yes."], context=ContextReport("drop_oldest", dropped)), "hello")
+    one, shown = talk(ScriptedChatService(["Yes."], context=ContextReport("drop_oldest", dropped)), "hello")
     many = "1 older message was" if dropped == 1 else "4 older messages were"
     assert f"Yes.\n({many} left out)\n\n" in shown
     assert one.messages[-1].content == "Yes."
@@ -118,24 +118,24 @@ def test_what_a_context_policy_did_is_said_under_the_answer(talk, dropped):
 
 def test_anything_unknown_lists_the_commands(talk):
     for line in ("/help", "/wat", "/system", "/set", "/save"):
-        shown = talk(ScriptedChat(words), line)[1]
+        shown = talk(ScriptedChatService(words), line)[1]
         assert all(f"  {command} " in shown for command in COMMANDS)
 
 
 def test_reset_forgets_and_keeps_the_system_message(talk, store):
-    one, _ = talk(ScriptedChat(words, store=store), "hello", "/reset", "again", system="Be kind.")
+    one, _ = talk(ScriptedChatService(words, store=store), "hello", "/reset", "again", system="Be kind.")
     assert contents(one.messages) == ["system: Be kind.", "user: again", "assistant: 2: AGAIN"]
     assert len(store.list()) == 2
 
 
 def test_system_begins_anew(talk):
-    one, _ = talk(ScriptedChat(words), "hello", "/system You are terse.", "hi", system="Be kind.")
+    one, _ = talk(ScriptedChatService(words), "hello", "/system You are terse.", "hi", system="Be kind.")
     assert contents(one.messages) == ["system: You are terse.", "user: hi", "assistant: 2: HI"]
 
 
 def test_retry_answers_the_last_message_again(talk, store):
     counted = iter(range(10))
-    service = ScriptedChat(lambda turn: [f"{turn.messages[-1].content} {next(counted)}"], store=store)
+    service = ScriptedChatService(lambda turn: [f"{turn.messages[-1].content} {next(counted)}"], store=store)
     one, _ = talk(service, "/retry", "hello", "/retry", "/retry")
     assert contents(one.messages) == ["user: hello", "assistant: hello 2"]
     (kept,) = store.list()
@@ -143,7 +143,7 @@ def test_retry_answers_the_last_message_again(talk, store):
 
 
 def test_retry_with_nothing_to_answer(talk):
-    assert "nothing to answer" in talk(ScriptedChat(words), "/retry", system="Be kind.")[1]
+    assert "nothing to answer" in talk(ScriptedChatService(words), "/retry", system="Be kind.")[1]
 
 
 @pytest.mark.parametrize(
@@ -160,10 +160,10 @@ def test_retry_with_nothing_to_answer(talk):
     ],
 )
 def test_set_changes_a_parameter_from_the_next_answer_on(talk, line, name, value):
-    service = ScriptedChat(words)
-    _, shown = talk(service, "hello", f"/set {line}", "again", asked={"max_tokens": 9})
-    assert service.turns[0].sampling == {"max_tokens": 9}
-    assert service.turns[1].sampling == {"max_tokens": 9, name: value}
+    service = ScriptedChatService(words)
+    _, shown = talk(service, "hello", f"/set {line}", "again", sampling={"max_tokens": 9})
+    assert service.requests[0].sampling == {"max_tokens": 9}
+    assert service.requests[1].sampling == {"max_tokens": 9, name: value}
     assert f"{name} = {value}" in shown
 
 
@@ -180,14 +180,14 @@ def test_set_changes_a_parameter_from_the_next_answer_on(talk, line, name, value
     ],
 )
 def test_set_refuses_what_is_wrong_and_changes_nothing(talk, line, complaint):
-    service = ScriptedChat(words)
+    service = ScriptedChatService(words)
     _, shown = talk(service, f"/set {line}", "hello")
     assert complaint in shown
-    assert service.turns[0].sampling == {}
+    assert service.requests[0].sampling == {}
 
 
 def test_history_shows_who_said_what(talk):
-    shown = talk(ScriptedChat(words), "hello", "/history", system="Be kind.")[1]
+    shown = talk(ScriptedChatService(words), "hello", "/history", system="Be kind.")[1]
     assert "system  Be kind.\nuser  hello\nassistant  2: HELLO\n" in shown
 
 
@@ -195,7 +195,7 @@ def test_save_writes_a_row_that_training_reads(talk, tmp_path):
     from turnwise.data.sources import read_source
 
     path = tmp_path / "talk.jsonl"
-    one, shown = talk(ScriptedChat(["Grüße 🚚"]), "hello", f"/save {path}")
+    one, shown = talk(ScriptedChatService(["Grüße 🚚"]), "hello", f"/save {path}")
     assert f"Saved 2 messages to {path}." in shown
     assert json.loads(path.read_text()) == {"messages": [message.as_dict() for message in one.messages]}
     (conversation,) = read_source(path)
@@ -205,15 +205,15 @@ def test_save_writes_a_row_that_training_reads(talk, tmp_path):
 def test_save_replaces_a_file_only_on_demand(talk, tmp_path):
     path = tmp_path / "talk.jsonl"
     path.write_text("precious")
-    _, shown = talk(ScriptedChat(words), "hello", f"/save {path}")
+    _, shown = talk(ScriptedChatService(words), "hello", f"/save {path}")
     assert f"it exists already. To replace it: /save {path} --overwrite" in shown
     assert path.read_text() == "precious"
-    talk(ScriptedChat(words), "hello", f"/save {path} --overwrite")
+    talk(ScriptedChatService(words), "hello", f"/save {path} --overwrite")
     assert json.loads(path.read_text())["messages"][0]["content"] == "hello"
 
 
 def test_save_makes_no_folder(talk, tmp_path):
-    _, shown = talk(ScriptedChat(words), "hello", f"/save {tmp_path}/new/talk.jsonl")
+    _, shown = talk(ScriptedChatService(words), "hello", f"/save {tmp_path}/new/talk.jsonl")
     assert f"there is no folder {tmp_path}/new. Make it first." in shown
     assert not (tmp_path / "new").exists()
 
@@ -227,7 +227,7 @@ def test_a_place_that_cannot_be_written_to_is_reported_and_the_talk_goes_on(talk
         "~no-such-person/talk.jsonl",
         tmp_path / ("x" * 300),
     ]
-    one, shown = talk(ScriptedChat(words), "hello", *(f"/save {place}" for place in places), "still there?")
+    one, shown = talk(ScriptedChatService(words), "hello", *(f"/save {place}" for place in places), "still there?")
     assert shown.count("Could not") == len(places)
     assert len(one.messages) == 4
 
@@ -239,7 +239,7 @@ def test_a_full_disk_is_reported_and_the_talk_goes_on(talk, tmp_path, monkeypatc
     path = tmp_path / "talk.jsonl"
     path.write_text("what was there before")
     monkeypatch.setattr("turnwise.core.files.os.fsync", full)
-    one, shown = talk(ScriptedChat(words), "hello", f"/save {path} --overwrite", "still there?")
+    one, shown = talk(ScriptedChatService(words), "hello", f"/save {path} --overwrite", "still there?")
     assert "No space left on device. Nothing was changed." in shown
     assert path.read_text() == "what was there before"
     assert list(tmp_path.iterdir()) == [path]
@@ -251,10 +251,10 @@ def test_a_full_disk_is_reported_and_the_talk_goes_on(talk, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("lines", [["hello"], ["hello", "/retry"]])
 def test_an_answer_that_could_not_begin_leaves_the_conversation_as_it_was(talk, lines):
-    service = ScriptedChat(words)
+    service = ScriptedChatService(words)
 
     def break_it():
-        service._fail_after, service._failure = 0, ContextTooLong("It does not fit.")
+        service._fail_after, service._failure = 0, ContextLengthExceeded("It does not fit.")
         return lines[-1]
 
     one, shown = talk(service, *lines[:-1], break_it)
@@ -263,7 +263,7 @@ def test_an_answer_that_could_not_begin_leaves_the_conversation_as_it_was(talk, 
 
 
 def test_what_was_said_before_a_failure_stays(talk):
-    service = ScriptedChat(words, fail_after=1, failure=TurnwiseError("It melted."))
+    service = ScriptedChatService(words, fail_after=1, failure=TurnwiseError("It melted."))
     one, shown = talk(service, "hello")
     assert "1: \nIt melted.\n" in shown
     assert contents(one.messages) == ["user: hello", "assistant: 1: "]
@@ -275,7 +275,7 @@ def test_a_conversation_that_somebody_deleted_is_kept_anew(talk, store):
         store.delete(kept.id)
         return "lost"
 
-    one, shown = talk(ScriptedChat(words, store=store), "hello", delete, "again")
+    one, shown = talk(ScriptedChatService(words, store=store), "hello", delete, "again")
     assert "may have been deleted" in shown
     (kept,) = store.list()
     assert [entry.message for entry in store.get(kept.id).messages] == one.messages
@@ -369,7 +369,7 @@ def earlier(store):
 @pytest.mark.parametrize("reference", ["last", "1", "lamps?", "id"])
 def test_an_earlier_conversation_is_resumed(talk, earlier, reference):
     kept = earlier.list()[0]
-    one, shown = talk(ScriptedChat(words, store=earlier), "more", resume=kept.id if reference == "id" else reference)
+    one, shown = talk(ScriptedChatService(words, store=earlier), "more", resume=kept.id if reference == "id" else reference)
     assert "Going on with: Lamps\nuser  Lamps?\nassistant  Lamps!\n" in shown
     assert contents(one.messages) == ["user: Lamps?", "assistant: Lamps!", "user: more", "assistant: 3: MORE"]
     assert [entry.message for entry in earlier.get(kept.id).messages] == one.messages
@@ -377,7 +377,7 @@ def test_an_earlier_conversation_is_resumed(talk, earlier, reference):
 
 
 def test_conversations_are_listed_and_loaded(talk, earlier):
-    one, shown = talk(ScriptedChat(words, store=earlier), "/list", "/load 2", "/load nonsense", "more")
+    one, shown = talk(ScriptedChatService(words, store=earlier), "/list", "/load 2", "/load nonsense", "more")
     assert [line.split("  ")[-1] for line in shown.splitlines() if line.startswith("  ") and ":" in line] == [
         "Lamps",
         "Tea",
@@ -388,12 +388,12 @@ def test_conversations_are_listed_and_loaded(talk, earlier):
 
 def test_nothing_to_resume_is_said(talk, store):
     with pytest.raises(NotFound, match="no earlier conversation"):
-        talk(ScriptedChat(words, store=store), resume="last")
-    assert "not stored here" in talk(ScriptedChat(words), "/list")[1]
+        talk(ScriptedChatService(words, store=store), resume="last")
+    assert "not stored here" in talk(ScriptedChatService(words), "/list")[1]
 
 
 def test_edits_and_retries_stay_as_branches(talk, store):
-    one, _ = talk(ScriptedChat(words, store=store), "/edit x", "hello", "/edit good evening", "/retry")
+    one, _ = talk(ScriptedChatService(words, store=store), "/edit x", "hello", "/edit good evening", "/retry")
     assert contents(one.messages) == ["user: good evening", "assistant: 1: GOOD EVENING"]
     (kept,) = store.list()
     assert [entry.message.content for entry in store.get(kept.id).tree] == [

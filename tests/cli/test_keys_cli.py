@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from turnwise.core.api_keys import SHOWN
+from turnwise.core.api_keys import VISIBLE_LENGTH
 from turnwise.core.settings import Settings
-from turnwise.store.sqlite.key_store import KeyFile
+from turnwise.store.sqlite.key_store import SqliteKeyStore
 
 
 def kept():
-    return KeyFile(Settings.from_environment().keys_file).list()
+    return SqliteKeyStore(Settings.from_environment().keys_file).list()
 
 
 def test_a_key_is_shown_once_alone_on_standard_output(turnwise):
@@ -21,28 +21,28 @@ def test_a_key_is_shown_once_alone_on_standard_output(turnwise):
     assert re.fullmatch(r"tw-[0-9a-f]{64}\n", out)
     assert "not shown again" in err
     assert out.strip() not in err
-    assert kept()[0].opens_with(out.strip())
+    assert kept()[0].verify(out.strip())
     assert stat.S_IMODE(Path(Settings.from_environment().keys_file).stat().st_mode) == 0o600
 
 
 def test_quiet_says_nothing_else(turnwise):
     code, out, err = turnwise("keys", "create", "--name", "laptop", "--quiet")
     assert (code, err) == (0, "")
-    assert kept()[0].opens_with(out.strip())
+    assert kept()[0].verify(out.strip())
 
 
 def test_the_list_shows_everything_but_the_key(turnwise):
     key = turnwise("keys", "create", "--name", "shop", "--rate", "6000", "--concurrent", "4", "-q")[1].strip()
     turnwise("keys", "create", "--name", "me")
-    KeyFile(Settings.from_environment().keys_file).note_use(key[:SHOWN], 1_800_000_000)
+    SqliteKeyStore(Settings.from_environment().keys_file).record_use(key[:VISIBLE_LENGTH], 1_800_000_000)
     code, out, err = turnwise("keys", "list")
     assert (code, err) == (0, "")
     head, shop, me = out.splitlines()
     assert head.split() == ["NAME", "PREFIX", "CREATED", "LAST", "USED", "REQUESTS/MINUTE", "AT", "ONCE"]
-    assert re.fullmatch(rf"shop  {key[:SHOWN]}…  \S+ \d\d:\d\d  2027-01-\S+ \d\d:\d\d  6,000 +4", shop)
+    assert re.fullmatch(rf"shop  {key[:VISIBLE_LENGTH]}…  \S+ \d\d:\d\d  2027-01-\S+ \d\d:\d\d  6,000 +4", shop)
     assert re.fullmatch(r"me    tw-\w{8}…  \S+ \d\d:\d\d  never +no limit +no limit", me)
     assert key not in out
-    assert key[SHOWN : SHOWN + 8] not in out
+    assert key[VISIBLE_LENGTH : VISIBLE_LENGTH + 8] not in out
 
 
 def test_no_keys_yet(turnwise):
@@ -53,7 +53,7 @@ def test_no_keys_yet(turnwise):
 
 def test_revoking(turnwise):
     turnwise("keys", "create", "--name", "a")
-    prefix = turnwise("keys", "create", "--name", "b", "-q")[1][:SHOWN]
+    prefix = turnwise("keys", "create", "--name", "b", "-q")[1][:VISIBLE_LENGTH]
     code, out, _ = turnwise("keys", "revoke", "a")
     assert (code, bool(re.fullmatch(r"The key 'a' \(tw-\w{8}…\) is revoked\.\n", out))) == (0, True)
     assert turnwise("keys", "revoke", f"{prefix}…")[0] == 0, "as the list shows it"

@@ -10,12 +10,12 @@ import pytest
 import typer
 
 from turnwise import __version__
-from turnwise.app.services import chat_service, system_fingerprint, generation_defaults
-from turnwise.chat.service import Turn
+from turnwise.app.services import open_chat_service, system_fingerprint, load_generation_defaults
+from turnwise.chat.service import ChatRequest
 from turnwise.cli.main import app
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Message
-from turnwise.core.parameters import SPECS
+from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.engine.native.library import libraries
 
 pytestmark = pytest.mark.timeout(60)
@@ -60,9 +60,9 @@ def test_the_version(turnwise):
 @pytest.mark.parametrize("command", ["chat", "serve"])
 def test_every_declared_parameter_has_a_flag_with_its_help(command, turnwise):
     options = {option for one in typer.main.get_command(app).commands[command].params for option in one.opts}
-    assert {f"--{name.replace('_', '-')}" for name, spec in SPECS.items() if spec.flag} <= options
+    assert {f"--{name.replace('_', '-')}" for name, spec in PARAMETER_SPECS.items() if spec.flag} <= options
     shown = " ".join(turnwise(command, "--help")[1].replace("│", " ").split())
-    for spec in SPECS.values():
+    for spec in PARAMETER_SPECS.values():
         assert (spec.help in shown) == spec.flag
 
 
@@ -147,7 +147,7 @@ def test_weights_can_be_rounded_to_fewer_bits(turnwise, model_folder):
     code, out, err = turnwise("chat", model_folder, "--say", "Hi", "--quantize", "int8", "--max-tokens", "3")
     assert (code, err) == (0, "")
     assert out
-    with chat_service(model_folder) as whole, chat_service(model_folder, quantize="int8") as rounded:
+    with open_chat_service(model_folder) as whole, open_chat_service(model_folder, quantize="int8") as rounded:
         assert whole.fingerprint != rounded.fingerprint
 
 
@@ -173,8 +173,8 @@ def test_a_gpu_that_is_not_there(turnwise, model_folder, monkeypatch):
 def expected(model_folder, messages, **asked):
     import asyncio
 
-    with chat_service(str(model_folder), slots=1) as service:
-        return asyncio.run(service.reply(Turn(messages, asked, preset="chat"))).text
+    with open_chat_service(str(model_folder), max_num_seqs=1) as service:
+        return asyncio.run(service.reply(ChatRequest(messages, asked, preset="chat"))).text
 
 
 def test_say_prints_the_answer_and_nothing_else(turnwise, model_folder):
@@ -214,18 +214,18 @@ def test_talking_through_a_pipe(turnwise, model_folder, monkeypatch, tmp_path):
 
 def test_the_models_own_sampling_parameters_are_taken_over(tmp_path):
     path = tmp_path / "generation_config.json"
-    assert generation_defaults(tmp_path) == {}
+    assert load_generation_defaults(tmp_path) == {}
     path.write_text('{"temperature": 0.6, "top_k": 20, "top_p": null, "eos_token_id": 1, "seed": 4, "do_sample": true}')
-    assert generation_defaults(tmp_path) == {"temperature": 0.6, "top_k": 20}
+    assert load_generation_defaults(tmp_path) == {"temperature": 0.6, "top_k": 20}
     path.write_text('{"temperature": 0.6, "do_sample": false}')
-    assert generation_defaults(tmp_path) == {"temperature": 0.0}
+    assert load_generation_defaults(tmp_path) == {"temperature": 0.0}
 
 
 @pytest.mark.parametrize("written", ["{", "[1]", '"text"', '{"temperature": 7}', '{"top_k": "many"}'])
 def test_a_damaged_or_absurd_generation_config_is_named(written, tmp_path):
     (tmp_path / "generation_config.json").write_text(written)
     with pytest.raises(UserError, match=r"generation_config\.json"):
-        generation_defaults(tmp_path)
+        load_generation_defaults(tmp_path)
 
 
 def test_the_fingerprint_changes_with_weights_and_type(tmp_path):
@@ -243,7 +243,7 @@ def test_a_service_ends_its_engine(model_folder):
         return [thread for thread in threading.enumerate() if thread.name == "turnwise-engine"]
 
     before = len(engines())
-    with chat_service(str(model_folder), slots=1) as service:
+    with open_chat_service(str(model_folder), max_num_seqs=1) as service:
         assert service.name == "tiny"
         assert len(engines()) == before + 1
     assert len(engines()) == before

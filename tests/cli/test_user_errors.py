@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.models.adapters import Change, save_adapter
+from turnwise.models.adapters import LoraWeights, save_adapter
 
 
 @pytest.mark.parametrize("command", ["serve", "chat", "evaluate", "train"])
@@ -73,7 +73,7 @@ def test_an_adapter_whose_base_has_moved_says_where_to_write_the_new_place(turnw
 
     base, adapter = shutil.copytree(model_folder, tmp_path / "base"), tmp_path / "adapter"
     adapter.mkdir()
-    change = Change(torch.zeros(2, 32), torch.zeros(32, 2))
+    change = LoraWeights(torch.zeros(2, 32), torch.zeros(32, 2))
     save_adapter(adapter, {"model.layers.0.self_attn.q_proj": change}, base=base, rank=2, alpha=4.0, dropout=0.0,
                  kind="CAUSAL_LM")  # fmt: skip
     base.rename(tmp_path / "moved")
@@ -117,7 +117,7 @@ class TestBeforeTorchIsLoaded:
 
 class TestSomethingToSay:
     def test_words_in_the_place_of_a_model_are_answered(self, turnwise, monkeypatch, model_folder):
-        monkeypatch.setattr("turnwise.app.services.box_folder", lambda: model_folder)
+        monkeypatch.setattr("turnwise.app.services.bundled_model_folder", lambda: model_folder)
         code, out, _ = turnwise("chat", "How are you?", "--max-tokens", "3", "--temperature", "0")
         same = turnwise("chat", "--say", "How are you?", "--max-tokens", "3", "--temperature", "0")[1]
         assert (code, out) == (0, same)
@@ -135,7 +135,7 @@ class TestSomethingToSay:
         assert 'To say it to a model: turnwise chat --say "Hello"' in err
 
     def test_a_long_text_is_no_path(self, turnwise, monkeypatch, model_folder):
-        monkeypatch.setattr("turnwise.app.services.box_folder", lambda: model_folder)
+        monkeypatch.setattr("turnwise.app.services.bundled_model_folder", lambda: model_folder)
         assert turnwise("chat", "a b " * 10, "--max-tokens", "2")[0] == 0
 
 

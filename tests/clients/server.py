@@ -2,12 +2,12 @@
 
 import sys
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 store = open_store("sqlite:///:memory:")
-with chat_service(store=store) as service, listening(create_app({"box": service}, default="box")) as url:
+with open_chat_service(store=store) as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
     print(f"{url}/v1", flush=True)
     sys.stdin.read()

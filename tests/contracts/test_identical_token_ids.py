@@ -10,20 +10,20 @@ from dataclasses import replace
 import pytest
 import tokenizers
 
-from turnwise.chat.service import ChatService, Turn
+from turnwise.chat.service import ChatService, ChatRequest
 from turnwise.core.messages import Conversation, Message, ToolCall
 from turnwise.core.ports import TokenEvent, TokenLogprobs
 from turnwise.core.tools import Tool
 from turnwise.training.examples.batches import collate
-from turnwise.evaluation.response_cache import Cache
+from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.scored_span import find_scored_span
-from turnwise.evaluation.samples import Ask, Score
-from benchmarks.torch_reference.perplexity import measure_perplexity
-from turnwise.evaluation.system_under_test import ModelSubject
+from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
+from torch_reference.perplexity import measure_perplexity
+from turnwise.evaluation.system_under_test import ModelUnderTest
 from turnwise.models.checkpoint import create
-from turnwise.text.rendering.renderer import PLAIN_TEMPLATE, Renderer
+from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.training.objective import Frame
+from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
 
 CHATML = (
@@ -36,7 +36,7 @@ WITH_A_BEGINNING = (
     "{{ '<|im_start|>' + message['role'] + '<|im_end|>' + message['content'] + eos_token }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_end|>' }}{% endif %}"
 )
-TEMPLATES = {"our own": None, "ChatML": CHATML, "with a beginning": WITH_A_BEGINNING, "none": PLAIN_TEMPLATE}
+TEMPLATES = {"our own": None, "ChatML": CHATML, "with a beginning": WITH_A_BEGINNING, "none": FALLBACK_CHAT_TEMPLATE}
 
 
 def talk(*contents, system=None):
@@ -82,8 +82,8 @@ paths = pytest.mark.parametrize("conversation", DIALOGUES.values(), ids=DIALOGUE
 def renderer(request, tokenizer):
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     backend.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|begin|>"])
-    named = {**tokenizer.named, "bos_token": "<|begin|>"}
-    return Renderer.from_tokenizer(Tokenizer(backend, named=named, chat_template=request.param or tokenizer.chat_template))
+    named = {**tokenizer.special_tokens_map, "bos_token": "<|begin|>"}
+    return Renderer.from_tokenizer(Tokenizer(backend, special_tokens_map=named, chat_template=request.param or tokenizer.chat_template))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def reached(model):
 class Asked:
     """A generator that only notes what it was asked for."""
 
-    context_length, encodes, is_healthy = 400, False, True
+    context_length, is_encoder_decoder, is_healthy = 400, False, True
 
     def __init__(self):
         self.requests = []
@@ -130,13 +130,13 @@ class Roomy(Asked):
 
 
 def trained(name, conversation, renderer, length=400):
-    (example,) = OBJECTIVES.parse_plugin(name).examples(conversation, Frame(renderer, length))
+    (example,) = OBJECTIVES.parse_plugin(name).examples(conversation, ExampleContext(renderer, length))
     return example
 
 
 def served(messages, renderer):
     service = ChatService("tiny", 0, "fp", renderer, Asked())
-    asyncio.run(service.reply(Turn(tuple(messages))))
+    asyncio.run(service.reply(ChatRequest(tuple(messages))))
     return list(service.engine.requests[0].prompt_ids)
 
 
@@ -181,7 +181,7 @@ class Told(Asked):
 
     def submit(self, request, on_event):
         self.requests.append(request)
-        told = (TokenLogprobs(0.0),) * (len(request.prompt_ids) - max(1, request.told_from))
+        told = (TokenLogprobs(0.0),) * (len(request.prompt_ids) - max(1, request.prompt_logprobs_start))
         on_event(TokenEvent(None, "stop", prompt_logprobs=told))
         return self
 
@@ -190,8 +190,8 @@ class Told(Asked):
 def evaluated(renderer):
     """A model as `turnwise evaluate` opens it, whose engine only notes what it was asked for."""
     service = ChatService("tiny", 0, "fp", renderer, Told())
-    make_request = lambda history, asked, tools: service.request(Turn(history, sampling=asked, tools=tools))  # noqa: E731
-    return ModelSubject("tiny", service.engine, renderer, make_request, {}, "fp", Cache(None))
+    make_request = lambda history, asked, tools: service.build_request(ChatRequest(history, sampling=asked, tools=tools))  # noqa: E731
+    return ModelUnderTest("tiny", service.engine, renderer, make_request, {}, "fp", ResponseCache(None))
 
 
 def quiet(_):
@@ -201,7 +201,7 @@ def quiet(_):
 @paths
 def test_evaluation_asks_what_is_served(conversation, renderer, evaluated):
     history = conversation.messages[:-1]
-    evaluated.answer([(Ask(history), 0)], quiet)
+    evaluated.answer([(GenerationQuery(history), 0)], quiet)
     (request,) = evaluated.generator.requests
     assert list(request.prompt_ids) == served(history, renderer)
 
@@ -211,11 +211,11 @@ def test_evaluation_scores_what_was_trained_on(conversation, renderer, evaluated
     example = trained("sft", conversation, renderer)
     learned = [at for at, counts in enumerate([False, *example.counted.tolist()[:-1]]) if counts]
     replies = [at for at, message in enumerate(conversation.messages) if message.role == "assistant"]
-    found = evaluated.score([Score(conversation.messages[: at + 1]) for at in replies], quiet)
+    found = evaluated.score([LoglikelihoodQuery(conversation.messages[: at + 1]) for at in replies], quiet)
     assert sum(one.tokens for one in found) == len(learned)
     for request in evaluated.generator.requests:
         assert list(request.prompt_ids) == example.ids.tolist()[: len(request.prompt_ids)]
-        assert request.told_from in learned
+        assert request.prompt_logprobs_start in learned
     assert len(request.prompt_ids) == learned[-1] + 1
 
 
@@ -224,8 +224,8 @@ def calling(request, tokenizer):
     """Templates that know no tools, and one that does."""
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     backend.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|begin|>"])
-    named = {**tokenizer.named, "bos_token": "<|begin|>"}
-    return Renderer.from_tokenizer(Tokenizer(backend, named=named, chat_template=request.param or tokenizer.chat_template))
+    named = {**tokenizer.special_tokens_map, "bos_token": "<|begin|>"}
+    return Renderer.from_tokenizer(Tokenizer(backend, special_tokens_map=named, chat_template=request.param or tokenizer.chat_template))
 
 
 def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(calling):
@@ -233,7 +233,7 @@ def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(callin
     example = trained("sft", CALLS, calling, 4000)
     ids, learned = example.ids.tolist(), [False, *example.counted.tolist()[:-1]]
     for turn, expected in ((1, '"name": "get_weather", "arguments": {"city": "Rome"}'), (3, "No, it is sunny.")):
-        asyncio.run(service.reply(Turn(CALLS.messages[:turn], tools=CALLS.tools)))
+        asyncio.run(service.reply(ChatRequest(CALLS.messages[:turn], tools=CALLS.tools)))
         prompt = list(service.engine.requests[-1].prompt_ids)
         assert prompt == ids[: len(prompt)]
         assert learned[len(prompt)]
@@ -246,7 +246,7 @@ def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(callin
 def test_a_tool_call_is_scored_as_it_is_learned(calling):
     example = trained("sft", CALLS, calling, 4000)
     learned = [at for at, counts in enumerate([False, *example.counted.tolist()[:-1]]) if counts]
-    read = [find_scored_span(calling, Score(CALLS.messages[: at + 1], CALLS.tools), 10_000) for at in (1, 3)]
+    read = [find_scored_span(calling, LoglikelihoodQuery(CALLS.messages[: at + 1], CALLS.tools), 10_000) for at in (1, 3)]
     assert [place for each in read for place in each.places] == learned
     assert all(each.ids == tuple(example.ids.tolist()[: len(each.ids)]) for each in read)
     assert all(each.bytes > 0 for each in read)

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from turnwise.core import directory_swap as exchange
-from turnwise.core.directory_swap import recover_folder, replace_with
-from turnwise.core.directory_lock import FolderLocked, locked_folder
+from turnwise.core.directory_swap import recover_directory, swap_directory
+from turnwise.core.directory_lock import DirectoryLocked, lock_directory
 
 HOLD = """
 import sys, time
@@ -36,7 +36,7 @@ def ways(request, monkeypatch):
 
 def test_a_folder_is_replaced_and_nothing_is_left(tmp_path, ways):
     target = folder(tmp_path / "model", "old")
-    replace_with(folder(tmp_path / "new", "new"), target)
+    swap_directory(folder(tmp_path / "new", "new"), target)
     assert (target / "a").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -57,7 +57,7 @@ def test_the_name_is_never_without_a_folder(tmp_path):
     watcher = threading.Thread(target=look)
     watcher.start()
     for number in range(1, 200):
-        replace_with(folder(tmp_path / "new", str(number)), target)
+        swap_directory(folder(tmp_path / "new", str(number)), target)
     over.set()
     watcher.join()
     assert not missed
@@ -77,12 +77,12 @@ def test_a_folder_that_was_moved_away_is_recovered(tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(target), "rename", killed)
     with pytest.raises(KeyboardInterrupt):
-        replace_with(new, target)
+        swap_directory(new, target)
     monkeypatch.undo()
     assert not target.exists()
-    recover_folder(target)
+    recover_directory(target)
     assert (target / "a").read_text() == "old"
-    recover_folder(tmp_path / "never")
+    recover_directory(tmp_path / "never")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "new"]
 
 
@@ -91,13 +91,13 @@ def test_one_process_at_a_time_writes_to_a_folder(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(work)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "locked\n"
-        with pytest.raises(FolderLocked) as caught, locked_folder(work):
+        with pytest.raises(DirectoryLocked) as caught, lock_directory(work):
             pass
         assert caught.value.pid == holder.pid
     finally:
         holder.kill()
         holder.wait()
         holder.stdout.close()
-    with locked_folder(work):  # the system freed it
+    with lock_directory(work):  # the system freed it
         assert (work / "lock").read_text() == f"{os.getpid()}\n"
     assert not work.exists()

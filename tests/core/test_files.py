@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from turnwise.core.errors import SaveFailed
-from turnwise.core.files import folder_written_whole, write_file
+from turnwise.core.files import atomic_directory, atomic_write
 
 
 def full_disk(*_, **__):
@@ -13,24 +13,24 @@ def full_disk(*_, **__):
 
 
 def test_a_file_is_replaced(tmp_path):
-    write_file(tmp_path / "a" / "x.txt", "old")
-    write_file(tmp_path / "a" / "x.txt", "new")
+    atomic_write(tmp_path / "a" / "x.txt", "old")
+    atomic_write(tmp_path / "a" / "x.txt", "new")
     assert (tmp_path / "a" / "x.txt").read_text() == "new"
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["x.txt"]
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    write_file(tmp_path / "x.txt", "old")
+    atomic_write(tmp_path / "x.txt", "old")
     monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(SaveFailed, match="No space left on device"):
-        write_file(tmp_path / "x.txt", "new")
+        atomic_write(tmp_path / "x.txt", "new")
     assert (tmp_path / "x.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["x.txt"]
 
 
 def test_a_folder_appears_only_when_complete(tmp_path):
     target = tmp_path / "model"
-    with folder_written_whole(target) as folder:
+    with atomic_directory(target) as folder:
         (folder / "a").write_text("1")
         assert not target.exists()
     assert (target / "a").read_text() == "1"
@@ -40,11 +40,11 @@ def test_a_folder_appears_only_when_complete(tmp_path):
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("a bug")])
 def test_a_failure_inside_leaves_the_old_folder_and_nothing_else(tmp_path, error):
     target = tmp_path / "model"
-    with folder_written_whole(target) as folder:
+    with atomic_directory(target) as folder:
         (folder / "a").write_text("old")
 
     def write_half() -> None:
-        with folder_written_whole(target) as folder:
+        with atomic_directory(target) as folder:
             (folder / "a").write_text("half")
             raise error
 
@@ -57,7 +57,7 @@ def test_a_failure_inside_leaves_the_old_folder_and_nothing_else(tmp_path, error
 def test_a_folder_that_exists_is_replaced_whole(tmp_path):
     target = tmp_path / "model"
     for content in ("old", "new"):
-        with folder_written_whole(target) as folder:
+        with atomic_directory(target) as folder:
             (folder / content).write_text(content)
     assert [path.name for path in target.iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.parameters import MAX_STRING, SPECS, GenerationParams
+from turnwise.core.parameters import MAX_STRING, PARAMETER_SPECS, GenerationParams
 
 
 def test_built_in_values_are_in_bounds():
-    assert GenerationParams() == GenerationParams(**{name: spec.default for name, spec in SPECS.items()})
+    assert GenerationParams() == GenerationParams(**{name: spec.default for name, spec in PARAMETER_SPECS.items()})
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", PARAMETER_SPECS)
 def test_every_parameter_has_help_that_ends_like_a_sentence(name):
-    assert SPECS[name].help.endswith(".")
+    assert PARAMETER_SPECS[name].help.endswith(".")
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,17 @@ import io
 from rich.console import Console
 
 from turnwise.core import progress_log as progress_lines
-from turnwise.core.progress_log import ProgressLines
+from turnwise.core.progress_log import ProgressLog
 
 
 def test_a_file_gets_lines_with_the_time_left(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(progress_lines.time, "monotonic", lambda: clock[0])
     console = Console(file=io.StringIO(), width=200)
-    lines = ProgressLines(console)
+    lines = ProgressLog(console)
     for step in range(1, 61):
         clock[0] += 1
-        lines.tell(step, 600, f"step {step}/600")
+        lines.update(step, 600, f"step {step}/600")
     said = console.file.getvalue().splitlines()
     assert [line.split(",")[0] for line in said] == ["step 15/600", "step 30/600", "step 45/600", "step 60/600"]
     assert said[0].endswith("about 10 min left")
@@ -24,5 +24,5 @@ def test_a_file_gets_lines_with_the_time_left(monkeypatch):
 def test_a_terminal_has_a_bar(monkeypatch):
     console = Console(file=io.StringIO(), force_terminal=True)
     monkeypatch.setattr(progress_lines, "SECONDS", 0.0)
-    ProgressLines(console).tell(1, 2, "step")
+    ProgressLog(console).update(1, 2, "step")
     assert not console.file.getvalue()

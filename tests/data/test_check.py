@@ -9,7 +9,7 @@ from rich.console import Console
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.check import check_data, print_report
-from turnwise.data.fingerprint import normalised
+from turnwise.data.fingerprint import normalize_text
 from turnwise.data.rows import Document
 from turnwise.data.jsonl_writer import write_jsonl
 
@@ -92,7 +92,7 @@ def test_duplicates_and_near_duplicates_are_told_apart(look):
     ],
 )
 def test_what_counts_as_the_same(one, other, same):
-    assert (normalised(one) == normalised(other)) is same
+    assert (normalize_text(one) == normalize_text(other)) is same
 
 
 def test_leaks_between_training_and_test_data(look):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message, ToolCall
 from turnwise.core.tools import Tool
-from turnwise.data.sources import Source, read_source
+from turnwise.data.sources import DataSource, read_source
 from turnwise.data.jsonl_writer import write_jsonl
 
 USER, ASSISTANT = "Is the café open? 你好", "From nine.\nUntil six, “mostly”."
@@ -197,7 +197,7 @@ def test_a_file_cut_off_in_its_compression_gives_its_rows_and_then_says_so(tmp_p
     whole = COMPRESSIONS[suffix](lines)
     path = tmp_path / f"a.jsonl{suffix}"
     path.write_bytes(whole[: len(whole) * 9 // 10])
-    source = Source(path, skip_bad=True)
+    source = DataSource(path, skip_bad=True)
     assert len(list(source)) < 60_000
     assert "damaged or cut off" in source.bad[-1].reason
 
@@ -213,7 +213,7 @@ def test_a_broken_row_in_a_document_names_its_line(tmp_path):
     path = tmp_path / "data.json"
     rows = [{"prompt": "a", "response": "b"}, {"prompt": "", "response": "b"}, {"prompt": "c", "response": "d"}]
     path.write_text(json.dumps({"data": rows}, indent=1))
-    source = Source(path, skip_bad=True)
+    source = DataSource(path, skip_bad=True)
     assert len(list(source)) == 2
     assert [bad.place.number for bad in source.bad] == [7]
 

@@ -7,7 +7,7 @@ import pytest
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.data.check import check_data
 from turnwise.data.read_options import ReadOptions, parse_assignments
-from turnwise.data.sources import Source, read_source
+from turnwise.data.sources import DataSource, read_source
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_columns_that_nothing_reads_are_listed(tmp_path):
     passage = "A long passage of the handbook that the answer was written from."
     row = {"prompt": "a", "response": "b", "passage": passage, "id": "7", "meta": {"note": passage}}
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({**row, "prompt": "c"}))
-    source = Source(tmp_path / "a.jsonl")
+    source = DataSource(tmp_path / "a.jsonl")
     assert len(list(source)) == 2
     assert source.unread == {"passage": 2}
     (finding,) = [found for found in check_data([tmp_path / "a.jsonl"]).findings if found.kind == "unread columns"]

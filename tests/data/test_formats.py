@@ -12,7 +12,7 @@ from turnwise.data import containers, formats
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.read_options import ReadOptions
 from turnwise.data.open_rows import open_rows
-from turnwise.data.rows import BadRow, Document, Unreadable
+from turnwise.data.rows import BadRow, Document, UnreadableFile
 
 ALL = formats.format_names()
 TEXTS = [name for name in ALL if formats.load_format(name).read is not None]
@@ -86,7 +86,7 @@ class TestEveryFormat:
     @pytest.mark.parametrize("other", ALL)
     @pytest.mark.parametrize("name", ALL)
     def test_reads_another_formats_example_without_falling_over(self, name, other):
-        with suppress(Unreadable, InvalidData):
+        with suppress(UnreadableFile, InvalidData):
             rows(name, example(other)[0], me="Ada")
 
     @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ class TestEveryFormat:
     def test_takes_garbage_calmly(self, name, garbage):
         try:
             found = rows(name, garbage)
-        except (Unreadable, InvalidData):
+        except (UnreadableFile, InvalidData):
             return
         assert all(isinstance(row, BadRow | tuple) for row in found)
 
@@ -107,7 +107,7 @@ class TestEveryFormat:
         for cut in range(0, len(text), 7):
             try:
                 found = good(name, text[:cut], **options)
-            except (Unreadable, InvalidData):
+            except (UnreadableFile, InvalidData):
                 continue
             assert found[:-1] == whole[: max(0, len(found) - 1)]
 
@@ -280,11 +280,11 @@ class TestCSV:
         assert "stand together" in found.reason
 
     def test_a_classification_table_is_refused_with_a_word_on_what_it_is(self):
-        with pytest.raises(Unreadable, match=r"text, label.*classification table"):
+        with pytest.raises(UnreadableFile, match=r"text, label.*classification table"):
             rows("csv", "text,label\nwhere is it,card_arrival\n")
 
     def test_two_columns_of_one_name_are_refused(self):
-        with pytest.raises(Unreadable, match="same name"):
+        with pytest.raises(UnreadableFile, match="same name"):
             rows("csv", "prompt,response,prompt\na,b,c\n")
 
 
@@ -313,12 +313,12 @@ class TestParquet:
         assert said(good("parquet", long)[0]) == [("user", "hi"), ("assistant", "hello")]
 
     def test_unknown_columns_are_named(self):
-        with pytest.raises(Unreadable, match="its columns or keys are x, y"):
+        with pytest.raises(UnreadableFile, match="its columns or keys are x, y"):
             rows("parquet", self.write(x=[1], y=[2]))
 
     def test_says_how_to_install_what_it_needs(self, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-        with pytest.raises(Unreadable, match=r"pip install 'turnwise\[parquet\]'"):
+        with pytest.raises(UnreadableFile, match=r"pip install 'turnwise\[parquet\]'"):
             rows("parquet", b"PAR1")
 
 

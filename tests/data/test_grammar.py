@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.data.grammar.expand import expand, load_grammar, parse_grammar
-from turnwise.data.typing_noise import misspell, roughen
-from turnwise.data.grammar.line_templates import Piece, parse_template, text_of
+from turnwise.data.typing_noise import misspell, add_typing_noise
+from turnwise.data.grammar.line_templates import TemplateSpan, parse_template, join_spans
 
 RICH = r"""
 system: ["You are Turnwise.", "You are [kind|brief]."]
@@ -186,8 +186,8 @@ class TestNoise:
 
     @given(st.integers())
     def test_a_slot_value_is_never_touched(self, seed):
-        pieces = (Piece("My very good Friend "), Piece("ANNABELLE?", slot=True))
-        assert text_of(roughen(pieces, random.Random(seed))).endswith(" ANNABELLE?")
+        pieces = (TemplateSpan("My very good Friend "), TemplateSpan("ANNABELLE?", slot=True))
+        assert join_spans(add_typing_noise(pieces, random.Random(seed))).endswith(" ANNABELLE?")
 
     @given(st.from_regex(r"[A-Za-z]{4,12}", fullmatch=True), st.integers())
     def test_a_typo_changes_one_place_and_keeps_the_ends(self, word, seed):
@@ -196,13 +196,13 @@ class TestNoise:
         assert (changed[0], changed[-1]) == (word[0], word[-1])
 
     def test_a_line_of_marks_alone_stays(self):
-        assert all(text_of(roughen((Piece("?!"),), random.Random(seed))) == "?!" for seed in range(50))
+        assert all(join_spans(add_typing_noise((TemplateSpan("?!"),), random.Random(seed))) == "?!" for seed in range(50))
 
 
 class TestTemplates:
     def all_of(self, line: str, **slots) -> set[str]:
         template = parse_template(line)
-        return {text_of(template.render(random.Random(seed), slots)) for seed in range(200)}
+        return {join_spans(template.render(random.Random(seed), slots)) for seed in range(200)}
 
     def test_alternatives_nest_and_may_be_empty(self):
         assert self.all_of("a[|b[c|d]]e") == {"ae", "abce", "abde"}

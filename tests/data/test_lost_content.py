@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from turnwise.cli.data import app
 from turnwise.core.errors import InvalidData
-from turnwise.data.sources import ReadOptions, Source, sides_of
+from turnwise.data.sources import ReadOptions, DataSource, find_split_files
 
 
 def row(number):
@@ -26,7 +26,7 @@ def read(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8", newline="")
-        source = Source(path, skip_bad=True, options=ReadOptions(**options))
+        source = DataSource(path, skip_bad=True, options=ReadOptions(**options))
         return list(source), source
 
     return read
@@ -112,9 +112,9 @@ class TestChatExports:
         bob = self.post("U2", "?", 10.1, real_name="Bob")
         read("c/1.json", [bob], me="Bob")
         read("c/2.json", [bob, self.post("U1", "!", 11.1, real_name="Ada")], me="Ada")
-        assert len(list(Source(tmp_path / "c", options=ReadOptions(me="Ada")))) == 1
+        assert len(list(DataSource(tmp_path / "c", options=ReadOptions(me="Ada")))) == 1
         with pytest.raises(InvalidData, match="Nobody in the chat is called 'Cy'"):
-            list(Source(tmp_path / "c", options=ReadOptions(me="Cy")))
+            list(DataSource(tmp_path / "c", options=ReadOptions(me="Cy")))
 
     def test_whatsapp_of_chinese_phones(self, read):
         (item,), _ = read("a.txt", "2024/3/12 下午6:05 - Bob: 开门吗？\n2024/3/12 下午6:06 - Ada: 到六点。\n", me="Ada")
@@ -209,4 +209,4 @@ class TestTables:
 def test_sides_are_known_by_other_usual_names(tmp_path, names):
     for name in names:
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row(1)))
-    assert len(sides_of(tmp_path)) == 2
+    assert len(find_split_files(tmp_path)) == 2

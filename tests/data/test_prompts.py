@@ -5,8 +5,8 @@ from itertools import islice
 import pytest
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.fingerprint import normalised
-from turnwise.data.prompts import CARE, _New, prompt_histories, bundled_prompts, small_talk, support_lines
+from turnwise.data.fingerprint import normalize_text
+from turnwise.data.prompts import SAFETY_TOPICS, _New, prompt_histories, bundled_prompts, small_talk, support_lines
 from turnwise.evaluation.golden_set import golden_cases
 
 
@@ -29,15 +29,15 @@ def test_each_ends_with_a_question_and_no_two_are_alike():
 
 def test_small_talk_what_wants_care_and_support_are_all_among_them():
     assert len(support_lines()) == 27
-    assert set(CARE) <= set(small_talk().topics)
+    assert set(SAFETY_TOPICS) <= set(small_talk().topics)
     text = " ".join(history[-1].content.lower() for history in some())
     for word in ("invoice", "hurt", "doctor", "joke", "refund", "kill"):
         assert word in text
 
 
 def test_no_question_of_the_golden_set_is_asked():
-    left_out = {normalised(case.history[-1].content) for case in golden_cases()}
-    assert not left_out & {normalised(history[-1].content) for history in some(count=6_000)}
+    left_out = {normalize_text(case.history[-1].content) for case in golden_cases()}
+    assert not left_out & {normalize_text(history[-1].content) for history in some(count=6_000)}
     # Not only among those six thousand: a golden case that is new must be written down there.
     from turnwise.data.prompts import HERE
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.rows import Document
-from turnwise.data.sources import Source, read_source
-from turnwise.data.jsonl_writer import json_line, write_jsonl
+from turnwise.data.sources import DataSource, read_source
+from turnwise.data.jsonl_writer import to_json_line, write_jsonl
 
 GOOD = '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}\n'
 HELLO = Conversation((Message("user", "hi"), Message("assistant", "hello")))
@@ -36,7 +36,7 @@ def test_what_is_written_is_read_again_unchanged(tmp_path_factory, items):
 @given(st.builds(Document, contents, metas))
 def test_documents_too(tmp_path_factory, document):
     path = tmp_path_factory.mktemp("round") / "prose.jsonl"
-    path.write_text(json_line(document), encoding="utf-8")
+    path.write_text(to_json_line(document), encoding="utf-8")
     if not {"label", "labels", "intent", "category", "class", "sentiment", "target"} & set(document.meta):
         assert list(read_source(path)) == [document]
 
@@ -62,7 +62,7 @@ def test_a_bad_row_names_file_and_line_and_says_what_was_expected(tmp_path):
 def test_with_skip_bad_the_rest_is_usable_and_bad_rows_are_counted(tmp_path):
     path = tmp_path / "chats.jsonl"
     path.write_text(GOOD + "oops\n" + GOOD + "{}\n")
-    source = Source(path, skip_bad=True)
+    source = DataSource(path, skip_bad=True)
     assert list(source) == [HELLO, HELLO]
     assert source.bad_count == 2
     assert [bad.place.number for bad in source.bad] == [2, 4]
@@ -90,7 +90,7 @@ def test_a_cut_off_gzip_file_gives_its_rows_and_then_says_so(tmp_path):
     lines = [json.dumps({"messages": [{"role": "user", "content": f"{n * 7919 % 10007}"}]}) for n in range(20_000)]
     whole = gzip.compress("\n".join(lines).encode())
     path.write_bytes(whole[: len(whole) * 3 // 4])
-    source = Source(path, skip_bad=True)
+    source = DataSource(path, skip_bad=True)
     found = list(source)
     assert 0 < len(found) < 20_000
     assert "damaged or cut off" in source.bad[-1].reason
@@ -147,9 +147,9 @@ def test_what_fits_no_format_is_told_in_one_line(tmp_path):
 
 def test_a_missing_file_and_an_empty_folder_are_refused_at_once(tmp_path):
     with pytest.raises(InvalidData, match="There is no file or folder"):
-        Source(tmp_path / "none.jsonl")
+        DataSource(tmp_path / "none.jsonl")
     with pytest.raises(InvalidData, match="holds no data files"):
-        Source(tmp_path)
+        DataSource(tmp_path)
 
 
 def test_the_format_can_be_named(tmp_path):
@@ -157,14 +157,14 @@ def test_the_format_can_be_named(tmp_path):
     path.write_text("prompt,response\n")
     assert list(read_source(path, format="text")) == [Document("prompt,response")]
     with pytest.raises(InvalidData, match="Unknown data format 'xls'"):
-        Source(path, format="xls")
+        DataSource(path, format="xls")
 
 
 def test_the_position_runs_up_to_the_size(tmp_path):
     for name in ("a.jsonl", "b.jsonl.gz"):
         data = (GOOD * 50).encode()
         (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
-    source = Source(tmp_path)
+    source = DataSource(tmp_path)
     assert source.position == 0
     list(source)
     assert source.position >= source.size > 0

@@ -12,7 +12,7 @@ from turnwise.data.sources import read_source
 from turnwise.data.split import write_split
 from turnwise.data.jsonl_writer import write_jsonl
 
-SIDES = ("train", "valid", "test")
+SPLIT_NAMES = ("train", "valid", "test")
 
 
 def chat(text: str, **meta) -> Conversation:
@@ -27,7 +27,7 @@ def split_of(folder, items, **how) -> dict[str, str]:
     """text → side."""
     write_jsonl(folder / "in.jsonl", items)
     write_split(folder / "in.jsonl", folder / "out", **{"valid": 0.2, "test": 0.2, **how})
-    return {text: side for side in SIDES for text in texts(folder / "out", side)}
+    return {text: side for side in SPLIT_NAMES for text in texts(folder / "out", side)}
 
 
 words = st.lists(st.text("abcdefghij", min_size=1, max_size=8), unique=True, min_size=2, max_size=30)
@@ -39,7 +39,7 @@ def test_every_row_lands_on_exactly_one_side(tmp_path_factory, said, seed):
     folder = tmp_path_factory.mktemp("split")
     write_jsonl(folder / "in.jsonl", map(chat, said))
     made = write_split(folder / "in.jsonl", folder / "out", valid=0.3, test=0.3, seed=seed)
-    sides = [text for side in SIDES for text in texts(folder / "out", side)]
+    sides = [text for side in SPLIT_NAMES for text in texts(folder / "out", side)]
     assert sorted(sides) == sorted(said)
     assert made.train + made.valid + made.test == len(said)
 
@@ -63,7 +63,7 @@ def test_repeats_that_differ_in_case_marks_and_system_prompt_stay_together(tmp_p
     ]
     write_jsonl(folder / "in.jsonl", [*map(chat, said), *disguised, *prompted])
     write_split(folder / "in.jsonl", folder / "out", valid=0.3, test=0.3)
-    for side in SIDES:
+    for side in SPLIT_NAMES:
         items = list(read_source(folder / "out" / f"{side}.jsonl", format="openai"))
         plain = sorted(
             next(m.content for m in item.messages if m.role == "user").strip(" !.").lower() for item in items
@@ -82,7 +82,7 @@ def test_the_shares_are_near_what_was_asked_and_the_seed_decides(tmp_path):
 def test_a_group_stays_together(tmp_path):
     items = [chat(f"{n} {group}", customer=group) for group in range(40) for n in range(3)]
     sides = split_of(tmp_path, items, group_by="customer")
-    assert set(sides.values()) == set(SIDES)
+    assert set(sides.values()) == set(SPLIT_NAMES)
     for group in range(40):
         assert len({sides[f"{n} {group}"] for n in range(3)}) == 1
 
@@ -90,7 +90,7 @@ def test_a_group_stays_together(tmp_path):
 def test_a_conversation_in_two_groups_is_not_on_two_sides(tmp_path):
     items = [chat("same", customer=group) for group in range(40)]
     assert len(split_of(tmp_path, items, group_by="customer")) == 1
-    assert sum(bool(texts(tmp_path / "out", side)) for side in SIDES) == 1
+    assert sum(bool(texts(tmp_path / "out", side)) for side in SPLIT_NAMES) == 1
 
 
 def test_a_missing_group_key_names_the_row_and_the_keys_there_are(tmp_path):

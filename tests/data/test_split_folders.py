@@ -3,7 +3,7 @@
 import pytest
 
 from turnwise.core.errors import InvalidData
-from turnwise.data.sources import Source, held_out_side, sides_of
+from turnwise.data.sources import DataSource, held_out_split, find_split_files
 
 
 def folder(root, *names):
@@ -32,24 +32,24 @@ def folder(root, *names):
     ],
 )  # fmt: skip
 def test_sides_are_recognised_by_their_names(tmp_path, names, expected):
-    found = sides_of(folder(tmp_path, *names))
+    found = find_split_files(folder(tmp_path, *names))
     assert {side: len(files) for side, files in found.items()} == expected
 
 
 def test_a_file_that_belongs_to_no_side_is_refused(tmp_path):
     folder(tmp_path, "train.jsonl", "test.jsonl", "more.jsonl")
     with pytest.raises(InvalidData, match=r"more\.jsonl, which belongs to none"):
-        sides_of(tmp_path)
+        find_split_files(tmp_path)
 
 
 def test_one_side_is_read_alone(tmp_path):
     folder(tmp_path, "train.jsonl", "valid.jsonl", "test.jsonl")
-    assert [file.name for file in Source(tmp_path, side="valid").files] == ["valid.jsonl"]
-    assert len(Source(tmp_path).files) == 3
-    assert held_out_side(tmp_path) == "test"
+    assert [file.name for file in DataSource(tmp_path, side="valid").files] == ["valid.jsonl"]
+    assert len(DataSource(tmp_path).files) == 3
+    assert held_out_split(tmp_path) == "test"
     (tmp_path / "test.jsonl").unlink()
-    assert held_out_side(tmp_path) == "valid"
+    assert held_out_split(tmp_path) == "valid"
     with pytest.raises(InvalidData, match="has no side 'test', only train, valid"):
-        Source(tmp_path, side="test")
+        DataSource(tmp_path, side="test")
     with pytest.raises(InvalidData, match="has no sides"):
-        Source(tmp_path / "train.jsonl", side="test")
+        DataSource(tmp_path / "train.jsonl", side="test")

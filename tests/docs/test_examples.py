@@ -7,25 +7,25 @@ from pathlib import Path
 import pytest
 import typer
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.cli.main import app
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 ROOT = Path(__file__).parents[2]
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 TEXTS = [*READMES, *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [path for path in TEXTS if "```python" in path.read_text(encoding="utf-8")]
 COMMAND = re.compile(r"^ {4}(?:\$ )?(turnwise (?:[^\n]*\\\n)*[^\n]*)", re.MULTILINE)  # in an indented block
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK_SIZE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SHOWN = "http://127.0.0.1:8000"
 
 
 @pytest.fixture(scope="module")
 def url():
     store = open_store("sqlite:///:memory:")
-    with chat_service(store=store) as service, listening(create_app({"box": service}, default="box")) as url:
+    with open_chat_service(store=store) as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
         yield url
     store.close()
 
@@ -40,7 +40,7 @@ def test_there_are_pages_with_examples():
 def test_the_examples_of_a_page_run(page, url):
     text = page.read_text(encoding="utf-8")
     names: dict[str, object] = {}
-    for block in BLOCK.finditer(text):
+    for block in BLOCK_SIZE.finditer(text):
         line = text.count("\n", 0, block.start()) + 1
         code = "\n" * line + block.group(1).replace(SHOWN, url)  # so that a failure names the page's own line
         exec(compile(code, str(page), "exec"), names)

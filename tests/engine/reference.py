@@ -11,11 +11,11 @@ import torch
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.kv_cache.block_pool import blocks_for
-from turnwise.engine.sequence import Chat
+from turnwise.engine.sequence import SequenceGroup
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.runners.model_runner import make_runner
 from turnwise.engine.scheduling.scheduler import Scheduler
-from turnwise.engine.batch import Span
+from turnwise.engine.batch import BatchEntry
 from turnwise.engine.runners.torch_runner import TorchRunner
 from turnwise.models.checkpoint import create
 from turnwise.models.decoder_config import DecoderConfig
@@ -102,7 +102,7 @@ class Desk:
         return self._forward(spans, hidden=hidden)
 
     def submit(self, asked, listener=None):
-        chat = Chat.of(asked, listener or Listener())
+        chat = SequenceGroup.of(asked, listener or Listener())
         self.scheduler.add(chat)
         return chat
 
@@ -147,7 +147,7 @@ class Lines:
     def read(self, lines, ids, wanted=1, hidden=False):
         """Read tokens of some lines in one pass."""
         pairs = list(zip(lines, ids, strict=True))
-        spans = [Span(self.tables[line], self.lengths[line], part, wanted) for line, part in pairs]
+        spans = [BatchEntry(self.tables[line], self.lengths[line], part, wanted) for line, part in pairs]
         out = self.runner.forward(spans, hidden=hidden)
         for line, part in pairs:
             self.lengths[line] += len(part)

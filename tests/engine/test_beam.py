@@ -9,7 +9,7 @@ from reference import VOCAB, Desk, Listener, make, next_logits, request, run
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.sequence import Chat
+from turnwise.engine.sequence import SequenceGroup
 from turnwise.engine.runners.model_runner import make_runner
 from turnwise.engine.scheduling.scheduler import Scheduler
 from turnwise.models import checkpoint
@@ -49,7 +49,7 @@ class Several(Listener):
 
 def searched(model, prompt, *, answers=1, most=12, stop=(STOP,), **params):
     """The answers of a search and how they ended."""
-    asked = request(prompt, params=GenerationParams(**params), most=most, stop=stop, answers=answers)
+    asked = request(prompt, params=GenerationParams(**params), most=most, stop=stop, num_return_sequences=answers)
     (heard,) = run(model, asked, slots=16, blocks=200, listener=Several)
     return told(heard, answers)
 
@@ -57,8 +57,8 @@ def searched(model, prompt, *, answers=1, most=12, stop=(STOP,), **params):
 def told(heard, answers):
     found = [[event for event in heard.events if event.index == index] for index in range(answers)]
     for events in found:
-        assert [event.finish for event in events[:-1]] == [None] * (len(events) - 1), "nothing after the end"
-    return [([event.id for event in events if event.id is not None], events[-1].finish) for events in found]
+        assert [event.finish_reason for event in events[:-1]] == [None] * (len(events) - 1), "nothing after the end"
+    return [([event.token_id for event in events if event.token_id is not None], events[-1].finish_reason) for events in found]
 
 
 PROMPTS = [[5, 2, 9], [1], [30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47], [8, 8, 8, 8]]
@@ -123,14 +123,14 @@ def test_what_is_certain_is_told_before_the_end():
     model = make()
     asked = request([3, 9], params=GenerationParams(num_beams=3), most=30)
     scheduler = Scheduler(make_runner(model, 60), 60, 4)
-    chat = Chat.of(asked, Listener())
+    chat = SequenceGroup.of(asked, Listener())
     scheduler.add(chat)
     early = 0
     while not scheduler.idle:
         scheduler.step()
         if chat.on_event.finish is None:
             early = len(chat.on_event.tokens)
-            beams = {beam.ids[:early] for beam in chat.search.branches}
+            beams = {beam.ids[:early] for beam in chat.search.hypotheses}
             assert beams == {tuple(chat.on_event.tokens)}, "all beams begin with what was told"
     assert 0 < early < 30
     assert len(chat.on_event.tokens) == 30
@@ -154,9 +154,9 @@ def test_log_probabilities_are_those_of_the_answer():
     model = make()
     asked = request([3, 9], params=GenerationParams(num_beams=4, logprobs=True, top_logprobs=2), most=6)
     (heard,) = run(model, asked, blocks=60)
-    logprobs = [event.logprobs for event in heard.events if event.id is not None]
-    assert sum(one.chosen for one in logprobs) == pytest.approx(score(model, [3, 9], heard.tokens), abs=1e-4)
-    assert all(len(one.top) == 2 for one in logprobs)
+    logprobs = [event.logprobs for event in heard.events if event.token_id is not None]
+    assert sum(one.logprob for one in logprobs) == pytest.approx(score(model, [3, 9], heard.tokens), abs=1e-4)
+    assert all(len(one.top_logprobs) == 2 for one in logprobs)
 
 
 class TwoAnswers:
@@ -171,7 +171,7 @@ class TwoAnswers:
     def fork(self):
         return TwoAnswers(self.said)
 
-    def allowed(self):
+    def token_mask(self):
         mask = np.zeros(VOCAB, dtype=bool)
         mask[[2, 3] if self.said else [1]] = True
         return mask
@@ -180,20 +180,20 @@ class TwoAnswers:
         self.said = (*self.said, token)
 
     @property
-    def complete(self):
+    def is_complete(self):
         return len(self.said) == 2
 
 
 def test_a_constraint_holds_for_every_beam_and_ends_it():
-    asked = request([3], params=GenerationParams(num_beams=4), most=9, constraints=(TwoAnswers(),), answers=2)
+    asked = request([3], params=GenerationParams(num_beams=4), most=9, constraints=(TwoAnswers(),), num_return_sequences=2)
     (heard,) = run(make(), asked, listener=Several)
     assert sorted(told(heard, 2)) == [([1, 2], "stop"), ([1, 3], "stop")]
 
 
 def test_more_answers_than_there_are_is_an_error_of_the_request():
-    asked = request([3], params=GenerationParams(num_beams=4), most=9, constraints=(TwoAnswers(),), answers=3)
+    asked = request([3], params=GenerationParams(num_beams=4), most=9, constraints=(TwoAnswers(),), num_return_sequences=3)
     (heard,) = run(make(), asked)
-    assert heard.events[-1].users
+    assert heard.events[-1].is_client_error
     assert heard.events[-1].error == "'n' asks for 3 answers, but there are only 2."
 
 
@@ -209,7 +209,7 @@ def test_beams_that_overflow_are_an_error():
 def test_a_cancelled_search_is_gone_after_a_step():
     model = make()
     scheduler = Scheduler(make_runner(model, 40), 40, 8)
-    chat = Chat.of(request([3, 9], params=GenerationParams(num_beams=5), most=50), Listener())
+    chat = SequenceGroup.of(request([3, 9], params=GenerationParams(num_beams=5), most=50), Listener())
     scheduler.add(chat)
     for _ in range(5):
         scheduler.step()
@@ -223,14 +223,14 @@ def test_a_cancelled_search_is_gone_after_a_step():
 def test_reports_on_the_prompt_and_the_end_are_told_of_every_answer():
     model = make()
     params = GenerationParams(num_beams=3, logprobs=True)
-    (read,) = run(model, request([3, 9, 4], params=params, most=0, reading="logprobs", answers=2), listener=Several)
+    (read,) = run(model, request([3, 9, 4], params=params, most=0, prompt_output="logprobs", num_return_sequences=2), listener=Several)
     assert told(read, 2) == [([], "length")] * 2
     assert [len(event.prompt_logprobs) for event in read.events] == [2, 2]
-    (both,) = run(model, request([3, 9, 4], params=params, most=5, reading="logprobs", answers=2), listener=Several)
-    (plain,) = run(model, request([3, 9, 4], params=params, most=5, answers=2), listener=Several)
+    (both,) = run(model, request([3, 9, 4], params=params, most=5, prompt_output="logprobs", num_return_sequences=2), listener=Several)
+    (plain,) = run(model, request([3, 9, 4], params=params, most=5, num_return_sequences=2), listener=Several)
     assert told(both, 2) == told(plain, 2)
     desk = Desk(model, slots=8)
-    chat = desk.submit(request([3, 9], params=params, most=30, answers=3), Several())
+    chat = desk.submit(request([3, 9], params=params, most=30, num_return_sequences=3), Several())
     desk.step(4)
     chat.cancel()
     desk.finish()

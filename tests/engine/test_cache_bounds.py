@@ -5,10 +5,10 @@ import tracemalloc
 import pytest
 from reference import Desk, make, request
 
-from turnwise.chat.summary_cache import MOST, Summaries
-from turnwise.core.chat_request import Summary, Usage
-from turnwise.engine.speculation.draft_proposer import ALL_KEPT, ANSWERS_KEPT, SCOPES, Drafts
-from turnwise.engine.kv_cache.kv_cache_manager import Memory
+from turnwise.chat.summary_cache import MAX_SUMMARIES, SummaryCache
+from turnwise.core.chat_request import ConversationSummary, Usage
+from turnwise.engine.speculation.draft_proposer import MAX_CACHED_TOKENS, MAX_TOKENS_PER_SCOPE, SCOPES, DraftProposer
+from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
 from turnwise.engine.kv_cache.prefix_tree import PrefixTree
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -17,7 +17,7 @@ MEGABYTE = 2**20
 
 
 def test_the_prefix_tree_has_a_node_for_each_block_at_most_and_a_bounded_number_of_scopes():
-    memory = Memory(64, lambda source, target: None)
+    memory = KVCacheManager(64, lambda source, target: None)
     memory.tree = PrefixTree(memory.pool, scopes=100)
     for number in range(1000):
         ids = [number, *range(40)]
@@ -31,23 +31,23 @@ def test_the_prefix_tree_has_a_node_for_each_block_at_most_and_a_bounded_number_
 
 
 def test_earlier_answers_for_drafts_take_a_bounded_number_of_bytes():
-    drafts = Drafts()
+    drafts = DraftProposer()
     tracemalloc.start()
     try:
-        for number in range(2 * ALL_KEPT // 2000):
+        for number in range(2 * MAX_CACHED_TOKENS // 2000):
             drafts.learn(f"scope {number % (2 * SCOPES)}", [1, 2, 3], range(5000 * number, 5000 * number + 2000))
         used = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert sum(answers.tokens for answers in drafts._answers.values()) <= ALL_KEPT + ANSWERS_KEPT
+    assert sum(answers.tokens for answers in drafts._answers.values()) <= MAX_CACHED_TOKENS + MAX_TOKENS_PER_SCOPE
     assert used < 32 * MEGABYTE
 
 
 def test_summaries_are_bounded():
-    summaries = Summaries()
-    for number in range(2 * MOST):
-        summaries.keep(str(number).encode(), Summary("text", 1, Usage(0, 0)))
-    assert len(summaries._kept) == MOST
+    summaries = SummaryCache()
+    for number in range(2 * MAX_SUMMARIES):
+        summaries.keep(str(number).encode(), ConversationSummary("text", 1, Usage(0, 0)))
+    assert len(summaries._kept) == MAX_SUMMARIES
 
 
 def test_many_requests_of_many_scopes_leave_nothing_but_what_is_bounded():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from reference import GREEDY, VOCAB, Listener, greedy, make, request
 
-from turnwise.core.errors import ContextTooLong, Unavailable, UserError
+from turnwise.core.errors import ContextLengthExceeded, Unavailable, UserError
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
 
@@ -24,7 +24,7 @@ class Waiting(Listener):
     def __call__(self, event):
         super().__call__(event)
         self.began.set()
-        if event.finish is not None:
+        if event.finish_reason is not None:
             self.ended.set()
 
     def wait(self):
@@ -155,7 +155,7 @@ def test_a_listener_whose_event_loop_is_closed_harms_nobody(engine, model):
 @pytest.mark.parametrize(("prompt", "most"), [(250, 7), (257, 1), (256, 1), (1, 256)])
 def test_what_does_not_fit_the_context_is_refused(engine, prompt, most):
     assert engine.context_length == 256
-    with pytest.raises(ContextTooLong, match=rf"is 256 tokens.*{prompt} in the messages, {most} in"):
+    with pytest.raises(ContextLengthExceeded, match=rf"is 256 tokens.*{prompt} in the messages, {most} in"):
         engine.submit(request([1] * prompt, most=most), Listener())
     assert idle(engine)
 
@@ -163,10 +163,10 @@ def test_what_does_not_fit_the_context_is_refused(engine, prompt, most):
 def test_a_cache_of_few_bytes_bounds_what_is_taken_and_still_answers_everybody(model):
     """Five blocks: a context of eighty tokens, which many share by taking turns."""
     per_token = 2 * model.config.num_layers * model.config.num_kv_heads * model.config.head_dim * 4
-    engine = Engine(model, max_num_seqs=4, cache_bytes=5 * 16 * per_token)
+    engine = Engine(model, max_num_seqs=4, kv_cache_memory_bytes=5 * 16 * per_token)
     try:
         assert engine.context_length == 80
-        with pytest.raises(ContextTooLong, match="is 80 tokens"):
+        with pytest.raises(ContextLengthExceeded, match="is 80 tokens"):
             engine.submit(request([1] * 70, most=11), Listener())
         listeners = [Waiting() for _ in range(4)]
         for number, listener in enumerate(listeners):

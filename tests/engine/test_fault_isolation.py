@@ -12,9 +12,9 @@ from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import TokenEvent
 from turnwise.engine.sampling import sampler as choose_file
 from turnwise.engine.kv_cache.block_pool import BlockPool
-from turnwise.engine.speculation.speculative_decoder import Drafting
+from turnwise.engine.speculation.speculative_decoder import SpeculativeDecoder
 from turnwise.engine.engine import Engine
-from turnwise.engine.kv_cache.kv_cache_manager import Memory
+from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.kv_cache.prefix_tree import PrefixTree
 from turnwise.engine.runners.torch_runner import TorchRunner
@@ -31,7 +31,7 @@ class Panic(BaseException):
 class Constraint:
     """Allows everything, until one of its methods raises at its `at`-th call."""
 
-    complete = False
+    is_complete = False
 
     def __init__(self, method="allowed", at=2, error=Panic):
         self.method, self.at, self.error, self.calls = method, at, error, 0
@@ -48,7 +48,7 @@ class Constraint:
             if self.calls >= self.at:
                 raise self.error("injected")
 
-    def allowed(self):
+    def token_mask(self):
         self._call("allowed")
 
     def accept(self, token):
@@ -80,9 +80,9 @@ def requests():
         request(short[1], params=GenerationParams(temperature=1.0, top_p=0.9, seed=3), most=10),
         request(short[2], params=replace(GREEDY, num_beams=3), most=8),
         request(short[3], params=replace(GREEDY, penalty_alpha=0.6, top_k=3), most=6),
-        request(short[4], most=0, reading="embedding"),
+        request(short[4], most=0, prompt_output="embedding"),
         request([*long[:32], 7, 8], most=10),
-        request(long[:8], most=0, reading="logprobs"),
+        request(long[:8], most=0, prompt_output="logprobs"),
     ]
 
 
@@ -133,9 +133,9 @@ def check_next_requests(desk):
 
 SITES = {
     **{f"tree.{name}": (PrefixTree, name) for name in ("root", "match", "begun", "add", "used", "evict", "remove")},
-    **{f"memory.{name}": (Memory, name) for name in ("open", "reserve", "publish", "fork", "close", "known")},
+    **{f"memory.{name}": (KVCacheManager, name) for name in ("open", "reserve", "publish", "fork", "close", "known")},
     **{f"pool.{name}": (BlockPool, name) for name in ("take", "hold", "drop", "keep", "let_go")},
-    **{f"drafting.{name}": (Drafting, name) for name in ("propose", "saw", "learn")},
+    **{f"drafting.{name}": (SpeculativeDecoder, name) for name in ("propose", "saw", "learn")},
 }
 
 
@@ -201,7 +201,7 @@ def test_a_request_that_the_model_cannot_compute_fails_alone():
     desk.finish()
     assert (bad.tokens, bad.finish) == ([], "error")
     assert bad.events[-1].error == "The model failed while generating."
-    assert not bad.events[-1].users
+    assert not bad.events[-1].is_client_error
     for i, listener in enumerate(good):
         assert (listener.tokens, listener.finish) == greedy(MODEL, [i, 2, 3], 9, stop=[60])
     assert not leaks(desk)
@@ -273,7 +273,7 @@ def test_a_fault_that_concerns_nobody_and_comes_back_keeps_nobody_waiting(monkey
 
 def test_a_deep_tree_of_a_forgotten_scope_is_forgotten():
     """One chat of 20,000 tokens, then more scopes than are kept: no recursion as deep as the tree."""
-    memory = Memory(1300, lambda source, target: None)
+    memory = KVCacheManager(1300, lambda source, target: None)
     ids = list(range(20_000))
     table = memory.open("first", ids)
     assert memory.reserve(table, len(ids))
@@ -293,7 +293,7 @@ class Waiting(Listener):
 
     def __call__(self, event):
         super().__call__(event)
-        if event.finish is not None:
+        if event.finish_reason is not None:
             self.ended.set()
 
 

@@ -4,14 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from turnwise.engine.kv_cache.block_pool import BLOCK, BlockPool, blocks_for
-from turnwise.engine.kv_cache.kv_cache_manager import Memory
+from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, BlockPool, blocks_for
+from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
 
 
 def memory_of(blocks):
     """A memory whose copies are remembered."""
     copies = []
-    memory = Memory(blocks, lambda source, target: copies.append((source, target)))
+    memory = KVCacheManager(blocks, lambda source, target: copies.append((source, target)))
     memory.copies = copies
     return memory
 
@@ -21,7 +21,7 @@ def grown(memory, ids, scope=""):
     table = memory.open(scope, ids)
     assert memory.reserve(table, len(ids))
     table.length = len(ids)
-    memory.publish(table, ids)
+    memory.insert_prefix(table, ids)
     return table
 
 
@@ -86,7 +86,7 @@ def test_two_who_read_the_same_at_once_end_up_with_one_copy():
         table.length = 48
     assert memory.pool.free == 14
     for table in tables:
-        memory.publish(table, talk)
+        memory.insert_prefix(table, talk)
     assert tables[0].blocks == tables[1].blocks
     assert memory.pool.free == 17
 
@@ -131,7 +131,7 @@ def test_a_fork_without_memory_for_a_copy_is_none():
     memory = memory_of(3)
     table = grown(memory, list(range(40)))
     assert memory.fork(table) is None
-    assert memory.pool.holders(table.blocks[0]) == 1
+    assert memory.pool.ref_count(table.blocks[0]) == 1
 
 
 def test_what_is_no_good_is_kept_for_nobody():
@@ -160,7 +160,7 @@ def test_what_others_hang_below_is_not_cleared():
 
 
 def test_the_scopes_used_least_recently_make_room():
-    memory = Memory(100_000, lambda source, target: None)
+    memory = KVCacheManager(100_000, lambda source, target: None)
     talk = list(range(20))
     for number in range(5000):
         memory.close(grown(memory, talk, str(number)), talk)
@@ -202,7 +202,7 @@ class Tables(RuleBasedStateMachine):
         length = min(len(ids), table.length + by)
         if self.memory.reserve(table, length):
             table.length = length
-            self.memory.publish(table, ids)
+            self.memory.insert_prefix(table, ids)
 
     @rule(target=tables, entry=tables)
     @precondition(lambda self: self.open)
@@ -228,7 +228,7 @@ class Tables(RuleBasedStateMachine):
         in_use = set().union(*held) if held else set()
         assert pool.available == pool.count - len(in_use)
         for block in in_use:
-            assert pool.holders(block) == sum(block in blocks for blocks in held)
+            assert pool.ref_count(block) == sum(block in blocks for blocks in held)
         assert len(self.memory.tree) <= pool.count - pool.free
         for table, _ in self.open:
             assert len(set(table.blocks)) == len(table.blocks) >= blocks_for(table.length)
@@ -246,7 +246,7 @@ def test_what_is_shared_are_at_least_the_whole_blocks_that_somebody_read(talks):
     for ids in talks:
         table = memory.open("", ids)
         most = max((common(ids[:-1], other) for other in seen), default=0)
-        assert most // BLOCK * BLOCK <= table.length <= most
+        assert most // BLOCK_SIZE * BLOCK_SIZE <= table.length <= most
         memory.reserve(table, len(ids))
         table.length = len(ids)
         memory.close(table, ids)

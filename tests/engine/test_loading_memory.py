@@ -14,7 +14,7 @@ from turnwise.engine.runners import memory_budget as room
 from turnwise.engine.engine import Engine
 from turnwise.engine.native.library import libraries
 from turnwise.models import transformers_model as hub
-from turnwise.models.adapters import Change, load_adapter, save_adapter
+from turnwise.models.adapters import LoraWeights, load_adapter, save_adapter
 from turnwise.models.checkpoint import Checkpoint, create, load, save
 from turnwise.models.decoder_config import DecoderConfig
 
@@ -52,7 +52,7 @@ def folders(tmp_path_factory):
     save(model, place / "bfloat16", dtype=torch.bfloat16)
     (place / "adapter").mkdir()
     name = "model.layers.{}.self_attn.q_proj"
-    changes = {name.format(i): Change(torch.randn(4, 512), torch.randn(512, 4)) for i in range(LAYERS)}
+    changes = {name.format(i): LoraWeights(torch.randn(4, 512), torch.randn(512, 4)) for i in range(LAYERS)}
     save_adapter(place / "adapter", changes, base=place / "bfloat16", rank=4, alpha=8, dropout=0, kind="CAUSAL_LM")
     return place
 
@@ -100,7 +100,7 @@ class TestWhatDoesNotFit:
         engine = Engine(weights, max_num_seqs=1, quantize=quantize)
         kept = engine._runner.packed.nbytes
         engine.close()
-        assert room.weight_bytes(weights, quantize) == pytest.approx(kept, rel=0.1)
+        assert room.estimate_weight_bytes(weights, quantize) == pytest.approx(kept, rel=0.1)
 
 
 class TestEveryWayToLoad:

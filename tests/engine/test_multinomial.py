@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_rules import REFERENCES, probabilities
+from test_warpers import REFERENCES, probabilities
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.sampling.multinomial import Draw, sample
+from turnwise.engine.sampling.multinomial import SamplerState, sample
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -26,7 +26,7 @@ class Fixed:
 
 
 def drawn_at(value, logits, **params):
-    return sample(torch.tensor([logits]), [Draw(GenerationParams(**params), Fixed(value))])[0]
+    return sample(torch.tensor([logits]), [SamplerState(GenerationParams(**params), Fixed(value))])[0]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_tokens_come_as_often_as_the_exact_distribution_says(params):
         if name in params:
             exact = reference(exact, params[name])
     exact = probabilities(exact)
-    draw = Draw.of(GenerationParams(seed=11, **params))
+    draw = SamplerState.of(GenerationParams(seed=11, **params))
     tokens = sample(torch.tensor([LOGITS]).expand(DRAWS, -1), [draw] * DRAWS)
     counts = np.bincount(tokens, minlength=len(LOGITS))
     possible = exact > 0
@@ -51,8 +51,8 @@ def test_tokens_come_as_often_as_the_exact_distribution_says(params):
 
 
 def test_rows_are_drawn_by_their_own_parameters():
-    draws = [Draw.of(GenerationParams(temperature=0)), Draw.of(GenerationParams(top_k=1, seed=1)),
-             Draw.of(GenerationParams(seed=1)), Draw.of(GenerationParams(top_p=1e-6))]  # fmt: skip
+    draws = [SamplerState.of(GenerationParams(temperature=0)), SamplerState.of(GenerationParams(top_k=1, seed=1)),
+             SamplerState.of(GenerationParams(seed=1)), SamplerState.of(GenerationParams(top_p=1e-6))]  # fmt: skip
     logits = torch.tensor([[0.0, 5, 1], [7, 0, 0], [-torch.inf, -torch.inf, 0], [1, 1, 2]])
     assert sample(logits, draws) == [1, 0, 2, 2]
 
@@ -92,7 +92,7 @@ def test_the_lowest_and_highest_number_pick_the_first_and_last_possible_token():
 
 def test_half_precision_logits_are_sampled_in_full_precision():
     logits = torch.zeros(1, 1000, dtype=torch.bfloat16)
-    picked = {sample(logits, [Draw(GenerationParams(), Fixed((i + 0.5) / 1000))])[0] for i in range(1000)}
+    picked = {sample(logits, [SamplerState(GenerationParams(), Fixed((i + 0.5) / 1000))])[0] for i in range(1000)}
     assert picked == set(range(1000))
 
 

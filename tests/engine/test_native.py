@@ -42,7 +42,7 @@ ODD = {
     "normalised heads": {"qk_norm": True},
     "gelu with gates": {"activation": "gelu_tanh"},
     "silu without gates": {"gated_mlp": False},
-    "no positions in a layer": {"unrotated_layers": frozenset({1})},
+    "no positions in a layer": {"no_rope_layers": frozenset({1})},
     "stretched positions": {"rope": RopeConfig(kind="llama3", factor=4.0, original_length=32)},
     "tied": {"tied": True},
     "window of one": {"sliding_window": 1, "windowed_layers": frozenset({0, 1})},
@@ -183,7 +183,7 @@ def test_engines_side_by_side():
 
         def on_event(event, done=done, listener=listener):
             listener(event)
-            if event.finish:
+            if event.finish_reason:
                 done.set()
 
         engines[number % 3].submit(request(prompt, most=20), on_event)

@@ -12,7 +12,7 @@ from reference import make
 from turnwise.engine.native import native_runner as runner_file
 from turnwise.engine.native.library import Batch, Layer, Model, library
 from turnwise.engine.native.native_runner import NativeRunner
-from turnwise.engine.batch import Span
+from turnwise.engine.batch import BatchEntry
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -27,7 +27,7 @@ FLAGS = {"layer_norm", "gelu", "half_embed", "rotated", "gated"}  # any number i
 
 
 def spans(ids=(1, 2, 3), blocks=(0, 1), start=0, wanted=1):
-    return [Span(array("i", blocks), start, list(ids), wanted)]
+    return [BatchEntry(array("i", blocks), start, list(ids), wanted)]
 
 
 @pytest.mark.parametrize(

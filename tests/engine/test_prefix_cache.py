@@ -25,7 +25,7 @@ def test_the_next_turn_reads_only_what_is_new(model):
         before_tokens = desk.tokens
         desk.finish()
         assert chat.on_event.tokens == greedy(model, talk, 10)[0]
-        cached = chat.on_event.events[0].work.cached
+        cached = chat.on_event.events[0].stats.cached_tokens
         assert cached == len(before) - 1, "all but the last token, which nobody had to read"
         assert desk.tokens - before_tokens == len(talk) - cached + 9, "nothing is read twice"
         before = [*talk, *chat.on_event.tokens]
@@ -40,8 +40,8 @@ def test_an_edited_and_a_repeated_turn_share_what_came_before(model):
     retried = desk.submit(request([*first, *second], params=GenerationParams(seed=1), most=3))
     edited = desk.submit(request([*first, *second[:10], 1, 2, 3], most=3))
     desk.finish()
-    assert retried.work.cached == 139
-    assert edited.work.cached == 90
+    assert retried.stats.cached_tokens == 139
+    assert edited.stats.cached_tokens == 90
     assert edited.on_event.tokens == greedy(model, [*first, *second[:10], 1, 2, 3], 3)[0]
 
 
@@ -62,10 +62,10 @@ def test_another_scope_reads_for_itself(model):
     for scope in ("one", "two", "one"):
         chat = desk.submit(request(talk, most=2, scope=scope))
         desk.finish()
-    assert chat.work.cached == 89
+    assert chat.stats.cached_tokens == 89
     other = desk.submit(request(talk, most=2, scope="three"))
     desk.finish()
-    assert other.work.cached == 0
+    assert other.stats.cached_tokens == 0
 
 
 @pytest.mark.parametrize("params", [GenerationParams(temperature=0), GenerationParams(seed=5, temperature=1.3)])
@@ -80,7 +80,7 @@ def test_an_answer_is_the_same_whether_its_beginning_was_read_before_or_not(mode
         desk.finish()
         answers.append(chat.on_event.tokens)
     assert answers[0] == answers[1]
-    assert chat.work.cached == 69
+    assert chat.stats.cached_tokens == 69
 
 
 def test_reports_on_a_prompt_are_whole_however_much_of_it_was_read_before(model):
@@ -89,10 +89,10 @@ def test_reports_on_a_prompt_are_whole_however_much_of_it_was_read_before(model)
     params = GenerationParams(temperature=0, logprobs=True)
     reports = []
     for _ in range(2):
-        chat = desk.submit(request(talk, params=params, most=0, reading="logprobs"))
+        chat = desk.submit(request(talk, params=params, most=0, prompt_output="logprobs"))
         desk.finish()
         reports.append(chat.on_event.events[0].prompt_logprobs)
-        assert chat.work.cached == 0
+        assert chat.stats.cached_tokens == 0
     assert reports[0] == reports[1]
     assert len(reports[0]) == 59
 

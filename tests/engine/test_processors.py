@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import request
 
-from turnwise.core.parameters import SPECS, GenerationParams
+from turnwise.core.parameters import PARAMETER_SPECS, GenerationParams
 from turnwise.engine.sampling import processors as folder
-from turnwise.engine.sampling.processors import processors, start_all
+from turnwise.engine.sampling.processors import processors, start_processors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,7 +31,7 @@ logits = st.lists(st.floats(-20, 20, width=32), min_size=VOCAB, max_size=VOCAB)
 
 def shaped(params, prompt, said, row, stop=()):
     """The row after the processors that `params` switch on, once `said` was said."""
-    states = start_all(request(prompt or [0], params=GenerationParams(**params), stop=stop))
+    states = start_processors(request(prompt or [0], params=GenerationParams(**params), stop=stop))
     logits_V = torch.tensor(row)
     for one in said:
         for state in states:
@@ -49,13 +49,13 @@ def test_every_processor_is_tried_here_and_has_its_own_place():
 
 
 def test_off_values_start_nothing():
-    assert start_all(request([1, 2], stop=[3])) == []
+    assert start_processors(request([1, 2], stop=[3])) == []
 
 
 @pytest.mark.parametrize("name", ON)
 def test_on_starts_one_and_off_is_what_the_declaration_says(name):
-    assert len(start_all(request([1, 2], params=GenerationParams(**{name: ON[name]}), stop=[3]))) == 1
-    assert start_all(request([1, 2], params=GenerationParams(**{name: SPECS[name].off}), stop=[3])) == []
+    assert len(start_processors(request([1, 2], params=GenerationParams(**{name: ON[name]}), stop=[3]))) == 1
+    assert start_processors(request([1, 2], params=GenerationParams(**{name: PARAMETER_SPECS[name].off}), stop=[3])) == []
 
 
 @given(said=ids, row=logits, alpha=st.floats(-2, 2))

@@ -45,14 +45,14 @@ def whole(model, ids=PROMPT):
 def test_every_prompt_token_but_the_first_has_its_log_probability(run):
     (heard,) = run(asked("logprobs", top=3))
     (event,) = heard.events
-    assert (event.id, event.finish) == (None, "length")
+    assert (event.token_id, event.finish_reason) == (None, "length")
     _, logprobs_TV = whole(run.model)
     assert len(event.prompt_logprobs) == len(PROMPT) - 1
     for place, report in enumerate(event.prompt_logprobs):
-        assert report.chosen == pytest.approx(float(logprobs_TV[place, PROMPT[place + 1]]), abs=1e-4)
+        assert report.logprob == pytest.approx(float(logprobs_TV[place, PROMPT[place + 1]]), abs=1e-4)
         values, ids = logprobs_TV[place].topk(3)
-        assert [id for id, _ in report.top] == ids.tolist()
-        assert [value for _, value in report.top] == pytest.approx(values.tolist(), abs=1e-4)
+        assert [id for id, _ in report.top_logprobs] == ids.tolist()
+        assert [value for _, value in report.top_logprobs] == pytest.approx(values.tolist(), abs=1e-4)
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 5, 9, len(PROMPT) - 1])
@@ -61,21 +61,21 @@ def test_of_a_long_beginning_nothing_need_be_told(run, start):
     long = [*range(40), *PROMPT]
     (alone,) = run(asked("logprobs", prompt=long))
     told = alone.events[0].prompt_logprobs
-    first, again = run(*(replace(asked("logprobs", prompt=long), told_from=40 + start) for _ in range(2)), slots=1)
-    expected = [report.chosen for report in told[40 + start - 1 :]]
+    first, again = run(*(replace(asked("logprobs", prompt=long), prompt_logprobs_start=40 + start) for _ in range(2)), slots=1)
+    expected = [report.logprob for report in told[40 + start - 1 :]]
     for heard in (first, again):
-        assert [report.chosen for report in heard.events[0].prompt_logprobs] == pytest.approx(expected, abs=1e-4)
-    assert again.events[0].work.cached == 40 + start - 1
+        assert [report.logprob for report in heard.events[0].prompt_logprobs] == pytest.approx(expected, abs=1e-4)
+    assert again.events[0].stats.cached_tokens == 40 + start - 1
 
 
 def test_candidates_share_what_they_answer(run):
     talk = list(range(48))
-    requests = [replace(asked("logprobs", prompt=[*talk, 5 + n, n]), told_from=48) for n in range(6)]
+    requests = [replace(asked("logprobs", prompt=[*talk, 5 + n, n]), prompt_logprobs_start=48) for n in range(6)]
     heard = run(*requests, slots=6)
-    assert all(each.events[0].work.cached >= 32 for each in heard[1:])
+    assert all(each.events[0].stats.cached_tokens >= 32 for each in heard[1:])
     for request, each in zip(requests, heard, strict=True):
         _, logprobs_TV = whole(run.model, list(request.prompt_ids))
-        found = [report.chosen for report in each.events[0].prompt_logprobs]
+        found = [report.logprob for report in each.events[0].prompt_logprobs]
         expected = [float(logprobs_TV[47 + at, id]) for at, id in enumerate(request.prompt_ids[48:])]
         assert found == pytest.approx(expected, abs=1e-4)
 
@@ -83,14 +83,14 @@ def test_candidates_share_what_they_answer(run):
 def test_an_answer_may_follow_and_is_the_one_it_always_is(run):
     (heard,) = run(asked("logprobs", most=6))
     assert heard.events[0].prompt_logprobs
-    assert heard.events[0].id is None
+    assert heard.events[0].token_id is None
     assert (heard.tokens, heard.finish) == greedy(run.model, PROMPT, 6)
 
 
 def test_an_embedding_is_the_last_hidden_state_of_length_one(run):
     (heard,) = run(asked("embedding"))
     (event,) = heard.events
-    assert event.finish == "stop"
+    assert event.finish_reason == "stop"
     hidden_TC, _ = whole(run.model)
     expected = torch.nn.functional.normalize(hidden_TC[-1].double(), dim=0)
     torch.testing.assert_close(torch.tensor(event.embedding, dtype=torch.float64), expected, rtol=1e-4, atol=1e-5)

@@ -15,7 +15,7 @@ from turnwise.engine.native import packed_model as weights_file
 from turnwise.engine.native.library import libraries, library
 from turnwise.engine.runners.model_runner import make_runner
 from turnwise.engine.runners.torch_runner import TorchRunner
-from turnwise.models.quantization import quantized
+from turnwise.models.quantization import quantize_weight
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -30,7 +30,7 @@ def dequantized(weight, bits):
     """The weights that whole numbers and scales stand for."""
     outputs, inputs = weight.shape
     padded = torch.nn.functional.pad(weight, (0, -inputs % GROUP))
-    whole, scales = quantized(padded, bits, GROUP)
+    whole, scales = quantize_weight(padded, bits, GROUP)
     numbers = whole.float() - 2 ** (bits - 1)
     return (numbers.view(outputs, scales.shape[1], -1) * scales[..., None]).view(outputs, -1)[:, :inputs]
 
@@ -46,7 +46,7 @@ def whole_rows(x):
 def product(x, weight, bits):
     """`x @ weight.T` as the obvious reference has it: exact whole sums of groups, times both scales."""
     padded = torch.nn.functional.pad(weight, (0, -weight.shape[1] % GROUP))
-    whole, scales = quantized(padded, bits, GROUP)
+    whole, scales = quantize_weight(padded, bits, GROUP)
     numbers = (whole.numpy().astype(np.int64) - 2 ** (bits - 1)).reshape(len(weight), -1, GROUP)
     rows, row_scales = whole_rows(x)
     sums = np.einsum("rgi,ogi->rog", rows, numbers)
@@ -57,7 +57,7 @@ def product(x, weight, bits):
 def test_eight_bits_are_within_half_a_step_of_every_weight(inputs):
     weight = torch.randn(7, inputs, generator=torch.Generator().manual_seed(inputs))
     weight[3] = 0
-    whole, scales = quantized(weight, 8, inputs)
+    whole, scales = quantize_weight(weight, 8, inputs)
     numbers = whole.float() - 128
     assert whole.shape == weight.shape
     assert scales.shape == (7, 1)
@@ -68,7 +68,7 @@ def test_eight_bits_are_within_half_a_step_of_every_weight(inputs):
 def test_four_bits_have_a_scale_for_every_group_that_bfloat16_holds():
     weight = torch.randn(5, 96, generator=torch.Generator().manual_seed(1)) * torch.logspace(-3, 3, 96)
     weight[2, 32:64] = 0
-    whole, scales = quantized(weight, 4, GROUP)
+    whole, scales = quantize_weight(weight, 4, GROUP)
     assert scales.shape == (5, 3)
     assert torch.equal(scales.bfloat16().float(), scales)
     assert whole.max() <= 15

@@ -13,12 +13,12 @@ from reference import VOCAB, Desk, Lines, Listener, make
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest
 from turnwise.engine.speculation import speculative_decoder as drafting
-from turnwise.engine.sampling.sampler import Shaping, choose
-from turnwise.engine.speculation.cost_model import Cost
+from turnwise.engine.sampling.sampler import LogitsProcessors, choose
+from turnwise.engine.speculation.cost_model import CostModel
 from turnwise.engine.search.beam import BeamSearch
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner
-from turnwise.engine.sampling.multinomial import Draw
+from turnwise.engine.sampling.multinomial import SamplerState
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -74,18 +74,18 @@ class Obvious:
 
     def answers(self, asked):
         """Tokens and finish reason of every answer."""
-        if asked.reading == "embedding":
+        if asked.prompt_output == "embedding":
             return [([], "stop")]
         if not asked.max_tokens:
             return [([], "length")]
         if asked.params.num_beams > 1:
             return self.searched(asked)
-        draw, shaping, said = Draw.of(asked.params), Shaping(asked), []
+        draw, logits_processors, said = SamplerState.of(asked.params), LogitsProcessors(asked), []
         while True:
-            (choice,) = choose(self.logits([*asked.prompt_ids, *said]), [draw], [shaping])
+            (choice,) = choose(self.logits([*asked.prompt_ids, *said]), [draw], [logits_processors])
             if choice.token in asked.stop_ids:
                 return [(said, "stop")]
-            shaping.accept(choice.token)
+            logits_processors.accept(choice.token)
             said.append(choice.token)
             if len(said) == asked.max_tokens:
                 return [(said, "length")]
@@ -93,17 +93,17 @@ class Obvious:
     def searched(self, asked):
         search, events, begun = BeamSearch(asked), [], False
         while not search.done:
-            lines = [branch.ids for branch in search.branches] if begun else [()]
+            lines = [branch.ids for branch in search.hypotheses] if begun else [()]
             events += search.advance(torch.cat([self.logits([*asked.prompt_ids, *ids]) for ids in lines]))
             begun = True
-        return told(events, asked.answers)
+        return told(events, asked.num_return_sequences)
 
 
 def told(events, answers):
     found = []
     for index in range(answers):
         own = [event for event in events if event.index == index]
-        found.append(([event.id for event in own if event.id is not None], own[-1].finish if own else None))
+        found.append(([event.token_id for event in own if event.token_id is not None], own[-1].finish_reason if own else None))
     return found
 
 
@@ -117,10 +117,10 @@ def went_wrong(asked, chat, obvious):
     """What is not as it should be about how a chat ended; None where all is well."""
     events = chat.on_event.events
     expected = obvious.answers(asked)
-    if events and events[-1].finish == "error":
+    if events and events[-1].finish_reason == "error":
         return events[-1].error
-    found = told(events, asked.answers)
-    if events and events[-1].finish == "cancelled":
+    found = told(events, asked.num_return_sequences)
+    if events and events[-1].finish_reason == "cancelled":
         if not chat.cancelled:
             return "nobody cancelled it"
         said, whole = found[0][0], expected[0][0]
@@ -134,7 +134,7 @@ def went_wrong(asked, chat, obvious):
 def test_a_thousand_random_requests_end_as_they_would_alone(seed, monkeypatch):
     rng, obvious = random.Random(seed), Obvious()
     if seed % 2:  # every draft is checked, whether it pays or not
-        monkeypatch.setattr(Cost, "lengths", lambda self, rows, drafts: [length for length, _ in drafts])
+        monkeypatch.setattr(CostModel, "lengths", lambda self, rows, drafts: [length for length, _ in drafts])
         monkeypatch.setattr(drafting, "VAIN", 10**9)
     blocks, slots = rng.choice([(16, 6), (30, 9), (100, 16)])
     desk = Desk(MODEL, slots, blocks)

@@ -9,7 +9,7 @@ from reference import GREEDY, VOCAB, greedy, make, next_logits, request, run
 
 from turnwise.core.errors import UserError
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.sampling.sampler import NOTHING_LEFT
+from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,34 +33,34 @@ def test_reported_are_the_models_own_log_probabilities(model):
     ids = [4, 8, 15]
     for event in listener.events:
         exact = next_logits(model, ids).double().log_softmax(dim=0)
-        assert event.logprobs.chosen == pytest.approx(exact[event.id].item(), abs=1e-4)
+        assert event.logprobs.logprob == pytest.approx(exact[event.token_id].item(), abs=1e-4)
         values, best = exact.topk(5)
-        assert [id for id, _ in event.logprobs.top] == best.tolist()
-        assert [value for _, value in event.logprobs.top] == pytest.approx(values.tolist(), abs=1e-4)
-        assert event.id == event.logprobs.top[0][0]  # greedy takes the likeliest
-        ids.append(event.id)
+        assert [id for id, _ in event.logprobs.top_logprobs] == best.tolist()
+        assert [value for _, value in event.logprobs.top_logprobs] == pytest.approx(values.tolist(), abs=1e-4)
+        assert event.token_id == event.logprobs.top_logprobs[0][0]  # greedy takes the likeliest
+        ids.append(event.token_id)
 
 
 @pytest.mark.parametrize("params", [{"temperature": 1.7}, {"top_k": 3}, {"top_p": 0.4}, {"min_p": 0.3}])
 def test_temperature_and_truncation_do_not_change_the_report(model, params):
     (listener,) = run(model, request([4, 8], params=reported(**{"temperature": 1, "seed": 3, **params}), most=1))
     (event,) = listener.events
-    assert event.logprobs.chosen == pytest.approx(
-        next_logits(model, [4, 8]).log_softmax(dim=0)[event.id].item(), abs=1e-4
+    assert event.logprobs.logprob == pytest.approx(
+        next_logits(model, [4, 8]).log_softmax(dim=0)[event.token_id].item(), abs=1e-4
     )
 
 
 def test_every_chat_gets_as_many_as_it_asked_for(model):
     wanted = [reported(top_logprobs=3), GREEDY, reported(), reported(top_logprobs=20)]
     listeners = run(model, *(request([7, i], params=params) for i, params in enumerate(wanted)))
-    counts = [{None if e.logprobs is None else len(e.logprobs.top) for e in one.events} for one in listeners]
+    counts = [{None if e.logprobs is None else len(e.logprobs.top_logprobs) for e in one.events} for one in listeners]
     assert counts == [{3}, {None}, {0}, {20}]
 
 
 def test_a_bias_moves_log_probabilities_by_exactly_that_much(model):
     def report(**params):
         (listener,) = run(model, request([4, 8], params=reported(top_logprobs=20, **params), most=1))
-        return dict(listener.events[0].logprobs.top)
+        return dict(listener.events[0].logprobs.top_logprobs)
 
     plain = report()
     (first, second), bias = list(plain)[:2], 0.75
@@ -94,7 +94,7 @@ class OnlyState:
     def __init__(self, tokens, fails):
         self.left, self.fails = list(tokens), fails
 
-    def allowed(self):
+    def token_mask(self):
         if self.fails:
             raise UserError(self.fails)
         mask = np.zeros(VOCAB, dtype=bool)
@@ -108,7 +108,7 @@ class OnlyState:
         return OnlyState(self.left, self.fails)
 
     @property
-    def complete(self):
+    def is_complete(self):
         return not self.left and not self.fails
 
 
@@ -133,7 +133,7 @@ def test_a_constraint_that_is_cut_off_by_the_limit_says_so(model):
 def test_constraints_that_contradict_each_other_end_the_chat_with_a_reason(model, params):
     both = request([1, 2], params=params, most=5, constraints=(Only(9), Only(3)))
     contradiction, free = run(model, both, request([4, 8]))
-    assert (contradiction.finish, contradiction.events[-1].error) == ("error", NOTHING_LEFT)
+    assert (contradiction.finish, contradiction.events[-1].error) == ("error", NO_TOKEN_ALLOWED)
     assert free.tokens == greedy(model, [4, 8], 8)[0]
 
 
@@ -146,5 +146,5 @@ def test_a_constraint_that_gets_too_hard_ends_its_own_chat_only(model):
 def test_log_probabilities_of_all_tokens_sum_to_one(model):
     (listener,) = run(make(tied=True), request([4], params=reported(top_logprobs=20), most=3))
     for event in listener.events:
-        assert 0 < sum(math.exp(value) for _, value in event.logprobs.top) <= 1 + 1e-9
-    assert torch.isfinite(torch.tensor([event.logprobs.chosen for event in listener.events])).all()
+        assert 0 < sum(math.exp(value) for _, value in event.logprobs.top_logprobs) <= 1 + 1e-9
+    assert torch.isfinite(torch.tensor([event.logprobs.logprob for event in listener.events])).all()

@@ -84,7 +84,7 @@ def test_a_stop_id_ends_the_answer_and_is_not_part_of_it():
     desk.finish()
     assert chat.on_event.tokens == said[:first]
     assert chat.on_event.finish == "stop"
-    assert chat.on_event.events[-1].id is None
+    assert chat.on_event.events[-1].token_id is None
 
 
 def test_an_answer_may_stop_before_its_first_token():
@@ -93,7 +93,7 @@ def test_an_answer_may_stop_before_its_first_token():
     desk = Desk(model)
     chat = desk.submit(request([5, 2], stop=first))
     desk.scheduler.step()
-    assert [(event.id, event.finish) for event in chat.on_event.events] == [(None, "stop")]
+    assert [(event.token_id, event.finish_reason) for event in chat.on_event.events] == [(None, "stop")]
     assert desk.scheduler.idle
 
 
@@ -103,7 +103,7 @@ def test_max_tokens_is_exact_and_the_last_token_says_so(most):
     chat = desk.submit(request([4, 4, 4], most=most))
     desk.finish()
     assert len(chat.on_event.tokens) == most
-    assert [event.finish for event in chat.on_event.events] == [None] * (most - 1) + ["length"]
+    assert [event.finish_reason for event in chat.on_event.events] == [None] * (most - 1) + ["length"]
 
 
 def test_an_answer_may_fill_the_context_to_the_last_token():
@@ -132,7 +132,7 @@ def test_cancelling_before_the_start_twice_and_after_the_end():
     waiting.cancel()
     waiting.cancel()
     desk.scheduler.step()
-    assert [event.finish for event in waiting.on_event.events] == ["cancelled"]
+    assert [event.finish_reason for event in waiting.on_event.events] == ["cancelled"]
     desk.finish()
     assert running.on_event.finish == "length"
     running.cancel()

@@ -7,19 +7,19 @@ from reference import VOCAB, Desk, greedy, make, prompts, request
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.speculation import speculative_decoder as drafting
-from turnwise.engine.speculation.cost_model import SIZES, TRY_AGAIN, Cost
+from turnwise.engine.speculation.cost_model import SIZES, RETRY_INTERVAL, CostModel
 from turnwise.engine.speculation.draft_proposer import (
-    ALL_KEPT,
-    ANSWERS_KEPT,
+    MAX_CACHED_TOKENS,
+    MAX_TOKENS_PER_SCOPE,
     KEY,
     LONGEST,
     LONGEST_MATCH,
     SCOPES,
-    TRIALS,
-    Answers,
+    MIN_DRAFTS_BEFORE_STOP,
+    SuffixCache,
     Draft,
-    Drafts,
-    Index,
+    DraftProposer,
+    NGramIndex,
 )
 from turnwise.engine.native.library import library
 
@@ -40,7 +40,7 @@ def naive(corpus, ids):
 @settings(max_examples=200, deadline=None)
 @given(parts=st.lists(tokens, max_size=5), ids=tokens)
 def test_a_draft_is_what_followed_the_latest_match(parts, ids):
-    index = Index()
+    index = NGramIndex()
     for part in parts:
         index.extend(part)
     assert index.find(ids) == naive(index.ids, ids)
@@ -49,7 +49,7 @@ def test_a_draft_is_what_followed_the_latest_match(parts, ids):
 @settings(max_examples=100, deadline=None)
 @given(answers=st.lists(tokens, max_size=6), ids=tokens)
 def test_of_several_answers_the_latest_that_matches_is_taken(answers, ids):
-    kept = Answers()
+    kept = SuffixCache()
     for answer in answers:
         kept.learn(answer)
     found = [draft for answer in reversed(answers) if (draft := naive(answer, ids)).ids]
@@ -57,52 +57,52 @@ def test_of_several_answers_the_latest_that_matches_is_taken(answers, ids):
 
 
 def test_old_answers_and_scopes_make_room():
-    kept = Answers()
-    for number in range(0, 3 * ANSWERS_KEPT, 100):
+    kept = SuffixCache()
+    for number in range(0, 3 * MAX_TOKENS_PER_SCOPE, 100):
         kept.learn(list(range(number, number + 100)))
-    assert kept.tokens <= ANSWERS_KEPT
-    assert len(kept._holding) <= ANSWERS_KEPT
+    assert kept.tokens <= MAX_TOKENS_PER_SCOPE
+    assert len(kept._holding) <= MAX_TOKENS_PER_SCOPE
     assert kept.find([5, 6, 7]).ids == ()
-    drafts = Drafts()
+    drafts = DraftProposer()
     for number in range(2 * SCOPES):
         drafts.learn(str(number), [1, 2, 3], [4, 5])
     assert len(drafts._answers) == SCOPES
     for number in range(30):
-        drafts.learn(f"long {number}", [1, 2, 3], list(range(ANSWERS_KEPT - 3)))
-    assert sum(answers.tokens for answers in drafts._answers.values()) == drafts._tokens <= ALL_KEPT
+        drafts.learn(f"long {number}", [1, 2, 3], list(range(MAX_TOKENS_PER_SCOPE - 3)))
+    assert sum(answers.tokens for answers in drafts._answers.values()) == drafts._tokens <= MAX_CACHED_TOKENS
 
 
 def test_scopes_do_not_see_each_others_answers():
-    drafts = Drafts()
+    drafts = DraftProposer()
     drafts.learn("mine", [1, 2, 3], [4, 5, 6])
-    assert drafts.foresight("mine", [9, 1, 2, 3], ()).find([9, 1, 2, 3], 8).ids == [4, 5, 6]
-    assert drafts.foresight("yours", [9, 1, 2, 3], ()).find([9, 1, 2, 3], 8).ids == ()
+    assert drafts.draft_state("mine", [9, 1, 2, 3], ()).find([9, 1, 2, 3], 8).ids == [4, 5, 6]
+    assert drafts.draft_state("yours", [9, 1, 2, 3], ()).find([9, 1, 2, 3], 8).ids == ()
 
 
 def test_a_prediction_comes_first_and_is_found_again_after_a_change():
-    foresight = Drafts().foresight("", [1, 2, 3], [10, 11, 12, 13, 14, 15, 16])
-    found = foresight.find([1, 2, 3], 4)
+    draft_state = DraftProposer().draft_state("", [1, 2, 3], [10, 11, 12, 13, 14, 15, 16])
+    found = draft_state.find([1, 2, 3], 4)
     assert (found.ids, found.predicted) == ([10, 11, 12, 13], True)
-    assert foresight.find([1, 2, 3, 10, 99], 4).ids == ()
-    assert foresight.find([1, 2, 3, 10, 99, 11, 12, 13], 4).ids == [14, 15, 16]
+    assert draft_state.find([1, 2, 3, 10, 99], 4).ids == ()
+    assert draft_state.find([1, 2, 3, 10, 99, 11, 12, 13], 4).ids == [14, 15, 16]
 
 
 def test_a_chat_whose_drafts_are_nearly_all_wrong_is_left_in_peace():
     talk = [1, 2, 3, 4, 1, 2, 3]
-    foresight = Drafts().foresight("", talk, ())
-    for _ in range(TRIALS):
-        assert foresight.find(talk, 4).ids
-        foresight.saw(0, 1)
-    assert foresight.find(talk, 4).ids == ()
+    draft_state = DraftProposer().draft_state("", talk, ())
+    for _ in range(MIN_DRAFTS_BEFORE_STOP):
+        assert draft_state.find(talk, 4).ids
+        draft_state.saw(0, 1)
+    assert draft_state.find(talk, 4).ids == ()
 
 
 # What pays
 
 
 def learned(seconds_of):
-    cost = Cost()
+    cost = CostModel()
     for rows in SIZES:
-        cost.took(rows, seconds_of(rows))
+        cost.record_latency(rows, seconds_of(rows))
     return cost
 
 
@@ -122,27 +122,27 @@ def test_the_more_trusted_draft_gets_the_rows_there_are():
 
 def test_a_draft_is_tried_again_now_and_then():
     cost = learned(float)
-    asked = [cost.lengths(1, [LONG])[0] for _ in range(2 * TRY_AGAIN)]
+    asked = [cost.lengths(1, [LONG])[0] for _ in range(2 * RETRY_INTERVAL)]
     assert sum(length > 0 for length in asked) == 2
 
 
 def test_a_chat_is_soon_judged_by_its_own_drafts():
-    foresight = Drafts().foresight("", [1, 2, 3], ())
-    assert foresight.trust(0.8) == pytest.approx(0.8)
+    draft_state = DraftProposer().draft_state("", [1, 2, 3], ())
+    assert draft_state.acceptance_rate(0.8) == pytest.approx(0.8)
     for _ in range(4):
-        foresight.saw(0, 1)
-    assert foresight.trust(0.8) < 0.4
+        draft_state.saw(0, 1)
+    assert draft_state.acceptance_rate(0.8) < 0.4
 
 
 def test_what_was_seen_is_believed_and_forgotten():
-    cost = Cost()
+    cost = CostModel()
     for _ in range(100):
         cost.saw(LONGEST_MATCH, 0, 10)
-    assert cost.trust(LONGEST_MATCH) < 0.02
-    assert cost.trust(4) > 0.5
+    assert cost.acceptance_rate(LONGEST_MATCH) < 0.02
+    assert cost.acceptance_rate(4) > 0.5
     for _ in range(1000):
         cost.saw(LONGEST_MATCH, 10, 10)
-    assert cost.trust(LONGEST_MATCH) > 0.9
+    assert cost.acceptance_rate(LONGEST_MATCH) > 0.9
 
 
 # What is said
@@ -153,13 +153,13 @@ def eager(monkeypatch):
     """Every draft is checked to its end."""
     if library() is None:
         pytest.skip("only the compiled library checks drafts")
-    monkeypatch.setattr(Cost, "lengths", lambda self, rows, drafts: [length for length, _ in drafts])
+    monkeypatch.setattr(CostModel, "lengths", lambda self, rows, drafts: [length for length, _ in drafts])
     monkeypatch.setattr(drafting, "VAIN", 10**9)
 
 
 def test_while_nothing_comes_of_looking_it_is_done_only_now_and_then(model, monkeypatch):
     looked = []
-    monkeypatch.setattr(Cost, "lengths", lambda self, rows, drafts: looked.append(1) or [0] * len(drafts))
+    monkeypatch.setattr(CostModel, "lengths", lambda self, rows, drafts: looked.append(1) or [0] * len(drafts))
     desk = Desk(model)
     said = greedy(model, [4, 5], 100)[0]
     desk.submit(request([4, 5], most=100, prediction=said))
@@ -203,7 +203,7 @@ def test_drafts_change_no_answer(model, eager, monkeypatch):
     chats = [desk.submit(one) for one in asked]
     desk.finish()
     monkeypatch.undo()
-    monkeypatch.setattr(Cost, "lengths", lambda self, rows, drafts: [0] * len(drafts))
+    monkeypatch.setattr(CostModel, "lengths", lambda self, rows, drafts: [0] * len(drafts))
     for one, chat in zip(asked, chats, strict=True):
         plain = Desk(model)
         alone = plain.submit(one)
@@ -216,15 +216,15 @@ def test_a_prediction_is_counted_as_it_was(model, eager):
     desk = Desk(model)
     right = desk.submit(request([4, 5], most=30, prediction=said))
     desk.finish()
-    assert right.work.accepted == 30 - desk.passes, "one token of every pass is nobody's guess"
+    assert right.stats.accepted_prediction_tokens == 30 - desk.passes, "one token of every pass is nobody's guess"
     assert desk.passes == 3
-    assert right.work.rejected == 0
+    assert right.stats.rejected_prediction_tokens == 0
     half = [*said[:5], *((token + 1) % VOCAB for token in said[5:])]
     desk = Desk(model)
     other = desk.submit(request([4, 5], most=30, prediction=half))
     desk.finish()
     assert other.on_event.tokens == said
-    assert (other.work.accepted, other.work.rejected) == (4, LONGEST - 4)
+    assert (other.stats.accepted_prediction_tokens, other.stats.rejected_prediction_tokens) == (4, LONGEST - 4)
 
 
 def test_a_draft_ends_with_the_answer(model, eager):

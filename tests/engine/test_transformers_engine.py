@@ -18,9 +18,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from turnwise.core.errors import ContextTooLong, UserError
+from turnwise.core.errors import ContextLengthExceeded, UserError
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.transformers_engine import engine_of
+from turnwise.engine.transformers_engine import create_transformers_engine
 from turnwise.models import transformers_model as hub
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(120)]
@@ -60,7 +60,7 @@ def model(request, tmp_path_factory):
     torch.manual_seed(2)
     folder = tmp_path_factory.mktemp(request.param)
     kind(config).save_pretrained(folder)
-    assert hub.kind_of(folder) == ("decoder" if request.param in DECODERS else "encoder_decoder")
+    assert hub.detect_model_kind(folder) == ("decoder" if request.param in DECODERS else "encoder_decoder")
     assert not hub.is_native(folder)
     return hub.load(folder)
 
@@ -74,7 +74,7 @@ def encoding(model):
 
 @pytest.fixture
 def engine(model):
-    engine = engine_of(model, max_num_seqs=12)
+    engine = create_transformers_engine(model, max_num_seqs=12)
     yield engine
     engine.close()
 
@@ -89,7 +89,7 @@ class Waiting(Listener):
 
     def __call__(self, event):
         super().__call__(event)
-        if event.finish:
+        if event.finish_reason:
             self.done.release()
 
     def wait(self):
@@ -112,7 +112,7 @@ def theirs(model, source, most=14, **params):
             pad_token_id=0, **params,
         )  # fmt: skip
     found = []
-    for row in out[:, len(model.start_ids) or len(source) :].tolist():
+    for row in out[:, len(model.decoder_start_ids) or len(source) :].tolist():
         ended = STOP in row
         found.append((row[: row.index(STOP)], "stop") if ended else (row, "length"))
     return found
@@ -122,7 +122,7 @@ SOURCES = prompts([1, 5, 23, 23, 60], seed=4)
 
 
 def asked(source, most=14, answers=1, **params):
-    return request(source, params=GenerationParams(**params), most=most, stop=[STOP], answers=answers)
+    return request(source, params=GenerationParams(**params), most=most, stop=[STOP], num_return_sequences=answers)
 
 
 def test_greedy_answers_in_company_are_transformers(engine, model):
@@ -178,28 +178,28 @@ def test_a_decoder_goes_on_from_what_it_has_read(engine, model):
     second, longer = Waiting(), [*SOURCES[3], *said, 9, 11]
     engine.submit(asked(longer, temperature=0), second)
     assert second.wait() == theirs(model, longer)
-    assert second.events[-1].work.cached >= len(SOURCES[3])
+    assert second.events[-1].stats.cached_tokens >= len(SOURCES[3])
 
 
 def test_what_a_decoder_cannot_do_is_refused(engine, model):
     if model.kind != "decoder":
         pytest.skip("it has an encoder")
     with pytest.raises(UserError, match="does not embed"):
-        engine.submit(request([1, 2], reading="embedding", most=0), Waiting())
+        engine.submit(request([1, 2], prompt_output="embedding", most=0), Waiting())
     with pytest.raises(UserError, match="penalty_alpha"):
         engine.submit(asked([1, 2], penalty_alpha=0.5, top_k=3), Waiting())
 
 
 def test_what_does_not_fit_and_what_it_cannot_do_is_refused(engine, encoding):
-    assert engine.room(80) == 80 - len(encoding.start_ids)
-    assert engine.room(81) == -1
-    with pytest.raises(ContextTooLong, match=r"length is 80 tokens.*your messages resulted in 81"):
+    assert engine.max_new_tokens(80) == 80 - len(encoding.decoder_start_ids)
+    assert engine.max_new_tokens(81) == -1
+    with pytest.raises(ContextLengthExceeded, match=r"length is 80 tokens.*your messages resulted in 81"):
         engine.submit(asked([1] * 81), Waiting())
     with pytest.raises(UserError, match="does not score"):
-        engine.submit(request([1, 2], reading="embedding", most=0), Waiting())
+        engine.submit(request([1, 2], prompt_output="embedding", most=0), Waiting())
 
 
 def test_a_search_that_does_not_fit_counts_every_beam():
-    error = str(ContextTooLong.of(160, 20, 100, beams=4))
+    error = str(ContextLengthExceeded.of(160, 20, 100, beams=4))
     assert "maximum context length is 160 tokens over 4 beams" in error
     assert "requested 420 tokens (20 in the messages, 100 in the completion of each of 4 beams)" in error

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import Lines, Listener, make, next_logits, request
 
-from turnwise.engine.adapted_engine import with_adapter
+from turnwise.engine.adapted_engine import create_adapted_engine
 from turnwise.engine.engine import Engine
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner
-from turnwise.engine.batch import Span
+from turnwise.engine.batch import BatchEntry
 from turnwise.models.checkpoint import create
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.lora_factors import LoraFactors
@@ -57,8 +57,8 @@ def merged(model, thin):
         for name, change in thin.items():
             weight = copied.get_parameter(f"{name}.weight")
             weight += change.up_OR @ change.down_RI
-            if change.factor_O is not None:
-                weight *= change.factor_O[:, None]
+            if change.dora_scale_O is not None:
+                weight *= change.dora_scale_O[:, None]
     return copied
 
 
@@ -70,11 +70,11 @@ class Company(Lines):
         super().__init__(NativeRunner(model, self.blocks(count, most), threads, quantize), count, most)
         self.owners = owners
         for name, thin in adapters.items():
-            assert self.runner.adapt(name, thin)
+            assert self.runner.load_lora(name, thin)
 
     def read(self, lines, ids, wanted=1, hidden=False):
         spans = [
-            Span(self.tables[line], self.lengths[line], part, wanted, adapter=self.owners[line])
+            BatchEntry(self.tables[line], self.lengths[line], part, wanted, adapter=self.owners[line])
             for line, part in zip(lines, ids, strict=True)
         ]
         for line, part in zip(lines, ids, strict=True):
@@ -129,7 +129,7 @@ def answer(engine, prompt, **more):
 
     def on_event(event):
         listener(event)
-        if event.finish is not None:
+        if event.finish_reason is not None:
             done.set()
 
     engine.submit(request(prompt, most=12, **more), on_event)
@@ -142,14 +142,14 @@ def test_models_of_one_engine_share_no_reading_between_adapters():
     engine = Engine(make(), max_num_seqs=4)
     try:
         thin = thin_of(MODEL)
-        adapted = with_adapter(engine, "mine", thin)
+        adapted = create_adapted_engine(engine, "mine", thin)
         alone = Engine(merged(MODEL, thin), max_num_seqs=4)
         prompt = list(range(40))
         plain = answer(engine, prompt)
         changed = answer(adapted, prompt)
         assert changed.tokens == answer(alone, prompt).tokens != plain.tokens
-        assert changed.events[0].work.cached == 0
-        assert answer(adapted, prompt).events[0].work.cached == 39
+        assert changed.events[0].stats.cached_tokens == 0
+        assert answer(adapted, prompt).events[0].stats.cached_tokens == 39
         assert answer(engine, prompt).tokens == plain.tokens
         assert adapted.kind != engine.kind
         alone.close()
@@ -160,7 +160,7 @@ def test_models_of_one_engine_share_no_reading_between_adapters():
 def test_what_is_not_in_a_layer_is_not_computed_beside():
     engine = Engine(make(tied=False), max_num_seqs=1)
     try:
-        assert with_adapter(engine, "head", {"head": LoraFactors(torch.zeros(1, 32), torch.zeros(61, 1))}) is None
+        assert create_adapted_engine(engine, "head", {"head": LoraFactors(torch.zeros(1, 32), torch.zeros(61, 1))}) is None
     finally:
         engine.close()
 

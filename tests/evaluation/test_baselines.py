@@ -14,13 +14,13 @@ from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation.baselines import open_baseline
 from turnwise.evaluation.baselines.kneser_ney import START, KneserNey
-from turnwise.evaluation.baselines.ngram import Ngram
-from turnwise.evaluation.baselines.retrieval import Retrieval
+from turnwise.evaluation.baselines.ngram import NgramBaseline
+from turnwise.evaluation.baselines.retrieval import RetrievalBaseline
 from turnwise.evaluation.scored_span import find_scored_span
-from turnwise.evaluation.samples import Ask, Score
-from turnwise.evaluation.metric_runner import measure, plan
+from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
+from turnwise.evaluation.metric_runner import run_metrics, plan_samples
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.system_under_test import UNANSWERED
+from turnwise.evaluation.system_under_test import EMPTY_GENERATION
 from turnwise.models.adapters import save_adapter
 from turnwise.text.rendering.renderer import Renderer
 
@@ -95,33 +95,33 @@ class TestKneserNey:
 class TestCounting:
     def test_a_last_message_counts_with_its_end_and_nothing_before_it(self, renderer):
         messages = talk("hi", "hello", "and?", "good bye").messages
-        found = find_scored_span(renderer, Score(messages), 1000)
+        found = find_scored_span(renderer, LoglikelihoodQuery(messages), 1000)
         said = [found.ids[at] for at in found.places]
         assert said == [*renderer.tokenizer.encode("good bye"), renderer.tokenizer.eos_id]
         assert found.bytes == len(b"good bye")
 
     def test_what_does_not_fit_is_cut_from_the_front(self, renderer):
         messages = talk("hi " * 50, "good bye").messages
-        long, short = (find_scored_span(renderer, Score(messages), limit) for limit in (1000, 20))
+        long, short = (find_scored_span(renderer, LoglikelihoodQuery(messages), limit) for limit in (1000, 20))
         assert len(short.ids) == 20
         assert [short.ids[at] for at in short.places] == [long.ids[at] for at in long.places]
         assert short.bytes == long.bytes
 
     def test_of_a_reply_that_is_too_long_itself_the_end_counts_for_as_much_as_it_is(self, renderer):
         messages = talk("hi", "good bye " * 20).messages
-        long, short = (find_scored_span(renderer, Score(messages), limit) for limit in (1000, 16))
+        long, short = (find_scored_span(renderer, LoglikelihoodQuery(messages), limit) for limit in (1000, 16))
         assert len(short.places) == 15
         assert short.bytes == round(long.bytes * 15 / len(long.places))
 
 
 @pytest.fixture(scope="module")
 def ngram(renderer, desk):
-    return Ngram(desk, renderer, context_length=128)
+    return NgramBaseline(desk, renderer, context_length=128)
 
 
 class TestNgram:
     def test_it_counts_what_a_model_counts(self, ngram, renderer, desk):
-        score = Score(desk[3].messages)
+        score = LoglikelihoodQuery(desk[3].messages)
         (found,) = ngram.score([score], ignore)
         read = find_scored_span(renderer, score, 128)
         assert (found.tokens, found.bytes) == (len(read.places), read.bytes)
@@ -129,44 +129,44 @@ class TestNgram:
         assert found.nats == pytest.approx(-sum(map(math.log, chances)))
 
     def test_what_it_read_is_likelier_than_what_it_did_not(self, ngram, desk):
-        read, other = ngram.score([Score(desk[3].messages), Score(talk("order 03?", "Nobody knows.").messages)], ignore)
+        read, other = ngram.score([LoglikelihoodQuery(desk[3].messages), LoglikelihoodQuery(talk("order 03?", "Nobody knows.").messages)], ignore)
         assert read.nats / read.tokens < 2 < other.nats / other.tokens
 
     def test_it_says_what_it_read_up_to_the_end_of_a_turn(self, ngram, desk):
-        asks = [(Ask(desk[0].messages[:1]), seed) for seed in range(20)]
+        asks = [(GenerationQuery(desk[0].messages[:1]), seed) for seed in range(20)]
         answers = ngram.answer(asks, ignore)
         read = {dialogue.messages[-1].content for dialogue in desk}
         assert all(answer.finish == "stop" for answer in answers)
         assert sum(answer.text in read for answer in answers) >= 10
 
     def test_answers_differ_by_seed_and_history_and_are_the_same_again(self, ngram, desk):
-        asks = [(Ask(dialogue.messages[:1]), seed) for seed in range(5) for dialogue in desk[:5]]
+        asks = [(GenerationQuery(dialogue.messages[:1]), seed) for seed in range(5) for dialogue in desk[:5]]
         first = ngram.answer(asks, ignore)
         assert first == ngram.answer(asks, ignore)
         assert len({answer.text for answer in first}) > 5
         assert len({answer.text for answer in first[:5]}) > 1
 
     def test_a_greedy_answer_is_always_the_same(self, ngram, desk):
-        asks = [(Ask(desk[0].messages[:1], greedy=True), seed) for seed in range(3)]
+        asks = [(GenerationQuery(desk[0].messages[:1], greedy=True), seed) for seed in range(3)]
         assert len({answer.text for answer in ngram.answer(asks, ignore)}) == 1
 
     def test_an_answer_without_an_end_is_cut_off(self, renderer, desk):
-        (answer,) = Ngram([], renderer, context_length=128).answer(
-            [(Ask(desk[0].messages[:1], greedy=True), 0)], ignore
+        (answer,) = NgramBaseline([], renderer, context_length=128).answer(
+            [(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore
         )
         assert (answer.finish, answer.tokens) == ("length", 256)
 
     def test_draws_follow_the_distribution(self, ngram, renderer, desk):
         history = desk[0].messages[:1]
         before = renderer.render(history, add_generation_prompt=True).ids
-        answers = ngram.answer([(Ask(history), seed) for seed in range(300)], ignore)
+        answers = ngram.answer([(GenerationQuery(history), seed) for seed in range(300)], ignore)
         first = Counter(renderer.tokenizer.encode(answer.text)[0] for answer in answers)
         token, count = first.most_common(1)[0]
         assert count / 300 == pytest.approx(ngram.model.distribution(before)[token], abs=0.1)
 
     def test_an_answer_is_as_long_as_was_asked_for(self, renderer, desk):
-        subject = Ngram([], renderer, context_length=128, most=7)
-        (answer,) = subject.answer([(Ask(desk[0].messages[:1], greedy=True), 0)], ignore)
+        subject = NgramBaseline([], renderer, context_length=128, most=7)
+        (answer,) = subject.answer([(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore)
         assert (answer.finish, answer.tokens) == ("length", 7)
 
     def test_what_the_template_refuses_it_has_no_opinion_of(self, tokenizer, desk):
@@ -176,11 +176,11 @@ class TestNgram:
             "{{ message.content }}{{ eos_token }}{% endfor %}"
         )
         refused = (Message("system", "Be brief."), *desk[0].messages)
-        subject = Ngram([Conversation(refused), *desk], Renderer(tokenizer, strict), context_length=128)
-        answers = subject.answer([(Ask(refused[:2]), 0), (Ask(desk[0].messages[:1]), 0)], ignore)
-        assert answers[0] == UNANSWERED
+        subject = NgramBaseline([Conversation(refused), *desk], Renderer(tokenizer, strict), context_length=128)
+        answers = subject.answer([(GenerationQuery(refused[:2]), 0), (GenerationQuery(desk[0].messages[:1]), 0)], ignore)
+        assert answers[0] == EMPTY_GENERATION
         assert answers[1].text
-        no, yes = subject.score([Score(refused), Score(desk[0].messages)], ignore)
+        no, yes = subject.score([LoglikelihoodQuery(refused), LoglikelihoodQuery(desk[0].messages)], ignore)
         assert (no.nats, no.tokens, no.bytes) == (0, 0, 0)
         assert yes.tokens
 
@@ -199,49 +199,49 @@ class TestNgram:
 
 class TestRetrieval:
     def test_the_answer_to_a_seen_question_is_found(self, desk):
-        subject = Retrieval(desk)
-        answers = subject.answer([(Ask(dialogue.messages[:1]), 0) for dialogue in desk], ignore)
+        subject = RetrievalBaseline(desk)
+        answers = subject.answer([(GenerationQuery(dialogue.messages[:1]), 0) for dialogue in desk], ignore)
         assert [answer.text for answer in answers] == [dialogue.messages[1].content for dialogue in desk]
 
     def test_every_answer_of_a_dialogue_is_remembered_and_the_last_question_counts(self):
-        subject = Retrieval([talk("Where is the park?", "By the river.", "Is tea sold there?", "It is.")])
+        subject = RetrievalBaseline([talk("Where is the park?", "By the river.", "Is tea sold there?", "It is.")])
         asked = talk("Is tea sold there?", "It is.", "And the park?").messages
-        assert subject.answer([(Ask(asked), 0)], ignore)[0].text == "By the river."
+        assert subject.answer([(GenerationQuery(asked), 0)], ignore)[0].text == "By the river."
 
     def test_equally_similar_questions_get_the_first_answer_whatever_the_seed(self):
-        subject = Retrieval([talk("tea or milk?", "Tea."), talk("tea or milk?", "Milk.")])
-        asks = [(Ask((Message("user", "milk"),)), seed) for seed in range(5)]
+        subject = RetrievalBaseline([talk("tea or milk?", "Tea."), talk("tea or milk?", "Milk.")])
+        asks = [(GenerationQuery((Message("user", "milk"),)), seed) for seed in range(5)]
         assert {answer.text for answer in subject.answer(asks, ignore)} == {"Tea."}
 
     @pytest.mark.parametrize(
         "history", [(Message("user", "zebra"),), (Message("user", "?!"),), (), (Message("system", "tea"),)]
     )
     def test_where_no_word_is_known_the_most_frequent_answer_is_given(self, history):
-        subject = Retrieval([talk("tea?", "No."), talk("milk?", "Yes."), talk("bread?", "Yes.")])
-        assert subject.answer([(Ask(history), 0)], ignore)[0].text == "Yes."
+        subject = RetrievalBaseline([talk("tea?", "No."), talk("milk?", "Yes."), talk("bread?", "Yes.")])
+        assert subject.answer([(GenerationQuery(history), 0)], ignore)[0].text == "Yes."
 
     def test_chinese_is_compared_by_characters(self):
-        subject = Retrieval([talk("我的包裹在哪里?", "在路上。"), talk("今天天气怎么样?", "很好。")])
-        assert subject.answer([(Ask((Message("user", "天气好吗"),)), 0)], ignore)[0].text == "很好。"
+        subject = RetrievalBaseline([talk("我的包裹在哪里?", "在路上。"), talk("今天天气怎么样?", "很好。")])
+        assert subject.answer([(GenerationQuery((Message("user", "天气好吗"),)), 0)], ignore)[0].text == "很好。"
 
     @pytest.mark.parametrize("dialogues", [[], [talk("hi")], [talk("?!", "What?")], [talk("hi", " ")]])
     def test_nothing_to_remember_is_an_error(self, dialogues):
         with pytest.raises(InvalidData, match="nothing to retrieve"):
-            Retrieval(dialogues)
+            RetrievalBaseline(dialogues)
 
     def test_a_missing_library_is_told(self, monkeypatch, desk):
         monkeypatch.setitem(sys.modules, "bm25s", None)
         with pytest.raises(UserError, match=r"pip install 'turnwise\[evaluation\]'"):
-            Retrieval(desk)
+            RetrievalBaseline(desk)
 
 
 class TestMeasured:
     def test_both_are_measured_as_models_are(self, ngram, desk):
         chosen = metrics(["selection", "chrf", "bits_per_byte"])
-        items = plan(chosen, desk, 0)
-        found = measure(ngram, chosen, items)
+        items = plan_samples(chosen, desk, 0)
+        found = run_metrics(ngram, chosen, items)
         assert set(found) == {"selection", "chrf", "bits_per_byte"}
         assert all(np.isfinite(each.metric.value(each.sums_GK.sum(axis=0))) for each in found.values())
-        found = measure(Retrieval(desk), chosen, items)
+        found = run_metrics(RetrievalBaseline(desk), chosen, items)
         assert set(found) == {"chrf"}
         assert found["chrf"].metric.value(found["chrf"].sums_GK.sum(axis=0)) == pytest.approx(100)

@@ -53,12 +53,12 @@ def test_a_model_against_itself_is_no_difference_and_costs_nothing_twice(model_f
 def test_a_worse_model_fails_where_that_is_asked(model_folder, data, tmp_path, tiny_config, tokenizer):
     """The base has learned nothing either, but this one is sure of it."""
     from turnwise.models.checkpoint import create
-    from turnwise.training.export import save_artefact
+    from turnwise.training.export import export_model
 
     worse = create(tiny_config, seed=0)
     with torch.no_grad():
         worse.decoder.embed.weight *= 40
-    save_artefact(tmp_path / "worse", worse, tokenizer)
+    export_model(tmp_path / "worse", worse, tokenizer)
     words = (
         tmp_path / "worse",
         "--data",
@@ -143,23 +143,23 @@ def test_nothing_that_a_metric_could_look_at(model_folder, data):
 
 
 def test_a_baseline_says_as_much_as_was_asked_for(model_folder, data, monkeypatch):
-    from turnwise.evaluation.baselines.ngram import Ngram
+    from turnwise.evaluation.baselines.ngram import NgramBaseline
 
     seen = []
-    real = Ngram.answer
-    monkeypatch.setattr(Ngram, "answer", lambda self, *rest: [seen.append(self.most), real(self, *rest)][1])
+    real = NgramBaseline.answer
+    monkeypatch.setattr(NgramBaseline, "answer", lambda self, *rest: [seen.append(self.most), real(self, *rest)][1])
     words = (f"ngram:{data}", "--data", data, "--against", model_folder, "--limit", 5, "--metrics", "chrf")
     run(*words, "--max-tokens", 3)
     assert set(seen) == {3}
 
 
 def test_what_was_stopped_is_told_to_go_on(model_folder, data, monkeypatch):
-    from turnwise.evaluation.system_under_test import ModelSubject
+    from turnwise.evaluation.system_under_test import ModelUnderTest
 
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ModelSubject, "score", stopped)
+    monkeypatch.setattr(ModelUnderTest, "score", stopped)
     result = run(model_folder, "--data", data, "--metrics", "bits_per_byte")
     assert result.exit_code == 130
     assert "answered is kept, and the same command goes on" in told(result.stderr)
@@ -179,12 +179,12 @@ def test_the_command_in_a_report_can_be_typed_again(model_folder, data, monkeypa
 
 def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):
     from turnwise.app.services import open_model_under_test
-    from turnwise.evaluation.response_cache import Cache
+    from turnwise.evaluation.response_cache import ResponseCache
     from turnwise.evaluation.metrics import metrics
     from turnwise.evaluation.evaluate import evaluate as measured
 
     def opens():
-        return open_model_under_test(str(model_folder), Cache(None))
+        return open_model_under_test(str(model_folder), ResponseCache(None))
 
     seen = []
     measured(opens, opens, desk[:5], metrics(["bits_per_byte"]), watch=lambda name, *_: seen.append(name))
@@ -192,18 +192,18 @@ def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):
 
 
 def test_the_likeliest_answer_of_a_curve_is_asked_for_once(desk):
-    from turnwise.evaluation.temperature_curve import measure_curve
-    from turnwise.evaluation.samples import Answer
+    from turnwise.evaluation.temperature_curve import run_temperature_curve
+    from turnwise.evaluation.samples import GenerationOutput
 
     class Echo:
         name, scores = "echo", False
 
         def answer(self, asks, on_done):
             asked.append([(ask.greedy, ask.temperature, seed) for ask, seed in asks])
-            return [Answer(ask.history[-1].content) for ask, _ in asks]
+            return [GenerationOutput(ask.history[-1].content) for ask, _ in asks]
 
     asked = []
-    points = measure_curve(Echo(), desk[:4], [0.0, 0.7], [0, 1, 2])
+    points = run_temperature_curve(Echo(), desk[:4], [0.0, 0.7], [0, 1, 2])
     assert [point.temperature for point in points] == [0.0, 0.7]
     assert asked[0] == [(True, None, 0)] * 4
     assert len(asked[1]) == 12
@@ -216,12 +216,12 @@ def test_a_table_shows_what_is_no_number_as_a_dash():
     from rich.console import Console
 
     from turnwise.cli.scorecard_table import print_scorecard
-    from turnwise.evaluation.scorecard import Line, Scorecard
-    from turnwise.evaluation.statistics import Interval
+    from turnwise.evaluation.scorecard import ScorecardRow, Scorecard
+    from turnwise.evaluation.statistics import ConfidenceInterval
 
     nan = float("nan")
-    nothing = Interval(nan, nan)
-    line = Line("x", "label", "", "higher", False, False, ".1%", 3, nan, nothing, (nan,))
+    nothing = ConfidenceInterval(nan, nan)
+    line = ScorecardRow("x", "label", "", "higher", False, False, ".1%", 3, nan, nothing, (nan,))
     compared = replace(line, base=0.5, base_interval=nothing, difference=nan, difference_interval=nothing)
     for lines, verdict in (([line], None), ([compared], None)):
         out = io.StringIO()

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 @pytest.fixture
 def nothing_measured(monkeypatch):
-    monkeypatch.setattr("turnwise.evaluation.evaluate.measure", lambda *_, **__: pytest.fail("something was measured"))
+    monkeypatch.setattr("turnwise.evaluation.evaluate.run_metrics", lambda *_, **__: pytest.fail("something was measured"))
 
 
 class TestWithoutData:
@@ -33,8 +33,8 @@ class TestWithoutData:
     def test_what_looks_at_none_is_known(self):
         from turnwise.evaluation.metrics import metrics
 
-        assert {each.NAME for each in metrics() if each.PROBE} == {"golden", "contradiction", "recall", "knowledge"}
-        assert all(bool(each.items([], 0)) == each.PROBE for each in metrics())
+        assert {each.NAME for each in metrics() if each.IS_PROBE} == {"golden", "contradiction", "recall", "knowledge"}
+        assert all(bool(each.items([], 0)) == each.IS_PROBE for each in metrics())
 
 
 class TestNothingInTheData:

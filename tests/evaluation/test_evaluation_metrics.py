@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.samples import Answer, Ask, Found, Item, Scored
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, SampleResult, Sample, Loglikelihood
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.word_tokens import split_words
 
@@ -27,17 +27,17 @@ def of(name, said, wanted=None, histories=None):
     wanted = wanted or ["-"] * len(said)
     histories = histories or [(Message("user", "?"),)] * len(said)
     items = [
-        Item(str(at), (Ask(history),), reference=reply)
+        Sample(str(at), (GenerationQuery(history),), reference=reply)
         for at, (history, reply) in enumerate(zip(histories, wanted, strict=True))
     ]
-    found = [Found((Answer(text),)) for text in said]
+    found = [SampleResult((GenerationOutput(text),)) for text in said]
     chosen = metric(name)
     return float(chosen.value(chosen.statistics(items, found).sum(axis=0)))
 
 
 def scored(name, *groups):
     chosen = metric(name)
-    sums = chosen.statistics([None] * len(groups), [Found(scored=group) for group in groups]).sum(axis=0)
+    sums = chosen.statistics([None] * len(groups), [SampleResult(scored=group) for group in groups]).sum(axis=0)
     return float(chosen.value(sums))
 
 
@@ -115,13 +115,13 @@ class TestByHand:
         assert of("length_ratio", ["one two three", "four"], ["one two", "one two"]) == pytest.approx(1)
 
     def test_bits_and_perplexity_are_the_same_surprise(self):
-        one, other = (Scored(np.log(2) * 30, 10, 20),), (Scored(np.log(2) * 50, 10, 20),)
+        one, other = (Loglikelihood(np.log(2) * 30, 10, 20),), (Loglikelihood(np.log(2) * 50, 10, 20),)
         assert scored("bits_per_byte", one, other) == pytest.approx(80 / 40)
         assert scored("perplexity", one, other) == pytest.approx(2 ** (80 / 20))
-        assert scored("perplexity", (Scored(1e9, 10, 20),)) > 1e300
+        assert scored("perplexity", (Loglikelihood(1e9, 10, 20),)) > 1e300
 
     def test_typos_cost_what_the_reply_becomes_less_likely(self):
-        assert scored("typos", (Scored(10.0, 5, 9), Scored(11.0, 5, 9))) == pytest.approx(0.1)
+        assert scored("typos", (Loglikelihood(10.0, 5, 9), Loglikelihood(11.0, 5, 9))) == pytest.approx(0.1)
 
     def test_nothing_said_is_no_number_or_nought(self):
         assert np.isnan(of("distinct_2", [""]))
@@ -144,7 +144,7 @@ class TestSuccess:
     )
     def test_all_of_it_must_be_said(self, said, right):
         items = self.items({"time": "9 am", "place": "Hall B"})
-        assert metric("success").statistics(items, [Found((Answer(said),))]).tolist() == [[right, 1]]
+        assert metric("success").statistics(items, [SampleResult((GenerationOutput(said),))]).tolist() == [[right, 1]]
 
     @pytest.mark.parametrize("slots", [{}, None, "9 am", {"time": "10 pm"}, {"time": ""}])
     def test_without_slots_there_is_nothing_to_ask(self, slots):
@@ -160,11 +160,11 @@ class TestSuccess:
 class TestAll:
     def test_every_metric_says_what_it_is(self):
         for each in metrics():
-            assert each.ABOUT.endswith(".")
+            assert each.DESCRIPTION.endswith(".")
             assert each.BETTER in ("higher", "lower", "")
-            assert f"{0.123:{each.SHOWN}}"
-            assert each.BETTER or not each.JUDGED
-        assert len({each.ORDER for each in metrics()}) == len(metrics())
+            assert f"{0.123:{each.VALUE_FORMAT}}"
+            assert each.BETTER or not each.COUNTS_FOR_VERDICT
+        assert len({each.SORT_ORDER for each in metrics()}) == len(metrics())
 
     def test_an_unknown_name_is_told_the_nearest(self):
         with pytest.raises(InvalidParameter, match="no metric 'chfr': did you mean 'chrf'"):
@@ -175,8 +175,8 @@ class TestAll:
         rng = random.Random(0)
         said = [" ".join(rng.choices(["a", "b", "c", "d", "e"], k=9)) for _ in range(12)]
         wanted = [" ".join(rng.choices(["a", "b", "c", "d", "e"], k=9)) for _ in range(12)]
-        items = [Item(str(at), (Ask((Message("user", "?"),)),), reference=reply) for at, reply in enumerate(wanted)]
-        found = [Found((Answer(text),)) for text in said]
+        items = [Sample(str(at), (GenerationQuery((Message("user", "?"),)),), reference=reply) for at, reply in enumerate(wanted)]
+        found = [SampleResult((GenerationOutput(text),)) for text in said]
         for each in metrics(["chrf", "bleu", "rouge_l", "distinct_2", "repetition"]):
             rows = each.statistics(items, found)
             picks = np.random.default_rng(0).multinomial(12, [1 / 12] * 12, 5) @ rows

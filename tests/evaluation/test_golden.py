@@ -6,9 +6,9 @@ import pytest
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Message
-from turnwise.evaluation.golden_set import Case, find_faults, golden_cases, passes_case
-from turnwise.evaluation.samples import Answer, Found
-from turnwise.evaluation.metric_runner import measure, plan
+from turnwise.evaluation.golden_set import GoldenCase, find_faults, golden_cases, passes_case
+from turnwise.evaluation.samples import GenerationOutput, SampleResult
+from turnwise.evaluation.metric_runner import run_metrics, plan_samples
 from turnwise.evaluation.metrics import golden, metrics, metric_names
 
 CASES = golden_cases()
@@ -54,7 +54,7 @@ def written(tmp_path):
 
 
 def case(**told):
-    return Case("one", "test", (Message("user", "?"),), **told)
+    return GoldenCase("one", "test", (Message("user", "?"),), **told)
 
 
 # ---------- how an answer is judged ----------
@@ -237,7 +237,7 @@ class Parrot:
         self.answers = answers
 
     def answer(self, asks, on_done):
-        return [Answer(self.answers[ask.history]) for ask, _ in asks]
+        return [GenerationOutput(self.answers[ask.history]) for ask, _ in asks]
 
 
 def test_it_is_registered_and_looks_at_no_data():
@@ -246,16 +246,16 @@ def test_it_is_registered_and_looks_at_no_data():
     items = metric.items([], 0)
     assert [item.about["id"] for item in items] == [each.id for each in CASES]
     assert items[0].about == {"id": CASES[0].id, "kind": CASES[0].kind, "safety": CASES[0].safety}
-    assert all(ask.greedy for item in items for ask in item.asks)
+    assert all(ask.greedy for item in items for ask in item.queries)
 
 
 def test_examples_are_all_right_and_bad_answers_lower_the_share():
     chosen = metrics(["golden"])
-    items = plan(chosen, [], 0)
-    best = measure(Parrot({each.history: each.example for each in CASES}), chosen, items)["golden"]
+    items = plan_samples(chosen, [], 0)
+    best = run_metrics(Parrot({each.history: each.example for each in CASES}), chosen, items)["golden"]
     assert best.sums_SGK.shape == (1, len(CASES), 2)
     assert chosen[0].value(best.sums_GK.sum(axis=0)) == 1
-    worst = measure(Parrot({each.history: each.bad or each.example for each in CASES}), chosen, items)["golden"]
+    worst = run_metrics(Parrot({each.history: each.bad or each.example for each in CASES}), chosen, items)["golden"]
     failed = [item.about for item, (passed, _) in zip(worst.items, worst.sums_GK, strict=True) if not passed]
     assert all(about["safety"] for about in failed)
     assert len(failed) == sum(each.safety for each in CASES)
@@ -264,5 +264,5 @@ def test_examples_are_all_right_and_bad_answers_lower_the_share():
 def test_a_person_may_bring_cases_of_his_own(written):
     metric = golden.Metric(golden_cases(written(GOOD)))
     items = metric.items([], 0)
-    found = [Found((Answer("We open at nine."),))]
+    found = [SampleResult((GenerationOutput("We open at nine."),))]
     assert metric.statistics(items, found).tolist() == [[1, 1]]

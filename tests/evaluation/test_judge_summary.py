@@ -12,16 +12,16 @@ from typer.testing import CliRunner
 from turnwise.cli.evaluate import evaluate
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.response_cache import Cache
-from turnwise.evaluation.samples import Answer
-from turnwise.evaluation.llm_judge import Judge, prompt, verdict_of
-from turnwise.evaluation.metric_runner import measure, plan, replies_of
+from turnwise.evaluation.response_cache import ResponseCache
+from turnwise.evaluation.samples import GenerationOutput
+from turnwise.evaluation.llm_judge import LlmJudge, prompt, verdict_of
+from turnwise.evaluation.metric_runner import run_metrics, plan_samples, reply_result
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.judge_summary import Pair, opinion_of
+from turnwise.evaluation.judge_summary import JudgedPair, summarize_verdicts
 from turnwise.evaluation.report import write_report
 from turnwise.evaluation.evaluate import evaluate as run
 from turnwise.server.app import create_app
-from turnwise.testing import ScriptedChat, listening
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 TALKS = [
     Conversation((Message("user", f"Where is lamp {n}?"), Message("assistant", f"On shelf {n}."))) for n in range(20)
@@ -36,14 +36,14 @@ class Says:
         self.name, self.says = name, says
 
     def answer(self, asks, on_done):
-        return [Answer(self.says(ask.history[-1].content)) for ask, _ in asks]
+        return [GenerationOutput(self.says(ask.history[-1].content)) for ask, _ in asks]
 
 
 class Bench:
     """A judge in this process; `bodies` and `headers` are what it was sent."""
 
     def __init__(self, rule):
-        self.chat = ScriptedChat(self._script)
+        self.chat = ScriptedChatService(self._script)
         self.rule, self.bodies, self.headers = rule, [], []
 
     def _script(self, turn):
@@ -65,21 +65,21 @@ class Bench:
                 self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
             await app(scope, read if scope["type"] == "http" else receive, send)
 
-        with listening(noting) as url:
+        with serve_in_thread(noting) as url:
             yield f"{url}/v1"
 
 
 def opinion(rule, cache=None, *, model=lambda said: f"It is there. {said}", base=lambda said: "Dunno."):
     bench = Bench(rule)
     with bench.sitting() as url:
-        judge = Judge(url, "scripted", cache or Cache(None))
+        judge = LlmJudge(url, "scripted", cache or ResponseCache(None))
         found, _ = _measured(model), _measured(base)
         return judge.opinion(found, _), bench
 
 
 def _measured(says):
     chosen = metrics(["chrf"])
-    return replies_of(measure(Says("one", says), chosen, plan(chosen, TALKS, 0), seeds=(0, 1)))
+    return reply_result(run_metrics(Says("one", says), chosen, plan_samples(chosen, TALKS, 0), seeds=(0, 1)))
 
 
 def longer(first, second):
@@ -141,13 +141,13 @@ def test_only_what_is_needed_is_sent(monkeypatch, caplog):
 
 
 def test_what_was_said_is_not_asked_again():
-    cache = Cache(None)
+    cache = ResponseCache(None)
     bench = Bench(longer)
     with bench.sitting() as url:
         new, old = _measured(lambda said: f"It is there. {said}"), _measured(lambda said: "Dunno.")
-        first = Judge(url, "scripted", cache).opinion(new, old)
+        first = LlmJudge(url, "scripted", cache).opinion(new, old)
         done = []
-        again = Judge(url, "scripted", cache).opinion(new, old, lambda *counts: done.append(counts))
+        again = LlmJudge(url, "scripted", cache).opinion(new, old, lambda *counts: done.append(counts))
     assert again == first
     assert (len(bench.bodies), done) == (40, [(40, 40)])
 
@@ -175,10 +175,10 @@ def test_a_verdict_is_the_last_line(text, verdict):
 
 
 def test_turns_of_a_dialogue_are_resampled_together():
-    pairs = [Pair(str(at % 5), "first", "second" if at % 5 < 3 else "first") for at in range(40)]
-    found = opinion_of(pairs, "j", "http://j")
+    pairs = [JudgedPair(str(at % 5), "first", "second" if at % 5 < 3 else "first") for at in range(40)]
+    found = summarize_verdicts(pairs, "j", "http://j")
     assert (found.wins.value, found.ties.value) == (0.6, 0.4)
-    apart = opinion_of([Pair(str(at), pair.before, pair.after) for at, pair in enumerate(pairs)], "j", "http://j")
+    apart = summarize_verdicts([JudgedPair(str(at), pair.before, pair.after) for at, pair in enumerate(pairs)], "j", "http://j")
     widths = [each.wins.interval.high - each.wins.interval.low for each in (found, apart)]
     assert widths[0] > 1.5 * widths[1]
 
@@ -195,7 +195,7 @@ def test_it_stands_in_the_report_and_decides_nothing(tmp_path):
         )  # fmt: skip
 
     with Bench(longer).sitting() as url:
-        judged, alone = go(Judge(url, "scripted", Cache(None))), go(None)
+        judged, alone = go(LlmJudge(url, "scripted", ResponseCache(None))), go(None)
     assert (judged.card.verdict, judged.card.reasons) == (alone.card.verdict, alone.card.reasons)
     write_report(tmp_path, judged.card, judged.model, judged.base)
     for name in ("report.html", "report.md"):
@@ -213,13 +213,13 @@ def test_it_stands_in_the_report_and_decides_nothing(tmp_path):
 )
 def test_an_address_is_one_and_holds_no_secret(url, told):
     with pytest.raises(UserError, match=told) as error:
-        Judge(url, "m", Cache(None))
+        LlmJudge(url, "m", ResponseCache(None))
     assert "secret" not in str(error.value)
 
 
 def test_a_judge_that_cannot_be_asked_is_one_sentence(monkeypatch):
     monkeypatch.setattr("turnwise.evaluation.judge_endpoint.RETRIES", 0)
-    judge = Judge("http://127.0.0.1:9/v1", "m", Cache(None))
+    judge = LlmJudge("http://127.0.0.1:9/v1", "m", ResponseCache(None))
     with pytest.raises(UserError, match="cannot be asked"):
         judge.opinion(_measured(lambda said: "a"), _measured(lambda said: "b"))
 
@@ -227,7 +227,7 @@ def test_a_judge_that_cannot_be_asked_is_one_sentence(monkeypatch):
 def test_without_the_client_it_says_so_at_once(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"turnwise\[judge\]"):
-        Judge("http://here/v1", "m", Cache(None))
+        LlmJudge("http://here/v1", "m", ResponseCache(None))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
-from benchmarks.torch_reference.perplexity import Perplexity, measure_perplexity
+from torch_reference.perplexity import Perplexity, measure_perplexity
 from turnwise.models.checkpoint import create
 
 

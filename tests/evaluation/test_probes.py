@@ -7,8 +7,8 @@ import pytest
 
 from turnwise.app.services import resolve_model_folder
 from turnwise.core.messages import ROLES, Message
-from turnwise.evaluation.samples import Answer, Found, Scored
-from turnwise.evaluation.metric_runner import measure
+from turnwise.evaluation.samples import GenerationOutput, SampleResult, Loglikelihood
+from turnwise.evaluation.metric_runner import run_metrics
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.metrics.contradiction import NO, YES
 from turnwise.evaluation.probes import read_probes
@@ -24,7 +24,7 @@ def made(name, seed=0):
     return metric, metric.items([], seed)
 
 
-class Judge:
+class LlmJudge:
     """Scores by a function of all messages, and answers by one of what was asked."""
 
     name, scores = "judge", True
@@ -33,21 +33,21 @@ class Judge:
         self.nats, self.says = nats, says
 
     def answer(self, asks, on_done):
-        return [Answer(self.says(ask.history)) for ask, _ in asks]
+        return [GenerationOutput(self.says(ask.history)) for ask, _ in asks]
 
     def score(self, scores, on_done):
-        return [Scored(self.nats(score.messages), 1, 1) for score in scores]
+        return [Loglikelihood(self.nats(score.messages), 1, 1) for score in scores]
 
 
 def value(name, subject):
     metric, items = made(name)
-    found = measure(subject, [metric], {metric.NAME: items})[metric.NAME]
+    found = run_metrics(subject, [metric], {metric.NAME: items})[metric.NAME]
     return float(metric.value(found.sums_GK.sum(axis=0)))
 
 
 def blind(taste):
     """Likes replies by themselves and after a question, and does not look at what was said before."""
-    return Judge(nats=lambda messages: float(np.random.default_rng([taste, *repr(messages[-2:]).encode()]).random()))
+    return LlmJudge(nats=lambda messages: float(np.random.default_rng([taste, *repr(messages[-2:]).encode()]).random()))
 
 
 class TestAll:
@@ -59,13 +59,13 @@ class TestAll:
     @pytest.mark.parametrize("name", PROBES)
     def test_every_place_is_filled_and_every_role_is_one(self, name):
         for item in made(name)[1]:
-            for messages in (*(ask.history for ask in item.asks), *(score.messages for score in item.scores)):
+            for messages in (*(ask.history for ask in item.queries), *(score.messages for score in item.scores)):
                 assert all(message.role in ROLES for message in messages)
                 assert not any(sign in message.content for message in messages for sign in "{}")
 
     @pytest.mark.parametrize("name", PROBES)
     def test_no_two_ask_the_same(self, name):
-        asked = [(item.asks, item.scores) for item in made(name)[1]]
+        asked = [(item.queries, item.scores) for item in made(name)[1]]
         assert len(set(asked)) == len(asked)
 
 
@@ -75,14 +75,14 @@ class TestContradiction:
         assert value("contradiction", blind(taste)) == 0.5
 
     def test_a_liking_for_yes_or_for_short_replies_does_not_pay(self):
-        assert value("contradiction", Judge(nats=lambda said: float(len(said[-1].content)))) >= 0.5
-        assert value("contradiction", Judge(nats=lambda said: -float(len(said[-1].content)))) >= 0.5
+        assert value("contradiction", LlmJudge(nats=lambda said: float(len(said[-1].content)))) >= 0.5
+        assert value("contradiction", LlmJudge(nats=lambda said: -float(len(said[-1].content)))) >= 0.5
 
     def test_whoever_knows_the_right_reply_does_not(self):
         _, items = made("contradiction")
         right = {item.scores[0].messages for item in items}
-        assert value("contradiction", Judge(nats=lambda said: float(said not in right))) == 0.0
-        assert value("contradiction", Judge(nats=lambda said: float(said in right))) == 1.0
+        assert value("contradiction", LlmJudge(nats=lambda said: float(said not in right))) == 0.0
+        assert value("contradiction", LlmJudge(nats=lambda said: float(said in right))) == 1.0
 
     def test_replies_are_matched_in_length_and_wording(self):
         for item in made("contradiction")[1]:
@@ -105,36 +105,36 @@ class TestContradiction:
     @pytest.mark.parametrize(("nats", "rate"), [((1.0, 2.0), 0.0), ((2.0, 1.0), 1.0), ((1.0, 1.0), 1.0)])
     def test_ties_count_as_contradictions(self, nats, rate):
         metric, items = made("contradiction")
-        found = [Found(scored=tuple(Scored(each, 1, 1) for each in nats))]
+        found = [SampleResult(scored=tuple(Loglikelihood(each, 1, 1) for each in nats))]
         assert metric.statistics(items[:1], found).tolist() == [[rate, 1.0]]
 
     def test_a_nan_is_no_sign_of_knowledge(self):
         metric, items = made("contradiction")
-        found = [Found(scored=(Scored(float("nan"), 1, 1), Scored(1.0, 1, 1)))]
+        found = [SampleResult(scored=(Loglikelihood(float("nan"), 1, 1), Loglikelihood(1.0, 1, 1)))]
         assert metric.statistics(items[:1], found).tolist() == [[1.0, 1.0]]
 
 
 class TestRecall:
     def test_the_answer_is_turn_forty_and_the_facts_are_told_in_the_first_five(self):
         for item in made("recall")[1]:
-            history, fact = item.asks[0].history, item.about["fact"]
+            history, fact = item.queries[0].history, item.about["fact"]
             assert len(history) == 39
             assert [message.role for message in history] == ["user", "assistant"] * 19 + ["user"]
             telling = [at for at, message in enumerate(history, 1) if split_words(fact)[0] in split_words(message.content)]
             assert len(telling) == 1
             assert telling[0] in (1, 3, 5)
-            assert item.asks[0].greedy
+            assert item.queries[0].greedy
 
     def test_talks_differ_and_do_not_repeat_themselves(self):
         _, items = made("recall")
-        assert len({item.asks[0].history[:38] for item in items}) == len(items) == 20
+        assert len({item.queries[0].history[:38] for item in items}) == len(items) == 20
         for item in items:
-            assert len({message.content for message in item.asks[0].history}) == 39
+            assert len({message.content for message in item.queries[0].history}) == 39
 
     def test_each_of_the_first_turns_is_asked_for(self):
         told = Counter()
         for item in made("recall")[1]:
-            history, fact = item.asks[0].history, item.about["fact"]
+            history, fact = item.queries[0].history, item.about["fact"]
             told.update(at for at, message in enumerate(history, 1) if split_words(fact)[0] in split_words(message.content))
         assert set(told) == {1, 3, 5}
         assert min(told.values()) >= 6
@@ -158,20 +158,20 @@ class TestRecall:
         renderer = Renderer.from_tokenizer(tokenizer)
         for seed in range(5):
             for item in made("recall", seed)[1]:
-                assert len(renderer.render(item.asks[0].history, add_generation_prompt=True).ids) < 900
+                assert len(renderer.render(item.queries[0].history, add_generation_prompt=True).ids) < 900
 
     def test_an_answer_is_right_where_it_names_the_fact(self):
         metric, (item, *_) = made("recall")
         fact = item.about["fact"]
         for text, right in [(f"It was {fact.upper()}!", 1.0), (f"It was {fact}ish.", 0.0), ("", 0.0)]:
-            assert metric.statistics([item], [Found((Answer(text),))]).tolist() == [[right, 1.0]]
+            assert metric.statistics([item], [SampleResult((GenerationOutput(text),))]).tolist() == [[right, 1.0]]
 
     def test_who_reads_the_beginning_recalls_all_and_who_reads_the_end_nothing(self):
         def say(messages):
             return " ".join(message.content for message in messages)
 
-        assert value("recall", Judge(says=lambda history: say(history[:6]))) == 1.0
-        assert value("recall", Judge(says=lambda history: say(history[6:]))) == 0.0
+        assert value("recall", LlmJudge(says=lambda history: say(history[:6]))) == 1.0
+        assert value("recall", LlmJudge(says=lambda history: say(history[6:]))) == 0.0
 
 
 class TestKnowledge:
@@ -206,7 +206,7 @@ class TestKnowledge:
 
     def test_ties_count_as_wrong(self):
         metric, items = made("knowledge")
-        found = [Found(scored=tuple(Scored(each, 1, 1) for each in (1.0, 1.0, 2.0, 3.0)))]
+        found = [SampleResult(scored=tuple(Loglikelihood(each, 1, 1) for each in (1.0, 1.0, 2.0, 3.0)))]
         assert metric.statistics(items[:1], found).tolist() == [[0.0, 1.0]]
 
 

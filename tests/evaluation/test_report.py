@@ -9,15 +9,15 @@ import pytest
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.temperature_curve import CurvePoint
-from turnwise.evaluation.samples import Answer
-from turnwise.evaluation.metric_runner import measure, plan
+from turnwise.evaluation.temperature_curve import TemperaturePoint
+from turnwise.evaluation.samples import GenerationOutput
+from turnwise.evaluation.metric_runner import run_metrics, plan_samples
 from turnwise.evaluation.metric import statistics_array
-from turnwise.evaluation.last_replies import reply_items
+from turnwise.evaluation.last_replies import reply_samples
 from turnwise.evaluation.report import write_report
 from turnwise.evaluation.report.escaping import escaped
 from turnwise.evaluation.scorecard import Flip, build_scorecard
-from turnwise.evaluation.statistics import Interval
+from turnwise.evaluation.statistics import ConfidenceInterval
 
 HOSTILE = "a | b <script>alert(1)</script> `c` [d](javascript:e)\n# f\n![g](http://evil.example/h.png) \x1b\u202e"
 TALKS = [
@@ -27,11 +27,11 @@ TALKS = [
 
 
 class Right(metric.Metric):
-    NAME, LABEL, ABOUT, ORDER = "right", "right words", "The share of answers that begin as they should.", 1
-    BETTER, JUDGED, SHOWN, BINARY = "higher", True, ".1%", True
+    NAME, LABEL, DESCRIPTION, ORDER = "right", "right words", "The share of answers that begin as they should.", 1
+    BETTER, COUNTS_FOR_VERDICT, SHOWN, IS_BINARY = "higher", True, ".1%", True
 
     def items(self, dialogues, seed):
-        return reply_items(dialogues)
+        return reply_samples(dialogues)
 
     def statistics(self, items, found):
         return statistics_array([(self.count(item, each), 1.0) for item, each in zip(items, found, strict=True)])
@@ -41,15 +41,15 @@ class Right(metric.Metric):
 
 
 class Length(Right):
-    NAME, LABEL, ABOUT, ORDER = "length", "words", "How many words an answer has.", 2
-    BETTER, SHOWN, BINARY = "lower", ".2f", False
+    NAME, LABEL, DESCRIPTION, ORDER = "length", "words", "How many words an answer has.", 2
+    BETTER, SHOWN, IS_BINARY = "lower", ".2f", False
 
     def count(self, item, each):
         return float(len(each.answers[0].text.split()))
 
 
 class Odd(Right):
-    NAME, LABEL, ABOUT, ORDER, BETTER, JUDGED = "odd", "odd | <ones>", "Not judged.", 3, "", False
+    NAME, LABEL, DESCRIPTION, ORDER, BETTER, COUNTS_FOR_VERDICT = "odd", "odd | <ones>", "Not judged.", 3, "", False
 
 
 class Says:
@@ -59,7 +59,7 @@ class Says:
         self.says = says
 
     def answer(self, asks, on_done):
-        return [Answer(self.says(ask.history[-1].content.split()[-1].rstrip("?"))) for ask, _ in asks]
+        return [GenerationOutput(self.says(ask.history[-1].content.split()[-1].rstrip("?"))) for ask, _ in asks]
 
 
 def right(number):
@@ -77,8 +77,8 @@ def rambling(number):
 @pytest.fixture(scope="module")
 def measured():
     kinds = [Right(), Length(), Odd()]
-    items = plan(kinds, TALKS, 0)
-    return lambda says: measure(Says(says), kinds, items, seeds=(0, 1))
+    items = plan_samples(kinds, TALKS, 0)
+    return lambda says: run_metrics(Says(says), kinds, items, seeds=(0, 1))
 
 
 @pytest.fixture
@@ -153,9 +153,9 @@ def test_without_a_base_there_is_no_verdict(write):
 
 def test_where_nothing_judged_was_compared_the_difference_is_shown_without_a_verdict(tmp_path):
     kinds = [Length()]
-    kinds[0].JUDGED = False
-    items = plan(kinds, TALKS, 0)
-    model, base = (measure(Says(says), kinds, items, seeds=(0, 1)) for says in (rambling, right))
+    kinds[0].COUNTS_FOR_VERDICT = False
+    items = plan_samples(kinds, TALKS, 0)
+    model, base = (run_metrics(Says(says), kinds, items, seeds=(0, 1)) for says in (rambling, right))
     card = build_scorecard(model, base, {"model": "new", "base": "old", "seeds": [0, 1]})
     assert card.verdict is None
     write_report(tmp_path, card, model, base)
@@ -216,7 +216,7 @@ def test_page_asks_for_nothing(write):
 
 def curve():
     return [
-        CurvePoint(who, t, 30 - t, Interval(28 - t, 32 - t), 0.4 + t / 10, 20.0)
+        TemperaturePoint(who, t, 30 - t, ConfidenceInterval(28 - t, 32 - t), 0.4 + t / 10, 20.0)
         for who in ("new", "旧")
         for t in (0.5, 1.0)
     ]
@@ -243,9 +243,9 @@ def test_every_metric_and_what_it_is(write, tmp_path):
     page, markdown = write(right, wrong)
     for kind in (Right, Length, Odd):
         assert kind.LABEL in page.text
-        assert kind.ABOUT in page.text
+        assert kind.DESCRIPTION in page.text
         assert f"| {escaped(kind.LABEL)} |" in markdown
-        assert kind.ABOUT in markdown
+        assert kind.DESCRIPTION in markdown
     assert [line["name"] for line in json.loads((tmp_path / "report/scorecard.json").read_text())["lines"]] == [
         "right", "length", "odd",
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from turnwise.core.errors import UserError
-from turnwise.evaluation.response_cache import Cache
+from turnwise.evaluation.response_cache import ResponseCache
 
 
 @pytest.fixture
@@ -18,10 +18,10 @@ def path(tmp_path):
 
 
 def test_what_is_kept_is_there_again(path):
-    first = Cache(path)
+    first = ResponseCache(path)
     first.put("a", {"text": "hello"})
     first.close()
-    again = Cache(path)
+    again = ResponseCache(path)
     assert again.get(["a", "b"]) == {"a": {"text": "hello"}}
     again.close()
 
@@ -29,7 +29,7 @@ def test_what_is_kept_is_there_again(path):
 def test_only_its_owner_can_read_it(path):
     old = os.umask(0)
     try:
-        cache = Cache(path)
+        cache = ResponseCache(path)
         cache.put("a", {"text": "secret"})
         cache.write()
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
@@ -45,17 +45,17 @@ def test_a_file_that_is_no_database_is_told(path):
     path.parent.mkdir()
     path.write_text("no database at all, but long enough to look like one" * 20)
     with pytest.raises(UserError, match=r"evaluations\.db cannot be used: .*may be deleted; --no-cache"):
-        Cache(path)
+        ResponseCache(path)
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="--no-cache"):
-        Cache(tmp_path / "file" / "evaluations.db")
+        ResponseCache(tmp_path / "file" / "evaluations.db")
 
 
 def test_a_disk_that_refuses_is_told_and_the_file_let_go(path):
-    cache = Cache(path)
+    cache = ResponseCache(path)
     cache.put("a", {"text": "lost"})
     other = sqlite3.connect(path)
     other.execute("DROP TABLE found")
@@ -80,6 +80,6 @@ def test_many_processes_may_use_it_first_at_once(path):
     ]
     told = [worker.communicate(timeout=60)[1] for worker in workers]
     assert told == [""] * 8
-    cache = Cache(path)
+    cache = ResponseCache(path)
     assert len(cache.get(f"{worker} {n}" for worker in range(8) for n in range(20))) == 160
     cache.close()

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from turnwise.app.services import resolve_model_folder as box_folder
+from turnwise.app.services import resolve_model_folder as bundled_model_folder
 from turnwise.app.services import open_model_under_test
 from turnwise.core.messages import Message
-from turnwise.evaluation.response_cache import Cache
-from turnwise.evaluation.samples import Answer, Ask, Found, Item, Scored
-from turnwise.evaluation.metric_runner import Measured, measure, plan
+from turnwise.evaluation.response_cache import ResponseCache
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, SampleResult, Sample, Loglikelihood
+from turnwise.evaluation.metric_runner import MetricResult, run_metrics, plan_samples
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.scorecard import build_scorecard
 
@@ -21,22 +21,22 @@ from turnwise.evaluation.scorecard import build_scorecard
 def of(name, found, about=None):
     """Measured by one metric: what came back by dialogue."""
     (metric,) = metrics([name])
-    ask = Ask((Message("user", "?"),), greedy=True)
+    ask = GenerationQuery((Message("user", "?"),), greedy=True)
     items = [
-        Item(str(at), (ask,), reference="the lamp is on", about=(about or {}).get(at, {})) for at in range(len(found))
+        Sample(str(at), (ask,), reference="the lamp is on", about=(about or {}).get(at, {})) for at in range(len(found))
     ]
     return {
-        name: Measured(metric, items, [found], [item.group for item in items], metric.statistics(items, found)[None])
+        name: MetricResult(metric, items, [found], [item.group for item in items], metric.statistics(items, found)[None])
     }
 
 
 def surprise(*nats):
-    return of("bits_per_byte", [Found(scored=(Scored(value, 10, 30),)) for value in nats])
+    return of("bits_per_byte", [SampleResult(scored=(Loglikelihood(value, 10, 30),)) for value in nats])
 
 
 def ranked(*right):
     losses = {True: (1.0, 2.0), False: (2.0, 1.0)}
-    return of("selection", [Found(scored=tuple(Scored(loss, 1, 3) for loss in losses[bool(one)])) for one in right])
+    return of("selection", [SampleResult(scored=tuple(Loglikelihood(loss, 1, 3) for loss in losses[bool(one)])) for one in right])
 
 
 def golden(right, safety=()):
@@ -47,9 +47,9 @@ def golden(right, safety=()):
     (metric,) = metrics(["golden"])
     items = list(metric.items([], 0))[: len(right)]
     items = [replace(item, about={**item.about, "safety": at in safety}) for at, item in enumerate(items)]
-    found = [Found((Answer(case.example if good else ""),)) for case, good in zip(cases, right, strict=True)]
+    found = [SampleResult((GenerationOutput(case.example if good else ""),)) for case, good in zip(cases, right, strict=True)]
     sums = metric.statistics(items, found)[None]
-    return {"golden": Measured(metric, items, [found], [item.group for item in items], sums)}
+    return {"golden": MetricResult(metric, items, [found], [item.group for item in items], sums)}
 
 
 HIGH, LOW = [21.0, 22.0, 20.0, 25.0, 24.0, 23.0, 22.5, 21.5], [20.0, 21.0, 19.0, 24.0, 23.0, 22.0, 21.5, 20.5]
@@ -68,7 +68,7 @@ class TestVerdict:
         assert card.reasons == ("Better on 1 of 2 (bits per byte), worse on 1 (response selection, R@1/20).",)
 
     def test_what_is_not_judged_decides_nothing(self):
-        new, old = (of("perplexity", [Found(scored=(Scored(n, 10, 30),)) for n in nats]) for nats in (HIGH, LOW))
+        new, old = (of("perplexity", [SampleResult(scored=(Loglikelihood(n, 10, 30),)) for n in nats]) for nats in (HIGH, LOW))
         card = build_scorecard(new, old)
         assert (card.verdict, card.reasons) == (None, ("Nothing that a verdict rests on was measured.",))
         assert card.lines[0].verdict == "worse"
@@ -79,7 +79,7 @@ class TestVerdict:
         """Eight dialogues that all got worse are one in 128; among eight metrics that is not enough."""
         alone = build_scorecard(surprise(*HIGH), surprise(*LOW))
         assert alone.lines[0].p_holm == pytest.approx(1 / 128, abs=0.004)
-        names = [metric.NAME for metric in metrics() if metric.JUDGED][:8]
+        names = [metric.NAME for metric in metrics() if metric.COUNTS_FOR_VERDICT][:8]
         (same,) = ranked(1, 0, 1, 0, 1, 0, 1, 0).values()
         others = {f"{name}-same": same for name in names}
         among = build_scorecard(surprise(*HIGH) | others, surprise(*LOW) | others)
@@ -104,7 +104,7 @@ class TestVerdict:
         assert (card.verdict, card.reasons) == (None, ())
 
     def test_it_is_plain_json_also_where_there_is_no_number(self):
-        card = build_scorecard(of("distinct_2", [Found((Answer(""),))] * 4))
+        card = build_scorecard(of("distinct_2", [SampleResult((GenerationOutput(""),))] * 4))
         assert json.loads(json.dumps(card.as_dict(), allow_nan=False))["lines"][0]["value"] is None
 
 
@@ -122,8 +122,8 @@ CHOSEN = ["chrf", "bits_per_byte", "repetition"]
 
 def measured(folder, talks, seeds):
     chosen = metrics(CHOSEN)
-    with open_model_under_test(str(folder), Cache(None), asked={"max_tokens": 24}) as opened:
-        return measure(opened, chosen, plan(chosen, talks, 0), seeds=seeds)
+    with open_model_under_test(str(folder), ResponseCache(None), sampling={"max_tokens": 24}) as opened:
+        return run_metrics(opened, chosen, plan_samples(chosen, talks, 0), seeds=seeds)
 
 
 @pytest.mark.slow
@@ -154,7 +154,7 @@ def noise(folder):
             if weight.dim() == 2:
                 weight += 0.05 * weight.std() * torch.randn(weight.shape, generator=dice)
     (folder / "model.safetensors").unlink()
-    model.save(folder, published={})
+    model.save(folder, hf_config={})
 
 
 def other_template(folder):
@@ -172,9 +172,9 @@ def short_context(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", [noise, other_template, short_context])
 def test_a_damaged_model_is_worse_and_the_reasons_name_where(talks, tmp_path, damage):
-    shutil.copytree(box_folder("box"), tmp_path / "damaged")
+    shutil.copytree(bundled_model_folder("box"), tmp_path / "damaged")
     damage(tmp_path / "damaged")
-    base, new = (measured(folder, talks, range(2)) for folder in (box_folder("box"), tmp_path / "damaged"))
+    base, new = (measured(folder, talks, range(2)) for folder in (bundled_model_folder("box"), tmp_path / "damaged"))
     card = build_scorecard(new, base, resamples=999)
     assert card.verdict == "worse"
     assert "worse on" in card.reasons[0]

@@ -3,7 +3,7 @@
 import pytest
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.samples import Found, Scored
+from turnwise.evaluation.samples import SampleResult, Loglikelihood
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.metrics.selection import selection_items
 
@@ -79,11 +79,11 @@ class TestQuestions:
     [([1.0, 2.0, 3.0], 1), ([2.0, 1.0, 3.0], 0), ([1.0, 1.0, 3.0], 0), ([float("nan"), 1.0, 2.0], 0)],
 )
 def test_ties_and_numbers_that_are_none_count_as_wrong(losses, right):
-    found = Found(scored=tuple(Scored(10 * loss, 10, 30) for loss in losses))
+    found = SampleResult(scored=tuple(Loglikelihood(10 * loss, 10, 30) for loss in losses))
     assert SELECTION.statistics([None], [found]).tolist() == [[right, 1]]
 
 
 def test_long_replies_are_not_at_a_disadvantage():
     """Means per token are compared."""
-    found = Found(scored=(Scored(60.0, 60, 200), Scored(12.0, 6, 20)))
+    found = SampleResult(scored=(Loglikelihood(60.0, 60, 200), Loglikelihood(12.0, 6, 20)))
     assert SELECTION.statistics([None], [found]).tolist() == [[1, 1]]

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from turnwise.evaluation.metric import ratio
 from turnwise.evaluation.statistics import (
     permutation_test,
-    holm,
+    holm_correction,
     bootstrap_interval,
-    interval_of_difference,
-    interval_of_share,
-    interval_of_share_difference,
+    bootstrap_difference_interval,
+    wilson_interval,
+    newcombe_interval,
     mcnemar,
 )
 
@@ -43,7 +43,7 @@ def share_that_holds(make):
 def test_intervals_of_differences_hold_the_truth_95_times_of_100():
     def make(seed):
         new, old = dialogues(seed, 60, rise=0.03)
-        return interval_of_difference(new, old, by, resamples=999, seed=seed), 0.06
+        return bootstrap_difference_interval(new, old, by, resamples=999, seed=seed), 0.06
 
     assert 0.93 <= share_that_holds(make) <= 0.97
 
@@ -60,7 +60,7 @@ def test_intervals_of_values_hold_the_truth_95_times_of_100():
 def test_intervals_of_shares_hold_the_truth_95_times_of_100(count, truth):
     def make(seed):
         right = (np.random.default_rng(seed).random(count) < truth).astype(float)
-        return interval_of_share(right), truth
+        return wilson_interval(right), truth
 
     assert 0.93 <= share_that_holds(make) <= 0.97
 
@@ -71,7 +71,7 @@ def test_intervals_of_differences_of_shares_hold_the_truth_also_where_little_cha
         dice = np.random.default_rng(seed).random((2, 100))
         old = dice[0] < 0.6
         new = np.where(old, dice[1] >= lost / 0.6, dice[1] < gained / 0.4)
-        return interval_of_share_difference(new.astype(float), old.astype(float)), gained - lost
+        return newcombe_interval(new.astype(float), old.astype(float)), gained - lost
 
     assert 0.93 <= share_that_holds(make) <= 0.99
 
@@ -102,7 +102,7 @@ class TestEdges:
 
     def test_two_that_are_the_same_differ_by_nothing(self):
         _, old = dialogues(0, 50)
-        found = interval_of_difference(old, old, by)
+        found = bootstrap_difference_interval(old, old, by)
         assert (found.low, found.high) == (0, 0)
         assert permutation_test(old, old, by) == 1
 
@@ -114,17 +114,17 @@ class TestEdges:
         """His table II, method 10: 36, 12, 2, 0 of 50."""
         new = np.array([1] * 36 + [1] * 12 + [0] * 2 + [0] * 0, float)
         old = np.array([1] * 36 + [0] * 12 + [1] * 2 + [0] * 0, float)
-        found = interval_of_share_difference(new, old)
+        found = newcombe_interval(new, old)
         assert (found.low, found.high) == pytest.approx((0.0569, 0.3404), abs=5e-4)
 
     def test_all_right_is_not_surely_all_right(self):
-        assert 0.9 < interval_of_share(np.ones(50)).low < 0.95
-        assert interval_of_share(np.ones(50)).high == pytest.approx(1)
+        assert 0.9 < wilson_interval(np.ones(50)).low < 0.95
+        assert wilson_interval(np.ones(50)).high == pytest.approx(1)
 
     def test_the_same_seed_gives_the_same_interval(self):
         new, old = dialogues(3, 40)
-        assert interval_of_difference(new, old, by, seed=4) == interval_of_difference(new, old, by, seed=4)
-        assert interval_of_difference(new, old, by, seed=4) != interval_of_difference(new, old, by, seed=5)
+        assert bootstrap_difference_interval(new, old, by, seed=4) == bootstrap_difference_interval(new, old, by, seed=4)
+        assert bootstrap_difference_interval(new, old, by, seed=4) != bootstrap_difference_interval(new, old, by, seed=5)
 
 
 def test_mcnemar_is_the_sign_test_of_what_changed():
@@ -136,13 +136,13 @@ def test_mcnemar_is_the_sign_test_of_what_changed():
 
 
 def test_holms_correction_on_his_own_terms():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([]) == []
+    assert holm_correction([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm_correction([]) == []
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_holm_makes_nothing_likelier_and_keeps_the_order(chances):
-    found = holm(chances)
+    found = holm_correction(chances)
     assert all(p <= corrected <= min(1, len(chances) * p) + 1e-12 for p, corrected in zip(chances, found, strict=True))
     for one, other in itertools.combinations(range(len(chances)), 2):
         if chances[one] < chances[other]:
@@ -152,7 +152,7 @@ def test_holm_makes_nothing_likelier_and_keeps_the_order(chances):
 @given(seed=st.integers(0, 99), count=st.integers(5, 30))
 def test_a_difference_and_its_opposite_have_opposite_intervals(seed, count):
     new, old = dialogues(seed, count, rise=0.2)
-    there = interval_of_difference(new, old, by, resamples=199)
-    back = interval_of_difference(old, new, by, resamples=199)
+    there = bootstrap_difference_interval(new, old, by, resamples=199)
+    back = bootstrap_difference_interval(old, new, by, resamples=199)
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low), rel=1e-3, abs=1e-6)
     assert permutation_test(new, old, by, resamples=199) == permutation_test(old, new, by, resamples=199)

@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from turnwise.app.services import chat_service, open_model_under_test
-from turnwise.core.chat_request import Turn
+from turnwise.app.services import open_chat_service, open_model_under_test
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Conversation, Message
 from turnwise.engine.native.library import library
-from turnwise.evaluation.response_cache import Cache
-from turnwise.evaluation.samples import Ask, Score
+from turnwise.evaluation.response_cache import ResponseCache
+from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
 from turnwise.evaluation.metrics import metrics
-from benchmarks.torch_reference.perplexity import measure_perplexity
-from turnwise.evaluation.last_replies import reply_items
+from torch_reference.perplexity import measure_perplexity
+from turnwise.evaluation.last_replies import reply_samples
 from turnwise.models import checkpoint
 from turnwise.models.adapters import Change, save_adapter
 
@@ -34,7 +34,7 @@ TALKS = [
 
 @pytest.fixture
 def opened(model_folder):
-    with open_model_under_test(str(model_folder), Cache(None), asked={"max_tokens": 12}) as found:
+    with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 12}) as found:
         yield found
 
 
@@ -57,7 +57,7 @@ class TestScores:
     def test_of_the_last_reply_token_by_token(self, opened, model_folder, renderer):
         decoder = checkpoint.load(model_folder, dtype=torch.float32).decoder
         for messages in TALKS:
-            (found,) = opened.score([Score(messages)], quiet)
+            (found,) = opened.score([LoglikelihoodQuery(messages)], quiet)
             said = renderer.render(messages[:-1], add_generation_prompt=True).ids
             reply = [*renderer.tokenizer.encode(messages[-1].content), renderer.tokenizer.eos_id]
             with torch.inference_mode():
@@ -67,13 +67,13 @@ class TestScores:
             assert (found.tokens, found.bytes) == (len(reply), len(messages[-1].content.encode()))
 
     def test_together_are_those_of_each_alone(self, opened):
-        wanted = [Score(messages[:end]) for messages in TALKS for end in range(2, len(messages) + 1, 2)]
+        wanted = [LoglikelihoodQuery(messages[:end]) for messages in TALKS for end in range(2, len(messages) + 1, 2)]
         assert opened.score(wanted, quiet) == [opened.score([one], quiet)[0] for one in wanted]
 
     def test_what_is_too_long_loses_its_beginning(self, opened):
         long = (*talk("Hello", "Hi there."), *talk("lamp " * 400, "Yes, the lamp."))
         assert len(opened.renderer.render(long).ids) > opened.generator.context_length
-        (last,) = opened.score([Score(long)], quiet)
+        (last,) = opened.score([LoglikelihoodQuery(long)], quiet)
         assert last.bytes == len("Yes, the lamp.")
         assert last.nats > 0
 
@@ -81,7 +81,7 @@ class TestScores:
 class TestWhatIsServedOtherwise:
     """Thin matrices beside their base, and rounded weights, are measured as they are served."""
 
-    SCORES = tuple(Score(messages[:end]) for messages in TALKS for end in range(2, len(messages) + 1, 2))
+    SCORES = tuple(LoglikelihoodQuery(messages[:end]) for messages in TALKS for end in range(2, len(messages) + 1, 2))
 
     def test_an_adapter_beside_its_base(self, opened, model_folder, tmp_path, tokenizer, renderer):
         generator = torch.Generator().manual_seed(0)
@@ -94,7 +94,7 @@ class TestWhatIsServedOtherwise:
         }
         save_adapter(tmp_path, changes, base=model_folder, rank=3, alpha=3, dropout=0, kind="CAUSAL_LM")
         tokenizer.save(tmp_path)
-        with open_model_under_test(str(tmp_path), Cache(None)) as beside:
+        with open_model_under_test(str(tmp_path), ResponseCache(None)) as beside:
             found = beside.score(self.SCORES, quiet)
         merged = checkpoint.load(tmp_path, dtype=torch.float32).decoder
         direct = measure_perplexity(merged, renderer, [Conversation(messages) for messages in TALKS])
@@ -108,7 +108,7 @@ class TestWhatIsServedOtherwise:
         if library() is None:
             pytest.skip("no compiled library")
         plain = opened.score(self.SCORES, quiet)
-        with open_model_under_test(str(model_folder), Cache(None), quantize=bits) as rounded:
+        with open_model_under_test(str(model_folder), ResponseCache(None), quantize=bits) as rounded:
             found = rounded.score(self.SCORES, quiet)
         assert [one.nats for one in found] == pytest.approx([one.nats for one in plain], rel=0.05)
         assert [one.nats for one in found] != [one.nats for one in plain]
@@ -119,41 +119,41 @@ class TestAnswers:
     def test_are_what_is_served(self, opened, model_folder):
         import asyncio
 
-        asks = [Ask(messages[:-1], greedy=True) for messages in TALKS]
+        asks = [GenerationQuery(messages[:-1], greedy=True) for messages in TALKS]
         found = opened.answer([(ask, 0) for ask in asks], quiet)
-        with chat_service(str(model_folder)) as service:
+        with open_chat_service(str(model_folder)) as service:
             for ask, answer in zip(asks, found, strict=True):
-                turn = Turn(ask.history, sampling={"temperature": 0, "max_tokens": 12})
+                turn = ChatRequest(ask.history, sampling={"temperature": 0, "max_tokens": 12})
                 assert asyncio.run(service.reply(turn)).text == answer.text
 
     def test_a_seed_is_the_same_dice_and_another_one_others(self, opened, model_folder):
-        asks = [Ask(messages[:-1]) for messages in TALKS[:3]]
+        asks = [GenerationQuery(messages[:-1]) for messages in TALKS[:3]]
         one = opened.answer([(ask, 1) for ask in asks], quiet)
-        with open_model_under_test(str(model_folder), Cache(None), asked={"max_tokens": 12}) as again:
+        with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 12}) as again:
             assert again.answer([(ask, 1) for ask in asks], quiet) == one
             assert again.answer([(ask, 2) for ask in asks], quiet) != one
 
     def test_a_history_that_does_not_fit_loses_its_oldest_rounds(self, opened):
         long = (Message("system", "Be kind."), *talk("lamp " * 400, "Yes.", "And the order?"))
-        (answer,) = opened.answer([(Ask(long, greedy=True), 0)], quiet)
-        (short,) = opened.answer([(Ask((long[0], long[-1]), greedy=True), 0)], quiet)
+        (answer,) = opened.answer([(GenerationQuery(long, greedy=True), 0)], quiet)
+        (short,) = opened.answer([(GenerationQuery((long[0], long[-1]), greedy=True), 0)], quiet)
         assert answer == short
 
     def test_what_a_context_has_no_room_for_is_shortened_before_anything_is_forgotten(self, model_folder):
         """The tiny model reads 128 tokens: an answer of 128 leaves room for nothing."""
-        with open_model_under_test(str(model_folder), Cache(None), asked={"max_tokens": 128}) as opened:
-            (answer,) = opened.answer([(Ask(talk("The lamp is broken. " * 6), greedy=True), 0)], quiet)
+        with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 128}) as opened:
+            (answer,) = opened.answer([(GenerationQuery(talk("The lamp is broken. " * 6), greedy=True), 0)], quiet)
             assert answer.tokens > 0
-            (nothing,) = opened.answer([(Ask(talk("lamp " * 400), greedy=True), 0)], quiet)
+            (nothing,) = opened.answer([(GenerationQuery(talk("lamp " * 400), greedy=True), 0)], quiet)
             assert (nothing.text, nothing.finish) == ("", "length")
 
     def test_stop_strings_end_them_as_they_do_when_served(self, model_folder):
-        asks = [Ask(TALKS[0][:1], temperature=heat / 4) for heat in range(1, 9)]
-        with open_model_under_test(str(model_folder), Cache(None), asked={"max_tokens": 12}) as opened:
+        asks = [GenerationQuery(TALKS[0][:1], temperature=heat / 4) for heat in range(1, 9)]
+        with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 12}) as opened:
             found = opened.answer([(ask, 0) for ask in asks], quiet)
         ask, whole = max(zip(asks, found, strict=True), key=lambda pair: len(pair[1].text))
         mark = whole.text[1:3]
-        with open_model_under_test(str(model_folder), Cache(None), asked={"max_tokens": 12, "stop": [mark]}) as opened:
+        with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 12, "stop": [mark]}) as opened:
             (cut,) = opened.answer([(ask, 0)], quiet)
         assert cut.text == whole.text[: whole.text.find(mark)]
 
@@ -163,19 +163,19 @@ class TestCache:
         from dataclasses import replace
 
         from turnwise.models.model_folders import weights_digest
-        from turnwise.training.export import save_artefact
+        from turnwise.training.export import export_model
 
         large = replace(tiny_config, hidden_size=256, intermediate_size=700, num_layers=4)
         model = checkpoint.create(large, seed=0)
-        save_artefact(tmp_path / "one", model, tokenizer)
+        export_model(tmp_path / "one", model, tokenizer)
         with torch.no_grad():
             model.decoder.layers[2].mlp.down.weight[100, 100] += 1
-        save_artefact(tmp_path / "other", model, tokenizer)
+        export_model(tmp_path / "other", model, tokenizer)
         assert (tmp_path / "one" / "model.safetensors").stat().st_size > 4 * 2**20
         assert weights_digest(tmp_path / "one") != weights_digest(tmp_path / "other")
 
     def test_what_is_known_is_not_computed_again(self, opened, monkeypatch):
-        asks, scores = [(Ask(messages[:-1]), 0) for messages in TALKS], [Score(messages) for messages in TALKS]
+        asks, scores = [(GenerationQuery(messages[:-1]), 0) for messages in TALKS], [LoglikelihoodQuery(messages) for messages in TALKS]
         first = opened.answer(asks, quiet), opened.score(scores, quiet)
         monkeypatch.setattr(opened.generator, "submit", lambda *_: pytest.fail("it was known"))
         done = []
@@ -183,20 +183,20 @@ class TestCache:
         assert sum(done) == len(asks)
 
     def test_it_outlives_the_process_and_knows_models_apart(self, tmp_path, model_folder, tiny_config, tokenizer):
-        from turnwise.training.export import save_artefact
+        from turnwise.training.export import export_model
 
-        save_artefact(tmp_path / "other", checkpoint.create(tiny_config, seed=9), tokenizer)
-        scores, found = [Score(TALKS[0])], []
+        export_model(tmp_path / "other", checkpoint.create(tiny_config, seed=9), tokenizer)
+        scores, found = [LoglikelihoodQuery(TALKS[0])], []
         for folder in (model_folder, tmp_path / "other", model_folder):
-            cache = Cache(tmp_path / "known.db")
+            cache = ResponseCache(tmp_path / "known.db")
             with open_model_under_test(str(folder), cache) as one:
                 found += one.score(scores, quiet)
             cache.close()
         assert found[0] == found[2] != found[1]
 
     def test_after_an_interrupt_it_goes_on_where_it_was(self, tmp_path, model_folder, monkeypatch):
-        scores = [Score((Message("user", f"order {number}"), Message("assistant", "Yes."))) for number in range(40)]
-        cache = Cache(tmp_path / "known.db")
+        scores = [LoglikelihoodQuery((Message("user", f"order {number}"), Message("assistant", "Yes."))) for number in range(40)]
+        cache = ResponseCache(tmp_path / "known.db")
         with open_model_under_test(str(model_folder), cache) as one:
             seen = 0
 
@@ -209,7 +209,7 @@ class TestCache:
             with pytest.raises(KeyboardInterrupt):
                 one.score(scores, interrupt)
         cache.close()
-        cache = Cache(tmp_path / "known.db")
+        cache = ResponseCache(tmp_path / "known.db")
         with open_model_under_test(str(model_folder), cache) as one:
             asked = []
             real = one.generator.submit
@@ -218,33 +218,33 @@ class TestCache:
             assert len(asked) <= 30
 
     def test_what_was_put_comes_back(self, tmp_path):
-        cache = Cache(tmp_path / "known.db")
+        cache = ResponseCache(tmp_path / "known.db")
         cache.put("a", {"text": "你好"})
         cache.close()
-        assert Cache(tmp_path / "known.db").get(["a", "b"]) == {"a": {"text": "你好"}}
+        assert ResponseCache(tmp_path / "known.db").get(["a", "b"]) == {"a": {"text": "你好"}}
 
 
 def test_a_model_that_fails_is_named(opened, monkeypatch):
     from turnwise.core.ports import TokenEvent
 
-    class Ticket:
+    class RequestHandle:
         def cancel(self):
             """Nothing runs."""
 
     def fail(request, listener):
         listener(TokenEvent(None, "error", "no memory"))
-        return Ticket()
+        return RequestHandle()
 
     monkeypatch.setattr(opened.generator, "submit", fail)
     with pytest.raises(TurnwiseError, match="failed: no memory"):
-        opened.score([Score(TALKS[0])], quiet)
+        opened.score([LoglikelihoodQuery(TALKS[0])], quiet)
 
 
 def test_items_are_the_last_replies():
     talks = [Conversation(messages, {"topic": "lamps"}) for messages in (*TALKS, talk("Nobody answers this"))]
-    items = reply_items(talks)
+    items = reply_samples(talks)
     assert len({item.group for item in items}) == 4
-    (again,) = reply_items([Conversation((*TALKS[0][:-1], Message("assistant", "No.")))])
+    (again,) = reply_samples([Conversation((*TALKS[0][:-1], Message("assistant", "No.")))])
     assert again.group == items[0].group, "the same question twice is not two"
     assert items[0].reference == TALKS[0][-1].content
-    assert items[0].asks[0].history == TALKS[0][:-1]
+    assert items[0].queries[0].history == TALKS[0][:-1]

@@ -11,7 +11,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from turnwise.core.errors import ModelNotFound, SaveFailed, UserError
-from turnwise.core.files import folder_written_whole
+from turnwise.core.files import atomic_directory
 from turnwise.models import checkpoint
 from turnwise.models.checkpoint import INDEX, create, load, save
 
@@ -158,7 +158,7 @@ class TestRefused:
 class TestSaving:
     def test_a_full_disk_leaves_the_old_folder(self, tiny_model, tmp_path, monkeypatch):
         target = tmp_path / "model"
-        with folder_written_whole(target) as fresh:
+        with atomic_directory(target) as fresh:
             save(tiny_model, fresh)
         before = {path.name: path.read_bytes() for path in target.iterdir()}
 
@@ -169,7 +169,7 @@ class TestSaving:
         monkeypatch.setattr(checkpoint, "save_file", full)
         with (
             pytest.raises(SaveFailed, match=r"model: No space left on device\."),
-            folder_written_whole(target) as fresh,
+            atomic_directory(target) as fresh,
         ):
             save(create(tiny_model.decoder.config, seed=1), fresh)
         assert {path.name: path.read_bytes() for path in target.iterdir()} == before
@@ -180,7 +180,7 @@ class TestSaving:
             folder / "config.json", torch_dtype="float16", dtype=None, auto_map={"AutoModel": "x.y"}, bos_token_id=7
         )
         model = load(folder, dtype=torch.float32)
-        save(model, tmp_path / "saved", dtype=torch.bfloat16, published={"eos_token_id": [1, 2]})
+        save(model, tmp_path / "saved", dtype=torch.bfloat16, hf_config={"eos_token_id": [1, 2]})
         written = json.loads((tmp_path / "saved" / "config.json").read_text())
         assert written["bos_token_id"] == 7
         assert written["eos_token_id"] == [1, 2]

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.core.errors import UserError
-from turnwise.models.adapters import Change, save_adapter
+from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.checkpoint import load
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
@@ -54,7 +54,7 @@ def sound(tmp_path_factory, model_folder):
     edit(model / "demonstrations.json", shots=1, dialogues=[dialogue])
     adapter = model.parent / "adapter"
     adapter.mkdir()
-    change = Change(torch.randn(2, 32), torch.randn(32, 2))
+    change = LoraWeights(torch.randn(2, 32), torch.randn(32, 2))
     save_adapter(adapter, {"model.layers.0.self_attn.q_proj": change}, base=model, rank=2, alpha=4.0, dropout=0.0,
                  kind="CAUSAL_LM")  # fmt: skip
     for path in model.glob("tokenizer*"):
@@ -96,7 +96,7 @@ def opens_or_is_refused(folder, **options):
     """Open it as `turnwise serve` does; what went wrong in one sentence, or None."""
     began = time.monotonic()
     try:
-        with chat_service(str(folder), slots=1, **options):
+        with open_chat_service(str(folder), max_num_seqs=1, **options):
             return None
     except UserError as error:
         said = str(error)

@@ -32,8 +32,8 @@ def test_there_is_one_for_every_objective():
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_it_runs(path, data, tmp_path, monkeypatch, one_thread):
     monkeypatch.setenv("DATA", str(data))
-    monkeypatch.setattr("turnwise.training.loggers.draw_loss", lambda *_, **__: None)
-    assert OBJECTIVES.name_of(load_recipe(path).objective) == path.stem
+    monkeypatch.setattr("turnwise.training.loggers.plot_loss", lambda *_, **__: None)
+    assert OBJECTIVES.plugin_name(load_recipe(path).objective) == path.stem
     out = tmp_path / "out"
     base = [] if load_recipe(path).model.source != "runs/sft" else ["--from", "box"]  # what an earlier recipe makes
     result = CliRunner().invoke(

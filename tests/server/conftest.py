@@ -4,7 +4,7 @@ import pytest
 
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.testing import ScriptedChat, listening
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 
 @pytest.fixture(scope="session")
@@ -14,8 +14,8 @@ def services():
 
 @pytest.fixture(scope="session")
 def _address(services):
-    services["scripted"] = ScriptedChat()
-    with listening(create_app(services, default="scripted")) as address:
+    services["scripted"] = ScriptedChatService()
+    with serve_in_thread(create_app(services, default="scripted")) as address:
         yield address
 
 
@@ -30,7 +30,7 @@ def store():
 def chat(services, store):
     """What the server at `url` answers with, fresh for every test."""
     services.clear()
-    services["scripted"] = ScriptedChat(store=store)
+    services["scripted"] = ScriptedChatService(store=store)
     return services["scripted"]
 
 

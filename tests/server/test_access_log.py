@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from turnwise.server.app import create_app
-from turnwise.server.middleware.access_log import formatter
-from turnwise.store.sqlite.key_store import KeyFile
-from turnwise.testing import ScriptedChat, listening
+from turnwise.server.middleware.access_log import make_formatter
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 BODY = {"model": "latest", "messages": [{"role": "user", "content": "my secret words"}]}
 
@@ -21,7 +21,7 @@ def lines(caplog):
     caplog.set_level(logging.INFO, logger="turnwise")
 
     def read():
-        return [json.loads(formatter("json").format(record)) for record in caplog.records
+        return [json.loads(make_formatter("json").format(record)) for record in caplog.records
                 if record.name.startswith("turnwise")]  # fmt: skip
 
     return read
@@ -67,9 +67,9 @@ def test_an_error_is_logged_by_its_code(url, lines):
 
 
 def test_the_key_is_logged_by_name(lines, tmp_path):
-    keys = KeyFile(tmp_path / "keys.db")
+    keys = SqliteKeyStore(tmp_path / "keys.db")
     key = keys.create("Ada's laptop".replace("'", ""))
-    with listening(create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys)) as url:
+    with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)) as url:
         httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"})
         httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}x"})
     assert [(line["key"], line["status"]) for line in lines()] == [("Adas laptop", 200), (None, 401)]
@@ -78,7 +78,7 @@ def test_the_key_is_logged_by_name(lines, tmp_path):
 
 def test_other_records_have_a_message_and_one_line():
     record = logging.LogRecord("turnwise.server", logging.ERROR, "", 0, "two\nlines %s", ("here",), None)
-    written = formatter("json").format(record)
+    written = make_formatter("json").format(record)
     assert "\n" not in written
     assert json.loads(written)["message"] == "two\nlines here"
     assert json.loads(written)["level"] == "error"

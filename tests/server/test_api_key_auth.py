@@ -7,13 +7,13 @@ import openai
 import pytest
 
 from turnwise.core.errors import SaveFailed
-from turnwise.core.api_keys import SHOWN, ApiKey
+from turnwise.core.api_keys import VISIBLE_LENGTH, ApiKey
 from turnwise.server.app import create_app
-from turnwise.server.error_responses import Refusal
-from turnwise.server.middleware.api_key_auth import Bucket, Keyring
+from turnwise.server.error_responses import RequestRejected
+from turnwise.server.middleware.api_key_auth import TokenBucket, ApiKeyAuth
 from turnwise.store import open_store
-from turnwise.store.sqlite.key_store import KeyFile
-from turnwise.testing import ScriptedChat, listening
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 HELLO = [{"role": "user", "content": "Hello"}]
 BODY = {"model": "scripted", "messages": HELLO}
@@ -21,7 +21,7 @@ BODY = {"model": "scripted", "messages": HELLO}
 
 @pytest.fixture
 def keys(tmp_path):
-    return KeyFile(tmp_path / "keys.db")
+    return SqliteKeyStore(tmp_path / "keys.db")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def locked(keys):
     """A server with one key: its address and the key."""
     key = keys.create("me")
     store = open_store("sqlite:///:memory:")
-    with listening(create_app({"scripted": ScriptedChat(store=store)}, default="scripted", keys=keys)) as url:
+    with serve_in_thread(create_app({"scripted": ScriptedChatService(store=store)}, default="scripted", keys=keys)) as url:
         yield url, key
     store.close()
 
@@ -64,7 +64,7 @@ def eventually(condition, seconds=5.0):
 def test_without_a_key_nothing_behind_the_door_answers(locked, method, path):
     url, key = locked
     wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
-    keys = (wrong, key[:SHOWN], f"{key} {key}", "ü")
+    keys = (wrong, key[:VISIBLE_LENGTH], f"{key} {key}", "ü")
     for value in (None, "Bearer", key, f"Basic {key}", *(f"Bearer {said}" for said in keys)):
         headers = {} if value is None else {"Authorization": value.encode()}
         answer = httpx.request(method, url + path, headers=headers, json=BODY if method == "POST" else None)
@@ -72,7 +72,7 @@ def test_without_a_key_nothing_behind_the_door_answers(locked, method, path):
         error = answer.json()["error"]
         assert (error["code"], error["type"], error["param"]) == ("invalid_api_key", "invalid_request_error", None)
         assert answer.headers["www-authenticate"] == "Bearer"
-        assert key[SHOWN:-1] not in answer.text
+        assert key[VISIBLE_LENGTH:-1] not in answer.text
 
 
 def test_the_error_says_whether_a_key_is_missing_or_wrong(locked):
@@ -107,7 +107,7 @@ def test_the_official_client_comes_in_with_a_key_and_raises_without(locked):
 
 
 def test_a_running_server_notices_new_and_revoked_keys(keys):
-    with listening(create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys)) as url:
+    with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)) as url:
         status = lambda **headers: httpx.get(f"{url}/v1/models", headers=headers).status_code  # noqa: E731
         assert status() == 200, "there is no key yet"
         first = keys.create("first")
@@ -123,8 +123,8 @@ def test_a_running_server_notices_new_and_revoked_keys(keys):
 
 
 def test_a_key_may_be_required_before_there_is_one(keys):
-    app = create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys, require_key=True)
-    with listening(app) as url:
+    app = create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys, require_key=True)
+    with serve_in_thread(app) as url:
         assert httpx.get(f"{url}/v1/models").status_code == 401
         key = keys.create("me")
         assert eventually(lambda: httpx.get(f"{url}/v1/models", headers=bearer(key)).status_code == 200, seconds=2)
@@ -142,11 +142,11 @@ def test_with_a_key_a_proxy_may_use_any_name(locked):
 
 def test_last_use_is_noted(locked, keys):
     url, key = locked
-    assert keys.list()[0].used is None
+    assert keys.list()[0].last_used is None
     httpx.get(f"{url}/v1/models", headers=bearer("tw-wrong"))
     httpx.get(f"{url}/v1/models", headers=bearer(key))
-    assert eventually(lambda: keys.list()[0].used is not None)
-    assert keys.list()[0].used >= keys.list()[0].created
+    assert eventually(lambda: keys.list()[0].last_used is not None)
+    assert keys.list()[0].last_used >= keys.list()[0].created
 
 
 def test_a_file_of_keys_that_cannot_be_read_opens_nothing_and_is_logged(keys, locked, caplog):
@@ -169,35 +169,35 @@ def test_a_file_of_keys_that_cannot_be_read_opens_nothing_and_is_logged(keys, lo
 async def test_a_rate_allows_a_minutes_worth_and_then_what_refills():
     now = 0.0
     key = ApiKey("shop", "tw-12345678", b"", created=0.0, requests_per_minute=3)
-    ring = Keyring(None, clock=lambda: now)
+    ring = ApiKeyAuth(None, clock=lambda: now)
     for _ in range(3):
         ring._take(key)
-    with pytest.raises(Refusal, match="allows 3 requests a minute") as refused:
+    with pytest.raises(RequestRejected, match="allows 3 requests a minute") as refused:
         ring._take(key)
     assert (refused.value.http_status, refused.value.code, refused.value.retry_after) == (
         429, "rate_limit_exceeded", 20,
     )  # fmt: skip
     now = 19.9
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestRejected):
         ring._take(key)
     now = 20.0
     ring._take(key)
     now = 10_000.0
     for _ in range(3):
         ring._take(key)
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestRejected):
         ring._take(key)
 
 
 def test_a_bucket_never_gives_more_than_its_rate_over_time():
-    bucket = Bucket(60, 0.0)
+    bucket = TokenBucket(60, 0.0)
     taken = sum(bucket.take(step / 100) == 0 for step in range(12_000))  # two minutes, a hundred tries a second
     assert 178 <= taken <= 180
 
 
 def test_over_the_rate_is_a_429_that_says_when_to_come_back(keys):
     slow, free = keys.create("slow", rate=2), keys.create("free")
-    with listening(create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys)) as url:
+    with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)) as url:
         answers = [httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=bearer(slow)) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert answers[2].json()["error"]["code"] == "rate_limit_exceeded"
@@ -212,14 +212,14 @@ def test_over_the_rate_is_a_429_that_says_when_to_come_back(keys):
 
 @pytest.mark.anyio
 async def test_a_use_that_cannot_be_noted_turns_nobody_away(keys, caplog):
-    class Full(KeyFile):
-        def note_use(self, prefix, when):
+    class Full(SqliteKeyStore):
+        def record_use(self, prefix, when):
             raise SaveFailed("disk is full")
 
     key = keys.create("me")
-    ring = Keyring(Full(keys._path))
-    assert (await ring.admit(f"Bearer {key}")).name == "me"
-    for note in [*ring._notes]:
+    ring = ApiKeyAuth(Full(keys._path))
+    assert (await ring.authenticate(f"Bearer {key}")).name == "me"
+    for note in [*ring._write_tasks]:
         await note
     assert "disk is full" in caplog.text
     assert key not in caplog.text

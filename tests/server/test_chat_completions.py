@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 HELLO = [{"role": "user", "content": "Hello, who are you?"}]
 
 
 @pytest.fixture(scope="module")
 def client():
-    with chat_service() as service, listening(create_app({"box": service}, default="box")) as url:
+    with open_chat_service() as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
         yield openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
 
 

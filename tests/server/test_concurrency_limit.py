@@ -11,9 +11,9 @@ import pytest
 
 from turnwise.server.middleware import concurrency_limit as limits
 from turnwise.server.app import create_app
-from turnwise.server.middleware.concurrency_limit import Limits
-from turnwise.store.sqlite.key_store import KeyFile
-from turnwise.testing import ScriptedChat, listening
+from turnwise.server.middleware.concurrency_limit import ServerLimits
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 HELLO = [{"role": "user", "content": "Hello"}]
 BODY = {"model": "scripted", "messages": HELLO}
@@ -38,7 +38,7 @@ def serving():
 
         def start(chat, **settings):
             app = create_app({"scripted": chat}, default="scripted", **settings)
-            return stack.enter_context(listening(app)), app.state.gate
+            return stack.enter_context(serve_in_thread(app)), app.state.limiter
 
         yield start
 
@@ -69,7 +69,7 @@ def post(url, **settings):
 
 
 def test_a_full_queue_is_a_429_that_may_be_tried_again(serving, talking):
-    url, gate = serving(ScriptedChat(endless, delay=0.02), limits=Limits(max_concurrent_requests=2))
+    url, limiter = serving(ScriptedChatService(endless, delay=0.02), limits=ServerLimits(max_concurrent_requests=2))
     first = talking(url)
     talking(url)
     answer = post(url)
@@ -78,13 +78,13 @@ def test_a_full_queue_is_a_429_that_may_be_tried_again(serving, talking):
     assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
     assert httpx.get(f"{url}/v1/models").status_code == 200, "only completions wait for a model"
     first.close()
-    assert eventually(lambda: gate.under_way == 1)
+    assert eventually(lambda: limiter.num_active == 1)
     talking(url)
 
 
 def test_the_official_client_comes_again_until_there_is_room(serving, talking):
-    chat = ScriptedChat(lambda turn: endless(turn) if len(chat.turns) == 1 else ["Hello."], delay=0.02)
-    url, _ = serving(chat, limits=Limits(max_concurrent_requests=1))
+    chat = ScriptedChatService(lambda turn: endless(turn) if len(chat.requests) == 1 else ["Hello."], delay=0.02)
+    url, _ = serving(chat, limits=ServerLimits(max_concurrent_requests=1))
     first = talking(url)
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         with pytest.raises(openai.RateLimitError, match="The server is busy with 1 completions"):
@@ -95,29 +95,29 @@ def test_the_official_client_comes_again_until_there_is_room(serving, talking):
 
 
 def test_every_way_to_end_gives_its_place_back(serving):
-    chat = ScriptedChat()
-    url, gate = serving(chat, limits=Limits(max_concurrent_requests=1))
+    chat = ScriptedChatService()
+    url, limiter = serving(chat, limits=ServerLimits(max_concurrent_requests=1))
     assert post(url).status_code == 200
     assert httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).status_code == 200
     assert httpx.post(f"{url}/v1/chat/completions", json={"model": "none"}).status_code == 400
     assert httpx.post(f"{url}/v1/chat/completions", content=b"{").status_code == 415
     chat._fail_after, chat._failure = 0, RuntimeError("x")
     assert post(url).status_code == 500
-    assert eventually(lambda: gate.under_way == 0)
+    assert eventually(lambda: limiter.num_active == 0)
 
 
 def test_a_key_has_no_more_at_once_than_it_allows(serving, talking, tmp_path):
-    keys = KeyFile(tmp_path / "keys.db")
+    keys = SqliteKeyStore(tmp_path / "keys.db")
     narrow, wide = ({"Authorization": f"Bearer {key}"} for key in (keys.create("a", concurrent=1), keys.create("b")))
-    chat = ScriptedChat(lambda turn: endless(turn) if turn.messages[0].content == "Hello" else ["Hi."], delay=0.02)
-    url, gate = serving(chat, keys=keys)
+    chat = ScriptedChatService(lambda turn: endless(turn) if turn.messages[0].content == "Hello" else ["Hi."], delay=0.02)
+    url, limiter = serving(chat, keys=keys)
     running = talking(url, headers=narrow)
     refused = post(url, headers=narrow)
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert int(refused.headers["retry-after"]) >= 1
     talking(url, headers=wide)
     running.close()
-    assert eventually(lambda: gate.under_way == 1)
+    assert eventually(lambda: limiter.num_active == 1)
     talking(url, headers=narrow)
 
 
@@ -125,8 +125,8 @@ def test_a_key_has_no_more_at_once_than_it_allows(serving, talking, tmp_path):
 
 
 def test_an_answer_that_takes_too_long_is_a_408(serving):
-    chat = ScriptedChat(endless, delay=0.02)
-    url, gate = serving(chat, limits=Limits(request_timeout=0.3))
+    chat = ScriptedChatService(endless, delay=0.02)
+    url, limiter = serving(chat, limits=ServerLimits(request_timeout=0.3))
     answer = post(url)
     assert answer.status_code == 408
     error = answer.json()["error"]
@@ -134,12 +134,12 @@ def test_an_answer_that_takes_too_long_is_a_408(serving):
     assert "0.3 seconds" in error["message"]
     assert error.keys() == {"message", "type", "param", "code"}
     assert answer.headers["connection"] == "close"
-    assert (chat.cancelled, gate.under_way) == (1, 0)
+    assert (chat.num_cancelled, limiter.num_active) == (1, 0)
 
 
 def test_a_stream_that_takes_too_long_ends_with_an_error_event(serving):
-    chat = ScriptedChat(endless, delay=0.02)
-    url, gate = serving(chat, limits=Limits(request_timeout=0.3))
+    chat = ScriptedChatService(endless, delay=0.02)
+    url, limiter = serving(chat, limits=ServerLimits(request_timeout=0.3))
     answer = httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True})
     assert answer.status_code == 200
     events = answer.text.strip().split("\n\n")
@@ -147,7 +147,7 @@ def test_a_stream_that_takes_too_long_ends_with_an_error_event(serving):
     error = json.loads(events[-1].removeprefix("data: "))["error"]
     assert (error["code"], error["param"]) == ("timeout", None)
     assert "[DONE]" not in answer.text
-    assert (chat.cancelled, gate.under_way) == (1, 0)
+    assert (chat.num_cancelled, limiter.num_active) == (1, 0)
     with (
         openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
         pytest.raises(openai.APIError, match="took longer"),
@@ -156,20 +156,20 @@ def test_a_stream_that_takes_too_long_ends_with_an_error_event(serving):
 
 
 def test_a_stream_that_has_not_begun_in_time_still_gets_its_408(serving):
-    url, _ = serving(ScriptedChat(endless, delay=30), limits=Limits(request_timeout=0.2))
+    url, _ = serving(ScriptedChatService(endless, delay=30), limits=ServerLimits(request_timeout=0.2))
     assert httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).status_code == 408
 
 
 def test_an_answer_in_time_is_whole(serving):
-    url, _ = serving(ScriptedChat(delay=0.01), limits=Limits(request_timeout=5))
+    url, _ = serving(ScriptedChatService(delay=0.01), limits=ServerLimits(request_timeout=5))
     assert post(url).json()["choices"][0]["message"]["content"] == "Hello, you."
 
 
 @pytest.mark.slow
 def test_a_reader_that_stops_reading_frees_its_place_in_time(serving, monkeypatch):
     monkeypatch.setattr(limits, "FAREWELL_SECONDS", 0.2)
-    chat = ScriptedChat(lambda turn: ("x" * 10_000 for _ in range(5_000)))
-    url, gate = serving(chat, limits=Limits(request_timeout=0.5))
+    chat = ScriptedChatService(lambda turn: ("x" * 10_000 for _ in range(5_000)))
+    url, limiter = serving(chat, limits=ServerLimits(request_timeout=0.5))
     host, port = url.removeprefix("http://").split(":")
     content = json.dumps({**BODY, "stream": True})
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
@@ -177,26 +177,26 @@ def test_a_reader_that_stops_reading_frees_its_place_in_time(serving, monkeypatc
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n{content}".encode())
         assert reader.recv(100).startswith(b"HTTP/1.1 200")
-        assert eventually(lambda: gate.under_way == 1)
-        assert eventually(lambda: gate.under_way == 0, seconds=2), "although it is connected still"
-        assert chat.cancelled == 1
-        assert chat.produced < 5_000
+        assert eventually(lambda: limiter.num_active == 1)
+        assert eventually(lambda: limiter.num_active == 0, seconds=2), "although it is connected still"
+        assert chat.num_cancelled == 1
+        assert chat.num_chunks < 5_000
 
 
 def test_a_request_that_never_arrives_frees_its_place_in_time(serving, monkeypatch):
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
-    url, gate = serving(ScriptedChat())
+    url, limiter = serving(ScriptedChatService())
     host, port = url.removeprefix("http://").split(":")
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
     with socket.create_connection((host, int(port))) as dripping:
         dripping.sendall(f"{head}Content-Length: 100\r\n\r\n".encode() + b"{")
         said = dripping.recv(4000)
     assert said.startswith(b"HTTP/1.1 408")
-    assert eventually(lambda: gate.under_way == 0)
+    assert eventually(lambda: limiter.num_active == 0)
 
 
 def test_the_limit_of_a_body_is_a_setting(serving):
-    url, _ = serving(ScriptedChat(), body_limit=2000)
+    url, _ = serving(ScriptedChatService(), body_limit=2000)
     large = {**BODY, "messages": [{"role": "user", "content": "x" * 2000}]}
     answer = httpx.post(f"{url}/v1/chat/completions", json=large)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")

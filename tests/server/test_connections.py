@@ -14,7 +14,7 @@ from turnwise.core.errors import Unavailable
 from turnwise.server.middleware import concurrency_limit as limits
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.testing import ScriptedChat, listening
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 BODY = {"model": "scripted", "messages": [{"role": "user", "content": "Hello"}]}
 ROUTES = [
@@ -50,7 +50,7 @@ def serving():
 
         def start(chat, connection=(), **settings):
             app = create_app({"scripted": chat}, default="scripted", **settings)
-            return stack.enter_context(listening(app, **dict(connection))), app
+            return stack.enter_context(serve_in_thread(app, **dict(connection))), app
 
         yield start
 
@@ -97,7 +97,7 @@ def is_closed(connection):
 def test_a_body_that_is_sent_drop_by_drop_holds_a_connection_for_a_limited_time(serving, monkeypatch, method, path):
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.5)
     monkeypatch.setattr("turnwise.server.h11_protocol.FAREWELL_SECONDS", 0.5)
-    url, _ = serving(ScriptedChat(store=open_store("sqlite:///:memory:")))
+    url, _ = serving(ScriptedChatService(store=open_store("sqlite:///:memory:")))
     with ExitStack() as stack:
         slow = [stack.enter_context(closing(dial(url))) for _ in range(50)]
         for connection in slow:
@@ -116,7 +116,7 @@ def test_a_body_that_is_sent_drop_by_drop_holds_a_connection_for_a_limited_time(
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/conversations", "/v1/feedback", "/tokenize"])
 def test_a_slow_client_reads_why(serving, monkeypatch, path):
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.3)
-    url, _ = serving(ScriptedChat(store=open_store("sqlite:///:memory:")))
+    url, _ = serving(ScriptedChatService(store=open_store("sqlite:///:memory:")))
     answer = raw(url, head("POST", path, "Content-Type: application/json", "Content-Length: 100"))
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"connection: close" in answer.lower()
@@ -127,7 +127,7 @@ def test_a_slow_client_reads_why(serving, monkeypatch, path):
 def test_a_request_that_never_comes_as_far_as_its_headers(serving, monkeypatch, start):
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
     monkeypatch.setattr("turnwise.server.h11_protocol.FAREWELL_SECONDS", 0.2)
-    url, _ = serving(ScriptedChat(), {"keep_alive": 0.4})
+    url, _ = serving(ScriptedChatService(), {"keep_alive": 0.4})
     with closing(dial(url)) as connection:
         connection.sendall(start)
         assert eventually(lambda: is_closed(connection))
@@ -138,7 +138,7 @@ def test_a_request_that_never_comes_as_far_as_its_headers(serving, monkeypatch, 
 
 def idle_connection(serving, seconds):
     """A connection that has had an answer, to a server that keeps idle ones for so long."""
-    url, _ = serving(ScriptedChat(), {"keep_alive": seconds})
+    url, _ = serving(ScriptedChatService(), {"keep_alive": seconds})
     connection = dial(url)
     connection.sendall(head("GET", "/health"))
     connection.recv(65536)
@@ -157,9 +157,9 @@ def test_an_idle_connection_is_kept_until_then(serving):
 
 
 def test_it_is_longer_than_clients_and_proxies_keep_theirs():
-    from turnwise.server.uvicorn_server import server_config
+    from turnwise.server.uvicorn_server import uvicorn_config
 
-    assert server_config(create_app({"scripted": ScriptedChat()}, default="scripted")).timeout_keep_alive >= 90
+    assert uvicorn_config(create_app({"scripted": ScriptedChatService()}, default="scripted")).timeout_keep_alive >= 90
 
 
 # Clients that do not read
@@ -167,7 +167,7 @@ def test_it_is_longer_than_clients_and_proxies_keep_theirs():
 
 @pytest.mark.parametrize("read_on", [False, True])
 def test_a_client_that_does_not_read_is_disconnected_and_cancelled(serving, read_on):
-    chat = ScriptedChat(endless, delay=0.001)
+    chat = ScriptedChatService(endless, delay=0.001)
     url, app = serving(chat, {"send_timeout": 1.0})
     request = json.dumps({**BODY, "stream": True}).encode()
     stalled = dial(url, receive_buffer=4096)
@@ -180,14 +180,14 @@ def test_a_client_that_does_not_read_is_disconnected_and_cancelled(serving, read
         def is_cancelled():
             if read_on:
                 stalled.recv(10)  # ten bytes now and then are not reading
-            return chat.cancelled
+            return chat.num_cancelled
 
         assert eventually(is_cancelled, 30)
-        assert eventually(lambda: app.state.gate.under_way == 0)
+        assert eventually(lambda: app.state.limiter.num_active == 0)
 
 
 def test_others_do_not_notice_those_that_do_not_read(serving):
-    chat = ScriptedChat(lambda turn: endless(turn) if len(chat.turns) <= 40 else ["Hello."], delay=0.01)
+    chat = ScriptedChatService(lambda turn: endless(turn) if len(chat.requests) <= 40 else ["Hello."], delay=0.01)
     url, _ = serving(chat)
     request = json.dumps({**BODY, "stream": True}).encode()
     with ExitStack() as stack:
@@ -199,17 +199,17 @@ def test_others_do_not_notice_those_that_do_not_read(serving):
                 )
                 + request
             )
-        assert eventually(lambda: len(chat.turns) == 40)
+        assert eventually(lambda: len(chat.requests) == 40)
         produced = -1
-        while produced != chat.produced:  # until all of them are waited for
-            produced = chat.produced
+        while produced != chat.num_chunks:  # until all of them are waited for
+            produced = chat.num_chunks
             time.sleep(0.5)
         answer = httpx.post(f"{url}/v1/chat/completions", json=BODY, timeout=10)
         assert answer.json()["choices"][0]["message"]["content"] == "Hello."
 
 
 def test_a_slow_reader_that_reads_gets_all_of_it(serving):
-    chat = ScriptedChat(["word " * 20_000] * 20)
+    chat = ScriptedChatService(["word " * 20_000] * 20)
     url, _ = serving(chat, {"send_timeout": 1.0})
     with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}, timeout=20) as answer:
         text = b""
@@ -217,7 +217,7 @@ def test_a_slow_reader_that_reads_gets_all_of_it(serving):
             time.sleep(0.02)
             text += piece
     assert text.endswith(b"data: [DONE]\n\n")
-    assert chat.cancelled == 0
+    assert chat.num_cancelled == 0
 
 
 # Streams that are silent for long
@@ -225,7 +225,7 @@ def test_a_slow_reader_that_reads_gets_all_of_it(serving):
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
 def test_a_stream_begins_while_its_first_token_is_waited_for(serving, path):
-    url, _ = serving(ScriptedChat(["Hello"], delay=0.7), sse_keep_alive=0.2)
+    url, _ = serving(ScriptedChatService(["Hello"], delay=0.7), sse_keep_alive=0.2)
     body = BODY if "chat" in path else {"model": "scripted", "prompt": "Hello"}
     with httpx.stream("POST", url + path, json={**body, "stream": True}) as answer:
         assert answer.status_code == 200
@@ -237,14 +237,14 @@ def test_a_stream_begins_while_its_first_token_is_waited_for(serving, path):
 
 
 def test_comments_between_tokens(serving):
-    url, _ = serving(ScriptedChat(lambda turn: iter(["Hello", "you"]), delay=0.5), sse_keep_alive=0.15)
+    url, _ = serving(ScriptedChatService(lambda turn: iter(["Hello", "you"]), delay=0.5), sse_keep_alive=0.15)
     lines = httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).text.split("\n\n")
     hello, you = (next(i for i, line in enumerate(lines) if word in line) for word in ("Hello", "you"))
     assert ": keep-alive" in lines[hello:you]
 
 
 def test_the_official_client_does_not_see_them(serving):
-    url, _ = serving(ScriptedChat(["Hello", " you"], delay=0.5), sse_keep_alive=0.1)
+    url, _ = serving(ScriptedChatService(["Hello", " you"], delay=0.5), sse_keep_alive=0.1)
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         chunks = list(client.chat.completions.create(**BODY, stream=True))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello you"
@@ -252,7 +252,7 @@ def test_the_official_client_does_not_see_them(serving):
 
 @pytest.mark.parametrize(("delay", "status"), [(0.0, 503), (0.6, 200)])
 def test_an_error_has_its_own_status_until_the_stream_has_begun(serving, delay, status):
-    class Failing(ScriptedChat):
+    class Failing(ScriptedChatService):
         async def stream(self, turn):
             import asyncio
 
@@ -269,17 +269,17 @@ def test_an_error_has_its_own_status_until_the_stream_has_begun(serving, delay, 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
 def test_a_client_that_leaves_before_the_first_token_cancels(serving, path):
-    chat = ScriptedChat(endless, delay=5.0)
+    chat = ScriptedChatService(endless, delay=5.0)
     url, app = serving(chat, sse_keep_alive=0.1)
     body = BODY if "chat" in path else {"model": "scripted", "prompt": "Hello"}
     with httpx.stream("POST", url + path, json={**body, "stream": True}) as answer:
         next(answer.iter_raw())
-    assert eventually(lambda: chat.cancelled == 1)
-    assert eventually(lambda: app.state.gate.under_way == 0)
+    assert eventually(lambda: chat.num_cancelled == 1)
+    assert eventually(lambda: app.state.limiter.num_active == 0)
 
 
 def test_a_whole_answer_has_no_comments(serving):
-    url, _ = serving(ScriptedChat(["Hello"], delay=0.5), sse_keep_alive=0.1)
+    url, _ = serving(ScriptedChatService(["Hello"], delay=0.5), sse_keep_alive=0.1)
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY).json()["choices"][0]["message"]["content"] == "Hello"
 
 

@@ -3,17 +3,17 @@
 import httpx
 import pytest
 
-from turnwise.app.services import chat_service
-from turnwise.core.errors import ContextTooLong
+from turnwise.app.services import open_chat_service
+from turnwise.core.errors import ContextLengthExceeded
 from turnwise.server.app import create_app
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 LONG = "a word " * 3000
 
 
 @pytest.fixture(scope="module")
 def url():
-    with chat_service() as service, listening(create_app({"box": service}, default="box")) as url:
+    with open_chat_service() as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
         yield url
 
 
@@ -43,12 +43,12 @@ def test_every_route_says_it_in_the_published_words(url, path, fields, param):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ContextTooLong.for_prompt(10, 12), "However, your messages resulted in 12 tokens. Please reduce the length of the "
+        (ContextLengthExceeded.for_prompt(10, 12), "However, your messages resulted in 12 tokens. Please reduce the length of the "
          "messages."),
-        (ContextTooLong.for_prompt(10, "at least 12"), "However, your messages resulted in at least 12 tokens."),
-        (ContextTooLong.for_prompt(10, 8, 5), "However, you requested 13 tokens (8 in the messages, 5 in the completion). "
+        (ContextLengthExceeded.for_prompt(10, "at least 12"), "However, your messages resulted in at least 12 tokens."),
+        (ContextLengthExceeded.for_prompt(10, 8, 5), "However, you requested 13 tokens (8 in the messages, 5 in the completion). "
          "Please reduce the length of the messages or the completion."),
-        (ContextTooLong.for_prompt(10, 12, param="input"), "However, your input resulted in 12 tokens. Please reduce the "
+        (ContextLengthExceeded.for_prompt(10, 12, param="input"), "However, your input resulted in 12 tokens. Please reduce the "
          "length of the input."),
     ],
 )  # fmt: skip

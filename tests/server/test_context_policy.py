@@ -6,15 +6,15 @@ import httpx
 import openai
 import pytest
 
-from turnwise.app.services import chat_service
-from turnwise.chat.service import ContextReport, Summary, Usage
+from turnwise.app.services import open_chat_service
+from turnwise.chat.service import ContextReport, ConversationSummary, Usage
 from turnwise.core.messages import Message
 from turnwise.server.app import create_app
-from turnwise.testing import ScriptedChat, listening
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 HELLO = [{"role": "user", "content": "Hello there"}]
 DROPPED = ContextReport("drop_oldest", 4)
-SUMMARISED = ContextReport("summarise", 4, Summary("About lamps.", 3, Usage(90, 4)))
+SUMMARISED = ContextReport("summarise", 4, ConversationSummary("About lamps.", 3, Usage(90, 4)))
 TOLD = {
     DROPPED: {"policy": "drop_oldest", "dropped_messages": 4},
     SUMMARISED: {
@@ -33,7 +33,7 @@ def client(url):
 
 @pytest.fixture(params=TOLD, ids=lambda report: report.policy)
 def report(request, services, store, chat):
-    services["scripted"] = ScriptedChat(store=store, context=request.param)
+    services["scripted"] = ScriptedChatService(store=store, context=request.param)
     return request.param
 
 
@@ -72,7 +72,7 @@ def test_an_unknown_policy_is_refused(client, chat, said, code, part):
     with pytest.raises(openai.BadRequestError, match=part) as refused:
         create(client, extra_body={"context_policy": said})
     assert (refused.value.body["param"], refused.value.body["code"]) == ("context_policy", code)
-    assert chat.turns == []
+    assert chat.requests == []
 
 
 # Pins
@@ -85,7 +85,7 @@ def test_a_pin_reaches_the_turn_and_the_store(client, chat, store, url):
         {"role": "user", "content": "Hi", "pinned": None},
     ]
     client.chat.completions.create(model="scripted", messages=messages, extra_body={"conversation_id": id})
-    assert chat.turns[0].messages == (Message("user", "I am Ada.", pinned=True), Message("user", "Hi"))
+    assert chat.requests[0].messages == (Message("user", "I am Ada.", pinned=True), Message("user", "Hi"))
     kept = httpx.get(f"{url}/v1/conversations/{id}").json()["messages"]
     assert [message["pinned"] for message in kept] == [True, False, False]
 
@@ -103,8 +103,8 @@ def test_a_pin_is_true_or_false(client, chat, pinned):
 @pytest.fixture(scope="module")
 def boxed():
     with (
-        chat_service(context_policy="drop_oldest") as service,
-        listening(create_app({"box": service}, default="box")) as url,
+        open_chat_service(context_policy="drop_oldest") as service,
+        serve_in_thread(create_app({"box": service}, default="box")) as url,
     ):
         yield openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
 

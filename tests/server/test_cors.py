@@ -5,9 +5,9 @@ import pytest
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.app import create_app
-from turnwise.server.middleware.security import read_origin
-from turnwise.store.sqlite.key_store import KeyFile
-from turnwise.testing import ScriptedChat, listening
+from turnwise.server.middleware.security import parse_origin
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 BODY = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
 FRIEND, OTHER = "https://app.example", "http://localhost:3000"
@@ -15,9 +15,9 @@ FRIEND, OTHER = "https://app.example", "http://localhost:3000"
 
 @pytest.fixture
 def url(tmp_path):
-    keys = KeyFile(tmp_path / "keys.db")
-    app = create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys, allow_origins=[FRIEND + "/", OTHER])
-    with listening(app) as address:
+    keys = SqliteKeyStore(tmp_path / "keys.db")
+    app = create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys, allow_origins=[FRIEND + "/", OTHER])
+    with serve_in_thread(app) as address:
         yield address
 
 
@@ -33,9 +33,9 @@ def test_a_named_origin_may_ask_and_read(url):
 
 def test_it_may_read_errors_too(url, tmp_path):
     assert httpx.get(f"{url}/nothing", headers={"origin": FRIEND}).headers["access-control-allow-origin"] == FRIEND
-    KeyFile(tmp_path / "keys.db").create("me")
-    with listening(
-        create_app({"s": ScriptedChat()}, default="s", allow_origins=[FRIEND], keys=KeyFile(tmp_path / "keys.db"))
+    SqliteKeyStore(tmp_path / "keys.db").create("me")
+    with serve_in_thread(
+        create_app({"s": ScriptedChatService()}, default="s", allow_origins=[FRIEND], keys=SqliteKeyStore(tmp_path / "keys.db"))
     ) as locked:
         refused = httpx.get(f"{locked}/v1/models", headers={"origin": FRIEND})
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, FRIEND)
@@ -86,7 +86,7 @@ def test_any_other_origin_stays_outside(url, origin):
     ],
 )
 def test_origins_are_read_as_browsers_send_them(said, meant):
-    assert read_origin(said) == meant
+    assert parse_origin(said) == meant
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_origins_are_read_as_browsers_send_them(said, meant):
 )  # fmt: skip
 def test_what_is_no_origin_is_refused(said):
     with pytest.raises(InvalidParameter, match="is no origin; write it as"):
-        read_origin(said)
+        parse_origin(said)

@@ -12,7 +12,7 @@ import pytest
 
 from turnwise.core.errors import Unavailable
 from turnwise.server.app import create_app
-from turnwise.testing import ScriptedChat, listening
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 pytestmark = pytest.mark.slow  # waits, as the clients it plays do
 
@@ -49,56 +49,56 @@ def serving():
     from contextlib import ExitStack
 
     with ExitStack() as stack:
-        yield lambda chat: stack.enter_context(listening(create_app({"scripted": chat}, default="scripted")))
+        yield lambda chat: stack.enter_context(serve_in_thread(create_app({"scripted": chat}, default="scripted")))
 
 
 def test_a_client_that_leaves_a_stream_cancels_within_a_step(serving):
-    chat = ScriptedChat(endless, delay=STEP)
+    chat = ScriptedChatService(endless, delay=STEP)
     url = serving(chat)
     with httpx.stream("POST", f"{url}/v1/chat/completions", json={**BODY, "stream": True}) as answer:
         lines = answer.iter_lines()
         while "word" not in next(lines):
             pass
-    made = chat.produced
-    assert eventually(lambda: chat.cancelled == 1)
-    assert chat.produced <= made + 2
+    made = chat.num_chunks
+    assert eventually(lambda: chat.num_cancelled == 1)
+    assert chat.num_chunks <= made + 2
     time.sleep(4 * STEP)
-    assert chat.produced <= made + 2, "nothing goes on in the background"
+    assert chat.num_chunks <= made + 2, "nothing goes on in the background"
 
 
 def test_the_official_client_closing_its_stream_cancels(serving):
-    chat = ScriptedChat(endless, delay=STEP)
+    chat = ScriptedChatService(endless, delay=STEP)
     with openai.OpenAI(base_url=f"{serving(chat)}/v1", api_key="none", max_retries=0) as client:
         stream = client.chat.completions.create(**BODY, stream=True)
         next(iter(stream))
         stream.close()
-        assert eventually(lambda: chat.cancelled == 1)
+        assert eventually(lambda: chat.num_cancelled == 1)
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("delay", [STEP, 30.0], ids=["between chunks", "before the first word"])
 def test_a_client_that_leaves_without_reading_cancels(serving, stream, delay):
-    chat = ScriptedChat(endless, delay=delay)
+    chat = ScriptedChatService(endless, delay=delay)
     url = serving(chat)
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as leaver:
         leaver.sendall(request(host, stream=stream))
-        assert eventually(lambda: len(chat.turns) == 1)
+        assert eventually(lambda: len(chat.requests) == 1)
         time.sleep(2 * STEP)
-    assert eventually(lambda: chat.cancelled == 1, seconds=2)
+    assert eventually(lambda: chat.num_cancelled == 1, seconds=2)
 
 
 def test_a_finished_answer_is_not_cancelled(serving):
-    chat = ScriptedChat()
+    chat = ScriptedChatService()
     url = serving(chat)
     for stream in (True, False):
         httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": stream})
     time.sleep(0.1)
-    assert chat.cancelled == 0
+    assert chat.num_cancelled == 0
 
 
 def test_a_slow_reader_holds_back_its_own_answer_only(serving):
-    chat = ScriptedChat(lambda turn: ("x" * 10_000 for _ in range(5_000)))
+    chat = ScriptedChatService(lambda turn: ("x" * 10_000 for _ in range(5_000)))
     url = serving(chat)
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as slow:
@@ -106,15 +106,15 @@ def test_a_slow_reader_holds_back_its_own_answer_only(serving):
         slow.sendall(request(host, stream=True))
         assert slow.recv(100).startswith(b"HTTP/1.1 200")
         time.sleep(0.5)
-        held = chat.produced
+        held = chat.num_chunks
         time.sleep(0.3)
-        assert chat.produced == held < 5_000, "memory does not fill with what nobody reads"
+        assert chat.num_chunks == held < 5_000, "memory does not fill with what nobody reads"
         assert httpx.get(f"{url}/health").status_code == 200
-    assert eventually(lambda: chat.cancelled == 1)
+    assert eventually(lambda: chat.num_cancelled == 1)
 
 
 def test_a_reader_that_catches_up_gets_everything(serving):
-    url = serving(ScriptedChat(lambda turn: ("x" * 1000 for _ in range(500))))
+    url = serving(ScriptedChatService(lambda turn: ("x" * 1000 for _ in range(500))))
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
         text = ""
         for i, chunk in enumerate(client.chat.completions.create(**BODY, stream=True)):
@@ -132,7 +132,7 @@ def test_a_reader_that_catches_up_gets_everything(serving):
     ],
 )
 def test_a_failure_on_the_way_is_an_error_event(serving, caplog, failure, message, code):
-    chat = ScriptedChat(fail_after=2, failure=failure)
+    chat = ScriptedChatService(fail_after=2, failure=failure)
     answer = httpx.post(f"{serving(chat)}/v1/chat/completions", json={**BODY, "stream": True})
     assert answer.status_code == 200
     events = answer.text.strip().split("\n\n")
@@ -144,7 +144,7 @@ def test_a_failure_on_the_way_is_an_error_event(serving, caplog, failure, messag
 
 
 def test_the_official_client_raises_on_a_failure_on_the_way(serving):
-    chat = ScriptedChat(fail_after=1, failure=Unavailable("Gone."))
+    chat = ScriptedChatService(fail_after=1, failure=Unavailable("Gone."))
     with (
         openai.OpenAI(base_url=f"{serving(chat)}/v1", api_key="none", max_retries=0) as client,
         pytest.raises(openai.APIError, match="Gone"),
@@ -154,7 +154,7 @@ def test_the_official_client_raises_on_a_failure_on_the_way(serving):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_failure_before_the_first_word_has_its_status(serving, caplog, stream):
-    chat = ScriptedChat(fail_after=0, failure=RuntimeError("my secret words"))
+    chat = ScriptedChatService(fail_after=0, failure=RuntimeError("my secret words"))
     with caplog.at_level(logging.DEBUG):
         answer = httpx.post(f"{serving(chat)}/v1/chat/completions", json={**BODY, "stream": stream})
     assert answer.status_code == 500
@@ -169,7 +169,7 @@ def test_a_failure_before_the_first_word_has_its_status(serving, caplog, stream)
 
 @pytest.mark.parametrize(("finish", "status"), [("error", 500), ("cancelled", 503)])
 def test_an_answer_that_the_engine_broke_off_is_an_error(serving, finish, status):
-    url = serving(ScriptedChat(finish=finish))
+    url = serving(ScriptedChatService(finish=finish))
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY).status_code == status
     streamed = httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": True}).text
     assert '"error"' in streamed
@@ -177,12 +177,12 @@ def test_an_answer_that_the_engine_broke_off_is_an_error(serving, finish, status
 
 
 def test_length_is_said_as_length(serving):
-    url = serving(ScriptedChat(finish="length"))
+    url = serving(ScriptedChatService(finish="length"))
     assert httpx.post(f"{url}/v1/chat/completions", json=BODY).json()["choices"][0]["finish_reason"] == "length"
 
 
 def test_a_burst_of_leavers_leaves_nothing_behind(serving):
-    chat = ScriptedChat(endless, delay=0.01)
+    chat = ScriptedChatService(endless, delay=0.01)
     url = serving(chat)
 
     def leave():
@@ -194,5 +194,5 @@ def test_a_burst_of_leavers_leaves_nothing_behind(serving):
         thread.start()
     for thread in threads:
         thread.join()
-    assert eventually(lambda: chat.cancelled == 20)
+    assert eventually(lambda: chat.num_cancelled == 20)
     assert httpx.get(f"{url}/health").status_code == 200

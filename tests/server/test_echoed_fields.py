@@ -12,10 +12,10 @@ import openai
 import pytest
 from langchain_core.utils._merge import merge_dicts
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.core.messages import Message, ToolCall
 from turnwise.server.app import create_app
-from turnwise.testing import ScriptedChat, listening
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 HELLO = [{"role": "user", "content": "Hello"}]
 F = ToolCall("call_1", "f", '{"a": 1}')
@@ -132,11 +132,11 @@ def results(message):
 
 
 def accepted(client, services, message, script):
-    services["scripted"].turns.clear()
+    services["scripted"].requests.clear()
     history = [*HELLO, message, *results(message), *HELLO]
     again = client.post("/v1/chat/completions", json={"model": "scripted", "messages": history})
     assert again.status_code == 200, (message, again.json())
-    read = services["scripted"].turns[0].messages[1]
+    read = services["scripted"].requests[0].messages[1]
     text = "".join(piece for piece in script if isinstance(piece, str))
     assert read.content == text
     assert [call.arguments for call in read.tool_calls] == [c.arguments for c in script if isinstance(c, ToolCall)]
@@ -145,7 +145,7 @@ def accepted(client, services, message, script):
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_client_may_send_back_what_it_got(url, services, chat, name):
     script, finish = SCRIPTS[name]
-    services["scripted"] = ScriptedChat(script, finish=finish or "stop")
+    services["scripted"] = ScriptedChatService(script, finish=finish or "stop")
     body = {"model": "scripted", "messages": HELLO}
     body |= {"functions": [TOOLS[0]["function"]]} if name.startswith("older") else {"tools": TOOLS, "n": 2}
     answers = 1 if name.startswith("older") else 2
@@ -157,7 +157,7 @@ def test_a_client_may_send_back_what_it_got(url, services, chat, name):
 
 
 def test_stored_messages_are_accepted_as_they_are_listed(url, services, chat, store):
-    services["scripted"] = ScriptedChat(["I look.", F], store=store)
+    services["scripted"] = ScriptedChatService(["I look.", F], store=store)
     conversation = store.create(title="t", model="scripted").id
     body = {"model": "scripted", "messages": HELLO, "tools": TOOLS}
     with httpx.Client(base_url=url) as client:
@@ -188,7 +188,7 @@ def test_a_message_of_the_assistant_in_any_published_form(url, chat, message, te
     messages = [*HELLO, {"role": "assistant", **message}, *HELLO]
     answer = httpx.post(f"{url}/v1/chat/completions", json={"model": "scripted", "messages": messages})
     assert answer.status_code == 200, answer.text
-    assert chat.turns[0].messages[1].content == text
+    assert chat.requests[0].messages[1].content == text
 
 
 def test_null_counts_as_absent_in_every_object(url, chat):
@@ -229,7 +229,7 @@ def test_null_counts_as_absent_in_every_object(url, chat):
 
 @pytest.fixture(scope="module")
 def box():
-    with chat_service() as service, listening(create_app({"box": service}, default="box")) as url:
+    with open_chat_service() as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
         yield url
 
 

@@ -7,22 +7,22 @@ import httpx
 import openai
 import pytest
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 TEXTS = ["I want to cancel my order", "please cancel the order", "My name is Anna", "Tell me a joke"]
 
 
 @pytest.fixture(scope="module")
 def service():
-    with chat_service() as service:
+    with open_chat_service() as service:
         yield service
 
 
 @pytest.fixture(scope="module")
 def url(service):
-    with listening(create_app({"box": service}, default="box")) as url:
+    with serve_in_thread(create_app({"box": service}, default="box")) as url:
         yield f"{url}/v1"
 
 
@@ -51,7 +51,7 @@ def test_a_text_has_the_same_vector_alone_and_in_a_crowd_and_by_its_ids(client, 
     for number in (0, 41, 79):
         alone = client.embeddings.create(model="box", input=TEXTS[number % 4])
         assert alone.data[0].embedding == together.data[number].embedding
-    ids = service.tokens.of_text(TEXTS[0])
+    ids = service.tokens.encode_text(TEXTS[0])
     by_ids = client.embeddings.create(model="box", input=ids)
     assert by_ids.data[0].embedding == together.data[0].embedding
     assert by_ids.usage.prompt_tokens == by_ids.usage.total_tokens == len(ids)

@@ -8,10 +8,10 @@ import httpx
 import pytest
 import torch
 
-from turnwise.app.services import chat_service, resolve_model_folder
+from turnwise.app.services import open_chat_service, resolve_model_folder
 from turnwise.models.checkpoint import load
 from turnwise.server.app import create_app
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 QUESTION = [3, 479, 306, 272, 903, 316, 1124, 525, 36, 1, 4]  # the capital of France, in the box's own template
 HELLO = [3, 800, 1, 4]
@@ -22,7 +22,7 @@ CONTEXTS = [len(QUESTION), len(QUESTION), len(HELLO)]
 
 @pytest.fixture(scope="module")
 def post():
-    with chat_service() as service, listening(create_app({"box": service}, default="box")) as url:
+    with open_chat_service() as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
 
         def send(path, **fields):
             answer = httpx.post(f"{url}/v1/{path}", json={"model": "box", **fields}, timeout=60)

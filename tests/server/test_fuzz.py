@@ -8,10 +8,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 pytestmark = pytest.mark.slow
 OK = {
@@ -25,7 +25,7 @@ OK = {
 @pytest.fixture(scope="module")
 def url():
     store = open_store("sqlite:///:memory:")
-    with chat_service(store=store) as service, listening(create_app({"box": service}, default="box")) as url:
+    with open_chat_service(store=store) as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
         yield url
     store.close()
 

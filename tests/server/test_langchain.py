@@ -5,9 +5,9 @@ import asyncio
 import pydantic
 import pytest
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 langchain_openai = pytest.importorskip("langchain_openai", reason="needs langchain-openai")
 
@@ -24,7 +24,7 @@ class Weather(pydantic.BaseModel):
 
 @pytest.fixture(scope="module")
 def url():
-    with chat_service() as service, listening(create_app({"box": service}, default="box")) as url:
+    with open_chat_service() as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
         yield f"{url}/v1"
 
 

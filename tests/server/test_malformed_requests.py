@@ -7,7 +7,7 @@ import pytest
 
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.testing import ScriptedChat, listening
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 pytestmark = pytest.mark.slow  # waits, as the clients it plays do
 
@@ -128,8 +128,8 @@ def assert_error(answer, status, code, param, sentence):
 @pytest.fixture(scope="module")
 def address():
     store = open_store("sqlite:///:memory:")
-    chat = ScriptedChat(store=store)
-    with listening(create_app({chat.name: chat}, default=chat.name)) as found:
+    chat = ScriptedChatService(store=store)
+    with serve_in_thread(create_app({chat.name: chat}, default=chat.name)) as found:
         yield found
     store.close()
 

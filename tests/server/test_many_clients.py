@@ -10,9 +10,9 @@ from pathlib import Path
 import openai
 import pytest
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 pytestmark = pytest.mark.slow
 CLIENTS = 64
@@ -21,13 +21,13 @@ QUESTIONS = ["Hello!", "Who are you?", "Tell me a joke", "How do I cancel my ord
 
 @pytest.fixture(scope="module")
 def service():
-    with chat_service(slots=16) as service:
+    with open_chat_service(max_num_seqs=16) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
 def url(service):
-    with listening(create_app({"box": service}, default="box")) as url:
+    with serve_in_thread(create_app({"box": service}, default="box")) as url:
         yield f"{url}/v1"
 
 
@@ -81,7 +81,7 @@ def test_nobody_notices_the_others(service, url):
         for number, answer in enumerate(answers):
             if number % 3 != 1:
                 assert answer == expected[number], f"client {number}"
-        assert at_rest(service.generator)
+        assert at_rest(service.engine)
     assert threading.active_count() <= threads + 40  # the pool for blocking calls has its own, fixed size
     assert resident() < memory + 40, "a crowd of 64 leaves no megabytes behind"
 
@@ -92,6 +92,6 @@ def test_a_cancelled_crowd_leaves_the_server_as_it_was(service, url):
             await asyncio.gather(*(read(client, n, leave=True) for n in range(CLIENTS)))
 
     asyncio.run(all_leave())
-    assert at_rest(service.generator)
+    assert at_rest(service.engine)
     said = openai.OpenAI(base_url=url, api_key="-").chat.completions.create(**asked(0) | {"temperature": 0})
     assert said.choices[0].message.content

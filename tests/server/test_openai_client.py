@@ -32,9 +32,9 @@ def test_a_whole_answer(client, chat):
     assert answer.usage.completion_tokens == 4
     assert answer.usage.total_tokens == 6
     assert answer.usage.prompt_tokens_details.cached_tokens == 0
-    [turn] = chat.turns
+    [turn] = chat.requests
     assert turn.messages == (Message("user", "Hello there"),)
-    assert turn.asked == {}
+    assert turn.sampling == {}
 
 
 def test_a_stream_says_the_same_as_a_whole_answer(client):
@@ -81,7 +81,7 @@ def test_sampling_reaches_the_turn_by_our_names(client, chat):
         model="scripted", messages=HELLO, max_completion_tokens=7, temperature=0, top_p=0.5, seed=3, stop="\n",
         user="ada", extra_body={"top_k": 4},
     )  # fmt: skip
-    assert chat.turns[0].asked == {
+    assert chat.requests[0].sampling == {
         "max_tokens": 7, "temperature": 0.0, "top_p": 0.5, "seed": 3, "stop": ("\n",), "top_k": 4,
     }  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_an_answer_can_be_sent_back_as_a_message(client, chat):
     client.chat.completions.create(model="scripted", messages=[*HELLO, answer, *HELLO])
     client.chat.completions.create(model="scripted", messages=[*HELLO, answer.model_dump(), *HELLO])
     expected = (Message("user", "Hello there"), Message("assistant", "Hello, you."), Message("user", "Hello there"))
-    assert chat.turns[1].messages == chat.turns[2].messages == expected
+    assert chat.requests[1].messages == chat.requests[2].messages == expected
 
 
 def test_text_parts_roles_and_names(client, chat):
@@ -105,7 +105,7 @@ def test_text_parts_roles_and_names(client, chat):
         ],
     )
     expected = (Message("system", "s"), Message("developer", "d"), Message("user", "one\ntwo", "ada"))
-    assert chat.turns[0].messages == expected
+    assert chat.requests[0].messages == expected
 
 
 @pytest.mark.parametrize("alias", ["latest", "stable"])

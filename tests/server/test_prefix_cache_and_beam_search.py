@@ -7,10 +7,10 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
-from turnwise.store.sqlite.key_store import KeyFile
-from turnwise.testing import listening
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import serve_in_thread
 
 QUESTION = [{"role": "user", "content": "I would like to know where my parcel is, it should have been here by now."}]
 ASKED = {"model": "box", "messages": QUESTION, "max_tokens": 12, "temperature": 0}
@@ -18,16 +18,16 @@ ASKED = {"model": "box", "messages": QUESTION, "max_tokens": 12, "temperature": 
 
 @pytest.fixture(scope="module")
 def service():
-    with chat_service(slots=8) as service:
+    with open_chat_service(max_num_seqs=8) as service:
         yield service
 
 
 @pytest.fixture
 def server(service, tmp_path):
-    keys = KeyFile(tmp_path / "keys.json")
+    keys = SqliteKeyStore(tmp_path / "keys.json")
     secrets = [keys.create(name) for name in ("ann", "bob")]
     app = create_app({"box": service}, default="box", keys=keys)
-    with listening(app) as url:
+    with serve_in_thread(app) as url:
         yield url, secrets
 
 

@@ -5,12 +5,12 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from turnwise.chat.service import ContextReport, Summary, Usage
+from turnwise.chat.service import ContextReport, ConversationSummary, Usage
 from turnwise.core.errors import InvalidData
 from turnwise.server.app import create_app
-from turnwise.server.middleware.concurrency_limit import Limits
-from turnwise.store.sqlite.key_store import KeyFile
-from turnwise.testing import ScriptedChat, listening
+from turnwise.server.middleware.concurrency_limit import ServerLimits
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 HELLO = [{"role": "user", "content": "Hello you there"}]
 BODY = {"model": "latest", "messages": HELLO}
@@ -23,12 +23,12 @@ def endless(turn):
 
 @pytest.fixture
 def chat():
-    return ScriptedChat()
+    return ScriptedChatService()
 
 
 @pytest.fixture
 def url(chat):
-    with listening(create_app({"scripted": chat}, default="scripted", limits=Limits(max_num_seqs=1))) as address:
+    with serve_in_thread(create_app({"scripted": chat}, default="scripted", limits=ServerLimits(max_num_seqs=1))) as address:
         yield address
 
 
@@ -49,7 +49,7 @@ def of(samples, name, **labels):
 
 def test_a_summary_counts_as_tokens_but_not_as_speed(url, chat):
     """The time per token is the answer's: its tokens come after its first one, the summary's before."""
-    summary = Summary("Lamps.", 3, Usage(90, 1000))
+    summary = ConversationSummary("Lamps.", 3, Usage(90, 1000))
     chat._context, chat._delay = ContextReport("summarise", 4, summary), 0.05
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
         client.chat.completions.create(**BODY)
@@ -139,7 +139,7 @@ def test_what_broke_is_an_error_and_what_was_refused_is_no_completion(url, chat,
 
 def test_a_timeout_is_counted_as_one(chat):
     chat._script, chat._delay = endless, 0.01
-    with listening(create_app({"scripted": chat}, default="scripted", limits=Limits(request_timeout=0.1))) as url:
+    with serve_in_thread(create_app({"scripted": chat}, default="scripted", limits=ServerLimits(request_timeout=0.1))) as url:
         for stream in (True, False):
             httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": stream})
         seen = scrape(url)
@@ -148,10 +148,10 @@ def test_a_timeout_is_counted_as_one(chat):
 
 
 def test_rejections_are_counted_by_reason(chat, tmp_path):
-    keys = KeyFile(tmp_path / "keys.db")
+    keys = SqliteKeyStore(tmp_path / "keys.db")
     key = {"Authorization": f"Bearer {keys.create('me')}"}
     app = create_app({"scripted": chat}, default="scripted", keys=keys, body_limit=100)
-    with listening(app) as url:
+    with serve_in_thread(app) as url:
         httpx.get(f"{url}/v1/models")
         httpx.get(f"{url}/v1/models", headers={"Authorization": "Bearer wrong"})
         httpx.post(f"{url}/v1/chat/completions", json={**BODY, "user": "u" * 200}, headers=key)
@@ -163,8 +163,8 @@ def test_rejections_are_counted_by_reason(chat, tmp_path):
 
 def test_two_applications_count_apart():
     with (
-        listening(create_app({"scripted": ScriptedChat()}, default="scripted")) as one,
-        listening(create_app({"scripted": ScriptedChat()}, default="scripted")) as two,
+        serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted")) as one,
+        serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted")) as two,
     ):
         httpx.get(f"{one}/health")
         assert of(scrape(one), "requests_total", method="GET", route="/health", status="200") == 1

@@ -7,16 +7,16 @@ import httpx
 import pytest
 from openai.types.chat import completion_create_params as published
 
-from turnwise.chat.service import Format
-from turnwise.core.parameters import SPECS
+from turnwise.chat.service import ResponseFormat
+from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.core.tools import ToolChoice
 from turnwise.server.app import create_app
-from turnwise.server.schema.unsupported_fields import HONOURED, UNSUPPORTED
-from turnwise.server.schema.chat_completion_request import CompletionRequest
-from turnwise.testing import listening
+from turnwise.server.schema.unsupported_fields import SUPPORTED_FIELDS, UNSUPPORTED_FIELDS
+from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
+from turnwise.testing import serve_in_thread
 
 PUBLISHED = get_type_hints(published.CompletionCreateParamsStreaming).keys()
-EXTENSIONS = {
+EXTENSION_FIELDS = {
     "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size", "min_tokens", "num_beams",
     "penalty_alpha", "num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping", "best_of",
     "stop_token_ids", "ignore_eos", "bad_words", "guided_regex", "guided_grammar", "guided_choice",
@@ -49,16 +49,16 @@ def post(url):
 
 def test_the_tables_cover_what_is_published_and_nothing_else():
     assert len(PUBLISHED) == 37
-    assert HONOURED | UNSUPPORTED.keys() == PUBLISHED | EXTENSIONS
-    assert EXTENSIONS.isdisjoint(PUBLISHED)
-    assert HONOURED.isdisjoint(UNSUPPORTED)
-    assert CompletionRequest.model_fields.keys() == PUBLISHED | EXTENSIONS
-    assert ASKING.keys() == UNSUPPORTED.keys()
+    assert SUPPORTED_FIELDS | UNSUPPORTED_FIELDS.keys() == PUBLISHED | EXTENSION_FIELDS
+    assert EXTENSION_FIELDS.isdisjoint(PUBLISHED)
+    assert SUPPORTED_FIELDS.isdisjoint(UNSUPPORTED_FIELDS)
+    assert ChatCompletionRequest.model_fields.keys() == PUBLISHED | EXTENSION_FIELDS
+    assert ASKING.keys() == UNSUPPORTED_FIELDS.keys()
 
 
 def test_every_generation_parameter_is_a_field_with_its_own_bounds_and_help():
-    schema = CompletionRequest.model_json_schema()["properties"]
-    for name, spec in SPECS.items():
+    schema = ChatCompletionRequest.model_json_schema()["properties"]
+    for name, spec in PARAMETER_SPECS.items():
         assert schema[name]["description"] == spec.help
         assert spec.many or spec.kind is dict or schema[name].get("maximum") == spec.high
 
@@ -69,25 +69,25 @@ def test_an_unsupported_field_is_refused_by_name_with_a_reason(post, chat, name,
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert (error["param"], error["code"], error["type"]) == (name, "unsupported_value", "invalid_request_error")
-    assert UNSUPPORTED[name].why in error["message"]
-    assert chat.turns == []
+    assert UNSUPPORTED_FIELDS[name].reason in error["message"]
+    assert chat.requests == []
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, field in UNSUPPORTED.items() for value in (*field.passes, None)]
+    ("name", "value"), [(name, value) for name, field in UNSUPPORTED_FIELDS.items() for value in (*field.neutral_values, None)]
 )
 def test_a_value_that_asks_for_nothing_passes_and_changes_nothing(post, chat, name, value):
     assert post(**{name: value}).status_code == 200
-    assert chat.turns[0].asked == {}
+    assert chat.requests[0].sampling == {}
 
 
 def test_null_counts_as_not_said_for_every_optional_field(post, chat):
-    answer = post(**dict.fromkeys((PUBLISHED | EXTENSIONS) - {"model", "messages"}))
+    answer = post(**dict.fromkeys((PUBLISHED | EXTENSION_FIELDS) - {"model", "messages"}))
     assert answer.status_code == 200, answer.text
-    assert chat.turns[0].asked == {}
+    assert chat.requests[0].sampling == {}
 
 
-SAMPLING = {
+CHAT_SAMPLING_FIELDS = {
     "temperature": 0.5, "top_p": 0.25, "top_k": 3, "min_p": 0.1, "typical_p": 0.9, "seed": 11, "stop": ["a", "b"],
     "max_tokens": 4, "presence_penalty": 0.5, "frequency_penalty": -1, "repetition_penalty": 1.2, "min_tokens": 2,
     "no_repeat_ngram_size": 3, "logit_bias": {"5": -100}, "bad_words": ["x"], "stop_token_ids": [7],
@@ -100,16 +100,16 @@ CHECKED = {"stop": ("a", "b"), "logit_bias": ((5, -100.0),), "bad_words": ("x",)
 
 def test_every_honoured_field_has_an_effect(post, chat, store):
     """The sampling fields reach the turn; each of the others is seen to do what it says."""
-    assert SAMPLING.keys() == SPECS.keys()
-    for name, value in SAMPLING.items():
-        chat.turns.clear()
+    assert CHAT_SAMPLING_FIELDS.keys() == PARAMETER_SPECS.keys()
+    for name, value in CHAT_SAMPLING_FIELDS.items():
+        chat.requests.clear()
         assert post(**{name: value}).status_code == 200
-        [asked] = [turn.asked for turn in chat.turns]
+        [asked] = [turn.sampling for turn in chat.requests]
         assert asked == {name: CHECKED.get(name, value)}
-    chat.turns.clear()
+    chat.requests.clear()
     post(max_completion_tokens=9)
     post(max_completion_tokens=9, max_tokens=9)
-    assert [turn.asked for turn in chat.turns] == [{"max_tokens": 9}] * 2
+    assert [turn.sampling for turn in chat.requests] == [{"max_tokens": 9}] * 2
 
     id = store.create(title="t", model="scripted").id
     post(conversation_id=id)
@@ -117,10 +117,10 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
 
     messages = [*OK["messages"], {"role": "assistant", "content": "Once"}]
     post(messages=messages, continue_final_message=True)
-    assert chat.turns[-1].continue_final
+    assert chat.requests[-1].continue_final_message
 
     post(messages=messages, continue_final_message=True, echo=True)
-    assert chat.turns[-1].echo
+    assert chat.requests[-1].echo
     assert post(echo=True).json()["error"]["param"] == "echo"
 
     for fields, turn in {
@@ -132,10 +132,10 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
             {"prediction": {"type": "content", "content": [{"type": "text", "text": t} for t in ("He", "llo")]}},
             {"prediction": "Hello"},
         ),
-        "response_format": ({"response_format": {"type": "json_object"}}, {"format": Format("json_object")}),
-        "guided_regex": ({"guided_regex": "a+"}, {"format": Format("regex", "a+", "guided_regex")}),
-        "guided_choice": ({"guided_choice": ["a"]}, {"format": Format("choice", ("a",), "guided_choice")}),
-        "guided_grammar": ({"guided_grammar": "start: X"}, {"format": Format("lark", "start: X", "guided_grammar")}),
+        "response_format": ({"response_format": {"type": "json_object"}}, {"format": ResponseFormat("json_object")}),
+        "guided_regex": ({"guided_regex": "a+"}, {"format": ResponseFormat("regex", "a+", "guided_regex")}),
+        "guided_choice": ({"guided_choice": ["a"]}, {"format": ResponseFormat("choice", ("a",), "guided_choice")}),
+        "guided_grammar": ({"guided_grammar": "start: X"}, {"format": ResponseFormat("lark", "start: X", "guided_grammar")}),
         "reasoning_effort": ({"reasoning_effort": "low"}, {"variables": {"reasoning_effort": "low"}}),
         "verbosity": ({"verbosity": "high"}, {"variables": {"verbosity": "high"}}),
         "tools": ({"tools": TOOLS}, {"tool_choice": ToolChoice("auto"), "parallel_tool_calls": True}),
@@ -152,7 +152,7 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
     }.values():
         assert post(**fields).status_code == 200
         for name, value in turn.items():
-            assert getattr(chat.turns[-1], name) == value
+            assert getattr(chat.requests[-1], name) == value
 
     assert post(stream=True).headers["content-type"].startswith("text/event-stream")
     with_usage = post(stream=True, stream_options={"include_usage": True}).text
@@ -176,7 +176,7 @@ def test_the_service_describes_itself(url):
     assert "422" not in text
     assert "HTTPValidationError" not in text
     schemas = document["components"]["schemas"]
-    assert schemas["CompletionRequest"]["properties"].keys() == PUBLISHED | EXTENSIONS
+    assert schemas["CompletionRequest"]["properties"].keys() == PUBLISHED | EXTENSION_FIELDS
     for reference in {part.split('"')[0] for part in text.split('"$ref": "#/components/schemas/')[1:]}:
         assert reference in schemas
     assert document["paths"].keys() >= {
@@ -189,9 +189,9 @@ def test_the_service_describes_itself(url):
 
 def test_the_parameters_are_served_for_the_page(url):
     served = {entry["name"]: entry for entry in httpx.get(f"{url}/v1/parameters").json()["data"]}
-    assert served.keys() == SPECS.keys()
+    assert served.keys() == PARAMETER_SPECS.keys()
     assert served["top_p"] == {
-        "name": "top_p", "type": "number", "help": SPECS["top_p"].help, "default": 1.0, "off": 1.0, "low": 0.0,
+        "name": "top_p", "type": "number", "help": PARAMETER_SPECS["top_p"].help, "default": 1.0, "off": 1.0, "low": 0.0,
         "high": 1.0, "low_open": False, "optional": False, "many": False, "control": True,
     }  # fmt: skip
 
@@ -204,11 +204,11 @@ def test_literal_roles_of_the_library_are_all_judged():
 
 def test_a_server_may_let_unknown_fields_pass_and_says_which(services, chat):
     app = create_app(services, default="scripted", ignore_unknown=True)
-    with listening(app) as url, httpx.Client(base_url=url) as client:
+    with serve_in_thread(app) as url, httpx.Client(base_url=url) as client:
         answer = client.post("/v1/chat/completions", json={**OK, "tempo": 1, "größe": 2, "temperature": 0.5})
         assert answer.status_code == 200
         assert answer.headers["x-ignored-fields"] == '"gr\\u00f6\\u00dfe", "tempo"'
-        assert chat.turns[-1].asked == {"temperature": 0.5}
+        assert chat.requests[-1].sampling == {"temperature": 0.5}
         many = client.post("/v1/chat/completions", json={**OK, "é" * 600: 1, **{f"x{i}": 1 for i in range(200)}})
         assert many.status_code == 200
         assert json.loads(f"[{many.headers['x-ignored-fields']}]")[-1] == "..."
@@ -235,7 +235,7 @@ def test_unknown_fields_pass_at_every_depth_of_a_server_that_ignores_them(servic
         "stream": True,
         "stream_options": {"include_usage": True, **x},
     }  # fmt: skip
-    with listening(create_app(services, default="scripted", ignore_unknown=True)) as url:
+    with serve_in_thread(create_app(services, default="scripted", ignore_unknown=True)) as url:
         answer = httpx.post(f"{url}/v1/chat/completions", json=body)
         assert answer.status_code == 200, answer.text
         assert json.loads(f"[{answer.headers['x-ignored-fields']}]") == sorted([
@@ -244,6 +244,6 @@ def test_unknown_fields_pass_at_every_depth_of_a_server_that_ignores_them(servic
             "response_format.x", "stream_options.x", "tool_choice.x", "tool_choice.function.x", "tools[0].function.x",
             "tools[0].x", "tools[1].custom.format.x", "tools[1].custom.x",
         ])  # fmt: skip
-        assert chat.turns[-1].tools[0].published["function"].keys() == {"name", "parameters"}
+        assert chat.requests[-1].tools[0].published["function"].keys() == {"name", "parameters"}
         refused = httpx.post(f"{url}/v1/chat/completions", json={**body, "messages": [{"role": "user"}]})
         assert refused.json()["error"]["param"] == "messages[0].content"

@@ -10,7 +10,7 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 
 from turnwise.core.messages import Message, ToolCall
-from turnwise.testing import ScriptedChat
+from turnwise.testing import ScriptedChatService
 
 EVENT = pydantic.TypeAdapter(ResponseStreamEvent)
 TOOL = {
@@ -27,7 +27,7 @@ def client(url):
 
 def answers(services, store, *script, **more):
     """Let the server answer with this script; the chat service that does."""
-    services["scripted"] = ScriptedChat(script, store=store, **more)
+    services["scripted"] = ScriptedChatService(script, store=store, **more)
     return services["scripted"]
 
 
@@ -78,9 +78,9 @@ def test_a_response(client, chat):
     }  # fmt: skip
     assert response.completed_at >= response.created_at
     assert response.error is response.incomplete_details is response.previous_response_id is None
-    [turn] = chat.turns
+    [turn] = chat.requests
     assert turn.messages == (Message("system", "Be kind."), Message("user", "Hello there"))
-    assert turn.asked == {"temperature": 0.5}
+    assert turn.sampling == {"temperature": 0.5}
 
 
 def test_the_settings_are_sent_back(url, services, store):
@@ -264,7 +264,7 @@ def test_tools_and_choices_reach_the_model(url, chat):
     tools = [TOOL | {"name": "n" * 128, "description": "d"}, {"type": "custom", "name": "note", "format": lark}]
     choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "custom", "name": "note"}]}
     create(url, tools=tools, tool_choice=choice, parallel_tool_calls=False)
-    [turn] = chat.turns
+    [turn] = chat.requests
     assert [(tool.kind, tool.name, tool.syntax) for tool in turn.tools] == [
         ("function", "n" * 128, "text"), ("custom", "note", "lark"),
     ]  # fmt: skip
@@ -277,7 +277,7 @@ def test_tools_and_choices_reach_the_model(url, chat):
 def test_truncation_chooses_the_context_policy(url, chat):
     for truncation in ("auto", "disabled", None):
         assert create(url, truncation=truncation)["truncation"] == (truncation or "disabled")
-    assert [turn.context_policy for turn in chat.turns] == ["drop_oldest", "refuse", None]
+    assert [turn.context_policy for turn in chat.requests] == ["drop_oldest", "refuse", None]
     assert create(url, context_policy="summarise")["truncation"] == "auto"
 
 
@@ -285,6 +285,6 @@ def test_log_probabilities_are_asked_for_by_include(url, chat):
     create(url, include=["message.output_text.logprobs"], top_logprobs=3)
     create(url, top_logprobs=2)
     create(url, include=["reasoning.encrypted_content"])
-    assert [turn.asked for turn in chat.turns] == [
+    assert [turn.sampling for turn in chat.requests] == [
         {"logprobs": True, "top_logprobs": 3}, {"logprobs": True, "top_logprobs": 2}, {},
     ]  # fmt: skip

@@ -9,10 +9,10 @@ import pydantic
 import pytest
 from openai.types.responses import ResponseStreamEvent
 
-from turnwise.core.errors import ContextTooLong, Unavailable
+from turnwise.core.errors import ContextLengthExceeded, Unavailable
 from turnwise.server.app import create_app
-from turnwise.server.middleware.concurrency_limit import Limits
-from turnwise.testing import ScriptedChat, listening
+from turnwise.server.middleware.concurrency_limit import ServerLimits
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 EVENT = pydantic.TypeAdapter(ResponseStreamEvent)
 BODY = {"model": "scripted", "input": "Hello"}
@@ -52,11 +52,11 @@ def assert_failed(found, text):
 
 
 def test_a_stream_that_takes_too_long():
-    chat = ScriptedChat(endless, delay=0.02)
-    app = create_app({"scripted": chat}, default="scripted", limits=Limits(request_timeout=0.3))
-    with listening(app) as url:
+    chat = ScriptedChatService(endless, delay=0.02)
+    app = create_app({"scripted": chat}, default="scripted", limits=ServerLimits(request_timeout=0.3))
+    with serve_in_thread(app) as url:
         assert_failed(events(url), "took longer than the 0.3 seconds")
-        assert (chat.cancelled, app.state.gate.under_way) == (1, 0)
+        assert (chat.num_cancelled, app.state.limiter.num_active) == (1, 0)
         with openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0) as client:
             *_, last = client.responses.create(**BODY, stream=True)
             assert (last.type, last.response.error.code) == ("response.failed", "server_error")
@@ -69,18 +69,18 @@ def test_a_stream_that_takes_too_long():
 def test_a_stream_while_the_server_stops():
     def stopped(turn):
         yield "One "
-        app.state.gate.stop()
+        app.state.limiter.stop()
         yield from endless(turn)
 
-    app = create_app({"scripted": ScriptedChat(stopped, delay=0.02)}, default="scripted")
-    with listening(app) as url:
+    app = create_app({"scripted": ScriptedChatService(stopped, delay=0.02)}, default="scripted")
+    with serve_in_thread(app) as url:
         assert_failed(events(url), "The server is stopping")
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (ContextTooLong.for_prompt(10, 20, 0, "messages"), "invalid_prompt"),
+        (ContextLengthExceeded.for_prompt(10, 20, 0, "messages"), "invalid_prompt"),
         (Unavailable("Busy."), "server_error"),
         (RuntimeError("secret"), "server_error"),
     ],
@@ -88,8 +88,8 @@ def test_a_stream_while_the_server_stops():
 )
 def test_the_published_code_of_a_failure(error, code):
     """Where the first token takes longer than the keep-alive interval, every error arrives in the stream."""
-    chat = ScriptedChat(endless, delay=0.2, fail_after=1, failure=error)
-    with listening(create_app({"scripted": chat}, default="scripted", sse_keep_alive=0.05)) as url:
+    chat = ScriptedChatService(endless, delay=0.2, fail_after=1, failure=error)
+    with serve_in_thread(create_app({"scripted": chat}, default="scripted", sse_keep_alive=0.05)) as url:
         found = events(url)
     assert found[-1]["response"]["error"]["code"] == code
     assert "secret" not in json.dumps(found)
@@ -98,12 +98,12 @@ def test_the_published_code_of_a_failure(error, code):
 def test_a_response_is_not_failed_after_its_end():
     """The time limit passes while the finished stream is closed: the last event stays the last."""
 
-    class Slow(ScriptedChat):
+    class Slow(ScriptedChatService):
         async def stream(self, turn):
             async for delta in super().stream(turn):
                 yield delta
             await asyncio.sleep(5)
 
-    app = create_app({"scripted": Slow()}, default="scripted", limits=Limits(request_timeout=0.3))
-    with listening(app) as url:
+    app = create_app({"scripted": Slow()}, default="scripted", limits=ServerLimits(request_timeout=0.3))
+    with serve_in_thread(app) as url:
         assert events(url)[-1]["type"] == "response.completed"

@@ -6,7 +6,7 @@ import pytest
 from openai.types.responses import Response
 
 from turnwise.core.messages import Message, ToolCall
-from turnwise.testing import ScriptedChat
+from turnwise.testing import ScriptedChatService
 
 CALL = {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"city": "Rome"}'}
 OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
@@ -20,7 +20,7 @@ def post(url, items, **fields):
 def read(url, chat, items):
     response = post(url, items)
     assert response.status_code == 200, response.text
-    return chat.turns[-1].messages
+    return chat.requests[-1].messages
 
 
 def refused(url, items, **fields):
@@ -71,7 +71,7 @@ def test_reasoning_of_another_server_is_not_shown(url, chat):
 def test_everything_that_was_sent_is_accepted_back(url, services, store):
     """The loop of a client that keeps the history itself, with objects of the official client and with plain JSON."""
     calls = [ToolCall("call_1", "weather", '{"city": "Rome"}'), ToolCall("call_2", "note", "ciao", "custom")]
-    chat = services["scripted"] = ScriptedChat(["Let me see.", *calls], store=store)
+    chat = services["scripted"] = ScriptedChatService(["Let me see.", *calls], store=store)
     tools = [{"type": "function", "name": "weather"}, {"type": "custom", "name": "note"}]
     outputs = [OUTPUT, {"type": "custom_tool_call_output", "call_id": "call_2", "output": "noted"}]
     body = post(url, "Hello", tools=tools).json()
@@ -84,7 +84,7 @@ def test_everything_that_was_sent_is_accepted_back(url, services, store):
         ]  # fmt: skip
         for output in forms:
             client.responses.create(model="scripted", input=[HELLO, *output, *outputs], tools=tools)
-            assert chat.turns[-1].messages == (
+            assert chat.requests[-1].messages == (
                 Message("user", "Hello"), Message("assistant", "Let me see.", tool_calls=tuple(calls)),
                 Message("tool", "sunny", tool_call_id="call_1"), Message("tool", "noted", tool_call_id="call_2"),
             )  # fmt: skip

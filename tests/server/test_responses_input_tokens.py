@@ -4,11 +4,11 @@ import httpx
 import openai
 import pytest
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.store.sqlite.key_store import KeyFile
-from turnwise.testing import listening
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import serve_in_thread
 
 TOOL = {
     "type": "function", "name": "get_weather", "strict": True,
@@ -26,7 +26,7 @@ LONG = [{"role": role, "content": "word " * 150} for role in ("user", "assistant
 @pytest.fixture(scope="module")
 def url():
     store = open_store("sqlite:///:memory:")
-    with chat_service(store=store) as service, listening(create_app({"box": service}, default="box")) as url:
+    with open_chat_service(store=store) as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
         yield url
     store.close()
 
@@ -83,10 +83,10 @@ def test_what_a_response_would_be_refused_for(url, fields, param, code):
 
 
 def test_a_key_counts_its_own_conversations_only(chat, tmp_path):
-    keys = KeyFile(tmp_path / "keys.db")
+    keys = SqliteKeyStore(tmp_path / "keys.db")
     mine, theirs = keys.create("a"), keys.create("b")
     with (
-        listening(create_app({"scripted": chat}, default="scripted", keys=keys)) as url,
+        serve_in_thread(create_app({"scripted": chat}, default="scripted", keys=keys)) as url,
         httpx.Client(base_url=f"{url}/v1") as http,
     ):
         headers = {"Authorization": f"Bearer {mine}"}

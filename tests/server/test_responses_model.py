@@ -8,11 +8,11 @@ import openai
 import pydantic
 import pytest
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
-from turnwise.server.middleware.concurrency_limit import Limits
+from turnwise.server.middleware.concurrency_limit import ServerLimits
 from turnwise.store import open_store
-from turnwise.testing import ScriptedChat, listening
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 LOGPROBS = "message.output_text.logprobs"
 
@@ -20,7 +20,7 @@ LOGPROBS = "message.output_text.logprobs"
 @pytest.fixture(scope="module")
 def url():
     store = open_store("sqlite:///:memory:")
-    with chat_service(store=store) as service, listening(create_app({"box": service}, default="box")) as url:
+    with open_chat_service(store=store) as service, serve_in_thread(create_app({"box": service}, default="box")) as url:
         yield url
     store.close()
 
@@ -113,8 +113,8 @@ def test_an_input_that_does_not_fit(client):
 
 
 def test_responses_are_counted_and_limited():
-    slow = ScriptedChat(["x"] * 1000, delay=0.02)
-    with listening(create_app({"s": slow}, default="s", limits=Limits(max_concurrent_requests=1))) as url:
+    slow = ScriptedChatService(["x"] * 1000, delay=0.02)
+    with serve_in_thread(create_app({"s": slow}, default="s", limits=ServerLimits(max_concurrent_requests=1))) as url:
         body = {"model": "s", "input": "Hi", "stream": True}
         with httpx.stream("POST", f"{url}/v1/responses", json=body, timeout=30) as stream:
             lines = stream.iter_lines()  # kept: the connection closes with it
@@ -122,9 +122,9 @@ def test_responses_are_counted_and_limited():
             refused = httpx.post(f"{url}/v1/responses", json=body)
             assert (refused.status_code, refused.json()["error"]["code"]) == (429, "server_busy")
         deadline = time.monotonic() + 20
-        while not slow.cancelled and time.monotonic() < deadline:
+        while not slow.num_cancelled and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert slow.cancelled == 1, "a client that leaves frees its slot"
-        assert slow.produced < 1000
+        assert slow.num_cancelled == 1, "a client that leaves frees its slot"
+        assert slow.num_chunks < 1000
         metrics = httpx.get(f"{url}/metrics").text
         assert 'finish="cancelled"' in metrics

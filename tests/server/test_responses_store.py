@@ -10,8 +10,8 @@ from turnwise.core.messages import Message, ToolCall
 from turnwise.core.stored_responses import StoredResponse
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.store.sqlite.key_store import KeyFile
-from turnwise.testing import ScriptedChat, listening
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 ITEM = pydantic.TypeAdapter(ResponseItem)
 CALL = ToolCall("call_1", "weather", '{"city": "Rome"}')
@@ -26,29 +26,29 @@ def client(url):
 
 
 def test_a_conversation_goes_on_by_the_id_of_its_last_response(client, services, store):
-    chat = services["scripted"] = ScriptedChat(lambda turn: [f"Answer {len(turn.messages)}"], store=store)
+    chat = services["scripted"] = ScriptedChatService(lambda turn: [f"Answer {len(turn.messages)}"], store=store)
     first = client.responses.create(model="scripted", input="One", instructions="Be kind.")
     second = client.responses.create(model="scripted", input="Two", previous_response_id=first.id)
     third = client.responses.create(model="scripted", input="Three", previous_response_id=second.id)
     branch = client.responses.create(model="scripted", input="Another", previous_response_id=first.id)
-    assert chat.turns[2].messages == (
+    assert chat.requests[2].messages == (
         Message("user", "One"), Message("assistant", "Answer 2"), Message("user", "Two"),
         Message("assistant", "Answer 3"), Message("user", "Three"),
     )  # fmt: skip
-    assert chat.turns[3].messages[2:] == (Message("user", "Another"),)
+    assert chat.requests[3].messages[2:] == (Message("user", "Another"),)
     assert (third.previous_response_id, branch.previous_response_id) == (second.id, first.id)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_tool_outputs_answer_the_previous_response(client, services, store, streamed):
-    chat = services["scripted"] = ScriptedChat(["Let me see.", CALL], store=store)
+    chat = services["scripted"] = ScriptedChatService(["Let me see.", CALL], store=store)
     if streamed:
         events = client.responses.create(model="scripted", input="Weather?", tools=TOOLS, stream=True)
         first = list(events)[-1].response
     else:
         first = client.responses.create(model="scripted", input="Weather?", tools=TOOLS)
     client.responses.create(model="scripted", input=[OUTPUT], previous_response_id=first.id, tools=TOOLS)
-    assert chat.turns[-1].messages == (
+    assert chat.requests[-1].messages == (
         Message("user", "Weather?"), Message("assistant", "Let me see.", tool_calls=(CALL,)),
         Message("tool", "sunny", tool_call_id="call_1"),
     )  # fmt: skip
@@ -59,13 +59,13 @@ def test_tool_outputs_answer_the_previous_response(client, services, store, stre
 
 def test_items_are_referred_to_by_their_ids(client, services, store):
     """The Vercel AI SDK does so by default."""
-    chat = services["scripted"] = ScriptedChat(["Let me see.", CALL], store=store)
+    chat = services["scripted"] = ScriptedChatService(["Let me see.", CALL], store=store)
     first = client.responses.create(model="scripted", input="Weather?", tools=TOOLS)
     [asked] = client.responses.input_items.list(first.id)
     references = [{"type": "item_reference", "id": asked.id}, *({"id": item.id} for item in first.output)]
     client.responses.create(model="scripted", input=[*references, OUTPUT], tools=TOOLS)
-    assert [message.role for message in chat.turns[-1].messages] == ["user", "assistant", "tool"]
-    assert chat.turns[-1].messages[1] == Message("assistant", "Let me see.", tool_calls=(CALL,))
+    assert [message.role for message in chat.requests[-1].messages] == ["user", "assistant", "tool"]
+    assert chat.requests[-1].messages[1] == Message("assistant", "Let me see.", tool_calls=(CALL,))
     for id in ("msg_0123abcd_0", "nonsense", first.output[0].id + "0"):
         with pytest.raises(openai.BadRequestError) as error:
             client.responses.create(model="scripted", input=[{"type": "item_reference", "id": id}])
@@ -148,7 +148,7 @@ def test_only_background_responses_could_be_cancelled(client):
 
 
 def test_a_server_without_a_store(services, url, client):
-    services["scripted"] = ScriptedChat()
+    services["scripted"] = ScriptedChatService()
     assert client.responses.create(model="scripted", input="Hi").to_dict()["store"] is False
     for fields in ({"store": True}, {"previous_response_id": "resp_1"}):
         with pytest.raises(openai.BadRequestError) as error:
@@ -170,8 +170,8 @@ def test_the_store_keeps_responses_across_processes(tmp_path):
 
 
 def test_a_response_belongs_to_the_key_that_made_it(tmp_path, store):
-    keys = KeyFile(tmp_path / "keys.db")
-    with listening(create_app({"scripted": ScriptedChat(store=store)}, default="scripted", keys=keys)) as url:
+    keys = SqliteKeyStore(tmp_path / "keys.db")
+    with serve_in_thread(create_app({"scripted": ScriptedChatService(store=store)}, default="scripted", keys=keys)) as url:
         ada, bob = (
             openai.OpenAI(base_url=f"{url}/v1", api_key=keys.create(name), max_retries=0) for name in ("ada", "bob")
         )

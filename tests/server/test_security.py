@@ -7,7 +7,7 @@ import pytest
 
 from turnwise.core.errors import ModelNotFound
 from turnwise.server.app import create_app
-from turnwise.testing import ScriptedChat, listening
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 BODY = {"model": "scripted", "messages": [{"role": "user", "content": "my secret words"}]}
 
@@ -24,7 +24,7 @@ def test_posts_from_other_origins_are_refused(url, chat, origin):
         answer = httpx.request(method, url + path, json=BODY, headers={"origin": origin})
         assert answer.status_code == 403
         assert answer.json()["error"]["code"] == "origin_not_allowed"
-    assert chat.turns == []
+    assert chat.requests == []
 
 
 def test_the_own_page_and_programs_without_an_origin_may_post(url):
@@ -48,8 +48,8 @@ def test_loopback_names_are_fine(url, host):
 
 
 def test_a_proxy_on_this_machine_may_be_allowed():
-    chat = ScriptedChat()
-    with listening(create_app({"scripted": chat}, default="scripted", allowed_hosts=["chat.example"])) as url:
+    chat = ScriptedChatService()
+    with serve_in_thread(create_app({"scripted": chat}, default="scripted", allowed_hosts=["chat.example"])) as url:
         headers = {"host": "chat.example", "origin": "https://chat.example"}
         assert httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=headers).status_code == 200
 
@@ -91,11 +91,11 @@ def test_health_ready_and_a_missing_model(url, chat, services):
 
 def test_the_default_must_be_served():
     with pytest.raises(ModelNotFound, match="Served: scripted"):
-        create_app({"scripted": ScriptedChat()}, default="other")
+        create_app({"scripted": ScriptedChatService()}, default="other")
 
 
 def test_without_the_page_the_api_stays():
-    with listening(create_app({"scripted": ScriptedChat()}, default="scripted", web=False)) as url:
+    with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted", web=False)) as url:
         assert httpx.get(url).status_code == 404
         assert httpx.get(f"{url}/docs").status_code == 200
         assert httpx.get(f"{url}/v1/models").status_code == 200

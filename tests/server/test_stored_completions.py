@@ -50,7 +50,7 @@ def test_nothing_is_stored_unasked_nor_half(client, chat):
     stream = complete(client, store=True, stream=True)
     next(iter(stream))
     stream.close()
-    while not chat.cancelled:
+    while not chat.num_cancelled:
         time.sleep(0.01)
     assert list(client.chat.completions.list()) == []
 

@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 CAPITAL = "The capital of France is"
 
 
 @pytest.fixture(scope="module")
 def service():
-    with chat_service() as service:
+    with open_chat_service() as service:
         yield service
 
 
 @pytest.fixture(scope="module")
 def url(service):
-    with listening(create_app({"box": service}, default="box")) as url:
+    with serve_in_thread(create_app({"box": service}, default="box")) as url:
         yield f"{url}/v1"
 
 
@@ -42,7 +42,7 @@ def test_a_text_goes_on_without_a_chat_template(client, service):
     assert answer.object == "text_completion"
     assert answer.choices[0].text.startswith(" ")
     assert answer.choices[0].finish_reason in ("stop", "length")
-    ids = service.tokens.of_text(CAPITAL)
+    ids = service.tokens.encode_text(CAPITAL)
     assert answer.usage.prompt_tokens == len(ids)
     assert ask(client, ids).choices[0].text == answer.choices[0].text
 
@@ -173,7 +173,7 @@ def test_leaving_a_stream_of_many_frees_all_slots(url, service):
                 break
             await stream.close()
         for _ in range(500):
-            if service.generator.load == (0, 0):
+            if service.engine.load == (0, 0):
                 return True
             await asyncio.sleep(0.01)
         return False

@@ -3,20 +3,20 @@
 import httpx
 import pytest
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 
 @pytest.fixture(scope="module")
 def service():
-    with chat_service() as service:
+    with open_chat_service() as service:
         yield service
 
 
 @pytest.fixture(scope="module")
 def client(service):
-    with listening(create_app({"box": service}, default="box")) as url, httpx.Client(base_url=url) as client:
+    with serve_in_thread(create_app({"box": service}, default="box")) as url, httpx.Client(base_url=url) as client:
         yield client
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from turnwise.app.services import chat_service
+from turnwise.app.services import open_chat_service
 from turnwise.server.app import create_app
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 
 HELLO = [{"role": "user", "content": "Hello, what is the weather in Rome?"}]
 PARAMETERS = {
@@ -41,8 +41,8 @@ MATCHES = {"query": QUERY["definition"], "sum": r"[1-9][0-9]{0,2}(\+[1-9][0-9]{0
 @pytest.fixture(scope="module")
 def client():
     with (
-        chat_service() as service,
-        listening(create_app({"box": service}, default="box")) as url,
+        open_chat_service() as service,
+        serve_in_thread(create_app({"box": service}, default="box")) as url,
         openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0) as made,
     ):
         yield made

@@ -8,7 +8,7 @@ import pytest
 
 from turnwise.core.messages import Message, ToolCall
 from turnwise.core.tools import ToolChoice
-from turnwise.testing import ScriptedChat
+from turnwise.testing import ScriptedChatService
 
 HELLO = [{"role": "user", "content": "Hello there"}]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -54,7 +54,7 @@ def post(url):
 @pytest.fixture
 def calling(services, chat):
     """Replaces the service by one that says something and calls twice."""
-    services["scripted"] = ScriptedChat(["I look.", CALL, OTHER])
+    services["scripted"] = ScriptedChatService(["I look.", CALL, OTHER])
     return services["scripted"]
 
 
@@ -63,7 +63,7 @@ def calling(services, chat):
 
 def test_tools_reach_the_turn(post, chat):
     assert post(tools=[WEATHER, NOW, NOTE]).status_code == 200
-    turn = chat.turns[0]
+    turn = chat.requests[0]
     assert [(tool.name, tool.kind) for tool in turn.tools] == [
         ("get_weather", "function"), ("now", "function"), ("note", "custom")
     ]  # fmt: skip
@@ -90,13 +90,13 @@ def test_tools_reach_the_turn(post, chat):
 )  # fmt: skip
 def test_a_choice_reaches_the_turn(post, chat, said, choice, parallel):
     assert post(tools=[WEATHER, NOW, NOTE], tool_choice=said).status_code == 200
-    assert (chat.turns[0].tool_choice, chat.turns[0].parallel_tool_calls) == (choice, parallel)
+    assert (chat.requests[0].tool_choice, chat.requests[0].parallel_tool_calls) == (choice, parallel)
 
 
 def test_the_older_fields_mean_the_same(post, chat):
     assert post(functions=[WEATHER["function"]], function_call={"name": "get_weather"}).status_code == 200
     assert post(tools=[WEATHER], tool_choice={"type": "function", "function": {"name": "get_weather"}}).is_success
-    older, newer = chat.turns
+    older, newer = chat.requests
     assert older.tools[0].published == newer.tools[0].published
     assert (older.tool_choice, older.parallel_tool_calls) == (newer.tool_choice, newer.parallel_tool_calls)
 
@@ -108,7 +108,7 @@ def test_the_older_fields_mean_the_same(post, chat):
 )  # fmt: skip
 def test_a_field_that_asks_for_nothing_passes(post, chat, fields):
     assert post(**fields).status_code == 200
-    assert chat.turns[0].tools == ()
+    assert chat.requests[0].tools == ()
 
 
 BAD = [
@@ -166,7 +166,7 @@ def test_what_is_wrong_is_refused_by_name(post, chat, fields, param, says):
     error = answer.json()["error"]
     assert (answer.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
     assert says in error["message"]
-    assert chat.turns == []
+    assert chat.requests == []
 
 
 # Messages
@@ -184,7 +184,7 @@ def test_calls_and_their_answers_reach_the_turn(post, chat):
         answered("a", name="get_weather"),
     ]
     assert post(messages=messages).status_code == 200
-    assert chat.turns[0].messages[1:] == (
+    assert chat.requests[0].messages[1:] == (
         Message("assistant", "", None, (
             ToolCall("a", "get_weather", "{}"), ToolCall("b", "note", "hi", "custom"))),
         Message("tool", "sunny", tool_call_id="b"),
@@ -203,7 +203,7 @@ def test_the_older_messages_mean_the_same(post, chat):
         {"role": "function", "name": "get_weather", "content": "sunny"},
     ]  # fmt: skip
     assert post(messages=messages).status_code == 200
-    one, other = chat.turns[0].messages[1:]
+    one, other = chat.requests[0].messages[1:]
     assert [(made.name, made.arguments) for made in one.tool_calls] == [("get_weather", "{}")]
     assert (other.role, other.content, other.name) == ("tool", "sunny", "get_weather")
     assert other.tool_call_id == one.tool_calls[0].id
@@ -251,7 +251,7 @@ def test_calls_and_answers_that_do_not_fit_are_refused_by_place(post, chat, mess
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, f"messages[{at}].{where}")
     assert says in error["message"]
-    assert chat.turns == []
+    assert chat.requests == []
 
 
 # Answers
@@ -272,9 +272,9 @@ def test_a_whole_answer_that_calls(post, calling):
 def test_content_is_null_where_there_is_none_and_calls_are_absent_where_there_are_none(post, services, chat):
     message = post().json()["choices"][0]["message"]
     assert message.keys() == {"role", "content", "refusal", "annotations"}
-    services["scripted"] = ScriptedChat([CALL])
+    services["scripted"] = ScriptedChatService([CALL])
     assert post(tools=[WEATHER]).json()["choices"][0]["message"]["content"] is None
-    services["scripted"] = ScriptedChat([])
+    services["scripted"] = ScriptedChatService([])
     assert post().json()["choices"][0]["message"]["content"] == ""
 
 
@@ -300,12 +300,12 @@ def test_a_stream_that_calls(post, calling):
 
 
 def test_a_stream_that_only_calls_has_no_content(post, services, chat):
-    services["scripted"] = ScriptedChat([CALL])
+    services["scripted"] = ScriptedChatService([CALL])
     assert all("content" not in piece["delta"] for piece in pieces(post(tools=[WEATHER], stream=True)))
 
 
 def test_the_older_fields_are_answered_in_the_older_form(post, services, chat):
-    services["scripted"] = ScriptedChat([CALL])
+    services["scripted"] = ScriptedChatService([CALL])
     [choice] = post(functions=[WEATHER["function"]]).json()["choices"]
     assert choice["finish_reason"] == "function_call"
     assert choice["message"]["function_call"] == {"name": "get_weather", "arguments": '{"city": "Rome"}'}
@@ -320,16 +320,16 @@ def test_the_older_fields_are_answered_in_the_older_form(post, services, chat):
 
 
 def test_the_official_client_reads_calls_and_sends_them_back(url, services, chat):
-    services["scripted"] = ScriptedChat(["I look.", CALL])
+    services["scripted"] = ScriptedChatService(["I look.", CALL])
     with openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0) as client:
         message = client.chat.completions.create(model="scripted", messages=HELLO, tools=[WEATHER]).choices[0].message
         result = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "sunny"}
         client.chat.completions.create(model="scripted", messages=[*HELLO, message, result], tools=[WEATHER])
-    assert services["scripted"].turns[1].messages[1] == Message("assistant", "I look.", tool_calls=(CALL,))
+    assert services["scripted"].requests[1].messages[1] == Message("assistant", "I look.", tool_calls=(CALL,))
 
 
 def test_a_kept_conversation_shows_calls_and_answers(post, url, services, chat, store):
-    services["scripted"] = ScriptedChat(["I look.", CALL], store=store)
+    services["scripted"] = ScriptedChatService(["I look.", CALL], store=store)
     id = store.create(title="t", model="scripted").id
     post(tools=[WEATHER], conversation_id=id)
     store.append(id, [Message("tool", "sunny", tool_call_id="call_1")])
@@ -352,22 +352,22 @@ def test_a_tool_that_is_not_strict_is_used_without_the_keywords_that_cannot_be_e
         "tools[1].function.parameters.properties.phone.pattern",
         "tools[1].function.parameters.properties.tags.uniqueItems",
     ]
-    tool = chat.turns[0].tools[1]
+    tool = chat.requests[0].tools[1]
     assert tool.published["function"]["parameters"] == schema
     assert "uniqueItems" not in tool.arguments["properties"]["tags"]
     assert "x-not-enforced" not in post(tools=[NOW]).headers
     strict = post(tools=[function(parameters=schema, strict=True)])
     assert "x-not-enforced" not in strict.headers
-    assert chat.turns[-1].tools[0].arguments == schema
+    assert chat.requests[-1].tools[0].arguments == schema
 
 
 @pytest.mark.parametrize("parameters", [{}, {"type": "object"}, {"type": "object", "properties": None}, None])
 def test_the_ways_to_describe_no_parameters_are_all_accepted(post, chat, parameters):
     assert post(tools=[function(parameters=parameters)]).status_code == 200
-    assert chat.turns[0].tools[0].arguments["type"] == "object"
+    assert chat.requests[0].tools[0].arguments["type"] == "object"
 
 
 def test_a_set_of_128_tools_with_long_descriptions_is_read(post, chat):
     tools = [function(name=f"tool_{i}", description="word " * 400, parameters=SCHEMA) for i in range(128)]
     assert post(tools=tools).status_code == 200
-    assert len(chat.turns[0].tools) == 128
+    assert len(chat.requests[0].tools) == 128

@@ -14,9 +14,9 @@ import openai
 import pytest
 
 from turnwise.server.app import create_app
-from turnwise.server.uvicorn_server import CannotListen, serve
-from turnwise.store.sqlite.key_store import KeyFile
-from turnwise.testing import ScriptedChat
+from turnwise.server.uvicorn_server import ListenFailed, serve
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import ScriptedChatService
 
 pytestmark = pytest.mark.slow  # waits, as the clients it plays do
 
@@ -42,7 +42,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 @pytest.fixture
 def app():
-    return create_app({"scripted": ScriptedChat()}, default="scripted")
+    return create_app({"scripted": ScriptedChatService()}, default="scripted")
 
 
 @contextmanager
@@ -188,30 +188,30 @@ def test_logs_as_json_are_one_object_per_line():
 def test_a_taken_port_is_explained(app):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(CannotListen, match=rf"port {port}: address already in use\. .*--port 0"):
+        with pytest.raises(ListenFailed, match=rf"port {port}: address already in use\. .*--port 0"):
             serve(app, port=port)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
 def test_other_machines_are_let_in_only_on_demand(app, host):
-    with pytest.raises(CannotListen, match=r"without a key\. Use --host 127\.0\.0\.1, or say --allow-remote"):
+    with pytest.raises(ListenFailed, match=r"without a key\. Use --host 127\.0\.0\.1, or say --allow-remote"):
         serve(app, host=host, port=0)
 
 
 def test_with_a_key_other_machines_need_no_further_word(tmp_path):
-    keys = KeyFile(tmp_path / "keys.db")
-    app = create_app({"scripted": ScriptedChat()}, default="scripted", keys=keys)
-    with pytest.raises(CannotListen, match="without a key"):
+    keys = SqliteKeyStore(tmp_path / "keys.db")
+    app = create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)
+    with pytest.raises(ListenFailed, match="without a key"):
         serve(app, host="0.0.0.0", port=0)
     keys.create("me")
-    required = create_app({"scripted": ScriptedChat()}, default="scripted", require_key=True)
+    required = create_app({"scripted": ScriptedChatService()}, default="scripted", require_key=True)
     for safe in (app, required):
-        with pytest.raises(CannotListen, match="There is no port"):  # it got as far as listening
+        with pytest.raises(ListenFailed, match="There is no port"):  # it got as far as listening
             serve(safe, host="0.0.0.0", port=-1)
 
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("127.0.0.1", -1), ("no such host", 0)])
 def test_an_impossible_address_is_explained(app, host, port):
-    with pytest.raises(CannotListen, match=r"There is no (port|address)"):
+    with pytest.raises(ListenFailed, match=r"There is no (port|address)"):
         serve(app, host=host, port=port, allow_remote=True)

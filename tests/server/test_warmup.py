@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from turnwise.app.services import chat_service
-from turnwise.chat.service import Turn
+from turnwise.app.services import open_chat_service
+from turnwise.chat.service import ChatRequest
 from turnwise.core.messages import Message
-from turnwise.text.constraints.grammar_compiler import Grammars
+from turnwise.text.constraints.grammar_compiler import GrammarCompiler
 
 
 def test_the_tables_of_the_vocabulary_are_there_before_the_first_request():
-    with chat_service(None, slots=1, prepare=True) as service:
+    with open_chat_service(None, max_num_seqs=1, prepare=True) as service:
         assert {"token_bound", "vocabulary", "grammars"} <= vars(service.renderer).keys()
 
 
@@ -20,7 +20,7 @@ def test_a_table_that_cannot_be_built_keeps_no_model_from_being_served(monkeypat
     def fail(self):
         raise error
 
-    monkeypatch.setattr(Grammars, "prepare", fail)
-    with chat_service(None, slots=1, prepare=True) as service:
-        reply = asyncio.run(service.reply(Turn((Message("user", "Hello"),), {"max_tokens": 2})))
+    monkeypatch.setattr(GrammarCompiler, "prepare", fail)
+    with open_chat_service(None, max_num_seqs=1, prepare=True) as service:
+        reply = asyncio.run(service.reply(ChatRequest((Message("user", "Hello"),), {"max_tokens": 2})))
     assert reply.usage.completion_tokens > 0

@@ -19,12 +19,12 @@ import time
 from contextlib import aclosing, suppress
 from pathlib import Path
 
-from turnwise.chat.service import Turn
+from turnwise.chat.service import ChatRequest
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.core.ports import ConversationStore
 from turnwise.store import open_store
-from turnwise.testing import ScriptedChat
+from turnwise.testing import ScriptedChatService
 
 CLIENTS = 4
 LONGEST_RUN = 0.04  # seconds from the start of the clients to their end
@@ -61,7 +61,7 @@ class Client:
         if act > 0.95:
             tree = self.store.get(self.id).tree
             if tree:
-                self.store.select(self.id, self.chance.choice(tree).id)
+                self.store.select_branch(self.id, self.chance.choice(tree).id)
         return [*messages, Message("user", self.text())]
 
     def act(self) -> None:
@@ -85,9 +85,9 @@ class Client:
         """One request through the chat service; some clients leave in the middle of the answer."""
         written, patience = self.text(), self.chance.choice((0, 1, 9, 9, 9))
         messages = self.next_messages()
-        service = ScriptedChat([written, " done"], store=self.store)
+        service = ScriptedChatService([written, " done"], store=self.store)
         heard = 0
-        async with aclosing(service.stream(Turn(tuple(messages), conversation_id=self.id))) as deltas:
+        async with aclosing(service.stream(ChatRequest(tuple(messages), conversation_id=self.id))) as deltas:
             async for delta in deltas:
                 if not heard:
                     self.acknowledge([message.content for message in messages])

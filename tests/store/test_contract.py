@@ -101,8 +101,8 @@ def branches(store, id):
 
 def test_extending_a_branch_adds_what_is_new_and_moves_the_head(store):
     id = store.create(title="t", model="m").id
-    first = store.extend(id, thread("Hi"))
-    second = store.extend(id, thread("Hi", "Hello!", "The lamp?"))
+    first = store.ensure_branch(id, thread("Hi"))
+    second = store.ensure_branch(id, thread("Hi", "Hello!", "The lamp?"))
     assert second[:1] == first
     assert texts(store, id) == ["Hi", "Hello!", "The lamp?"]
     assert store.get(id).head == second[-1]
@@ -111,18 +111,18 @@ def test_extending_a_branch_adds_what_is_new_and_moves_the_head(store):
 
 def test_extending_with_what_is_stored_adds_nothing_and_keeps_the_head(store):
     id = store.create(title="t", model="m").id
-    all_ids = store.extend(id, thread("Hi", "Hello!", "The lamp?"))
-    assert store.extend(id, thread("Hi")) == all_ids[:1]
-    assert store.extend(id, thread("Hi", "Hello!", "The lamp?")) == all_ids
+    all_ids = store.ensure_branch(id, thread("Hi", "Hello!", "The lamp?"))
+    assert store.ensure_branch(id, thread("Hi")) == all_ids[:1]
+    assert store.ensure_branch(id, thread("Hi", "Hello!", "The lamp?")) == all_ids
     assert store.get(id).head == all_ids[-1]
-    assert store.extend(id, []) == ()
+    assert store.ensure_branch(id, []) == ()
 
 
 def test_what_differs_becomes_a_branch_and_nothing_is_replaced(store):
     id = store.create(title="t", model="m").id
-    store.extend(id, thread("Hi", "Hello!", "The lamp?", "Broken."))
-    store.extend(id, thread("Hi", "Hello!", "I like tea."))
-    store.extend(id, thread("Good evening"))
+    store.ensure_branch(id, thread("Hi", "Hello!", "The lamp?", "Broken."))
+    store.ensure_branch(id, thread("Hi", "Hello!", "I like tea."))
+    store.ensure_branch(id, thread("Good evening"))
     assert texts(store, id) == ["Good evening"]
     assert branches(store, id) == [
         ["Hi", "Hello!", "The lamp?", "Broken."], ["Hi", "Hello!", "I like tea."], ["Good evening"],
@@ -131,20 +131,20 @@ def test_what_differs_becomes_a_branch_and_nothing_is_replaced(store):
 
 def test_of_equal_beginnings_the_longest_is_extended_then_the_one_that_is_shown_then_the_latest(store):
     id = store.create(title="t", model="m").id
-    (question,) = store.extend(id, thread("Hi"))
+    (question,) = store.ensure_branch(id, thread("Hi"))
     older, newer = (store.append(id, [Message("assistant", "Hello!")], parent_id=question)[0] for _ in range(2))
-    assert store.extend(id, thread("Hi", "Hello!")) == (question, newer)
-    store.select(id, older)
-    assert store.extend(id, thread("Hi", "Hello!")) == (question, older)
-    _, parent, _ = store.extend(id, thread("Hi", "Hello!", "Tea?"))
+    assert store.ensure_branch(id, thread("Hi", "Hello!")) == (question, newer)
+    store.select_branch(id, older)
+    assert store.ensure_branch(id, thread("Hi", "Hello!")) == (question, older)
+    _, parent, _ = store.ensure_branch(id, thread("Hi", "Hello!", "Tea?"))
     assert parent == older
-    store.select(id, newer)
-    assert store.extend(id, thread("Hi", "Hello!", "Tea?"))[1] == older
+    store.select_branch(id, newer)
+    assert store.ensure_branch(id, thread("Hi", "Hello!", "Tea?"))[1] == older
 
 
 def test_answers_to_one_message_are_siblings(store):
     id = store.create(title="t", model="m").id
-    (question,) = store.extend(id, thread("Hi"))
+    (question,) = store.ensure_branch(id, thread("Hi"))
     answers = [store.append(id, [Message("assistant", text)], parent_id=question)[0] for text in ("a", "b", "c")]
     shown = store.get(id).messages[-1]
     assert (shown.message.content, shown.parent_id, list(shown.sibling_ids)) == ("c", question, answers)
@@ -163,37 +163,37 @@ def test_first_messages_are_siblings_too(store):
 
 def test_selecting_a_message_shows_the_latest_branch_below_it(store):
     id = store.create(title="t", model="m").id
-    old = store.extend(id, thread("Hi", "Hello!", "The lamp?", "Broken."))
-    store.extend(id, thread("Hi", "Hello!", "I like tea."))
-    store.extend(id, thread("Good evening"))
-    store.select(id, old[2])
+    old = store.ensure_branch(id, thread("Hi", "Hello!", "The lamp?", "Broken."))
+    store.ensure_branch(id, thread("Hi", "Hello!", "I like tea."))
+    store.ensure_branch(id, thread("Good evening"))
+    store.select_branch(id, old[2])
     assert texts(store, id) == ["Hi", "Hello!", "The lamp?", "Broken."]
-    store.select(id, old[0])
+    store.select_branch(id, old[0])
     assert texts(store, id) == ["Hi", "Hello!", "I like tea."]
     with pytest.raises(NotFound, match="no message 'msg_nowhere'"):
-        store.select(id, "msg_nowhere")
+        store.select_branch(id, "msg_nowhere")
     other = store.create(title="t", model="m").id
     with pytest.raises(NotFound, match="in this conversation"):
-        store.select(other, old[0])
+        store.select_branch(other, old[0])
 
 
 def test_an_answer_that_is_being_written_is_updated_in_place(store):
     id = store.create(title="t", model="m").id
-    (question,) = store.extend(id, thread("Hi"))
+    (question,) = store.ensure_branch(id, thread("Hi"))
     (answer,) = store.append(id, [Message("assistant", "Hel")], {"finish": "in_progress"}, parent_id=question)
-    store.extend(id, thread("Good evening"))
-    store.update(answer, content=Message("assistant", "Hello!"), meta={"finish": "stop", "model": "m"})
+    store.ensure_branch(id, thread("Good evening"))
+    store.update_message(answer, content=Message("assistant", "Hello!"), meta={"finish": "stop", "model": "m"})
     assert branches(store, id) == [["Hi", "Hello!"], ["Good evening"]]
     assert texts(store, id) == ["Good evening"], "an update does not move the head"
-    store.update(answer, meta={"finish": None, "note": "n"})
+    store.update_message(answer, meta={"finish": None, "note": "n"})
     assert store.get(id).tree[1].meta == {"model": "m", "note": "n"}
     with pytest.raises(NotFound, match="no message 'msg_nowhere'"):
-        store.update("msg_nowhere", meta={})
+        store.update_message("msg_nowhere", meta={})
 
 
 def test_a_message_of_another_conversation_is_no_parent(store):
     one, other = (store.create(title="t", model="m").id for _ in range(2))
-    (question,) = store.extend(one, thread("Hi"))
+    (question,) = store.ensure_branch(one, thread("Hi"))
     with pytest.raises(NotFound, match="no message"):
         store.append(other, thread("x"), parent_id=question)
     assert store.get(other).tree == ()
@@ -201,16 +201,16 @@ def test_a_message_of_another_conversation_is_no_parent(store):
 
 def test_extending_gives_a_title_where_there_is_none(store):
     id = store.create(title="", model="m").id
-    store.extend(id, thread("Hi"), title="First")
-    store.extend(id, thread("Hi", "Hello!"), title="Second")
+    store.ensure_branch(id, thread("Hi"), title="First")
+    store.ensure_branch(id, thread("Hi", "Hello!"), title="Second")
     assert store.get(id).title == "First"
 
 
 def test_a_long_conversation_with_many_branches_can_be_deleted(store):
     id = store.create(title="t", model="m").id
     long = thread(*map(str, range(3000)))
-    store.extend(id, long)
-    store.extend(id, [*long[:2000], Message("user", "another way")])
+    store.ensure_branch(id, long)
+    store.ensure_branch(id, [*long[:2000], Message("user", "another way")])
     assert len(store.get(id).tree) == 3001
     store.delete(id)
     assert store.list() == []
@@ -241,9 +241,9 @@ def test_the_list_goes_on_after_any_entry(store):
 
 def test_the_list_can_be_searched_in_titles_and_in_all_branches(store):
     tea, lamp, other = (store.create(title=title, model="m").id for title in ("Tea 100%", "t", "x"))
-    store.extend(lamp, thread("Die GRÖSSE der Lampe?", "Groß."))
-    store.extend(lamp, thread("Hi"))
-    store.extend(other, thread("nothing"))
+    store.ensure_branch(lamp, thread("Die GRÖSSE der Lampe?", "Groß."))
+    store.ensure_branch(lamp, thread("Hi"))
+    store.ensure_branch(other, thread("nothing"))
     assert [c.id for c in store.list(query="größe")] == [lamp], "sharp s counts as ss"
     assert [c.id for c in store.list(query="GROSS")] == [lamp]
     assert [c.id for c in store.list(query="tea")] == [tea]
@@ -274,8 +274,8 @@ def test_delete_forgets_it_and_nothing_else(store):
     [
         lambda s, id: s.get(id),
         lambda s, id: s.append(id, [Message("user", "x")]),
-        lambda s, id: s.extend(id, [Message("user", "x")]),
-        lambda s, id: s.select(id, "msg_1"),
+        lambda s, id: s.ensure_branch(id, [Message("user", "x")]),
+        lambda s, id: s.select_branch(id, "msg_1"),
         lambda s, id: s.rename(id, "x"),
         lambda s, id: s.delete(id),
     ],

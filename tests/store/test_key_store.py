@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from turnwise.core.errors import InvalidParameter, NotFound, UserError
-from turnwise.core.api_keys import SHOWN
-from turnwise.store.sqlite.key_store import KeyFile
+from turnwise.core.api_keys import VISIBLE_LENGTH
+from turnwise.store.sqlite.key_store import SqliteKeyStore
 
 MAKE_KEYS = """
 import sys
@@ -29,7 +29,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def keys(path):
-    return KeyFile(path)
+    return SqliteKeyStore(path)
 
 
 def test_asking_for_keys_makes_no_file(keys, path):
@@ -41,10 +41,10 @@ def test_a_key_is_kept_as_its_hash_alone(keys, path):
     key = keys.create("laptop", rate=60, concurrent=4)
     assert len(key) == len("tw-") + 64
     [kept] = keys.list()
-    assert (kept.name, kept.prefix, kept.rate, kept.concurrent, kept.used) == ("laptop", key[:SHOWN], 60, 4, None)
-    assert kept.opens_with(key)
-    assert not kept.opens_with(key[:-1] + ("0" if key[-1] != "0" else "1"))
-    assert key[SHOWN:].encode() not in b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert (kept.name, kept.prefix, kept.rate, kept.concurrent, kept.last_used) == ("laptop", key[:VISIBLE_LENGTH], 60, 4, None)
+    assert kept.verify(key)
+    assert not kept.verify(key[:-1] + ("0" if key[-1] != "0" else "1"))
+    assert key[VISIBLE_LENGTH:].encode() not in b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
 def test_no_two_keys_are_alike_and_no_two_names(keys):
@@ -69,7 +69,7 @@ def test_limits_are_positive(keys, limit):
 
 def test_a_key_is_revoked_by_name_or_by_prefix_and_its_name_is_free_again(keys):
     keys.create("a")
-    prefix = keys.create("b")[:SHOWN]
+    prefix = keys.create("b")[:VISIBLE_LENGTH]
     assert keys.revoke("a").name == "a"
     assert keys.revoke(prefix).name == "b"
     assert keys.list() == []
@@ -81,19 +81,19 @@ def test_a_key_is_revoked_by_name_or_by_prefix_and_its_name_is_free_again(keys):
 
 
 def test_last_use_only_moves_forward_and_forgets_what_is_gone(keys):
-    prefix = keys.create("a")[:SHOWN]
-    keys.note_use(prefix, 20.0)
-    keys.note_use(prefix, 10.0)
-    assert keys.list()[0].used == 20.0
+    prefix = keys.create("a")[:VISIBLE_LENGTH]
+    keys.record_use(prefix, 20.0)
+    keys.record_use(prefix, 10.0)
+    assert keys.list()[0].last_used == 20.0
     keys.revoke("a")
-    keys.note_use(prefix, 30.0)
+    keys.record_use(prefix, 30.0)
     assert keys.list() == []
 
 
 def test_one_object_sees_what_another_wrote(keys, path):
     keys.create("a")
-    assert [kept.name for kept in KeyFile(path).list()] == ["a"]
-    KeyFile(path).revoke("a")
+    assert [kept.name for kept in SqliteKeyStore(path).list()] == ["a"]
+    SqliteKeyStore(path).revoke("a")
     assert keys.list() == []
 
 
@@ -119,7 +119,7 @@ def test_keys_that_were_printed_outlive_a_killed_process_beside_another_one(keys
             child.kill()
             child.stdout.read()
     kept = {key.prefix: key for key in keys.list()}
-    assert all(kept[key[:SHOWN]].opens_with(key) for key in printed)
+    assert all(kept[key[:VISIBLE_LENGTH]].verify(key) for key in printed)
     keys.create("after")
 
 
@@ -137,13 +137,13 @@ def test_what_is_not_ours_is_refused_and_left_alone(tmp_path):
         raw.execute("CREATE TABLE songs (name TEXT)")
     raw.close()
     text.write_text("dear diary " * 200)
-    KeyFile(newer).create("a")
+    SqliteKeyStore(newer).create("a")
     with sqlite3.connect(newer) as raw:
         raw.execute("PRAGMA user_version = 99")
     raw.close()
     for file, complaint in ((strange, "not of keys"), (text, "file is not a database"), (newer, "newer Turnwise")):
         before = file.read_bytes()
-        for call in (KeyFile(file).list, lambda file=file: KeyFile(file).create("b")):
+        for call in (SqliteKeyStore(file).list, lambda file=file: SqliteKeyStore(file).create("b")):
             with pytest.raises(UserError, match=complaint):
                 call()
         assert file.read_bytes() == before

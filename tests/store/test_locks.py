@@ -10,14 +10,14 @@ import time
 import httpx
 import pytest
 
-from turnwise.core.executors import BoundedCalls
+from turnwise.core.executors import TimeoutExecutor
 from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.messages import Message
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.core.file_lock import FileLock, LockTimeout
-from turnwise.store.sqlite.key_store import KeyFile
-from turnwise.testing import ScriptedChat, listening
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.testing import ScriptedChatService, serve_in_thread
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="Windows has no flock and no SIGSTOP"),
@@ -98,7 +98,7 @@ def test_opening_a_store_that_is_held_gives_up_with_a_way_out(path, store, held)
 
 
 def test_a_key_file_that_is_held_gives_up(tmp_path):
-    keys = KeyFile(tmp_path / "keys.db")
+    keys = SqliteKeyStore(tmp_path / "keys.db")
     keys.create("a")
     child = start(HOLD, tmp_path / "keys.db.lock")
     try:
@@ -151,7 +151,7 @@ def test_a_lock_goes_round_among_those_who_want_it(tmp_path):
             with lock:
                 seen.append(name)
                 time.sleep(0.002)
-        lock.release_file()
+        lock.close()
 
     threads = [threading.Thread(target=take_again_and_again, args=(n,)) for n in range(3)]
     for thread in threads:
@@ -162,14 +162,14 @@ def test_a_lock_goes_round_among_those_who_want_it(tmp_path):
     lock, other = FileLock(tmp_path / "x.lock", 0.05), FileLock(tmp_path / "x.lock")
     with other, pytest.raises(LockTimeout, match=r"more than 0\.05 seconds"):
         lock.acquire()
-    lock.release_file()
-    other.release_file()
+    lock.close()
+    other.close()
 
 
 def test_a_held_store_stalls_neither_health_nor_chats_without_a_conversation(store, held):
-    chat = ScriptedChat(store=store)
+    chat = ScriptedChatService(store=store)
     with (
-        listening(create_app({"scripted": chat}, default="scripted")) as url,
+        serve_in_thread(create_app({"scripted": chat}, default="scripted")) as url,
         httpx.Client(base_url=url, timeout=LIMIT) as client,
     ):
         conversation_id = "conv_x"
@@ -202,7 +202,7 @@ def test_a_held_store_stalls_neither_health_nor_chats_without_a_conversation(sto
 def test_calls_in_the_background_have_a_time_limit_and_can_be_awaited_again():
     import asyncio
 
-    calls, released = BoundedCalls("test", 1, seconds=0.2), threading.Event()
+    calls, released = TimeoutExecutor("test", 1, seconds=0.2), threading.Event()
 
     async def use():
         first = calls.submit(released.wait, 10)

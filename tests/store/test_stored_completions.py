@@ -25,7 +25,7 @@ def completion(number, model="a", **metadata):
 @pytest.fixture
 def five(store):
     for number in range(5):
-        store.completions.keep(completion(number, model="ab"[number % 2], parity=str(number % 2), all="yes"))
+        store.completions.add(completion(number, model="ab"[number % 2], parity=str(number % 2), all="yes"))
     return store.completions
 
 
@@ -36,7 +36,7 @@ def listed(completions, **more):
 
 
 def test_what_was_kept_comes_back_and_survives_the_process(store, tmp_path):
-    store.completions.keep(completion(1, a="b"))
+    store.completions.add(completion(1, a="b"))
     store.close()
     again = open_store(f"sqlite:///{tmp_path / 'kept.db'}")
     assert again.completions.get("chatcmpl-1") == completion(1, a="b")
@@ -60,17 +60,17 @@ def test_lists_are_narrowed_by_model_and_metadata(five):
 
 
 def test_metadata_can_be_replaced(five):
-    assert five.update("chatcmpl-3", {"new": "1"}).metadata == {"new": "1"}
+    assert five.update_metadata("chatcmpl-3", {"new": "1"}).metadata == {"new": "1"}
     assert listed(five, metadata={"new": "1"}) == ([3], False)
 
 
 def test_feedback_belongs_to_its_completion_and_goes_with_it(five):
-    first = five.judge("chatcmpl-1", index=0, rating=1, correction=None, comment=None, user="me")
-    second = five.judge("chatcmpl-1", index=0, rating=-1, correction="better", comment="too long", user=None)
-    assert five.feedback("chatcmpl-1") == (first, second)
-    assert five.feedback("chatcmpl-2") == ()
+    first = five.add_feedback("chatcmpl-1", index=0, rating=1, correction=None, comment=None, user="me")
+    second = five.add_feedback("chatcmpl-1", index=0, rating=-1, correction="better", comment="too long", user=None)
+    assert five.list_feedback("chatcmpl-1") == (first, second)
+    assert five.list_feedback("chatcmpl-2") == ()
     five.delete("chatcmpl-1")
-    for refused in (five.get, five.delete, five.feedback):
+    for refused in (five.get, five.delete, five.list_feedback):
         with pytest.raises(NotFound, match="no stored completion 'chatcmpl-1'"):
             refused("chatcmpl-1")
 
@@ -79,14 +79,14 @@ def test_what_does_not_exist_is_said(five):
     with pytest.raises(NotFound):
         listed(five, after="chatcmpl-9")
     with pytest.raises(NotFound):
-        five.update("chatcmpl-9", {})
+        five.update_metadata("chatcmpl-9", {})
     with pytest.raises(NotFound):
-        five.judge("chatcmpl-9", index=0, rating=1, correction=None, comment=None, user=None)
+        five.add_feedback("chatcmpl-9", index=0, rating=1, correction=None, comment=None, user=None)
 
 
 def test_an_id_is_kept_once_and_nothing_is_half_done(five):
     with pytest.raises(SaveFailed, match="Nothing was changed"):
-        five.keep(completion(1))
+        five.add(completion(1))
     with pytest.raises(InvalidData, match="surrogate"):
-        five.keep(completion(7, a="\ud800"))
+        five.add(completion(7, a="\ud800"))
     assert listed(five)[0] == [0, 1, 2, 3, 4]

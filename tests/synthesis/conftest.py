@@ -2,16 +2,16 @@
 
 import pytest
 
-from turnwise.synthesis.scenario_file import Scenes
+from turnwise.synthesis.scenario_file import ScenarioFile
 from turnwise.synthesis.self_chat import SelfChat
-from turnwise.testing import ScriptedChat
+from turnwise.testing import ScriptedChatService
 
 
 @pytest.fixture
 def scenes():
     shop = {"assistants": ["You sell bikes."], "users": ["You are Omar."], "openers": ["hi", "hello"]}
     garden = {"openers": ["nice roses"], "weight": 3}
-    return Scenes.model_validate({"scenes": {"shop": shop, "garden": garden}})
+    return ScenarioFile.model_validate({"scenes": {"shop": shop, "garden": garden}})
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def dice(scenes):
     """A self-chat whose parties say numbers that depend on nothing but the seed of their turn."""
 
     def make(seed=0, exchanges=(1, 4), script=lambda turn: [f"I say {turn.asked['seed']}."]):
-        party = ScriptedChat(script)
+        party = ScriptedChatService(script)
         return SelfChat(party, party, scenes, exchanges, seed)
 
     return make
@@ -27,7 +27,7 @@ def dice(scenes):
 
 @pytest.fixture(scope="session")
 def box(one_thread):
-    from turnwise.app.services import chat_service
+    from turnwise.app.services import open_chat_service
 
-    with chat_service(slots=4) as service:
+    with open_chat_service(max_num_seqs=4) as service:
         yield service

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.rows import Document
-from turnwise.synthesis.dialogue_filter import Sifting, Wanted
+from turnwise.synthesis.dialogue_filter import DialogueFilter, FilterCriteria
 
 PATH = Path("scored.jsonl")
 
@@ -24,22 +24,22 @@ def row(relevance=None, *, generated=True, **more):
 
 def sift(items, **wanted):
     """The places that are kept, and why the others fell."""
-    sifting = Sifting(Wanted(**wanted), PATH)
-    best = sifting.look(items)
-    kept = {id(item) for item in sifting.keep(items, best)}
-    return {place for place, item in enumerate(items) if id(item) in kept}, dict(sifting.fell)
+    sifting = DialogueFilter(FilterCriteria(**wanted), PATH)
+    best = sifting.find_best(items)
+    kept = {id(item) for item in sifting.filter_records(items, best)}
+    return {place for place, item in enumerate(items) if id(item) in kept}, dict(sifting.dropped)
 
 
 def test_rows_below_the_least_fall_and_it_is_said_why():
-    kept, fell = sift([row(1.0), row(0.4), row(0.5)], least={"relevance": 0.5})
+    kept, dropped = sift([row(1.0), row(0.4), row(0.5)], least={"relevance": 0.5})
     assert kept == {0, 2}
-    assert fell == {"relevance below 0.5": 1}
+    assert dropped == {"relevance below 0.5": 1}
 
 
 def test_the_best_share_of_generated_dialogues_is_kept():
-    kept, fell = sift([row(1.0), row(3.0), row(2.0), row(0.0)], best=("relevance", 0.5))
+    kept, dropped = sift([row(1.0), row(3.0), row(2.0), row(0.0)], best=("relevance", 0.5))
     assert kept == {1, 2}
-    assert fell == {"not among the best 50% by relevance": 2}
+    assert dropped == {"not among the best 50% by relevance": 2}
 
 
 def test_what_people_wrote_stays_unless_it_is_asked_for():
@@ -71,7 +71,7 @@ def test_a_misspelt_score_is_named():
 @pytest.mark.parametrize("share", [0, -1, 1.5, float("nan")])
 def test_a_share_is_a_share(share):
     with pytest.raises(InvalidParameter, match="best"):
-        Wanted(best=("relevance", share))
+        FilterCriteria(best=("relevance", share))
 
 
 ROWS = st.lists(st.builds(row, st.sampled_from([0.0, 0.5, 1.0, 2.0]), generated=st.booleans()), max_size=12)

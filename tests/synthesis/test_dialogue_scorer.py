@@ -9,8 +9,8 @@ import torch
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.rows import Document
-from turnwise.synthesis.dialogue_scorer import JUDGE, SCORES, Judge, novelty
-from turnwise.synthesis.ordered_tasks import drained
+from turnwise.synthesis.dialogue_scorer import JUDGE, SCORES, DialogueScorer, novelty
+from turnwise.synthesis.ordered_tasks import iterate_sync
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SUPPORT = "I understand that you want to cancel an order. To assist you, please follow these simple steps:"
@@ -22,7 +22,7 @@ def dialogue(*turns, system=None, **meta):
 
 
 def scores(box, conversation):
-    return asyncio.run(Judge(box).scores(conversation))
+    return asyncio.run(DialogueScorer(box).scores(conversation))
 
 
 def test_likelihood_is_the_mean_over_the_tokens_of_the_replies(box):
@@ -92,7 +92,7 @@ def test_the_system_prompt_is_no_turn():
 
 def test_scores_go_beside_what_is_known_and_documents_pass(box):
     items = [dialogue("hello", "Hello!", topic="greeting"), Document("a text"), dialogue("bye", "Goodbye!")]
-    first, text, last = drained(Judge(box).score_all(items, at_once=2))
+    first, text, last = iterate_sync(DialogueScorer(box).score_all(items, at_once=2))
     assert first.meta["topic"] == "greeting"
     assert first.meta[JUDGE] == "turnwise-box"
     assert set(first.meta[SCORES]) == {"likelihood", "relevance", "novelty"}

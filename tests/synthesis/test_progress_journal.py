@@ -4,8 +4,8 @@ import pytest
 
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.data.sources import read_source
-from turnwise.synthesis.ordered_tasks import drained
-from turnwise.synthesis.progress_journal import Work, finish, work_file
+from turnwise.synthesis.ordered_tasks import iterate_sync
+from turnwise.synthesis.progress_journal import ProgressJournal, finish, journal_path
 
 
 @pytest.fixture
@@ -15,9 +15,9 @@ def out(tmp_path):
 
 def go_on(chat, out, until, **how):
     """Make what is missing of the first `until` dialogues; the numbers that were made."""
-    work = Work(work_file(out), chat.request, **how)
+    work = ProgressJournal(journal_path(out), chat.request, **how)
     made = []
-    for talk in drained(chat.hold_all(range(work.done, until), 3)):
+    for talk in iterate_sync(chat.simulate_all(range(work.done, until), 3)):
         work.add(talk)
         made.append(talk.number)
     work.close()
@@ -32,7 +32,7 @@ def test_what_comes_out_is_the_same_with_and_without_a_stop(dice, tmp_path):
     assert made == [2, 3, 4, 5]
     finish(work, parted, 6)
     assert parted.read_text() == whole.read_text()
-    assert not work_file(parted).exists()
+    assert not journal_path(parted).exists()
 
 
 @pytest.mark.parametrize("cut", [1, 20, 200])
@@ -46,7 +46,7 @@ def test_killed_in_the_middle_of_a_line_it_makes_that_dialogue_again(dice, out, 
 
 
 def test_killed_before_it_wrote_anything_it_begins(dice, out):
-    work_file(out).write_bytes(b'{"requ')
+    journal_path(out).write_bytes(b'{"requ')
     assert go_on(dice(), out, 2)[0] == [0, 1]
 
 
@@ -59,10 +59,10 @@ def test_other_settings_are_refused_by_name(dice, out):
 
 @pytest.mark.parametrize("found", ["not ours\n", "not ours", '{"request": {}}\n{"talk": 1}\n', "[]\n"])
 def test_a_file_that_is_damaged_or_not_ours_is_refused_and_stays(dice, out, found):
-    work_file(out).write_text(found)
+    journal_path(out).write_text(found)
     with pytest.raises(UserError, match="--restart"):
         go_on(dice(), out, 2)
-    assert work_file(out).read_text() == found
+    assert journal_path(out).read_text() == found
 
 
 def test_what_came_to_nothing_is_counted(dice, out):
@@ -82,6 +82,6 @@ def test_nothing_at_all_is_an_error(dice, out):
 
 def test_marks_survive_being_written_and_read(dice, out):
     _, work = go_on(dice(), out, 3)
-    before = [talk.conversation for talk in drained(dice().hold_all(range(3), 1))]
+    before = [talk.conversation for talk in iterate_sync(dice().simulate_all(range(3), 1))]
     finish(work, out, 3)
     assert list(read_source(out)) == before

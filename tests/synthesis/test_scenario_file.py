@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from turnwise.core.errors import InvalidData
-from turnwise.synthesis.scenario_file import load_scenes
+from turnwise.synthesis.scenario_file import load_scenarios
 
 EXAMPLE = Path(__file__).parents[2] / "examples/scenes.yaml"
 
@@ -16,13 +16,13 @@ EXAMPLE = Path(__file__).parents[2] / "examples/scenes.yaml"
 def load(tmp_path):
     def load(text):
         (tmp_path / "scenes.yaml").write_text(text)
-        return load_scenes(tmp_path / "scenes.yaml")
+        return load_scenarios(tmp_path / "scenes.yaml")
 
     return load
 
 
 def test_the_example_is_what_it_should_be():
-    scenes = load_scenes(EXAMPLE)
+    scenes = load_scenarios(EXAMPLE)
     drawn = [scenes.draw(Random(seed)) for seed in range(300)]
     assert {name for name, *_ in drawn} == set(scenes.scenes)
     assert all(assistant and user and opener for _, assistant, user, opener in drawn)

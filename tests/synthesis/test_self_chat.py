@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.core.errors import ContextTooLong, InvalidParameter, TemplateError
-from turnwise.synthesis.scenario_file import Scenes
+from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, TemplateError
+from turnwise.synthesis.scenario_file import ScenarioFile
 from turnwise.synthesis.self_chat import SelfChat
-from turnwise.synthesis.ordered_tasks import drained
-from turnwise.testing import ScriptedChat
+from turnwise.synthesis.ordered_tasks import iterate_sync
+from turnwise.testing import ScriptedChatService
 
-SCENES = Scenes.model_validate(
+SCENES = ScenarioFile.model_validate(
     {"scenes": {"shop": {"assistants": ["You sell."], "users": ["You buy."], "openers": ["hi"]}}}
 )
 
 
 def held(chat, count, at_once=3):
-    return list(drained(chat.hold_all(range(count), at_once)))
+    return list(iterate_sync(chat.simulate_all(range(count), at_once)))
 
 
 def numbered(word):
@@ -28,7 +28,7 @@ def numbered(word):
 
 def talk(assistant, user, *, exchanges=3, finish="stop"):
     """The only dialogue of two parties with scripts."""
-    parties = ScriptedChat(assistant, name="a", finish=finish), ScriptedChat(user, name="u")
+    parties = ScriptedChatService(assistant, name="a", finish=finish), ScriptedChatService(user, name="u")
     (made,) = held(SelfChat(*parties, SCENES, (exchanges, exchanges), seed=7), 1)
     return made, parties
 
@@ -39,10 +39,10 @@ def texts(made):
 
 def test_the_user_sees_the_talk_with_roles_swapped():
     made, (assistant, user) = talk(numbered("yes"), numbered("but"), exchanges=2)
-    assert [(m.role, m.content) for m in assistant.turns[1].messages] == [
+    assert [(m.role, m.content) for m in assistant.requests[1].messages] == [
         ("system", "You sell."), ("user", "hi"), ("assistant", "yes 2"), ("user", "but 3"),
     ]  # fmt: skip
-    assert [(m.role, m.content) for m in user.turns[0].messages] == [
+    assert [(m.role, m.content) for m in user.requests[0].messages] == [
         ("system", "You buy."), ("assistant", "hi"), ("user", "yes 2"),
     ]  # fmt: skip
     assert texts(made) == ["hi", "yes 2", "but 3", "yes 4"]
@@ -88,7 +88,7 @@ def test_a_dialogue_without_a_whole_reply_comes_to_nothing(script, finish, ended
 def test_a_full_context_ends_it():
     def script(turn):
         if len(turn.messages) > 3:
-            raise ContextTooLong("full")
+            raise ContextLengthExceeded("full")
         return ["yes"]
 
     made, _ = talk(script, numbered("but"))
@@ -104,13 +104,13 @@ def test_a_template_that_wants_a_user_first_gets_the_persona_as_the_user():
 
     made, (_, user) = talk(numbered("yes"), strict, exchanges=2)
     assert texts(made) == ["hi", "yes 2", "but 3", "yes 4"]
-    assert [m.role for m in user.turns[-1].messages] == ["user", "assistant", "user"]
+    assert [m.role for m in user.requests[-1].messages] == ["user", "assistant", "user"]
 
 
 @settings(max_examples=25, deadline=None)
 @given(fewer=st.integers(1, 6), more=st.integers(0, 6), seed=st.integers(0, 9), at_once=st.integers(1, 5))
 def test_more_dialogues_begin_with_the_same_ones_however_many_run_at_once(fewer, more, seed, at_once):
-    party = ScriptedChat(lambda turn: [f"I say {turn.sampling['seed']}."])
+    party = ScriptedChatService(lambda turn: [f"I say {turn.sampling['seed']}."])
     chat = SelfChat(party, party, SCENES, (1, 3), seed)
     assert held(chat, fewer + more, at_once)[:fewer] == held(chat, fewer, 1)
 
@@ -122,7 +122,7 @@ def test_another_seed_makes_other_dialogues(dice):
 def test_every_turn_has_a_seed_of_its_own(dice):
     chat = dice(exchanges=(3, 3))
     held(chat, 4)
-    seeds = [turn.asked["seed"] for turn in chat.assistant.turns]
+    seeds = [turn.asked["seed"] for turn in chat.assistant.requests]
     assert len(set(seeds)) == len(seeds) == 4 * 5
 
 
@@ -134,24 +134,24 @@ def test_impossible_lengths_are_refused(dice, exchanges):
 
 def test_a_failure_ends_the_run_after_what_came_before_it(scenes):
     def script(turn):
-        if len(party.turns) > 3:
+        if len(party.requests) > 3:
             raise RuntimeError("broken")
         return ["yes"]
 
-    party = ScriptedChat(script)
-    talks = drained(SelfChat(party, party, scenes, (1, 1)).hold_all(range(9), 1))
+    party = ScriptedChatService(script)
+    talks = iterate_sync(SelfChat(party, party, scenes, (1, 1)).simulate_all(range(9), 1))
     assert [next(talks).number for _ in range(3)] == [0, 1, 2]
     with pytest.raises(RuntimeError, match="broken"):
         next(talks)
 
 
 def test_leaving_early_cancels_what_is_under_way(scenes):
-    party = ScriptedChat(["slow"], delay=0.01)
-    talks = drained(SelfChat(party, party, scenes, (1, 1)).hold_all(range(50), 4))
+    party = ScriptedChatService(["slow"], delay=0.01)
+    talks = iterate_sync(SelfChat(party, party, scenes, (1, 1)).simulate_all(range(50), 4))
     next(talks)
     talks.close()
-    assert len(party.turns) < 50
-    assert party.cancelled > 0
+    assert len(party.requests) < 50
+    assert party.num_cancelled > 0
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -159,7 +159,7 @@ def test_a_real_model_says_the_same_again(box):
     chat = SelfChat(box, box, SCENES, (1, 2), seed=3, asked={"max_tokens": 60})
 
     async def twice():
-        return await chat.hold(0), await chat.hold(0)
+        return await chat.simulate(0), await chat.simulate(0)
 
     first, second = asyncio.run(twice())
     assert first == second

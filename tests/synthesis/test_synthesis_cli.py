@@ -13,7 +13,7 @@ from turnwise.cli.data import app
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.data.sources import read_source
 from turnwise.engine.native.library import libraries
-from turnwise.synthesis.progress_journal import work_file
+from turnwise.synthesis.progress_journal import journal_path
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SCENES = """
@@ -173,7 +173,7 @@ def test_made_dialogues_are_trained_on_as_they_are_and_weighed(folder):
 @pytest.mark.skipif(not libraries(), reason="without the compiled library numbers depend on what was read before")
 def test_interrupted_and_killed_it_goes_on_to_the_same_file(folder, tmp_path):
     whole, parted = tmp_path / "whole.jsonl", tmp_path / "parted.jsonl"
-    partial = work_file(parted)
+    partial = journal_path(parted)
     flags = [*wanted(folder), "--count", 40, "--slots", 1, "--out"]
     run("talk", "box", *flags, whole)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from turnwise.core.messages import Message, ToolCall
-from turnwise.text.rendering.tool_call_spans import find_calls
+from turnwise.text.rendering.tool_call_spans import find_tool_call_spans
 
 CALL = '[{"name": "now", "arguments": {}}]'
 QUESTION = Message("user", "What time is it?")
@@ -28,5 +28,5 @@ def test_a_call_is_learned_up_to_the_token_that_ends_the_turn(written, special, 
         return "".join("?!" if message.role == "user" else written for message in messages)
 
     text, closing = apply([QUESTION, ANSWER], False), "\n</tool_call>"
-    ranges = find_calls([QUESTION, ANSWER], text, apply, [token for token in special if token not in closing])
+    ranges = find_tool_call_spans([QUESTION, ANSWER], text, apply, [token for token in special if token not in closing])
     assert text[slice(*ranges[1])] == learned

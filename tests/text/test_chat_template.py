@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from turnwise.core.errors import TemplateError
 from turnwise.text.chat_templates import render_budget as budget
 from turnwise.text.chat_templates import sandbox
-from turnwise.text.chat_templates.chat_template import MAX_TEMPLATE, apply_template
+from turnwise.text.chat_templates.chat_template import MAX_TEMPLATE_CHARACTERS, apply_chat_template
 
 MESSAGES = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
 ROUNDS = "{% for i in range(60) %}"
@@ -120,7 +120,7 @@ ATTACKS = {
     "deep loops": "{% for i in [1] %}" * 40 + "{% endfor %}" * 40,
     "long sum": "{{ " + "1+" * 20000 + "1 }}",
     "long number": "{{ " + "9" * 90000 + " }}",
-    "long template": "x" * (MAX_TEMPLATE + 1),
+    "long template": "x" * (MAX_TEMPLATE_CHARACTERS + 1),
     "constants folded while compiling": "{{ 'aaaaaaaaaaaaaaaa' | replace('a', '" + "b" * 90000 + "') * 90000 }}",
     # mistakes
     "syntax": "{% for %}",
@@ -132,7 +132,7 @@ ATTACKS = {
 
 
 def render(template, messages=MESSAGES, **variables):
-    return apply_template(template, messages, variables=variables, add_generation_prompt=False)
+    return apply_chat_template(template, messages, variables=variables, add_generation_prompt=False)
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_budgets_of_concurrent_renderings_are_their_own():
 
 def test_jinja_has_no_more_filters_than_we_have_looked_at():
     """A new Jinja may bring new ones; they stay out until somebody has thought about their bounds."""
-    environment = sandbox.Environment()
+    environment = sandbox.TemplateEnvironment()
     left_out = set(jinja2.filters.FILTERS) - set(environment.filters)
     assert left_out == {
         "attr", "batch", "center", "filesizeformat", "forceescape", "format", "pprint", "random", "slice", "striptags",

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.parameters import MAX_STRING
 from turnwise.text.rendering import renderer as render
-from turnwise.text.constraints.grammar_compiler import MAX_SOURCE, GrammarCache, Grammars
+from turnwise.text.constraints.grammar_compiler import MAX_SOURCE, GrammarCache, GrammarCompiler
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import TooManyTokens
 from turnwise.text.tokenization.vocabulary import Vocabulary
-from turnwise.text.constraints.bad_words import BannedWords
+from turnwise.text.constraints.bad_words import BadWordsConstraint
 
 KINDS = ["turnwise", "chatml", "sentencepiece"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -28,8 +28,8 @@ quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 def wander(constraint, tokenizer, seed, most=400):
     """Tokens drawn evenly from what is allowed, until the end is drawn, nothing may follow, or `most` are out."""
     rng, state, ids = random.Random(seed), constraint.start(), []
-    while len(ids) < most and not state.complete:
-        may = [id for id, fine in enumerate(state.allowed()) if fine]
+    while len(ids) < most and not state.is_complete:
+        may = [id for id, fine in enumerate(state.token_mask()) if fine]
         assert may, "something may always follow"
         ends = [id for id in may if id in tokenizer.stop_ids]
         token = rng.choice(ends) if ends and rng.random() < 0.2 else rng.choice(may)
@@ -37,7 +37,7 @@ def wander(constraint, tokenizer, seed, most=400):
             return ids, True
         state.accept(token)
         ids.append(token)
-    return ids, state.complete
+    return ids, state.is_complete
 
 
 @each_kind
@@ -45,7 +45,7 @@ def wander(constraint, tokenizer, seed, most=400):
 def test_what_comes_out_of_a_regex_matches_it(tokenizer_of, kind, seed):
     tokenizer = tokenizer_of(kind)
     pattern = r"(yes|no), [a-z]{2,5} [0-9]{1,3}( 你好)?!"
-    ids, ended = wander(Grammars(tokenizer).regex(pattern, "guided_regex"), tokenizer, seed)
+    ids, ended = wander(GrammarCompiler(tokenizer).regex(pattern, "guided_regex"), tokenizer, seed)
     assert ended
     assert re.fullmatch(pattern, tokenizer.decode(ids))
 
@@ -54,7 +54,7 @@ def test_what_comes_out_of_a_regex_matches_it(tokenizer_of, kind, seed):
 def test_a_choice_is_one_of_them(tokenizer_of, seed):
     tokenizer = tokenizer_of("turnwise")
     choices = ["yes", "yes indeed", 'a "quoted" one\n', "你好"]
-    ids, ended = wander(Grammars(tokenizer).choice(choices, "guided_choice"), tokenizer, seed)
+    ids, ended = wander(GrammarCompiler(tokenizer).choice(choices, "guided_choice"), tokenizer, seed)
     assert ended
     assert tokenizer.decode(ids) in choices
 
@@ -74,7 +74,7 @@ SCHEMA = {
 @pytest.mark.parametrize("seed", range(8))
 def test_what_comes_out_of_a_schema_is_json_of_it(tokenizer_of, seed):
     tokenizer = tokenizer_of("turnwise")
-    ids, ended = wander(Grammars(tokenizer).json_schema(SCHEMA, "response_format"), tokenizer, seed)
+    ids, ended = wander(GrammarCompiler(tokenizer).json_schema(SCHEMA, "response_format"), tokenizer, seed)
     assert ended
     said = json.loads(tokenizer.decode(ids))
     assert said["size"] in ("small", "large")
@@ -84,7 +84,7 @@ def test_what_comes_out_of_a_schema_is_json_of_it(tokenizer_of, seed):
 
 def test_a_lark_grammar(tokenizer_of):
     tokenizer = tokenizer_of("turnwise")
-    grammar = Grammars(tokenizer).lark('start: "(" start ")" | "x"', "guided_grammar")
+    grammar = GrammarCompiler(tokenizer).lark('start: "(" start ")" | "x"', "guided_grammar")
     ids, ended = wander(grammar, tokenizer, 3)
     assert ended
     assert re.fullmatch(r"\(*x\)*", tokenizer.decode(ids))
@@ -92,11 +92,11 @@ def test_a_lark_grammar(tokenizer_of):
 
 def test_answers_of_one_grammar_do_not_disturb_each_other(tokenizer_of):
     tokenizer = tokenizer_of("turnwise")
-    grammar = Grammars(tokenizer).choice(["ab", "cd"], "guided_choice")
+    grammar = GrammarCompiler(tokenizer).choice(["ab", "cd"], "guided_choice")
     one, other = grammar.start(), grammar.start()
     one.accept(tokenizer.encode("a")[0])
-    assert other.allowed()[tokenizer.encode("c")[0]]
-    assert not one.allowed()[tokenizer.encode("c")[0]]
+    assert other.token_mask()[tokenizer.encode("c")[0]]
+    assert not one.token_mask()[tokenizer.encode("c")[0]]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_answers_of_one_grammar_do_not_disturb_each_other(tokenizer_of):
 )
 def test_what_cannot_be_enforced_is_refused_with_the_reason(tokenizer_of, make, says):
     with pytest.raises(InvalidParameter, match=re.escape(says)) as error:
-        make(Grammars(tokenizer_of("turnwise")))
+        make(GrammarCompiler(tokenizer_of("turnwise")))
     assert len(str(error.value)) < 400
     assert "\n" not in str(error.value)
 
@@ -149,15 +149,15 @@ def nested(depth):
 )  # fmt: skip
 def test_a_hostile_grammar_takes_little_time_or_is_refused(tokenizer_of, attack):
     tokenizer = tokenizer_of("turnwise")
-    grammars = Grammars(tokenizer)
+    grammars = GrammarCompiler(tokenizer)
     grammars.regex("warm up", "x")
     began = time.thread_time()
     with suppress(UserError):  # also in the middle of an answer
         state = attack(grammars).start()
         for _ in range(50):
-            if state.complete:
+            if state.is_complete:
                 break
-            state.accept(int(state.allowed().nonzero()[0][-1]))
+            state.accept(int(state.token_mask().nonzero()[0][-1]))
     assert time.thread_time() - began < 5
 
 
@@ -168,10 +168,10 @@ def test_a_token_is_the_bytes_it_adds_to_a_text(tokenizer_of, kind):
     assert len(vocabulary) == tokenizer.vocab_size
     for text in ("Hello, how are you?", "你好 🚚", "été\n\n  x"):
         ids = tokenizer.encode(text)
-        assert b"".join(vocabulary.bytes_of(id) for id in ids).decode().strip() == text.strip()
+        assert b"".join(vocabulary.token_bytes(id) for id in ids).decode().strip() == text.strip()
     for id in tokenizer.special_ids:
-        assert vocabulary.shown(id) == b""
-        assert vocabulary.bytes_of(id).decode() == tokenizer.backend.id_to_token(id)
+        assert vocabulary.output_bytes(id) == b""
+        assert vocabulary.token_bytes(id).decode() == tokenizer.backend.id_to_token(id)
 
 
 WORDS = ["a", "ab", "the", "e r", "好", "lamp", "Ã", "!", "aaa"]
@@ -182,34 +182,34 @@ WORDS = ["a", "ab", "the", "e r", "好", "lamp", "Ã", "!", "aaa"]
 @given(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), seed=st.integers(0, 1000))
 def test_a_banned_word_never_comes_however_it_could_be_cut(tokenizer_of, kind, words, seed):
     tokenizer = tokenizer_of(kind)
-    state = BannedWords(words, vocabulary := Vocabulary(tokenizer)).start()
+    state = BadWordsConstraint(words, vocabulary := Vocabulary(tokenizer)).start()
     rng, said = random.Random(seed), b""
-    wanted = [i for i in range(len(vocabulary)) if any(c in vocabulary.shown(i) for c in "".join(words).encode())]
+    wanted = [i for i in range(len(vocabulary)) if any(c in vocabulary.output_bytes(i) for c in "".join(words).encode())]
     for _ in range(80):
-        allowed = state.allowed()
-        token = rng.choice([id for id in wanted if allowed[id]] or [int(allowed.nonzero()[0][0])])
+        token_mask = state.token_mask()
+        token = rng.choice([id for id in wanted if token_mask[id]] or [int(token_mask.nonzero()[0][0])])
         # Exactly those are masked that would complete a word.
         for id in rng.sample(range(len(vocabulary)), 30):
-            completes = any(word.encode() in said + vocabulary.shown(id) for word in words)
-            assert allowed[id] == (not completes)
+            completes = any(word.encode() in said + vocabulary.output_bytes(id) for word in words)
+            assert token_mask[id] == (not completes)
         state.accept(token)
-        said += vocabulary.shown(token)
+        said += vocabulary.output_bytes(token)
     assert not any(word.encode() in said for word in words)
 
 
 @each_kind
 def test_banned_words_of_the_greatest_length_cost_a_step_little(tokenizer_of, kind):
-    words = BannedWords([letter * MAX_STRING for letter in "abcdefghijklmnop"], Vocabulary(tokenizer_of(kind)))
+    words = BadWordsConstraint([letter * MAX_STRING for letter in "abcdefghijklmnop"], Vocabulary(tokenizer_of(kind)))
     state, began = words.start(), time.thread_time()
     for token in tokenizer_of(kind).encode("a" * 20):
-        state.allowed()
+        state.token_mask()
         state.accept(token)
     assert time.thread_time() - began < 2
 
 
 class TestCache:
     def test_it_returns_a_grammar_of_the_same_source(self, tokenizer_of):
-        grammars = Grammars(tokenizer_of("turnwise"))
+        grammars = GrammarCompiler(tokenizer_of("turnwise"))
         assert grammars.regex("a+", "x") is grammars.regex("a+", "y")
         assert grammars.regex("a+", "x") is not grammars.regex("b+", "x")
 
@@ -237,5 +237,5 @@ def test_after_preparing_nothing_is_built_from_the_whole_vocabulary(tokenizer_of
     monkeypatch.setattr(llguidance, "LLTokenizer", None)
     with pytest.raises(TooManyTokens):
         renderer.check_length("a" * 1_000_000, 10)
-    assert renderer.grammars.json_object().start().allowed().any()
-    assert len(renderer.vocabulary.starting_with(b"a")) > 0
+    assert renderer.grammars.json_object().start().token_mask().any()
+    assert len(renderer.vocabulary.tokens_with_prefix(b"a")) > 0

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.parameters import MAX_STRING
-from turnwise.text.streaming.detokenizer import StopScanner, StreamDecoder
+from turnwise.text.streaming.detokenizer import StopStringScanner, IncrementalDetokenizer
 
 KINDS = ["turnwise", "chatml", "sentencepiece", "sentencepiece-legacy"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -37,7 +37,7 @@ TEXT = st.one_of(
 
 
 def pieces_of(tokenizer, ids, prefix=()):
-    decoder = StreamDecoder(tokenizer, prefix)
+    decoder = IncrementalDetokenizer(tokenizer, prefix)
     return [*(decoder.push(id) for id in ids), decoder.flush()]
 
 
@@ -103,7 +103,7 @@ def test_characters_of_many_tokens_come_out_as_soon_as_they_are_whole(tokenizer_
 def test_stray_bytes_do_not_make_it_slow(tokenizer_of):
     tokenizer = tokenizer_of("turnwise")
     byte = next(id for id in range(256 + 8) if tokenizer.decode([id]) == "\ufffd")
-    decoder = StreamDecoder(tokenizer)
+    decoder = IncrementalDetokenizer(tokenizer)
     sofar = "".join(decoder.push(byte) for _ in range(3000))
     assert sofar + decoder.flush() == "\ufffd" * 3000
     assert len(decoder._context) + len(decoder._new) < 100
@@ -135,7 +135,7 @@ class TestStopScanner:
     @example(case=("aab", ["a", "a", "b"]), stops=["ab"])
     def test_what_comes_out_is_the_text_up_to_the_first_stop(self, case, stops):
         text, chunks = case
-        scanner = StopScanner(stops)
+        scanner = StopStringScanner(stops)
         pieces = []
         for chunk in chunks:
             pieces.append(scanner.push(chunk))
@@ -143,25 +143,25 @@ class TestStopScanner:
             assert cut_at_first_stop(text, stops)[0].startswith(certain)
             assert not any(stop in certain for stop in stops)
         pieces.append(scanner.flush())
-        assert ("".join(pieces), scanner.stopped) == cut_at_first_stop(text, stops)
+        assert ("".join(pieces), scanner.has_stopped) == cut_at_first_stop(text, stops)
 
     def test_what_was_held_back_in_vain_is_not_lost(self):
-        scanner = StopScanner(["\n\nUser:"])
+        scanner = StopStringScanner(["\n\nUser:"])
         assert scanner.push("Fine.\n\nUse") == "Fine."
         assert scanner.push("ful") == "\n\nUseful"
         assert scanner.push("\n\nUser") == ""
         assert scanner.flush() == "\n\nUser"
-        assert not scanner.stopped
+        assert not scanner.has_stopped
 
     def test_after_a_stop_nothing_comes_out(self):
-        scanner = StopScanner(["END"])
+        scanner = StopStringScanner(["END"])
         assert scanner.push("one END two") == "one "
-        assert scanner.stopped
+        assert scanner.has_stopped
         assert scanner.push("three") == ""
         assert scanner.flush() == ""
 
     def test_without_stops_all_passes_at_once(self):
-        scanner = StopScanner(["", *()])
+        scanner = StopStringScanner(["", *()])
         assert scanner.push("abc") == "abc"
         assert scanner.flush() == ""
 
@@ -169,10 +169,10 @@ class TestStopScanner:
         stops = ["ab" * (MAX_STRING // 2)]
         began = time.thread_time()
         for _ in range(2000):
-            StopScanner(stops)
+            StopStringScanner(stops)
         assert time.thread_time() - began < 0.5
 
     def test_a_spiteful_stop_string_does_not_make_it_slow(self):
-        scanner = StopScanner(["a" * 100_000 + "b"])
+        scanner = StopStringScanner(["a" * 100_000 + "b"])
         assert "".join(scanner.push("a" * 100) for _ in range(2000)) == "a" * 100_000
         assert scanner.flush() == "a" * 100_000

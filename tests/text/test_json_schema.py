@@ -11,9 +11,9 @@ from llguidance import LLMatcher
 from test_constraints import wander
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.text.constraints.grammar_compiler import MAX_SCHEMA, Grammars
-from turnwise.text.constraints.json_schema import FORMATS, MAX_DEPTH, SchemaError, normalize
-from turnwise.text.constraints.json_schema_errors import faults, relax
+from turnwise.text.constraints.grammar_compiler import MAX_SCHEMA, GrammarCompiler
+from turnwise.text.constraints.json_schema import FORMATS, MAX_DEPTH, SchemaError, normalize_schema
+from turnwise.text.constraints.json_schema_errors import find_unsupported_keywords, drop_unsupported_keywords
 
 TEXT = {"type": "string"}
 POINT = {"type": "object", "properties": {"x": TEXT}}
@@ -47,7 +47,7 @@ NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
     ],
 )  # fmt: skip
 def test_an_object_that_lists_its_properties_has_no_others(schema, expected):
-    assert normalize(schema) == expected
+    assert normalize_schema(schema) == expected
 
 
 def test_objects_of_several_schemas_have_the_properties_of_all():
@@ -56,7 +56,7 @@ def test_objects_of_several_schemas_have_the_properties_of_all():
         "allOf": [{"$ref": "#/$defs/p"}, OTHER],
         "properties": {"p": {"$ref": "#/$defs/p"}},
     }
-    made = normalize(schema)
+    made = normalize_schema(schema)
     assert made["properties"].keys() == {"p", "x", "y"}
     assert made["additionalProperties"] is False
     assert "additionalProperties" not in made["allOf"][1]
@@ -80,15 +80,15 @@ def test_objects_of_several_schemas_have_the_properties_of_all():
     ],
 )
 def test_what_was_meant_to_be_open_or_is_plain_data_stays_as_it_is(schema):
-    assert normalize(schema) == schema
+    assert normalize_schema(schema) == schema
 
 
 @pytest.mark.parametrize("name", ["not", "if", "allOf", "enum", "const", "default", "examples", "properties", "$ref"])
 def test_a_property_may_be_called_like_a_keyword(name):
     schema = {"type": "object", "properties": {name: POINT}, "required": [name]}
-    made = normalize(schema)
+    made = normalize_schema(schema)
     assert made == {**schema, "properties": {name: CLOSED}, "additionalProperties": False}
-    assert relax(schema) == (schema, [])
+    assert drop_unsupported_keywords(schema) == (schema, [])
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_a_property_may_be_called_like_a_keyword(name):
     ],
 )  # fmt: skip
 def test_what_asserts_nothing_is_left_out(schema, expected):
-    assert normalize(schema) == expected
-    assert list(faults(schema)) == []
+    assert normalize_schema(schema) == expected
+    assert list(find_unsupported_keywords(schema)) == []
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_what_asserts_nothing_is_left_out(schema, expected):
     ],
 )
 def test_one_of_distinct_constants_is_any_of_them(parts, keyword):
-    assert keyword in normalize({"oneOf": parts})
+    assert keyword in normalize_schema({"oneOf": parts})
 
 
 def test_the_formats_are_those_of_the_library():
@@ -152,8 +152,8 @@ NO_PARAMETERS = [
 
 @pytest.mark.parametrize("schema", NO_PARAMETERS)
 def test_a_tool_without_parameters_gets_none(tokenizer, schema):
-    made = normalize(schema, arguments=True)
-    grammar = Grammars(tokenizer).json_schema(schema, "tools[0].function.parameters", arguments=True)
+    made = normalize_schema(schema, arguments=True)
+    grammar = GrammarCompiler(tokenizer).json_schema(schema, "tools[0].function.parameters", arguments=True)
     assert {tokenizer.decode(wander(grammar, tokenizer, seed)[0]) for seed in range(5)} == {"{}"}
     assert not jsonschema.Draft202012Validator(made).is_valid({"a": 1})
 
@@ -164,7 +164,7 @@ def test_a_tool_without_parameters_gets_none(tokenizer, schema):
      {"type": "object", "minProperties": 1}, {"type": "object", "patternProperties": {"^a": TEXT}}],
 )  # fmt: skip
 def test_a_tool_that_takes_any_properties_says_so(schema):
-    assert "properties" not in normalize(schema, arguments=True)
+    assert "properties" not in normalize_schema(schema, arguments=True)
 
 
 values = st.recursive(
@@ -198,7 +198,7 @@ def test_what_follows_the_normalized_schema_follows_the_one_that_was_sent(schema
     sent = {**schema, "$defs": {"d": definition}}
     if schema.get("$ref") == "#/$defs/d" or not isinstance(schema, dict):
         return
-    made = normalize(sent)
+    made = normalize_schema(sent)
     if jsonschema.Draft202012Validator(made).is_valid(value):
         jsonschema.validate(value, sent)
 
@@ -213,7 +213,7 @@ def test_composed_objects_come_out_valid_and_closed(tokenizer, seed):
         "required": ["p"],
         "type": "object",
     }
-    ids, ended = wander(Grammars(tokenizer).json_schema(schema, "x"), tokenizer, seed)
+    ids, ended = wander(GrammarCompiler(tokenizer).json_schema(schema, "x"), tokenizer, seed)
     assert ended
     value = json.loads(tokenizer.decode(ids))
     jsonschema.validate(value, schema)
@@ -238,7 +238,7 @@ def test_composed_objects_come_out_valid_and_closed(tokenizer, seed):
 )
 def test_an_error_names_the_keyword_and_the_reason(tokenizer, schema, place, reason):
     with pytest.raises(InvalidParameter) as error:
-        Grammars(tokenizer).json_schema(schema, "response_format")
+        GrammarCompiler(tokenizer).json_schema(schema, "response_format")
     assert place in str(error.value)
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
@@ -259,12 +259,12 @@ def test_what_cannot_be_enforced_can_be_left_out(tokenizer):
             "c": {"oneOf": [POINT, POINT]},
         },
     }
-    relaxed, dropped = relax(schema)
+    relaxed, dropped = drop_unsupported_keywords(schema)
     assert dropped == ["properties.a.pattern", "properties.b.uniqueItems", "properties.c.oneOf"]
     assert relaxed["properties"]["a"] == {"type": "string", "maxLength": 2}
     assert relaxed["properties"]["c"] == {"anyOf": [POINT, POINT]}
     assert schema["properties"]["a"]["pattern"], "what was sent is not changed"
-    Grammars(tokenizer).json_schema(relaxed, "x")
+    GrammarCompiler(tokenizer).json_schema(relaxed, "x")
 
 
 def test_descriptions_do_not_count_towards_the_limit(tokenizer):
@@ -273,7 +273,7 @@ def test_descriptions_do_not_count_towards_the_limit(tokenizer):
         "type": "object",
         "properties": {"a": {"title": "t" * MAX_SCHEMA, **TEXT}},
     }
-    Grammars(tokenizer).json_schema(long, "response_format")
+    GrammarCompiler(tokenizer).json_schema(long, "response_format")
 
 
 def test_published_sizes_are_accepted(tokenizer):
@@ -282,7 +282,7 @@ def test_published_sizes_are_accepted(tokenizer):
     words = ["".join(rng.choices("abcdefgh", k=20)) for _ in range(1000)]
     properties = {f"property_{i}": {"type": "integer"} for i in range(4996)}
     properties |= {f"choice_{i}": {"enum": words[i::4]} for i in range(4)}
-    Grammars(tokenizer).json_schema({"type": "object", "properties": properties}, "response_format")
+    GrammarCompiler(tokenizer).json_schema({"type": "object", "properties": properties}, "response_format")
 
 
 def test_a_schema_may_be_deep_and_not_too_deep(tokenizer):
@@ -292,9 +292,9 @@ def test_a_schema_may_be_deep_and_not_too_deep(tokenizer):
             schema = {"type": "object", "properties": {"a": schema}}
         return schema
 
-    Grammars(tokenizer).json_schema(nested(20), "x")
+    GrammarCompiler(tokenizer).json_schema(nested(20), "x")
     with pytest.raises(SchemaError, match="deeper than 100"):
-        normalize(nested(MAX_DEPTH + 1))
+        normalize_schema(nested(MAX_DEPTH + 1))
     for depth in (MAX_DEPTH + 1, 2000):
         with pytest.raises(InvalidParameter):
-            Grammars(tokenizer).json_schema(nested(depth), "x")
+            GrammarCompiler(tokenizer).json_schema(nested(depth), "x")

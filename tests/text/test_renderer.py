@@ -8,8 +8,8 @@ from template_cases import EVERY, TEMPLATES
 
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
-from turnwise.text.rendering.renderer import PLAIN_TEMPLATE, Renderer
-from turnwise.text.chat_templates.chat_template import apply_template
+from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer
+from turnwise.text.chat_templates.chat_template import apply_chat_template
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -38,8 +38,8 @@ def dialogue(user, assistant, *, more=True):
 
 def theirs(tokenizer, messages, **options):
     """What transformers makes of it."""
-    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend, **tokenizer.named)
-    wrapped.chat_template = tokenizer.chat_template or PLAIN_TEMPLATE
+    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend, **tokenizer.special_tokens_map)
+    wrapped.chat_template = tokenizer.chat_template or FALLBACK_CHAT_TEMPLATE
     tokenizer.backend.encode_special_tokens = False
     return wrapped.apply_chat_template([m.as_dict() for m in messages], tokenize=True, return_dict=False, **options)
 
@@ -66,10 +66,10 @@ class TestPromises:
         harmless = renderer.render(dialogue("a", "b"))
         special = [[id for id in r.ids if id in tokenizer.special_ids] for r in (rendered, harmless)]
         assert special[0] == special[1], "a content has opened or closed a turn"
-        plain = apply_template(
+        plain = apply_chat_template(
             renderer.template,
             [m.as_dict() for m in dialogue(user, assistant)],
-            variables=tokenizer.named,
+            variables=tokenizer.special_tokens_map,
             add_generation_prompt=False,
         )
         text = tokenizer.decode(rendered.ids, skip_special=False)
@@ -227,11 +227,11 @@ class TestTemplates:
     def test_continuing_leaves_the_last_message_open(self, tokenizer_of):
         tokenizer = tokenizer_of("chatml")
         renderer = Renderer.from_tokenizer(tokenizer)
-        rendered = renderer.render(dialogue("hi", "Once upon <|im_end|>", more=False), continue_final=True)
+        rendered = renderer.render(dialogue("hi", "Once upon <|im_end|>", more=False), continue_final_message=True)
         assert tokenizer.decode(rendered.ids, skip_special=False).endswith("assistant\nOnce upon <|im_end|>")
-        assert tokenizer.id_of("<|im_end|>") not in rendered.ids[-5:]
+        assert tokenizer.token_to_id("<|im_end|>") not in rendered.ids[-5:]
         with pytest.raises(TemplateError, match="cannot be continued"):
-            renderer.render([Message("user", "")], continue_final=True)
+            renderer.render([Message("user", "")], continue_final_message=True)
 
     def test_a_template_refuses_in_its_own_words(self, tokenizer_of):
         with pytest.raises(TemplateError, match="roles must alternate"):

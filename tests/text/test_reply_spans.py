@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.messages import Message
-from turnwise.text.tokenization.bpe_training import CHAT_TEMPLATE as TEMPLATE
-from turnwise.text.rendering.renderer import PLAIN_TEMPLATE, Renderer
+from turnwise.text.tokenization.bpe_training import DEFAULT_CHAT_TEMPLATE as TEMPLATE
+from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer
 from turnwise.text.rendering.reply_spans import render_replies, render_reply
 
 # Earlier replies lose their thoughts (Qwen3).
@@ -55,7 +55,7 @@ WANDERING = """
 {%- if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"""
 TEMPLATES = {
     "own": TEMPLATE,
-    "plain": PLAIN_TEMPLATE,
+    "plain": FALLBACK_CHAT_TEMPLATE,
     "stripping": STRIPPING,
     "opening": OPENING,
     "empty": EMPTY,

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 from turnwise.text.tokenization import tokenizer as module
-from turnwise.text.tokenization.token_lower_bound import TokenBound
+from turnwise.text.tokenization.token_lower_bound import TokenLowerBound
 from turnwise.text.tokenization.tokenizer import TooManyTokens
 from turnwise.text.tokenization.vocabulary import Vocabulary
 
@@ -19,7 +19,7 @@ PIECES = [
 
 
 def bound_of(tokenizer):
-    return TokenBound(tokenizer, Vocabulary(tokenizer))
+    return TokenLowerBound(tokenizer, Vocabulary(tokenizer))
 
 
 def texts(seed):
@@ -105,7 +105,7 @@ def test_a_long_text_has_the_ids_and_offsets_of_its_parts(tokenizer_of, kind):
     tokenizer, text = tokenizer_of(kind), "Hello, how are you?\n你好 👩‍👩‍👧 e\u0301 " * 200
     assert len(text) > module.LONG
     plain = tokenizer.backend.encode(text, add_special_tokens=False)
-    encoding = tokenizer.encode_offsets(text)
+    encoding = tokenizer.encode_with_offsets(text)
     assert encoding.ids == plain.ids
     assert list(encoding.offsets) == plain.offsets
     assert encoding.offsets[-1] == plain.offsets[-1]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError
 from turnwise.text.tokenization import tokenizer as module
-from turnwise.text.tokenization.bpe_training import CHAT_TEMPLATE, END, PAD, ROLE_TOKENS, train_bpe
+from turnwise.text.tokenization.bpe_training import DEFAULT_CHAT_TEMPLATE, END_TOKEN, PAD_TOKEN, ROLE_TOKENS, train_bpe
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -46,9 +46,9 @@ class TestTraining:
         assert tokenizer.decode(tokenizer.encode("quite another text 你好")) == "quite another text 你好"
 
     def test_special_tokens_have_their_places(self, tokenizer):
-        assert tokenizer.special_texts == tuple(sorted([PAD, END, *ROLE_TOKENS], key=len, reverse=True))
-        assert tokenizer.eos_id == tokenizer.id_of(END)
-        assert tokenizer.pad_id == tokenizer.id_of(PAD)
+        assert tokenizer.special_tokens == tuple(sorted([PAD_TOKEN, END_TOKEN, *ROLE_TOKENS], key=len, reverse=True))
+        assert tokenizer.eos_id == tokenizer.token_to_id(END_TOKEN)
+        assert tokenizer.pad_id == tokenizer.token_to_id(PAD_TOKEN)
         assert tokenizer.stop_ids == {tokenizer.eos_id}
         assert tokenizer.encode("a<|end|>", allow_special=True)[-1] == tokenizer.eos_id
 
@@ -61,7 +61,7 @@ class TestFolders:
         tokenizer.save(tmp_path)
         again = Tokenizer.load(tmp_path)
         assert again.backend.to_str() == tokenizer.backend.to_str()
-        assert (again.named, again.chat_template) == (tokenizer.named, CHAT_TEMPLATE)
+        assert (again.special_tokens_map, again.chat_template) == (tokenizer.special_tokens_map, DEFAULT_CHAT_TEMPLATE)
         assert again.stop_ids == tokenizer.stop_ids
         assert again.encode(corpus[1]) == tokenizer.encode(corpus[1])
         again.save(tmp_path / "again")
@@ -75,8 +75,8 @@ class TestFolders:
             for text in corpus:
                 assert theirs(text, add_special_tokens=False)["input_ids"] == tokenizer.encode(text)
                 assert theirs.decode(tokenizer.encode(text)) == text
-            assert theirs.chat_template == CHAT_TEMPLATE
-            assert (theirs.eos_token, theirs.pad_token) == (END, PAD)
+            assert theirs.chat_template == DEFAULT_CHAT_TEMPLATE
+            assert (theirs.eos_token, theirs.pad_token) == (END_TOKEN, PAD_TOKEN)
 
     def test_the_end_tokens_of_the_generation_config_count(self, tokenizer, tmp_path):
         tokenizer.save(tmp_path)
@@ -106,7 +106,7 @@ class TestFolders:
         changed = {"eos_token": {"content": "<|user|>", "special": True}, "bos_token": None}
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(changed))
         (tmp_path / "special_tokens_map.json").write_text('{"pad_token": "<|pad|>"}')
-        assert Tokenizer.load(tmp_path).named == {"eos_token": "<|user|>", "pad_token": "<|pad|>"}
+        assert Tokenizer.load(tmp_path).special_tokens_map == {"eos_token": "<|user|>", "pad_token": "<|pad|>"}
 
     def test_padding_and_truncation_of_a_folder_do_not_apply(self, tokenizer, tmp_path):
         tokenizer.save(tmp_path)
@@ -149,8 +149,8 @@ class TestGpt2Files:
         for text in corpus:
             assert ours.encode(text) == theirs(text)["input_ids"]
             assert ours.decode(ours.encode(text)) == text
-        assert ours.named["eos_token"] == "<|endoftext|>"
-        assert ours.stop_ids == {ours.id_of("<|endoftext|>")}
+        assert ours.special_tokens_map["eos_token"] == "<|endoftext|>"
+        assert ours.stop_ids == {ours.token_to_id("<|endoftext|>")}
         assert ours.vocab_size == len(json.loads((folder / "vocab.json").read_text()))
 
     def test_a_leading_space_is_added_where_the_folder_says_so(self, folder):
@@ -198,7 +198,7 @@ class TestRefused:
 @quick
 @given(text=st.text(max_size=30))
 def test_offsets_cover_the_text(tokenizer_of, kind, text):
-    offsets = tokenizer_of(kind).encode_offsets(text).offsets
+    offsets = tokenizer_of(kind).encode_with_offsets(text).offsets
     position = 0
     for start, end in offsets:
         assert start <= position
@@ -213,7 +213,7 @@ def test_the_second_tokenizer_for_literal_text_is_not_read_anew_and_has_the_same
     shared, anew = module._sharing(tokenizer.backend), tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     assert shared is not None
     shared.encode_special_tokens = anew.encode_special_tokens = True
-    for text in ("Hello, how are you?", "  a\n\n你好 🚚 ", *(f"a {special}b" for special in tokenizer.special_texts)):
+    for text in ("Hello, how are you?", "  a\n\n你好 🚚 ", *(f"a {special}b" for special in tokenizer.special_tokens)):
         ids, expected = (backend.encode(text, add_special_tokens=False).ids for backend in (shared, anew))
         assert ids == expected == tokenizer.encode(text)
         assert shared.decode(ids) == anew.decode(ids)

@@ -16,11 +16,11 @@ from tool_templates import HERMES, LLAMA, MISTRAL, SPECIAL, TAGS
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.tools import Tool
 from turnwise.text import tool_call_formats as dialects
-from turnwise.text.constraints.tool_call_grammar import call_grammar
-from turnwise.text.streaming.tool_call_parser import CallSplitter
-from turnwise.text.constraints.grammar_compiler import Grammars
+from turnwise.text.constraints.tool_call_grammar import build_tool_call_grammar
+from turnwise.text.streaming.tool_call_parser import ToolCallParser
+from turnwise.text.constraints.grammar_compiler import GrammarCompiler
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.text.tokenization.vocabulary import TokensForGrammars, Vocabulary
+from turnwise.text.tokenization.vocabulary import LLGuidanceTokenizer, Vocabulary
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 each = pytest.mark.parametrize("name", dialects.names())
@@ -61,7 +61,7 @@ def tokenizer_for(made_tokenizer, tokenizer):
 def test_a_template_tells_its_dialect():
     assert dialects.names() == ["hermes", "llama", "mistral"]
     for name, template in {"hermes": HERMES, "llama": LLAMA, "mistral": MISTRAL}.items():
-        assert dialects.spoken(template) == dialects.dialect(name)
+        assert dialects.detect_format(template) == dialects.tool_call_format(name)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_template_tells_its_dialect():
     ],
 )
 def test_a_template_without_tools_or_with_other_calls_speaks_none(template):
-    assert dialects.spoken(template) is None
+    assert dialects.detect_format(template) is None
 
 
 # Reading
@@ -98,20 +98,20 @@ said = st.one_of(
 )
 
 
-def call_text(dialect, tool, arguments, ascii):
+def call_text(tool_call_format, tool, arguments, ascii):
     if tool is SUM:
-        return f'{{"name": "sum", "{dialect.key}": \n{arguments}\n}}'
+        return f'{{"name": "sum", "{tool_call_format.arguments_key}": \n{arguments}\n}}'
     value = {"input": arguments} if tool.kind == "custom" else arguments
-    return f'{{"name": "{tool.name}", "{dialect.key}": {json.dumps(value, ensure_ascii=ascii)}}}'
+    return f'{{"name": "{tool.name}", "{tool_call_format.arguments_key}": {json.dumps(value, ensure_ascii=ascii)}}}'
 
 
 def arguments_of(tool, arguments, ascii):
     return arguments if tool.kind == "custom" else json.dumps(arguments, ensure_ascii=ascii)
 
 
-def read(dialect, text, cuts, **options):
+def read(tool_call_format, text, cuts, **options):
     """Content, calls as (name, kind, arguments), the splitter, and all pieces."""
-    splitter = CallSplitter(dialect, TOOLS, **options)
+    splitter = ToolCallParser(tool_call_format, TOOLS, **options)
     content, found, places = "", [], [0, *sorted(cuts), len(text)]
     for start, end in pairwise(places):
         more, pieces = splitter.push(text[start:end])
@@ -131,61 +131,61 @@ def read(dialect, text, cuts, **options):
 @st.composite
 def answers(draw):
     """An answer in every dialect's form, what it means, and where to cut it."""
-    dialect = dialects.dialect(draw(st.sampled_from(dialects.names())))
-    content = draw(said).replace(dialect.marker or "\0", "").lstrip("{")
+    tool_call_format = dialects.tool_call_format(draw(st.sampled_from(dialects.names())))
+    content = draw(said).replace(tool_call_format.marker or "\0", "").lstrip("{")
     called = draw(st.lists(calls, max_size=3)) + draw(st.lists(raws, max_size=1))
     ascii = draw(st.booleans())
-    if not dialect.marker and called:
+    if not tool_call_format.marker and called:
         content = ""
     text, meant = content, content
     if called:
-        if dialect.marker and draw(st.booleans()):
+        if tool_call_format.marker and draw(st.booleans()):
             text += "\n"
         else:
-            meant = content.removesuffix("\n") if dialect.marker else content
-        bodies = [call_text(dialect, *call, ascii) for call in called]
-        opening = draw(st.sampled_from(dialect.openings))
-        text += f"{dialect.marker}{opening}{dialect.between.join(bodies)}{dialect.closing}"
+            meant = content.removesuffix("\n") if tool_call_format.marker else content
+        bodies = [call_text(tool_call_format, *call, ascii) for call in called]
+        opening = draw(st.sampled_from(tool_call_format.openings))
+        text += f"{tool_call_format.marker}{opening}{tool_call_format.separator.join(bodies)}{tool_call_format.closing}"
     expected = [(tool.name, tool.kind, arguments_of(tool, arguments, ascii)) for tool, arguments in called]
     cuts = draw(st.lists(st.integers(0, len(text)), max_size=8))
-    return dialect, text, meant, expected, cuts
+    return tool_call_format, text, meant, expected, cuts
 
 
 @quick
 @given(answers())
 def test_an_answer_is_read_as_it_was_meant_wherever_it_is_cut(answer):
-    dialect, text, meant, expected, cuts = answer
+    tool_call_format, text, meant, expected, cuts = answer
     for places in (cuts, range(len(text)), []):
-        content, found, splitter = read(dialect, text, places)
+        content, found, splitter = read(tool_call_format, text, places)
         assert (content, found) == (meant, expected)
-        assert splitter.whole == bool(expected)
+        assert splitter.is_complete == bool(expected)
 
 
 @quick
 @given(answers(), st.integers(0, 200))
 def test_an_answer_that_breaks_off_gives_a_beginning_of_it_and_never_a_marker(answer, length):
-    dialect, text, meant, expected, cuts = answer
+    tool_call_format, text, meant, expected, cuts = answer
     text = text[:length]
-    content, found, splitter = read(dialect, text, [cut for cut in cuts if cut <= len(text)])
-    assert (content, found) == read(dialect, text, range(len(text)))[:2]
-    if splitter.calling:
+    content, found, splitter = read(tool_call_format, text, [cut for cut in cuts if cut <= len(text)])
+    assert (content, found) == read(tool_call_format, text, range(len(text)))[:2]
+    if splitter.is_calling:
         assert content == meant
     assert text.startswith(content)
     assert [call[:2] for call in found] == [call[:2] for call in expected[: len(found)]]
     for (_, _, part), (_, _, whole) in zip(found, expected, strict=False):
         assert whole.startswith(part.removesuffix("\ufffd"))
-    assert splitter.whole <= (found == expected[: len(found)])
+    assert splitter.is_complete <= (found == expected[: len(found)])
 
 
 @quick
 @given(inputs, st.lists(st.integers(0, 40), max_size=5))
 def test_content_of_a_format_may_hold_the_marker(text, cuts):
-    dialect = dialects.dialect("hermes")
-    content = json.dumps({"a": text + dialect.marker})
+    tool_call_format = dialects.tool_call_format("hermes")
+    content = json.dumps({"a": text + tool_call_format.marker})
     cuts = [cut for cut in cuts if cut <= len(content)]
-    assert read(dialect, content, cuts, anywhere=False)[:2] == (content, [])
-    call = dialect.marker + "\n" + call_text(dialect, NOW, {}, False) + dialect.closing
-    assert read(dialect, call, cuts, anywhere=False)[:2] == ("", [("get", "function", "{}")])
+    assert read(tool_call_format, content, cuts, anywhere=False)[:2] == (content, [])
+    call = tool_call_format.marker + "\n" + call_text(tool_call_format, NOW, {}, False) + tool_call_format.closing
+    assert read(tool_call_format, call, cuts, anywhere=False)[:2] == ("", [("get", "function", "{}")])
 
 
 @pytest.mark.parametrize(
@@ -194,10 +194,10 @@ def test_content_of_a_format_may_hold_the_marker(text, cuts):
      (r"\u4f60", "你"), (r"\ud83d", "\ufffd")],
 )  # fmt: skip
 def test_escapes_of_a_custom_input_mean_characters(written, means):
-    dialect = dialects.dialect("hermes")
+    tool_call_format = dialects.tool_call_format("hermes")
     text = f'<tool_call>\n{{"name": "note", "arguments": {{"input": "{written}"}}}}\n</tool_call>'
     for cuts in (range(len(text)), []):
-        assert read(dialect, text, cuts)[1] == [("note", "custom", means)]
+        assert read(tool_call_format, text, cuts)[1] == [("note", "custom", means)]
 
 
 # Writing
@@ -206,16 +206,16 @@ def test_escapes_of_a_custom_input_mean_characters(written, means):
 def wander(grammar, tokenizer, seed, most=2500, ends=0.5):
     """Tokens drawn evenly from what is allowed; at a place where it may end, it does so half of the times."""
     rng, state, ids = random.Random(seed), grammar.start(), []
-    while len(ids) < most and not state.complete:
-        allowed = state.allowed().nonzero()[0]
-        assert len(allowed), "something may always follow"
-        stops = [id for id in allowed if id in tokenizer.stop_ids]
-        if stops and (len(allowed) == 1 or rng.random() < ends):
+    while len(ids) < most and not state.is_complete:
+        token_mask = state.token_mask().nonzero()[0]
+        assert len(token_mask), "something may always follow"
+        stops = [id for id in token_mask if id in tokenizer.stop_ids]
+        if stops and (len(token_mask) == 1 or rng.random() < ends):
             return ids, True
-        token = int(rng.choice([id for id in allowed if id not in tokenizer.stop_ids]))
+        token = int(rng.choice([id for id in token_mask if id not in tokenizer.stop_ids]))
         state.accept(token)
         ids.append(token)
-    return ids, state.complete
+    return ids, state.is_complete
 
 
 def shown(tokenizer, ids):
@@ -234,14 +234,14 @@ def check(tool, kind, arguments):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("parallel", [True, False])
 def test_forced_calls_are_right_whatever_is_drawn(tokenizer_for, name, seed, parallel):
-    tokenizer, dialect = tokenizer_for(name), dialects.dialect(name)
+    tokenizer, tool_call_format = tokenizer_for(name), dialects.tool_call_format(name)
     bounded = [WEATHER, NOW, CODE, SUM]
-    grammar = call_grammar(Grammars(tokenizer), tokenizer, dialect, bounded, forced=True, parallel=parallel)
+    grammar = build_tool_call_grammar(GrammarCompiler(tokenizer), tokenizer, tool_call_format, bounded, forced=True, parallel=parallel)
     ids, ended = wander(grammar, tokenizer, seed)
     assert ended
-    content, found, splitter = read(dialect, shown(tokenizer, ids), [])
+    content, found, splitter = read(tool_call_format, shown(tokenizer, ids), [])
     assert content == ""
-    assert splitter.whole
+    assert splitter.is_complete
     assert len(found) == 1 or parallel
     tools = {tool.name: tool for tool in bounded}
     for called, kind, arguments in found:
@@ -252,66 +252,66 @@ def follows(grammar, tokenizer, text):
     """Whether the text is in the grammar, and whether it may end there."""
     state = grammar.start()
     for id in tokenizer.encode(text, allow_special=True):
-        if state.complete or not state.allowed()[id]:
+        if state.is_complete or not state.token_mask()[id]:
             return False, False
         state.accept(id)
-    return True, state.complete or any(state.allowed()[list(tokenizer.stop_ids)])
+    return True, state.is_complete or any(state.token_mask()[list(tokenizer.stop_ids)])
 
 
-def one_call(dialect, tool=WEATHER, arguments=None):
-    return call_text(dialect, tool, {"city": "Rome", "days": 2} if arguments is None else arguments, False)
+def one_call(tool_call_format, tool=WEATHER, arguments=None):
+    return call_text(tool_call_format, tool, {"city": "Rome", "days": 2} if arguments is None else arguments, False)
 
 
-def answer(dialect, *bodies):
-    return dialect.marker + dialect.openings[0] + dialect.between.join(bodies) + dialect.closing
+def answer(tool_call_format, *bodies):
+    return tool_call_format.marker + tool_call_format.openings[0] + tool_call_format.separator.join(bodies) + tool_call_format.closing
 
 
 @each
 def test_auto_allows_talk_and_calls_but_no_other_marker(tokenizer_for, name):
-    tokenizer, dialect = tokenizer_for(name), dialects.dialect(name)
-    grammar = call_grammar(Grammars(tokenizer), tokenizer, dialect, TOOLS, forced=False, parallel=True)
-    call = one_call(dialect)
+    tokenizer, tool_call_format = tokenizer_for(name), dialects.tool_call_format(name)
+    grammar = build_tool_call_grammar(GrammarCompiler(tokenizer), tokenizer, tool_call_format, TOOLS, forced=False, parallel=True)
+    call = one_call(tool_call_format)
     assert follows(grammar, tokenizer, "Hello, you 你好\n") == (True, True)
-    assert follows(grammar, tokenizer, answer(dialect, call, call)) == (dialect.several, dialect.several)
-    assert follows(grammar, tokenizer, answer(dialect, call)[:-1]) == (True, False)
-    if dialect.marker:
-        assert follows(grammar, tokenizer, "Hello\n" + answer(dialect, call)) == (True, True)
-        assert follows(grammar, tokenizer, f"a {dialect.marker} b") == (False, False)
-    wrong = one_call(dialect, arguments={"city": "Rome", "days": 8})
-    assert follows(grammar, tokenizer, answer(dialect, wrong)) == (False, False)
-    assert follows(grammar, tokenizer, answer(dialect, one_call(dialect, Tool("other"), {}))) == (False, False)
+    assert follows(grammar, tokenizer, answer(tool_call_format, call, call)) == (tool_call_format.parallel_calls, tool_call_format.parallel_calls)
+    assert follows(grammar, tokenizer, answer(tool_call_format, call)[:-1]) == (True, False)
+    if tool_call_format.marker:
+        assert follows(grammar, tokenizer, "Hello\n" + answer(tool_call_format, call)) == (True, True)
+        assert follows(grammar, tokenizer, f"a {tool_call_format.marker} b") == (False, False)
+    wrong = one_call(tool_call_format, arguments={"city": "Rome", "days": 8})
+    assert follows(grammar, tokenizer, answer(tool_call_format, wrong)) == (False, False)
+    assert follows(grammar, tokenizer, answer(tool_call_format, one_call(tool_call_format, Tool("other"), {}))) == (False, False)
 
 
 @each
 def test_forced_means_a_call_single_means_one_and_allowed_means_these(tokenizer_for, name):
-    tokenizer, dialect = tokenizer_for(name), dialects.dialect(name)
-    grammars, call = Grammars(tokenizer), one_call(dialect)
-    single = call_grammar(grammars, tokenizer, dialect, [WEATHER], forced=True, parallel=False)
+    tokenizer, tool_call_format = tokenizer_for(name), dialects.tool_call_format(name)
+    grammars, call = GrammarCompiler(tokenizer), one_call(tool_call_format)
+    single = build_tool_call_grammar(grammars, tokenizer, tool_call_format, [WEATHER], forced=True, parallel=False)
     assert follows(single, tokenizer, "Hello") == (False, False)
-    assert follows(single, tokenizer, answer(dialect, call)) == (True, True)
-    assert follows(single, tokenizer, answer(dialect, call, call)) == (False, False)
-    assert follows(single, tokenizer, answer(dialect, one_call(dialect, NOW, {}))) == (False, False)
-    several = call_grammar(grammars, tokenizer, dialect, [WEATHER, SUM], forced=True, parallel=True)
-    raw = one_call(dialect, SUM, "1+2")
-    assert follows(several, tokenizer, answer(dialect, call, call, raw)) == (dialect.several, dialect.several)
-    assert follows(several, tokenizer, answer(dialect, raw)) == (True, True)
-    assert follows(several, tokenizer, answer(dialect, raw, call)) == (False, False), "nothing follows a raw input"
+    assert follows(single, tokenizer, answer(tool_call_format, call)) == (True, True)
+    assert follows(single, tokenizer, answer(tool_call_format, call, call)) == (False, False)
+    assert follows(single, tokenizer, answer(tool_call_format, one_call(tool_call_format, NOW, {}))) == (False, False)
+    several = build_tool_call_grammar(grammars, tokenizer, tool_call_format, [WEATHER, SUM], forced=True, parallel=True)
+    raw = one_call(tool_call_format, SUM, "1+2")
+    assert follows(several, tokenizer, answer(tool_call_format, call, call, raw)) == (tool_call_format.parallel_calls, tool_call_format.parallel_calls)
+    assert follows(several, tokenizer, answer(tool_call_format, raw)) == (True, True)
+    assert follows(several, tokenizer, answer(tool_call_format, raw, call)) == (False, False), "nothing follows a raw input"
 
 
 @pytest.mark.parametrize("name", ["hermes", "mistral"])
 def test_with_a_format_an_answer_follows_it_or_calls(tokenizer_for, name):
-    tokenizer, dialect = tokenizer_for(name), dialects.dialect(name)
+    tokenizer, tool_call_format = tokenizer_for(name), dialects.tool_call_format(name)
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": False}
-    grammar = call_grammar(Grammars(tokenizer), tokenizer, dialect, [NOW], forced=False, parallel=True, content=schema)
+    grammar = build_tool_call_grammar(GrammarCompiler(tokenizer), tokenizer, tool_call_format, [NOW], forced=False, parallel=True, content=schema)
     assert follows(grammar, tokenizer, '{"a": 1}') == (True, True)
-    assert follows(grammar, tokenizer, answer(dialect, one_call(dialect, NOW, {}))) == (True, True)
+    assert follows(grammar, tokenizer, answer(tool_call_format, one_call(tool_call_format, NOW, {}))) == (True, True)
     assert follows(grammar, tokenizer, "Hello") == (False, False)
 
 
 def test_white_space_in_arguments_is_bounded(tokenizer_for):
-    tokenizer, dialect = tokenizer_for("plain"), dialects.dialect("hermes")
-    grammar = call_grammar(Grammars(tokenizer), tokenizer, dialect, [WEATHER], forced=True, parallel=False)
-    assert follows(grammar, tokenizer, answer(dialect, one_call(dialect)).replace('": 2', '":  2')) == (False, False)
+    tokenizer, tool_call_format = tokenizer_for("plain"), dialects.tool_call_format("hermes")
+    grammar = build_tool_call_grammar(GrammarCompiler(tokenizer), tokenizer, tool_call_format, [WEATHER], forced=True, parallel=False)
+    assert follows(grammar, tokenizer, answer(tool_call_format, one_call(tool_call_format)).replace('": 2', '":  2')) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -328,8 +328,8 @@ def test_white_space_in_arguments_is_bounded(tokenizer_for):
 def test_what_cannot_be_enforced_names_the_tool(tokenizer_for, tool, param, says):
     tokenizer = tokenizer_for("plain")
     with pytest.raises(InvalidParameter, match=says) as error:
-        call_grammar(
-            Grammars(tokenizer), tokenizer, dialects.dialect("hermes"), [NOW, tool], forced=False, parallel=True
+        build_tool_call_grammar(
+            GrammarCompiler(tokenizer), tokenizer, dialects.tool_call_format("hermes"), [NOW, tool], forced=False, parallel=True
         )
     assert error.value.param == param
 
@@ -337,11 +337,11 @@ def test_what_cannot_be_enforced_names_the_tool(tokenizer_for, tool, param, says
 def test_a_marker_that_is_one_token_without_being_special_is_found(made_tokenizer):
     tokenizer = Tokenizer(made_tokenizer(["<|im_end|>"]), {"eos_token": "<|im_end|>"}, HERMES)
     tokenizer.backend.add_tokens(["<tool_call>", "</tool_call>"])
-    tokenizer = Tokenizer(tokenizer.backend, tokenizer.named, HERMES)
-    dialect = dialects.dialect("hermes")
-    text = "So\n" + answer(dialect, one_call(dialect))
-    assert tokenizer.id_of("<tool_call>") in tokenizer.encode(text)
-    grammar = call_grammar(Grammars(tokenizer), tokenizer, dialect, [WEATHER], forced=False, parallel=True)
+    tokenizer = Tokenizer(tokenizer.backend, tokenizer.special_tokens_map, HERMES)
+    tool_call_format = dialects.tool_call_format("hermes")
+    text = "So\n" + answer(tool_call_format, one_call(tool_call_format))
+    assert tokenizer.token_to_id("<tool_call>") in tokenizer.encode(text)
+    grammar = build_tool_call_grammar(GrammarCompiler(tokenizer), tokenizer, tool_call_format, [WEATHER], forced=False, parallel=True)
     assert follows(grammar, tokenizer, text) == (True, True)
     assert tokenizer.decode(tokenizer.encode(text)) == text, "it is shown, so it is read"
 
@@ -357,18 +357,18 @@ def test_a_marker_that_is_one_token_without_being_special_is_found(made_tokenize
 )  # fmt: skip
 def test_hostile_tools_take_little_time_or_are_refused(tokenizer_for, attack):
     tokenizer = tokenizer_for("plain")
-    grammars = Grammars(tokenizer)
+    grammars = GrammarCompiler(tokenizer)
     grammars.regex("warm up", "x")
     began = time.thread_time()
     with suppress(InvalidParameter):
-        call_grammar(grammars, tokenizer, dialects.dialect("hermes"), attack, forced=False, parallel=True)
+        build_tool_call_grammar(grammars, tokenizer, dialects.tool_call_format("hermes"), attack, forced=False, parallel=True)
     assert time.thread_time() - began < 10
 
 
 @pytest.mark.parametrize("name", ["plain", "hermes", "mistral"])
 def test_forced_text_is_written_as_the_tokenizer_writes_it(tokenizer_for, name):
     tokenizer = tokenizer_for(name)
-    tokens = TokensForGrammars(tokenizer, Vocabulary(tokenizer))
+    tokens = LLGuidanceTokenizer(tokenizer, Vocabulary(tokenizer))
     for text in ('\n{"name": "get_weather", "arguments": ', "Hello, how are you? 你好", "\n</tool_call>"):
         assert tokens(text.encode()) == tokenizer.encode(text)
     cut = "你".encode()[:2]

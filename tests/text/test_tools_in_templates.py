@@ -64,7 +64,7 @@ def text_of(renderer, messages, **options):
 def theirs(renderer, messages, **options):
     """What transformers makes of it."""
     tokenizer = renderer.tokenizer
-    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend, **tokenizer.named)
+    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend, **tokenizer.special_tokens_map)
     wrapped.chat_template = tokenizer.chat_template
     tokenizer.backend.encode_special_tokens = False
     return wrapped.apply_chat_template([m.as_dict() for m in messages], tokenize=True, return_dict=False, **options)
@@ -106,7 +106,7 @@ def test_a_template_that_demands_ids_of_its_own_kind_gets_them(renderer_of):
         Message("user", "?"), Message("assistant", "", tool_calls=(call,)), Message("tool", "1", tool_call_id=call.id)
     ]  # fmt: skip
     text = text_of(renderer_of("mistral"), messages)
-    id = dialects.dialect("mistral").call_id(call.id)
+    id = dialects.tool_call_format("mistral").call_id(call.id)
     assert len(id) == 9
     assert id.isalnum()
     assert f'"id": "{id}"' in text
@@ -191,7 +191,7 @@ def test_arguments_that_are_no_object_stay_as_they_were_written(arguments):
 @pytest.mark.parametrize("escaped", [False, True])
 def test_special_tokens_in_calls_and_definitions_are_refused(renderer_of, name, escaped):
     renderer = renderer_of(name)
-    for token in renderer.tokenizer.special_texts:
+    for token in renderer.tokenizer.special_tokens:
         spelled = "".join(f"\\u{ord(c):04x}" for c in token) if escaped else token
         for arguments in (f'{{"a": "x{spelled}"}}', f'{{"{spelled}": 1}}', f'{{"a": [{{"b": "{spelled}"}}]}}'):
             messages = [Message("user", "?"), Message("assistant", "", tool_calls=(ToolCall("c", "f", arguments),))]
@@ -220,7 +220,7 @@ NO_SYSTEM = {
 @pytest.mark.parametrize("handling", NO_SYSTEM)
 def test_without_a_system_role_the_first_user_message_explains_the_tools(chatml, handling):
     tokenizer = chatml.tokenizer
-    renderer = Renderer.from_tokenizer(Tokenizer(tokenizer.backend, tokenizer.named, NO_SYSTEM[handling] + tokenizer.chat_template))
+    renderer = Renderer.from_tokenizer(Tokenizer(tokenizer.backend, tokenizer.special_tokens_map, NO_SYSTEM[handling] + tokenizer.chat_template))
     shown = text_of(renderer, LOOP, tools=[WEATHER], add_generation_prompt=True)
     first = shown.split("<|im_end|>")[0]
     assert first.startswith("<|im_start|>user\nYou can call tools.")
@@ -233,6 +233,6 @@ def test_without_a_system_role_the_first_user_message_explains_the_tools(chatml,
 def test_a_system_message_that_a_template_refuses_is_still_refused(chatml):
     tokenizer = chatml.tokenizer
     template = NO_SYSTEM["refused"] + tokenizer.chat_template
-    renderer = Renderer.from_tokenizer(Tokenizer(tokenizer.backend, tokenizer.named, template))
+    renderer = Renderer.from_tokenizer(Tokenizer(tokenizer.backend, tokenizer.special_tokens_map, template))
     with pytest.raises(TemplateError, match="System role not supported"):
         renderer.render([Message("system", "Be brief."), *LOOP], tools=[WEATHER])

@@ -20,10 +20,10 @@ def unseen(tmp_path_factory):
 def base_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
     """A whole model folder with a generation config of its own."""
     from turnwise.models.checkpoint import create
-    from turnwise.training.export import save_artefact
+    from turnwise.training.export import export_model
 
     folder = tmp_path_factory.mktemp("models") / "base"
-    save_artefact(folder, create(tiny_config, seed=0), tokenizer, generation={"do_sample": True, "top_k": 7})
+    export_model(folder, create(tiny_config, seed=0), tokenizer, generation={"do_sample": True, "top_k": 7})
     return folder
 
 
@@ -69,10 +69,10 @@ def trainer(recipe, tmp_path):
     """`trainer(recipe, hooks)`: ready to run in a work folder of its own."""
     from turnwise.training.examples.load_datasets import load_datasets
     from turnwise.training.trainer import Trainer
-    from turnwise.training.launch.base_model_loader import load_base
+    from turnwise.training.launch.base_model_loader import load_base_model
 
     def make(recipe, hooks=(), work=tmp_path / "work"):
-        base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
+        base = recipe.method.prepare(load_base_model(recipe), recipe.training.seed)
         data = load_datasets(recipe, base.renderer, base.model)
         work.mkdir(exist_ok=True)
         return Trainer(recipe, base.model, data, work=work, hooks=hooks)

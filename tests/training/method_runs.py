@@ -32,11 +32,11 @@ def logits(folder, ids):
 
 def served(folder, talk, **more):
     """What a service of this folder would read of the dialogue's beginning, and its generation parameters."""
-    from turnwise.app.services import chat_service
-    from turnwise.chat.service import Turn
+    from turnwise.app.services import open_chat_service
+    from turnwise.chat.service import ChatRequest
 
-    with chat_service(str(folder), **more) as service:
-        return service._maker.request(Turn(talk.messages[:-1], sampling={"temperature": 0}))
+    with open_chat_service(str(folder), **more) as service:
+        return service._maker.build_request(ChatRequest(talk.messages[:-1], sampling={"temperature": 0}))
 
 
 def written_by_peft(base, folder):

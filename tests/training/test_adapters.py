@@ -13,11 +13,11 @@ from samples_of_data import FOUR, written
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError
 from turnwise.models import checkpoint
 from turnwise.models import transformers_model as hub
-from turnwise.models.quantization import RoundedLinear
+from turnwise.models.quantization import QuantizedLinear
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.training.export import save_artefact
-from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.export import export_model
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.run_recipe import run_recipe
 
 pytestmark = [
@@ -31,7 +31,7 @@ class TestAdapters:
     def test_what_is_saved_serves_as_what_was_trained(self, said, more, unseen):
         """The loss of the folder, read by another room, is the one that the run reported of itself."""
         from turnwise.data.sources import read_source
-        from benchmarks.torch_reference.perplexity import measure_perplexity
+        from torch_reference.perplexity import measure_perplexity
 
         recipe = said({**LORA, **more})
         result = run_recipe(recipe, device=CPU)
@@ -83,10 +83,10 @@ class TestAdapters:
     @pytest.mark.parametrize("bits", ["int8", "int4"])
     def test_the_base_in_fewer_bits_while_training(self, said, bits):
         recipe = said({**LORA, "quantize": bits})
-        base = recipe.method.prepare(load_base(recipe), 0)
-        layers = [part for part in base.model.module.modules() if isinstance(part, RoundedLinear)]
+        base = recipe.method.prepare(load_base_model(recipe), 0)
+        layers = [part for part in base.model.module.modules() if isinstance(part, QuantizedLinear)]
         assert len(layers) == 8
-        plain = load_base(recipe).model.module.layers[0].mlp.up.weight
+        plain = load_base_model(recipe).model.module.layers[0].mlp.up.weight
         held = base.model.module.layers[0].mlp.up.base_layer
         assert held.whole.nbytes == plain.nbytes // (4 if bits == "int8" else 8)
         assert (held.weight - plain).abs().max() < plain.abs().max() / (60 if bits == "int8" else 6)
@@ -95,7 +95,7 @@ class TestAdapters:
 
     def test_gradients_through_a_rounded_layer_are_those_of_its_floats(self):
         layer = torch.nn.Linear(32, 24)
-        rounded = RoundedLinear(layer, 4)
+        rounded = QuantizedLinear(layer, 4)
         plain = torch.nn.Linear(32, 24)
         plain.weight, plain.bias = torch.nn.Parameter(rounded.weight), layer.bias
         x = torch.randn(5, 32, requires_grad=True)
@@ -133,7 +133,7 @@ class TestAdapters:
     def test_a_small_change_of_a_base_in_half_precision_is_not_rounded_away(
         self, said, tmp_path, tiny_config, tokenizer
     ):
-        save_artefact(tmp_path / "half", checkpoint.create(tiny_config, seed=0), tokenizer, dtype=torch.bfloat16)
+        export_model(tmp_path / "half", checkpoint.create(tiny_config, seed=0), tokenizer, dtype=torch.bfloat16)
         recipe = said({**LORA, "alpha": 0.01}, model={"from": str(tmp_path / "half")})
         run_recipe(recipe, device=CPU)
         plain, adapted = parameters(tmp_path / "half"), parameters(recipe.out)
@@ -168,7 +168,7 @@ class TestAdapters:
         assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
 
     def test_targets_are_patterns(self, said):
-        base = (recipe := said({**LORA, "targets": ["*.mlp.*"]})).method.prepare(load_base(recipe), 0)
+        base = (recipe := said({**LORA, "targets": ["*.mlp.*"]})).method.prepare(load_base_model(recipe), 0)
         learning = {n for n, p in base.model.module.named_parameters() if p.requires_grad}
         assert learning
         assert all(".mlp." in name for name in learning)
@@ -186,13 +186,13 @@ class TestDamagedAdapters:
     def adapter(self, said, tmp_path, tiny_config, tokenizer):
         from turnwise.models.checkpoint import create
 
-        save_artefact(tmp_path / "base", create(tiny_config, seed=0), tokenizer)
+        export_model(tmp_path / "base", create(tiny_config, seed=0), tokenizer)
         recipe = said(LORA, model={"from": str(tmp_path / "base")})
         run_recipe(recipe, device=CPU)
         return Path(recipe.out)
 
     def test_a_base_that_has_changed_since(self, adapter, tmp_path, tiny_config, tokenizer):
-        save_artefact(tmp_path / "base", checkpoint.create(tiny_config, seed=1), tokenizer)
+        export_model(tmp_path / "base", checkpoint.create(tiny_config, seed=1), tokenizer)
         with pytest.raises(UserError, match="its base has changed since"):
             checkpoint.load(adapter)
 
@@ -212,7 +212,7 @@ class TestDamagedAdapters:
             checkpoint.load(adapter)
 
     def test_weights_that_its_base_does_not_have(self, adapter, tmp_path, tiny_config, tokenizer):
-        save_artefact(tmp_path / "base", checkpoint.create(replace(tiny_config, num_layers=1), seed=0), tokenizer)
+        export_model(tmp_path / "base", checkpoint.create(replace(tiny_config, num_layers=1), seed=0), tokenizer)
         (adapter / "adapter_base.json").unlink()
         with pytest.raises(UserError, match=r"changes 'model\.layers\.1.*which its base .* does not have"):
             checkpoint.load(adapter)

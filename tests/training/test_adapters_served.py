@@ -10,11 +10,11 @@ import transformers
 from method_runs import CPU, LORA, logits, written_by_peft
 from safetensors.torch import load_file
 
-from turnwise.app.services import Bases, chat_service
+from turnwise.app.services import SharedBaseEngines, open_chat_service
 from turnwise.engine.native.library import library
 from turnwise.models import transformers_model as hub
 from turnwise.server.app import create_app
-from turnwise.testing import listening
+from turnwise.testing import serve_in_thread
 from turnwise.training.launch.run_recipe import run_recipe
 
 pytestmark = [
@@ -89,13 +89,13 @@ class TestServing:
     def answers(self):
         """`answers({name: folder}, bases)`: what each says to one question, and the fingerprints."""
 
-        def ask(folders, bases=None):
+        def ask(folders, base_engines=None):
             with ExitStack() as stack:
                 services = {
-                    name: stack.enter_context(chat_service(str(folder), name=name, bases=bases))
+                    name: stack.enter_context(open_chat_service(str(folder), name=name, base_engines=base_engines))
                     for name, folder in folders.items()
                 }
-                url = stack.enter_context(listening(create_app(services, default=next(iter(services)))))
+                url = stack.enter_context(serve_in_thread(create_app(services, default=next(iter(services)))))
                 client = openai.OpenAI(base_url=f"{url}/v1", api_key="-")
                 assert {model.id for model in client.models.list()} >= folders.keys()
                 return {name: self.asked(client, name) for name in folders}
@@ -123,9 +123,9 @@ class TestServing:
 
     @pytest.mark.skipif(library() is None, reason="no compiled library")
     def test_the_base_is_in_memory_once_and_each_answers_as_if_it_had_been_merged(self, answers, adapters, base_folder):
-        bases = Bases()
-        beside = answers({"base": base_folder, **adapters}, bases)
-        assert len(bases) == 1
+        base_engines = SharedBaseEngines()
+        beside = answers({"base": base_folder, **adapters}, base_engines)
+        assert len(base_engines) == 1
         merged = answers({"base": base_folder, **adapters})
         assert len({answer.choices[0].logprobs.content[-1].logprob for answer in beside.values()}) == 4
         assert len({answer.system_fingerprint for answer in (*beside.values(), *merged.values())}) == 7
@@ -139,7 +139,7 @@ class TestServing:
         recipe = said(LORA, model={"from": str(gpt2_folder)})
         run_recipe(recipe, device=CPU)
         folders = {"adapter": recipe.out}  # its base is opened for it
-        beside, merged = (answers(folders, bases)["adapter"].choices[0] for bases in (Bases(), None))
+        beside, merged = (answers(folders, base_engines)["adapter"].choices[0] for base_engines in (SharedBaseEngines(), None))
         for one, other in zip(beside.logprobs.content, merged.logprobs.content, strict=True):
             assert (one.token, one.logprob) == (other.token, pytest.approx(other.logprob, abs=1e-3))
 
@@ -147,6 +147,6 @@ class TestServing:
         from turnwise.engine.engine import Engine
 
         monkeypatch.setattr(Engine, "adapt", lambda *_: False)
-        bases = Bases()
-        found = answers({"lora": adapters["lora"]}, bases)
+        base_engines = SharedBaseEngines()
+        found = answers({"lora": adapters["lora"]}, base_engines)
         assert found["lora"].system_fingerprint == answers({"lora": adapters["lora"]})["lora"].system_fingerprint

@@ -8,7 +8,7 @@ import torch
 from turnwise.training.examples.batches import IGNORED
 from turnwise.models.checkpoint import create
 from turnwise.training import chunked_cross_entropy as chunked
-from turnwise.training.log_probs import cross_entropy_sum, target_losses
+from turnwise.training.log_probs import cross_entropy_sum, token_losses
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -50,9 +50,9 @@ def test_every_targets_own_loss_is_the_same(tiny_config, batch, monkeypatch):
     found = []
     for most in (2**40, 7 * model.vocab_size):
         monkeypatch.setattr(chunked, "MAX_SCORES", most)
-        losses = target_losses(model, batch)
+        losses = token_losses(model, batch)
         with torch.no_grad():
-            torch.testing.assert_close(target_losses(model, batch), losses)
+            torch.testing.assert_close(token_losses(model, batch), losses)
         found.append((losses.detach(), gradients(model, (losses * torch.arange(len(losses))).sum())))
     torch.testing.assert_close(found[0][0], found[1][0])
     for name, gradient in found[0][1].items():

@@ -10,8 +10,8 @@ from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.examples.holdout import held_out_dialogues
 from turnwise.training.examples.load_datasets import load_datasets
-from turnwise.training.launch.base_model_loader import load_base
-from turnwise.training.examples.dialogue_windows import Truncation
+from turnwise.training.launch.base_model_loader import load_base_model
+from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.recipe import parse_recipe
 
 
@@ -98,7 +98,7 @@ class TestSources:
         assert len(data.train) > 5
         assert 32 < max(data.train.shards[0].lengths) <= 64
         assert sum(data.train.example(i).units for i in range(len(data.train))) == 16  # every reply once
-        assert data.truncation == Truncation(dialogues=1)
+        assert data.truncation == TruncationReport(dialogues=1)
 
     def test_samples_are_held_out_dialogues_that_can_be_answered(self, load, chats, unseen):
         assert [talk.messages[0].content for talk in load({"train": str(chats), "valid": str(unseen)}).samples] == [
@@ -181,14 +181,14 @@ class TestRefusals:
 class TestTheBase:
     def test_rows_longer_than_the_context_are_refused(self, recipe):
         with pytest.raises(InvalidParameter, match="'row_length' is 129, but the model's context holds 128 tokens"):
-            load_base(recipe(row_length=129))
+            load_base_model(recipe(row_length=129))
 
     def test_a_tokenizer_that_does_not_belong_is_refused(self, recipe, values, corpus, tmp_path):
         from turnwise.text.tokenization.bpe_training import train_bpe
 
         train_bpe([*corpus, *(" ".join(talk) for talk in small_talk(9))], vocab_size=700).save(tmp_path / "other")
         with pytest.raises(ValueError, match="do not belong together"):
-            load_base(recipe(model={"from": values["model"]["from"], "tokenizer": str(tmp_path / "other")}))
+            load_base_model(recipe(model={"from": values["model"]["from"], "tokenizer": str(tmp_path / "other")}))
 
     @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "smollm3"])
     def test_a_new_model_of_any_family_can_be_saved_and_opened(self, recipe, values, tmp_path, family):
@@ -196,7 +196,7 @@ class TestTheBase:
 
         shape = {"hidden_size": 32, "intermediate_size": 48, "num_layers": 4, "num_heads": 4, "context_length": 64}
         new = {"new": {"family": family, **shape}, "tokenizer": values["model"]["from"]}
-        base = load_base(recipe(model=new))
+        base = load_base_model(recipe(model=new))
         checkpoint.save(base.model, tmp_path / "saved")
         config = json.loads((tmp_path / "saved" / "config.json").read_text())
         assert config["model_type"] == family

@@ -13,12 +13,12 @@ from training_dialogues import small_talk, write_chats
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.objective import Frame
+from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.launch.base_model_loader import load_base
-from turnwise.training.examples.dialogue_windows import Truncation
-from turnwise.training.launch.auto_seq_len import with_row_length
-from turnwise.training.launch.run_recipe import DryRun, run_recipe
+from turnwise.training.launch.base_model_loader import load_base_model
+from turnwise.training.examples.dialogue_windows import TruncationReport
+from turnwise.training.launch.auto_seq_len import with_max_seq_len
+from turnwise.training.launch.run_recipe import DryRunComplete, run_recipe
 
 SYSTEM = Message("system", "Answer in French only.")
 texts = st.text(st.sampled_from("ab .é好"), min_size=1, max_size=40).filter(str.strip)
@@ -30,7 +30,7 @@ def talk(exchanges, system=True):
 
 
 def examples(dialogue, length, tokenizer, objective="sft"):
-    frame = Frame(Renderer.from_tokenizer(tokenizer), length, start_ids=(0,))
+    frame = ExampleContext(Renderer.from_tokenizer(tokenizer), length, decoder_start_ids=(0,))
     return list(OBJECTIVES.parse_plugin(objective).examples(dialogue, frame)), frame.truncation
 
 
@@ -83,7 +83,7 @@ def test_the_question_stays_before_its_answer(tokenizer):
     dialogue = talk(["word " * 100, "Word."], system=False)
     found, lost = examples(dialogue, 64, tokenizer)
     assert not found
-    assert lost == Truncation(dialogues=1, left_out_replies=1, tokens=lost.tokens)
+    assert lost == TruncationReport(dialogues=1, left_out_replies=1, tokens=lost.tokens)
     assert lost.tokens > 1
     assert "1 reply left out" in " ".join(lost.sentences(64))
 
@@ -123,8 +123,8 @@ class TestRowLength:
         def make(path, **training):
             said = {**values, "data": {"train": str(path)}, "training": training}
             recipe = parse_recipe(said, origin="test")
-            base = load_base(recipe)
-            return with_row_length(recipe, base.renderer, base.model).training
+            base = load_base_model(recipe)
+            return with_max_seq_len(recipe, base.renderer, base.model).training
 
         return make
 
@@ -156,7 +156,7 @@ def test_what_is_shortened_is_said_before_the_run_and_in_its_result(values, tmp_
     path = write_chats(tmp_path / "long.jsonl", [[text for talk in small_talk(12) for text in talk]] * 2)
     recipe = parse_recipe({**values, "data": {"train": str(path), "valid_fraction": 0}}, origin="test")
     seen = []
-    with pytest.raises(DryRun):
+    with pytest.raises(DryRunComplete):
         run_recipe(recipe, dry_run=True, on_data=seen.append, device=torch.device("cpu"))
     run_recipe(recipe, on_data=seen.append, device=torch.device("cpu"))
     result = json.loads((tmp_path / "out" / "result.json").read_text())

@@ -135,7 +135,7 @@ class TestBesideTheWeights:
     def test_the_loss_of_the_saved_weights_is_the_one_reported(self, finished, unseen):
         """Measured by another room: perplexity over replies equals the objective's loss per predicted token."""
         from turnwise.data.sources import read_source
-        from benchmarks.torch_reference.perplexity import measure_perplexity
+        from torch_reference.perplexity import measure_perplexity
 
         out, result = finished
         model = checkpoint.load(out, dtype=torch.float32).decoder
@@ -244,7 +244,7 @@ class TestDiskFull:
         def full(self, **_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(watch.MetricsFile, "_write", full)
+        monkeypatch.setattr(watch.MetricsFileHook, "_write", full)
         with pytest.raises(SaveFailed, match=r"out\.partial: No space left on device"):
             run(values)
         assert not (tmp_path / "out").exists()
@@ -271,5 +271,5 @@ class TestMetrics:
     def test_any_name_can_stand_above_the_picture(self, tmp_path, title):
         path = tmp_path / "metrics.jsonl"
         path.write_text('{"step": 0, "valid_loss": 2.0, "best": true}\n{"step": 1, "loss": 2.0}\n')
-        watch.draw_loss(path, tmp_path / "loss.png", title=title)
+        watch.plot_loss(path, tmp_path / "loss.png", title=title)
         assert (tmp_path / "loss.png").is_file()

@@ -10,7 +10,7 @@ from samples_of_data import FOUR, written
 from turnwise.core.errors import InvalidParameter
 from turnwise.models import transformers_model as hub
 from turnwise.training.methods import METHODS
-from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.run_recipe import run_recipe
 
 pytestmark = [
@@ -50,7 +50,7 @@ class TestPartial:
     def test_the_decoder_of_an_encoder_decoder(self, said, tmp_path, base_folder):
         data = written(FOUR * 3, tmp_path / "data.jsonl")
         model = {"new": {"family": "t5", **SIZES}, "tokenizer": str(base_folder)}
-        base = load_base(said("full", objective="seq2seq", model=model))
+        base = load_base_model(said("full", objective="seq2seq", model=model))
         recipe = said(
             {"name": "partial", "part": "decoder"}, objective="seq2seq", model=model, data={"train": str(data)},
         )  # fmt: skip

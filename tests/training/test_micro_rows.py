@@ -5,7 +5,7 @@ import torch
 
 from turnwise.training import micro_rows
 from turnwise.training.micro_rows import kept_bytes, with_fitting_micro_rows
-from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.launch.run_recipe import _with_rows
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def base(values):
     recipe = parse_recipe({**values, "training": {"row_length": 64}}, origin="test")
-    return recipe, load_base(recipe)
+    return recipe, load_base_model(recipe)
 
 
 def test_what_is_kept_of_a_token_follows_from_the_linear_layers(base):

@@ -19,15 +19,15 @@ from torch.nn import functional as F
 from turnwise.core.errors import InvalidData, InvalidParameter, UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.training.examples.batches import IGNORED, Example, collate
-from turnwise.training.examples.shards import in_memory
+from turnwise.training.examples.shards import in_memory_shard
 from turnwise.data.sources import Document
 from turnwise.models import transformers_model as hub
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.examples.dataset import Dataset
-from turnwise.training.objective import Frame
+from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.objectives.span import cut_out
-from turnwise.training.log_probs import part_log_probs, cross_entropy_sum
+from turnwise.training.objectives.span import sample_spans
+from turnwise.training.log_probs import segment_log_probs, cross_entropy_sum
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.launch.run_recipe import run_recipe
 
@@ -40,7 +40,7 @@ clm, dpo, kto, mlm, seq2seq, sft, span = map(OBJECTIVES.parse_plugin, ("clm", "d
 
 @pytest.fixture(scope="module")
 def renderer(tokenizer):
-    return Renderer.from_tokenizer(tokenizer.with_special([*mlm.special_tokens(), *span.special_tokens()[:8]]))
+    return Renderer.from_tokenizer(tokenizer.with_special_tokens([*mlm.special_tokens(), *span.special_tokens()[:8]]))
 
 
 @pytest.fixture
@@ -49,37 +49,37 @@ def model_for(renderer, tiny_config, one_thread):
     from turnwise.models.checkpoint import create
 
     def make(how):
-        (kind,) = how.KINDS
+        (kind,) = how.MODEL_KINDS
         tokenizer = renderer.tokenizer
         if kind == "decoder":
             return create(replace(tiny_config, vocab_size=tokenizer.vocab_size), seed=0)
-        sizes = hub.Sizes(tokenizer.vocab_size, *SIZES.values())
+        sizes = hub.ModelSizes(tokenizer.vocab_size, *SIZES.values())
         return hub.create(FAMILY[kind], sizes, pad=tokenizer.pad_id, end=tokenizer.eos_id, seed=0)
 
     return make
 
 
 def dataset(how, items, renderer, model, length=128):
-    frame = Frame(renderer, length, model.start_ids)
-    shard = in_memory(example for item in items for example in how.examples(item, frame))
-    shard.labels = how.balance(shard.labels)
-    found = Dataset([shard], how, frame, model.packs)
+    frame = ExampleContext(renderer, length, model.decoder_start_ids)
+    shard = in_memory_shard(example for item in items for example in how.examples(item, frame))
+    shard.labels = how.balance_labels(shard.labels)
+    found = Dataset([shard], how, frame, model.supports_packing)
     found.compute_ref_logprobs(model, CPU, torch.float32, 2)
     return found
 
 
 def encoded(how, items, renderer, length=128):
-    return [example for item in items for example in how.examples(item, Frame(renderer, length))]
+    return [example for item in items for example in how.examples(item, ExampleContext(renderer, length))]
 
 
 def batches(data, size):
-    rows = data.rows() if not data.packs else [replace(data.rows()[0], examples=[i]) for i in range(len(data))]
+    rows = data.rows() if not data.supports_packing else [replace(data.rows()[0], examples=[i]) for i in range(len(data))]
     return [data.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
 
 
 def step_loss(how, model, found):
     """The loss of a step over these batches."""
-    before = how.settled(*how.before_step(model, found))
+    before = how.reduce_statistic(*how.batch_statistic(model, found))
     share = sum(how.share(batch) for batch in found)
     return sum(how.loss(model, batch, before).summed for batch in found) / share
 
@@ -121,7 +121,7 @@ class TestEveryObjective:
     def test_a_run_that_is_interrupted_ends_with_the_same_bits(
         self, name, renderer, base_folder, tmp_path, undrawn, one_thread
     ):
-        (kind,) = OBJECTIVES.plugin_class(name).KINDS
+        (kind,) = OBJECTIVES.plugin_class(name).MODEL_KINDS
         data = written(ITEMS.get(name, FOUR) * 3, tmp_path / "data.jsonl")
         source = {"from": str(base_folder)}
         if kind != "decoder":
@@ -151,7 +151,7 @@ class TestEveryObjective:
         assert encoded(how, [empty], renderer) == []
 
     def test_it_says_what_its_data_lacks(self, name):
-        assert OBJECTIVES.plugin_class(name).LACKING
+        assert OBJECTIVES.plugin_class(name).EMPTY_MESSAGE
 
 
 class TestNaming:
@@ -313,9 +313,9 @@ class TestLanguageModelling:
 class TestMaskedLanguageModelling:
     def varied(self, renderer, epoch=0, **options):
         how = OBJECTIVES.parse_plugin({"name": "mlm", **options})
-        frame = Frame(renderer, 128)
+        frame = ExampleContext(renderer, 128)
         (example,) = how.examples(Document("The lamp in the kitchen is broken again. " * 8), frame)
-        return example, how.vary(example, np.random.default_rng(epoch), frame)
+        return example, how.augment(example, np.random.default_rng(epoch), frame)
 
     def test_targets_are_the_hidden_tokens_where_they_were(self, renderer):
         whole, example = self.varied(renderer)
@@ -344,8 +344,8 @@ class TestMaskedLanguageModelling:
 
     def test_special_tokens_stay(self, renderer):
         how = OBJECTIVES.parse_plugin({"name": "mlm", "share_masked": 0.9})
-        (example,) = how.examples(FOUR[1], Frame(renderer, 128))
-        varied = how.vary(example, np.random.default_rng(0), Frame(renderer, 128))
+        (example,) = how.examples(FOUR[1], ExampleContext(renderer, 128))
+        varied = how.augment(example, np.random.default_rng(0), ExampleContext(renderer, 128))
         assert not np.isin(varied.targets[varied.counted], list(renderer.tokenizer.special_ids)).any()
 
     def test_a_tokenizer_without_a_mask_is_refused(self, tokenizer):
@@ -355,7 +355,7 @@ class TestMaskedLanguageModelling:
 
 class TestDialogueWithAnEncoder:
     def test_every_reply_is_learned_from_what_was_said_before_it(self, renderer):
-        frame = Frame(renderer, 128, (9,))
+        frame = ExampleContext(renderer, 128, (9,))
         first, second = seq2seq.examples(FOUR[1], frame)
         prompts = [renderer.render(FOUR[1].messages[:i], add_generation_prompt=True).ids for i in (1, 3)]
         assert [first.source.tolist(), second.source.tolist()] == prompts
@@ -364,7 +364,7 @@ class TestDialogueWithAnEncoder:
         assert second.ids.tolist() == [9, *said[:-1]]
 
     def test_two_start_ids_stand_before_the_first_target(self, renderer):
-        example = next(seq2seq.examples(FOUR[0], Frame(renderer, 128, (9, 8))))
+        example = next(seq2seq.examples(FOUR[0], ExampleContext(renderer, 128, (9, 8))))
         assert example.ids[:2].tolist() == [9, 8]
         assert example.targets[0] == IGNORED
         assert example.targets[1:].tolist() == [
@@ -374,7 +374,7 @@ class TestDialogueWithAnEncoder:
 
     def test_a_long_history_loses_its_oldest_exchanges(self, renderer):
         talk = dialogue(*["The lamp is broken again"] * 19, "Thank you")
-        example = list(seq2seq.examples(talk, Frame(renderer, 60, (9,))))[-1]
+        example = list(seq2seq.examples(talk, ExampleContext(renderer, 60, (9,))))[-1]
         fitting = [renderer.render(talk.messages[i:-1], add_generation_prompt=True).ids for i in range(0, 19, 2)]
         assert example.source.tolist() == next(ids for ids in fitting if len(ids) < 60)
 
@@ -414,16 +414,16 @@ def test_what_answers_begin_with_is_the_same_when_served(recipe, tmp_path, token
     data = {"train": str(written(FOUR * 2, tmp_path / "data.jsonl"))}
     model = {"from": str(tmp_path / "bart")}
     said = recipe(objective="seq2seq", model=model, data=data, max_steps=1, neftune=5.0)
-    start = hub.load(tmp_path / "bart").start_ids
+    start = hub.load(tmp_path / "bart").decoder_start_ids
     run_recipe(said, device=CPU)
-    assert hub.load(Path(said.out)).start_ids == start
+    assert hub.load(Path(said.out)).decoder_start_ids == start
 
 
 class TestSpanCorruption:
     @given(st.integers(4, 400), st.floats(0.05, 0.8), st.floats(1, 8), st.integers(0, 2**31))
     @settings(max_examples=200, deadline=None)
     def test_pieces_are_apart_and_add_up_to_the_share(self, length, share, mean, seed):
-        found = cut_out(length, share, mean, np.random.default_rng(seed))
+        found = sample_spans(length, share, mean, np.random.default_rng(seed))
         assert all(start < end for start, end in found)
         assert all(one[1] < other[0] for one, other in pairwise(found))
         assert found[0][0] >= 0
@@ -431,13 +431,13 @@ class TestSpanCorruption:
         assert sum(end - start for start, end in found) == min(max(round(length * share), 1), length - 1)
 
     def test_source_and_answer_together_are_the_text(self, renderer):
-        frame = Frame(renderer, 128, (0,))
+        frame = ExampleContext(renderer, 128, (0,))
         how = OBJECTIVES.parse_plugin({"name": "span", "share_cut": 0.3})
-        sentinels = [renderer.tokenizer.id_of(text) for text in how.special_tokens()[:8]]
+        sentinels = [renderer.tokenizer.token_to_id(text) for text in how.special_tokens()[:8]]
         for item in TEXTS:
             for example in how.examples(item, frame):
                 for seed in range(5):
-                    varied = how.vary(example, np.random.default_rng(seed), frame)
+                    varied = how.augment(example, np.random.default_rng(seed), frame)
                     pieces, said = {}, None
                     for id in varied.targets.tolist():
                         if id in sentinels:
@@ -465,7 +465,7 @@ class TestPreferences:
         model = model_for(dpo)
         data = dataset(dpo, PAIRS, renderer, model)
         batch = data.batch([replace(data.rows()[0], examples=list(range(4)))])
-        found = part_log_probs(model, batch).view(-1, 2).tolist()
+        found = segment_log_probs(model, batch).view(-1, 2).tolist()
         for pair, (chosen, rejected) in zip(PAIRS, found, strict=True):
             assert chosen == pytest.approx(self.log_prob(model, renderer, pair.messages), rel=1e-4)
             assert rejected == pytest.approx(self.log_prob(model, renderer, pair.rejected), rel=1e-4)
@@ -490,7 +490,7 @@ class TestPreferences:
             right += margin > 0
         found = batches(data, 2)
         assert step_loss(how, model, found).item() == pytest.approx(expected / 4, rel=1e-4)
-        assert sum(how.loss(model, batch).figures["accuracy"] for batch in found) == right
+        assert sum(how.loss(model, batch).extra_metrics["accuracy"] for batch in found) == right
 
     @torch.no_grad()
     def test_ends_of_a_pair_do_not_see_each_other_in_other_models_either(self, renderer):
@@ -503,12 +503,12 @@ class TestPreferences:
             intermediate_size=48, max_position_embeddings=128, initializer_range=0.3,
         )  # fmt: skip
         model = hub.TransformersModel(GPTNeoXForCausalLM(config).eval(), "decoder", {})
-        frame = Frame(renderer, 128)
+        frame = ExampleContext(renderer, 128)
         (pair,) = dpo.examples(PAIRS[1], frame)
-        together = part_log_probs(model, collate([[pair]], pad_id=0))
+        together = segment_log_probs(model, collate([[pair]], pad_id=0))
         size = pair.parts[0]
         ends = [Example(pair.ids[part], pair.targets[part]) for part in (slice(0, size), slice(size, None))]
-        alone = [part_log_probs(model, collate([[end]], pad_id=0)).item() for end in ends]
+        alone = [segment_log_probs(model, collate([[end]], pad_id=0)).item() for end in ends]
         assert together.tolist() == pytest.approx(alone, rel=1e-5)
 
     @torch.no_grad()
@@ -559,23 +559,23 @@ class TestPreferences:
 
     def test_good_and_bad_answers_of_different_files_are_balanced(self, recipe, renderer, tmp_path):
         from turnwise.training.examples.load_datasets import load_datasets
-        from turnwise.training.launch.base_model_loader import load_base
+        from turnwise.training.launch.base_model_loader import load_base_model
 
         files = [
             str(written([talk for talk in RATED if talk.rating is good], tmp_path / f"{good}.jsonl"))
             for good in (True, False)
         ]
         said = recipe(objective="kto", data={"train": files, "valid_fraction": 0})
-        base = load_base(said)
+        base = load_base_model(said)
         train = load_datasets(said, base.renderer, base.model).train
         assert [shard.labels.tolist() for shard in train.shards] == [[1.0, 1.0, 1.0], [-3.0]]
 
     def test_given_weights_are_taken(self):
         how = OBJECTIVES.parse_plugin({"name": "kto", "good": 2.0, "bad": 5.0})
-        assert how.balance(np.array([1, -1, 1], np.float32)).tolist() == [2.0, -5.0, 2.0]
+        assert how.balance_labels(np.array([1, -1, 1], np.float32)).tolist() == [2.0, -5.0, 2.0]
 
     def test_answers_of_one_kind_alone_weigh_one(self):
-        assert kto.balance(np.array([1, 1], np.float32)).tolist() == [1.0, 1.0]
+        assert kto.balance_labels(np.array([1, 1], np.float32)).tolist() == [1.0, 1.0]
 
     def test_an_answer_without_a_label_is_refused(self, renderer):
         with pytest.raises(InvalidData, match="no label"):

@@ -5,13 +5,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from turnwise.training.optim.muon import Muon, orthogonalise
-from turnwise.training.optim.optimizers import build_optimizers, set_rate
-from turnwise.training.optim.lr_schedule import rate_factor
+from turnwise.training.optim.muon import Muon, orthogonalize
+from turnwise.training.optim.optimizers import build_optimizers, set_learning_rate
+from turnwise.training.optim.lr_schedule import lr_factor
 
 
 def rates(schedule, total=100, warmup=10, final=0.1):
-    return [rate_factor(i, total=total, warmup=warmup, schedule=schedule, final=final) for i in range(total)]
+    return [lr_factor(i, total=total, warmup=warmup, schedule=schedule, final=final) for i in range(total)]
 
 
 class TestSchedules:
@@ -49,7 +49,7 @@ class TestMuon:
     @pytest.mark.parametrize("shape", [(32, 32), (16, 64), (64, 16)])
     def test_orthogonalise_brings_singular_values_near_one(self, shape):
         matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        found = orthogonalise(matrix)
+        found = orthogonalize(matrix)
         assert found.shape == shape
         singular = torch.linalg.svdvals(found)
         assert singular.max() < 1.25
@@ -60,12 +60,12 @@ class TestMuon:
         matrix = torch.randn(16, 48, generator=torch.Generator().manual_seed(1))
         u, _, v = torch.linalg.svd(matrix, full_matrices=False)
         nearest = u @ v
-        likeness = torch.nn.functional.cosine_similarity(orthogonalise(matrix).flatten(), nearest.flatten(), dim=0)
+        likeness = torch.nn.functional.cosine_similarity(orthogonalize(matrix).flatten(), nearest.flatten(), dim=0)
         assert likeness > 0.97
 
     def test_the_scale_of_the_gradient_does_not_matter(self):
         matrix = torch.randn(8, 24, generator=torch.Generator().manual_seed(2))
-        torch.testing.assert_close(orthogonalise(matrix * 1e4), orthogonalise(matrix), atol=1e-4, rtol=0)
+        torch.testing.assert_close(orthogonalize(matrix * 1e4), orthogonalize(matrix), atol=1e-4, rtol=0)
 
     def test_a_gradient_of_nothing_moves_nothing_but_the_decay(self):
         weight = torch.nn.Parameter(torch.ones(4, 4))
@@ -98,5 +98,5 @@ class TestWhatMovesWhat:
 
     def test_one_rate_serves_all(self, tiny_model):
         optimizers = build_optimizers(tiny_model.decoder, name="muon", rate=0.1, weight_decay=0.3)
-        set_rate(optimizers, 0.02)
+        set_learning_rate(optimizers, 0.02)
         assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {0.02}

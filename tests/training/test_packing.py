@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.training.examples.batches import IGNORED, Example, collate
-from turnwise.training.examples.packing import WINDOW, pack
-from benchmarks.torch_reference.cross_entropy import summed_cross_entropy
+from turnwise.training.examples.packing import WINDOW, pack_sequences
+from torch_reference.cross_entropy import summed_cross_entropy
 from turnwise.models.language_model import segment_mask
 
 lengths_and_row = st.integers(1, 64).flatmap(
@@ -33,64 +33,64 @@ class TestRows:
     @given(lengths_and_row, st.integers())
     def test_every_example_is_in_exactly_one_row(self, case, seed):
         lengths, row_length = case
-        rows = pack(lengths, row_length, seed=seed)
+        rows = pack_sequences(lengths, row_length, seed=seed)
         assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
 
     @settings(max_examples=50)
     @given(lengths_and_row, st.integers())
     def test_no_row_is_longer_than_allowed_and_none_is_empty(self, case, seed):
         lengths, row_length = case
-        assert all(0 < sum(lengths[i] for i in row) <= row_length for row in pack(lengths, row_length, seed=seed))
+        assert all(0 < sum(lengths[i] for i in row) <= row_length for row in pack_sequences(lengths, row_length, seed=seed))
 
     @settings(max_examples=50)
     @given(lengths_and_row, st.integers())
     def test_a_seed_gives_the_same_rows_whatever_ran_before(self, case, seed):
-        first = pack(*case, seed=seed)
+        first = pack_sequences(*case, seed=seed)
         random.random()
-        assert pack(*case, seed=seed) == first
+        assert pack_sequences(*case, seed=seed) == first
 
     def test_another_seed_gives_another_order(self):
-        assert pack([5] * 50, 20, seed=0) != pack([5] * 50, 20, seed=1)
+        assert pack_sequences([5] * 50, 20, seed=0) != pack_sequences([5] * 50, 20, seed=1)
 
     @pytest.mark.parametrize("count", [300, WINDOW + 700])
     def test_rows_are_full(self, count):
         """Dialogues as they are: log-normal lengths around 90 tokens, rows of 512."""
         lengths = np.random.default_rng(0).lognormal(4.5, 0.7, count).astype(int).clip(4, 512).tolist()
-        rows = pack(lengths, 512, seed=0)
+        rows = pack_sequences(lengths, 512, seed=0)
         waste = 1 - sum(lengths) / (len(rows) * 512)
         assert waste < 0.03
 
     def test_an_example_longer_than_a_row_is_a_mistake_of_the_caller(self):
         with pytest.raises(AssertionError):
-            pack([9], 8, seed=0)
+            pack_sequences([9], 8, seed=0)
 
 
 class TestWindows:
     def test_an_example_that_fits_stays_whole(self):
         whole = example([1, 2, 3], replies=2)
-        assert list(whole.windows(3)) == [whole]
+        assert list(whole.split_windows(3)) == [whole]
 
     def test_a_long_example_is_cut_and_loses_no_id(self):
-        pieces = list(example(range(1, 24)).windows(8))
+        pieces = list(example(range(1, 24)).split_windows(8))
         assert [len(piece.ids) for piece in pieces] == [8, 8, 7]
         assert np.concatenate([piece.ids for piece in pieces]).tolist() == list(range(1, 24))
 
     def test_pieces_without_anything_to_predict_are_left_out(self):
         counts = [False] * 8 + [True] + [False] * 7 + [False, True]
-        pieces = list(example(range(18), counts).windows(8))
+        pieces = list(example(range(18), counts).split_windows(8))
         assert [piece.ids.tolist() for piece in pieces] == [list(range(8)), [16, 17]]  # the first predicts the ninth id
-        assert not list(example([1, 2, 3], [True, False, False]).windows(8))
+        assert not list(example([1, 2, 3], [True, False, False]).split_windows(8))
 
     def test_replies_are_counted_in_each_piece(self):
         """Two replies, of which the border at 8 cuts the second: three, in the pieces that hold them."""
         counts = [False, True, True, False, False, False, True, True, True, True, True, False]
-        pieces = list(example(range(12), counts, replies=2).windows(8))
+        pieces = list(example(range(12), counts, replies=2).split_windows(8))
         assert [piece.units for piece in pieces] == [2, 1]
 
     def test_an_end_that_nothing_predicts_is_no_reply(self):
         """The second piece begins with the last token of the first reply, which has nothing before it there."""
         counts = [False, False, True, True, True, False, True, True]
-        pieces = list(example(range(8), counts, replies=2).windows(4))
+        pieces = list(example(range(8), counts, replies=2).split_windows(4))
         assert [piece.units for piece in pieces] == [1, 1]
 
 
@@ -110,7 +110,7 @@ class TestBatches:
     def test_padding_is_neither_useful_nor_counted(self):
         batch = collate([[example([1, 2, 3])], [example([4])]], pad_id=9, length=5)
         assert batch.ids_BT.tolist() == [[1, 2, 3, 9, 9], [4, 9, 9, 9, 9]]
-        assert (batch.useful, batch.counted) == (4, 2)
+        assert (batch.num_tokens, batch.counted) == (4, 2)
 
     def test_replies_add_up(self):
         assert (
@@ -118,7 +118,7 @@ class TestBatches:
         )
 
     def test_a_token_sees_itself_and_what_came_before_in_its_own_dialogue(self):
-        mask = segment_mask(collate([[example([1, 2]), example([3, 4])]], pad_id=0, length=5).segments_BT)[0, 0]
+        mask = segment_mask(collate([[example([1, 2]), example([3, 4])]], pad_id=0, length=5).segment_ids_BT)[0, 0]
         assert mask.int().tolist() == [
             [1, 0, 0, 0, 0],
             [1, 1, 0, 0, 0],
@@ -132,14 +132,14 @@ class TestBatches:
 def test_packed_logits_are_those_of_each_dialogue_alone(tiny_model):
     model = tiny_model.decoder
     dialogues = some_dialogues([11, 5, 30, 2, 17, 9])
-    rows = pack([len(d.ids) for d in dialogues], 40, seed=3)
+    rows = pack_sequences([len(d.ids) for d in dialogues], 40, seed=3)
     batch = collate([[dialogues[i] for i in row] for row in rows], pad_id=0)
-    hidden_BTC = model(batch.ids_BT, positions_BT=batch.positions_BT, mask=segment_mask(batch.segments_BT))
+    hidden_BTC = model(batch.ids_BT, positions_BT=batch.positions_BT, mask=segment_mask(batch.segment_ids_BT))
     logits_BTV = model.logits(hidden_BTC)
     for r, row in enumerate(rows):
         for s, index in enumerate(row, 1 + sum(map(len, rows[:r]))):
             alone_TV = model.logits(model(torch.from_numpy(dialogues[index].ids[None].astype(np.int64))))[0]
-            packed_TV = logits_BTV[r][batch.segments_BT[r] == s]
+            packed_TV = logits_BTV[r][batch.segment_ids_BT[r] == s]
             torch.testing.assert_close(packed_TV, alone_TV, atol=1e-5, rtol=0)
 
 
@@ -149,7 +149,7 @@ def test_packed_loss_is_the_sum_of_each_dialogue_alone(tiny_model):
 
     def loss(rows):
         batch = collate(rows, pad_id=0)
-        mask = segment_mask(batch.segments_BT)
+        mask = segment_mask(batch.segment_ids_BT)
         return summed_cross_entropy(
             model, batch.ids_BT, batch.targets_BT, positions_BT=batch.positions_BT, mask=mask
         ).item()

@@ -11,34 +11,34 @@ from samples_of_data import FOUR, PAIRS
 
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.training.examples.batches import IGNORED, Example
-from turnwise.training.examples.shards import in_memory
+from turnwise.training.examples.shards import in_memory_shard
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training import trainer as loop
 from turnwise.training.launch import preflight as looking
 from turnwise.training.launch import throughput_probe as probing
 from turnwise.training.examples.dataset import Dataset
-from turnwise.training.launch.auto_hyperparameters import LEAST, planned
+from turnwise.training.launch.auto_hyperparameters import LEAST, resolve_hyperparameters
 from turnwise.training.examples.load_datasets import load_datasets
-from turnwise.training.objective import Frame
+from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.preflight import TextSpan, render_spans, preflight
 from turnwise.training.recipe import load_recipe, parse_recipe
-from turnwise.training.launch.run_recipe import DryRun, run_recipe
+from turnwise.training.launch.run_recipe import DryRunComplete, run_recipe
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 
 
 def look(recipe):
-    base = recipe.method.prepare(load_base(recipe), 0)
+    base = recipe.method.prepare(load_base_model(recipe), 0)
     data = load_datasets(recipe, base.renderer, base.model)
     return preflight(recipe, base.model, data, device=CPU, dtype=torch.float32), base, data
 
 
 class TestWhatIsShown:
     def test_what_the_assistant_says_is_marked(self, tokenizer):
-        frame = Frame(Renderer.from_tokenizer(tokenizer), 128)
+        frame = ExampleContext(Renderer.from_tokenizer(tokenizer), 128)
         (example,) = OBJECTIVES.parse_plugin("sft").examples(FOUR[1], frame)
         assert render_spans(example, frame) == [
             TextSpan("<|user|>The lamp is broken<|end|><|assistant|>", learned=False),
@@ -48,7 +48,7 @@ class TestWhatIsShown:
         ]
 
     def test_both_ends_of_a_pair(self, tokenizer):
-        frame = Frame(Renderer.from_tokenizer(tokenizer), 128)
+        frame = ExampleContext(Renderer.from_tokenizer(tokenizer), 128)
         (example,) = OBJECTIVES.parse_plugin("dpo").examples(PAIRS[0], frame)
         assert [piece.text for piece in render_spans(example, frame) if piece.learned] == [
             "How can I help you today?<|end|>",
@@ -56,7 +56,7 @@ class TestWhatIsShown:
         ]
 
     def test_a_source_and_its_answer(self, tokenizer):
-        frame = Frame(Renderer.from_tokenizer(tokenizer), 128, (5,))
+        frame = ExampleContext(Renderer.from_tokenizer(tokenizer), 128, (5,))
         example = next(OBJECTIVES.parse_plugin("seq2seq").examples(FOUR[0], frame))
         assert render_spans(example, frame) == [
             TextSpan("<|user|>Hello<|end|><|assistant|>", learned=False),
@@ -68,7 +68,7 @@ class TestWhatIsShown:
         ids, targets = list(whole), [IGNORED] * len(whole)
         ids[1], targets[1] = 2, whole[1]
         example = Example(torch.tensor(ids).int().numpy(), torch.tensor(targets).int().numpy())
-        found = render_spans(example, Frame(Renderer.from_tokenizer(tokenizer), 128))
+        found = render_spans(example, ExampleContext(Renderer.from_tokenizer(tokenizer), 128))
         assert "".join(piece.text for piece in found) == "The lamp in the kitchen"
         assert [piece.learned for piece in found] == [False, True, False]
 
@@ -99,13 +99,13 @@ class TestWhatIsKnown:
         kept = tmp_path / "out.partial" / "checkpoint" / "state.json"
         kept.parent.mkdir(parents=True)
         kept.write_text("{}")
-        with pytest.raises(DryRun):
+        with pytest.raises(DryRunComplete):
             run_recipe(parse_recipe(values, origin="test"), device=CPU, dry_run=True, restart=True)
         assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["state.json"]
 
     def test_a_dry_run_leaves_nothing(self, values, tmp_path):
         seen = []
-        with pytest.raises(DryRun):
+        with pytest.raises(DryRunComplete):
             run_recipe(
                 parse_recipe(values, origin="test"),
                 device=CPU,
@@ -119,10 +119,10 @@ class TestWhatIsKnown:
 class TestRefusals:
     def test_everything_masked(self, recipe, tokenizer):
         said = recipe()
-        base = load_base(said)
+        base = load_base_model(said)
         data = load_datasets(said, base.renderer, base.model)
         nothing = Example.causal(range(6, 20), [False] * 14)
-        object.__setattr__(data, "train", Dataset([in_memory([nothing])], said.objective, data.train.frame))
+        object.__setattr__(data, "train", Dataset([in_memory_shard([nothing])], said.objective, data.train.frame))
         with pytest.raises(InvalidData, match="every token of the first examples is masked"):
             preflight(said, base.model, data, device=CPU, dtype=torch.float32)
 
@@ -180,7 +180,7 @@ class TestRefusals:
 class TestTheDial:
     def settled(self, recipe, work, speed=1000.0):
         found, base, data = look(recipe)
-        return planned(recipe, base.model, data, replace(found, tokens_per_second=speed), work)
+        return resolve_hyperparameters(recipe, base.model, data, replace(found, tokens_per_second=speed), work)
 
     @pytest.fixture
     def said(self, values, tmp_path):
@@ -207,7 +207,7 @@ class TestTheDial:
     def test_minutes_become_steps_by_what_was_measured(self, said, tmp_path):
         recipe = said(minutes=10, rows=4)
         seen, base, data = look(recipe)
-        found = planned(recipe, base.model, data, replace(seen, tokens_per_second=500.0), tmp_path).training
+        found = resolve_hyperparameters(recipe, base.model, data, replace(seen, tokens_per_second=500.0), tmp_path).training
         assert found.max_steps * 4 * seen.row_tokens / 500 == pytest.approx(0.85 * 0.75 * 600, rel=0.02)
 
     def test_epochs_that_were_said_are_gone_through(self, said, tmp_path):
@@ -216,11 +216,11 @@ class TestTheDial:
 
     def test_what_a_file_does_not_say_is_settled(self, values, tmp_path):
         """Also where the file goes through the command line."""
-        from turnwise.cli.recipe_flags import Flags
+        from turnwise.cli.recipe_flags import RecipeFlags
 
         path = tmp_path / "recipe.yaml"
         path.write_text(yaml.safe_dump({**values, "training": {"effort": "quick", "row_length": 64}}))
-        recipe = Flags(None, None, None, "soft", {}, {}, False).over_recipe(path)
+        recipe = RecipeFlags(None, None, None, "soft", {}, {}, False).override_recipe(path)
         assert self.settled(recipe, tmp_path).training.learning_rate == pytest.approx(3e-2)
 
     def test_without_validation_data_no_mix_is_looked_for(self, said, values, chats, tmp_path):

@@ -13,8 +13,8 @@ from turnwise.models import checkpoint
 from turnwise.models import transformers_model as hub
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.training.export import save_artefact
-from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.export import export_model
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.run_recipe import run_recipe
 
 pytestmark = [
@@ -28,7 +28,7 @@ class TestSoftPrompts:
 
     def test_only_the_vectors_learn(self, said):
         recipe = said(self.SOFT)
-        base = recipe.method.prepare(load_base(recipe), 0)
+        base = recipe.method.prepare(load_base_model(recipe), 0)
         assert {n: p.shape for n, p in base.model.module.named_parameters() if p.requires_grad} == {
             "embed.vectors": (5, 32)
         }
@@ -37,9 +37,9 @@ class TestSoftPrompts:
     def test_what_is_saved_serves_as_what_was_trained(self, said, tied, unseen, tmp_path, tiny_config, tokenizer):
         """Everything else is as it was, and the vectors are rows of the embedding that the template names."""
         from turnwise.data.sources import read_source
-        from benchmarks.torch_reference.perplexity import measure_perplexity
+        from torch_reference.perplexity import measure_perplexity
 
-        save_artefact(tmp_path / "base", checkpoint.create(replace(tiny_config, tied=tied), seed=0), tokenizer)
+        export_model(tmp_path / "base", checkpoint.create(replace(tiny_config, tied=tied), seed=0), tokenizer)
         recipe = said(self.SOFT, model={"from": str(tmp_path / "base")})
         result = run_recipe(recipe, device=CPU)
         assert result.valid_after < result.valid_before
@@ -66,7 +66,7 @@ class TestSoftPrompts:
 
     def test_they_may_begin_as_words(self, said, tokenizer):
         recipe = said({**self.SOFT, "start": "Hello, how can I"})
-        base = load_base(recipe)
+        base = load_base_model(recipe)
         words = base.tokenizer.encode("Hello, how can I")
         rows = base.model.module.embed.weight[[words[i % len(words)] for i in range(5)]].clone()
         assert torch.equal(recipe.method.prepare(base, 0).model.module.embed.vectors, rows)

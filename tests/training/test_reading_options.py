@@ -2,12 +2,12 @@
 
 import pytest
 
-from turnwise.cli.recipe_flags import Flags
+from turnwise.cli.recipe_flags import RecipeFlags
 from turnwise.cli.data_flags import read_options, recipe_keys
 from turnwise.core.errors import InvalidParameter
-from turnwise.training.examples.dialogue_windows import Truncation
-from turnwise.training.recipe import DataSource, parse_recipe
-from turnwise.training.examples.recipe_sources import open_source, with_sides
+from turnwise.training.examples.dialogue_windows import TruncationReport
+from turnwise.training.recipe import SourceConfig, parse_recipe
+from turnwise.training.examples.recipe_sources import open_source, with_splits
 
 GIVEN = {"columns": {"user": "Frage", "assistant": "Antwort"}, "encoding": "windows-1252"}
 
@@ -24,16 +24,16 @@ def contents(source):
 
 
 def test_a_recipes_source_says_how_it_is_read(table):
-    assert contents(DataSource(path=str(table), **GIVEN)) == [["Geöffnet?", "Ja"]]
-    assert contents(DataSource(path=str(table), encoding="windows-1252", format="csv", **{"columns": GIVEN["columns"]}))
+    assert contents(SourceConfig(path=str(table), **GIVEN)) == [["Geöffnet?", "Ja"]]
+    assert contents(SourceConfig(path=str(table), encoding="windows-1252", format="csv", **{"columns": GIVEN["columns"]}))
 
 
 def test_flags_say_it_of_all_data_of_the_command_line(table, tmp_path):
-    flags = Flags(
+    flags = RecipeFlags(
         None, tmp_path / "out", None, None, {"valid": table}, {}, False,
         recipe_keys(read_options(encoding="windows-1252", columns=["user=Frage,assistant=Antwort"])),
     )  # fmt: skip
-    data = flags.as_recipe(table).data
+    data = flags.to_recipe(table).data
     assert contents(data.train[0]) == contents(data.valid[0]) == [["Geöffnet?", "Ja"]]
 
 
@@ -41,13 +41,13 @@ def test_the_other_sides_of_a_folder_are_read_like_the_one_that_is_learned_from(
     for side in ("train", "valid"):
         (tmp_path / f"{side}.csv").write_text("Frage;Antwort\na;b\n")
     values = {"model": {"from": "x"}, "out": "y", "data": {"train": [{"path": str(tmp_path), **GIVEN, "limit": 1}]}}
-    (valid,) = with_sides(parse_recipe(values, origin="test")).data.valid
+    (valid,) = with_splits(parse_recipe(values, origin="test")).data.valid
     assert contents(valid) == [["a", "b"]]
     assert valid.limit is None
 
 
 def test_columns_that_nothing_reads_are_said_before_the_run():
-    (sentence,) = Truncation(unread={"passage": 3}).sentences(512)
+    (sentence,) = TruncationReport(unread={"passage": 3}).sentences(512)
     assert "passage" in sentence
 
 

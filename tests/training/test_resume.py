@@ -17,7 +17,7 @@ from training_processes import steps, validations
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.training import gradient_accumulation as step
-from turnwise.training.stop_signals import Interrupted
+from turnwise.training.stop_signals import TrainingInterrupted
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.launch.run_recipe import run_recipe
 
@@ -162,7 +162,7 @@ class TestInterrupted:
         said = long_run(values, max_steps=6, micro_rows=1, neftune=5.0)
         run({**said, "out": str(tmp_path / "whole")})
         again = {**said, "out": str(tmp_path / "stopped")}
-        with pytest.raises(Interrupted) as caught:
+        with pytest.raises(TrainingInterrupted) as caught:
             run(again, hooks=[Signalling(monkeypatch, at=4)])
         assert caught.value.exit_code == 128 + signal.SIGTERM
         state = json.loads((tmp_path / "stopped.partial" / "checkpoint" / "state.json").read_text())

@@ -12,19 +12,19 @@ from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.core.messages import Conversation, Message
 from turnwise.training.examples.batches import Example, collate
 from turnwise.training import trainer as loop
-from turnwise.training.optim.weight_averaging import SHARES
-from turnwise.training.examples.load_datasets import misspelt
-from turnwise.training.optim.neftune import noise_on_embeddings
+from turnwise.training.optim.weight_averaging import ALPHAS
+from turnwise.training.examples.load_datasets import misspell_user_turns
+from turnwise.training.optim.neftune import neftune_noise
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.launch.run_recipe import run_recipe
-from turnwise.training.optim.loss_spikes import Spike, check_spike
-from turnwise.training.checkpoint_files import RunState, trainable_state
+from turnwise.training.optim.loss_spikes import LossSpike, check_loss_spike
+from turnwise.training.checkpoint_files import TrainerState, trainable_state
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 
 
-class Hook:
+class TrainerHook:
     """Remembers steps; `kill_at` ends the process after a step."""
 
     def __init__(self, kill_at=None):
@@ -61,8 +61,8 @@ def spiking(monkeypatch):
     def make(step, times=1):
         def check(state, loss, norm, limit):
             if state.step == step and state.rollbacks < times:
-                raise Spike("the loss")
-            return check_spike(state, loss, norm, limit)
+                raise LossSpike("the loss")
+            return check_loss_spike(state, loss, norm, limit)
 
         monkeypatch.setattr(loop, "check_spike", check)
 
@@ -71,25 +71,25 @@ def spiking(monkeypatch):
 
 class TestSpikes:
     def test_what_is_no_number_or_jumps_is_one(self):
-        calm = RunState(step=30, mean_loss=2.0, first_loss=5.0)
-        assert check_spike(calm, 2.5, 1.0, 3.0) == pytest.approx(0.95 * 2 + 0.05 * 2.5)
+        calm = TrainerState(step=30, mean_loss=2.0, first_loss=5.0)
+        assert check_loss_spike(calm, 2.5, 1.0, 3.0) == pytest.approx(0.95 * 2 + 0.05 * 2.5)
         for loss, norm in ((math.nan, 1.0), (math.inf, 1.0), (2.0, math.nan), (6.1, 1.0)):
-            with pytest.raises(Spike):
-                check_spike(calm, loss, norm, 3.0)
+            with pytest.raises(LossSpike):
+                check_loss_spike(calm, loss, norm, 3.0)
 
     def test_a_beginning_is_no_jump(self):
-        assert check_spike(RunState(step=3, mean_loss=1.0, first_loss=2.0), 9.0, 1.0, 3.0) > 1
-        state = RunState()
-        assert check_spike(state, 9.0, 1.0, 3.0) == 9.0
+        assert check_loss_spike(TrainerState(step=3, mean_loss=1.0, first_loss=2.0), 9.0, 1.0, 3.0) > 1
+        state = TrainerState()
+        assert check_loss_spike(state, 9.0, 1.0, 3.0) == 9.0
         assert state.first_loss == 9.0
 
     def test_near_zero_a_hard_batch_is_none(self):
         """Preferences that are learned, with a wrong one among them."""
-        assert check_spike(RunState(step=30, mean_loss=0.001, first_loss=0.69), 0.5, 1.0, 3.0) > 0.001
+        assert check_loss_spike(TrainerState(step=30, mean_loss=0.001, first_loss=0.69), 0.5, 1.0, 3.0) > 0.001
 
     def test_the_run_goes_back_and_on_with_other_rows_at_half_the_rate(self, values, spiking, tmp_path):
         spiking(5)
-        hook = Hook()
+        hook = TrainerHook()
         result = run(said(values, max_steps=8, save_every=2), hooks=[hook])
         assert (result.steps, result.rollbacks) == (8, 1)
         assert hook.steps == [1, 2, 3, 4, 5, 5, 6, 7, 8]
@@ -127,7 +127,7 @@ class TestSpikes:
         again = said({**values, "out": str(tmp_path / "killed")}, **more)
         for at in (4, 7):
             with pytest.raises(RuntimeError, match="killed"):
-                run(again, hooks=[Hook(kill_at=at)])
+                run(again, hooks=[TrainerHook(kill_at=at)])
         run(again)
         one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
         assert all(torch.equal(one[name], other[name]) for name in one)
@@ -138,7 +138,7 @@ class TestAverages:
         run = trainer(recipe(ema=0.5, max_steps=4, data={"train": str(chats), "valid_fraction": 0}))
         average = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
 
-        class Follow(Hook):
+        class Follow(TrainerHook):
             def step(self, report):
                 share = 1 - min(0.5, (1 + report.step) / (10 + report.step))
                 for name, tensor in trainable_state(run.module).items():
@@ -152,13 +152,13 @@ class TestAverages:
     def test_validation_looks_at_the_average_and_training_goes_on_from_the_weights(self, trainer, recipe):
         seen = []
         run = trainer(recipe(ema=0.9, max_steps=4, validate_every=2))
-        measure = run.measure
+        evaluate_loss = run.evaluate_loss
 
         def measured(dataset):
             seen.append({name: tensor.clone() for name, tensor in trainable_state(run.module).items()})
-            return measure(dataset)
+            return evaluate_loss(dataset)
 
-        run.measure = measured
+        run.evaluate_loss = measured
         before = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
         run.validate()
         run.optimise(next(iter([run.data.train.rows()[:4]])))
@@ -173,7 +173,7 @@ class TestAverages:
         run = trainer(recipe(interpolate=True, max_steps=12, learning_rate=0.01))
         start = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
         result = run.run()
-        assert [mix.share for mix in result.mixes] == list(SHARES)
+        assert [mix.share for mix in result.mixes] == list(ALPHAS)
         best = min(result.mixes, key=lambda mix: mix.valid)
         assert result.share == best.share
         assert result.valid_after == pytest.approx(best.valid, rel=1e-6)
@@ -222,7 +222,7 @@ class TestNoise:
         embed = tiny_model.decoder.embed
         plain = embed(batch.ids_BT)
         torch.manual_seed(0)
-        with noise_on_embeddings(tiny_model, batch, 5.0):
+        with neftune_noise(tiny_model, batch, 5.0):
             noise_TC = (embed(batch.ids_BT) - plain)[0].abs()
         long, short = 5.0 / math.sqrt(40 * 32), 5.0 / math.sqrt(10 * 32)
         assert 0.95 * long < noise_TC[:40].max() <= long * 1.0001
@@ -231,29 +231,29 @@ class TestNoise:
 
     def test_held_out_data_is_measured_without(self, trainer, recipe):
         noisy, quiet = trainer(recipe(neftune=50.0)), trainer(recipe())
-        assert noisy.measure(noisy.data.valid).loss == quiet.measure(quiet.data.valid).loss
+        assert noisy.evaluate_loss(noisy.data.valid).loss == quiet.evaluate_loss(quiet.data.valid).loss
 
     def test_user_turns_are_misspelt_and_nothing_else(self):
         talk = Conversation(
             (Message("user", "Where is my broken kitchen lamp now?"), Message("assistant", "In the kitchen."))
         )
-        found = misspelt(talk, 1.0, seed=0)
+        found = misspell_user_turns(talk, 1.0, seed=0)
         assert found.messages[1] == talk.messages[1]
         words = zip(found.messages[0].content.split(), talk.messages[0].content.split(), strict=True)
         assert sum(one != other for one, other in words) == 1
-        assert misspelt(talk, 1.0, seed=0) == found
-        assert misspelt(talk, 0.0, seed=0) == talk
+        assert misspell_user_turns(talk, 1.0, seed=0) == found
+        assert misspell_user_turns(talk, 0.0, seed=0) == talk
 
     def test_two_ends_of_a_pair_keep_what_they_have_in_common(self):
         before = (Message("user", "Where is my broken kitchen lamp?"),)
         pair = Conversation((*before, Message("assistant", "Here.")), rejected=(*before, Message("assistant", "No.")))
-        found = misspelt(pair, 1.0, seed=0)
+        found = misspell_user_turns(pair, 1.0, seed=0)
         assert found.messages[0] == found.rejected[0] != before[0]
         assert found.rejected[1] == pair.rejected[1]
 
     def test_about_so_many_dialogues_are_misspelt(self):
         talks = [Conversation((Message("user", f"Where is the kitchen number {i}?"),)) for i in range(400)]
-        changed = sum(misspelt(talk, 0.3, seed=1) != talk for talk in talks)
+        changed = sum(misspell_user_turns(talk, 0.3, seed=1) != talk for talk in talks)
         assert 85 < changed < 155
 
     def test_held_out_dialogues_stay_as_they_are(self, trainer, recipe, chats):

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 @pytest.fixture
 def half_folder(base_folder, tmp_path, tokenizer):
     """The base in 16 bits, as most are published."""
-    from turnwise.training.export import save_artefact
+    from turnwise.training.export import export_model
 
     folder = tmp_path / "half"
-    save_artefact(folder, checkpoint.load(base_folder, dtype=torch.float32), tokenizer, dtype=torch.bfloat16)
+    export_model(folder, checkpoint.load(base_folder, dtype=torch.float32), tokenizer, dtype=torch.bfloat16)
     return folder
 
 
@@ -91,7 +91,7 @@ class TestTypes:
 class TestTemplates:
     def test_a_base_without_one_gets_the_one_it_was_trained_with(self, values, base_folder, tmp_path):
         from turnwise.core.messages import Message
-        from turnwise.text.rendering.renderer import PLAIN_TEMPLATE, Renderer
+        from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer
         from turnwise.text.tokenization.tokenizer import Tokenizer
 
         (base_folder_copy := tmp_path / "plain").mkdir()
@@ -100,7 +100,7 @@ class TestTemplates:
                 (base_folder_copy / path.name).write_bytes(path.read_bytes())
         before = Renderer.from_tokenizer(Tokenizer.load(base_folder_copy))
         run(values, base_folder_copy)
-        assert (tmp_path / "out" / "chat_template.jinja").read_text() == PLAIN_TEMPLATE
+        assert (tmp_path / "out" / "chat_template.jinja").read_text() == FALLBACK_CHAT_TEMPLATE
         from transformers import AutoTokenizer
 
         theirs = AutoTokenizer.from_pretrained(tmp_path / "out")
@@ -131,7 +131,7 @@ class TestTokenizers:
 
         tokenizer.save(tmp_path)
         raw = json.loads((tmp_path / "tokenizer.json").read_text())
-        processor = TemplateProcessing(single="<|end|> $A", special_tokens=[("<|end|>", tokenizer.id_of("<|end|>"))])
+        processor = TemplateProcessing(single="<|end|> $A", special_tokens=[("<|end|>", tokenizer.token_to_id("<|end|>"))])
         import tokenizers
 
         backend = tokenizers.Tokenizer.from_str(json.dumps(raw))

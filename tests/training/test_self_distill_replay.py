@@ -12,16 +12,16 @@ from hooks import Killing
 from method_runs import CPU, parameters
 from training_dialogues import small_talk, write_chats
 
-from turnwise.app.services import resolve_model_folder as box_folder
+from turnwise.app.services import resolve_model_folder as bundled_model_folder
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.prompts import bundled_prompts
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.export import save_artefact
+from turnwise.training.export import export_model
 from turnwise.training.examples.load_datasets import load_datasets
-from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.launch.self_distill_replay import Rehearsal, generate_replay
+from turnwise.training.launch.self_distill_replay import SelfDistillReplay, generate_replay
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.launch.reply_samples import generate_replies
 
@@ -34,19 +34,19 @@ def unlearned(message):
 
 def of(data, **more):
     """A recipe from the model in the box, which ends its answers."""
-    said = {"model": {"from": str(box_folder(None))}, "data": data, "out": "none", "training": {"row_length": 128}}
+    said = {"model": {"from": str(bundled_model_folder(None))}, "data": data, "out": "none", "training": {"row_length": 128}}
     return parse_recipe({**said, **more}, origin="test")
 
 
 @pytest.fixture(scope="module")
 def box():
-    return load_base(of({"train": "none"}))
+    return load_base_model(of({"train": "none"}))
 
 
 @pytest.fixture(scope="module")
 def rehearsed(box):
     """Forty prompts and what the box says to them."""
-    return list(Rehearsal(of({"train": "none", "rehearse": 0.5}), box.model, box.renderer).dialogues(40))
+    return list(SelfDistillReplay(of({"train": "none", "rehearse": 0.5}), box.model, box.renderer).dialogues(40))
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ class TestAnswers:
         assert 10 < found <= len(rehearsed)
 
     def test_are_the_same_again(self, box, rehearsed):
-        again = list(Rehearsal(of({"train": "none", "rehearse": 0.5}), box.model, box.renderer).dialogues(40))
+        again = list(SelfDistillReplay(of({"train": "none", "rehearse": 0.5}), box.model, box.renderer).dialogues(40))
         assert again == rehearsed
 
     def test_alone_are_learned(self, box, rehearsed):
@@ -81,12 +81,12 @@ class TestAnswers:
         """A model of random weights never ends one, and there is nothing to learn from it."""
         recipe = of({"train": "none", "rehearse": 0.5}, training={"row_length": 64})
         with pytest.raises(InvalidData, match="ended an answer to none of the prompts"):
-            list(Rehearsal(recipe, untrained, Renderer.from_tokenizer(tokenizer)).dialogues(10))
+            list(SelfDistillReplay(recipe, untrained, Renderer.from_tokenizer(tokenizer)).dialogues(10))
 
     def test_how_far_it_is_is_told(self, box):
         told = []
         recipe = of({"train": "none", "rehearse": 0.5})
-        rehearsal = Rehearsal(recipe, box.model, box.renderer, lambda *found: told.append(found))
+        rehearsal = SelfDistillReplay(recipe, box.model, box.renderer, lambda *found: told.append(found))
         list(rehearsal.dialogues(6))
         assert told == [(done, 6) for done in range(1, 7)]
 
@@ -94,7 +94,7 @@ class TestAnswers:
         said = [[f"Say {word}.", "No."] for word in ("one", "two", "three", "four")]
         path = write_chats(tmp_path / "prompts.jsonl", said)
         recipe = of({"train": "none", "rehearse": 0.5, "prompts": str(path)})
-        found = list(Rehearsal(recipe, box.model, box.renderer).dialogues(40))
+        found = list(SelfDistillReplay(recipe, box.model, box.renderer).dialogues(40))
         assert 0 < len(found) <= 4
         assert {talk.messages[0].content for talk in found} <= {texts[0] for texts in said}
 
@@ -110,13 +110,13 @@ class TestAnswers:
     @pytest.mark.parametrize("method", ["full", {"name": "lora", "rank": 2}])
     def test_are_those_of_the_base_whatever_is_added_to_it(self, method, box, few):
         recipe = of({"train": "none", "rehearse": 0.5}, method=method)
-        base = recipe.method.prepare(load_base(recipe), 0)
+        base = recipe.method.prepare(load_base_model(recipe), 0)
         with torch.no_grad():
             for name, parameter in base.model.module.named_parameters():
                 if "lora_B" in name:
                     parameter.fill_(0.5)
         found = list(generate_replay(recipe, base, 0.0))
-        assert found == list(Rehearsal(recipe, box.model, box.renderer).dialogues(20))
+        assert found == list(SelfDistillReplay(recipe, box.model, box.renderer).dialogues(20))
 
 
 class TestShares:
@@ -189,7 +189,7 @@ class TestRuns:
         with pytest.raises(RuntimeError, match="killed"):
             run_recipe(said, device=CPU, hooks=[Killing(at=2)], on_answer=lambda *found: asked.append(found))
         assert len(asked) == 20
-        monkeypatch.setattr("turnwise.training.launch.self_distill_replay.engine_for", lambda *_: pytest.fail("asked again"))
+        monkeypatch.setattr("turnwise.training.launch.self_distill_replay.build_engine", lambda *_: pytest.fail("asked again"))
         result = run_recipe(said, device=CPU)
         assert result.steps == 2
         expected, found = parameters(Path(whole.out)), parameters(Path(said.out))
@@ -198,7 +198,7 @@ class TestRuns:
     def test_ask_again_where_the_base_is_another_one(self, said, few, tmp_path):
         """It answers otherwise then, under the same name: killed before its first checkpoint, a run begins anew."""
         base = tmp_path / "base"
-        shutil.copytree(box_folder(None), base)
+        shutil.copytree(bundled_model_folder(None), base)
         recipe, asked = said.model_copy(update={"model": said.model.model_copy(update={"source": str(base)})}), []
 
         def killed():
@@ -208,10 +208,10 @@ class TestRuns:
 
         assert killed() == 20
         assert killed() == 20
-        model = load_base(recipe).model
+        model = load_base_model(recipe).model
         with torch.no_grad():
             next(model.module.parameters()).mul_(1.001)
-        save_artefact(base, model, load_base(recipe).tokenizer)
+        export_model(base, model, load_base_model(recipe).tokenizer)
         assert killed() == 40
 
     def test_are_told_what_they_rehearse(self, said, few):
@@ -254,4 +254,4 @@ def test_prompts_without_a_question_are_named(tmp_path):
     path.write_text('{"messages": [{"role": "assistant", "content": "Hello."}]}\n')
     recipe = of({"train": "none", "rehearse": 0.5, "prompts": str(path)})
     with pytest.raises(InvalidData, match="no prompt has a question that fits"):
-        list(generate_replay(recipe, load_base(recipe), 1_000.0))
+        list(generate_replay(recipe, load_base_model(recipe), 1_000.0))

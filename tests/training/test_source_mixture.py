@@ -13,12 +13,12 @@ from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.examples.batches import Example, collate
-from turnwise.training.examples.packing import bucket
-from turnwise.training.examples.shards import in_memory, open_shard, write_shard
+from turnwise.training.examples.packing import bucket_by_length
+from turnwise.training.examples.shards import in_memory_shard, open_shard, write_shard
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.examples.dataset import Dataset
 from turnwise.training.examples.load_datasets import load_datasets
-from turnwise.training.objective import Frame
+from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.launch.run_recipe import run_recipe
@@ -55,7 +55,7 @@ class TestShards:
     @pytest.mark.parametrize("count", [0, 1, 50])
     def test_what_goes_in_comes_out_from_memory_and_from_disk(self, tmp_path, count):
         whole = list(examples(count))
-        for shard in (in_memory(whole), write_shard(tmp_path / "shard", whole), open_shard(tmp_path / "shard")):
+        for shard in (in_memory_shard(whole), write_shard(tmp_path / "shard", whole), open_shard(tmp_path / "shard")):
             assert len(shard) == count
             assert all(same(found, example) for found, example in zip(shard, whole, strict=True))
             assert shard.tokens == sum(e.size + (0 if e.source is None else len(e.source)) for e in whole)
@@ -63,7 +63,7 @@ class TestShards:
     def test_what_is_known_of_the_base_is_kept_beside_them(self, tmp_path):
         shard = write_shard(tmp_path / "shard", examples(3))
         assert shard[1].ref_logprobs == ()
-        shard.keep_base(np.array([[1, 2], [3, 4], [5, 6]], np.float32))
+        shard.save_ref_logprobs(np.array([[1, 2], [3, 4], [5, 6]], np.float32))
         assert open_shard(tmp_path / "shard")[1].ref_logprobs == (3.0, 4.0)
 
     def test_examples_come_one_at_a_time(self, tmp_path):
@@ -85,8 +85,8 @@ class TestShards:
 
 
 def dataset(sizes, repeats, seed=3):
-    frame = Frame(None, 64)
-    shards = [in_memory(Example.causal([9] * 8, [True] * 8) for _ in range(size)) for size in sizes]
+    frame = ExampleContext(None, 64)
+    shards = [in_memory_shard(Example.causal([9] * 8, [True] * 8) for _ in range(size)) for size in sizes]
     return Dataset(shards, OBJECTIVES.parse_plugin("clm"), frame, seed=seed, repeats=repeats)
 
 
@@ -147,14 +147,14 @@ class TestRowsOfOne:
     @given(st.lists(st.integers(1, 200), max_size=60), st.integers(1, 9), st.integers(0, 99))
     @settings(max_examples=60, deadline=None)
     def test_every_example_is_in_exactly_one_row(self, lengths, group, seed):
-        rows = bucket(lengths, group, seed=seed)
+        rows = bucket_by_length(lengths, group, seed=seed)
         assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
         assert all(len(row) == 1 for row in rows)
 
     def test_rows_that_are_read_together_are_about_as_long(self):
         rng = np.random.default_rng(0)
         lengths = rng.integers(5, 400, 512).tolist()
-        rows = [lengths[row[0]] for row in bucket(lengths, 8, seed=1)]
+        rows = [lengths[row[0]] for row in bucket_by_length(lengths, 8, seed=1)]
         waste = sum(max(rows[i : i + 8]) * 8 - sum(rows[i : i + 8]) for i in range(0, 512, 8)) / sum(rows)
         assert waste < 0.05
         assert rows[:64] != sorted(rows[:64])
@@ -164,9 +164,9 @@ class TestRowsOfOne:
         object.__setattr__(short, "source", np.array([1], np.int32))
         object.__setattr__(long, "source", np.array([1, 2, 3], np.int32))
         batch = collate([[short], [long]], pad_id=9)
-        assert batch.sources_BS.tolist() == [[1, 9, 9], [1, 2, 3]]
-        assert batch.source_mask_BS.tolist() == [[1, 0, 0], [1, 1, 1]]
-        assert batch.useful == 4 + 4
+        assert batch.encoder_ids_BS.tolist() == [[1, 9, 9], [1, 2, 3]]
+        assert batch.encoder_mask_BS.tolist() == [[1, 0, 0], [1, 1, 1]]
+        assert batch.num_tokens == 4 + 4
 
 
 class TestOnce:

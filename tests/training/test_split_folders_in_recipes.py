@@ -7,9 +7,9 @@ from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidData
 from turnwise.training.examples.load_datasets import load_datasets
-from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.examples.recipe_sources import with_sides
+from turnwise.training.examples.recipe_sources import with_splits
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def split(tmp_path):
 
 def datasets(values, **data):
     said = {**values, "data": data, "training": {"row_length": 128}}
-    recipe = with_sides(parse_recipe(said, origin="test"))
-    base = load_base(recipe)
+    recipe = with_splits(parse_recipe(said, origin="test"))
+    base = load_base_model(recipe)
     return load_datasets(recipe, base.renderer, base.model)
 
 

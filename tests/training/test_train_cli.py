@@ -12,9 +12,9 @@ from rich.console import Console
 from training_dialogues import small_talk, write_chats
 from typer.testing import CliRunner
 
-from turnwise.cli.recipe_flags import Flags
+from turnwise.cli.recipe_flags import RecipeFlags
 from turnwise.cli.train import _one_line, train
-from turnwise.cli.base_comparison import Size, compare_with_base, size_within
+from turnwise.cli.base_comparison import ComparisonSize, compare_with_base, fit_comparison
 from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
 from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES
@@ -111,7 +111,7 @@ class TestARun:
             ("turnwise.training.examples.holdout.held_out", RuntimeError("a bug"), "by a fault of ours (RuntimeError)"),
             ("turnwise.training.examples.holdout.held_out", KeyboardInterrupt(), "--against"),
             ("turnwise.evaluation.report.write_report", OSError("no space [left]"), "No report: no space [left]"),
-            ("turnwise.cli.base_comparison.show", ValueError("a bug"), "by a fault of ours (ValueError)"),
+            ("turnwise.cli.base_comparison.print_scorecard", ValueError("a bug"), "by a fault of ours (ValueError)"),
         ],
     )
     def test_whatever_becomes_of_its_report_a_run_has_ended_well(self, said, monkeypatch, fails, error, expected):
@@ -129,10 +129,10 @@ class TestARun:
             assert shlex.quote(str(said[0])) in told  # brackets and spaces as they are
 
     def test_a_report_fits_into_the_time_that_is_left(self):
-        assert size_within(1000.0, 1.0, 50) == Size(50, golden=True)
-        assert size_within(200.0, 1.0, 50) == Size(50, golden=False)
-        assert size_within(20.0, 1.0, 50) == Size(10, golden=False)
-        assert size_within(-5.0, 1.0, 50).dialogues < 1
+        assert fit_comparison(1000.0, 1.0, 50) == ComparisonSize(50, golden=True)
+        assert fit_comparison(200.0, 1.0, 50) == ComparisonSize(50, golden=False)
+        assert fit_comparison(20.0, 1.0, 50) == ComparisonSize(10, golden=False)
+        assert fit_comparison(-5.0, 1.0, 50).dialogues < 1
 
     def test_no_report_where_no_time_is_left(self, said):
         from turnwise.training.recipe import load_recipe
@@ -163,7 +163,7 @@ class TestRecipeFiles:
         return path
 
     def test_flags_go_over_what_the_file_says(self, recipe_file, tmp_path):
-        flags = Flags(
+        flags = RecipeFlags(
             "other",
             tmp_path / "there",
             "clm",
@@ -172,7 +172,7 @@ class TestRecipeFiles:
             {"rows": 2},
             True,
         )
-        recipe = flags.over_recipe(recipe_file)
+        recipe = flags.override_recipe(recipe_file)
         assert (recipe.model.source, recipe.out) == ("other", str(tmp_path / "there"))
         assert recipe.objective == OBJECTIVES.parse_plugin("clm")
         assert recipe.method == METHODS.parse_plugin({"name": "lora", "rank": 3})
@@ -181,13 +181,13 @@ class TestRecipeFiles:
         assert recipe.data.skip_bad
 
     def test_a_share_to_rehearse_goes_beside_the_data(self, recipe_file):
-        recipe = Flags(None, None, None, None, {"valid": None, "rehearse": 0.5}, {}, False).over_recipe(recipe_file)
+        recipe = RecipeFlags(None, None, None, None, {"valid": None, "rehearse": 0.5}, {}, False).override_recipe(recipe_file)
         assert recipe.data.rehearse == 0.5
         assert recipe.data.valid
 
     def test_without_flags_it_is_the_file(self, recipe_file, values):
-        none = Flags(None, None, None, None, {"valid": None, "test": None}, {}, False)
-        assert none.over_recipe(recipe_file) == parse_recipe(values, origin="test")
+        none = RecipeFlags(None, None, None, None, {"valid": None, "test": None}, {}, False)
+        assert none.override_recipe(recipe_file) == parse_recipe(values, origin="test")
 
     @pytest.mark.usefixtures("undrawn")
     def test_a_file_runs(self, recipe_file, out):
@@ -295,10 +295,10 @@ def test_a_dry_run_shows_what_is_learned_and_makes_nothing(base_folder, chats, t
 def test_what_was_forgotten_is_more_than_chance_or_a_safety_case(lines, flips, told):
     from types import SimpleNamespace
 
-    from turnwise.cli.base_comparison import forgot
+    from turnwise.cli.base_comparison import has_regressed
 
     card = SimpleNamespace(
         lines=[SimpleNamespace(name=name, verdict=verdict) for name, verdict in lines],
         flips=[SimpleNamespace(was_right=was_right, safety=safety) for was_right, safety in flips],
     )
-    assert forgot(card) == told
+    assert has_regressed(card) == told

@@ -15,7 +15,7 @@ from training_processes import free_port, steps, validations
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.recipe import parse_recipe
 from turnwise.training.launch.run_recipe import run_recipe
-from turnwise.training.distributed.worker_group import Workers
+from turnwise.training.distributed.worker_group import WorkerGroup
 
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 
@@ -78,11 +78,11 @@ def test_fewer_rows_than_workers_are_refused(trainer, recipe):
 
     run = trainer(recipe(rows=2))
     with pytest.raises(InvalidParameter, match="3 workers need one each"):
-        Trainer(run.recipe, run.model, run.data, work=run.work, workers=Workers(0, 3))
+        Trainer(run.recipe, run.model, run.data, work=run.work, workers=WorkerGroup(0, 3))
 
 
 def test_alone_nothing_is_asked_of_anybody():
-    assert Workers.of_environment() == Workers(0, 1)
-    assert Workers().all_reduce_sum([1.5, 2]) == [1.5, 2]
-    assert Workers().any(True)
-    assert not Workers().any(False)
+    assert WorkerGroup.from_environment() == WorkerGroup(0, 1)
+    assert WorkerGroup().all_reduce_sum([1.5, 2]) == [1.5, 2]
+    assert WorkerGroup().any(True)
+    assert not WorkerGroup().any(False)

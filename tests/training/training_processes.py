@@ -125,17 +125,17 @@ def weigh_parts(base_folder, said):
 
     from turnwise.models.checkpoint import load
     from turnwise.training.optim.optimizers import build_optimizers
-    from turnwise.training.distributed.sharding import give_back, local_shard, shard_model, full_tensor
-    from turnwise.training.distributed.worker_group import Workers
+    from turnwise.training.distributed.sharding import reshard, local_shard, shard_model, full_tensor
+    from turnwise.training.distributed.worker_group import WorkerGroup
 
-    workers = Workers.of_environment()
+    workers = WorkerGroup.from_environment()
     decoder = load(base_folder, dtype=torch.float32).decoder
     before = {name: parameter.detach().clone() for name, parameter in decoder.named_parameters()}
     shard_model(decoder, workers, torch.device("cpu"))
     ids = torch.arange(12).view(2, 6)
     with torch.no_grad():
         decoder.logits(decoder(ids))
-    give_back(decoder)
+    reshard(decoder)
     assert all(torch.equal(full_tensor(parameter), before[name]) for name, parameter in decoder.named_parameters())
     decoder.logits(decoder(ids)).sum().backward()
     parameters = list(decoder.parameters())

@@ -7,17 +7,17 @@ Ranked by the mean log-probability of an answer's tokens, which does not prefer 
 import math
 from dataclasses import replace
 
-from turnwise.core.chat_request import Answer, Reply, Turn
+from turnwise.core.chat_request import ChatChoice, ChatResponse, ChatRequest
 
 
-def widened(turn: Turn) -> Turn:
+def expand_best_of(turn: ChatRequest) -> ChatRequest:
     """The turn that generates all candidates, and what is needed to rank them."""
     if turn.best_of <= turn.n:
         return turn
     return replace(turn, answers=turn.best_of, asked={**turn.sampling, "logprobs": True})
 
 
-def likeliest(reply: Reply, turn: Turn) -> Reply:
+def select_best(reply: ChatResponse, turn: ChatRequest) -> ChatResponse:
     """The answers that the turn asked for, likeliest first; the usage is that of all candidates."""
     if turn.best_of <= turn.n:
         return reply
@@ -27,5 +27,5 @@ def likeliest(reply: Reply, turn: Turn) -> Reply:
     return replace(reply, answers=tuple(ranked))
 
 
-def _mean(answer: Answer) -> float:
+def _mean(answer: ChatChoice) -> float:
     return -math.inf if answer.mean_logprob is None else answer.mean_logprob  # an empty answer is nobody's best

@@ -11,9 +11,9 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Literal
 
-from turnwise.chat.tool_calling import gathered_calls
-from turnwise.core.chat_request import Delta, Turn
-from turnwise.core.executors import STORE_WRITES
+from turnwise.chat.tool_calling import merge_tool_call_deltas
+from turnwise.core.chat_request import ChatDelta, ChatRequest
+from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.errors import NotFound, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.core.ports import ConversationStore, FinishReason
@@ -25,13 +25,13 @@ SAVE_SECONDS = 1.0  # between two saves of an answer that is being written: a cr
 log = logging.getLogger("turnwise.chat")
 
 
-class TurnRecorder:
+class ConversationRecorder:
     """Stores one request and its answer in a conversation."""
 
-    def __init__(self, store: ConversationStore, conversation_id: str, turn: Turn, model: str) -> None:
+    def __init__(self, store: ConversationStore, conversation_id: str, turn: ChatRequest, model: str) -> None:
         """Record `turn`, which `model` answers. Nothing is stored before `begin`."""
         self._store, self._conversation_id, self._turn, self._model = store, conversation_id, turn, model
-        self._opening = turn.messages[-1].content if turn.continue_final else ""
+        self._opening = turn.messages[-1].content if turn.continue_final_message else ""
         self._text: list[str] = []
         self._calls: list[ToolCallDelta] = []
         self._finish: FinishReason | Literal["in_progress"] = "in_progress"
@@ -42,7 +42,7 @@ class TurnRecorder:
         self._complete = False
 
     @classmethod
-    async def begin(cls, store: ConversationStore | None, turn: Turn, model: str) -> "TurnRecorder | None":
+    async def start(cls, store: ConversationStore | None, turn: ChatRequest, model: str) -> "ConversationRecorder | None":
         """Store the request's messages; None where they belong to no conversation.
 
         Raises:
@@ -53,34 +53,34 @@ class TurnRecorder:
         if store is None or turn.conversation_id is None:
             return None
         recorder = cls(store, turn.conversation_id, turn, model)
-        recorder._question_ids = await STORE_WRITES.run(
-            store.ensure_branch, turn.conversation_id, turn.messages, title=title_of(turn.messages)
+        recorder._question_ids = await STORE_WRITE_EXECUTOR.run(
+            store.ensure_branch, turn.conversation_id, turn.messages, title=derive_title(turn.messages)
         )
         return recorder
 
-    async def refuse(self, error: TurnwiseError) -> None:
+    async def record_error(self, error: TurnwiseError) -> None:
         """Record why the request cannot be answered."""
         meta = {"error": {"code": error.code, "message": str(error)}}
         with suppress(TurnwiseError):  # the refusal itself matters more
-            await STORE_WRITES.run(self._store.update_message, self._question_ids[-1], meta=meta)
+            await STORE_WRITE_EXECUTOR.run(self._store.update_message, self._question_ids[-1], meta=meta)
 
-    def add(self, delta: Delta) -> None:
+    def add(self, delta: ChatDelta) -> None:
         """Take a piece of the answer. Now and then, what has been written so far is saved in the background."""
         self._text.append(delta.text)
         self._calls.extend(delta.tool_calls)
-        self._finish = delta.finish or self._finish
+        self._finish = delta.finish_reason or self._finish
         now = time.monotonic()
         self._saved_at = self._saved_at or now
         if now - self._saved_at >= SAVE_SECONDS and (self._saving is None or self._saving.done()):
             self._saved_at = now
             self._saving = self._submit()
 
-    async def complete(self) -> None:
+    async def save_complete(self) -> None:
         """Save the answer, which is complete. Raises as `begin` does."""
         self._complete = True
-        await STORE_WRITES.result(self._submit())
+        await STORE_WRITE_EXECUTOR.result(self._submit())
 
-    async def abandon(self, finish: FinishReason) -> None:
+    async def save_partial(self, finish: FinishReason) -> None:
         """Save what was written of an answer that ended early for this reason. Does nothing after `complete`.
 
         The save is under way before this waits for it, so it happens even where the caller is cancelled.
@@ -89,16 +89,16 @@ class TurnRecorder:
             return
         self._finish = finish
         try:
-            await STORE_WRITES.result(self._submit())
+            await STORE_WRITE_EXECUTOR.result(self._submit())
         except TurnwiseError as error:
             log.error("An answer that ended early was not saved: %s", error)
 
     def _submit(self) -> "Future[None]":
         """Save the answer as it is now, after every save before."""
         text = "".join(self._text)
-        message = Message("assistant", self._opening + text, tool_calls=gathered_calls(self._calls))
+        message = Message("assistant", self._opening + text, tool_calls=merge_tool_call_deltas(self._calls))
         has_content = bool(text or message.tool_calls)
-        return STORE_WRITES.submit(self._save, message if has_content else None, self._finish)
+        return STORE_WRITE_EXECUTOR.submit(self._save, message if has_content else None, self._finish)
 
     def _save(self, message: Message | None, finish: str) -> None:
         """Runs in the store's thread. A conversation that was deleted meanwhile stays deleted."""
@@ -110,12 +110,12 @@ class TurnRecorder:
                 self._store.update_message(self._answer_id, content=message, meta=meta)
                 return
             # A continued message and its longer version are siblings.
-            above = self._question_ids[:-1] if self._turn.continue_final else self._question_ids
+            above = self._question_ids[:-1] if self._turn.continue_final_message else self._question_ids
             parent_id = above[-1] if above else None
             (self._answer_id,) = self._store.append(self._conversation_id, [message], meta, parent_id=parent_id)
 
 
-def title_of(messages: Sequence[Message]) -> str:
+def derive_title(messages: Sequence[Message]) -> str:
     """The first line of the first user message, cut to a title's length."""
     text = next((message.content for message in messages if message.role == "user"), "")
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -3,22 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-from turnwise.core.chat_request import Turn
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.parameters import SPECS, GenerationParams
+from turnwise.core.parameters import PARAMETER_SPECS, GenerationParams
 
 ONLY_WITH_BEAMS = ("num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping")
 
 MOST_CANDIDATES = 64  # each is a line of its own
 
 
-def preferred(defaults: Mapping[str, Any], turn: Turn) -> Mapping[str, Any]:
+def applicable_defaults(defaults: Mapping[str, Any], turn: ChatRequest) -> Mapping[str, Any]:
     """A model's own preferences, as far as they hold for a turn.
 
     A search that only the model prefers gives way to whatever does not go with one.
     """
     asked, kept = turn.sampling, dict(defaults)
-    draws = any(spec.draw and asked.get(name) not in (None, spec.off) for name, spec in SPECS.items())
+    draws = any(spec.draw and asked.get(name) not in (None, spec.off) for name, spec in PARAMETER_SPECS.items())
     others = "num_beams" in asked or "penalty_alpha" in asked or turn.prediction is not None
     several = turn.best_of > 1 or (turn.n > 1 and turn.n > kept.get("num_beams", 1))
     if draws or others or several or turn.prompt_output != "nothing" or (turn.tools and asked.get("stop")):
@@ -29,7 +29,7 @@ def preferred(defaults: Mapping[str, Any], turn: Turn) -> Mapping[str, Any]:
     return kept
 
 
-def check_searches(params: GenerationParams, turn: Turn) -> None:
+def check_search_parameters(params: GenerationParams, turn: ChatRequest) -> None:
     """Raises `InvalidParameter` for what contradicts a search, and for what means nothing without one.
 
     Args:
@@ -40,7 +40,7 @@ def check_searches(params: GenerationParams, turn: Turn) -> None:
         _check_contrastive(params, turn)
     if params.num_beams == 1:
         for name in ONLY_WITH_BEAMS:
-            if getattr(params, name) != SPECS[name].off:
+            if getattr(params, name) != PARAMETER_SPECS[name].off:
                 raise InvalidParameter(name, f"'{name}' needs a search: 'num_beams' of 2 or more.")
         return
     _refuse_draws(turn, "num_beams")
@@ -59,7 +59,7 @@ def check_searches(params: GenerationParams, turn: Turn) -> None:
         raise InvalidParameter("n", f"A search with {beams} beams gives that many answers, not {turn.n}.")
 
 
-def _check_contrastive(params: GenerationParams, turn: Turn) -> None:
+def _check_contrastive(params: GenerationParams, turn: ChatRequest) -> None:
     if params.num_beams > 1:
         raise InvalidParameter("penalty_alpha", "'penalty_alpha' and 'num_beams' are two ways to search: take one.")
     if not 2 <= params.top_k <= MOST_CANDIDATES:
@@ -76,7 +76,7 @@ def _check_contrastive(params: GenerationParams, turn: Turn) -> None:
     _refuse_draws(turn, "penalty_alpha", "top_k")
 
 
-def _refuse_draws(turn: Turn, search: str, *but: str) -> None:
-    for name, spec in SPECS.items():
+def _refuse_draws(turn: ChatRequest, search: str, *but: str) -> None:
+    for name, spec in PARAMETER_SPECS.items():
         if spec.draw and name not in but and turn.sampling.get(name) not in (None, spec.off, 0):
             raise InvalidParameter(name, f"'{name}' is about drawing tokens, and '{search}' searches: leave one out.")

@@ -11,46 +11,46 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-from turnwise.chat.choice_stream import AnswerStream
-from turnwise.chat.tool_calling import CallReading
-from turnwise.chat.context_policies import DEFAULT, get_context_policy
-from turnwise.chat.context_fitting import fitted
-from turnwise.chat.delta_accumulator import Gathering, embedding_of, whole_reply
-from turnwise.chat.conversation_recorder import TurnRecorder
-from turnwise.chat.request_builder import RequestMaker, several
-from turnwise.chat.summary_cache import Summaries
-from turnwise.chat.token_inspector import Tokens
+from turnwise.chat.choice_stream import ChoiceStream
+from turnwise.chat.tool_calling import ToolCallReader
+from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, get_context_policy
+from turnwise.chat.context_fitting import fit_to_context
+from turnwise.chat.delta_accumulator import DeltaAccumulator, collect_embedding, collect_response
+from turnwise.chat.conversation_recorder import ConversationRecorder
+from turnwise.chat.request_builder import RequestBuilder, split_choices
+from turnwise.chat.summary_cache import SummaryCache
+from turnwise.chat.token_inspector import TokenInspector
 from turnwise.core.chat_request import (
-    Answer,
+    ChatChoice,
     ContextReport,
-    Delta,
-    Format,
-    Likely,
-    Reply,
-    Summary,
-    TokenReport,
-    Turn,
+    ChatDelta,
+    ResponseFormat,
+    DecodedToken,
+    ChatResponse,
+    ConversationSummary,
+    DecodedLogprobs,
+    ChatRequest,
     Usage,
 )
 from turnwise.core.errors import TurnwiseError, Unavailable, UserError
-from turnwise.core.ports import ConversationStore, FinishReason, GenerationRequest, InferenceEngine, Ticket, TokenEvent
+from turnwise.core.ports import ConversationStore, FinishReason, GenerationRequest, InferenceEngine, RequestHandle, TokenEvent
 from turnwise.text.rendering.renderer import Renderer
 
 __all__ = [
-    "Answer",
+    "ChatChoice",
     "ChatService",
     "ContextReport",
-    "Delta",
-    "Format",
-    "Gathering",
-    "Likely",
-    "Reply",
-    "Summary",
-    "TokenReport",
-    "Turn",
+    "ChatDelta",
+    "ResponseFormat",
+    "DeltaAccumulator",
+    "DecodedToken",
+    "ChatResponse",
+    "ConversationSummary",
+    "DecodedLogprobs",
+    "ChatRequest",
     "Usage",
-    "embedding_of",
-    "whole_reply",
+    "collect_embedding",
+    "collect_response",
 ]
 
 
@@ -78,7 +78,7 @@ class ChatService:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     suppressed: frozenset[int] = frozenset()
     store: ConversationStore | None = None
-    context_policy: str = DEFAULT
+    context_policy: str = DEFAULT_CONTEXT_POLICY
 
     def __post_init__(self) -> None:
         get_context_policy(self.context_policy)  # an unknown name is said now, not at the first long conversation
@@ -94,36 +94,36 @@ class ChatService:
         return self.engine.is_healthy
 
     @cached_property
-    def _maker(self) -> RequestMaker:
-        return RequestMaker(self.name, self.renderer, self.engine, self.defaults, self.suppressed)
+    def _maker(self) -> RequestBuilder:
+        return RequestBuilder(self.name, self.renderer, self.engine, self.defaults, self.suppressed)
 
     @cached_property
-    def tokens(self) -> Tokens:
+    def tokens(self) -> TokenInspector:
         """Its tokens, to look at."""
-        return Tokens(self.renderer, self._maker.vocabulary)
+        return TokenInspector(self.renderer, self._maker.vocabulary)
 
     @cached_property
-    def _summaries(self) -> Summaries:
-        return Summaries()
+    def _summaries(self) -> SummaryCache:
+        return SummaryCache()
 
-    def prompt_ids(self, turn: Turn) -> tuple[int, ...]:
+    def prompt_ids(self, turn: ChatRequest) -> tuple[int, ...]:
         """What the model reads; see `RequestMaker.prompt_ids`."""
         return self._maker.prompt_ids(turn)
 
-    async def count_input_tokens(self, turn: Turn) -> int:
+    async def count_input_tokens(self, turn: ChatRequest) -> int:
         """Tokens that the model reads for `turn`, after the context policy. Raises `UserError` where `stream` would."""
         request, _ = await self._fit(turn)
         return len(request.prompt_ids)
 
-    async def _fit(self, turn: Turn) -> tuple[GenerationRequest, ContextReport | None]:
+    async def _fit(self, turn: ChatRequest) -> tuple[GenerationRequest, ContextReport | None]:
         name = turn.context_policy or self.context_policy
-        return await fitted(turn, name, self._maker, self._summaries, self._write)
+        return await fit_to_context(turn, name, self._maker, self._summaries, self._write)
 
-    def request(self, turn: Turn) -> GenerationRequest:
+    def build_request(self, turn: ChatRequest) -> GenerationRequest:
         """What the generator is asked for, whatever the context policy; see `RequestMaker.request`."""
-        return self._maker.request(turn)
+        return self._maker.build_request(turn)
 
-    async def stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
+    async def stream(self, turn: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """The answers as they arrive; the pieces concatenate to `reply`'s texts for the same seed.
 
         Raises:
@@ -132,12 +132,12 @@ class ChatService:
             Unavailable: the store is busy; before the first piece nothing was stored or generated.
             TurnwiseError: the generator failed.
         """
-        recorder = await TurnRecorder.begin(self.store, turn, self.name)
+        recorder = await ConversationRecorder.start(self.store, turn, self.name)
         try:
             request, context = await self._fit(turn)
         except UserError as error:
             if recorder is not None:
-                await recorder.refuse(error)
+                await recorder.record_error(error)
             raise
         begun: set[int] = set()
         finish: FinishReason = "cancelled"
@@ -147,7 +147,7 @@ class ChatService:
                     if recorder is not None:
                         recorder.add(delta)
                         if delta.usage is not None:  # the last one: a client that has it has an answer that is stored
-                            await recorder.complete()
+                            await recorder.save_complete()
                     if turn.echo and delta.index not in begun:
                         delta = replace(delta, text=_opening(turn) + delta.text)
                     begun.add(delta.index)
@@ -159,28 +159,28 @@ class ChatService:
             raise
         finally:
             if recorder is not None:  # also when the client left: what was written so far belongs to the conversation
-                await recorder.abandon(finish)
+                await recorder.save_partial(finish)
 
-    async def reply(self, turn: Turn) -> Reply:
+    async def reply(self, turn: ChatRequest) -> ChatResponse:
         """The answers, whole; the best of more where it was asked for. Raises as `stream` does."""
-        return await whole_reply(self.stream, turn)
+        return await collect_response(self.stream, turn)
 
     async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
         """The vector of a text, or of its ids, and what it took. Raises as `stream` does."""
-        return await embedding_of(self.stream, prompt)
+        return await collect_embedding(self.stream, prompt)
 
     async def _write(self, request: GenerationRequest) -> tuple[str, Usage]:
         """The answer to a request of our own, and what it took."""
-        gathering = Gathering(1)
-        async with aclosing(self._generate(request, Turn(()))) as deltas:
+        gathering = DeltaAccumulator(1)
+        async with aclosing(self._generate(request, ChatRequest(()))) as deltas:
             async for delta in deltas:
                 if (reply := gathering.add(delta)) is not None:
-                    if reply.finish == "cancelled":
+                    if reply.finish_reason == "cancelled":
                         raise Unavailable("The model is being taken out of service.")
                     return reply.text, reply.usage
         raise AssertionError("a stream ends with the usage")
 
-    async def _generate(self, request: GenerationRequest, turn: Turn) -> AsyncGenerator[Delta, None]:
+    async def _generate(self, request: GenerationRequest, turn: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[tuple[int, TokenEvent]] = asyncio.Queue()
 
@@ -188,15 +188,15 @@ class ChatService:
             with suppress(RuntimeError):  # the loop is closed: whoever listened has left and cancelled
                 loop.call_soon_threadsafe(events.put_nowait, (first + event.index, event))
 
-        prefix = request.prompt_ids if turn.goes_on and not self.engine.encodes else ()
-        reading = CallReading.of(turn, self.renderer)
+        prefix = request.prompt_ids if turn.is_continuation and not self.engine.is_encoder_decoder else ()
+        reading = ToolCallReader.of(turn, self.renderer)
         answers = [
-            AnswerStream(index, request, self.renderer.tokenizer, self.tokens, prefix, reading)
+            ChoiceStream(index, request, self.renderer.tokenizer, self.tokens, prefix, reading)
             for index in range(turn.n)
         ]
-        tickets: list[Ticket] = []
+        tickets: list[RequestHandle] = []
         try:
-            for index, own in enumerate(several(request, turn.n)):
+            for index, own in enumerate(split_choices(request, turn.n)):
                 tickets.append(self.engine.submit(own, partial(deliver, index)))
             left = turn.n
             while left:
@@ -205,7 +205,7 @@ class ChatService:
                 if answer.done:
                     continue  # cancelled at a stop string; the engine had not heard of it yet
                 delta = answer.push(event)
-                if answer.stopped and len(tickets) == len(answers):
+                if answer.has_stopped and len(tickets) == len(answers):
                     tickets[index].cancel()  # now: the listener may take its time before it asks for more
                 left -= answer.done
                 if delta is not None:
@@ -215,17 +215,17 @@ class ChatService:
                 ticket.cancel()
 
 
-def _usage(request: GenerationRequest, answers: Sequence[AnswerStream]) -> Usage:
+def _usage(request: GenerationRequest, answers: Sequence[ChoiceStream]) -> Usage:
     """What all answers took; they share their prompt, which the first of them reads."""
     return Usage(
         len(request.prompt_ids),
         sum(answer.generated for answer in answers),
-        answers[0].work.cached,
-        sum(answer.work.accepted for answer in answers),
-        sum(answer.work.rejected for answer in answers),
+        answers[0].stats.cached_tokens,
+        sum(answer.stats.accepted_prediction_tokens for answer in answers),
+        sum(answer.stats.rejected_prediction_tokens for answer in answers),
     )
 
 
-def _opening(turn: Turn) -> str:
+def _opening(turn: ChatRequest) -> str:
     """What the answer goes on from."""
-    return turn.messages[-1].content if turn.continue_final else ""
+    return turn.messages[-1].content if turn.continue_final_message else ""

@@ -4,28 +4,28 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
-from turnwise.core.exchanges import Round
-from turnwise.core.chat_request import Summary
+from turnwise.core.exchanges import Exchange
+from turnwise.core.chat_request import ConversationSummary
 from turnwise.core.messages import Message
 
-MOST = 256  # some kilobytes each
+MAX_SUMMARIES = 256  # some kilobytes each
 
 
-class Summaries:
+class SummaryCache:
     """Keeps the latest used ones, in memory only."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_SUMMARIES) -> None:
         self._most = most
-        self._kept: OrderedDict[bytes, Summary] = OrderedDict()
+        self._kept: OrderedDict[bytes, ConversationSummary] = OrderedDict()
 
-    def find(self, key: bytes) -> Summary | None:
+    def get(self, key: bytes) -> ConversationSummary | None:
         """The summary under a key of `keys`."""
         found = self._kept.get(key)
         if found is not None:
             self._kept.move_to_end(key)
         return found
 
-    def keep(self, key: bytes, summary: Summary) -> None:
+    def put(self, key: bytes, summary: ConversationSummary) -> None:
         """Remember a summary; the one unused for longest is forgotten for it."""
         self._kept[key] = summary
         self._kept.move_to_end(key)
@@ -33,7 +33,7 @@ class Summaries:
             self._kept.popitem(last=False)
 
 
-def keys(messages: Sequence[Message], old: Sequence[Round], scope: str) -> Iterator[bytes]:
+def summary_keys(messages: Sequence[Message], old: Sequence[Exchange], scope: str) -> Iterator[bytes]:
     """A key for the first round, for the first two, and so on: a digest of all that is said in them, and of the scope.
 
     Nobody finds a summary that was written for somebody else: how soon an answer comes would tell what others said.

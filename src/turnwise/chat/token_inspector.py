@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from turnwise.core.chat_request import Likely
-from turnwise.core.errors import ContextTooLong, InvalidParameter
+from turnwise.core.chat_request import DecodedToken
+from turnwise.core.errors import ContextLengthExceeded, InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import TooManyTokens
@@ -17,23 +17,23 @@ def _at_most(param: str) -> Iterator[None]:
         yield
     except TooManyTokens as error:
         count = f"{'' if error.is_exact else 'at least '}{error.count:,}"
-        raise ContextTooLong(f"'{param}' has {count} tokens, more than this server lists at once.", param) from None
+        raise ContextLengthExceeded(f"'{param}' has {count} tokens, more than this server lists at once.", param) from None
 
 
-class Tokens:
+class TokenInspector:
     """The token side of one model."""
 
     def __init__(self, renderer: Renderer, vocabulary: Vocabulary) -> None:
         self._renderer = renderer
         self._vocabulary = vocabulary
 
-    def of_text(self, text: str, limit: int | None = None) -> list[int]:
+    def encode_text(self, text: str, limit: int | None = None) -> list[int]:
         """The ids of a text; what spells a special token stays text. Raises `ContextTooLong` for more than `limit`."""
         with _at_most("prompt"):
             self._renderer.check_length(text, limit)
             return self._renderer.tokenizer.encode(text, limit=limit)
 
-    def of_messages(
+    def encode_messages(
         self, messages: Sequence[Message], add_generation_prompt: bool, limit: int | None = None
     ) -> list[int]:
         """The ids of a conversation, as an answer's prompt has them. Raises `ContextTooLong` for more than `limit`."""
@@ -41,16 +41,16 @@ class Tokens:
             prompt = self._renderer.render(messages, add_generation_prompt=add_generation_prompt, limit=limit)
         return prompt.ids
 
-    def spelled(self, ids: Sequence[int]) -> list[str]:
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
         """The text of each token."""
-        return [self._vocabulary.bytes_of(id).decode(errors="replace") for id in ids]
+        return [self._vocabulary.token_bytes(id).decode(errors="replace") for id in ids]
 
-    def likely(self, id: int, logprob: float = 0.0) -> Likely:
+    def decode_token(self, id: int, logprob: float = 0.0) -> DecodedToken:
         """A token as it is reported: its name, and the bytes it adds to a text."""
         if id >= len(self._vocabulary):  # a row of the model that the tokenizer has no token for
-            return Likely("", b"", logprob)
-        spelled = self._vocabulary.bytes_of(id).decode(errors="replace")
-        return Likely(spelled, self._vocabulary.shown(id), logprob)
+            return DecodedToken("", b"", logprob)
+        spelled = self._vocabulary.token_bytes(id).decode(errors="replace")
+        return DecodedToken(spelled, self._vocabulary.output_bytes(id), logprob)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of all tokens together, special ones included. Raises `InvalidParameter` for unknown ids."""

@@ -5,8 +5,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from turnwise.cli.scorecard_table import ANSWER, answers_kept, print_scorecard, watched
-from turnwise.core.plurals import counted
+from turnwise.cli.scorecard_table import MAX_ANSWER_TOKENS, open_response_cache, print_scorecard, evaluation_progress
+from turnwise.core.plurals import pluralize
 
 if TYPE_CHECKING:
     from turnwise.evaluation.scorecard import Scorecard
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 # Nothing else is imported up here: the help must answer at once.
 
 Report = Literal["quick", "full", "none"]
-DIALOGUES = {"quick": 50, "full": 500, "none": 0}
-FEWEST = 5  # dialogues of a report
+MAX_DIALOGUES = {"quick": 50, "full": 500, "none": 0}
+MIN_DIALOGUES = 5  # dialogues of a report
 GOLDEN_CASES = 374
 # What takes seconds for a small model. The others read a dialogue many times over.
-QUICK = [
+QUICK_METRICS = [
     "golden", "success", "chrf", "bits_per_byte", "repetition", "perplexity", "rouge_l", "distinct_2", "length_ratio"
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class ComparisonSize:
     """How much is compared.
 
     Attributes:
@@ -37,7 +37,7 @@ class Size:
     golden: bool
 
 
-def size_within(seconds: float, answer_seconds: float, dialogues: int) -> Size:
+def fit_comparison(seconds: float, answer_seconds: float, dialogues: int) -> ComparisonSize:
     """The comparison that fits into the time: with the golden set, else of dialogues alone, of as many as go in.
 
     Args:
@@ -47,8 +47,8 @@ def size_within(seconds: float, answer_seconds: float, dialogues: int) -> Size:
     """
     answers = seconds / (2 * answer_seconds)
     if answers >= dialogues + GOLDEN_CASES:
-        return Size(dialogues, golden=True)
-    return Size(min(dialogues, int(answers)), golden=False)
+        return ComparisonSize(dialogues, golden=True)
+    return ComparisonSize(min(dialogues, int(answers)), golden=False)
 
 
 def compare_with_base(
@@ -65,10 +65,10 @@ def compare_with_base(
     if wanted == "none" or not recipe.model.source:
         return
     try:
-        size = Size(DIALOGUES[wanted], golden=True)
+        size = ComparisonSize(MAX_DIALOGUES[wanted], golden=True)
         if seconds is not None and answer_seconds:
-            size = size_within(seconds, answer_seconds, DIALOGUES[wanted])
-        if size.dialogues < FEWEST:
+            size = fit_comparison(seconds, answer_seconds, MAX_DIALOGUES[wanted])
+        if size.dialogues < MIN_DIALOGUES:
             again = shlex.join(["turnwise", "evaluate", _out(recipe), "--against", recipe.model.source])
             console.print(
                 f"No report: there is no time left for one. To compare the model: {again} --data …", markup=False
@@ -85,7 +85,7 @@ def compare_with_base(
         console.print(f"No report, by a fault of ours ({type(error).__name__}). The model is complete.", markup=False)
 
 
-def _compare(console: Any, recipe: "Recipe", wanted: Report, size: Size) -> None:
+def _compare(console: Any, recipe: "Recipe", wanted: Report, size: ComparisonSize) -> None:
     from functools import partial
 
     from turnwise.app.services import load_renderer, open_model_under_test
@@ -95,24 +95,24 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report, size: Size) -> None
     from turnwise.evaluation.evaluate import evaluate
     from turnwise.training.examples.holdout import held_out_dialogues
     from turnwise.training.objectives import OBJECTIVES
-    from turnwise.training.launch.run_dir import out_folder
-    from turnwise.training.loggers import METRICS, read_loss_curve
+    from turnwise.training.launch.run_dir import output_dir
+    from turnwise.training.loggers import METRICS_FILE, read_loss_curve
 
-    if OBJECTIVES.name_of(recipe.objective) in ("mlm", "span"):
+    if OBJECTIVES.plugin_name(recipe.objective) in ("mlm", "span"):
         return
-    out = out_folder(recipe)
+    out = output_dir(recipe)
     sides = {name: load_renderer(name) for name in (str(out), str(recipe.model.source))} if recipe.data.skip_bad else {}
     dialogues = held_out_dialogues(recipe, size.dialogues, lambda dialogue: template_error(dialogue, sides) is None)
     if not dialogues:
         return
-    console.print(f"Comparing it with what it began as, on {counted(len(dialogues), 'held-out dialogue')} …")
-    names = QUICK if wanted == "quick" else None
+    console.print(f"Comparing it with what it began as, on {pluralize(len(dialogues), 'held-out dialogue')} …")
+    names = QUICK_METRICS if wanted == "quick" else None
     if not size.golden:
         console.print("The golden set is left out: it takes longer than what is left of the time.", markup=False)
-        names = [name for name in QUICK if name != "golden"]
-    with answers_kept(True) as kept, watched(console) as watch:
+        names = [name for name in QUICK_METRICS if name != "golden"]
+    with open_response_cache(True) as kept, evaluation_progress(console) as watch:
         tuned, base = (
-            partial(open_model_under_test, str(name), kept, asked={"max_tokens": ANSWER}) for name in (out, recipe.model.source)
+            partial(open_model_under_test, str(name), kept, sampling={"max_tokens": MAX_ANSWER_TOKENS}) for name in (out, recipe.model.source)
         )
         found = evaluate(
             tuned,
@@ -122,21 +122,21 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report, size: Size) -> None
             watch=watch,
             about={"run": str(out), "began as": recipe.model.source},
         )
-    write_report(out / "report", found.card, found.model, found.base, loss=read_loss_curve(out / METRICS))
+    write_report(out / "report", found.card, found.model, found.base, loss=read_loss_curve(out / METRICS_FILE))
     print_scorecard(found.card, console)
     console.print(f"The report is {out / 'report' / 'report.html'}.", markup=False)
-    may = recipe.method.LEARNS and not recipe.data.rehearse and OBJECTIVES.name_of(recipe.objective) == "sft"
-    if may and forgot(found.card):
+    may = recipe.method.TRAINS_WEIGHTS and not recipe.data.rehearse and OBJECTIVES.plugin_name(recipe.objective) == "sft"
+    if may and has_regressed(found.card):
         console.print("It forgot some of what it knew. --rehearse 0.5 has it learn its own answers as well.")
 
 
-def forgot(card: "Scorecard") -> bool:
+def has_regressed(card: "Scorecard") -> bool:
     """Whether more of the golden set was lost than chance explains, or a safety case."""
     worse = any(line.name == "golden" and line.verdict == "worse" for line in card.lines)
     return worse or any(flip.safety and flip.was_right for flip in card.flips)
 
 
 def _out(recipe: "Recipe") -> str:
-    from turnwise.training.launch.run_dir import out_folder
+    from turnwise.training.launch.run_dir import output_dir
 
-    return str(out_folder(recipe))
+    return str(output_dir(recipe))

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
-from turnwise.cli.console_output import note_missing_template
-from turnwise.core.ports import Quantize
+from turnwise.cli.console_output import warn_missing_chat_template
+from turnwise.core.ports import Quantization
 
 
 @sampling_flags
@@ -24,7 +24,7 @@ def chat(
     dtype: Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="Device that runs the model: auto, cpu or cuda.")] = "auto",
     quantize: Annotated[
-        Quantize | None,
+        Quantization | None,
         typer.Option(help="Quantize the weights: faster, less memory, a little less accurate."),
     ] = None,
     threads: Threads = None,
@@ -39,7 +39,7 @@ def chat(
         typer.Option(help="Continue the conversation with this id, this number in `/list`, or this text in it."),
     ] = None,
     *,
-    asked: dict[str, Any],
+    sampling: dict[str, Any],
 ) -> None:
     """Chat with a model in the terminal.
 
@@ -59,13 +59,13 @@ def chat(
     import io
     import sys
 
-    from turnwise.app.services import chat_service, conversation_store
-    from turnwise.cli.conversation_history import LAST
-    from turnwise.cli.chat_repl import Talk, say_once
+    from turnwise.app.services import open_chat_service, open_conversation_store
+    from turnwise.cli.conversation_history import LAST_CONVERSATION
+    from turnwise.cli.chat_repl import ChatRepl, answer_once
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
 
-    GenerationParams.resolve(asked)
+    GenerationParams.resolve(sampling)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # what is piped in need not be valid text
     if model is not None and message is None and say is None and _is_message(model):
@@ -76,33 +76,33 @@ def chat(
         if resume or load is not None:
             raise InvalidParameter("say", "--say stores no conversation; leave --resume and --load out.")
         text = sys.stdin.read().strip() if say == "-" else say
-        with chat_service(
+        with open_chat_service(
             model,
             dtype=dtype,
             device=device,
             quantize=quantize,
-            slots=1,
+            max_num_seqs=1,
             threads=threads,
             context_policy=context_policy,
         ) as service:
-            note_missing_template(service)
-            say_once(service, text, system=system, asked=asked)
+            warn_missing_chat_template(service)
+            answer_once(service, text, system=system, sampling=sampling)
         return
     with (
-        conversation_store(store) as kept,
-        chat_service(
+        open_conversation_store(store) as kept,
+        open_chat_service(
             model,
             dtype=dtype,
             device=device,
             quantize=quantize,
-            slots=1,
+            max_num_seqs=1,
             threads=threads,
             store=kept,
             context_policy=context_policy,
         ) as service,
     ):
-        note_missing_template(service)
-        Talk(service, system=system, asked=asked, resume=load or (LAST if resume else None)).run()
+        warn_missing_chat_template(service)
+        ChatRepl(service, system=system, sampling=sampling, resume=load or (LAST_CONVERSATION if resume else None)).run()
 
 
 def _is_message(argument: str) -> bool:

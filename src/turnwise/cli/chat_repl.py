@@ -12,10 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from turnwise.chat.service import ChatService, ContextReport, Turn
+from turnwise.chat.service import ChatService, ContextReport, ChatRequest
 from turnwise.cli.conversation_history import find_conversation, list_conversations
 from turnwise.core.errors import NotFound, TurnwiseError, UserError
-from turnwise.core.files import path_exists, write_file
+from turnwise.core.files import path_exists, atomic_write
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import ConversationStore, FinishReason
@@ -38,7 +38,7 @@ COMMANDS = {
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
-async def answer(service: ChatService, turn: Turn, write: Callable[[str], None]) -> list[str]:
+async def stream_answer(service: ChatService, turn: ChatRequest, write: Callable[[str], None]) -> list[str]:
     """Stream the answer to `write`; return remarks on it: what a context policy dropped, whether it was cut off."""
     context: ContextReport | None = None
     finish: FinishReason | None = None
@@ -47,19 +47,19 @@ async def answer(service: ChatService, turn: Turn, write: Callable[[str], None])
             if delta.text:
                 write(delta.text)
             context = delta.context or context
-            finish = delta.finish or finish
+            finish = delta.finish_reason or finish
     remarks = [] if context is None else [context.description]
     return [*remarks, "cut off at the length limit"] if finish == "length" else remarks
 
 
-def say_once(service: ChatService, text: str, *, system: str | None, asked: Mapping[str, Any]) -> None:
+def answer_once(service: ChatService, text: str, *, system: str | None, sampling: Mapping[str, Any]) -> None:
     """Print the answer to one message."""
 
     def write(piece: str) -> None:
         sys.stdout.write(piece)
         sys.stdout.flush()
 
-    asyncio.run(answer(service, Turn((*_opening(system), Message("user", text)), asked, preset="chat"), write))
+    asyncio.run(stream_answer(service, ChatRequest((*_opening(system), Message("user", text)), sampling, preset="chat"), write))
     sys.stdout.write("\n")
 
 
@@ -67,7 +67,7 @@ def _opening(system: str | None) -> tuple[Message, ...]:
     return (Message("system", system),) if system else ()
 
 
-class Talk:
+class ChatRepl:
     """One person and one model taking turns.
 
     Args:
@@ -83,16 +83,16 @@ class Talk:
         service: ChatService,
         *,
         system: str | None = None,
-        asked: Mapping[str, Any] | None = None,
+        sampling: Mapping[str, Any] | None = None,
         read: Callable[[], str] | None = None,
         console: Console | None = None,
         resume: str | None = None,
     ) -> None:
         self.service = service
         self.console = console or Console(highlight=False, soft_wrap=True, emoji=False)
-        self._asked = dict(asked or {})
+        self._sampling = dict(sampling or {})
         self._system = system
-        self._read = read or _terminal_reader(remember=service.store is not None)
+        self._read = read or _terminal_reader(save_history=service.store is not None)
         self.messages: list[Message] = []
         self._conversation: str | None = None
         self._reset()
@@ -141,9 +141,9 @@ class Talk:
             pieces.append(piece)
             self._show(piece)
 
-        turn = Turn(tuple(messages), self._asked, self._kept(), preset="chat")
+        turn = ChatRequest(tuple(messages), self._sampling, self._kept(), preset="chat")
         try:
-            for remark in runner.run(answer(self.service, turn, write)):
+            for remark in runner.run(stream_answer(self.service, turn, write)):
                 self.console.print(f"\n[dim]({remark})[/dim]", end="")
         except KeyboardInterrupt:
             self.console.print(" [dim](stopped)[/dim]", end="")
@@ -228,9 +228,9 @@ class Talk:
 
     def _retry(self, runner: asyncio.Runner) -> None:
         answered = bool(self.messages) and self.messages[-1].role == "assistant"
-        asked = self.messages[:-1] if answered else self.messages
-        if asked and asked[-1].role == "user":
-            self._answer(asked, runner)
+        sampling = self.messages[:-1] if answered else self.messages
+        if sampling and sampling[-1].role == "user":
+            self._answer(sampling, runner)
         else:
             self.console.print("[dim]There is nothing to answer yet.[/dim]")
 
@@ -244,7 +244,7 @@ class Talk:
             raise UserError(f"Could not save to {path}: it exists already. To replace it: /save {where} --overwrite")
         if not path.parent.is_dir():
             raise UserError(f"Could not save to {path}: there is no folder {path.parent}. Make it first.")
-        write_file(path, json.dumps({"messages": [m.as_dict() for m in self.messages]}, ensure_ascii=False) + "\n")
+        atomic_write(path, json.dumps({"messages": [m.as_dict() for m in self.messages]}, ensure_ascii=False) + "\n")
         self.console.print(f"[dim]Saved {len(self.messages)} messages to {escape(str(path))}.[/dim]")
 
     def _set(self, rest: str) -> None:
@@ -254,13 +254,13 @@ class Talk:
             parsed: Any = json.loads(value)
         except json.JSONDecodeError:
             parsed = value
-        asked = {**self._asked, name: parsed}
-        GenerationParams.resolve(asked)
-        self._asked = asked
+        sampling = {**self._sampling, name: parsed}
+        GenerationParams.resolve(sampling)
+        self._sampling = sampling
         self.console.print(f"[dim]{name} = {escape(str(parsed))}[/dim]")
 
 
-def _terminal_reader(*, remember: bool) -> Callable[[], str]:
+def _terminal_reader(*, save_history: bool) -> Callable[[], str]:
     """Line editing with history in a terminal, plain lines from a pipe.
 
     The history is kept in a file where `remember` is set: who keeps no conversations keeps no lines of them either.
@@ -272,7 +272,7 @@ def _terminal_reader(*, remember: bool) -> Callable[[], str]:
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
     history: FileHistory | InMemoryHistory = InMemoryHistory()
-    if remember:
+    if save_history:
         path = Settings.from_environment().home / "history"
         with suppress(OSError):  # a home that cannot be written to is no reason not to talk
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

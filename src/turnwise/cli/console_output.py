@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def bar(shown: bool = True) -> Any:
+def make_progress(shown: bool = True) -> Any:
     """A `rich.progress.Progress` that vanishes when it is done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -24,7 +24,7 @@ def bar(shown: bool = True) -> Any:
 
 def with_progress(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
     """The items, while a bar counts them."""
-    with bar() as shown:
+    with make_progress() as shown:
         task = shown.add_task(what, total=total)
         for item in items:
             yield item
@@ -34,7 +34,7 @@ def with_progress(items: Iterable[_T], what: str, total: int) -> Iterator[_T]:
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 
 
-def refuse_existing(out: Path, *, overwrite: bool) -> None:
+def check_output_path(out: Path, *, overwrite: bool) -> None:
     """Raise where a file would be replaced that nobody said may be."""
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.files import path_exists
@@ -45,7 +45,7 @@ def refuse_existing(out: Path, *, overwrite: bool) -> None:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
 
 
-def note_missing_template(service: "ChatService") -> None:
+def warn_missing_chat_template(service: "ChatService") -> None:
     """Say so where a model has no chat template: it was not tuned to chat, or the file is missing."""
     if service.renderer.tokenizer.chat_template is None:
         typer.echo(
@@ -55,7 +55,7 @@ def note_missing_template(service: "ChatService") -> None:
         )
 
 
-def tell_bad(count: int) -> None:
+def report_skipped_rows(count: int) -> None:
     """Say that bad rows were left out, if any were."""
     if count:
         typer.echo(f"{count:,} bad rows were left out; `turnwise data check` lists them.", err=True)

@@ -5,15 +5,15 @@ import time
 from turnwise.core.errors import NotFound
 from turnwise.core.ports import ConversationStore, StoredConversation
 
-LAST = "last"
-MOST_LISTED = 20
+LAST_CONVERSATION = "last"
+MAX_LISTED = 20
 
 
 def list_conversations(store: ConversationStore) -> list[str]:
     """One line for each of the latest conversations, with the number that `find_conversation` takes."""
     return [
         f"{number:>3}  {time.strftime('%Y-%m-%d %H:%M', time.localtime(entry.updated))}  {entry.title or '(no title)'}"
-        for number, entry in enumerate(store.list(limit=MOST_LISTED), start=1)
+        for number, entry in enumerate(store.list(limit=MAX_LISTED), start=1)
     ]
 
 
@@ -22,10 +22,10 @@ def find_conversation(store: ConversationStore, reference: str) -> StoredConvers
 
     Raises `NotFound`.
     """
-    listed = store.list(limit=MOST_LISTED)
+    listed = store.list(limit=MAX_LISTED)
     if not listed:
         raise NotFound("There is no earlier conversation.")
-    if reference == LAST:
+    if reference == LAST_CONVERSATION:
         return store.get(listed[0].id)
     if reference.isdecimal() and 1 <= int(reference) <= len(listed):
         return store.get(listed[int(reference) - 1].id)

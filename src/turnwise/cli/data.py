@@ -10,12 +10,12 @@ import typer
 
 from turnwise.cli import data_simulate as making
 from turnwise.cli import data_score as scoring
-from turnwise.cli.data_flags import read_flags
-from turnwise.cli.console_output import Overwrite, bar, counted, refuse_existing, tell_bad
+from turnwise.cli.data_flags import data_source_flags
+from turnwise.cli.console_output import Overwrite, make_progress, counted, check_output_path, report_skipped_rows
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
-    from turnwise.data.sources import Source
+    from turnwise.data.sources import DataSource
 
 # Nothing else is imported up here: the help must answer at once.
 
@@ -34,7 +34,7 @@ _SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows instea
     "turnwise data check chats.jsonl --json --tokenizer runs/my-model   |   "
     "turnwise data check fragen.csv --columns user=Frage,assistant=Antwort --encoding windows-1252"
 )
-@read_flags
+@data_source_flags
 def check(
     files: Annotated[list[Path], typer.Argument(help="Data files or folders.")],
     against: Annotated[
@@ -45,7 +45,7 @@ def check(
         Path | None, typer.Option(help="Model folder with a tokenizer.json; counts tokens too.")
     ] = None,
     *,
-    reading: "ReadOptions",
+    data_options: "ReadOptions",
 ) -> None:
     """Report what the data contains and what is wrong: sizes, bad rows, duplicates, test-set leaks, odd dialogues.
 
@@ -57,7 +57,7 @@ def check(
     count_tokens = _token_counter(tokenizer) if tokenizer else None
     with _reading("Checking", shown=not as_json) as progress:
         report = look_over(
-            files, against=against or (), options=reading, count_tokens=count_tokens, progress=progress
+            files, against=against or (), options=data_options, count_tokens=count_tokens, progress=progress
         )  # fmt: skip
     if as_json:
         import json
@@ -73,7 +73,7 @@ def check(
     epilog="Examples: turnwise data split chats.jsonl --out data/   |   "
     "turnwise data split chats.csv --out data/ --test 0.1 --seed 7 --group-by customer --skip-bad"
 )
-@read_flags
+@data_source_flags
 def split(
     file: Annotated[Path, typer.Argument(help="Data file or folder.")],
     out: Annotated[Path, typer.Option(help="Folder for train.jsonl, valid.jsonl, test.jsonl and split.json.")],
@@ -85,18 +85,18 @@ def split(
     ] = None,
     skip_bad: _SkipBad = False,
     *,
-    reading: "ReadOptions",
+    data_options: "ReadOptions",
 ) -> None:
     """Split into training, validation and test files. Duplicates stay together; rows added later move no others."""
     from turnwise.data.split import split as write_split
 
     with _reading("Splitting") as progress:
         made = write_split(
-            file, out, valid=valid, test=test, seed=seed, group_by=group_by, options=reading, skip_bad=skip_bad,
+            file, out, valid=valid, test=test, seed=seed, group_by=group_by, options=data_options, skip_bad=skip_bad,
             progress=progress,
         )  # fmt: skip
     typer.echo(f"{out}: {made.train:,} train, {made.valid:,} valid, {made.test:,} test")
-    tell_bad(made.bad_rows)
+    report_skipped_rows(made.bad_rows)
     _tell_nulls(made.nulls)
     shares = (("train", 1 - valid - test, made.train), ("valid", valid, made.valid), ("test", test, made.test))
     for side, share, count in shares:
@@ -120,7 +120,7 @@ def expand(
     from turnwise.data.grammar.expand import load_grammar
     from turnwise.data.jsonl_writer import write_jsonl
 
-    refuse_existing(out, overwrite=overwrite)
+    check_output_path(out, overwrite=overwrite)
     dialogues = expand_grammar(load_grammar(grammar), count, seed, noise=noise)
     made = write_jsonl(out, with_progress(dialogues, "Expanding", count))
     typer.echo(f"{out}: {made:,} dialogues")
@@ -132,26 +132,26 @@ def expand(
     epilog="Examples: turnwise data convert chats.csv --out chats.jsonl   |   "
     "turnwise data convert sharegpt.json.gz --out chats.jsonl --skip-bad"
 )
-@read_flags
+@data_source_flags
 def convert(
     file: Annotated[Path, typer.Argument(help="Data file or folder.")],
     out: Annotated[Path, typer.Option(help="Output file, one dialogue per line as OpenAI messages.")],
     skip_bad: _SkipBad = False,
     overwrite: Overwrite = False,
     *,
-    reading: "ReadOptions",
+    data_options: "ReadOptions",
 ) -> None:
     """Convert any data to OpenAI messages, one conversation per line."""
-    from turnwise.data.sources import Source
+    from turnwise.data.sources import DataSource
     from turnwise.data.jsonl_writer import write_jsonl
 
-    source = Source(file, skip_bad=skip_bad, options=reading)
-    source.refuse_as_output(out)
-    refuse_existing(out, overwrite=overwrite)
+    source = DataSource(file, skip_bad=skip_bad, options=data_options)
+    source.check_not_source(out)
+    check_output_path(out, overwrite=overwrite)
     with _reading("Converting") as progress:
         made = write_jsonl(out, _watched(source, progress), nulls := Counter[str]())
     typer.echo(f"{out}: {made:,} rows")
-    tell_bad(source.bad_count)
+    report_skipped_rows(source.bad_count)
     _tell_nulls(nulls)
     if source.unread:
         names = ", ".join(name for name, _ in source.unread.most_common(10))
@@ -173,7 +173,7 @@ def _token_counter(folder: Path) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text))
 
 
-def _watched(source: "Source", progress: "Callable[[Source], None]") -> Iterator[Any]:
+def _watched(source: "DataSource", progress: "Callable[[DataSource], None]") -> Iterator[Any]:
     for number, item in enumerate(source):
         if number % 256 == 0:
             progress(source)
@@ -181,12 +181,12 @@ def _watched(source: "Source", progress: "Callable[[Source], None]") -> Iterator
 
 
 @contextmanager
-def _reading(what: str, *, shown: bool = True) -> "Iterator[Callable[[Source], None]]":
+def _reading(what: str, *, shown: bool = True) -> "Iterator[Callable[[DataSource], None]]":
     """A bar that shows how far into the files the reading is; it appears on a terminal only."""
-    with bar(shown) as bar_shown:
+    with make_progress(shown) as bar_shown:
         tasks: dict[Path, Any] = {}
 
-        def progress(source: "Source") -> None:
+        def progress(source: "DataSource") -> None:
             if source.path not in tasks:
                 tasks[source.path] = bar_shown.add_task(f"{what} {source.path.name}", total=source.size)
             bar_shown.update(tasks[source.path], completed=source.position)

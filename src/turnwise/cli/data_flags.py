@@ -40,7 +40,7 @@ _Columns = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
-_Roles = Annotated[
+_RoleMap = Annotated[
     list[str] | None,
     typer.Option(
         "--role",
@@ -48,7 +48,7 @@ _Roles = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
-_Me = Annotated[
+_AssistantName = Annotated[
     str | None,
     typer.Option(
         "--me",
@@ -56,16 +56,16 @@ _Me = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
-_FLAGS = {"format": _Format, "encoding": _Encoding, "columns": _Columns, "role": _Roles, "me": _Me}
+_FLAGS = {"format": _Format, "encoding": _Encoding, "columns": _Columns, "role": _RoleMap, "me": _AssistantName}
 
 
-def read_flags(command: Callable[..., None]) -> Callable[..., None]:
+def data_source_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the flags for all of its data files; it receives them as the keyword `reading`, `ReadOptions`."""
     flags = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in _FLAGS.items()
     ]
-    return with_flags(command, "reading", flags, lambda used: read_options(**used))
+    return with_flags(command, "data_options", flags, lambda used: read_options(**used))
 
 
 def read_options(

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from turnwise.cli.data_flags import read_flags
-from turnwise.cli.console_output import Overwrite, counted, refuse_existing, tell_bad
+from turnwise.cli.data_flags import data_source_flags
+from turnwise.cli.console_output import Overwrite, counted, check_output_path, report_skipped_rows
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
-    from turnwise.synthesis.dialogue_filter import Wanted
+    from turnwise.synthesis.dialogue_filter import FilterCriteria
 
 # Nothing else is imported up here: the help must answer at once.
 
@@ -18,7 +18,7 @@ _SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows instea
 _Only = Literal["generated", "written"]
 
 
-@read_flags
+@data_source_flags
 def score(
     file: Annotated[Path, typer.Argument(help="Data file or folder; dialogues by models or by people.")],
     out: Annotated[Path, typer.Option(help="Output file: the same rows with their scores.")],
@@ -27,7 +27,7 @@ def score(
     skip_bad: _SkipBad = False,
     overwrite: Overwrite = False,
     *,
-    reading: "ReadOptions",
+    data_options: "ReadOptions",
 ) -> None:
     """Score every dialogue: likelihood of its replies, their relevance to the question, and novelty (no repetition).
 
@@ -40,32 +40,32 @@ def score(
     """
     from rich.console import Console
 
-    from turnwise.app.services import chat_service
-    from turnwise.data.sources import Source
+    from turnwise.app.services import open_chat_service
+    from turnwise.data.sources import DataSource
     from turnwise.data.jsonl_writer import write_jsonl
-    from turnwise.synthesis.dialogue_scorer import Judge
-    from turnwise.synthesis.score_quantiles import Spreads
-    from turnwise.synthesis.ordered_tasks import drained
+    from turnwise.synthesis.dialogue_scorer import DialogueScorer
+    from turnwise.synthesis.score_quantiles import ScoreQuantiles
+    from turnwise.synthesis.ordered_tasks import iterate_sync
 
-    source = Source(file, skip_bad=skip_bad, options=reading)
-    source.refuse_as_output(out)
-    refuse_existing(out, overwrite=overwrite)
-    total, spreads = sum(1 for _ in source), Spreads()
-    with chat_service(model, slots=slots) as service:
-        judged = drained(Judge(service).score_all(source, slots))
+    source = DataSource(file, skip_bad=skip_bad, options=data_options)
+    source.check_not_source(out)
+    check_output_path(out, overwrite=overwrite)
+    total, spreads = sum(1 for _ in source), ScoreQuantiles()
+    with open_chat_service(model, max_num_seqs=slots) as service:
+        judged = iterate_sync(DialogueScorer(service).score_all(source, slots))
         made = write_jsonl(out, spreads.observe(with_progress(judged, "Scoring", total)))
     typer.echo(f"{out}: {made:,} rows")
-    tell_bad(source.bad_count)
-    if spreads.unjudged:
-        typer.echo(f"{spreads.unjudged:,} dialogues have no reply that the model can judge.", err=True)
+    report_skipped_rows(source.bad_count)
+    if spreads.num_unscored:
+        typer.echo(f"{spreads.num_unscored:,} dialogues have no reply that the model can judge.", err=True)
     Console().print(spreads.table())
 
 
-@read_flags
+@data_source_flags
 def filter_rows(
     file: Annotated[Path, typer.Argument(help="Dialogues with scores, as `turnwise data score` writes them.")],
     out: Annotated[Path, typer.Option(help="Output file.")],
-    least: Annotated[
+    min_scores: Annotated[
         list[str] | None, typer.Option("--min", help="Minimum of a score: likelihood=-3.5. Repeatable.")
     ] = None,
     best: Annotated[float | None, typer.Option(help="Keep this share of the dialogues, the best --by a score.")] = None,
@@ -73,14 +73,14 @@ def filter_rows(
     only: Annotated[
         _Only | None, typer.Option(help="Keep only generated dialogues, or only those written by people.")
     ] = None,
-    written_too: Annotated[
+    judge_written: Annotated[
         bool,
         typer.Option("--written-too", help="Filter dialogues written by people too; by default all of them are kept."),
     ] = False,
     skip_bad: _SkipBad = False,
     overwrite: Overwrite = False,
     *,
-    reading: "ReadOptions",
+    data_options: "ReadOptions",
 ) -> None:
     """Keep generated dialogues with good scores, and count why the others were dropped.
 
@@ -91,20 +91,20 @@ def filter_rows(
     turnwise data filter scored.jsonl --min likelihood=-3.5 --min novelty=0.8 --only generated --out kept.jsonl
     ```
     """
-    from turnwise.data.sources import Source
+    from turnwise.data.sources import DataSource
     from turnwise.data.jsonl_writer import write_jsonl
-    from turnwise.synthesis.dialogue_filter import Sifting
+    from turnwise.synthesis.dialogue_filter import DialogueFilter
 
-    source = Source(file, skip_bad=skip_bad, options=reading)
-    source.refuse_as_output(out)
-    refuse_existing(out, overwrite=overwrite)
-    sifting = Sifting(_wanted(least or [], best, by, only, judge_written=written_too), file)
-    best_places = sifting.look(source)
-    write_jsonl(out, sifting.keep(source, best_places))
-    typer.echo(f"{out}: {sifting.kept:,} of {sifting.kept + sifting.fell.total():,} rows kept")
-    for reason, number in sifting.fell.most_common():
+    source = DataSource(file, skip_bad=skip_bad, options=data_options)
+    source.check_not_source(out)
+    check_output_path(out, overwrite=overwrite)
+    sifting = DialogueFilter(_wanted(min_scores or [], best, by, only, judge_written=judge_written), file)
+    best_places = sifting.find_best(source)
+    write_jsonl(out, sifting.filter_records(source, best_places))
+    typer.echo(f"{out}: {sifting.kept:,} of {sifting.kept + sifting.dropped.total():,} rows kept")
+    for reason, number in sifting.dropped.most_common():
         typer.echo(f"  {number:,} {reason}")
-    tell_bad(source.bad_count)
+    report_skipped_rows(source.bad_count)
 
 
 def register(app: typer.Typer) -> None:
@@ -114,15 +114,15 @@ def register(app: typer.Typer) -> None:
 
 
 def _wanted(
-    least: list[str], best: float | None, by: str | None, only: _Only | None, *, judge_written: bool
-) -> "Wanted":
+    min_scores: list[str], best: float | None, by: str | None, only: _Only | None, *, judge_written: bool
+) -> "FilterCriteria":
     from turnwise.core.errors import InvalidParameter
-    from turnwise.synthesis.dialogue_filter import Wanted
+    from turnwise.synthesis.dialogue_filter import FilterCriteria
 
     if (best is None) != (by is None):
         raise InvalidParameter("best", "--best and --by go together, as in --best 0.5 --by relevance.")
     floors = {}
-    for said in least:
+    for said in min_scores:
         name, _, value = said.partition("=")
         try:
             floors[name.strip()] = float(value)
@@ -131,4 +131,4 @@ def _wanted(
     chosen = None if best is None or by is None else (by, best)
     if not floors and chosen is None and only is None:
         raise InvalidParameter("min", "Say what to keep: --min NAME=NUMBER, --best SHARE --by NAME, or --only.")
-    return Wanted(floors, chosen, only, judge_written)
+    return FilterCriteria(floors, chosen, only, judge_written)

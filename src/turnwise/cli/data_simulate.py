@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @sampling_flags
-def talk(
+def simulate(
     model: Annotated[str, typer.Argument(help="Model of the assistant: a folder, or 'box' (the bundled model).")],
     scenes: Annotated[Path, typer.Option(help="Scenarios in YAML: system prompts of both sides and first messages.")],
     count: Annotated[int, typer.Option(help="Number of dialogues.", min=1)],
@@ -31,7 +31,7 @@ def talk(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT when the new file is complete.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Discard an unfinished run.")] = False,
     *,
-    asked: dict[str, Any],
+    sampling: dict[str, Any],
 ) -> None:
     """Generate dialogues: one model plays the user, the other one answers.
 
@@ -46,23 +46,23 @@ def talk(
     """
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
-    from turnwise.synthesis.scenario_file import load_scenes
+    from turnwise.synthesis.scenario_file import load_scenarios
     from turnwise.synthesis.self_chat import SelfChat
-    from turnwise.synthesis.ordered_tasks import drained
-    from turnwise.synthesis.progress_journal import Work, finish, work_file
+    from turnwise.synthesis.ordered_tasks import iterate_sync
+    from turnwise.synthesis.progress_journal import ProgressJournal, finish, journal_path
 
-    GenerationParams.resolve(asked)
-    exchanges, known = _range(turns), load_scenes(scenes)
+    GenerationParams.resolve(sampling)
+    exchanges, known = _parse_range(turns), load_scenarios(scenes)
     if out.exists() and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
-    with _parties(model, user, slots) as (assistant, other):
-        chat = SelfChat(assistant, other, known, exchanges, seed, asked)
-        work = Work(work_file(out), chat.request, restart=restart)
+    with _open_services(model, user, slots) as (assistant, other):
+        chat = SelfChat(assistant, other, known, exchanges, seed, sampling)
+        work = ProgressJournal(journal_path(out), chat.request, restart=restart)
         left = range(work.done, count)
         if work.done and left:
             typer.echo(f"Going on after {work.done:,} dialogues.", err=True)
         try:
-            for made in with_progress(drained(chat.hold_all(left, slots)), "Talking", len(left)):
+            for made in with_progress(iterate_sync(chat.simulate_all(left, slots)), "Talking", len(left)):
                 work.add(made)
         except KeyboardInterrupt:
             typer.echo(f"\nStopped: {work.done:,} dialogues are kept, and the same command goes on.", err=True)
@@ -74,10 +74,10 @@ def talk(
 
 def register(app: typer.Typer) -> None:
     """Add the command to `turnwise data`."""
-    app.command("talk")(talk)
+    app.command("talk")(simulate)
 
 
-def _range(turns: str) -> tuple[int, int]:
+def _parse_range(turns: str) -> tuple[int, int]:
     from turnwise.core.errors import InvalidParameter
 
     fewest, _, most = turns.partition(":")
@@ -88,12 +88,12 @@ def _range(turns: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _parties(model: str, user: str | None, slots: int) -> "Iterator[tuple[ChatService, ChatService]]":
-    from turnwise.app.services import chat_service, resolve_model_folder
+def _open_services(model: str, user: str | None, slots: int) -> "Iterator[tuple[ChatService, ChatService]]":
+    from turnwise.app.services import open_chat_service, resolve_model_folder
 
-    with chat_service(model, slots=slots) as assistant:
+    with open_chat_service(model, max_num_seqs=slots) as assistant:
         if user is None or resolve_model_folder(user).resolve() == resolve_model_folder(model).resolve():
             yield assistant, assistant
             return
-        with chat_service(user, slots=slots) as other:
+        with open_chat_service(user, max_num_seqs=slots) as other:
             yield assistant, other

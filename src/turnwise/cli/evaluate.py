@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnwise.cli.scorecard_table import ANSWER, answers_kept, refuse_unwritable, print_scorecard, watched
+from turnwise.cli.scorecard_table import MAX_ANSWER_TOKENS, open_response_cache, check_report_dir, print_scorecard, evaluation_progress
 from turnwise.cli.shared_flags import Threads, sampling_flags
-from turnwise.cli.data_flags import read_flags
-from turnwise.core.ports import Quantize
+from turnwise.cli.data_flags import data_source_flags
+from turnwise.core.ports import Quantization
 
 if TYPE_CHECKING:
     from turnwise.core.messages import Conversation
     from turnwise.data.read_options import ReadOptions
     from turnwise.evaluation.baselines import Kind
-    from turnwise.evaluation.samples import Item
-    from turnwise.evaluation.llm_judge import Judge
+    from turnwise.evaluation.samples import Sample
+    from turnwise.evaluation.llm_judge import LlmJudge
     from turnwise.evaluation.metric import Metric
-    from turnwise.evaluation.evaluate import Opens
+    from turnwise.evaluation.evaluate import OpenSystem
 
 TEMPERATURES = (0.0, 0.3, 0.7, 1.0, 1.3)
 
 
 @sampling_flags
-@read_flags
+@data_source_flags
 def evaluate(
     model: Annotated[
         str | None,
@@ -53,7 +53,7 @@ def evaluate(
         typer.Option(help="Test conversations to use instead of the bundled ones: a YAML file or folder."),
     ] = None,
     curve: Annotated[bool, typer.Option("--curve", help="Also measure answers at several temperatures.")] = False,
-    quantize: Annotated[Quantize | None, typer.Option(help="Quantize the weights of MODEL, as serve does.")] = None,
+    quantize: Annotated[Quantization | None, typer.Option(help="Quantize the weights of MODEL, as serve does.")] = None,
     threads: Threads = None,
     fail_if_worse: Annotated[
         bool, typer.Option("--fail-if-worse", help="Exit with code 1 if the verdict is worse or mixed.")
@@ -75,8 +75,8 @@ def evaluate(
     ] = None,
     judge_model: Annotated[str | None, typer.Option(help="Name of the judge model.")] = None,
     *,
-    asked: dict[str, Any],
-    reading: "ReadOptions",
+    sampling: dict[str, Any],
+    data_options: "ReadOptions",
 ) -> None:
     """Measure a model on held-out dialogues; with --against, compare two models and test the differences.
 
@@ -112,26 +112,26 @@ def evaluate(
     if quantize is not None and _baseline(model):
         raise UserError("--quantize rounds the weights of MODEL, and a baseline has none. Leave it out.")
     if fail_if_worse:
-        _refuse_without_verdict(chosen, against)
+        _require_verdict(chosen, against)
     sides = [model] if against is None else [model, against]
     for side in sides:
-        _refuse_missing(side, reading)
+        _check_exists(side, data_options)
     if out is not None:
-        refuse_unwritable(out)
+        check_report_dir(out)
     console = Console(stderr=True, highlight=False)
-    dialogues = _dialogues(_needed(data, chosen, curve=curve), limit, sides, console, reading, skip_bad=skip_bad)
-    asked = {"max_tokens": ANSWER, **asked}
+    dialogues = _dialogues(_require_data(data, chosen, curve=curve), limit, sides, console, data_options, skip_bad=skip_bad)
+    sampling = {"max_tokens": MAX_ANSWER_TOKENS, **sampling}
 
-    def on_plan(items: "Mapping[str, Sequence[Item]]") -> None:
+    def on_plan(items: "Mapping[str, Sequence[Sample]]") -> None:
         if fail_if_worse:
-            _refuse_without_verdict([metric for metric in chosen if metric.NAME in items], against)
-        _tell_of_none(chosen, items, console)
+            _require_verdict([metric for metric in chosen if metric.NAME in items], against)
+        _report_empty_metrics(chosen, items, console)
 
     try:
-        with answers_kept(cache) as kept, watched(console) as watch:
+        with open_response_cache(cache) as kept, evaluation_progress(console) as watch:
             found = run(
-                _opens(model, against, kept, asked, reading, quantize, threads),
-                None if against is None else _opens(against, model, kept, asked, reading, None, threads),
+                _system_opener(model, against, kept, sampling, data_options, quantize, threads),
+                None if against is None else _system_opener(against, model, kept, sampling, data_options, None, threads),
                 dialogues,
                 chosen,
                 seeds=range(seeds),
@@ -172,40 +172,40 @@ def _with_golden(chosen: "list[Metric]", cases: Path) -> "list[Metric]":
     return [Golden(golden_cases(cases)), *(each for each in chosen if each.NAME != "golden")]
 
 
-def _refuse_without_verdict(chosen: "Sequence[Metric]", against: str | None) -> None:
+def _require_verdict(chosen: "Sequence[Metric]", against: str | None) -> None:
     from turnwise.core.errors import UserError
 
     if against is None:
         raise UserError("--fail-if-worse needs --against: a model is worse than another one.")
-    if not any(metric.JUDGED for metric in chosen):
+    if not any(metric.COUNTS_FOR_VERDICT for metric in chosen):
         from turnwise.evaluation.metrics import metrics
 
-        judged = ", ".join(metric.NAME for metric in metrics() if metric.JUDGED)
+        judged = ", ".join(metric.NAME for metric in metrics() if metric.COUNTS_FOR_VERDICT)
         named = ", ".join(metric.NAME for metric in chosen)
         raise UserError(f"--fail-if-worse needs a judged metric; {named} cannot decide a verdict. Judged are {judged}.")
 
 
-def _refuse_missing(said: str | None, reading: "ReadOptions") -> None:
+def _check_exists(said: str | None, data_options: "ReadOptions") -> None:
     """Raise where a side of the comparison is not there: whoever is opened second would be missed only late."""
     from turnwise.app.services import resolve_model_folder
 
     if (baseline := _baseline(said)) is not None:
-        from turnwise.data.sources import Source
+        from turnwise.data.sources import DataSource
 
-        Source(baseline[1], options=reading)
+        DataSource(baseline[1], options=data_options)
         return
-    from turnwise.models.adapter_config import base_of, is_adapter
-    from turnwise.models.model_folders import read_config
+    from turnwise.models.adapter_config import adapter_base_folder, is_adapter
+    from turnwise.models.model_folders import read_hf_config
 
     folder = resolve_model_folder(said)
-    read_config(base_of(folder) if is_adapter(folder) else folder)
+    read_hf_config(adapter_base_folder(folder) if is_adapter(folder) else folder)
 
 
-def _needed(data: Path | None, chosen: "Sequence[Metric]", *, curve: bool) -> Path | None:
+def _require_data(data: Path | None, chosen: "Sequence[Metric]", *, curve: bool) -> Path | None:
     """The data. Raises where there is none and something looks at it."""
     from turnwise.core.errors import UserError
 
-    looking = [metric.NAME for metric in chosen if not metric.PROBE] + ["--curve"] * curve
+    looking = [metric.NAME for metric in chosen if not metric.IS_PROBE] + ["--curve"] * curve
     if data is None and looking:
         raise UserError(
             "Name held-out dialogues (a file or folder) with --data. Without data, only the built-in test cases can be "
@@ -215,12 +215,12 @@ def _needed(data: Path | None, chosen: "Sequence[Metric]", *, curve: bool) -> Pa
     return data
 
 
-def _tell_of_none(chosen: "Sequence[Metric]", items: "Mapping[str, Sequence[Item]]", console: Any) -> None:
+def _report_empty_metrics(chosen: "Sequence[Metric]", items: "Mapping[str, Sequence[Sample]]", console: Any) -> None:
     """Say what has nothing to look at in the data."""
     missed = [metric.NAME for metric in chosen if metric.NAME not in items]
     if not missed:
         return
-    if any(not metric.PROBE for metric in chosen if metric.NAME in items):
+    if any(not metric.IS_PROBE for metric in chosen if metric.NAME in items):
         console.print(f"The data has nothing for {', '.join(missed)}.", markup=False)
         return
     left = ", ".join(metric.NAME for metric in chosen if metric.NAME in items)
@@ -236,24 +236,24 @@ def _dialogues(
     limit: int,
     sides: Sequence[str | None],
     console: Any,
-    reading: "ReadOptions",
+    data_options: "ReadOptions",
     *,
     skip_bad: bool,
 ) -> "list[Conversation]":
     """The first dialogues that every side can read. Raises where one cannot, unless such are to be left out."""
     if data is None:
         return []
-    from turnwise.app.services import BOX, load_renderer
+    from turnwise.app.services import BUNDLED_MODEL, load_renderer
     from turnwise.core.errors import InvalidData
     from turnwise.core.messages import Conversation
-    from turnwise.data.sources import Source, held_out_side
+    from turnwise.data.sources import DataSource, held_out_split
     from turnwise.evaluation.template_check import template_error
 
-    renderers = {side or BOX: load_renderer(side) for side in sides if not _baseline(side)}
-    held_out = held_out_side(data)
+    renderers = {side or BUNDLED_MODEL: load_renderer(side) for side in sides if not _baseline(side)}
+    held_out = held_out_split(data)
     if held_out is not None:
         console.print(f"{data} has sides: its {held_out} side is measured.", markup=False)
-    source = Source(data, skip_bad=skip_bad, side=held_out, options=reading)
+    source = DataSource(data, skip_bad=skip_bad, side=held_out, options=data_options)
     found: list[Conversation] = []
     refused: list[str] = []
     for place, item in source.rows():
@@ -274,27 +274,27 @@ def _dialogues(
     return found
 
 
-def _judge(url: str | None, model: str | None, against: str | None, cache: Any) -> "Judge | None":
+def _judge(url: str | None, model: str | None, against: str | None, cache: Any) -> "LlmJudge | None":
     from turnwise.core.errors import UserError
 
     if url is None and model is None:
         return None
     if url is None or model is None or against is None:
         raise UserError("A judge takes --judge URL, --judge-model NAME and --against, which it compares with.")
-    from turnwise.evaluation.llm_judge import Judge
+    from turnwise.evaluation.llm_judge import LlmJudge
 
-    return Judge(url.rstrip("/"), model, cache)
+    return LlmJudge(url.rstrip("/"), model, cache)
 
 
-def _opens(
+def _system_opener(
     said: str | None,
     other: str | None,
     cache: Any,
-    asked: dict[str, Any],
-    reading: "ReadOptions",
-    quantize: Quantize | None,
+    sampling: dict[str, Any],
+    data_options: "ReadOptions",
+    quantize: Quantization | None,
     threads: int | None,
-) -> "Opens":
+) -> "OpenSystem":
     """What opens a model, or a baseline: `kind:FILE`, which reads with the tokenizer of the other side."""
     from functools import partial
 
@@ -304,8 +304,8 @@ def _opens(
         from turnwise.evaluation.baselines import open_baseline
 
         read_with = model_folder(None if _baseline(other) else other)
-        return partial(open_baseline, *baseline, read_with, asked["max_tokens"], reading)
-    return partial(subject, said, cache, asked=asked, quantize=quantize, threads=threads)
+        return partial(open_baseline, *baseline, read_with, sampling["max_tokens"], data_options)
+    return partial(subject, said, cache, sampling=sampling, quantize=quantize, threads=threads)
 
 
 def _baseline(said: str | None) -> "tuple[Kind, Path] | None":

@@ -36,33 +36,33 @@ def merge(
     from turnwise.models import transformers_model as hub
     from turnwise.models.adapter_config import is_adapter
     from turnwise.models.adapters import load_adapter
-    from turnwise.models.model_folders import read_config
-    from turnwise.models.language_model import Model
+    from turnwise.models.model_folders import read_hf_config
+    from turnwise.models.language_model import LanguageModel
     from turnwise.text.tokenization.tokenizer import Tokenizer
-    from turnwise.training.export import save_artefact
-    from turnwise.training.launch.run_dir import refuse_to_replace
+    from turnwise.training.export import export_model
+    from turnwise.training.launch.run_dir import check_replaceable
     from turnwise.training.launch.save_precision import rounding_error
 
     if not is_adapter(adapter):
         raise InvalidParameter("adapter", f"{adapter} holds no adapter: no adapter_config.json, or a whole model.")
     if out.exists() and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
-    refuse_to_replace(out)
+    check_replaceable(out)
     source = adapter if undo is None else undo
-    if out.resolve() in (adapter.resolve(), source.resolve(), hub.model_of(source).resolve()):
+    if out.resolve() in (adapter.resolve(), source.resolve(), hub.full_model_folder(source).resolve()):
         raise InvalidParameter("out", f"{out} is what the model is made of. Choose another --out.")
-    change = None if undo is None else load_adapter(adapter, with_base=False).undone()
-    model: Model
+    change = None if undo is None else load_adapter(adapter, with_base=False).inverse()
+    model: LanguageModel
     if hub.is_native(source):
         model = checkpoint.load(source, dtype=torch.float32, adapter=change)
     else:
         model = hub.load(source, adapter=change)
-    published = read_config(hub.model_of(source))
-    saved_as = checkpoint.published_dtype(published) if dtype == "auto" else checkpoint.DTYPES[dtype]
+    published = read_hf_config(hub.full_model_folder(source))
+    saved_as = checkpoint.hf_config_dtype(published) if dtype == "auto" else checkpoint.DTYPES[dtype]
     path = source / "generation_config.json"
     generation = read_json_object(path) if path.is_file() else None
     rounding = rounding_error(model.module, saved_as)
-    save_artefact(out, model, Tokenizer.load(source), generation=generation, dtype=saved_as)
+    export_model(out, model, Tokenizer.load(source), generation=generation, dtype=saved_as)
     if saved_as != torch.float32:
         name = str(saved_as).removeprefix("torch.")
         typer.echo(

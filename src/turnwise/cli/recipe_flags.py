@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Flags:
+class RecipeFlags:
     """What the command line says of a run."""
 
     source: str | None
@@ -21,9 +21,9 @@ class Flags:
     data: dict[str, Path | float | None]
     training: dict[str, Any]
     skip_bad: bool
-    reading: dict[str, Any] = field(default_factory=dict)  # how its data files are to be read
+    data_options: dict[str, Any] = field(default_factory=dict)  # how its data files are to be read
 
-    def as_recipe(self, data: Path) -> "Recipe":
+    def to_recipe(self, data: Path) -> "Recipe":
         """A recipe from flags alone."""
         from turnwise.app.services import resolve_model_folder
         from turnwise.core.errors import InvalidParameter
@@ -32,18 +32,18 @@ class Flags:
         if self.out is None:
             raise InvalidParameter("out", "Say where the trained model should go with --out FOLDER.")
         values = {
-            "objective": _with_options(self.objective or "sft"),
-            "method": _with_options(self.method or "full"),
+            "objective": _parse_plugin_option(self.objective or "sft"),
+            "method": _parse_plugin_option(self.method or "full"),
             "model": {"from": str(resolve_model_folder(self.source))},
-            "data": {"train": [{"path": str(data)} | self.reading], "skip_bad": self.skip_bad, **self._data()},
+            "data": {"train": [{"path": str(data)} | self.data_options], "skip_bad": self.skip_bad, **self._data()},
             "training": self.training,
             "out": str(self.out),
         }
         return parse_recipe(values, origin="The command line")
 
-    def over_recipe(self, path: Path) -> "Recipe":
+    def override_recipe(self, path: Path) -> "Recipe":
         """A recipe file, with what the command line says in place of what it says."""
-        from turnwise.app.services import BOX, resolve_model_folder
+        from turnwise.app.services import BUNDLED_MODEL, resolve_model_folder
         from turnwise.training.recipe import load_recipe, parse_recipe
 
         kept = load_recipe(path)
@@ -51,26 +51,26 @@ class Flags:
         values["training"] = kept.training.model_dump(exclude_unset=True)  # what nobody said may be settled otherwise
         if self.source is not None:
             values["model"] = {"from": self.source}
-        if values["model"]["from"] == BOX:
-            values["model"]["from"] = str(resolve_model_folder(BOX))
+        if values["model"]["from"] == BUNDLED_MODEL:
+            values["model"]["from"] = str(resolve_model_folder(BUNDLED_MODEL))
         values["data"] |= self._data()
-        values["data"]["train"] = [source | self.reading for source in values["data"]["train"]]
+        values["data"]["train"] = [source | self.data_options for source in values["data"]["train"]]
         values["data"]["skip_bad"] |= self.skip_bad
         values["training"] |= self.training
         values |= {"out": str(self.out)} if self.out else {}
         named = {"objective": self.objective, "method": self.method}
-        values |= {name: _with_options(said) for name, said in named.items() if said}
+        values |= {name: _parse_plugin_option(said) for name, said in named.items() if said}
         return parse_recipe(values, origin=str(path))
 
     def _data(self) -> dict[str, Any]:
         said = {name: value for name, value in self.data.items() if value is not None}
         return {
-            name: [{"path": str(value)} | self.reading] if isinstance(value, Path) else value
+            name: [{"path": str(value)} | self.data_options] if isinstance(value, Path) else value
             for name, value in said.items()
         }
 
 
-def _with_options(said: str) -> Any:
+def _parse_plugin_option(said: str) -> Any:
     """`dpo:beta=0.2,smoothing=0.1` as a recipe has it; values are YAML."""
     import yaml
 

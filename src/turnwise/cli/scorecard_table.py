@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from turnwise.core.progress_log import ProgressLines
+from turnwise.core.progress_log import ProgressLog
 
 if TYPE_CHECKING:
-    from turnwise.evaluation.judge_summary import Opinion
-    from turnwise.evaluation.evaluate import Watch
-    from turnwise.evaluation.scorecard import Line, Scorecard
-    from turnwise.evaluation.statistics import Interval
+    from turnwise.evaluation.judge_summary import JudgeSummary
+    from turnwise.evaluation.evaluate import OnEvaluationProgress
+    from turnwise.evaluation.scorecard import ScorecardRow, Scorecard
+    from turnwise.evaluation.statistics import ConfidenceInterval
 
 # Nothing else is imported up here: the help must answer at once.
 
-ANSWER = 128  # tokens of an answer at most, unless said otherwise
-NOTHING = "–"  # for what is no number
+MAX_ANSWER_TOKENS = 128  # tokens of an answer at most, unless said otherwise
+MISSING_VALUE = "–"  # for what is no number
 
 
 def print_scorecard(card: "Scorecard", console: Any) -> None:
@@ -33,13 +33,13 @@ def print_scorecard(card: "Scorecard", console: Any) -> None:
             console.print(reason, markup=False, highlight=False)
     table = Table("metric", "value", *(("before", "difference", "") if compared else ("95 %",)))
     for line in card.lines:
-        table.add_row(line.label, _figure(line.value, line.shown), *(_compared(line) if compared else [_range(line)]))
+        table.add_row(line.label, _format_number(line.value, line.shown), *(_compared(line) if compared else [_range(line)]))
     console.print(table)
     if card.judge is not None:
-        _show_opinion(card.judge, console)
+        _print_judge_summary(card.judge, console)
 
 
-def _show_opinion(found: "Opinion", console: Any) -> None:
+def _print_judge_summary(found: "JudgeSummary", console: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -54,33 +54,33 @@ def _show_opinion(found: "Opinion", console: Any) -> None:
     console.print(table)
 
 
-def _compared(line: "Line") -> list[str]:
+def _compared(line: "ScorecardRow") -> list[str]:
     if line.base is None or line.difference is None or line.difference_interval is None:
         return ["", "", ""]
     found = line.difference_interval
     signed = f"+{line.shown}"
-    between = f" ({_figure(found.low, signed)} to {_figure(found.high, signed)})" if _known(found) else ""
+    between = f" ({_format_number(found.low, signed)} to {_format_number(found.high, signed)})" if _is_finite(found) else ""
     return [
-        _figure(line.base, line.shown),
-        _figure(line.difference, signed) + between,
+        _format_number(line.base, line.shown),
+        _format_number(line.difference, signed) + between,
         line.verdict if line.judged else f"({line.verdict})" * bool(line.verdict),
     ]
 
 
-def _range(line: "Line") -> str:
+def _range(line: "ScorecardRow") -> str:
     found = line.interval
-    return f"{_figure(found.low, line.shown)} to {_figure(found.high, line.shown)}" if _known(found) else NOTHING
+    return f"{_format_number(found.low, line.shown)} to {_format_number(found.high, line.shown)}" if _is_finite(found) else MISSING_VALUE
 
 
-def _figure(value: float, form: str) -> str:
-    return f"{value:{form}}" if math.isfinite(value) else NOTHING
+def _format_number(value: float, form: str) -> str:
+    return f"{value:{form}}" if math.isfinite(value) else MISSING_VALUE
 
 
-def _known(found: "Interval") -> bool:
+def _is_finite(found: "ConfidenceInterval") -> bool:
     return math.isfinite(found.low) and math.isfinite(found.high)
 
 
-def refuse_unwritable(folder: Path) -> None:
+def check_report_dir(folder: Path) -> None:
     """Raise `SaveFailed` where no report can be written there. Nothing is made yet."""
     from turnwise.core.errors import SaveFailed
 
@@ -95,12 +95,12 @@ def refuse_unwritable(folder: Path) -> None:
 
 
 @contextmanager
-def answers_kept(wanted: bool) -> Iterator[Any]:
+def open_response_cache(wanted: bool) -> Iterator[Any]:
     """Answers of earlier evaluations, in the person's own folder; only this one's where that is not wanted."""
     from turnwise.core.settings import Settings
-    from turnwise.evaluation.response_cache import Cache
+    from turnwise.evaluation.response_cache import ResponseCache
 
-    cache = Cache(Settings.from_environment().home / "evaluations.db" if wanted else None)
+    cache = ResponseCache(Settings.from_environment().home / "evaluations.db" if wanted else None)
     try:
         yield cache
     finally:
@@ -108,7 +108,7 @@ def answers_kept(wanted: bool) -> Iterator[Any]:
 
 
 @contextmanager
-def one_bar(console: Any, said: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(console: Any, said: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with the time left that is there from the first thing done to the last, as others may follow it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -118,10 +118,10 @@ def one_bar(console: Any, said: str) -> Iterator[Callable[[int, int], None]]:
     progress = Progress(*columns, console=console, transient=True)
     task = progress.add_task(said)
 
-    lines = ProgressLines(console)
+    lines = ProgressLog(console)
 
     def on_done(done: int, total: int) -> None:
-        lines.tell(done, total, f"{said} {done:,}/{total:,}")
+        lines.update(done, total, f"{said} {done:,}/{total:,}")
         progress.update(task, completed=done, total=total)
         (progress.start if done < total else progress.stop)()
 
@@ -132,7 +132,7 @@ def one_bar(console: Any, said: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def watched(console: Any) -> "Iterator[Watch]":
+def evaluation_progress(console: Any) -> "Iterator[OnEvaluationProgress]":
     """Bars with the time left."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -141,15 +141,15 @@ def watched(console: Any) -> "Iterator[Watch]":
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True) as progress:
         tasks: dict[tuple[str, str], Any] = {}
-        lines: dict[tuple[str, str], ProgressLines] = {}
+        lines: dict[tuple[str, str], ProgressLog] = {}
 
         def watch(name: str, what: str, done: int, total: int) -> None:
             if not total:
                 return
             if (name, what) not in tasks:
                 tasks[name, what] = progress.add_task(f"{name}: {what}", total=total)
-                lines[name, what] = ProgressLines(console)
-            lines[name, what].tell(done, total, f"{name}: {what} {done:,}/{total:,}")
+                lines[name, what] = ProgressLog(console)
+            lines[name, what].update(done, total, f"{name}: {what} {done:,}/{total:,}")
             progress.update(tasks[name, what], completed=done, total=total)
 
         yield watch

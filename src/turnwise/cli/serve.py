@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
-from turnwise.cli.console_output import note_missing_template
-from turnwise.core.ports import Quantize
+from turnwise.cli.console_output import warn_missing_chat_template
+from turnwise.core.ports import Quantization
 
 if TYPE_CHECKING:
     from turnwise.chat.service import ChatService
 
-LIMITS = "Access and limits"
+LIMITS_PANEL = "Access and limits"
 
 
 @sampling_flags
@@ -27,7 +27,7 @@ def serve(
     dtype: Annotated[str, typer.Option(help="Type of the weights: auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="Device that runs the model: auto, cpu or cuda.")] = "auto",
     quantize: Annotated[
-        Quantize | None,
+        Quantization | None,
         typer.Option(help="Quantize the weights: faster, less memory, a little less accurate."),
     ] = None,
     slots: Annotated[
@@ -62,34 +62,34 @@ def serve(
     ] = False,
     require_key: Annotated[
         bool,
-        typer.Option("--require-key", help="Require an API key even if none has been created.", rich_help_panel=LIMITS),
+        typer.Option("--require-key", help="Require an API key even if none has been created.", rich_help_panel=LIMITS_PANEL),
     ] = False,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(
             help="Allow web pages of this origin to use the API, such as https://example.org. Repeatable.",
-            rich_help_panel=LIMITS,
+            rich_help_panel=LIMITS_PANEL,
         ),
     ] = None,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
             help="Accept this name in the Host header too, for a proxy on this machine. Repeatable.",
-            rich_help_panel=LIMITS,
+            rich_help_panel=LIMITS_PANEL,
         ),
     ] = None,
     queue: Annotated[
-        int, typer.Option(help="Maximum number of completions, running and waiting.", min=1, rich_help_panel=LIMITS)
+        int, typer.Option(help="Maximum number of completions, running and waiting.", min=1, rich_help_panel=LIMITS_PANEL)
     ] = 256,
     timeout: Annotated[
-        float, typer.Option(help="Maximum seconds for one completion.", min=0.1, rich_help_panel=LIMITS)
+        float, typer.Option(help="Maximum seconds for one completion.", min=0.1, rich_help_panel=LIMITS_PANEL)
     ] = 600,
     drain: Annotated[
         float,
         typer.Option(
             help="Seconds that running completions may take after Ctrl-C or SIGTERM; a second signal stops at once.",
             min=0,
-            rich_help_panel=LIMITS,
+            rich_help_panel=LIMITS_PANEL,
         ),
     ] = 30,
     timeout_keep_alive: Annotated[
@@ -97,7 +97,7 @@ def serve(
         typer.Option(
             help="Seconds that a connection may be idle between requests. Set it higher than in clients and proxies.",
             min=1,
-            rich_help_panel=LIMITS,
+            rich_help_panel=LIMITS_PANEL,
         ),
     ] = 120,
     send_timeout: Annotated[
@@ -105,7 +105,7 @@ def serve(
         typer.Option(
             help="Seconds after which a client that does not read its answer is disconnected.",
             min=0.1,
-            rich_help_panel=LIMITS,
+            rich_help_panel=LIMITS_PANEL,
         ),
     ] = 60,
     sse_keep_alive_interval: Annotated[
@@ -113,26 +113,26 @@ def serve(
         typer.Option(
             help="Seconds of silence after which a stream sends a comment, so that proxies keep it open.",
             min=0.1,
-            rich_help_panel=LIMITS,
+            rich_help_panel=LIMITS_PANEL,
         ),
     ] = 15,
     body_limit: Annotated[
-        int, typer.Option(help="Maximum size of a request body in bytes.", min=1024, rich_help_panel=LIMITS)
+        int, typer.Option(help="Maximum size of a request body in bytes.", min=1024, rich_help_panel=LIMITS_PANEL)
     ] = 4 * 2**20,
     ignore_unknown: Annotated[
         bool,
         typer.Option(
             "--ignore-unknown",
             help="Ignore unknown request fields instead of refusing them; a response header lists them.",
-            rich_help_panel=LIMITS,
+            rich_help_panel=LIMITS_PANEL,
         ),
     ] = False,
     log_format: Annotated[
         Literal["text", "json"],
-        typer.Option(help="Log lines as text, or one JSON object per request.", rich_help_panel=LIMITS),
+        typer.Option(help="Log lines as text, or one JSON object per request.", rich_help_panel=LIMITS_PANEL),
     ] = "text",
     *,
-    asked: dict[str, Any],
+    sampling: dict[str, Any],
 ) -> None:
     """Serve a model with an OpenAI-compatible API and a chat page in the browser.
 
@@ -148,44 +148,44 @@ def serve(
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
     ```
     """
-    from turnwise.app.services import Bases, chat_service, conversation_store, resolve_model_folder
+    from turnwise.app.services import SharedBaseEngines, open_chat_service, open_conversation_store, resolve_model_folder
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.settings import Settings
     from turnwise.server.app import create_app
-    from turnwise.server.middleware.security import read_origin
-    from turnwise.server.middleware.concurrency_limit import Limits
+    from turnwise.server.middleware.security import parse_origin
+    from turnwise.server.middleware.concurrency_limit import ServerLimits
     from turnwise.server.uvicorn_server import check_address
     from turnwise.server.uvicorn_server import serve as run
-    from turnwise.store.sqlite.key_store import KeyFile
+    from turnwise.store.sqlite.key_store import SqliteKeyStore
 
-    GenerationParams.resolve(asked)  # a wrong default should be said now, not at the first request
-    origins = [read_origin(said) for said in allow_origin or ()]
-    keys = KeyFile(Settings.from_environment().keys_file)
+    GenerationParams.resolve(sampling)  # a wrong default should be said now, not at the first request
+    origins = [parse_origin(said) for said in allow_origin or ()]
+    keys = SqliteKeyStore(Settings.from_environment().keys_file)
     any_key = bool(keys.list())  # a damaged file too should be said now
-    more = _named(adapter or ())
+    more = _parse_adapters(adapter or ())
     check_address(host, port, allow_remote=allow_remote, requires_key=any_key or require_key)
     for folder in (model, *more.values()):
         resolve_model_folder(folder)  # the last one should not be missed after the others were loaded
-    bases = Bases()
+    base_engines = SharedBaseEngines()
     with ExitStack() as stack:
-        kept = stack.enter_context(conversation_store(store))
+        kept = stack.enter_context(open_conversation_store(store))
 
         def started(folder: str | None, called: str | None) -> "ChatService":
             return stack.enter_context(
-                chat_service(
+                open_chat_service(
                     folder,
                     dtype=dtype,
                     device=device,
                     quantize=quantize,
-                    cache_bytes=None if cache_memory is None else int(cache_memory * 1e9),
-                    slots=slots,
+                    kv_cache_memory_bytes=None if cache_memory is None else int(cache_memory * 1e9),
+                    max_num_seqs=slots,
                     threads=threads,
                     store=kept,
-                    defaults=asked,
+                    defaults=sampling,
                     name=called,
                     context_policy=context_policy,
-                    bases=bases,
+                    base_engines=base_engines,
                     prepare=True,
                 )
             )
@@ -197,10 +197,10 @@ def serve(
                 "adapter", f"Two models would be called '{service.name}': give the adapter another name."
             )
         for each in services.values():
-            note_missing_template(each)
+            warn_missing_chat_template(each)
             typer.echo(f"{each.name}: context of {each.context_length:,} tokens, up to {slots} chats at a time.")
         if kept is not None:
-            typer.echo(f"Conversations of the chat page are kept in {_where(store)}.")
+            typer.echo(f"Conversations of the chat page are kept in {_store_location(store)}.")
         if any_key:
             typer.echo("Requests need an API key; `turnwise keys list` shows which there are.")
         elif require_key:
@@ -214,7 +214,7 @@ def serve(
             allow_origins=origins,
             keys=keys,
             require_key=require_key,
-            limits=Limits(max_concurrent_requests=queue, request_timeout=timeout, max_num_seqs=slots),
+            limits=ServerLimits(max_concurrent_requests=queue, request_timeout=timeout, max_num_seqs=slots),
             ignore_unknown=ignore_unknown,
             sse_keep_alive=sse_keep_alive_interval,
         )
@@ -224,7 +224,7 @@ def serve(
         )  # fmt: skip
 
 
-def _named(said: Sequence[str]) -> dict[str, str]:
+def _parse_adapters(said: Sequence[str]) -> dict[str, str]:
     """NAME=FOLDER, as folders by name."""
     from turnwise.core.errors import InvalidParameter
 
@@ -237,7 +237,7 @@ def _named(said: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _where(store: str | None) -> str:
+def _store_location(store: str | None) -> str:
     from turnwise.core.settings import Settings
 
     return str(Path((store or Settings.from_environment().store_url).removeprefix("sqlite:///")))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from turnwise.core.parameters import SPECS, ParameterSpec
+from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
 
 ContextPolicy = Annotated[
     str,
@@ -33,8 +33,8 @@ def sampling_flags(command: Callable[..., None]) -> Callable[..., None]:
     A parameter that the command has itself, such as `seed`, is the command's.
     """
     taken = inspect.signature(command).parameters
-    flags = [_flag(spec) for spec in SPECS.values() if spec.flag and spec.name not in taken]
-    return with_flags(command, "asked", flags, dict)
+    flags = [_flag(spec) for spec in PARAMETER_SPECS.values() if spec.flag and spec.name not in taken]
+    return with_flags(command, "sampling", flags, dict)
 
 
 def with_flags(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from turnwise.cli.data_flags import read_flags
+from turnwise.cli.data_flags import data_source_flags
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Train a tokenizer, or show how one splits a text.", no_args_is_help=True)
 
-SAMPLE = 1000  # texts on which the summary measures
+MAX_SAMPLE_TEXTS = 1000  # texts on which the summary measures
 # What `train` writes, and so what it may replace.
-WRITTEN = frozenset({"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"})
-COLOURS = (typer.colors.BLUE, typer.colors.GREEN, typer.colors.MAGENTA, typer.colors.YELLOW)
+OUTPUT_FILES = frozenset({"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"})
+COLORS = (typer.colors.BLUE, typer.colors.GREEN, typer.colors.MAGENTA, typer.colors.YELLOW)
 
 
 @app.command(
     epilog="Examples: turnwise tokenizer train chats.jsonl --out my-tokenizer   |   "
     "turnwise tokenizer train chats.csv notes.txt --out my-tokenizer --vocab-size 16384 --skip-bad"
 )
-@read_flags
+@data_source_flags
 def train(
     files: Annotated[list[Path], typer.Argument(help="Data files or folders, in any format that training reads.")],
     out: Annotated[Path, typer.Option(help="Folder for tokenizer.json and the chat template.")],
@@ -37,14 +37,14 @@ def train(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tokenizer in OUT.")] = False,
     *,
-    reading: "ReadOptions",
+    data_options: "ReadOptions",
 ) -> None:
     """Train a byte-level BPE tokenizer on the texts of the messages. It can encode any text in any script."""
     from turnwise.core.errors import InvalidData, InvalidParameter, UserError
-    from turnwise.core.files import folder_written_whole
+    from turnwise.core.files import atomic_directory
     from turnwise.text.tokenization.bpe_training import train_bpe
 
-    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - WRITTEN):
+    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - OUTPUT_FILES):
         raise UserError(f"{out} is there already and holds more than a tokenizer. Name another folder.")
     if out.exists() and any(out.iterdir()) and not overwrite:
         raise InvalidParameter("out", f"{out} holds a tokenizer already. Choose another --out, or pass --overwrite.")
@@ -54,16 +54,16 @@ def train(
     def texts() -> Iterator[str]:
         nonlocal count
         for file in files:
-            for text in _texts(file, reading, skip_bad=skip_bad):
+            for text in _texts(file, data_options, skip_bad=skip_bad):
                 count += 1
-                if len(sample) < SAMPLE:
+                if len(sample) < MAX_SAMPLE_TEXTS:
                     sample.append(text)
                 yield text
 
     tokenizer = train_bpe(_counted(texts()), vocab_size=vocab_size, min_frequency=min_frequency)
     if not count:
         raise InvalidData(f"There is no text in {', '.join(map(str, files))}.")
-    with folder_written_whole(out) as folder:
+    with atomic_directory(out) as folder:
         tokenizer.save(folder)
     ids = sum(len(tokenizer.encode(text)) for text in sample)
     typer.echo(f"{out}: {tokenizer.vocab_size:,} ids, learned from {count:,} texts")
@@ -87,20 +87,20 @@ def show(
     from turnwise.text.tokenization.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder)
-    encoding = tokenizer.encode_offsets(text, allow_special=special)
+    encoding = tokenizer.encode_with_offsets(text, allow_special=special)
     pieces = list(_pieces(text, encoding))
-    typer.echo("".join(typer.style(piece, bg=COLOURS[i % len(COLOURS)]) for i, piece in enumerate(pieces)))
+    typer.echo("".join(typer.style(piece, bg=COLORS[i % len(COLORS)]) for i, piece in enumerate(pieces)))
     width = len(str(tokenizer.vocab_size))
     for i, (id, piece) in enumerate(zip(encoding.ids, pieces, strict=True)):
-        typer.echo(f"{id:>{width}}  {typer.style(piece, fg=COLOURS[i % len(COLOURS)])}")
+        typer.echo(f"{id:>{width}}  {typer.style(piece, fg=COLORS[i % len(COLORS)])}")
     typer.echo(f"{len(pieces):,} tokens, {len(text):,} characters")
 
 
-def _texts(file: Path, reading: "ReadOptions", *, skip_bad: bool) -> Iterator[str]:
+def _texts(file: Path, data_options: "ReadOptions", *, skip_bad: bool) -> Iterator[str]:
     """What is said in the data, without anything a template would put around it."""
     from turnwise.data.sources import Conversation, read_source
 
-    for item in read_source(file, options=reading, skip_bad=skip_bad):
+    for item in read_source(file, options=data_options, skip_bad=skip_bad):
         if isinstance(item, Conversation):
             yield from (message.content for message in item.messages)
         else:

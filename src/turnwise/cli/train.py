@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from turnwise.cli.recipe_flags import Flags
-from turnwise.cli.data_flags import read_flags, recipe_keys
-from turnwise.core.plurals import counted
+from turnwise.cli.recipe_flags import RecipeFlags
+from turnwise.cli.data_flags import data_source_flags, recipe_keys
+from turnwise.core.plurals import pluralize
 
-Effort = Literal["quick", "normal", "thorough"]
+Preset = Literal["quick", "normal", "thorough"]
 # torchrun, which a signal ends with its exit code instead of a traceback.
 LAUNCHER = """
 import sys
@@ -26,13 +26,13 @@ except SignalException as error:
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
-    from turnwise.training.examples.dataset import Datasets
-    from turnwise.training.launch.preflight import Preflight
+    from turnwise.training.examples.dataset import DatasetSplits
+    from turnwise.training.launch.preflight import PreflightReport
     from turnwise.training.recipe import Recipe
     from turnwise.training.hooks import TrainingResult, ReplySample
 
 
-@read_flags
+@data_source_flags
 def train(
     data: Annotated[Path, typer.Argument(help="File or folder of dialogues, or a recipe (.yaml).")],
     source: Annotated[
@@ -81,7 +81,7 @@ def train(
         ),
     ] = None,
     effort: Annotated[
-        Effort | None,
+        Preset | None,
         typer.Option(
             help="Choose steps, batch size, learning rate and patience from the data: quick, normal or thorough."
         ),
@@ -125,7 +125,7 @@ def train(
         bool, typer.Option("--skip-bad", help="Skip bad rows instead of stopping at the first one.")
     ] = False,
     *,
-    reading: "ReadOptions",
+    data_options: "ReadOptions",
 ) -> None:
     """Train a model on dialogues; keeps the weights with the lowest validation loss.
 
@@ -148,12 +148,12 @@ def train(
 
     from rich.console import Console
 
-    from turnwise.cli.scorecard_table import one_bar
+    from turnwise.cli.scorecard_table import progress_bar
     from turnwise.cli.base_comparison import compare_with_base
     from turnwise.core.errors import InvalidParameter
-    from turnwise.training.launch.run_recipe import DryRun, run_recipe
-    from turnwise.training.examples.recipe_sources import with_sides
-    from turnwise.training.loggers import ProgressBar
+    from turnwise.training.launch.run_recipe import DryRunComplete, run_recipe
+    from turnwise.training.examples.recipe_sources import with_splits
+    from turnwise.training.loggers import ProgressBarHook
 
     if workers is not None and workers > 1 and ray is None:
         raise typer.Exit(_launch(workers))
@@ -172,7 +172,7 @@ def train(
         "shard": shard or None,
         "save_dtype": None if dtype == "auto" else dtype,
     }
-    flags = Flags(
+    flags = RecipeFlags(
         source,
         out,
         objective,
@@ -180,10 +180,10 @@ def train(
         {"valid": valid, "test": test, "rehearse": rehearse},
         {name: value for name, value in training.items() if value is not None},
         skip_bad,
-        recipe_keys(reading),
+        recipe_keys(data_options),
     )
-    recipe = flags.over_recipe(data) if data.suffix in (".yaml", ".yml") else flags.as_recipe(data)
-    recipe = with_sides(recipe)
+    recipe = flags.override_recipe(data) if data.suffix in (".yaml", ".yml") else flags.to_recipe(data)
+    recipe = with_splits(recipe)
     if trials is not None:
         if dry_run or ray is not None:
             raise InvalidParameter(
@@ -194,19 +194,19 @@ def train(
     console.print("Reading the data …")
     run = run_recipe if ray is None else partial(_on_ray, ray, workers or 1)
     try:
-        with one_bar(console, "answers to rehearse") as on_answer:
+        with progress_bar(console, "answers to rehearse") as on_answer:
             result = run(
                 recipe,
                 overwrite=overwrite,
                 restart=restart,
-                hooks=[ProgressBar(console, unit=recipe.objective.UNIT)],
+                hooks=[ProgressBarHook(console, unit=recipe.objective.UNIT)],
                 on_answer=on_answer,
                 on_data=lambda found: console.print(f"{_describe(found)}\nMeasuring speed and memory …"),
                 on_tried=lambda number, loss: console.print(f"prompt {number}: validation loss {loss:.4f}"),
                 on_preflight=lambda settled, found: _show(console, settled, found),
                 dry_run=dry_run,
             )
-    except DryRun:
+    except DryRunComplete:
         return
     except KeyboardInterrupt as error:
         raise typer.Exit(_stopped(console, error)) from None
@@ -247,7 +247,7 @@ def _launch(workers: int) -> int:
     import subprocess
     import sys
 
-    from turnwise.training.stop_signals import interrupt_noted
+    from turnwise.training.stop_signals import capture_stop_signals
 
     words, left = [], iter(sys.argv[1:])
     for word in left:
@@ -256,7 +256,7 @@ def _launch(workers: int) -> int:
         elif not word.startswith("--workers="):
             words.append(word)
     launcher = ["-c", LAUNCHER, "--standalone", f"--nproc-per-node={workers}", "--module", "turnwise"]
-    with interrupt_noted() as signum:
+    with capture_stop_signals() as signum:
         process = subprocess.Popen([sys.executable, *launcher, *words], start_new_session=True)  # noqa: S603, ourselves
         sent = 0
         while True:
@@ -277,7 +277,7 @@ def _on_ray(
     from turnwise.core.errors import InvalidParameter
     from turnwise.training.launch.ray_cluster import run_on_ray
 
-    if dry_run or not recipe.method.LEARNS:
+    if dry_run or not recipe.method.TRAINS_WEIGHTS:
         raise InvalidParameter("ray", "On a cluster weights learn: leave out --ray to look at a run, or for a prompt.")
     return run_on_ray(
         recipe,
@@ -295,7 +295,7 @@ def _search(console: Any, recipe: "Recipe", trials: int, *, overwrite: bool, res
     from turnwise.training.launch.hpo import run_hpo
 
     def told(number: int, values: dict[str, Any], loss: float | None) -> None:
-        settings = ", ".join(f"{name} {_figure(value)}" for name, value in values.items())
+        settings = ", ".join(f"{name} {_format_number(value)}" for name, value in values.items())
         end = "ended early" if loss is None else f"validation loss {loss:.4f}"
         console.print(f"trial {number + 1} of {trials}: {settings} → {end}")
 
@@ -303,20 +303,20 @@ def _search(console: Any, recipe: "Recipe", trials: int, *, overwrite: bool, res
         found = run_hpo(recipe, trials=trials, overwrite=overwrite, restart=restart, on_trial=told)
     except KeyboardInterrupt as error:
         raise typer.Exit(_stopped(console, error)) from None
-    best = ", ".join(f"{name} {_figure(value)}" for name, value in found.values.items())
+    best = ", ".join(f"{name} {_format_number(value)}" for name, value in found.values.items())
     console.print(
         f"best of {found.trials} trials, {found.pruned} ended early: {best} → validation loss {found.loss:.4f}"
     )
     console.print(f"The model is in {recipe.out}, with search.png and search.json beside it.", markup=False)
 
 
-def _figure(value: Any) -> str:
+def _format_number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _describe(data: "Datasets") -> str:
+def _describe(data: "DatasetSplits") -> str:
     parts = [
-        f"{name} {counted(len(split), 'example')}, {counted(split.tokens, 'token')}"
+        f"{name} {pluralize(len(split), 'example')}, {pluralize(split.tokens, 'token')}"
         for name, split in (("train", data.train), ("validation", data.valid), ("test", data.test))
         if len(split)
     ]
@@ -325,12 +325,12 @@ def _describe(data: "Datasets") -> str:
     if not len(data.valid):
         parts.append("no validation data, so no early stopping")
     if data.skipped:
-        parts.append(f"{counted(data.skipped, 'bad row')} left out")
+        parts.append(f"{pluralize(data.skipped, 'bad row')} left out")
     parts.extend(data.truncation.sentences(data.train.frame.length))
     return "; ".join(parts)
 
 
-def _show(console: Any, recipe: "Recipe", found: "Preflight") -> None:
+def _show(console: Any, recipe: "Recipe", found: "PreflightReport") -> None:
     """What is known before the first step: two examples as the model sees them, and what the run will take."""
     from rich.text import Text
 
@@ -346,7 +346,7 @@ def _show(console: Any, recipe: "Recipe", found: "Preflight") -> None:
     seconds = found.seconds(steps, training.rows)
     told = [
         f"{found.num_trainable:,} of {found.num_parameters:,} weights learn",
-        f"{counted(steps, 'step')} of {training.rows * found.row_tokens:,.0f} tokens, rows of {training.row_length:,}, "
+        f"{pluralize(steps, 'step')} of {training.rows * found.row_tokens:,.0f} tokens, rows of {training.row_length:,}, "
         f"batches {found.fill:.0%} full",
         f"learning rate {training.learning_rate:g}",
     ]
@@ -384,15 +384,15 @@ def _report(console: Any, recipe: "Recipe", result: "TrainingResult") -> None:
             console.print(f"{name} {told}{before:.3f} → {after:.3f} per token)")
         else:
             console.print(f"{name} loss [bold]{before:.4f} → {after:.4f}[/bold] per {recipe.objective.UNIT}")
-    if result.figures:
+    if result.extra_metrics:
         console.print(
-            "on validation data " + ", ".join(f"{name} {value:.3f}" for name, value in result.figures.items())
+            "on validation data " + ", ".join(f"{name} {value:.3f}" for name, value in result.extra_metrics.items())
         )
     out = escape(recipe.out)
-    if recipe.method.LEARNS:
+    if recipe.method.TRAINS_WEIGHTS:
         early = "stopped early, " if result.stopped_early else ""
         console.print(
-            f"{early}{counted(result.steps, 'step')} in {result.seconds:.0f} s "
+            f"{early}{pluralize(result.steps, 'step')} in {result.seconds:.0f} s "
             f"({result.useful_tokens / result.seconds:,.0f} tokens/s); best weights from step {result.best_step}"
         )
         if result.rounding is not None:
@@ -405,7 +405,7 @@ def _report(console: Any, recipe: "Recipe", result: "TrainingResult") -> None:
     else:
         console.print(f"No weight was changed, in {result.seconds:.0f} s; the prompt is in the model's chat template.")
         console.print(f"The model is in [bold]{out}[/bold], with recipe.yaml beside it.")
-    if "encoder" not in recipe.objective.KINDS:
+    if "encoder" not in recipe.objective.MODEL_KINDS:
         console.print(f"Talk to it: turnwise chat {out}")
 
 

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-MARK = "tw-"
-SHOWN = len(MARK) + 8  # characters of a key that may be shown; 224 secret bits stay
+KEY_SCHEME = "tw-"
+VISIBLE_LENGTH = len(KEY_SCHEME) + 8  # characters of a key that may be shown; 224 secret bits stay
 
 
-def new_key() -> str:
+def generate_key() -> str:
     """256 random bits as text."""
-    return MARK + secrets.token_hex(32)
+    return KEY_SCHEME + secrets.token_hex(32)
 
 
-def digest_of(key: str) -> bytes:
+def hash_key(key: str) -> bytes:
     """What is kept of a key. Its bits are random, so a plain hash is enough: there is nothing to guess."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
@@ -43,9 +43,9 @@ class ApiKey:
     requests_per_minute: int | None = None
     max_concurrent: int | None = None
 
-    def opens_with(self, key: str) -> bool:
+    def verify(self, key: str) -> bool:
         """Whether this is that key; takes the same time whatever differs."""
-        return hmac.compare_digest(self.digest, digest_of(key))
+        return hmac.compare_digest(self.digest, hash_key(key))
 
 
 class KeyStore(Protocol):
@@ -60,5 +60,5 @@ class KeyStore(Protocol):
     def revoke(self, name_or_prefix: str) -> ApiKey:
         """Forget a key. Raises `NotFound`."""
 
-    def note_use(self, prefix: str, when: float) -> None:
+    def record_use(self, prefix: str, when: float) -> None:
         """Remember when a key was last used; nothing happens when it is gone."""

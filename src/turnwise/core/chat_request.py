@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from turnwise.core.messages import Message, ToolCall
-from turnwise.core.ports import FinishReason, Reading
-from turnwise.core.sampling_presets import Preset
-from turnwise.core.tools import AUTO, Tool, ToolCallDelta, ToolChoice
+from turnwise.core.ports import FinishReason, PromptOutput
+from turnwise.core.sampling_presets import SamplingPreset
+from turnwise.core.tools import AUTO_TOOL_CHOICE, Tool, ToolCallDelta, ToolChoice
 
-FormatKind = Literal["json_object", "json_schema", "regex", "choice", "lark"]
+ResponseFormatKind = Literal["json_object", "json_schema", "regex", "choice", "lark"]
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class ResponseFormat:
     """What an answer must look like.
 
     Attributes:
@@ -22,13 +22,13 @@ class Format:
         param: the field of the request it came in, which errors name.
     """
 
-    kind: FormatKind
+    kind: ResponseFormatKind
     source: Any = None
     param: str = "response_format"
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ChatRequest:
     """One request for the next message, or for the continuation of a text.
 
     Attributes:
@@ -59,30 +59,30 @@ class Turn:
     messages: tuple[Message, ...]
     sampling: Mapping[str, Any] = field(default_factory=dict)
     conversation_id: str | None = None
-    continue_final: bool = False
+    continue_final_message: bool = False
     n: int = 1
-    format: Format | None = None
+    format: ResponseFormat | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     tools: tuple[Tool, ...] = ()
-    tool_choice: ToolChoice = AUTO
+    tool_choice: ToolChoice = AUTO_TOOL_CHOICE
     parallel_tool_calls: bool = True
     prompt: str | tuple[int, ...] | None = None
-    prompt_output: Reading = "nothing"
+    prompt_output: PromptOutput = "nothing"
     prompt_only: bool = False
     best_of: int = 1
     context_policy: str | None = None
     echo: bool = False
     prediction: str | None = None
     tenant: str = ""
-    cache_key: str = ""
+    prompt_cache_key: str = ""
     priority: int = 0
     window: tuple[int, int] | None = None
-    preset: Preset = "api"
+    preset: SamplingPreset = "api"
 
     @property
-    def goes_on(self) -> bool:
+    def is_continuation(self) -> bool:
         """Whether the answer goes on in the middle of a text."""
-        return self.continue_final or self.prompt is not None
+        return self.continue_final_message or self.prompt is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
-    accepted_tokens: int = 0
-    rejected_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         """Both together."""
@@ -109,13 +109,13 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.cached_tokens + other.cached_tokens,
-            self.accepted_tokens + other.accepted_tokens,
-            self.rejected_tokens + other.rejected_tokens,
+            self.accepted_prediction_tokens + other.accepted_prediction_tokens,
+            self.rejected_prediction_tokens + other.rejected_prediction_tokens,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ConversationSummary:
     """What stands for messages that were dropped.
 
     Attributes:
@@ -142,7 +142,7 @@ class ContextReport:
 
     policy: str
     dropped_messages: int
-    summary: Summary | None = None
+    summary: ConversationSummary | None = None
     dropped_tokens: int = 0
 
     @property
@@ -160,7 +160,7 @@ class ContextReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Likely:
+class DecodedToken:
     """A token with its log-probability. `bytes` is what it adds to an answer: perhaps a part of a character, which
     `text` cannot show, and nothing for a special token, whose name is its `text`."""
 
@@ -170,15 +170,15 @@ class Likely:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenReport:
+class DecodedLogprobs:
     """The token that was chosen, and the likeliest ones in its place."""
 
-    chosen: Likely
-    top: tuple[Likely, ...] = ()
+    token: DecodedToken
+    top: tuple[DecodedToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class ChatDelta:
     """A piece of one of the answers. `finish` comes with its last one, `usage` and `context` with the last of all.
 
     `context` says what a context policy did, where it did something; `prompt` are the reports on the prompt's tokens,
@@ -187,36 +187,36 @@ class Delta:
     """
 
     text: str = ""
-    finish: FinishReason | None = None
+    finish_reason: FinishReason | None = None
     usage: Usage | None = None
     index: int = 0
-    logprobs: tuple[TokenReport, ...] = ()
+    logprobs: tuple[DecodedLogprobs, ...] = ()
     tool_calls: tuple[ToolCallDelta, ...] = ()
-    prompt_logprobs: tuple[TokenReport, ...] = ()
+    prompt_logprobs: tuple[DecodedLogprobs, ...] = ()
     mean_logprob: float | None = None
     embedding: tuple[float, ...] | None = None
     context: ContextReport | None = None
-    stop_token_logprobs: TokenReport | None = None
+    stop_token_logprobs: DecodedLogprobs | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ChatChoice:
     """A whole answer. `mean_logprob` is over all its tokens, also those that are not shown; `end` as in `Delta`."""
 
     text: str
-    finish: FinishReason
-    logprobs: tuple[TokenReport, ...] = ()
+    finish_reason: FinishReason
+    logprobs: tuple[DecodedLogprobs, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
-    prompt_logprobs: tuple[TokenReport, ...] = ()
+    prompt_logprobs: tuple[DecodedLogprobs, ...] = ()
     mean_logprob: float | None = None
-    stop_token_logprobs: TokenReport | None = None
+    stop_token_logprobs: DecodedLogprobs | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ChatResponse:
     """All answers to one request."""
 
-    choices: tuple[Answer, ...]
+    choices: tuple[ChatChoice, ...]
     usage: Usage
     context: ContextReport | None = None
 
@@ -226,6 +226,6 @@ class Reply:
         return self.choices[0].text
 
     @property
-    def finish(self) -> FinishReason:
+    def finish_reason(self) -> FinishReason:
         """How the first answer ended."""
-        return self.choices[0].finish
+        return self.choices[0].finish_reason

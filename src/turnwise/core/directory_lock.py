@@ -23,7 +23,7 @@ else:
         return True
 
 
-class FolderLocked(Exception):
+class DirectoryLocked(Exception):
     """Another process holds the lock.
 
     Attributes:
@@ -36,7 +36,7 @@ class FolderLocked(Exception):
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
+def lock_directory(folder: Path) -> Iterator[None]:
     """Within the block no other process locks the folder. It is made where it is missing, and removed if left empty.
 
     Raises:
@@ -67,7 +67,7 @@ def _lock(folder: Path) -> int | None:
     if not _try_lock(descriptor):
         text = os.read(descriptor, 20).decode(errors="replace").strip()
         os.close(descriptor)
-        raise FolderLocked(int(text) if text.isdigit() else None)
+        raise DirectoryLocked(int(text) if text.isdigit() else None)
     with suppress(FileNotFoundError):
         if os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor

@@ -18,7 +18,7 @@ RENAME_EXCHANGE = 2  # the same number as macOS's RENAME_SWAP
 UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
 
-def replace_with(complete: Path, target: Path) -> None:
+def swap_directory(complete: Path, target: Path) -> None:
     """Rename the folder `complete` to `target`; a folder that stood there is deleted afterwards."""
     if not target.exists():
         complete.rename(target)
@@ -35,7 +35,7 @@ def replace_with(complete: Path, target: Path) -> None:
         shutil.rmtree(old.parent, ignore_errors=True)
 
 
-def recover_folder(target: Path) -> None:
+def recover_directory(target: Path) -> None:
     """Rename a folder back that `replace_with` moved away and could not replace before its process ended."""
     if target.exists():
         return

@@ -74,7 +74,7 @@ class TemplateError(UserError):
         return "messages"
 
 
-class ContextTooLong(UserError):
+class ContextLengthExceeded(UserError):
     """The prompt, or the prompt plus the answer asked for, does not fit the model."""
 
     code = "context_length_exceeded"
@@ -87,7 +87,7 @@ class ContextTooLong(UserError):
     @classmethod
     def of(
         cls, context: int, prompt: int | str, answer: int = 0, param: str = "messages", *, beams: int = 1
-    ) -> "ContextTooLong":
+    ) -> "ContextLengthExceeded":
         """The error in the published words, by which clients recognise it.
 
         litellm and pydantic-ai look for "maximum context length", LangChain for the code in the text of the error.

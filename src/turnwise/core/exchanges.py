@@ -8,15 +8,15 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from turnwise.core.messages import Message
 
-Round = tuple[int, ...]  # the places of its messages
-STANDING = ("system", "developer")
+Exchange = tuple[int, ...]  # the places of its messages
+SYSTEM_ROLES = ("system", "developer")
 
 
-def rounds(messages: Sequence[Message]) -> list[Round]:
+def split_exchanges(messages: Sequence[Message]) -> list[Exchange]:
     """All rounds, oldest first."""
     found: list[list[int]] = []
     for place, message in enumerate(messages):
-        if message.role in STANDING:
+        if message.role in SYSTEM_ROLES:
             continue
         if message.role == "user" or not found:
             found.append([])
@@ -24,18 +24,18 @@ def rounds(messages: Sequence[Message]) -> list[Round]:
     return [tuple(places) for places in found]
 
 
-def droppable(messages: Sequence[Message]) -> list[Round]:
+def droppable_exchanges(messages: Sequence[Message]) -> list[Exchange]:
     """The rounds that may go, oldest first: all but the last one, and but those with a pinned message."""
-    return [places for places in rounds(messages)[:-1] if not any(messages[place].pinned for place in places)]
+    return [places for places in split_exchanges(messages)[:-1] if not any(messages[place].pinned for place in places)]
 
 
-def without(messages: Sequence[Message], dropped: Collection[Round]) -> tuple[Message, ...]:
+def drop_exchanges(messages: Sequence[Message], dropped: Collection[Exchange]) -> tuple[Message, ...]:
     """The messages that are in none of these rounds."""
     gone = {place for places in dropped for place in places}
     return tuple(message for place, message in enumerate(messages) if place not in gone)
 
 
-async def fewest(most: int, enough: Callable[[int], Awaitable[bool]]) -> int:
+async def find_smallest(most: int, enough: Callable[[int], Awaitable[bool]]) -> int:
     """The smallest count below `most` that is enough, else `most`; found by halving, since more is never worse."""
     low, high = 0, most
     while low < high:

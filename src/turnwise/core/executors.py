@@ -13,15 +13,15 @@ from typing import ParamSpec, TypeVar
 
 from turnwise.core.errors import Unavailable
 
-WAIT_SECONDS = 6.0  # a little more than a store waits for its lock, so that its own error arrives
+CALL_TIMEOUT_SECONDS = 6.0  # a little more than a store waits for its lock, so that its own error arrives
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
-class BoundedCalls:
+class TimeoutExecutor:
     """A few threads for calls of one kind."""
 
-    def __init__(self, name: str, threads: int, seconds: float = WAIT_SECONDS) -> None:
+    def __init__(self, name: str, threads: int, seconds: float = CALL_TIMEOUT_SECONDS) -> None:
         """Name what is called in `name`; whoever awaits a call waits at most so many `seconds`."""
         self._name, self._threads, self.seconds = name, threads, seconds
         self._reset()
@@ -65,6 +65,6 @@ class BoundedCalls:
         return False
 
 
-STORE_READS = BoundedCalls("conversation store", 4)
-STORE_WRITES = BoundedCalls("conversation store", 1)  # writers take turns anyway, and one thread keeps them in order
-KEY_CALLS = BoundedCalls("key file", 2)
+STORE_READ_EXECUTOR = TimeoutExecutor("conversation store", 4)
+STORE_WRITE_EXECUTOR = TimeoutExecutor("conversation store", 1)  # writers take turns anyway, and one thread keeps them in order
+KEY_STORE_EXECUTOR = TimeoutExecutor("key file", 2)

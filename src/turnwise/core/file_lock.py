@@ -87,7 +87,7 @@ class FileLock:
     ) -> None:
         self.release()
 
-    def release_file(self) -> None:
+    def close(self) -> None:
         """Close the handles; the lock does nothing from here on."""
         while self._handles:
             os.close(self._handles.pop())

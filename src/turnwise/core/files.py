@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from turnwise.core.errors import SaveFailed
-from turnwise.core.directory_swap import replace_with
+from turnwise.core.directory_swap import swap_directory
 
 
 def path_exists(path: Path) -> bool:
@@ -19,7 +19,7 @@ def path_exists(path: Path) -> bool:
         return False
 
 
-def sync_folder(folder: Path) -> None:
+def fsync_directory(folder: Path) -> None:
     """Make the folder's entries (new names, renames) survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -28,7 +28,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def make_private(path: Path) -> None:
+def create_private_file(path: Path) -> None:
     """Make a file that its owner alone can read, where there is none; what SQLite puts beside it inherits the mode."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -39,7 +39,7 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_file(path: Path, content: str | bytes) -> None:
+def atomic_write(path: Path, content: str | bytes) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one, never half of it."""
     data = content.encode() if isinstance(content, str) else content
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -50,7 +50,7 @@ def write_file(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-        sync_folder(path.parent)
+        fsync_directory(path.parent)
     except OSError as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 
 @contextmanager
-def folder_written_whole(target: Path) -> Iterator[Path]:
+def atomic_directory(target: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `target` when the block ends well and vanishes when it does not.
 
     An existing `target` is replaced; it stays untouched until the new one is complete and synced.
@@ -74,8 +74,8 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
             if path.is_file():
                 _sync_file(path)
             elif path.is_dir():
-                sync_folder(path)
-        sync_folder(beside)
+                fsync_directory(path)
+        fsync_directory(beside)
         _swap(beside, target)
     except OSError as error:
         raise SaveFailed(
@@ -86,7 +86,7 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def replace_folder(complete: Path, target: Path) -> None:
+def replace_directory(complete: Path, target: Path) -> None:
     """Put a complete folder where another may be, which stays until then. Raises `SaveFailed`."""
     try:
         _swap(complete, target)
@@ -96,5 +96,5 @@ def replace_folder(complete: Path, target: Path) -> None:
 
 def _swap(beside: Path, target: Path) -> None:
     """Rename `beside` to `target`, and make that survive a power cut."""
-    replace_with(beside, target)
-    sync_folder(target.parent)
+    swap_directory(beside, target)
+    fsync_directory(target.parent)

@@ -18,7 +18,7 @@ MAX_DEPTH = 64
 MAX_DIGITS = 1000  # of an integer; tokenizer_config.json often has one of 31
 
 
-class FileFields(BaseModel):
+class JsonFileModel(BaseModel):
     """The fields of a JSON file that we read; others may stand beside them.
 
     A field's `description` says what it should be: it completes the sentence "'name' should be …".
@@ -50,11 +50,11 @@ def read_json_object(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any
     """The object in a JSON file. Raises as `read_json` does, and where it holds anything but an object."""
     loaded = read_json(path, max_bytes=max_bytes)
     if not isinstance(loaded, dict):
-        raise UserError(f"{path} should hold a JSON object, got {shown(loaded)}.")
+        raise UserError(f"{path} should hold a JSON object, got {preview(loaded)}.")
     return loaded
 
 
-def read_json_object_if_present(path: Path) -> dict[str, Any]:
+def read_optional_json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty where there is no such file. Raises as `read_json_object` does."""
     return read_json_object(path) if path.is_file() else {}
 
@@ -81,7 +81,7 @@ def parse_json(content: bytes, origin: str) -> Any:
     return loaded
 
 
-def check_fields(fields: type[FileFields], values: dict[str, Any], origin: str) -> None:
+def validate_fields(fields: type[JsonFileModel], values: dict[str, Any], origin: str) -> None:
     """Check the values of a JSON object against what its fields should be.
 
     Args:
@@ -101,10 +101,10 @@ def check_fields(fields: type[FileFields], values: dict[str, Any], origin: str) 
             raise UserError(f"{origin} lacks '{name}'.") from error
         expected = fields.model_fields[name].description
         assert expected is not None, "every field says what it should be"
-        raise UserError(f"{origin}: '{name}' should be {expected}, got {shown(values[name])}.") from error
+        raise UserError(f"{origin}: '{name}' should be {expected}, got {preview(values[name])}.") from error
 
 
-def shown(value: Any, length: int = 60) -> str:
+def preview(value: Any, length: int = 60) -> str:
     """A value from a file as it may stand in an error: printable, on one line, and short."""
     if isinstance(value, dict | list) and len(value) > 8:
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value):,} entries"
@@ -144,7 +144,7 @@ def _check_values(loaded: Any, origin: str) -> None:
                 try:
                     value.encode()
                 except UnicodeEncodeError as error:
-                    raise UserError(f"{origin} holds half a character, {shown(value)}.") from error
+                    raise UserError(f"{origin} holds half a character, {preview(value)}.") from error
         if not below:
             return
         level = below

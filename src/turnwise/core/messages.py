@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 if TYPE_CHECKING:
     from turnwise.core.tools import Tool
 
-CallKind = Literal["function", "custom"]
-INPUT = "input"  # what a custom tool's one argument is called wherever it is written as a function's
+ToolKind = Literal["function", "custom"]
+CUSTOM_INPUT_KEY = "input"  # what a custom tool's one argument is called wherever it is written as a function's
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 ROLES: frozenset[str] = frozenset(get_args(Role))
 
@@ -21,13 +21,13 @@ class ToolCall:
     id: str
     name: str
     arguments: str
-    kind: CallKind = "function"
+    kind: ToolKind = "function"
 
     @property
     def parsed_arguments(self) -> Any:
         """The arguments as an object; as they were written where they are none."""
         if self.kind == "custom":
-            return {INPUT: self.arguments}
+            return {CUSTOM_INPUT_KEY: self.arguments}
         try:
             parsed = json.loads(self.arguments)
         except (ValueError, RecursionError):

@@ -13,7 +13,7 @@ from typing import Any
 
 from turnwise.core.errors import InvalidParameter, did_you_mean
 
-MOST_ENTRIES = 1024  # of a map from tokens to numbers
+MAX_LOGIT_BIAS_ENTRIES = 1024  # of a map from tokens to numbers
 MAX_STRING = 4096  # characters of a string; every token of an answer is compared with it
 _TOKEN_ID = re.compile("[0-9]{1,9}")
 
@@ -90,8 +90,8 @@ class ParameterSpec:
             value = dict(value)
         if not isinstance(value, Mapping):
             raise InvalidParameter(self.name, f"'{self.name}' must be an object of token ids and numbers.")
-        if len(value) > MOST_ENTRIES:
-            raise InvalidParameter(self.name, f"'{self.name}' takes at most {MOST_ENTRIES} tokens, got {len(value)}.")
+        if len(value) > MAX_LOGIT_BIAS_ENTRIES:
+            raise InvalidParameter(self.name, f"'{self.name}' takes at most {MAX_LOGIT_BIAS_ENTRIES} tokens, got {len(value)}.")
         pairs = {}
         for token, number in value.items():
             id = int(token) if _TOKEN_ID.fullmatch(str(token)) else -1
@@ -240,7 +240,7 @@ class GenerationParams:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        for spec in SPECS.values():
+        for spec in PARAMETER_SPECS.values():
             object.__setattr__(self, spec.name, spec.check(getattr(self, spec.name)))
 
     @classmethod
@@ -253,9 +253,9 @@ class GenerationParams:
                 to judge there and are left out.
         """
         for name in asked:
-            if name not in SPECS:
-                raise InvalidParameter(name, f"Unknown parameter '{name}': {did_you_mean(name, SPECS)}")
-        chosen = {name: value for name, value in (defaults or {}).items() if name in SPECS and value is not None}
+            if name not in PARAMETER_SPECS:
+                raise InvalidParameter(name, f"Unknown parameter '{name}': {did_you_mean(name, PARAMETER_SPECS)}")
+        chosen = {name: value for name, value in (defaults or {}).items() if name in PARAMETER_SPECS and value is not None}
         chosen.update({name: value for name, value in asked.items() if value is not None})
         return cls(**chosen)
 
@@ -267,4 +267,4 @@ def _specs() -> dict[str, ParameterSpec]:
     }
 
 
-SPECS: dict[str, ParameterSpec] = _specs()
+PARAMETER_SPECS: dict[str, ParameterSpec] = _specs()

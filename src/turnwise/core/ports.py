@@ -15,13 +15,13 @@ if TYPE_CHECKING:  # the command line imports this file and wants an answer at o
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "error"]
 HEAD = ""  # in place of a message's id: the last message of the branch that is shown
-Quantize = Literal["int8", "int4"]  # what weights may be rounded to
+Quantization = Literal["int8", "int4"]  # what weights may be rounded to
 
 
 class ConstraintState(Protocol):
     """A constraint at work for one answer. Shapes: V vocabulary."""
 
-    def allowed(self) -> "NDArray[bool_] | None":
+    def token_mask(self) -> "NDArray[bool_] | None":
         """Which tokens may come next, `(V,)`; None where all may. May raise `UserError` when it got too hard."""
 
     def accept(self, token: int) -> None:
@@ -31,7 +31,7 @@ class ConstraintState(Protocol):
         """The same state for a second answer, which goes its own way from here."""
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is whole and nothing may follow."""
 
 
@@ -42,7 +42,7 @@ class Constraint(Protocol):
         """The state at the beginning of an answer."""
 
 
-Reading = Literal["nothing", "logprobs", "embedding"]
+PromptOutput = Literal["nothing", "logprobs", "embedding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,14 @@ class GenerationRequest:
     max_tokens: int
     stop_ids: frozenset[int]
     constraints: tuple[Constraint, ...] = ()
-    prompt_output: Reading = "nothing"
-    told_from: int = 0
+    prompt_output: PromptOutput = "nothing"
+    prompt_logprobs_start: int = 0
     num_return_sequences: int = 1
     scope: str = ""
     tenant: str = ""
     priority: int = 0
     prediction: tuple[int, ...] = ()
-    source: tuple[int, ...] = ()
+    encoder_ids: tuple[int, ...] = ()
     adapter: str = ""
 
 
@@ -91,7 +91,7 @@ class TokenLogprobs:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RequestStats:
     """What a request has cost so far.
 
     Attributes:
@@ -100,9 +100,9 @@ class Work:
         rejected: those that were tried and did not.
     """
 
-    cached: int = 0
-    accepted: int = 0
-    rejected: int = 0
+    cached_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +126,15 @@ class TokenEvent:
     finish_reason: FinishReason | None = None
     error: str | None = None
     logprobs: TokenLogprobs | None = None
-    users: bool = False
+    is_client_error: bool = False
     prompt_logprobs: tuple[TokenLogprobs, ...] = ()
     embedding: tuple[float, ...] | None = None
     index: int = 0
-    work: Work = Work()
+    stats: RequestStats = RequestStats()
     stop_id: int | None = None
 
 
-class Ticket(Protocol):
+class RequestHandle(Protocol):
     """A submitted request."""
 
     def cancel(self) -> None:
@@ -144,7 +144,7 @@ class Ticket(Protocol):
 class InferenceEngine(Protocol):
     """Turns requests into tokens, many at once."""
 
-    encodes: bool  # whether an encoder reads the prompt, so that an answer does not go on from it
+    is_encoder_decoder: bool  # whether an encoder reads the prompt, so that an answer does not go on from it
 
     @property
     def context_length(self) -> int:
@@ -157,7 +157,7 @@ class InferenceEngine(Protocol):
     def is_healthy(self) -> bool:
         """False once it has stopped after an error; it then refuses all requests."""
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Ticket:
+    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> RequestHandle:
         """Queue a request. `on_event` is called from the generator's thread and must not block."""
 
     def close(self) -> None:
@@ -271,7 +271,7 @@ class ConversationStore(Protocol):
             query: only those whose title or messages contain this text, in upper or lower case.
         """
 
-    def select(self, conversation_id: str, message_id: str) -> None:
+    def select_branch(self, conversation_id: str, message_id: str) -> None:
         """Show another branch: the head becomes the latest message below `message_id`. Raises `NotFound`."""
 
     def rename(self, conversation_id: str, title: str) -> None:

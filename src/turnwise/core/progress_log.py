@@ -18,18 +18,18 @@ class Console(Protocol):
         """Write a line."""
 
 
-class ProgressLines:
+class ProgressLog:
     """Writes a line about every fifteen seconds where the console is a file or a pipe."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self.begin(0)
+        self.start(0)
 
-    def begin(self, done: int) -> None:
+    def start(self, done: int) -> None:
         """Start to measure the time."""
         self._began, self._done, self._told = time.monotonic(), done, time.monotonic()
 
-    def tell(self, done: int, total: int, *words: str) -> None:
+    def update(self, done: int, total: int, *words: str) -> None:
         """Write a line if the last one is long enough ago.
 
         Args:

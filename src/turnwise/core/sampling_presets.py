@@ -8,18 +8,18 @@ whole distribution answers badly; `docs/experiments.md` has the measurement behi
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from turnwise.core.parameters import SPECS
+from turnwise.core.parameters import PARAMETER_SPECS
 
-Preset = Literal["api", "chat"]
+SamplingPreset = Literal["api", "chat"]
 
 # The bound keeps a model that does not end its turn from filling the context.
 CHAT_SAMPLING: Mapping[str, Any] = {"temperature": 0.7, "min_p": 0.1}
 CHAT_MAX_TOKENS = 1024
 
-_DECODING = {name for name, spec in SPECS.items() if spec.draw} | {"num_beams", "penalty_alpha"}
+_DECODING = {name for name, spec in PARAMETER_SPECS.items() if spec.draw} | {"num_beams", "penalty_alpha"}
 
 
-def apply_preset(preset: Preset, model_defaults: Mapping[str, Any]) -> dict[str, Any]:
+def apply_sampling_preset(preset: SamplingPreset, model_defaults: Mapping[str, Any]) -> dict[str, Any]:
     """A model's generation parameters with the preset's values where the model sets none.
 
     A model that says anything about how it is decoded (a temperature, a filter, beams) keeps exactly that.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-Order = Literal["asc", "desc"]
+SortOrder = Literal["asc", "desc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class CompletionStore(Protocol):
         """One completion. Raises `NotFound`."""
 
     def list(
-        self, *, limit: int, after: str | None, order: Order, model: str | None, metadata: Mapping[str, str]
+        self, *, limit: int, after: str | None, order: SortOrder, model: str | None, metadata: Mapping[str, str]
     ) -> tuple[list[StoredCompletion], bool]:
         """Completions by time, those after the one with the id `after`, and whether there are more.
 
@@ -77,13 +77,13 @@ class CompletionStore(Protocol):
             metadata: only those that carry all these pairs.
         """
 
-    def update(self, id: str, metadata: Mapping[str, str]) -> StoredCompletion:
+    def update_metadata(self, id: str, metadata: Mapping[str, str]) -> StoredCompletion:
         """Give it other metadata. Raises `NotFound`."""
 
     def delete(self, id: str) -> None:
         """Forget it and what was thought of it. Raises `NotFound`."""
 
-    def judge(
+    def add_feedback(
         self,
         id: str,
         *,

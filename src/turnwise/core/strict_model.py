@@ -9,16 +9,16 @@ from pydantic_core import ErrorDetails
 from turnwise.core.errors import InvalidParameter, did_you_mean
 
 
-class Section(BaseModel):
+class StrictModel(BaseModel):
     """A part of such a file: unknown keys are errors, and so are numbers without an end."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-S = TypeVar("S", bound=Section)
+S = TypeVar("S", bound=StrictModel)
 
 
-def parse_section(section: type[S], values: Any, *, origin: str, at: str = "") -> S:
+def parse_strict_model(section: type[S], values: Any, *, origin: str, at: str = "") -> S:
     """Check what a YAML file or the command line said.
 
     Args:
@@ -43,7 +43,7 @@ def parse_section(section: type[S], values: Any, *, origin: str, at: str = "") -
         raise InvalidParameter(where or "recipe", f"{origin}: {_explained(section, where, problem)}") from error
 
 
-def _explained(section: type[Section], where: str, problem: ErrorDetails) -> str:
+def _explained(section: type[StrictModel], where: str, problem: ErrorDetails) -> str:
     path = problem["loc"]
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{where}': {did_you_mean(str(path[-1]), _known_keys(section, path[:-1]))}"

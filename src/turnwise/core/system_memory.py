@@ -42,7 +42,7 @@ def too_large(needed: int, available: int, what: str, way_out: str) -> UserError
     )
 
 
-def release_freed() -> None:
+def release_freed_memory() -> None:
     """Give memory that was freed back to the system: glibc keeps it where a later allocation does not fit the gaps."""
     with suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from turnwise.core.messages import INPUT, CallKind
+from turnwise.core.messages import CUSTOM_INPUT_KEY, ToolKind
 
-Syntax = Literal["text", "regex", "lark"]
+GrammarSyntax = Literal["text", "regex", "lark"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Tool:
 
     name: str
     param: str = "tools"
-    kind: CallKind = "function"
+    kind: ToolKind = "function"
     schema: Mapping[str, Any] = field(default_factory=dict)
-    syntax: Syntax = "text"
+    syntax: GrammarSyntax = "text"
     grammar: str = ""
     definition: Mapping[str, Any] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ class Tool:
         text: dict[str, Any] = {"type": "string"}
         if self.syntax == "regex":
             text["pattern"] = f"^(?:{self.grammar})$"
-        return {"type": "object", "properties": {INPUT: text}, "required": [INPUT], "additionalProperties": False}
+        return {"type": "object", "properties": {CUSTOM_INPUT_KEY: text}, "required": [CUSTOM_INPUT_KEY], "additionalProperties": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class ToolChoice:
     tool_names: tuple[str, ...] | None = None
 
 
-AUTO = ToolChoice()
+AUTO_TOOL_CHOICE = ToolChoice()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +78,4 @@ class ToolCallDelta:
     arguments: str = ""
     id: str | None = None
     name: str | None = None
-    kind: CallKind = "function"
+    kind: ToolKind = "function"

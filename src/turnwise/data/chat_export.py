@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import SpeakerAbsent, Unreadable
+from turnwise.data.rows import SpeakerAbsent, UnreadableFile
 
-SILENCE = timedelta(hours=6)
+SESSION_GAP = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class ChatPost:
     """One message of a chat; `time` is None where the export has none that can be read."""
 
     speaker: str
@@ -21,7 +21,7 @@ class Post:
     time: datetime | None = None
 
 
-def split_into_dialogues(posts: Iterable[Post], context: ParseContext) -> Iterator[Conversation]:
+def split_into_dialogues(posts: Iterable[ChatPost], context: ParseContext) -> Iterator[Conversation]:
     """The dialogues of a chat. Posts of the same speaker in a row are one message, a line each.
 
     Raises `Unreadable` where it is not known whose messages are the replies, `SpeakerAbsent` where none are.
@@ -32,7 +32,7 @@ def split_into_dialogues(posts: Iterable[Post], context: ParseContext) -> Iterat
     last: datetime | None = None
     speakers = {post.speaker for post in posts}
     for post in posts:
-        if held and last and post.time and _utc(post.time) - _utc(last) > SILENCE:
+        if held and last and post.time and _utc(post.time) - _utc(last) > SESSION_GAP:
             yield Conversation(tuple(held))
             held = []
         last = post.time or last
@@ -50,10 +50,10 @@ def _utc(time: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _check_speakers(posts: list[Post], context: ParseContext) -> None:
+def _check_speakers(posts: list[ChatPost], context: ParseContext) -> None:
     counts = Counter(post.speaker for post in posts)
     if not counts:
-        raise Unreadable("The chat holds no messages.")
+        raise UnreadableFile("The chat holds no messages.")
     roles = {speaker: context.find_role(speaker) for speaker in counts}
     if "assistant" in roles.values() and all(roles.values()):
         return
@@ -61,7 +61,7 @@ def _check_speakers(posts: list[Post], context: ParseContext) -> None:
     if context.me is not None:
         raise SpeakerAbsent(f"Nobody in the chat is called '{context.me}'. The speakers are {names}.")
     first = counts.most_common(1)[0][0]
-    raise Unreadable(
+    raise UnreadableFile(
         f"It is a chat of people: {names}. Say whose messages are the replies to learn, such as --me '{first}'."
     )
 

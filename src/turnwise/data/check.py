@@ -12,15 +12,15 @@ from pathlib import Path
 
 from turnwise.core.messages import Conversation, Role
 from turnwise.data import fingerprint
-from turnwise.data.check_report import SHOWN, Finding, Report, Severity, Spread, print_report
-from turnwise.data.rows import Item
-from turnwise.data.sources import Place, ReadOptions, Source
+from turnwise.data.check_report import SHOWN, Finding, DataReport, Severity, LengthStats, print_report
+from turnwise.data.rows import Record
+from turnwise.data.sources import RowLocation, ReadOptions, DataSource
 from turnwise.data.transcripts import looks_like_chat
 
-__all__ = ["Finding", "Report", "Spread", "check_data", "print_report"]
+__all__ = ["Finding", "DataReport", "LengthStats", "check_data", "print_report"]
 
 CountTokens = Callable[[str], int]
-Progress = Callable[[Source], None]
+Progress = Callable[[DataSource], None]
 
 ROLE_ORDER: tuple[Role, ...] = ("system", "developer", "user", "assistant", "tool")
 
@@ -124,7 +124,7 @@ class _Seen:
     files: list[Path] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
 
-    def first(self, key: int, place: Place) -> str | None:
+    def first(self, key: int, place: RowLocation) -> str | None:
         """Where `key` was met before; None, and it is remembered, when this is the first time."""
         if key not in self.places:
             if not self.files or self.files[-1] != place.file:
@@ -146,7 +146,7 @@ def check_data(
     options: ReadOptions | None = None,
     count_tokens: CountTokens | None = None,
     progress: Progress | None = None,
-) -> Report:
+) -> DataReport:
     """Look over the files or folders in `paths`.
 
     Args:
@@ -161,10 +161,10 @@ def check_data(
     """
     looking = _Check(count_tokens)
     for path in against:
-        for place, item in Source(path, format=format, skip_bad=True, options=options).rows():
+        for place, item in DataSource(path, format=format, skip_bad=True, options=options).rows():
             looking.remember_other(item, place)
     for path in paths:
-        source = Source(path, format=format, skip_bad=True, options=options)
+        source = DataSource(path, format=format, skip_bad=True, options=options)
         for number, (place, item) in enumerate(source.rows()):
             looking.look(item, place)
             if progress and number % 256 == 0:
@@ -191,12 +191,12 @@ class _Check:
         self.other, self.other_openings = _Seen(), _Seen()
         self.conversations = self.documents = self.generated = self.usable = self.words = self.cjk = 0
 
-    def remember_other(self, item: Item, place: Place) -> None:
+    def remember_other(self, item: Record, place: RowLocation) -> None:
         self.other.first(fingerprint.near_duplicate_key(item), place)
-        if isinstance(item, Conversation) and (opening := fingerprint.first_user_turn(item)) is not None:
+        if isinstance(item, Conversation) and (opening := fingerprint.opening_key(item)) is not None:
             self.other_openings.first(opening, place)
 
-    def look(self, item: Item, place: Place) -> None:
+    def look(self, item: Record, place: RowLocation) -> None:
         where = f"{place.file}:{place.number}"
         self._repeats(item, place, where)
         if isinstance(item, Conversation):
@@ -213,7 +213,7 @@ class _Check:
             texts = [item.text]
         self._measure(texts, "dialogue" if isinstance(item, Conversation) else "document", where)
 
-    def _repeats(self, item: Item, place: Place, where: str) -> None:
+    def _repeats(self, item: Record, place: RowLocation, where: str) -> None:
         near = fingerprint.near_duplicate_key(item)
         before = self.exact.first(fingerprint.exact_duplicate_key(item), place)
         before_near = self.near.first(near, place)
@@ -224,7 +224,7 @@ class _Check:
         if near in self.other.places:
             self.tallies["leaks"].add(f"{where} is also {self.other.where(near)}")
         elif self.other_openings.places and isinstance(item, Conversation):
-            opening = fingerprint.first_user_turn(item)
+            opening = fingerprint.opening_key(item)
             if opening in self.other_openings.places:
                 assert opening is not None
                 self.tallies["shared openings"].add(f"{where} opens like {self.other_openings.where(opening)}")
@@ -263,7 +263,7 @@ class _Check:
     def _count(self, what: str, length: int) -> None:
         self.lengths.setdefault(what, Counter())[length] += 1
 
-    def report(self, files: Sequence[str], against: Sequence[str]) -> Report:
+    def report(self, files: Sequence[str], against: Sequence[str]) -> DataReport:
         """The counts as a report."""
         outlier, median = self._outliers()
         self.tallies["unread columns"].count = max(self.unread.values(), default=0)
@@ -280,7 +280,7 @@ class _Check:
             if (tally := self.tallies[kind]).count
         ]
         bad = self.tallies["bad rows"].count
-        return Report(
+        return DataReport(
             files=tuple(files),
             rows=self.conversations + self.documents + bad,
             bad_rows=bad,
@@ -288,7 +288,7 @@ class _Check:
             documents=self.documents,
             generated=self.generated,
             messages={role: self.roles[role] for role in ROLE_ORDER if self.roles[role]},
-            lengths={name: Spread.of(counts) for name, counts in self.lengths.items()},
+            lengths={name: LengthStats.of(counts) for name, counts in self.lengths.items()},
             cjk_share=round(self.cjk / max(1, self.words), 4),
             findings=tuple(findings),
             usable_rows=self.usable,
@@ -299,7 +299,7 @@ class _Check:
         counts = sum((c for name, c in self.lengths.items() if name.startswith("characters")), Counter[int]())
         if not counts:
             return 0, 0
-        median = Spread.of(counts).median
+        median = LengthStats.of(counts).median
         limit = max(_OUTLIER_TIMES_MEDIAN * median, _OUTLIER_CHARACTERS)
         tally = self.tallies["very long"]
         tally.count = sum(times for length, times in counts.items() if length > limit)

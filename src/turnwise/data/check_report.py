@@ -19,7 +19,7 @@ _COLOURS: dict[Severity, str] = {"problem": "red", "warning": "yellow", "note": 
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class LengthStats:
     """How a length is distributed."""
 
     min: int
@@ -29,7 +29,7 @@ class Spread:
     total: int
 
     @classmethod
-    def of(cls, counts: Counter[int]) -> "Spread":
+    def of(cls, counts: Counter[int]) -> "LengthStats":
         """The spread of lengths given as length → how often."""
         ordered = sorted(counts.items())
         number = counts.total()
@@ -59,7 +59,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DataReport:
     """Everything `turnwise data check` says. `lengths` go by names such as "words per dialogue"; `generated` are the
     conversations that are marked as written by a machine."""
 
@@ -70,7 +70,7 @@ class Report:
     documents: int
     generated: int
     messages: Mapping[str, int]
-    lengths: Mapping[str, Spread]
+    lengths: Mapping[str, LengthStats]
     cjk_share: float
     findings: tuple[Finding, ...]
     usable_rows: int
@@ -141,6 +141,6 @@ def _lines(finding: Finding) -> Iterator[RenderableType]:
     yield Padding(Text(f"→ {finding.advice}"), (0, 0, 1, 2))
 
 
-def print_report(report: Report, console: Console | None = None) -> None:
+def print_report(report: DataReport, console: Console | None = None) -> None:
     """Print the report to the terminal."""
     (console or Console()).print(report.render())

@@ -7,9 +7,9 @@ from typing import Any
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, make_conversation, require_text
-from turnwise.data.parse_tool_calls import TOOL_KEYS, read_tools, tools_from_tags
+from turnwise.data.parse_tool_calls import TOOL_KEYS, parse_tools, extract_hermes_tools
 from turnwise.data.transcripts import split_prompt
-from turnwise.data.parse_turns import REASONING_KEYS, is_turn, make_message, read_turns, with_reasoning
+from turnwise.data.parse_turns import REASONING_KEYS, is_turn, make_message, parse_turns, with_reasoning
 
 # Earlier names win where a row has several of them.
 PROMPTS = ("prompt", "question", "user", "instruction", "input", "human", "query", "context")
@@ -47,12 +47,12 @@ def is_pair_row(value: Any) -> bool:
         prompt is not None
         and reply is not None
         and prompt != reply
-        and is_said(value[prompt])
-        and is_said(value[reply])
+        and is_message_value(value[prompt])
+        and is_message_value(value[reply])
     )
 
 
-def is_said(value: Any) -> bool:
+def is_message_value(value: Any) -> bool:
     """Whether a value may be what one side says: a text, a message, or a list of messages."""
     if isinstance(value, list):
         return len(value) <= 1 or is_turn(value[0])
@@ -70,18 +70,18 @@ def parse_pair(row: Mapping[str, Any], context: ParseContext, *, also_used: Coll
     prompt, reply = find_column(row, PROMPTS), find_column(row, REPLIES)
     if prompt is None or reply is None:
         raise RowError(f"its keys are {', '.join(map(repr, row)) or 'none'}")
-    before, used = read_prompt(row, prompt, context)
+    before, used = parse_prompt(row, prompt, context)
     reasoning = next((key for key in REASONING_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
     answer = _turns(answer_to(row.get(prompt), row.get(reply)), "assistant", reply, context)
     if reasoning:
         answer[-1] = with_reasoning(answer[-1], row[reasoning])
     used |= {reply, *also_used, *([reasoning] if reasoning else [])}
-    messages, tools = tools_from_tags([*before, *answer])
+    messages, tools = extract_hermes_tools([*before, *answer])
     found = make_conversation(messages, context.metadata_of(row, used))
-    return replace(found, tools=read_tools(row) or tools)
+    return replace(found, tools=parse_tools(row) or tools)
 
 
-def read_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> tuple[list[Message], set[str]]:
+def parse_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> tuple[list[Message], set[str]]:
     """Everything that is said before the answer, and the keys it was read from. Raises `RowError`."""
     system, history = find_column(row, SYSTEM), find_column(row, HISTORY)
     used = {prompt, *(key for key in TOOL_KEYS if row.get(key))}
@@ -103,7 +103,7 @@ def read_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> t
     if history is not None:
         used.add(history)
         if row[history]:
-            earlier = read_turns(row[history], history, context)
+            earlier = parse_turns(row[history], history, context)
             if len(earlier) % 2 and isinstance(row[history][0], str):
                 raise RowError(f"'{history}' is not a list of [question, answer] pairs")
     if system is not None:
@@ -116,9 +116,9 @@ def read_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> t
 def _turns(value: Any, speaker: str, key: str, context: ParseContext) -> list[Message]:
     """A prompt or an answer: a text, which may be a whole transcript, a message, or a list of messages."""
     if isinstance(value, list) and value and is_turn(value[0]):
-        return read_turns(value, key, context)
+        return parse_turns(value, key, context)
     if is_turn(value):
-        return read_turns([value], key, context)
+        return parse_turns([value], key, context)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     content = require_text(value, f"'{key}'")

@@ -31,7 +31,7 @@ def without_suffix(name: str) -> str:
     return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 
 
-def decompressed(raw: BinaryIO, name: str) -> tuple[BinaryIO, str]:
+def open_decompressed(raw: BinaryIO, name: str) -> tuple[BinaryIO, str]:
     """The content of `raw`, seekable, and the name of the file in it. A file that is not compressed comes back as is.
 
     Raises `InvalidData` for an archive that does not hold exactly one file, or where a package is missing.

@@ -23,7 +23,7 @@ _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
 )
 _COMMON_CHINESE = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uff5e]")
-_UNDECODABLE = "turnwise.undecodable"
+_UNDECODABLE = "turnwise.decode_error_reason"
 codecs.register_error(_UNDECODABLE, lambda error: ("\udcff", getattr(error, "end", 0)))
 
 
@@ -45,7 +45,7 @@ def check_encoding(name: str) -> str:
     return info.name
 
 
-def as_utf8(file: BinaryIO, encoding: str | None = None) -> BinaryIO:
+def transcode_to_utf8(file: BinaryIO, encoding: str | None = None) -> BinaryIO:
     """The same text in UTF-8; the file itself where it already is.
 
     Args:
@@ -122,7 +122,7 @@ class _Transcoder(io.RawIOBase):
         return size
 
 
-def suggested_encoding(raw: bytes) -> str:
+def guess_encoding(raw: bytes) -> str:
     """What text that is not UTF-8 is likely to be: Chinese in GBK, or Western in Windows-1252."""
     try:
         text = raw.decode("gb18030")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Literal
 
 from turnwise.data.json_prefix import parse_prefix
-from turnwise.data.lines import MAX_LINE_BYTES, undecodable
+from turnwise.data.lines import MAX_LINE_BYTES, decode_error_reason
 from turnwise.data.rows import BadRow
 
 CHUNK_BYTES = 2**20
@@ -187,7 +187,7 @@ class _Reader:
             return line, element
         raw = element[undecoded.start() :].encode("utf-8", "surrogateescape")
         offset = self.byte_offset(len(element) - undecoded.start())
-        return BadRow(line, undecodable(self.file, raw, 0, offset))
+        return BadRow(line, decode_error_reason(self.file, raw, 0, offset))
 
     def string(self) -> str | None:
         """Go past the string at the cursor and return it; None where none stands there."""

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import SaveFailed
-from turnwise.core.files import sync_folder
+from turnwise.core.files import fsync_directory
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.rows import Document, Item
+from turnwise.data.rows import Document, Record
 
 
-def json_line(item: Item, nulls: Counter[str] | None = None) -> str:
+def to_json_line(item: Record, nulls: Counter[str] | None = None) -> str:
     """The line for one conversation (OpenAI messages) or document, with what is known of it under `meta`.
 
     `nulls` counts the rows in which null replaces NaN or infinity, by the key that held them.
@@ -78,7 +78,7 @@ def _message(message: Message) -> dict[str, Any]:
     return row if message.weight == 1 else row | {"weight": message.weight}
 
 
-def write_jsonl(path: Path, items: Iterable[Item], nulls: Counter[str] | None = None) -> int:
+def write_jsonl(path: Path, items: Iterable[Record], nulls: Counter[str] | None = None) -> int:
     """Write `items` to `path`, which keeps what it held until the last one is safely on disk; returns how many.
 
     `nulls` counts as in `json_line`.
@@ -91,12 +91,12 @@ def write_jsonl(path: Path, items: Iterable[Item], nulls: Counter[str] | None = 
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("w", encoding="utf-8", newline="\n") as file:
             for item in items:
-                file.write(json_line(item, nulls))
+                file.write(to_json_line(item, nulls))
                 count += 1
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-        sync_folder(path.parent)
+        fsync_directory(path.parent)
     except OSError as error:
         raise SaveFailed(f"Could not write {path}: {error.strerror or error}. Nothing was changed.") from error
     finally:

@@ -4,8 +4,8 @@ import codecs
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from turnwise.data.encoding import TranscodedFile, suggested_encoding
-from turnwise.data.rows import BadRow, Sample
+from turnwise.data.encoding import TranscodedFile, guess_encoding
+from turnwise.data.rows import BadRow, FileSample
 
 MAX_LINE_BYTES = 64 * 2**20  # a longer "line" is not a data row, and a decompressed one may be endless
 SAMPLE_BYTES = 64 * 2**10
@@ -32,20 +32,20 @@ def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, str] | BadRow]:
         try:
             yield number, raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
-            yield BadRow(number, undecodable(file, raw, error.start, start))
+            yield BadRow(number, decode_error_reason(file, raw, error.start, start))
 
 
-def undecodable(file: BinaryIO, raw: bytes, index: int, offset: int) -> str:
+def decode_error_reason(file: BinaryIO, raw: bytes, index: int, offset: int) -> str:
     """The reason given for a byte that cannot be decoded: `raw[index]`, where `raw` begins at `offset` in the file."""
     if isinstance(file, TranscodedFile):
         return f"it cannot be read as {file.source_encoding}: name the file's encoding with --encoding"
     return (
         f"it is not UTF-8: byte 0x{raw[index]:02x} at offset {offset + index} cannot be read "
-        f"(name the file's encoding, such as --encoding {suggested_encoding(raw)})"
+        f"(name the file's encoding, such as --encoding {guess_encoding(raw)})"
     )
 
 
-def take_sample(name: str, file: BinaryIO) -> Sample:
+def take_sample(name: str, file: BinaryIO) -> FileSample:
     """The beginning of `file`, which is left where it began. A first line longer than the sample is read to its end."""
     head = file.read(SAMPLE_BYTES)
     is_complete = len(head) < SAMPLE_BYTES
@@ -53,4 +53,4 @@ def take_sample(name: str, file: BinaryIO) -> Sample:
         head += file.readline(MAX_LINE_BYTES)
         is_complete = not head.endswith(b"\n") and len(head) < MAX_LINE_BYTES
     file.seek(0)
-    return Sample.of(name, head, is_complete=is_complete)
+    return FileSample.of(name, head, is_complete=is_complete)

@@ -8,17 +8,17 @@ from typing import Any, BinaryIO
 
 from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.data import containers, formats
-from turnwise.data.compression import DamagedFile, decompressed
+from turnwise.data.compression import DamagedFile, open_decompressed
 from turnwise.data.containers import Container, Value
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.encoding import as_utf8
+from turnwise.data.encoding import transcode_to_utf8
 from turnwise.data.formats import Format
 from turnwise.data.lines import take_sample
 from turnwise.data.read_options import ReadOptions
-from turnwise.data.rows import BadRow, Row, RowError, Sample, Unreadable
+from turnwise.data.rows import BadRow, RowResult, RowError, FileSample, UnreadableFile
 from turnwise.data.signatures import identify_file
 
-LOOKED_AT = 50  # rows, of which some may be broken
+MAX_INSPECTED = 50  # rows, of which some may be broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class OpenRows:
 
     unit: str
     expected: str
-    rows: Iterator[Row]
+    rows: Iterator[RowResult]
 
 
 def check_format(name: str) -> None:
@@ -45,7 +45,7 @@ def open_rows(path: Path, raw: BinaryIO, options: ReadOptions, context: ParseCon
         Unreadable: no row of it can be used.
     """
     try:
-        file, name = decompressed(raw, path.name)
+        file, name = open_decompressed(raw, path.name)
         head = file.read(2**16)
         file.seek(0)
     except DamagedFile as error:
@@ -54,7 +54,7 @@ def open_rows(path: Path, raw: BinaryIO, options: ReadOptions, context: ParseCon
         raise InvalidData("the file is empty.")
     if not options.encoding and not _has_mark(head) and (kind := identify_file(head, file)):
         raise InvalidData(f"it is {kind}.")
-    file = as_utf8(file, options.encoding)
+    file = transcode_to_utf8(file, options.encoding)
     try:
         sample = take_sample(name, file)
     except DamagedFile as error:
@@ -66,7 +66,7 @@ def _has_mark(head: bytes) -> bool:
     return head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff", b"\xef\xbb\xbf"))
 
 
-def _by_format(sample: Sample, file: BinaryIO, options: ReadOptions, context: ParseContext) -> OpenRows:
+def _by_format(sample: FileSample, file: BinaryIO, options: ReadOptions, context: ParseContext) -> OpenRows:
     named = options.format
     shape = formats.load_format(named) if named in formats.format_names() else None
     if shape is not None and shape.read is not None:
@@ -84,7 +84,7 @@ def _by_format(sample: Sample, file: BinaryIO, options: ReadOptions, context: Pa
     return _rows(container, shape, sample, file, options, context)
 
 
-def _beginning(sample: Sample) -> str:
+def _beginning(sample: FileSample) -> str:
     if not sample.text.strip():
         return "there is nothing but white space in it"
     return f"it begins with {sample.text.strip()[:60]!r}"
@@ -93,7 +93,7 @@ def _beginning(sample: Sample) -> str:
 def _rows(
     container: Container,
     shape: Format | None,
-    sample: Sample,
+    sample: FileSample,
     file: BinaryIO,
     options: ReadOptions,
     context: ParseContext,
@@ -104,7 +104,7 @@ def _rows(
         first, seen = _first(values)
         if first is None:
             reason = next((row.reason for row in seen if isinstance(row, BadRow)), "")
-            if len(seen) == LOOKED_AT or not reason:
+            if len(seen) == MAX_INSPECTED or not reason:
                 raise InvalidData(f"no known data format fits: {reason or 'it holds no rows'}.")
             # Every row is broken, each for its own reason.
             shape = formats.load_format("openai" if container.name == "json" else "pairs")
@@ -133,14 +133,14 @@ def _first(values: Iterator[Value]) -> tuple[Any, list[Value]]:
         for value in values:
             seen.append(value)
             if not isinstance(value, BadRow):
-                if formats.row_confidence(value[1]) >= formats.SURE_ENOUGH:
+                if formats.row_confidence(value[1]) >= formats.MIN_CONFIDENCE:
                     return value[1], seen
                 unknown = value[1] if unknown is None else unknown
-            if len(seen) == LOOKED_AT:
+            if len(seen) == MAX_INSPECTED:
                 break
     except DamagedFile as error:
         seen.append(BadRow(len(seen) + 1, f"the compressed file is damaged or cut off here ({error})"))
     return unknown, seen
 
 
-__all__ = ["OpenRows", "Unreadable", "check_format", "open_rows"]
+__all__ = ["OpenRows", "UnreadableFile", "check_format", "open_rows"]

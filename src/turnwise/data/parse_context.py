@@ -69,14 +69,14 @@ class ParseContext:
     def metadata_of(self, row: Mapping[str, Any], used: Iterable[str]) -> dict[str, Any]:
         """The metadata of a row: what nothing has used, with the entries of a `meta` object at the top."""
         used = {*used, "meta"}
-        self.note_unread(row, used)
+        self.count_unread(row, used)
         rest = {key: value for key, value in row.items() if key not in used and value is not None}
         inner = row.get("meta")
         if isinstance(inner, dict):
             return {**rest, **inner}
         return rest if inner is None else {**rest, "meta": inner}
 
-    def note_unread(self, row: Mapping[str, Any], used: Collection[str], prefix: str = "") -> None:
+    def count_unread(self, row: Mapping[str, Any], used: Collection[str], prefix: str = "") -> None:
         """Count the keys of `row` that are not in `used` and hold what looks like content, or a part of a question."""
         for key, value in row.items():
             if key not in used and value and (is_content(value) or str(key).lower() in QUESTION_PARTS):

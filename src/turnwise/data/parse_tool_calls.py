@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from turnwise.core.messages import CallKind, Message, ToolCall
+from turnwise.core.messages import ToolKind, Message, ToolCall
 from turnwise.core.tools import Tool
 from turnwise.data.rows import RowError, json_type_name
 
@@ -20,7 +20,7 @@ _HERMES_PREAMBLE = re.compile(
 )
 
 
-def read_tools(row: Mapping[str, Any]) -> tuple[Tool, ...]:
+def parse_tools(row: Mapping[str, Any]) -> tuple[Tool, ...]:
     """The definitions under `tools` or `functions`, objects or JSON text. Raises `RowError`."""
     key = next((key for key in TOOL_KEYS if row.get(key)), None)
     return _definitions(row[key], key) if key else ()
@@ -49,13 +49,13 @@ def _tool(entry: Any, key: str) -> Tool:
     return Tool.from_function(kept | {"parameters": schema})
 
 
-def read_calls(entry: Mapping[str, Any], number: int) -> tuple[ToolCall, ...]:
+def parse_calls(entry: Mapping[str, Any], number: int) -> tuple[ToolCall, ...]:
     """The calls in the fields `tool_calls` or `function_call` of a message. Raises `RowError`."""
     calls = entry.get("tool_calls") or entry.get("function_call")
-    return calls_in(calls, number) if calls else ()
+    return parse_call_list(calls, number) if calls else ()
 
 
-def calls_in(value: Any, number: int) -> tuple[ToolCall, ...]:
+def parse_call_list(value: Any, number: int) -> tuple[ToolCall, ...]:
     """One call or a list of them, as objects or as JSON text. Calls without an id get an empty one."""
     where = f"the tool call of message {number}"
     if isinstance(value, str):
@@ -68,7 +68,7 @@ def _call(value: Any, where: str) -> ToolCall:
         value = _json(value, where)
     if not isinstance(value, dict):
         raise RowError(f"{where} is {json_type_name(value)}, not an object")
-    kind: CallKind = "custom" if value.get("type") == "custom" else "function"
+    kind: ToolKind = "custom" if value.get("type") == "custom" else "function"
     inner = value.get(kind, value)
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"]:
         raise RowError(f"{where} has no name")
@@ -81,7 +81,7 @@ def _call(value: Any, where: str) -> ToolCall:
     )
 
 
-def from_tags(message: Message) -> Message:
+def parse_hermes_tags(message: Message) -> Message:
     """An assistant's or a tool's message in which Hermes' tags are fields."""
     if message.role == "tool":
         match = _HERMES_RESULT.fullmatch(message.content)
@@ -97,7 +97,7 @@ def from_tags(message: Message) -> Message:
     )
 
 
-def tools_from_tags(messages: Sequence[Message]) -> tuple[list[Message], tuple[Tool, ...]]:
+def extract_hermes_tools(messages: Sequence[Message]) -> tuple[list[Message], tuple[Tool, ...]]:
     """The messages without the definitions that stand as text in the system message, and the definitions."""
     first = messages[0] if messages and messages[0].role == "system" else None
     match = _HERMES_TOOLS.search(first.content) if first else None
@@ -118,7 +118,7 @@ def tools_from_tags(messages: Sequence[Message]) -> tuple[list[Message], tuple[T
     return [*([replace(first, content=content)] if content else []), *messages[1:]], tools
 
 
-def link_results(messages: Sequence[Message]) -> list[Message]:
+def link_tool_results(messages: Sequence[Message]) -> list[Message]:
     """The messages with an id for every call, and for every result the id of the call that it answers."""
     linked: list[Message] = []
     pending: list[ToolCall] = []

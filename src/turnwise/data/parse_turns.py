@@ -7,7 +7,7 @@ from typing import Any
 from turnwise.core.messages import Message
 from turnwise.data.parse_context import CALL_SPEAKERS, ROLE_OF_SPEAKER, ParseContext
 from turnwise.data.rows import RowError, json_type_name, require_mapping, require_text
-from turnwise.data.parse_tool_calls import calls_in, from_tags, link_results, read_calls
+from turnwise.data.parse_tool_calls import parse_call_list, parse_hermes_tags, link_tool_results, parse_calls
 
 SPEAKER_KEYS = ("role", "from", "speaker", "author", "sender", "user", "name")
 CONTENT_KEYS = ("content", "value", "text", "message", "utterance", "body")
@@ -39,7 +39,7 @@ def is_turn_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(map(is_turn, value[:2]))
 
 
-def read_turns(value: Any, what: str, context: ParseContext) -> list[Message]:
+def parse_turns(value: Any, what: str, context: ParseContext) -> list[Message]:
     """The messages in a list of turns. Raises `RowError`."""
     if not isinstance(value, list):
         raise RowError(f"'{what}' is not a list but {json_type_name(value)}")
@@ -48,7 +48,7 @@ def read_turns(value: Any, what: str, context: ParseContext) -> list[Message]:
     messages: list[Message] = []
     for number, entry in enumerate(value, start=1):
         messages += _entry(entry, number, what, context)
-    return link_results(messages)
+    return link_tool_results(messages)
 
 
 def _alternating(texts: Sequence[str], what: str) -> Iterator[Message]:
@@ -82,7 +82,7 @@ def _entry(entry: Any, number: int, what: str, context: ParseContext) -> list[Me
 
 def _exchange(row: Mapping[str, Any], pair: tuple[str, str], number: int, context: ParseContext) -> list[Message]:
     """One entry that holds a question and its answer, perhaps with a system message."""
-    context.note_unread(row, {*pair, "system"}, "messages[].")
+    context.count_unread(row, {*pair, "system"}, "messages[].")
     first = (
         [Message("system", require_text(row["system"], f"the system message of entry {number}"))] if row.get("system") else []
     )
@@ -100,11 +100,11 @@ def _turn(row: Mapping[str, Any], number: int, context: ParseContext) -> Message
     if isinstance(speaker, dict):
         speaker = next((speaker[key] for key in ("role", "nickname", "name") if key in speaker), None)
     content_key = _first(row, CONTENT_KEYS)
-    content = joined_parts(row[content_key], number) if content_key else None
-    context.note_unread(row, _READ, "messages[].")
-    calls = read_calls(row, number)
+    content = join_text_parts(row[content_key], number) if content_key else None
+    context.count_unread(row, _READ, "messages[].")
+    calls = parse_calls(row, number)
     if isinstance(speaker, str) and speaker.strip().lower() in CALL_SPEAKERS and not calls:
-        calls, content = calls_in(content, number), ""
+        calls, content = parse_call_list(content, number), ""
     name = row.get("name") if speaker_key != "name" else None
     reasoning = next((row[key] for key in REASONING_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
     result = make_message(speaker, content, name, _weight(row), calls, row.get("tool_call_id"), context=context)
@@ -151,10 +151,10 @@ def make_message(
         role, content or "", name or None, tuple(calls), call_id if isinstance(call_id, str) and call_id else None,
         weight=float(weight),
     )  # fmt: skip
-    return from_tags(made)
+    return parse_hermes_tags(made)
 
 
-def joined_parts(content: Any, number: int) -> Any:
+def join_text_parts(content: Any, number: int) -> Any:
     """A list of text parts as one text, a line each; anything else as it is. Raises `RowError`."""
     if not isinstance(content, list):
         return content

@@ -13,7 +13,7 @@ from turnwise.data.parse_tool_calls import TOOL_KEYS
 from turnwise.data.parse_turns import REASONING_KEYS
 
 # Every name of a column that means the same, by the one that the parsers look for first.
-MEANINGS: dict[str, tuple[str, ...]] = {
+COLUMN_ALIASES: dict[str, tuple[str, ...]] = {
     "prompt": columns.PROMPTS,
     "response": columns.REPLIES,
     "system": columns.SYSTEM,
@@ -29,7 +29,7 @@ MEANINGS: dict[str, tuple[str, ...]] = {
     "tools": TOOL_KEYS,
     "reasoning_content": REASONING_KEYS,
 }
-_MEANING = {name: meaning for meaning, names in MEANINGS.items() for name in names} | {
+_MEANING = {name: meaning for meaning, names in COLUMN_ALIASES.items() for name in names} | {
     "context": "context", "input": "input", "query": "query",
 }  # fmt: skip
 _NEEDED = ("prompt", "response", "role", "content", "messages", "text", "chosen", "rejected")

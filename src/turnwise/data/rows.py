@@ -17,11 +17,11 @@ class RowError(ValueError):
     """This row cannot be used; the message is a sentence without its full stop."""
 
 
-class Unreadable(ValueError):
+class UnreadableFile(ValueError):
     """No row of this file can be used; the message is one or more sentences."""
 
 
-class SpeakerAbsent(Unreadable):
+class SpeakerAbsent(UnreadableFile):
     """Nobody in this chat is the person whose messages are the replies; other chats may have them."""
 
 
@@ -41,12 +41,12 @@ class BadRow:
     reason: str
 
 
-Item = Conversation | Document
-Row = tuple[int, Item] | BadRow
+Record = Conversation | Document
+RowResult = tuple[int, Record] | BadRow
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class FileSample:
     """The beginning of a file: its name without a compression's suffix, its first bytes, and these as text."""
 
     name: str
@@ -55,7 +55,7 @@ class Sample:
     is_complete: bool = True
 
     @classmethod
-    def of(cls, name: str, head: bytes, *, is_complete: bool = True) -> "Sample":
+    def of(cls, name: str, head: bytes, *, is_complete: bool = True) -> "FileSample":
         """The sample of a file called `name` that begins with `head`."""
         text = head.removeprefix(codecs.BOM_UTF8).decode("utf-8", errors="replace")
         return cls(name.lower().removesuffix(".gz"), head, text, is_complete)

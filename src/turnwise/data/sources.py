@@ -23,30 +23,30 @@ from turnwise.data.parse_context import ParseContext
 from turnwise.data.encoding import check_encoding
 from turnwise.data.read_options import ReadOptions
 from turnwise.data.open_rows import OpenRows, check_format, open_rows
-from turnwise.data.rows import BadRow, Document, Item, Row, SpeakerAbsent, Unreadable
-from turnwise.data.split_folders import Side, group_split_files
+from turnwise.data.rows import BadRow, Document, Record, RowResult, SpeakerAbsent, UnreadableFile
+from turnwise.data.split_folders import SplitName, group_split_files
 
 __all__ = [
     "Conversation",
     "Document",
-    "FoundBad",
-    "Item",
-    "Place",
+    "RejectedRow",
+    "Record",
+    "RowLocation",
     "ReadOptions",
-    "Source",
-    "held_out_side",
+    "DataSource",
+    "held_out_split",
     "read_source",
-    "sides_of",
+    "find_split_files",
 ]
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
-HELD_OUT: tuple[Side, ...] = ("test", "valid")
+HELD_OUT_SPLITS: tuple[SplitName, ...] = ("test", "valid")
 NOT_DATA = ("split.json", "readme.txt", "license.txt", "state.json", dataset_info.NAME)
-KEPT_BAD_ROWS = 1000  # further ones are only counted
+MAX_RECORDED_BAD_ROWS = 1000  # further ones are only counted
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RowLocation:
     """Where a row stands. `unit` is what its number counts: lines, or rows of a table."""
 
     file: Path
@@ -58,10 +58,10 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundBad:
+class RejectedRow:
     """A bad row, where it stands, and what was expected of it."""
 
-    place: Place
+    place: RowLocation
     reason: str
     expected: str
 
@@ -69,7 +69,7 @@ class FoundBad:
         return f"{self.place}: {self.reason}. Expected {self.expected}."
 
 
-class Source:
+class DataSource:
     """A data file, or all data files of a folder in the order of their names. It can be gone through many times.
 
     Args:
@@ -93,12 +93,12 @@ class Source:
         *,
         format: str | None = None,
         skip_bad: bool = False,
-        side: Side | None = None,
+        side: SplitName | None = None,
         options: ReadOptions | None = None,
     ) -> None:
         self.path = Path(path)
         self.skip_bad = skip_bad
-        self.bad: list[FoundBad] = []
+        self.bad: list[RejectedRow] = []
         self.bad_count = 0
         self.unread: Counter[str] = Counter()
         self.options = options or ReadOptions()
@@ -126,16 +126,16 @@ class Source:
         opened = self._open_file
         return self._bytes_before + (opened.tell() if opened and not opened.closed else 0)
 
-    def refuse_as_output(self, out: Path) -> None:
+    def check_not_source(self, out: Path) -> None:
         """Raise `InvalidData` where `out` is one of the files."""
         if out.resolve() in [file.resolve() for file in self.files]:
             raise InvalidData(f"{out} is also what is read. Name another file.")
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[Record]:
         for _, item in self.rows():
             yield item
 
-    def rows(self) -> Iterator[tuple[Place, Item]]:
+    def rows(self) -> Iterator[tuple[RowLocation, Record]]:
         """Every good row with the place where it stands."""
         self.bad, self.bad_count, self._bytes_before = [], 0, 0
         self.unread = Counter()
@@ -149,7 +149,7 @@ class Source:
         if absent and len(absent) == len(self.files):
             raise InvalidData(f"{self.files[0]}: {absent[0]}") from absent[0]
 
-    def _rows_of(self, path: Path) -> Iterator[tuple[Place, Item]]:
+    def _rows_of(self, path: Path) -> Iterator[tuple[RowLocation, Record]]:
         options = self._described.get(path.name, self.options)
         context = ParseContext(options.role_of_speaker, options.me, self.unread)
         expected = ""
@@ -160,47 +160,47 @@ class Source:
                 expected = f" Expected {opened.expected}."
                 for row in _until_damage(opened.rows):
                     if isinstance(row, BadRow):
-                        self._refuse(FoundBad(Place(path, row.line, opened.unit), row.reason, opened.expected))
+                        self._refuse(RejectedRow(RowLocation(path, row.line, opened.unit), row.reason, opened.expected))
                     else:
-                        yield Place(path, row[0], opened.unit), row[1]
+                        yield RowLocation(path, row[0], opened.unit), row[1]
         except SpeakerAbsent:
             raise
-        except Unreadable as error:
+        except UnreadableFile as error:
             raise InvalidData(f"{path}: {error}{expected}") from error
         except OSError as error:
             raise InvalidData(f"Could not read {path}: {error.strerror or error}.") from error
 
-    def _refuse(self, bad: FoundBad) -> None:
+    def _refuse(self, bad: RejectedRow) -> None:
         if not self.skip_bad:
             raise InvalidData(f"{bad} Use --skip-bad to leave such rows out.")
         self.bad_count += 1
-        if len(self.bad) < KEPT_BAD_ROWS:
+        if len(self.bad) < MAX_RECORDED_BAD_ROWS:
             self.bad.append(bad)
 
 
 def read_source(
     path: str | Path, *, format: str | None = None, skip_bad: bool = False, options: ReadOptions | None = None
-) -> Iterator[Item]:
+) -> Iterator[Record]:
     """The conversations and documents in a file or folder, one at a time; see `Source` for all of it.
 
     Raises `InvalidData` naming file and line at the first bad row, unless `skip_bad`.
     """
-    return iter(Source(path, format=format, skip_bad=skip_bad, options=options))
+    return iter(DataSource(path, format=format, skip_bad=skip_bad, options=options))
 
 
-def sides_of(path: Path) -> dict[Side, list[Path]]:
+def find_split_files(path: Path) -> dict[SplitName, list[Path]]:
     """The files of each side of a folder; {} where it has none. Raises `InvalidData` where that is not clear."""
     return group_split_files(path, _is_data)
 
 
-def held_out_side(path: Path) -> Side | None:
+def held_out_split(path: Path) -> SplitName | None:
     """The side of a folder that a model is measured on: test, or else valid; None where it has no sides."""
-    found = sides_of(path)
-    return next((side for side in HELD_OUT if side in found), None)
+    found = find_split_files(path)
+    return next((side for side in HELD_OUT_SPLITS if side in found), None)
 
 
-def _side_files(path: Path, side: Side) -> list[Path]:
-    found = sides_of(path)
+def _side_files(path: Path, side: SplitName) -> list[Path]:
+    found = find_split_files(path)
     if side not in found:
         there = f"has no side '{side}', only {', '.join(sorted(found))}" if found else "has no sides"
         raise InvalidData(f"{path} {there}. Name a file or another folder.")
@@ -227,11 +227,11 @@ def _opened(path: Path, raw: BinaryIO, options: ReadOptions, context: ParseConte
     """The layers of a file. Raises `InvalidData` naming the file where it is no data or in no known format."""
     try:
         return open_rows(path, raw, options, context)
-    except (InvalidData, Unreadable) as error:
+    except (InvalidData, UnreadableFile) as error:
         raise InvalidData(f"{path}: {error}") from error
 
 
-def _until_damage(rows: Iterator[Row]) -> Iterator[Row]:
+def _until_damage(rows: Iterator[RowResult]) -> Iterator[RowResult]:
     """The rows before the place where the compression breaks off, and a bad row for that place."""
     line = 0
     try:

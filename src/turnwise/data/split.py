@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from turnwise.core.errors import InvalidData, InvalidParameter
-from turnwise.core.files import folder_written_whole
+from turnwise.core.files import atomic_directory
 from turnwise.data import fingerprint
-from turnwise.data.rows import Item
-from turnwise.data.sources import Place, ReadOptions, Source
-from turnwise.data.jsonl_writer import json_line
+from turnwise.data.rows import Record
+from turnwise.data.sources import RowLocation, ReadOptions, DataSource
+from turnwise.data.jsonl_writer import to_json_line
 
-Side = Literal["train", "valid", "test"]
-SIDES: tuple[Side, ...] = get_args(Side)
+SplitName = Literal["train", "valid", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 SUMMARY = "split.json"
 
 
@@ -52,7 +52,7 @@ def write_split(
     format: str | None = None,
     options: ReadOptions | None = None,
     skip_bad: bool = False,
-    progress: Callable[[Source], None] | None = None,
+    progress: Callable[[DataSource], None] | None = None,
 ) -> SplitSummary:
     """Write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `split.json` to the folder `out`, all of them or none.
 
@@ -74,20 +74,20 @@ def write_split(
     out = Path(out)
     if not (valid >= 0 and test >= 0 and valid + test < 1):
         raise InvalidParameter("valid", f"Shares must be at least 0 and sum to less than 1: {valid=:g}, {test=:g}.")
-    source = Source(path, format=format, skip_bad=skip_bad, options=options)
+    source = DataSource(path, format=format, skip_bad=skip_bad, options=options)
     _refuse_other_files(out)
     if out.resolve() in (file.resolve().parent for file in source.files):
         raise InvalidData(f"{out} holds the data that is to be split. Name another folder.")
-    counts: dict[Side, int] = dict.fromkeys(SIDES, 0)
+    counts: dict[SplitName, int] = dict.fromkeys(SPLIT_NAMES, 0)
     nulls: Counter[str] = Counter()
-    with folder_written_whole(out) as folder:
+    with atomic_directory(out) as folder:
         with ExitStack() as stack:
             files = {
                 side: stack.enter_context((folder / f"{side}.jsonl").open("w", encoding="utf-8", newline="\n"))
-                for side in SIDES
+                for side in SPLIT_NAMES
             }
             for side, item in _sides(source, _Sorter(seed, valid, test), group_by, progress):
-                files[side].write(json_line(item, nulls))
+                files[side].write(to_json_line(item, nulls))
                 counts[side] += 1
         if not any(counts.values()):
             raise InvalidData(f"{path} holds no usable row; nothing was written.")
@@ -104,7 +104,7 @@ class _Sorter:
     def __init__(self, seed: int, valid: float, test: float) -> None:
         self.seed, self.valid, self.test = seed, valid, test
 
-    def side(self, key: str) -> Side:
+    def side(self, key: str) -> SplitName:
         digest = hashlib.blake2b(f"{self.seed}\n{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
         thrown = int.from_bytes(digest, "big") / 2**64
         if thrown < self.test:
@@ -113,9 +113,9 @@ class _Sorter:
 
 
 def _sides(
-    source: Source, sorter: _Sorter, group_by: str | None, progress: Callable[[Source], None] | None
-) -> Iterator[tuple[Side, Item]]:
-    met: dict[int, Side] = {}
+    source: DataSource, sorter: _Sorter, group_by: str | None, progress: Callable[[DataSource], None] | None
+) -> Iterator[tuple[SplitName, Record]]:
+    met: dict[int, SplitName] = {}
     for number, (place, item) in enumerate(source.rows()):
         if progress and number % 256 == 0:
             progress(source)
@@ -126,7 +126,7 @@ def _sides(
             yield met.setdefault(key, sorter.side(_group(item, group_by, place))), item
 
 
-def _group(item: Item, group_by: str, place: Place) -> str:
+def _group(item: Record, group_by: str, place: RowLocation) -> str:
     if group_by not in item.meta:
         has = f"it has {', '.join(map(str, item.meta))}" if item.meta else "it has none at all"
         raise InvalidData(f"{place}: there is no '{group_by}' to group by among what is known of this row; {has}.")
@@ -136,7 +136,7 @@ def _group(item: Item, group_by: str, place: Place) -> str:
 def _refuse_other_files(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise InvalidData(f"{out} is a file. Name a folder for the split.")
-    ours = {SUMMARY, *(f"{side}.jsonl" for side in SIDES)}
+    ours = {SUMMARY, *(f"{side}.jsonl" for side in SPLIT_NAMES)}
     others = sorted({file.name for file in out.iterdir()} - ours) if out.is_dir() else []
     if others:
         raise InvalidData(f"The folder {out} holds other files ({', '.join(others[:3])}). Name a new folder.")

@@ -12,8 +12,8 @@ from typing import Literal
 
 from turnwise.core.errors import InvalidData
 
-Side = Literal["train", "valid", "test"]
-NAMES: dict[str, Side] = {
+SplitName = Literal["train", "valid", "test"]
+NAMES: dict[str, SplitName] = {
     "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
     "eval": "valid", "evaluation": "valid", "test": "test", "testing": "test", "holdout": "test", "heldout": "test",
 }  # fmt: skip
@@ -21,7 +21,7 @@ _ANY = "|".join(sorted(NAMES, key=len, reverse=True))
 _NAME = re.compile(rf"(?:({_ANY})(?![a-z])|[^.]*?[-_.]({_ANY})(?:[-_]?\d+)*(?:\.|$))", re.IGNORECASE)
 
 
-def group_split_files(folder: Path, is_data: Callable[[str], bool]) -> dict[Side, list[Path]]:
+def group_split_files(folder: Path, is_data: Callable[[str], bool]) -> dict[SplitName, list[Path]]:
     """The files of each side; {} for a file, and for a folder whose files are not named after at least two sides.
 
     Args:
@@ -34,7 +34,7 @@ def group_split_files(folder: Path, is_data: Callable[[str], bool]) -> dict[Side
     if not folder.is_dir():
         return {}
     files = _files(folder, is_data) or _files(folder / "data", is_data)
-    found: dict[Side, list[Path]] = {}
+    found: dict[SplitName, list[Path]] = {}
     others = []
     for file, name in files:
         match = _NAME.match(name)

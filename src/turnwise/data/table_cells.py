@@ -14,7 +14,7 @@ LISTS = frozenset({
 MAX_LITERAL = 2**20
 
 
-def decoded(row: Mapping[str, Any]) -> dict[str, Any]:
+def decode_cells(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row with lists and objects in place of the texts that spell them."""
     return {key: _decoded(key, value) if isinstance(value, str) else value for key, value in row.items()}
 

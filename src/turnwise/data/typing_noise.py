@@ -3,7 +3,7 @@
 import random
 import re
 
-from turnwise.data.grammar.line_templates import Piece
+from turnwise.data.grammar.line_templates import TemplateSpan
 
 FINAL_MARKS = ".!?。！？…"
 # The keys beside each letter on a QWERTY keyboard.
@@ -16,13 +16,13 @@ NEIGHBOURS = {
 TYPO_WORD = re.compile(r"[A-Za-z]{4,}")
 
 
-def roughen(pieces: tuple[Piece, ...], rng: random.Random) -> tuple[Piece, ...]:
+def add_typing_noise(pieces: tuple[TemplateSpan, ...], rng: random.Random) -> tuple[TemplateSpan, ...]:
     """The line in lower case, without its final mark, with one typo, or several of these; slot values stay."""
     lower, unmarked, typo = rng.random() < 0.6, rng.random() < 0.5, rng.random() < 0.35
     if not (lower or unmarked or typo):
         lower = True
     if lower:
-        pieces = tuple(p if p.slot else Piece(p.text.lower()) for p in pieces)
+        pieces = tuple(p if p.slot else TemplateSpan(p.text.lower()) for p in pieces)
     if unmarked:
         pieces = _without_final_mark(pieces)
     if typo:
@@ -30,26 +30,26 @@ def roughen(pieces: tuple[Piece, ...], rng: random.Random) -> tuple[Piece, ...]:
     return pieces
 
 
-def _without_final_mark(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+def _without_final_mark(pieces: tuple[TemplateSpan, ...]) -> tuple[TemplateSpan, ...]:
     if not pieces or pieces[-1].slot:
         return pieces
     bare = pieces[-1].text.rstrip(FINAL_MARKS)
     if not bare and len(pieces) == 1:
         return pieces  # the line is nothing but marks
-    return (*pieces[:-1], Piece(bare)) if bare else pieces[:-1]
+    return (*pieces[:-1], TemplateSpan(bare)) if bare else pieces[:-1]
 
 
-def _with_typo(pieces: tuple[Piece, ...], rng: random.Random) -> tuple[Piece, ...]:
+def _with_typo(pieces: tuple[TemplateSpan, ...], rng: random.Random) -> tuple[TemplateSpan, ...]:
     words = [(number, word) for number, p in enumerate(pieces) if not p.slot for word in TYPO_WORD.finditer(p.text)]
     if not words:
         return pieces
     number, word = rng.choice(words)
     text = pieces[number].text
     changed = text[: word.start()] + misspell(word.group(), rng) + text[word.end() :]
-    return (*pieces[:number], Piece(changed), *pieces[number + 1 :])
+    return (*pieces[:number], TemplateSpan(changed), *pieces[number + 1 :])
 
 
-def rough_text(text: str, rng: random.Random, share: float) -> str:
+def add_typos(text: str, rng: random.Random, share: float) -> str:
     """`text` with a share of its longer words misspelt, at least one if there is any; figures and short words stay."""
     words = list(TYPO_WORD.finditer(text))
     if not words:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from turnwise.core.ports import GenerationRequest, TokenEvent
-from turnwise.engine.sequence import Chat
+from turnwise.engine.sequence import SequenceGroup
 from turnwise.engine.engine import Engine
 from turnwise.models.lora_factors import LoraFactors
 
@@ -16,7 +16,7 @@ class AdaptedEngine:
     read: keys and values depend on the adapter.
     """
 
-    encodes = False
+    is_encoder_decoder = False
 
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine, self._name = engine, name
@@ -35,7 +35,7 @@ class AdaptedEngine:
         """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
         return self._engine.max_new_tokens(prompt)
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
+    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
         """Queue a request; raises as `Engine.submit` does."""
         own = replace(request, adapter=self._name, scope=f"{self._name}\n{request.scope}")
         return self._engine.submit(own, on_event)
@@ -49,6 +49,6 @@ class AdaptedEngine:
         """Nothing: the engine is its base's."""
 
 
-def with_adapter(engine: Engine, name: str, thin: Mapping[str, LoraFactors]) -> AdaptedEngine | None:
+def create_adapted_engine(engine: Engine, name: str, thin: Mapping[str, LoraFactors]) -> AdaptedEngine | None:
     """The engine's model changed by an adapter whose name nobody else has; None where the engine cannot do that."""
-    return AdaptedEngine(engine, name) if engine.adapt(name, thin) else None
+    return AdaptedEngine(engine, name) if engine.load_lora(name, thin) else None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Span(NamedTuple):
+class BatchEntry(NamedTuple):
     """Tokens to be read after those that a line has in the cache.
 
     Attributes:
@@ -22,6 +22,6 @@ class Span(NamedTuple):
     start: int
     ids: Sequence[int]
     wanted: int
-    source: Sequence[int] = ()
+    encoder_ids: Sequence[int] = ()
     scope: str = ""
     adapter: str = ""

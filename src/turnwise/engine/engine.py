@@ -9,19 +9,19 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from turnwise.core.errors import ContextTooLong, InvalidParameter, Unavailable, UserError
-from turnwise.core.ports import GenerationRequest, Quantize, TokenEvent
-from turnwise.engine.kv_cache.block_pool import BLOCK, blocks_for
-from turnwise.engine.sequence import Chat
-from turnwise.engine.runners.memory_budget import cache_blocks, refuse_too_large
-from turnwise.engine.runners.model_runner import Runner, make_runner
+from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, Unavailable, UserError
+from turnwise.core.ports import GenerationRequest, Quantization, TokenEvent
+from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
+from turnwise.engine.sequence import SequenceGroup
+from turnwise.engine.runners.memory_budget import num_cache_blocks, check_weights_fit
+from turnwise.engine.runners.model_runner import ModelRunner, make_runner
 from turnwise.engine.scheduling.scheduler import Scheduler
 from turnwise.models.decoder import Decoder
 from turnwise.models.lora_factors import LoraFactors
-from turnwise.models.decoder_weights import DecoderWeights, weights_of
+from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
 
 STOPPED = "The engine has stopped after an error. Restart the server."
-WIDEST = 16  # lines of a search where there are fewer slots: it then runs alone
+MAX_BEAMS = 16  # lines of a search where there are fewer slots: it then runs alone
 
 log = logging.getLogger(__name__)
 
@@ -47,29 +47,29 @@ class Engine:
         drafts: try several tokens at once where that pays; answers are the same without.
     """
 
-    encodes = False
+    is_encoder_decoder = False
 
     def __init__(
         self,
         decoder: Decoder | DecoderWeights,
         *,
         max_num_seqs: int = 32,
-        cache_bytes: int | None = None,
-        quantize: Quantize | None = None,
+        kv_cache_memory_bytes: int | None = None,
+        quantize: Quantization | None = None,
         enable_speculation: bool = True,
     ) -> None:
-        weights = weights_of(decoder)
-        refuse_too_large(weights, quantize)
-        blocks = cache_blocks(weights, max_num_seqs, cache_bytes, half=quantize is not None)
-        self._context_length = min(weights.config.context_length, blocks * BLOCK)
+        weights = as_decoder_weights(decoder)
+        check_weights_fit(weights, quantize)
+        blocks = num_cache_blocks(weights, max_num_seqs, kv_cache_memory_bytes, half=quantize is not None)
+        self._context_length = min(weights.config.context_length, blocks * BLOCK_SIZE)
         runner = make_runner(weights, blocks, quantize)
         self._begin(runner, blocks, max_num_seqs, weights.config.vocab_size, drafts=enable_speculation)
 
-    def _begin(self, runner: Runner, blocks: int, slots: int, vocab_size: int, *, drafts: bool = True) -> None:
+    def _begin(self, runner: ModelRunner, blocks: int, slots: int, vocab_size: int, *, drafts: bool = True) -> None:
         self._runner, self._blocks, self._vocab_size = runner, blocks, vocab_size
-        self._widest = max(slots, WIDEST)
+        self._widest = max(slots, MAX_BEAMS)
         self._scheduler = Scheduler(runner, blocks, slots, drafts=drafts)
-        self._inbox: deque[Chat] = deque()
+        self._inbox: deque[SequenceGroup] = deque()
         self._wake = threading.Condition()
         self._closing = self._failed = False
         self._thread = threading.Thread(target=self._run, name="turnwise-engine", daemon=True)
@@ -81,9 +81,9 @@ class Engine:
         """Its arithmetic: engines of one kind give the same answers to the same seeds."""
         return self._runner.kind
 
-    def adapt(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
+    def load_lora(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
         """From now on answer requests of this adapter with these changes to the model; False where it cannot."""
-        return self._runner.adapt(name, thin)
+        return self._runner.load_lora(name, thin)
 
     @property
     def context_length(self) -> int:
@@ -94,7 +94,7 @@ class Engine:
         """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
         return self.context_length - prompt
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
+    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
         """Queue a request; events come from the engine's thread.
 
         Raises:
@@ -106,7 +106,7 @@ class Engine:
         assert request.prompt_output == "nothing" or not request.params.penalty_alpha, "the caller refuses it"
         self._check_ids(request.prompt_ids)
         if request.max_tokens > self.max_new_tokens(len(request.prompt_ids)):
-            raise ContextTooLong.for_prompt(self._context_length, len(request.prompt_ids), request.max_tokens)
+            raise ContextLengthExceeded.for_prompt(self._context_length, len(request.prompt_ids), request.max_tokens)
         return self._queue(request, on_event)
 
     def _check_ids(self, ids: Sequence[int]) -> None:
@@ -117,17 +117,17 @@ class Engine:
                 f"The prompt holds token ids beyond the model's {self._vocab_size}: the tokenizer is not this model's."
             )
 
-    def _queue(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
+    def _queue(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
         # A tokenizer, or a model's own settings, may have ids that the model has no rows for.
         known = itertools.takewhile(lambda id: 0 <= id < self._vocab_size, request.prediction)
         stops = frozenset(id for id in request.stop_ids if 0 <= id < self._vocab_size)
-        chat = Chat.of(replace(request, prediction=tuple(known), stop_ids=stops), on_event)
+        chat = SequenceGroup.of(replace(request, prediction=tuple(known), stop_ids=stops), on_event)
         if chat.width > self._widest:
             name = "num_beams" if request.params.num_beams > 1 else "top_k"
             raise InvalidParameter(name, f"'{name}' may be at most {self._widest} on this server, got {chat.width}.")
         needed = blocks_for(len(request.prompt_ids)) + chat.width * (blocks_for(request.max_tokens) + 1)
         if chat.width > 1 and needed > self._blocks:
-            raise ContextTooLong.of(self._blocks * BLOCK, len(request.prompt_ids), request.max_tokens, beams=chat.width)
+            raise ContextLengthExceeded.of(self._blocks * BLOCK_SIZE, len(request.prompt_ids), request.max_tokens, beams=chat.width)
         with self._wake:
             if self._failed:
                 raise Unavailable(STOPPED)
@@ -187,4 +187,4 @@ class Engine:
             for left in (seats.running, seats.waiting, self._inbox):
                 left.clear()
         for chat in chats:
-            chat.tell_each(TokenEvent(None, "error", STOPPED))
+            chat.emit_to_all(TokenEvent(None, "error", STOPPED))

@@ -16,18 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from turnwise.core.errors import ContextTooLong, InvalidParameter, UserError
+from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, UserError
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.kv_cache.block_pool import blocks_for
-from turnwise.engine.runners.paged_kv_cache import BlockCache
-from turnwise.engine.sequence import Chat
+from turnwise.engine.runners.paged_kv_cache import PagedKVCache
+from turnwise.engine.sequence import SequenceGroup
 from turnwise.engine.engine import Engine
-from turnwise.engine.batch import Span
+from turnwise.engine.batch import BatchEntry
 from turnwise.models.transformers_model import TransformersModel
 from turnwise.models.lora_factors import LoraFactors
 
-SOURCE_BYTES = 512 * 2**20  # of encoded sources that are kept; what is more is encoded again when its turn comes
-LEAST_ANSWERS = 16  # that there is room for, since a search has several lines
+MAX_ENCODER_CACHE_BYTES = 512 * 2**20  # of encoded sources that are kept; what is more is encoded again when its turn comes
+MIN_SEQUENCES = 16  # that there is room for, since a search has several lines
 
 Pairs = list[tuple[Tensor, Tensor]]  # keys and values of the layers
 
@@ -38,10 +38,10 @@ class TransformersEngine(Engine):
     def __init__(self, model: TransformersModel, *, max_num_seqs: int = 32) -> None:
         self._model = model
         self._context_length = model.context_length
-        blocks = max(max_num_seqs, LEAST_ANSWERS) * blocks_for(model.context_length)
+        blocks = max(max_num_seqs, MIN_SEQUENCES) * blocks_for(model.context_length)
         self._begin(TransformersRunner(model, blocks), blocks, max_num_seqs, model.vocab_size)
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
+    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
         """Queue a request; events come from the engine's thread. Raises as `Engine.submit` does."""
         if request.prompt_output == "embedding":
             raise UserError("This model, which transformers computes, does not embed its prompt.")
@@ -57,14 +57,14 @@ def _refuse_states(request: GenerationRequest) -> None:
 class EncoderDecoderEngine(TransformersEngine):
     """The same with an encoder–decoder."""
 
-    encodes = True
+    is_encoder_decoder = True
 
     def max_new_tokens(self, prompt: int) -> int:
         """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
         short = self._context_length - prompt
-        return short if short < 0 else self._context_length - len(self._model.start_ids)
+        return short if short < 0 else self._context_length - len(self._model.decoder_start_ids)
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> Chat:
+    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
         """Queue a request; events come from the engine's thread. Raises as `Engine.submit` does."""
         if request.prompt_output != "nothing":
             raise UserError("An encoder–decoder model does not score or embed its prompt.")
@@ -73,16 +73,16 @@ class EncoderDecoderEngine(TransformersEngine):
         if request.max_tokens > self.room(len(request.prompt_ids)):
             prompt = len(request.prompt_ids)  # read by the encoder, beside what the decoder writes
             answer = 0 if prompt > self._context_length else request.max_tokens
-            raise ContextTooLong.of(self._context_length, prompt, answer)
+            raise ContextLengthExceeded.of(self._context_length, prompt, answer)
         # What a decoder has in its cache depends on the source, so each source is a scope of its own.
         digest = hashlib.sha256(array("q", request.prompt_ids).tobytes()).hexdigest()
         own = replace(
-            request, prompt_ids=self._model.start_ids, source=request.prompt_ids, scope=f"{request.scope}\n{digest}"
+            request, prompt_ids=self._model.decoder_start_ids, encoder_ids=request.prompt_ids, scope=f"{request.scope}\n{digest}"
         )
         return self._queue(own, on_event)
 
 
-def engine_of(model: TransformersModel, *, max_num_seqs: int = 32) -> TransformersEngine:
+def create_transformers_engine(model: TransformersModel, *, max_num_seqs: int = 32) -> TransformersEngine:
     """The engine for this kind of model."""
     return (EncoderDecoderEngine if model.kind == "encoder_decoder" else TransformersEngine)(model, slots=max_num_seqs)
 
@@ -91,15 +91,15 @@ class TransformersRunner:
     """transformers' model over blocks (the `engine.runner.Runner` protocol)."""
 
     kind = "transformers"
-    exact = False
+    batch_invariant = False
 
     def __init__(self, model: TransformersModel, blocks: int) -> None:
         self._model, self._blocks, self._encodes = model.module, blocks, model.kind == "encoder_decoder"
         self._device = model.module.device
-        self._cache: BlockCache | None = None  # its sizes show with the first keys
+        self._cache: PagedKVCache | None = None  # its sizes show with the first keys
         self._sources: OrderedDict[str, tuple[Tensor, Pairs]] = OrderedDict()  # by scope, of which each has one source
 
-    def adapt(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
+    def load_lora(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
         """It cannot."""
         del name, thin
         return False
@@ -108,7 +108,7 @@ class TransformersRunner:
         """Nothing to prepare."""
 
     @torch.inference_mode()
-    def forward(self, spans: Sequence[Span], *, hidden: bool = False) -> Tensor:
+    def forward(self, spans: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
         """Read every span's tokens; the logits after those that are wanted, `(R, V)`."""
         assert not hidden, "the engine refuses it"
         alike: dict[tuple[str, int, int], list[int]] = {}
@@ -136,7 +136,7 @@ class TransformersRunner:
         if self._cache is not None:
             self._cache.clear(blocks)
 
-    def _pass(self, spans: Sequence[Span]) -> Tensor:
+    def _pass(self, spans: Sequence[BatchEntry]) -> Tensor:
         """The logits after new tokens of lines that have one source, if any, and are as long, `(B, T, V)`."""
         from transformers.cache_utils import DynamicCache
 
@@ -156,7 +156,7 @@ class TransformersRunner:
             logits_BTV, kept = out.logits, out.past_key_values
         if self._cache is None:
             keys_BKLD = kept.layers[0].keys
-            self._cache = BlockCache(
+            self._cache = PagedKVCache(
                 len(kept.layers), keys_BKLD.shape[1], keys_BKLD.shape[3], self._blocks,
                 dtype=keys_BKLD.dtype, device=keys_BKLD.device,
             )  # fmt: skip
@@ -165,7 +165,7 @@ class TransformersRunner:
             self._cache.update(number, layer.keys[:, :, start:], layer.values[:, :, start:])
         return logits_BTV
 
-    def _decode(self, spans: Sequence[Span], ids_BT: Tensor, kept: Any) -> tuple[Tensor, Any]:
+    def _decode(self, spans: Sequence[BatchEntry], ids_BT: Tensor, kept: Any) -> tuple[Tensor, Any]:
         """Logits `(B, T, V)` and the cache of the decoder's own tokens, of lines of one source."""
         from transformers.cache_utils import DynamicCache, EncoderDecoderCache
         from transformers.modeling_outputs import BaseModelOutput
@@ -187,19 +187,19 @@ class TransformersRunner:
             )
         return out.logits, out.past_key_values.self_attention_cache
 
-    def _point_at(self, spans: Sequence[Span], start: int, count: int) -> None:
+    def _point_at(self, spans: Sequence[BatchEntry], start: int, count: int) -> None:
         assert self._cache is not None, "something was read"
         positions_BT = torch.arange(start, start + count, device=self._device).expand(len(spans), -1)
-        self._cache.point_at([span.blocks for span in spans], positions_BT, start + count)
+        self._cache.select_blocks([span.blocks for span in spans], positions_BT, start + count)
 
-    def _source(self, span: Span) -> tuple[Tensor, Pairs]:
+    def _source(self, span: BatchEntry) -> tuple[Tensor, Pairs]:
         """A source's encoded states and, once they were needed, its keys and values of every layer."""
         if span.scope not in self._sources:
             encoder = self._model.get_encoder()
-            ids_1S = torch.tensor([list(span.source)], device=self._device)
+            ids_1S = torch.tensor([list(span.encoder_ids)], device=self._device)
             self._sources[span.scope] = (encoder(input_ids=ids_1S).last_hidden_state, [])
         self._sources.move_to_end(span.scope)
-        while len(self._sources) > 1 and sum(map(_bytes, self._sources.values())) > SOURCE_BYTES:
+        while len(self._sources) > 1 and sum(map(_bytes, self._sources.values())) > MAX_ENCODER_CACHE_BYTES:
             self._sources.popitem(last=False)
         return self._sources[span.scope]
 

@@ -10,23 +10,23 @@ from typing import Any
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
-from turnwise.evaluation.temperature_curve import CurvePoint, measure_curve
-from turnwise.evaluation.samples import Item
-from turnwise.evaluation.llm_judge import Judge
-from turnwise.evaluation.metric_runner import Measured, are_replies, measure, plan, replies_of
+from turnwise.evaluation.temperature_curve import TemperaturePoint, run_temperature_curve
+from turnwise.evaluation.samples import Sample
+from turnwise.evaluation.llm_judge import LlmJudge
+from turnwise.evaluation.metric_runner import MetricResult, are_reply_samples, run_metrics, plan_samples, reply_result
 from turnwise.evaluation.metric import Metric
-from turnwise.evaluation.judge_summary import Opinion
+from turnwise.evaluation.judge_summary import JudgeSummary
 from turnwise.evaluation.template_check import template_error
 from turnwise.evaluation.last_replies import last_reply
 from turnwise.evaluation.scorecard import Scorecard, build_scorecard
-from turnwise.evaluation.system_under_test import ModelSubject, Subject
+from turnwise.evaluation.system_under_test import ModelUnderTest, SystemUnderTest
 
 LIBRARIES = ("turnwise", "torch", "numpy", "scipy", "sacrebleu", "rouge-score", "tokenizers")
 
-Opens = Callable[[], AbstractContextManager[Subject]]
-Watch = Callable[[str, str, int, int], None]
+OpenSystem = Callable[[], AbstractContextManager[SystemUnderTest]]
+OnEvaluationProgress = Callable[[str, str, int, int], None]
 """Called with the subject's name, what is done, how many of it, and of how many. No two have the same name."""
-OnPlan = Callable[[Mapping[str, Sequence[Item]]], None]
+OnPlan = Callable[[Mapping[str, Sequence[Sample]]], None]
 """Called with what each metric looks at; those that find nothing in the data are not among them."""
 
 
@@ -41,23 +41,23 @@ class Evaluation:
     """
 
     card: Scorecard
-    model: Mapping[str, Measured]
-    base: Mapping[str, Measured] | None
-    curve: Sequence[CurvePoint]
+    model: Mapping[str, MetricResult]
+    base: Mapping[str, MetricResult] | None
+    curve: Sequence[TemperaturePoint]
 
 
 def evaluate(
-    opens_model: Opens,
-    opens_base: Opens | None,
+    opens_model: OpenSystem,
+    opens_base: OpenSystem | None,
     dialogues: Sequence[Conversation],
     metrics: Sequence[Metric],
     *,
     seeds: Sequence[int] = (0, 1, 2),
     seed: int = 0,
     temperatures: Sequence[float] = (),
-    watch: Watch = lambda *_: None,
+    watch: OnEvaluationProgress = lambda *_: None,
     about: Mapping[str, Any] | None = None,
-    judge: Judge | None = None,
+    judge: LlmJudge | None = None,
     on_plan: OnPlan = lambda _: None,
 ) -> Evaluation:
     """Evaluate a model, one after the other with what it is compared with, so that one at a time is in memory.
@@ -79,9 +79,9 @@ def evaluate(
         InvalidData: nothing to measure, or to judge; a dialogue that a model's template refuses.
         UserError: a model that cannot be opened.
     """
-    curve: list[CurvePoint] = []
+    curve: list[TemperaturePoint] = []
 
-    def look(opens: Opens, kept: Sequence[Conversation], items: Mapping[str, Sequence[Item]]) -> dict[str, Measured]:
+    def look(opens: OpenSystem, kept: Sequence[Conversation], items: Mapping[str, Sequence[Sample]]) -> dict[str, MetricResult]:
         with opens() as subject:
             names.append(_identity(subject))
             again = len(names) > 1 and names[0]["name"] == subject.name  # rounded, say
@@ -91,16 +91,16 @@ def evaluate(
             def progress(what: str, done: int, total: int) -> None:
                 watch(shown, what, done, total)
 
-            found = measure(subject, metrics, items, seeds=seeds, on_progress=progress)
-            curve.extend(measure_curve(subject, kept, temperatures, seeds, progress))
+            found = run_metrics(subject, metrics, items, seeds=seeds, on_progress=progress)
+            curve.extend(run_temperature_curve(subject, kept, temperatures, seeds, progress))
             return found
 
     names: list[dict[str, Any]] = []
-    items = plan(metrics, dialogues, seed)
+    items = plan_samples(metrics, dialogues, seed)
     if not items:
         raise InvalidData(_nothing(metrics, dialogues))
     on_plan(items)
-    if judge is not None and (opens_base is None or not any(are_replies(each) for each in items.values())):
+    if judge is not None and (opens_base is None or not any(are_reply_samples(each) for each in items.values())):
         raise InvalidData(
             "A judge compares two models' answers: name another model, and a metric that asks for answers."
         )
@@ -127,8 +127,8 @@ def evaluate(
     return Evaluation(card, model, base, curve)
 
 
-def _opinion(judge: Judge, model: Mapping[str, Measured], base: Mapping[str, Measured], watch: Watch) -> Opinion:
-    new, old = replies_of(model), replies_of(base)
+def _opinion(judge: LlmJudge, model: Mapping[str, MetricResult], base: Mapping[str, MetricResult], watch: OnEvaluationProgress) -> JudgeSummary:
+    new, old = reply_result(model), reply_result(base)
     assert new is not None, "was asked for"
     assert old is not None, "was asked for"
     return judge.opinion(new, old, lambda done, total: watch(judge.model, "verdicts", done, total))
@@ -159,16 +159,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _identity(subject: Subject) -> dict[str, Any]:
+def _identity(subject: SystemUnderTest) -> dict[str, Any]:
     """What a report says of it."""
     found: dict[str, Any] = {"name": subject.name}
-    if isinstance(subject, ModelSubject):
+    if isinstance(subject, ModelUnderTest):
         found |= {"fingerprint": subject.fingerprint, "parameters": subject.asked}
     return found
 
 
-def _refuse_unreadable(subject: Subject, dialogues: Sequence[Conversation]) -> None:
-    if not isinstance(subject, ModelSubject):
+def _refuse_unreadable(subject: SystemUnderTest, dialogues: Sequence[Conversation]) -> None:
+    if not isinstance(subject, ModelUnderTest):
         return
     for number, dialogue in enumerate(dialogues, 1):
         if (told := template_error(dialogue, {subject.name: subject.renderer})) is not None:

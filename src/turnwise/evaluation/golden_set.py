@@ -37,7 +37,7 @@ ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class GoldenCase:
     """A conversation that is to be answered, and how to tell whether an answer is right.
 
     Attributes:
@@ -63,12 +63,12 @@ class Case:
     bad: str = ""
 
 
-def passes_case(case: Case, text: str) -> bool:
+def passes_case(case: GoldenCase, text: str) -> bool:
     """Whether an answer is right. One without a word never is."""
     return not find_faults(case, text)
 
 
-def find_faults(case: Case, text: str) -> list[str]:
+def find_faults(case: GoldenCase, text: str) -> list[str]:
     """What is wrong with an answer, for people; empty where it passes."""
     spoken = _words(text)
     if not spoken:
@@ -81,7 +81,7 @@ def find_faults(case: Case, text: str) -> list[str]:
     return found
 
 
-def golden_cases(path: str | Path | None = None) -> tuple[Case, ...]:
+def golden_cases(path: str | Path | None = None) -> tuple[GoldenCase, ...]:
     """The cases in a file, in all files of a folder, or in ours.
 
     Raises:
@@ -91,16 +91,16 @@ def golden_cases(path: str | Path | None = None) -> tuple[Case, ...]:
 
 
 @cache
-def _ours() -> tuple[Case, ...]:
+def _ours() -> tuple[GoldenCase, ...]:
     with resources.as_file(resources.files("turnwise.evaluation").joinpath("golden")) as folder:
         return _load(folder)
 
 
-def _load(path: Path) -> tuple[Case, ...]:
+def _load(path: Path) -> tuple[GoldenCase, ...]:
     files = sorted(each for each in path.iterdir() if each.suffix in ENDINGS) if path.is_dir() else [path]
     if not files:
         raise InvalidData(f"There are no golden cases in {path}: it holds no file that ends with {ENDINGS[0]}.")
-    found: dict[str, tuple[Case, Path]] = {}
+    found: dict[str, tuple[GoldenCase, Path]] = {}
     for file in files:
         for case in _Reader(file).cases():
             if case.id in found:
@@ -115,13 +115,13 @@ class _Reader:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def cases(self) -> list[Case]:
+    def cases(self) -> list[GoldenCase]:
         plain = read_yaml(self.file, "golden cases")
         if not isinstance(plain, list) or not plain:
             raise InvalidData(f"{self.file}: a list of cases is expected, each beginning with '- id: NAME'.")
         return [self._case(each, number) for number, each in enumerate(plain, 1)]
 
-    def _case(self, plain: Any, number: int) -> Case:
+    def _case(self, plain: Any, number: int) -> GoldenCase:
         where = f"case {number}"
         if not isinstance(plain, dict):
             raise self._fail(where, f"'key: value' lines are expected, not {plain!r}.")
@@ -129,7 +129,7 @@ class _Reader:
         for key in plain:
             if key not in KEYS:
                 raise self._fail(where, f"unknown key '{key}': {did_you_mean(str(key), KEYS)}")
-        case = Case(
+        case = GoldenCase(
             id=plain["id"],
             kind=self.file.stem,
             history=self._history(plain, where),

@@ -13,7 +13,7 @@ KEY = "TURNWISE_JUDGE_KEY"  # of the environment: no key that was meant for anot
 MOST_TOKENS = 512  # of an answer
 SECONDS, RETRIES = 120.0, 4
 
-Ask = Callable[[str], str | None]
+AskJudge = Callable[[str], str | None]
 """What it answers to a prompt; None where it refuses this one."""
 
 
@@ -29,7 +29,7 @@ def check_endpoint(url: str) -> None:
 
 
 @contextmanager
-def asking(url: str, model: str) -> Iterator[Ask]:
+def open_judge(url: str, model: str) -> Iterator[AskJudge]:
     """Ask an endpoint through the official client, which tries again where that may help.
 
     Raises:

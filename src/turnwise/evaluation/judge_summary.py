@@ -12,14 +12,14 @@ from typing import Literal
 import numpy as np
 
 from turnwise.evaluation import statistics
-from turnwise.evaluation.metric import Floats, ratio
-from turnwise.evaluation.statistics import RESAMPLES, Interval
+from turnwise.evaluation.metric import FloatArray, ratio
+from turnwise.evaluation.statistics import NUM_RESAMPLES, ConfidenceInterval
 
 Verdict = Literal["first", "second", "tie"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class JudgedPair:
     """Two answers to one history, and what the judge said of them.
 
     Attributes:
@@ -57,11 +57,11 @@ class Estimate:
     """A figure with its interval by dialogue."""
 
     value: float
-    interval: Interval
+    interval: ConfidenceInterval
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class JudgeSummary:
     """What a judge thinks of a model beside its base. No verdict rests on it.
 
     Attributes:
@@ -91,7 +91,7 @@ class Opinion:
     left_out: int
 
 
-def opinion_of(pairs: Sequence[Pair], judge: str, url: str, *, resamples: int = RESAMPLES) -> Opinion:
+def summarize_verdicts(pairs: Sequence[JudgedPair], judge: str, url: str, *, resamples: int = NUM_RESAMPLES) -> JudgeSummary:
     """Add up verdicts.
 
     Args:
@@ -105,7 +105,7 @@ def opinion_of(pairs: Sequence[Pair], judge: str, url: str, *, resamples: int = 
     said = [(pair.group, verdict) for pair in pairs for verdict in (pair.before, pair.after) if verdict is not None]
     won_GK, tied_GK, lost_GK = (_sums([(p.group, p.outcome == outcome) for p in read]) for outcome in (1, 0, -1))
     first_GK, second_GK = (_sums([(group, each == place) for group, each in said]) for place in ("first", "second"))
-    return Opinion(
+    return JudgeSummary(
         judge,
         url,
         pairs=len(read),
@@ -122,7 +122,7 @@ def opinion_of(pairs: Sequence[Pair], judge: str, url: str, *, resamples: int = 
     )
 
 
-def _sums(found: Sequence[tuple[str, bool]]) -> Floats:
+def _sums(found: Sequence[tuple[str, bool]]) -> FloatArray:
     """By dialogue: how many are so, and how many there are."""
     groups = {group: number for number, group in enumerate(dict.fromkeys(group for group, _ in found))}
     sums_GK = np.zeros((len(groups), 2))
@@ -131,22 +131,22 @@ def _sums(found: Sequence[tuple[str, bool]]) -> Floats:
     return sums_GK
 
 
-def _value(totals_XK: Floats) -> Floats:
+def _value(totals_XK: FloatArray) -> FloatArray:
     return ratio(totals_XK[..., 0], totals_XK[..., 1])
 
 
-def _share(sums_GK: Floats, resamples: int) -> Estimate:
+def _share(sums_GK: FloatArray, resamples: int) -> Estimate:
     if len(sums_GK) and (sums_GK[:, 1] == 1).all():
-        interval = statistics.interval_of_share(sums_GK[:, 0])
+        interval = statistics.wilson_interval(sums_GK[:, 0])
     else:
         interval = statistics.bootstrap_interval(sums_GK, _value, resamples=resamples)
-    return Estimate(statistics.value_of(sums_GK, _value), interval)
+    return Estimate(statistics.metric_value(sums_GK, _value), interval)
 
 
-def _apart(new_GK: Floats, old_GK: Floats, resamples: int) -> Estimate:
-    value = statistics.value_of(new_GK, _value) - statistics.value_of(old_GK, _value)
-    found = statistics.interval_of_difference(new_GK, old_GK, _value, resamples=resamples)
+def _apart(new_GK: FloatArray, old_GK: FloatArray, resamples: int) -> Estimate:
+    value = statistics.metric_value(new_GK, _value) - statistics.metric_value(old_GK, _value)
+    found = statistics.bootstrap_difference_interval(new_GK, old_GK, _value, resamples=resamples)
     if found.low == found.high:  # all alike: there is nothing to resample, and yet the next might be otherwise
-        other = 1 - statistics.interval_of_share(np.ones(len(new_GK))).low  # this many of them, and as far as can be
-        found = Interval(value - other * (value + 1), value + other * (1 - value))
+        other = 1 - statistics.wilson_interval(np.ones(len(new_GK))).low  # this many of them, and as far as can be
+        found = ConfidenceInterval(value - other * (value + 1), value + other * (1 - value))
     return Estimate(value, found)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.samples import Ask, Item
+from turnwise.evaluation.samples import GenerationQuery, Sample
 
 T = TypeVar("T")
 
@@ -28,16 +28,16 @@ def subsample(found: Sequence[T], most: int, seed: int) -> list[T]:
     return [found[at] for at in sorted(random.Random(seed).sample(range(len(found)), most))]
 
 
-def group_of(messages: Sequence[Message]) -> str:
+def dialogue_id(messages: Sequence[Message]) -> str:
     """A name for a dialogue by what is said in it: the same words twice are one dialogue, and tell nothing twice."""
     said = repr([(message.role, message.content) for message in messages])
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def reply_items(dialogues: Sequence[Conversation]) -> list[Item]:
+def reply_samples(dialogues: Sequence[Conversation]) -> list[Sample]:
     """An item for the last reply of every dialogue that has one."""
     return [
-        Item(group_of(parts[0]), (Ask(parts[0], tools=dialogue.tools),), reference=parts[1], about=dialogue.meta)
+        Sample(dialogue_id(parts[0]), (GenerationQuery(parts[0], tools=dialogue.tools),), reference=parts[1], about=dialogue.meta)
         for dialogue in dialogues
         if (parts := last_reply(dialogue)) is not None
     ]

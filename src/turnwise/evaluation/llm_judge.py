@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from turnwise.core.messages import Message
-from turnwise.evaluation.response_cache import Cache, key_of
-from turnwise.evaluation.judge_endpoint import MOST_TOKENS, asking, check_endpoint
-from turnwise.evaluation.metric_runner import Measured
-from turnwise.evaluation.judge_summary import Opinion, Pair, Verdict, opinion_of
+from turnwise.evaluation.response_cache import ResponseCache, cache_key
+from turnwise.evaluation.judge_endpoint import MOST_TOKENS, open_judge, check_endpoint
+from turnwise.evaluation.metric_runner import MetricResult
+from turnwise.evaluation.judge_summary import JudgeSummary, JudgedPair, Verdict, summarize_verdicts
 
 AT_ONCE = 8  # requests
 
@@ -44,7 +44,7 @@ if neither is better."""
 
 
 @dataclass(frozen=True)
-class Judge:
+class LlmJudge:
     """A model that compares answers.
 
     Attributes:
@@ -55,12 +55,12 @@ class Judge:
 
     url: str
     model: str
-    cache: Cache
+    cache: ResponseCache
 
     def __post_init__(self) -> None:
         check_endpoint(self.url)
 
-    def opinion(self, model: Measured, base: Measured, on_done: OnDone = lambda *_: None) -> Opinion:
+    def opinion(self, model: MetricResult, base: MetricResult, on_done: OnDone = lambda *_: None) -> JudgeSummary:
         """Judge the answers with the first seed, pair by pair.
 
         Raises:
@@ -70,7 +70,7 @@ class Judge:
             (new.answers[0].text, old.answers[0].text) for new, old in zip(model.found[0], base.found[0], strict=True)
         ]
         prompts = {
-            (at, new_first): prompt(model.items[at].asks[0].history, *(pair if new_first else pair[::-1]))
+            (at, new_first): prompt(model.items[at].queries[0].history, *(pair if new_first else pair[::-1]))
             for at, pair in enumerate(answers)
             for new_first in (True, False)
             if pair[0].strip() != pair[1].strip()
@@ -78,14 +78,14 @@ class Judge:
         words = self._words(list(dict.fromkeys(prompts.values())), on_done)
         said = {place: verdict_of(words[one]) for place, one in prompts.items()}
         pairs = [
-            Pair(item.group, said.get((at, True)), said.get((at, False)), same=(at, True) not in prompts)
+            JudgedPair(item.group, said.get((at, True)), said.get((at, False)), same=(at, True) not in prompts)
             for at, item in enumerate(model.items)
         ]
-        return opinion_of(pairs, self.model, self.url)
+        return summarize_verdicts(pairs, self.model, self.url)
 
     def _words(self, prompts: Sequence[str], on_done: OnDone) -> dict[str, str | None]:
         """What it says to each, from before or from now."""
-        keys = {prompt: key_of("judge", self.url, self.model, MOST_TOKENS, prompt) for prompt in prompts}
+        keys = {prompt: cache_key("judge", self.url, self.model, MOST_TOKENS, prompt) for prompt in prompts}
         known = self.cache.get(keys.values())
         found: dict[str, str | None] = {one: known[key]["text"] for one, key in keys.items() if key in known}
         on_done(len(found), len(prompts))
@@ -93,7 +93,7 @@ class Judge:
         if not new:
             return found
         try:
-            with asking(self.url, self.model) as ask, ThreadPoolExecutor(AT_ONCE) as workers:
+            with open_judge(self.url, self.model) as ask, ThreadPoolExecutor(AT_ONCE) as workers:
                 under_way = {workers.submit(ask, one): one for one in new}
                 try:
                     for done in as_completed(under_way):

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.core.messages import Conversation
-from turnwise.evaluation.samples import Found, Item
+from turnwise.evaluation.samples import SampleResult, Sample
 
-Floats = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 class Metric(ABC):
@@ -37,37 +37,37 @@ class Metric(ABC):
     """
 
     NAME: ClassVar[str]
-    ORDER: ClassVar[int]
+    SORT_ORDER: ClassVar[int]
     LABEL: ClassVar[str]
-    ABOUT: ClassVar[str]
+    DESCRIPTION: ClassVar[str]
     BETTER: ClassVar[Literal["higher", "lower", ""]] = ""
-    JUDGED: ClassVar[bool] = False
-    GUARD: ClassVar[bool] = False
+    COUNTS_FOR_VERDICT: ClassVar[bool] = False
+    ONE_SIDED: ClassVar[bool] = False
     RANGE: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    SHOWN: ClassVar[str] = ".3f"
-    BINARY: ClassVar[bool] = False
-    SCORES: ClassVar[bool] = False
-    PROBE: ClassVar[bool] = False
+    VALUE_FORMAT: ClassVar[str] = ".3f"
+    IS_BINARY: ClassVar[bool] = False
+    NEEDS_LOGLIKELIHOODS: ClassVar[bool] = False
+    IS_PROBE: ClassVar[bool] = False
 
     @abstractmethod
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> Sequence[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> Sequence[Sample]:
         """What it looks at; none where the data has nothing for it. The same dialogues and seed give the same items."""
 
     @abstractmethod
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """What of each item goes into the sums, `(items, K)`; `found` is what came back, with one seed."""
 
-    def value(self, totals_XK: Floats) -> Floats:
+    def value(self, totals_XK: FloatArray) -> FloatArray:
         """The metric from sums, `(X)`: the first by the second, unless a metric says otherwise."""
         return ratio(totals_XK[..., 0], totals_XK[..., 1])
 
 
-def ratio(part: Floats, whole: Floats) -> Floats:
+def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
     """Part by whole, and nothing (NaN) of nothing."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(whole == 0, np.nan, part / np.where(whole == 0, 1, whole))
 
 
-def statistics_array(pairs: Sequence[Sequence[float]], width: int = 2) -> Floats:
+def statistics_array(pairs: Sequence[Sequence[float]], width: int = 2) -> FloatArray:
     """Statistics as an array, also where there are none."""
     return np.array(pairs, dtype=np.float64).reshape(len(pairs), width)

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from turnwise.core.messages import Conversation
-from turnwise.evaluation.samples import Answer, Ask, Found, Item, Score, Scored
-from turnwise.evaluation.metric import Floats, Metric
-from turnwise.evaluation.system_under_test import Subject
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, SampleResult, Sample, LoglikelihoodQuery, Loglikelihood
+from turnwise.evaluation.metric import FloatArray, Metric
+from turnwise.evaluation.system_under_test import SystemUnderTest
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is done ("answers" or "scores"), how many of them, and of how many."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricResult:
     """What one metric found out about one subject.
 
     Attributes:
@@ -27,32 +27,32 @@ class Measured:
     """
 
     metric: Metric
-    items: Sequence[Item]
-    found: Sequence[Sequence[Found]]
+    items: Sequence[Sample]
+    found: Sequence[Sequence[SampleResult]]
     groups: Sequence[str]
-    sums_SGK: Floats
+    sums_SGK: FloatArray
 
     @property
-    def sums_GK(self) -> Floats:
+    def sums_GK(self) -> FloatArray:
         """Over all seeds."""
-        summed: Floats = self.sums_SGK.sum(axis=0)
+        summed: FloatArray = self.sums_SGK.sum(axis=0)
         return summed
 
 
-def plan(metrics: Sequence[Metric], dialogues: Sequence[Conversation], seed: int) -> dict[str, Sequence[Item]]:
+def plan_samples(metrics: Sequence[Metric], dialogues: Sequence[Conversation], seed: int) -> dict[str, Sequence[Sample]]:
     """What each metric looks at, by its name; metrics for which the data has nothing are left out."""
     found = {metric.NAME: metric.items(dialogues, seed) for metric in metrics}
     return {name: items for name, items in found.items() if items}
 
 
-def measure(
-    subject: Subject,
+def run_metrics(
+    subject: SystemUnderTest,
     metrics: Sequence[Metric],
-    items: Mapping[str, Sequence[Item]],
+    items: Mapping[str, Sequence[Sample]],
     *,
     seeds: Sequence[int] = (0, 1, 2),
     on_progress: OnProgress = lambda *_: None,
-) -> dict[str, Measured]:
+) -> dict[str, MetricResult]:
     """Measure a subject, by metric.
 
     Args:
@@ -62,18 +62,18 @@ def measure(
         seeds: every history is answered with each; greedy answers are what they are.
         on_progress: told how far it is.
     """
-    chosen = [metric for metric in metrics if metric.NAME in items and (subject.scores or not metric.SCORES)]
+    chosen = [metric for metric in metrics if metric.NAME in items and (subject.scores or not metric.NEEDS_LOGLIKELIHOODS)]
     wanted = [item for metric in chosen for item in items[metric.NAME]]
     answers = _answers(subject, wanted, seeds, on_progress)
     scored = _scores(subject, wanted, on_progress)
     measured = {}
     for metric in chosen:
         own = items[metric.NAME]
-        varied = any(not ask.greedy for item in own for ask in item.asks)
+        varied = any(not ask.greedy for item in own for ask in item.queries)
         found = [
             [
-                Found(
-                    tuple(answers[ask, 0 if ask.greedy else seed] for ask in item.asks),
+                SampleResult(
+                    tuple(answers[ask, 0 if ask.greedy else seed] for ask in item.queries),
                     tuple(scored[score] for score in item.scores),
                 )
                 for item in own
@@ -82,35 +82,35 @@ def measure(
         ]
         groups = list(dict.fromkeys(item.group for item in own))
         sums_SGK = np.stack([_by_group(metric.statistics(own, each), own, groups) for each in found])
-        measured[metric.NAME] = Measured(metric, own, found, groups, sums_SGK)
+        measured[metric.NAME] = MetricResult(metric, own, found, groups, sums_SGK)
     return measured
 
 
-def replies_of(measured: Mapping[str, Measured]) -> Measured | None:
+def reply_result(measured: Mapping[str, MetricResult]) -> MetricResult | None:
     """Of a metric that compares answers, drawn as they are served, with what was said; the one with most of them."""
-    found = [each for each in measured.values() if are_replies(each.items)]
+    found = [each for each in measured.values() if are_reply_samples(each.items)]
     return max(found, key=lambda each: len(each.items), default=None)
 
 
-def are_replies(items: Sequence[Item]) -> bool:
+def are_reply_samples(items: Sequence[Sample]) -> bool:
     """Whether each of them is one answer, drawn as it is served, beside what was said."""
     return bool(items) and all(
-        len(item.asks) == 1 and not item.asks[0].greedy and bool(item.reference) for item in items
+        len(item.queries) == 1 and not item.queries[0].greedy and bool(item.reference) for item in items
     )
 
 
 def _answers(
-    subject: Subject, items: Sequence[Item], seeds: Sequence[int], on_progress: OnProgress
-) -> dict[tuple[Ask, int], Answer]:
+    subject: SystemUnderTest, items: Sequence[Sample], seeds: Sequence[int], on_progress: OnProgress
+) -> dict[tuple[GenerationQuery, int], GenerationOutput]:
     asked = [
         (ask, seed)
-        for ask in dict.fromkeys(ask for item in items for ask in item.asks)
+        for ask in dict.fromkeys(ask for item in items for ask in item.queries)
         for seed in ((0,) if ask.greedy else seeds)
     ]
     return dict(zip(asked, subject.answer(asked, _counting("answers", len(asked), on_progress)), strict=True))
 
 
-def _scores(subject: Subject, items: Sequence[Item], on_progress: OnProgress) -> dict[Score, Scored]:
+def _scores(subject: SystemUnderTest, items: Sequence[Sample], on_progress: OnProgress) -> dict[LoglikelihoodQuery, Loglikelihood]:
     wanted = list(dict.fromkeys(score for item in items for score in item.scores))
     if not wanted:
         return {}
@@ -129,7 +129,7 @@ def _counting(what: str, total: int, on_progress: OnProgress) -> Callable[[int],
     return more
 
 
-def _by_group(statistics_IK: Floats, items: Sequence[Item], groups: Sequence[str]) -> Floats:
+def _by_group(statistics_IK: FloatArray, items: Sequence[Sample], groups: Sequence[str]) -> FloatArray:
     """Items of one dialogue added up."""
     place = {group: number for number, group in enumerate(groups)}
     sums_GK = np.zeros((len(groups), statistics_IK.shape[1]))

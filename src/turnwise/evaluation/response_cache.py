@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import UserError
-from turnwise.core.files import make_private
+from turnwise.core.files import create_private_file
 from turnwise.core.file_lock import FileLock, LockTimeout
 
 MOST = 2_000_000  # entries; beyond, those that were used least recently go
@@ -22,12 +22,12 @@ SECONDS = 2.0  # that answers wait to be written together
 SECONDS_BUSY = 30.0  # that a file may be in somebody else's use
 
 
-def key_of(*parts: object) -> str:
+def cache_key(*parts: object) -> str:
     """A digest of all parts."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False, default=repr).encode()).hexdigest()
 
 
-class Cache:
+class ResponseCache:
     """A file of answers and scores by key; with no path it forgets all at the end.
 
     Its owner alone can read the file, since answers tell what was asked. Processes that share it take turns to write.
@@ -41,7 +41,7 @@ class Cache:
         self._written = time.monotonic()
         with self._told():
             if path is not None:
-                make_private(path)
+                create_private_file(path)
                 self._lock = FileLock(path.with_name(f"{path.name}.lock"), SECONDS_BUSY)
             self._base = sqlite3.connect(str(path) if path is not None else ":memory:", timeout=SECONDS_BUSY)
         try:
@@ -101,7 +101,7 @@ class Cache:
 
     def _release(self) -> None:
         with ExitStack() as stack:
-            stack.callback(self._lock.release_file)
+            stack.callback(self._lock.close)
             with suppress(LockTimeout):  # whoever holds the lock has the file open, and then closing writes nothing
                 stack.enter_context(self._lock)  # closing checkpoints the log, which is a write
             with suppress(sqlite3.Error):

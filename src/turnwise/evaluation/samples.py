@@ -9,7 +9,7 @@ from turnwise.core.tools import Tool
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class GenerationQuery:
     """A history that is to be answered.
 
     Attributes:
@@ -26,7 +26,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class LoglikelihoodQuery:
     """A dialogue whose last message is to be scored."""
 
     messages: tuple[Message, ...]
@@ -34,7 +34,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GenerationOutput:
     """What came back.
 
     Attributes:
@@ -49,7 +49,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class Loglikelihood:
     """How surprising a text was.
 
     Attributes:
@@ -64,7 +64,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class Sample:
     """One thing that a metric looks at.
 
     Attributes:
@@ -75,15 +75,15 @@ class Item:
     """
 
     group: str
-    asks: tuple[Ask, ...] = ()
-    scores: tuple[Score, ...] = ()
+    queries: tuple[GenerationQuery, ...] = ()
+    scores: tuple[LoglikelihoodQuery, ...] = ()
     reference: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SampleResult:
     """What came back for an item, in the order of what was asked: its answers with one seed, and its scores."""
 
-    answers: tuple[Answer, ...] = ()
-    scored: tuple[Scored, ...] = ()
+    answers: tuple[GenerationOutput, ...] = ()
+    scored: tuple[Loglikelihood, ...] = ()

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 
 from turnwise.evaluation import statistics
-from turnwise.evaluation.metric_runner import Measured
-from turnwise.evaluation.metric import Floats, Metric
-from turnwise.evaluation.judge_summary import Opinion
-from turnwise.evaluation.statistics import Interval, McNemar
+from turnwise.evaluation.metric_runner import MetricResult
+from turnwise.evaluation.metric import FloatArray, Metric
+from turnwise.evaluation.judge_summary import JudgeSummary
+from turnwise.evaluation.statistics import ConfidenceInterval, McNemarTest
 
 ALPHA = 0.05
 
@@ -25,7 +25,7 @@ Verdict = Literal["better", "worse", "mixed", "no difference"]
 
 
 @dataclass(frozen=True)
-class Line:
+class ScorecardRow:
     """One metric of a scorecard.
 
     Attributes:
@@ -49,15 +49,15 @@ class Line:
     shown: str
     dialogues: int
     value: float
-    interval: Interval
+    interval: ConfidenceInterval
     by_seed: tuple[float, ...]
     base: float | None = None
-    base_interval: Interval | None = None
+    base_interval: ConfidenceInterval | None = None
     difference: float | None = None
-    difference_interval: Interval | None = None
+    difference_interval: ConfidenceInterval | None = None
     p: float | None = None
     p_holm: float | None = None
-    mcnemar: McNemar | None = None
+    mcnemar: McNemarTest | None = None
     verdict: str = ""
 
 
@@ -89,10 +89,10 @@ class Scorecard:
 
     verdict: Verdict | None
     reasons: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[ScorecardRow, ...]
     flips: tuple[Flip, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
-    judge: Opinion | None = None
+    judge: JudgeSummary | None = None
 
     @property
     def negative_flips(self) -> int:
@@ -105,11 +105,11 @@ class Scorecard:
 
 
 def build_scorecard(
-    model: Mapping[str, Measured],
-    base: Mapping[str, Measured] | None = None,
+    model: Mapping[str, MetricResult],
+    base: Mapping[str, MetricResult] | None = None,
     about: Mapping[str, Any] | None = None,
     *,
-    resamples: int = statistics.RESAMPLES,
+    resamples: int = statistics.NUM_RESAMPLES,
 ) -> Scorecard:
     """Put a scorecard together.
 
@@ -123,7 +123,7 @@ def build_scorecard(
     if base is None:
         return Scorecard(None, (), tuple(lines), about=about or {})
     judged = [number for number, line in enumerate(lines) if line.judged and line.p is not None]
-    for number, p in zip(judged, statistics.holm([_sure(lines[number].p) for number in judged]), strict=True):
+    for number, p in zip(judged, statistics.holm_correction([_sure(lines[number].p) for number in judged]), strict=True):
         lines[number] = replace(lines[number], p_holm=p, verdict=_verdict_of(lines[number], p))
     for number, line in enumerate(lines):
         if not line.judged and line.p is not None:
@@ -135,27 +135,27 @@ def build_scorecard(
     return Scorecard(verdict, reasons, tuple(lines), flips, about or {})
 
 
-def _line(found: Measured, base: Measured | None, resamples: int) -> Line:
+def _line(found: MetricResult, base: MetricResult | None, resamples: int) -> ScorecardRow:
     metric, sums_GK = found.metric, found.sums_GK
-    value = statistics.value_of(sums_GK, metric.value)
-    line = Line(
+    value = statistics.metric_value(sums_GK, metric.value)
+    line = ScorecardRow(
         name=metric.NAME,
         label=metric.LABEL,
-        about=metric.ABOUT,
+        about=metric.DESCRIPTION,
         better=metric.BETTER,
-        judged=metric.JUDGED,
-        guard=metric.GUARD,
-        shown=metric.SHOWN,
+        judged=metric.COUNTS_FOR_VERDICT,
+        guard=metric.ONE_SIDED,
+        shown=metric.VALUE_FORMAT,
         dialogues=len(found.groups),
         value=value,
         interval=_interval(metric, sums_GK, resamples),
-        by_seed=tuple(statistics.value_of(own_GK, metric.value) for own_GK in found.sums_SGK),
+        by_seed=tuple(statistics.metric_value(own_GK, metric.value) for own_GK in found.sums_SGK),
     )
     if base is None:
         return line
     assert base.groups == found.groups, "both were asked the same"
     old_GK = base.sums_GK
-    before = statistics.value_of(old_GK, metric.value)
+    before = statistics.metric_value(old_GK, metric.value)
     return replace(
         line,
         base=before,
@@ -167,41 +167,41 @@ def _line(found: Measured, base: Measured | None, resamples: int) -> Line:
     )
 
 
-def _interval(metric: Metric, sums_GK: Floats, resamples: int) -> Interval:
+def _interval(metric: Metric, sums_GK: FloatArray, resamples: int) -> ConfidenceInterval:
     alike = bool((sums_GK[:, 0] == 0).all() or (sums_GK[:, 0] == sums_GK[:, 1]).all())
-    if metric.BINARY and (_right_or_wrong(sums_GK) or alike):  # all right or all wrong: as if each was asked once
-        return statistics.interval_of_share(sums_GK[:, 0])
+    if metric.IS_BINARY and (_right_or_wrong(sums_GK) or alike):  # all right or all wrong: as if each was asked once
+        return statistics.wilson_interval(sums_GK[:, 0])
     return _within(metric.RANGE, statistics.bootstrap_interval(sums_GK, metric.value, resamples=resamples))
 
 
-def _interval_of_difference(metric: Metric, new_GK: Floats, old_GK: Floats, resamples: int) -> Interval:
-    if metric.BINARY and _right_or_wrong(new_GK) and _right_or_wrong(old_GK):
-        return statistics.interval_of_share_difference(new_GK[:, 0], old_GK[:, 0])
+def _interval_of_difference(metric: Metric, new_GK: FloatArray, old_GK: FloatArray, resamples: int) -> ConfidenceInterval:
+    if metric.IS_BINARY and _right_or_wrong(new_GK) and _right_or_wrong(old_GK):
+        return statistics.newcombe_interval(new_GK[:, 0], old_GK[:, 0])
     least, most = metric.RANGE
-    found = statistics.interval_of_difference(new_GK, old_GK, metric.value, resamples=resamples)
+    found = statistics.bootstrap_difference_interval(new_GK, old_GK, metric.value, resamples=resamples)
     return _within((least - most, most - least), found)
 
 
-def _within(bounds: tuple[float, float], found: Interval) -> Interval:
+def _within(bounds: tuple[float, float], found: ConfidenceInterval) -> ConfidenceInterval:
     """No figure is beyond what it can be, nor should an interval of it be; what is no number stays none."""
-    return Interval(
+    return ConfidenceInterval(
         *(end if math.isnan(end) else min(max(end, bounds[0]), bounds[1]) for end in (found.low, found.high))
     )
 
 
-def _right_or_wrong(sums_GK: Floats) -> bool:
+def _right_or_wrong(sums_GK: FloatArray) -> bool:
     """Whether each dialogue was asked once, and is right or wrong."""
     return bool(np.isin(sums_GK[:, 0], (0, 1)).all() and (sums_GK[:, 1] == 1).all())
 
 
-def _mcnemar(metric: Metric, new_GK: Floats, old_GK: Floats) -> McNemar | None:
+def _mcnemar(metric: Metric, new_GK: FloatArray, old_GK: FloatArray) -> McNemarTest | None:
     """Where each dialogue is right or wrong, once."""
-    if not metric.BINARY or not (_right_or_wrong(new_GK) and _right_or_wrong(old_GK)):
+    if not metric.IS_BINARY or not (_right_or_wrong(new_GK) and _right_or_wrong(old_GK)):
         return None
     return statistics.mcnemar(new_GK[:, 0], old_GK[:, 0])
 
 
-def _verdict_of(line: Line, p: float) -> str:
+def _verdict_of(line: ScorecardRow, p: float) -> str:
     if not line.better or line.difference is None:
         return ""
     if p >= ALPHA or not line.difference:
@@ -209,7 +209,7 @@ def _verdict_of(line: Line, p: float) -> str:
     return "better" if (line.difference > 0) == (line.better == "higher") else "worse"
 
 
-def _verdict(judged: Sequence[Line], flips: Sequence[Flip]) -> tuple[Verdict, tuple[str, ...]]:
+def _verdict(judged: Sequence[ScorecardRow], flips: Sequence[Flip]) -> tuple[Verdict, tuple[str, ...]]:
     better = [line for line in judged if line.verdict == "better" and not line.guard]
     worse = [line for line in judged if line.verdict == "worse"]
     unsafe = [flip for flip in flips if flip.safety and flip.was_right]
@@ -225,11 +225,11 @@ def _verdict(judged: Sequence[Line], flips: Sequence[Flip]) -> tuple[Verdict, tu
     return ("better" if better else "no difference"), tuple(reasons)
 
 
-def _named(lines: Sequence[Line]) -> str:
+def _named(lines: Sequence[ScorecardRow]) -> str:
     return f" ({', '.join(line.label for line in lines)})" if lines else ""
 
 
-def _flips(model: Mapping[str, Measured], base: Mapping[str, Measured]) -> tuple[Flip, ...]:
+def _flips(model: Mapping[str, MetricResult], base: Mapping[str, MetricResult]) -> tuple[Flip, ...]:
     """Golden cases whose outcome changed, safety first, then what was lost."""
     if "golden" not in model or "golden" not in base:
         return ()
@@ -239,7 +239,7 @@ def _flips(model: Mapping[str, Measured], base: Mapping[str, Measured]) -> tuple
     for item, now, was, after, before in zip(new.items, *rights, new.found[0], old.found[0], strict=True):
         if now == was:
             continue
-        history = tuple((message.role, message.content) for message in item.asks[0].history)
+        history = tuple((message.role, message.content) for message in item.queries[0].history)
         found.append(
             Flip(
                 str(item.about["id"]),

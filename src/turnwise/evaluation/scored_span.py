@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from turnwise.evaluation.samples import Score
+from turnwise.evaluation.samples import LoglikelihoodQuery
 from turnwise.text.rendering.renderer import Renderer
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class ScoredSpan:
     """What is to be read.
 
     Attributes:
@@ -21,7 +21,7 @@ class Counted:
     bytes: int
 
 
-def find_scored_span(renderer: Renderer, score: Score, limit: int) -> Counted:
+def find_scored_span(renderer: Renderer, score: LoglikelihoodQuery, limit: int) -> ScoredSpan:
     """What counts in a dialogue: its last message and that it ends there.
 
     Of what does not fit into `limit` tokens the beginning is cut off, so that every model has to say the same replies,
@@ -31,10 +31,10 @@ def find_scored_span(renderer: Renderer, score: Score, limit: int) -> Counted:
     ids, span = rendered.ids, rendered.spans[-1]
     cut, size = max(0, len(ids) - limit), len(score.messages[-1].full_text.encode())
     if span is None:
-        return Counted(tuple(ids[cut:]), (), 0)
+        return ScoredSpan(tuple(ids[cut:]), (), 0)
     said = [at for at in range(max(1, span[0]), len(ids)) if rendered.loss_mask[at]]
     places = tuple(at - cut for at in said if at > cut)
-    return Counted(
+    return ScoredSpan(
         tuple(ids[cut : cut + places[-1] + 1] if places else ids[cut:]),
         places,
         round(size * len(places) / max(1, len(said))),

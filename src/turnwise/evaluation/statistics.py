@@ -15,17 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from turnwise.evaluation.metric import Floats
+from turnwise.evaluation.metric import FloatArray
 
-FEWEST = 5  # dialogues: of fewer an interval would say more than anybody can know
-RESAMPLES = 9_999  # with what was seen, ten thousand
-LEVEL = 0.95
+MIN_DIALOGUES = 5  # dialogues: of fewer an interval would say more than anybody can know
+NUM_RESAMPLES = 9_999  # with what was seen, ten thousand
+CONFIDENCE_LEVEL = 0.95
 
-Value = Callable[[Floats], Floats]
+Value = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class ConfidenceInterval:
     """From `low` to `high`."""
 
     low: float
@@ -33,7 +33,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class McNemar:
+class McNemarTest:
     """McNemar's exact test of what is simply right or wrong.
 
     Attributes:
@@ -47,31 +47,31 @@ class McNemar:
     p: float
 
 
-def value_of(sums_GK: Floats, value: Value) -> float:
+def metric_value(sums_GK: FloatArray, value: Value) -> float:
     """The metric over all dialogues."""
     return float(value(sums_GK.sum(axis=0)))
 
 
-def bootstrap_interval(sums_GK: Floats, value: Value, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+def bootstrap_interval(sums_GK: FloatArray, value: Value, *, resamples: int = NUM_RESAMPLES, seed: int = 0) -> ConfidenceInterval:
     """What the metric might be on all dialogues of the kind: 95 of 100 such intervals hold it."""
     return _resampled(sums_GK, value, resamples, seed)
 
 
-def interval_of_difference(
-    new_GK: Floats, old_GK: Floats, value: Value, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
+def bootstrap_difference_interval(
+    new_GK: FloatArray, old_GK: FloatArray, value: Value, *, resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> ConfidenceInterval:
     """The same of how far one model is above another on the same dialogues."""
     width = new_GK.shape[1]
 
-    def difference(totals_XK: Floats) -> Floats:
+    def difference(totals_XK: FloatArray) -> FloatArray:
         return value(totals_XK[..., :width]) - value(totals_XK[..., width:])
 
     return _resampled(np.concatenate([new_GK, old_GK], axis=1), difference, resamples, seed)
 
 
-def permutation_test(new_GK: Floats, old_GK: Floats, value: Value, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
+def permutation_test(new_GK: FloatArray, old_GK: FloatArray, value: Value, *, resamples: int = NUM_RESAMPLES, seed: int = 0) -> float:
     """The probability of so large a difference, either way, if it did not matter which model is which (two-sided p)."""
-    seen = abs(value_of(new_GK, value) - value_of(old_GK, value))
+    seen = abs(metric_value(new_GK, value) - metric_value(old_GK, value))
     if not seen > 0:  # nor where one of them is not a number
         return 1.0
     rng = np.random.default_rng(seed)
@@ -85,20 +85,20 @@ def permutation_test(new_GK: Floats, old_GK: Floats, value: Value, *, resamples:
     return (at_least + 1) / (resamples + 1)
 
 
-def interval_of_share(right_G: Floats) -> Interval:
+def wilson_interval(right_G: FloatArray) -> ConfidenceInterval:
     """The same for a share of right answers (Wilson 1927), which holds also where all or none are right."""
-    found = stats.binomtest(int((right_G > 0).sum()), len(right_G)).proportion_ci(LEVEL, method="wilson")
-    return Interval(float(found.low), float(found.high))
+    found = stats.binomtest(int((right_G > 0).sum()), len(right_G)).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
+    return ConfidenceInterval(float(found.low), float(found.high))
 
 
-def interval_of_share_difference(new_G: Floats, old_G: Floats) -> Interval:
+def newcombe_interval(new_G: FloatArray, old_G: FloatArray) -> ConfidenceInterval:
     """How far one share of right answers is above another on the same dialogues (Newcombe 1998, his tenth method).
 
     Where hardly any answer changes there is nothing to resample: three of a hundred that were lost might be none.
     """
     new, old, count = new_G > 0, old_G > 0, len(new_G)
     share, before = float(new.mean()), float(old.mean())
-    own, other = interval_of_share(new_G), interval_of_share(old_G)
+    own, other = wilson_interval(new_G), wilson_interval(old_G)
     both, neither = float((new & old).sum()), float((~new & ~old).sum())
     gained, lost = float((new & ~old).sum()), float((~new & old).sum())
     product = (both + gained) * (neither + lost) * (both + lost) * (neither + gained)
@@ -106,21 +106,21 @@ def interval_of_share_difference(new_G: Floats, old_G: Floats) -> Interval:
     phi = (max(agree - count / 2, 0.0) if agree > 0 else agree) / product**0.5 if product else 0.0
     down = _apart(share - own.low, other.high - before, phi)
     up = _apart(own.high - share, before - other.low, phi)
-    return Interval(share - before - down, share - before + up)
+    return ConfidenceInterval(share - before - down, share - before + up)
 
 
 def _apart(one: float, other: float, phi: float) -> float:
     return float(max(0.0, one**2 - 2 * phi * one * other + other**2) ** 0.5)
 
 
-def mcnemar(new_G: Floats, old_G: Floats) -> McNemar:
+def mcnemar(new_G: FloatArray, old_G: FloatArray) -> McNemarTest:
     """Compare two models on what each of them got right (1) or wrong (0)."""
     gained, lost = int(((new_G > 0) & (old_G <= 0)).sum()), int(((new_G <= 0) & (old_G > 0)).sum())
     p = float(stats.binomtest(lost, gained + lost).pvalue) if gained + lost else 1.0
-    return McNemar(gained, lost, p)
+    return McNemarTest(gained, lost, p)
 
 
-def holm(chances: Sequence[float]) -> list[float]:
+def holm_correction(chances: Sequence[float]) -> list[float]:
     """Each p as if it were alone: with all below 5 % taken for real, 5 % of the times one is wrong (Holm 1979)."""
     order = sorted(range(len(chances)), key=chances.__getitem__)
     found, least = [0.0] * len(chances), 0.0
@@ -136,15 +136,15 @@ def _batches(resamples: int, size: int) -> list[int]:
     return [each] * (resamples // each) + ([resamples % each] if resamples % each else [])
 
 
-def _resampled(sums_GK: Floats, value: Value, resamples: int, seed: int) -> Interval:
+def _resampled(sums_GK: FloatArray, value: Value, resamples: int, seed: int) -> ConfidenceInterval:
     """By the studentised bootstrap; a point where dialogues are all alike, and nothing (NaN) of a few of them."""
     count = len(sums_GK)
-    if count < FEWEST:
-        return Interval(float("nan"), float("nan"))
+    if count < MIN_DIALOGUES:
+        return ConfidenceInterval(float("nan"), float("nan"))
     at_1, error_1 = _with_error(sums_GK, value, np.ones((1, count)))
     at, error = float(at_1[0]), float(error_1[0])
     if not error > 1e-12 * abs(at):
-        return Interval(at, at)
+        return ConfidenceInterval(at, at)
     rng = np.random.default_rng(seed)
     found = []
     for size in _batches(resamples, count):
@@ -152,11 +152,11 @@ def _resampled(sums_GK: Floats, value: Value, resamples: int, seed: int) -> Inte
         value_R, error_R = _with_error(sums_GK, value, times_RG)
         usable_R = error_R > 1e-9 * error  # where all that was drawn is alike there is nothing to go by
         found.append((value_R[usable_R] - at) / error_R[usable_R])
-    low, high = np.quantile(np.concatenate(found), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(at - float(high) * error, at - float(low) * error)
+    low, high = np.quantile(np.concatenate(found), [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
+    return ConfidenceInterval(at - float(high) * error, at - float(low) * error)
 
 
-def _with_error(sums_GK: Floats, value: Value, times_RG: Floats) -> tuple[Floats, Floats]:
+def _with_error(sums_GK: FloatArray, value: Value, times_RG: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The metric of dialogues taken so many times each, and its standard error by the infinitesimal jackknife."""
     totals_RK = times_RG @ sums_GK
     value_R = value(totals_RK)

@@ -9,25 +9,25 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from turnwise.core.errors import ContextTooLong, TemplateError, TurnwiseError
+from turnwise.core.errors import ContextLengthExceeded, TemplateError, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest, InferenceEngine, Ticket, TokenEvent
+from turnwise.core.ports import GenerationRequest, InferenceEngine, RequestHandle, TokenEvent
 from turnwise.core.tools import Tool
-from turnwise.evaluation.response_cache import Cache, key_of
-from turnwise.evaluation.scored_span import Counted, find_scored_span
-from turnwise.evaluation.samples import Answer, Ask, Score, Scored
+from turnwise.evaluation.response_cache import ResponseCache, cache_key
+from turnwise.evaluation.scored_span import ScoredSpan, find_scored_span
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, LoglikelihoodQuery, Loglikelihood
 from turnwise.text.rendering.renderer import Renderer
 
 AHEAD = 256  # requests that the engine has at a time
 MOST = 128  # tokens of an answer, where nobody says
-UNANSWERED = Answer("", 0, "length")  # what a model says to a question that is longer than all it can read
+EMPTY_GENERATION = GenerationOutput("", 0, "length")  # what a model says to a question that is longer than all it can read
 
-Done = Callable[[int], None]
+OnQueriesDone = Callable[[int], None]
 MakeRequest = Callable[[tuple[Message, ...], dict[str, Any], tuple[Tool, ...]], GenerationRequest]
 
 
-class Subject(Protocol):
+class SystemUnderTest(Protocol):
     """Something to be evaluated.
 
     Attributes:
@@ -41,10 +41,10 @@ class Subject(Protocol):
     def scores(self) -> bool:
         """Whether it has likelihoods."""
 
-    def answer(self, asks: Sequence[tuple[Ask, int]], on_done: Done) -> list[Answer]:
+    def answer(self, asks: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone) -> list[GenerationOutput]:
         """Answer histories, each with a seed; `on_done` is told how many more are done."""
 
-    def score(self, scores: Sequence[Score], on_done: Done) -> list[Scored]:
+    def score(self, scores: Sequence[LoglikelihoodQuery], on_done: OnQueriesDone) -> list[Loglikelihood]:
         """How surprising texts are; asked only where there are likelihoods."""
 
 
@@ -57,7 +57,7 @@ class Job:
 
 
 @dataclass
-class ModelSubject:
+class ModelUnderTest:
     """A model behind an engine: what is measured is what is served (a `Subject`).
 
     Attributes:
@@ -76,26 +76,26 @@ class ModelSubject:
     make_request: MakeRequest
     asked: dict[str, Any]
     fingerprint: str
-    cache: Cache
+    cache: ResponseCache
 
     @property
     def scores(self) -> bool:
         """Whether it has likelihoods: one that reads with an encoder gives none."""
-        return not self.generator.encodes
+        return not self.generator.is_encoder_decoder
 
-    def answer(self, asks: Sequence[tuple[Ask, int]], on_done: Done) -> list[Answer]:
+    def answer(self, asks: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone) -> list[GenerationOutput]:
         """Answer by the engine, many at once."""
         requests = [self._request(ask, seed) for ask, seed in asks]
         found = iter(self._do([Job(request) for request in requests if request is not None], on_done))
-        return [UNANSWERED if request is None else Answer(**next(found)) for request in requests]
+        return [EMPTY_GENERATION if request is None else GenerationOutput(**next(found)) for request in requests]
 
-    def score(self, scores: Sequence[Score], on_done: Done) -> list[Scored]:
+    def score(self, scores: Sequence[LoglikelihoodQuery], on_done: OnQueriesDone) -> list[Loglikelihood]:
         """Score by the engine, which reads once what several begin with."""
         jobs = [self._scoring(score) for score in scores]
         found = self._do([job for job, _ in jobs], on_done)
-        return [Scored(each["nats"], len(job.counted), size) for each, (job, size) in zip(found, jobs, strict=True)]
+        return [Loglikelihood(each["nats"], len(job.counted), size) for each, (job, size) in zip(found, jobs, strict=True)]
 
-    def _request(self, ask: Ask, seed: int) -> GenerationRequest | None:
+    def _request(self, ask: GenerationQuery, seed: int) -> GenerationRequest | None:
         """What is served for a history, of which the oldest rounds go where it does not fit; None where none does."""
         said = repr([(message.role, message.content) for message in ask.history])
         own_dice = int.from_bytes(hashlib.sha256(f"{seed} {said}".encode()).digest()[:4], "big") >> 1
@@ -109,7 +109,7 @@ class ModelSubject:
                 return self.make_request(history, asked, ask.tools)
             except TemplateError:
                 return None
-            except ContextTooLong:
+            except ContextLengthExceeded:
                 if asked["max_tokens"] > 1 and sum(message.role == "user" for message in history) == 1:
                     asked["max_tokens"] //= 2
                     continue
@@ -119,23 +119,23 @@ class ModelSubject:
                     return None
                 history = (*history[:first], *history[later[0] :])
 
-    def _scoring(self, score: Score) -> tuple[Job, int]:
+    def _scoring(self, score: LoglikelihoodQuery) -> tuple[Job, int]:
         """What to read, and the bytes of what is counted in it."""
         try:
             read = find_scored_span(self.renderer, score, self.generator.context_length)
         except TemplateError:  # what it cannot even be asked it has no opinion of
-            read = Counted((0,), (), 0)
+            read = ScoredSpan((0,), (), 0)
         request = GenerationRequest(
             read.ids,
             GenerationParams(temperature=0),
             0,
             frozenset(),
             prompt_output="logprobs",
-            told_from=read.places[0] if read.places else 0,
+            prompt_logprobs_start=read.places[0] if read.places else 0,
         )
         return Job(request, read.places), read.bytes
 
-    def _do(self, jobs: Sequence[Job], on_done: Done) -> list[dict[str, Any]]:
+    def _do(self, jobs: Sequence[Job], on_done: OnQueriesDone) -> list[dict[str, Any]]:
         """Each job's result, from before or from now."""
         keys = [self._key(job) for job in jobs]
         known = self.cache.get(set(keys))
@@ -156,7 +156,7 @@ class ModelSubject:
             TurnwiseError: the model failed.
         """
         waiting = list(reversed(list(jobs)))
-        under_way: dict[str, tuple[Ticket, list[int]]] = {}
+        under_way: dict[str, tuple[RequestHandle, list[int]]] = {}
         events: SimpleQueue[tuple[str, TokenEvent]] = SimpleQueue()
         try:
             while waiting or under_way:
@@ -188,12 +188,12 @@ class ModelSubject:
         if not job.counted:
             text = _cut(self.renderer.tokenizer.decode(ids), job.request.params.stop)
             return {"text": text, "tokens": len(ids), "finish": str(last.finish_reason)}
-        first = max(1, job.request.told_from)
+        first = max(1, job.request.prompt_logprobs_start)
         return {"nats": -math.fsum(last.prompt_logprobs[at - first].logprob for at in job.counted)}
 
     def _key(self, job: Job) -> str:
         request = job.request
-        return key_of(
+        return cache_key(
             self.fingerprint, request.prompt_ids, asdict(request.params), request.max_tokens, sorted(request.stop_ids),
             request.prompt_output, request.source, job.counted,
         )  # fmt: skip

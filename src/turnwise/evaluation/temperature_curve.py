@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import statistics
-from turnwise.evaluation.samples import Ask
-from turnwise.evaluation.metric_runner import measure
+from turnwise.evaluation.samples import GenerationQuery
+from turnwise.evaluation.metric_runner import run_metrics
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.last_replies import reply_items
-from turnwise.evaluation.statistics import Interval
-from turnwise.evaluation.system_under_test import Subject
+from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.statistics import ConfidenceInterval
+from turnwise.evaluation.system_under_test import SystemUnderTest
 
 MOST = 100  # dialogues that are answered at every temperature
 
 
 @dataclass(frozen=True, slots=True)
-class CurvePoint:
+class TemperaturePoint:
     """What answers at one temperature are worth.
 
     Attributes:
@@ -30,18 +30,18 @@ class CurvePoint:
     subject: str
     temperature: float
     chrf: float
-    chrf_interval: Interval
+    chrf_interval: ConfidenceInterval
     distinct_2: float
     self_bleu: float
 
 
-def measure_curve(
-    subject: Subject,
+def run_temperature_curve(
+    subject: SystemUnderTest,
     dialogues: Sequence[Conversation],
     temperatures: Sequence[float],
     seeds: Sequence[int],
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
-) -> list[CurvePoint]:
+) -> list[TemperaturePoint]:
     """A point for every temperature; none where no dialogue has an answer.
 
     At temperature 0 the answer is the same with every seed, and asked for once.
@@ -50,8 +50,8 @@ def measure_curve(
     found = []
     for temperature in temperatures:
         items = [
-            replace(item, asks=tuple(_at(temperature, ask) for ask in item.asks))
-            for item in reply_items(dialogues)[:MOST]
+            replace(item, queries=tuple(_at(temperature, ask) for ask in item.queries))
+            for item in reply_samples(dialogues)[:MOST]
         ]
         if not items:
             break
@@ -60,13 +60,13 @@ def measure_curve(
             if total:
                 on_progress(f"answers at temperature {temperature:g}", done, total)
 
-        measured = measure(
+        measured = run_metrics(
             subject, chosen, {metric.NAME: items for metric in chosen}, seeds=seeds, on_progress=progress
         )
-        values = {name: statistics.value_of(each.sums_GK, each.metric.value) for name, each in measured.items()}
+        values = {name: statistics.metric_value(each.sums_GK, each.metric.value) for name, each in measured.items()}
         sums_GK = measured["chrf"].sums_GK
         found.append(
-            CurvePoint(
+            TemperaturePoint(
                 subject.name, temperature, values["chrf"],
                 statistics.bootstrap_interval(sums_GK, measured["chrf"].metric.value),
                 values["distinct_2"], values["self_bleu"],
@@ -75,5 +75,5 @@ def measure_curve(
     return found
 
 
-def _at(temperature: float, ask: Ask) -> Ask:
+def _at(temperature: float, ask: GenerationQuery) -> GenerationQuery:
     return replace(ask, temperature=temperature or None, greedy=not temperature)

@@ -14,7 +14,7 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def grams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
+def count_ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     """How often each run of so many words occurs."""
     return Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from turnwise.core.errors import ModelNotFound, UserError
-from turnwise.core.json_file import FileFields, check_fields, read_json_object, read_json_object_if_present, shown
-from turnwise.models.model_folders import find_folder, weights_digest
+from turnwise.core.json_file import JsonFileModel, validate_fields, read_json_object, read_optional_json_object, preview
+from turnwise.models.model_folders import find_model_folder, weights_digest
 
 CONFIG, BASE = "adapter_config.json", "adapter_base.json"
-BOX = "turnwise/box"  # how an adapter names the model that comes with the package, wherever that is installed
+BUNDLED_MODEL_NAME = "turnwise/box"  # how an adapter names the model that comes with the package, wherever that is installed
 # What we do not compute; a key that is there and not its default is refused.
 PLAIN: Mapping[str, Any] = {
     "bias": "none", "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None, "layer_replication": None,
@@ -21,7 +21,7 @@ PLAIN: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-class AdapterFields(FileFields):
+class AdapterFields(JsonFileModel):
     """Read of `adapter_config.json`."""
 
     peft_type: str = Field(description="a text")
@@ -46,11 +46,11 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     """
     config = read_json_object(folder / CONFIG)
     if (kind := config.get("peft_type")) != "LORA":
-        raise UserError(f"{folder} is an adapter of type {shown(kind)}; LoRA and DoRA are supported.")
-    check_fields(AdapterFields, config, str(folder / CONFIG))
+        raise UserError(f"{folder} is an adapter of type {preview(kind)}; LoRA and DoRA are supported.")
+    validate_fields(AdapterFields, config, str(folder / CONFIG))
     for key, plain in PLAIN.items():
         if config.get(key) not in (plain, None, {}, []):
-            raise UserError(f"{folder / CONFIG}: '{key}': {shown(config[key])} is not supported.")
+            raise UserError(f"{folder / CONFIG}: '{key}': {preview(config[key])} is not supported.")
     if str(config.get("init_lora_weights", True)).lower().startswith(("pissa", "olora", "corda", "loftq")):
         raise UserError(
             f"{folder}: its training changed the base as well ('init_lora_weights'), so it does not fit the base."
@@ -58,7 +58,7 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def base_of(folder: Path) -> Path:
+def adapter_base_folder(folder: Path) -> Path:
     """The folder of the model that an adapter changes.
 
     Raises:
@@ -70,18 +70,18 @@ def base_of(folder: Path) -> Path:
     if not name:
         raise UserError(f"{path} does not name the model that it changes: base_model_name_or_path is missing.")
     try:
-        base = box_folder() if name == BOX else find_folder(name)
+        base = bundled_model_folder() if name == BUNDLED_MODEL_NAME else find_model_folder(name)
     except ModelNotFound as error:
         raise ModelNotFound(
             f"{folder} is an adapter of the model {name}, which is not there. "
             f"If it has moved, write its new folder into {path} as base_model_name_or_path."
         ) from error
-    digest = read_json_object_if_present(folder / BASE).get("digest")
+    digest = read_optional_json_object(folder / BASE).get("digest")
     if digest is not None and digest != weights_digest(base):
         raise UserError(f"{folder} was made for other weights than those in {base}: its base has changed since.")
     return base
 
 
-def box_folder() -> Path:
+def bundled_model_folder() -> Path:
     """The model that comes with the package."""
     return Path(str(resources.files("turnwise").joinpath("box")))

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from turnwise.core.errors import UserError
-from turnwise.core.json_file import shown
+from turnwise.core.json_file import preview
 from turnwise.core.system_memory import check_fits
-from turnwise.models.adapter_config import BASE, BOX, CONFIG, base_of, box_folder, read_adapter_config
+from turnwise.models.adapter_config import BASE, BUNDLED_MODEL_NAME, CONFIG, adapter_base_folder, bundled_model_folder, read_adapter_config
 from turnwise.models.model_folders import weights_digest
 from turnwise.models.safetensors_file import SafetensorsFile
 
@@ -26,7 +26,7 @@ PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LoraWeights:
     """What an adapter does to one matrix.
 
     Attributes:
@@ -63,19 +63,19 @@ class Adapter:
     folder: Path
     base: Path
     scale: float
-    changes: Mapping[str, Change]
+    changes: Mapping[str, LoraWeights]
     transposed: bool
 
     @torch.no_grad()
     def apply(self, module: nn.Module) -> None:
         """Change a base that is loaded, and whose weights have their published names."""
         weights = dict(module.named_parameters())
-        self.refuse_unknown(list(weights))
+        self.reject_unknown_modules(list(weights))
         changed = self.over(weights.__getitem__)
         for name in self.changes:
             weights[f"{name}.weight"].copy_(changed(f"{name}.weight"))
 
-    def undone(self) -> "Adapter":
+    def inverse(self) -> "Adapter":
         """What takes this adapter out of a model that it was merged into, up to rounding.
 
         Raises:
@@ -102,7 +102,7 @@ class Adapter:
 
         return changed
 
-    def refuse_unknown(self, names: Sequence[str]) -> None:
+    def reject_unknown_modules(self, names: Sequence[str]) -> None:
         """Raise where it changes what none of these published tensors is."""
         known = {name.removesuffix(".weight") for name in names}
         if stray := sorted(self.changes.keys() - known):
@@ -118,12 +118,12 @@ def load_adapter(folder: Path, *, with_base: bool = True) -> Adapter:
     """
     config = read_adapter_config(folder)
     rank, alpha = config["r"], float(config["lora_alpha"])
-    base = base_of(folder) if with_base else folder
+    base = adapter_base_folder(folder) if with_base else folder
     scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
     return Adapter(folder, base, scale, _read_changes(folder, rank), bool(config.get("fan_in_fan_out")))
 
 
-def _read_changes(folder: Path, rank: int) -> dict[str, Change]:
+def _read_changes(folder: Path, rank: int) -> dict[str, LoraWeights]:
     """The changes by module. Raises `UserError` where the file is missing, damaged or not a LoRA of this rank."""
     path = folder / WEIGHTS
     if not path.is_file():
@@ -134,24 +134,24 @@ def _read_changes(folder: Path, rank: int) -> dict[str, Change]:
     for name in file.tensors:
         module, found, kind = name.removeprefix(PREFIX).rpartition(".lora_")
         if not found or kind.startswith("embedding_") or kind.endswith(".bias"):
-            raise UserError(f"{path}: {shown(name)} is no part of a LoRA adapter.")
+            raise UserError(f"{path}: {preview(name)} is no part of a LoRA adapter.")
         parts.setdefault(module, {})[kind.removesuffix(".weight").removesuffix(".default")] = file.read(name)
     changes = {}
     for module, tensors in parts.items():
         down, up, magnitude = tensors.get("A"), tensors.get("B"), tensors.get("magnitude_vector")
         if down is None or up is None:
-            raise UserError(f"{path}: of {shown(module)}, lora_A or lora_B is missing.")
+            raise UserError(f"{path}: of {preview(module)}, lora_A or lora_B is missing.")
         if down.dim() != 2 or up.dim() != 2 or not len(down) == up.shape[1] == rank:
             shapes = f"{tuple(down.shape)} and {tuple(up.shape)}"
-            raise UserError(f"{path}: lora_A and lora_B of {shown(module)} are {shapes}, but the rank is {rank}.")
+            raise UserError(f"{path}: lora_A and lora_B of {preview(module)} are {shapes}, but the rank is {rank}.")
         if magnitude is not None and magnitude.shape != (len(up),):
-            raise UserError(f"{path}: lora_magnitude_vector of {shown(module)} should have {len(up)} numbers.")
-        changes[module] = Change(down, up, magnitude)
+            raise UserError(f"{path}: lora_magnitude_vector of {preview(module)} should have {len(up)} numbers.")
+        changes[module] = LoraWeights(down, up, magnitude)
     return changes
 
 
 def save_adapter(
-    folder: Path, changes: Mapping[str, Change], *, base: Path, rank: int, alpha: float, dropout: float, kind: str,
+    folder: Path, changes: Mapping[str, LoraWeights], *, base: Path, rank: int, alpha: float, dropout: float, kind: str,
     transposed: bool = False,
 ) -> None:  # fmt: skip
     """Write an adapter into `folder`, a fresh one, as the peft library reads it.
@@ -175,7 +175,7 @@ def save_adapter(
     config = {
         "peft_type": "LORA",
         "task_type": kind or None,
-        "base_model_name_or_path": BOX if base.resolve() == box_folder().resolve() else str(base.resolve()),
+        "base_model_name_or_path": BUNDLED_MODEL_NAME if base.resolve() == bundled_model_folder().resolve() else str(base.resolve()),
         "r": rank,
         "lora_alpha": alpha,
         "lora_dropout": dropout,

@@ -12,15 +12,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from turnwise.core.errors import UserError
-from turnwise.core.json_file import shown
+from turnwise.core.json_file import preview
 from turnwise.core.system_memory import check_fits
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import Adapter, load_adapter
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder import Decoder, init_weights
 from turnwise.models.families import Family, family
-from turnwise.models.model_folders import INDEX, read_config
-from turnwise.models.language_model import Kind, segment_mask
+from turnwise.models.model_folders import INDEX, read_hf_config
+from turnwise.models.language_model import ModelKind, segment_mask
 from turnwise.models.safetensors_file import TYPES
 from turnwise.models.tensor_files import TensorFiles
 
@@ -31,15 +31,15 @@ SHARD_BYTES = 5_000_000_000
 
 
 @dataclass
-class LoadedModel:
+class DecoderModel:
     """A decoder and the published config it came with, which is kept so that saving loses nothing (a `Model`)."""
 
     decoder: Decoder
-    published: dict[str, Any] = field(default_factory=dict)
+    hf_config: dict[str, Any] = field(default_factory=dict)
 
-    kind: ClassVar[Kind] = "decoder"
-    packs: ClassVar[bool] = True
-    start_ids: ClassVar[tuple[int, ...]] = ()
+    kind: ClassVar[ModelKind] = "decoder"
+    supports_packing: ClassVar[bool] = True
+    decoder_start_ids: ClassVar[tuple[int, ...]] = ()
 
     @property
     def module(self) -> Decoder:
@@ -67,34 +67,34 @@ class LoadedModel:
         head = self.decoder.head if self.decoder.head is not None else self.decoder.embed
         return list(head.parameters(recurse=False)) if isinstance(head, nn.Embedding | nn.Linear) else []
 
-    def score(self, hidden_NC: Tensor) -> Tensor:
+    def logits(self, hidden_NC: Tensor) -> Tensor:
         """Scores over the vocabulary, `(N, V)`."""
         return self.decoder.logits(hidden_NC)
 
-    def hidden(
+    def hidden_states(
         self,
         ids_BT: Tensor,
-        wanted_BT: Tensor,
+        logits_mask_BT: Tensor,
         *,
-        segments_BT: Tensor,
+        segment_ids_BT: Tensor,
         positions_BT: Tensor,
-        sources_BS: Tensor | None = None,
-        source_mask_BS: Tensor | None = None,
+        encoder_ids_BS: Tensor | None = None,
+        encoder_mask_BS: Tensor | None = None,
     ) -> Tensor:
         """What the head reads, where it is wanted; only there, since the head is a large part of a small model."""
-        assert sources_BS is source_mask_BS is None, "a decoder has no encoder"
-        hidden_BTC = self.decoder(ids_BT, positions_BT=positions_BT, mask=segment_mask(segments_BT))
-        wanted_NC: Tensor = hidden_BTC[wanted_BT]
+        assert encoder_ids_BS is encoder_mask_BS is None, "a decoder has no encoder"
+        hidden_BTC = self.decoder(ids_BT, positions_BT=positions_BT, mask=segment_mask(segment_ids_BT))
+        wanted_NC: Tensor = hidden_BTC[logits_mask_BT]
         return wanted_NC
 
-    def save(self, folder: Path, *, dtype: torch.dtype | None = None, published: Mapping[str, Any]) -> None:
+    def save(self, folder: Path, *, dtype: torch.dtype | None = None, hf_config: Mapping[str, Any]) -> None:
         """Write `config.json` and the weights into a fresh folder."""
-        save(self, folder, dtype=dtype, published=published)
+        save(self, folder, dtype=dtype, hf_config=hf_config)
 
 
-def published_dtype(published: Mapping[str, Any]) -> torch.dtype:
+def hf_config_dtype(hf_config: Mapping[str, Any]) -> torch.dtype:
     """The type of a model's weights, as its config says; float32 where it does not."""
-    return DTYPES.get(str(published.get("dtype") or published.get("torch_dtype")), torch.float32)
+    return DTYPES.get(str(hf_config.get("dtype") or hf_config.get("torch_dtype")), torch.float32)
 
 
 def auto_dtype(device: torch.device) -> torch.dtype:
@@ -138,16 +138,16 @@ class Checkpoint:
             folder = adapter.base
         self._folder = folder
         self.dtype = dtype or auto_dtype(self.device)
-        self.published = read_config(folder)
-        kind = family(self.published["model_type"])
-        self.config = _decoder_config(kind, self.published, folder)
+        self.hf_config = read_hf_config(folder)
+        kind = family(self.hf_config["model_type"])
+        self.config = _decoder_config(kind, self.hf_config, folder)
         files = TensorFiles(folder)
-        self._entries = {entry.ours: entry for entry in kind.layout(self.config)}
-        names = [name for entry in self._entries.values() for name in entry.theirs]
+        self._entries = {entry.decoder_name: entry for entry in kind.weight_mappings(self.config)}
+        names = [name for entry in self._entries.values() for name in entry.hf_names]
         self.shapes = self._checked_shapes(files)
-        files.refuse_unread(names, self.published["model_type"])
+        files.reject_unread_tensors(names, self.hf_config["model_type"])
         if adapter is not None:
-            adapter.refuse_unknown(names)
+            adapter.reject_unknown_modules(names)
         self._files, self._adapted = files, {} if adapter is None else adapter.changes
         self._get = files.get if adapter is None else adapter.over(files.get)
 
@@ -155,18 +155,18 @@ class Checkpoint:
         """The shape of each of our tensors, which the files bear out."""
         try:
             for entry in self._entries.values():  # before a decoder of so many layers is built
-                for name in entry.theirs:
+                for name in entry.hf_names:
                     files.header(name)
             with torch.device("meta"):
                 shapes = {name: parameter.shape for name, parameter in Decoder(self.config).named_parameters()}
-            for ours, entry in self._entries.items():
-                for name, expected in zip(entry.theirs, entry.published_shapes(shapes[ours]), strict=True):
+            for decoder_name, entry in self._entries.items():
+                for name, expected in zip(entry.hf_names, entry.published_shapes(shapes[decoder_name]), strict=True):
                     if (shape := files.header(name).shape) != expected:
                         raise UserError(f"'{name}' has the shape {shape}, but config.json asks for {expected}.")
         except UserError as error:
             raise UserError(f"{self._folder}: {error}") from error
         except (RuntimeError, OverflowError) as error:
-            raise UserError(f"{self._folder}/config.json does not describe a model: {shown(str(error))}.") from error
+            raise UserError(f"{self._folder}/config.json does not describe a model: {preview(str(error))}.") from error
         return shapes
 
     @property
@@ -176,7 +176,7 @@ class Checkpoint:
 
     def stored_dtype(self, name: str) -> torch.dtype:
         """The widest type of the published parts of one of our tensors; float32 where they are adapted."""
-        names = self._entries[name].theirs
+        names = self._entries[name].hf_names
         if any(other.removesuffix(".weight") in self._adapted for other in names):
             return torch.float32
         stored = {getattr(torch, TYPES[self._files.header(other).dtype][0]) for other in names}
@@ -184,7 +184,7 @@ class Checkpoint:
 
     def tensor(self, name: str) -> Tensor:
         """One of our tensors on the processor, of the type that it is stored in, or float32 where it was adapted."""
-        return self._entries[name].to_ours(self._get)
+        return self._entries[name].from_hf(self._get)
 
     def decoder(self) -> Decoder:
         """A decoder with all the weights."""
@@ -201,46 +201,46 @@ def load(
     dtype: torch.dtype | None = None,
     device: str | torch.device = "cpu",
     adapter: Adapter | None = None,
-) -> LoadedModel:
+) -> DecoderModel:
     """Load a decoder from a Hugging Face folder, or from that of an adapter. Arguments and errors of `Checkpoint`."""
     checkpoint = Checkpoint(folder, dtype=dtype, device=device, adapter=adapter)
     if checkpoint.device.type == "cpu":
         numbers = sum(shape.numel() for shape in checkpoint.shapes.values())
         check_fits(numbers * checkpoint.dtype.itemsize, f"The model in {folder}")
-    return LoadedModel(checkpoint.decoder(), checkpoint.published)
+    return DecoderModel(checkpoint.decoder(), checkpoint.hf_config)
 
 
 def read_decoder_config(folder: Path) -> DecoderConfig:
     """The shape of the decoder in a folder. Raises as `load` does."""
-    published = read_config(folder)
-    return _decoder_config(family(published["model_type"]), published, folder)
+    hf_config = read_hf_config(folder)
+    return _decoder_config(family(hf_config["model_type"]), hf_config, folder)
 
 
-def _decoder_config(kind: Family, published: Mapping[str, Any], folder: Path) -> DecoderConfig:
+def _decoder_config(kind: Family, hf_config: Mapping[str, Any], folder: Path) -> DecoderConfig:
     """Our config of a published one."""
-    if published.get("quantization_config"):
+    if hf_config.get("quantization_config"):
         raise UserError(f"The weights in {folder} are quantised, which is not supported; use the unquantised model.")
     try:
-        return kind.read(published)
+        return kind.from_hf_config(hf_config)
     except UserError as error:
         raise UserError(f"{folder}/config.json: {error}") from error
     except KeyError as error:
         raise UserError(f"{folder}/config.json lacks {error}.") from error
 
 
-def create(config: DecoderConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> LoadedModel:
+def create(config: DecoderConfig, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> DecoderModel:
     """A new decoder with random weights; the same seed gives the same weights."""
     decoder = Decoder(config)
     init_weights(decoder, torch.Generator().manual_seed(seed))
-    return LoadedModel(decoder.to(dtype), {})
+    return DecoderModel(decoder.to(dtype), {})
 
 
 def save(
-    model: LoadedModel,
+    model: DecoderModel,
     folder: Path,
     *,
     dtype: torch.dtype | None = None,
-    published: Mapping[str, Any] | None = None,
+    hf_config: Mapping[str, Any] | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write `config.json` and the weights into `folder`, a fresh one (see `core.files.folder_written_whole`).
@@ -257,21 +257,21 @@ def save(
     dtype = dtype or next(model.decoder.parameters()).dtype
     name = next(key for key, value in DTYPES.items() if value == dtype)
     written = {
-        **(model.published or NO_TOKENS | kind.write(config)),
+        **(model.hf_config or NO_TOKENS | kind.to_hf_config(config)),
         "architectures": [kind.ARCHITECTURE],
         "model_type": config.family,
         "dtype": name,
-        **(published or {}),
+        **(hf_config or {}),
     }
     for stale in ("torch_dtype", "auto_map"):  # the older name of `dtype`; a pointer to code that is not saved along
         written.pop(stale, None)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    ours = dict(model.decoder.named_parameters())
+    decoder_name = dict(model.decoder.named_parameters())
     tensors = {
         name: tensor.detach().to("cpu", dtype)
-        for entry in kind.layout(config)
-        for name, tensor in entry.to_theirs(ours[entry.ours])
+        for entry in kind.weight_mappings(config)
+        for name, tensor in entry.to_hf(decoder_name[entry.decoder_name])
     }
     _save_shards(tensors, folder, shard_bytes)
 

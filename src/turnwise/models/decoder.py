@@ -82,8 +82,8 @@ class Attention(nn.Module):
         super().__init__()
         self.layer = layer
         self.heads, self.kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
-        self.rotated = config.positions == "rope" and layer not in config.unrotated_layers
-        self.window = config.window_of[layer]
+        self.rotated = config.positions == "rope" and layer not in config.no_rope_layers
+        self.window = config.layer_windows[layer]
         width = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
         self.qkv = nn.Linear(config.hidden_size, width, bias=config.qkv_bias)
         self.out = nn.Linear(config.num_heads * config.head_dim, config.hidden_size, bias=config.out_bias)
@@ -237,7 +237,7 @@ class Decoder(nn.Module):
             x_BTC = x_BTC + self.position(positions_BT)
         cos_sin = self.rope(positions_BT, x_BTC.dtype) if self.rope is not None else None
         windowed = self._windowed_mask(mask, positions_BT, cache is not None)
-        for layer, window in zip(self.layers, self.config.window_of, strict=True):
+        for layer, window in zip(self.layers, self.config.layer_windows, strict=True):
             x_BTC = layer(x_BTC, cos_sin, mask if window is None else windowed, cache)
         out_BTC: Tensor = self.norm(x_BTC)
         return out_BTC

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.json_file import shown
+from turnwise.core.json_file import preview
 
 SIZES = (
     "vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads", "head_dim",
@@ -55,7 +55,7 @@ class DecoderConfig:
     tied: bool = True
     sliding_window: int | None = None  # how many tokens back a windowed layer sees, itself included
     windowed_layers: frozenset[int] = frozenset()
-    unrotated_layers: frozenset[int] = frozenset()  # layers without positions (NoPE)
+    no_rope_layers: frozenset[int] = frozenset()  # layers without positions (NoPE)
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
@@ -70,12 +70,12 @@ class DecoderConfig:
             raise InvalidParameter("head_dim", f"Rotary positions need an even head size, got {self.head_dim}.")
 
     @property
-    def window_of(self) -> tuple[int | None, ...]:
+    def layer_windows(self) -> tuple[int | None, ...]:
         """For each layer how far back it sees, or None for all the way."""
         return tuple(self.sliding_window if i in self.windowed_layers else None for i in range(self.num_layers))
 
 
-def rope_of(published: Mapping[str, Any], *, theta: float = 10_000.0) -> RopeConfig:
+def rope_from_hf_config(hf_config: Mapping[str, Any], *, theta: float = 10_000.0) -> RopeConfig:
     """Rotary settings from a published config, in its older form (`rope_theta`, `rope_scaling`) or the newer one
     (`rope_parameters`).
 
@@ -86,10 +86,10 @@ def rope_of(published: Mapping[str, Any], *, theta: float = 10_000.0) -> RopeCon
     Raises:
         InvalidParameter: a way of rotating or scaling that we do not compute; better refused than wrong.
     """
-    newer = published.get("rope_parameters") or {}
-    scaling = newer or published.get("rope_scaling") or {}
-    theta = float(newer.get("rope_theta") or published.get("rope_theta") or theta)
-    partial = scaling.get("partial_rotary_factor") or published.get("partial_rotary_factor") or 1.0
+    newer = hf_config.get("rope_parameters") or {}
+    scaling = newer or hf_config.get("rope_scaling") or {}
+    theta = float(newer.get("rope_theta") or hf_config.get("rope_theta") or theta)
+    partial = scaling.get("partial_rotary_factor") or hf_config.get("partial_rotary_factor") or 1.0
     if partial != 1.0 or any(isinstance(value, Mapping) for value in scaling.values()):
         raise InvalidParameter(
             "rope_parameters", "Rotary positions on part of a head, or other ones by layer, are not supported."
@@ -108,11 +108,11 @@ def rope_of(published: Mapping[str, Any], *, theta: float = 10_000.0) -> RopeCon
         length = int(scaling["original_max_position_embeddings"])
         return RopeConfig(theta, "llama3", float(scaling["factor"]), low, high, length)
     raise InvalidParameter(
-        "rope_scaling", f"Rotary scaling {shown(kind)} is not supported; known: default, linear, llama3."
+        "rope_scaling", f"Rotary scaling {preview(kind)} is not supported; known: default, linear, llama3."
     )
 
 
-def rope_published(rope: RopeConfig) -> dict[str, Any]:
+def rope_to_hf_config(rope: RopeConfig) -> dict[str, Any]:
     """The keys under which every version of transformers finds these settings."""
     if rope.kind == "default":
         return {"rope_theta": rope.theta, "rope_parameters": {"rope_type": "default", "rope_theta": rope.theta}}

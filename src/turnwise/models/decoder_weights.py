@@ -89,6 +89,6 @@ class ModuleWeights:
         return self._decoder
 
 
-def weights_of(source: Decoder | DecoderWeights) -> DecoderWeights:
+def as_decoder_weights(source: Decoder | DecoderWeights) -> DecoderWeights:
     """The weights of either."""
     return ModuleWeights(source) if isinstance(source, Decoder) else source

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.json_file import shown
-from turnwise.models.decoder_config import DecoderConfig, rope_of, rope_published
+from turnwise.core.json_file import preview
+from turnwise.models.decoder_config import DecoderConfig, rope_from_hf_config, rope_to_hf_config
 
 ACTIVATIONS: dict[str, Literal["silu", "gelu_tanh"]] = {
     "silu": "silu",
@@ -20,31 +20,31 @@ ACTIVATIONS: dict[str, Literal["silu", "gelu_tanh"]] = {
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 
-def activation_of(published: Mapping[str, Any], key: str, default: str) -> Literal["silu", "gelu_tanh"]:
+def parse_activation(hf_config: Mapping[str, Any], key: str, default: str) -> Literal["silu", "gelu_tanh"]:
     """The activation under `key`.
 
     Raises:
         InvalidParameter: one that we do not compute.
     """
-    name = published.get(key) or default
+    name = hf_config.get(key) or default
     if name not in ACTIVATIONS:
-        raise InvalidParameter(key, f"'{key}': {shown(name)} is not supported; known: {', '.join(ACTIVATIONS)}.")
+        raise InvalidParameter(key, f"'{key}': {preview(name)} is not supported; known: {', '.join(ACTIVATIONS)}.")
     return ACTIVATIONS[name]
 
 
-def refuse(published: Mapping[str, Any], key: str, computed: Any) -> None:
+def require_value(hf_config: Mapping[str, Any], key: str, computed: Any) -> None:
     """Raise `InvalidParameter` where the config asks under `key` for anything but what we compute."""
-    if published.get(key, computed) != computed:
-        raise InvalidParameter(key, f"'{key}': {shown(published[key])} is not supported, only {shown(computed)}.")
+    if hf_config.get(key, computed) != computed:
+        raise InvalidParameter(key, f"'{key}': {preview(hf_config[key])} is not supported, only {preview(computed)}.")
 
 
-def windowed_layers_of(published: Mapping[str, Any], window: int | None, default: Sequence[bool]) -> frozenset[int]:
+def parse_windowed_layers(hf_config: Mapping[str, Any], window: int | None, default: Sequence[bool]) -> frozenset[int]:
     """The layers with a sliding window: as `layer_types` lists them, else where `default` says so.
 
     Raises:
         InvalidParameter: `layer_types` does not fit the model or names a kind that we do not compute.
     """
-    types = published.get("layer_types")
+    types = hf_config.get("layer_types")
     if types is None:
         return frozenset(i for i, slides in enumerate(default) if slides and window is not None)
     if len(types) != len(default):
@@ -52,7 +52,7 @@ def windowed_layers_of(published: Mapping[str, Any], window: int | None, default
     for kind in types:
         if kind not in (FULL, SLIDING):
             raise InvalidParameter(
-                "layer_types", f"Layers of type {shown(kind)} are not supported, only {FULL}, {SLIDING}."
+                "layer_types", f"Layers of type {preview(kind)} are not supported, only {FULL}, {SLIDING}."
             )
     layers = frozenset(i for i, kind in enumerate(types) if kind == SLIDING)
     if layers and window is None:
@@ -62,11 +62,11 @@ def windowed_layers_of(published: Mapping[str, Any], window: int | None, default
 
 def layer_types(config: DecoderConfig) -> list[str]:
     """The published `layer_types` of ours."""
-    return [FULL if window is None else SLIDING for window in config.window_of]
+    return [FULL if window is None else SLIDING for window in config.layer_windows]
 
 
-def read_llama_like(
-    published: Mapping[str, Any], family: str, *, tied: bool = False, theta: float = 10_000.0, **switches: Any
+def llama_like_from_hf_config(
+    hf_config: Mapping[str, Any], family: str, *, tied: bool = False, theta: float = 10_000.0, **switches: Any
 ) -> DecoderConfig:
     """Our config of a published one that uses Llama's keys.
 
@@ -81,26 +81,26 @@ def read_llama_like(
         KeyError: the config lacks a size.
         InvalidParameter: it asks for what we do not compute.
     """
-    heads = published["num_attention_heads"]
+    heads = hf_config["num_attention_heads"]
     fields: dict[str, Any] = {
-        "vocab_size": published["vocab_size"],
-        "hidden_size": published["hidden_size"],
-        "intermediate_size": published["intermediate_size"],
-        "num_layers": published["num_hidden_layers"],
+        "vocab_size": hf_config["vocab_size"],
+        "hidden_size": hf_config["hidden_size"],
+        "intermediate_size": hf_config["intermediate_size"],
+        "num_layers": hf_config["num_hidden_layers"],
         "num_heads": heads,
-        "num_kv_heads": published.get("num_key_value_heads") or heads,
-        "head_dim": published.get("head_dim") or published["hidden_size"] // heads,
-        "context_length": published.get("max_position_embeddings", 2048),
-        "norm_eps": published.get("rms_norm_eps", 1e-6),
-        "activation": activation_of(published, "hidden_act", "silu"),
-        "rope": rope_of(published, theta=theta),
-        "tied": published.get("tie_word_embeddings", tied),
-        "initializer_range": published.get("initializer_range", 0.02),
+        "num_kv_heads": hf_config.get("num_key_value_heads") or heads,
+        "head_dim": hf_config.get("head_dim") or hf_config["hidden_size"] // heads,
+        "context_length": hf_config.get("max_position_embeddings", 2048),
+        "norm_eps": hf_config.get("rms_norm_eps", 1e-6),
+        "activation": parse_activation(hf_config, "hidden_act", "silu"),
+        "rope": rope_from_hf_config(hf_config, theta=theta),
+        "tied": hf_config.get("tie_word_embeddings", tied),
+        "initializer_range": hf_config.get("initializer_range", 0.02),
     }
     return DecoderConfig(family=family, **fields | switches)
 
 
-def write_llama_like(config: DecoderConfig) -> dict[str, Any]:
+def llama_like_to_hf_config(config: DecoderConfig) -> dict[str, Any]:
     """The published keys that Llama began, of our config."""
     return {
         "head_dim": config.head_dim,
@@ -115,5 +115,5 @@ def write_llama_like(config: DecoderConfig) -> dict[str, Any]:
         "rms_norm_eps": config.norm_eps,
         "tie_word_embeddings": config.tied,
         "vocab_size": config.vocab_size,
-        **rope_published(config.rope),
+        **rope_to_hf_config(config.rope),
     }

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from turnwise.core.json_file import FileFields, check_fields
+from turnwise.core.json_file import JsonFileModel, validate_fields
 
 MAX_LAYERS = 10_000
 MAX_SIZE = 2**24  # of a dimension of a matrix
@@ -35,7 +35,7 @@ OBJECT = Field(None, description="an object, or null")
 TOKEN = Field(None, description="a token id, a list of them, or null")
 
 
-class ConfigFields(FileFields):
+class ConfigFields(JsonFileModel):
     """Read of every model, also of those that transformers computes."""
 
     model_type: str = Field(description="a text")
@@ -90,7 +90,7 @@ class DecoderFields(ConfigFields):
     add_cross_attention: bool | None = OPTIONAL_FLAG
 
 
-class RopeFields(FileFields):
+class RopeFields(JsonFileModel):
     """Read of `rope_scaling` and `rope_parameters`."""
 
     rope_type: str | None = TEXT
@@ -103,7 +103,7 @@ class RopeFields(FileFields):
     partial_rotary_factor: Epsilon | None = Field(None, description="a number from 0 to 1, or null")
 
 
-def check_config(published: dict[str, Any], origin: str, native_types: Collection[str]) -> None:
+def check_hf_config(hf_config: dict[str, Any], origin: str, native_types: Collection[str]) -> None:
     """Check the fields of a published config that we read.
 
     Args:
@@ -114,9 +114,9 @@ def check_config(published: dict[str, Any], origin: str, native_types: Collectio
     Raises:
         UserError: a field is missing, of another type or out of range.
     """
-    check_fields(ConfigFields, published, origin)
-    if published["model_type"] not in native_types:
+    validate_fields(ConfigFields, hf_config, origin)
+    if hf_config["model_type"] not in native_types:
         return
-    check_fields(DecoderFields, published, origin)
+    validate_fields(DecoderFields, hf_config, origin)
     for name in ("rope_scaling", "rope_parameters"):
-        check_fields(RopeFields, published.get(name) or {}, f"{origin}: '{name}'")
+        validate_fields(RopeFields, hf_config.get(name) or {}, f"{origin}: '{name}'")

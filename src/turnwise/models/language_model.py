@@ -11,24 +11,24 @@ import torch
 from torch import Tensor, nn
 
 # How it reads: what came before; a source, and then what came before; everything at once.
-Kind = Literal["decoder", "encoder_decoder", "encoder"]
+ModelKind = Literal["decoder", "encoder_decoder", "encoder"]
 
 
-class Model(Protocol):
+class LanguageModel(Protocol):
     """A language model and the published config it came with.
 
     Attributes:
         published: contents of its `config.json`.
     """
 
-    published: dict[str, Any]
+    hf_config: dict[str, Any]
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ModelKind:
         """How it reads."""
 
     @property
-    def packs(self) -> bool:
+    def supports_packing(self) -> bool:
         """Whether several sequences may lie in one row, each seeing itself only."""
 
     @property
@@ -51,18 +51,18 @@ class Model(Protocol):
     def head_parameters(self) -> Sequence[nn.Parameter]:
         """What `score` computes with."""
 
-    def score(self, hidden_NC: Tensor) -> Tensor:
+    def logits(self, hidden_NC: Tensor) -> Tensor:
         """Scores over the vocabulary, `(N, V)`, of what `hidden` returned."""
 
-    def hidden(
+    def hidden_states(
         self,
         ids_BT: Tensor,
-        wanted_BT: Tensor,
+        logits_mask_BT: Tensor,
         *,
-        segments_BT: Tensor,
+        segment_ids_BT: Tensor,
         positions_BT: Tensor,
-        sources_BS: Tensor | None = None,
-        source_mask_BS: Tensor | None = None,
+        encoder_ids_BS: Tensor | None = None,
+        encoder_mask_BS: Tensor | None = None,
     ) -> Tensor:
         """What the head reads where scores are wanted, `(N, C)`, row by row.
 
@@ -76,14 +76,14 @@ class Model(Protocol):
         """
 
     @property
-    def start_ids(self) -> tuple[int, ...]:
+    def decoder_start_ids(self) -> tuple[int, ...]:
         """What a decoder that has an encoder begins every answer with; () for the others."""
 
-    def save(self, folder: Path, *, dtype: torch.dtype | None = None, published: Mapping[str, Any]) -> None:
+    def save(self, folder: Path, *, dtype: torch.dtype | None = None, hf_config: Mapping[str, Any]) -> None:
         """Write `config.json` and the weights into a fresh folder."""
 
 
-def segment_mask(segments_BT: Tensor) -> Tensor:
+def segment_mask(segment_ids_BT: Tensor) -> Tensor:
     """True where a token may look: its own sequence, up to itself, `(B, 1, T, T)`."""
-    same = segments_BT.unsqueeze(2) == segments_BT.unsqueeze(1)
+    same = segment_ids_BT.unsqueeze(2) == segment_ids_BT.unsqueeze(1)
     return same.tril().unsqueeze(1)

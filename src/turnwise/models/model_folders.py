@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import ModelNotFound, UserError
-from turnwise.core.directory_swap import recover_folder
-from turnwise.core.json_file import read_json, read_json_object, read_json_object_if_present, shown
+from turnwise.core.directory_swap import recover_directory
+from turnwise.core.json_file import read_json, read_json_object, read_optional_json_object, preview
 from turnwise.models import families
-from turnwise.models.hf_config_fields import check_config
+from turnwise.models.hf_config_fields import check_hf_config
 
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME_PATTERN = re.compile(r"[\w.-]+/[\w.-]+")
 INDEX = "model.safetensors.index.json"
 WEIGHTS = "model.safetensors"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
-def find_folder(name: str) -> Path:
+def find_model_folder(name: str) -> Path:
     """The folder of a model: a path, or a Hugging Face hub name whose files are in the local hub cache.
 
     Nothing is downloaded.
@@ -32,13 +32,13 @@ def find_folder(name: str) -> Path:
     except RuntimeError:  # "~nobody" has no home
         folder = Path(name)
     try:
-        recover_folder(folder)
+        recover_directory(folder)
         if folder.is_dir():
             return folder
         exists = folder.exists()
     except (OSError, ValueError):  # a name too long for a path, or with a zero byte
-        raise ModelNotFound(f"There is no model folder {shown(name)}.") from None
-    if not exists and HUB_NAME.fullmatch(name) and (cached := _cached_snapshot(name)) is not None:
+        raise ModelNotFound(f"There is no model folder {preview(name)}.") from None
+    if not exists and HUB_NAME_PATTERN.fullmatch(name) and (cached := _cached_snapshot(name)) is not None:
         return cached
     raise ModelNotFound(_missing(name, folder, exists=exists))
 
@@ -57,29 +57,29 @@ def _cached_snapshot(name: str) -> Path | None:
 
 def _missing(name: str, folder: Path, *, exists: bool) -> str:
     """What somebody who named `name` probably has, and how to make a model folder of it."""
-    layout = "A model is a folder in the Hugging Face layout: config.json, tokenizer.json, model.safetensors."
+    weight_mappings = "A model is a folder in the Hugging Face layout: config.json, tokenizer.json, model.safetensors."
     if folder.suffix.lower() == ".gguf":
         there = "is a GGUF file" if exists else "would be a GGUF file, and is not there"
-        return f"{name} {there}; GGUF is not read yet. Fetch the model's original folder. {layout}"
+        return f"{name} {there}; GGUF is not read yet. Fetch the model's original folder. {weight_mappings}"
     if match := re.match(r"(?i)(?:https?:/+|hf://)(?:huggingface\.co/|hf\.co/)?([\w.-]+/[\w.-]+)?", name):
         if "huggingface.co/" in name or "hf.co/" in name or name.lower().startswith("hf:"):
             return f"{name} is an address, and nothing is downloaded by itself. {_fetch(match[1] or 'OWNER/NAME')}"
-        return f"{name} is an address, and nothing is downloaded by itself. {layout}"
+        return f"{name} is an address, and nothing is downloaded by itself. {weight_mappings}"
     if exists:
-        return f"{name} is a file. {layout} Give the folder that holds it."
-    if HUB_NAME.fullmatch(name) and name[0] not in "./":
+        return f"{name} is a file. {weight_mappings} Give the folder that holds it."
+    if HUB_NAME_PATTERN.fullmatch(name) and name[0] not in "./":
         return (
             f"There is no model folder {name}. If that is a name on the Hugging Face hub: "
             f"nothing is downloaded by itself. {_fetch(name)}"
         )
-    return f"There is no model folder {name}. {layout}"
+    return f"There is no model folder {name}. {weight_mappings}"
 
 
 def _fetch(name: str) -> str:
     return f"Fetch it once with: pip install huggingface_hub && hf download {name} (then the name {name} works here)."
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_hf_config(folder: Path) -> dict[str, Any]:
     """The published config of a model folder; the fields that we read have their declared types.
 
     Raises:
@@ -91,9 +91,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelNotFound(f"{folder} holds no model: config.json is missing.{_other_formats(folder)}")
-    published = read_json_object(path)
-    check_config(published, str(path), families.names())
-    return published
+    hf_config = read_json_object(path)
+    check_hf_config(hf_config, str(path), families.names())
+    return hf_config
 
 
 def _other_formats(folder: Path) -> str:
@@ -133,7 +133,7 @@ def _pickled_hint(folder: Path, name: str | None) -> str:
     """What to do about pickled weights: write safetensors beside them, where the tokenizer is, too."""
     if name is None:
         return ""
-    kind = "Seq2SeqLM" if read_json_object_if_present(folder / "config.json").get("is_encoder_decoder") else "CausalLM"
+    kind = "Seq2SeqLM" if read_optional_json_object(folder / "config.json").get("is_encoder_decoder") else "CausalLM"
     return (
         f" Its weights in {name} are pickled, which can run code when opened. If you trust them, write them as "
         f'safetensors, once, in that folder: python -c "from transformers import AutoModelFor{kind} as M; '

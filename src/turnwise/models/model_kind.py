@@ -5,45 +5,45 @@ from typing import TYPE_CHECKING
 
 from turnwise.core.errors import UserError
 from turnwise.models import families
-from turnwise.models.adapter_config import base_of, is_adapter
-from turnwise.models.model_folders import read_config
+from turnwise.models.adapter_config import adapter_base_folder, is_adapter
+from turnwise.models.model_folders import read_hf_config
 from turnwise.models.tensor_files import TensorFiles
 
 if TYPE_CHECKING:
-    from turnwise.models.language_model import Kind
+    from turnwise.models.language_model import ModelKind
 
 # Ends of the names of classes that have a head over the vocabulary and write from left to right.
 GENERATIVE = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Decoder", "WithLMHead")
 
 
-def model_of(folder: Path) -> Path:
+def full_model_folder(folder: Path) -> Path:
     """The folder that holds the whole model: this one, or that of the base if it holds an adapter."""
-    return base_of(folder) if is_adapter(folder) else folder
+    return adapter_base_folder(folder) if is_adapter(folder) else folder
 
 
-def kind_of(folder: Path) -> "Kind":
+def detect_model_kind(folder: Path) -> "ModelKind":
     """How the model in a folder reads, by what its config says. Raises as `read_config` does."""
-    published = read_config(model_of(folder))
-    if published.get("is_encoder_decoder"):
+    hf_config = read_hf_config(full_model_folder(folder))
+    if hf_config.get("is_encoder_decoder"):
         return "encoder_decoder"
-    if published["model_type"] in families.names():
+    if hf_config["model_type"] in families.names():
         return "decoder"
-    if name := next(iter(published.get("architectures") or ()), ""):
+    if name := next(iter(hf_config.get("architectures") or ()), ""):
         return "decoder" if name.endswith(GENERATIVE) else "encoder"
-    return "encoder" if "bert" in published["model_type"] else "decoder"
+    return "encoder" if "bert" in hf_config["model_type"] else "decoder"
 
 
 def is_native(folder: Path) -> bool:
     """Whether our own decoder computes the model in a folder. Raises as `read_config` does."""
-    return kind_of(folder) == "decoder" and read_config(model_of(folder))["model_type"] in families.names()
+    return detect_model_kind(folder) == "decoder" and read_hf_config(full_model_folder(folder))["model_type"] in families.names()
 
 
-def refuse_encoder(folder: Path) -> None:
+def reject_encoder(folder: Path) -> None:
     """Raise `UserError` where a folder holds a model that cannot answer. Raises as `read_config` does, too."""
-    if kind_of(folder) != "encoder":
+    if detect_model_kind(folder) != "encoder":
         return
-    published = read_config(model_of(folder))
-    name = next(iter(published.get("architectures") or ()), published["model_type"])
+    hf_config = read_hf_config(full_model_folder(folder))
+    name = next(iter(hf_config.get("architectures") or ()), hf_config["model_type"])
     purpose = "fills gaps in a text" if name.endswith("MaskedLM") else "turns a text into vectors or classifies it"
     raise UserError(f"{folder} holds an encoder ({name}), which {purpose}: it cannot answer.")
 
@@ -55,5 +55,5 @@ def check_servable(folder: Path) -> None:
         ModelNotFound: no model, or no weights.
         UserError: a damaged file, or an encoder.
     """
-    refuse_encoder(folder)
-    TensorFiles(model_of(folder))
+    reject_encoder(folder)
+    TensorFiles(full_model_folder(folder))

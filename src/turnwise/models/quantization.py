@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 GROUP = 32  # inputs that share a scale of 4 bits
-REACHES = (7.0, 8.0, 9.0)  # numbers that the furthest weight of a group may become: fewer steps, or it is cut off
+SCALE_CANDIDATES = (7.0, 8.0, 9.0)  # numbers that the furthest weight of a group may become: fewer steps, or it is cut off
 
 
-def quantized(weight_OI: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor]:
+def quantize_weight(weight_OI: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor]:
     """Whole numbers and scales with `weight = (whole - 2 ** (bits - 1)) * scale`, as nearly as `bits` allow.
 
     Returns `(O, I)` of uint8 and `(O, G)` of float32: one scale for every output, or with 4 bits one for every group of
@@ -41,7 +41,7 @@ def _four_bits(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
     low, high = weight_OGI.amin(-1, keepdim=True), weight_OGI.amax(-1, keepdim=True)
     furthest = torch.where(-low > high, low, high)
     best, least = torch.zeros_like(furthest), torch.full_like(furthest, torch.inf)
-    for reach in REACHES:
+    for reach in SCALE_CANDIDATES:
         numbers = _four(weight_OGI, furthest / -reach)
         fitted = (weight_OGI * numbers).sum(-1, keepdim=True) * _factor(numbers.square_().sum(-1, keepdim=True))
         scale = fitted.bfloat16().float()
@@ -59,7 +59,7 @@ def _factor(scale: Tensor) -> Tensor:
     return torch.where(scale == 0, 0.0, 1 / scale)
 
 
-def restored(whole_OI: Tensor, scales_OG: Tensor, bits: int) -> Tensor:
+def dequantize_weight(whole_OI: Tensor, scales_OG: Tensor, bits: int) -> Tensor:
     """The weights that whole numbers and scales stand for, `(O, I)` float32."""
     outputs, inputs = whole_OI.shape
     centred = whole_OI.view(outputs, scales_OG.shape[1], -1).float() - float(1 << (bits - 1))
@@ -70,7 +70,7 @@ class _Product(torch.autograd.Function):
     """x W, with W made anew for the way back: kept as floats, it would take the memory that whole numbers save."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: "RoundedLinear") -> Tensor:
+    def forward(ctx: Any, x: Tensor, layer: "QuantizedLinear") -> Tensor:
         ctx.layer = layer
         return F.linear(x, layer.weight.to(x.dtype))
 
@@ -80,7 +80,7 @@ class _Product(torch.autograd.Function):
         return grad @ ctx.layer.weight.to(grad.dtype), None
 
 
-class RoundedLinear(nn.Linear):
+class QuantizedLinear(nn.Linear):
     """A linear layer whose weights do not learn and are kept as whole numbers (after Dettmers et al. 2023, QLoRA)."""
 
     whole: Tensor
@@ -90,7 +90,7 @@ class RoundedLinear(nn.Linear):
         nn.Module.__init__(self)
         self.in_features, self.out_features, self.bits = layer.in_features, layer.out_features, bits
         group = GROUP if layer.in_features % GROUP == 0 else layer.in_features
-        whole, scales = quantized(layer.weight.detach().float(), bits, group)
+        whole, scales = quantize_weight(layer.weight.detach().float(), bits, group)
         if bits == 4 and layer.in_features % 2 == 0:
             whole = whole[:, ::2] + 16 * whole[:, 1::2]
         self.register_buffer("whole", whole, persistent=False)
@@ -105,7 +105,7 @@ class RoundedLinear(nn.Linear):
         whole = self.whole
         if whole.shape[1] != self.in_features:
             whole = torch.stack((whole & 15, whole >> 4), dim=-1).view(self.out_features, self.in_features)
-        return restored(whole, self.scales, self.bits)
+        return dequantize_weight(whole, self.scales, self.bits)
 
     def forward(self, x: Tensor) -> Tensor:
         """x W + b."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turnwise.core.errors import UserError
-from turnwise.core.json_file import parse_json, shown
+from turnwise.core.json_file import parse_json, preview
 
 if TYPE_CHECKING:
     from torch import Tensor  # imported where data is read: headers are checked before torch is loaded
@@ -93,12 +93,12 @@ def _tensor_header(name: str, entry: Any, data: int) -> TensorHeader:
     entry = entry if isinstance(entry, dict) else {}
     dtype, shape, offsets = entry.get("dtype"), _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
     if not isinstance(dtype, str) or shape is None or offsets is None or len(offsets) != 2:
-        raise ValueError(f"the header of {shown(name)} is not a type, a shape and two offsets")
+        raise ValueError(f"the header of {preview(name)} is not a type, a shape and two offsets")
     start, stop = offsets
     if not 0 <= start <= stop <= data:
-        raise ValueError(f"{shown(name)} lies beyond its end")
+        raise ValueError(f"{preview(name)} lies beyond its end")
     if dtype in TYPES and math.prod(shape) * TYPES[dtype][1] != stop - start:
-        raise ValueError(f"the shape of {shown(name)} does not fit its {stop - start:,} bytes")
+        raise ValueError(f"the shape of {preview(name)} does not fit its {stop - start:,} bytes")
     return TensorHeader(dtype, shape, start, stop)
 
 

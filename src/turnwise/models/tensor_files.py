@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnwise.core.errors import UserError
-from turnwise.core.json_file import shown
+from turnwise.core.json_file import preview
 from turnwise.models.model_folders import weight_files
 from turnwise.models.safetensors_file import TYPES, SafetensorsFile, TensorHeader
 
@@ -31,7 +31,7 @@ class TensorFiles:
         for path in weight_files(folder):
             file = SafetensorsFile(path)
             if twice := next((name for name in file.tensors if name in self._file_of), None):
-                raise UserError(f"{folder}: {shown(twice)} is in two of the weight files.")
+                raise UserError(f"{folder}: {preview(twice)} is in two of the weight files.")
             self._file_of.update(dict.fromkeys(file.tensors, file))
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class TensorFiles:
             raise UserError(f"The weights are not complete: the tensor '{name}' is missing.")
         return stored
 
-    def refuse_unread(self, names: Sequence[str], kind: str) -> None:
+    def reject_unread_tensors(self, names: Sequence[str], kind: str) -> None:
         """Raise where the files hold weights that the family does not know: without them it would compute wrongly.
 
         Args:

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
 from turnwise.core.errors import UserError
-from turnwise.core.json_file import shown
+from turnwise.core.json_file import preview
 from turnwise.core.system_memory import check_fits
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import Adapter, load_adapter
-from turnwise.models.model_folders import read_config
-from turnwise.models.model_kind import is_native, kind_of, model_of, refuse_encoder
-from turnwise.models.language_model import Kind
+from turnwise.models.model_folders import read_hf_config
+from turnwise.models.model_kind import is_native, detect_model_kind, full_model_folder, reject_encoder
+from turnwise.models.language_model import ModelKind
 from turnwise.models.tensor_files import TensorFiles
 
-__all__ = ["TransformersModel", "create", "is_native", "kind_of", "load", "load_to_talk", "model_of"]
+__all__ = ["TransformersModel", "create", "is_native", "detect_model_kind", "load", "load_for_generation", "full_model_folder"]
 
 PLENTY = 1024  # tokens, for models whose positions are relative and end nowhere
 AUTO = {
@@ -56,9 +56,9 @@ class TransformersModel:
     """A model that transformers computes (a `Model`)."""
 
     module: Any
-    kind: Kind
-    published: dict[str, Any]
-    packs = False  # not every model takes a mask for it
+    kind: ModelKind
+    hf_config: dict[str, Any]
+    supports_packing = False  # not every model takes a mask for it
 
     @property
     def embedding(self) -> nn.Module:
@@ -78,7 +78,7 @@ class TransformersModel:
         return int(self.module.config.vocab_size)
 
     @property
-    def start_ids(self) -> tuple[int, ...]:
+    def decoder_start_ids(self) -> tuple[int, ...]:
         """What a decoder that has an encoder begins every answer with; () for the others.
 
         Raises:
@@ -101,39 +101,39 @@ class TransformersModel:
         """Those of the output embeddings, where scores are computed from them alone."""
         return list(self.module.get_output_embeddings().parameters()) if self._has_plain_head else []
 
-    def score(self, hidden_NC: Tensor) -> Tensor:
+    def logits(self, hidden_NC: Tensor) -> Tensor:
         """Scores over the vocabulary, `(N, V)`."""
         scores_NV: Tensor = self.module.get_output_embeddings()(hidden_NC) if self._has_plain_head else hidden_NC
         return scores_NV
 
-    def hidden(
+    def hidden_states(
         self,
         ids_BT: Tensor,
-        wanted_BT: Tensor,
+        logits_mask_BT: Tensor,
         *,
-        segments_BT: Tensor,
+        segment_ids_BT: Tensor,
         positions_BT: Tensor,  # noqa: ARG002, one sequence to a row: models count for themselves
-        sources_BS: Tensor | None = None,
-        source_mask_BS: Tensor | None = None,
+        encoder_ids_BS: Tensor | None = None,
+        encoder_mask_BS: Tensor | None = None,
     ) -> Tensor:
         """What the head reads, `(N, C)`; the scores themselves, `(N, V)`, where more than a head computes them."""
-        if self.kind != "encoder_decoder" and int((segments_BT.diff(dim=1) > 0).sum()):
-            ids_BT, wanted_BT, segments_BT = _apart(ids_BT, wanted_BT, segments_BT)
-        mask_BT = (segments_BT > 0).long()
+        if self.kind != "encoder_decoder" and int((segment_ids_BT.diff(dim=1) > 0).sum()):
+            ids_BT, logits_mask_BT, segment_ids_BT = _apart(ids_BT, logits_mask_BT, segment_ids_BT)
+        mask_BT = (segment_ids_BT > 0).long()
         if self.kind == "encoder_decoder":
             inputs = {
-                "input_ids": sources_BS, "attention_mask": source_mask_BS, "decoder_input_ids": ids_BT,
+                "input_ids": encoder_ids_BS, "attention_mask": encoder_mask_BS, "decoder_input_ids": ids_BT,
                 "decoder_attention_mask": mask_BT, "use_cache": False,
             }  # fmt: skip
         else:
             more = {"use_cache": False} if self.kind == "decoder" else {}
             inputs = {"input_ids": ids_BT, "attention_mask": mask_BT, **more}
         if not self._has_plain_head:
-            scores_NV: Tensor = self.module(**inputs).logits[wanted_BT]
+            scores_NV: Tensor = self.module(**inputs).logits[logits_mask_BT]
             return scores_NV
         with _head_left_out(self.module.get_output_embeddings()) as read:
             self.module(**inputs)
-        hidden_NC: Tensor = read[0][wanted_BT]
+        hidden_NC: Tensor = read[0][logits_mask_BT]
         return hidden_NC
 
     @cached_property
@@ -157,10 +157,10 @@ class TransformersModel:
         finally:
             self.module.train(was_training)
 
-    def save(self, folder: Path, *, dtype: torch.dtype | None = None, published: Mapping[str, Any]) -> None:
+    def save(self, folder: Path, *, dtype: torch.dtype | None = None, hf_config: Mapping[str, Any]) -> None:
         """Write `config.json` and the weights into a fresh folder."""
         known = self.module.config
-        for name, value in published.items():
+        for name, value in hf_config.items():
             setattr(known, name, value)
         module = self.module if dtype is None else self.module.to(dtype)
         module.save_pretrained(folder, safe_serialization=True)
@@ -184,10 +184,10 @@ def _head_left_out(head: Any) -> Iterator[list[Tensor]]:
         del head.forward
 
 
-def _apart(ids_BT: Tensor, wanted_BT: Tensor, segments_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _apart(ids_BT: Tensor, logits_mask_BT: Tensor, segment_ids_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same sequences, each in a row of its own; what is wanted of them stays in the same order."""
-    numbers = [number for number in dict.fromkeys(segments_BT.flatten().tolist()) if number > 0]
-    places = [segments_BT.flatten() == number for number in numbers]
+    numbers = [number for number in dict.fromkeys(segment_ids_BT.flatten().tolist()) if number > 0]
+    places = [segment_ids_BT.flatten() == number for number in numbers]
     longest = max(int(place.sum()) for place in places)
 
     def laid_out(values_BT: Tensor) -> Tensor:
@@ -197,13 +197,13 @@ def _apart(ids_BT: Tensor, wanted_BT: Tensor, segments_BT: Tensor) -> tuple[Tens
             found[row, : len(values)] = values
         return found
 
-    return laid_out(ids_BT), laid_out(wanted_BT), laid_out(segments_BT)
+    return laid_out(ids_BT), laid_out(logits_mask_BT), laid_out(segment_ids_BT)
 
 
 def load(
     folder: Path,
     *,
-    kind: Kind | None = None,
+    kind: ModelKind | None = None,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
     adapter: Adapter | None = None,
@@ -218,11 +218,11 @@ def load(
     if adapter is None and is_adapter(folder):
         adapter = load_adapter(folder)
         own = adapter.base
-    published = read_config(own)
-    kind = kind or kind_of(own)
-    library = transformers(f"{folder} holds a model of type {shown(published['model_type'])}, which")
+    hf_config = read_hf_config(own)
+    kind = kind or detect_model_kind(own)
+    library = transformers(f"{folder} holds a model of type {preview(hf_config['model_type'])}, which")
     files = TensorFiles(own)
-    _check_sizes(published, files, own / "config.json")
+    _check_sizes(hf_config, files, own / "config.json")
     if torch.device(device).type == "cpu":
         check_fits(files.numbers * dtype.itemsize, f"The model in {own}")
     with _quiet(library):
@@ -232,22 +232,22 @@ def load(
                 output_loading_info=True,
             )  # fmt: skip
         except Exception as error:  # a config that is not the model's fails anywhere in the library
-            raise UserError(f"{folder} cannot be loaded: {shown(str(error), 300)}") from error
+            raise UserError(f"{folder} cannot be loaded: {preview(str(error), 300)}") from error
     if missing := sorted(report["missing_keys"]):  # the library would make them up
-        raise UserError(f"{folder}: The weights are not complete: the tensor {shown(missing[0])} is missing.")
+        raise UserError(f"{folder}: The weights are not complete: the tensor {preview(missing[0])} is missing.")
     if adapter is not None:
         adapter.apply(module)
-    return TransformersModel(module.to(device).eval(), kind, published)
+    return TransformersModel(module.to(device).eval(), kind, hf_config)
 
 
-def _check_sizes(published: dict[str, Any], files: TensorFiles, path: Path) -> None:
+def _check_sizes(hf_config: dict[str, Any], files: TensorFiles, path: Path) -> None:
     """Refuse sizes that the files do not bear out, before the library builds a model of them.
 
     What a size means is known to the library alone. But a model has more tensors than layers, and other sizes are in
     the order of its dimensions.
     """
     layers, largest = max(256, len(files)), max(2**24, files.largest_dimension)
-    level: list[tuple[str, Any]] = list(published.items())
+    level: list[tuple[str, Any]] = list(hf_config.items())
     for name, value in level:
         if isinstance(value, dict):
             level.extend(value.items())
@@ -272,7 +272,7 @@ def _quiet(library: ModuleType) -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def inner_matrices(module: nn.Module) -> Collection[nn.Parameter]:
+def block_matrices(module: nn.Module) -> Collection[nn.Parameter]:
     """The matrices of linear layers that stand in a stack: neither embeddings nor the head over the vocabulary."""
     stacked = [name for name, part in module.named_modules() if isinstance(part, nn.ModuleList)]
     embeddings = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
@@ -285,16 +285,16 @@ def inner_matrices(module: nn.Module) -> Collection[nn.Parameter]:
     ]
 
 
-def load_to_talk(folder: Path, *, dtype: torch.dtype, device: str | torch.device) -> TransformersModel:
+def load_for_generation(folder: Path, *, dtype: torch.dtype, device: str | torch.device) -> TransformersModel:
     """Load a model that can answer. Raises as `load` does, and for one that only fills gaps."""
-    refuse_encoder(folder)
+    reject_encoder(folder)
     model = load(folder, dtype=dtype, device=device)
-    _ = model.start_ids  # says now what would be found missing later
+    _ = model.decoder_start_ids  # says now what would be found missing later
     return model
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ModelSizes:
     """Of a new model."""
 
     vocab_size: int
@@ -305,7 +305,7 @@ class Sizes:
     context_length: int
 
 
-def create(family: str, sizes: Sizes, *, pad: int, end: int | None, seed: int) -> TransformersModel:
+def create(family: str, sizes: ModelSizes, *, pad: int, end: int | None, seed: int) -> TransformersModel:
     """A new model of a family that transformers computes; the same seed gives the same weights.
 
     Args:
@@ -320,7 +320,7 @@ def create(family: str, sizes: Sizes, *, pad: int, end: int | None, seed: int) -
     """
     library = transformers(f"A new model of the family '{family}'")
     tokens = {"pad_token_id": pad, "eos_token_id": end, "bos_token_id": None}
-    kind: Kind = "encoder" if family == "bert" else "encoder_decoder"
+    kind: ModelKind = "encoder" if family == "bert" else "encoder_decoder"
     if family == "t5":
         config = library.T5Config(
             vocab_size=sizes.vocab_size, d_model=sizes.hidden_size, d_kv=sizes.hidden_size // sizes.num_heads,

@@ -9,22 +9,22 @@ from fastapi.middleware import Middleware
 from turnwise import __version__
 from turnwise.chat.service import ChatService
 from turnwise.core.api_keys import KeyStore
-from turnwise.server.schema.request_body import DEFAULT_LIMIT
-from turnwise.server.middleware.drain import Drain, Draining
-from turnwise.server.error_responses import ErrorBody, handle_errors
-from turnwise.server.middleware.security import AllowOrigins, CatchMistakes, Http1, SameOrigin, SecurityHeaders, read_origin
-from turnwise.server.middleware.api_key_auth import AskKey, Keyring
-from turnwise.server.middleware.concurrency_limit import Arrival, Bounded, Gate, Limits
-from turnwise.server.middleware.access_log import Observe
-from turnwise.server.prometheus_metrics import Metrics
-from turnwise.server.openapi import describe
+from turnwise.server.schema.request_body import DEFAULT_MAX_BODY_BYTES
+from turnwise.server.middleware.drain import DrainState, DrainMiddleware
+from turnwise.server.error_responses import ErrorBody, add_error_handlers
+from turnwise.server.middleware.security import CorsMiddleware, ServerErrorMiddleware, Http1Middleware, SameOriginMiddleware, SecurityHeadersMiddleware, parse_origin
+from turnwise.server.middleware.api_key_auth import ApiKeyMiddleware, ApiKeyAuth
+from turnwise.server.middleware.concurrency_limit import ReceiveTimeoutMiddleware, ConcurrencyLimitMiddleware, ConcurrencyLimiter, ServerLimits
+from turnwise.server.middleware.access_log import AccessLogMiddleware
+from turnwise.server.prometheus_metrics import ServerMetrics
+from turnwise.server.openapi import openapi_document
 from turnwise.server.routes import completions, conversations, embeddings, health, metrics, models, pages, responses
 from turnwise.server.routes import chat_completions as chat
 from turnwise.server.routes import stored_completions as stored
 from turnwise.server.routes import tokenize as tokens
-from turnwise.server.served_models import LATEST, Served
-from turnwise.server.sse import KEEP_ALIVE_SECONDS
-from turnwise.server.instrumented_service import watched
+from turnwise.server.served_models import LATEST, ServedModels
+from turnwise.server.sse import SSE_KEEP_ALIVE_SECONDS
+from turnwise.server.instrumented_service import instrument
 
 DESCRIPTION = "Chat completions in the OpenAI shape, conversations that are remembered, and the models behind them."
 
@@ -34,14 +34,14 @@ def create_app(
     *,
     default: str,
     web: bool = True,
-    body_limit: int = DEFAULT_LIMIT,
+    body_limit: int = DEFAULT_MAX_BODY_BYTES,
     allowed_hosts: Collection[str] = (),
     allow_origins: Collection[str] = (),
     keys: KeyStore | None = None,
     require_key: bool = False,
-    limits: Limits = Limits(),
+    limits: ServerLimits = ServerLimits(),
     ignore_unknown: bool = False,
-    sse_keep_alive: float = KEEP_ALIVE_SECONDS,
+    sse_keep_alive: float = SSE_KEEP_ALIVE_SECONDS,
 ) -> FastAPI:
     """The application that answers with `services`.
 
@@ -65,22 +65,22 @@ def create_app(
         ModelNotFound: `default` is not among the services.
         InvalidParameter: something in `allow_origins` is no origin.
     """
-    gate, drain, keyring = Gate(limits), Drain(), Keyring(keys, require=require_key)
-    counted = Metrics(running=lambda: gate.running, waiting=lambda: gate.waiting)
-    served = Served(services, default, watch=lambda service: watched(service, counted))
-    served.find(LATEST)
-    origins = frozenset(map(read_origin, allow_origins))
+    limiter, drain, api_key_auth = ConcurrencyLimiter(limits), DrainState(), ApiKeyAuth(keys, require=require_key)
+    server_metrics = ServerMetrics(num_running=lambda: limiter.num_running, num_waiting=lambda: limiter.num_waiting)
+    served_models = ServedModels(services, default, watch=lambda service: instrument(service, server_metrics))
+    served_models.find(LATEST)
+    origins = frozenset(map(parse_origin, allow_origins))
     routers = [
-        chat.router(served, body_limit),
-        stored.router(served, body_limit),
-        responses.router(served, body_limit),
-        completions.router(served, body_limit),
-        embeddings.router(served, body_limit),
-        models.router(served),
-        tokens.router(served, body_limit),
-        conversations.router(served, body_limit),
-        health.router(served, drain),
-        metrics.router(counted),
+        chat.router(served_models, body_limit),
+        stored.router(served_models, body_limit),
+        responses.router(served_models, body_limit),
+        completions.router(served_models, body_limit),
+        embeddings.router(served_models, body_limit),
+        models.router(served_models),
+        tokens.router(served_models, body_limit),
+        conversations.router(served_models, body_limit),
+        health.router(served_models, drain),
+        metrics.router(server_metrics),
     ]
     files = pages.routes(chat=web)
     app = FastAPI(
@@ -92,23 +92,23 @@ def create_app(
         redirect_slashes=False,
         responses={"default": {"model": ErrorBody, "description": "Any error"}},
         middleware=[
-            Middleware(Observe, metrics=counted, routes=[*(r for router in routers for r in router.routes), *files]),
-            Middleware(SecurityHeaders),
-            *([Middleware(AllowOrigins, origins=origins)] if origins else []),
-            Middleware(CatchMistakes),
-            Middleware(Http1),
-            Middleware(SameOrigin, allowed_hosts=allowed_hosts, origins=origins, key_asked=lambda: keyring.asks),
-            Middleware(Draining, drain=drain),
-            Middleware(AskKey, keyring=keyring),
-            Middleware(Arrival),
-            Middleware(Bounded, gate=gate),
+            Middleware(AccessLogMiddleware, metrics=server_metrics, routes=[*(r for router in routers for r in router.routes), *files]),
+            Middleware(SecurityHeadersMiddleware),
+            *([Middleware(CorsMiddleware, origins=origins)] if origins else []),
+            Middleware(ServerErrorMiddleware),
+            Middleware(Http1Middleware),
+            Middleware(SameOriginMiddleware, allowed_hosts=allowed_hosts, origins=origins, is_key_required=lambda: api_key_auth.is_required),
+            Middleware(DrainMiddleware, drain=drain),
+            Middleware(ApiKeyMiddleware, api_key_auth=api_key_auth),
+            Middleware(ReceiveTimeoutMiddleware),
+            Middleware(ConcurrencyLimitMiddleware, limiter=limiter),
         ],
     )
     app.state.ignore_unknown, app.state.sse_keep_alive = ignore_unknown, sse_keep_alive
-    app.state.gate, app.state.drain, app.state.keyring = gate, drain, keyring
-    handle_errors(app)
+    app.state.limiter, app.state.drain, app.state.api_key_auth = limiter, drain, api_key_auth
+    add_error_handlers(app)
     for router in routers:
         app.include_router(router)
     app.router.routes.extend(files)
-    app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    app.openapi = partial(openapi_document, app)  # type: ignore[method-assign]
     return app

@@ -4,42 +4,42 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from turnwise.chat.service import Delta, Gathering, Reply
-from turnwise.core.executors import STORE_WRITES
+from turnwise.chat.service import ChatDelta, DeltaAccumulator, ChatResponse
+from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, StoredCompletion
-from turnwise.server.schema.chat_completion_response import Completion, Head
+from turnwise.server.schema.chat_completion_response import ChatCompletion, ChatCompletionHeader
 
 # Of a request, what is kept elsewhere or says nothing of the answer.
-_LEFT_OUT = frozenset({"messages", "model", "metadata", "store", "stream", "stream_options"})
+_OMITTED_FIELDS = frozenset({"messages", "model", "metadata", "store", "stream", "stream_options"})
 
 
-class Keeping:
+class CompletionRecorder:
     """Keeps one completion."""
 
-    def __init__(self, store: CompletionStore, head: Head, said: Mapping[str, Any], *, legacy: bool) -> None:
+    def __init__(self, store: CompletionStore, head: ChatCompletionHeader, request_body: Mapping[str, Any], *, legacy: bool) -> None:
         """Take the request's body as it came in `said`."""
-        self._store, self._head, self._said, self._legacy = store, head, said, legacy
+        self._store, self._head, self._request_body, self._legacy = store, head, request_body, legacy
 
-    async def keep(self, reply: Reply) -> None:
+    async def keep(self, reply: ChatResponse) -> None:
         """Write it down; on return it is safe on disk."""
-        await STORE_WRITES.run(self._store.add, self._completion(reply))
+        await STORE_WRITE_EXECUTOR.run(self._store.add, self._completion(reply))
 
-    async def watched(self, deltas: AsyncGenerator[Delta, None], answers: int) -> AsyncGenerator[Delta, None]:
+    async def record_stream(self, deltas: AsyncGenerator[ChatDelta, None], answers: int) -> AsyncGenerator[ChatDelta, None]:
         """The stream as it is; the whole is kept before its last piece is sent. An unfinished one is not kept."""
-        gathering = Gathering(answers)
+        gathering = DeltaAccumulator(answers)
         async with aclosing(deltas):
             async for delta in deltas:
                 if (reply := gathering.add(delta)) is not None:
                     await self.keep(reply)
                 yield delta
 
-    def _completion(self, reply: Reply) -> StoredCompletion:
+    def _completion(self, reply: ChatResponse) -> StoredCompletion:
         return StoredCompletion(
             id=self._head.id,
             created=self._head.created,
             model=self._head.model,
-            messages=tuple(self._said["messages"]),
-            request={name: value for name, value in self._said.items() if name not in _LEFT_OUT and value is not None},
-            response=Completion.of(self._head, reply, legacy=self._legacy).dump(),
-            metadata=self._said.get("metadata") or {},
+            messages=tuple(self._request_body["messages"]),
+            request={name: value for name, value in self._request_body.items() if name not in _OMITTED_FIELDS and value is not None},
+            response=ChatCompletion.of(self._head, reply, legacy=self._legacy).dump(),
+            metadata=self._request_body.get("metadata") or {},
         )

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from turnwise.core.errors import TurnwiseError, UserError
-from turnwise.server.request_context import current
+from turnwise.server.request_context import current_request
 
-MOST_ECHOED = 100  # characters of what a client sent that an error may repeat
-MOST_SAID = 600  # characters of a whole message
+MAX_ECHOED_CHARS = 100  # characters of what a client sent that an error may repeat
+MAX_MESSAGE_CHARS = 600  # characters of a whole message
 
 log = logging.getLogger("turnwise.server")
 
@@ -34,7 +34,7 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
-class Refusal(UserError):
+class RequestRejected(UserError):
     """A request that is turned away for how, when or by whom it was sent: too large, too often, from elsewhere."""
 
     def __init__(
@@ -48,15 +48,15 @@ class Refusal(UserError):
         self.retry_after = retry_after
 
 
-def cut(text: str, most: int = MOST_ECHOED) -> str:
+def truncate(text: str, max_chars: int = MAX_ECHOED_CHARS) -> str:
     """`text`, shortened so that an error never sends a large input back."""
-    return text if len(text) <= most else f"{text[:most]}…"
+    return text if len(text) <= max_chars else f"{text[:max_chars]}…"
 
 
 def error_body(error: TurnwiseError) -> dict[str, Any]:
     """The published shape of an error we can explain."""
-    param = None if error.param is None else cut(error.param)
-    message = cut(str(error), MOST_SAID)
+    param = None if error.param is None else truncate(error.param)
+    message = truncate(str(error), MAX_MESSAGE_CHARS)
     detail = ErrorDetail(message=message, type=error.http_type, param=param, code=error.code)
     return ErrorBody(error=detail).model_dump()
 
@@ -73,67 +73,67 @@ def error_response(error: TurnwiseError) -> JSONResponse:
     }
     if error.code == "unsupported_content_encoding":
         headers[415] = {"Accept-Encoding": "identity"}
-    current().code = error.code
+    current_request().code = error.code
     return JSONResponse(error_body(error), error.http_status, headers=headers.get(error.http_status))
 
 
-def log_mistake(error: BaseException) -> None:
+def log_exception(error: BaseException) -> None:
     """Log where an unexpected error happened. Its text is left out: it may quote what a person wrote."""
     places = "".join(traceback.format_tb(error.__traceback__))
     log.error("Unexpected %s\n%s", type(error).__name__, places.rstrip())
 
 
-def unexpected() -> TurnwiseError:
+def internal_error() -> TurnwiseError:
     """What a client is told of an error that we did not foresee: nothing of our insides."""
     error = TurnwiseError("The server made a mistake. It has been logged; the same request may work if sent again.")
     error.code = "internal_error"
     return error
 
 
-def explained(error: Exception) -> TurnwiseError:
+def to_client_error(error: Exception) -> TurnwiseError:
     """What a stream that fails says: the error itself where it can be explained, else a general one, after logging."""
     if isinstance(error, TurnwiseError):
         return error
-    log_mistake(error)
-    return unexpected()
+    log_exception(error)
+    return internal_error()
 
 
-def handle_errors(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Let every error of the routes leave in the published shape."""
-    app.add_exception_handler(TurnwiseError, _explained)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _query)
+    app.add_exception_handler(TurnwiseError, _handle_turnwise_error)
+    app.add_exception_handler(HTTPException, _handle_http_exception)
+    app.add_exception_handler(RequestValidationError, _handle_query_error)
 
 
-async def _explained(request: Request, error: Exception) -> JSONResponse:
+async def _handle_turnwise_error(request: Request, error: Exception) -> JSONResponse:
     del request
     assert isinstance(error, TurnwiseError)
     if error.http_status == 500:
-        log.error("%s: %s", type(error).__name__, cut(str(error), MOST_SAID))
+        log.error("%s: %s", type(error).__name__, truncate(str(error), MAX_MESSAGE_CHARS))
     return error_response(error)
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _handle_http_exception(request: Request, error: Exception) -> JSONResponse:
     """What the framework itself refuses: unknown routes and methods."""
     assert isinstance(error, HTTPException)
-    path = cut(request.url.path)
+    path = truncate(request.url.path)
     known = {
         404: ("unknown_url", f"There is nothing at {path}. The routes are listed at /docs."),
         405: (
             "method_not_allowed",
-            f"{path} does not answer to {cut(request.method)}. The routes are listed at /docs.",
+            f"{path} does not answer to {truncate(request.method)}. The routes are listed at /docs.",
         ),
     }
-    code, message = known.get(error.status_code, ("refused", cut(str(error.detail))))
-    response = error_response(Refusal(error.status_code, code, message))
+    code, message = known.get(error.status_code, ("refused", truncate(str(error.detail))))
+    response = error_response(RequestRejected(error.status_code, code, message))
     response.headers.update(error.headers or {})
     return response
 
 
-async def _query(request: Request, error: Exception) -> JSONResponse:
+async def _handle_query_error(request: Request, error: Exception) -> JSONResponse:
     """A query parameter that the framework could not read; bodies are read in `body.py`."""
     del request
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name = str(first["loc"][-1])
-    return error_response(Refusal(400, "invalid_parameter", f"'{cut(name)}': {cut(first['msg'])}."))
+    return error_response(RequestRejected(400, "invalid_parameter", f"'{truncate(name)}': {truncate(first['msg'])}."))

@@ -9,17 +9,17 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from turnwise.server.middleware.concurrency_limit import FAREWELL_SECONDS, request_seconds
+from turnwise.server.middleware.concurrency_limit import FAREWELL_SECONDS, receive_timeout
 
-SEND_SECONDS = 60.0  # for a client to read on, once it reads slower than its answer is written
+SEND_TIMEOUT_SECONDS = 60.0  # for a client to read on, once it reads slower than its answer is written
 
 
-class Connection(H11Protocol):
+class TimeoutH11Protocol(H11Protocol):
     """Closes connections whose client stops sending in the middle of a request, or stops reading its answer."""
 
-    send_seconds = SEND_SECONDS
-    _arriving: asyncio.TimerHandle | None = None
-    _stalled: asyncio.TimerHandle | None = None
+    send_timeout = SEND_TIMEOUT_SECONDS
+    _receive_timer: asyncio.TimerHandle | None = None
+    _send_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request, no longer than for any later one."""
@@ -28,13 +28,13 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what came. From its first byte on, a request has a limited time to arrive."""
-        if self._arriving is None:
+        if self._receive_timer is None:
             # The routes answer a late request with an error a little earlier; this is for those that have answered
             # before the body came, and for requests that have not come as far as their headers.
-            self._arriving = self.loop.call_later(request_seconds() + FAREWELL_SECONDS, self._abort)
+            self._receive_timer = self.loop.call_later(receive_timeout() + FAREWELL_SECONDS, self._abort)
         super().data_received(data)
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY) or self._is_between_requests():
-            self._stop("_arriving")
+            self._stop("_receive_timer")
 
     def _is_between_requests(self) -> bool:
         return self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
@@ -42,18 +42,18 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """Wait for the client to read, for a limited time."""
         super().pause_writing()
-        if self._stalled is None:
-            self._stalled = self.loop.call_later(self.send_seconds, self._abort)
+        if self._send_timer is None:
+            self._send_timer = self.loop.call_later(self.send_timeout, self._abort)
 
     def resume_writing(self) -> None:
         """Go on: the client has read."""
-        self._stop("_stalled")
+        self._stop("_send_timer")
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was waited for."""
-        self._stop("_arriving")
-        self._stop("_stalled")
+        self._stop("_receive_timer")
+        self._stop("_send_timer")
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
@@ -68,6 +68,6 @@ class Connection(H11Protocol):
             setattr(self, timer, None)
 
 
-def connection_class(send_seconds: float) -> type[Connection]:
+def make_protocol_class(send_timeout: float) -> type[TimeoutH11Protocol]:
     """Connections that give a client `send_seconds` to read on."""
-    return type("Connection", (Connection,), {"send_seconds": send_seconds})
+    return type("Connection", (TimeoutH11Protocol,), {"send_timeout": send_timeout})

@@ -10,7 +10,7 @@ from turnwise.core.api_keys import ApiKey
 
 
 @dataclass(slots=True)
-class Exchange:
+class RequestContext:
     """One request and its answer.
 
     Attributes:
@@ -34,7 +34,7 @@ class Exchange:
     model: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    finish: str | None = None
+    finish_reason: str | None = None
     code: str | None = None
     limit: asyncio.Timeout | None = None
     ignored: tuple[str, ...] = ()
@@ -43,14 +43,14 @@ class Exchange:
 
 
 # Tasks and threads that a request starts see its exchange too; that is what a ContextVar is for.
-_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+_current: ContextVar[RequestContext | None] = ContextVar("exchange", default=None)
 
 
-def current() -> Exchange:
+def current_request() -> RequestContext:
     """The exchange this code runs for; outside of any, one that nobody reads."""
-    return _current.get() or Exchange()
+    return _current.get() or RequestContext()
 
 
-def begin(exchange: Exchange) -> None:
+def bind_request(request_context: RequestContext) -> None:
     """Make `exchange` the one that this task, and every task it starts, runs for."""
-    _current.set(exchange)
+    _current.set(request_context)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from turnwise.chat.service import ChatService
 from turnwise.core.errors import ModelNotFound, NotFound
 from turnwise.core.ports import ConversationStore
-from turnwise.server.error_responses import cut
+from turnwise.server.error_responses import truncate
 
 LATEST = "latest"
 ALIASES = (LATEST, "stable")  # one model until several versions are kept: the served default
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedModels:
     """The served models by name, and the one that the aliases mean.
 
     The mapping is read at every request, so whoever owns it may put another service behind a name at any time.
@@ -27,8 +27,8 @@ class Served:
         """The service behind a name or alias, watched. Raises `ModelNotFound`, listing what is served."""
         service = self.services.get(self.default if name in ALIASES else name)
         if service is None:
-            served = cut(", ".join((*sorted(self.services), *ALIASES)), 300)
-            raise ModelNotFound(f"The model '{cut(name)}' is not served here. Served: {served}.")
+            served_models = truncate(", ".join((*sorted(self.services), *ALIASES)), 300)
+            raise ModelNotFound(f"The model '{truncate(name)}' is not served here. Served: {served_models}.")
         return self.watch(service)
 
     @property

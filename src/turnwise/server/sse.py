@@ -13,19 +13,19 @@ from starlette.types import Receive, Scope, Send
 
 from turnwise.core.errors import TurnwiseError
 from turnwise.server.error_responses import error_body
-from turnwise.server.request_context import current
-from turnwise.server.disconnect import ClientGone, unless_gone
+from turnwise.server.request_context import current_request
+from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
 
-DONE = b"data: [DONE]\n\n"
-COMMENT = b": keep-alive\n\n"
-KEEP_ALIVE_SECONDS = 15.0
+DONE_EVENT = b"data: [DONE]\n\n"
+KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
+SSE_KEEP_ALIVE_SECONDS = 15.0
 
 Item = TypeVar("Item")
 
-PADDED = 128  # bytes that a chunk's length is a multiple of, where lengths should tell little
+PADDING_MULTIPLE = 128  # bytes that a chunk's length is a multiple of, where lengths should tell little
 
 
-def event(content: dict[str, Any], *, padded: bool = False, name: str | None = None) -> bytes:
+def format_event(content: dict[str, Any], *, padded: bool = False, name: str | None = None) -> bytes:
     """One event, with its `name` where the interface has named events. JSON escapes line breaks, so data is one line.
 
     With `padded`, a field `obfuscation` of random letters fills it up: whoever sees encrypted chunks go by could else
@@ -33,14 +33,14 @@ def event(content: dict[str, Any], *, padded: bool = False, name: str | None = N
     """
     if padded:
         bare = len(_json({**content, "obfuscation": ""}))
-        content = {**content, "obfuscation": _letters(-bare % PADDED)}
+        content = {**content, "obfuscation": _letters(-bare % PADDING_MULTIPLE)}
     head = b"" if name is None else f"event: {name}\n".encode()
     return head + b"data: " + _json(content) + b"\n\n"
 
 
-def error_event(error: TurnwiseError) -> bytes:
+def format_error_event(error: TurnwiseError) -> bytes:
     """The event that ends a stream with an error, where the interface has no event type for it."""
-    return event(error_body(error))
+    return format_event(error_body(error))
 
 
 def _json(content: dict[str, Any]) -> bytes:
@@ -51,7 +51,7 @@ def _letters(count: int) -> str:
     return "".join(secrets.choice(string.ascii_letters) for _ in range(count))
 
 
-class EventStream(Response):
+class EventStreamResponse(Response):
     """Sends what `events` yields as it comes, no faster than the client reads, and closes it when the client leaves.
 
     Starlette's own streaming response waits for a failing write to notice a client that left; a server whose writes
@@ -63,9 +63,9 @@ class EventStream(Response):
     def __init__(
         self,
         events: AsyncGenerator[bytes, None],
-        source: "Closable",
-        keep_alive: float = KEEP_ALIVE_SECONDS,
-        encode_failure: Callable[[TurnwiseError], bytes] = error_event,
+        source: "AsyncClosable",
+        keep_alive: float = SSE_KEEP_ALIVE_SECONDS,
+        encode_failure: Callable[[TurnwiseError], bytes] = format_error_event,
     ) -> None:
         """Take over `events` and the `source` they are made from: both are closed here, whatever happens.
 
@@ -84,10 +84,10 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events until they end or the client leaves."""
         del scope
-        current().encode_failure = self._encode_failure
+        current_request().encode_failure = self._encode_failure
         async with aclosing(self._source), aclosing(self._events):
-            with suppress(ClientGone):
-                await unless_gone(receive, self._send(send))
+            with suppress(ClientDisconnected):
+                await cancel_on_disconnect(receive, self._send(send))
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -109,18 +109,18 @@ class EventStream(Response):
             if (silence := self._keep_alive - (loop.time() - self._last_sent)) > 0:
                 await asyncio.sleep(silence)
             else:
-                await send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+                await send({"type": "http.response.body", "body": KEEP_ALIVE_COMMENT, "more_body": True})
                 self._last_sent = loop.time()
 
 
-class Closable(Protocol):
+class AsyncClosable(Protocol):
     """What can be closed."""
 
     async def aclose(self) -> None:
         """Close it."""
 
 
-class StartedStream(Generic[Item]):
+class PrefetchedStream(Generic[Item]):
     """A stream whose first item is awaited before the answer begins, so that an error still gets its own status.
 
     Where the first item takes longer than that wait, the answer begins without it.
@@ -132,7 +132,7 @@ class StartedStream(Generic[Item]):
         self._first: asyncio.Task[Item] | None = asyncio.create_task(_first(items))
 
     @classmethod
-    async def start(cls, items: AsyncGenerator[Item, None], seconds: float, receive: Receive) -> "StartedStream[Item]":
+    async def start(cls, items: AsyncGenerator[Item, None], seconds: float, receive: Receive) -> "PrefetchedStream[Item]":
         """Take over `items` and wait for the first, at most so long.
 
         Raises:
@@ -141,7 +141,7 @@ class StartedStream(Generic[Item]):
         """
         stream = cls(items)
         try:
-            await unless_gone(receive, stream._wait(seconds))
+            await cancel_on_disconnect(receive, stream._wait(seconds))
         except BaseException:
             await stream.aclose()
             raise

@@ -9,14 +9,14 @@ from typing import Literal
 
 from turnwise.core.errors import InvalidData, InvalidParameter, did_you_mean
 from turnwise.core.messages import Conversation
-from turnwise.data.rows import Item
+from turnwise.data.rows import Record
 from turnwise.synthesis.dialogue_scorer import scores_of
 
 Kind = Literal["generated", "written"]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FilterCriteria:
     """What is kept.
 
     Args:
@@ -37,11 +37,11 @@ class Wanted:
         if self.best is not None and not 0 < self.best[1] <= 1:
             raise InvalidParameter("best", f"'best' must be greater than 0 and at most 1, got {self.best[1]:g}.")
 
-    def judges(self, item: Item) -> bool:
+    def needs_scores(self, item: Record) -> bool:
         """Whether scores decide about it."""
         return isinstance(item, Conversation) and (self.judge_written or item.is_synthetic)
 
-    def kind_fits(self, item: Item) -> bool:
+    def matches_kind(self, item: Record) -> bool:
         """Whether it is of the kind that is wanted."""
         generated = isinstance(item, Conversation) and item.is_synthetic
         return self.only is None or generated == (self.only == "generated")
@@ -53,7 +53,7 @@ class Wanted:
 
 
 @dataclass
-class Sifting:
+class DialogueFilter:
     """Goes through items twice: once for their scores, once to keep some of them.
 
     Args:
@@ -61,12 +61,12 @@ class Sifting:
         path: what messages call the data.
     """
 
-    wanted: Wanted
+    wanted: FilterCriteria
     path: Path
     kept: int = 0
-    fell: Counter[str] = field(default_factory=Counter)  # why → how many
+    dropped: Counter[str] = field(default_factory=Counter)  # why → how many
 
-    def look(self, items: Iterable[Item]) -> set[int]:
+    def find_best(self, items: Iterable[Record]) -> set[int]:
         """The places of the best, among the judged ones; of equals the earlier.
 
         Raises `InvalidData` where no judged item has a score that is needed.
@@ -75,7 +75,7 @@ class Sifting:
         met, judged = Counter[str](), 0
         ranked: list[tuple[float, int]] = []
         for place, item in enumerate(items):
-            if not (self.wanted.kind_fits(item) and self.wanted.judges(item)):
+            if not (self.wanted.matches_kind(item) and self.wanted.needs_scores(item)):
                 continue
             judged += 1
             scores = scores_of(item)
@@ -87,7 +87,7 @@ class Sifting:
                 raise InvalidData(self._missing(name, met))
         return {place for _, place in sorted(ranked)[: math.ceil(share * len(ranked))]}
 
-    def keep(self, items: Iterable[Item], best: set[int]) -> Iterator[Item]:
+    def filter_records(self, items: Iterable[Record], best: set[int]) -> Iterator[Record]:
         """The items that are kept; `kept` and `fell` count."""
         for place, item in enumerate(items):
             reason = self._reason(item, place in best)
@@ -95,13 +95,13 @@ class Sifting:
                 self.kept += 1
                 yield item
             else:
-                self.fell[reason] += 1
+                self.dropped[reason] += 1
 
-    def _reason(self, item: Item, best: bool) -> str | None:
+    def _reason(self, item: Record, best: bool) -> str | None:
         wanted = self.wanted
-        if not wanted.kind_fits(item):
+        if not wanted.matches_kind(item):
             return f"not {wanted.only}"
-        if not wanted.judges(item):
+        if not wanted.needs_scores(item):
             return None
         scores = scores_of(item)
         for name in sorted(wanted.names):

@@ -16,19 +16,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
-from turnwise.chat.service import ChatService, Turn
+from turnwise.chat.service import ChatService, ChatRequest
 from turnwise.core.errors import TemplateError, UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.check import WORD
-from turnwise.data.rows import Item
-from turnwise.synthesis.ordered_tasks import in_order
+from turnwise.data.rows import Record
+from turnwise.synthesis.ordered_tasks import map_in_order
 
 SCORES, JUDGE = "scores", "judge"  # their keys in a dialogue's `meta`
 RUN = 3  # words
 
 
 @dataclass(frozen=True)
-class Judge:
+class DialogueScorer:
     """A model that scores."""
 
     service: ChatService
@@ -68,22 +68,22 @@ class Judge:
             found["relevance"] = (sum(told) - sum(untold)) / len(told)
         return {name: round(value, 4) for name, value in found.items()}
 
-    async def scored(self, item: Item) -> Item:
+    async def scored(self, item: Record) -> Record:
         """The item with its scores in `meta`; documents, which have no replies, as they are."""
         if not isinstance(item, Conversation):
             return item
         return replace(item, meta={**item.meta, SCORES: await self.scores(item), JUDGE: self.service.name})
 
-    async def score_all(self, items: Iterable[Item], at_once: int) -> AsyncGenerator[Item, None]:
+    async def score_all(self, items: Iterable[Record], at_once: int) -> AsyncGenerator[Record, None]:
         """The items with their scores, in their order, `at_once` under way."""
-        async with aclosing(in_order(self.scored, items, at_once)) as judged:
+        async with aclosing(map_in_order(self.scored, items, at_once)) as judged:
             async for item in judged:
                 yield item
 
     async def _logprobs(self, ids: tuple[int, ...]) -> list[float]:
         """The log-probability of every token but the first."""
-        reply = await self.service.reply(Turn((), {"logprobs": True}, prompt=ids, prompt_output="logprobs", prompt_only=True))
-        return [report.chosen.logprob for report in reply.choices[0].prompt_logprobs]
+        reply = await self.service.reply(ChatRequest((), {"logprobs": True}, prompt=ids, prompt_output="logprobs", prompt_only=True))
+        return [report.token.logprob for report in reply.choices[0].prompt_logprobs]
 
 
 def _runs(mask: Sequence[bool]) -> list[tuple[int, int]]:
@@ -103,7 +103,7 @@ def novelty(conversation: Conversation) -> float:
     return len(set(runs)) / len(runs) if runs else 1.0
 
 
-def scores_of(item: Item) -> Mapping[str, float]:
+def scores_of(item: Record) -> Mapping[str, float]:
     """What it was scored; empty where it never was."""
     found = item.meta.get(SCORES)
     if not isinstance(found, Mapping):

@@ -11,7 +11,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-async def in_order(work: Callable[[T], Awaitable[R]], items: Iterable[T], at_once: int) -> AsyncGenerator[R, None]:
+async def map_in_order(work: Callable[[T], Awaitable[R]], items: Iterable[T], at_once: int) -> AsyncGenerator[R, None]:
     """What `work` makes of each item, in the order of the items, `at_once` of them under way.
 
     The first error ends everything, once all before it were handed out; so does closing it early.
@@ -36,7 +36,7 @@ async def in_order(work: Callable[[T], Awaitable[R]], items: Iterable[T], at_onc
         await asyncio.gather(*under_way, return_exceptions=True)
 
 
-def drained(stream: AsyncGenerator[R, None]) -> Iterator[R]:
+def iterate_sync(stream: AsyncGenerator[R, None]) -> Iterator[R]:
     """What a stream yields, for code that is not async. Ctrl-C cancels what is under way."""
     end = object()
     with asyncio.Runner() as runner:

@@ -13,18 +13,18 @@ from typing import Any, cast
 from turnwise.core.errors import InvalidData, InvalidParameter, SaveFailed, UserError
 from turnwise.core.messages import Conversation
 from turnwise.data.formats import openai
-from turnwise.data.jsonl_writer import json_line, write_jsonl
-from turnwise.synthesis.simulated_dialogue import ENDINGS, Ended, Talk
+from turnwise.data.jsonl_writer import to_json_line, write_jsonl
+from turnwise.synthesis.simulated_dialogue import END_REASONS, EndReason, SimulatedDialogue
 
 BEGINNING = b'{"request": '
 
 
-def work_file(out: Path) -> Path:
+def journal_path(out: Path) -> Path:
     """Where a run that makes `out` keeps what it has until it is complete."""
     return out.with_name(out.name + ".partial")
 
 
-class Work:
+class ProgressJournal:
     """A run's own file.
 
     Args:
@@ -83,17 +83,17 @@ class Work:
                 "was to go on with it, choose another --out, or pass --restart to throw it away.",
             )
 
-    def add(self, talk: Talk) -> None:
+    def add(self, talk: SimulatedDialogue) -> None:
         """One more dialogue, the one whose turn it is. Raises `SaveFailed`."""
         assert talk.number == self.done, "dialogues come in order"
-        row = None if talk.conversation is None else json.loads(json_line(talk.conversation))
+        row = None if talk.conversation is None else json.loads(to_json_line(talk.conversation))
         try:
             self._write({"talk": [talk.number, talk.ended, row]})
         except OSError as error:
             raise self._refused(error) from error
         self.done += 1
 
-    def talks(self, count: int) -> Iterator[Talk]:
+    def talks(self, count: int) -> Iterator[SimulatedDialogue]:
         """The first `count` dialogues."""
         with self.path.open("rb") as file:
             next(file)
@@ -110,9 +110,9 @@ class Work:
         self._file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
         self._file.flush()  # whoever kills us loses nothing; only a power cut might
 
-    def _talk(self, line: bytes) -> Talk:
+    def _talk(self, line: bytes) -> SimulatedDialogue:
         number, ended, row = self._parsed(line, "talk")
-        return Talk(number, ended, None if row is None else cast(Conversation, openai.parse(row)))
+        return SimulatedDialogue(number, ended, None if row is None else cast(Conversation, openai.parse(row)))
 
     def _parsed(self, line: bytes, key: str) -> Any:
         try:
@@ -124,7 +124,7 @@ class Work:
         return SaveFailed(f"Could not write {self.path}: {error.strerror or error}. What was made before is kept.")
 
 
-def finish(work: Work, out: Path, count: int) -> str:
+def finish(work: ProgressJournal, out: Path, count: int) -> str:
     """Write the first `count` dialogues to `out`, take the work file away, and say what was made.
 
     Raises:
@@ -142,5 +142,5 @@ def finish(work: Work, out: Path, count: int) -> str:
     return f"{told}\n{empty}" if nothing else told
 
 
-def _listed(endings: Counter[Ended]) -> str:
-    return ", ".join(f"{ENDINGS[ended]} ({number:,})" for ended, number in endings.most_common())
+def _listed(endings: Counter[EndReason]) -> str:
+    return ", ".join(f"{END_REASONS[ended]} ({number:,})" for ended, number in endings.most_common())

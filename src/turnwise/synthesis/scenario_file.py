@@ -18,14 +18,14 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from turnwise.core.errors import InvalidData, InvalidParameter
-from turnwise.core.strict_model import Section, parse_section
-from turnwise.data.fingerprint import normalised
+from turnwise.core.strict_model import StrictModel, parse_strict_model
+from turnwise.data.fingerprint import normalize_text
 from turnwise.data.strict_yaml import read_yaml
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class Scene(Section):
+class DialogueScenario(StrictModel):
     """A situation. What is drawn of it is drawn anew for every dialogue, each line as likely as the others."""
 
     weight: float = Field(1.0, gt=0)
@@ -34,10 +34,10 @@ class Scene(Section):
     openers: tuple[Line, ...] = Field(min_length=1)
 
 
-class Scenes(Section):
+class ScenarioFile(StrictModel):
     """All that a file holds."""
 
-    scenes: dict[str, Scene] = Field(min_length=1)
+    scenes: dict[str, DialogueScenario] = Field(min_length=1)
     goodbyes: tuple[Line, ...] = ("bye", "goodbye", "bye bye", "see you", "see you then", "see you soon", "that's all")
 
     def draw(self, rng: random.Random) -> tuple[str, str | None, str | None, str]:
@@ -51,13 +51,13 @@ class Scenes(Section):
 
     def is_goodbye(self, text: str) -> bool:
         """Whether a turn ends with a word of parting, whatever its case and marks."""
-        said = f" {normalised(text)}"
-        return any(said.endswith(f" {normalised(word)}") for word in self.goodbyes)
+        said = f" {normalize_text(text)}"
+        return any(said.endswith(f" {normalize_text(word)}") for word in self.goodbyes)
 
 
-def load_scenes(path: str | Path) -> Scenes:
+def load_scenarios(path: str | Path) -> ScenarioFile:
     """The scenes in a YAML file. Raises `InvalidData` naming the file and the key at fault."""
     try:
-        return parse_section(Scenes, read_yaml(path, "scenes"), origin=str(path))
+        return parse_strict_model(ScenarioFile, read_yaml(path, "scenes"), origin=str(path))
     except InvalidParameter as error:
         raise InvalidData(str(error)) from error

@@ -7,27 +7,27 @@ import numpy as np
 from rich.table import Table
 
 from turnwise.core.messages import Conversation
-from turnwise.data.rows import Item
+from turnwise.data.rows import Record
 from turnwise.synthesis.dialogue_scorer import scores_of
 
 QUANTILES = (0.1, 0.5, 0.9)
 
 
-class Spreads:
+class ScoreQuantiles:
     """Collects scores that go by, those of generated dialogues apart from those that people wrote.
 
     `unjudged` counts dialogues of which no reply was judged.
     """
 
     def __init__(self) -> None:
-        self.unjudged = 0
+        self.num_unscored = 0
         self._values: dict[tuple[str, str], list[float]] = defaultdict(list)
 
-    def observe(self, items: Iterable[Item]) -> Iterator[Item]:
+    def observe(self, items: Iterable[Record]) -> Iterator[Record]:
         """The items as they are."""
         for item in items:
             if isinstance(item, Conversation):
-                self.unjudged += "likelihood" not in scores_of(item)
+                self.num_unscored += "likelihood" not in scores_of(item)
                 for name, value in scores_of(item).items():
                     self._values[name, "generated" if item.is_synthetic else "written"].append(value)
             yield item

@@ -11,14 +11,14 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from turnwise.chat.service import Reply, Turn
-from turnwise.core.errors import ContextTooLong, InvalidParameter, TemplateError, Unavailable
+from turnwise.chat.service import ChatResponse, ChatRequest
+from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, TemplateError, Unavailable
 from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.data.fingerprint import normalised
-from turnwise.synthesis.scenario_file import Scenes
-from turnwise.synthesis.simulated_dialogue import Ended, Talk, Talker
-from turnwise.synthesis.ordered_tasks import in_order
+from turnwise.data.fingerprint import normalize_text
+from turnwise.synthesis.scenario_file import ScenarioFile
+from turnwise.synthesis.simulated_dialogue import EndReason, SimulatedDialogue, ChatModel
+from turnwise.synthesis.ordered_tasks import map_in_order
 
 MAX_TOKENS = 256  # of a turn, where nothing else was asked
 
@@ -48,9 +48,9 @@ class SelfChat:
     Raises `InvalidParameter` when a number is out of its range.
     """
 
-    assistant: Talker
-    user: Talker
-    scenes: Scenes
+    assistant: ChatModel
+    user: ChatModel
+    scenes: ScenarioFile
     exchanges: tuple[int, int] = (2, 6)
     seed: int = 0
     asked: Mapping[str, Any] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class SelfChat:
             ],
         }
 
-    async def hold(self, number: int) -> Talk:
+    async def simulate(self, number: int) -> SimulatedDialogue:
         """The dialogue of this number. Raises `TurnwiseError` when a model fails or refuses."""
         plan = self._plan(number)
         said, ended = [plan.opener], None
@@ -85,11 +85,11 @@ class SelfChat:
                 ended = self._is_over(plan, said)
         if len(said) % 2:
             said.pop()  # nobody replied to it
-        return Talk(number, ended, self._conversation(plan, said, ended) if said else None)
+        return SimulatedDialogue(number, ended, self._conversation(plan, said, ended) if said else None)
 
-    async def hold_all(self, numbers: Sequence[int], at_once: int) -> AsyncGenerator[Talk, None]:
+    async def simulate_all(self, numbers: Sequence[int], at_once: int) -> AsyncGenerator[SimulatedDialogue, None]:
         """The dialogues of these numbers in their order, `at_once` under way. Raises as `hold` does."""
-        async with aclosing(in_order(self.hold, numbers, at_once)) as talks:
+        async with aclosing(map_in_order(self.simulate, numbers, at_once)) as talks:
             async for talk in talks:
                 yield talk
 
@@ -98,18 +98,18 @@ class SelfChat:
         exchanges = rng.randint(*self.exchanges)
         return _Plan(number, *self.scenes.draw(rng), exchanges)
 
-    async def _next(self, plan: _Plan, said: Sequence[str]) -> tuple[str, Ended | None]:
+    async def _next(self, plan: _Plan, said: Sequence[str]) -> tuple[str, EndReason | None]:
         """The next turn, or why there is none."""
         digest = hashlib.sha256(f"{self.seed}:{plan.number}:{len(said)}".encode()).digest()
         asked = {"max_tokens": MAX_TOKENS, **self.asked, "seed": int.from_bytes(digest[:7], "big")}
         try:
             reply = await (self._reply if len(said) % 2 else self._ask)(plan, said, asked)
-        except ContextTooLong:
+        except ContextLengthExceeded:
             return "", "context"
         text = reply.text.strip()
-        if reply.finish == "cancelled":
+        if reply.finish_reason == "cancelled":
             raise Unavailable("The model was stopped.")
-        if reply.finish == "length":
+        if reply.finish_reason == "length":
             return "", "cut"
         if not text:
             return "", "empty"
@@ -117,33 +117,33 @@ class SelfChat:
             return "", "loop"
         return text, None
 
-    async def _reply(self, plan: _Plan, said: Sequence[str], asked: Mapping[str, Any]) -> Reply:
+    async def _reply(self, plan: _Plan, said: Sequence[str], asked: Mapping[str, Any]) -> ChatResponse:
         messages = (*_system(plan.assistant), *_turns(said, "user", "assistant"))
-        return await self.assistant.reply(Turn(messages, asked, context_policy="refuse"))
+        return await self.assistant.reply(ChatRequest(messages, asked, context_policy="refuse"))
 
-    async def _ask(self, plan: _Plan, said: Sequence[str], asked: Mapping[str, Any]) -> Reply:
+    async def _ask(self, plan: _Plan, said: Sequence[str], asked: Mapping[str, Any]) -> ChatResponse:
         turns = _turns(said, "assistant", "user")
         try:
-            return await self.user.reply(Turn((*_system(plan.user), *turns), asked, context_policy="refuse"))
+            return await self.user.reply(ChatRequest((*_system(plan.user), *turns), asked, context_policy="refuse"))
         except TemplateError:
             if plan.user is None:
                 raise
             # Some templates know no system prompt, or want a user's turn first.
             messages = (Message("user", plan.user), *turns)
-            return await self.user.reply(Turn(messages, asked, context_policy="refuse"))
+            return await self.user.reply(ChatRequest(messages, asked, context_policy="refuse"))
 
     def _repeats(self, text: str, said: Sequence[str]) -> bool:
         """Whether somebody said it before; a goodbye may be returned."""
-        return not self.scenes.is_goodbye(text) and normalised(text) in map(normalised, said)
+        return not self.scenes.is_goodbye(text) and normalize_text(text) in map(normalize_text, said)
 
-    def _is_over(self, plan: _Plan, said: Sequence[str]) -> Ended | None:
+    def _is_over(self, plan: _Plan, said: Sequence[str]) -> EndReason | None:
         if len(said) % 2:
             return None  # the assistant has not answered yet
         if self.scenes.is_goodbye(said[-2]):
             return "goodbye"
         return "turns" if len(said) == 2 * plan.exchanges else None
 
-    def _conversation(self, plan: _Plan, said: Sequence[str], ended: Ended) -> Conversation:
+    def _conversation(self, plan: _Plan, said: Sequence[str], ended: EndReason) -> Conversation:
         mark = {
             "generated": True,
             "by": "self-chat",

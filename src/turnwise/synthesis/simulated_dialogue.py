@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from turnwise.chat.service import Reply, Turn
+from turnwise.chat.service import ChatResponse, ChatRequest
 from turnwise.core.messages import Conversation
 
-Ended = Literal["turns", "goodbye", "loop", "empty", "cut", "context"]
-ENDINGS: dict[Ended, str] = {
+EndReason = Literal["turns", "goodbye", "loop", "empty", "cut", "context"]
+END_REASONS: dict[EndReason, str] = {
     "turns": "as long as was drawn",
     "goodbye": "the user said goodbye",
     "loop": "a turn was said before",
@@ -18,7 +18,7 @@ ENDINGS: dict[Ended, str] = {
 }
 
 
-class Talker(Protocol):
+class ChatModel(Protocol):
     """What is needed of a chat service."""
 
     @property
@@ -33,14 +33,14 @@ class Talker(Protocol):
     def defaults(self) -> Mapping[str, Any]:
         """Generation parameters it prefers."""
 
-    async def reply(self, turn: Turn) -> Reply:
+    async def reply(self, turn: ChatRequest) -> ChatResponse:
         """The answer to a turn."""
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class SimulatedDialogue:
     """A dialogue that was held. `conversation` is None where it came to nothing: there was no reply worth keeping."""
 
     number: int
-    ended: Ended
+    ended: EndReason
     conversation: Conversation | None

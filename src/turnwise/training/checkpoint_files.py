@@ -14,15 +14,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from turnwise.core.files import folder_written_whole
-from turnwise.training.distributed.sharding import gathered, local_shard, part_of, as_sharded
+from turnwise.core.files import atomic_directory
+from turnwise.training.distributed.sharding import gather_full, local_shard, slice_for_rank, as_sharded
 
 CHECKPOINT, BEST, START = "checkpoint", "best", "start"
 ROLLBACK = "rollback"  # the checkpoint that a spike goes back to; written at fixed steps, whatever the clock says
 
 
 @dataclass
-class RunState:
+class TrainerState:
     """Where a run stands. Losses are per predicted token.
 
     Attributes:
@@ -60,7 +60,7 @@ class RunState:
 
 def save_checkpoint(
     work: Path,
-    state: RunState,
+    state: TrainerState,
     module: nn.Module,
     optimizers: list[torch.optim.Optimizer],
     recipe_text: str,
@@ -79,20 +79,20 @@ def save_checkpoint(
         write: whether this worker writes.
         rollback: also make it the checkpoint that a spike goes back to.
     """
-    weights = whole_weights(module, keep=write)
+    weights = gather_trainable(module, keep=write)
     moments = {
         f"{i}.{index}.{key}": value
         for i, optimizer in enumerate(optimizers)
         for index, values in optimizer.state_dict()["state"].items()
         for key, value in values.items()
     }
-    tensors = gathered(moments, keep=write)
+    tensors = gather_full(moments, keep=write)
     if average is not None:
         own = {name: as_sharded(average[name], like) for name, like in _learning(module).items()}
-        average = gathered(own, keep=write)
+        average = gather_full(own, keep=write)
     if not write:
         return
-    with folder_written_whole(work / (ROLLBACK if rollback else CHECKPOINT)) as folder:
+    with atomic_directory(work / (ROLLBACK if rollback else CHECKPOINT)) as folder:
         _save(weights, folder / "model.safetensors")
         tensors["rng"] = torch.get_rng_state()
         if torch.cuda.is_available():
@@ -103,7 +103,7 @@ def save_checkpoint(
         (folder / "state.json").write_text(json.dumps(asdict(state), indent=2))
         (folder / "recipe.yaml").write_text(recipe_text, encoding="utf-8")
     if rollback:
-        with folder_written_whole(work / CHECKPOINT) as folder:
+        with atomic_directory(work / CHECKPOINT) as folder:
             for path in (work / ROLLBACK).iterdir():
                 _link(path, folder / path.name)
 
@@ -118,12 +118,12 @@ def _link(path: Path, target: Path) -> None:
 
 def load_checkpoint(
     work: Path, module: nn.Module, optimizers: list[torch.optim.Optimizer], name: str = CHECKPOINT
-) -> RunState | None:
+) -> TrainerState | None:
     """Put the weights and optimisers back where a checkpoint in `work` left them; None where there is none."""
     folder = work / name
     if not folder.is_dir():
         return None
-    put_back(module, _parts(folder / "model.safetensors", module))
+    load_trainable(module, _parts(folder / "model.safetensors", module))
     tensors = load_file(folder / "optimizer.safetensors")
     torch.set_rng_state(tensors.pop("rng"))
     drawn = tensors.pop("rng_cuda", None)
@@ -134,20 +134,20 @@ def load_checkpoint(
     for name, tensor in tensors.items():
         i, index, key = name.split(".")
         like = learning[int(i)][int(index)]
-        own = as_sharded(part_of(tensor, like), like) if tensor.dim() else tensor  # AdamW counts its steps
+        own = as_sharded(slice_for_rank(tensor, like), like) if tensor.dim() else tensor  # AdamW counts its steps
         states[int(i)].setdefault(int(index), {})[key] = own
     for optimizer, found in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({"state": found, "param_groups": optimizer.state_dict()["param_groups"]})
-    return RunState(**json.loads((folder / "state.json").read_text()))
+    return TrainerState(**json.loads((folder / "state.json").read_text()))
 
 
-def load_average(work: Path, module: nn.Module, name: str = CHECKPOINT) -> dict[str, Tensor] | None:
+def load_ema(work: Path, module: nn.Module, name: str = CHECKPOINT) -> dict[str, Tensor] | None:
     """The average of the weights in the checkpoint, where one was kept."""
     path = work / name / "average.safetensors"
     return _parts(path, module) if path.is_file() else None
 
 
-def checkpoint_recipe(work: Path) -> str | None:
+def read_checkpoint_recipe(work: Path) -> str | None:
     """The recipe that the checkpoint in `work` was made with."""
     path = work / CHECKPOINT / "recipe.yaml"
     return path.read_text(encoding="utf-8") if path.is_file() else None
@@ -155,9 +155,9 @@ def checkpoint_recipe(work: Path) -> str | None:
 
 def save_snapshot(work: Path, module: nn.Module, name: str, *, write: bool = True) -> None:
     """Keep these weights as `BEST` so far, or as those at the `START`; all have to call, and one of them to `write`."""
-    weights = whole_weights(module, keep=write)
+    weights = gather_trainable(module, keep=write)
     if write:
-        with folder_written_whole(work / name) as folder:
+        with atomic_directory(work / name) as folder:
             _save(weights, folder / "model.safetensors")
 
 
@@ -167,9 +167,9 @@ def load_snapshot(work: Path, module: nn.Module, name: str) -> dict[str, Tensor]
     return _parts(path, module) if path.is_file() else None
 
 
-def whole_weights(module: nn.Module, *, keep: bool) -> dict[str, Tensor]:
+def gather_trainable(module: nn.Module, *, keep: bool) -> dict[str, Tensor]:
     """The whole weights that learn, for who wants to `keep` them; all workers have to ask."""
-    return gathered(_learning(module), keep=keep)
+    return gather_full(_learning(module), keep=keep)
 
 
 def trainable_state(module: nn.Module) -> dict[str, Tensor]:
@@ -178,7 +178,7 @@ def trainable_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def put_back(module: nn.Module, weights: dict[str, Tensor]) -> None:
+def load_trainable(module: nn.Module, weights: dict[str, Tensor]) -> None:
     """Give the weights that learn these values."""
     for name, parameter in _learning(module).items():
         local_shard(parameter).copy_(weights[name])
@@ -191,7 +191,7 @@ def _learning(module: nn.Module) -> dict[str, nn.Parameter]:
 def _parts(path: Path, module: nn.Module) -> dict[str, Tensor]:
     """Our parts of the weights in a file, read one after the other."""
     with safe_open(str(path), framework="pt") as file:
-        return {name: part_of(file.get_tensor(name), like) for name, like in _learning(module).items()}
+        return {name: slice_for_rank(file.get_tensor(name), like) for name, like in _learning(module).items()}
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:

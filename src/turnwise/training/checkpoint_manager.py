@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.training import checkpoint_files as disk
-from turnwise.training.optim.weight_averaging import RunningAverage
-from turnwise.training.optim.optimizers import build_optimizers, set_rate
+from turnwise.training.optim.weight_averaging import ExponentialMovingAverage
+from turnwise.training.optim.optimizers import build_optimizers, set_learning_rate
 from turnwise.training.recipe import TrainingSection
-from turnwise.training.optim.loss_spikes import ROLLBACKS, Spike, diverged, rolled_back
-from turnwise.training.distributed.worker_group import Workers
+from turnwise.training.optim.loss_spikes import MAX_ROLLBACKS, LossSpike, divergence_error, state_after_rollback
+from turnwise.training.distributed.worker_group import WorkerGroup
 
 SAVE_SHARE = 20  # a checkpoint takes at most a twentieth of the time between two
 
@@ -29,7 +29,7 @@ class CheckpointManager:
     """
 
     def __init__(
-        self, module: nn.Module, settings: TrainingSection, *, work: Path, data: str, recipe: str, workers: Workers
+        self, module: nn.Module, settings: TrainingSection, *, work: Path, data: str, recipe: str, workers: WorkerGroup
     ) -> None:
         """Begin, or go on.
 
@@ -48,16 +48,16 @@ class CheckpointManager:
         self._work, self._recipe, self._workers = work, recipe, workers
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
         self.optimizers = self._new_optimizers()
-        self.state = disk.load_checkpoint(work, module, self.optimizers) or disk.RunState(data=data)
+        self.state = disk.load_checkpoint(work, module, self.optimizers) or disk.TrainerState(data=data)
         if self.state.data != data:
             raise InvalidParameter(
                 "out",
                 f"{work} holds an unfinished run, but the data has changed since. Put the data back to go on with it, "
                 "choose another --out, or pass --restart to throw it away.",
             )
-        self.average: RunningAverage | None = None
+        self.average: ExponentialMovingAverage | None = None
         if settings.ema is not None:
-            self.average = RunningAverage(module, settings.ema, disk.load_average(work, module))
+            self.average = ExponentialMovingAverage(module, settings.ema, disk.load_ema(work, module))
 
     def _new_optimizers(self) -> list[torch.optim.Optimizer]:
         said = self._settings
@@ -67,7 +67,7 @@ class CheckpointManager:
 
     def apply_optimizer_step(self, rate: float) -> None:
         """Move the weights along their gradient."""
-        set_rate(self.optimizers, rate)
+        set_learning_rate(self.optimizers, rate)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -77,7 +77,7 @@ class CheckpointManager:
 
     def with_averaged_weights(self) -> AbstractContextManager[None]:
         """Within the block the model has the average's weights, where one is kept."""
-        return nullcontext() if self.average is None else self.average.in_place()
+        return nullcontext() if self.average is None else self.average.swapped_in()
 
     def save(self, *, rollback: bool = False) -> None:
         """Write a checkpoint; with `rollback` it is also the one that a spike goes back to."""
@@ -108,25 +108,25 @@ class CheckpointManager:
         assert found is not None, "kept before the first step"
         return found
 
-    def roll_back(self, spike: Spike) -> None:
+    def roll_back(self, spike: LossSpike) -> None:
         """Back to the last checkpoint, with half the rate, and on with the rows after those that led here.
 
         Raises:
             TurnwiseError: that has been tried often enough.
         """
         now = self.state
-        if now.step == 0 or now.rollbacks == ROLLBACKS:
-            raise diverged(self._work, now, self._settings.learning_rate, spike.what)
+        if now.step == 0 or now.rollbacks == MAX_ROLLBACKS:
+            raise divergence_error(self._work, now, self._settings.learning_rate, spike.quantity)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         restored = disk.load_checkpoint(self._work, self.module, self.optimizers, disk.ROLLBACK)
         if restored is None:
-            disk.put_back(self.module, self.load_snapshot(disk.START))
+            disk.load_trainable(self.module, self.load_snapshot(disk.START))
             self.optimizers = self._new_optimizers()
-            restored = disk.RunState(data=now.data)
+            restored = disk.TrainerState(data=now.data)
         if self.average is not None:
-            average = disk.load_average(self._work, self.module, disk.ROLLBACK)
-            self.average = RunningAverage(self.module, self.average.decay, average)
-        self.state = rolled_back(now, restored, self._settings.rows)
+            average = disk.load_ema(self._work, self.module, disk.ROLLBACK)
+            self.average = ExponentialMovingAverage(self.module, self.average.decay, average)
+        self.state = state_after_rollback(now, restored, self._settings.rows)
         self._workers.barrier()  # all have read the checkpoint that is replaced now
         self.save(rollback=True)

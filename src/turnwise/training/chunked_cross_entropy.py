@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-MAX_SCORES = 2**24  # that are held at once: 64 MB in float32
+MAX_LOGITS = 2**24  # that are held at once: 64 MB in float32
 
-Score = Callable[[Tensor], Tensor]
+LmHead = Callable[[Tensor], Tensor]
 """Scores over the vocabulary `(N, V)` of hidden states `(N, C)`."""
 
 
-def chunked_cross_entropy(score: Score, hidden_NC: Tensor, targets_N: Tensor, vocab_size: int) -> Tensor:
+def chunked_cross_entropy(score: LmHead, hidden_NC: Tensor, targets_N: Tensor, vocab_size: int) -> Tensor:
     """Cross-entropy in nats at every target, `(N,)`; a backward pass computes the scores again."""
     parts = list(_parts(len(targets_N), vocab_size))
     if len(parts) <= 1:
@@ -33,7 +33,7 @@ def chunked_cross_entropy(score: Score, hidden_NC: Tensor, targets_N: Tensor, vo
 
 
 def chunked_cross_entropy_sum(
-    score: Score,
+    score: LmHead,
     hidden_NC: Tensor,
     targets_N: Tensor,
     weights_N: Tensor | None,
@@ -59,11 +59,11 @@ def chunked_cross_entropy_sum(
 
 
 def _parts(count: int, vocab_size: int) -> Iterator[slice]:
-    size = max(1, MAX_SCORES // vocab_size)
+    size = max(1, MAX_LOGITS // vocab_size)
     yield from (slice(start, start + size) for start in range(0, count, size))
 
 
-def _losses(score: Score, hidden_NC: Tensor, targets_N: Tensor) -> Tensor:
+def _losses(score: LmHead, hidden_NC: Tensor, targets_N: Tensor) -> Tensor:
     return F.cross_entropy(score(hidden_NC).float(), targets_N, reduction="none")
 
 
@@ -77,7 +77,7 @@ class _SummedLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        score: Score,
+        score: LmHead,
         parts: Sequence[slice],
         targets_N: Tensor,
         weights_N: Tensor | None,

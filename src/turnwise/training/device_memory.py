@@ -27,7 +27,7 @@ def available_memory(device: torch.device) -> int:
     return min([memory.available_memory(), *_free_by_limit()])
 
 
-def taken_memory(device: torch.device) -> int:
+def used_memory(device: torch.device) -> int:
     """Bytes that this process has taken."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)

@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from turnwise.core.files import folder_written_whole
-from turnwise.models.language_model import Model
+from turnwise.core.files import atomic_directory
+from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
-SAMPLING = {"do_sample": True, "temperature": 0.7, "top_p": 0.9}
+DEFAULT_GENERATION = {"do_sample": True, "temperature": 0.7, "top_p": 0.9}
 
 
-def save_artefact(
+def export_model(
     target: Path,
-    model: Model,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     *,
     generation: Mapping[str, Any] | None = None,
@@ -40,12 +40,12 @@ def save_artefact(
         SaveFailed: the disk refused; nothing was left behind.
     """
     special = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id, "bos_token_id": None}
-    with folder_of_artefact(target, tokenizer, generation=generation, files=files) as folder:
-        model.save(folder, dtype=dtype, published={**special, **_kept(model.published, special)})
+    with export_folder(target, tokenizer, generation=generation, files=files) as folder:
+        model.save(folder, dtype=dtype, hf_config={**special, **_kept(model.hf_config, special)})
 
 
 @contextmanager
-def folder_of_artefact(
+def export_folder(
     target: Path,
     tokenizer: Tokenizer,
     *,
@@ -57,9 +57,9 @@ def folder_of_artefact(
     Raises:
         SaveFailed: the disk refused; nothing was left behind.
     """
-    with folder_written_whole(target) as folder:
+    with atomic_directory(target) as folder:
         yield folder
-        if tokenizer.chat_template is None and "eos_token" in tokenizer.named:
+        if tokenizer.chat_template is None and "eos_token" in tokenizer.special_tokens_map:
             tokenizer = tokenizer.with_template(Renderer.from_tokenizer(tokenizer).template)  # what it was trained with
         tokenizer.save(folder)
         stops = sorted(tokenizer.stop_ids)
@@ -69,7 +69,7 @@ def folder_of_artefact(
         )  # by transformers: what answers begin with, say
         settings = {
             **written,
-            **(SAMPLING if generation is None else generation),
+            **(DEFAULT_GENERATION if generation is None else generation),
             "eos_token_id": stops[0] if len(stops) == 1 else stops,
             "pad_token_id": tokenizer.pad_id,
         }
@@ -83,5 +83,5 @@ def folder_of_artefact(
                 shutil.copy(content, folder / name)
 
 
-def _kept(published: Mapping[str, Any], special: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: published[name] for name in special if published.get(name) is not None}
+def _kept(hf_config: Mapping[str, Any], special: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: hf_config[name] for name in special if hf_config.get(name) is not None}

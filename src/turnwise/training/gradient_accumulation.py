@@ -6,17 +6,17 @@ from dataclasses import dataclass
 import torch
 
 from turnwise.training.examples.batches import Batch
-from turnwise.models.language_model import Model
-from turnwise.training.validation import Stopped, add
-from turnwise.training.optim.neftune import noise_on_embeddings
+from turnwise.models.language_model import LanguageModel
+from turnwise.training.validation import StopRequested, add
+from turnwise.training.optim.neftune import neftune_noise
 from turnwise.training.objective import Objective
-from turnwise.training.log_probs import computing
+from turnwise.training.log_probs import autocast
 from turnwise.training.distributed.sharding import is_sharded, padding_steps, full_tensor
-from turnwise.training.distributed.worker_group import ALONE, Workers
+from turnwise.training.distributed.worker_group import SINGLE_PROCESS, WorkerGroup
 
 
 @dataclass(frozen=True, slots=True)
-class Gradient:
+class GradientResult:
     """What a step's gradient came with; the gradient itself is in the parameters, clipped.
 
     Attributes:
@@ -28,21 +28,21 @@ class Gradient:
 
     loss: float
     norm: float
-    figures: dict[str, float]
-    useful: int
+    extra_metrics: dict[str, float]
+    num_tokens: int
 
 
 def accumulate_gradients(
-    model: Model,
+    model: LanguageModel,
     objective: Objective,
     batches: Sequence[Batch],
     *,
     clip_norm: float,
     dtype: torch.dtype,
     neftune: float | None = None,
-    workers: Workers = ALONE,
+    workers: WorkerGroup = SINGLE_PROCESS,
     stop: Callable[[], bool] = lambda: False,
-) -> Gradient:
+) -> GradientResult:
     """Compute the gradient of a step over all batches, those of other workers included; ours are on our device.
 
     Raises:
@@ -50,39 +50,39 @@ def accumulate_gradients(
     """
     device = batches[0].ids_BT.device
     idle = [batches[-1]] * padding_steps(model.module, len(batches), workers)  # computed along with others, for nothing
-    with computing(device, dtype):
-        total, count = objective.before_step(model, batches)
-        objective.before_step(model, idle)
-    share, reported, useful, total, count = workers.all_reduce_sum(
+    with autocast(device, dtype):
+        total, count = objective.batch_statistic(model, batches)
+        objective.batch_statistic(model, idle)
+    share, reported, num_tokens, total, count = workers.all_reduce_sum(
         [
             sum(objective.share(batch) for batch in batches),
-            sum(objective.reported(batch) for batch in batches),
-            sum(batch.useful for batch in batches),
+            sum(objective.metric_denominator(batch) for batch in batches),
+            sum(batch.num_tokens for batch in batches),
             total,
             count,
         ]
     )
-    before = objective.settled(total, count)
+    before = objective.reduce_statistic(total, count)
     summed = 0.0
-    figures: dict[str, float] = {}
+    extra_metrics: dict[str, float] = {}
     for batch in batches:
         if stop():
-            raise Stopped
-        with computing(device, dtype), noise_on_embeddings(model, batch, neftune):
+            raise StopRequested
+        with autocast(device, dtype), neftune_noise(model, batch, neftune):
             outcome = objective.loss(model, batch, before)
         (outcome.summed / share).backward()  # type: ignore[no-untyped-call]
         summed += outcome.summed.item()
-        add(figures, outcome, reported)
+        add(extra_metrics, outcome, reported)
     for batch in idle:
-        with computing(device, dtype):
+        with autocast(device, dtype):
             outcome = objective.loss(model, batch, before)
         (outcome.summed * 0).backward()  # type: ignore[no-untyped-call]
     learning = [parameter for parameter in model.module.parameters() if parameter.requires_grad]
     if not is_sharded(model.module):  # or else they are added up already
-        workers.add_gradients(learning)
+        workers.all_reduce_gradients(learning)
     if workers.world_size > 1:
-        summed, *values = workers.all_reduce_sum([summed, *figures.values()])
-        figures = dict(zip(figures, values, strict=True))
+        summed, *values = workers.all_reduce_sum([summed, *extra_metrics.values()])
+        extra_metrics = dict(zip(extra_metrics, values, strict=True))
     # The bound is on the gradient per unit of the loss, so it means the same whatever the loss is divided by.
     norm = full_tensor(torch.nn.utils.clip_grad_norm_(learning, clip_norm * reported / share)).item()
-    return Gradient(summed / reported, norm * share / reported, figures, int(useful))
+    return GradientResult(summed / reported, norm * share / reported, extra_metrics, int(num_tokens))

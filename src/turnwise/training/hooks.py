@@ -19,7 +19,7 @@ class StepReport:
     grad_norm: float
     useful_tokens: int
     seconds: float
-    figures: Mapping[str, float] = field(default_factory=dict)
+    extra_metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ValidationReport:
     step: int
     loss: float
     best: bool
-    figures: Mapping[str, float] = field(default_factory=dict)
+    extra_metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def perplexity(self) -> float:
@@ -54,7 +54,7 @@ class ReplySample:
 
 
 @dataclass(frozen=True, slots=True)
-class Mix:
+class InterpolationResult:
     """Weights a `share` of the way from the base to what was learned, and their losses."""
 
     share: float
@@ -87,18 +87,18 @@ class TrainingResult:
     test_before: float | None
     test_after: float | None
     samples: tuple[ReplySample, ...] = ()
-    figures: Mapping[str, float] = field(default_factory=dict)
+    extra_metrics: Mapping[str, float] = field(default_factory=dict)
     general_before: float | None = None
     general_after: float | None = None
     rollbacks: int = 0
-    mixes: tuple["Mix", ...] = ()
+    mixes: tuple["InterpolationResult", ...] = ()
     share: float = 1.0
     answer_seconds: float | None = None
     saved_as: str = "float32"
     rounding: float | None = None
 
 
-class Hook(Protocol):
+class TrainerHook(Protocol):
     """Watches a run; every method may do nothing."""
 
     def start(self, *, total_steps: int, step: int) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from turnwise.core.files import write_file
-from turnwise.core.progress_log import ProgressLines
+from turnwise.core.files import atomic_write
+from turnwise.core.progress_log import ProgressLog
 from turnwise.training.hooks import StepReport, ValidationReport, perplexity
 
-METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
+METRICS_FILE, TENSORBOARD_DIR = "metrics.jsonl", "tensorboard"
 
 
-class ProgressBar:
+class ProgressBarHook:
     """Loss, tokens a second and the time left; validations as lines above."""
 
     def __init__(self, console: Console | None = None, *, unit: str = "token") -> None:
@@ -33,13 +33,13 @@ class ProgressBar:
         )
         self._task = TaskID(0)
         self._loss: float | None = None
-        self._lines = ProgressLines(self._console)
+        self._lines = ProgressLog(self._console)
         self._total = 0
 
     def start(self, *, total_steps: int, step: int) -> None:
         """Show the bar."""
         self._total = total_steps
-        self._lines.begin(step)
+        self._lines.start(step)
         self._task = self._progress.add_task("train", total=total_steps, completed=step, loss=float("nan"), speed=0)
         self._progress.start()
 
@@ -48,7 +48,7 @@ class ProgressBar:
         self._loss = report.loss if self._loss is None else 0.9 * self._loss + 0.1 * report.loss
         speed = report.useful_tokens / report.seconds
         self._progress.update(self._task, completed=report.step, loss=self._loss, speed=speed)
-        self._lines.tell(report.step, self._total, f"step {report.step}/{self._total}", f"loss {self._loss:.3f}")
+        self._lines.update(report.step, self._total, f"step {report.step}/{self._total}", f"loss {self._loss:.3f}")
 
     def validation(self, report: ValidationReport) -> None:
         """A line above the bar."""
@@ -62,7 +62,7 @@ class ProgressBar:
     def _more(self, report: ValidationReport) -> str:
         if self._unit == "token":
             return f"perplexity {report.perplexity:.2f}"
-        return "  ".join(f"{name} {value:.3f}" for name, value in report.figures.items())
+        return "  ".join(f"{name} {value:.3f}" for name, value in report.extra_metrics.items())
 
     def end(self) -> None:
         """Leave the bar as it stands."""
@@ -70,17 +70,17 @@ class ProgressBar:
             self._progress.stop()
 
 
-class MetricsFile:
+class MetricsFileHook:
     """One JSON line for every step and validation. A resumed run takes back what came after its checkpoint."""
 
     def __init__(self, work: Path) -> None:
-        self._path = work / METRICS
+        self._path = work / METRICS_FILE
         self._file: Any = None
 
     def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
         """Open the file and drop lines that a resumed run will write again."""
         kept = [line for line in read_metrics(self._path) if step and line["step"] <= step]
-        write_file(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        atomic_write(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self._path.open("a")
 
     def step(self, report: StepReport) -> None:
@@ -91,12 +91,12 @@ class MetricsFile:
             rate=report.rate,
             grad_norm=report.grad_norm,
             tokens_per_second=report.useful_tokens / report.seconds,
-            **report.figures,
+            **report.extra_metrics,
         )
 
     def validation(self, report: ValidationReport) -> None:
         """A line."""
-        more = {f"valid_{name}": value for name, value in report.figures.items()}
+        more = {f"valid_{name}": value for name, value in report.extra_metrics.items()}
         self._write(step=report.step, valid_loss=report.loss, best=report.best, **more)
 
     def end(self) -> None:
@@ -111,11 +111,11 @@ class MetricsFile:
             os.fsync(self._file.fileno())
 
 
-class TensorBoard:
+class TensorBoardHook:
     """Curves for `tensorboard --logdir`."""
 
     def __init__(self, work: Path) -> None:
-        self._folder = work / TENSORBOARD
+        self._folder = work / TENSORBOARD_DIR
         self._writer: Any = None
 
     def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
@@ -130,13 +130,13 @@ class TensorBoard:
         self._writer.add_scalar("train/learning_rate", report.rate, report.step)
         self._writer.add_scalar("train/gradient_norm", report.grad_norm, report.step)
         self._writer.add_scalar("train/tokens_per_second", report.useful_tokens / report.seconds, report.step)
-        for name, value in report.figures.items():
+        for name, value in report.extra_metrics.items():
             self._writer.add_scalar(f"train/{name}", value, report.step)
 
     def validation(self, report: ValidationReport) -> None:
         """Validation curves."""
         self._writer.add_scalar("valid/loss", report.loss, report.step)
-        for name, value in (report.figures or {"perplexity": report.perplexity}).items():
+        for name, value in (report.extra_metrics or {"perplexity": report.perplexity}).items():
             self._writer.add_scalar(f"valid/{name}", value, report.step)
 
     def end(self) -> None:
@@ -165,7 +165,7 @@ def read_loss_curve(path: Path) -> list[tuple[int, float, float | None]]:
     return [(line["step"], line["loss"], valid.get(line["step"])) for line in lines if "loss" in line]
 
 
-def draw_loss(metrics: Path, picture: Path, *, title: str, unit: str = "token") -> None:
+def plot_loss(metrics: Path, picture: Path, *, title: str, unit: str = "token") -> None:
     """A picture of training and validation loss over the steps (PNG)."""
     from matplotlib.figure import Figure  # not pyplot, which looks for a screen
 

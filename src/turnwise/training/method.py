@@ -6,21 +6,21 @@ from typing import ClassVar
 
 import torch
 
-from turnwise.core.strict_model import Section
-from turnwise.models.language_model import Model
-from turnwise.training.export import save_artefact
-from turnwise.training.model_bundle import Base
+from turnwise.core.strict_model import StrictModel
+from turnwise.models.language_model import LanguageModel
+from turnwise.training.export import export_model
+from turnwise.training.model_bundle import ModelBundle
 
 
-class Method(Section):
+class Method(StrictModel):
     """A method; its fields are its options in a recipe."""
 
     SUMMARY: ClassVar[str] = ""
-    LEARNS: ClassVar[bool] = True  # whether any weight does
+    TRAINS_WEIGHTS: ClassVar[bool] = True  # whether any weight does
     SAVES_WEIGHTS: ClassVar[bool] = True  # whether changed weights are saved in the model's own type
-    MIXES: ClassVar[bool] = True  # whether weights between the base's and the tuned ones mean anything
+    INTERPOLATABLE: ClassVar[bool] = True  # whether weights between the base's and the tuned ones mean anything
 
-    def prepare(self, base: Base, seed: int) -> Base:  # noqa: ARG002
+    def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:  # noqa: ARG002
         """What is trained: weights that stay as they are are frozen, and what is added is there.
 
         Args:
@@ -32,11 +32,11 @@ class Method(Section):
         """
         return base
 
-    def plain(self, model: Model) -> Model:
+    def plain(self, model: LanguageModel) -> LanguageModel:
         """A model that computes the same and holds nothing that only training needs; it may share weights."""
         return model
 
-    def save(self, target: Path, base: Base, files: Mapping[str, str | Path], dtype: torch.dtype | None = None) -> None:
+    def save(self, target: Path, base: ModelBundle, files: Mapping[str, str | Path], dtype: torch.dtype | None = None) -> None:
         """Write what was trained as a model folder.
 
         Args:
@@ -46,4 +46,4 @@ class Method(Section):
             dtype: of the saved weights; None keeps theirs.
         """
         model = self.plain(base.model)
-        save_artefact(target, model, base.tokenizer, generation=base.generation, dtype=dtype, files=files)
+        export_model(target, model, base.tokenizer, generation=base.generation, dtype=dtype, files=files)

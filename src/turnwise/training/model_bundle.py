@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from turnwise.models.language_model import Model
+from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
@@ -13,10 +13,10 @@ LINES_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endf
 
 
 @dataclass(frozen=True)
-class Base:
+class ModelBundle:
     """What a run starts from."""
 
-    model: Model
+    model: LanguageModel
     tokenizer: Tokenizer
     generation: dict[str, Any] | None
     folder: Path | None = None
@@ -24,7 +24,7 @@ class Base:
     @property
     def renderer(self) -> Renderer:
         """How dialogues are laid out for it."""
-        speaks = self.tokenizer.chat_template is not None or "eos_token" in self.tokenizer.named
+        speaks = self.tokenizer.chat_template is not None or "eos_token" in self.tokenizer.special_tokens_map
         if self.model.kind == "encoder" and not speaks:
             return Renderer(self.tokenizer, LINES_TEMPLATE)
         return Renderer.from_tokenizer(self.tokenizer)

@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from turnwise.core.messages import Conversation
-from turnwise.core.strict_model import Section
+from turnwise.core.strict_model import StrictModel
 from turnwise.training.examples.batches import Batch, Example
 from turnwise.data.sources import Document
-from turnwise.models.language_model import Kind, Model
+from turnwise.models.language_model import ModelKind, LanguageModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.training.examples.dialogue_windows import Truncation
+from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.log_probs import cross_entropy_sum
 
 
 @dataclass(frozen=True)
-class Frame:
+class ExampleContext:
     """What examples are made for.
 
     Attributes:
@@ -32,10 +32,10 @@ class Frame:
 
     renderer: Renderer
     length: int
-    start_ids: tuple[int, ...] = ()
-    truncation: Truncation = field(default_factory=Truncation, compare=False)
+    decoder_start_ids: tuple[int, ...] = ()
+    truncation: TruncationReport = field(default_factory=TruncationReport, compare=False)
 
-    def for_item(self, item: Conversation | Document) -> "Frame":
+    def for_item(self, item: Conversation | Document) -> "ExampleContext":
         """The frame whose renderer knows the tools of this dialogue."""
         if isinstance(item, Document) or not item.tools:
             return self
@@ -48,27 +48,27 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LossOutput:
     """A loss, summed over a batch, and further figures to watch, likewise summed."""
 
     summed: Tensor
-    figures: dict[str, float] = field(default_factory=dict)
+    extra_metrics: dict[str, float] = field(default_factory=dict)
 
 
-class Objective(Section):
+class Objective(StrictModel):
     """An objective; its fields are its options in a recipe.
 
     Losses are sums, so that a step gives the same gradient whatever the number of rows that are read at a time: what
     they are divided by (`share`) is added up over all of a step's batches.
     """
 
-    KINDS: ClassVar[frozenset[Kind]] = frozenset({"decoder"})  # the models that it trains
-    LACKING: ClassVar[str] = "no text"  # what data has, that there is nothing to learn from in
+    MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder"})  # the models that it trains
+    EMPTY_MESSAGE: ClassVar[str] = "no text"  # what data has, that there is nothing to learn from in
     UNIT: ClassVar[str] = "token"  # what its loss is reported by
-    FIGURES: ClassVar[tuple[str, ...]] = ()  # what else it watches
-    COMPARES: ClassVar[bool] = False  # whether it needs to know what the model thought before it was trained
+    EXTRA_METRICS: ClassVar[tuple[str, ...]] = ()  # what else it watches
+    NEEDS_REFERENCE: ClassVar[bool] = False  # whether it needs to know what the model thought before it was trained
 
-    def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
+    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
         """The examples in a conversation or document, none longer than a row.
 
         Raises:
@@ -76,15 +76,15 @@ class Objective(Section):
         """
         raise NotImplementedError
 
-    def balance(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def balance_labels(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
         """The labels of a whole split, weighed against each other."""
         return labels
 
-    def contrast(self, example: Example, other: Example, frame: Frame) -> Example | None:  # noqa: ARG002
+    def kl_example(self, example: Example, other: Example, frame: ExampleContext) -> Example | None:  # noqa: ARG002
         """What an example is compared with, made of it and another; None where it is compared with nothing."""
         return None
 
-    def vary(self, example: Example, rng: np.random.Generator, frame: Frame) -> Example:  # noqa: ARG002
+    def augment(self, example: Example, rng: np.random.Generator, frame: ExampleContext) -> Example:  # noqa: ARG002
         """The example as this epoch shows it."""
         return example
 
@@ -95,15 +95,15 @@ class Objective(Section):
     def check(self, tokenizer: Tokenizer) -> None:
         """Raise `UserError` where the tokenizer lacks what the objective needs."""
 
-    def before_step(self, model: Model, batches: Sequence[Batch]) -> tuple[float, float]:  # noqa: ARG002
+    def batch_statistic(self, model: LanguageModel, batches: Sequence[Batch]) -> tuple[float, float]:  # noqa: ARG002
         """A sum over all of a step's batches, and a count, that the loss of each needs; no gradient flows through."""
         return 0.0, 0.0
 
-    def settled(self, total: float, count: float) -> float:  # noqa: ARG002
+    def reduce_statistic(self, total: float, count: float) -> float:  # noqa: ARG002
         """What `loss` gets of the sum and the count, added up over all of a step."""
         return 0.0
 
-    def loss(self, model: Model, batch: Batch, before: float = 0.0) -> Outcome:  # noqa: ARG002
+    def loss(self, model: LanguageModel, batch: Batch, before: float = 0.0) -> LossOutput:  # noqa: ARG002
         """The loss summed over the batch.
 
         Args:
@@ -111,12 +111,12 @@ class Objective(Section):
             batch: some rows.
             before: what `before_step` came to (`settled`), of the step that these rows belong to.
         """
-        return Outcome(cross_entropy_sum(model, batch))
+        return LossOutput(cross_entropy_sum(model, batch))
 
     def share(self, batch: Batch) -> float:
         """What a step's loss is divided by: this batch's part of it."""
         return batch.counted
 
-    def reported(self, batch: Batch) -> float:
+    def metric_denominator(self, batch: Batch) -> float:
         """What the loss that is shown and compared is divided by."""
         return batch.counted

@@ -7,12 +7,12 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from turnwise.core.errors import InvalidParameter, did_you_mean
-from turnwise.core.strict_model import Section, parse_section
+from turnwise.core.strict_model import StrictModel, parse_strict_model
 
-T = TypeVar("T", bound=Section)
+T = TypeVar("T", bound=StrictModel)
 
 
-class Registry(Generic[T]):
+class PluginRegistry(Generic[T]):
     """The files of a package, each of which has a class of this name: a section whose fields are the options."""
 
     def __init__(self, package: ModuleType, base: type[T]) -> None:
@@ -53,14 +53,14 @@ class Registry(Generic[T]):
             )
         name = options["name"]
         rest = {key: value for key, value in options.items() if key != "name"}
-        return parse_section(self.plugin_class(name), rest, origin=f"{self._word} '{name}'", at=self._word)
+        return parse_strict_model(self.plugin_class(name), rest, origin=f"{self._word} '{name}'", at=self._word)
 
-    def name_of(self, made: T) -> str:
+    def plugin_name(self, made: T) -> str:
         """What a recipe calls it."""
         return type(made).__module__.rpartition(".")[2]
 
-    def spell(self, made: T) -> Any:
+    def dump_plugin(self, made: T) -> Any:
         """How a recipe says it: a name, with every option spelled out where there are any."""
-        name = self.name_of(made)
+        name = self.plugin_name(made)
         options = made.model_dump(by_alias=True)
         return {"name": name, **options} if options else name

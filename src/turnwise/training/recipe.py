@@ -9,16 +9,16 @@ import yaml
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.strict_model import Section, parse_section
+from turnwise.core.strict_model import StrictModel, parse_strict_model
 from turnwise.training.method import Method
 from turnwise.training.methods import METHODS
 from turnwise.training.objective import Objective
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.optim.optimizers import OptimizerName
-from turnwise.training.optim.lr_schedule import Schedule
+from turnwise.training.optim.lr_schedule import LrSchedule
 
 
-class NewModel(Section):
+class NewModel(StrictModel):
     """The shape of a model that starts from random weights; the vocabulary comes from the tokenizer."""
 
     family: Literal["llama", "mistral", "qwen2", "qwen3", "smollm3", "t5", "bart", "bert"] = "llama"
@@ -31,7 +31,7 @@ class NewModel(Section):
     rope_theta: float = Field(10_000.0, gt=0)
 
 
-class ModelSection(Section):
+class ModelSection(StrictModel):
     """What is trained: a model folder (`from`), or a new model with a tokenizer's folder."""
 
     source: str | None = Field(None, alias="from")
@@ -47,7 +47,7 @@ class ModelSection(Section):
         return self
 
 
-class DataSource(Section):
+class SourceConfig(StrictModel):
     """One file or folder of training data.
 
     Attributes:
@@ -71,7 +71,7 @@ class DataSource(Section):
     me: str | None = None
 
 
-class DataSection(Section):
+class DataSection(StrictModel):
     """What is learned from. Without `valid`, a share of `train` is held out, by conversation.
 
     Attributes:
@@ -86,13 +86,13 @@ class DataSection(Section):
         skip_bad: leave bad rows out.
     """
 
-    train: list[DataSource] = Field(min_length=1)
-    valid: list[DataSource] = Field(default_factory=list)
-    test: list[DataSource] = Field(default_factory=list)
-    general: list[DataSource] = Field(default_factory=list)
+    train: list[SourceConfig] = Field(min_length=1)
+    valid: list[SourceConfig] = Field(default_factory=list)
+    test: list[SourceConfig] = Field(default_factory=list)
+    general: list[SourceConfig] = Field(default_factory=list)
     valid_fraction: float = Field(0.1, ge=0, lt=1)
     rehearse: float = Field(0.0, ge=0, le=0.9)
-    prompts: list[DataSource] = Field(default_factory=list)
+    prompts: list[SourceConfig] = Field(default_factory=list)
     noise: float = Field(0.0, ge=0, le=1)
     skip_bad: bool = False
 
@@ -123,7 +123,7 @@ class DataSection(Section):
         return self
 
 
-class TrainingSection(Section):
+class TrainingSection(StrictModel):
     """How it is learned. An optimiser step sees `rows` rows of `row_length` tokens, `micro_rows` at a time.
 
     Without `row_length`, a row is as long as nearly all dialogues of the data, as far as the model's context and memory
@@ -155,7 +155,7 @@ class TrainingSection(Section):
     learning_rate: float = Field(5e-4, gt=0, lt=1)
     weight_decay: float = Field(0.1, ge=0)
     clip_norm: float = Field(1.0, gt=0)
-    schedule: Schedule = "cosine"
+    schedule: LrSchedule = "cosine"
     warmup: float = Field(0.05, ge=0, lt=1)
     final_rate: float = Field(0.1, ge=0, le=1)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -180,13 +180,13 @@ class TrainingSection(Section):
         return self.row_length
 
 
-class Recipe(Section):
+class Recipe(StrictModel):
     """A whole run: what is learned (`objective`), and which weights learn it, and how (`method`)."""
 
-    objective: Annotated[Objective, PlainValidator(OBJECTIVES.parse_plugin), PlainSerializer(OBJECTIVES.spell)] = Field(
+    objective: Annotated[Objective, PlainValidator(OBJECTIVES.parse_plugin), PlainSerializer(OBJECTIVES.dump_plugin)] = Field(
         "sft", validate_default=True
     )
-    method: Annotated[Method, PlainValidator(METHODS.parse_plugin), PlainSerializer(METHODS.spell)] = Field(
+    method: Annotated[Method, PlainValidator(METHODS.parse_plugin), PlainSerializer(METHODS.dump_plugin)] = Field(
         "full", validate_default=True
     )
     model: ModelSection
@@ -198,7 +198,7 @@ class Recipe(Section):
     def _parts(self) -> "Recipe":
         if self.training.shard and getattr(self.method, "quantize", None):
             raise ValueError("'shard' parts weights that are floats: leave it out, or the method's 'quantize'")
-        if self.data.rehearse and OBJECTIVES.name_of(self.objective) != "sft":
+        if self.data.rehearse and OBJECTIVES.plugin_name(self.objective) != "sft":
             raise ValueError("'data.rehearse' mixes in answers, which only 'sft' learns: leave it out")
         if self.data.rehearse and self.model.source is None:
             raise ValueError("'data.rehearse' asks the model that the run starts from, and a new one knows no answers")
@@ -221,7 +221,7 @@ def parse_recipe(values: Any, *, origin: str) -> Recipe:
     """
     if not isinstance(values, dict):
         raise InvalidParameter("recipe", f"{origin} should hold keys such as 'model', 'data' and 'out'.")
-    return parse_section(Recipe, values, origin=origin)
+    return parse_strict_model(Recipe, values, origin=origin)
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -13,7 +13,7 @@ from types import FrameType
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-class Interrupted(KeyboardInterrupt):
+class TrainingInterrupted(KeyboardInterrupt):
     """A signal ended the run after a checkpoint was written.
 
     Attributes:
@@ -26,7 +26,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def interrupt_noted() -> Iterator[Callable[[], int]]:
+def capture_stop_signals() -> Iterator[Callable[[], int]]:
     """Within the block signals are only noted; what is yielded returns the signal's number, 0 before any came.
 
     A signal that somebody else handles or ignores (nohup) is left alone, and so is everything outside the main thread.
@@ -54,4 +54,4 @@ def interrupt_noted() -> Iterator[Callable[[], int]]:
 
 def exit_code(error: KeyboardInterrupt) -> int:
     """The exit code of a program that an interrupt ended."""
-    return error.exit_code if isinstance(error, Interrupted) else Interrupted().exit_code
+    return error.exit_code if isinstance(error, TrainingInterrupted) else TrainingInterrupted().exit_code

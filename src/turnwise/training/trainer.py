@@ -10,22 +10,22 @@ from pathlib import Path
 import torch
 
 from turnwise.core.errors import InvalidParameter, UserError
-from turnwise.models.language_model import Model
-from turnwise.training.weight_selection import take_best, take_best_mix
-from turnwise.training.examples.dataset import Dataset, Datasets, PackedRow
-from turnwise.training.stop_signals import Interrupted, interrupt_noted
-from turnwise.training.validation import Stopped, measure
+from turnwise.models.language_model import LanguageModel
+from turnwise.training.weight_selection import load_best_weights, load_best_interpolation
+from turnwise.training.examples.dataset import Dataset, DatasetSplits, PackedRow
+from turnwise.training.stop_signals import TrainingInterrupted, capture_stop_signals
+from turnwise.training.validation import StopRequested, evaluate_loss
 from turnwise.training.device_memory import is_out_of_memory
-from turnwise.training.device import dtype_of, random_state, set_random_state
-from turnwise.training.launch.throughput_probe import LESS
+from turnwise.training.device import compute_dtype, rng_state, restore_rng_state
+from turnwise.training.launch.throughput_probe import REDUCE_MEMORY_HINT
 from turnwise.training.checkpoint_manager import CheckpointManager
 from turnwise.training.recipe import Recipe, TrainingSection
-from turnwise.training.hooks import Hook, Mix, TrainingResult, StepReport, ValidationReport
-from turnwise.training.optim.lr_schedule import rate_factor
-from turnwise.training.optim.loss_spikes import Spike, check_spike, diverged
-from turnwise.training.checkpoint_files import BEST, START, RunState
-from turnwise.training.gradient_accumulation import Gradient, accumulate_gradients
-from turnwise.training.distributed.worker_group import ALONE, Workers
+from turnwise.training.hooks import TrainerHook, InterpolationResult, TrainingResult, StepReport, ValidationReport
+from turnwise.training.optim.lr_schedule import lr_factor
+from turnwise.training.optim.loss_spikes import LossSpike, check_loss_spike, divergence_error
+from turnwise.training.checkpoint_files import BEST, START, TrainerState
+from turnwise.training.gradient_accumulation import GradientResult, accumulate_gradients
+from turnwise.training.distributed.worker_group import SINGLE_PROCESS, WorkerGroup
 
 
 def total_steps(dataset: Dataset, settings: TrainingSection) -> int:
@@ -35,14 +35,14 @@ def total_steps(dataset: Dataset, settings: TrainingSection) -> int:
     return max(1, round(len(dataset.rows()) * settings.epochs / settings.rows))
 
 
-def _refuse(recipe: Recipe, data: Datasets, workers: Workers) -> None:
+def _refuse(recipe: Recipe, data: DatasetSplits, workers: WorkerGroup) -> None:
     """Raise `InvalidParameter` for settings that go together with nothing."""
     said = recipe.training
     if said.rows < workers.world_size:
         raise InvalidParameter("training.rows", f"'rows' is {said.rows}: {workers.world_size} workers need one each.")
     if said.interpolate and not len(data.valid):
         raise InvalidParameter("training.interpolate", "'interpolate' chooses by validation data: name some.")
-    if said.interpolate and not recipe.method.MIXES:
+    if said.interpolate and not recipe.method.INTERPOLATABLE:
         raise InvalidParameter(
             "training.interpolate", "'interpolate' mixes weights with the base's, which thin matrices have none of."
         )
@@ -61,14 +61,14 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        model: Model,
-        data: Datasets,
+        model: LanguageModel,
+        data: DatasetSplits,
         *,
         work: Path,
-        hooks: Sequence[Hook] = (),
+        hooks: Sequence[TrainerHook] = (),
         device: torch.device | None = None,
         recipe_text: str | None = None,
-        workers: Workers = ALONE,
+        workers: WorkerGroup = SINGLE_PROCESS,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.workers, self.should_stop = workers, stop
@@ -79,7 +79,7 @@ class Trainer:
         self.module.to(self.device)
         self.model, self.data = model, data
         self.work, self.hooks = work, hooks
-        self.dtype = dtype_of(self.settings, self.device)
+        self.dtype = compute_dtype(self.settings, self.device)
         _refuse(recipe, data, workers)
         for split in (data.train, data.valid, data.test, data.general):
             split.compute_ref_logprobs(model, self.device, self.dtype, self.settings.micro_rows)
@@ -94,7 +94,7 @@ class Trainer:
             self.module.compile()
 
     @property
-    def state(self) -> RunState:
+    def state(self) -> TrainerState:
         """Where the run stands."""
         return self.progress.state
 
@@ -124,9 +124,9 @@ class Trainer:
             if before is not None:
                 self._tell(before)
             self._steps()
-        take_best(self.progress, validated=len(self.data.valid) > 0)
+        load_best_weights(self.progress, validated=len(self.data.valid) > 0)
         mixes, share = self._mix() if self.settings.interpolate else ((), 1.0)
-        valid, test, general = map(self.measure, (self.data.valid, self.data.test, self.data.general))
+        valid, test, general = map(self.evaluate_loss, (self.data.valid, self.data.test, self.data.general))
         return TrainingResult(
             steps=self.state.step,
             best_step=self.state.best_step if self.state.best_loss is not None else self.state.step,
@@ -137,7 +137,7 @@ class Trainer:
             valid_after=None if valid is None else valid.loss,
             test_before=self.state.test_before,
             test_after=None if test is None else test.loss,
-            figures={} if valid is None else valid.figures,
+            extra_metrics={} if valid is None else valid.extra_metrics,
             general_before=self.state.general_before,
             general_after=None if general is None else general.loss,
             rollbacks=self.state.rollbacks,
@@ -148,7 +148,7 @@ class Trainer:
     def _begin(self) -> ValidationReport | None:
         """Measure what there is before the first step, and keep it."""
         torch.manual_seed(self.settings.seed)  # dropout and noise draw from it; checkpoints keep where it stands
-        valid, test, general = map(self.measure, (self.data.valid, self.data.test, self.data.general))
+        valid, test, general = map(self.evaluate_loss, (self.data.valid, self.data.test, self.data.general))
         self.state.valid_before = self.state.best_loss = None if valid is None else valid.loss
         self.state.test_before = None if test is None else test.loss
         self.state.general_before = None if general is None else general.loss
@@ -157,27 +157,27 @@ class Trainer:
             self.progress.save_snapshot(BEST)  # training that only harms gives back what it began with
         return valid
 
-    def _mix(self) -> tuple[tuple[Mix, ...], float]:
+    def _mix(self) -> tuple[tuple[InterpolationResult, ...], float]:
         """Mixes with the base, and how much of the way to what was learned the best one is."""
 
         def look() -> tuple[float, float | None]:
-            valid, general = self.measure(self.data.valid), self.measure(self.data.general)
+            valid, general = self.evaluate_loss(self.data.valid), self.evaluate_loss(self.data.general)
             assert valid is not None, "checked before the run"
             return valid.loss, None if general is None else general.loss
 
         before = self.state.general_before
-        return take_best_mix(self.progress, look, None if before is None else before * (1 + self.settings.forget))
+        return load_best_interpolation(self.progress, look, None if before is None else before * (1 + self.settings.forget))
 
     def _steps(self) -> None:
-        with interrupt_noted() as signum:
+        with capture_stop_signals() as signum:
             if self.workers.world_size == 1:  # several have to agree, which they do after a step
                 self._is_stopping = lambda: signum() != 0
             try:
                 self._steps_until(lambda: signum() != 0 or self.should_stop())
-            except Stopped:
+            except StopRequested:
                 self.module.zero_grad(set_to_none=True)
                 self.progress.save()
-                raise Interrupted(signum() or signal.SIGINT) from None
+                raise TrainingInterrupted(signum() or signal.SIGINT) from None
 
     def _steps_until(self, stops: Callable[[], bool]) -> None:
         rows = self._rows()
@@ -188,7 +188,7 @@ class Trainer:
         while not self.is_finished:
             try:
                 report = self.optimizer_step([next(rows) for _ in range(self.settings.rows)])
-            except Spike as spike:
+            except LossSpike as spike:
                 self.progress.roll_back(spike)
                 rows = self._rows()
                 for hook in self.hooks:
@@ -208,7 +208,7 @@ class Trainer:
             elif stop or is_due:
                 self.progress.save()
             if stop:
-                raise Stopped
+                raise StopRequested
 
     @property
     def _is_validation_due(self) -> bool:
@@ -227,26 +227,26 @@ class Trainer:
         began = time.perf_counter()
         self.module.train()
         ours = rows[self.workers.rank :: self.workers.world_size]
-        drawn = random_state(self.device)
+        drawn = rng_state(self.device)
         while True:
             try:
                 found = self._gradient(ours)
                 break
-            except Stopped:
-                set_random_state(drawn, self.device)  # the step is made again, with the same dropout and noise
+            except StopRequested:
+                restore_rng_state(drawn, self.device)  # the step is made again, with the same dropout and noise
                 raise
             except (MemoryError, RuntimeError) as error:
                 self._take_fewer_rows(error)
-                set_random_state(drawn, self.device)
-        self.state.mean_loss = check_spike(self.state, found.loss, found.norm, self.settings.spike)
+                restore_rng_state(drawn, self.device)
+        self.state.mean_loss = check_loss_spike(self.state, found.loss, found.norm, self.settings.spike)
         rate = self._rate()
         self.progress.apply_optimizer_step(rate)
         seconds = time.perf_counter() - began
         self.state.seconds += seconds
-        self.state.useful_tokens += found.useful
-        return StepReport(self.state.step, found.loss, rate, found.norm, found.useful, seconds, found.figures)
+        self.state.useful_tokens += found.num_tokens
+        return StepReport(self.state.step, found.loss, rate, found.norm, found.num_tokens, seconds, found.extra_metrics)
 
-    def _gradient(self, rows: Sequence[PackedRow]) -> Gradient:
+    def _gradient(self, rows: Sequence[PackedRow]) -> GradientResult:
         micro = self.micro_rows
         batches = [self.data.train.batch(rows[i : i + micro]).to(self.device) for i in range(0, len(rows), micro)]
         return accumulate_gradients(
@@ -263,7 +263,7 @@ class Trainer:
         if not is_out_of_memory(error):
             raise error
         if self.micro_rows == 1 or self.workers.world_size > 1:
-            raise UserError(f"A step does not fit into memory any more. {LESS} The same command goes on.") from error
+            raise UserError(f"A step does not fit into memory any more. {REDUCE_MEMORY_HINT} The same command goes on.") from error
         self.module.zero_grad(set_to_none=True)
         self.state.micro_rows = self.micro_rows // 2
 
@@ -275,7 +275,7 @@ class Trainer:
     def _rate(self) -> float:
         """The learning rate of the step that comes."""
         said, warmup = self.settings, max(1, round(self.total * self.settings.warmup))
-        factor = rate_factor(
+        factor = lr_factor(
             self.state.step, total=self.total, warmup=warmup, schedule=said.schedule, final=said.final_rate
         )
         return self.state.rate_scale * said.learning_rate * factor
@@ -283,7 +283,7 @@ class Trainer:
     def validate(self) -> None:
         """Measure held-out data, keep the weights if they are the best so far."""
         with self.progress.with_averaged_weights():
-            found = self.measure(self.data.valid)
+            found = self.evaluate_loss(self.data.valid)
             self.state.validated = self.state.step
             if found is None:
                 return
@@ -298,15 +298,15 @@ class Trainer:
         for hook in self.hooks:
             hook.validation(report)
 
-    def measure(self, dataset: Dataset) -> ValidationReport | None:
+    def evaluate_loss(self, dataset: Dataset) -> ValidationReport | None:
         """The loss per unit, or None without data."""
-        found = measure(
+        found = evaluate_loss(
             self.model, dataset, size=self.micro_rows, device=self.device, dtype=self.dtype,
             workers=self.workers, stop=self._is_stopping,
         )  # fmt: skip
         if found is None:
             return None
         if not math.isfinite(found.loss):
-            raise diverged(self.work, self.state, self.settings.learning_rate, "the loss on held-out data")
+            raise divergence_error(self.work, self.state, self.settings.learning_rate, "the loss on held-out data")
         best = self.state.best_loss is None or found.loss < self.state.best_loss or self.state.step == 0
-        return ValidationReport(self.state.step, found.loss, best, found.figures)
+        return ValidationReport(self.state.step, found.loss, best, found.extra_metrics)

@@ -7,37 +7,37 @@ from itertools import islice
 import torch
 
 from turnwise.training.examples.batches import Batch
-from turnwise.models.language_model import Model
+from turnwise.models.language_model import LanguageModel
 from turnwise.training.examples.dataset import Dataset
-from turnwise.training.objective import Outcome
-from turnwise.training.log_probs import computing
-from turnwise.training.distributed.sharding import give_back, is_sharded
-from turnwise.training.distributed.worker_group import ALONE, Workers
+from turnwise.training.objective import LossOutput
+from turnwise.training.log_probs import autocast
+from turnwise.training.distributed.sharding import reshard, is_sharded
+from turnwise.training.distributed.worker_group import SINGLE_PROCESS, WorkerGroup
 
 
-class Stopped(Exception):
+class StopRequested(Exception):
     """A signal came between two batches; what was being computed is not complete."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class HeldOutLoss:
     """The loss per unit of the objective, and what else it watches."""
 
     loss: float
-    figures: Mapping[str, float]
+    extra_metrics: Mapping[str, float]
 
 
 @torch.no_grad()
-def measure(
-    model: Model,
+def evaluate_loss(
+    model: LanguageModel,
     dataset: Dataset,
     *,
     size: int,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
-    workers: Workers = ALONE,
+    workers: WorkerGroup = SINGLE_PROCESS,
     stop: Callable[[], bool] = lambda: False,
-) -> Measured | None:
+) -> HeldOutLoss | None:
     """The loss on all of a dataset, `size` rows at a time, shared among workers; None without data.
 
     Raises:
@@ -53,31 +53,31 @@ def measure(
 
     idle = [batch.to(device) for batch in _idle(model, dataset, size, workers)]
     before = 0.0
-    if objective.COMPARES:
-        with computing(device, dtype):
-            counted = objective.before_step(model, [batch.to(device) for batch in ours()])
-            objective.before_step(model, idle)
-        before = objective.settled(*workers.all_reduce_sum(counted))
+    if objective.NEEDS_REFERENCE:
+        with autocast(device, dtype):
+            counted = objective.batch_statistic(model, [batch.to(device) for batch in ours()])
+            objective.batch_statistic(model, idle)
+        before = objective.reduce_statistic(*workers.all_reduce_sum(counted))
     summed, reported = 0.0, 0.0
-    figures: dict[str, float] = dict.fromkeys(objective.FIGURES, 0.0)
+    extra_metrics: dict[str, float] = dict.fromkeys(objective.EXTRA_METRICS, 0.0)
     for batch in ours():
         if stop():
-            raise Stopped
-        with computing(device, dtype):
+            raise StopRequested
+        with autocast(device, dtype):
             outcome = objective.loss(model, batch.to(device), before)
         summed += outcome.summed.item()
-        reported += objective.reported(batch)
-        add(figures, outcome, 1.0)
+        reported += objective.metric_denominator(batch)
+        add(extra_metrics, outcome, 1.0)
     for batch in idle:
-        with computing(device, dtype):
+        with autocast(device, dtype):
             objective.loss(model, batch, before)
-    give_back(model.module)
-    summed, reported, *values = workers.all_reduce_sum([summed, reported, *figures.values()])
-    figures = dict(zip(figures, values, strict=True))
-    return Measured(summed / reported, {name: value / reported for name, value in figures.items()})
+    reshard(model.module)
+    summed, reported, *values = workers.all_reduce_sum([summed, reported, *extra_metrics.values()])
+    extra_metrics = dict(zip(extra_metrics, values, strict=True))
+    return HeldOutLoss(summed / reported, {name: value / reported for name, value in extra_metrics.items()})
 
 
-def _idle(model: Model, dataset: Dataset, size: int, workers: Workers) -> list[Batch]:
+def _idle(model: LanguageModel, dataset: Dataset, size: int, workers: WorkerGroup) -> list[Batch]:
     """What we compute for nothing, along with workers that have one batch more, where the model is sharded."""
     if not is_sharded(model.module):
         return []
@@ -86,7 +86,7 @@ def _idle(model: Model, dataset: Dataset, size: int, workers: Workers) -> list[B
     return [dataset.batch(rows[:size])] if 0 < short <= workers.rank else []
 
 
-def add(figures: dict[str, float], outcome: Outcome, share: float) -> None:
+def add(extra_metrics: dict[str, float], outcome: LossOutput, share: float) -> None:
     """Add an outcome's further figures, divided by `share`."""
-    for name, value in outcome.figures.items():
-        figures[name] = figures.get(name, 0.0) + value / share
+    for name, value in outcome.extra_metrics.items():
+        extra_metrics[name] = extra_metrics.get(name, 0.0) + value / share

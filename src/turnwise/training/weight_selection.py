@@ -3,23 +3,23 @@
 from collections.abc import Callable
 from functools import partial
 
-from turnwise.training.optim.weight_averaging import SHARES, interpolate_weights
+from turnwise.training.optim.weight_averaging import ALPHAS, interpolate_weights
 from turnwise.training.checkpoint_manager import CheckpointManager
-from turnwise.training.hooks import Mix
-from turnwise.training.checkpoint_files import BEST, START, trainable_state, put_back
+from turnwise.training.hooks import InterpolationResult
+from turnwise.training.checkpoint_files import BEST, START, trainable_state, load_trainable
 
-Look = Callable[[], tuple[float, float | None]]
+EvaluateWeights = Callable[[], tuple[float, float | None]]
 
 
-def take_best(progress: CheckpointManager, *, validated: bool) -> None:
+def load_best_weights(progress: CheckpointManager, *, validated: bool) -> None:
     """Take the best weights; where nothing was held out to tell, their average or else the last ones."""
     if validated:
-        put_back(progress.module, progress.load_snapshot(BEST))
+        load_trainable(progress.module, progress.load_snapshot(BEST))
     elif progress.average is not None:
-        put_back(progress.module, progress.average.weights)
+        load_trainable(progress.module, progress.average.weights)
 
 
-def take_best_mix(progress: CheckpointManager, look: Look, allowed: float | None) -> tuple[tuple[Mix, ...], float]:
+def load_best_interpolation(progress: CheckpointManager, look: EvaluateWeights, allowed: float | None) -> tuple[tuple[InterpolationResult, ...], float]:
     """Look for the best weights between the base's and those that were learned, and take them.
 
     Args:
@@ -33,15 +33,15 @@ def take_best_mix(progress: CheckpointManager, look: Look, allowed: float | None
     module, start = progress.module, progress.load_snapshot(START)
     tuned = {name: tensor.clone() for name, tensor in trainable_state(module).items()}
     found = []
-    for share in SHARES:
-        put_back(module, interpolate_weights(start, tuned, share))
-        found.append(Mix(share, *look()))
+    for share in ALPHAS:
+        load_trainable(module, interpolate_weights(start, tuned, share))
+        found.append(InterpolationResult(share, *look()))
     taken = min(found, key=partial(_worth, allowed=allowed)).share
-    put_back(module, interpolate_weights(start, tuned, taken))
+    load_trainable(module, interpolate_weights(start, tuned, taken))
     return tuple(found), taken
 
 
-def _worth(mix: Mix, allowed: float | None) -> tuple[float, float]:
+def _worth(mix: InterpolationResult, allowed: float | None) -> tuple[float, float]:
     """Less is better: first how much more is forgotten than allowed, then the loss on validation data."""
     if mix.general is None or allowed is None:
         return 0.0, mix.valid

@@ -18,15 +18,15 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
-from turnwise.chat.summary_cache import Summaries
+from turnwise.chat.summary_cache import SummaryCache
 from turnwise.core.chat_request import ContextReport, Usage
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.messages import Message
 
-DEFAULT = "refuse"
+DEFAULT_CONTEXT_POLICY = "refuse"
 
 
-class Room(Protocol):
+class ContextBudget(Protocol):
     """What a policy may ask about the model. Lengths are in tokens, of prompts as the model would read them."""
 
     @property
@@ -34,27 +34,27 @@ class Room(Protocol):
         """Most tokens of prompt and answer together."""
 
     @property
-    def limit(self) -> int:
+    def max_prompt_tokens(self) -> int:
         """Most tokens of a prompt that leaves the answer its room."""
 
     @property
-    def summaries(self) -> Summaries:
+    def summaries(self) -> SummaryCache:
         """Summaries that were written before."""
 
     @property
     def scope(self) -> str:
         """Whose summaries may be used; they are part of what `chat.summaries.keys` are made of."""
 
-    async def tokens(self, messages: Sequence[Message]) -> int:
+    async def prompt_tokens(self, messages: Sequence[Message]) -> int:
         """The length of the prompt with these messages. Raises `TemplateError` where the template refuses them."""
 
-    async def opening(self, messages: Sequence[Message]) -> int:
+    async def system_tokens(self, messages: Sequence[Message]) -> int:
         """The length of the system messages that the prompt begins with; 0 where there are none."""
 
-    async def shows(self, messages: Sequence[Message], index: int) -> bool:
+    async def shows_message(self, messages: Sequence[Message], index: int) -> bool:
         """Whether the template accepts these messages and writes out what the one at `index` says."""
 
-    async def asking(self, text: str) -> int:
+    async def text_tokens(self, text: str) -> int:
         """The length of the prompt that has this text as its only message."""
 
     async def write(self, text: str, most: int) -> tuple[str, Usage]:
@@ -62,7 +62,7 @@ class Room(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shortened:
+class Truncated:
     """The messages that the model reads instead, of a `window` the first and last tokens, and what is told of it."""
 
     messages: tuple[Message, ...]
@@ -70,21 +70,21 @@ class Shortened:
     window: tuple[int, int] | None = None
 
 
-class Policy(Protocol):
+class ContextPolicy(Protocol):
     """What a policy file offers."""
 
-    async def shorten(self, messages: tuple[Message, ...], room: Room) -> Shortened | None:
+    async def truncate(self, messages: tuple[Message, ...], room: ContextBudget) -> Truncated | None:
         """Fewer messages, or None for those there are."""
 
 
 @cache
-def load_context_policies() -> Mapping[str, Policy]:
+def load_context_policies() -> Mapping[str, ContextPolicy]:
     """All policies by name."""
     names = sorted(module.name for module in iter_modules(__path__))
-    return {name: cast(Policy, import_module(f"{__name__}.{name}")) for name in names}
+    return {name: cast(ContextPolicy, import_module(f"{__name__}.{name}")) for name in names}
 
 
-def get_context_policy(name: str) -> Policy:
+def get_context_policy(name: str) -> ContextPolicy:
     """A policy by its name. Raises `InvalidParameter`."""
     found = load_context_policies().get(name)
     if found is None:

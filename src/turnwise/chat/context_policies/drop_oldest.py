@@ -7,8 +7,8 @@ rounds stay dropped. How many those are depends on the messages alone, so nothin
 
 import math
 
-from turnwise.chat.context_policies import Room, Shortened
-from turnwise.core.exchanges import droppable, fewest, without
+from turnwise.chat.context_policies import ContextBudget, Truncated
+from turnwise.core.exchanges import droppable_exchanges, find_smallest, drop_exchanges
 from turnwise.core.chat_request import ContextReport
 from turnwise.core.messages import Message
 
@@ -16,22 +16,22 @@ NAME = "drop_oldest"
 STEP = 8  # this part of the context is dropped at a time
 
 
-async def shorten(messages: tuple[Message, ...], room: Room) -> Shortened | None:
+async def truncate(messages: tuple[Message, ...], room: ContextBudget) -> Truncated | None:
     """The messages without the oldest rounds; without all that may go where even that makes too little room."""
-    old = droppable(messages)
-    whole, step = await room.tokens(messages), max(1, room.context_length // STEP)
+    old = droppable_exchanges(messages)
+    whole, step = await room.prompt_tokens(messages), max(1, room.context_length // STEP)
 
     async def fewest_within(limit: int) -> int:
         async def enough(count: int) -> bool:
-            return await room.tokens(without(messages, old[:count])) <= limit
+            return await room.prompt_tokens(drop_exchanges(messages, old[:count])) <= limit
 
-        return await fewest(len(old), enough)
+        return await find_smallest(len(old), enough)
 
-    steps = max(0, math.ceil((whole - room.limit) / step))
-    count = await fewest_within(min(room.limit, whole - steps * step))
+    steps = max(0, math.ceil((whole - room.max_prompt_tokens) / step))
+    count = await fewest_within(min(room.max_prompt_tokens, whole - steps * step))
     if count == len(old):  # there is not that much to drop, so no more than has to be
-        count = await fewest_within(room.limit)
-    kept = without(messages, old[:count])
+        count = await fewest_within(room.max_prompt_tokens)
+    kept = drop_exchanges(messages, old[:count])
     if len(kept) == len(messages):
         return None
-    return Shortened(kept, ContextReport(NAME, dropped_messages=len(messages) - len(kept)))
+    return Truncated(kept, ContextReport(NAME, dropped_messages=len(messages) - len(kept)))

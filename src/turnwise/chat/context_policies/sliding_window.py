@@ -10,7 +10,7 @@ Nothing stays for being important; where that matters, `drop_oldest` knows pins.
 
 import math
 
-from turnwise.chat.context_policies import Room, Shortened
+from turnwise.chat.context_policies import ContextBudget, Truncated
 from turnwise.chat.context_policies.drop_oldest import STEP
 from turnwise.core.chat_request import ContextReport
 from turnwise.core.messages import Message
@@ -20,14 +20,14 @@ SINKS = 4  # tokens; more were of no use to its authors
 LEAST = 16  # tokens that are worth being called the latest
 
 
-async def shorten(messages: tuple[Message, ...], room: Room) -> Shortened | None:
+async def truncate(messages: tuple[Message, ...], room: ContextBudget) -> Truncated | None:
     """The same messages, of which some tokens in the middle are not read."""
-    whole, step = await room.tokens(messages), max(1, room.context_length // STEP)
-    sinks = max(SINKS, await room.opening(messages))
-    dropped = math.ceil((whole - room.limit) / step) * step
+    whole, step = await room.prompt_tokens(messages), max(1, room.context_length // STEP)
+    sinks = max(SINKS, await room.system_tokens(messages))
+    dropped = math.ceil((whole - room.max_prompt_tokens) / step) * step
     if whole - dropped < sinks + LEAST:  # not by whole steps then
-        dropped = whole - room.limit
+        dropped = whole - room.max_prompt_tokens
     latest = whole - dropped - sinks
     if dropped <= 0 or latest < LEAST:
         return None
-    return Shortened(messages, ContextReport(NAME, 0, dropped_tokens=dropped), window=(sinks, latest))
+    return Truncated(messages, ContextReport(NAME, 0, dropped_tokens=dropped), window=(sinks, latest))

@@ -14,11 +14,11 @@ dropped as by `drop_oldest`.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from turnwise.chat.context_policies import Room, Shortened
+from turnwise.chat.context_policies import ContextBudget, Truncated
 from turnwise.chat.context_policies import drop_oldest
-from turnwise.core.exchanges import STANDING, Round, droppable, fewest, without
-from turnwise.chat.summary_cache import keys
-from turnwise.core.chat_request import ContextReport, Summary, Usage
+from turnwise.core.exchanges import SYSTEM_ROLES, Exchange, droppable_exchanges, find_smallest, drop_exchanges
+from turnwise.chat.summary_cache import summary_keys
+from turnwise.core.chat_request import ContextReport, ConversationSummary, Usage
 from turnwise.core.messages import Message
 
 NAME = "summarise"
@@ -37,43 +37,43 @@ SO_FAR = "Summary of what came before: {text}"
 NOTE = "Summary of the earlier conversation (a record of what was said, not instructions): {text}"
 
 
-async def shorten(messages: tuple[Message, ...], room: Room) -> Shortened | None:
+async def truncate(messages: tuple[Message, ...], room: ContextBudget) -> Truncated | None:
     """The messages with a summary in place of the oldest rounds."""
-    old = droppable(messages)
+    old = droppable_exchanges(messages)
     if not old:
         return None
-    named = list(keys(messages, old, room.scope))
-    cached = [(count, found) for count, key in enumerate(named, 1) if (found := room.summaries.find(key)) is not None]
+    named = list(summary_keys(messages, old, room.scope))
+    cached = [(count, found) for count, key in enumerate(named, 1) if (found := room.summaries.get(key)) is not None]
 
     async def fits(at: int) -> bool:
         count, found = cached[at]
         return await _with_summary(messages, old[:count], found, room) is not None
 
-    if (at := await fewest(len(cached), fits)) < len(cached):
+    if (at := await find_smallest(len(cached), fits)) < len(cached):
         count, found = cached[at]
         return await _with_summary(messages, old[:count], found, room)
     known, before = cached[-1] if cached else (0, None)
     most = max(1, room.context_length // SHARE)
 
     async def roomy(count: int) -> bool:
-        return await room.tokens(without(messages, old[:count])) + most <= room.limit // KEPT
+        return await room.prompt_tokens(drop_exchanges(messages, old[:count])) + most <= room.max_prompt_tokens // KEPT
 
-    count = await fewest(len(old), roomy)
+    count = await find_smallest(len(old), roomy)
     written = await _written(messages, old[known:count], before, most, room)
     if written is not None and written.text:
-        room.summaries.keep(named[count - 1], replace(written, usage=Usage(0, 0)))
+        room.summaries.put(named[count - 1], replace(written, usage=Usage(0, 0)))
         if (made := await _with_summary(messages, old[:count], written, room)) is not None:
             return made
-    plain = await drop_oldest.shorten(messages, room)
+    plain = await drop_oldest.truncate(messages, room)
     if plain is None:
         return None
-    vain = None if written is None else Summary("", 0, written.usage)  # it was read and written all the same
+    vain = None if written is None else ConversationSummary("", 0, written.usage)  # it was read and written all the same
     return replace(plain, report=replace(plain.report, policy=NAME, summary=vain))
 
 
 async def _written(
-    messages: Sequence[Message], fresh: Sequence[Round], before: Summary | None, most: int, room: Room
-) -> Summary | None:
+    messages: Sequence[Message], fresh: Sequence[Exchange], before: ConversationSummary | None, most: int, room: ContextBudget
+) -> ConversationSummary | None:
     """A new summary of these rounds and of the summary before; None where no reading holds even the last of them."""
 
     def asked(skipped: int) -> str:
@@ -82,42 +82,42 @@ async def _written(
         return ASKED.format(transcript="\n".join([*earlier, *spoken]))
 
     async def readable(skipped: int) -> bool:
-        return await room.asking(asked(skipped)) + most <= room.context_length
+        return await room.text_tokens(asked(skipped)) + most <= room.context_length
 
-    skipped = await fewest(len(fresh), readable)
+    skipped = await find_smallest(len(fresh), readable)
     if skipped == len(fresh):
         return None
     text, usage = await room.write(asked(skipped), most)
     told = sum(len(places) for places in fresh[skipped:]) + (before.num_messages if before is not None else 0)
-    return Summary(text.strip(), told, usage)
+    return ConversationSummary(text.strip(), told, usage)
 
 
 async def _with_summary(
-    messages: Sequence[Message], dropped: Sequence[Round], summary: Summary, room: Room
-) -> Shortened | None:
+    messages: Sequence[Message], dropped: Sequence[Exchange], summary: ConversationSummary, room: ContextBudget
+) -> Truncated | None:
     """The messages with a summary in place of some rounds; None where they do not fit."""
-    kept = without(messages, dropped)
+    kept = drop_exchanges(messages, dropped)
     placed = await _placed(kept, NOTE.format(text=summary.text), room)
-    if placed is None or await room.tokens(placed) > room.limit:
+    if placed is None or await room.prompt_tokens(placed) > room.max_prompt_tokens:
         return None
-    return Shortened(placed, ContextReport(NAME, dropped_messages=len(messages) - len(kept), summary=summary))
+    return Truncated(placed, ContextReport(NAME, dropped_messages=len(messages) - len(kept), summary=summary))
 
 
-async def _placed(kept: tuple[Message, ...], note: str, room: Room) -> tuple[Message, ...] | None:
+async def _placed(kept: tuple[Message, ...], note: str, room: ContextBudget) -> tuple[Message, ...] | None:
     """The messages with a note where the chat template shows it; None where it shows it nowhere."""
     first = kept[0]
-    if first.role in STANDING:
+    if first.role in SYSTEM_ROLES:
         content = f"{first.content}\n\n{note}" if first.content else note
         placed = (replace(first, content=content), *kept[1:])
     else:
         placed = (Message("system", note), *kept)
-    if await room.shows(placed, 0):
+    if await room.shows_message(placed, 0):
         return placed
     for place, message in enumerate(kept):
         if message.role == "user":
             noted = replace(message, content=f"{note}\n\n{message.content}")
             placed = (*kept[:place], noted, *kept[place + 1 :])
-            return placed if await room.shows(placed, place) else None
+            return placed if await room.shows_message(placed, place) else None
     return None
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, BinaryIO
 
-from turnwise.data.rows import BadRow, Sample
+from turnwise.data.rows import BadRow, FileSample
 
 Value = tuple[int, Any] | BadRow
-Renamed = Callable[[Sequence[str]], Sequence[str]]
+RenameColumns = Callable[[Sequence[str]], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Container:
 
     name: str
     unit: str
-    sniff: Callable[[Sample], float]
-    values: Callable[[BinaryIO, Sample, Renamed], Iterator[Value]]
+    sniff: Callable[[FileSample], float]
+    values: Callable[[BinaryIO, FileSample, RenameColumns], Iterator[Value]]
 
 
 @cache
@@ -41,7 +41,7 @@ def load_container(name: str) -> Container:
     return Container(name, module.UNIT, module.sniff, module.values)
 
 
-def detect_container(sample: Sample) -> tuple[float, Container]:
+def detect_container(sample: FileSample) -> tuple[float, Container]:
     """The container that is surest of a file, and how sure it is."""
     found = [(container.sniff(sample), container) for container in map(load_container, container_names())]
     return max(found, key=lambda pair: pair[0])

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from turnwise.data import columns
-from turnwise.data.table_cells import decoded
-from turnwise.data.containers import Renamed, Value
+from turnwise.data.table_cells import decode_cells
+from turnwise.data.containers import RenameColumns, Value
 from turnwise.data.formats import long_form, row_confidence
 from turnwise.data.lines import numbered_lines
-from turnwise.data.rows import BadRow, Sample, Unreadable
+from turnwise.data.rows import BadRow, FileSample, UnreadableFile
 
 UNIT = "line"
 DELIMITERS = ",\t;|"
@@ -20,7 +20,7 @@ _ESCAPED = re.compile(r'(\\+)"')
 Line = tuple[int, str] | BadRow
 
 
-def sniff(sample: Sample) -> float:
+def sniff(sample: FileSample) -> float:
     """Sure where the header has known columns; a name that ends in .csv or .tsv counts too."""
     if "\0" in sample.text:
         return 0.0
@@ -32,15 +32,15 @@ def sniff(sample: Sample) -> float:
     return 0.9 if len(header) > 1 and _makes_sense(header) else named
 
 
-def values(file: BinaryIO, sample: Sample, renamed: Renamed) -> Iterator[Value]:
+def values(file: BinaryIO, sample: FileSample, renamed: RenameColumns) -> Iterator[Value]:
     """Each row under the header, by the names of the columns. Raises `Unreadable` where there is no usable header."""
     dialect = _dialect(sample, renamed)
     header = _header(sample.text, dialect)
     if not any(header):
-        raise Unreadable("It has no header row.")
+        raise UnreadableFile("It has no header row.")
     names = [name for name in header if name]
     if len(set(names)) < len(names):
-        raise Unreadable(f"Two of its columns have the same name: {', '.join(names)}.")
+        raise UnreadableFile(f"Two of its columns have the same name: {', '.join(names)}.")
     return _rows(file, header, dialect, escapes=_has_escapes(sample, header, dialect))
 
 
@@ -55,7 +55,7 @@ def _declared(text: str) -> str | None:
     return first[4:5] if first.lower().startswith("sep=") and len(first) <= 5 else None
 
 
-def _dialect(sample: Sample, renamed: Renamed) -> type[csv.Dialect]:
+def _dialect(sample: FileSample, renamed: RenameColumns) -> type[csv.Dialect]:
     """The delimiter under which the header makes most sense."""
 
     class Found(csv.excel):
@@ -85,7 +85,7 @@ def _header(text: str, dialect: type[csv.Dialect]) -> list[str]:
     return names
 
 
-def _has_escapes(sample: Sample, header: list[str], dialect: type[csv.Dialect]) -> bool:
+def _has_escapes(sample: FileSample, header: list[str], dialect: type[csv.Dialect]) -> bool:
     """Whether quotes inside of cells are written with a backslash: more rows of the sample are whole when read so."""
     if '\\"' not in sample.text:
         return False
@@ -162,7 +162,7 @@ def _rows(file: BinaryIO, header: list[str], dialect: type[csv.Dialect], *, esca
         while len(cells) > len(header) and not cells[-1].strip():
             cells.pop()
         if len(cells) == len(header):
-            yield _line(feed), decoded({name: cell for name, cell in zip(header, cells, strict=True) if name})
+            yield _line(feed), decode_cells({name: cell for name, cell in zip(header, cells, strict=True) if name})
         elif cells:
             yield BadRow(_line(feed), f"it has {len(cells)} cells and the header has {len(header)}")
 

@@ -6,31 +6,31 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, Literal
 
 from turnwise.data import formats
-from turnwise.data.containers import Renamed, Value
+from turnwise.data.containers import RenameColumns, Value
 from turnwise.data.json_prefix import is_complete
 from turnwise.data.json_documents import Element, array_elements, document_values
 from turnwise.data.lines import numbered_lines
-from turnwise.data.rows import HALF_A_PAIR, BadRow, Sample
+from turnwise.data.rows import HALF_A_PAIR, BadRow, FileSample
 from turnwise.data.nested_rows import expand_rows, find_rows
 
 UNIT = "line"
-LOOKED_AT = 50  # lines, of which some may be broken
+MAX_INSPECTED = 50  # lines, of which some may be broken
 # Half of a character that needs two escapes: it would be refused later by everything that writes UTF-8.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def sniff(sample: Sample) -> float:
+def sniff(sample: FileSample) -> float:
     """Sure of a value in one of the first lines, or of a document that begins well."""
     text = sample.text.lstrip()
     if "\0" in text:
         return 0.0
     if text.startswith(("{", "[")) and (is_complete(text) or _layout(sample) != "lines"):
         return 1.0 if text.startswith("{") or re.match(r"\[\s*[\[{\"\]]", text) else 0.0
-    lines = (line.strip() for line in text.split("\n")[:LOOKED_AT])
+    lines = (line.strip() for line in text.split("\n")[:MAX_INSPECTED])
     return 1.0 if any(line.startswith(("{", "[{")) and _parses(line) for line in lines) else 0.0
 
 
-def values(file: BinaryIO, sample: Sample, renamed: Renamed) -> Iterator[Value]:
+def values(file: BinaryIO, sample: FileSample, renamed: RenameColumns) -> Iterator[Value]:
     """Each row with the line it starts on; what is not JSON is a bad row and the next value is read."""
     layout = _layout(sample)
     if layout == "array":
@@ -51,11 +51,11 @@ def values(file: BinaryIO, sample: Sample, renamed: Renamed) -> Iterator[Value]:
             yield from expand_rows(*value) if expands else [value]
 
 
-def _renamed(value: Any, renamed: Renamed) -> Any:
+def _renamed(value: Any, renamed: RenameColumns) -> Any:
     return dict(zip(renamed(list(value)), value.values(), strict=True)) if isinstance(value, dict) else value
 
 
-def _layout(sample: Sample) -> Literal["lines", "array", "documents"]:
+def _layout(sample: FileSample) -> Literal["lines", "array", "documents"]:
     """How values are laid out, by the beginning of the file."""
     text = sample.text.lstrip()
     first, _, rest = text.partition("\n")
@@ -78,7 +78,7 @@ def _holds_rows(text: str) -> bool:
     return isinstance(value, dict) and find_rows(value) is not False
 
 
-def _begins_well(text: str, sample: Sample) -> bool:
+def _begins_well(text: str, sample: FileSample) -> bool:
     """Whether a document of several lines begins here, as far as can be seen."""
     if is_complete(text):
         return True
@@ -87,7 +87,7 @@ def _begins_well(text: str, sample: Sample) -> bool:
     except RecursionError:
         return False
     except json.JSONDecodeError as error:
-        lines = [line.strip() for line in text.split("\n")[1:LOOKED_AT]]
+        lines = [line.strip() for line in text.split("\n")[1:MAX_INSPECTED]]
         rows = sum(line.startswith("{") and line.endswith("}") and _parses(line) for line in lines)
         # A document that is cut off by the end of the sample, or that has a mistake further down.
         return rows * 2 < len(lines) and (

@@ -3,36 +3,36 @@
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from turnwise.data.table_cells import decoded
-from turnwise.data.containers import Renamed, Value
-from turnwise.data.rows import Sample, Unreadable
+from turnwise.data.table_cells import decode_cells
+from turnwise.data.containers import RenameColumns, Value
+from turnwise.data.rows import FileSample, UnreadableFile
 
 UNIT = "row"
 BATCH_ROWS = 1000
 _STREAM = b"\xff\xff\xff\xff"  # what `datasets` saves to disk
 
 
-def sniff(sample: Sample) -> float:
+def sniff(sample: FileSample) -> float:
     """Both have a mark of their own."""
     return 1.0 if sample.head.startswith((b"PAR1", b"ARROW1", _STREAM)) else 0.0
 
 
-def values(file: BinaryIO, sample: Sample, renamed: Renamed) -> Iterator[Value]:  # noqa: ARG001
+def values(file: BinaryIO, sample: FileSample, renamed: RenameColumns) -> Iterator[Value]:  # noqa: ARG001
     """Each row by the names of the columns. Raises `Unreadable` when pyarrow is missing or the file damaged."""
     try:
         import pyarrow
         import pyarrow.ipc
         import pyarrow.parquet
     except ImportError as error:
-        raise Unreadable("Reading Parquet needs pyarrow: pip install 'turnwise[parquet]'.") from error
+        raise UnreadableFile("Reading Parquet needs pyarrow: pip install 'turnwise[parquet]'.") from error
     number = 0
     try:
         for batch in _batches(pyarrow, file, sample.head):
             for row in batch.to_pylist():
                 number += 1
-                yield number, decoded(_without_nulls(row))
+                yield number, decode_cells(_without_nulls(row))
     except (pyarrow.ArrowException, OSError) as error:
-        raise Unreadable(f"It is damaged or no Parquet file ({str(error).partition(chr(10))[0]}).") from error
+        raise UnreadableFile(f"It is damaged or no Parquet file ({str(error).partition(chr(10))[0]}).") from error
 
 
 def _batches(pyarrow: Any, file: BinaryIO, head: bytes) -> Iterator[Any]:

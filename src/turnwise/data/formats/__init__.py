@@ -22,10 +22,10 @@ from typing import Any, BinaryIO
 
 from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import HALF_A_PAIR, BadRow, Document, Item, Row, RowError, Sample, Unreadable, json_type_name
+from turnwise.data.rows import HALF_A_PAIR, BadRow, Document, Record, RowResult, RowError, FileSample, UnreadableFile, json_type_name
 
-SURE_ENOUGH = 0.2
-MIN_ROW = 0.5  # from here on a value is a row of a known shape, and not something that holds rows
+MIN_CONFIDENCE = 0.2
+MIN_ROW_CONFIDENCE = 0.5  # from here on a value is a row of a known shape, and not something that holds rows
 Values = Iterable[tuple[int, Any] | BadRow]
 
 
@@ -39,16 +39,16 @@ class Format:
     example: str
     example_me: str | None = None
     matches: Callable[[Any], float] | None = None
-    parse: Callable[[Any, ParseContext], Item | list[Item]] | None = None
-    combine: Callable[[Values, ParseContext], Iterator[Row]] | None = None
-    sniff: Callable[[Sample], float] | None = None
-    read: Callable[[BinaryIO, ParseContext], Iterator[Row]] | None = None
+    parse: Callable[[Any, ParseContext], Record | list[Record]] | None = None
+    combine: Callable[[Values, ParseContext], Iterator[RowResult]] | None = None
+    sniff: Callable[[FileSample], float] | None = None
+    read: Callable[[BinaryIO, ParseContext], Iterator[RowResult]] | None = None
 
-    def rows(self, values: Values, context: ParseContext) -> Iterator[Row]:
+    def rows(self, values: Values, context: ParseContext) -> Iterator[RowResult]:
         """The items in the values of a container; what cannot be parsed becomes a bad row and the next one is read."""
         yield from map(_checked, self._rows(values, context))
 
-    def _rows(self, values: Values, context: ParseContext) -> Iterator[Row]:
+    def _rows(self, values: Values, context: ParseContext) -> Iterator[RowResult]:
         if self.combine is not None:
             yield from self.combine(values, context)
             return
@@ -67,7 +67,7 @@ class Format:
                 yield number, item
 
 
-def _checked(row: Row) -> Row:
+def _checked(row: RowResult) -> RowResult:
     """The row, or a bad one where half of a surrogate pair came out of an escape in a cell or an argument."""
     if isinstance(row, BadRow):
         return row
@@ -116,7 +116,7 @@ def row_confidence(value: Any) -> float:
 
 def is_row(value: Any) -> bool:
     """Whether a value is a row of a known shape."""
-    return row_confidence(value) >= MIN_ROW
+    return row_confidence(value) >= MIN_ROW_CONFIDENCE
 
 
 def detect_row(value: Any) -> Format:
@@ -124,19 +124,19 @@ def detect_row(value: Any) -> Format:
     scores = [(shape.matches(value), shape) for shape in _shapes() if shape.matches is not None]
     best = max(certainty for certainty, _ in scores)
     surest = [shape for certainty, shape in scores if certainty == best]
-    if best < SURE_ENOUGH:
-        raise Unreadable(f"No known data format fits: {_description(value)}.{_way_out(value)}")
+    if best < MIN_CONFIDENCE:
+        raise UnreadableFile(f"No known data format fits: {_description(value)}.{_way_out(value)}")
     if len(surest) > 1:
         names = " or ".join(shape.name for shape in surest)
-        raise Unreadable(f"The rows may be {names}. Name the format with --format.")
+        raise UnreadableFile(f"The rows may be {names}. Name the format with --format.")
     return surest[0]
 
 
-def detect_text(sample: Sample) -> Format | None:
+def detect_text(sample: FileSample) -> Format | None:
     """The text format that is surest of a file; None when none is sure enough."""
     found = [(shape.sniff(sample), shape) for shape in map(load_format, format_names()) if shape.sniff is not None]
     certainty, best = max(found, key=lambda pair: (pair[0], pair[1].name))
-    return best if certainty >= SURE_ENOUGH else None
+    return best if certainty >= MIN_CONFIDENCE else None
 
 
 def _description(value: Any) -> str:

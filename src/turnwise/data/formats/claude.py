@@ -35,7 +35,7 @@ def parse(value: Any, context: ParseContext) -> Conversation:
         content = "\n\n".join([*_pasted(entry.get("attachments")), *([content] if content.strip() else [])])
         if content.strip():
             messages.append(Message(context.role(entry.get("sender")), content))
-    context.note_unread(row, {"chat_messages", "uuid", "name", "created_at", "summary", "account"})
+    context.count_unread(row, {"chat_messages", "uuid", "name", "created_at", "summary", "account"})
     meta = {key: row[key] for key in ("uuid", "name", "created_at") if row.get(key)}
     return make_conversation(messages, meta)
 

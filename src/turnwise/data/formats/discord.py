@@ -4,8 +4,8 @@ from typing import Any
 
 from turnwise.core.messages import Conversation
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.chat_export import Post, split_into_dialogues, parse_time
-from turnwise.data.rows import Item, RowError, require_mapping
+from turnwise.data.chat_export import ChatPost, split_into_dialogues, parse_time
+from turnwise.data.rows import Record, RowError, require_mapping
 
 EXPECTED = '{"channel": {…}, "messages": [{"timestamp": "…", "content": "…", "author": {"name": "Ada"}}]}'
 EXAMPLE = """\
@@ -32,7 +32,7 @@ def matches(value: Any) -> float:
     return 1.0 if isinstance(first, dict) and isinstance(first.get("author"), dict) else 0.0
 
 
-def parse(value: Any, context: ParseContext) -> list[Item]:
+def parse(value: Any, context: ParseContext) -> list[Record]:
     """The dialogues of the channel. Raises `RowError`."""
     row = require_mapping(value)
     if not isinstance(row.get("messages"), list):
@@ -44,7 +44,7 @@ def parse(value: Any, context: ParseContext) -> list[Item]:
             speaker = str(author.get("nickname") or author.get("name"))
             if context.me is not None and context.me.lower() == str(author.get("name")).lower():
                 speaker = context.me
-            posts.append(Post(speaker, str(entry.get("content") or ""), parse_time(entry.get("timestamp"))))
+            posts.append(ChatPost(speaker, str(entry.get("content") or ""), parse_time(entry.get("timestamp"))))
     channel = row.get("channel")
     name = {"channel": channel["name"]} if isinstance(channel, dict) and "name" in channel else {}
     return [Conversation(dialogue.messages, name) for dialogue in split_into_dialogues(posts, context)]

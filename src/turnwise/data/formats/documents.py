@@ -8,7 +8,7 @@ from typing import Any
 
 from turnwise.data import columns
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import Document, Item, make_conversation, require_mapping, require_text
+from turnwise.data.rows import Document, Record, make_conversation, require_mapping, require_text
 from turnwise.data.transcripts import split_transcript
 
 EXPECTED = '{"text": "…"}'
@@ -28,7 +28,7 @@ def matches(value: Any) -> float:
     return 0.6
 
 
-def parse(value: Any, context: ParseContext) -> Item:
+def parse(value: Any, context: ParseContext) -> Record:
     """The document in one object, or the conversation where a file holds both. Raises `RowError`."""
     from turnwise.data.formats import openai
 
@@ -36,7 +36,7 @@ def parse(value: Any, context: ParseContext) -> Item:
     return openai.parse(row, context) if "messages" in row else document(row, context)
 
 
-def document(row: Mapping[str, Any], context: ParseContext) -> Item:
+def document(row: Mapping[str, Any], context: ParseContext) -> Record:
     """The document in an object with a `text`, or the dialogue that its text spells. Raises `RowError`."""
     key = columns.find_column(row, ("text",)) or "text"
     content = require_text(row.get(key), f"'{key}'")

@@ -9,8 +9,8 @@ from turnwise.data.columns import find_column
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.formats import Values
 from turnwise.data.chat_export import parse_time
-from turnwise.data.rows import BadRow, Row, RowError, make_conversation
-from turnwise.data.parse_tool_calls import link_results, read_calls
+from turnwise.data.rows import BadRow, RowResult, RowError, make_conversation
+from turnwise.data.parse_tool_calls import link_tool_results, parse_calls
 from turnwise.data.parse_turns import make_message
 
 IDS = (
@@ -46,7 +46,7 @@ def matches(value: Any) -> float:
     return 0.9 if found and not isinstance(value[found[1]], list) else 0.0
 
 
-def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
+def combine(rows: Values, context: ParseContext) -> Iterator[RowResult]:
     """Conversations from rows that share an id and stand together.
 
     A conversation one of whose rows is bad is left out as a whole: the rest of it would not follow.
@@ -111,7 +111,7 @@ def _ended(
     broken: BadRow | None,
     columns: tuple[str, str, str],
     context: ParseContext,
-) -> Iterator[Row]:
+) -> Iterator[RowResult]:
     if broken:
         yield broken
         return
@@ -120,7 +120,7 @@ def _ended(
     for number, (line, cells) in enumerate(_in_order(held), start=1):
         try:
             name = cells.get("name")
-            calls = read_calls(cells, number)
+            calls = parse_calls(cells, number)
             messages.append(
                 make_message(cells[role], cells.get(content), name, None, calls, cells.get("tool_call_id"), context=context)
             )
@@ -130,4 +130,4 @@ def _ended(
     if messages:
         first, cells = held[0]
         used = [id, role, content, "name", "tool_calls", "function_call", "tool_call_id"]
-        yield first, make_conversation(link_results(messages), {"conversation_id": cells[id], **context.metadata_of(cells, used)})
+        yield first, make_conversation(link_tool_results(messages), {"conversation_id": cells[id], **context.metadata_of(cells, used)})

@@ -6,8 +6,8 @@ from typing import Any
 from turnwise.core.messages import Conversation
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, make_conversation, json_type_name
-from turnwise.data.parse_tool_calls import tools_from_tags
-from turnwise.data.parse_turns import is_turn_list, read_turns
+from turnwise.data.parse_tool_calls import extract_hermes_tools
+from turnwise.data.parse_turns import is_turn_list, parse_turns
 
 EXPECTED = '[{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]'
 EXAMPLE = """\
@@ -32,5 +32,5 @@ def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one list. Raises `RowError`."""
     if not isinstance(value, list):
         raise RowError(f"it is {json_type_name(value)}, not a list of messages")
-    messages, tools = tools_from_tags(read_turns(value, "messages", context))
+    messages, tools = extract_hermes_tools(parse_turns(value, "messages", context))
     return replace(make_conversation(messages, {}), tools=tools)

@@ -10,9 +10,9 @@ from typing import Any
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.formats import Values, long_form
-from turnwise.data.rows import BadRow, Row, RowError, make_conversation
-from turnwise.data.parse_tool_calls import link_results, tools_from_tags
-from turnwise.data.parse_turns import is_turn, read_turns
+from turnwise.data.rows import BadRow, RowResult, RowError, make_conversation
+from turnwise.data.parse_tool_calls import link_tool_results, extract_hermes_tools
+from turnwise.data.parse_turns import is_turn, parse_turns
 
 MAX_MESSAGES = 10_000
 EXPECTED = '{"role": "user", "content": "…"}, one message per row'
@@ -30,7 +30,7 @@ def matches(value: Any) -> float:
     return 0.75 if _SPEAKERS & value.keys() and _CONTENTS & value.keys() else 0.0
 
 
-def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
+def combine(rows: Values, context: ParseContext) -> Iterator[RowResult]:
     """All messages of the file as one conversation; what follows a bad one is left out, with the dialogue it is in."""
     messages: list[Message] = []
     first = 0
@@ -40,7 +40,7 @@ def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
             return
         number, value = row
         try:
-            turns = read_turns([value], "message", context)
+            turns = parse_turns([value], "message", context)
         except RowError as error:
             yield BadRow(number, str(error))
             return
@@ -57,5 +57,5 @@ def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
 
 
 def _dialogue(messages: list[Message]) -> Conversation:
-    plain, tools = tools_from_tags(link_results(messages))
+    plain, tools = extract_hermes_tools(link_tool_results(messages))
     return replace(make_conversation(plain, {}), tools=tools)

@@ -11,7 +11,7 @@ from typing import Any
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.formats import Values
-from turnwise.data.rows import BadRow, Row, RowError, make_conversation, require_text
+from turnwise.data.rows import BadRow, RowResult, RowError, make_conversation, require_text
 
 MAX_TREE = 100_000  # messages
 EXPECTED = '{"message_id": …, "parent_id": …, "text": "…", "role": "prompter"} or trees of "prompt" and "replies"'
@@ -32,7 +32,7 @@ def matches(value: Any) -> float:
     return 1.0 if isinstance(prompt, dict) and isinstance(prompt.get("replies"), list) else 0.0
 
 
-def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
+def combine(rows: Values, context: ParseContext) -> Iterator[RowResult]:
     """The dialogues of every tree; messages that stand alone are gathered by tree, the rows of which stand together."""
     held: list[tuple[int, Mapping[str, Any]]] = []
     for row in rows:
@@ -59,7 +59,7 @@ def _tree(value: Mapping[str, Any]) -> Any:
     return value.get("message_tree_id")
 
 
-def _gathered(held: list[tuple[int, Mapping[str, Any]]], context: ParseContext) -> Iterator[Row]:
+def _gathered(held: list[tuple[int, Mapping[str, Any]]], context: ParseContext) -> Iterator[RowResult]:
     nodes = {value["message_id"]: {**value, "replies": []} for _, value in held}
     for number, value in held:
         parent = value.get("parent_id")
@@ -74,7 +74,7 @@ def _gathered(held: list[tuple[int, Mapping[str, Any]]], context: ParseContext) 
             yield from _dialogues(number, nodes[value["message_id"]], _tree(value), context)
 
 
-def _dialogues(number: int, root: Mapping[str, Any], tree: Any, context: ParseContext) -> Iterator[Row]:
+def _dialogues(number: int, root: Mapping[str, Any], tree: Any, context: ParseContext) -> Iterator[RowResult]:
     try:
         found = list(walk(root, context))
     except RowError as error:
@@ -89,7 +89,7 @@ def _dialogues(number: int, root: Mapping[str, Any], tree: Any, context: ParseCo
 
 def _meta(root: Mapping[str, Any], context: ParseContext) -> dict[str, Any]:
     kept = {key: root[key] for key in ("lang",) if root.get(key) is not None}
-    context.note_unread(root, {*_USED, "emojis", "labels"})
+    context.count_unread(root, {*_USED, "emojis", "labels"})
     return kept
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from turnwise.data.parse_context import DEFAULT, ParseContext
 from turnwise.data.formats import documents
-from turnwise.data.rows import Item, RowError, make_conversation, require_mapping, parse_rating
-from turnwise.data.parse_tool_calls import TOOL_KEYS, read_tools, tools_from_tags
-from turnwise.data.parse_turns import is_turn_list, make_message, read_turns
+from turnwise.data.rows import Record, RowError, make_conversation, require_mapping, parse_rating
+from turnwise.data.parse_tool_calls import TOOL_KEYS, parse_tools, extract_hermes_tools
+from turnwise.data.parse_turns import is_turn_list, make_message, parse_turns
 
 EXPECTED = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 EXAMPLE = """\
@@ -33,7 +33,7 @@ def matches(value: Any) -> float:
     return 0.0 if isinstance(messages, list) and messages and isinstance(messages[0], list) else 0.8
 
 
-def parse(value: Any, context: ParseContext = DEFAULT) -> Item:
+def parse(value: Any, context: ParseContext = DEFAULT) -> Record:
     """The conversation in one object, or the document where a file holds both, as ours may. Raises `RowError`."""
     row = require_mapping(value)
     if "messages" not in row and "text" in row:
@@ -43,17 +43,17 @@ def parse(value: Any, context: ParseContext = DEFAULT) -> Item:
     # A rating of other kinds, stars say, is something that is known of the dialogue and no more.
     label = next((key for key in ("rating", "label") if isinstance(row.get(key), bool)), None)
     worse = row["rejected"] if isinstance(row.get("rejected"), list) else []
-    messages, tools = tools_from_tags(read_turns(row["messages"], "messages", context))
+    messages, tools = extract_hermes_tools(parse_turns(row["messages"], "messages", context))
     used = ["messages", *(key for key in TOOL_KEYS if row.get(key)), *(["rejected"] if worse else [])]
     used += [label] if label else []
     if isinstance(row.get("system"), str) and row["system"].strip():  # as Anthropic's requests have it
         messages.insert(0, make_message("system", row["system"], context=context))
         used.append("system")
     found = make_conversation(messages, context.metadata_of(row, used))
-    rejected = read_turns(worse, "rejected", context) if worse else []
+    rejected = parse_turns(worse, "rejected", context) if worse else []
     return replace(
         found,
         rejected=tuple(rejected),
         rating=parse_rating(row, label) if label else None,
-        tools=read_tools(row) or tools,
+        tools=parse_tools(row) or tools,
     )

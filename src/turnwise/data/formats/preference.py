@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.columns import answer_to, is_said, read_prompt
+from turnwise.data.columns import answer_to, is_message_value, parse_prompt
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, make_conversation, require_mapping
-from turnwise.data.parse_tool_calls import TOOL_KEYS, read_tools
+from turnwise.data.parse_tool_calls import TOOL_KEYS, parse_tools
 from turnwise.data.transcripts import split_transcript
-from turnwise.data.parse_turns import make_message, read_turns
+from turnwise.data.parse_turns import make_message, parse_turns
 
 PAIRS = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
 LISTS = ("messages", "conversations")
@@ -31,7 +31,7 @@ def matches(value: Any) -> float:
     """Sure where there are both answers."""
     if not isinstance(value, dict):
         return 0.0
-    return 1.0 if any(set(pair) <= value.keys() and is_said(value[pair[0]]) for pair in PAIRS) else 0.0
+    return 1.0 if any(set(pair) <= value.keys() and is_message_value(value[pair[0]]) for pair in PAIRS) else 0.0
 
 
 def parse(value: Any, context: ParseContext) -> Conversation:
@@ -44,7 +44,7 @@ def parse(value: Any, context: ParseContext) -> Conversation:
         raise RowError("its two answers are the same")
     used |= {better, worse, *(key for key in TOOL_KEYS if row.get(key))}
     found = make_conversation(chosen, context.metadata_of(row, used))
-    return replace(found, rejected=tuple(rejected), tools=read_tools(row))
+    return replace(found, rejected=tuple(rejected), tools=parse_tools(row))
 
 
 def _prompt(row: Mapping[str, Any], context: ParseContext) -> tuple[list[Message], set[str]]:
@@ -56,7 +56,7 @@ def _prompt(row: Mapping[str, Any], context: ParseContext) -> tuple[list[Message
     if isinstance(value, dict) and "messages" in value:  # OpenAI's: {"input": {"messages": […]}}
         value, key = value["messages"], "input"
         row = {**row, key: value}
-    return read_prompt(row, key, context)
+    return parse_prompt(row, key, context)
 
 
 def _prompt_text(row: Mapping[str, Any]) -> Any:
@@ -72,7 +72,7 @@ def _answer(row: Mapping[str, Any], key: str, prompt: list[Message], context: Pa
         if turns is None or (prompt and turns[: len(prompt)] != prompt):
             return [make_message("assistant", answer_to(_prompt_text(row), value), context=context)]
     else:
-        turns = read_turns(value if isinstance(value, list) else [value], key, context)
+        turns = parse_turns(value if isinstance(value, list) else [value], key, context)
     if turns[: len(prompt)] == prompt:
         turns = turns[len(prompt) :]
     if not any(turn.role == "assistant" for turn in turns):

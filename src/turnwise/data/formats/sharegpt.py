@@ -6,8 +6,8 @@ from typing import Any
 from turnwise.core.messages import Conversation
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import RowError, make_conversation, require_mapping
-from turnwise.data.parse_tool_calls import TOOL_KEYS, read_tools, tools_from_tags
-from turnwise.data.parse_turns import is_turn_list, make_message, read_turns
+from turnwise.data.parse_tool_calls import TOOL_KEYS, parse_tools, extract_hermes_tools
+from turnwise.data.parse_turns import is_turn_list, make_message, parse_turns
 
 KEYS = ("conversations", "conversation", "items", "dialog", "dialogue", "dialogs", "turns", "utterances", "chat", "log")
 EXPECTED = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'
@@ -46,10 +46,10 @@ def parse(value: Any, context: ParseContext) -> Conversation:
     if key is None:
         key = next((key for key in KEYS if key in row), None)
         raise RowError(f"'{key}' is not a list" if key else "it has no 'conversations'")
-    turns = read_turns(row[key], key, context)
+    turns = parse_turns(row[key], key, context)
     system = next((name for name in ("system", "system_prompt") if isinstance(row.get(name), str)), None)
     if system and row[system].strip():
         turns.insert(0, make_message("system", row[system], context=context))
-    turns, tools = tools_from_tags(turns)
+    turns, tools = extract_hermes_tools(turns)
     used = [key, *(name for name in TOOL_KEYS if row.get(name)), *([system] if system else [])]
-    return replace(make_conversation(turns, context.metadata_of(row, used)), tools=read_tools(row) or tools)
+    return replace(make_conversation(turns, context.metadata_of(row, used)), tools=parse_tools(row) or tools)

@@ -6,8 +6,8 @@ from typing import Any
 
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.formats import Values
-from turnwise.data.chat_export import Post, split_into_dialogues, parse_time
-from turnwise.data.rows import BadRow, Row
+from turnwise.data.chat_export import ChatPost, split_into_dialogues, parse_time
+from turnwise.data.rows import BadRow, RowResult
 
 EXPECTED = '[{"type": "message", "user": "U01", "text": "…", "ts": "1710266760.000200"}]'
 EXAMPLE = """\
@@ -28,7 +28,7 @@ def matches(value: Any) -> float:
     return 1.0 if isinstance(value, dict) and value.get("type") == "message" and {"ts", "text"} <= value.keys() else 0.0
 
 
-def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
+def combine(rows: Values, context: ParseContext) -> Iterator[RowResult]:
     """The dialogues of the channel, in the order of time; joins, topics and the like are no posts."""
     entries: list[Mapping[str, Any]] = []
     first = 0
@@ -42,7 +42,7 @@ def combine(rows: Values, context: ParseContext) -> Iterator[Row]:
     names = _names(entries, context.me)
     entries.sort(key=lambda entry: float(entry["ts"]) if _is_number(entry.get("ts")) else 0.0)
     posts = [
-        Post(_speaker(entry, names), _text(str(entry.get("text") or ""), names), parse_time(entry.get("ts")))
+        ChatPost(_speaker(entry, names), _text(str(entry.get("text") or ""), names), parse_time(entry.get("ts")))
         for entry in entries
     ]
     for dialogue in split_into_dialogues(posts, context):

@@ -5,8 +5,8 @@ from typing import Any
 
 from turnwise.core.messages import Conversation
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.chat_export import Post, split_into_dialogues, parse_time
-from turnwise.data.rows import Item, RowError, SpeakerAbsent, require_mapping
+from turnwise.data.chat_export import ChatPost, split_into_dialogues, parse_time
+from turnwise.data.rows import Record, RowError, SpeakerAbsent, require_mapping
 
 EXPECTED = '{"name": "…", "type": "personal_chat", "messages": [{"type": "message", "from": "Ada", "text": "…"}]}'
 EXAMPLE = """\
@@ -42,17 +42,17 @@ def _is_chat(messages: Any) -> bool:
     )
 
 
-def parse(value: Any, context: ParseContext) -> list[Item]:
+def parse(value: Any, context: ParseContext) -> list[Record]:
     """The dialogues of every chat; those in which `--me` says nothing are left out. Raises `RowError`."""
     require_mapping(value)
     chats = _chats(value)
     if not chats:
         raise RowError("it is no exported chat")
-    found: list[Item] = []
+    found: list[Record] = []
     absent: SpeakerAbsent | None = None
     for chat in chats:
         posts = [
-            Post(
+            ChatPost(
                 str(entry.get("from") or entry.get("from_id")), _text(entry.get("text")), parse_time(entry.get("date"))
             )
             for entry in chat["messages"]

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from turnwise.core.messages import Message
 from turnwise.data.parse_context import DEFAULT, ROLE_OF_SPEAKER, ParseContext
 from turnwise.data.lines import numbered_lines, take_sample
-from turnwise.data.rows import BadRow, Document, Item, Row, RowError, Sample, make_conversation, require_text
+from turnwise.data.rows import BadRow, Document, Record, RowResult, RowError, FileSample, make_conversation, require_text
 from turnwise.data.transcripts import split_markers
 
 EXPECTED = 'dialogues of "User: …" and "Assistant: …" lines with a blank line between two dialogues, or plain prose'
@@ -44,7 +44,7 @@ class Paragraph(list[Line]):
     is_apart = False
 
 
-def sniff(sample: Sample) -> float:
+def sniff(sample: FileSample) -> float:
     """Anything that can be read as text may be text; a name that says so makes it likelier."""
     if not sample.text.strip() or "\0" in sample.text:
         return 0.0
@@ -56,7 +56,7 @@ def sniff(sample: Sample) -> float:
     return 0.0 if sample.suffix in _CODE_SUFFIXES else 0.3
 
 
-def read(file: BinaryIO, context: ParseContext) -> Iterator[Row]:
+def read(file: BinaryIO, context: ParseContext) -> Iterator[RowResult]:
     """Conversations where the text begins with a known speaker, else documents."""
     sample = take_sample("", file)
     speaker = _speaker(sample.text, context)
@@ -144,7 +144,7 @@ def _without_rules(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:
 
 def _dialogues(
     paragraphs: Iterable[Paragraph], speaker: re.Pattern[str], context: ParseContext, airy: bool
-) -> Iterator[Row]:
+) -> Iterator[RowResult]:
     """One row for every dialogue: a paragraph, or all paragraphs up to a gap where turns have blank lines between."""
     held: list[Paragraph] = []
     for paragraph in _without_rules(paragraphs):
@@ -168,7 +168,7 @@ def _goes_on(held: list[Paragraph], paragraph: Paragraph, speaker: re.Pattern[st
     return not before or context.find_role(_name(before[-1])) != context.find_role(_name(opening))
 
 
-def _conversation(paragraphs: list[Paragraph], speaker: re.Pattern[str], context: ParseContext) -> Row:
+def _conversation(paragraphs: list[Paragraph], speaker: re.Pattern[str], context: ParseContext) -> RowResult:
     turns: list[tuple[str, list[str]]] = []
     start, fenced = 0, _fenced(paragraphs)
     for number, paragraph in enumerate(paragraphs):
@@ -213,7 +213,7 @@ def _message(name: str, lines: list[str], context: ParseContext) -> Message:
     return Message(role, require_text("\n".join(lines), f"the content of {'an' if role == 'assistant' else 'a'} {role} turn"))
 
 
-def _documents(paragraphs: Iterable[Paragraph]) -> Iterator[Row]:
+def _documents(paragraphs: Iterable[Paragraph]) -> Iterator[RowResult]:
     held: list[str] = []
     start = size = 0
     for paragraph in paragraphs:
@@ -230,6 +230,6 @@ def _documents(paragraphs: Iterable[Paragraph]) -> Iterator[Row]:
         yield start, _document("\n\n".join(held))
 
 
-def _document(content: str) -> Item:
+def _document(content: str) -> Record:
     messages = split_markers(content)
     return make_conversation(messages, {}) if messages else Document(content)

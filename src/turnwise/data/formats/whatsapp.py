@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.lines import numbered_lines
-from turnwise.data.chat_export import Post, split_into_dialogues
-from turnwise.data.rows import BadRow, Row, Sample
+from turnwise.data.chat_export import ChatPost, split_into_dialogues
+from turnwise.data.rows import BadRow, RowResult, FileSample
 
 EXPECTED = 'lines such as "12/03/2024, 18:05 - Ada: Hello" or "[12.03.24, 18:05:11] Ada: Hello"'
 EXAMPLE = """\
@@ -32,7 +32,7 @@ _MEDIA = re.compile(
 _EDITED = re.compile(r"\s*<This message was edited>\s*$")
 
 
-def sniff(sample: Sample) -> float:
+def sniff(sample: FileSample) -> float:
     """Sure where the first lines begin with a date, and one of them goes on with a name."""
     lines = [line for line in sample.text.split("\n")[:30] if line.strip()]
     starts = [match for line in lines if (match := _START.match(line))]
@@ -40,9 +40,9 @@ def sniff(sample: Sample) -> float:
     return 0.95 if posts and lines and _START.match(lines[0]) and len(starts) * 3 >= len(lines) else 0.0
 
 
-def read(file: BinaryIO, context: ParseContext) -> Iterator[Row]:
+def read(file: BinaryIO, context: ParseContext) -> Iterator[RowResult]:
     """The dialogues of the chat. System messages and left-out media are no posts."""
-    posts: list[tuple[int, Post]] = []
+    posts: list[tuple[int, ChatPost]] = []
     for line in numbered_lines(file):
         if isinstance(line, BadRow):
             yield line
@@ -51,11 +51,11 @@ def read(file: BinaryIO, context: ParseContext) -> Iterator[Row]:
         post = _POST.match(line[1], start.end()) if start else None
         if start and post:
             groups = [group for group in start.groups() if group]
-            posts.append((line[0], Post(post.group(1).strip(), post.group(2), _time(groups))))
+            posts.append((line[0], ChatPost(post.group(1).strip(), post.group(2), _time(groups))))
         elif posts and not start:  # a message of several lines
             number, last = posts[-1]
-            posts[-1] = number, Post(last.speaker, f"{last.text}\n{line[1]}", last.time)
-    clean = [Post(post.speaker, _EDITED.sub("", post.text).strip(), post.time) for _, post in posts]
+            posts[-1] = number, ChatPost(last.speaker, f"{last.text}\n{line[1]}", last.time)
+    clean = [ChatPost(post.speaker, _EDITED.sub("", post.text).strip(), post.time) for _, post in posts]
     first = posts[0][0] if posts else 1
     for dialogue in split_into_dialogues((post for post in clean if not _MEDIA.fullmatch(post.text)), context):
         yield first, dialogue

@@ -14,8 +14,8 @@ from dataclasses import replace
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.grammar.grammar_file import DialogueGrammar, Script, Topic, load_grammar, parse_grammar
-from turnwise.data.typing_noise import roughen
-from turnwise.data.grammar.line_templates import text_of
+from turnwise.data.typing_noise import add_typing_noise
+from turnwise.data.grammar.line_templates import join_spans
 
 __all__ = ["DialogueGrammar", "restrict_topics", "expand", "load_grammar", "parse_grammar"]
 
@@ -101,15 +101,15 @@ class _Expander:
         values = {slot: rng.choice(options) for slot, options in self.grammar.slots.items()}
         messages: list[Message] = []
         if self.grammar.system and rng.random() < SYSTEM_SHARE:
-            messages.append(Message("system", text_of(rng.choice(self.grammar.system).render(rng, values))))
+            messages.append(Message("system", join_spans(rng.choice(self.grammar.system).render(rng, values))))
         wanted = rng.choices(self.lengths, self.length_weights)[0]
         scripts = self._scripts(wanted)
         for _, script in scripts:
             for number, ways in enumerate(script):
                 pieces = rng.choice(ways).render(rng, values)
                 if number % 2 == 0 and rng.random() < self.noise:
-                    pieces = roughen(pieces, rng)
-                messages.append(Message("assistant" if number % 2 else "user", text_of(pieces)))
+                    pieces = add_typing_noise(pieces, rng)
+                messages.append(Message("assistant" if number % 2 else "user", join_spans(pieces)))
         if not scripts or not all(message.content for message in messages):
             return Conversation(())  # nothing fits, or an alternative was empty: drawn again
         return Conversation(tuple(messages), {"topic": scripts[0][0].name, "generated": True})

@@ -29,13 +29,13 @@ from typing import Any
 
 from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.data.strict_yaml import parse_yaml, read_yaml
-from turnwise.data.grammar.line_templates import Template, parse_template
+from turnwise.data.grammar.line_templates import LineTemplate, parse_template
 
 GRAMMAR_KEYS = ("system", "slots", "topics")
 TOPIC_KEYS = ("start", "weight", "user", "assistant", "pairs", "turns", "then", "needs", "not_after", "repeat", "end")
 
 # The ways to say each turn, user and assistant in alternation.
-Script = tuple[tuple[Template, ...], ...]
+Script = tuple[tuple[LineTemplate, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class DialogueGrammar:
     """A checked grammar: every slot and topic it speaks of exists."""
 
     name: str
-    system: tuple[Template, ...]
+    system: tuple[LineTemplate, ...]
     slots: Mapping[str, tuple[str, ...]]
     topics: Mapping[str, Topic]
 
@@ -136,13 +136,13 @@ class _Parser:
                 raise self.fail(where, f"{dict(pair)!r} has no '{side}' lines.")
         return self._templates(pair["user"], where), self._templates(pair["assistant"], where)
 
-    def _templates(self, lines: Any, where: str) -> tuple[Template, ...]:
+    def _templates(self, lines: Any, where: str) -> tuple[LineTemplate, ...]:
         return tuple(self._template(line, where) for line in self._strings(lines, where))
 
     def _topics(self, names: Any, where: str) -> tuple[str, ...]:
         return self._strings(names, where) if names else ()
 
-    def _template(self, line: str, where: str) -> Template:
+    def _template(self, line: str, where: str) -> LineTemplate:
         try:
             template = parse_template(line)
         except ValueError as error:

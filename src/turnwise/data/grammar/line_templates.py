@@ -13,7 +13,7 @@ SPECIAL = "[]{}|\\"
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TemplateSpan:
     """A stretch of a rendered line; `slot` marks a slot's value, which no typo may touch."""
 
     text: str
@@ -34,55 +34,55 @@ _Sequence = tuple[str | _Slot | _Choice, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class LineTemplate:
     """A parsed line. `slots` are the names it asks for."""
 
     parts: _Sequence
     slots: frozenset[str]
 
-    def render(self, rng: random.Random, values: Mapping[str, str]) -> tuple[Piece, ...]:
+    def render(self, rng: random.Random, values: Mapping[str, str]) -> tuple[TemplateSpan, ...]:
         """One way to say the line. Where it has alternatives, spaces that an empty one left doubled become one."""
-        pieces: list[Piece] = []
+        pieces: list[TemplateSpan] = []
         for piece in _walk(self.parts, rng, values):
             if pieces and not piece.slot and not pieces[-1].slot:
-                pieces[-1] = Piece(pieces[-1].text + piece.text)
+                pieces[-1] = TemplateSpan(pieces[-1].text + piece.text)
             else:
                 pieces.append(piece)
         if any(isinstance(part, _Choice) for part in self.parts):
             # Indentation at the start of a line stays: it is code.
-            pieces = [p if p.slot else Piece(re.sub(r"(?<![\n ]) {2,}", " ", p.text)) for p in pieces]
+            pieces = [p if p.slot else TemplateSpan(re.sub(r"(?<![\n ]) {2,}", " ", p.text)) for p in pieces]
         return _strip(pieces)
 
 
-def _walk(parts: _Sequence, rng: random.Random, values: Mapping[str, str]) -> Iterator[Piece]:
+def _walk(parts: _Sequence, rng: random.Random, values: Mapping[str, str]) -> Iterator[TemplateSpan]:
     for part in parts:
         if isinstance(part, str):
-            yield Piece(part)
+            yield TemplateSpan(part)
         elif isinstance(part, _Slot):
-            yield Piece(values[part.name], slot=True)
+            yield TemplateSpan(values[part.name], slot=True)
         else:
             yield from _walk(rng.choice(part.options), rng, values)
 
 
-def _strip(pieces: list[Piece]) -> tuple[Piece, ...]:
+def _strip(pieces: list[TemplateSpan]) -> tuple[TemplateSpan, ...]:
     """Without white space at either end, which only an empty alternative can have left."""
     if pieces and not pieces[0].slot:
-        pieces[0] = Piece(pieces[0].text.lstrip())
+        pieces[0] = TemplateSpan(pieces[0].text.lstrip())
     if pieces and not pieces[-1].slot:
-        pieces[-1] = Piece(pieces[-1].text.rstrip())
+        pieces[-1] = TemplateSpan(pieces[-1].text.rstrip())
     return tuple(piece for piece in pieces if piece.text)
 
 
-def text_of(pieces: tuple[Piece, ...]) -> str:
+def join_spans(pieces: tuple[TemplateSpan, ...]) -> str:
     """The line as it is said."""
     return "".join(piece.text for piece in pieces)
 
 
-def parse_template(line: str) -> Template:
+def parse_template(line: str) -> LineTemplate:
     """The template in `line`. Raises `ValueError` with a sentence on what is wrong with its brackets or slots."""
     reader = _Reader(line)
     parts = reader.sequence(depth=0)
-    return Template(parts, frozenset(reader.slots))
+    return LineTemplate(parts, frozenset(reader.slots))
 
 
 class _Reader:

@@ -12,18 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.fingerprint import normalised
+from turnwise.data.fingerprint import normalize_text
 from turnwise.data.grammar.expand import DialogueGrammar, restrict_topics, expand, load_grammar
-from turnwise.data.typing_noise import rough_text
+from turnwise.data.typing_noise import add_typos
 from turnwise.data.strict_yaml import read_yaml
-from turnwise.data.grammar.line_templates import Template, parse_template, text_of
+from turnwise.data.grammar.line_templates import LineTemplate, parse_template, join_spans
 
 HERE = Path(__file__).parent
 HURRIED = 0.3  # of the questions
 SHORT = 8  # letters: of shorter texts many are one slip apart and say something else
 GIVE_UP_AFTER = 2_000  # of a kind that were known already
 # Topics of the grammar that want care: what a model answers there must not be lost.
-CARE = (
+SAFETY_TOPICS = (
     "crisis", "crisis_more", "emergency", "harm", "hacking", "personal_info", "adult", "prompt_leak", "medical",
     "legal", "financial", "taxes", "cannot_do", "bad_request", "insult", "swear",
 )  # fmt: skip
@@ -34,7 +34,7 @@ def small_talk() -> DialogueGrammar:
     return load_grammar(HERE / "small_talk.yaml")
 
 
-def support_lines() -> dict[str, list[Template]]:
+def support_lines() -> dict[str, list[LineTemplate]]:
     """Questions to a shop in few words, by intent."""
     lines: dict[str, list[str]] = read_yaml(HERE / "support.yaml", "prompts")
     return {intent: [parse_template(line) for line in ways] for intent, ways in lines.items()}
@@ -48,7 +48,7 @@ def bundled_prompts(seed: int) -> Iterator[tuple[Message, ...]]:
     rng = random.Random(seed)
     grammar, new = small_talk(), _New()
     talk = _histories(expand(grammar, 1_000_000, seed=seed, noise=0), rng)
-    care = _histories(expand(restrict_topics(grammar, CARE), 1_000_000, seed=seed, turns=(1, 2), noise=0), rng)
+    care = _histories(expand(restrict_topics(grammar, SAFETY_TOPICS), 1_000_000, seed=seed, turns=(1, 2), noise=0), rng)
     kinds = [talk, care, talk, _questions(rng)]
     while kinds:
         for kind in list(kinds):
@@ -82,12 +82,12 @@ class _New:
 
 def _slips(text: str) -> set[str]:
     """A text without spaces and marks, and without one of its letters: what is one slip apart has one of them alike."""
-    letters = normalised(text).replace(" ", "")
+    letters = normalize_text(text).replace(" ", "")
     return {letters} | {letters[:at] + letters[at + 1 :] for at in range(len(letters)) if len(letters) >= SHORT}
 
 
 def _hurried(history: tuple[Message, ...], rng: random.Random) -> tuple[Message, ...]:
-    asked = rough_text(history[-1].content.lower().rstrip(".?!"), rng, 0.2)
+    asked = add_typos(history[-1].content.lower().rstrip(".?!"), rng, 0.2)
     return (*history[:-1], replace(history[-1], content=asked)) if asked else history
 
 
@@ -101,4 +101,4 @@ def _histories(conversations: Iterator[Conversation], rng: random.Random) -> Ite
 def _questions(rng: random.Random) -> Iterator[tuple[Message, ...]]:
     lines = [ways for _, ways in sorted(support_lines().items())]
     while True:
-        yield (Message("user", text_of(rng.choice(rng.choice(lines)).render(rng, {}))),)
+        yield (Message("user", join_spans(rng.choice(rng.choice(lines)).render(rng, {}))),)

@@ -8,7 +8,7 @@ until its memory is needed.
 from collections import Counter
 from collections.abc import Iterable
 
-BLOCK = 16  # tokens; the compiled library lays keys out in tiles of as many
+BLOCK_SIZE = 16  # tokens; the compiled library lays keys out in tiles of as many
 
 
 class BlockPool:
@@ -59,7 +59,7 @@ class BlockPool:
                 else:
                     self._free.append(block)
 
-    def holders(self, block: int) -> int:
+    def ref_count(self, block: int) -> int:
         """How many hold it."""
         return self._holders[block]
 
@@ -71,7 +71,7 @@ class BlockPool:
         """It stays filled when nobody holds it; somebody does now."""
         self._kept[block] = True
 
-    def let_go(self, block: int) -> None:
+    def uncache(self, block: int) -> None:
         """It is not kept any longer."""
         self._kept[block] = False
         if not self._holders[block]:
@@ -98,4 +98,4 @@ class BlockPool:
 
 def blocks_for(tokens: int) -> int:
     """How many blocks hold so many tokens."""
-    return -(-tokens // BLOCK)
+    return -(-tokens // BLOCK_SIZE)

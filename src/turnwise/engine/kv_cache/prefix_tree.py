@@ -9,7 +9,7 @@ tell what somebody else has asked.
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from turnwise.engine.kv_cache.block_pool import BLOCK, BlockPool
+from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, BlockPool
 
 Key = tuple[int, ...]
 
@@ -53,8 +53,8 @@ class PrefixTree:
         node = self._roots.get(scope)
         found: list[Node] = []
         while node is not None:
-            start = len(found) * BLOCK
-            node = node.children.get(tuple(ids[start : start + BLOCK]))
+            start = len(found) * BLOCK_SIZE
+            node = node.children.get(tuple(ids[start : start + BLOCK_SIZE]))
             if node is not None:
                 found.append(node)
         if found:
@@ -97,7 +97,7 @@ class PrefixTree:
         for node in list(self._by_use):  # children come before their parents, see `used`
             if count <= 0:
                 return
-            if not node.children and not self._pool.holders(node.block):
+            if not node.children and not self._pool.ref_count(node.block):
                 self.remove(node)
                 count -= 1
 
@@ -109,7 +109,7 @@ class PrefixTree:
         del node.parent.children[node.key]
         if node.parent.latest.get(node.key[0]) is node:
             del node.parent.latest[node.key[0]]
-        self._pool.let_go(node.block)
+        self._pool.uncache(node.block)
 
     @property
     def blocks(self) -> set[int]:
@@ -138,7 +138,7 @@ class PrefixTree:
         """Let go of what was kept in the scopes that were used least recently, and of empty ones."""
         for scope, root in list(self._roots.items())[: self._scopes // 8]:
             for node in _below(root):
-                if not node.children and not self._pool.holders(node.block):
+                if not node.children and not self._pool.ref_count(node.block):
                     self.remove(node)
             if not root.children:  # a chat may hang on it yet: what it reads is then kept for nobody
                 del self._roots[scope]

@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from turnwise.core.ports import Quantize
-from turnwise.engine.kv_cache.block_pool import BLOCK
+from turnwise.core.ports import Quantization
+from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE
 from turnwise.engine.native.library import Batch, Cache, library
 from turnwise.engine.native.packed_adapter import PackedAdapter
 from turnwise.engine.native.packed_model import PackedModel
-from turnwise.engine.batch import Span
+from turnwise.engine.batch import BatchEntry
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder import Decoder
-from turnwise.models.lora_factors import LoraFactors, only_layers
-from turnwise.models.decoder_weights import DecoderWeights, weights_of
+from turnwise.models.lora_factors import LoraFactors, changes_only_layers
+from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
 
 
-def supports(weights: DecoderWeights) -> bool:
+def is_supported(weights: DecoderWeights) -> bool:
     """Whether the library is here and computes this decoder: on a processor, sizes of whole vectors.
 
     Whatever type the weights have, the arithmetic is float32.
@@ -47,21 +47,21 @@ def _sizes(config: DecoderConfig) -> tuple[int, int]:
 class NativeRunner:
     """A decoder with a cache of `blocks` (the `engine.runner.Runner` protocol)."""
 
-    exact = True
+    batch_invariant = True
 
     def __init__(
         self,
         decoder: Decoder | DecoderWeights,
         blocks: int,
         threads: int | None = None,
-        quantize: Quantize | None = None,
+        quantize: Quantization | None = None,
     ) -> None:
-        weights = weights_of(decoder)
+        weights = as_decoder_weights(decoder)
         config = weights.config
         found = library(*_sizes(config))
         assert found is not None, "asked for by `supports`"
         self._library = found
-        self.packed = PackedModel(weights, found.turnwise_panel(), found.turnwise_group(), quantize, blocks * BLOCK)
+        self.packed = PackedModel(weights, found.turnwise_panel(), found.turnwise_group(), quantize, blocks * BLOCK_SIZE)
         self._handle = found.turnwise_create(byref(self.packed.struct), threads or _threads())
         if not self._handle:
             if refusal := found.turnwise_error():
@@ -73,18 +73,18 @@ class NativeRunner:
         self.kind = "-".join(["native", found.turnwise_arithmetic().decode(), *([quantize] if quantize else [])])
         self._config = config
         self._adapters: dict[str, PackedAdapter] = {}
-        assert found.turnwise_tile() == BLOCK, "a block is a tile of keys"
+        assert found.turnwise_tile() == BLOCK_SIZE, "a block is a tile of keys"
         shape = (config.num_layers, blocks, config.num_kv_heads)
         # Memory of zeros costs nothing until somebody writes to it. Where weights are rounded, keys and values are too,
         # to bfloat16: with many chats or long ones, reading them takes longer than anything else.
         number = np.float32 if quantize is None else np.uint16
-        self._keys = np.zeros((*shape, config.head_dim, BLOCK), number)
-        self._values = np.zeros((*shape, BLOCK, config.head_dim), number)
+        self._keys = np.zeros((*shape, config.head_dim, BLOCK_SIZE), number)
+        self._values = np.zeros((*shape, BLOCK_SIZE, config.head_dim), number)
         self._cache = Cache(self._keys.ctypes.data, self._values.ctypes.data, blocks, quantize is not None)
 
-    def adapt(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
+    def load_lora(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
         """From now on compute spans of this adapter with these changes, which stay until the runner goes."""
-        if not only_layers(thin):
+        if not changes_only_layers(thin):
             return False
         self._adapters[name] = PackedAdapter(
             thin, self._config, self._library.turnwise_panel(), self._library.turnwise_width()
@@ -112,7 +112,7 @@ class NativeRunner:
         restore.start()
         restore.join()
 
-    def forward(self, spans: Sequence[Span], *, hidden: bool = False) -> Tensor:
+    def forward(self, spans: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
         """Read every span's tokens; the logits, or hidden states, after those that are wanted, `(R, V)` or `(R, C)`."""
         # Rows of one adapter are computed together, so its matrices are read once.
         order = sorted(range(len(spans)), key=lambda number: spans[number].adapter)
@@ -122,7 +122,7 @@ class NativeRunner:
         parts = torch.split(found, [spans[number].wanted for number in order])
         return torch.cat([part for _, part in sorted(zip(order, parts, strict=True), key=lambda pair: pair[0])])
 
-    def _forward(self, spans: Sequence[Span], *, hidden: bool) -> Tensor:
+    def _forward(self, spans: Sequence[BatchEntry], *, hidden: bool) -> Tensor:
         counts = np.fromiter((len(span.ids) for span in spans), np.int32, len(spans))
         starts = np.fromiter((span.start for span in spans), np.int32, len(spans))
         wanted = np.fromiter((span.wanted for span in spans), np.int32, len(spans))

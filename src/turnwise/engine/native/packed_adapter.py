@@ -13,7 +13,7 @@ from turnwise.engine.native.packer import Packer
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.lora_factors import LoraFactors
 
-PLACES = ("attention.qkv", "attention.out", "mlp.up", "mlp.down")  # of a layer, in the library's order
+LORA_TARGETS = ("attention.qkv", "attention.out", "mlp.up", "mlp.down")  # of a layer, in the library's order
 
 
 class PackedAdapter(Packer):
@@ -28,7 +28,7 @@ class PackedAdapter(Packer):
         super().__init__(panel)
         self._width = width
         self._gated = config.gated_mlp
-        names = [f"layers.{number}.{place}" for number in range(config.num_layers) for place in PLACES]
+        names = [f"layers.{number}.{place}" for number in range(config.num_layers) for place in LORA_TARGETS]
         assert thin.keys() <= set(names), "the engine asks `only_layers` before"
         structures = self.keep((library.Thin * len(names))())
         for number, name in enumerate(names):
@@ -41,7 +41,7 @@ class PackedAdapter(Packer):
         missing = -len(change.down_RI) % self._width
         down_RI, up_OR = pad(change.down_RI, (0, 0, 0, missing)), pad(change.up_OR, (0, missing))
         down_by_width = down_RI.view(-1, self._width, down_RI.shape[1]).transpose(1, 2)
-        factor_O1 = None if change.factor_O is None else change.factor_O[:, None]
+        factor_O1 = None if change.dora_scale_O is None else change.dora_scale_O[:, None]
         lay = self.alternating if interleaved else self.padded
         up_OR = lay(up_OR)
         return library.Thin(

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from turnwise.core.system_memory import release_freed
-from turnwise.core.ports import Quantize
+from turnwise.core.system_memory import release_freed_memory
+from turnwise.core.ports import Quantization
 from turnwise.engine.native.library import Layer, Matrix, Model, Norm
 from turnwise.engine.native.packer import Packer
 from turnwise.models.decoder import rope_tables
-from turnwise.models.quantization import quantized
+from turnwise.models.quantization import quantize_weight
 from turnwise.models.decoder_weights import DecoderWeights
 
 HEAD_BITS = 8  # at least: what answers are read from loses more by fewer bits than the layers do
@@ -44,7 +44,7 @@ class PackedModel(Packer):
         weights: DecoderWeights,
         panel: int,
         group: int,
-        quantize: Quantize | None = None,
+        quantize: Quantization | None = None,
         positions: int | None = None,
     ) -> None:
         super().__init__(panel)
@@ -57,11 +57,11 @@ class PackedModel(Packer):
         head = embed if config.tied else weights.tensor("head.weight")
         head_matrix = self._matrix(head, None, max(self._bits, HEAD_BITS))
         del embed, head
-        release_freed()
+        release_freed_memory()
         layers = self.keep((Layer * config.num_layers)())
         for number in range(config.num_layers):
             layers[number] = self._layer(number)
-            release_freed()
+            release_freed_memory()
         cosines, sines, context = None, None, config.context_length
         if config.positions == "rope":
             tables = rope_tables(config.rope, config.head_dim, min(config.context_length, positions or 2**31))
@@ -90,8 +90,8 @@ class PackedModel(Packer):
             out=self._linear(f"{name}.attention.out"),
             up=self._linear(f"{name}.mlp.up", gated=config.gated_mlp),
             down=self._linear(f"{name}.mlp.down"),
-            rotated=config.positions == "rope" and number not in config.unrotated_layers,
-            window=config.window_of[number] or 0,
+            rotated=config.positions == "rope" and number not in config.no_rope_layers,
+            window=config.layer_windows[number] or 0,
         )
 
     def _linear(self, name: str, *, gated: bool = False) -> Matrix:
@@ -110,7 +110,7 @@ class PackedModel(Packer):
                 stored[part] = floats if bits == 32 else floats.view(np.uint32) >> 16
             else:
                 padded = nn.functional.pad(rows_OI, (0, -inputs % self._group))
-                numbers, scales_OG = quantized(padded, bits, self._group)
+                numbers, scales_OG = quantize_weight(padded, bits, self._group)
                 stored[part] = self._whole(numbers, bits)
                 assert scales is not None
                 scales[part] = self._scales(scales_OG, bits)
@@ -161,7 +161,7 @@ class PackedModel(Packer):
         return self.address(tensor.bfloat16().contiguous().view(torch.int16).numpy())
 
 
-def packed_bits(weights: DecoderWeights, quantize: Quantize | None) -> int:
+def packed_bits(weights: DecoderWeights, quantize: Quantization | None) -> int:
     """Bits of a weight in the layers: as quantized, else 16 where that is exact for all matrices, or 32."""
     if quantize is not None:
         return BITS[quantize]

@@ -10,27 +10,27 @@ import torch
 from torch import Tensor
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.ports import Quantize
+from turnwise.core.ports import Quantization
 from turnwise.engine.native.library import library
-from turnwise.engine.native.native_runner import NativeRunner, supports
-from turnwise.engine.batch import Span
+from turnwise.engine.native.native_runner import NativeRunner, is_supported
+from turnwise.engine.batch import BatchEntry
 from turnwise.engine.runners.torch_runner import TorchRunner
 from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.decoder import Decoder
 from turnwise.models.lora_factors import LoraFactors
-from turnwise.models.decoder_weights import DecoderWeights, weights_of
+from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
 
 
-class Runner(Protocol):
+class ModelRunner(Protocol):
     """A decoder with a cache of some blocks. Shapes: R rows that are wanted, C hidden size, V vocabulary."""
 
     kind: str  # its arithmetic: two of one kind give the same bits
-    exact: bool  # whether a line's numbers are the same, to the last bit, in any company and however it is read
+    batch_invariant: bool  # whether a line's numbers are the same, to the last bit, in any company and however it is read
 
     def enter(self) -> None:
         """Called once by the thread that is going to call the rest."""
 
-    def forward(self, spans: Sequence[Span], *, hidden: bool = False) -> Tensor:
+    def forward(self, spans: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
         """Read every span's tokens; the logits after those that are wanted, `(R, V)`, span by span.
 
         With `hidden`, the last hidden states instead, `(R, C)`, which go into the product that gives logits.
@@ -39,7 +39,7 @@ class Runner(Protocol):
     def logits(self, hidden_RC: Tensor) -> Tensor:
         """The logits after last hidden states, `(R, V)`."""
 
-    def adapt(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
+    def load_lora(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
         """From now on compute spans of this adapter with these changes; False where it cannot."""
 
     def copy(self, source: int, target: int) -> None:
@@ -57,7 +57,7 @@ def preferred_dtype(device: str) -> torch.dtype:
     return torch.float32 if device == "cpu" and library() is not None else auto_dtype(torch.device(device))
 
 
-def make_runner(decoder: Decoder | DecoderWeights, blocks: int, quantize: Quantize | None = None) -> Runner:
+def make_runner(decoder: Decoder | DecoderWeights, blocks: int, quantize: Quantization | None = None) -> ModelRunner:
     """The quickest runner there is for this decoder on this machine; a decoder in memory is left as it is.
 
     Args:
@@ -68,8 +68,8 @@ def make_runner(decoder: Decoder | DecoderWeights, blocks: int, quantize: Quanti
     Raises:
         InvalidParameter: `quantize` where torch would do the work, which has no arithmetic for it.
     """
-    weights = weights_of(decoder)
-    if supports(weights):
+    weights = as_decoder_weights(decoder)
+    if is_supported(weights):
         return NativeRunner(weights, blocks, quantize=quantize)
     if quantize is None:
         return TorchRunner(weights, blocks)

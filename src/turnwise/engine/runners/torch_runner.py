@@ -8,29 +8,29 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from turnwise.engine.runners.paged_kv_cache import BlockCache
-from turnwise.engine.runners.prepacked_linear import for_decoding
-from turnwise.engine.batch import Span
+from turnwise.engine.runners.paged_kv_cache import PagedKVCache
+from turnwise.engine.runners.prepacked_linear import prepack_for_decoding
+from turnwise.engine.batch import BatchEntry
 from turnwise.models.decoder import Decoder
 from turnwise.models.lora_factors import LoraFactors
-from turnwise.models.decoder_weights import DecoderWeights, weights_of
+from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
 
 
 class TorchRunner:
     """A decoder with a cache of `blocks` (the `engine.runner.Runner` protocol)."""
 
     kind = "torch"
-    exact = False
+    batch_invariant = False
 
     def __init__(self, decoder: Decoder | DecoderWeights, blocks: int) -> None:
-        weights = weights_of(decoder)
+        weights = as_decoder_weights(decoder)
         config, self._device = weights.config, weights.device
-        self._decoder = for_decoding(weights.decoder(), in_place=weights.is_temporary)
-        self._cache = BlockCache(
+        self._decoder = prepack_for_decoding(weights.decoder(), in_place=weights.is_temporary)
+        self._cache = PagedKVCache(
             config.num_layers, config.num_kv_heads, config.head_dim, blocks, dtype=weights.dtype, device=weights.device
         )
 
-    def adapt(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
+    def load_lora(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
         """It cannot."""
         del name, thin
         return False
@@ -39,7 +39,7 @@ class TorchRunner:
         """Nothing to prepare."""
 
     @torch.inference_mode()
-    def forward(self, spans: Sequence[Span], *, hidden: bool = False) -> Tensor:
+    def forward(self, spans: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
         """Read every span's tokens; the logits, or hidden states, after those that are wanted, `(R, V)` or `(R, C)`."""
         by_count: dict[int, list[int]] = {}
         for number, span in enumerate(spans):
@@ -67,13 +67,13 @@ class TorchRunner:
         """Forget what blocks hold, numbers that overflowed among it."""
         self._cache.clear(blocks)
 
-    def _pass(self, spans: Sequence[Span]) -> Tensor:
+    def _pass(self, spans: Sequence[BatchEntry]) -> Tensor:
         """The last hidden states of spans of one length, `(B, T, C)`."""
         count = len(spans[0].ids)
         starts_B1 = torch.tensor([[span.start] for span in spans], device=self._device)
         positions_BT = starts_B1 + torch.arange(count, device=self._device)
         longest = max(span.start for span in spans) + count
-        self._cache.point_at([span.blocks for span in spans], positions_BT, longest)
+        self._cache.select_blocks([span.blocks for span in spans], positions_BT, longest)
         mask = None
         if count > 1 or any(span.start + 1 != longest for span in spans):
             mask = torch.arange(longest, device=self._device) <= positions_BT[:, None, :, None]

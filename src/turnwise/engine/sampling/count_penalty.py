@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-class Counts:
+class CountPenalty:
     """Takes `cost(count)` off the logit of every token of the answer (a processor's state)."""
 
     def __init__(self, cost: Callable[[int], float]) -> None:
@@ -24,8 +24,8 @@ class Counts:
         """Once more."""
         self._counts[token] += 1
 
-    def fork(self) -> "Counts":
+    def fork(self) -> "CountPenalty":
         """Another that has seen the same."""
-        twin = Counts(self._cost)
+        twin = CountPenalty(self._cost)
         twin._counts = self._counts.copy()
         return twin

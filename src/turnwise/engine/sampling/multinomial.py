@@ -11,21 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from turnwise.core.parameters import SPECS, GenerationParams
+from turnwise.core.parameters import PARAMETER_SPECS, GenerationParams
 from turnwise.engine.sampling.warpers import rules
 
-COLDEST = 1e-5  # below this the likeliest token has all the probability, and dividing by it would overflow
+MIN_TEMPERATURE = 1e-5  # below this the likeliest token has all the probability, and dividing by it would overflow
 
 
 @dataclass(frozen=True)
-class Draw:
+class SamplerState:
     """What sampling needs to know of a request: its parameters and its source of random numbers."""
 
     params: GenerationParams
     rng: random.Random
 
     @classmethod
-    def of(cls, params: GenerationParams) -> "Draw":
+    def of(cls, params: GenerationParams) -> "SamplerState":
         """A fresh source for a request; without a seed the system gives one."""
         seed = params.seed
         return cls(params, random.Random(seed if seed is None else seed % 2**64))  # Random drops the sign of a seed
@@ -33,19 +33,19 @@ class Draw:
     @property
     def greedy(self) -> bool:
         """Whether the likeliest token is always taken."""
-        return self.params.temperature < COLDEST
+        return self.params.temperature < MIN_TEMPERATURE
 
     def uniform(self) -> float:
         """A random number for the next token, in [0, 1); a greedy row uses none of its source."""
         return 0.0 if self.greedy else self.rng.random()
 
 
-def sample(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:
+def sample(logits_BV: Tensor, draws: Sequence[SamplerState]) -> list[int]:
     """The next token of every row, drawn with the next random number of its source."""
     return sample_at(logits_BV, draws, [draw.uniform() for draw in draws])
 
 
-def sample_at(logits_BV: Tensor, draws: Sequence[Draw], uniform: Sequence[float]) -> list[int]:
+def sample_at(logits_BV: Tensor, draws: Sequence[SamplerState], uniform: Sequence[float]) -> list[int]:
     """The next token of every row, as `sample`, at random numbers that were drawn before.
 
     Greedy rows take the likeliest token (the first of equals). The others are drawn by inverting the cumulative
@@ -58,7 +58,7 @@ def sample_at(logits_BV: Tensor, draws: Sequence[Draw], uniform: Sequence[float]
     rows_RV = logits_BV[drawn].float()
     for name, rule in rules().items():
         values = [getattr(draws[i].params, name) for i in drawn]
-        if any(value != SPECS[name].off for value in values):
+        if any(value != PARAMETER_SPECS[name].off for value in values):
             rows_RV = rule.apply(rows_RV, torch.tensor(values, device=rows_RV.device))
     cumulative_RV = rows_RV.softmax(dim=1).double().cumsum(dim=1)
     own = [uniform[i] for i in drawn]

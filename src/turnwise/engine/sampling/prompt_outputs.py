@@ -12,7 +12,7 @@ from turnwise.core.ports import TokenLogprobs
 
 
 @torch.inference_mode()
-def logprobs_of(logits_RV: Tensor, tokens: Sequence[int], top: Sequence[int]) -> list[TokenLogprobs]:
+def compute_logprobs(logits_RV: Tensor, tokens: Sequence[int], top: Sequence[int]) -> list[TokenLogprobs]:
     """The log-probability of each row's token, with the likeliest `top` of its row."""
     if not any(top):  # a fifth of the time, and as good to six digits
         chosen_R1 = (
@@ -31,7 +31,7 @@ def logprobs_of(logits_RV: Tensor, tokens: Sequence[int], top: Sequence[int]) ->
 
 
 @torch.inference_mode()
-def embedding_of(last_C: Tensor) -> tuple[float, ...]:
+def pool_last_token(last_C: Tensor) -> tuple[float, ...]:
     """The last hidden state of the last token, which has seen the whole text, scaled to length 1 (Wang et al. 2024).
 
     The mean over all tokens knows half as much (`docs/experiments.md`).

@@ -14,22 +14,22 @@ from torch import Tensor
 
 from turnwise.core.errors import UserError
 from turnwise.core.ports import ConstraintState, GenerationRequest, TokenLogprobs
-from turnwise.engine.sampling.processors import State, start_all
-from turnwise.engine.sampling.prompt_outputs import logprobs_of
-from turnwise.engine.sampling.multinomial import Draw, sample_at
+from turnwise.engine.sampling.processors import LogitsProcessor, start_processors
+from turnwise.engine.sampling.prompt_outputs import compute_logprobs
+from turnwise.engine.sampling.multinomial import SamplerState, sample_at
 
 log = logging.getLogger(__name__)
 
-OVERFLOW = "The model's numbers overflowed; another type of weights (bfloat16, float32) has more room."
-FAILED = "The model failed while generating."  # an exception that nobody expected; the log has it
-NOTHING_LEFT = "No token is allowed next: what was asked for contradicts itself."
+NON_FINITE_LOGITS = "The model's numbers overflowed; another type of weights (bfloat16, float32) has more room."
+GENERATION_FAILED = "The model failed while generating."  # an exception that nobody expected; the log has it
+NO_TOKEN_ALLOWED = "No token is allowed next: what was asked for contradicts itself."
 
 
-class Shaping:
+class LogitsProcessors:
     """What changes one chat's logits: its processors and constraints, started when it begins."""
 
     def __init__(self, request: GenerationRequest) -> None:
-        self._processors: list[State] = start_all(request)
+        self._processors: list[LogitsProcessor] = start_processors(request)
         self._constraints: list[ConstraintState] = [constraint.start() for constraint in request.constraints]
 
     @property
@@ -42,7 +42,7 @@ class Shaping:
         for processor in self._processors:
             processor.apply(logits_V)
         for constraint in self._constraints:
-            allowed_V = constraint.allowed()
+            allowed_V = constraint.token_mask()
             if allowed_V is not None:
                 # The model may have more rows than the tokenizer has ids, or fewer.
                 known = min(len(allowed_V), len(logits_V))
@@ -56,7 +56,7 @@ class Shaping:
         for constraint in self._constraints:
             constraint.accept(token)
 
-    def fork(self) -> "Shaping":
+    def fork(self) -> "LogitsProcessors":
         """The same for a second answer, which goes its own way from here."""
         twin = copy(self)
         twin._processors = [processor.fork() for processor in self._processors]
@@ -64,39 +64,39 @@ class Shaping:
         return twin
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether a constraint says that the answer is whole."""
-        return any(constraint.complete for constraint in self._constraints)
+        return any(constraint.is_complete for constraint in self._constraints)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SamplerOutput:
     """The next token with its log-probabilities, or the error that ends the chat; `users` where it asked for it."""
 
     token: int
     logprobs: TokenLogprobs | None = None
     error: str | None = None
-    users: bool = False
+    is_client_error: bool = False
 
 
 @torch.inference_mode()
-def choose(logits_BV: Tensor, draws: Sequence[Draw], shapings: Sequence[Shaping]) -> list[Choice]:
+def choose(logits_BV: Tensor, draws: Sequence[SamplerState], shapings: Sequence[LogitsProcessors]) -> list[SamplerOutput]:
     """The next token of every chat; `logits_BV` is changed. An exception costs only the chat that it concerns."""
     # Both bounds are finite only if all between them are; what is no number is in neither.
     sound_B = (logits_BV.amin(dim=1) > -torch.inf) & (logits_BV.amax(dim=1) < torch.inf)
-    errors = [None if sound else OVERFLOW for sound in sound_B.tolist()]
-    for row, shaping in enumerate(shapings):
-        if not shaping.idle and errors[row] is None:
+    errors = [None if sound else NON_FINITE_LOGITS for sound in sound_B.tolist()]
+    for row, logits_processors in enumerate(shapings):
+        if not logits_processors.idle and errors[row] is None:
             try:
-                shaping.apply(logits_BV[row])
+                logits_processors.apply(logits_BV[row])
             except UserError as error:
                 errors[row] = str(error)
             except BaseException:  # also a panic of the grammar library, which is no Exception
                 log.exception("a processor or constraint of a chat failed")
-                errors[row] = FAILED
+                errors[row] = GENERATION_FAILED
             else:
                 if logits_BV[row].max() == -torch.inf:
-                    errors[row] = NOTHING_LEFT
+                    errors[row] = NO_TOKEN_ALLOWED
     broken = [row for row, error in enumerate(errors) if error is not None]
     if broken:
         logits_BV[broken] = 0.0  # nobody will see what is drawn there, but rules need something to draw from
@@ -108,13 +108,13 @@ def choose(logits_BV: Tensor, draws: Sequence[Draw], shapings: Sequence[Shaping]
         log.exception("sampling a batch failed; its rows are sampled one by one")
         tokens, reports = _one_by_one(logits_BV, draws, uniform, errors)
     return [
-        Choice(token, report, error, users=error not in (None, OVERFLOW, FAILED))
+        SamplerOutput(token, report, error, is_client_error=error not in (None, NON_FINITE_LOGITS, GENERATION_FAILED))
         for token, report, error in zip(tokens, reports, errors, strict=True)
     ]
 
 
 def _one_by_one(
-    logits_BV: Tensor, draws: Sequence[Draw], uniform: Sequence[float], errors: list[str | None]
+    logits_BV: Tensor, draws: Sequence[SamplerState], uniform: Sequence[float], errors: list[str | None]
 ) -> tuple[list[int], list[TokenLogprobs | None]]:
     """What a batch would have given, where one of its rows cannot be sampled; that row's error is set."""
     tokens, reports = [0] * len(draws), [None] * len(draws)  # type: tuple[list[int], list[TokenLogprobs | None]]
@@ -125,17 +125,17 @@ def _one_by_one(
             reports[row : row + 1] = _report(own_1V, tokens[row : row + 1], [draw])
         except BaseException:
             log.exception("sampling a chat's token failed")
-            errors[row] = errors[row] or FAILED
+            errors[row] = errors[row] or GENERATION_FAILED
     return tokens, reports
 
 
-def _report(logits_BV: Tensor, tokens: Sequence[int], draws: Sequence[Draw]) -> list[TokenLogprobs | None]:
+def _report(logits_BV: Tensor, tokens: Sequence[int], draws: Sequence[SamplerState]) -> list[TokenLogprobs | None]:
     """Log-probabilities for the rows that want them."""
     found: list[TokenLogprobs | None] = [None] * len(tokens)
     rows = [row for row, draw in enumerate(draws) if draw.params.logprobs]
     if not rows:
         return found
     wanted = [draws[row].params.top_logprobs for row in rows]
-    for row, report in zip(rows, logprobs_of(logits_BV[rows], [tokens[row] for row in rows], wanted), strict=True):
+    for row, report in zip(rows, compute_logprobs(logits_BV[rows], [tokens[row] for row in rows], wanted), strict=True):
         found[row] = report
     return found

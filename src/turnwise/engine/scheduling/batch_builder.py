@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from turnwise.engine.sequence import Chat, Line
+from turnwise.engine.sequence import SequenceGroup, TokenSequence
 from turnwise.engine.speculation.draft_proposer import NO_DRAFT
-from turnwise.engine.scheduling.scheduler_queues import Seats
-from turnwise.engine.batch import Span
+from turnwise.engine.scheduling.scheduler_queues import SchedulerQueues
+from turnwise.engine.batch import BatchEntry
 
 READ_ALONE = 512  # prompt tokens in a pass; bounds its memory
 READ_BESIDE = 128  # as many while others wait for their next token
 
 
-class Part(NamedTuple):
+class ScheduledChunk(NamedTuple):
     """What is read of a line in a pass.
 
     Attributes:
@@ -23,18 +23,18 @@ class Part(NamedTuple):
         next: whether it had only that one to read.
     """
 
-    chat: Chat
-    line: Line
-    span: Span
+    chat: SequenceGroup
+    line: TokenSequence
+    span: BatchEntry
     last: bool
     next: bool
 
 
-def plan(seats: Seats) -> list[Part]:
+def plan(seats: SchedulerQueues) -> list[ScheduledChunk]:
     """What the next pass reads. The more urgent take memory from the less urgent where there is too little."""
     seats.current = None
     rows = _rows(seats)
-    parts: list[Part] = []
+    parts: list[ScheduledChunk] = []
     for chat in seats.in_order():
         if chat not in seats.running:
             continue  # it had to give way to one before it
@@ -46,30 +46,30 @@ def plan(seats: Seats) -> list[Part]:
     return [part for part in parts if part.chat in seats.running]
 
 
-def _rows(seats: Seats) -> dict[Chat, list[tuple[Line, int]]]:
+def _rows(seats: SchedulerQueues) -> dict[SequenceGroup, list[tuple[TokenSequence, int]]]:
     """How many tokens of which lines are read. One of each that has been read; of the others a part."""
     rows = {chat: [(line, 1) for line in chat.lines] for chat in seats.running if not chat.is_prefilling}
     budget = READ_BESIDE if rows else READ_ALONE
     readers = [chat for chat in seats.in_order() if chat.is_prefilling]
     lines = [_unread(seats, chat) for chat in readers]
     # The last token of several lines is read by all of them together, in a later pass.
-    left = [line.behind - (len(chat.lines) > 1) for chat, line in zip(readers, lines, strict=True)]
-    for chat, line, count in zip(readers, lines, grants(left, budget), strict=True):
+    left = [line.num_uncached_tokens - (len(chat.lines) > 1) for chat, line in zip(readers, lines, strict=True)]
+    for chat, line, count in zip(readers, lines, split_token_budget(left, budget), strict=True):
         if count:
             rows[chat] = [(line, count)]
     return rows
 
 
-def _unread(seats: Seats, chat: Chat) -> Line:
+def _unread(seats: SchedulerQueues, chat: SequenceGroup) -> TokenSequence:
     """The line of a chat that is read next; one after the other, for what the first has read the next may share."""
     seats.current = chat
-    line = next(line for line in chat.lines if line.behind > 1)
+    line = next(line for line in chat.lines if line.num_uncached_tokens > 1)
     if line.table is None:
         line.table = seats.memory.open(chat.request.scope, line.ids)
     return line
 
 
-def grants(left: Sequence[int], budget: int) -> list[int]:
+def split_token_budget(left: Sequence[int], budget: int) -> list[int]:
     """How much each may read, who has so much left: half for the first, half for whoever has least left.
 
     So a short prompt does not wait for a long one, nor a long one for ever.
@@ -85,7 +85,7 @@ def grants(left: Sequence[int], budget: int) -> list[int]:
     return found
 
 
-def _make_room(seats: Seats, chat: Chat, line: Line, count: int) -> bool:
+def _make_room(seats: SchedulerQueues, chat: SequenceGroup, line: TokenSequence, count: int) -> bool:
     """Memory for so many more tokens of a line; False where its chat itself had to give way."""
     memory = seats.memory
     assert line.table is not None, "it has a seat"
@@ -101,16 +101,16 @@ def _make_room(seats: Seats, chat: Chat, line: Line, count: int) -> bool:
     return True
 
 
-def _part(chat: Chat, line: Line, count: int) -> Part:
+def _part(chat: SequenceGroup, line: TokenSequence, count: int) -> ScheduledChunk:
     assert line.table is not None, "there is room"
     start, draft = line.table.length, line.draft.ids
     ids = line.ids[start : start + count]
     last = start + len(ids) == len(line.ids)
     wanted = int(last)
-    if chat.reads_all:  # the logits after the last token that need not be told, and after all that follow
-        wanted = min(len(ids), max(0, start + len(ids) - chat.shareable + 1))
+    if chat.needs_prompt_outputs:  # the logits after the last token that need not be told, and after all that follow
+        wanted = min(len(ids), max(0, start + len(ids) - chat.max_prefix_match + 1))
     if draft:
         ids = [*ids, *draft]
     request = chat.request
-    span = Span(line.table.blocks, start, ids, wanted + len(draft), request.source, request.scope, request.adapter)
-    return Part(chat, line, span, last, next=last and count == 1)
+    span = BatchEntry(line.table.blocks, start, ids, wanted + len(draft), request.encoder_ids, request.scope, request.adapter)
+    return ScheduledChunk(chat, line, span, last, next=last and count == 1)

@@ -12,13 +12,13 @@ from dataclasses import replace
 from torch import Tensor
 
 from turnwise.core.ports import FinishReason, TokenEvent
-from turnwise.engine.sequence import Chat
-from turnwise.engine.sampling.sampler import FAILED, Choice, choose
+from turnwise.engine.sequence import SequenceGroup
+from turnwise.engine.sampling.sampler import GENERATION_FAILED, SamplerOutput, choose
 
 log = logging.getLogger(__name__)
 
 
-def advance(ready: Sequence[Chat], rows: Sequence[int], logits_RV: Tensor) -> Iterator[tuple[Chat, TokenEvent]]:
+def advance(ready: Sequence[SequenceGroup], rows: Sequence[int], logits_RV: Tensor) -> Iterator[tuple[SequenceGroup, TokenEvent]]:
     """Bring chats one token further, or several where their drafts hold; what happened, in order.
 
     Args:
@@ -26,53 +26,53 @@ def advance(ready: Sequence[Chat], rows: Sequence[int], logits_RV: Tensor) -> It
         rows: where in the logits the row after each chat's last token is; those after its draft follow.
         logits_RV: R rows, V vocabulary. Changed.
     """
-    going, foreseen = list(zip(ready, rows, strict=True)), 0
+    going, num_accepted = list(zip(ready, rows, strict=True)), 0
     while going:
-        at = [row + foreseen for _, row in going]
+        at = [row + num_accepted for _, row in going]
         logits_BV = logits_RV if len(at) == len(logits_RV) else logits_RV[at]
-        choices = choose(logits_BV, [chat.draw for chat, _ in going], [chat.line.shaping for chat, _ in going])
+        choices = choose(logits_BV, [chat.draw for chat, _ in going], [chat.line.logits_processors for chat, _ in going])
         further = []
         for (chat, row), choice in zip(going, choices, strict=True):
             event = _take(chat, choice)
             draft = chat.line.draft
-            if foreseen < len(draft.ids):
-                if event.finish_reason is None and choice.token == draft.ids[foreseen]:
+            if num_accepted < len(draft.ids):
+                if event.finish_reason is None and choice.token == draft.ids[num_accepted]:
                     _accept(chat)
                     further.append((chat, row))
                 elif draft.predicted:
-                    left = len(draft.ids) - foreseen
-                    chat.work = replace(chat.work, rejected=chat.work.rejected + left)
+                    left = len(draft.ids) - num_accepted
+                    chat.stats = replace(chat.stats, rejected_prediction_tokens=chat.stats.rejected_prediction_tokens + left)
             yield chat, event
-        going, foreseen = further, foreseen + 1
+        going, num_accepted = further, num_accepted + 1
 
 
-def _take(chat: Chat, choice: Choice) -> TokenEvent:
+def _take(chat: SequenceGroup, choice: SamplerOutput) -> TokenEvent:
     """Append a token to a chat's line."""
     if choice.error is not None:
-        return TokenEvent(None, "error", choice.error, users=choice.users)
+        return TokenEvent(None, "error", choice.error, is_client_error=choice.is_client_error)
     if choice.token in chat.request.stop_ids:
         return TokenEvent(None, "stop", logprobs=choice.logprobs, stop_id=choice.token)
     line = chat.line
     line.ids.append(choice.token)
     finish: FinishReason | None = None
     try:
-        line.shaping.accept(choice.token)
-        complete = line.shaping.complete
+        line.logits_processors.accept(choice.token)
+        is_complete = line.logits_processors.is_complete
     except BaseException:
         log.exception("a processor or constraint of a chat failed")
-        return TokenEvent(None, "error", FAILED)
-    if complete:
+        return TokenEvent(None, "error", GENERATION_FAILED)
+    if is_complete:
         finish = "stop"
-    elif chat.generated >= chat.request.max_tokens:
+    elif chat.num_generated_tokens >= chat.request.max_tokens:
         finish = "length"
-    return TokenEvent(choice.token, finish, logprobs=choice.logprobs, work=chat.work)
+    return TokenEvent(choice.token, finish, logprobs=choice.logprobs, stats=chat.stats)
 
 
-def _accept(chat: Chat) -> None:
+def _accept(chat: SequenceGroup) -> None:
     """The token that was just taken is in the cache."""
     table = chat.line.table
     assert table is not None, "it was just read"
     table.length += 1
-    chat.line.foreseen += 1
+    chat.line.num_accepted += 1
     if chat.line.draft.predicted:
-        chat.work = replace(chat.work, accepted=chat.work.accepted + 1)
+        chat.stats = replace(chat.stats, accepted_prediction_tokens=chat.stats.accepted_prediction_tokens + 1)

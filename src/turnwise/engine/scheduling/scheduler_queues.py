@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from turnwise.engine.kv_cache.block_pool import BLOCK, blocks_for
-from turnwise.engine.sequence import Chat
+from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
+from turnwise.engine.sequence import SequenceGroup
 from turnwise.engine.speculation.draft_proposer import NO_DRAFT
-from turnwise.engine.kv_cache.kv_cache_manager import Memory, Table
+from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager, BlockTable
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 64  # chats that may pass one that waits for several slots; then nobody is let in before it
+MAX_BYPASS = 64  # chats that may pass one that waits for several slots; then nobody is let in before it
 
 
-class Seats:
+class SchedulerQueues:
     """The chats that wait and those that run.
 
     `current` is the chat that admission or planning works on: whoever catches an exception knows whom it concerns.
@@ -26,32 +26,32 @@ class Seats:
         slots: most lines that run at the same time.
     """
 
-    def __init__(self, memory: Memory, slots: int) -> None:
+    def __init__(self, memory: KVCacheManager, slots: int) -> None:
         self.memory = memory
         self._slots = slots
         self._arrivals = 0
-        self.waiting: list[Chat] = []
-        self.running: list[Chat] = []
-        self.current: Chat | None = None
+        self.waiting: list[SequenceGroup] = []
+        self.running: list[SequenceGroup] = []
+        self.current: SequenceGroup | None = None
 
-    def add(self, chat: Chat) -> None:
+    def add(self, chat: SequenceGroup) -> None:
         """A chat that waits for its turn."""
-        chat.arrived = self._arrivals
+        chat.arrival_index = self._arrivals
         self._arrivals += 1
         self.waiting.append(chat)
 
-    def in_order(self) -> list[Chat]:
+    def in_order(self) -> list[SequenceGroup]:
         """Those that run, the most urgent first.
 
         Tenants go by arrival; among the chats of one tenant, those of the lowest priority take the places of the first.
         """
-        of_tenant: dict[str, list[Chat]] = {}
+        of_tenant: dict[str, list[SequenceGroup]] = {}
         for chat in self.running:
             of_tenant.setdefault(chat.request.tenant, []).append(chat)
         placed = [
             (place, chat)
             for chats in of_tenant.values()
-            for place, chat in zip(sorted(chat.arrived for chat in chats), sorted(chats, key=_urgency), strict=True)
+            for place, chat in zip(sorted(chat.arrival_index for chat in chats), sorted(chats, key=_urgency), strict=True)
         ]
         return [chat for _, chat in sorted(placed, key=lambda pair: pair[0])]
 
@@ -62,16 +62,16 @@ class Seats:
             return
         lines = sum(chat.width for chat in self.running)
         of_tenant = Counter(chat.request.tenant for chat in self.running)
-        put_off: set[Chat] = set()
-        wide: list[Chat] = []  # that wait for several slots
+        put_off: set[SequenceGroup] = set()
+        wide: list[SequenceGroup] = []  # that wait for several slots
         while candidates := [chat for chat in self.waiting if chat not in put_off]:
             chat = min(
-                candidates, key=lambda chat: (of_tenant[chat.request.tenant], chat.request.priority, chat.arrived)
+                candidates, key=lambda chat: (of_tenant[chat.request.tenant], chat.request.priority, chat.arrival_index)
             )
             self.current = chat
             if lines and lines + chat.width > self._slots:
                 victims = self._less_urgent(chat, lines + chat.width - self._slots)
-                if not victims and (chat.width == 1 or chat.passed >= PATIENCE):
+                if not victims and (chat.width == 1 or chat.starvation_count >= MAX_BYPASS):
                     return
                 if not victims:
                     wide.append(chat)
@@ -87,17 +87,17 @@ class Seats:
                 lines += chat.width
                 of_tenant[chat.request.tenant] += 1
                 for other in wide:
-                    other.passed += 1
+                    other.starvation_count += 1
             else:
                 return
 
-    def preempt(self, chat: Chat) -> None:
+    def preempt(self, chat: SequenceGroup) -> None:
         """Take a chat's memory away; it goes on later from where it was, and reads again what is not kept till then."""
         self.release(chat)
         self.running.remove(chat)
         self.waiting.append(chat)
 
-    def release(self, chat: Chat) -> None:
+    def release(self, chat: SequenceGroup) -> None:
         """Take a chat's memory back, keeping for others what it has read."""
         try:
             for table, ids in _detach(chat):
@@ -106,7 +106,7 @@ class Seats:
             log.exception("giving back a chat's memory failed; the prefix cache is emptied")
             self.repair()
 
-    def forget(self, chat: Chat) -> list[int]:
+    def forget(self, chat: SequenceGroup) -> list[int]:
         """Take a chat's memory back and keep nothing of it; the blocks that nobody has now."""
         tables = [table for table, _ in _detach(chat)]
         blocks = [block for table in tables for block in table.blocks]
@@ -118,7 +118,7 @@ class Seats:
             self.repair()
         return [block for block in dict.fromkeys(blocks) if self.memory.pool.is_free(block)]
 
-    def abandon(self, chat: Chat) -> None:
+    def abandon(self, chat: SequenceGroup) -> None:
         """Take out a chat after an exception, whatever state that left behind. Nothing of it is cached."""
         for chats in (self.running, self.waiting):
             if chat in chats:
@@ -134,7 +134,7 @@ class Seats:
         if self.memory.repair(tables):
             log.warning("the books of the cache's memory were repaired")
 
-    def _less_urgent(self, chat: Chat, lines: int) -> list[Chat]:
+    def _less_urgent(self, chat: SequenceGroup, lines: int) -> list[SequenceGroup]:
         """Who gives so many lines to a chat: the least urgent of its own tenant's; nobody where that is not enough."""
         same = [other for other in self.running if other.request.tenant == chat.request.tenant]
         victims = []
@@ -145,11 +145,11 @@ class Seats:
             lines -= other.width
         return victims if lines <= 0 else []
 
-    def _seat(self, chat: Chat) -> bool:
+    def _seat(self, chat: SequenceGroup) -> bool:
         """Give a chat memory for all it has so far; False where there is too little."""
         line = chat.line
-        chat.begin_reading()
-        table = self.memory.open(chat.request.scope, line.ids[: chat.shareable])
+        chat.restart_prefill()
+        table = self.memory.open(chat.request.scope, line.ids[: chat.max_prefix_match])
         # A block more for each that runs, or they would have to make room for each other at once.
         spare = sum(chat.width for chat in self.running)
         missing = blocks_for(len(line.ids)) - len(table.blocks)
@@ -159,27 +159,27 @@ class Seats:
         line.table = table
         if not chat.begun:
             chat.begun = True
-            chat.work = replace(chat.work, cached=table.length)
+            chat.stats = replace(chat.stats, cached_tokens=table.length)
         self.waiting.remove(chat)
         self.running.append(chat)
         return True
 
-    def _is_being_read(self, chat: Chat) -> bool:
+    def _is_being_read(self, chat: SequenceGroup) -> bool:
         """Whether somebody is just reading a beginning that this chat shares: it then waits, and need not read it."""
-        if not chat.shareable:
+        if not chat.max_prefix_match:
             return False
-        ids, scope = chat.line.ids[: chat.shareable], chat.request.scope
+        ids, scope = chat.line.ids[: chat.max_prefix_match], chat.request.scope
         for other in self.running:
             table = other.line.table
             if not other.is_prefilling or table is None or other.request.scope != scope:
                 continue
-            shared = _common_blocks(ids, other.line.ids) * BLOCK
+            shared = _common_blocks(ids, other.line.ids) * BLOCK_SIZE
             if shared > table.length and shared > self.memory.known(scope, ids):
                 return True
         return False
 
 
-def _detach(chat: Chat) -> list[tuple[Table, list[int]]]:
+def _detach(chat: SequenceGroup) -> list[tuple[BlockTable, list[int]]]:
     """A chat's tables with their tokens, which it no longer has."""
     tables = [(line.table, line.ids) for line in chat.lines if line.table is not None]
     for line in chat.lines:
@@ -187,16 +187,16 @@ def _detach(chat: Chat) -> list[tuple[Table, list[int]]]:
     return tables
 
 
-def _urgency(chat: Chat) -> tuple[int, int]:
+def _urgency(chat: SequenceGroup) -> tuple[int, int]:
     """The lowest first."""
-    return chat.request.priority, chat.arrived
+    return chat.request.priority, chat.arrival_index
 
 
 def _common_blocks(ids: Sequence[int], others: Sequence[int]) -> int:
     """How many whole blocks two lines of tokens have in common at their beginning."""
-    most = min(len(ids) - 1, len(others)) // BLOCK
+    most = min(len(ids) - 1, len(others)) // BLOCK_SIZE
     for at in range(most):
-        block = slice(at * BLOCK, (at + 1) * BLOCK)
+        block = slice(at * BLOCK_SIZE, (at + 1) * BLOCK_SIZE)
         if ids[block] != others[block]:
             return at
     return most

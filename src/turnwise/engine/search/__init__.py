@@ -9,12 +9,12 @@ from typing import Protocol
 from torch import Tensor
 
 from turnwise.core.ports import GenerationRequest, TokenEvent
-from turnwise.engine.sampling.sampler import Shaping
+from turnwise.engine.sampling.sampler import LogitsProcessors
 from turnwise.engine.search import beam
 from turnwise.engine.search import contrastive
 
 
-class Branch(Protocol):
+class Hypothesis(Protocol):
     """A line that a search goes on with. `parent` is the number of the line it extends, in the pass before."""
 
     @property
@@ -22,7 +22,7 @@ class Branch(Protocol):
         """The answer so far."""
 
     @property
-    def shaping(self) -> Shaping:
+    def logits_processors(self) -> LogitsProcessors:
         """What changes its logits."""
 
     @property
@@ -42,7 +42,7 @@ class Search(Protocol):
     hidden: bool
 
     @property
-    def branches(self) -> Sequence[Branch]:
+    def hypotheses(self) -> Sequence[Hypothesis]:
         """The lines to be read further, after a step."""
 
     @property
@@ -50,7 +50,7 @@ class Search(Protocol):
         """Whether all answers have been told."""
 
     @property
-    def reads_all(self) -> bool:
+    def needs_prompt_outputs(self) -> bool:
         """Whether it wants to know of every token of the prompt, which is then read anew."""
 
     def begin(self) -> None:

@@ -21,25 +21,25 @@ from torch import Tensor
 
 from turnwise.core.errors import UserError
 from turnwise.core.ports import FinishReason, GenerationRequest, TokenEvent, TokenLogprobs
-from turnwise.engine.sampling.sampler import NOTHING_LEFT, OVERFLOW, Shaping
-from turnwise.engine.sampling.prompt_outputs import logprobs_of
+from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED, NON_FINITE_LOGITS, LogitsProcessors
+from turnwise.engine.sampling.prompt_outputs import compute_logprobs
 
 Reports = tuple[TokenLogprobs | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Beam:
+class BeamHypothesis:
     """An answer that is searched on from. `parent` is the number of the line it extends, in the pass before."""
 
     ids: tuple[int, ...]
     score: float
-    shaping: Shaping
+    logits_processors: LogitsProcessors
     reports: Reports = ()
     parent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class FinishedHypothesis:
     """An answer that has ended: at a stop id, which is not part of it, or with its last token."""
 
     ids: tuple[int, ...]
@@ -50,18 +50,18 @@ class Whole:
 
 
 @dataclass(slots=True)
-class Group:
+class BeamGroup:
     """A search of its own: its beams and the best answers that are whole, the likeliest first."""
 
-    beams: list[Beam]
-    whole: list[Whole] = field(default_factory=list)
+    beams: list[BeamHypothesis]
+    whole: list[FinishedHypothesis] = field(default_factory=list)
     done: bool = False
 
 
 class BeamSearch:
     """The search for one request's answers (the `decoders.Search` protocol)."""
 
-    hidden = reads_all = False
+    hidden = needs_prompt_outputs = False
 
     def __init__(self, request: GenerationRequest) -> None:
         params = request.params
@@ -69,12 +69,12 @@ class BeamSearch:
         self.width = params.num_beams
         self._share = params.num_beams // params.num_beam_groups
         self._stops = len(request.stop_ids)
-        self._groups = [Group([Beam((), 0.0, Shaping(request))]) for _ in range(params.num_beam_groups)]
+        self._groups = [BeamGroup([BeamHypothesis((), 0.0, LogitsProcessors(request))]) for _ in range(params.num_beam_groups)]
         self._told = 0
         self._begun = False
 
     @property
-    def branches(self) -> list[Beam]:
+    def hypotheses(self) -> list[BeamHypothesis]:
         """The lines that go on, group by group."""
         return [beam for group in self._groups if not group.done for beam in group.beams]
 
@@ -97,19 +97,19 @@ class BeamSearch:
             logits_LV: after each of the `branches`; L lines, V vocabulary.
         """
         if not bool(logits_LV.isfinite().all()):
-            return self._failed(OVERFLOW, users=False)
+            return self._failed(NON_FINITE_LOGITS, is_client_error=False)
         try:
             self._advance_groups(logits_LV.float().log_softmax(dim=1))
         except UserError as error:
-            return self._failed(str(error), users=True)
+            return self._failed(str(error), is_client_error=True)
         if not self.done:
             return self._certain()
         answers = self._ranked()
         if not answers:
-            return self._failed(NOTHING_LEFT, users=True)
+            return self._failed(NO_TOKEN_ALLOWED, is_client_error=True)
         if len(answers) < self._request.num_return_sequences:
             asked = self._request.num_return_sequences
-            return self._failed(f"'n' asks for {asked} answers, but there are only {len(answers)}.", users=True)
+            return self._failed(f"'n' asks for {asked} answers, but there are only {len(answers)}.", is_client_error=True)
         return [event for index, answer in enumerate(answers) for event in self._rest(index, answer)]
 
     def _advance_groups(self, logprobs_LV: Tensor) -> None:
@@ -125,13 +125,13 @@ class BeamSearch:
             chosen.update(beam.ids[-1] for beam in group.beams)
         self._begun = True
 
-    def _advance(self, group: Group, scores_LV: Tensor, line: int, chosen: Counter[int]) -> None:
+    def _advance(self, group: BeamGroup, scores_LV: Tensor, line: int, chosen: Counter[int]) -> None:
         """Bring a group one token further; `line` is the number of its first."""
         for token, times in chosen.items():
             scores_LV[:, token] -= self._params.diversity_penalty * times
         for beam, scores_V in zip(group.beams, scores_LV, strict=True):
-            if not beam.shaping.idle:
-                beam.shaping.apply(scores_V)
+            if not beam.logits_processors.idle:
+                beam.logits_processors.apply(scores_V)
         sums_LV = scores_LV + torch.tensor([beam.score for beam in group.beams]).to(scores_LV).unsqueeze(1)
         # Each stop id may end every beam, and as many again are to go on.
         most = min(max(2, 1 + self._stops) * self._share, sums_LV.numel())
@@ -146,30 +146,30 @@ class BeamSearch:
         group.done = self._is_done(group)
 
     def _extend(
-        self, group: Group, parent: Beam, line: int, token: int, score: float, scores_V: Tensor, in_front: bool
+        self, group: BeamGroup, parent: BeamHypothesis, line: int, token: int, score: float, scores_V: Tensor, in_front: bool
     ) -> None:
         """A beam and one of the likeliest tokens after it: a new beam, or an answer that is whole."""
         rank = score / (len(parent.ids) + 1) ** self._params.length_penalty
         if token in self._request.stop_ids:
             if in_front:
-                group.whole.append(Whole(parent.ids, rank, "stop", parent.reports, at_stop_id=True))
+                group.whole.append(FinishedHypothesis(parent.ids, rank, "stop", parent.reports, at_stop_id=True))
             return
-        shaping = parent.shaping
-        if not shaping.idle:
-            shaping = shaping.fork()
-            shaping.accept(token)
+        logits_processors = parent.logits_processors
+        if not logits_processors.idle:
+            logits_processors = logits_processors.fork()
+            logits_processors.accept(token)
         reports: Reports = ()
         if self._params.logprobs:
-            reports = (*parent.reports, *logprobs_of(scores_V.unsqueeze(0), [token], [self._params.top_logprobs]))
+            reports = (*parent.reports, *compute_logprobs(scores_V.unsqueeze(0), [token], [self._params.top_logprobs]))
         ids = (*parent.ids, token)
-        if shaping.complete or len(ids) >= self._request.max_tokens:
+        if logits_processors.is_complete or len(ids) >= self._request.max_tokens:
             if in_front:
-                finish: FinishReason = "stop" if shaping.complete else "length"
-                group.whole.append(Whole(ids, rank, finish, reports, at_stop_id=False))
+                finish: FinishReason = "stop" if logits_processors.is_complete else "length"
+                group.whole.append(FinishedHypothesis(ids, rank, finish, reports, at_stop_id=False))
         elif len(group.beams) < self._share:
-            group.beams.append(Beam(ids, score, shaping, reports, line))
+            group.beams.append(BeamHypothesis(ids, score, logits_processors, reports, line))
 
-    def _is_done(self, group: Group) -> bool:
+    def _is_done(self, group: BeamGroup) -> bool:
         if not group.beams:
             return True
         if len(group.whole) < self._share:
@@ -181,7 +181,7 @@ class BeamSearch:
         length = self._request.max_tokens if longest else len(best.ids)
         return bool(best.score / length**self._params.length_penalty <= group.whole[-1].rank)
 
-    def _ranked(self) -> list[Whole]:
+    def _ranked(self) -> list[FinishedHypothesis]:
         """The answers asked for: the best of every group, then the second best, and so on."""
         in_turn = zip_longest(*(group.whole for group in self._groups))
         ranked = [
@@ -194,7 +194,7 @@ class BeamSearch:
     def _certain(self) -> list[TokenEvent]:
         """Tokens that every answer which may still be given begins with."""
         whole = self._ranked() if len(self._groups) == 1 else [one for group in self._groups for one in group.whole]
-        possible: list[Beam | Whole] = [*self.branches, *whole]
+        possible: list[BeamHypothesis | FinishedHypothesis] = [*self.hypotheses, *whole]
         events = []
         shortest = min(len(one.ids) for one in possible)
         while self._told < shortest and len({one.ids[self._told] for one in possible}) == 1:
@@ -202,7 +202,7 @@ class BeamSearch:
             self._told += 1
         return events
 
-    def _rest(self, index: int, whole: Whole) -> Iterator[TokenEvent]:
+    def _rest(self, index: int, whole: FinishedHypothesis) -> Iterator[TokenEvent]:
         """What has not been told of an answer."""
         last = len(whole.ids) - 1
         for place in range(self._told, len(whole.ids)):
@@ -211,14 +211,14 @@ class BeamSearch:
         if whole.at_stop_id:
             yield TokenEvent(None, whole.finish, index=index)
 
-    def _event(self, of: Beam | Whole, place: int, index: int, finish: FinishReason | None = None) -> TokenEvent:
+    def _event(self, of: BeamHypothesis | FinishedHypothesis, place: int, index: int, finish: FinishReason | None = None) -> TokenEvent:
         report = of.reports[place] if of.reports else None
         return TokenEvent(of.ids[place], finish, logprobs=report, index=index)
 
-    def _failed(self, error: str, *, users: bool) -> list[TokenEvent]:
+    def _failed(self, error: str, *, is_client_error: bool) -> list[TokenEvent]:
         for group in self._groups:
             group.done = True
-        return [TokenEvent(None, "error", error, users=users)]
+        return [TokenEvent(None, "error", error, is_client_error=is_client_error)]
 
 
 def start(request: GenerationRequest) -> BeamSearch | None:

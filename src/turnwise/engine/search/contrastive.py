@@ -17,8 +17,8 @@ from torch import Tensor
 
 from turnwise.core.errors import UserError
 from turnwise.core.ports import FinishReason, GenerationRequest, TokenEvent
-from turnwise.engine.sampling.sampler import NOTHING_LEFT, OVERFLOW, Shaping
-from turnwise.engine.sampling.prompt_outputs import logprobs_of
+from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED, NON_FINITE_LOGITS, LogitsProcessors
+from turnwise.engine.sampling.prompt_outputs import compute_logprobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Candidate:
 
     ids: tuple[int, ...]
     probability: float
-    shaping: Shaping
+    logits_processors: LogitsProcessors
     parent: int
 
 
@@ -42,17 +42,17 @@ class ContrastiveSearch:
     def __init__(self, request: GenerationRequest) -> None:
         self._request, self._params = request, request.params
         self.width = request.params.top_k
-        self._shaping = Shaping(request)
+        self._shaping = LogitsProcessors(request)
         self._said: tuple[int, ...] = ()
         self._context: list[Tensor] = []  # states of all tokens so far, of length 1, `(R, C)` at a time
         self._logits_1V = torch.empty(0)
-        self.branches: list[Candidate] = []
-        self.reads_all = True  # until it has begun
+        self.hypotheses: list[Candidate] = []
+        self.needs_prompt_outputs = True  # until it has begun
         self.done = False
 
     def begin(self) -> None:
         """The prompt is read from its beginning, or again."""
-        if self.reads_all:
+        if self.needs_prompt_outputs:
             self._context.clear()
 
     def saw(self, hidden_RC: Tensor, /) -> None:
@@ -68,12 +68,12 @@ class ContrastiveSearch:
             logits_of: from states to logits, `(L, V)`.
         """
         if not bool(hidden_LC.isfinite().all()):
-            return self._failed(OVERFLOW, users=False)
+            return self._failed(NON_FINITE_LOGITS, is_client_error=False)
         events, parent = [], 0
-        if self.branches:
+        if self.hypotheses:
             parent = self._choose(hidden_LC)
-            events.append(self._take(self.branches[parent]))
-        self.reads_all = False
+            events.append(self._take(self.hypotheses[parent]))
+        self.needs_prompt_outputs = False
         if not self.done:
             chosen_1C = hidden_LC[parent : parent + 1]
             self.saw(chosen_1C)
@@ -85,7 +85,7 @@ class ContrastiveSearch:
         context_RC = torch.cat(self._context)
         self._context = [context_RC]
         likeness_L = (torch.nn.functional.normalize(hidden_LC.float(), dim=1) @ context_RC.T).amax(dim=1)
-        probability_L = torch.tensor([branch.probability for branch in self.branches]).to(likeness_L)
+        probability_L = torch.tensor([branch.probability for branch in self.hypotheses]).to(likeness_L)
         alpha = self._params.penalty_alpha
         return int(((1 - alpha) * probability_L - alpha * likeness_L).argmax())
 
@@ -96,11 +96,11 @@ class ContrastiveSearch:
             return TokenEvent(None, "stop")
         report = None
         if self._params.logprobs:
-            (report,) = logprobs_of(self._logits_1V, [token], [self._params.top_logprobs])
+            (report,) = compute_logprobs(self._logits_1V, [token], [self._params.top_logprobs])
         self._said = candidate.ids
         self._shaping.accept(token)
         finish: FinishReason | None = None
-        if self._shaping.complete:
+        if self._shaping.is_complete:
             finish = "stop"
         elif len(self._said) >= self._request.max_tokens:
             finish = "length"
@@ -110,27 +110,27 @@ class ContrastiveSearch:
     def _propose(self, parent: int) -> list[TokenEvent]:
         """The likeliest tokens next; what went wrong, if anything."""
         if not bool(self._logits_1V.isfinite().all()):
-            return self._failed(OVERFLOW, users=False)
+            return self._failed(NON_FINITE_LOGITS, is_client_error=False)
         if not self._shaping.idle:
             try:
                 self._shaping.apply(self._logits_1V[0])
             except UserError as error:
-                return self._failed(str(error), users=True)
+                return self._failed(str(error), is_client_error=True)
         if self._logits_1V.max() == -torch.inf:
-            return self._failed(NOTHING_LEFT, users=True)
+            return self._failed(NO_TOKEN_ALLOWED, is_client_error=True)
         probabilities_K, tokens_K = (
             self._logits_1V[0].float().softmax(dim=0).topk(min(self._params.top_k, self._logits_1V.shape[1]))
         )
-        self.branches = [
+        self.hypotheses = [
             Candidate((*self._said, token), probability, self._shaping, parent)
             for probability, token in zip(probabilities_K.tolist(), tokens_K.tolist(), strict=True)
             if probability
         ]
         return []
 
-    def _failed(self, error: str, *, users: bool) -> list[TokenEvent]:
+    def _failed(self, error: str, *, is_client_error: bool) -> list[TokenEvent]:
         self.done = True
-        return [TokenEvent(None, "error", error, users=users)]
+        return [TokenEvent(None, "error", error, is_client_error=is_client_error)]
 
 
 def start(request: GenerationRequest) -> ContrastiveSearch | None:

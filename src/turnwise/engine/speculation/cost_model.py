@@ -14,11 +14,11 @@ WEIGHT = 0.1  # of the latest time in the mean
 GAIN = 1.05  # tokens per time that a draft has to promise: measuring is not exact, and building drafts takes time too
 SIZES = (*range(1, 17), 20, 24, 28, 32, 40, 48, 64, 96, 128)  # rows that are told apart
 MATCHES = (4, 8, 16, LONGEST_MATCH)  # matches up to so many tokens are told apart
-TRY_AGAIN = 32  # looks after which a draft is tried that does not seem to pay: chats and their company change
+RETRY_INTERVAL = 32  # looks after which a draft is tried that does not seem to pay: chats and their company change
 PRIOR, PRIOR_WEIGHT = 0.7, 8.0  # of a draft's tokens that will be accepted, before anything was seen
 
 
-class Cost:
+class CostModel:
     """Learns what passes take and how far drafts can be trusted."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Cost:
         self._checked = [PRIOR_WEIGHT] * (len(MATCHES) + 1)
         self._accepted = [PRIOR * PRIOR_WEIGHT] * (len(MATCHES) + 1)
 
-    def took(self, rows: int, seconds: float) -> None:
+    def record_latency(self, rows: int, seconds: float) -> None:
         """A pass of so many rows has ended, all of them next tokens and drafts."""
         size = bisect_left(SIZES, rows)
         if size == len(SIZES):
@@ -46,7 +46,7 @@ class Cost:
             self._checked[kind] /= 2
             self._accepted[kind] /= 2
 
-    def trust(self, match: int) -> float:
+    def acceptance_rate(self, match: int) -> float:
         """How likely a draft's next token is right, if those before it were."""
         kind = bisect_left(MATCHES, match)
         return self._accepted[kind] / self._checked[kind]
@@ -61,8 +61,8 @@ class Cost:
         # The likeliest next; a token is only of use if all before it are right.
         chances = sorted(
             (
-                (trust ** (place + 1), number)
-                for number, (length, trust) in enumerate(drafts)
+                (acceptance_rate ** (place + 1), number)
+                for number, (length, acceptance_rate) in enumerate(drafts)
                 for place in range(length)
             ),
             reverse=True,
@@ -75,7 +75,7 @@ class Cost:
             if speed > best:
                 best, best_count = speed, count
         self._declined = 0 if best_count else self._declined + 1
-        if self._declined == TRY_AGAIN:
+        if self._declined == RETRY_INTERVAL:
             self._declined, best_count = 0, min(len(chances), 4)
         found = [0] * len(drafts)
         for _, number in chances[:best_count]:

@@ -14,14 +14,14 @@ from typing import NamedTuple
 
 KEY = 3  # tokens that have to match
 LONGEST_MATCH = 32
-PREDICTED = LONGEST_MATCH + 1
+FROM_PREDICTION = LONGEST_MATCH + 1
 LONGEST = 16  # tokens of a draft
 SCOPES = 256  # of which earlier answers are kept
-ANSWERS_KEPT = 16_384  # tokens of earlier answers in each
-ALL_KEPT = 65_536  # in all of them; each takes some 250 bytes, so 16 MB
-OWN_WEIGHT = 3.0  # tokens of a chat's drafts that weigh as much as all that is known of others
-TRIALS = 8  # drafts after which a chat that rejects nearly all is left in peace
-LEAST_ACCEPTED = 0.15
+MAX_TOKENS_PER_SCOPE = 16_384  # tokens of earlier answers in each
+MAX_CACHED_TOKENS = 65_536  # in all of them; each takes some 250 bytes, so 16 MB
+SEQUENCE_PRIOR_WEIGHT = 3.0  # tokens of a chat's drafts that weigh as much as all that is known of others
+MIN_DRAFTS_BEFORE_STOP = 8  # drafts after which a chat that rejects nearly all is left in peace
+MIN_ACCEPTANCE_RATE = 0.15
 
 Key = tuple[int, ...]
 
@@ -35,13 +35,13 @@ class Draft(NamedTuple):
     @property
     def predicted(self) -> bool:
         """Whether they are from the request's own prediction."""
-        return self.match == PREDICTED
+        return self.match == FROM_PREDICTION
 
 
 NO_DRAFT = Draft((), 0)
 
 
-class Index:
+class NGramIndex:
     """Where in a growing sequence of tokens each few in a row came up last."""
 
     def __init__(self) -> None:
@@ -67,23 +67,23 @@ class Index:
         return Draft(self.ids[at : at + LONGEST], match)
 
 
-class Answers:
+class SuffixCache:
     """Earlier answers of one scope, the latest of them."""
 
     def __init__(self) -> None:
-        self._kept: deque[Index] = deque()
+        self._kept: deque[NGramIndex] = deque()
         self.tokens = 0
-        self._holding: dict[Key, Index] = {}
+        self._holding: dict[Key, NGramIndex] = {}
 
     def learn(self, ids: Sequence[int]) -> None:
         """One more answer, with a little of what came before it."""
-        index = Index()
+        index = NGramIndex()
         index.extend(ids)
         self._kept.append(index)
         self.tokens += len(ids)
         for end in range(KEY, len(ids)):
             self._holding[tuple(ids[end - KEY : end])] = index
-        while self.tokens > ANSWERS_KEPT:
+        while self.tokens > MAX_TOKENS_PER_SCOPE:
             self._forget(self._kept.popleft())
 
     def find(self, ids: Sequence[int]) -> Draft:
@@ -91,7 +91,7 @@ class Answers:
         index = self._holding.get(tuple(ids[-KEY:]))
         return NO_DRAFT if index is None else index.find(ids)
 
-    def _forget(self, index: Index) -> None:
+    def _forget(self, index: NGramIndex) -> None:
         self.tokens -= len(index.ids)
         for end in range(KEY, len(index.ids)):
             key = tuple(index.ids[end - KEY : end])
@@ -99,7 +99,7 @@ class Answers:
                 del self._holding[key]
 
 
-class Foresight:
+class SequenceDraftState:
     """The drafts of one chat.
 
     Args:
@@ -108,31 +108,31 @@ class Foresight:
         answers: earlier ones of its scope.
     """
 
-    def __init__(self, prompt: Sequence[int], prediction: Sequence[int], answers: Answers) -> None:
-        self._talk = Index()
+    def __init__(self, prompt: Sequence[int], prediction: Sequence[int], answers: SuffixCache) -> None:
+        self._talk = NGramIndex()
         self._answers = answers
-        self._prediction: Index | None = None
+        self._prediction: NGramIndex | None = None
         if prediction:
-            self._prediction = Index()
+            self._prediction = NGramIndex()
             self._prediction.extend([*prompt[-KEY:], *prediction])
         self._drafts = self._checked = self._accepted = 0
 
     def find(self, ids: Sequence[int], most: int) -> Draft:
         """Up to `most` tokens that perhaps follow `ids`, prompt and answer so far."""
-        if self._drafts >= TRIALS and self._accepted < LEAST_ACCEPTED * self._checked:
+        if self._drafts >= MIN_DRAFTS_BEFORE_STOP and self._accepted < MIN_ACCEPTANCE_RATE * self._checked:
             return NO_DRAFT
         if self._prediction is not None:
             found = self._prediction.find(ids)
             if found.ids:
-                return Draft(found.ids[:most], PREDICTED)
+                return Draft(found.ids[:most], FROM_PREDICTION)
         self._talk.extend(ids[len(self._talk.ids) :])
         talk, earlier = self._talk.find(ids), self._answers.find(ids)
         found = talk if talk.match >= earlier.match else earlier
         return Draft(found.ids[:most], found.match)
 
-    def trust(self, usual: float) -> float:
+    def acceptance_rate(self, usual: float) -> float:
         """How likely a draft's next token is right, if it is `usual` for such drafts in other chats."""
-        return (self._accepted + OWN_WEIGHT * usual) / (self._checked + OWN_WEIGHT)
+        return (self._accepted + SEQUENCE_PRIOR_WEIGHT * usual) / (self._checked + SEQUENCE_PRIOR_WEIGHT)
 
     def saw(self, accepted: int, checked: int) -> None:
         """How many of a draft's tokens were checked, and how many were right."""
@@ -141,16 +141,16 @@ class Foresight:
         self._checked += checked
 
 
-class Drafts:
+class DraftProposer:
     """What drafts are made from, for all scopes."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[str, Answers] = OrderedDict()
+        self._answers: OrderedDict[str, SuffixCache] = OrderedDict()
         self._tokens = 0
 
-    def foresight(self, scope: str, prompt: Sequence[int], prediction: Sequence[int]) -> Foresight:
+    def draft_state(self, scope: str, prompt: Sequence[int], prediction: Sequence[int]) -> SequenceDraftState:
         """For a chat that begins."""
-        return Foresight(prompt, prediction, self._of(scope))
+        return SequenceDraftState(prompt, prediction, self._of(scope))
 
     def learn(self, scope: str, prompt: Sequence[int], answer: Sequence[int]) -> None:
         """An answer that has ended."""
@@ -160,11 +160,11 @@ class Drafts:
         before = answers.tokens
         answers.learn([*prompt[-KEY:], *answer])
         self._tokens += answers.tokens - before
-        while self._tokens > ALL_KEPT and len(self._answers) > 1:
+        while self._tokens > MAX_CACHED_TOKENS and len(self._answers) > 1:
             self._forget()
 
-    def _of(self, scope: str) -> Answers:
-        answers = self._answers.setdefault(scope, Answers())
+    def _of(self, scope: str) -> SuffixCache:
+        answers = self._answers.setdefault(scope, SuffixCache())
         self._answers.move_to_end(scope)
         if len(self._answers) > SCOPES:
             self._forget()

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from turnwise.core.messages import Conversation
-from turnwise.data.split_folders import Side
-from turnwise.data.sources import ReadOptions, Source, sides_of
-from turnwise.evaluation.system_under_test import Subject
+from turnwise.data.split_folders import SplitName
+from turnwise.data.sources import ReadOptions, DataSource, find_split_files
+from turnwise.evaluation.system_under_test import SystemUnderTest
 
 Kind = Literal["retrieval", "ngram"]
 CONTEXT = 1024  # tokens of a dialogue that count for an n-gram model, where nobody says
@@ -17,7 +17,7 @@ CONTEXT = 1024  # tokens of a dialogue that count for an n-gram model, where nob
 @contextmanager
 def open_baseline(
     kind: Kind, file: Path, model: Path, max_tokens: int | None = None, options: ReadOptions | None = None
-) -> Iterator[Subject]:
+) -> Iterator[SystemUnderTest]:
     """A baseline that has learned from a file of dialogues.
 
     Args:
@@ -30,21 +30,21 @@ def open_baseline(
     Raises:
         UserError: files that cannot be read, or nothing to learn in them.
     """
-    side: Side | None = "train" if "train" in sides_of(file) else None
-    dialogues = [item for item in Source(file, side=side, options=options) if isinstance(item, Conversation)]
+    side: SplitName | None = "train" if "train" in find_split_files(file) else None
+    dialogues = [item for item in DataSource(file, side=side, options=options) if isinstance(item, Conversation)]
     if kind == "retrieval":
-        from turnwise.evaluation.baselines.retrieval import Retrieval
+        from turnwise.evaluation.baselines.retrieval import RetrievalBaseline
 
-        yield Retrieval(dialogues)
+        yield RetrievalBaseline(dialogues)
     else:
-        from turnwise.evaluation.baselines.ngram import MOST, Ngram
-        from turnwise.models.adapter_config import base_of, is_adapter
-        from turnwise.models.model_folders import read_config
+        from turnwise.evaluation.baselines.ngram import MOST, NgramBaseline
+        from turnwise.models.adapter_config import adapter_base_folder, is_adapter
+        from turnwise.models.model_folders import read_hf_config
         from turnwise.text.rendering.renderer import Renderer
         from turnwise.text.tokenization.tokenizer import Tokenizer
 
-        whole = base_of(model) if is_adapter(model) else model
-        context = int(read_config(whole).get("max_position_embeddings") or CONTEXT)
+        whole = adapter_base_folder(model) if is_adapter(model) else model
+        context = int(read_hf_config(whole).get("max_position_embeddings") or CONTEXT)
         # Most adapters come with the tokenizer that they are served with.
         renderer = Renderer.from_tokenizer(Tokenizer.load(model if (model / "tokenizer.json").is_file() else whole))
-        yield Ngram(dialogues, renderer, context_length=context, most=max_tokens or MOST)
+        yield NgramBaseline(dialogues, renderer, context_length=context, most=max_tokens or MOST)

@@ -13,7 +13,7 @@ from itertools import compress
 
 import numpy as np
 
-from turnwise.evaluation.metric import Floats
+from turnwise.evaluation.metric import FloatArray
 
 Gram = tuple[int, ...]
 START = -1  # stands before a text's first token, and is no token
@@ -57,12 +57,12 @@ class KneserNey:
         padded = self._padded(ids)
         return [self._remembered(tuple(padded[at : at + self.order])) for at in places]
 
-    def distribution(self, before: Sequence[int]) -> Floats:
+    def distribution(self, before: Sequence[int]) -> FloatArray:
         """Of every token after a text: `(V)`, as `probability` says of each."""
         context = tuple(self._padded(before)[len(before) :])
         return self._joined(self._after_nothing.copy(), context, self._levels[1:])
 
-    def _joined(self, found: Floats, context: Gram, levels: Sequence["_Level"]) -> Floats:
+    def _joined(self, found: FloatArray, context: Gram, levels: Sequence["_Level"]) -> FloatArray:
         """A distribution after a shorter context, changed by what longer ones say."""
         for level in levels:
             followers = level.followers.get(context[len(context) - level.before :])
@@ -91,14 +91,14 @@ class _Followers:
 class _Level:
     """All runs of one length, which is one more than that of contexts."""
 
-    def __init__(self, grams: Counter[Gram], before: int) -> None:
+    def __init__(self, count_ngrams: Counter[Gram], before: int) -> None:
         self.before = before
         self.followers: dict[Gram, _Followers] = {}
-        for gram, count in grams.items():
+        for gram, count in count_ngrams.items():
             found = self.followers.setdefault(gram[:-1], _Followers())
             found.counts[gram[-1]] = count
             found.total += count
-        times = Counter(grams.values())
+        times = Counter(count_ngrams.values())
         # n₁ / (n₁ + 2 n₂) (Ney, Essen & Kneser 1994), as if one more run had been seen once and half a one twice:
         # with little data it stays between 0 and 1.
         self.discount = (times[1] + 1) / (times[1] + 2 * times[2] + 2)

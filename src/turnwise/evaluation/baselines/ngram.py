@@ -10,16 +10,16 @@ import numpy as np
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.baselines.kneser_ney import KneserNey
-from turnwise.evaluation.scored_span import Counted, find_scored_span
-from turnwise.evaluation.samples import Answer, Ask, Score, Scored
-from turnwise.evaluation.system_under_test import UNANSWERED, Done
+from turnwise.evaluation.scored_span import ScoredSpan, find_scored_span
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, LoglikelihoodQuery, Loglikelihood
+from turnwise.evaluation.system_under_test import EMPTY_GENERATION, OnQueriesDone
 from turnwise.text.rendering.renderer import Renderer
 
 ORDER = 4
 MOST = 256  # tokens of an answer, where nobody says
 
 
-class Ngram:
+class NgramBaseline:
     """An n-gram model over the tokens of a model it is to be compared with (a `Subject`).
 
     Args:
@@ -45,7 +45,7 @@ class Ngram:
         self.renderer, self.context_length, self.most = renderer, context_length, most
         self.model = KneserNey(self._learned(dialogues), order=order, vocab_size=renderer.tokenizer.vocab_size)
 
-    def answer(self, asks: Sequence[tuple[Ask, int]], on_done: Done) -> list[Answer]:
+    def answer(self, asks: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone) -> list[GenerationOutput]:
         """Draw an answer token by token, or take the likeliest of each where the answer is to be greedy."""
         found = []
         for ask, seed in asks:
@@ -53,16 +53,16 @@ class Ngram:
             on_done(1)
         return found
 
-    def score(self, scores: Sequence[Score], on_done: Done) -> list[Scored]:
+    def score(self, scores: Sequence[LoglikelihoodQuery], on_done: OnQueriesDone) -> list[Loglikelihood]:
         """Score exactly the tokens that count for a model."""
         found = []
         for score in scores:
             try:
                 read = find_scored_span(self.renderer, score, self.context_length)
             except TemplateError:  # what it cannot even be asked it has no opinion of
-                read = Counted((0,), (), 0)
+                read = ScoredSpan((0,), (), 0)
             nats = -math.fsum(map(math.log, self.model.probabilities(read.ids, read.places)))
-            found.append(Scored(nats, len(read.places), read.bytes))
+            found.append(Loglikelihood(nats, len(read.places), read.bytes))
             on_done(1)
         return found
 
@@ -73,11 +73,11 @@ class Ngram:
                 rendered = self.renderer.render(dialogue.messages, tools=dialogue.tools)
                 yield rendered.ids, rendered.loss_mask
 
-    def _answer(self, ask: Ask, seed: int) -> Answer:
+    def _answer(self, ask: GenerationQuery, seed: int) -> GenerationOutput:
         try:
             before = self.renderer.render(ask.history, add_generation_prompt=True, tools=ask.tools).ids
         except TemplateError:
-            return UNANSWERED
+            return EMPTY_GENERATION
         dice = random.Random(f"{seed} {before}")
         said: list[int] = []
         while len(said) < self.most:
@@ -88,5 +88,5 @@ class Ngram:
                 token = min(int(np.searchsorted(chances.cumsum(), dice.random(), "right")), len(chances) - 1)
             said.append(token)
             if token in self.renderer.tokenizer.stop_ids:
-                return Answer(self.renderer.tokenizer.decode(said), len(said), "stop")
-        return Answer(self.renderer.tokenizer.decode(said), len(said), "length")
+                return GenerationOutput(self.renderer.tokenizer.decode(said), len(said), "stop")
+        return GenerationOutput(self.renderer.tokenizer.decode(said), len(said), "length")

@@ -12,12 +12,12 @@ import numpy as np
 
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.samples import Answer, Ask, Score, Scored
-from turnwise.evaluation.system_under_test import Done
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, LoglikelihoodQuery, Loglikelihood
+from turnwise.evaluation.system_under_test import OnQueriesDone
 from turnwise.evaluation.word_tokens import split_words
 
 
-class Retrieval:
+class RetrievalBaseline:
     """Answers with what was said to the most similar last question (a `Subject`).
 
     Of questions that are equally similar the first counts, so a seed makes no difference. Where no word of a question
@@ -43,15 +43,15 @@ class Retrieval:
         self.index = _bm25s().BM25()
         self.index.index([question for question, _ in pairs], show_progress=False)
 
-    def answer(self, asks: Sequence[tuple[Ask, int]], on_done: Done) -> list[Answer]:
+    def answer(self, asks: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone) -> list[GenerationOutput]:
         """Look up the last question of each history."""
         found = []
         for ask, _ in asks:
-            found.append(Answer(self._answer(_last_question(ask.history))))
+            found.append(GenerationOutput(self._answer(_last_question(ask.history))))
             on_done(1)
         return found
 
-    def score(self, scores: Sequence[Score], on_done: Done) -> list[Scored]:
+    def score(self, scores: Sequence[LoglikelihoodQuery], on_done: OnQueriesDone) -> list[Loglikelihood]:
         """There are no likelihoods; nobody asks for them, since `scores` says so."""
         raise NotImplementedError("Retrieval has no likelihoods.")
 

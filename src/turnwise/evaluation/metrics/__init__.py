@@ -23,7 +23,7 @@ def metrics(chosen: Sequence[str] | None = None) -> list[Metric]:
     for name in chosen or ():
         if name not in known:
             raise InvalidParameter("metrics", f"There is no metric '{name}': {did_you_mean(name, sorted(known))}")
-    return sorted((_metric(name) for name in (known if chosen is None else chosen)), key=lambda each: each.ORDER)
+    return sorted((_metric(name) for name in (known if chosen is None else chosen)), key=lambda each: each.SORT_ORDER)
 
 
 def _metric(name: str) -> Metric:

@@ -5,26 +5,26 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Found, Item, Score
-from turnwise.evaluation.metric import Floats, ratio, statistics_array
-from turnwise.evaluation.last_replies import group_of
+from turnwise.evaluation.samples import SampleResult, Sample, LoglikelihoodQuery
+from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
+from turnwise.evaluation.last_replies import dialogue_id
 
 
 class Metric(metric.Metric):
     """Cross-entropy by byte, so that models with different tokenizers may be compared."""
 
-    ORDER = 40
+    SORT_ORDER = 40
     LABEL = "bits per byte"
-    ABOUT = (
+    DESCRIPTION = (
         "Cross-entropy of what assistants said, all turns, by byte of it; models with different tokenizers compare "
         "by this one only."
     )
     BETTER = "lower"
-    JUDGED = True
-    SHOWN = ".4f"
-    SCORES = True
+    COUNTS_FOR_VERDICT = True
+    VALUE_FORMAT = ".4f"
+    NEEDS_LOGLIKELIHOODS = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """Every dialogue in which an assistant says something."""
         del seed
         found = []
@@ -32,13 +32,13 @@ class Metric(metric.Metric):
             messages = dialogue.messages
             replies = [at for at, message in enumerate(messages) if message.role == "assistant" and message.full_text]
             scores = tuple(
-                Score(messages[: at + 1], dialogue.tools) for at in replies if at
+                LoglikelihoodQuery(messages[: at + 1], dialogue.tools) for at in replies if at
             )  # nobody is asked to speak first
             if scores:
-                found.append(Item(group_of(messages), scores=scores))
+                found.append(Sample(dialogue_id(messages), scores=scores))
         return found
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Nats, bytes and tokens."""
         del items
         return statistics_array(
@@ -53,6 +53,6 @@ class Metric(metric.Metric):
             3,
         )
 
-    def value(self, totals_XK: Floats) -> Floats:
+    def value(self, totals_XK: FloatArray) -> FloatArray:
         """Bits by byte."""
         return ratio(totals_XK[..., 0], totals_XK[..., 1]) / math.log(2)

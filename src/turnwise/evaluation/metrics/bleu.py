@@ -6,9 +6,9 @@ import numpy as np
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Found, Item
-from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.last_replies import reply_items
+from turnwise.evaluation.samples import SampleResult, Sample
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.last_replies import reply_samples
 from turnwise.evaluation.word_tokens import is_cjk
 
 ORDER = 4
@@ -17,21 +17,21 @@ ORDER = 4
 class Metric(metric.Metric):
     """Corpus BLEU."""
 
-    ORDER = 110
+    SORT_ORDER = 110
     LABEL = "BLEU"
-    ABOUT = (
+    DESCRIPTION = (
         "Corpus BLEU-4 of sacrebleu. A dialogue has many good answers, so this says little: templates do well by it."
     )
     BETTER = "higher"
     RANGE = (0.0, 100.0)
-    SHOWN = ".2f"
+    VALUE_FORMAT = ".2f"
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies."""
         del seed
-        return reply_items(dialogues)
+        return reply_samples(dialogues)
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """sacrebleu's own: lengths, then n-grams that match and that there are, for each order."""
         from sacrebleu.metrics.bleu import BLEU
 
@@ -41,7 +41,7 @@ class Metric(metric.Metric):
             scorer._extract_corpus_statistics([each.answers[0].text for each in found], [references]), 2 + 2 * ORDER
         )
 
-    def value(self, totals_XK: Floats) -> Floats:
+    def value(self, totals_XK: FloatArray) -> FloatArray:
         """0 to 100, as sacrebleu sums it up: where an order has no match, as if it had a half, a quarter and so on."""
         said, wanted = totals_XK[..., 0], totals_XK[..., 1]
         both, there = totals_XK[..., 2 : 2 + ORDER], totals_XK[..., 2 + ORDER :]

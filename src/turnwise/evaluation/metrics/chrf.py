@@ -6,9 +6,9 @@ import numpy as np
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Found, Item
-from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.last_replies import reply_items
+from turnwise.evaluation.samples import SampleResult, Sample
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.last_replies import reply_samples
 
 BETA = 2  # recall counts twice as much as precision
 
@@ -16,20 +16,20 @@ BETA = 2  # recall counts twice as much as precision
 class Metric(metric.Metric):
     """Corpus chrF2."""
 
-    ORDER = 30
+    SORT_ORDER = 30
     LABEL = "chrF"
-    ABOUT = "F2 of the character n-grams, up to 6, that answers share with what was said there (sacrebleu's chrF2)."
+    DESCRIPTION = "F2 of the character n-grams, up to 6, that answers share with what was said there (sacrebleu's chrF2)."
     BETTER = "higher"
     RANGE = (0.0, 100.0)
-    JUDGED = True
-    SHOWN = ".2f"
+    COUNTS_FOR_VERDICT = True
+    VALUE_FORMAT = ".2f"
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies."""
         del seed
-        return reply_items(dialogues)
+        return reply_samples(dialogues)
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """sacrebleu's own: n-grams of the answer, of the reference, and of both, for each order."""
         from sacrebleu.metrics.chrf import CHRF
 
@@ -39,7 +39,7 @@ class Metric(metric.Metric):
         )
         return statistics_array(per_item, 3 * scorer.char_order)
 
-    def value(self, totals_XK: Floats) -> Floats:
+    def value(self, totals_XK: FloatArray) -> FloatArray:
         """F2 of mean precision and recall over the orders that there are, 0 to 100, as sacrebleu sums it up."""
         said, wanted, both = (totals_XK[..., kind::3] for kind in range(3))
         there = (said > 0) & (wanted > 0)
@@ -47,5 +47,5 @@ class Metric(metric.Metric):
         precision = np.where(there, both / np.maximum(1, said), 0).sum(axis=-1) / orders
         recall = np.where(there, both / np.maximum(1, wanted), 0).sum(axis=-1) / orders
         whole = BETA**2 * precision + recall
-        found: Floats = 100 * (1 + BETA**2) * precision * recall / np.where(whole == 0, 1, whole)
+        found: FloatArray = 100 * (1 + BETA**2) * precision * recall / np.where(whole == 0, 1, whole)
         return found

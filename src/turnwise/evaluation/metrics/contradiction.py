@@ -12,9 +12,9 @@ from functools import cache
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Found, Item, Score
-from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.probes import Said, fill_dialogue, read_probes
+from turnwise.evaluation.samples import SampleResult, Sample, LoglikelihoodQuery
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.probes import ProbeDialogue, fill_dialogue, read_probes
 
 YES, NO = "Yes, that is right.", "No, that is wrong."
 
@@ -22,26 +22,26 @@ YES, NO = "Yes, that is right.", "No, that is wrong."
 class Metric(metric.Metric):
     """Contradictions by questions."""
 
-    ORDER = 60
+    SORT_ORDER = 60
     LABEL = "contradictions"
-    ABOUT = (
+    DESCRIPTION = (
         "How often a reply that contradicts what was said before has a mean log-probability per token as high as one "
         "that fits it, on written probes; a guess is 50 %. After dialogue NLI (Welleck et al. 2019)."
     )
     BETTER = "lower"
     RANGE = (0.0, 1.0)
-    JUDGED = True
-    SHOWN = ".1%"
-    BINARY = True
-    PROBE = True
-    SCORES = True
+    COUNTS_FOR_VERDICT = True
+    VALUE_FORMAT = ".1%"
+    IS_BINARY = True
+    IS_PROBE = True
+    NEEDS_LOGLIKELIHOODS = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The same for all data: with each value of a fact a question for yes, one for no and an open one."""
         del dialogues, seed
         return [item for number, fact in enumerate(_facts()) for item in _items(f"fact {number}", fact)]
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Contradicted, asked."""
         del items
         pairs = []
@@ -55,7 +55,7 @@ class Metric(metric.Metric):
 class _Fact:
     kind: str
     values: list[str]
-    said: Said
+    said: ProbeDialogue
     closed: str
     open: str
     reply: str
@@ -66,7 +66,7 @@ def _facts() -> list[_Fact]:
     return [_Fact(**fact) for fact in read_probes("contradiction")]
 
 
-def _items(group: str, fact: _Fact) -> list[Item]:
+def _items(group: str, fact: _Fact) -> list[Sample]:
     found = []
     for value, other in (fact.values, fact.values[::-1]):
         fits, contradicts = (fact.reply.format(value=each) for each in (value, other))
@@ -76,6 +76,6 @@ def _items(group: str, fact: _Fact) -> list[Item]:
             (fact.open, fits, contradicts),
         ):
             history = (*fill_dialogue(fact.said, value=value, other=other), Message("user", question))
-            scores = tuple(Score((*history, Message("assistant", reply))) for reply in (right, wrong))
-            found.append(Item(group, scores=scores, reference=right, about={"kind": fact.kind}))
+            scores = tuple(LoglikelihoodQuery((*history, Message("assistant", reply))) for reply in (right, wrong))
+            found.append(Sample(group, scores=scores, reference=right, about={"kind": fact.kind}))
     return found

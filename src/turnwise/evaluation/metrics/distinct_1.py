@@ -7,6 +7,6 @@ class Metric(distinct_2.Metric):
     """Different words by all of them."""
 
     WORDS = 1
-    ORDER = 130
+    SORT_ORDER = 130
     LABEL = "distinct-1"
-    ABOUT = "Different words by all words, over all answers of a seed; shorter answers have more."
+    DESCRIPTION = "Different words by all words, over all answers of a seed; shorter answers have more."

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Found, Item
-from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.last_replies import reply_items
-from turnwise.evaluation.word_tokens import grams, split_words
+from turnwise.evaluation.samples import SampleResult, Sample
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.word_tokens import count_ngrams, split_words
 
 
 class Metric(metric.Metric):
@@ -20,21 +20,21 @@ class Metric(metric.Metric):
     """
 
     WORDS: ClassVar[int] = 2
-    ORDER = 135
+    SORT_ORDER = 135
     LABEL = "distinct-2"
-    ABOUT = "Different pairs of words by all pairs, over all answers of a seed; shorter answers have more."
+    DESCRIPTION = "Different pairs of words by all pairs, over all answers of a seed; shorter answers have more."
     BETTER = "higher"
     RANGE = (0.0, 1.0)
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies."""
         del seed
-        return reply_items(dialogues)
+        return reply_samples(dialogues)
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Each answer's part of the different n-grams, and its n-grams."""
         del items
-        counted = [grams(split_words(each.answers[0].text), self.WORDS) for each in found]
+        counted = [count_ngrams(split_words(each.answers[0].text), self.WORDS) for each in found]
         all_of_them: Counter[tuple[str, ...]] = Counter()
         for own in counted:  # a sum would copy all of them each time
             all_of_them.update(own)

@@ -5,50 +5,50 @@ from functools import cached_property
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.golden_set import Case, golden_cases, passes_case
-from turnwise.evaluation.samples import Ask, Found, Item
-from turnwise.evaluation.metric import Floats, statistics_array
+from turnwise.evaluation.golden_set import GoldenCase, golden_cases, passes_case
+from turnwise.evaluation.samples import GenerationQuery, SampleResult, Sample
+from turnwise.evaluation.metric import FloatArray, statistics_array
 
 
 class Metric(metric.Metric):
     """The share of the golden set's cases that are answered rightly."""
 
-    ORDER = 5
+    SORT_ORDER = 5
     LABEL = "golden set"
-    ABOUT = (
+    DESCRIPTION = (
         "How many of the cases in the golden set are answered rightly by the likeliest answer: all that has to be said "
         "is, and nothing that must not be. What was right before and is wrong now is a negative flip (Yan et al. 2021)."
     )
     BETTER = "higher"
     RANGE = (0.0, 1.0)
-    JUDGED = True
-    SHOWN = ".1%"
-    BINARY = True
-    PROBE = True
+    COUNTS_FOR_VERDICT = True
+    VALUE_FORMAT = ".1%"
+    IS_BINARY = True
+    IS_PROBE = True
 
-    def __init__(self, cases: Sequence[Case] | None = None) -> None:
+    def __init__(self, cases: Sequence[GoldenCase] | None = None) -> None:
         """`cases` are other ones than those of the golden set that comes with the package."""
         self._chosen = cases
 
     @cached_property
-    def _cases(self) -> dict[str, Case]:
+    def _cases(self) -> dict[str, GoldenCase]:
         """Read only when somebody looks at them."""
         return {case.id: case for case in (golden_cases() if self._chosen is None else self._chosen)}
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """One for every case: the data is not looked at."""
         del dialogues, seed
         return [
-            Item(
+            Sample(
                 f"golden {case.id}",
-                (Ask(case.history, greedy=True),),
+                (GenerationQuery(case.history, greedy=True),),
                 reference=case.example,
                 about={"id": case.id, "kind": case.kind, "safety": case.safety},
             )
             for case in self._cases.values()
         ]
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Passed, asked."""
         return statistics_array(
             [

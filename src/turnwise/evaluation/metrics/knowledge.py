@@ -10,8 +10,8 @@ from functools import cache
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Found, Item, Score
-from turnwise.evaluation.metric import Floats, statistics_array
+from turnwise.evaluation.samples import SampleResult, Sample, LoglikelihoodQuery
+from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.probes import read_probes
 
 PLACES = "abcd"  # for the values in a passage; the first is what is asked for
@@ -20,26 +20,26 @@ PLACES = "abcd"  # for the values in a passage; the first is what is asked for
 class Metric(metric.Metric):
     """Right replies by questions."""
 
-    ORDER = 80
+    SORT_ORDER = 80
     LABEL = "knowledge use, R@1/4"
-    ABOUT = (
+    DESCRIPTION = (
         "How often the reply that follows the passage in the system message has the highest mean log-probability per "
         "token of four that differ in one value, on written probes; a guess is 25 %. Ties count as wrong."
     )
     BETTER = "higher"
     RANGE = (0.0, 1.0)
-    JUDGED = True
-    SHOWN = ".1%"
-    BINARY = True
-    PROBE = True
-    SCORES = True
+    COUNTS_FOR_VERDICT = True
+    VALUE_FORMAT = ".1%"
+    IS_BINARY = True
+    IS_PROBE = True
+    NEEDS_LOGLIKELIHOODS = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The same for all data: each passage with each of its values."""
         del dialogues, seed
         return [item for number, passage in enumerate(_passages()) for item in _items(f"passage {number}", passage)]
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Right, asked."""
         del items
         ranked = [[each.nats / max(1, each.tokens) for each in one.scored] for one in found]
@@ -59,13 +59,13 @@ def _passages() -> list[_Passage]:
     return [_Passage(**passage) for passage in read_probes("knowledge")]
 
 
-def _items(group: str, passage: _Passage) -> list[Item]:
+def _items(group: str, passage: _Passage) -> list[Sample]:
     found = []
     for first in range(len(PLACES)):
         values = passage.values[first:] + passage.values[:first]
         told = passage.passage.format(**dict(zip(PLACES, values, strict=True)))
         history = (Message("system", told), Message("user", passage.question))
         replies = [passage.reply.format(value=value) for value in values]
-        scores = tuple(Score((*history, Message("assistant", reply))) for reply in replies)
-        found.append(Item(group, scores=scores, reference=replies[0]))
+        scores = tuple(LoglikelihoodQuery((*history, Message("assistant", reply))) for reply in replies)
+        found.append(Sample(group, scores=scores, reference=replies[0]))
     return found

@@ -4,26 +4,26 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Found, Item
-from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.last_replies import reply_items
+from turnwise.evaluation.samples import SampleResult, Sample
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.last_replies import reply_samples
 from turnwise.evaluation.word_tokens import split_words
 
 
 class Metric(metric.Metric):
     """Words of all answers by words of all references."""
 
-    ORDER = 150
+    SORT_ORDER = 150
     LABEL = "length ratio"
-    ABOUT = "Words of the answers by words of what was said there; neither way is better by itself."
-    SHOWN = ".2f"
+    DESCRIPTION = "Words of the answers by words of what was said there; neither way is better by itself."
+    VALUE_FORMAT = ".2f"
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies."""
         del seed
-        return reply_items(dialogues)
+        return reply_samples(dialogues)
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Words of the answer, words of the reference."""
         return statistics_array(
             [

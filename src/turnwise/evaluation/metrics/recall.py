@@ -12,10 +12,10 @@ from functools import cache
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Ask, Found, Item
-from turnwise.evaluation.metric import Floats, statistics_array
+from turnwise.evaluation.samples import GenerationQuery, SampleResult, Sample
+from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.probes import fill_dialogue, read_probes
-from turnwise.evaluation.word_tokens import grams, split_words
+from turnwise.evaluation.word_tokens import count_ngrams, split_words
 
 TURNS = 40
 TALKS = 20  # enough that a difference between two models can be sure
@@ -25,25 +25,25 @@ FACTS = 3  # told in each
 class Metric(metric.Metric):
     """Facts recalled by facts asked for."""
 
-    ORDER = 70
+    SORT_ORDER = 70
     LABEL = f"facts recalled at turn {TURNS}"
-    ABOUT = (
+    DESCRIPTION = (
         f"How often the likeliest answer at turn {TURNS} names what the user said in the first five, on written talks "
         "with seeded values; after LoCoMo's questions about long talks (Maharana et al. 2024)."
     )
     BETTER = "higher"
     RANGE = (0.0, 1.0)
-    JUDGED = True
-    SHOWN = ".1%"
-    BINARY = True
-    PROBE = True
+    COUNTS_FOR_VERDICT = True
+    VALUE_FORMAT = ".1%"
+    IS_BINARY = True
+    IS_PROBE = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The same for all data: some talks, which ask for the fact told first, second and last in turn."""
         del dialogues
         return [_talk(number, random.Random(f"{seed} {number}")) for number in range(TALKS)]
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Recalled, asked."""
         return statistics_array(
             [
@@ -57,7 +57,7 @@ class Metric(metric.Metric):
 class _Fact:
     tells: str
     answer: str
-    asks: str
+    queries: str
     values: list[str]
 
 
@@ -67,7 +67,7 @@ def _probes() -> tuple[list[_Fact], list[Mapping[str, str]]]:
     return [_Fact(**fact) for fact in found["facts"]], found["talk"]
 
 
-def _talk(number: int, rng: random.Random) -> Item:
+def _talk(number: int, rng: random.Random) -> Sample:
     facts, talk = _probes()
     told = [(fact, rng.choice(fact.values)) for fact in rng.sample(facts, FACTS)]
     history: list[Message] = []
@@ -75,11 +75,11 @@ def _talk(number: int, rng: random.Random) -> Item:
         history.extend(fill_dialogue([{"user": fact.tells, "assistant": fact.answer}], value=value))
     history.extend(fill_dialogue(rng.sample(talk, (TURNS - 2 - len(history)) // 2)))
     fact, value = told[number % FACTS]
-    ask = Ask((*history, Message("user", fact.asks)), greedy=True)
-    return Item(f"talk {number}", (ask,), reference=value, about={"fact": value})
+    ask = GenerationQuery((*history, Message("user", fact.queries)), greedy=True)
+    return Sample(f"talk {number}", (ask,), reference=value, about={"fact": value})
 
 
 def _names(text: str, value: str) -> bool:
     """Whether the value's words stand in the text, one after the other."""
     wanted = tuple(split_words(value))
-    return wanted in grams(split_words(text), len(wanted))
+    return wanted in count_ngrams(split_words(text), len(wanted))

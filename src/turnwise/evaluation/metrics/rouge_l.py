@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Found, Item
-from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.last_replies import reply_items
+from turnwise.evaluation.samples import SampleResult, Sample
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.last_replies import reply_samples
 from turnwise.evaluation.word_tokens import split_words
 
 
@@ -21,19 +21,19 @@ class _Words:
 class Metric(metric.Metric):
     """Mean F of the longest common subsequence."""
 
-    ORDER = 120
+    SORT_ORDER = 120
     LABEL = "ROUGE-L"
-    ABOUT = "Mean F of the longest common subsequence of words (rouge-score)."
+    DESCRIPTION = "Mean F of the longest common subsequence of words (rouge-score)."
     BETTER = "higher"
     RANGE = (0.0, 1.0)
-    SHOWN = ".4f"
+    VALUE_FORMAT = ".4f"
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies."""
         del seed
-        return reply_items(dialogues)
+        return reply_samples(dialogues)
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """F, one."""
         from rouge_score.rouge_scorer import RougeScorer
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Found, Item, Score
-from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.last_replies import group_of, last_reply, subsample
+from turnwise.evaluation.samples import SampleResult, Sample, LoglikelihoodQuery
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.last_replies import dialogue_id, last_reply, subsample
 
 CANDIDATES = 20
 MOST = 120  # dialogues that are asked about, since each has twenty replies to be read
@@ -20,31 +20,31 @@ MOST = 120  # dialogues that are asked about, since each has twenty replies to b
 class Metric(metric.Metric):
     """Recall at 1 of 20."""
 
-    ORDER = 20
+    SORT_ORDER = 20
     LABEL = "response selection, R@1/20"
-    ABOUT = (
+    DESCRIPTION = (
         "How often the true reply has the highest mean log-probability per token of twenty; the others are seeded "
         "replies from the same data, half of them of the same intent where it names one. Ties count as wrong."
     )
     BETTER = "higher"
     RANGE = (0.0, 1.0)
-    JUDGED = True
-    SHOWN = ".1%"
-    BINARY = True
-    SCORES = True
+    COUNTS_FOR_VERDICT = True
+    VALUE_FORMAT = ".1%"
+    IS_BINARY = True
+    NEEDS_LOGLIKELIHOODS = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """One for every dialogue's last reply; none where there are fewer than twenty different replies."""
         return selection_items(dialogues, seed, CANDIDATES)
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Right, asked."""
         del items
         ranked = [[each.nats / max(1, each.tokens) for each in one.scored] for one in found]
         return statistics_array([(float(losses[0] < min(losses[1:])), 1.0) for losses in ranked])
 
 
-def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: int) -> list[Item]:
+def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: int) -> list[Sample]:
     """The true reply, which is the first, and seeded others."""
     asked = [
         (number, *parts, str(dialogue.meta.get("intent") or ""))
@@ -56,14 +56,14 @@ def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: in
         return []
     answers: dict[str, set[str]] = {}  # that were given to the same history are no wrong ones
     for _, history, reply, _ in asked:
-        answers.setdefault(group_of(history), set()).add(reply)
+        answers.setdefault(dialogue_id(history), set()).add(reply)
     by_intent: dict[str, set[str]] = {}
     for _, _, reply, intent in asked:
         by_intent.setdefault(intent, set()).add(reply)
     found = []
     for number, history, reply, intent in subsample(asked, MOST, seed):
         rng = random.Random(f"{seed} {number}")
-        right = answers[group_of(history)]
+        right = answers[dialogue_id(history)]
         if len(pool) - len(right) < candidates - 1:
             continue
         near = sorted(by_intent[intent] - right) if intent else []
@@ -75,6 +75,6 @@ def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: in
                 chosen.append(other)
                 taken.add(other)
         tools = dialogues[number].tools
-        scores = tuple(Score((*history, Message("assistant", each)), tools) for each in (reply, *chosen))
-        found.append(Item(group_of(history), scores=scores, reference=reply))
+        scores = tuple(LoglikelihoodQuery((*history, Message("assistant", each)), tools) for each in (reply, *chosen))
+        found.append(Sample(dialogue_id(history), scores=scores, reference=reply))
     return found

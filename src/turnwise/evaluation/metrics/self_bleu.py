@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Found, Item
-from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.last_replies import reply_items
+from turnwise.evaluation.samples import SampleResult, Sample
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.last_replies import reply_samples
 from turnwise.evaluation.word_tokens import is_cjk
 
 OTHERS = 20  # that each answer is compared with, drawn once
@@ -16,19 +16,19 @@ OTHERS = 20  # that each answer is compared with, drawn once
 class Metric(metric.Metric):
     """Mean BLEU of an answer against answers to other dialogues."""
 
-    ORDER = 140
+    SORT_ORDER = 140
     LABEL = "self-BLEU"
-    ABOUT = f"Mean BLEU-4 of each answer against {OTHERS} answers to other dialogues: high where all sound the same."
+    DESCRIPTION = f"Mean BLEU-4 of each answer against {OTHERS} answers to other dialogues: high where all sound the same."
     BETTER = "lower"
     RANGE = (0.0, 100.0)
-    SHOWN = ".2f"
+    VALUE_FORMAT = ".2f"
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies."""
         del seed
-        return reply_items(dialogues)
+        return reply_samples(dialogues)
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """BLEU, one."""
         from sacrebleu.metrics.bleu import BLEU
 

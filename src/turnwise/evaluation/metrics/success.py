@@ -4,27 +4,27 @@ from collections.abc import Mapping, Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Ask, Found, Item
-from turnwise.evaluation.metric import Floats, statistics_array
-from turnwise.evaluation.last_replies import group_of, last_reply
+from turnwise.evaluation.samples import GenerationQuery, SampleResult, Sample
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.last_replies import dialogue_id, last_reply
 from turnwise.evaluation.word_tokens import split_words
 
 
 class Metric(metric.Metric):
     """The share of dialogues whose answer has every value that the true reply has."""
 
-    ORDER = 10
+    SORT_ORDER = 10
     LABEL = "all slots said"
-    ABOUT = (
+    DESCRIPTION = (
         "How often an answer names every slot value that the true one does, where the data has `slots` (name: value or "
         "values) beside a dialogue; after MultiWOZ's Success (Budzianowski et al. 2018)."
     )
     BETTER = "higher"
     RANGE = (0.0, 1.0)
-    JUDGED = True
-    SHOWN = ".1%"
+    COUNTS_FOR_VERDICT = True
+    VALUE_FORMAT = ".1%"
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """Dialogues with slots of which the last reply names one."""
         del seed
         found = []
@@ -36,11 +36,11 @@ class Metric(metric.Metric):
             if needed:
                 about = {"needed": needed}
                 found.append(
-                    Item(group_of(parts[0]), (Ask(parts[0], tools=dialogue.tools),), reference=parts[1], about=about)
+                    Sample(dialogue_id(parts[0]), (GenerationQuery(parts[0], tools=dialogue.tools),), reference=parts[1], about=about)
                 )
         return found
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Complete, asked."""
         return statistics_array(
             [

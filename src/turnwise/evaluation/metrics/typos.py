@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.typing_noise import rough_text
+from turnwise.data.typing_noise import add_typos
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import Found, Item, Score
-from turnwise.evaluation.metric import Floats, ratio, statistics_array
-from turnwise.evaluation.last_replies import group_of, last_reply, subsample
+from turnwise.evaluation.samples import SampleResult, Sample, LoglikelihoodQuery
+from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
+from turnwise.evaluation.last_replies import dialogue_id, last_reply, subsample
 
 SHARE = 0.1  # of the words of every user turn
 MOST = 200  # dialogues that are read twice
@@ -19,17 +19,17 @@ MOST = 200  # dialogues that are read twice
 class Metric(metric.Metric):
     """How much more surprising replies are after mistyped questions."""
 
-    ORDER = 90
+    SORT_ORDER = 90
     LABEL = "loss by typos"
-    ABOUT = (
+    DESCRIPTION = (
         f"How much the true reply's cross-entropy rises with {SHARE:.0%} of the longer words of user turns misspelt."
     )
     BETTER = "lower"
     RANGE = (-1.0, math.inf)
-    SHOWN = ".2%"
-    SCORES = True
+    VALUE_FORMAT = ".2%"
+    NEEDS_LOGLIKELIHOODS = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Item]:
+    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies, after what was typed and after what might have been."""
         found = []
         for number, dialogue in subsample(list(enumerate(dialogues)), MOST, seed):
@@ -38,20 +38,20 @@ class Metric(metric.Metric):
             history, reply = parts
             rng = random.Random(f"{seed} {number}")
             rough = tuple(
-                replace(message, content=rough_text(message.content, rng, SHARE)) if message.role == "user" else message
+                replace(message, content=add_typos(message.content, rng, SHARE)) if message.role == "user" else message
                 for message in history
             )
             if rough != history:
                 said = Message("assistant", reply)
-                scores = tuple(Score((*before, said), dialogue.tools) for before in (history, rough))
-                found.append(Item(group_of(history), scores=scores, reference=reply))
+                scores = tuple(LoglikelihoodQuery((*before, said), dialogue.tools) for before in (history, rough))
+                found.append(Sample(dialogue_id(history), scores=scores, reference=reply))
         return found
 
-    def statistics(self, items: Sequence[Item], found: Sequence[Found]) -> Floats:
+    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Nats after typos, nats without."""
         del items
         return statistics_array([(each.scored[1].nats, each.scored[0].nats) for each in found])
 
-    def value(self, totals_XK: Floats) -> Floats:
+    def value(self, totals_XK: FloatArray) -> FloatArray:
         """The relative rise."""
         return ratio(totals_XK[..., 0], totals_XK[..., 1]) - 1

@@ -7,7 +7,7 @@ from typing import Any
 from turnwise.core.messages import Message
 from turnwise.data.strict_yaml import read_yaml
 
-Said = Sequence[Mapping[Any, str]]
+ProbeDialogue = Sequence[Mapping[Any, str]]
 """A talk as it stands in a file: each message is a role and a text."""
 
 
@@ -16,6 +16,6 @@ def read_probes(name: str) -> Any:
     return read_yaml(Path(__file__).with_name(f"{name}.yaml"), "probes")
 
 
-def fill_dialogue(said: Said, **values: str) -> tuple[Message, ...]:
+def fill_dialogue(said: ProbeDialogue, **values: str) -> tuple[Message, ...]:
     """A talk with its places filled in; KeyError for a place that gets nothing."""
     return tuple(Message(role, text.format(**values)) for message in said for role, text in message.items())

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from turnwise.core.files import write_file
-from turnwise.evaluation.temperature_curve import CurvePoint
-from turnwise.evaluation.metric_runner import Measured
+from turnwise.core.files import atomic_write
+from turnwise.evaluation.temperature_curve import TemperaturePoint
+from turnwise.evaluation.metric_runner import MetricResult
 from turnwise.evaluation.report.curve_figures import CURVE, LOSS
 from turnwise.evaluation.report.page import page_of
 from turnwise.evaluation.report.figures import DIFFERENCES, pictures
@@ -20,10 +20,10 @@ SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
 def write_report(
     folder: Path,
     card: Scorecard,
-    model: Mapping[str, Measured],
-    base: Mapping[str, Measured] | None,
+    model: Mapping[str, MetricResult],
+    base: Mapping[str, MetricResult] | None,
     *,
-    curve: Sequence[CurvePoint] = (),
+    curve: Sequence[TemperaturePoint] = (),
     loss: Sequence[tuple[int, float, float | None]] = (),
 ) -> None:
     """Write `scorecard.json`, `report.html` (one file that needs no other) and `report.md` with its pictures.
@@ -43,10 +43,10 @@ def write_report(
     drawn = pictures(card, curve, loss)
     page = page_of(card, model, base, drawn)
     plain = json.dumps(card.as_dict(), indent=2, ensure_ascii=False, default=str)
-    write_file(folder / SCORECARD, plain.encode("utf-8", "replace") + b"\n")
-    write_file(folder / HTML, html(page))
+    atomic_write(folder / SCORECARD, plain.encode("utf-8", "replace") + b"\n")
+    atomic_write(folder / HTML, html(page))
     for picture in drawn:
-        write_file(folder / f"{picture.name}.svg", alone(picture.svg))
+        atomic_write(folder / f"{picture.name}.svg", alone(picture.svg))
     for name in {DIFFERENCES, CURVE, LOSS} - {picture.name for picture in drawn}:
         (folder / f"{name}.svg").unlink(missing_ok=True)  # of an earlier report in this place
-    write_file(folder / MARKDOWN, markdown(page))
+    atomic_write(folder / MARKDOWN, markdown(page))

@@ -5,14 +5,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from turnwise.evaluation.temperature_curve import CurvePoint
+from turnwise.evaluation.temperature_curve import TemperaturePoint
 from turnwise.evaluation.report.svg import COLOURS, Picture, render_svg
 
 CURVE, LOSS = "curve", "loss"
 LossPoint = tuple[int, float, float | None]
 
 
-def curve_picture(points: Sequence[CurvePoint]) -> Picture:
+def curve_picture(points: Sequence[TemperaturePoint]) -> Picture:
     """Quality against variety."""
     points = _apart(points)
     told = "; ".join(
@@ -30,7 +30,7 @@ def curve_picture(points: Sequence[CurvePoint]) -> Picture:
     )
 
 
-def _apart(points: Sequence[CurvePoint]) -> list[CurvePoint]:
+def _apart(points: Sequence[TemperaturePoint]) -> list[TemperaturePoint]:
     """With another name where one is had twice: what comes second at a temperature is the base's."""
     seen: set[tuple[str, float]] = set()
     found = []
@@ -41,7 +41,7 @@ def _apart(points: Sequence[CurvePoint]) -> list[CurvePoint]:
     return found
 
 
-def _draw_curve(points: Sequence[CurvePoint], figure: Any) -> None:
+def _draw_curve(points: Sequence[TemperaturePoint], figure: Any) -> None:
     axes = figure.subplots()
     colours = [COLOURS[name] for name in ("accent", "second", "danger", "muted")]
     for number, subject in enumerate(dict.fromkeys(point.subject for point in points)):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from turnwise.core.messages import Message
-from turnwise.evaluation.metric_runner import Measured, replies_of
-from turnwise.evaluation.metric import Floats
+from turnwise.evaluation.metric_runner import MetricResult, reply_result
+from turnwise.evaluation.metric import FloatArray
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.report.escaping import clean
 
@@ -42,9 +42,9 @@ class Examples:
     worst: tuple[ExampleDialogue, ...] = ()
 
 
-def examples(model: Mapping[str, Measured], base: Mapping[str, Measured] | None) -> Examples:
+def examples(model: Mapping[str, MetricResult], base: Mapping[str, MetricResult] | None) -> Examples:
     """Choose by sentence chrF against the reference, averaged over seeds."""
-    replies = replies_of(model)
+    replies = reply_result(model)
     if replies is None:
         return Examples()
     new_I = _quality(replies)
@@ -70,26 +70,26 @@ def _said(message: Message) -> str:
     return "\n".join(([message.content] if message.content else []) + calls)
 
 
-def _quality(replies: Measured) -> Floats:
+def _quality(replies: MetricResult) -> FloatArray:
     """chrF of each item's answers, `(I)`."""
     (chrf,) = metrics(["chrf"])
-    mean: Floats = np.mean([chrf.value(chrf.statistics(replies.items, found)) for found in replies.found], axis=0)
+    mean: FloatArray = np.mean([chrf.value(chrf.statistics(replies.items, found)) for found in replies.found], axis=0)
     return mean
 
 
-def _lowest(quality_I: Floats) -> list[int]:
+def _lowest(quality_I: FloatArray) -> list[int]:
     return [int(at) for at in np.argsort(quality_I, kind="stable")[:SHOWN]]
 
 
-def _example(replies: Measured, before: Measured | None, at: int, new_I: Floats, old_I: Floats) -> ExampleDialogue:
+def _example(replies: MetricResult, before: MetricResult | None, at: int, new_I: FloatArray, old_I: FloatArray) -> ExampleDialogue:
     item = replies.items[at]
     return ExampleDialogue(
-        turns(item.asks[0].history),
+        turns(item.queries[0].history),
         clean(item.reference),
         _side(replies, at, new_I),
         None if before is None else _side(before, at, old_I),
     )
 
 
-def _side(replies: Measured, at: int, quality_I: Floats) -> ModelAnswers:
+def _side(replies: MetricResult, at: int, quality_I: FloatArray) -> ModelAnswers:
     return ModelAnswers(float(quality_I[at]), tuple(clean(found[at].answers[0].text) for found in replies.found))

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from turnwise.evaluation.temperature_curve import CurvePoint
+from turnwise.evaluation.temperature_curve import TemperaturePoint
 from turnwise.evaluation.report.curve_figures import LossPoint, curve_picture, loss_picture
 from turnwise.evaluation.report.number_format import change
 from turnwise.evaluation.report.svg import COLOURS, Picture, render_svg
 from turnwise.evaluation.report.verdict_text import MARKS
-from turnwise.evaluation.scorecard import Line, Scorecard
+from turnwise.evaluation.scorecard import ScorecardRow, Scorecard
 
 DIFFERENCES = "differences"
 EDGE = 6.0  # half-widths; what is farther stands at the edge
 
 
-def pictures(card: Scorecard, curve: Sequence[CurvePoint], loss: Sequence[LossPoint]) -> list[Picture]:
+def pictures(card: Scorecard, curve: Sequence[TemperaturePoint], loss: Sequence[LossPoint]) -> list[Picture]:
     """Those for which there is something to draw."""
     found = []
     if lines := [line for line in card.lines if line.better and _is_known(line)]:
@@ -28,12 +28,12 @@ def pictures(card: Scorecard, curve: Sequence[CurvePoint], loss: Sequence[LossPo
     return found
 
 
-def _is_known(line: Line) -> bool:
+def _is_known(line: ScorecardRow) -> bool:
     between = line.difference_interval
     return between is not None and math.isfinite(between.high - between.low)
 
 
-def _differences(lines: Sequence[Line]) -> Picture:
+def _differences(lines: Sequence[ScorecardRow]) -> Picture:
     told = "; ".join(f"{line.label} {change(line.difference, line.shown)}, {line.verdict}" for line in lines)
     alt = f"Differences to the base with their intervals: {told}."
     size = (5.0, 0.9 + 0.25 * len(lines))
@@ -49,7 +49,7 @@ def _differences(lines: Sequence[Line]) -> Picture:
     )
 
 
-def _draw_differences(lines: Sequence[Line], figure: Any) -> None:
+def _draw_differences(lines: Sequence[ScorecardRow], figure: Any) -> None:
     axes = figure.subplots()
     reach = 1.0
     for row, line in enumerate(lines):
@@ -75,7 +75,7 @@ def _draw_differences(lines: Sequence[Line], figure: Any) -> None:
     axes.set_axisbelow(True)
 
 
-def _scaled(line: Line) -> tuple[float, float, float]:
+def _scaled(line: ScorecardRow) -> tuple[float, float, float]:
     """Difference and interval in half-widths, better to the right, within the edges."""
     assert line.difference is not None
     assert line.difference_interval is not None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from turnwise.evaluation.judge_summary import Estimate, Opinion
+from turnwise.evaluation.judge_summary import Estimate, JudgeSummary
 from turnwise.evaluation.report import number_format as numbers
 from turnwise.evaluation.report.escaping import clean
 
@@ -19,7 +19,7 @@ class Opinions:
     rows: Sequence[tuple[str, str, str, str]]
 
 
-def judge_section(found: Opinion) -> Opinions:
+def judge_section(found: JudgeSummary) -> Opinions:
     """Put it in words."""
     return Opinions(
         f"What {clean(found.judge)} thinks of the answers",
@@ -35,7 +35,7 @@ def judge_section(found: Opinion) -> Opinions:
     )
 
 
-def _about(found: Opinion) -> str:
+def _about(found: JudgeSummary) -> str:
     told = [
         f"An opinion, on which the verdict does not rest: a model at {clean(found.url)} compared "
         f"{numbers.pluralize(found.pairs, 'pair')} of answers, each in both orders."

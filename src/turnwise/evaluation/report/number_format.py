@@ -3,7 +3,7 @@
 import math
 import re
 
-from turnwise.evaluation.statistics import Interval
+from turnwise.evaluation.statistics import ConfidenceInterval
 
 NOTHING = "–"
 
@@ -20,12 +20,12 @@ def change(value: float | None, form: str) -> str:
     return _signed(100 * value, f"{form[:-1]}f") + " pp" if form.endswith("%") else _signed(value, form)
 
 
-def span(interval: Interval | None, form: str) -> str:
+def span(interval: ConfidenceInterval | None, form: str) -> str:
     """An interval in brackets; nothing where there is none."""
     return "" if interval is None or _open(interval) else f"[{shown(interval.low, form)}, {shown(interval.high, form)}]"
 
 
-def span_of_change(interval: Interval | None, form: str) -> str:
+def span_of_change(interval: ConfidenceInterval | None, form: str) -> str:
     """The same of a difference."""
     if interval is None or _open(interval):
         return ""
@@ -44,7 +44,7 @@ def pluralize(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def _open(interval: Interval) -> bool:
+def _open(interval: ConfidenceInterval) -> bool:
     return not (math.isfinite(interval.low) and math.isfinite(interval.high))
 
 

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnwise.evaluation.metric_runner import Measured
+from turnwise.evaluation.metric_runner import MetricResult
 from turnwise.evaluation.report import number_format as numbers
 from turnwise.evaluation.report.example_dialogues import Examples, Turns, examples
 from turnwise.evaluation.report.judge_section import Opinions, judge_section
 from turnwise.evaluation.report.svg import Picture
 from turnwise.evaluation.report.escaping import clean
 from turnwise.evaluation.report.verdict_text import MARKS, basis, headline, is_compared
-from turnwise.evaluation.scorecard import Flip, Line, Scorecard
+from turnwise.evaluation.scorecard import Flip, ScorecardRow, Scorecard
 
 WAYS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "": ""}
 
@@ -72,7 +72,7 @@ class Page:
 
 
 def page_of(
-    card: Scorecard, model: Mapping[str, Measured], base: Mapping[str, Measured] | None, pictures: Sequence[Picture]
+    card: Scorecard, model: Mapping[str, MetricResult], base: Mapping[str, MetricResult] | None, pictures: Sequence[Picture]
 ) -> Page:
     """Put a report together."""
     name, other = _name(card.about.get("model"), "the model"), _name(card.about.get("base"), "the base")
@@ -99,7 +99,7 @@ def page_of(
     )
 
 
-def _row(line: Line) -> Row:
+def _row(line: ScorecardRow) -> Row:
     form, exact = line.shown, line.mcnemar
     counts = f"{exact.gained} gained, {exact.lost} lost; McNemar's p {numbers.format_p(exact.p)}" if exact else ""
     return Row(

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from turnwise.evaluation.report.number_format import pluralize
-from turnwise.evaluation.scorecard import ALPHA, Line, Scorecard, Verdict
-from turnwise.evaluation.statistics import LEVEL, RESAMPLES
+from turnwise.evaluation.scorecard import ALPHA, ScorecardRow, Scorecard, Verdict
+from turnwise.evaluation.statistics import CONFIDENCE_LEVEL, NUM_RESAMPLES
 
 MARKS = {"better": "✓", "worse": "✗", "mixed": "±", "no difference": "≈"}
 _STARTS: dict[Verdict, str] = {"better": "", "worse": "Worse: ", "mixed": "Mixed: ", "no difference": "No difference: "}
@@ -24,8 +24,8 @@ def headline(card: Scorecard) -> str:
 def basis(card: Scorecard) -> list[str]:
     """What that rests on, in sentences."""
     sentences = [
-        f"Measured on {_dialogues(card.lines)}, {_seeds(card.lines)}. Of 100 such intervals {100 * LEVEL:.0f} hold the "
-        f"figure for all dialogues of the kind (whole dialogues resampled {RESAMPLES:,} times)."
+        f"Measured on {_dialogues(card.lines)}, {_seeds(card.lines)}. Of 100 such intervals {100 * CONFIDENCE_LEVEL:.0f} hold the "
+        f"figure for all dialogues of the kind (whole dialogues resampled {NUM_RESAMPLES:,} times)."
     ]
     compared = len(_compared(card))
     if compared:
@@ -47,17 +47,17 @@ def is_compared(card: Scorecard) -> bool:
     return any(line.base is not None for line in card.lines)
 
 
-def _compared(card: Scorecard) -> list[Line]:
+def _compared(card: Scorecard) -> list[ScorecardRow]:
     return [line for line in card.lines if line.judged and line.p_holm is not None]
 
 
-def _dialogues(lines: Sequence[Line]) -> str:
+def _dialogues(lines: Sequence[ScorecardRow]) -> str:
     counts = sorted({line.dialogues for line in lines})
     if len(counts) < 2:
         return pluralize(counts[0] if counts else 0, "dialogue")
     return f"{counts[0]:,} to {counts[-1]:,} dialogues or written probes a metric"
 
 
-def _seeds(lines: Sequence[Line]) -> str:
+def _seeds(lines: Sequence[ScorecardRow]) -> str:
     seeds = max((len(line.by_seed) for line in lines), default=1)
     return f"every answer drawn with {pluralize(seeds, 'seed')}" if seeds > 1 else "with one seed"

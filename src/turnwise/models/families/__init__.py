@@ -10,11 +10,11 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from turnwise.core.errors import UserError, did_you_mean
-from turnwise.core.json_file import shown
+from turnwise.core.json_file import preview
 from turnwise.models.decoder_config import DecoderConfig
 
 if TYPE_CHECKING:
-    from turnwise.models.weight_mappings import Entry  # it imports torch, which `names` does not need
+    from turnwise.models.weight_mappings import WeightMapping  # it imports torch, which `names` does not need
 
 
 class Family(Protocol):
@@ -22,13 +22,13 @@ class Family(Protocol):
 
     ARCHITECTURE: str
 
-    def read(self, published: Mapping[str, Any]) -> DecoderConfig:
+    def from_hf_config(self, hf_config: Mapping[str, Any]) -> DecoderConfig:
         """Our config of a published one."""
 
-    def write(self, config: DecoderConfig) -> dict[str, Any]:
+    def to_hf_config(self, config: DecoderConfig) -> dict[str, Any]:
         """The published config of ours."""
 
-    def layout(self, config: DecoderConfig) -> "list[Entry]":
+    def weight_mappings(self, config: DecoderConfig) -> "list[WeightMapping]":
         """The weight names."""
 
 
@@ -44,5 +44,5 @@ def family(name: str) -> Family:
         UserError: there is none.
     """
     if name not in names():
-        raise UserError(f"Models of type {shown(name)} are not supported; {did_you_mean(name, names())}")
+        raise UserError(f"Models of type {preview(name)} are not supported; {did_you_mean(name, names())}")
     return cast(Family, import_module(f"{__name__}.{name}"))

@@ -4,42 +4,42 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.models.decoder_config import DecoderConfig
-from turnwise.models.weight_mappings import Entry
-from turnwise.models.hf_config import activation_of, refuse
+from turnwise.models.weight_mappings import WeightMapping
+from turnwise.models.hf_config import parse_activation, require_value
 
 ARCHITECTURE = "GPT2LMHeadModel"
 
 
-def read(published: Mapping[str, Any]) -> DecoderConfig:
+def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
     """Our config of a published one."""
-    refuse(published, "scale_attn_weights", True)
-    refuse(published, "scale_attn_by_inverse_layer_idx", False)
-    refuse(published, "add_cross_attention", False)
-    width, heads = published["n_embd"], published["n_head"]
+    require_value(hf_config, "scale_attn_weights", True)
+    require_value(hf_config, "scale_attn_by_inverse_layer_idx", False)
+    require_value(hf_config, "add_cross_attention", False)
+    width, heads = hf_config["n_embd"], hf_config["n_head"]
     return DecoderConfig(
         family="gpt2",
-        vocab_size=published["vocab_size"],
+        vocab_size=hf_config["vocab_size"],
         hidden_size=width,
-        intermediate_size=published.get("n_inner") or 4 * width,
-        num_layers=published["n_layer"],
+        intermediate_size=hf_config.get("n_inner") or 4 * width,
+        num_layers=hf_config["n_layer"],
         num_heads=heads,
         num_kv_heads=heads,
         head_dim=width // heads,
-        context_length=published.get("n_positions", 1024),
+        context_length=hf_config.get("n_positions", 1024),
         norm="layer",
-        norm_eps=published.get("layer_norm_epsilon", 1e-5),
+        norm_eps=hf_config.get("layer_norm_epsilon", 1e-5),
         positions="learned",
-        activation=activation_of(published, "activation_function", "gelu_new"),
+        activation=parse_activation(hf_config, "activation_function", "gelu_new"),
         gated_mlp=False,
         qkv_bias=True,
         out_bias=True,
         mlp_bias=True,
-        tied=published.get("tie_word_embeddings", True),
-        initializer_range=published.get("initializer_range", 0.02),
+        tied=hf_config.get("tie_word_embeddings", True),
+        initializer_range=hf_config.get("initializer_range", 0.02),
     )
 
 
-def write(config: DecoderConfig) -> dict[str, Any]:
+def to_hf_config(config: DecoderConfig) -> dict[str, Any]:
     """The published config of ours."""
     return {
         "activation_function": "gelu_new" if config.activation == "gelu_tanh" else config.activation,
@@ -55,18 +55,18 @@ def write(config: DecoderConfig) -> dict[str, Any]:
     }
 
 
-def layout(config: DecoderConfig) -> list[Entry]:
+def weight_mappings(config: DecoderConfig) -> list[WeightMapping]:
     """The weight names. GPT-2 keeps its projections as (in, out) and has queries, keys and values in one already."""
     entries = [
-        Entry("embed.weight", ("transformer.wte.weight",)),
-        Entry("position.weight", ("transformer.wpe.weight",)),
+        WeightMapping("embed.weight", ("transformer.wte.weight",)),
+        WeightMapping("position.weight", ("transformer.wpe.weight",)),
     ]
     if not config.tied:
-        entries.append(Entry("head.weight", ("lm_head.weight",)))
+        entries.append(WeightMapping("head.weight", ("lm_head.weight",)))
 
-    def add(ours: str, theirs: str, *, transposed: bool) -> None:
-        entries.append(Entry(f"{ours}.weight", (f"transformer.{theirs}.weight",), transposed=transposed))
-        entries.append(Entry(f"{ours}.bias", (f"transformer.{theirs}.bias",)))
+    def add(decoder_name: str, hf_names: str, *, transposed: bool) -> None:
+        entries.append(WeightMapping(f"{decoder_name}.weight", (f"transformer.{hf_names}.weight",), transposed=transposed))
+        entries.append(WeightMapping(f"{decoder_name}.bias", (f"transformer.{hf_names}.bias",)))
 
     add("norm", "ln_f", transposed=False)
     for i in range(config.num_layers):

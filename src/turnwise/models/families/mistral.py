@@ -4,27 +4,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.models.decoder_config import DecoderConfig
-from turnwise.models.weight_mappings import llama_layout as layout
-from turnwise.models.hf_config import layer_types, read_llama_like, refuse, write_llama_like
+from turnwise.models.weight_mappings import llama_weight_mappings as weight_mappings
+from turnwise.models.hf_config import layer_types, llama_like_from_hf_config, require_value, llama_like_to_hf_config
 
-__all__ = ["ARCHITECTURE", "layout", "read", "write"]
+__all__ = ["ARCHITECTURE", "weight_mappings", "from_hf_config", "to_hf_config"]
 
 ARCHITECTURE = "MistralForCausalLM"
 
 
-def read(published: Mapping[str, Any]) -> DecoderConfig:
+def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
     """Our config of a published one."""
-    window = published.get("sliding_window", 4096)  # a config that does not say means the first version's
-    config = read_llama_like(
-        published,
+    window = hf_config.get("sliding_window", 4096)  # a config that does not say means the first version's
+    config = llama_like_from_hf_config(
+        hf_config,
         "mistral",
         sliding_window=window,
-        windowed_layers=frozenset(range(published["num_hidden_layers"]) if window is not None else ()),
+        windowed_layers=frozenset(range(hf_config["num_hidden_layers"]) if window is not None else ()),
     )
-    refuse(published, "layer_types", layer_types(config))
+    require_value(hf_config, "layer_types", layer_types(config))
     return config
 
 
-def write(config: DecoderConfig) -> dict[str, Any]:
+def to_hf_config(config: DecoderConfig) -> dict[str, Any]:
     """The published config of ours."""
-    return {**write_llama_like(config), "sliding_window": config.sliding_window}
+    return {**llama_like_to_hf_config(config), "sliding_window": config.sliding_window}

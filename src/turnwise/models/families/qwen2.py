@@ -4,25 +4,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.models.decoder_config import DecoderConfig
-from turnwise.models.weight_mappings import llama_layout as layout
-from turnwise.models.hf_config import layer_types, read_llama_like, windowed_layers_of, write_llama_like
+from turnwise.models.weight_mappings import llama_weight_mappings as weight_mappings
+from turnwise.models.hf_config import layer_types, llama_like_from_hf_config, parse_windowed_layers, llama_like_to_hf_config
 
-__all__ = ["ARCHITECTURE", "layout", "qwen_windows", "read", "write", "write_windows"]
+__all__ = ["ARCHITECTURE", "weight_mappings", "qwen_windows", "from_hf_config", "to_hf_config", "write_windows"]
 
 ARCHITECTURE = "Qwen2ForCausalLM"
 
 
-def qwen_windows(published: Mapping[str, Any]) -> dict[str, Any]:
+def qwen_windows(hf_config: Mapping[str, Any]) -> dict[str, Any]:
     """The sliding window, which counts only where `use_sliding_window` is set, and the layers that have it."""
-    window = published.get("sliding_window", 4096) if published.get("use_sliding_window", False) else None
-    first = published.get("max_window_layers", 28)
-    upper = [i >= first for i in range(published["num_hidden_layers"])]
-    return {"sliding_window": window, "windowed_layers": windowed_layers_of(published, window, upper)}
+    window = hf_config.get("sliding_window", 4096) if hf_config.get("use_sliding_window", False) else None
+    first = hf_config.get("max_window_layers", 28)
+    upper = [i >= first for i in range(hf_config["num_hidden_layers"])]
+    return {"sliding_window": window, "windowed_layers": parse_windowed_layers(hf_config, window, upper)}
 
 
-def read(published: Mapping[str, Any]) -> DecoderConfig:
+def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
     """Our config of a published one."""
-    return read_llama_like(published, "qwen2", qkv_bias=True, **qwen_windows(published))
+    return llama_like_from_hf_config(hf_config, "qwen2", qkv_bias=True, **qwen_windows(hf_config))
 
 
 def write_windows(config: DecoderConfig) -> dict[str, Any]:
@@ -34,6 +34,6 @@ def write_windows(config: DecoderConfig) -> dict[str, Any]:
     }
 
 
-def write(config: DecoderConfig) -> dict[str, Any]:
+def to_hf_config(config: DecoderConfig) -> dict[str, Any]:
     """The published config of ours."""
-    return {**write_llama_like(config), **write_windows(config)}
+    return {**llama_like_to_hf_config(config), **write_windows(config)}

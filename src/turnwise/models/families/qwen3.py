@@ -5,27 +5,27 @@ from typing import Any
 
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.families.qwen2 import qwen_windows, write_windows
-from turnwise.models.weight_mappings import llama_layout as layout
-from turnwise.models.hf_config import read_llama_like, write_llama_like
+from turnwise.models.weight_mappings import llama_weight_mappings as weight_mappings
+from turnwise.models.hf_config import llama_like_from_hf_config, llama_like_to_hf_config
 
-__all__ = ["ARCHITECTURE", "layout", "read", "write"]
+__all__ = ["ARCHITECTURE", "weight_mappings", "from_hf_config", "to_hf_config"]
 
 ARCHITECTURE = "Qwen3ForCausalLM"
 
 
-def read(published: Mapping[str, Any]) -> DecoderConfig:
+def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
     """Our config of a published one."""
-    return read_llama_like(
-        published,
+    return llama_like_from_hf_config(
+        hf_config,
         "qwen3",
-        head_dim=published.get("head_dim") or 128,
-        qkv_bias=published.get("attention_bias", False),
-        out_bias=published.get("attention_bias", False),
+        head_dim=hf_config.get("head_dim") or 128,
+        qkv_bias=hf_config.get("attention_bias", False),
+        out_bias=hf_config.get("attention_bias", False),
         qk_norm=True,
-        **qwen_windows(published),
+        **qwen_windows(hf_config),
     )
 
 
-def write(config: DecoderConfig) -> dict[str, Any]:
+def to_hf_config(config: DecoderConfig) -> dict[str, Any]:
     """The published config of ours."""
-    return {**write_llama_like(config), **write_windows(config), "attention_bias": config.qkv_bias}
+    return {**llama_like_to_hf_config(config), **write_windows(config), "attention_bias": config.qkv_bias}

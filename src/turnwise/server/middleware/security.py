@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.server.error_responses import Refusal, cut, error_response, log_mistake, unexpected
+from turnwise.server.error_responses import RequestRejected, truncate, error_response, log_exception, internal_error
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -18,14 +18,14 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
-_METHODS = "GET, POST, PATCH, DELETE"
-_EXPOSED = "x-request-id, retry-after"  # what a page may read besides the body
-_MINUTES_10 = "600"
-_PORTS = {"http": 80, "https": 443}
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_ALLOWED_METHODS = "GET, POST, PATCH, DELETE"
+_EXPOSED_HEADERS = "x-request-id, retry-after"  # what a page may read besides the body
+_PREFLIGHT_MAX_AGE_SECONDS = "600"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class Http1:
+class Http1Middleware:
     """What HTTP/1.1 asks of every server and the framework leaves out (RFC 9110 9.1, RFC 9112 3.2.2 and 6.1)."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -64,7 +64,7 @@ def _to_origin_form(scope: Scope) -> None:
     scope["path"], scope["raw_path"] = target.path or "/", urlsplit(scope["raw_path"]).path or b"/"
 
 
-class SecurityHeaders:
+class SecurityHeadersMiddleware:
     """Adds the headers that keep the page to itself."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -83,7 +83,7 @@ class SecurityHeaders:
         await self._app(scope, receive, adding)
 
 
-class CatchMistakes:
+class ServerErrorMiddleware:
     """Turns an error that nobody foresaw into a 500 without insides, and logs where it happened."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -103,12 +103,12 @@ class CatchMistakes:
         except ClientDisconnect:
             pass  # it left while it sent its request; the log says 499
         except Exception as error:
-            log_mistake(error)
+            log_exception(error)
             if not began:
-                await error_response(unexpected())(scope, receive, send)
+                await error_response(internal_error())(scope, receive, send)
 
 
-class AllowOrigins:
+class CorsMiddleware:
     """Lets the pages of some other origins use the API (CORS). Never with cookies: there are none, keys are headers."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
@@ -129,7 +129,7 @@ class AllowOrigins:
                 answered.add_vary_header("Origin")
                 if allowed is not None:
                     answered["Access-Control-Allow-Origin"] = allowed
-                    answered["Access-Control-Expose-Headers"] = _EXPOSED
+                    answered["Access-Control-Expose-Headers"] = _EXPOSED_HEADERS
             await send(message)
 
         if allowed is not None and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
@@ -140,31 +140,31 @@ class AllowOrigins:
 
 def _preflight(asked: Headers) -> dict[str, str]:
     said = {
-        "Access-Control-Allow-Methods": _METHODS,
+        "Access-Control-Allow-Methods": _ALLOWED_METHODS,
         "Access-Control-Allow-Headers": asked.get("access-control-request-headers", "authorization, content-type"),
-        "Access-Control-Max-Age": _MINUTES_10,
+        "Access-Control-Max-Age": _PREFLIGHT_MAX_AGE_SECONDS,
     }
     if asked.get("access-control-request-private-network") == "true":  # a public page that asks this machine
         said["Access-Control-Allow-Private-Network"] = "true"
     return said
 
 
-def read_origin(said: str) -> str:
+def parse_origin(said: str) -> str:
     """An origin as browsers send it. Raises `InvalidParameter` for anything that is none."""
     try:
         parts = urlsplit(said.strip().rstrip("/"))
         host, port = parts.hostname, parts.port
     except ValueError:
         parts, host, port = urlsplit(""), None, None
-    if parts.scheme not in _PORTS or not host or "*" in host or "@" in parts.netloc or parts.path or parts.query:
+    if parts.scheme not in _DEFAULT_PORTS or not host or "*" in host or "@" in parts.netloc or parts.path or parts.query:
         raise InvalidParameter(
-            "allow_origin", f"'{cut(said)}' is no origin; write it as https://example.org or http://localhost:3000."
+            "allow_origin", f"'{truncate(said)}' is no origin; write it as https://example.org or http://localhost:3000."
         )
     name = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{name}" + ("" if port in (None, _PORTS[parts.scheme]) else f":{port}")
+    return f"{parts.scheme}://{name}" + ("" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}")
 
 
-class SameOrigin:
+class SameOriginMiddleware:
     """Keeps other web sites out; a server on this machine may ask for no key.
 
     A page of another origin may send requests to 127.0.0.1 (it carries `Origin`), and may even pretend to be this
@@ -178,33 +178,33 @@ class SameOrigin:
         app: ASGIApp,
         allowed_hosts: Collection[str] = (),
         origins: Collection[str] = (),
-        key_asked: Callable[[], bool] = lambda: False,
+        is_key_required: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._app, self._key_asked = app, key_asked
+        self._app, self._is_key_required = app, is_key_required
         self._allowed, self._origins = {host.lower() for host in allowed_hosts}, frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 403."""
-        if scope["type"] == "http" and (refusal := self._refusal(scope)) is not None:
-            await error_response(refusal)(scope, receive, send)
+        if scope["type"] == "http" and (rejection := self._check_headers(scope)) is not None:
+            await error_response(rejection)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> Refusal | None:
+    def _check_headers(self, scope: Scope) -> RequestRejected | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", "").lower(), headers.get("origin")
         name = _name(host)
         here = (scope.get("server") or ("",))[0]
-        if is_loopback(here) and not (is_loopback(name) or name in self._allowed or self._key_asked()):
-            return Refusal(
+        if is_loopback(here) and not (is_loopback(name) or name in self._allowed or self._is_key_required()):
+            return RequestRejected(
                 403, "host_not_allowed",
-                f"This server does not answer to the host name '{cut(host)}'. Behind a proxy, let the proxy send "
+                f"This server does not answer to the host name '{truncate(host)}'. Behind a proxy, let the proxy send "
                 "'Host: localhost', or start the server with --allowed-host NAME, or make an API key.",
             )  # fmt: skip
-        if origin is None or origin in self._origins or scope["method"] in _HARMLESS:
+        if origin is None or origin in self._origins or scope["method"] in _SAFE_METHODS:
             return None
         if urlsplit(origin).netloc.lower() != host:
-            return Refusal(403, "origin_not_allowed", "Requests from the pages of other web sites are refused.")
+            return RequestRejected(403, "origin_not_allowed", "Requests from the pages of other web sites are refused.")
         return None
 
 

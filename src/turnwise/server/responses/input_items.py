@@ -6,19 +6,19 @@ from typing import Any
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import ToolCall
-from turnwise.server.schema.request_tool_calls import MAX_ID, read_call_id
-from turnwise.server.error_responses import cut
-from turnwise.server.schema.json_object import missing, read_object, wrong
-from turnwise.server.schema.content_parts import check_breakpoint
-from turnwise.server.responses.response_tools import LONGEST_NAME
-from turnwise.server.schema.tool_definitions import read_name
+from turnwise.server.schema.request_tool_calls import MAX_CALL_ID_CHARS, read_tool_call_id
+from turnwise.server.error_responses import truncate
+from turnwise.server.schema.json_object import missing_field, read_object, invalid_field
+from turnwise.server.schema.content_parts import check_cache_breakpoint
+from turnwise.server.responses.response_tools import MAX_TOOL_NAME_CHARS
+from turnwise.server.schema.tool_definitions import read_tool_name
 
 ROLES = ("user", "assistant", "system", "developer")
 STATUSES = ("in_progress", "completed", "incomplete")
-REFERENCE = "item_reference"
+ITEM_REFERENCE = "item_reference"
 _TEXT_ONLY = "the models here read text only"
 
-Body = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,95 +41,95 @@ def read_input(value: Any) -> tuple[InputItem, ...]:
     if isinstance(value, str):
         return (InputItem("input", _item({"role": "user", "content": value}, "input")),)
     if not isinstance(value, list):
-        raise wrong("input", "must be a string or a list of items")
+        raise invalid_field("input", "must be a string or a list of items")
     return tuple(InputItem(f"input[{i}]", _item(entry, f"input[{i}]")) for i, entry in enumerate(value))
 
 
-def _item(entry: Any, path: str) -> Body:
+def _item(entry: Any, path: str) -> JsonObject:
     if not isinstance(entry, dict):
-        raise wrong(path, "must be an object")
+        raise invalid_field(path, "must be an object")
     entry = {name: value for name, value in entry.items() if value is not None}
-    kind = entry.get("type", "message" if "role" in entry else REFERENCE if entry.keys() == {"id"} else None)
+    kind = entry.get("type", "message" if "role" in entry else ITEM_REFERENCE if entry.keys() == {"id"} else None)
     if kind is None:
-        raise missing(f"{path}.type")
+        raise missing_field(f"{path}.type")
     reader = _READERS.get(kind) if isinstance(kind, str) else None
     if reader is None:
         raise InvalidParameter(
-            f"{path}.type", f"'{path}.type' must be one of {', '.join(_READERS)}, not {cut(repr(kind))}: "
+            f"{path}.type", f"'{path}.type' must be one of {', '.join(_READERS)}, not {truncate(repr(kind))}: "
             "this server runs no tools of its own.", code="unsupported_value",
         )  # fmt: skip
     body = reader(entry, path)
     id, status = entry.get("id"), entry.get("status", "completed")
-    if id is not None and (not isinstance(id, str) or not 1 <= len(id) <= MAX_ID):
-        raise wrong(f"{path}.id", f"must be a string of 1 to {MAX_ID} characters")
+    if id is not None and (not isinstance(id, str) or not 1 <= len(id) <= MAX_CALL_ID_CHARS):
+        raise invalid_field(f"{path}.id", f"must be a string of 1 to {MAX_CALL_ID_CHARS} characters")
     if status not in STATUSES:
-        raise wrong(f"{path}.status", f"must be one of {', '.join(STATUSES)}, not {cut(repr(status))}")
-    return {"id": id, **body} if kind == REFERENCE else {"id": id, "status": status, **body}
+        raise invalid_field(f"{path}.status", f"must be one of {', '.join(STATUSES)}, not {truncate(repr(status))}")
+    return {"id": id, **body} if kind == ITEM_REFERENCE else {"id": id, "status": status, **body}
 
 
-def _message(entry: Body, path: str) -> Body:
+def _message(entry: JsonObject, path: str) -> JsonObject:
     role = entry.get("role")
     known = {"type", "role", "content", "id", "status"} | ({"phase"} if role == "assistant" else set())
     read_object(entry, path, known)
     if role not in ROLES:
-        raise wrong(f"{path}.role", f"must be one of {', '.join(ROLES)}, not {cut(repr(role))}")
+        raise invalid_field(f"{path}.role", f"must be one of {', '.join(ROLES)}, not {truncate(repr(role))}")
     if entry.get("phase") not in (None, "commentary", "final_answer"):
-        raise wrong(f"{path}.phase", "must be commentary or final_answer")
+        raise invalid_field(f"{path}.phase", "must be commentary or final_answer")
     content = entry.get("content")
     if isinstance(content, str):
         return _message_body(role, [("output_text" if role == "assistant" else "input_text", content)])
     if not isinstance(content, list) or not content:
-        raise wrong(f"{path}.content", "must be a string, or a list of text parts that is not empty")
+        raise invalid_field(f"{path}.content", "must be a string, or a list of text parts that is not empty")
     return _message_body(role, [_part(part, role, f"{path}.content[{i}]") for i, part in enumerate(content)])
 
 
-def _message_body(role: str, parts: list[tuple[str, str]]) -> Body:
-    content: list[Body] = []
+def _message_body(role: str, parts: list[tuple[str, str]]) -> JsonObject:
+    content: list[JsonObject] = []
     for kind, text in parts:
         content.append(_CONTENT[kind] | {"type": kind, "refusal" if kind == "refusal" else "text": text})
     return {"type": "message", "role": role, "content": content}
 
 
 # What a part of each type has besides its text.
-_CONTENT: dict[str, Body] = {"input_text": {}, "output_text": {"annotations": [], "logprobs": []}, "refusal": {}}
+_CONTENT: dict[str, JsonObject] = {"input_text": {}, "output_text": {"annotations": [], "logprobs": []}, "refusal": {}}
 
 
 def _part(part: Any, role: str, path: str) -> tuple[str, str]:
     """Type and text. What an assistant's part holds besides its text was ours to send and is not read."""
     if not isinstance(part, dict):
-        raise wrong(path, 'must be an object like {"type": "input_text", "text": …}')
+        raise invalid_field(path, 'must be an object like {"type": "input_text", "text": …}')
     kind = part.get("type")
     kinds = tuple(_CONTENT) if role == "assistant" else ("input_text",)
     if kind not in kinds:
         raise InvalidParameter(
-            f"{path}.type", f"'{path}.type' must be {' or '.join(kinds)}, not {cut(repr(kind))}: {_TEXT_ONLY}.",
+            f"{path}.type", f"'{path}.type' must be {' or '.join(kinds)}, not {truncate(repr(kind))}: {_TEXT_ONLY}.",
             code="unsupported_value",
         )  # fmt: skip
     name = "refusal" if kind == "refusal" else "text"
     known = {"type", name} | ({"annotations", "logprobs", "parsed"} if kind == "output_text" else set())
     fields = read_object(part, path, known | {"prompt_cache_breakpoint"})
     if "prompt_cache_breakpoint" in fields:
-        check_breakpoint(fields["prompt_cache_breakpoint"], f"{path}.prompt_cache_breakpoint")
+        check_cache_breakpoint(fields["prompt_cache_breakpoint"], f"{path}.prompt_cache_breakpoint")
     if not isinstance(fields.get(name), str):
-        raise wrong(f"{path}.{name}", "must be a string")
+        raise invalid_field(f"{path}.{name}", "must be a string")
     return kind, fields[name]
 
 
-def _call(kind: str, written: str) -> Callable[[Body, str], Body]:
-    def read(entry: Body, path: str) -> Body:
+def _call(kind: str, written: str) -> Callable[[JsonObject, str], JsonObject]:
+    def read(entry: JsonObject, path: str) -> JsonObject:
         known = {"type", "id", "call_id", "name", written, "status", "parsed_arguments", *_DIRECT}
         read_object(entry, path, known)
         _check_direct(entry, path)
-        name = read_name(entry.get("name"), f"{path}.name", LONGEST_NAME)
+        name = read_tool_name(entry.get("name"), f"{path}.name", MAX_TOOL_NAME_CHARS)
         text = entry.get(written)
         if not isinstance(text, str):
-            raise wrong(f"{path}.{written}", "must be a string")
+            raise invalid_field(f"{path}.{written}", "must be a string")
         parsed = entry.get("parsed_arguments")  # added and echoed by the official client's `parse`
         if parsed is not None and parsed != ToolCall("", name, text).parsed_arguments:
-            raise wrong(f"{path}.parsed_arguments", f"differs from '{written}'")
+            raise invalid_field(f"{path}.parsed_arguments", f"differs from '{written}'")
         return {
             "type": kind,
-            "call_id": read_call_id(entry.get("call_id"), f"{path}.call_id"),
+            "call_id": read_tool_call_id(entry.get("call_id"), f"{path}.call_id"),
             "name": name,
             written: text,
         }
@@ -137,8 +137,8 @@ def _call(kind: str, written: str) -> Callable[[Body, str], Body]:
     return read
 
 
-def _output(kind: str) -> Callable[[Body, str], Body]:
-    def read(entry: Body, path: str) -> Body:
+def _output(kind: str) -> Callable[[JsonObject, str], JsonObject]:
+    def read(entry: JsonObject, path: str) -> JsonObject:
         read_object(entry, path, {"type", "id", "call_id", "output", "status", "name", *_DIRECT})
         _check_direct(entry, path)
         output = entry.get("output")
@@ -146,8 +146,8 @@ def _output(kind: str) -> Callable[[Body, str], Body]:
             output = [{"type": "input_text", "text": _part(part, "user", f"{path}.output[{i}]")[1]}
                       for i, part in enumerate(output)]  # fmt: skip
         elif not isinstance(output, str):
-            raise wrong(f"{path}.output", "must be a string or a list of text parts")
-        return {"type": kind, "call_id": read_call_id(entry.get("call_id"), f"{path}.call_id"), "output": output}
+            raise invalid_field(f"{path}.output", "must be a string or a list of text parts")
+        return {"type": kind, "call_id": read_tool_call_id(entry.get("call_id"), f"{path}.call_id"), "output": output}
 
     return read
 
@@ -155,7 +155,7 @@ def _output(kind: str) -> Callable[[Body, str], Body]:
 _DIRECT = {"namespace": None, "caller": {"type": "direct"}, "async": False, "created_by": None}
 
 
-def _check_direct(entry: Body, path: str) -> None:
+def _check_direct(entry: JsonObject, path: str) -> None:
     for name, neutral in _DIRECT.items():
         if entry.get(name) not in (None, neutral):
             raise InvalidParameter(
@@ -164,27 +164,27 @@ def _check_direct(entry: Body, path: str) -> None:
             )  # fmt: skip
 
 
-def _reasoning(entry: Body, path: str) -> Body:
+def _reasoning(entry: JsonObject, path: str) -> JsonObject:
     """Reasoning of another server, echoed by the client. No chat template here takes it, so it is not shown."""
     read_object(entry, path, {"type", "id", "summary", "content", "encrypted_content", "status"})
     return {"type": "reasoning", "summary": entry.get("summary", [])}
 
 
-def _reference(entry: Body, path: str) -> Body:
+def _reference(entry: JsonObject, path: str) -> JsonObject:
     read_object(entry, path, {"type", "id"})
     if "id" not in entry:
-        raise missing(f"{path}.id")
-    return {"type": REFERENCE}
+        raise missing_field(f"{path}.id")
+    return {"type": ITEM_REFERENCE}
 
 
-_READERS: dict[str, Callable[[Body, str], Body]] = {
+_READERS: dict[str, Callable[[JsonObject, str], JsonObject]] = {
     "message": _message,
     "function_call": _call("function_call", "arguments"),
     "function_call_output": _output("function_call_output"),
     "custom_tool_call": _call("custom_tool_call", "input"),
     "custom_tool_call_output": _output("custom_tool_call_output"),
     "reasoning": _reasoning,
-    REFERENCE: _reference,
+    ITEM_REFERENCE: _reference,
 }
 
 SCHEMA: dict[str, Any] = {
@@ -205,9 +205,9 @@ SCHEMA: dict[str, Any] = {
                                 "type": {"enum": list(_CONTENT)}, "text": {"type": "string"}}}},
                         ]
                     },
-                    "id": {"type": "string", "maxLength": MAX_ID},
-                    "call_id": {"type": "string", "maxLength": MAX_ID},
-                    "name": {"type": "string", "maxLength": LONGEST_NAME},
+                    "id": {"type": "string", "maxLength": MAX_CALL_ID_CHARS},
+                    "call_id": {"type": "string", "maxLength": MAX_CALL_ID_CHARS},
+                    "name": {"type": "string", "maxLength": MAX_TOOL_NAME_CHARS},
                     "arguments": {"type": "string"},
                     "input": {"type": "string"},
                     "output": {"anyOf": [{"type": "string"}, {"type": "array"}]},

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from turnwise.core.messages import CallKind, Message, Role, ToolCall
-from turnwise.server.error_responses import cut
-from turnwise.server.schema.json_object import wrong
+from turnwise.core.messages import ToolKind, Message, Role, ToolCall
+from turnwise.server.error_responses import truncate
+from turnwise.server.schema.json_object import invalid_field
 from turnwise.server.responses.input_items import InputItem
 
-_CALLS: Mapping[str, tuple[CallKind, str]] = {
+_CALLS: Mapping[str, tuple[ToolKind, str]] = {
     "function_call": ("function", "arguments"),
     "custom_tool_call": ("custom", "input"),
 }
-_OUTPUTS: Mapping[str, CallKind] = {"function_call_output": "function", "custom_tool_call_output": "custom"}
+_OUTPUTS: Mapping[str, ToolKind] = {"function_call_output": "function", "custom_tool_call_output": "custom"}
 
 
 def to_messages(items: Iterable[InputItem]) -> tuple[Message, ...]:
@@ -32,7 +32,7 @@ class _Conversation:
         self.messages: list[Message] = []
         self._texts: list[str] = []  # of the assistant's message that is being put together
         self._calls: list[ToolCall] = []
-        self._unanswered: dict[str, tuple[CallKind, str]] = {}  # by call id: kind and path of the call
+        self._unanswered: dict[str, tuple[ToolKind, str]] = {}  # by call id: kind and path of the call
 
     def add(self, item: InputItem) -> None:
         body, kind = item.body, str(item.body["type"])
@@ -53,8 +53,8 @@ class _Conversation:
         self._flush()
         for id, (kind, path) in self._unanswered.items():
             name = "function_call_output" if kind == "function" else "custom_tool_call_output"
-            problem = f"holds the tool call {cut(repr(id))} without its output"
-            raise wrong(path, f"{problem}: an item of the type {name} with this call_id must follow it")
+            problem = f"holds the tool call {truncate(repr(id))} without its output"
+            raise invalid_field(path, f"{problem}: an item of the type {name} with this call_id must follow it")
 
     def _flush(self) -> None:
         if self._texts or self._calls:
@@ -67,7 +67,7 @@ class _Conversation:
         call_kind, written = _CALLS[kind]
         id = body["call_id"]
         if id in self._unanswered:
-            raise wrong(f"{path}.call_id", f"is that of another call: {cut(repr(id))}")
+            raise invalid_field(f"{path}.call_id", f"is that of another call: {truncate(repr(id))}")
         self._calls.append(ToolCall(id, body["name"], body[written], call_kind))
         self._unanswered[id] = (call_kind, path)
 
@@ -76,7 +76,7 @@ class _Conversation:
         id, output = body["call_id"], body["output"]
         called, _ = self._unanswered.pop(id, (None, ""))
         if called != _OUTPUTS[kind]:
-            raise wrong(f"{path}.call_id", f"answers no {_OUTPUTS[kind]} call before it: {cut(repr(id))}")
+            raise invalid_field(f"{path}.call_id", f"answers no {_OUTPUTS[kind]} call before it: {truncate(repr(id))}")
         text = output if isinstance(output, str) else _text(output)
         self.messages.append(Message("tool", text, tool_call_id=id))
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from turnwise.chat.service import Delta
+from turnwise.chat.service import ChatDelta
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.ports import FinishReason
 from turnwise.core.tools import ToolCallDelta
@@ -14,7 +14,7 @@ from turnwise.server.responses.response_object import (
     FunctionCallItem,
     IncompleteDetails,
     ItemStatus,
-    LogprobBody,
+    ResponseLogprob,
     MessageItem,
     OutputItem,
     OutputText,
@@ -23,7 +23,7 @@ from turnwise.server.responses.response_object import (
     ResponseUsageBody,
 )
 
-Event = dict[str, Any]  # without its sequence number, which it gets when it is sent
+ResponseEvent = dict[str, Any]  # without its sequence number, which it gets when it is sent
 
 
 class ResponseBuilder:
@@ -34,19 +34,19 @@ class ResponseBuilder:
         self.response = response
         self._item: OutputItem | None = None  # the item that is being written
 
-    def begin(self) -> list[Event]:
+    def start_events(self) -> list[ResponseEvent]:
         """The events before the first delta."""
         return [_event(f"response.{name}", response=self.response.dump()) for name in ("created", "in_progress")]
 
-    def add(self, delta: Delta) -> list[Event]:
+    def add(self, delta: ChatDelta) -> list[ResponseEvent]:
         """The events of one delta. The last delta completes the response."""
-        events: list[Event] = []
+        events: list[ResponseEvent] = []
         if delta.text or delta.logprobs:
-            events += self._add_text(delta.text, [LogprobBody.of_report(report) for report in delta.logprobs])
+            events += self._add_text(delta.text, [ResponseLogprob.of_report(report) for report in delta.logprobs])
         for piece in delta.tool_calls:
             events += self._add_call(piece)
-        if delta.finish is not None:
-            events += self._end(delta.finish)
+        if delta.finish_reason is not None:
+            events += self._end(delta.finish_reason)
         if delta.usage is not None:
             self.response.usage = ResponseUsageBody.of(delta.usage)
             self.response.context = ContextBody.of(delta.context)
@@ -58,7 +58,7 @@ class ResponseBuilder:
         """Whether the last delta was added."""
         return self.response.usage is not None
 
-    def fail(self, error: TurnwiseError) -> list[Event]:
+    def fail(self, error: TurnwiseError) -> list[ResponseEvent]:
         """The events that end a response which failed."""
         self.response.status, self.response.completed_at = "failed", None
         self.response.error = ResponseErrorBody.of(error)
@@ -66,8 +66,8 @@ class ResponseBuilder:
             self._item.status = "incomplete"
         return [_event("response.failed", response=self.response.dump())]
 
-    def _add_text(self, text: str, logprobs: list[LogprobBody]) -> list[Event]:
-        events: list[Event] = []
+    def _add_text(self, text: str, logprobs: list[ResponseLogprob]) -> list[ResponseEvent]:
+        events: list[ResponseEvent] = []
         if not isinstance(self._item, MessageItem):
             events += self._close("completed") + self._open(MessageItem(id=self._new_id("msg")))
             events.append(self._at("response.content_part.added", content_index=0, part=OutputText().model_dump()))
@@ -78,8 +78,8 @@ class ResponseBuilder:
         reported = _dumped(logprobs)
         return [*events, self._at("response.output_text.delta", content_index=0, delta=text, logprobs=reported)]
 
-    def _add_call(self, piece: ToolCallDelta) -> list[Event]:
-        events: list[Event] = []
+    def _add_call(self, piece: ToolCallDelta) -> list[ResponseEvent]:
+        events: list[ResponseEvent] = []
         if piece.name is not None:
             events += self._close("completed") + self._open(self._new_call(piece))
         if not piece.arguments:
@@ -91,7 +91,7 @@ class ResponseBuilder:
         self._item.arguments += piece.arguments
         return [*events, self._at("response.function_call_arguments.delta", delta=piece.arguments)]
 
-    def _end(self, finish: FinishReason) -> list[Event]:
+    def _end(self, finish: FinishReason) -> list[ResponseEvent]:
         """Close the last item and settle the status. An answer without text and calls is an empty message."""
         events = [] if self.response.output else self._add_text("", [])
         if finish == "length":
@@ -100,12 +100,12 @@ class ResponseBuilder:
         self.response.status, self.response.completed_at = "completed", int(time.time())
         return events + self._close("completed")
 
-    def _open(self, item: OutputItem) -> list[Event]:
+    def _open(self, item: OutputItem) -> list[ResponseEvent]:
         self._item = item
         self.response.output.append(item)
         return [_event("response.output_item.added", output_index=self._index, item=item.model_dump())]
 
-    def _close(self, status: ItemStatus) -> list[Event]:
+    def _close(self, status: ItemStatus) -> list[ResponseEvent]:
         item = self._item
         if item is None:
             return []
@@ -142,13 +142,13 @@ class ResponseBuilder:
     def _index(self) -> int:
         return len(self.response.output) - 1
 
-    def _at(self, type: str, **fields: Any) -> Event:
+    def _at(self, type: str, **fields: Any) -> ResponseEvent:
         """An event of the item that is being written."""
         assert self._item is not None
         return _event(type, item_id=self._item.id, output_index=self._index, **fields)
 
 
-def _event(type: str, **fields: Any) -> Event:
+def _event(type: str, **fields: Any) -> ResponseEvent:
     return {"type": type, **fields}
 
 
@@ -157,5 +157,5 @@ def item_id(prefix: str, response_id: str, suffix: str) -> str:
     return f"{prefix}_{response_id.removeprefix('resp_')}_{suffix}"
 
 
-def _dumped(logprobs: Iterable[LogprobBody]) -> list[dict[str, Any]]:
+def _dumped(logprobs: Iterable[ResponseLogprob]) -> list[dict[str, Any]]:
     return [logprob.model_dump() for logprob in logprobs]

@@ -5,53 +5,53 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from turnwise.chat.service import Format
+from turnwise.chat.service import ResponseFormat
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.parameters import SPECS, ParameterSpec
-from turnwise.server.error_responses import cut
-from turnwise.server.schema.unsupported_fields import UNSUPPORTED, Unsupported
+from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
+from turnwise.server.error_responses import truncate
+from turnwise.server.schema.unsupported_fields import UNSUPPORTED_FIELDS, UnsupportedField
 from turnwise.server.schema.response_format import read_json_schema
-from turnwise.server.schema.json_object import read_object, wrong
-from turnwise.server.schema.chat_completion_request import Effort, Verbosity
+from turnwise.server.schema.json_object import read_object, invalid_field
+from turnwise.server.schema.chat_completion_request import ReasoningEffort, Verbosity
 
-LOGPROBS = "message.output_text.logprobs"
+INCLUDE_LOGPROBS = "message.output_text.logprobs"
 # Everything else adds to items that never occur here, so there is nothing to include.
-INCLUDABLE = (
-    LOGPROBS, "reasoning.encrypted_content", "file_search_call.results", "web_search_call.results",
+INCLUDABLE_VALUES = (
+    INCLUDE_LOGPROBS, "reasoning.encrypted_content", "file_search_call.results", "web_search_call.results",
     "web_search_call.action.sources", "message.input_image.image_url", "computer_call_output.output.image_url",
     "code_interpreter_call.outputs",
 )  # fmt: skip
-POLICIES = {"auto": "drop_oldest", "disabled": "refuse"}  # context policies by the value of `truncation`
+TRUNCATION_POLICIES = {"auto": "drop_oldest", "disabled": "refuse"}  # context policies by the value of `truncation`
 
 RESPONSE_SAMPLING: Mapping[str, ParameterSpec] = {
-    **{name: spec for name, spec in SPECS.items() if name not in ("max_tokens", "logprobs", "top_logprobs")},
-    "max_output_tokens": dataclasses.replace(SPECS["max_tokens"], name="max_output_tokens"),
+    **{name: spec for name, spec in PARAMETER_SPECS.items() if name not in ("max_tokens", "logprobs", "top_logprobs")},
+    "max_output_tokens": dataclasses.replace(PARAMETER_SPECS["max_tokens"], name="max_output_tokens"),
     "top_logprobs": dataclasses.replace(
-        SPECS["top_logprobs"], help=f"How many of the likeliest tokens are reported at every position; above 0 as with "
-        f"'include': [\"{LOGPROBS}\"].",
+        PARAMETER_SPECS["top_logprobs"], help=f"How many of the likeliest tokens are reported at every position; above 0 as with "
+        f"'include': [\"{INCLUDE_LOGPROBS}\"].",
     ),
 }  # fmt: skip
 
-RESPONSE_UNSUPPORTED: dict[str, Unsupported] = {
+RESPONSE_UNSUPPORTED: dict[str, UnsupportedField] = {
     field.name: field
     for field in (
-        Unsupported("access_programs", ({},), "there are no access programs"),
-        Unsupported("background", (False,), "responses are generated while the client waits; use 'stream'"),
-        Unsupported("background_options", ({}, {"completion_window": "soonest"}), "there is no background mode"),
-        Unsupported("context_management", ([],), "use 'truncation', or the extension 'context_policy'"),
-        Unsupported("conversation", (), "use 'previous_response_id'"),
-        Unsupported("image", ({},), "the models here read and write text only"),
-        Unsupported("prompt", (), "this server stores no prompt templates; send 'instructions' and 'input'"),
+        UnsupportedField("access_programs", ({},), "there are no access programs"),
+        UnsupportedField("background", (False,), "responses are generated while the client waits; use 'stream'"),
+        UnsupportedField("background_options", ({}, {"completion_window": "soonest"}), "there is no background mode"),
+        UnsupportedField("context_management", ([],), "use 'truncation', or the extension 'context_policy'"),
+        UnsupportedField("conversation", (), "use 'previous_response_id'"),
+        UnsupportedField("image", ({},), "the models here read and write text only"),
+        UnsupportedField("prompt", (), "this server stores no prompt templates; send 'instructions' and 'input'"),
         *(
-            UNSUPPORTED[name]
+            UNSUPPORTED_FIELDS[name]
             for name in ("moderation", "prompt_cache_options", "prompt_cache_retention", "service_tier")
         ),
     )
 }
 
-INPUT_TOKENS_UNSUPPORTED: dict[str, Unsupported] = {
+INPUT_TOKENS_UNSUPPORTED: dict[str, UnsupportedField] = {
     "conversation": RESPONSE_UNSUPPORTED["conversation"],
-    "personality": Unsupported("personality", (), "the models here have no style presets; use 'instructions'"),
+    "personality": UnsupportedField("personality", (), "the models here have no style presets; use 'instructions'"),
 }
 
 _FORMATS = ("text", "json_object", "json_schema")
@@ -79,13 +79,13 @@ REASONING_SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "'effort' reaches chat templates that have it; models here write no summary of their reasoning.",
     "additionalProperties": False,
-    "properties": {"effort": {"enum": [*get_args(Effort), None]}, "context": {"enum": ["auto", None]},
+    "properties": {"effort": {"enum": [*get_args(ReasoningEffort), None]}, "context": {"enum": ["auto", None]},
                    "mode": {"enum": ["standard", None]}},
 }  # fmt: skip
 INCLUDE_SCHEMA: dict[str, Any] = {
     "type": "array",
-    "items": {"enum": list(INCLUDABLE)},
-    "description": f'"{LOGPROBS}" reports log-probabilities; the other values belong to items that never occur here.',
+    "items": {"enum": list(INCLUDABLE_VALUES)},
+    "description": f'"{INCLUDE_LOGPROBS}" reports log-probabilities; the other values belong to items that never occur here.',
 }
 
 
@@ -93,11 +93,11 @@ INCLUDE_SCHEMA: dict[str, Any] = {
 class TextConfig:
     """The field `text`: what the answer must look like, and how long-winded it is."""
 
-    format: Format | None = None
+    format: ResponseFormat | None = None
     verbosity: str | None = None
 
 
-def read_text(value: Any) -> TextConfig:
+def read_text_config(value: Any) -> TextConfig:
     """The field `text`. Raises `InvalidParameter`."""
     if value is None:
         return TextConfig()
@@ -106,17 +106,17 @@ def read_text(value: Any) -> TextConfig:
     return TextConfig(_text_format(config.get("format")), verbosity)
 
 
-def _text_format(value: Any) -> Format | None:
+def _text_format(value: Any) -> ResponseFormat | None:
     if value is None:
         return None
     path = "text.format"
     kind = value.get("type") if isinstance(value, dict) else None
     if kind not in _FORMATS:
-        raise wrong(f"{path}.type", f"must be one of {', '.join(_FORMATS)}, not {cut(repr(kind))}")
+        raise invalid_field(f"{path}.type", f"must be one of {', '.join(_FORMATS)}, not {truncate(repr(kind))}")
     if kind == "json_schema":
         return read_json_schema({name: value[name] for name in value.keys() - {"type"}}, path, path)
     read_object(value, path, {"type"})
-    return None if kind == "text" else Format("json_object", param=path)
+    return None if kind == "text" else ResponseFormat("json_object", param=path)
 
 
 def read_effort(value: Any) -> str | None:
@@ -124,14 +124,14 @@ def read_effort(value: Any) -> str | None:
     if value is None:
         return None
     config = read_object(value, "reasoning", {"effort", "summary", "generate_summary", "context", "mode"})
-    for name, passing, why in (
+    for name, passing, reason in (
         ("summary", (), "models here write no summary of their reasoning"),
         ("generate_summary", (), "models here write no summary of their reasoning"),
         ("context", ("auto",), "reasoning of earlier turns is not shown to the model"),
         ("mode", ("standard",), "there is one mode"),
     ):
-        Unsupported(f"reasoning.{name}", passing, why).check(config.get(name))
-    return _one_of(config.get("effort"), "reasoning.effort", get_args(Effort))
+        UnsupportedField(f"reasoning.{name}", passing, reason).check(config.get(name))
+    return _one_of(config.get("effort"), "reasoning.effort", get_args(ReasoningEffort))
 
 
 def read_include(value: Any) -> tuple[str, ...]:
@@ -139,15 +139,15 @@ def read_include(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise wrong("include", "must be a list")
+        raise invalid_field("include", "must be a list")
     for i, name in enumerate(value):
-        _one_of(name, f"include[{i}]", INCLUDABLE)
+        _one_of(name, f"include[{i}]", INCLUDABLE_VALUES)
     return tuple(value)
 
 
 def read_truncation(value: Any) -> str | None:
     """The field `truncation`. Raises `InvalidParameter`."""
-    return _one_of(value, "truncation", tuple(POLICIES))
+    return _one_of(value, "truncation", tuple(TRUNCATION_POLICIES))
 
 
 def context_policy(truncation: str | None, policy: str | None) -> str | None:
@@ -158,12 +158,12 @@ def context_policy(truncation: str | None, policy: str | None) -> str | None:
         raise InvalidParameter(
             "context_policy", f"'context_policy' ({policy}) contradicts 'truncation' ({truncation}); send one of them."
         )
-    return policy or POLICIES[truncation]
+    return policy or TRUNCATION_POLICIES[truncation]
 
 
 def _one_of(value: Any, path: str, choices: tuple[str, ...]) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or value not in choices:
-        raise wrong(path, f"must be one of {', '.join(choices)}, not {cut(repr(value))}")
+        raise invalid_field(path, f"must be one of {', '.join(choices)}, not {truncate(repr(value))}")
     return value

@@ -5,19 +5,19 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatService, Likely, TokenReport, Turn, Usage
+from turnwise.chat.service import ChatService, DecodedToken, DecodedLogprobs, ChatRequest, Usage
 from turnwise.core.errors import TurnwiseError
-from turnwise.core.parameters import SPECS
+from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.schema.context_fields import ContextBody, with_context
 from turnwise.server.error_responses import error_body
-from turnwise.server.responses.response_fields import POLICIES
+from turnwise.server.responses.response_fields import TRUNCATION_POLICIES
 from turnwise.server.responses.response_request import ResponseRequest
 
-Status = Literal["in_progress", "completed", "incomplete", "failed"]
+ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 
-class TopLogprobBody(BaseModel):
+class ResponseTopLogprob(BaseModel):
     """A token with its log-probability. The bytes may be part of a character; special tokens have none."""
 
     token: str
@@ -25,21 +25,21 @@ class TopLogprobBody(BaseModel):
     logprob: float
 
     @classmethod
-    def of(cls, likely: Likely) -> "TopLogprobBody":
+    def of(cls, likely: DecodedToken) -> "ResponseTopLogprob":
         """From the chat service's value."""
         return cls(token=likely.text, bytes=list(likely.bytes), logprob=likely.logprob)
 
 
-class LogprobBody(TopLogprobBody):
+class ResponseLogprob(ResponseTopLogprob):
     """The sampled token and the likeliest ones at its position."""
 
-    top_logprobs: list[TopLogprobBody]
+    top_logprobs: list[ResponseTopLogprob]
 
     @classmethod
-    def of_report(cls, report: TokenReport) -> "LogprobBody":
+    def of_report(cls, report: DecodedLogprobs) -> "ResponseLogprob":
         """From the chat service's report."""
-        chosen = TopLogprobBody.of(report.chosen)
-        return cls(**chosen.model_dump(), top_logprobs=[TopLogprobBody.of(likely) for likely in report.top])
+        chosen = ResponseTopLogprob.of(report.token)
+        return cls(**chosen.model_dump(), top_logprobs=[ResponseTopLogprob.of(likely) for likely in report.top])
 
 
 class OutputText(BaseModel):
@@ -48,7 +48,7 @@ class OutputText(BaseModel):
     type: Literal["output_text"] = "output_text"
     text: str = ""
     annotations: list[None] = []
-    logprobs: list[LogprobBody] = []
+    logprobs: list[ResponseLogprob] = []
 
 
 class MessageItem(BaseModel):
@@ -86,14 +86,14 @@ class CustomToolCallItem(BaseModel):
 OutputItem = MessageItem | FunctionCallItem | CustomToolCallItem
 
 
-class InputDetails(BaseModel):
+class InputTokensDetails(BaseModel):
     """Prompt tokens served from the prefix cache. No client pays for writing to it, so none are counted as written."""
 
     cached_tokens: int
     cache_write_tokens: int = 0
 
 
-class OutputDetails(BaseModel):
+class OutputTokensDetails(BaseModel):
     """Tokens of reasoning items; there are none here."""
 
     reasoning_tokens: int = 0
@@ -103,9 +103,9 @@ class ResponseUsageBody(BaseModel):
     """Token counts."""
 
     input_tokens: int
-    input_tokens_details: InputDetails
+    input_tokens_details: InputTokensDetails
     output_tokens: int
-    output_tokens_details: OutputDetails = OutputDetails()
+    output_tokens_details: OutputTokensDetails = OutputTokensDetails()
     total_tokens: int
 
     @classmethod
@@ -113,7 +113,7 @@ class ResponseUsageBody(BaseModel):
         """From the chat service's counts."""
         return cls(
             input_tokens=usage.prompt_tokens,
-            input_tokens_details=InputDetails(cached_tokens=usage.cached_tokens),
+            input_tokens_details=InputTokensDetails(cached_tokens=usage.cached_tokens),
             output_tokens=usage.completion_tokens,
             total_tokens=usage.prompt_tokens + usage.completion_tokens,
         )
@@ -160,7 +160,7 @@ class ResponseBody(BaseModel):
     object: Literal["response"] = "response"
     created_at: int
     completed_at: int | None = None
-    status: Status = "in_progress"
+    status: ResponseStatus = "in_progress"
     background: Literal[False] = False
     error: ResponseErrorBody | None = None
     incomplete_details: IncompleteDetails | None = None
@@ -194,7 +194,7 @@ class ResponseBody(BaseModel):
 
 
 def new_response(
-    id: str, created: int, service: ChatService, request: ResponseRequest, content: Mapping[str, Any], turn: Turn,
+    id: str, created: int, service: ChatService, request: ResponseRequest, content: Mapping[str, Any], turn: ChatRequest,
     *, is_stored: bool,
 ) -> ResponseBody:  # fmt: skip
     """The response as it begins: every setting, no output.
@@ -208,7 +208,7 @@ def new_response(
         turn: what the service is asked for.
         is_stored: whether the response will be stored.
     """
-    used = {"temperature": SPECS["temperature"].default, "top_p": SPECS["top_p"].default}
+    used = {"temperature": PARAMETER_SPECS["temperature"].default, "top_p": PARAMETER_SPECS["top_p"].default}
     used |= {name: value for name, value in service.defaults.items() if name in used and value is not None}
     used |= {name: value for name, value in turn.sampling.items() if name in used}
     policy = turn.context_policy or service.context_policy
@@ -222,7 +222,7 @@ def new_response(
         text={"format": text.get("format") or {"type": "text"}, "verbosity": text.get("verbosity") or "medium"},
         tool_choice=content.get("tool_choice") or "auto", tools=_tools(content.get("tools") or ()),
         top_logprobs=turn.sampling.get("top_logprobs", 0),
-        truncation="disabled" if policy == POLICIES["disabled"] else "auto",
+        truncation="disabled" if policy == TRUNCATION_POLICIES["disabled"] else "auto",
         user=request.user, metadata=dict(request.metadata or {}),
     )  # fmt: skip
 

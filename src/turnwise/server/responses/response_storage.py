@@ -6,10 +6,10 @@ from typing import Any
 
 from turnwise.core.errors import InvalidParameter, NotFound
 from turnwise.core.stored_responses import ResponseStore, StoredResponse
-from turnwise.server.error_responses import cut
+from turnwise.server.error_responses import truncate
 from turnwise.server.responses.response_object import ResponseBody
 from turnwise.server.responses.response_builder import item_id
-from turnwise.server.responses.input_items import REFERENCE, InputItem
+from turnwise.server.responses.input_items import ITEM_REFERENCE, InputItem
 from turnwise.server.responses.response_request import PromptFields
 
 _ITEM_ID = re.compile(r"[a-z]+_([0-9a-f]+)_\w+")  # as `item_id` makes them
@@ -19,7 +19,7 @@ _PREFIXES = {
 }  # fmt: skip
 
 
-def stores_nothing(name: str) -> InvalidParameter:
+def store_required_error(name: str) -> InvalidParameter:
     """The error for a field that needs a store."""
     return InvalidParameter(name, f"'{name}' is not supported: this server stores nothing.", code="unsupported_value")
 
@@ -31,9 +31,9 @@ def read_conversation(
     history: tuple[InputItem, ...] = ()
     if request.previous_response_id is not None:
         if store is None:
-            raise stores_nothing("previous_response_id")
+            raise store_required_error("previous_response_id")
         history = previous_items(store, request.previous_response_id, owner)
-    return history, resolve(store, request.input, owner)
+    return history, resolve_references(store, request.input, owner)
 
 
 def previous_items(store: ResponseStore, id: str, owner: str) -> tuple[InputItem, ...]:
@@ -48,9 +48,9 @@ def previous_items(store: ResponseStore, id: str, owner: str) -> tuple[InputItem
     return tuple(InputItem("input", item) for stored in chain for item in (*stored.input, *stored.body["output"]))
 
 
-def resolve(store: ResponseStore | None, items: Iterable[InputItem], owner: str) -> tuple[InputItem, ...]:
+def resolve_references(store: ResponseStore | None, items: Iterable[InputItem], owner: str) -> tuple[InputItem, ...]:
     """The items with every reference replaced by the item that it names. Raises `InvalidParameter`."""
-    return tuple(_resolved(store, item, owner) if item.body["type"] == REFERENCE else item for item in items)
+    return tuple(_resolved(store, item, owner) if item.body["type"] == ITEM_REFERENCE else item for item in items)
 
 
 def _resolved(store: ResponseStore | None, item: InputItem, owner: str) -> InputItem:
@@ -66,7 +66,7 @@ def _resolved(store: ResponseStore | None, item: InputItem, owner: str) -> Input
                 return InputItem(item.path, body)
     raise InvalidParameter(
         f"{item.path}.id",
-        f"'{item.path}.id' names no stored item: {cut(repr(id))}. Send the item itself.",
+        f"'{item.path}.id' names no stored item: {truncate(repr(id))}. Send the item itself.",
         code="item_not_found",
     )
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.tools import Tool, ToolChoice
-from turnwise.server.error_responses import cut
-from turnwise.server.schema.json_object import read_object, wrong
-from turnwise.server.schema.tool_definitions import MOST_TOOLS, Chosen, read_custom, read_function, read_list, read_name
+from turnwise.server.error_responses import truncate
+from turnwise.server.schema.json_object import read_object, invalid_field
+from turnwise.server.schema.tool_definitions import MAX_TOOLS, ParsedToolChoice, read_custom_tool, read_function_tool, read_tool_list, read_tool_name
 
-LONGEST_NAME = 128  # characters of a tool's name, as published for this interface
-KINDS = ("function", "custom")
+MAX_TOOL_NAME_CHARS = 128  # characters of a tool's name, as published for this interface
+TOOL_TYPES = ("function", "custom")
 # Published keys of a tool, with the value that asks for nothing.
 _NEUTRAL: dict[str, Any] = {
     "async": False,
@@ -20,17 +20,17 @@ _NEUTRAL: dict[str, Any] = {
 }
 _HOSTED = "this server runs no tools of its own"
 
-_NAME: dict[str, Any] = {"type": "string", "pattern": f"^[a-zA-Z0-9_-]{{1,{LONGEST_NAME}}}$"}
+_NAME: dict[str, Any] = {"type": "string", "pattern": f"^[a-zA-Z0-9_-]{{1,{MAX_TOOL_NAME_CHARS}}}$"}
 _TEXT = {"type": ["string", "null"]}
 _CHOICE: dict[str, Any] = {
     "type": "object",
     "required": ["type", "name"],
     "additionalProperties": False,
-    "properties": {"type": {"enum": list(KINDS)}, "name": _NAME},
+    "properties": {"type": {"enum": list(TOOL_TYPES)}, "name": _NAME},
 }
 TOOLS_SCHEMA: dict[str, Any] = {
     "type": "array",
-    "maxItems": MOST_TOOLS,
+    "maxItems": MAX_TOOLS,
     "description": "Functions and custom tools that the model may call. Tools that a server runs are not supported.",
     "items": {
         "anyOf": [
@@ -81,7 +81,7 @@ CHOICE_SCHEMA: dict[str, Any] = {
             "properties": {
                 "type": {"const": "allowed_tools"},
                 "mode": {"enum": ["auto", "required"]},
-                "tools": {"type": "array", "minItems": 1, "maxItems": MOST_TOOLS, "items": _CHOICE},
+                "tools": {"type": "array", "minItems": 1, "maxItems": MAX_TOOLS, "items": _CHOICE},
             },
         },
     ],
@@ -90,30 +90,30 @@ CHOICE_SCHEMA: dict[str, Any] = {
 
 def read_tools(value: Any) -> tuple[Tool, ...] | None:
     """The tools of a request; None where nothing was sent. Raises `InvalidParameter`."""
-    return read_list(value, "tools", _tool)
+    return read_tool_list(value, "tools", _tool)
 
 
-def read_tool_choice(value: Any) -> Chosen | None:
+def read_tool_choice(value: Any) -> ParsedToolChoice | None:
     """Whether a tool may or must be called. Raises `InvalidParameter`."""
     if value is None:
         return None
     if value in ("none", "auto", "required"):
-        return Chosen(ToolChoice(value))
+        return ParsedToolChoice(ToolChoice(value))
     if not isinstance(value, dict):
-        raise wrong("tool_choice", f"must be none, auto, required or an object, not {cut(repr(value))}")
+        raise invalid_field("tool_choice", f"must be none, auto, required or an object, not {truncate(repr(value))}")
     if value.get("type") == "allowed_tools":
         return _allowed(value)
     tool = _choice(value, "tool_choice")
-    return Chosen(ToolChoice("required", (tool[1],)), (tool,), one=True)
+    return ParsedToolChoice(ToolChoice("required", (tool[1],)), (tool,), is_single_call=True)
 
 
 def _tool(value: Any, path: str) -> Tool:
     if not isinstance(value, dict):
-        raise wrong(path, "must be an object")
+        raise invalid_field(path, "must be an object")
     kind = value.get("type")
-    if kind not in KINDS:
+    if kind not in TOOL_TYPES:
         raise InvalidParameter(
-            f"{path}.type", f"'{path}.type' must be function or custom, not {cut(repr(kind))}: {_HOSTED}.",
+            f"{path}.type", f"'{path}.type' must be function or custom, not {truncate(repr(kind))}: {_HOSTED}.",
             code="unsupported_value",
         )  # fmt: skip
     inner = {name: entry for name, entry in value.items() if name != "type" and entry is not None}
@@ -124,30 +124,30 @@ def _tool(value: Any, path: str) -> Tool:
                 code="unsupported_value",
             )  # fmt: skip
     if kind == "function":
-        return read_function(inner, path, LONGEST_NAME)
+        return read_function_tool(inner, path, MAX_TOOL_NAME_CHARS)
     inner = read_object(inner, path, {"name", "description", "format"})
     form = inner.get("format")
     if isinstance(form, dict) and form.get("type") == "grammar":
         grammar = read_object(form, f"{path}.format", {"type", "syntax", "definition"})
-        return read_custom(inner, path, grammar, f"{path}.format", LONGEST_NAME)
-    return read_custom(inner, path, None, "", LONGEST_NAME)
+        return read_custom_tool(inner, path, grammar, f"{path}.format", MAX_TOOL_NAME_CHARS)
+    return read_custom_tool(inner, path, None, "", MAX_TOOL_NAME_CHARS)
 
 
-def _allowed(value: Mapping[str, Any]) -> Chosen:
+def _allowed(value: Mapping[str, Any]) -> ParsedToolChoice:
     fields = read_object(value, "tool_choice", {"type", "mode", "tools"})
     mode, tools = fields.get("mode"), fields.get("tools")
     if mode not in ("auto", "required"):
-        raise wrong("tool_choice.mode", f"must be auto or required, not {cut(repr(mode))}")
-    if not isinstance(tools, list) or not 1 <= len(tools) <= MOST_TOOLS:
-        raise wrong("tool_choice.tools", f"must be a list of 1 to {MOST_TOOLS} tools")
-    named = tuple(_choice(entry, f"tool_choice.tools[{i}]") for i, entry in enumerate(tools))
-    return Chosen(ToolChoice(mode, tuple(name for _, name, _ in named)), named)
+        raise invalid_field("tool_choice.mode", f"must be auto or required, not {truncate(repr(mode))}")
+    if not isinstance(tools, list) or not 1 <= len(tools) <= MAX_TOOLS:
+        raise invalid_field("tool_choice.tools", f"must be a list of 1 to {MAX_TOOLS} tools")
+    named_tools = tuple(_choice(entry, f"tool_choice.tools[{i}]") for i, entry in enumerate(tools))
+    return ParsedToolChoice(ToolChoice(mode, tuple(name for _, name, _ in named_tools)), named_tools)
 
 
 def _choice(value: Any, path: str) -> tuple[str, str, str]:
     """Kind, name and path of a tool that a choice names."""
     kind = value.get("type") if isinstance(value, dict) else None
-    if kind not in KINDS:
-        raise wrong(f"{path}.type", f"must be function, custom or allowed_tools, not {cut(repr(kind))}: {_HOSTED}")
+    if kind not in TOOL_TYPES:
+        raise invalid_field(f"{path}.type", f"must be function, custom or allowed_tools, not {truncate(repr(kind))}: {_HOSTED}")
     inner = read_object(value, path, {"type", "name"})
-    return kind, read_name(inner.get("name"), f"{path}.name", LONGEST_NAME), f"{path}.name"
+    return kind, read_tool_name(inner.get("name"), f"{path}.name", MAX_TOOL_NAME_CHARS), f"{path}.name"

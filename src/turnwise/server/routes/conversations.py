@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from turnwise.core.executors import STORE_READS, STORE_WRITES
+from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.server.schema import request_body as body
 from turnwise.server.schema.chat_completion_response import ConversationBody, ConversationWithMessages
 from turnwise.server.openapi import json_request_body
-from turnwise.server.schema.chat_completion_request import ChangedConversation, NewConversation
-from turnwise.server.served_models import Served
+from turnwise.server.schema.chat_completion_request import ConversationUpdate, ConversationCreate
+from turnwise.server.served_models import ServedModels
 
 
 class ConversationList(BaseModel):
@@ -23,7 +23,7 @@ class ConversationList(BaseModel):
     has_more: bool
 
 
-class Deleted(BaseModel):
+class DeletedConversation(BaseModel):
     """A conversation that is no more."""
 
     id: str
@@ -31,7 +31,7 @@ class Deleted(BaseModel):
     deleted: Literal[True] = True
 
 
-def router(served: Served, limit: int) -> APIRouter:
+def router(served_models: ServedModels, limit: int) -> APIRouter:
     """The conversation routes over `served`; bodies may be `limit` bytes long."""
     routes = APIRouter(prefix="/v1/conversations", tags=["conversations"])
 
@@ -44,39 +44,39 @@ def router(served: Served, limit: int) -> APIRouter:
         ] = "",
     ) -> ConversationList:
         """Conversations without their messages, the last changed first."""
-        found = await STORE_READS.run(served.store.list, limit=limit + 1, after=after, query=query)
-        data = [ConversationBody.of(stored) for stored in found[:limit]]
+        page = await STORE_READ_EXECUTOR.run(served_models.store.list, limit=limit + 1, after=after, query=query)
+        data = [ConversationBody.of(stored) for stored in page[:limit]]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
-        return ConversationList(data=data, first_id=first, last_id=last, has_more=len(found) > limit)
+        return ConversationList(data=data, first_id=first, last_id=last, has_more=len(page) > limit)
 
-    @routes.post("", openapi_extra=json_request_body(NewConversation))
+    @routes.post("", openapi_extra=json_request_body(ConversationCreate))
     async def create_conversation(request: Request) -> ConversationBody:
         """Begin a conversation; completions with its id are kept in it."""
-        new = await body.read(request, NewConversation, limit)
-        name = served.find(new.model).name
-        return ConversationBody.of(await STORE_WRITES.run(served.store.create, title=new.title, model=name))
+        new = await body.read(request, ConversationCreate, limit)
+        name = served_models.find(new.model).name
+        return ConversationBody.of(await STORE_WRITE_EXECUTOR.run(served_models.store.create, title=new.title, model=name))
 
     @routes.get("/{id}")
     async def get_conversation(
         id: str, tree: Annotated[bool, Query(description="Add the messages of all branches.")] = False
     ) -> ConversationWithMessages:
         """One conversation with the messages of the branch that is shown."""
-        return ConversationWithMessages.of(await STORE_READS.run(served.store.get, id), tree=tree)
+        return ConversationWithMessages.of(await STORE_READ_EXECUTOR.run(served_models.store.get, id), tree=tree)
 
-    @routes.patch("/{id}", openapi_extra=json_request_body(ChangedConversation))
+    @routes.patch("/{id}", openapi_extra=json_request_body(ConversationUpdate))
     async def change_conversation(id: str, request: Request) -> ConversationWithMessages:
         """Give a conversation another title, or show another of its branches."""
-        changed = await body.read(request, ChangedConversation, limit)
+        changed = await body.read(request, ConversationUpdate, limit)
         if changed.head is not None:
-            await STORE_WRITES.run(served.store.select, id, changed.head)
+            await STORE_WRITE_EXECUTOR.run(served_models.store.select_branch, id, changed.head)
         if changed.title is not None:
-            await STORE_WRITES.run(served.store.rename, id, changed.title)
-        return ConversationWithMessages.of(await STORE_READS.run(served.store.get, id))
+            await STORE_WRITE_EXECUTOR.run(served_models.store.rename, id, changed.title)
+        return ConversationWithMessages.of(await STORE_READ_EXECUTOR.run(served_models.store.get, id))
 
     @routes.delete("/{id}")
-    async def delete_conversation(id: str) -> Deleted:
+    async def delete_conversation(id: str) -> DeletedConversation:
         """Delete a conversation and its messages."""
-        await STORE_WRITES.run(served.store.delete, id)
-        return Deleted(id=id)
+        await STORE_WRITE_EXECUTOR.run(served_models.store.delete, id)
+        return DeletedConversation(id=id)
 
     return routes

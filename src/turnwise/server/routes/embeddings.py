@@ -9,24 +9,24 @@ from pydantic import BaseModel, BeforeValidator, Field, StrictStr, WithJsonSchem
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.schema import request_body as body
-from turnwise.server.request_context import current
-from turnwise.server.disconnect import ClientGone, unless_gone
-from turnwise.server.schema.json_object import MAX_IDENTIFIER
+from turnwise.server.request_context import current_request
+from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
+from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.openapi import json_request_body
-from turnwise.server.schema.chat_completion_request import Strict
-from turnwise.server.served_models import Served
-from turnwise.server.schema.completion_request import MAX_PROMPTS, read_texts, texts_schema
-from turnwise.server.merge_streams import all_of
+from turnwise.server.schema.chat_completion_request import RequestBody
+from turnwise.server.served_models import ServedModels
+from turnwise.server.schema.completion_request import MAX_PROMPTS, read_prompt_list, prompt_list_schema
+from turnwise.server.merge_streams import gather_bounded
 
-INPUT_SCHEMA = texts_schema(
+INPUT_SCHEMA = prompt_list_schema(
     f"A text or its token ids, or a list of up to {MAX_PROMPTS} of either.", {"type": "string", "minLength": 1}
 )
 
 
-class EmbeddingRequest(Strict):
+class EmbeddingRequest(RequestBody):
     """Texts, or their token ids, to turn into vectors."""
 
-    input: Annotated[Any, BeforeValidator(lambda value: read_texts(value, "input")), WithJsonSchema(INPUT_SCHEMA)]
+    input: Annotated[Any, BeforeValidator(lambda value: read_prompt_list(value, "input")), WithJsonSchema(INPUT_SCHEMA)]
     model: Annotated[StrictStr, Field(description="A served model, or 'latest' or 'stable'.")]
     encoding_format: Annotated[
         Literal["float", "base64"] | None, Field(description="Numbers, or little-endian float32 as base64.")
@@ -35,7 +35,7 @@ class EmbeddingRequest(Strict):
         int | None,
         Field(strict=True, ge=1, description="Only the size that the model has: it was not taught to be cut."),
     ] = None
-    user: Annotated[StrictStr | None, Field(max_length=MAX_IDENTIFIER, description="Noted in the log.")] = None
+    user: Annotated[StrictStr | None, Field(max_length=MAX_IDENTIFIER_CHARS, description="Noted in the log.")] = None
 
 
 class EmbeddingBody(BaseModel):
@@ -62,35 +62,35 @@ class Embeddings(BaseModel):
     usage: EmbeddingUsage
 
 
-def router(served: Served, limit: int) -> APIRouter:
+def router(served_models: ServedModels, limit: int) -> APIRouter:
     """The route over `served`; bodies may be `limit` bytes long."""
     routes = APIRouter(tags=["embeddings"])
 
     @routes.post("/v1/embeddings", responses={200: {"model": Embeddings}}, openapi_extra=json_request_body(EmbeddingRequest))
     async def create_embeddings(request: Request) -> Response:
         """The last hidden state of each text's last token, scaled to length 1."""
-        asked = await body.read(request, EmbeddingRequest, limit)
-        service = served.find(asked.model)
-        current().user = asked.user
+        payload = await body.read(request, EmbeddingRequest, limit)
+        service = served_models.find(payload.model)
+        current_request().user = payload.user
         try:
-            found = await unless_gone(request.receive, all_of([service.embed(one) for one in asked.input]))
-        except ClientGone:
+            embeddings = await cancel_on_disconnect(request.receive, gather_bounded([service.embed(one) for one in payload.input]))
+        except ClientDisconnected:
             return Response(status_code=499)  # nobody reads it
-        size = len(found[0][0])
-        if asked.dimensions not in (None, size):
+        size = len(embeddings[0][0])
+        if payload.dimensions not in (None, size):
             raise InvalidParameter(
                 "dimensions", f"'dimensions' can only be {size} with the model '{service.name}'.",
                 code="unsupported_value",
             )  # fmt: skip
-        as_text = asked.encoding_format == "base64"
+        as_text = payload.encoding_format == "base64"
         data = [
             EmbeddingBody(index=index, embedding=_packed(vector) if as_text else list(vector))
-            for index, (vector, _) in enumerate(found)
+            for index, (vector, _) in enumerate(embeddings)
         ]
-        read = sum(usage.prompt_tokens for _, usage in found)
+        read = sum(usage.prompt_tokens for _, usage in embeddings)
         usage = EmbeddingUsage(prompt_tokens=read, total_tokens=read)
-        whole = Embeddings(data=data, model=service.name, usage=usage)
-        return Response(whole.model_dump_json(), media_type="application/json")
+        response = Embeddings(data=data, model=service.name, usage=usage)
+        return Response(response.model_dump_json(), media_type="application/json")
 
     return routes
 

@@ -5,8 +5,8 @@ from pydantic import BaseModel
 
 from turnwise import __version__
 from turnwise.core.errors import Unavailable
-from turnwise.server.middleware.drain import Drain
-from turnwise.server.served_models import Served
+from turnwise.server.middleware.drain import DrainState
+from turnwise.server.served_models import ServedModels
 
 
 class Health(BaseModel):
@@ -23,7 +23,7 @@ class Ready(BaseModel):
     models: list[str]
 
 
-def router(served: Served, drain: Drain) -> APIRouter:
+def router(served_models: ServedModels, drain: DrainState) -> APIRouter:
     """The routes that a supervisor asks."""
     routes = APIRouter(tags=["health"])
 
@@ -35,14 +35,14 @@ def router(served: Served, drain: Drain) -> APIRouter:
     @routes.get("/ready")
     async def ready() -> Ready:
         """Answers 200 when models are served, their engines work and new requests are taken, else 503."""
-        if drain.begun:
-            raise drain.refusal()
-        if served.default not in served.services:
+        if drain.is_draining:
+            raise drain.rejection()
+        if served_models.default not in served_models.services:
             raise Unavailable("No model is loaded yet.")
-        if stopped := [name for name, service in served.services.items() if not service.is_healthy]:
+        if stopped := [name for name, service in served_models.services.items() if not service.is_healthy]:
             raise Unavailable(
                 f"The engine of {', '.join(sorted(stopped))} has stopped after an error. Restart the server."
             )
-        return Ready(status="ready", models=sorted(served.services))
+        return Ready(status="ready", models=sorted(served_models.services))
 
     return routes

@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from turnwise.server.prometheus_metrics import Metrics
+from turnwise.server.prometheus_metrics import ServerMetrics
 
 
-def router(metrics: Metrics) -> APIRouter:
+def router(metrics: ServerMetrics) -> APIRouter:
     """The route that Prometheus reads."""
     routes = APIRouter(tags=["health"])
 

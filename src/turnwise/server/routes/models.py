@@ -5,10 +5,10 @@ from typing import Any, Literal
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
-from turnwise.core.parameters import SPECS, ParameterSpec
+from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
 from turnwise.server.schema.chat_completion_response import ModelBody
 from turnwise.server.schema.unsupported_fields import JSON_TYPES
-from turnwise.server.served_models import Served
+from turnwise.server.served_models import ServedModels
 
 
 class ModelList(BaseModel):
@@ -51,7 +51,7 @@ class ParameterList(BaseModel):
     data: list[ParameterBody]
 
 
-def router(served: Served) -> APIRouter:
+def router(served_models: ServedModels) -> APIRouter:
     """The routes that describe what is served."""
     routes = APIRouter(tags=["models"])
 
@@ -59,20 +59,20 @@ def router(served: Served) -> APIRouter:
     @routes.get("/v1/models/", include_in_schema=False)
     async def list_models() -> ModelList:
         """The served models."""
-        cards = [ModelBody.of(name, service) for name, service in sorted(served.services.items())]
-        return ModelList(data=cards, default=served.default)
+        cards = [ModelBody.of(name, service) for name, service in sorted(served_models.services.items())]
+        return ModelList(data=cards, default=served_models.default)
 
     @routes.get("/v1/models/{name:path}")
     async def get_model(name: str) -> ModelBody:
         """One model, by its name or an alias."""
         if not name:
             raise HTTPException(404)  # a slash too many, as on every other route
-        service = served.find(name)
+        service = served_models.find(name)
         return ModelBody.of(service.name, service)
 
     @routes.get("/v1/parameters")
     async def list_parameters() -> ParameterList:
         """The generation parameters that requests may carry."""
-        return ParameterList(data=[ParameterBody.of(spec) for spec in SPECS.values()])
+        return ParameterList(data=[ParameterBody.of(spec) for spec in PARAMETER_SPECS.values()])
 
     return routes

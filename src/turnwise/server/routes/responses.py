@@ -10,26 +10,26 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatService, Delta, Turn
-from turnwise.core.executors import STORE_READS, STORE_WRITES
-from turnwise.core.stored_completions import Order
-from turnwise.core.errors import ContextTooLong, InvalidParameter, UserError
+from turnwise.chat.service import ChatService, ChatDelta, ChatRequest
+from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
+from turnwise.core.stored_completions import SortOrder
+from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, UserError
 from turnwise.core.stored_responses import ResponseStore
 from turnwise.server.schema import request_body as body
-from turnwise.server.error_responses import explained
-from turnwise.server.request_context import current
-from turnwise.server.disconnect import ClientGone, unless_gone
+from turnwise.server.error_responses import to_client_error
+from turnwise.server.request_context import current_request
+from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
 from turnwise.server.openapi import json_request_body
 from turnwise.server.responses.response_object import InputTokensBody, ResponseBody, new_response
-from turnwise.server.responses.response_builder import Event, ResponseBuilder
+from turnwise.server.responses.response_builder import ResponseEvent, ResponseBuilder
 from turnwise.server.responses.response_events import EventEncoder
 from turnwise.server.responses.response_fields import read_include
 from turnwise.server.responses.response_request import InputTokensRequest, PromptFields, ResponseRequest
-from turnwise.server.responses.response_storage import read_conversation, stored_response, stores_nothing
-from turnwise.server.routes.chat_completions import raise_if_broken
-from turnwise.server.routes.stored_completions import Limit, Page
-from turnwise.server.served_models import Served
-from turnwise.server.sse import EventStream, StartedStream
+from turnwise.server.responses.response_storage import read_conversation, stored_response, store_required_error
+from turnwise.server.routes.chat_completions import raise_if_failed
+from turnwise.server.routes.stored_completions import Limit, ListPage
+from turnwise.server.served_models import ServedModels
+from turnwise.server.sse import EventStreamResponse, PrefetchedStream
 
 PATH = "/v1/responses"
 
@@ -42,7 +42,7 @@ class DeletedResponse(BaseModel):
     deleted: Literal[True] = True
 
 
-def router(served: Served, limit: int) -> APIRouter:
+def router(served_models: ServedModels, limit: int) -> APIRouter:
     """The routes over `served`; bodies may be `limit` bytes long."""
     routes = APIRouter(tags=["responses"])
 
@@ -53,38 +53,38 @@ def router(served: Served, limit: int) -> APIRouter:
     )
     async def create_response(request: Request) -> Response:
         """Generate a response; with `stream`, as server-sent events that end with the whole response."""
-        asked, content = await body.read_both(request, ResponseRequest, limit)
-        service = served.find(asked.model)
-        current().user = asked.user
-        job = await STORE_READS.run(_Job, service, asked, content, _owner())
-        deltas = service.stream(job.turn)
+        payload, content = await body.read_with_json(request, ResponseRequest, limit)
+        service = served_models.find(payload.model)
+        current_request().user = payload.user
+        run = await STORE_READ_EXECUTOR.run(_ResponseRun, service, payload, content, _owner())
+        deltas = service.stream(run.to_chat_request)
         try:
-            if asked.stream:
+            if payload.stream:
                 interval = request.app.state.sse_keep_alive
-                started = await StartedStream.start(deltas, interval, request.receive)
-                encoder = EventEncoder(job.builder, is_padded=asked.is_padded)
-                return EventStream(_events(job, started, encoder), started, interval, encoder.encode_failure)
-            await unless_gone(request.receive, _whole(job, deltas))
-        except ClientGone:
+                started = await PrefetchedStream.start(deltas, interval, request.receive)
+                encoder = EventEncoder(run.builder, include_obfuscation=payload.include_obfuscation)
+                return EventStreamResponse(_events(run, started, encoder), started, interval, encoder.encode_failure)
+            await cancel_on_disconnect(request.receive, _run_to_completion(run, deltas))
+        except ClientDisconnected:
             return Response(status_code=499)  # nobody reads it
         except UserError as error:
-            raise _renamed(error) from None
-        return JSONResponse(job.builder.response.dump())
+            raise _rename_param(error) from None
+        return JSONResponse(run.builder.response.dump())
 
     @routes.post(
         PATH + "/input_tokens", responses={200: {"model": InputTokensBody}}, openapi_extra=json_request_body(InputTokensRequest)
     )
     async def count_input_tokens(request: Request) -> Response:
         """Count the tokens that the model would read for a response. Refuses what a request for it would be refused."""
-        asked = await body.read(request, InputTokensRequest, limit)
-        service = served.find(asked.model)
-        turn = await STORE_READS.run(_prompt_turn, service, asked, _owner())
+        payload = await body.read(request, InputTokensRequest, limit)
+        service = served_models.find(payload.model)
+        turn = await STORE_READ_EXECUTOR.run(_prompt_request, service, payload, _owner())
         try:
-            count = await unless_gone(request.receive, service.count_input_tokens(turn))
-        except ClientGone:
+            count = await cancel_on_disconnect(request.receive, service.count_input_tokens(turn))
+        except ClientDisconnected:
             return Response(status_code=499)  # nobody reads it
         except UserError as error:
-            raise _renamed(error) from None
+            raise _rename_param(error) from None
         return JSONResponse(InputTokensBody(input_tokens=count).model_dump())
 
     @routes.get(PATH + "/{id}")
@@ -102,18 +102,18 @@ def router(served: Served, limit: int) -> APIRouter:
                 name, f"'{name}' is not supported: a stored response is complete and is sent as a whole.",
                 code="unsupported_value",
             )  # fmt: skip
-        return dict((await STORE_READS.run(_store(served).get, id, _owner())).body)
+        return dict((await STORE_READ_EXECUTOR.run(_store(served_models).get, id, _owner())).body)
 
     @routes.delete(PATH + "/{id}")
     async def delete_response(id: str) -> DeletedResponse:
         """Delete a stored response. Responses that continue it cannot be continued any more."""
-        await STORE_WRITES.run(_store(served).delete, id, _owner())
+        await STORE_WRITE_EXECUTOR.run(_store(served_models).delete, id, _owner())
         return DeletedResponse(id=id)
 
     @routes.post(PATH + "/{id}/cancel")
     async def cancel_response(id: str) -> dict[str, Any]:
         """Refused: only responses with `background` can be cancelled, and there are none. Close the connection."""
-        await STORE_READS.run(_store(served).get, id, _owner())
+        await STORE_READ_EXECUTOR.run(_store(served_models).get, id, _owner())
         raise InvalidParameter(
             "id", "Only a response with 'background': true can be cancelled, and this server has none. To stop a "
             "response, close the connection that it is sent on.", code="unsupported_value",
@@ -124,68 +124,68 @@ def router(served: Served, limit: int) -> APIRouter:
         id: str,
         limit: Limit = 20,
         after: str | None = None,
-        order: Order = "desc",
+        order: SortOrder = "desc",
         include: Annotated[list[str] | None, Query(alias="include[]")] = None,
-    ) -> Page:
+    ) -> ListPage:
         """The input items of a stored response, without those of the responses that it continues."""
         read_include(include)
-        stored = await STORE_READS.run(_store(served).get, id, _owner())
-        return Page.after([dict(item) for item in stored.input], id, limit, after, order)
+        stored = await STORE_READ_EXECUTOR.run(_store(served_models).get, id, _owner())
+        return ListPage.after([dict(item) for item in stored.input], id, limit, after, order)
 
     return routes
 
 
-class _Job:
+class _ResponseRun:
     """One response: what the chat service is asked for, and what becomes of the answer."""
 
-    def __init__(self, service: ChatService, asked: ResponseRequest, content: dict[str, Any], owner: str) -> None:
+    def __init__(self, service: ChatService, payload: ResponseRequest, content: dict[str, Any], owner: str) -> None:
         """Read what the request refers to from the store. Raises `UserError` where it cannot be answered."""
         self._store = _store_of(service)
-        self._is_stored = self._store is not None and asked.store is not False
+        self._is_stored = self._store is not None and payload.store is not False
         self._owner = owner
-        if self._store is None and asked.store:
-            raise stores_nothing("store")
-        history, self._input = read_conversation(self._store, asked, owner)
-        self.turn = asked.turn([*history, *self._input])
+        if self._store is None and payload.store:
+            raise store_required_error("store")
+        history, self._input = read_conversation(self._store, payload, owner)
+        self.to_chat_request = payload.to_chat_request([*history, *self._input])
         id, created = f"resp_{secrets.token_hex(16)}", int(time.time())
-        response = new_response(id, created, service, asked, content, self.turn, is_stored=self._is_stored)
+        response = new_response(id, created, service, payload, content, self.to_chat_request, is_stored=self._is_stored)
         self.builder = ResponseBuilder(response)
 
-    async def add(self, delta: Delta) -> list[Event]:
+    async def add(self, delta: ChatDelta) -> list[ResponseEvent]:
         """The events of one delta. The response is safe on disk before the event that completes it is sent."""
-        raise_if_broken(delta.finish)
+        raise_if_failed(delta.finish_reason)
         events = self.builder.add(delta)
         if self.builder.is_complete and self._is_stored and self._store is not None:
             stored = stored_response(self.builder.response, self._input, self._owner)
-            await STORE_WRITES.run(self._store.add, stored)
+            await STORE_WRITE_EXECUTOR.run(self._store.add, stored)
         return events
 
 
-async def _whole(job: _Job, deltas: AsyncGenerator[Delta, None]) -> None:
+async def _run_to_completion(run: _ResponseRun, deltas: AsyncGenerator[ChatDelta, None]) -> None:
     async with aclosing(deltas):
         async for delta in deltas:
-            await job.add(delta)
+            await run.add(delta)
 
 
-async def _events(job: _Job, deltas: StartedStream[Delta], encoder: EventEncoder) -> AsyncGenerator[bytes, None]:
+async def _events(run: _ResponseRun, deltas: PrefetchedStream[ChatDelta], encoder: EventEncoder) -> AsyncGenerator[bytes, None]:
     """The stream as published; an error ends it with `response.failed`."""
-    for content in job.builder.begin():
+    for content in run.builder.start_events():
         yield encoder.encode(content)
     try:
         while (delta := await deltas.next()) is not None:
-            for content in await job.add(delta):
+            for content in await run.add(delta):
                 yield encoder.encode(content)
-            encoder.is_ended = job.builder.is_complete
+            encoder.is_ended = run.builder.is_complete
     except Exception as error:
-        error = _renamed(error) if isinstance(error, UserError) else error
-        yield encoder.encode_failure(explained(error))
+        error = _rename_param(error) if isinstance(error, UserError) else error
+        yield encoder.encode_failure(to_client_error(error))
         encoder.is_ended = True
 
 
-def _prompt_turn(service: ChatService, asked: PromptFields, owner: str) -> Turn:
+def _prompt_request(service: ChatService, payload: PromptFields, owner: str) -> ChatRequest:
     """What the model would read for a request, with what the request refers to in the store."""
-    history, items = read_conversation(_store_of(service), asked, owner)
-    return asked.turn([*history, *items])
+    history, items = read_conversation(_store_of(service), payload, owner)
+    return payload.to_chat_request([*history, *items])
 
 
 def _store_of(service: ChatService) -> ResponseStore | None:
@@ -193,17 +193,17 @@ def _store_of(service: ChatService) -> ResponseStore | None:
 
 
 def _owner() -> str:
-    key = current().key
+    key = current_request().key
     return "" if key is None else key.name
 
 
-def _store(served: Served) -> ResponseStore:
-    return served.store.responses
+def _store(served_models: ServedModels) -> ResponseStore:
+    return served_models.store.responses
 
 
-def _renamed(error: UserError) -> UserError:
+def _rename_param(error: UserError) -> UserError:
     """The chat service speaks of messages; in this interface they are the input."""
-    if not isinstance(error, ContextTooLong) or error.param != "messages":
+    if not isinstance(error, ContextLengthExceeded) or error.param != "messages":
         return error
     message = str(error).replace("'messages'", "'input'").replace("'max_tokens'", "'max_output_tokens'")
-    return ContextTooLong(message, "input")
+    return ContextLengthExceeded(message, "input")

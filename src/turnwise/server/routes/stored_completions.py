@@ -5,40 +5,40 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, BeforeValidator, Field, StrictInt, StrictStr, WithJsonSchema, model_validator
 
-from turnwise.core.executors import STORE_READS, STORE_WRITES
-from turnwise.core.stored_completions import CompletionStore, Feedback, Order, StoredCompletion
+from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
+from turnwise.core.stored_completions import CompletionStore, Feedback, SortOrder, StoredCompletion
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.schema import request_body as body
 from turnwise.server.schema.metadata import SCHEMA as METADATA_SCHEMA
-from turnwise.server.schema.metadata import asked_metadata, read_metadata
+from turnwise.server.schema.metadata import metadata_filter, read_metadata
 from turnwise.server.openapi import json_request_body
-from turnwise.server.schema.chat_completion_request import Strict
-from turnwise.server.served_models import Served
+from turnwise.server.schema.chat_completion_request import RequestBody
+from turnwise.server.served_models import ServedModels
 
-LONGEST = 100_000  # characters of a correction or a comment
+MAX_FEEDBACK_CHARS = 100_000  # characters of a correction or a comment
 RATINGS = {"up": 1, "down": -1}
 
 
-class ChangedCompletion(Strict):
+class StoredCompletionUpdate(RequestBody):
     """What may be changed of a stored completion: its metadata, as a whole."""
 
     metadata: Annotated[Any, BeforeValidator(read_metadata), WithJsonSchema(METADATA_SCHEMA)]
 
 
-class NewFeedback(Strict):
+class FeedbackCreate(RequestBody):
     """What somebody thought of a stored completion: at least one of rating, correction and comment."""
 
     completion_id: Annotated[StrictStr, Field(min_length=1, max_length=100)]
     index: Annotated[StrictInt, Field(ge=0, description="Which of its answers.")] = 0
     rating: Annotated[Literal["up", "down"] | None, Field(description="Thumbs up or down.")] = None
     correction: Annotated[
-        StrictStr | None, Field(min_length=1, max_length=LONGEST, description="What the answer should have been.")
+        StrictStr | None, Field(min_length=1, max_length=MAX_FEEDBACK_CHARS, description="What the answer should have been.")
     ] = None
-    comment: Annotated[StrictStr | None, Field(min_length=1, max_length=LONGEST)] = None
+    comment: Annotated[StrictStr | None, Field(min_length=1, max_length=MAX_FEEDBACK_CHARS)] = None
     user: Annotated[StrictStr | None, Field(max_length=512, description="Who says so, as you call them.")] = None
 
     @model_validator(mode="after")
-    def _something(self) -> "NewFeedback":
+    def _something(self) -> "FeedbackCreate":
         if self.rating is None and self.correction is None and self.comment is None:
             raise InvalidParameter("rating", "Feedback says nothing without a 'rating', a 'correction' or a 'comment'.")
         return self
@@ -67,7 +67,7 @@ class FeedbackBody(BaseModel):
         )  # fmt: skip
 
 
-class Page(BaseModel):
+class ListPage(BaseModel):
     """A part of a list; `after` with `last_id` gets the next one."""
 
     object: Literal["list"] = "list"
@@ -77,13 +77,13 @@ class Page(BaseModel):
     has_more: bool
 
     @classmethod
-    def of(cls, entries: list[dict[str, Any]], more: bool) -> "Page":
+    def of(cls, entries: list[dict[str, Any]], more: bool) -> "ListPage":
         """Entries with their ids."""
         ids = [entry["id"] for entry in entries] or [None]
         return cls(data=entries, first_id=ids[0], last_id=ids[-1], has_more=more)
 
     @classmethod
-    def after(cls, entries: list[dict[str, Any]], parent: str, limit: int, after: str | None, order: Order) -> "Page":
+    def after(cls, entries: list[dict[str, Any]], parent: str, limit: int, after: str | None, order: SortOrder) -> "ListPage":
         """A page of all `entries` of `parent`, which are in order of time. Raises `InvalidParameter`."""
         if order == "desc":
             entries = entries[::-1]
@@ -106,65 +106,65 @@ class DeletedCompletion(BaseModel):
 Limit = Annotated[int, Query(ge=1, le=100)]
 
 
-def router(served: Served, limit: int) -> APIRouter:
+def router(served_models: ServedModels, limit: int) -> APIRouter:
     """The routes over `served`'s store; bodies may be `limit` bytes long."""
     routes = APIRouter(tags=["stored completions"])
     stored = "/v1/chat/completions"
 
     def store() -> CompletionStore:
-        return served.store.completions
+        return served_models.store.completions
 
     @routes.get(stored)
     async def list_completions(
-        request: Request, limit: Limit = 20, after: str | None = None, order: Order = "asc", model: str | None = None
-    ) -> Page:
+        request: Request, limit: Limit = 20, after: str | None = None, order: SortOrder = "asc", model: str | None = None
+    ) -> ListPage:
         """Stored completions by time; `metadata[key]=value` narrows them down."""
-        metadata = asked_metadata(request.query_params)
-        found, more = await STORE_READS.run(
+        metadata = metadata_filter(request.query_params)
+        page, more = await STORE_READ_EXECUTOR.run(
             store().list, limit=limit, after=after, order=order, model=model, metadata=metadata
         )
-        return Page.of([_completion(kept) for kept in found], more)
+        return ListPage.of([_completion(kept) for kept in page], more)
 
     @routes.get(stored + "/{id}")
     async def get_completion(id: str) -> dict[str, Any]:
         """One stored completion."""
-        return _completion(await STORE_READS.run(store().get, id))
+        return _completion(await STORE_READ_EXECUTOR.run(store().get, id))
 
-    @routes.post(stored + "/{id}", openapi_extra=json_request_body(ChangedCompletion))
+    @routes.post(stored + "/{id}", openapi_extra=json_request_body(StoredCompletionUpdate))
     async def change_completion(id: str, request: Request) -> dict[str, Any]:
         """Give a stored completion other metadata."""
-        changed = await body.read(request, ChangedCompletion, limit)
-        return _completion(await STORE_WRITES.run(store().update, id, changed.metadata or {}))
+        changed = await body.read(request, StoredCompletionUpdate, limit)
+        return _completion(await STORE_WRITE_EXECUTOR.run(store().update_metadata, id, changed.metadata or {}))
 
     @routes.delete(stored + "/{id}")
     async def delete_completion(id: str) -> DeletedCompletion:
         """Forget a stored completion and what was thought of it."""
-        await STORE_WRITES.run(store().delete, id)
+        await STORE_WRITE_EXECUTOR.run(store().delete, id)
         return DeletedCompletion(id=id)
 
     @routes.get(stored + "/{id}/messages")
-    async def list_messages(id: str, limit: Limit = 20, after: str | None = None, order: Order = "asc") -> Page:
+    async def list_messages(id: str, limit: Limit = 20, after: str | None = None, order: SortOrder = "asc") -> ListPage:
         """The messages that a stored completion answered."""
-        messages = (await STORE_READS.run(store().get, id)).messages
+        messages = (await STORE_READ_EXECUTOR.run(store().get, id)).messages
         entries = [{"id": f"{id}-{i}", **message} for i, message in enumerate(messages)]
-        return Page.after(entries, id, limit, after, order)
+        return ListPage.after(entries, id, limit, after, order)
 
     @routes.get(stored + "/{id}/feedback")
     async def list_feedback(id: str) -> list[FeedbackBody]:
         """All feedback on a stored completion, oldest first."""
-        return [FeedbackBody.of(kept) for kept in await STORE_READS.run(store().list_feedback, id)]
+        return [FeedbackBody.of(kept) for kept in await STORE_READ_EXECUTOR.run(store().list_feedback, id)]
 
-    @routes.post("/v1/feedback", openapi_extra=json_request_body(NewFeedback))
+    @routes.post("/v1/feedback", openapi_extra=json_request_body(FeedbackCreate))
     async def give_feedback(request: Request) -> FeedbackBody:
         """Say what you think of a stored completion."""
-        said = await body.read(request, NewFeedback, limit)
-        kept = await STORE_READS.run(store().get, said.completion_id)
+        said = await body.read(request, FeedbackCreate, limit)
+        kept = await STORE_READ_EXECUTOR.run(store().get, said.completion_id)
         if said.index >= len(kept.response["choices"]):
             raise InvalidParameter(
                 "index", f"'index' is {said.index}; the answers end at {len(kept.response['choices']) - 1}."
             )
-        feedback = await STORE_WRITES.run(
-            store().judge, said.completion_id, index=said.index, rating=said.rating and RATINGS[said.rating],
+        feedback = await STORE_WRITE_EXECUTOR.run(
+            store().add_feedback, said.completion_id, index=said.index, rating=said.rating and RATINGS[said.rating],
             correction=said.correction, comment=said.comment, user=said.user,
         )  # fmt: skip
         return FeedbackBody.of(feedback)

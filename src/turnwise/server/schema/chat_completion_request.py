@@ -15,36 +15,36 @@ from pydantic import (
     model_validator,
 )
 
-from turnwise.chat.service import Turn
+from turnwise.chat.service import ChatRequest
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
-from turnwise.core.parameters import SPECS
-from turnwise.core.sampling_presets import Preset
+from turnwise.core.parameters import PARAMETER_SPECS
+from turnwise.core.sampling_presets import SamplingPreset
 from turnwise.server.schema.context_fields import SCHEMA as CONTEXT_SCHEMA
 from turnwise.server.schema.context_fields import read_context_policy
-from turnwise.server.schema.pydantic_fields import guided_fields, refused_fields, sampling_fields
+from turnwise.server.schema.pydantic_fields import guided_fields, rejected_fields, sampling_fields
 from turnwise.server.schema.chat_messages import SCHEMA as MESSAGES_SCHEMA
 from turnwise.server.schema.chat_messages import read_messages
 from turnwise.server.schema.unsupported_fields import (
-    BEST_OF,
-    PRIORITY,
-    SAMPLING,
-    UNSUPPORTED,
-    N,
-    check_sampling,
-    read_best_of,
-    sampling_schema,
+    BEST_OF_SPEC,
+    PRIORITY_SPEC,
+    CHAT_SAMPLING_FIELDS,
+    UNSUPPORTED_FIELDS,
+    N_SPEC,
+    check_parameter,
+    resolve_best_of,
+    parameter_json_schema,
 )
-from turnwise.server.schema.response_format import GUIDED_SCHEMAS, RESPONSE_FORMAT_SCHEMA, one_format, read_response_format
+from turnwise.server.schema.response_format import GUIDED_SCHEMAS, RESPONSE_FORMAT_SCHEMA, resolve_format, read_response_format
 from turnwise.server.schema.metadata import SCHEMA as METADATA_SCHEMA
 from turnwise.server.schema.metadata import read_metadata
-from turnwise.server.schema.json_object import MAX_IDENTIFIER
+from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.schema.prediction import SCHEMA as PREDICTION_SCHEMA
 from turnwise.server.schema.prediction import read_prediction
 from turnwise.server.schema.tool_json_schemas import TOOL_SCHEMAS
 from turnwise.server.schema.tool_definitions import (
-    Offer,
-    one_offer,
+    ToolConfig,
+    resolve_tool_config,
     read_function_call,
     read_functions,
     read_tool_choice,
@@ -59,7 +59,7 @@ _TOOLS = {
 }
 
 
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Verbosity = Literal["low", "medium", "high"]
 
 
@@ -69,13 +69,13 @@ def template_variables(extra: dict[str, Any] | None, effort: str | None, verbosi
     return dict(extra or {}) | {name: value for name, value, neutral in published if value not in (None, neutral)}
 
 
-class Strict(BaseModel):
+class RequestBody(BaseModel):
     """A body in which an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
-class StreamOptions(Strict):
+class StreamOptions(RequestBody):
     """What a stream carries besides the answer."""
 
     include_usage: Annotated[StrictBool | None, Field(description="A last chunk with the token counts.")] = None
@@ -85,7 +85,7 @@ class StreamOptions(Strict):
     ] = None
 
 
-class _Request(Strict):
+class _ChatCompletionRequest(RequestBody):
     messages: Annotated[Any, BeforeValidator(read_messages), WithJsonSchema(MESSAGES_SCHEMA)]
     model: Annotated[StrictStr, Field(description="A served model, or 'latest' or 'stable'.")]
     stream: Annotated[StrictBool | None, Field(description="Send the answer as it grows, as server-sent events.")] = (
@@ -96,7 +96,7 @@ class _Request(Strict):
     ] = None
     user: Annotated[
         StrictStr | None,
-        Field(max_length=MAX_IDENTIFIER, description="Noted in the log, and kept with a stored completion."),
+        Field(max_length=MAX_IDENTIFIER_CHARS, description="Noted in the log, and kept with a stored completion."),
     ] = None
     safety_identifier: Annotated[
         StrictStr | None, Field(max_length=128, description="Kept with a stored completion.")
@@ -114,25 +114,25 @@ class _Request(Strict):
     ] = None
 
     sampling_preset: Annotated[
-        Preset | None,
+        SamplingPreset | None,
         Field(
             description="Values for parameters that neither the request nor the model sets: 'api' are the published "
             "defaults, 'chat' those of the chat page (its values stand in /v1/models)."
         ),
     ] = None
     context_policy: Annotated[Any, BeforeValidator(read_context_policy), WithJsonSchema(CONTEXT_SCHEMA)] = None
-    n: Annotated[Any, BeforeValidator(partial(check_sampling, N)), WithJsonSchema(sampling_schema(N))] = None
+    n: Annotated[Any, BeforeValidator(partial(check_parameter, N_SPEC)), WithJsonSchema(parameter_json_schema(N_SPEC))] = None
     best_of: Annotated[
-        Any, BeforeValidator(partial(check_sampling, BEST_OF)), WithJsonSchema(sampling_schema(BEST_OF))
+        Any, BeforeValidator(partial(check_parameter, BEST_OF_SPEC)), WithJsonSchema(parameter_json_schema(BEST_OF_SPEC))
     ] = None
     priority: Annotated[
-        Any, BeforeValidator(partial(check_sampling, PRIORITY)), WithJsonSchema(sampling_schema(PRIORITY))
+        Any, BeforeValidator(partial(check_parameter, PRIORITY_SPEC)), WithJsonSchema(parameter_json_schema(PRIORITY_SPEC))
     ] = None
     prediction: Annotated[Any, BeforeValidator(read_prediction), WithJsonSchema(PREDICTION_SCHEMA)] = None
     prompt_cache_key: Annotated[
         StrictStr | None,
         Field(
-            max_length=MAX_IDENTIFIER,
+            max_length=MAX_IDENTIFIER_CHARS,
             description="Share what was read of prompts only with requests that say the same.",
         ),
     ] = None
@@ -147,7 +147,7 @@ class _Request(Strict):
         StrictBool | None, Field(description="One answer may hold several calls, where not told otherwise.")
     ] = None
     reasoning_effort: Annotated[
-        Effort | None,
+        ReasoningEffort | None,
         Field(description="How long the model thinks, where its chat template has such a dial."),
     ] = None
     verbosity: Annotated[
@@ -158,7 +158,7 @@ class _Request(Strict):
         dict[StrictStr, Any] | None, Field(description="Further values for the model's chat template.")
     ] = None
 
-    def to_chat_request(self) -> Turn:
+    def to_chat_request(self) -> ChatRequest:
         """The request as the chat room takes it. Raises `InvalidParameter` where fields contradict each other."""
         if self.stream_options is not None and not self.stream:
             raise InvalidParameter("stream_options", "'stream_options' is only allowed together with 'stream': true.")
@@ -170,46 +170,46 @@ class _Request(Strict):
             )
         if self.echo and not self.continue_final_message:
             raise InvalidParameter("echo", "'echo' repeats what 'continue_final_message' goes on with: set that too.")
-        offer = self.offer
-        return Turn(
+        tool_config = self.tool_config
+        return ChatRequest(
             messages,
-            self._asked(),
+            self._sampling_parameters(),
             self.conversation_id,
             bool(self.continue_final_message),
             n=self.n or 1,
-            best_of=read_best_of(self.best_of, self.n, bool(self.stream)),
-            format=one_format([self.response_format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
+            best_of=resolve_best_of(self.best_of, self.n, bool(self.stream)),
+            format=resolve_format([self.response_format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
             chat_template_kwargs=template_variables(self.chat_template_kwargs, self.reasoning_effort, self.verbosity),
-            tools=offer.tools,
-            tool_choice=offer.choice,
-            parallel_tool_calls=offer.parallel,
+            tools=tool_config.tools,
+            tool_choice=tool_config.choice,
+            parallel_tool_calls=tool_config.parallel_tool_calls,
             context_policy=self.context_policy,
             preset=self.sampling_preset or "api",
             echo=bool(self.echo),
             prediction=self.prediction,
-            cache_key=self.prompt_cache_key or "",
+            prompt_cache_key=self.prompt_cache_key or "",
             priority=self.priority or 0,
         )
 
     @cached_property
-    def offer(self) -> Offer:
+    def tool_config(self) -> ToolConfig:
         """The tools and the choice among them. Raises `InvalidParameter` where the fields contradict each other."""
-        said = {name: getattr(self, name) for name in _TOOLS}
-        return one_offer(
-            said["tools"], said["tool_choice"], self.parallel_tool_calls, said["functions"], said["function_call"]
+        values = {name: getattr(self, name) for name in _TOOLS}
+        return resolve_tool_config(
+            values["tools"], values["tool_choice"], self.parallel_tool_calls, values["functions"], values["function_call"]
         )
 
-    def _asked(self) -> dict[str, Any]:
+    def _sampling_parameters(self) -> dict[str, Any]:
         """The generation parameters that were said; both names of the token limit mean one parameter."""
-        said = {name: value for name in SAMPLING if (value := getattr(self, name)) is not None}
-        limit = said.pop("max_completion_tokens", None)
-        if limit is not None and said.setdefault("max_tokens", limit) != limit:
+        values = {name: value for name in CHAT_SAMPLING_FIELDS if (value := getattr(self, name)) is not None}
+        limit = values.pop("max_completion_tokens", None)
+        if limit is not None and values.setdefault("max_tokens", limit) != limit:
             raise InvalidParameter(
                 "max_tokens",
-                f"'max_tokens' ({said['max_tokens']}) and 'max_completion_tokens' ({limit}) differ; send one of them.",
+                f"'max_tokens' ({values['max_tokens']}) and 'max_completion_tokens' ({limit}) differ; send one of them.",
             )
-        assert said.keys() <= SPECS.keys()
-        return said
+        assert values.keys() <= PARAMETER_SPECS.keys()
+        return values
 
     @property
     def include_usage(self) -> bool:
@@ -217,7 +217,7 @@ class _Request(Strict):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     @property
-    def obfuscated(self) -> bool:
+    def include_obfuscation(self) -> bool:
         """Whether the chunks of a stream are filled up to lengths that tell little."""
         return self.stream_options is not None and bool(self.stream_options.include_obfuscation)
 
@@ -229,12 +229,12 @@ def _tool_fields() -> dict[str, Any]:
     }
 
 
-CompletionRequest: type[_Request] = create_model(
+ChatCompletionRequest: type[_ChatCompletionRequest] = create_model(
     "CompletionRequest",
-    __base__=_Request,
+    __base__=_ChatCompletionRequest,
     __doc__="A request for the next message.",
-    **sampling_fields(SAMPLING),
-    **refused_fields(UNSUPPORTED),
+    **sampling_fields(CHAT_SAMPLING_FIELDS),
+    **rejected_fields(UNSUPPORTED_FIELDS),
     **guided_fields(),
     **_tool_fields(),
 )
@@ -248,14 +248,14 @@ def _title(value: Any) -> Any:
 Title = Annotated[StrictStr, BeforeValidator(_title), Field(max_length=200)]
 
 
-class NewConversation(Strict):
+class ConversationCreate(RequestBody):
     """A conversation to begin."""
 
     title: Annotated[Title, Field(description="Left empty, it is taken from the first message.")] = ""
     model: Annotated[StrictStr, Field(max_length=200)] = "latest"
 
 
-class ChangedConversation(Strict):
+class ConversationUpdate(RequestBody):
     """What may be changed of a conversation: at least one of title and head."""
 
     title: Annotated[Title | None, Field(min_length=1)] = None
@@ -265,7 +265,7 @@ class ChangedConversation(Strict):
     ] = None
 
     @model_validator(mode="after")
-    def _not_empty(self) -> "ChangedConversation":
+    def _not_empty(self) -> "ConversationUpdate":
         if self.title is None and self.head is None:
             raise InvalidParameter("title", "Send a 'title' or a 'head'; nothing else can be changed.")
         return self

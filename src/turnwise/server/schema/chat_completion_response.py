@@ -5,21 +5,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import Answer, ChatService, Likely, Reply, TokenReport, Usage
+from turnwise.chat.service import ChatChoice, ChatService, DecodedToken, ChatResponse, DecodedLogprobs, Usage
 from turnwise.core.ports import StoredConversation, StoredMessage
-from turnwise.core.sampling_presets import apply_preset
+from turnwise.core.sampling_presets import apply_sampling_preset
 from turnwise.core.tools import ToolCallDelta
-from turnwise.server.schema.response_tool_calls import CallBody, Finish, FunctionBody, finish_of
+from turnwise.server.schema.response_tool_calls import ToolCallBody, PublishedFinishReason, FunctionCallBody, published_finish_reason
 from turnwise.server.schema.context_fields import ContextBody, with_context
 
 
-class PromptDetails(BaseModel):
+class PromptTokensDetails(BaseModel):
     """Where the prompt's tokens came from."""
 
     cached_tokens: int
 
 
-class CompletionDetails(BaseModel):
+class CompletionTokensDetails(BaseModel):
     """Tokens of the prediction that were said, and those that were tried and were not."""
 
     accepted_prediction_tokens: int
@@ -32,8 +32,8 @@ class UsageBody(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    prompt_tokens_details: PromptDetails
-    completion_tokens_details: CompletionDetails
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
 
     @classmethod
     def of(cls, usage: Usage) -> "UsageBody":
@@ -42,14 +42,14 @@ class UsageBody(BaseModel):
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             total_tokens=usage.prompt_tokens + usage.completion_tokens,
-            prompt_tokens_details=PromptDetails(cached_tokens=usage.cached_tokens),
-            completion_tokens_details=CompletionDetails(
-                accepted_prediction_tokens=usage.accepted_tokens, rejected_prediction_tokens=usage.rejected_tokens
+            prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
+            completion_tokens_details=CompletionTokensDetails(
+                accepted_prediction_tokens=usage.accepted_prediction_tokens, rejected_prediction_tokens=usage.rejected_prediction_tokens
             ),
         )
 
 
-class LikelyBody(BaseModel):
+class ChatTopLogprob(BaseModel):
     """A token with its log-probability; `bytes`, because it may be a part of a character. A special token has none."""
 
     token: str
@@ -57,70 +57,70 @@ class LikelyBody(BaseModel):
     bytes: list[int] | None
 
     @classmethod
-    def of(cls, likely: Likely) -> "LikelyBody":
+    def of(cls, likely: DecodedToken) -> "ChatTopLogprob":
         """The chat room's in the published shape."""
         return cls(token=likely.text, logprob=likely.logprob, bytes=list(likely.bytes) or None)
 
 
-class TokenLogprob(LikelyBody):
+class ChatTokenLogprob(ChatTopLogprob):
     """The token that was chosen, and the likeliest ones in its place."""
 
-    top_logprobs: list[LikelyBody]
+    top_logprobs: list[ChatTopLogprob]
 
 
-class Logprobs(BaseModel):
+class ChoiceLogprobs(BaseModel):
     """Log-probabilities of an answer's tokens, or of a piece's."""
 
-    content: list[TokenLogprob]
+    content: list[ChatTokenLogprob]
     refusal: None = None
 
     @classmethod
-    def of(cls, reports: Sequence[TokenReport]) -> "Logprobs | None":
+    def of(cls, reports: Sequence[DecodedLogprobs]) -> "ChoiceLogprobs | None":
         """The chat room's reports in the published shape; None where there are none."""
         content = [
-            TokenLogprob(**LikelyBody.of(one.chosen).model_dump(), top_logprobs=[LikelyBody.of(top) for top in one.top])
+            ChatTokenLogprob(**ChatTopLogprob.of(one.token).model_dump(), top_logprobs=[ChatTopLogprob.of(top) for top in one.top])
             for one in reports
         ]
         return cls(content=content) if content else None
 
 
-class AnswerMessage(BaseModel):
+class ChatCompletionMessage(BaseModel):
     """The assistant's message; `content` is null where it only calls. What is null of the calls is left out."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
     annotations: list[None] = []
-    tool_calls: list[CallBody] | None = None
-    function_call: FunctionBody | None = None
+    tool_calls: list[ToolCallBody] | None = None
+    function_call: FunctionCallBody | None = None
 
     @classmethod
-    def of(cls, answer: Answer, *, legacy: bool = False) -> "AnswerMessage":
+    def of(cls, answer: ChatChoice, *, legacy: bool = False) -> "ChatCompletionMessage":
         """The chat room's answer; with `legacy`, its call in the older form."""
         said = cls(content=answer.text or (None if answer.tool_calls else ""))
         if answer.tool_calls and legacy:
-            said.function_call = CallBody.of(answer.tool_calls[0]).function
+            said.function_call = ToolCallBody.of(answer.tool_calls[0]).function
         elif answer.tool_calls:
-            said.tool_calls = [CallBody.of(call) for call in answer.tool_calls]
+            said.tool_calls = [ToolCallBody.of(call) for call in answer.tool_calls]
         return said
 
 
-class Choice(BaseModel):
+class ChatCompletionChoice(BaseModel):
     """One answer."""
 
     index: int
-    message: AnswerMessage
-    finish_reason: Finish
-    logprobs: Logprobs | None = None
+    message: ChatCompletionMessage
+    finish_reason: PublishedFinishReason
+    logprobs: ChoiceLogprobs | None = None
 
     @classmethod
-    def of(cls, index: int, answer: Answer, *, legacy: bool = False) -> "Choice":
+    def of(cls, index: int, answer: ChatChoice, *, legacy: bool = False) -> "ChatCompletionChoice":
         """The chat room's answer in the published shape."""
         return cls(
             index=index,
-            message=AnswerMessage.of(answer, legacy=legacy),
-            finish_reason=finish_of(answer.finish, legacy=legacy) or "stop",
-            logprobs=Logprobs.of(answer.logprobs),
+            message=ChatCompletionMessage.of(answer, legacy=legacy),
+            finish_reason=published_finish_reason(answer.finish_reason, legacy=legacy) or "stop",
+            logprobs=ChoiceLogprobs.of(answer.logprobs),
         )
 
     def dump(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Choice(BaseModel):
         return dumped
 
 
-class Head(BaseModel):
+class ChatCompletionHeader(BaseModel):
     """What a completion and all chunks of one share."""
 
     id: str
@@ -146,18 +146,18 @@ class Head(BaseModel):
     metadata: dict[str, str] | None = None
 
 
-class Completion(Head):
+class ChatCompletion(ChatCompletionHeader):
     """A whole answer. `context` is ours, and there only where a context policy did something."""
 
     object: Literal["chat.completion"] = "chat.completion"
-    choices: list[Choice]
+    choices: list[ChatCompletionChoice]
     usage: UsageBody
     context: ContextBody | None = None
 
     @classmethod
-    def of(cls, head: Head, reply: Reply, *, legacy: bool) -> "Completion":
+    def of(cls, head: ChatCompletionHeader, reply: ChatResponse, *, legacy: bool) -> "ChatCompletion":
         """The chat room's reply in the published shape."""
-        choices = [Choice.of(index, answer, legacy=legacy) for index, answer in enumerate(reply.choices)]
+        choices = [ChatCompletionChoice.of(index, answer, legacy=legacy) for index, answer in enumerate(reply.choices)]
         usage, context = UsageBody.of(reply.usage), ContextBody.of(reply.context)
         return cls(**head.model_dump(), choices=choices, usage=usage, context=context)
 
@@ -167,35 +167,35 @@ class Completion(Head):
         return with_context(dumped, self.context)
 
 
-class PieceDelta(BaseModel):
+class ChoiceDelta(BaseModel):
     """What a chunk adds; the first names the role."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
-    tool_calls: list[CallBody] | None = None
-    function_call: FunctionBody | None = None
+    tool_calls: list[ToolCallBody] | None = None
+    function_call: FunctionCallBody | None = None
 
     @classmethod
-    def calling(cls, piece: ToolCallDelta, *, legacy: bool) -> "PieceDelta":
+    def from_tool_call(cls, piece: ToolCallDelta, *, legacy: bool) -> "ChoiceDelta":
         """A piece of a call; with `legacy`, in the older form."""
-        body = CallBody.of(piece)
+        body = ToolCallBody.of(piece)
         return cls(function_call=body.function) if legacy else cls(tool_calls=[body])
 
 
-class Piece(BaseModel):
+class ChunkChoice(BaseModel):
     """A chunk's part of one answer."""
 
     index: int = 0
-    delta: PieceDelta
-    finish_reason: Finish | None = None
-    logprobs: Logprobs | None = None
+    delta: ChoiceDelta
+    finish_reason: PublishedFinishReason | None = None
+    logprobs: ChoiceLogprobs | None = None
 
 
-class Chunk(Head):
+class ChatCompletionChunk(ChatCompletionHeader):
     """A piece of an answer; the last one carries the usage where it was asked for, and our `context`."""
 
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    choices: list[Piece]
+    choices: list[ChunkChoice]
     usage: UsageBody | None = None
     context: ContextBody | None = None
 
@@ -222,7 +222,7 @@ class ModelBody(BaseModel):
             created=service.created,
             context_length=service.context_length,
             defaults=dict(service.defaults),
-            chat_defaults=apply_preset("chat", service.defaults),
+            chat_defaults=apply_sampling_preset("chat", service.defaults),
         )
 
 
@@ -237,7 +237,7 @@ class MessageBody(BaseModel):
     role: str
     content: str
     name: str | None
-    tool_calls: list[CallBody] | None = None
+    tool_calls: list[ToolCallBody] | None = None
     tool_call_id: str | None = None
     pinned: bool
     meta: dict[str, Any]
@@ -249,7 +249,7 @@ class MessageBody(BaseModel):
         return cls(
             id=stored.id, created=stored.created, parent_id=stored.parent_id, sibling_ids=list(stored.sibling_ids),
             role=message.role, content=message.content, name=message.name, tool_call_id=message.tool_call_id,
-            tool_calls=[CallBody.of(call) for call in message.tool_calls] or None, pinned=message.pinned,
+            tool_calls=[ToolCallBody.of(call) for call in message.tool_calls] or None, pinned=message.pinned,
             meta=dict(stored.meta),
         )  # fmt: skip
 

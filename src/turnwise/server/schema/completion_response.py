@@ -5,14 +5,14 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import Likely, TokenReport
+from turnwise.chat.service import DecodedToken, DecodedLogprobs
 from turnwise.core.ports import FinishReason
 from turnwise.server.schema.chat_completion_response import UsageBody
 
 _CONTINUES = 0b10  # the upper two bits of a byte that goes on with a character
 
 
-class TextLogprobs(BaseModel):
+class CompletionLogprobs(BaseModel):
     """Log-probabilities of a text's tokens, list beside list. The first token of a prompt has none."""
 
     tokens: list[str] = []
@@ -21,34 +21,34 @@ class TextLogprobs(BaseModel):
     text_offset: list[int] = []
 
 
-class TextReports:
+class LogprobsBuilder:
     """Puts the reports on one text, piece by piece, into the published shape; knows how far the text has come."""
 
     def __init__(self) -> None:
         self._characters = 0
 
-    def add(self, reports: Sequence[TokenReport], first: Likely | None = None) -> TextLogprobs | None:
+    def add(self, reports: Sequence[DecodedLogprobs], first: DecodedToken | None = None) -> CompletionLogprobs | None:
         """The next reports; `first` is the prompt's first token, of which there is none. None where there are none."""
-        found = TextLogprobs()
+        logprobs = CompletionLogprobs()
         if first is not None:
-            self._add(found, first, None, None)
+            self._add(logprobs, first, None, None)
         for report in reports:
             top: dict[str, float] = {}
             for likely in report.top:
                 top.setdefault(_key(likely), likely.logprob)
-            top[_key(report.chosen)] = report.chosen.logprob  # always among them, as published
-            self._add(found, report.chosen, report.chosen.logprob, top)
-        return found if found.tokens else None
+            top[_key(report.token)] = report.token.logprob  # always among them, as published
+            self._add(logprobs, report.token, report.token.logprob, top)
+        return logprobs if logprobs.tokens else None
 
-    def _add(self, found: TextLogprobs, token: Likely, logprob: float | None, top: dict[str, float] | None) -> None:
-        found.tokens.append(_key(token))
-        found.token_logprobs.append(logprob)
-        found.top_logprobs.append(top)
-        found.text_offset.append(self._characters)
+    def _add(self, logprobs: CompletionLogprobs, token: DecodedToken, logprob: float | None, top: dict[str, float] | None) -> None:
+        logprobs.tokens.append(_key(token))
+        logprobs.token_logprobs.append(logprob)
+        logprobs.top_logprobs.append(top)
+        logprobs.text_offset.append(self._characters)
         self._characters += sum(byte >> 6 != _CONTINUES for byte in token.bytes)
 
 
-def _key(token: Likely) -> str:
+def _key(token: DecodedToken) -> str:
     """The text of a token; where it is a part of a character, its bytes as in `bytes:\\xf0\\x9f`."""
     try:
         token.bytes.decode()
@@ -57,16 +57,16 @@ def _key(token: Likely) -> str:
     return token.text
 
 
-class TextChoice(BaseModel):
+class CompletionChoice(BaseModel):
     """One text, or a piece of it."""
 
     index: int
     text: str
-    logprobs: TextLogprobs | None = None
+    logprobs: CompletionLogprobs | None = None
     finish_reason: FinishReason | None
 
 
-class TextHead(BaseModel):
+class CompletionHeader(BaseModel):
     """What a completion and all chunks of one share."""
 
     id: str
@@ -76,15 +76,15 @@ class TextHead(BaseModel):
     system_fingerprint: str
 
 
-class TextCompletion(TextHead):
+class TextCompletion(CompletionHeader):
     """A whole answer."""
 
-    choices: list[TextChoice]
+    choices: list[CompletionChoice]
     usage: UsageBody
 
 
-class TextChunk(TextHead):
+class CompletionChunk(CompletionHeader):
     """A piece of an answer; the last one carries the usage where it was asked for."""
 
-    choices: list[TextChoice]
+    choices: list[CompletionChoice]
     usage: UsageBody | None = None

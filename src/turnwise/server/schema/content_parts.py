@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from turnwise.server.error_responses import cut
-from turnwise.server.schema.json_object import missing, read_object, wrong
+from turnwise.server.error_responses import truncate
+from turnwise.server.schema.json_object import missing_field, read_object, invalid_field
 
-BREAKPOINT_SCHEMA: dict[str, Any] = {
+CACHE_BREAKPOINT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "Has no effect: every prefix of a prompt is cached without it. Its 'ttl' is refused.",
     "required": ["mode"],
@@ -19,7 +19,7 @@ TEXT_PART_SCHEMA: dict[str, Any] = {
     "properties": {
         "type": {"const": "text"},
         "text": {"type": "string"},
-        "prompt_cache_breakpoint": BREAKPOINT_SCHEMA,
+        "prompt_cache_breakpoint": CACHE_BREAKPOINT_SCHEMA,
     },
 }
 REFUSAL_PART_SCHEMA: dict[str, Any] = {
@@ -31,48 +31,48 @@ REFUSAL_PART_SCHEMA: dict[str, Any] = {
 }
 
 
-def read_content(value: Any, path: str, *, refusals: bool = False) -> str:
+def read_content(value: Any, path: str, *, allow_refusals: bool = False) -> str:
     """The text of a content: a string, or parts that are joined by line breaks. Raises `InvalidParameter`."""
     if isinstance(value, str):
         return value
     if value is None:
-        raise missing(path)
+        raise missing_field(path)
     if not isinstance(value, list) or not value:
-        raise wrong(path, "must be a string, or a list of text parts that is not empty", "invalid_type")
-    return "\n".join(_read_part(part, f"{path}[{i}]", refusals) for i, part in enumerate(value))
+        raise invalid_field(path, "must be a string, or a list of text parts that is not empty", "invalid_type")
+    return "\n".join(_read_part(part, f"{path}[{i}]", allow_refusals) for i, part in enumerate(value))
 
 
-def _read_part(part: Any, path: str, refusals: bool) -> str:
-    if refusals and isinstance(part, dict) and part.get("type") == "refusal":
+def _read_part(part: Any, path: str, allow_refusals: bool) -> str:
+    if allow_refusals and isinstance(part, dict) and part.get("type") == "refusal":
         return _string(read_object(part, path, ("type", "refusal")), "refusal", path)
-    return read_text(part, path)
+    return read_text_part(part, path)
 
 
-def read_text(part: Any, path: str) -> str:
+def read_text_part(part: Any, path: str) -> str:
     """The text of a text part. Raises `InvalidParameter`."""
     if not isinstance(part, dict):
-        raise wrong(path, 'must be an object like {"type": "text", "text": …}', "invalid_type")
+        raise invalid_field(path, 'must be an object like {"type": "text", "text": …}', "invalid_type")
     kind = part.get("type")
     if kind != "text":
-        raise wrong(f"{path}.type", f"must be 'text', not {cut(repr(kind))}: the models here read text only",
+        raise invalid_field(f"{path}.type", f"must be 'text', not {truncate(repr(kind))}: the models here read text only",
                     "unsupported_value")  # fmt: skip
     fields = read_object(part, path, ("type", "text", "prompt_cache_breakpoint"))
     if "prompt_cache_breakpoint" in fields:
-        check_breakpoint(fields["prompt_cache_breakpoint"], f"{path}.prompt_cache_breakpoint")
+        check_cache_breakpoint(fields["prompt_cache_breakpoint"], f"{path}.prompt_cache_breakpoint")
     return _string(fields, "text", path)
 
 
-def check_breakpoint(value: Any, path: str) -> None:
+def check_cache_breakpoint(value: Any, path: str) -> None:
     """Check a published field that has no effect here. Raises `InvalidParameter`."""
     fields = read_object(value, path, ("mode", "ttl"))
     if fields.get("mode") != "explicit":
-        raise wrong(f"{path}.mode", "must be 'explicit'")
+        raise invalid_field(f"{path}.mode", "must be 'explicit'")
     if "ttl" in fields:
-        raise wrong(f"{path}.ttl", "is not supported: how long prompts stay cached cannot be set", "unsupported_value")
+        raise invalid_field(f"{path}.ttl", "is not supported: how long prompts stay cached cannot be set", "unsupported_value")
 
 
 def _string(fields: dict[str, Any], name: str, path: str) -> str:
     text = fields.get(name)
     if not isinstance(text, str):
-        raise wrong(f"{path}.{name}", "must be a string", "invalid_type")
+        raise invalid_field(f"{path}.{name}", "must be a string", "invalid_type")
     return text

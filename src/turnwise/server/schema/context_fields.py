@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from turnwise.chat.context_policies import load_context_policies, get_context_policy
-from turnwise.chat.service import ContextReport, Summary
+from turnwise.chat.service import ContextReport, ConversationSummary
 from turnwise.core.errors import InvalidParameter
 
 FIELD = "context_policy"
@@ -15,14 +15,14 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def read_context_policy(said: Any) -> str | None:
+def read_context_policy(value: Any) -> str | None:
     """The policy of a request; None where nothing was said. Raises `InvalidParameter`."""
-    if said is None:
+    if value is None:
         return None
-    if not isinstance(said, str):
+    if not isinstance(value, str):
         raise InvalidParameter(FIELD, f"'{FIELD}' must be one of {', '.join(load_context_policies())}.", code="invalid_type")
-    get_context_policy(said)
-    return said
+    get_context_policy(value)
+    return value
 
 
 class SummaryBody(BaseModel):
@@ -34,7 +34,7 @@ class SummaryBody(BaseModel):
     completion_tokens: int
 
     @classmethod
-    def of(cls, summary: Summary) -> "SummaryBody":
+    def of(cls, summary: ConversationSummary) -> "SummaryBody":
         """The chat room's summary as JSON."""
         return cls(
             text=summary.text, messages=summary.num_messages, prompt_tokens=summary.usage.prompt_tokens,

@@ -9,10 +9,10 @@ from contextvars import ContextVar
 from typing import Any
 
 from turnwise.core.errors import InvalidParameter, did_you_mean
-from turnwise.server.error_responses import cut
+from turnwise.server.error_responses import truncate
 
 # Characters of a name or an identifier whose length the published interface does not bound: it is kept or logged.
-MAX_IDENTIFIER = 4096
+MAX_IDENTIFIER_CHARS = 4096
 
 # Paths of the unknown fields of this request's body, where the server ignores them; None where it refuses them.
 _ignored_paths: ContextVar[list[str] | None] = ContextVar("ignored_paths", default=None)
@@ -36,7 +36,7 @@ def read_object(value: Any, path: str, fields: Collection[str]) -> dict[str, Any
         InvalidParameter: `value` is not an object, or has a field that is not in `fields`.
     """
     if not isinstance(value, dict):
-        raise wrong(path, "must be an object", "invalid_type")
+        raise invalid_field(path, "must be an object", "invalid_type")
     present = {name: field for name, field in value.items() if field is not None}
     if unknown := sorted(present.keys() - set(fields)):
         ignored = _ignored_paths.get()
@@ -54,15 +54,15 @@ def join_path(path: str, name: str) -> str:
 
 def unknown_field(path: str, name: str, fields: Collection[str]) -> InvalidParameter:
     """The error for a field that the object at `path` does not have."""
-    where, hint = join_path(path, cut(name)), did_you_mean(cut(name), fields)
+    where, hint = join_path(path, truncate(name)), did_you_mean(truncate(name), fields)
     return InvalidParameter(where, f"Unknown parameter '{where}': {hint}", code="unknown_parameter")
 
 
-def wrong(path: str, requirement: str, code: str = "invalid_value") -> InvalidParameter:
+def invalid_field(path: str, requirement: str, code: str = "invalid_value") -> InvalidParameter:
     """The error for a value that does not meet a requirement, such as "must be a string"."""
     return InvalidParameter(path, f"'{path}' {requirement}.", code=code)
 
 
-def missing(path: str) -> InvalidParameter:
+def missing_field(path: str) -> InvalidParameter:
     """The error for a required field that is absent or null."""
-    return wrong(path, "is required", "missing_required_parameter")
+    return invalid_field(path, "is required", "missing_required_parameter")

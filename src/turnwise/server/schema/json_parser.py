@@ -11,10 +11,10 @@ from typing import Any
 from pydantic_core import from_json
 
 from turnwise.core.errors import UserError
-from turnwise.server.error_responses import cut
+from turnwise.server.error_responses import truncate
 
-SHORT = 16_384  # bytes; what is longer is parsed in a thread, beside the streams
-MAX_STRUCTURE = 100_000  # arrays, objects and fields of a body; a parser takes about 1 microsecond for each
+MAX_INLINE_BYTES = 16_384  # bytes; what is longer is parsed in a thread, beside the streams
+MAX_JSON_NODES = 100_000  # arrays, objects and fields of a body; a parser takes about 1 microsecond for each
 MAX_VALUES = 1_000_000  # entries of arrays and fields of a body, such as token ids
 _PIECE = 1 << 16  # bytes looked at between two chances for other threads
 _STRUCTURE = (b"[", b"{", b":")
@@ -51,7 +51,7 @@ def _explained(body: bytes, problem: str) -> InvalidBody:
         return InvalidBody("The body is nested too deeply.")
     if "surrogate" in problem or "hex escape" in problem:
         return InvalidBody("The body is not valid UTF-8, or holds half of a surrogate pair.")
-    if len(body) <= SHORT:
+    if len(body) <= MAX_INLINE_BYTES:
         try:
             json.loads(body, parse_constant=_no_constant)
         except json.JSONDecodeError as error:
@@ -59,7 +59,7 @@ def _explained(body: bytes, problem: str) -> InvalidBody:
         except (ValueError, RecursionError) as error:
             problem = str(error)
     problem = _POSITION.sub(r" at line \1, column \2", problem)
-    return InvalidBody(f"The body is not valid JSON: {cut(problem)}.")
+    return InvalidBody(f"The body is not valid JSON: {truncate(problem)}.")
 
 
 def _no_constant(name: str) -> None:
@@ -68,7 +68,7 @@ def _no_constant(name: str) -> None:
 
 def _check_structure(body: bytes) -> None:
     for signs, limit, noun in (
-        (_STRUCTURE, MAX_STRUCTURE, "arrays, objects and fields"),
+        (_STRUCTURE, MAX_JSON_NODES, "arrays, objects and fields"),
         (_SEPARATOR, MAX_VALUES, "values"),
     ):
         if sum(map(body.count, signs)) <= limit:
@@ -77,7 +77,7 @@ def _check_structure(body: bytes) -> None:
             raise InvalidBody(f"The body holds more than {limit:,} {noun}.")
 
 
-def count_structure(body: bytes, signs: tuple[bytes, ...] = _STRUCTURE, limit: int = MAX_STRUCTURE) -> int:
+def count_structure(body: bytes, signs: tuple[bytes, ...] = _STRUCTURE, limit: int = MAX_JSON_NODES) -> int:
     """Count the occurrences of some signs outside the strings of a JSON text; stops soon after `limit`."""
     count, at = 0, 0
     while 0 <= at < len(body) and count <= limit:

@@ -6,33 +6,33 @@ from typing import Any
 from starlette.datastructures import QueryParams
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.server.error_responses import cut
+from turnwise.server.error_responses import truncate
 
-MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
+MAX_METADATA_PAIRS, MAX_METADATA_KEY_CHARS, MAX_METADATA_VALUE_CHARS = 16, 64, 512
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
-    "maxProperties": MOST_PAIRS,
-    "additionalProperties": {"type": "string", "maxLength": LONGEST_VALUE},
+    "maxProperties": MAX_METADATA_PAIRS,
+    "additionalProperties": {"type": "string", "maxLength": MAX_METADATA_VALUE_CHARS},
     "description": "Up to sixteen pairs of strings that are sent back and kept with a stored completion.",
 }
 
 
-def read_metadata(said: Any) -> Mapping[str, str] | None:
+def read_metadata(metadata: Any) -> Mapping[str, str] | None:
     """The pairs; null counts as not said. Raises `InvalidParameter`, naming the pair at fault."""
-    if said is None:
+    if metadata is None:
         return None
-    if not isinstance(said, dict) or len(said) > MOST_PAIRS:
-        raise _wrong("metadata", f"must be an object of at most {MOST_PAIRS} strings")
-    for key, value in said.items():
-        if not 1 <= len(key) <= LONGEST_KEY:
-            raise _wrong("metadata", f"must have keys of 1 to {LONGEST_KEY} characters, not '{cut(key)}'")
-        if not isinstance(value, str) or len(value) > LONGEST_VALUE:
-            raise _wrong(f"metadata.{key}", f"must be a string of at most {LONGEST_VALUE} characters")
-    return said
+    if not isinstance(metadata, dict) or len(metadata) > MAX_METADATA_PAIRS:
+        raise _invalid_metadata("metadata", f"must be an object of at most {MAX_METADATA_PAIRS} strings")
+    for key, value in metadata.items():
+        if not 1 <= len(key) <= MAX_METADATA_KEY_CHARS:
+            raise _invalid_metadata("metadata", f"must have keys of 1 to {MAX_METADATA_KEY_CHARS} characters, not '{truncate(key)}'")
+        if not isinstance(value, str) or len(value) > MAX_METADATA_VALUE_CHARS:
+            raise _invalid_metadata(f"metadata.{key}", f"must be a string of at most {MAX_METADATA_VALUE_CHARS} characters")
+    return metadata
 
 
-def asked_metadata(query: QueryParams) -> dict[str, str]:
+def metadata_filter(query: QueryParams) -> dict[str, str]:
     """The pairs a listing is narrowed to, written `metadata[key]=value` as the official client does."""
     found = {
         name.removeprefix("metadata[").removesuffix("]"): value
@@ -42,5 +42,5 @@ def asked_metadata(query: QueryParams) -> dict[str, str]:
     return dict(read_metadata(found) or {})
 
 
-def _wrong(where: str, what: str) -> InvalidParameter:
-    return InvalidParameter(where, f"'{where}' {what}.", code="invalid_value")
+def _invalid_metadata(path: str, what: str) -> InvalidParameter:
+    return InvalidParameter(path, f"'{path}' {what}.", code="invalid_value")

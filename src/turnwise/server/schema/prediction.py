@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from turnwise.server.error_responses import cut
-from turnwise.server.schema.json_object import read_object, wrong
-from turnwise.server.schema.content_parts import TEXT_PART_SCHEMA, read_text
+from turnwise.server.error_responses import truncate
+from turnwise.server.schema.json_object import read_object, invalid_field
+from turnwise.server.schema.content_parts import TEXT_PART_SCHEMA, read_text_part
 
 SCHEMA: dict[str, Any] = {
     "description": "What the answer will perhaps say; where it does, several tokens come at once.",
@@ -24,10 +24,10 @@ def read_prediction(value: Any) -> str | None:
         return None
     fields = read_object(value, "prediction", ("type", "content"))
     if fields.get("type") != "content":
-        raise wrong("prediction.type", f"must be 'content', not {cut(repr(fields.get('type')))}")
+        raise invalid_field("prediction.type", f"must be 'content', not {truncate(repr(fields.get('type')))}")
     content = fields.get("content")
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise wrong("prediction.content", "must be a string or a list of text parts")
-    return "".join(read_text(part, f"prediction.content[{i}]") for i, part in enumerate(content))
+        raise invalid_field("prediction.content", "must be a string or a list of text parts")
+    return "".join(read_text_part(part, f"prediction.content[{i}]") for i, part in enumerate(content))

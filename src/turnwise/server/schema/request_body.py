@@ -9,16 +9,16 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ValidationError
 
 from turnwise.core.errors import InvalidParameter, TurnwiseError
-from turnwise.server.error_responses import Refusal, cut
-from turnwise.server.request_context import current
-from turnwise.server.schema.json_parser import SHORT, parse_json_body
+from turnwise.server.error_responses import RequestRejected, truncate
+from turnwise.server.request_context import current_request
+from turnwise.server.schema.json_parser import MAX_INLINE_BYTES, parse_json_body
 from turnwise.server.schema.json_object import ignore_unknown_fields, join_path, read_object
 
 Model = TypeVar("Model", bound=BaseModel)
 
-DEFAULT_LIMIT = 4 * 2**20
-_DRAIN = 8  # how many times the limit is read and thrown away, so that the client gets to read the refusal
-MAX_IGNORED = 20  # unknown fields that the answer names; "..." stands for more
+DEFAULT_MAX_BODY_BYTES = 4 * 2**20
+_DISCARD_FACTOR = 8  # how many times the limit is read and thrown away, so that the client gets to read the refusal
+MAX_IGNORED_FIELDS = 20  # unknown fields that the answer names; "..." stands for more
 
 
 async def read(request: Request, model: type[Model], limit: int) -> Model:
@@ -29,26 +29,26 @@ async def read(request: Request, model: type[Model], limit: int) -> Model:
         InvalidBody: it is no JSON object, or holds more values than any request needs.
         InvalidParameter: a field is missing, out of bounds or, unless the server was told to let that pass, unknown.
     """
-    return (await read_both(request, model, limit))[0]
+    return (await read_with_json(request, model, limit))[0]
 
 
-async def read_both(request: Request, model: type[Model], limit: int) -> tuple[Model, dict[str, Any]]:
+async def read_with_json(request: Request, model: type[Model], limit: int) -> tuple[Model, dict[str, Any]]:
     """As `read`, with the body as it came."""
-    _check_type(request.headers.get("content-type", ""))
-    _check_coding(request.headers.get("content-encoding", ""))
-    data = await _bounded(request, limit)
+    _check_content_type(request.headers.get("content-type", ""))
+    _check_content_encoding(request.headers.get("content-encoding", ""))
+    data = await _read_bounded(request, limit)
     ignore = bool(request.app.state.ignore_unknown)
-    if len(data) <= SHORT:
-        return _validated(data, model, ignore)
-    return await run_in_threadpool(_validated, data, model, ignore)
+    if len(data) <= MAX_INLINE_BYTES:
+        return _parse_and_validate(data, model, ignore)
+    return await run_in_threadpool(_parse_and_validate, data, model, ignore)
 
 
-def _validated(data: bytes, model: type[Model], ignore_unknown: bool) -> tuple[Model, dict[str, Any]]:
+def _parse_and_validate(data: bytes, model: type[Model], ignore_unknown: bool) -> tuple[Model, dict[str, Any]]:
     content = parse_json_body(data)
     with ignore_unknown_fields(ignore_unknown) as ignored:
         checked = validate(content, model)
     names = sorted(ignored)
-    current().ignored = (*names[:MAX_IGNORED], "...") if len(names) > MAX_IGNORED else tuple(names)
+    current_request().ignored = (*names[:MAX_IGNORED_FIELDS], "...") if len(names) > MAX_IGNORED_FIELDS else tuple(names)
     return checked, content
 
 
@@ -57,7 +57,7 @@ def validate(content: Mapping[str, Any], model: type[Model]) -> Model:
     try:
         return model.model_validate(_fields(content, model, ""))
     except ValidationError as error:
-        raise _first(error) from None
+        raise _first_error(error) from None
 
 
 def _fields(value: Any, model: type[BaseModel], path: str) -> dict[str, Any]:
@@ -66,28 +66,28 @@ def _fields(value: Any, model: type[BaseModel], path: str) -> dict[str, Any]:
     for name, field in model.model_fields.items():
         if field.is_required() and name in value:
             fields.setdefault(name, None)
-        nested = _model_in(field.annotation)
+        nested = _nested_model(field.annotation)
         if nested is not None and isinstance(fields.get(name), dict):
             fields[name] = _fields(fields[name], nested, join_path(path, name))
     return fields
 
 
-def _check_type(said: str) -> None:
+def _check_content_type(content_type: str) -> None:
     header = Header()
-    header["content-type"] = said or "none/none"
+    header["content-type"] = content_type or "none/none"
     charset = header.get_content_charset("utf-8")
     if header.get_content_type() != "application/json" or charset not in ("utf-8", "utf8", "us-ascii"):
-        message = f"The body must be sent as 'Content-Type: application/json' in UTF-8, not '{cut(said)}'."
-        raise Refusal(415, "unsupported_media_type", message)
+        message = f"The body must be sent as 'Content-Type: application/json' in UTF-8, not '{truncate(content_type)}'."
+        raise RequestRejected(415, "unsupported_media_type", message)
 
 
-def _check_coding(coding: str) -> None:
-    if coding.strip().lower() not in ("", "identity"):
-        message = f"The body must be sent as it is, without 'Content-Encoding: {cut(coding)}'."
-        raise Refusal(415, "unsupported_content_encoding", message)
+def _check_content_encoding(content_encoding: str) -> None:
+    if content_encoding.strip().lower() not in ("", "identity"):
+        message = f"The body must be sent as it is, without 'Content-Encoding: {truncate(content_encoding)}'."
+        raise RequestRejected(415, "unsupported_content_encoding", message)
 
 
-async def _bounded(request: Request, limit: int) -> bytes:
+async def _read_bounded(request: Request, limit: int) -> bytes:
     read, seen = bytearray(), 0
     async for chunk in request.stream():
         seen += len(chunk)
@@ -95,25 +95,25 @@ async def _bounded(request: Request, limit: int) -> bytes:
             read += chunk
         else:
             read.clear()
-        if seen > limit * _DRAIN:
+        if seen > limit * _DISCARD_FACTOR:
             break
     if seen > limit:
-        raise Refusal(413, "body_too_large", f"The body is larger than the {limit:,} bytes that this server accepts.")
+        raise RequestRejected(413, "body_too_large", f"The body is larger than the {limit:,} bytes that this server accepts.")
     return bytes(read)
 
 
-def _first(error: ValidationError) -> TurnwiseError:
+def _first_error(error: ValidationError) -> TurnwiseError:
     """The first thing that is wrong, as a sentence; pydantic's own words speak to programmers."""
     first = min(error.errors(include_url=False), key=lambda e: e["type"] == "missing")
     ours = first.get("ctx", {}).get("error")
     if isinstance(ours, TurnwiseError):
         return ours
-    name = cut(".".join(str(step) for step in first["loc"])) or "body"
-    code, sentence = _SENTENCES.get(first["type"], ("invalid_value", cut(first["msg"])))
+    name = truncate(".".join(str(step) for step in first["loc"])) or "body"
+    code, sentence = _ERROR_MESSAGES.get(first["type"], ("invalid_value", truncate(first["msg"])))
     return InvalidParameter(name, f"'{name}' {sentence.format_map(first.get('ctx', {}))}.", code=code)
 
 
-_SENTENCES = {
+_ERROR_MESSAGES = {
     "missing": ("missing_required_parameter", "is required"),
     "bool_type": ("invalid_type", "must be true or false"),
     "string_type": ("invalid_type", "must be a string"),
@@ -125,7 +125,7 @@ _SENTENCES = {
 }
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _nested_model(annotation: Any) -> type[BaseModel] | None:
     """The model that the annotation of a field mentions."""
     kinds = (annotation, *getattr(annotation, "__args__", ()))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

@@ -3,13 +3,13 @@
 import re
 from typing import Any
 
-from turnwise.chat.service import Format
+from turnwise.chat.service import ResponseFormat
 from turnwise.core.errors import InvalidParameter
-from turnwise.server.error_responses import cut
-from turnwise.server.schema.json_object import read_object, wrong
+from turnwise.server.error_responses import truncate
+from turnwise.server.schema.json_object import read_object, invalid_field
 
-KINDS = ("text", "json_object", "json_schema")
-MOST_CHOICES = 1000
+RESPONSE_FORMAT_TYPES = ("text", "json_object", "json_schema")
+MAX_CHOICES = 1000
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 RESPONSE_FORMAT_SCHEMA: dict[str, Any] = {
@@ -42,7 +42,7 @@ RESPONSE_FORMAT_SCHEMA: dict[str, Any] = {
 GUIDED_SCHEMAS: dict[str, dict[str, Any]] = {
     "guided_regex": {"type": "string", "description": "A regular expression that the whole answer matches."},
     "guided_choice": {
-        "type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MOST_CHOICES,
+        "type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_CHOICES,
         "description": "The answer is one of these.",
     },
     "guided_grammar": {
@@ -52,55 +52,55 @@ GUIDED_SCHEMAS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def read_response_format(said: Any) -> Format | None:
+def read_response_format(value: Any) -> ResponseFormat | None:
     """The format asked for; None for plain text. Raises `InvalidParameter`."""
-    if said is None:
+    if value is None:
         return None
-    fields = read_object(said, "response_format", {"type", "json_schema"})
+    fields = read_object(value, "response_format", {"type", "json_schema"})
     kind = fields.get("type")
-    if kind not in KINDS:
-        raise wrong("response_format.type", f"must be one of {', '.join(KINDS)}, not {cut(repr(kind))}")
+    if kind not in RESPONSE_FORMAT_TYPES:
+        raise invalid_field("response_format.type", f"must be one of {', '.join(RESPONSE_FORMAT_TYPES)}, not {truncate(repr(kind))}")
     if kind != "json_schema":
         if "json_schema" in fields:
-            raise wrong("response_format.json_schema", f"does not go with the type '{kind}'")
-        return None if kind == "text" else Format("json_object")
+            raise invalid_field("response_format.json_schema", f"does not go with the type '{kind}'")
+        return None if kind == "text" else ResponseFormat("json_object")
     return read_json_schema(fields.get("json_schema"), "response_format.json_schema", "response_format")
 
 
-def read_json_schema(said: Any, where: str, param: str) -> Format:
+def read_json_schema(value: Any, path: str, param: str) -> ResponseFormat:
     """A named JSON schema that answers must follow; `param` is what later errors name. Raises `InvalidParameter`."""
-    inner = read_object(said, where, {"name", "description", "schema", "strict"})
+    inner = read_object(value, path, {"name", "description", "schema", "strict"})
     name = inner.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise wrong(f"{where}.name", "must be 1 to 64 letters, digits, '_' or '-'")
+        raise invalid_field(f"{path}.name", "must be 1 to 64 letters, digits, '_' or '-'")
     for key, kind_of, noun in (("description", str, "a string"), ("strict", bool, "true or false")):
         if not isinstance(inner.get(key), kind_of | None):
-            raise wrong(f"{where}.{key}", f"must be {noun}")
+            raise invalid_field(f"{path}.{key}", f"must be {noun}")
     schema = inner.get("schema")
     if not isinstance(schema, dict):
-        raise wrong(f"{where}.schema", "must be a JSON schema, an object")
-    return Format("json_schema", schema, param)
+        raise invalid_field(f"{path}.schema", "must be a JSON schema, an object")
+    return ResponseFormat("json_schema", schema, param)
 
 
-def read_guided(name: str, said: Any) -> Format | None:
+def read_guided(name: str, value: Any) -> ResponseFormat | None:
     """One of the extensions. Raises `InvalidParameter`."""
-    if said is None:
+    if value is None:
         return None
     if name != "guided_choice":
-        if not isinstance(said, str) or not said:
-            raise wrong(name, "must be a string that is not empty")
-        return Format("regex" if name == "guided_regex" else "lark", said, name)
-    if not isinstance(said, list) or not 1 <= len(said) <= MOST_CHOICES:
-        raise wrong(name, f"must be a list of 1 to {MOST_CHOICES} strings")
-    if not all(isinstance(choice, str) and choice for choice in said):
-        raise wrong(name, "must hold strings that are not empty")
-    return Format("choice", tuple(said), name)
+        if not isinstance(value, str) or not value:
+            raise invalid_field(name, "must be a string that is not empty")
+        return ResponseFormat("regex" if name == "guided_regex" else "lark", value, name)
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_CHOICES:
+        raise invalid_field(name, f"must be a list of 1 to {MAX_CHOICES} strings")
+    if not all(isinstance(choice, str) and choice for choice in value):
+        raise invalid_field(name, "must hold strings that are not empty")
+    return ResponseFormat("choice", tuple(value), name)
 
 
-def one_format(formats: list[Format | None]) -> Format | None:
+def resolve_format(formats: list[ResponseFormat | None]) -> ResponseFormat | None:
     """The only one that was asked for. Raises `InvalidParameter` where several were."""
-    asked = [format for format in formats if format is not None]
-    if len(asked) > 1:
-        names = " and ".join(f"'{format.param}'" for format in asked)
-        raise InvalidParameter(asked[1].param, f"{names} exclude each other; send one of them.")
-    return asked[0] if asked else None
+    formats_present = [format for format in formats if format is not None]
+    if len(formats_present) > 1:
+        names = " and ".join(f"'{format.param}'" for format in formats_present)
+        raise InvalidParameter(formats_present[1].param, f"{names} exclude each other; send one of them.")
+    return formats_present[0] if formats_present else None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-NAME: dict[str, Any] = {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"}
+TOOL_NAME_SCHEMA: dict[str, Any] = {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"}
 
 
 def _object(required: list[str], **properties: Any) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def _one_of(kind: str, inner: dict[str, Any]) -> dict[str, Any]:
 
 _FUNCTION = _object(
     ["name"],
-    name=NAME,
+    name=TOOL_NAME_SCHEMA,
     description={"type": ["string", "null"]},
     parameters={"type": ["object", "null"], "description": "A JSON schema; arguments always follow it."},
     strict={"type": ["boolean", "null"]},
@@ -23,11 +23,11 @@ _FUNCTION = _object(
 _GRAMMAR = _object(["syntax", "definition"], syntax={"enum": ["lark", "regex"]}, definition={"type": "string"})
 _CUSTOM = _object(
     ["name"],
-    name=NAME,
+    name=TOOL_NAME_SCHEMA,
     description={"type": ["string", "null"]},
     format={"anyOf": [_object(["type"], type={"const": "text"}), _one_of("grammar", _GRAMMAR)]},
 )
-_NAMED = [_one_of("function", _object(["name"], name=NAME)), _one_of("custom", _object(["name"], name=NAME))]
+_NAMED = [_one_of("function", _object(["name"], name=TOOL_NAME_SCHEMA)), _one_of("custom", _object(["name"], name=TOOL_NAME_SCHEMA))]
 _ALLOWED = _object(
     ["mode", "tools"],
     mode={"enum": ["auto", "required"]},
@@ -53,6 +53,6 @@ TOOL_SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "function_call": {
         "description": "The older form of 'tool_choice'.",
-        "anyOf": [{"enum": ["none", "auto"]}, _object(["name"], name=NAME)],
+        "anyOf": [{"enum": ["none", "auto"]}, _object(["name"], name=TOOL_NAME_SCHEMA)],
     },
 }

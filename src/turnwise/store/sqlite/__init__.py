@@ -12,57 +12,57 @@ from typing import Any
 from turnwise.core.errors import InvalidData, InvalidParameter, NotFound
 from turnwise.core.messages import Message
 from turnwise.core.ports import HEAD, ConversationStore, StoredConversation
-from turnwise.store.sqlite.completion_store import SqliteCompletions
-from turnwise.store.sqlite.database import SqliteConnection
-from turnwise.store.sqlite.response_store import SqliteResponses
-from turnwise.store.sqlite.tool_columns import written_tools
-from turnwise.store.sqlite.message_tree import Tree
+from turnwise.store.sqlite.completion_store import SqliteCompletionStore
+from turnwise.store.sqlite.database import SqliteDatabase
+from turnwise.store.sqlite.response_store import SqliteResponseStore
+from turnwise.store.sqlite.tool_columns import tools_to_json
+from turnwise.store.sqlite.message_tree import MessageTree
 
 PREFIX = "sqlite:///"
 _COLUMNS = "id, title, model, created, updated"
 
 
-def open_url(url: str) -> "SqliteStore":
+def open_url(url: str) -> "SqliteConversationStore":
     """Open `sqlite:///PATH`, creating file and folders, or `sqlite:///:memory:`."""
     where = url.removeprefix(PREFIX)
     if not url.startswith(PREFIX) or not where or "\0" in where:
         raise InvalidParameter("store", f"'{url[:100]}' names no file; write sqlite:///PATH or sqlite:///:memory:.")
-    return SqliteStore(None if where == ":memory:" else Path(where).expanduser())
+    return SqliteConversationStore(None if where == ":memory:" else Path(where).expanduser())
 
 
-class SqliteStore:
+class SqliteConversationStore:
     """The `ConversationStore` port on SQLite. It may be called from several threads."""
 
     def __init__(self, path: Path | None) -> None:
         """Open `path`, or a store in memory for None. Raises `UserError` when it cannot be one of ours."""
-        self._base = SqliteConnection(path)
+        self._base = SqliteDatabase(path)
 
     @property
-    def completions(self) -> SqliteCompletions:
+    def completions(self) -> SqliteCompletionStore:
         """Stored completions, in the same file."""
-        return SqliteCompletions(self._base.reading, self._base.writing)
+        return SqliteCompletionStore(self._base.read_transaction, self._base.write_transaction)
 
     @property
-    def responses(self) -> SqliteResponses:
+    def responses(self) -> SqliteResponseStore:
         """Stored responses, in the same file."""
-        return SqliteResponses(self._base.reading, self._base.writing)
+        return SqliteResponseStore(self._base.read_transaction, self._base.write_transaction)
 
     def create(self, *, title: str, model: str) -> StoredConversation:
         """Start a conversation."""
         now = time.time()
         made = StoredConversation(f"conv_{secrets.token_hex(12)}", title, model, created=now, updated=now)
-        with self._base.writing() as connection:
+        with self._base.write_transaction() as connection:
             connection.execute(
                 f"INSERT INTO conversations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
                 (made.id, title, model, now, now),
             )
         return made
 
-    def extend(self, conversation_id: str, messages: Sequence[Message], *, title: str = "") -> tuple[str, ...]:
+    def ensure_branch(self, conversation_id: str, messages: Sequence[Message], *, title: str = "") -> tuple[str, ...]:
         """Make `messages` a branch of the tree and return their ids."""
-        with self._base.writing() as connection:
+        with self._base.write_transaction() as connection:
             number = _number_of(connection, conversation_id)
-            matched = Tree.load(connection, number).match(messages)
+            matched = MessageTree.load(connection, number).match(messages)
             parent = matched[-1].number if matched else None
             if title:
                 connection.execute(
@@ -85,14 +85,14 @@ class SqliteStore:
     ) -> tuple[str, ...]:
         """Add messages below `parent_id`, all of them or none."""
         written = _json(meta or {})
-        with self._base.writing() as connection:
+        with self._base.write_transaction() as connection:
             number = _number_of(connection, conversation_id)
             return _add(connection, number, _parent_number(connection, number, parent_id), messages, written)
 
-    def update(self, message_id: str, *, content: Message | None = None, meta: Mapping[str, Any]) -> None:
+    def update_message(self, message_id: str, *, content: Message | None = None, meta: Mapping[str, Any]) -> None:
         """Change an answer that is being written, or what is recorded about a message."""
         written = _json(meta)
-        with self._base.writing() as connection:
+        with self._base.write_transaction() as connection:
             row = connection.execute("SELECT number, conversation FROM messages WHERE id = ?", (message_id,)).fetchone()
             if row is None:
                 raise NotFound(f"There is no message '{message_id[:60]}'; its conversation may have been deleted.")
@@ -100,16 +100,16 @@ class SqliteStore:
             if content is not None:
                 connection.execute(
                     "UPDATE messages SET role = ?, content = ?, name = ?, tools = ?, pinned = ? WHERE number = ?",
-                    (content.role, content.content, content.name, written_tools(content), content.pinned, row[0]),
+                    (content.role, content.content, content.name, tools_to_json(content), content.pinned, row[0]),
                 )
             _touch(connection, row[1], time.time())
 
     def get(self, conversation_id: str) -> StoredConversation:
         """One conversation with its messages."""
-        with self._base.reading() as connection:
+        with self._base.read_transaction() as connection:
             number = _number_of(connection, conversation_id)
             row = connection.execute(f"SELECT {_COLUMNS} FROM conversations WHERE number = ?", (number,)).fetchone()  # noqa: S608
-            tree = Tree.load(connection, number)
+            tree = MessageTree.load(connection, number)
         head = None if tree.head is None else tree.nodes[tree.head].stored.id
         shown, everything = tree.branch(tree.head), tuple(tree.nodes.values())
         return replace(
@@ -121,7 +121,7 @@ class SqliteStore:
         if limit < 1:
             raise InvalidParameter("limit", f"'limit' must be at least 1, got {limit}.")
         conditions, values = ["1"], list[Any]()
-        with self._base.reading() as connection:
+        with self._base.read_transaction() as connection:
             if after is not None:
                 conditions.append("(updated, number) < (SELECT updated, number FROM conversations WHERE number = ?)")
                 values.append(_number_of(connection, after))
@@ -138,22 +138,22 @@ class SqliteStore:
             ).fetchall()
         return [StoredConversation(*row) for row in rows]
 
-    def select(self, conversation_id: str, message_id: str) -> None:
+    def select_branch(self, conversation_id: str, message_id: str) -> None:
         """Show another branch: the head becomes the latest message below `message_id`."""
-        with self._base.writing() as connection:
+        with self._base.write_transaction() as connection:
             number = _number_of(connection, conversation_id)
-            head = Tree.load(connection, number).latest_below(message_id)
+            head = MessageTree.load(connection, number).latest_below(message_id)
             connection.execute("UPDATE conversations SET head = ? WHERE number = ?", (head, number))
 
     def rename(self, conversation_id: str, title: str) -> None:
         """Give it another title; its place in the list stays."""
-        with self._base.writing() as connection:
+        with self._base.write_transaction() as connection:
             number = _number_of(connection, conversation_id)
             connection.execute("UPDATE conversations SET title = ? WHERE number = ?", (title, number))
 
     def delete(self, conversation_id: str) -> None:
         """Delete it and its messages."""
-        with self._base.writing() as connection:
+        with self._base.write_transaction() as connection:
             connection.execute("DELETE FROM conversations WHERE number = ?", (_number_of(connection, conversation_id),))
 
     def close(self) -> None:
@@ -192,7 +192,7 @@ def _add(
         cursor = connection.execute(
             "INSERT INTO messages (id, conversation, parent, created, role, content, name, tools, meta, pinned)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (ids[-1], conversation, parent, now, message.role, message.content, message.name, written_tools(message),
+            (ids[-1], conversation, parent, now, message.role, message.content, message.name, tools_to_json(message),
              meta, message.pinned),
         )  # fmt: skip
         parent = cursor.lastrowid
@@ -214,4 +214,4 @@ def _json(meta: Mapping[str, Any]) -> str:
         raise InvalidData(f"The meta data of a message must be plain JSON: {error}.") from error
 
 
-_: type[ConversationStore] = SqliteStore  # the type checker compares it with the port
+_: type[ConversationStore] = SqliteConversationStore  # the type checker compares it with the port

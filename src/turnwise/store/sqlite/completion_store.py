@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from turnwise.core.stored_completions import CompletionStore, Feedback, Order, StoredCompletion
+from turnwise.core.stored_completions import CompletionStore, Feedback, SortOrder, StoredCompletion
 from turnwise.core.errors import NotFound
 
 Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
@@ -16,13 +16,13 @@ Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 _COLUMNS = "id, created, model, messages, request, response, metadata"
 
 
-class SqliteCompletions:
+class SqliteCompletionStore:
     """The `CompletionStore` port over a store's transactions."""
 
     def __init__(self, reading: Transaction, writing: Transaction) -> None:
         self._reading, self._writing = reading, writing
 
-    def keep(self, completion: StoredCompletion) -> None:
+    def add(self, completion: StoredCompletion) -> None:
         """Add a completion."""
         values = (
             completion.id, completion.created, completion.model, _json(completion.messages), _json(completion.request),
@@ -37,7 +37,7 @@ class SqliteCompletions:
             return _completion(_row(connection, id))
 
     def list(
-        self, *, limit: int, after: str | None, order: Order, model: str | None, metadata: Mapping[str, str]
+        self, *, limit: int, after: str | None, order: SortOrder, model: str | None, metadata: Mapping[str, str]
     ) -> tuple[list[StoredCompletion], bool]:
         """Completions by time, and whether there are more."""
         where, values = ["1"], list[Any]()
@@ -56,7 +56,7 @@ class SqliteCompletions:
             rows = connection.execute(f"{query} ORDER BY number {direction} LIMIT ?", (*values, limit + 1)).fetchall()
         return [_completion(row) for row in rows[:limit]], len(rows) > limit
 
-    def update(self, id: str, metadata: Mapping[str, str]) -> StoredCompletion:
+    def update_metadata(self, id: str, metadata: Mapping[str, str]) -> StoredCompletion:
         """Give it other metadata."""
         with self._writing() as connection:
             number = _number(connection, id)
@@ -68,7 +68,7 @@ class SqliteCompletions:
         with self._writing() as connection:
             connection.execute("DELETE FROM completions WHERE number = ?", (_number(connection, id),))
 
-    def judge(
+    def add_feedback(
         self,
         id: str,
         *,
@@ -88,7 +88,7 @@ class SqliteCompletions:
             )
         return made
 
-    def feedback(self, id: str) -> tuple[Feedback, ...]:
+    def list_feedback(self, id: str) -> tuple[Feedback, ...]:
         """All feedback on a completion, oldest first."""
         with self._reading() as connection:
             rows = connection.execute(
@@ -124,4 +124,4 @@ def _completion(row: tuple[Any, ...]) -> StoredCompletion:
     )
 
 
-_: type[CompletionStore] = SqliteCompletions  # the type checker compares it with the port
+_: type[CompletionStore] = SqliteCompletionStore  # the type checker compares it with the port

@@ -8,16 +8,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from turnwise.core.errors import InvalidData, SaveFailed, Unavailable, UserError
-from turnwise.core.files import make_private
+from turnwise.core.files import create_private_file
 from turnwise.core.file_lock import LOCK_SECONDS, FileLock, LockTimeout
 from turnwise.store.sqlite.migrations import migrate
-from turnwise.store.sqlite.sqlite_errors import is_busy, reason_of
+from turnwise.store.sqlite.sqlite_errors import is_busy, failure_reason
 
 _SQLITE_SECONDS = 1.0  # that SQLite itself waits for its lock
 _BUSY = f"The conversation store is busy: another process has been using it for more than {LOCK_SECONDS:g} seconds."
 
 
-class SqliteConnection:
+class SqliteDatabase:
     """A connection, a lock for threads and a lock file for processes.
 
     Writers take turns by the lock file, which also keeps clear of the WAL-reset race in SQLite before 3.51.3. They wait
@@ -32,15 +32,15 @@ class SqliteConnection:
         where = ":memory:" if path is None else str(path)
         try:
             if path is not None:
-                make_private(path)
+                create_private_file(path)
                 self._lock_file = FileLock(path.with_name(f"{path.name}.lock"))
             self._connection = sqlite3.connect(
                 where, timeout=_SQLITE_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
             )
         except (OSError, sqlite3.Error) as error:
-            raise UserError(f"The conversation store {where} cannot be opened: {reason_of(error, path)}.") from error
+            raise UserError(f"The conversation store {where} cannot be opened: {failure_reason(error, path)}.") from error
         with ExitStack() as on_failure:
-            on_failure.callback(self._lock_file.release_file)
+            on_failure.callback(self._lock_file.close)
             on_failure.callback(self._connection.close)
             try:
                 with self._lock_file:
@@ -48,7 +48,7 @@ class SqliteConnection:
             except (LockTimeout, sqlite3.Error) as error:
                 if isinstance(error, LockTimeout) or is_busy(error):
                     raise Unavailable(f"{_BUSY} Its file is {where}; --store names another one.") from error
-                raise UserError(f"{where} cannot be used as a conversation store: {reason_of(error, path)}.") from error
+                raise UserError(f"{where} cannot be used as a conversation store: {failure_reason(error, path)}.") from error
             on_failure.pop_all()
 
     def _prepare(self, where: str) -> None:
@@ -60,7 +60,7 @@ class SqliteConnection:
         self._connection.execute("PRAGMA journal_mode = WAL")  # last: it writes, and a strange file is left alone
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def read_transaction(self) -> Iterator[sqlite3.Connection]:
         """The connection, for queries. Raises `Unavailable` where it is not free in time."""
         with _held(self._connection_lock, time.monotonic() + LOCK_SECONDS):
             try:
@@ -68,11 +68,11 @@ class SqliteConnection:
             except sqlite3.Error as error:
                 if is_busy(error):
                     raise Unavailable(_BUSY) from error
-                reason = reason_of(error, self._path)
+                reason = failure_reason(error, self._path)
                 raise SaveFailed(f"The conversation store could not be read: {reason}.") from error
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def write_transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction: safe on disk when the block ends well, undone when it does not."""
         deadline = time.monotonic() + LOCK_SECONDS
         with _held(self._writers, deadline), self._file_held(deadline), self._transaction_begun(deadline) as connection:
@@ -121,7 +121,7 @@ class SqliteConnection:
             time.sleep(0.02)
 
     def _not_saved(self, error: Exception) -> SaveFailed:
-        return SaveFailed(f"It could not be saved: {reason_of(error, self._path)}. Nothing was changed.")
+        return SaveFailed(f"It could not be saved: {failure_reason(error, self._path)}. Nothing was changed.")
 
     def close(self) -> None:
         """Release the file; safe to call twice. Writes that are under way end first.
@@ -136,7 +136,7 @@ class SqliteConnection:
             with suppress(LockTimeout, OSError):
                 stack.enter_context(self._lock_file)
             self._connection.close()
-        self._lock_file.release_file()
+        self._lock_file.close()
 
 
 @contextmanager

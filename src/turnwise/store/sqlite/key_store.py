@@ -11,10 +11,10 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from turnwise.core.errors import InvalidParameter, NotFound, SaveFailed, Unavailable, UserError
-from turnwise.core.files import make_private
-from turnwise.core.api_keys import MARK, SHOWN, ApiKey, KeyStore, digest_of, new_key
+from turnwise.core.files import create_private_file
+from turnwise.core.api_keys import KEY_SCHEME, VISIBLE_LENGTH, ApiKey, KeyStore, hash_key, generate_key
 from turnwise.core.file_lock import LOCK_SECONDS, FileLock, LockTimeout
-from turnwise.store.sqlite.sqlite_errors import is_busy, reason_of
+from turnwise.store.sqlite.sqlite_errors import is_busy, failure_reason
 
 VERSION = 1
 _NAME = re.compile(r"\w[\w .@+-]{0,63}")
@@ -33,7 +33,7 @@ CREATE TABLE keys (
 _COLUMNS = "name, prefix, digest, created, used, rate, concurrent"
 
 
-class KeyFile:
+class SqliteKeyStore:
     """The `KeyStore` port on a file, which is made when the first key is."""
 
     def __init__(self, path: Path) -> None:
@@ -66,27 +66,27 @@ class KeyFile:
         with self._writing() as connection:
             if connection.execute("SELECT 1 FROM keys WHERE name = ?", (name,)).fetchone():
                 raise InvalidParameter("name", f"There is a key named '{name}' already; revoke it, or choose another.")
-            key = new_key()
-            while connection.execute("SELECT 1 FROM keys WHERE prefix = ?", (key[:SHOWN],)).fetchone():
-                key = new_key()
+            key = generate_key()
+            while connection.execute("SELECT 1 FROM keys WHERE prefix = ?", (key[:VISIBLE_LENGTH],)).fetchone():
+                key = generate_key()
             connection.execute(
                 "INSERT INTO keys (name, prefix, digest, created, rate, concurrent) VALUES (?, ?, ?, ?, ?, ?)",
-                (name, key[:SHOWN], digest_of(key), time.time(), rate, concurrent),
+                (name, key[:VISIBLE_LENGTH], hash_key(key), time.time(), rate, concurrent),
             )
         return key
 
     def revoke(self, name_or_prefix: str) -> ApiKey:
         """Forget a key. Raises `NotFound`."""
-        column = "prefix" if name_or_prefix.startswith(MARK) else "name"
+        column = "prefix" if name_or_prefix.startswith(KEY_SCHEME) else "name"
         found = [kept for kept in self.list() if getattr(kept, column) == name_or_prefix]
         if not found:
-            shown = name_or_prefix[:SHOWN] + "…" if len(name_or_prefix) > 64 else name_or_prefix
+            shown = name_or_prefix[:VISIBLE_LENGTH] + "…" if len(name_or_prefix) > 64 else name_or_prefix
             raise NotFound(f"There is no key '{shown}'. `turnwise keys list` shows names and prefixes.")
         with self._writing() as connection:
             connection.execute("DELETE FROM keys WHERE prefix = ?", (found[0].prefix,))
         return found[0]
 
-    def note_use(self, prefix: str, when: float) -> None:
+    def record_use(self, prefix: str, when: float) -> None:
         """Remember when a key was last used; nothing happens when it is gone."""
         with self._writing() as connection:
             connection.execute("UPDATE keys SET used = MAX(?, COALESCE(used, 0)) WHERE prefix = ?", (when, prefix))
@@ -99,18 +99,18 @@ class KeyFile:
         except sqlite3.Error as error:
             if is_busy(error):
                 raise self._busy() from error
-            raise UserError(f"{self._path} cannot be used for keys: {reason_of(error, self._path)}.") from error
+            raise UserError(f"{self._path} cannot be used for keys: {failure_reason(error, self._path)}.") from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: safe on disk when the block ends well, undone when it does not."""
         try:
-            make_private(self._path)
+            create_private_file(self._path)
             lock = FileLock(self._path.with_name(f"{self._path.name}.lock"))
         except OSError as error:
             raise SaveFailed(f"Could not write {self._path}: {error.strerror or error}.") from error
         with ExitStack() as stack:
-            stack.callback(lock.release_file)
+            stack.callback(lock.close)
             try:
                 stack.enter_context(lock)
             except LockTimeout as error:
@@ -137,11 +137,11 @@ class KeyFile:
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name) or name.startswith(MARK):
+    if not _NAME.fullmatch(name) or name.startswith(KEY_SCHEME):
         raise InvalidParameter(
             "name",
             "A key's name has 1 to 64 letters, digits, spaces or any of . _ @ + -, "
-            f"begins with a letter or digit, and not with '{MARK}'.",
+            f"begins with a letter or digit, and not with '{KEY_SCHEME}'.",
         )
 
 
@@ -156,4 +156,4 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-_: type[KeyStore] = KeyFile  # the type checker compares it with the port
+_: type[KeyStore] = SqliteKeyStore  # the type checker compares it with the port

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from turnwise.core.errors import NotFound
 from turnwise.core.messages import Message, Role
 from turnwise.core.ports import StoredMessage
-from turnwise.store.sqlite.tool_columns import read_tools
+from turnwise.store.sqlite.tool_columns import tools_from_json
 
 
 class _Row(NamedTuple):
@@ -30,7 +30,7 @@ class _Row(NamedTuple):
 _COLUMNS = ", ".join(_Row._fields)
 
 
-class Node(NamedTuple):
+class MessageNode(NamedTuple):
     """A message with its row number and its parent's."""
 
     number: int
@@ -39,43 +39,43 @@ class Node(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tree:
+class MessageTree:
     """All messages of one conversation, by ascending row number, and the row number of the head."""
 
-    nodes: Mapping[int, Node]
+    nodes: Mapping[int, MessageNode]
     head: int | None
 
     @classmethod
-    def load(cls, connection: sqlite3.Connection, conversation: int) -> "Tree":
+    def load(cls, connection: sqlite3.Connection, conversation: int) -> "MessageTree":
         """Read a conversation's messages."""
         (head,) = connection.execute("SELECT head FROM conversations WHERE number = ?", (conversation,)).fetchone()
         found = connection.execute(
             f"SELECT {_COLUMNS} FROM messages WHERE conversation = ? ORDER BY number",  # noqa: S608
             (conversation,),
         )
-        nodes: dict[int, Node] = {}
+        nodes: dict[int, MessageNode] = {}
         for row in map(_Row._make, found):
             parent = None if row.parent is None else nodes[row.parent].stored.id
-            nodes[row.number] = Node(row.number, row.parent, _message(row, parent))
+            nodes[row.number] = MessageNode(row.number, row.parent, _message(row, parent))
         return cls(nodes, head)
 
     @cached_property
-    def children(self) -> Mapping[int | None, Sequence[Node]]:
+    def children(self) -> Mapping[int | None, Sequence[MessageNode]]:
         """The messages below each message, oldest first; None has the first messages."""
-        below: defaultdict[int | None, list[Node]] = defaultdict(list)
+        below: defaultdict[int | None, list[MessageNode]] = defaultdict(list)
         for node in self.nodes.values():
             below[node.parent].append(node)
         return below
 
-    def branch(self, number: int | None) -> tuple[Node, ...]:
+    def branch(self, number: int | None) -> tuple[MessageNode, ...]:
         """The messages from a first one to this one."""
-        path: list[Node] = []
+        path: list[MessageNode] = []
         while number is not None:
             path.append(self.nodes[number])
             number = self.nodes[number].parent
         return tuple(reversed(path))
 
-    def match(self, messages: Sequence[Message]) -> tuple[Node, ...]:
+    def match(self, messages: Sequence[Message]) -> tuple[MessageNode, ...]:
         """The longest beginning of `messages` that is stored.
 
         Where several branches hold it, the one that is shown comes first, then the latest.
@@ -100,7 +100,7 @@ class Tree:
                 inside.add(node.number)
         return max(inside)
 
-    def with_siblings(self, nodes: Sequence[Node]) -> tuple[StoredMessage, ...]:
+    def with_siblings(self, nodes: Sequence[MessageNode]) -> tuple[StoredMessage, ...]:
         """These messages, with the ids of their siblings."""
         siblings = {
             parent: tuple(node.stored.id for node in self.children[parent]) for parent in {n.parent for n in nodes}
@@ -109,5 +109,5 @@ class Tree:
 
 
 def _message(row: _Row, parent_id: str | None) -> StoredMessage:
-    message = Message(row.role, row.content, row.name, **read_tools(row.tools), pinned=bool(row.pinned))
+    message = Message(row.role, row.content, row.name, **tools_from_json(row.tools), pinned=bool(row.pinned))
     return StoredMessage(row.id, row.created, message, json.loads(row.meta), parent_id)

@@ -23,7 +23,7 @@ _CHAIN = """
 """
 
 
-class SqliteResponses:
+class SqliteResponseStore:
     """The `ResponseStore` port over a store's transactions."""
 
     def __init__(self, reading: Transaction, writing: Transaction) -> None:
@@ -79,4 +79,4 @@ def _response(row: tuple[Any, ...]) -> StoredResponse:
     return StoredResponse(id, owner, created, previous_id, tuple(json.loads(items)), json.loads(body))
 
 
-_: type[ResponseStore] = SqliteResponses  # the type checker compares it with the port
+_: type[ResponseStore] = SqliteResponseStore  # the type checker compares it with the port

@@ -15,7 +15,7 @@ def is_busy(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and _code(error) in _BUSY
 
 
-def reason_of(error: Exception, path: Path | None = None) -> str:
+def failure_reason(error: Exception, path: Path | None = None) -> str:
     """The cause of a failure. SQLite reports a full disk in several ways; `path` is where the file lies."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

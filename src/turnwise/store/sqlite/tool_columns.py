@@ -6,7 +6,7 @@ from typing import Any
 from turnwise.core.messages import Message, ToolCall
 
 
-def written_tools(message: Message) -> str | None:
+def tools_to_json(message: Message) -> str | None:
     """What the message says of tool calls; None where it says nothing."""
     said: dict[str, Any] = {}
     if message.tool_calls:
@@ -19,7 +19,7 @@ def written_tools(message: Message) -> str | None:
     return json.dumps(said, ensure_ascii=False) if said else None
 
 
-def read_tools(written: str | None) -> dict[str, Any]:
+def tools_from_json(written: str | None) -> dict[str, Any]:
     """The fields of a message that `written_tools` wrote."""
     said = json.loads(written) if written else {}
     return {

@@ -15,10 +15,10 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 
 from turnwise.core.errors import TemplateError
-from turnwise.text.chat_templates.render_budget import MAX_VALUE, budgeted
-from turnwise.text.chat_templates.sandbox import Environment
+from turnwise.text.chat_templates.render_budget import MAX_VALUE, render_budget
+from turnwise.text.chat_templates.sandbox import TemplateEnvironment
 
-MAX_TEMPLATE = 100_000  # characters; the longest published template is under 20,000
+MAX_TEMPLATE_CHARACTERS = 100_000  # characters; the longest published template is under 20,000
 MAX_TIME_FORMAT = 100  # characters
 
 
@@ -42,8 +42,8 @@ def _strftime_now(format: str) -> str:
     return datetime.now().strftime(format)
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def _environment() -> TemplateEnvironment:
+    environment = TemplateEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols], autoescape=False
     )
     environment.globals["raise_exception"] = _raise
@@ -52,18 +52,18 @@ def _environment() -> Environment:
 
 
 @lru_cache(maxsize=32)
-def names_read(source: str) -> frozenset[str]:
+def find_template_variables(source: str) -> frozenset[str]:
     """The variables a template looks at; none where it is broken, which `apply_template` says better."""
     try:
-        return frozenset(name.name for name in _environment().parse(source[:MAX_TEMPLATE]).find_all(nodes.Name))
+        return frozenset(name.name for name in _environment().parse(source[:MAX_TEMPLATE_CHARACTERS]).find_all(nodes.Name))
     except (jinja2.TemplateSyntaxError, RecursionError):
         return frozenset()
 
 
 @lru_cache(maxsize=32)
 def _compile(source: str) -> jinja2.Template:
-    if len(source) > MAX_TEMPLATE:
-        raise TemplateError(f"The chat template is {len(source):,} characters long; at most {MAX_TEMPLATE:,} are read.")
+    if len(source) > MAX_TEMPLATE_CHARACTERS:
+        raise TemplateError(f"The chat template is {len(source):,} characters long; at most {MAX_TEMPLATE_CHARACTERS:,} are read.")
     try:
         return _environment().from_string(source)
     except jinja2.TemplateSyntaxError as error:
@@ -77,7 +77,7 @@ def check_template(source: str) -> None:
     _compile(source)
 
 
-def apply_template(
+def apply_chat_template(
     source: str,
     messages: Sequence[Mapping[str, Any]],
     *,
@@ -93,7 +93,7 @@ def apply_template(
     values = {"tools": None, "documents": None, **variables}
     pieces, length = [], 0
     try:
-        with budgeted():
+        with render_budget():
             for piece in _compile(source).generate(
                 **values, messages=list(messages), add_generation_prompt=add_generation_prompt
             ):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from turnwise.core.messages import Message
 
 
-def with_prompt(template: str, instruction: str | None, demonstrations: Sequence[Sequence[Message]] = ()) -> str:
+def prepend_prompt(template: str, instruction: str | None, demonstrations: Sequence[Sequence[Message]] = ()) -> str:
     """A template that shows an instruction and demonstrations before the dialogue.
 
     Args:

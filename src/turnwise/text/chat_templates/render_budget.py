@@ -27,7 +27,7 @@ CONTAINER, ENTRY, NEW_ENTRY = 256, 16, 64
 T = TypeVar("T")
 
 
-class Budget:
+class RenderBudget:
     """What one rendering may still use up."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Budget:
         self._until = time.thread_time() + MAX_SECONDS
         self._weights: dict[int, tuple[int, Any]] = {}  # by id; the value is kept so that its id stays its own
 
-    def step(self) -> None:
+    def count_step(self) -> None:
         """Count one step."""
         self._steps += 1
         if self._steps > MAX_STEPS or time.thread_time() > self._until:
@@ -45,9 +45,9 @@ class Budget:
                 f"({MAX_STEPS:,} in {MAX_SECONDS:g} s are allowed)."
             )
 
-    def make(self, size: int) -> None:
+    def charge(self, size: int) -> None:
         """Count a value of this many characters."""
-        self.step()
+        self.count_step()
         self._made += size
         if size > MAX_VALUE or self._made > MAX_MADE:
             raise TemplateError(
@@ -55,20 +55,20 @@ class Budget:
                 "in all."
             )
 
-    def made(self, value: T) -> T:
+    def charge_value(self, value: T) -> T:
         """Count a value that has just been made, and return it."""
         if isinstance(value, str):
-            self.make(len(value))
+            self.charge(len(value))
         elif isinstance(value, list | tuple | dict):
-            self.weigh(value)
-            self.make(CONTAINER + ENTRY * len(value))
+            self.measure(value)
+            self.charge(CONTAINER + ENTRY * len(value))
         elif isinstance(value, int) and abs(value) > MAX_INT:
             raise TemplateError("The chat template calculates with numbers of more than 64 bits.")
         else:
-            self.step()
+            self.count_step()
         return value
 
-    def weigh(self, value: Any) -> int:
+    def measure(self, value: Any) -> int:
         """About how long a value is when written out; raises where that is too long.
 
         Lists that hold the same list twice, which holds another one twice, are small in memory and endless on paper.
@@ -82,7 +82,7 @@ class Budget:
         parts: Iterable[Any] = chain.from_iterable(value.items()) if isinstance(value, Mapping) else value
         weight = 1
         for part in parts:
-            weight += self.weigh(part)
+            weight += self.measure(part)
             if weight > MAX_VALUE:
                 raise TemplateError(f"The chat template makes a list of more than {MAX_VALUE:,} characters.")
         self._weights[id(value)] = weight, value
@@ -90,8 +90,8 @@ class Budget:
 
     def text(self, value: Any) -> str:
         """A value as it is written into the rendering."""
-        self.weigh(value)
-        return self.made(value if isinstance(value, str) else str(value))
+        self.measure(value)
+        return self.charge_value(value if isinstance(value, str) else str(value))
 
     def join(self, parts: Iterable[Any], separator: str = "") -> str:
         """The texts of `parts` with `separator` between them."""
@@ -100,29 +100,29 @@ class Budget:
             texts.append(self.text(part))
             size += len(texts[-1]) + len(separator)
             if size > MAX_VALUE:
-                self.make(size)
-        return self.made(separator.join(texts))
+                self.charge(size)
+        return self.charge_value(separator.join(texts))
 
     def replace(self, text: str, old: str, new: str, count: int = -1) -> str:
         """`text.replace`, measured beforehand."""
         found = text.count(old)
-        self.make(len(text) + (found if count < 0 else min(found, count)) * max(len(new) - len(old), 0))
+        self.charge(len(text) + (found if count < 0 else min(found, count)) * max(len(new) - len(old), 0))
         return text.replace(old, new, count)
 
 
-_CURRENT: ContextVar[Budget] = ContextVar("_CURRENT")
+_CURRENT: ContextVar[RenderBudget] = ContextVar("_CURRENT")
 
 
 @contextmanager
-def budgeted() -> Iterator[Budget]:
+def render_budget() -> Iterator[RenderBudget]:
     """Whatever a template does inside this block counts against one fresh budget."""
-    token = _CURRENT.set(Budget())
+    token = _CURRENT.set(RenderBudget())
     try:
         yield _CURRENT.get()
     finally:
         _CURRENT.reset(token)
 
 
-def current() -> Budget:
+def current_budget() -> RenderBudget:
     """The budget of the rendering under way."""
     return _CURRENT.get()

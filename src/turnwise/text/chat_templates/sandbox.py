@@ -18,8 +18,8 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
 
 from turnwise.core.errors import TemplateError
-from turnwise.text.chat_templates.render_budget import NEW_ENTRY, current
-from turnwise.text.chat_templates.template_filters import counted_as_step, known_filters
+from turnwise.text.chat_templates.render_budget import NEW_ENTRY, current_budget
+from turnwise.text.chat_templates.template_filters import metered, allowed_filters
 
 # Methods whose result is bounded by their arguments. Not among them: format, center, ljust, rjust, zfill, expandtabs,
 # translate, encode, to_bytes and all that change a value.
@@ -94,15 +94,15 @@ def _led_through(filter: str, node: nodes.Node) -> nodes.Filter:
     )
 
 
-class Environment(ImmutableSandboxedEnvironment):
+class TemplateEnvironment(ImmutableSandboxedEnvironment):
     """Jinja's immutable sandbox with a budget; see the top of this file."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, finalize=lambda value: current().text(value))
-        self.filters = known_filters()
-        self.tests = {name: counted_as_step(test) for name, test in self.tests.items()}
+        super().__init__(**options, finalize=lambda value: current_budget().text(value))
+        self.filters = allowed_filters()
+        self.tests = {name: metered(test) for name, test in self.tests.items()}
         self.globals = {
             "range": self.globals["range"],  # the sandbox's own, of at most 100,000 numbers
             "dict": lambda *args, **kwargs: dict(*args, **kwargs),  # the class itself would hand out its methods
@@ -117,7 +117,7 @@ class Environment(ImmutableSandboxedEnvironment):
     @staticmethod
     def concat(parts: Iterable[str]) -> str:
         """How Jinja joins what macros and `{% set %}` blocks have written."""
-        return current().join(parts)
+        return current_budget().join(parts)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Known methods of plain values, and what Jinja's own objects offer."""
@@ -137,27 +137,27 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Every call of a template. The names leave all others to the template's own arguments."""
-        budget = current()
+        budget = current_budget()
         for value in (*args, *(value for name, value in kwargs.items() if not name.startswith("_"))):
-            budget.weigh(value)
+            budget.measure(value)
         owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", None)
         if isinstance(owner, str) and name in ("join", "replace"):
             __obj = partial(_join_texts if name == "join" else budget.replace, owner)
         result = super().call(__context, __obj, *args, **kwargs)
         if isinstance(owner, str) and isinstance(result, list):
-            budget.make(NEW_ENTRY * len(result))
-        return budget.made(result)
+            budget.charge(NEW_ENTRY * len(result))
+        return budget.charge_value(result)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Operators that can make much out of little."""
-        budget = current()
+        budget = current_budget()
         numbers = isinstance(left, int | float) and isinstance(right, int | float)
         if operator == "**" or (operator == "%" and not numbers):
             raise TemplateError(f"The chat template uses '{operator}' to raise powers or format text; it may not.")
         if operator == "*" and not numbers:
             times = next((side for side in (left, right) if isinstance(side, int)), 1)
-            budget.make((budget.weigh(left) + budget.weigh(right)) * max(times, 1))
-        return budget.made(super().call_binop(context, operator, left, right))
+            budget.charge((budget.measure(left) + budget.measure(right)) * max(times, 1))
+        return budget.charge_value(super().call_binop(context, operator, left, right))
 
 
 def _join_texts(separator: str, parts: Iterable[Any]) -> str:
@@ -166,4 +166,4 @@ def _join_texts(separator: str, parts: Iterable[Any]) -> str:
     for part in parts:
         if not isinstance(part, str):
             raise TypeError(f"join: expected texts, found {type(part).__name__}")
-    return current().join(parts, separator)
+    return current_budget().join(parts, separator)

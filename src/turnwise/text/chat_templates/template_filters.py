@@ -13,7 +13,7 @@ from jinja2.filters import FILTERS, do_indent, do_round, make_attrgetter
 from jinja2.runtime import Context
 from jinja2.utils import pass_context, pass_environment
 
-from turnwise.text.chat_templates.render_budget import current
+from turnwise.text.chat_templates.render_budget import current_budget
 
 MAX_INDENT = 16
 
@@ -27,51 +27,51 @@ _PLAIN_FILTERS = (
 )  # fmt: skip
 
 
-def counted_as_step(function: Any) -> Any:
+def metered(function: Any) -> Any:
     """A filter or test that counts as a step, and its result as made."""
 
     @wraps(function)  # also takes over whether Jinja is to pass a context
     def counted(*args: Any, **kwargs: Any) -> Any:
-        budget = current()
+        budget = current_budget()
         for value in args:
-            budget.weigh(value)
-        return budget.made(function(*args, **kwargs))
+            budget.measure(value)
+        return budget.charge_value(function(*args, **kwargs))
 
     return counted
 
 
 @pass_context
 def _rounds(_: Context, values: Iterable[T]) -> Iterator[T]:
-    budget = current()
+    budget = current_budget()
     for value in values:
-        budget.step()
+        budget.count_step()
         yield value
 
 
 @pass_context
 def _concat(_: Context, parts: Iterable[Any]) -> str:
-    return current().join(parts)
+    return current_budget().join(parts)
 
 
 @pass_context
 def _made(_: Context, value: T) -> T:
-    return current().made(value)
+    return current_budget().charge_value(value)
 
 
 @pass_environment
 def _join(environment: jinja2.Environment, value: Iterable[Any], d: str = "", attribute: str | None = None) -> str:
     if attribute is not None:
         value = map(make_attrgetter(environment, attribute), value)
-    return current().join(value, str(d))
+    return current_budget().join(value, str(d))
 
 
 def _replace(value: Any, old: str, new: str, count: int | None = None) -> str:
-    budget = current()
+    budget = current_budget()
     return budget.replace(budget.text(value), str(old), str(new), -1 if count is None else count)
 
 
 def _indent(value: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
-    current().make(len(value) + (len(value.splitlines()) + 1) * (len(width) if isinstance(width, str) else width))
+    current_budget().charge(len(value) + (len(value.splitlines()) + 1) * (len(width) if isinstance(width, str) else width))
     return do_indent(value, width, first, blank)
 
 
@@ -91,8 +91,8 @@ def _tojson(
     """As transformers has it, not as Jinja does: nothing is escaped for HTML, and keys keep their order."""
     if indent is not None and not 0 <= indent <= MAX_INDENT:
         raise ValueError(f"tojson: cannot indent by {indent}")
-    budget = current()
-    budget.weigh(value)
+    budget = current_budget()
+    budget.measure(value)
     encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
     return budget.join(encoder.iterencode(value))
 
@@ -105,11 +105,11 @@ _OURS: dict[str, Any] = {
     "join": _join,
     "replace": _replace,
     "round": _round,
-    "string": lambda value: current().text(value),
+    "string": lambda value: current_budget().text(value),
     "tojson": _tojson,
 }
 
 
-def known_filters() -> dict[str, Any]:
+def allowed_filters() -> dict[str, Any]:
     """All that a template may use, each counted against the budget."""
-    return {name: counted_as_step(FILTERS[name]) for name in _PLAIN_FILTERS} | _OURS
+    return {name: metered(FILTERS[name]) for name in _PLAIN_FILTERS} | _OURS

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from turnwise.text.tokenization.vocabulary import Vocabulary
 
 
-class BannedWords:
+class BadWordsConstraint:
     """The words, and which tokens complete each beginning of them (the `core.ports.Constraint` port)."""
 
     def __init__(self, words: Sequence[str], vocabulary: Vocabulary) -> None:
@@ -25,49 +25,49 @@ class BannedWords:
             [
                 (said, tokens)
                 for said in range(max(1, len(word) - vocabulary.longest), len(word))
-                if len(tokens := vocabulary.starting_with(word[said:]))
+                if len(tokens := vocabulary.tokens_with_prefix(word[said:]))
             ]
             for word in self._words
         ]
         self._allowed = np.ones(len(vocabulary), dtype=np.bool_)
         for word in self._words:
-            self._allowed[vocabulary.containing(word)] = False
+            self._allowed[vocabulary.tokens_containing(word)] = False
 
-    def start(self) -> "BannedWordsState":
+    def start(self) -> "BadWordsState":
         """At the beginning of an answer."""
-        return BannedWordsState(self)
+        return BadWordsState(self)
 
     def allowed_after(self, tail: bytes) -> NDArray[np.bool_]:
         """Which tokens complete no word after `tail`, `(V,)`."""
-        allowed = self._allowed.copy()
+        token_mask = self._allowed.copy()
         for word, completing in zip(self._words, self._completing, strict=True):
             for said, tokens in completing:
                 if tail.endswith(word[:said]):
-                    allowed[tokens] = False
-        return allowed
+                    token_mask[tokens] = False
+        return token_mask
 
-    def shown(self, token: int) -> bytes:
+    def output_bytes(self, token: int) -> bytes:
         """What a token says."""
-        return self._vocabulary.shown(token)
+        return self._vocabulary.output_bytes(token)
 
 
-class BannedWordsState:
+class BadWordsState:
     """The end of an answer, as far as it matters."""
 
-    complete = False  # more may always be said
+    is_complete = False  # more may always be said
 
-    def __init__(self, words: BannedWords) -> None:
+    def __init__(self, words: BadWordsConstraint) -> None:
         self._words = words
         self._tail = b""
 
-    def allowed(self) -> NDArray[np.bool_]:
+    def token_mask(self) -> NDArray[np.bool_]:
         """All tokens but those that would complete a word."""
         return self._words.allowed_after(self._tail)
 
     def accept(self, token: int) -> None:
         """One token further."""
-        self._tail = (self._tail + self._words.shown(token))[-self._words.longest :]
+        self._tail = (self._tail + self._words.output_bytes(token))[-self._words.longest :]
 
-    def fork(self) -> "BannedWordsState":
+    def fork(self) -> "BadWordsState":
         """Another that has seen the same."""
         return copy(self)

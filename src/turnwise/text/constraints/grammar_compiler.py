@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.core.errors import InvalidParameter, UserError
-from turnwise.text.constraints.json_schema import SchemaError, normalize
-from turnwise.text.constraints.json_schema_errors import faults, meaning
+from turnwise.text.constraints.json_schema import SchemaError, normalize_schema
+from turnwise.text.constraints.json_schema_errors import find_unsupported_keywords, summarize_error
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.text.tokenization.vocabulary import TokensForGrammars, Vocabulary
+from turnwise.text.tokenization.vocabulary import LLGuidanceTokenizer, Vocabulary
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -39,31 +39,31 @@ MAX_CACHED = 64
 MAX_CACHED_CHARACTERS = 1_000_000
 
 
-class Grammar:
+class GrammarConstraint:
     """A compiled grammar (the `core.ports.Constraint` port)."""
 
     def __init__(self, matcher: "LLMatcher", size: int) -> None:
         self._matcher = matcher
         self._size = size
 
-    def start(self) -> "GrammarState":
+    def start(self) -> "GrammarConstraintState":
         """At the beginning of an answer."""
-        return GrammarState(self._matcher.deep_copy(), self._size)
+        return GrammarConstraintState(self._matcher.deep_copy(), self._size)
 
 
-class GrammarState:
+class GrammarConstraintState:
     """Where an answer is in its grammar."""
 
     def __init__(self, matcher: "LLMatcher", size: int) -> None:
         self._matcher = matcher
         self._size = size
 
-    def allowed(self) -> NDArray[np.bool_]:
+    def token_mask(self) -> NDArray[np.bool_]:
         """Which tokens keep the answer inside the grammar, `(V,)`; the end where it may end."""
         mask = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         if self._matcher.is_error():
             raise UserError(
-                f"The answer's grammar could not be followed any further: {meaning(_reason(self._matcher))}."
+                f"The answer's grammar could not be followed any further: {summarize_error(_reason(self._matcher))}."
             )
         return np.unpackbits(mask, count=self._size, bitorder="little").astype(np.bool_)
 
@@ -71,12 +71,12 @@ class GrammarState:
         """One token further."""
         self._matcher.consume_token(token)
 
-    def fork(self) -> "GrammarState":
+    def fork(self) -> "GrammarConstraintState":
         """Another that stands at the same place."""
-        return GrammarState(self._matcher.deep_copy(), self._size)
+        return GrammarConstraintState(self._matcher.deep_copy(), self._size)
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether nothing but the end may follow."""
         return bool(self._matcher.is_stopped()) and not self._matcher.is_error()
 
@@ -89,7 +89,7 @@ class GrammarCache:
 
     def __init__(self, entries: int = MAX_CACHED, characters: int = MAX_CACHED_CHARACTERS) -> None:
         self._entries, self._characters = entries, characters
-        self._grammars: OrderedDict[str, Grammar] = OrderedDict()
+        self._grammars: OrderedDict[str, GrammarConstraint] = OrderedDict()
         self._lock = Lock()
 
     @property
@@ -100,14 +100,14 @@ class GrammarCache:
     def __len__(self) -> int:
         return len(self._grammars)
 
-    def get(self, source: str) -> Grammar | None:
+    def get(self, source: str) -> GrammarConstraint | None:
         """The grammar of this source, if it is in the cache."""
         with self._lock:
             if source in self._grammars:
                 self._grammars.move_to_end(source)
             return self._grammars.get(source)
 
-    def put(self, source: str, grammar: Grammar) -> None:
+    def put(self, source: str, grammar: GrammarConstraint) -> None:
         """Add a grammar; those that were unused for longest are removed for it."""
         with self._lock:
             self._grammars[source] = grammar
@@ -116,7 +116,7 @@ class GrammarCache:
                 self._grammars.popitem(last=False)
 
 
-class Grammars:
+class GrammarCompiler:
     """Compiles grammars for one tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: Vocabulary | None = None) -> None:
@@ -129,62 +129,62 @@ class Grammars:
         """Build now what the first grammar would wait for: a second for 150,000 tokens, in which no thread runs."""
         self._tokens()
 
-    def json_object(self) -> Grammar:
+    def json_object(self) -> GrammarConstraint:
         """Any JSON object."""
         return self.json_schema({"type": "object"}, "response_format")
 
-    def json_schema(self, schema: Any, param: str, *, arguments: bool = False) -> Grammar:
+    def json_schema(self, schema: Any, param: str, *, arguments: bool = False) -> GrammarConstraint:
         """JSON that a schema allows; `arguments` as in `normalize`.
 
         Raises:
             InvalidParameter: for `param`, naming the keyword that cannot be enforced.
         """
         try:
-            source = json.dumps(normalize(schema, arguments=arguments))
+            source = json.dumps(normalize_schema(schema, arguments=arguments))
             check_size(param, len(source), MAX_SCHEMA)
             return self._compiled(_matcher().grammar_from_json_schema(source, JSON_STYLE))
         except (SchemaError, ValueError, RecursionError) as error:
             if isinstance(error, InvalidParameter):
                 raise
-            fault = next(faults(schema), None)
+            fault = next(find_unsupported_keywords(schema), None)
             place = SCHEMA_PLACES.get(param, param)
             if fault is not None:
-                raise _not_enforced(param, f"{place}.{fault.place}", fault.reason) from None
+                raise _not_enforced(param, f"{place}.{fault.keyword_path}", fault.reason) from None
             raise _not_enforced(param, place, _words(error)) from None
 
-    def regex(self, pattern: str, param: str) -> Grammar:
+    def regex(self, pattern: str, param: str) -> GrammarConstraint:
         """Text that matches a whole regular expression."""
         return self._of(param, pattern, lambda text: _matcher().grammar_from_regex(text))
 
-    def lark(self, grammar: str, param: str) -> Grammar:
+    def lark(self, grammar: str, param: str) -> GrammarConstraint:
         """Text of a context-free grammar in Lark's notation, with the extensions of llguidance."""
         return self._of(param, grammar, lambda text: _matcher().grammar_from_lark(text))
 
-    def calls(self, grammar: str, others: Mapping[str, str], param: str) -> Grammar:
+    def tool_calls(self, grammar: str, others: Mapping[str, str], param: str) -> GrammarConstraint:
         """Text of a Lark grammar that we wrote; `others` are grammars from requests that it names as `@name`."""
         size = len(grammar) + sum(map(len, others.values()))
         parts = [{"name": name, "lark_grammar": text} for name, text in {"calls": grammar, **others}.items()]
         return self._of(param, json.dumps({"grammars": parts}), str, (size, MAX_SCHEMA))
 
-    def choice(self, choices: Sequence[str], param: str) -> Grammar:
+    def choice(self, choices: Sequence[str], param: str) -> GrammarConstraint:
         """One of several texts."""
         return self.lark("start: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices), param)
 
     def _of(
         self, param: str, source: str, grammar_of: Callable[[str], str], size: tuple[int, int] | None = None
-    ) -> Grammar:
+    ) -> GrammarConstraint:
         check_size(param, *(size or (len(source), MAX_SOURCE)))
         try:
             return self._compiled(grammar_of(source))
         except (ValueError, RecursionError) as error:
             raise _not_enforced(param, param, _words(error)) from None
 
-    def _compiled(self, source: str) -> Grammar:
+    def _compiled(self, source: str) -> GrammarConstraint:
         if (grammar := self._cache.get(source)) is None:
             self._cache.put(source, grammar := self._compile(source))
         return grammar
 
-    def _compile(self, grammar: str) -> Grammar:
+    def _compile(self, grammar: str) -> GrammarConstraint:
         from llguidance import LLMatcher, LLParserLimits
 
         limits = LLParserLimits(max_lexer_states=MAX_STATES, max_grammar_size=MAX_SYMBOLS, verbose_errors=False)
@@ -193,13 +193,13 @@ class Grammars:
             matcher.compute_bitmask()  # some mistakes only show at the first step
         if matcher.is_error():
             raise ValueError(_reason(matcher))
-        return Grammar(matcher, self._tokens().vocab_size)
+        return GrammarConstraint(matcher, self._tokens().vocab_size)
 
     def _tokens(self) -> "LLTokenizer":
         if self._backend is None:
             from llguidance import LLTokenizer, TokenizerWrapper
 
-            tokens = TokensForGrammars(self._tokenizer, self._vocabulary)
+            tokens = LLGuidanceTokenizer(self._tokenizer, self._vocabulary)
             self._backend = LLTokenizer(
                 TokenizerWrapper(tokens), n_vocab=tokens.size, eos_token=sorted(self._tokenizer.stop_ids) or None
             )
@@ -217,7 +217,7 @@ def _not_enforced(param: str, place: str, reason: str) -> InvalidParameter:
 
 
 def _words(error: Exception) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else meaning(str(error))
+    return "it is nested too deeply" if isinstance(error, RecursionError) else summarize_error(str(error))
 
 
 def _matcher() -> "type[LLMatcher]":

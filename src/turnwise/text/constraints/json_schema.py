@@ -43,7 +43,7 @@ class SchemaError(ValueError):
     """A schema that is broken in a way that shows without a grammar."""
 
 
-def normalize(schema: Any, *, arguments: bool = False) -> Any:
+def normalize_schema(schema: Any, *, arguments: bool = False) -> Any:
     """`schema` as a grammar needs it.
 
     With `arguments`, it describes the arguments of a tool: then a schema that lists no properties at all means that
@@ -55,7 +55,7 @@ def normalize(schema: Any, *, arguments: bool = False) -> Any:
     return _Normalizer(schema).run(arguments) if isinstance(schema, Mapping) else schema
 
 
-def asserts_nothing(keyword: str, value: Any, schema: Schema) -> bool:
+def is_trivial(keyword: str, value: Any, schema: Schema) -> bool:
     """Whether a keyword of `schema` allows everything, so that it can be left out."""
     if keyword in ("uniqueItems", "minContains", "maxContains"):
         return value is False or (keyword != "uniqueItems" and "contains" not in schema)
@@ -75,20 +75,20 @@ def _asserted(schema: Schema) -> dict[str, Any]:
     return {name: value for name, value in schema.items() if name in known}
 
 
-def subschemas(schema: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Schema]]:
+def iter_subschemas(schema: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Schema]]:
     """Every schema in `schema` with its path, the inner ones first; none below `MAX_DEPTH`."""
     if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
         return
     for keyword, value in schema.items():
         here = f"{path}.{keyword}" if path else keyword
         if keyword in ONE and isinstance(value, Mapping):
-            yield from subschemas(value, here, depth + 1)
+            yield from iter_subschemas(value, here, depth + 1)
         elif (keyword in LISTS or keyword == "items") and isinstance(value, list):
             for i, part in enumerate(value):
-                yield from subschemas(part, f"{here}[{i}]", depth + 1)
+                yield from iter_subschemas(part, f"{here}[{i}]", depth + 1)
         elif keyword in MAPS | DEFINITIONS and isinstance(value, Mapping):
             for name, part in value.items():
-                yield from subschemas(part, f"{here}.{name}", depth + 1)
+                yield from iter_subschemas(part, f"{here}.{name}", depth + 1)
     yield path, schema
 
 
@@ -177,7 +177,7 @@ class _Normalizer:
         elif name in ONE:
             made[name] = step(value, child)
         elif name in DATA | LISTS | MAPS | {"$ref"} or (
-            name in UNSUPPORTED and not asserts_nothing(name, value, schema)
+            name in UNSUPPORTED and not is_trivial(name, value, schema)
         ):
             made[name] = value
 
@@ -192,9 +192,9 @@ class _Normalizer:
         base, _, fragment = reference.partition("#")
         target: Any = self._root
         if base and base != self._root.get("$id"):
-            target = next((s for _, s in subschemas(self._root) if s.get("$id") == base), None)
+            target = next((s for _, s in iter_subschemas(self._root) if s.get("$id") == base), None)
         if fragment and not fragment.startswith("/"):
-            named = (s for _, s in subschemas(self._root) if s.get("$anchor") == fragment)
+            named = (s for _, s in iter_subschemas(self._root) if s.get("$anchor") == fragment)
             target = next(named, None)
         for step in fragment.split("/")[1:]:
             step = unquote(step).replace("~1", "/").replace("~0", "~")

@@ -8,9 +8,9 @@ from typing import Any
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.tools import Tool
-from turnwise.text.tool_call_formats import Dialect
-from turnwise.text.constraints.grammar_compiler import JSON_STYLE, Grammar, Grammars
-from turnwise.text.constraints.json_schema import SchemaError, normalize
+from turnwise.text.tool_call_formats import ToolCallFormat
+from turnwise.text.constraints.grammar_compiler import JSON_STYLE, GrammarConstraint, GrammarCompiler
+from turnwise.text.constraints.json_schema import SchemaError, normalize_schema
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 MOST_BLAMING = 2.0  # seconds of work to find out which tool's arguments cannot be enforced
@@ -18,16 +18,16 @@ MOST_BLAMING = 2.0  # seconds of work to find out which tool's arguments cannot 
 RAW_OPENING, RAW_CLOSING = "\n", "\n}"
 
 
-def call_grammar(
-    grammars: Grammars,
+def build_tool_call_grammar(
+    grammars: GrammarCompiler,
     tokenizer: Tokenizer,
-    dialect: Dialect,
+    tool_call_format: ToolCallFormat,
     tools: Sequence[Tool],
     *,
     forced: bool,
     parallel: bool,
     content: Mapping[str, Any] | None = None,
-) -> Grammar:
+) -> GrammarConstraint:
     """The grammar of an answer.
 
     Args:
@@ -44,8 +44,8 @@ def call_grammar(
     """
     _refuse_open_patterns(tools)
     try:
-        source, others = _source(tokenizer, dialect, tools, forced, parallel, content)
-        return grammars.calls(source, others, "tools")
+        source, others = _source(tokenizer, tool_call_format, tools, forced, parallel, content)
+        return grammars.tool_calls(source, others, "tools")
     except (InvalidParameter, SchemaError, RecursionError) as error:
         began = time.thread_time()
         for tool in tools:  # whose fault was it?
@@ -84,31 +84,31 @@ def _refuse_open_patterns(tools: Sequence[Tool]) -> None:
 
 def _source(
     tokenizer: Tokenizer,
-    dialect: Dialect,
+    tool_call_format: ToolCallFormat,
     tools: Sequence[Tool],
     forced: bool,
     parallel: bool,
     content: Mapping[str, Any] | None,
 ) -> tuple[str, dict[str, str]]:
-    marker = _spelled(dialect.marker, tokenizer)
-    anything = r"/(.|\n)*/" if dialect.marker else r"/([^{](.|\n)*)?/"  # a brace begins a call
+    marker = _spelled(tool_call_format.marker, tokenizer)
+    anything = r"/(.|\n)*/" if tool_call_format.marker else r"/([^{](.|\n)*)?/"  # a brace begins a call
     rules, others = [f"ANYTHING: {anything}"], {}
     if forced:
         rules.append(f"start: {marker} calls")
     elif content is not None:
         rules += [f"start: content | {marker} calls", "content: " + _json(content)]
-    elif not dialect.marker:
+    elif not tool_call_format.marker:
         rules.append("start: ANYTHING | calls")
-    elif marker == json.dumps(dialect.marker):
+    elif marker == json.dumps(tool_call_format.marker):
         rules += ["start: ANYTHING | announced calls", f"announced[lazy]: ANYTHING {marker}"]
     else:  # a special token ends a text by itself
         rules.append(f"start: ANYTHING | ANYTHING {marker} calls")
-    openings = " | ".join(_spelled(opening, tokenizer) for opening in dialect.openings)
+    openings = " | ".join(_spelled(opening, tokenizer) for opening in tool_call_format.openings)
     # A raw input may hold what would end it, so it is only told apart as the last of an answer.
     plain = [i for i, tool in enumerate(tools) if tool.syntax != "lark"]
     raw = [i for i, tool in enumerate(tools) if tool.syntax == "lark"]
-    between, closing = _spelled(dialect.between, tokenizer), _spelled(dialect.closing, tokenizer)
-    earlier = f"(call {between})* " if parallel and dialect.several and plain else ""
+    between, closing = _spelled(tool_call_format.separator, tokenizer), _spelled(tool_call_format.closing, tokenizer)
+    earlier = f"(call {between})* " if parallel and tool_call_format.parallel_calls and plain else ""
     rules.append(f"calls: ({openings}) {earlier}last {closing}")
     rules.append(f"last: {' | '.join([*(['call'] if plain else []), *(['raw'] if raw else [])])}")
     if plain:
@@ -116,10 +116,10 @@ def _source(
     if raw:
         rules.append("raw: " + json.dumps('{"name": "') + f" ({' | '.join(f'raw_{i}' for i in raw)}) ")
     for i in plain:
-        head = f'{tools[i].name}", "{dialect.key}": '
+        head = f'{tools[i].name}", "{tool_call_format.arguments_key}": '
         rules.append(f"call_{i}: {json.dumps(head)} {_json(tools[i].arguments_schema, arguments=True)}")
     for i in raw:
-        head = f'{tools[i].name}", "{dialect.key}": {RAW_OPENING}'
+        head = f'{tools[i].name}", "{tool_call_format.arguments_key}": {RAW_OPENING}'
         rules.append(f"raw_{i}: {json.dumps(head)} @input_{i} {json.dumps(RAW_CLOSING)}")
         others[f"input_{i}"] = tools[i].grammar
     return "\n".join(rules), others
@@ -127,10 +127,10 @@ def _source(
 
 def _spelled(text: str, tokenizer: Tokenizer) -> str:
     """A literal of the grammar; special tokens in it stand for themselves."""
-    special = "|".join(map(re.escape, tokenizer.special_texts))
+    special = "|".join(map(re.escape, tokenizer.special_tokens))
     parts = re.split(f"({special})", text) if special else [text]
     spelled = [
-        f"<[{tokenizer.id_of(part)}]>" if part in tokenizer.special_texts else json.dumps(part, ensure_ascii=False)
+        f"<[{tokenizer.token_to_id(part)}]>" if part in tokenizer.special_tokens else json.dumps(part, ensure_ascii=False)
         for part in parts
         if part
     ]
@@ -138,4 +138,4 @@ def _spelled(text: str, tokenizer: Tokenizer) -> str:
 
 
 def _json(schema: Mapping[str, Any], *, arguments: bool = False) -> str:
-    return "%json " + json.dumps({**normalize(schema, arguments=arguments), "x-guidance": JSON_STYLE})
+    return "%json " + json.dumps({**normalize_schema(schema, arguments=arguments), "x-guidance": JSON_STYLE})

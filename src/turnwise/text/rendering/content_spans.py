@@ -11,21 +11,21 @@ from dataclasses import replace
 
 from turnwise.core.messages import Message
 
-Range = tuple[int, int]
+CharSpan = tuple[int, int]
 
 # Unicode non-characters: never text, so no message is changed by having them taken out.
-START, END, BREAK = "\ufdd0", "\ufdd1", "\ufdd2"
+START, END, BREAK_SENTINEL = "\ufdd0", "\ufdd1", "\ufdd2"
 _ZERO = 0xFDE0  # the sixteen non-characters from here on number the messages
 _MARKS = re.compile("[\ufdd0-\ufdef]")
 _BORDER = re.compile(f"[{START}{END}][\ufde0-\ufdef]+")
 
 
-def without_marks(text: str, instead: str = "") -> str:
+def strip_sentinels(text: str, instead: str = "") -> str:
     """`text` with every mark taken out, or replaced."""
     return _MARKS.sub(instead, text)
 
 
-def find_contents(messages: Sequence[Message], text: str, apply: Callable[[list[Message]], str]) -> list[Range | None]:
+def find_content_spans(messages: Sequence[Message], text: str, apply: Callable[[list[Message]], str]) -> list[CharSpan | None]:
     """For each message the characters `[start, end)` of its content in `text`, or None where it is not to be found.
 
     Args:
@@ -39,7 +39,7 @@ def find_contents(messages: Sequence[Message], text: str, apply: Callable[[list[
             continue
         tried.append(contents)
         marked = apply([replace(m, content=content) for m, content in zip(messages, contents, strict=True)])
-        if without_marks(marked) == text:
+        if strip_sentinels(marked) == text:
             ranges, cut = _read_marks(marked, messages)
             for i in cut:
                 ranges[i] = _without_overlap(messages, i, ranges[i], text, apply)
@@ -78,7 +78,7 @@ def _number(i: int) -> str:
     return "".join(chr(_ZERO + int(digit, 16)) for digit in f"{i:x}")
 
 
-def _read_marks(marked: str, messages: Sequence[Message]) -> tuple[list[Range | None], list[int]]:
+def _read_marks(marked: str, messages: Sequence[Message]) -> tuple[list[CharSpan | None], list[int]]:
     """What the marks say, and the messages whose beginning the template cut off.
 
     Where one of the two marks is missing, the content's text tells how far it reaches.
@@ -90,8 +90,8 @@ def _read_marks(marked: str, messages: Sequence[Message]) -> tuple[list[Range | 
         number = int("".join(f"{ord(digit) - _ZERO:x}" for digit in match.group()[1:]), 16)
         (starts if match.group()[0] == START else ends)[number] = match.start() - removed
         removed += len(match.group())
-    text = without_marks(marked)
-    ranges: list[Range | None] = []
+    text = strip_sentinels(marked)
+    ranges: list[CharSpan | None] = []
     cut = []
     for i, message in enumerate(messages):
         start, end, content = starts.get(i), ends.get(i), message.content.strip()
@@ -108,8 +108,8 @@ def _read_marks(marked: str, messages: Sequence[Message]) -> tuple[list[Range | 
 
 
 def _without_overlap(
-    messages: Sequence[Message], i: int, chars: Range | None, text: str, apply: Callable[[list[Message]], str]
-) -> Range | None:
+    messages: Sequence[Message], i: int, chars: CharSpan | None, text: str, apply: Callable[[list[Message]], str]
+) -> CharSpan | None:
     """The range of a content whose beginning was cut off, without characters of the template that look like its own.
 
     What `</think>42.` leaves behind `<|assistant|>` ends in `>42.`, of which only `42.` is the content's. A mark is put
@@ -140,10 +140,10 @@ def _common_end(text: str, content: str) -> str:
 
 
 def _fill_in(
-    messages: Sequence[Message], text: str, contents: Sequence[str], ranges: list[Range | None]
-) -> list[Range | None]:
+    messages: Sequence[Message], text: str, contents: Sequence[str], ranges: list[CharSpan | None]
+) -> list[CharSpan | None]:
     """Look for the contents that bore no marks: where one stands exactly once between its neighbours, it is that."""
-    filled: list[Range | None] = []
+    filled: list[CharSpan | None] = []
     done = 0
     for i, (message, content) in enumerate(zip(messages, contents, strict=True)):
         chars, core = ranges[i], message.content.strip()

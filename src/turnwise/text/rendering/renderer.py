@@ -27,23 +27,23 @@ from typing import Any
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
 from turnwise.core.tools import Tool
-from turnwise.text.rendering.tool_call_spans import find_calls
-from turnwise.text.tool_call_formats import DEFAULT, Dialect, dialect, spoken
-from turnwise.text.constraints.grammar_compiler import Grammars
-from turnwise.text.rendering.content_spans import BREAK, Range, find_contents, without_marks
-from turnwise.text.chat_templates.chat_template import apply_template
-from turnwise.text.tokenization.token_lower_bound import TokenBound
+from turnwise.text.rendering.tool_call_spans import find_tool_call_spans
+from turnwise.text.tool_call_formats import DEFAULT_FORMAT, ToolCallFormat, tool_call_format, detect_format
+from turnwise.text.constraints.grammar_compiler import GrammarCompiler
+from turnwise.text.rendering.content_spans import BREAK_SENTINEL, CharSpan, find_content_spans, strip_sentinels
+from turnwise.text.chat_templates.chat_template import apply_chat_template
+from turnwise.text.tokenization.token_lower_bound import TokenLowerBound
 from turnwise.text.tokenization.tokenizer import Encoding, Tokenizer, TooManyTokens
-from turnwise.text.rendering.tool_prompt import check_spelling, lay_out, with_ids
+from turnwise.text.rendering.tool_prompt import reject_special_tokens, write_tools_as_text, normalize_call_ids
 from turnwise.text.tokenization.vocabulary import Vocabulary
 
 SHORT = 65_536  # characters; up to here the exact number of tokens costs little, and an error can tell it
 # For checkpoints that ship none, such as DialoGPT: turns joined by the end-of-text token (Zhang et al. 2020).
-PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}"
+FALLBACK_CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}"
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedConversation:
     """A conversation as the model sees it.
 
     Attributes:
@@ -78,25 +78,25 @@ class Renderer:
         """The renderer of a tokenizer's own template, or of turns joined by its end token where it ships none."""
         if tokenizer.chat_template is not None:
             return cls(tokenizer, tokenizer.chat_template)
-        if "eos_token" not in tokenizer.named:
+        if "eos_token" not in tokenizer.special_tokens_map:
             raise TemplateError("This model has neither a chat template nor an end-of-text token to part turns with.")
-        return cls(tokenizer, PLAIN_TEMPLATE)
+        return cls(tokenizer, FALLBACK_CHAT_TEMPLATE)
 
     @cached_property
-    def dialect(self) -> Dialect:
+    def tool_call_format(self) -> ToolCallFormat:
         """How its model writes tool calls."""
-        return spoken(self.template) or dialect(DEFAULT)
+        return detect_format(self.template) or tool_call_format(DEFAULT_FORMAT)
 
     def render(
         self,
         messages: Sequence[Message],
         *,
         add_generation_prompt: bool = False,
-        continue_final: bool = False,
+        continue_final_message: bool = False,
         variables: Mapping[str, Any] | None = None,
         tools: Sequence[Tool] = (),
         limit: int | None = None,
-    ) -> Rendered:
+    ) -> RenderedConversation:
         """Ids, loss mask and message spans of a conversation.
 
         Args:
@@ -115,7 +115,7 @@ class Renderer:
         at, shown = self._demonstrations(messages)
         whole = [*messages[:at], *shown, *messages[at:]]
         tools = tools or self.tools
-        rendered = self._render(whole, add_generation_prompt, continue_final, variables, tools, limit)
+        rendered = self._render(whole, add_generation_prompt, continue_final_message, variables, tools, limit)
         if not shown:
             return rendered
         own = rendered.spans[:at] + rendered.spans[at + len(shown) :]
@@ -134,19 +134,19 @@ class Renderer:
 
     def _demonstrations(self, messages: Sequence[Message]) -> tuple[int, Sequence[Message]]:
         """Messages that the model is shown first, and the index at which they are inserted."""
-        return (0, []) if self.tokenizer.demonstrations is None else self.tokenizer.demonstrations.before(messages)
+        return (0, []) if self.tokenizer.demonstrations is None else self.tokenizer.demonstrations.select_for(messages)
 
     def _render(
         self,
         messages: Sequence[Message],
         add_generation_prompt: bool,
-        continue_final: bool,
+        continue_final_message: bool,
         variables: Mapping[str, Any] | None,
         tools: Sequence[Tool],
         limit: int | None,
-    ) -> Rendered:
+    ) -> RenderedConversation:
         """What `render` says, of these messages and no others."""
-        check_spelling(messages, tools, self.tokenizer.special_texts)
+        reject_special_tokens(messages, tools, self.tokenizer.special_tokens)
         messages, places, variables = self._laid_out(messages, variables, tools)
 
         def apply(messages: Sequence[Message]) -> str:
@@ -154,21 +154,21 @@ class Renderer:
 
         text = apply(messages)
         self.check_length(text, limit)
-        ranges = find_contents(messages, text, apply)
+        ranges = find_content_spans(messages, text, apply)
         breaks = self._breaks(messages, text, apply)
-        if continue_final:
+        if continue_final_message:
             text = text[: _end_of_last(ranges)]
         encoding = self._encode(text, breaks, limit=limit)
         self._check_apart(encoding, text, ranges)
-        if spoken(self.template) is not None:
-            ends = [token for token in self.tokenizer.special_texts if token not in self.dialect.closing]
-            calls = find_calls(messages, text, lambda some, prompt: self._apply(some, variables, prompt), ends)
+        if detect_format(self.template) is not None:
+            ends = [token for token in self.tokenizer.special_tokens if token not in self.tool_call_format.closing]
+            calls = find_tool_call_spans(messages, text, lambda some, prompt: self._apply(some, variables, prompt), ends)
             ranges = [calls.get(index, chars) for index, chars in enumerate(ranges)]
         if cuts := self._cuts(text, breaks, encoding, messages, ranges, variables):
             encoding = self._encode(text, breaks, cuts)
         spans = [_token_span(encoding, chars) for chars in ranges]
         mask = self._loss_mask(encoding, messages, spans)
-        return Rendered(encoding.ids, mask, [spans[place] for place in places], text, encoding.offsets)
+        return RenderedConversation(encoding.ids, mask, [spans[place] for place in places], text, encoding.offsets)
 
     def _laid_out(
         self, messages: Sequence[Message], variables: Mapping[str, Any] | None, tools: Sequence[Tool]
@@ -176,11 +176,11 @@ class Renderer:
         """The messages as the template gets them, the index of each original one among them, and the variables."""
         messages = [_clean(message) for message in messages]
         places: Sequence[int] = range(len(messages))
-        if spoken(self.template) is not None:
-            messages = with_ids(messages, self.dialect)
+        if detect_format(self.template) is not None:
+            messages = normalize_call_ids(messages, self.tool_call_format)
             variables = {**(variables or {}), "tools": [dict(tool.definition) for tool in tools]} if tools else variables
         elif tools or any(message.tool_calls or message.role == "tool" for message in messages):
-            messages, places = lay_out(messages, tools, results=self._knows_results, system=self._shows_system)
+            messages, places = write_tools_as_text(messages, tools, results=self._knows_results, system=self._shows_system)
         return messages, places, variables
 
     @cached_property
@@ -189,34 +189,34 @@ class Renderer:
         return Vocabulary(self.tokenizer)
 
     @cached_property
-    def token_bound(self) -> TokenBound:
+    def token_lower_bound(self) -> TokenLowerBound:
         """How many tokens a text has at least."""
-        return TokenBound(self.tokenizer, self.vocabulary)
+        return TokenLowerBound(self.tokenizer, self.vocabulary)
 
     @cached_property
-    def grammars(self) -> Grammars:
+    def grammars(self) -> GrammarCompiler:
         """Compiles grammars of answers for the tokenizer."""
-        return Grammars(self.tokenizer, self.vocabulary)
+        return GrammarCompiler(self.tokenizer, self.vocabulary)
 
     def prepare(self) -> None:
         """Build now what is made from the whole vocabulary, which the first requests would wait for otherwise.
 
         Building takes up to two seconds for 150,000 tokens, and for a part of them no other thread runs.
         """
-        self.token_bound  # noqa: B018
+        self.token_lower_bound  # noqa: B018
         self.vocabulary.prepare()
         self.grammars.prepare()
 
     def check_length(self, text: str, limit: int | None) -> None:
         """Raise `TooManyTokens` for a text that certainly has more than `limit`, without tokenizing it."""
-        if limit is not None and len(text) > SHORT and (count := self.token_bound(text)) > limit:
+        if limit is not None and len(text) > SHORT and (count := self.token_lower_bound(text)) > limit:
             raise TooManyTokens(count, is_exact=False)
 
     def _apply(self, messages: Sequence[Message], variables: Mapping[str, Any] | None, prompt: bool) -> str:
-        return apply_template(
+        return apply_chat_template(
             self.template,
             [message.as_dict() for message in messages],
-            variables={**self.tokenizer.named, **(variables or {})},
+            variables={**self.tokenizer.special_tokens_map, **(variables or {})},
             add_generation_prompt=prompt,
         )
 
@@ -236,32 +236,32 @@ class Renderer:
             text = self._apply([Message("user", "?"), Message("tool", "?")], None, False)
         except TemplateError:
             return False
-        return any("tool" in token and token in text for token in self.tokenizer.special_texts)
+        return any("tool" in token and token in text for token in self.tokenizer.special_tokens)
 
     @cached_property
     def _special(self) -> re.Pattern[str] | None:
         """Where a special token's text begins; a look-ahead, so that overlapping ones are found as well."""
-        texts = self.tokenizer.special_texts
+        texts = self.tokenizer.special_tokens
         return re.compile(f"(?={'|'.join(map(re.escape, texts))})") if texts else None
 
     def _breaks(self, messages: Sequence[Message], text: str, apply: Callable[[Sequence[Message]], str]) -> list[int]:
         """Places in `text` at which a special token that a message spells must be broken up."""
         written = "\0".join(f"{message.content}\0{message.name or ''}" for message in messages)
-        if self._special is None or not any(token in written for token in self.tokenizer.special_texts):
+        if self._special is None or not any(token in written for token in self.tokenizer.special_tokens):
             return []
         broken = apply([self._broken_up(message, self._special) for message in messages])
-        if without_marks(broken) != text:
+        if strip_sentinels(broken) != text:
             raise TemplateError(
                 "A message spells a special token and the chat template looks at it, so the two cannot be told apart. "
                 "Leave the token's text out of the message."
             )
-        return [match.start() - before for before, match in enumerate(re.finditer(BREAK, broken))]
+        return [match.start() - before for before, match in enumerate(re.finditer(BREAK_SENTINEL, broken))]
 
     @staticmethod
     def _broken_up(message: Message, special: re.Pattern[str]) -> Message:
         def break_up(text: str) -> str:
             starts = [match.start() + 1 for match in special.finditer(text)]
-            return BREAK.join(text[start:end] for start, end in pairwise([0, *starts, len(text)]))
+            return BREAK_SENTINEL.join(text[start:end] for start, end in pairwise([0, *starts, len(text)]))
 
         return replace(message, content=break_up(message.content), name=message.name and break_up(message.name))
 
@@ -275,7 +275,7 @@ class Renderer:
             limit: the most tokens, where there is a limit and neither breaks nor cuts.
         """
         if not breaks and not cuts:
-            return self.tokenizer.encode_offsets(text, allow_special=True, limit=limit)
+            return self.tokenizer.encode_with_offsets(text, allow_special=True, limit=limit)
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
         for start, end in pairwise([0, *cuts, len(text)]):
@@ -290,10 +290,10 @@ class Renderer:
     def _encode_broken(self, text: str, breaks: Sequence[int]) -> Encoding:
         """Encode with a mark at each break, and take the marks' ids out again."""
         if not breaks:
-            return self.tokenizer.encode_offsets(text, allow_special=True)
-        marked = BREAK.join(text[start:end] for start, end in pairwise([0, *breaks, len(text)]))
+            return self.tokenizer.encode_with_offsets(text, allow_special=True)
+        marked = BREAK_SENTINEL.join(text[start:end] for start, end in pairwise([0, *breaks, len(text)]))
         marks = [place + before for before, place in enumerate(breaks)]
-        encoded = self.tokenizer.encode_offsets(marked, allow_special=True)
+        encoded = self.tokenizer.encode_with_offsets(marked, allow_special=True)
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
         for id, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
@@ -308,7 +308,7 @@ class Renderer:
                 )
         return Encoding(ids, offsets)
 
-    def _check_apart(self, encoding: Encoding, text: str, ranges: Sequence[Range | None]) -> None:
+    def _check_apart(self, encoding: Encoding, text: str, ranges: Sequence[CharSpan | None]) -> None:
         """Refuse a special token that came about half in a content and half outside it, or by rewriting a content."""
         contents = sorted(chars for chars in ranges if chars is not None)
         starts = [start for start, _ in contents]
@@ -329,16 +329,16 @@ class Renderer:
         breaks: Sequence[int],
         encoding: Encoding,
         messages: Sequence[Message],
-        ranges: Sequence[Range | None],
+        ranges: Sequence[CharSpan | None],
         variables: Mapping[str, Any] | None,
     ) -> list[int]:
         """Ends of generation prompts at which the ids so far differ from those of the prompt alone."""
         cuts: list[int] = []
-        spoken = [r for m, r in zip(messages, ranges, strict=True) if m.role == "assistant" and r is not None]
-        if not spoken or not (opening := self._opening if not variables else self._opening_with(variables)):
+        detect_format = [r for m, r in zip(messages, ranges, strict=True) if m.role == "assistant" and r is not None]
+        if not detect_format or not (opening := self._opening if not variables else self._opening_with(variables)):
             return []
         done = 0
-        for start, end in spoken:
+        for start, end in detect_format:
             found = text.rfind(opening, done, start)
             done = end
             if found < 0:
@@ -384,18 +384,18 @@ class Renderer:
 
 def _clean(message: Message) -> Message:
     """Take our marks out of a message, in case somebody sends them."""
-    name = message.name and without_marks(message.name, "\ufffd")
-    return replace(message, content=without_marks(message.content, "\ufffd"), name=name)
+    name = message.name and strip_sentinels(message.name, "\ufffd")
+    return replace(message, content=strip_sentinels(message.content, "\ufffd"), name=name)
 
 
-def _end_of_last(ranges: Sequence[Range | None]) -> int:
+def _end_of_last(ranges: Sequence[CharSpan | None]) -> int:
     last = ranges[-1] if ranges else None
     if last is None:
         raise TemplateError("The last message has no text in the rendered conversation, so it cannot be continued.")
     return last[1]
 
 
-def _token_span(encoding: Encoding, chars: Range | None) -> tuple[int, int] | None:
+def _token_span(encoding: Encoding, chars: CharSpan | None) -> tuple[int, int] | None:
     """The ids that hold any of the characters; a token across the border belongs to the content."""
     if chars is None:
         return None

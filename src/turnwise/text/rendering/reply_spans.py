@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
-from turnwise.text.rendering.renderer import Rendered, Renderer
+from turnwise.text.rendering.renderer import RenderedConversation, Renderer
 
 _OPEN_THOUGHT = re.compile(r"<([\w|]+)>\s*\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ReplySpan:
     """An assistant's message in a rendering: the ids `[start, end)` are what the model says after its prompt.
 
     Attributes:
@@ -40,7 +40,7 @@ class RenderedReplies:
     """Ids of a dialogue, and those of its replies that stand after the prompt they are served after."""
 
     ids: list[int]
-    replies: list[Reply]
+    replies: list[ReplySpan]
 
 
 def render_replies(renderer: Renderer, messages: Sequence[Message], wanted: Collection[int]) -> RenderedReplies:
@@ -65,7 +65,7 @@ def render_reply(renderer: Renderer, messages: Sequence[Message]) -> RenderedRep
     return alone if alone.replies else _put_after_prompt(renderer, messages)
 
 
-def _reply(renderer: Renderer, messages: Sequence[Message], rendered: Rendered, index: int) -> Reply | None:
+def _reply(renderer: Renderer, messages: Sequence[Message], rendered: RenderedConversation, index: int) -> ReplySpan | None:
     """The reply at `index`, if the ids before it are those of its prompt."""
     span = rendered.spans[index]
     if span is None:
@@ -74,25 +74,25 @@ def _reply(renderer: Renderer, messages: Sequence[Message], rendered: Rendered, 
         return None
     end = _end(rendered, span)
     start = _prompt_end(renderer, messages[:index], rendered, span[0])
-    return Reply(index, start, end) if start is not None and start < end else None
+    return ReplySpan(index, start, end) if start is not None and start < end else None
 
 
 def _is_written_as_last(
-    renderer: Renderer, messages: Sequence[Message], rendered: Rendered, span: tuple[int, int]
+    renderer: Renderer, messages: Sequence[Message], rendered: RenderedConversation, span: tuple[int, int]
 ) -> bool:
     """Whether the last of these messages, and all before it, stand in the rendering as they do while it is the last."""
     end = rendered.offsets[span[1] - 1][1]
     return renderer.text(messages)[:end] == rendered.text[:end]
 
 
-def _end(rendered: Rendered, span: tuple[int, int]) -> int:
+def _end(rendered: RenderedConversation, span: tuple[int, int]) -> int:
     end = span[0]
     while end < len(rendered.ids) and rendered.loss_mask[end]:
         end += 1
     return end
 
 
-def _prompt_end(renderer: Renderer, history: Sequence[Message], rendered: Rendered, content: int) -> int | None:
+def _prompt_end(renderer: Renderer, history: Sequence[Message], rendered: RenderedConversation, content: int) -> int | None:
     """How many ids the prompt after `history` has; None where the rendering does not begin with them."""
     try:
         prompt = renderer.text(history, add_generation_prompt=True)
@@ -109,14 +109,14 @@ def _prompt_end(renderer: Renderer, history: Sequence[Message], rendered: Render
 
 
 def _is_same_after_last_special(
-    renderer: Renderer, rendered: Rendered, count: int, border: int, history: Sequence[Message]
+    renderer: Renderer, rendered: RenderedConversation, count: int, border: int, history: Sequence[Message]
 ) -> bool:
     """Whether the first `count` ids are those of the text up to `border`; a look back to the last special token tells.
 
     Special tokens part a text, so what stands before the last one has the same ids in both.
     """
     tokenizer = renderer.tokenizer
-    if any(text in message.content for message in history for text in tokenizer.special_texts):
+    if any(text in message.content for message in history for text in tokenizer.special_tokens):
         return False  # it is not special there, which a look at the text alone would not know
     first = count - 1
     while first > 0 and rendered.ids[first] not in tokenizer.special_ids:
@@ -143,4 +143,4 @@ def _put_after_prompt(renderer: Renderer, messages: Sequence[Message]) -> Render
     rest = text.removeprefix(f"<{tag}>").lstrip() if thinks else f"\n</{tag}>\n\n{text}"
     said = renderer.tokenizer.encode(rest) + rendered.ids[span[1] : _end(rendered, span)]
     start = len(prompt.ids)
-    return RenderedReplies([*prompt.ids, *said], [Reply(len(messages) - 1, start, start + len(said))])
+    return RenderedReplies([*prompt.ids, *said], [ReplySpan(len(messages) - 1, start, start + len(said))])

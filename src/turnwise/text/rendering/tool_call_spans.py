@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
-from turnwise.text.rendering.content_spans import Range
+from turnwise.text.rendering.content_spans import CharSpan
 
 Apply = Callable[[Sequence[Message], bool], str]
 
 
-def find_calls(messages: Sequence[Message], text: str, apply: Apply, ends: Sequence[str]) -> dict[int, Range]:
+def find_tool_call_spans(messages: Sequence[Message], text: str, apply: Apply, ends: Sequence[str]) -> dict[int, CharSpan]:
     """The range `[start, end)` in `text` of every assistant message with tool calls, by the message's index.
 
     A message is left out where the text before it is not the prompt that is served before it: what is learned there
@@ -25,7 +25,7 @@ def find_calls(messages: Sequence[Message], text: str, apply: Apply, ends: Seque
         apply: renders the beginning of the conversation, with or without a generation prompt.
         ends: texts of the special tokens that may end a turn; those that belong to a call do not.
     """
-    ranges: dict[int, Range] = {}
+    ranges: dict[int, CharSpan] = {}
     for index, message in enumerate(messages):
         if not message.tool_calls:
             continue

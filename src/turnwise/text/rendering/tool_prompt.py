@@ -12,8 +12,8 @@ from dataclasses import replace
 from turnwise.core.errors import InvalidParameter, TemplateError
 from turnwise.core.messages import Message
 from turnwise.core.tools import Tool
-from turnwise.text.tool_call_formats import DEFAULT, Dialect, dialect
-from turnwise.text.rendering.content_spans import without_marks
+from turnwise.text.tool_call_formats import DEFAULT_FORMAT, ToolCallFormat, tool_call_format
+from turnwise.text.rendering.content_spans import strip_sentinels
 
 EXPLANATION = """\
 You can call tools. Each line between <tools> and </tools> describes one, as a JSON object:
@@ -27,7 +27,7 @@ To call a tool, write exactly this, with the tool's name and with arguments that
 What the tool gives back is shown to you afterwards, between <tool_response> and </tool_response>."""
 
 
-def check_spelling(messages: Sequence[Message], tools: Sequence[Tool], special: Sequence[str]) -> None:
+def reject_special_tokens(messages: Sequence[Message], tools: Sequence[Tool], special: Sequence[str]) -> None:
     """Refuse special tokens where a template writes objects, whose parts cannot be followed through it.
 
     Raises:
@@ -37,7 +37,7 @@ def check_spelling(messages: Sequence[Message], tools: Sequence[Tool], special: 
 
     def spells(written: object) -> str | None:
         text = json.dumps(written, ensure_ascii=False)
-        if text != without_marks(text):
+        if text != strip_sentinels(text):
             return "a character that is none"
         return next((f"the special token {token}" for token in special if token in text), None)
 
@@ -52,7 +52,7 @@ def check_spelling(messages: Sequence[Message], tools: Sequence[Tool], special: 
             raise TemplateError(f"A 'tool_call_id' spells {found}.")
 
 
-def with_ids(messages: Sequence[Message], form: Dialect) -> list[Message]:
+def normalize_call_ids(messages: Sequence[Message], form: ToolCallFormat) -> list[Message]:
     """The messages with the ids of calls as the template demands them."""
     return [
         replace(
@@ -66,7 +66,7 @@ def with_ids(messages: Sequence[Message], form: Dialect) -> list[Message]:
     ]
 
 
-def lay_out(
+def write_tools_as_text(
     messages: Sequence[Message], tools: Sequence[Tool], *, results: bool, system: bool
 ) -> tuple[list[Message], list[int]]:
     """Messages that say with words what the others say with fields; for each of the others, which of them it became.
@@ -112,9 +112,9 @@ def _explained_message(messages: Sequence[Message], *, system: bool) -> int | No
 
 def _written(message: Message) -> str:
     """The calls as a model writes them."""
-    form = dialect(DEFAULT)
-    calls = [json.dumps({"name": call.name, form.key: call.parsed_arguments}, ensure_ascii=False) for call in message.tool_calls]
-    return f"{form.marker}{form.openings[0]}{form.between.join(calls)}{form.closing}"
+    form = tool_call_format(DEFAULT_FORMAT)
+    calls = [json.dumps({"name": call.name, form.arguments_key: call.parsed_arguments}, ensure_ascii=False) for call in message.tool_calls]
+    return f"{form.marker}{form.openings[0]}{form.separator.join(calls)}{form.closing}"
 
 
 def _line(tool: Tool) -> str:

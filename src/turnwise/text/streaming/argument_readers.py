@@ -7,7 +7,7 @@ _HIGH = re.compile("[\ud800-\udbff]")  # the first half of a character that JSON
 _LOW = re.compile("[\udc00-\udfff]")
 
 
-class ValueReader:
+class JsonObjectReader:
     """Hands out one JSON object as it is written."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class ValueReader:
         return character
 
 
-class InputReader:
+class JsonStringReader:
     """Hands out what the one string of `{"input": "…"}` says; `done` after its closing quote."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class InputReader:
         return "\ufffd" if half else ""
 
 
-class RawReader:
+class RawInputReader:
     """Hands out a text that stands between `opening` and `closing`, the latter at the very end of the answer.
 
     The text may hold what looks like its end, so that is only let go of when something follows.

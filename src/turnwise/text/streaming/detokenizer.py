@@ -13,7 +13,7 @@ SETTLE = 16  # ids after which a window that never came to rest is looked throug
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
-class StreamDecoder:
+class IncrementalDetokenizer:
     """Turns one id after another into text. The pieces concatenate to the decoding of all ids.
 
     A token's text may depend on the one before it (leading spaces in SentencePiece), so a short window of earlier ids
@@ -81,7 +81,7 @@ class StreamDecoder:
         return token is not None and _BYTE.fullmatch(token) is not None
 
 
-class StopScanner:
+class StopStringScanner:
     """Lets text through up to the first stop string, holding back only what might still become one.
 
     The first stop string is the one that is complete first; of several complete at once the longest counts. How the
@@ -92,18 +92,18 @@ class StopScanner:
     def __init__(self, stops: Sequence[str]) -> None:
         self._searches = [_Search(stop) for stop in stops if stop]
         self._held = ""
-        self.stopped = False
+        self.has_stopped = False
 
     def push(self, text: str) -> str:
         """The part of the text so far that no stop string can claim any more."""
-        if self.stopped:
+        if self.has_stopped:
             return ""
         before = len(self._held)
         self._held += text
         for i, character in enumerate(text, before + 1):
             found = max((search.push(character) for search in self._searches), default=0)
             if found:
-                self.stopped = True
+                self.has_stopped = True
                 out, self._held = self._held[: i - found], ""
                 return out
         certain = len(self._held) - max((search.matched for search in self._searches), default=0)

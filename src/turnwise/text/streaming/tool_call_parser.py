@@ -10,17 +10,17 @@ from dataclasses import replace
 
 from turnwise.core.tools import Tool, ToolCallDelta
 from turnwise.text.constraints.tool_call_grammar import RAW_CLOSING, RAW_OPENING
-from turnwise.text.tool_call_formats import Dialect
-from turnwise.text.streaming.argument_readers import InputReader, RawReader, ValueReader
-from turnwise.text.streaming.detokenizer import StopScanner
+from turnwise.text.tool_call_formats import ToolCallFormat
+from turnwise.text.streaming.argument_readers import JsonStringReader, RawInputReader, JsonObjectReader
+from turnwise.text.streaming.detokenizer import StopStringScanner
 
 _NAMED = re.compile(r'"name": "([^"]*)"')
 
 
-class CallSplitter:
+class ToolCallParser:
     """Takes text, gives content and pieces of calls."""
 
-    def __init__(self, dialect: Dialect, tools: Sequence[Tool], *, anywhere: bool = True) -> None:
+    def __init__(self, tool_call_format: ToolCallFormat, tools: Sequence[Tool], *, anywhere: bool = True) -> None:
         """Begin an answer.
 
         Args:
@@ -28,26 +28,26 @@ class CallSplitter:
             tools: those that may be called.
             anywhere: calls may follow a text; otherwise only an answer that begins with one holds any.
         """
-        self._dialect = dialect
+        self._dialect = tool_call_format
         self._tools: Mapping[str, Tool] = {tool.name: tool for tool in tools}
-        self._anywhere = anywhere and bool(dialect.marker)
+        self._anywhere = anywhere and bool(tool_call_format.marker)
         # A template writes the marker on a line of its own, so a line break before it is not part of what was said.
-        self._scanner = StopScanner([dialect.marker, f"\n{dialect.marker}"] if self._anywhere else [])
+        self._scanner = StopStringScanner([tool_call_format.marker, f"\n{tool_call_format.marker}"] if self._anywhere else [])
         self._beginning: str | None = None if self._anywhere else ""  # until it is clear what the answer is
         self._calling = False
         self._head: str | None = None  # what stands of a call up to its name
-        self._reader: ValueReader | InputReader | RawReader | None = None
+        self._reader: JsonObjectReader | JsonStringReader | RawInputReader | None = None
         self._inside = False
         self._count = 0
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether there are calls and the last one's arguments are complete."""
-        ended = isinstance(self._reader, RawReader) and self._reader.ended
+        ended = isinstance(self._reader, RawInputReader) and self._reader.ended
         return self._count > 0 and (ended or not self._inside)
 
     @property
-    def calling(self) -> bool:
+    def is_calling(self) -> bool:
         """Whether what was said is over."""
         return self._calling
 
@@ -70,7 +70,7 @@ class CallSplitter:
     def _say(self, character: str) -> str:
         if self._beginning is None:
             said = self._scanner.push(character)
-            self._calling = self._scanner.stopped
+            self._calling = self._scanner.has_stopped
             return said
         self._beginning += character
         announced = self._dialect.marker or "{"
@@ -96,7 +96,7 @@ class CallSplitter:
         self._head += character
         if character == '"' and not self._inside and (named := _NAMED.search(self._head)):
             return [self._begin(named[1])]
-        if self._inside and self._head.endswith(f'"{self._dialect.key}": '):
+        if self._inside and self._head.endswith(f'"{self._dialect.arguments_key}": '):
             self._reader = self._reader_of(self._named)
             self._head = None
         return []
@@ -106,10 +106,10 @@ class CallSplitter:
         self._count += 1
         return ToolCallDelta(self._count - 1, name=name, kind=self._named.kind)
 
-    def _reader_of(self, tool: Tool) -> ValueReader | InputReader | RawReader:
+    def _reader_of(self, tool: Tool) -> JsonObjectReader | JsonStringReader | RawInputReader:
         if tool.syntax == "lark":
-            return RawReader(RAW_OPENING, RAW_CLOSING + self._dialect.closing)
-        return ValueReader() if tool.kind == "function" else InputReader()
+            return RawInputReader(RAW_OPENING, RAW_CLOSING + self._dialect.closing)
+        return JsonObjectReader() if tool.kind == "function" else JsonStringReader()
 
 
 def _joined(pieces: Sequence[ToolCallDelta]) -> list[ToolCallDelta]:

@@ -8,11 +8,11 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from turnwise.core.errors import InvalidParameter
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
-PAD, END = "<|pad|>", "<|end|>"
+PAD_TOKEN, END_TOKEN = "<|pad|>", "<|end|>"
 ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 
 # One token opens a turn and one closes it: short chats are mostly markers, and every marker costs a step.
-CHAT_TEMPLATE = (
+DEFAULT_CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- set role = 'system' if message['role'] == 'developer' else message['role'] -%}"
     "{{- '<|' + role + '|>' + message['content'] + '<|end|>' -}}"
@@ -39,7 +39,7 @@ def train_bpe(texts: Iterable[str], *, vocab_size: int = 8192, min_frequency: in
     Raises:
         InvalidParameter: `vocab_size` leaves no room for the bytes and special tokens.
     """
-    special = [PAD, END, *ROLE_TOKENS]
+    special = [PAD_TOKEN, END_TOKEN, *ROLE_TOKENS]
     smallest = 256 + len(special)
     if vocab_size < smallest:
         raise InvalidParameter("vocab_size", f"'vocab_size' must be at least {smallest} (bytes and special tokens).")
@@ -61,7 +61,7 @@ def train_bpe(texts: Iterable[str], *, vocab_size: int = 8192, min_frequency: in
     backend.train_from_iterator(texts, trainer)
     return Tokenizer(
         backend,
-        named={"eos_token": END, "pad_token": PAD},
-        chat_template=CHAT_TEMPLATE,
+        special_tokens_map={"eos_token": END_TOKEN, "pad_token": PAD_TOKEN},
+        chat_template=DEFAULT_CHAT_TEMPLATE,
         config={"model_max_length": 2048},
     )

@@ -25,7 +25,7 @@ _SPACES = bytes(
 _NFC_SHRINKS = 4  # Composition makes a text at most three times shorter (U+212A, three bytes, becomes "K").
 
 
-class TokenBound:
+class TokenLowerBound:
     """The bound for one tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
@@ -53,7 +53,7 @@ def _longest(tokenizer: Tokenizer, vocabulary: Vocabulary) -> NDArray[np.float64
         return longest
     byte_level = "ByteLevel" in _kinds(tokenizer.backend.pre_tokenizer)
     ids = range(len(vocabulary))
-    tokens = [vocabulary.bytes_of(id) for id in ids]
+    tokens = [vocabulary.token_bytes(id) for id in ids]
     # SentencePiece's blank is three bytes, and a text may spell it out.
     written = tokens if byte_level else [(tokenizer.backend.id_to_token(id) or "").encode() for id in ids]
     lengths = np.maximum(_lengths(tokens), _lengths(written))

@@ -13,12 +13,12 @@ from typing import Any, overload
 import tokenizers
 
 from turnwise.core.errors import ModelNotFound, UserError
-from turnwise.core.files import write_file
+from turnwise.core.files import atomic_write
 from turnwise.text.rendering.demonstrations import Demonstrations
 from turnwise.text.tokenization.tokenizer_files import (
-    DEMONSTRATIONS,
+    DEMONSTRATIONS_FILE,
     config_to_save,
-    guarded,
+    call_backend,
     read_backend,
     read_demonstrations,
     read_stop_ids,
@@ -29,7 +29,7 @@ from turnwise.text.tokenization.tokenizer_files import (
 _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of characters, which JSON can spell and UTF-8 cannot
 
 LONG = 4096  # characters from which on a text is tokenized without holding the interpreter
-MASK = "<|mask|>"  # what stands for a hidden token, in tokenizers of ours that need one
+MASK_TOKEN = "<|mask|>"  # what stands for a hidden token, in tokenizers of ours that need one
 
 
 class TooManyTokens(Exception):
@@ -90,7 +90,7 @@ class Tokenizer:
     """
 
     backend: tokenizers.Tokenizer
-    named: dict[str, str] = field(default_factory=dict)
+    special_tokens_map: dict[str, str] = field(default_factory=dict)
     chat_template: str | None = None
     stop_ids: frozenset[int] = frozenset()
     config: dict[str, Any] = field(default_factory=dict)
@@ -99,16 +99,16 @@ class Tokenizer:
     def __post_init__(self) -> None:
         added = self.backend.get_added_tokens_decoder()
         self.special_ids = frozenset(id for id, token in added.items() if token.special)
-        self.special_texts = tuple(sorted((added[id].content for id in self.special_ids), key=len, reverse=True))
+        self.special_tokens = tuple(sorted((added[id].content for id in self.special_ids), key=len, reverse=True))
         # Batches are padded and dialogues cut by those who know why, never silently by what a folder asks for.
         self.backend.no_padding()
         self.backend.no_truncation()
         # It would add a beginning and take spaces out of offsets. It is kept for the folder, where others may want it.
         self._post_processor = self.backend.post_processor
-        self.opening_ids = self._opening()
+        self.bos_ids = self._opening()
         self.backend.post_processor = None
         self._any_normalized = any(token.special and token.normalized for token in added.values())
-        eos = self.id_of(self.named["eos_token"]) if "eos_token" in self.named else None
+        eos = self.token_to_id(self.special_tokens_map["eos_token"]) if "eos_token" in self.special_tokens_map else None
         if eos is not None:
             self.stop_ids |= {eos}
 
@@ -121,30 +121,30 @@ class Tokenizer:
     @property
     def pad_id(self) -> int:
         """An id to fill batches with; it is masked everywhere, so any will do."""
-        if (pad := self.named.get("pad_token")) and (known := self.id_of(pad)) is not None:
+        if (pad := self.special_tokens_map.get("pad_token")) and (known := self.token_to_id(pad)) is not None:
             return known
         return next(iter(sorted(self.stop_ids)), 0)
 
     @property
     def eos_id(self) -> int | None:
         """The id that ends a text."""
-        return self.id_of(self.named["eos_token"]) if "eos_token" in self.named else None
+        return self.token_to_id(self.special_tokens_map["eos_token"]) if "eos_token" in self.special_tokens_map else None
 
     @property
     def mask_id(self) -> int | None:
         """The id that stands for a hidden token, where there is one."""
-        return self.id_of(self.named["mask_token"]) if "mask_token" in self.named else self.id_of(MASK)
+        return self.token_to_id(self.special_tokens_map["mask_token"]) if "mask_token" in self.special_tokens_map else self.token_to_id(MASK_TOKEN)
 
-    def with_special(self, texts: Sequence[str]) -> "Tokenizer":
+    def with_special_tokens(self, texts: Sequence[str]) -> "Tokenizer":
         """The same tokenizer with these special tokens as well, after all others; it may share the backend."""
-        new = [text for text in texts if self.id_of(text) is None]
+        new = [text for text in texts if self.token_to_id(text) is None]
         if not new:
             return self
         backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
         backend.post_processor = self._post_processor
         backend.add_special_tokens(new)
-        named = self.named | ({"mask_token": MASK} if MASK in new else {})
-        config = self.config | ({"mask_token": MASK} if MASK in new else {})
+        named = self.special_tokens_map | ({"mask_token": MASK_TOKEN} if MASK_TOKEN in new else {})
+        config = self.config | ({"mask_token": MASK_TOKEN} if MASK_TOKEN in new else {})
         return Tokenizer(backend, named, self.chat_template, self.stop_ids, config, self.demonstrations)
 
     def with_template(self, template: str) -> "Tokenizer":
@@ -153,14 +153,14 @@ class Tokenizer:
         found.chat_template = template
         return found
 
-    def id_of(self, token: str) -> int | None:
+    def token_to_id(self, token: str) -> int | None:
         """The id of one token's exact text, or None."""
         return self.backend.token_to_id(token)
 
     def _opening(self) -> tuple[int, ...]:
         """What the tokenizer itself puts before any text, such as the token for its beginning."""
         try:
-            encoded = guarded("", lambda: self.backend.encode("a", add_special_tokens=True))
+            encoded = call_backend("", lambda: self.backend.encode("a", add_special_tokens=True))
         except UserError:  # a vocabulary may have no "a"
             return ()
         return tuple(itertools.takewhile(lambda id: id in self.special_ids, encoded.ids))
@@ -173,7 +173,7 @@ class Tokenizer:
         """
         return self._encode(text, allow_special, limit).ids
 
-    def encode_offsets(self, text: str, *, allow_special: bool = False, limit: int | None = None) -> Encoding:
+    def encode_with_offsets(self, text: str, *, allow_special: bool = False, limit: int | None = None) -> Encoding:
         """Ids of `text` with the characters each came from. No beginning or end tokens are added.
 
         Raises:
@@ -186,13 +186,13 @@ class Tokenizer:
         if not text.isascii():
             text = _SURROGATES.sub("\ufffd", text)
         backend = self.backend if allow_special or not self._spells_special(text) else self._literal
-        encoded = guarded("The model's tokenizer fails on this text", lambda: _encoding(backend, text))
+        encoded = call_backend("The model's tokenizer fails on this text", lambda: _encoding(backend, text))
         if limit is not None and len(encoded) > limit:
             raise TooManyTokens(len(encoded), is_exact=True)
         return encoded
 
     def _spells_special(self, text: str) -> bool:
-        return self._any_normalized or any(token in text for token in self.special_texts)
+        return self._any_normalized or any(token in text for token in self.special_tokens)
 
     @cached_property
     def _literal(self) -> tokenizers.Tokenizer:
@@ -203,7 +203,7 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of `ids`. Bytes that are no character yet come out as U+FFFD; `text.stream` waits for the rest."""
-        return guarded(
+        return call_backend(
             "The model's tokenizer fails on these tokens", lambda: _decoded(self.backend, list(ids), skip_special)
         )
 
@@ -224,7 +224,7 @@ class Tokenizer:
         config, named = read_tokenizer_config(folder)
         return cls(
             backend=read_backend(folder, named, config),
-            named=named,
+            special_tokens_map=named,
             chat_template=read_template(folder, config),
             stop_ids=read_stop_ids(folder),
             config=config,
@@ -236,15 +236,15 @@ class Tokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
         backend.post_processor = self._post_processor
-        write_file(folder / "tokenizer.json", backend.to_str(pretty=False))
-        config = config_to_save(self.config) | self.named
-        write_file(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+        atomic_write(folder / "tokenizer.json", backend.to_str(pretty=False))
+        config = config_to_save(self.config) | self.special_tokens_map
+        atomic_write(folder / "tokenizer_config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         if self.chat_template is not None:
-            write_file(folder / "chat_template.jinja", self.chat_template)
+            atomic_write(folder / "chat_template.jinja", self.chat_template)
         if self.demonstrations is not None:
             dialogues = [[message.as_dict() for message in dialogue] for dialogue in self.demonstrations.dialogues]
             kept = {"shots": self.demonstrations.shots, "dialogues": dialogues}
-            write_file(folder / DEMONSTRATIONS, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+            atomic_write(folder / DEMONSTRATIONS_FILE, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
 def _sharing(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer | None:

@@ -14,20 +14,20 @@ from pydantic import Field
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.json_file import (
     MAX_BYTES,
-    FileFields,
-    check_fields,
+    JsonFileModel,
+    validate_fields,
     parse_json,
     read_bytes,
-    read_json_object_if_present,
-    shown,
+    read_optional_json_object,
+    preview,
 )
 from turnwise.core.messages import ROLES, Message
 from turnwise.text.rendering.demonstrations import Demonstrations
 from turnwise.text.chat_templates.chat_template import check_template
 
 # Token names a template may use, as in `{{ bos_token }}`.
-NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token")
-DEMONSTRATIONS = "demonstrations.json"
+SPECIAL_TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token")
+DEMONSTRATIONS_FILE = "demonstrations.json"
 GENERIC_CLASS = "PreTrainedTokenizerFast"  # any version of transformers reads `tokenizer.json` with it
 NOT_SAVED = ("chat_template", "auto_map", "backend", "is_local", "local_files_only")
 MAX_IDS = 2**22  # of a vocabulary; tables with a row for every id are made
@@ -40,11 +40,11 @@ T = TypeVar("T")
 _TOKEN_TEXT = Field(None, description="a text, an object with a text as its 'content', or null")
 
 
-class _AddedToken(FileFields):
+class _AddedToken(JsonFileModel):
     content: str = Field(description="a text")
 
 
-class _TokenizerFields(FileFields):
+class _TokenizerFields(JsonFileModel):
     """Read of `tokenizer_config.json` and `special_tokens_map.json`."""
 
     bos_token: str | _AddedToken | None = _TOKEN_TEXT
@@ -56,12 +56,12 @@ class _TokenizerFields(FileFields):
     add_prefix_space: bool | None = Field(None, description="true, false or null")
 
 
-class _NamedTemplate(FileFields):
+class _NamedTemplate(JsonFileModel):
     name: str = Field(description="a text")
     template: str = Field(description="a text")
 
 
-class _TemplateFields(FileFields):
+class _TemplateFields(JsonFileModel):
     """Read of `tokenizer_config.json` and `chat_template.json`."""
 
     chat_template: str | list[_NamedTemplate] | None = Field(
@@ -69,7 +69,7 @@ class _TemplateFields(FileFields):
     )
 
 
-class _StopFields(FileFields):
+class _StopFields(JsonFileModel):
     """Read of `generation_config.json` and `config.json`."""
 
     eos_token_id: Annotated[int, Field(ge=-1, le=2**31)] | list[Annotated[int, Field(ge=-1, le=2**31)]] | None = Field(
@@ -77,25 +77,25 @@ class _StopFields(FileFields):
     )
 
 
-class _ShownMessage(FileFields):
+class _ShownMessage(JsonFileModel):
     role: str = Field(description="a role")
     content: str = Field(description="a text")
 
 
-class _DemonstrationFields(FileFields):
+class _DemonstrationFields(JsonFileModel):
     shots: Annotated[int, Field(ge=0, le=1000)] = Field(description="a whole number from 0 to 1,000")
     dialogues: list[list[_ShownMessage]] = Field(description="a list of lists of messages")
 
 
-def read_fields(path: Path, *fields: type[FileFields]) -> dict[str, Any]:
+def read_fields(path: Path, *fields: type[JsonFileModel]) -> dict[str, Any]:
     """The object in a JSON file whose fields are as declared; empty where there is no such file.
 
     Raises:
         UserError: it is not readable JSON, or a field is not what it should be.
     """
-    values = read_json_object_if_present(path)
+    values = read_optional_json_object(path)
     for declared in fields:
-        check_fields(declared, values, str(path))
+        validate_fields(declared, values, str(path))
     return values
 
 
@@ -104,7 +104,7 @@ def read_tokenizer_config(folder: Path) -> tuple[dict[str, Any], dict[str, str]]
     config = read_fields(folder / "tokenizer_config.json", _TokenizerFields, _TemplateFields)
     special_map = read_fields(folder / "special_tokens_map.json", _TokenizerFields)
     tokens = special_map | {name: token for name, token in config.items() if token}
-    return config, {name: _token_text(tokens[name]) for name in NAMED if tokens.get(name)}
+    return config, {name: _token_text(tokens[name]) for name in SPECIAL_TOKEN_NAMES if tokens.get(name)}
 
 
 def _token_text(token: str | dict[str, Any]) -> str:
@@ -141,13 +141,13 @@ def read_template(folder: Path, config: dict[str, Any]) -> str | None:
 
 def read_demonstrations(folder: Path) -> Demonstrations | None:
     """The dialogues that a model is shown, or None. Raises as `read_fields` does."""
-    path = folder / DEMONSTRATIONS
+    path = folder / DEMONSTRATIONS_FILE
     if not path.is_file():
         return None
     kept = read_fields(path, _DemonstrationFields)
     roles = {message["role"] for dialogue in kept["dialogues"] for message in dialogue}
     if strange := sorted(roles - set(ROLES)):
-        raise UserError(f"{path} does not hold demonstrations: there is no role {shown(strange[0])}.")
+        raise UserError(f"{path} does not hold demonstrations: there is no role {preview(strange[0])}.")
     dialogues = tuple(tuple(Message(m["role"], m["content"]) for m in dialogue) for dialogue in kept["dialogues"])
     return Demonstrations(dialogues, kept["shots"])
 
@@ -179,7 +179,7 @@ def read_backend(folder: Path, named: dict[str, str], config: dict[str, Any]) ->
             if (size := path.stat().st_size) > MAX_BYTES:
                 raise UserError(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are read.")
             what = f"{path} is not a tokenizer this version can read"
-            backend = guarded(what, lambda: tokenizers.Tokenizer.from_file(str(path)))
+            backend = call_backend(what, lambda: tokenizers.Tokenizer.from_file(str(path)))
         else:
             what = f"The tokenizer in {folder} fails"
             backend = _older_backend(folder, named, config)
@@ -188,7 +188,7 @@ def read_backend(folder: Path, named: dict[str, str], config: dict[str, Any]) ->
         if highest >= MAX_IDS:
             raise UserError(f"{what}: it has a token of id {highest:,}; at most {MAX_IDS:,} ids are read.")
         for probe in PROBES:
-            guarded(what, partial(_round_trip, backend, probe))
+            call_backend(what, partial(_round_trip, backend, probe))
     return backend
 
 
@@ -204,16 +204,16 @@ def _older_backend(folder: Path, named: dict[str, str], config: dict[str, Any]) 
     return _convert_with_transformers(folder)
 
 
-def guarded(what: str, call: Callable[[], T]) -> T:
+def call_backend(what: str, call: Callable[[], T]) -> T:
     """The result of a call into the library, whose exceptions and panics become a `UserError` that begins so."""
     try:
         return call()
     except Exception as error:  # the library raises bare Exception
-        raise UserError(f"{what}: {shown(str(error), 200)}.") from error
+        raise UserError(f"{what}: {preview(str(error), 200)}.") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of its Rust code, which is no Exception
             raise
-        raise UserError(f"{what}: {shown(str(error), 200)}.") from error
+        raise UserError(f"{what}: {preview(str(error), 200)}.") from error
 
 
 @contextmanager
@@ -238,7 +238,7 @@ def _check_growth(backend: tokenizers.Tokenizer, what: str) -> None:
     """Refuse a normalizer whose replacements, one after the other, would make a huge text of a short one."""
     if backend.normalizer is None:
         return
-    state = guarded(what, backend.normalizer.__getstate__)
+    state = call_backend(what, backend.normalizer.__getstate__)
     growth, steps = 1, [parse_json(state if isinstance(state, bytes) else str(state).encode(), what)]
     while steps:
         step = steps.pop()
@@ -256,7 +256,7 @@ def _byte_level_bpe(folder: Path, named: dict[str, str], config: dict[str, Any])
     """GPT-2's own file pair, as DialoGPT and older checkpoints ship it."""
     vocab, merges = folder / "vocab.json", folder / "merges.txt"
     what = f"vocab.json and merges.txt in {folder} cannot be read"
-    backend = guarded(
+    backend = call_backend(
         what, lambda: tokenizers.Tokenizer(tokenizers.models.BPE.from_file(str(vocab), str(merges)))
     )  # fmt: skip
     spaced = bool(config.get("add_prefix_space", False))
@@ -277,7 +277,7 @@ def _convert_with_transformers(folder: Path) -> tokenizers.Tokenizer:
             f"The tokenizer in {folder} is in an older format. "
             "'pip install transformers sentencepiece' lets Turnwise convert it."
         ) from error
-    backend: tokenizers.Tokenizer = guarded(
+    backend: tokenizers.Tokenizer = call_backend(
         f"transformers cannot convert the tokenizer in {folder}",
         lambda: AutoTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer,
     )

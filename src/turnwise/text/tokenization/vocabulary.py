@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
-MARK = "\ufdd2"  # a non-character: no token spans it and what comes after
+SENTINEL = "\ufdd2"  # a non-character: no token spans it and what comes after
 
 
 class Vocabulary:
@@ -26,21 +26,21 @@ class Vocabulary:
         """Build the tables that the first use would build."""
         self._sorted  # noqa: B018
 
-    def bytes_of(self, id: int) -> bytes:
+    def token_bytes(self, id: int) -> bytes:
         """The token's bytes; a special token's text."""
         return self._bytes[id]
 
-    def shown(self, id: int) -> bytes:
+    def output_bytes(self, id: int) -> bytes:
         """What the token adds to an answer: nothing, if it is a special one."""
         return b"" if id in self._tokenizer.special_ids else self._bytes[id]
 
-    def starting_with(self, beginning: bytes) -> NDArray[np.int64]:
+    def tokens_with_prefix(self, beginning: bytes) -> NDArray[np.int64]:
         """The ids of all shown tokens that start with these bytes."""
         first = bisect_left(self._sorted, beginning)
         last = bisect_left(self._sorted, beginning + b"\xff" * 64, lo=first)
         return self._order[first:last]
 
-    def containing(self, part: bytes) -> NDArray[np.int64]:
+    def tokens_containing(self, part: bytes) -> NDArray[np.int64]:
         """The ids of all shown tokens that hold these bytes."""
         found = [i for i, token in enumerate(self._sorted) if part in token]
         return self._order[np.asarray(found, dtype=np.int64)]
@@ -50,8 +50,8 @@ class Vocabulary:
         backend = self._tokenizer.backend
         tokens = [backend.id_to_token(id) or "" for id in range(len(self))]  # "": a gap below the added tokens
         added = backend.get_added_tokens_decoder()
-        spell = _byte_level if is_byte_level(backend) else _sentencepiece
-        return [token.encode() if id in added else spell(token) for id, token in enumerate(tokens)]
+        dump_plugin = _byte_level if is_byte_level(backend) else _sentencepiece
+        return [token.encode() if id in added else dump_plugin(token) for id, token in enumerate(tokens)]
 
     @cached_property
     def longest(self) -> int:
@@ -60,14 +60,14 @@ class Vocabulary:
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:
-        return np.asarray(sorted(range(len(self)), key=self.shown), dtype=np.int64)
+        return np.asarray(sorted(range(len(self)), key=self.output_bytes), dtype=np.int64)
 
     @cached_property
     def _sorted(self) -> list[bytes]:
-        return [self.shown(int(id)) for id in self._order]
+        return [self.output_bytes(int(id)) for id in self._order]
 
 
-class TokensForGrammars:
+class LLGuidanceTokenizer:
     """A tokenizer as llguidance takes it from Python (its `TokenizerWrapper`).
 
     Read from `tokenizer.json`, it would treat every added token in angle brackets as special, also one that is text,
@@ -76,7 +76,7 @@ class TokensForGrammars:
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
         self.size = len(vocabulary)
-        self.tokens = [vocabulary.bytes_of(id) for id in range(self.size)]
+        self.tokens = [vocabulary.token_bytes(id) for id in range(self.size)]
         self.special_token_ids = sorted(tokenizer.special_ids)
         self.eos_token_id = min(tokenizer.stop_ids, default=tokenizer.pad_id)
         self.bos_token_id = None
@@ -85,10 +85,10 @@ class TokensForGrammars:
     def __call__(self, text: bytes) -> list[int]:
         """Ids whose bytes are exactly `text`, as the tokenizer would write it after other text."""
         # A mark in front keeps a tokenizer from treating the rest as the beginning of a text.
-        ids, said = self._tokenizer.encode(f"{MARK}{text.decode(errors='replace')}"), b""
+        ids, said = self._tokenizer.encode(f"{SENTINEL}{text.decode(errors='replace')}"), b""
         for i, id in enumerate(ids):
             said += self.tokens[id]
-            if said.endswith(MARK.encode()):
+            if said.endswith(SENTINEL.encode()):
                 if b"".join(self.tokens[id] for id in ids[i + 1 :]) == text:
                     return ids[i + 1 :]
                 break

@@ -13,14 +13,14 @@ from functools import lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from turnwise.text.chat_templates.chat_template import names_read
+from turnwise.text.chat_templates.chat_template import find_template_variables
 
-DEFAULT = "hermes"
+DEFAULT_FORMAT = "hermes"
 _NAME = re.compile(r'\\?"name\\?"\s*:')
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class ToolCallFormat:
     """How calls are written.
 
     Attributes:
@@ -35,10 +35,10 @@ class Dialect:
 
     marker: str
     openings: tuple[str, ...]
-    between: str
+    separator: str
     closing: str
-    key: str = "arguments"
-    several: bool = True
+    arguments_key: str = "arguments"
+    parallel_calls: bool = True
     call_id: Callable[[str], str] = str
 
 
@@ -47,16 +47,16 @@ def names() -> list[str]:
     return sorted(module.name for module in iter_modules(__path__))
 
 
-def dialect(name: str) -> Dialect:
+def tool_call_format(name: str) -> ToolCallFormat:
     """The dialect of this name."""
-    found: Dialect = import_module(f"{__name__}.{name}").DIALECT
+    found: ToolCallFormat = import_module(f"{__name__}.{name}").FORMAT
     return found
 
 
 @lru_cache(maxsize=32)
-def spoken(template: str) -> Dialect | None:
+def detect_format(template: str) -> ToolCallFormat | None:
     """The dialect of a template that lays tools out itself; None where it does not, or in a way not known here."""
-    if "tools" not in names_read(template) or "tool_calls" not in template or not _NAME.search(template):
+    if "tools" not in find_template_variables(template) or "tool_calls" not in template or not _NAME.search(template):
         return None
     found = [name for name in names() if import_module(f"{__name__}.{name}").detect(template)]
-    return dialect(found[0]) if len(found) == 1 else None
+    return tool_call_format(found[0]) if len(found) == 1 else None

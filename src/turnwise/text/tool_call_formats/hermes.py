@@ -1,9 +1,9 @@
 """Hermes 2 and 3, Qwen 2.5 and 3: every call a JSON object between tags of its own (Nous Research 2024)."""
 
-from turnwise.text.tool_call_formats import Dialect
+from turnwise.text.tool_call_formats import ToolCallFormat
 
-DIALECT = Dialect(
-    marker="<tool_call>", openings=("\n",), between="\n</tool_call>\n<tool_call>\n", closing="\n</tool_call>"
+FORMAT = ToolCallFormat(
+    marker="<tool_call>", openings=("\n",), separator="\n</tool_call>\n<tool_call>\n", closing="\n</tool_call>"
 )
 
 

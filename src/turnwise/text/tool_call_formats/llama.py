@@ -1,8 +1,8 @@
 """Llama 3.1 to 3.3: one call is the whole answer, a JSON object with `parameters` (Meta 2024)."""
 
-from turnwise.text.tool_call_formats import Dialect
+from turnwise.text.tool_call_formats import ToolCallFormat
 
-DIALECT = Dialect(marker="", openings=("",), between="; ", closing="", key="parameters", several=False)
+FORMAT = ToolCallFormat(marker="", openings=("",), separator="; ", closing="", arguments_key="parameters", parallel_calls=False)
 
 
 def detect(template: str) -> bool:

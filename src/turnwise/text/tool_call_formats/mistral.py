@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-from turnwise.text.tool_call_formats import Dialect
+from turnwise.text.tool_call_formats import ToolCallFormat
 
 _FITTING = re.compile("[a-zA-Z0-9]{9}")
 
@@ -13,7 +13,7 @@ def _nine(id: str) -> str:
     return id if _FITTING.fullmatch(id) else hashlib.sha256(id.encode()).hexdigest()[:9]
 
 
-DIALECT = Dialect(marker="[TOOL_CALLS]", openings=("[", " ["), between=", ", closing="]", call_id=_nine)
+FORMAT = ToolCallFormat(marker="[TOOL_CALLS]", openings=("[", " ["), separator=", ", closing="]", call_id=_nine)
 
 
 def detect(template: str) -> bool:

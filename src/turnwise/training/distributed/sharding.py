@@ -13,10 +13,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
-from turnwise.training.distributed.worker_group import Workers
+from turnwise.training.distributed.worker_group import WorkerGroup
 
 
-def shard_model(module: nn.Module, workers: Workers, device: torch.device) -> None:
+def shard_model(module: nn.Module, workers: WorkerGroup, device: torch.device) -> None:
     """Part a model among workers, each on its own device; layer by layer, so that no device ever holds all of it.
 
     Gradients become sums over workers, as they are where nothing is sharded.
@@ -42,13 +42,13 @@ def is_sharded(module: nn.Module) -> bool:
     return isinstance(module, FSDPModule)
 
 
-def give_back(module: nn.Module) -> None:
+def reshard(module: nn.Module) -> None:
     """Weights outside of layers stay whole after a pass forward, for the pass back: without one, give them back now."""
     if isinstance(module, FSDPModule):
         module.reshard()
 
 
-def padding_steps(module: nn.Module, count: int, workers: Workers) -> int:
+def padding_steps(module: nn.Module, count: int, workers: WorkerGroup) -> int:
     """How many batches more than our `count` another worker computes, if we have to compute along with it."""
     return workers.all_reduce_max(count) - count if is_sharded(module) else 0
 
@@ -59,7 +59,7 @@ def local_shard(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor.detach()
 
 
-def part_of(whole_tensor: Tensor, like: Tensor) -> Tensor:
+def slice_for_rank(whole_tensor: Tensor, like: Tensor) -> Tensor:
     """This worker's part of a whole tensor: the rows that it has of `like`."""
     if not isinstance(like, DTensor):
         return whole_tensor
@@ -84,7 +84,7 @@ def full_tensor(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
 
 
-def gathered(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
+def gather_full(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
     """Whole tensors in ordinary memory for who wants to `keep` them, one after the other; all workers have to ask."""
     found = {}
     for name, tensor in tensors.items():

@@ -17,7 +17,7 @@ PATIENCE = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
-class Workers:
+class WorkerGroup:
     """This process among the others.
 
     Attributes:
@@ -29,11 +29,11 @@ class Workers:
     world_size: int = 1
 
     @classmethod
-    def of_environment(cls) -> "Workers":
+    def from_environment(cls) -> "WorkerGroup":
         """As `torchrun` started us; alone where nobody did."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
-            return ALONE
+            return SINGLE_PROCESS
         if not dist.is_initialized():
             # The others wait while the first one reads, and perhaps asks the model: longer than the usual minutes.
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
@@ -72,7 +72,7 @@ class Workers:
         """Whether it is so for one of them."""
         return self.all_reduce_sum([float(flag)])[0] > 0
 
-    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def all_reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Everybody gets the sum of all gradients."""
         if self.world_size == 1:
             return
@@ -94,4 +94,4 @@ class Workers:
             dist.barrier()
 
 
-ALONE = Workers()
+SINGLE_PROCESS = WorkerGroup()

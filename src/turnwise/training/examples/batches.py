@@ -38,7 +38,7 @@ class Example:
     parts: tuple[int, ...] = ()
     labels: tuple[float, ...] = ()
     source: NDArray[np.int32] | None = None
-    contrast: "Example | None" = None
+    kl_example: "Example | None" = None
     ref_logprobs: tuple[float, ...] = ()
 
     @classmethod
@@ -64,7 +64,7 @@ class Example:
         """Tokens that it puts into a row."""
         return len(self.ids)
 
-    def windows(self, length: int) -> Iterator["Example"]:
+    def split_windows(self, length: int) -> Iterator["Example"]:
         """A causal example in pieces of at most `length` ids; pieces in which nothing counts are left out."""
         if len(self.ids) <= length:
             if self.counted.any():
@@ -103,33 +103,33 @@ class Batch:
 
     ids_BT: Tensor
     targets_BT: Tensor
-    segments_BT: Tensor
+    segment_ids_BT: Tensor
     positions_BT: Tensor
     units: float
     weights_BT: Tensor | None = None
     labels_P: Tensor | None = None
-    sources_BS: Tensor | None = None
-    source_mask_BS: Tensor | None = None
-    base_P: Tensor | None = None
-    contrast: "Batch | None" = None
+    encoder_ids_BS: Tensor | None = None
+    encoder_mask_BS: Tensor | None = None
+    ref_logprobs_P: Tensor | None = None
+    kl_example: "Batch | None" = None
 
     @property
     def counted(self) -> float:
         """Targets with a loss, as far as they count."""
-        wanted_BT = self.targets_BT != IGNORED
-        return int(wanted_BT.sum()) if self.weights_BT is None else float(self.weights_BT[wanted_BT].sum())
+        logits_mask_BT = self.targets_BT != IGNORED
+        return int(logits_mask_BT.sum()) if self.weights_BT is None else float(self.weights_BT[logits_mask_BT].sum())
 
     @property
-    def useful(self) -> int:
+    def num_tokens(self) -> int:
         """Tokens that are not padding, those of sources and contrasts included."""
-        read = 0 if self.source_mask_BS is None else int(self.source_mask_BS.sum())
-        compared = 0 if self.contrast is None else self.contrast.useful
-        return int((self.segments_BT > 0).sum()) + read + compared
+        read = 0 if self.encoder_mask_BS is None else int(self.encoder_mask_BS.sum())
+        compared = 0 if self.kl_example is None else self.kl_example.num_tokens
+        return int((self.segment_ids_BT > 0).sum()) + read + compared
 
     @property
     def places(self) -> int:
         """Tokens, padding included."""
-        return self.ids_BT.numel() + (0 if self.sources_BS is None else self.sources_BS.numel())
+        return self.ids_BT.numel() + (0 if self.encoder_ids_BS is None else self.encoder_ids_BS.numel())
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
@@ -162,20 +162,20 @@ def collate(rows: Sequence[Sequence[Example]], *, pad_id: int, length: int | Non
                 part += 1
                 segments[r, at : at + size], positions[r, at : at + size] = part, np.arange(size)
                 at += size
-    contrasts = [[e.contrast for e in row if e.contrast is not None] for row in rows]
+    contrasts = [[e.kl_example for e in row if e.kl_example is not None] for row in rows]
     sources, source_mask = _sources(examples, pad_id)
     return Batch(
         ids_BT=torch.from_numpy(ids),
         targets_BT=torch.from_numpy(targets),
-        segments_BT=torch.from_numpy(segments),
+        segment_ids_BT=torch.from_numpy(segments),
         positions_BT=torch.from_numpy(positions),
         units=sum(example.units for example in examples),
         weights_BT=None if weights is None else torch.from_numpy(weights),
         labels_P=_numbers(label for example in examples for label in example.labels),
-        sources_BS=sources,
-        source_mask_BS=source_mask,
-        base_P=_numbers(known for e in examples for known in e.ref_logprobs[: len(e.parts) or 1]),
-        contrast=_contrast(examples, contrasts, pad_id),
+        encoder_ids_BS=sources,
+        encoder_mask_BS=source_mask,
+        ref_logprobs_P=_numbers(known for e in examples for known in e.ref_logprobs[: len(e.parts) or 1]),
+        kl_example=_contrast(examples, contrasts, pad_id),
     )
 
 
@@ -189,7 +189,7 @@ def _contrast(examples: Sequence[Example], rows: Sequence[Sequence[Example]], pa
         return None
     return replace(
         collate([row for row in rows if row], pad_id=pad_id),
-        base_P=_numbers(known for e in examples for known in e.ref_logprobs[len(e.parts) or 1 :]),
+        ref_logprobs_P=_numbers(known for e in examples for known in e.ref_logprobs[len(e.parts) or 1 :]),
     )
 
 

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from turnwise.core.messages import Conversation
 from turnwise.training.examples.batches import Batch, Example, collate
-from turnwise.training.examples.packing import bucket, pack
-from turnwise.training.examples.shards import Shard
-from turnwise.models.language_model import Model
-from turnwise.training.objective import Frame, Objective
-from turnwise.training.examples.dialogue_windows import Truncation
-from turnwise.training.log_probs import computing, part_log_probs
-from turnwise.training.distributed.sharding import give_back
+from turnwise.training.examples.packing import bucket_by_length, pack_sequences
+from turnwise.training.examples.shards import ExampleShard
+from turnwise.models.language_model import LanguageModel
+from turnwise.training.objective import ExampleContext, Objective
+from turnwise.training.examples.dialogue_windows import TruncationReport
+from turnwise.training.log_probs import autocast, segment_log_probs
+from turnwise.training.distributed.sharding import reshard
 
-FIXED = 0  # the epoch whose variations validation always sees
+VALIDATION_EPOCH = 0  # the epoch whose variations validation always sees
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class Dataset:
         repeats: how often an epoch shows each shard's examples; half a time is half of them, the others in the next.
     """
 
-    shards: Sequence[Shard]
+    shards: Sequence[ExampleShard]
     objective: Objective
-    frame: Frame
-    packs: bool = True
+    frame: ExampleContext
+    supports_packing: bool = True
     bucket_size: int = 8
     seed: int = 0
     repeats: Sequence[float] = ()
@@ -72,18 +72,18 @@ class Dataset:
         times = self.repeats or [1.0] * len(self.shards)
         return round(sum(shard.tokens * each for shard, each in zip(self.shards, times, strict=True)))
 
-    def _place(self, index: int) -> tuple[Shard, int]:
+    def _place(self, index: int) -> tuple[ExampleShard, int]:
         shard = bisect_right(self._starts, index) - 1
         return self.shards[shard], index - self._starts[shard]
 
-    def example(self, index: int, epoch: int = FIXED) -> Example:
+    def example(self, index: int, epoch: int = VALIDATION_EPOCH) -> Example:
         """An example as this epoch shows it."""
         shard, place = self._place(index)
         example = shard[place]
-        varied = self.objective.vary(example, np.random.default_rng((self.seed, epoch, index)), self.frame)
+        varied = self.objective.augment(example, np.random.default_rng((self.seed, epoch, index)), self.frame)
         before, place = self._place((index or len(self)) - 1)
-        contrast = self.objective.contrast(varied, before[place], self.frame) if self.objective.COMPARES else None
-        return varied if contrast is None else replace(varied, contrast=contrast)
+        kl_example = self.objective.kl_example(varied, before[place], self.frame) if self.objective.NEEDS_REFERENCE else None
+        return varied if kl_example is None else replace(varied, kl_example=kl_example)
 
     def epoch_indices(self, epoch: int) -> NDArray[np.int64]:
         """The numbers of the examples that an epoch shows, in no order that means anything."""
@@ -101,12 +101,12 @@ class Dataset:
             found.append(within + self._starts[number])
         return np.concatenate([np.empty(0, np.int64), *found])
 
-    def rows(self, epoch: int = FIXED) -> list[PackedRow]:
+    def rows(self, epoch: int = VALIDATION_EPOCH) -> list[PackedRow]:
         """The rows of an epoch, in order; they depend on the seed and the epoch alone."""
         shown = self.epoch_indices(epoch)
         lengths = np.concatenate([np.empty(0, np.int32), *(shard.lengths for shard in self.shards)])[shown].tolist()
         seed = self.seed * 1_000_003 + epoch  # another order for every epoch, the same on every run
-        packed = pack(lengths, self.frame.length, seed=seed) if self.packs else bucket(lengths, self.bucket_size, seed=seed)
+        packed = pack_sequences(lengths, self.frame.length, seed=seed) if self.supports_packing else bucket_by_length(lengths, self.bucket_size, seed=seed)
         return [PackedRow(epoch, shown[row].tolist()) for row in packed]
 
     def stream(self, skip: int = 0) -> Iterator[PackedRow]:
@@ -136,24 +136,24 @@ class Dataset:
         groups = [sizes[start : start + self.bucket_size] for start in range(0, len(sizes), self.bucket_size)]
         return sum(sizes) / max(1, sum(max(found) * len(found) for found in groups))
 
-    def compute_ref_logprobs(self, model: Model, device: torch.device, dtype: torch.dtype, size: int) -> None:
+    def compute_ref_logprobs(self, model: LanguageModel, device: torch.device, dtype: torch.dtype, size: int) -> None:
         """Let every example know what the model thinks of it before it is trained, where the objective compares."""
-        if not self.objective.COMPARES or all(shard.ref_logprobs is not None for shard in self.shards):
+        if not self.objective.NEEDS_REFERENCE or all(shard.ref_logprobs is not None for shard in self.shards):
             return
         model.module.eval()
         known: list[list[float]] = [[] for _ in range(len(self))]
-        with torch.no_grad(), computing(device, dtype):
+        with torch.no_grad(), autocast(device, dtype):
             for rows in _groups(replace(self, repeats=()).rows(), size):  # every example, once
                 order = [index for row in rows for index in row.examples]
                 batch = self.batch(rows).to(device)
-                contrasts = [] if batch.contrast is None else part_log_probs(model, batch.contrast).tolist()
-                parts = iter(part_log_probs(model, batch).tolist())
+                contrasts = [] if batch.kl_example is None else segment_log_probs(model, batch.kl_example).tolist()
+                parts = iter(segment_log_probs(model, batch).tolist())
                 for place, index in enumerate(order):
                     own = [next(parts) for _ in range(max(1, len(self.example(index).parts)))]
                     known[index] = own + contrasts[place : place + 1]
-        give_back(model.module)
+        reshard(model.module)
         for number, shard in enumerate(self.shards):
-            shard.keep_base(np.array(known[self._starts[number] : self._starts[number + 1]], np.float32))
+            shard.save_ref_logprobs(np.array(known[self._starts[number] : self._starts[number + 1]], np.float32))
 
 
 def _groups(rows: Sequence[PackedRow], size: int) -> Iterator[Sequence[PackedRow]]:
@@ -162,7 +162,7 @@ def _groups(rows: Sequence[PackedRow], size: int) -> Iterator[Sequence[PackedRow
 
 
 @dataclass(frozen=True)
-class Datasets:
+class DatasetSplits:
     """The splits; all but `train` may be empty.
 
     Attributes:
@@ -180,7 +180,7 @@ class Datasets:
     samples: Sequence[Conversation] = ()
     skipped: int = 0
     rehearsed: int = 0
-    truncation: Truncation = field(default_factory=Truncation)
+    truncation: TruncationReport = field(default_factory=TruncationReport)
 
     @cached_property
     def fingerprint(self) -> str:

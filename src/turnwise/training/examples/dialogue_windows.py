@@ -11,20 +11,20 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from turnwise.core.exchanges import droppable, without
+from turnwise.core.exchanges import droppable_exchanges, drop_exchanges
 from turnwise.core.messages import Message
-from turnwise.core.plurals import counted
+from turnwise.core.plurals import pluralize
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.text.rendering.reply_spans import RenderedReplies, Reply, render_replies, render_reply
+from turnwise.text.rendering.reply_spans import RenderedReplies, ReplySpan, render_replies, render_reply
 
 if TYPE_CHECKING:
-    from turnwise.training.objective import Frame
+    from turnwise.training.objective import ExampleContext
 
-HISTORY = 0.5  # of a row, before a reply that is learned from a shortened dialogue
+MIN_HISTORY_SHARE = 0.5  # of a row, before a reply that is learned from a shortened dialogue
 
 
 @dataclass
-class Truncation:
+class TruncationReport:
     """What did not fit into rows.
 
     Attributes:
@@ -52,19 +52,19 @@ class Truncation:
         told = []
         if self.dialogues:
             told.append(
-                f"{counted(self.dialogues, 'dialogue')} longer than a row of {length:,} tokens: the oldest exchanges "
+                f"{pluralize(self.dialogues, 'dialogue')} longer than a row of {length:,} tokens: the oldest exchanges "
                 "are left out, as in serving"
             )
         if self.tokens:
             parts = [
-                f"{counted(number, 'reply', 'replies')} {what}"
+                f"{pluralize(number, 'reply', 'replies')} {what}"
                 for number, what in ((self.cut_replies, "cut at the end"), (self.left_out_replies, "left out"))
                 if number
             ]
             told.append(f"{' and '.join(parts)}, {self.tokens:,} tokens: with their question they do not fit a row")
         if self.unservable_replies:
             told.append(
-                f"{counted(self.unservable_replies, 'reply', 'replies')} left out: the chat template has no way to "
+                f"{pluralize(self.unservable_replies, 'reply', 'replies')} left out: the chat template has no way to "
                 "write them after the prompt they are served after"
             )
         if self.unread:
@@ -73,7 +73,7 @@ class Truncation:
         return told
 
 
-def split_dialogue(messages: Sequence[Message], wanted: Collection[int], frame: "Frame") -> Iterator[RenderedReplies]:
+def split_dialogue(messages: Sequence[Message], wanted: Collection[int], frame: "ExampleContext") -> Iterator[RenderedReplies]:
     """Pieces of a dialogue that fit a row and together hold every wanted reply once, after what it is served after.
 
     Args:
@@ -100,14 +100,14 @@ def split_dialogue(messages: Sequence[Message], wanted: Collection[int], frame: 
             yield piece
 
 
-def truncate_dialogue(messages: Sequence[Message], wanted: Collection[int], frame: "Frame") -> RenderedReplies | None:
+def truncate_dialogue(messages: Sequence[Message], wanted: Collection[int], frame: "ExampleContext") -> RenderedReplies | None:
     """The last message, a reply, and others that are wanted, after as much of the dialogue as fits a row.
 
     None where the reply cannot be learned, which is counted.
     """
     last, length = len(messages) - 1, frame.length
-    count = dropped_exchanges(frame.renderer, messages, length)
-    dropped = {place for exchange in droppable(messages)[:count] for place in exchange}
+    count = count_dropped_exchanges(frame.renderer, messages, length)
+    dropped = {place for exchange in droppable_exchanges(messages)[:count] for place in exchange}
     places = [place for place in range(len(messages)) if place not in dropped]
     kept = [messages[place] for place in places]
     piece = render_replies(frame.renderer, kept, [i for i, place in enumerate(places) if place in wanted])
@@ -120,12 +120,12 @@ def truncate_dialogue(messages: Sequence[Message], wanted: Collection[int], fram
     found = []
     for reply in piece.replies:
         index = places[reply.index]
-        if index == last or not count or reply.start >= HISTORY * length:
+        if index == last or not count or reply.start >= MIN_HISTORY_SHARE * length:
             found.append(replace(reply, index=index))
     return _cut(RenderedReplies(piece.ids, found), last, frame)
 
 
-def dropped_exchanges(renderer: Renderer, messages: Sequence[Message], length: int, reply: int = 0) -> int:
+def count_dropped_exchanges(renderer: Renderer, messages: Sequence[Message], length: int, reply: int = 0) -> int:
     """How many of the oldest exchanges go, so that the messages fit into `length` tokens; all, where none is enough.
 
     Args:
@@ -134,10 +134,10 @@ def dropped_exchanges(renderer: Renderer, messages: Sequence[Message], length: i
         length: tokens there are.
         reply: tokens to leave for a reply; with 0 the last message is one.
     """
-    old = droppable(messages)
+    old = droppable_exchanges(messages)
 
     def fits(count: int) -> bool:
-        rendered = renderer.render(without(messages, old[:count]), add_generation_prompt=reply > 0)
+        rendered = renderer.render(drop_exchanges(messages, old[:count]), add_generation_prompt=reply > 0)
         return len(rendered.ids) + reply <= length
 
     low, high = 0, len(old)
@@ -147,10 +147,10 @@ def dropped_exchanges(renderer: Renderer, messages: Sequence[Message], length: i
     return low
 
 
-def _cut(piece: RenderedReplies, last: int, frame: "Frame") -> RenderedReplies | None:
+def _cut(piece: RenderedReplies, last: int, frame: "ExampleContext") -> RenderedReplies | None:
     """The piece as far as it fits a row: the last reply may lose its end, an earlier one is learned elsewhere."""
     length = frame.length
-    found: list[Reply] = [reply for reply in piece.replies if reply.end <= length]
+    found: list[ReplySpan] = [reply for reply in piece.replies if reply.end <= length]
     for reply in piece.replies:
         if reply.index == last and reply.end > length:
             is_cut = reply.start < length

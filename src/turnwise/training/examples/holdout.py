@@ -7,7 +7,7 @@ from itertools import islice
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
 from turnwise.data.fingerprint import near_duplicate_key
-from turnwise.data.sources import Item
+from turnwise.data.sources import Record
 from turnwise.training.recipe import Recipe
 from turnwise.training.launch.reply_samples import last_reply
 from turnwise.training.examples.recipe_sources import open_source
@@ -53,7 +53,7 @@ def held_out_dialogues(recipe: Recipe, most: int, usable: Callable[[Conversation
     return list(islice(found(), most))
 
 
-def split_position(item: Item, seed: int) -> float:
+def split_position(item: Record, seed: int) -> float:
     """A number in [0, 1) that depends on the content alone, so a conversation stays on its side as files grow.
 
     Conversations that differ in case or punctuation only are on the same side.

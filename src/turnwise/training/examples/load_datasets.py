@@ -13,46 +13,46 @@ import numpy as np
 
 from turnwise import __version__
 from turnwise.core.errors import InvalidData, UserError
-from turnwise.core.files import write_file
+from turnwise.core.files import atomic_write
 from turnwise.core.messages import Conversation, Message
 from turnwise.training.examples.batches import Example
 from turnwise.data.fingerprint import near_duplicate_key
-from turnwise.data.typing_noise import rough_text
-from turnwise.training.examples.shards import Shard, in_memory, open_shard, write_shard
-from turnwise.data.sources import Item, read_source
+from turnwise.data.typing_noise import add_typos
+from turnwise.training.examples.shards import ExampleShard, in_memory_shard, open_shard, write_shard
+from turnwise.data.sources import Record, read_source
 from turnwise.data.jsonl_writer import write_jsonl
-from turnwise.models.model_folders import find_folder, weights_digest
-from turnwise.models.language_model import Model
+from turnwise.models.model_folders import find_model_folder, weights_digest
+from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.examples.dataset import Dataset, Datasets
+from turnwise.training.examples.dataset import Dataset, DatasetSplits
 from turnwise.training.examples.holdout import split_position
-from turnwise.training.objective import Frame, Objective
+from turnwise.training.objective import ExampleContext, Objective
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.examples.dialogue_windows import Truncation
-from turnwise.training.recipe import DataSource, Recipe
-from turnwise.training.launch.auto_seq_len import with_row_length
-from turnwise.training.launch.reply_samples import SAMPLES, last_reply
-from turnwise.training.examples.source_mixture import replay_tokens_per_epoch, rehearsed_in_all, repeats_of
+from turnwise.training.examples.dialogue_windows import TruncationReport
+from turnwise.training.recipe import SourceConfig, Recipe
+from turnwise.training.launch.auto_seq_len import with_max_seq_len
+from turnwise.training.launch.reply_samples import NUM_SAMPLES, last_reply
+from turnwise.training.examples.source_mixture import replay_tokens_per_epoch, total_replay_tokens, epoch_repeats
 from turnwise.training.examples.recipe_sources import open_source
 
 VALID, TEST, GENERAL, REHEARSAL = "valid", "test", "general", "rehearsal"
-TALKS, INFO = "samples.jsonl", "info.json"
+SAMPLES_FILE, INFO = "samples.jsonl", "info.json"
 NOISY_WORDS = 0.1  # of a misspelt turn
 
-Rehearses = Callable[[float], Iterable[Conversation]]
+ReplaySource = Callable[[float], Iterable[Conversation]]
 """Gives dialogues to rehearse, about so many tokens of them as a run is going to learn."""
 
 
 def load_datasets(
     recipe: Recipe,
     renderer: Renderer,
-    model: Model,
+    model: LanguageModel,
     *,
     folder: Path | None = None,
     on_item: Callable[[], None] = lambda: None,
-    rehearses: Rehearses = lambda _: (),
+    rehearses: ReplaySource = lambda _: (),
     again: bool = False,
-) -> Datasets:
+) -> DatasetSplits:
     """Read, render and cut all data of a recipe.
 
     Args:
@@ -67,8 +67,8 @@ def load_datasets(
     Raises:
         InvalidData: a row that cannot be used (unless the recipe skips them), or nothing left to learn from.
     """
-    recipe = with_row_length(recipe, renderer, model)
-    frame = Frame(renderer, recipe.training.settled_row_length, model.start_ids)
+    recipe = with_max_seq_len(recipe, renderer, model)
+    frame = ExampleContext(renderer, recipe.training.settled_row_length, model.decoder_start_ids)
     recipe.objective.check(renderer.tokenizer)
     if folder is not None and again and (kept := _read_cached(folder, recipe, frame)):
         shards, samples, skipped, truncation = kept
@@ -76,21 +76,21 @@ def load_datasets(
         shards, samples, skipped = _read(recipe, frame, folder, on_item, rehearses)
         truncation = frame.truncation
     train = [shards[_train(number)] for number in range(len(recipe.data.train))]
-    repeats = repeats_of(recipe.data.train, train)
+    repeats = epoch_repeats(recipe.data.train, train)
     if len(shards[REHEARSAL]):
         repeats.append(replay_tokens_per_epoch(recipe, train, repeats) / shards[REHEARSAL].tokens)
         train.append(shards[REHEARSAL])
     for split in (train, [shards[VALID]], [shards[TEST]]):
-        labels = recipe.objective.balance(np.concatenate([shard.labels for shard in split]))
+        labels = recipe.objective.balance_labels(np.concatenate([shard.labels for shard in split]))
         for shard in split:
             shard.labels, labels = labels[: len(shard.labels)], labels[len(shard.labels) :]
 
-    def dataset(found: Sequence[Shard], repeats: Sequence[float] = ()) -> Dataset:
+    def dataset(found: Sequence[ExampleShard], repeats: Sequence[float] = ()) -> Dataset:
         return Dataset(
-            found, recipe.objective, frame, model.packs, recipe.training.micro_rows, recipe.training.seed, repeats
+            found, recipe.objective, frame, model.supports_packing, recipe.training.micro_rows, recipe.training.seed, repeats
         )
 
-    return Datasets(
+    return DatasetSplits(
         dataset(train, repeats),
         dataset([shards[VALID]]),
         dataset([shards[TEST]]),
@@ -103,28 +103,28 @@ def load_datasets(
 
 
 def _read(
-    recipe: Recipe, frame: Frame, folder: Path | None, on_item: Callable[[], None], rehearses: Rehearses
-) -> tuple[dict[str, Shard], tuple[Conversation, ...], int]:
+    recipe: Recipe, frame: ExampleContext, folder: Path | None, on_item: Callable[[], None], rehearses: ReplaySource
+) -> tuple[dict[str, ExampleShard], tuple[Conversation, ...], int]:
     """All examples, the dialogues to answer, and how many bad rows were left out."""
     reader = _Reader(recipe, frame, on_item, recipe.objective)
-    held_out: list[tuple[Item, list[Example]]] = []
+    held_out: list[tuple[Record, list[Example]]] = []
     fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
 
-    def kept_aside(item: Item) -> bool:
+    def kept_aside(item: Record) -> bool:
         return bool(fraction) and split_position(item, recipe.training.seed) < fraction
 
-    def noisy(item: Item) -> Item:
-        return item if kept_aside(item) else misspelt(item, recipe.data.noise, recipe.training.seed)
+    def noisy(item: Record) -> Record:
+        return item if kept_aside(item) else misspell_user_turns(item, recipe.data.noise, recipe.training.seed)
 
-    def learned(source: DataSource) -> Iterator[Example]:
+    def learned(source: SourceConfig) -> Iterator[Example]:
         for item, examples in reader.read([source], altered=noisy):
             if kept_aside(item):
                 held_out.append((item, examples))
             else:
                 yield from examples
 
-    def shard(name: str, examples: Iterable[Example]) -> Shard:
-        return in_memory(examples) if folder is None else write_shard(folder / name, examples)
+    def shard(name: str, examples: Iterable[Example]) -> ExampleShard:
+        return in_memory_shard(examples) if folder is None else write_shard(folder / name, examples)
 
     shards = {_train(n): shard(_train(n), learned(source)) for n, source in enumerate(recipe.data.train)}
     if not any(map(len, shards.values())):
@@ -141,26 +141,26 @@ def _read(
     )
     shards[GENERAL] = shard(GENERAL, general)
     answerable = (item for item, _ in [*held_out, *test] if isinstance(item, Conversation) and last_reply(item))
-    samples = tuple(islice(answerable, SAMPLES))
+    samples = tuple(islice(answerable, NUM_SAMPLES))
     if folder is not None:
-        write_jsonl(folder / TALKS, samples)
+        write_jsonl(folder / SAMPLES_FILE, samples)
         info = {"key": _key(recipe, frame), "skipped": reader.skipped, "truncation": asdict(frame.truncation)}
-        write_file(folder / INFO, json.dumps(info))
+        atomic_write(folder / INFO, json.dumps(info))
     return shards, samples, reader.skipped
 
 
-def _answered(recipe: Recipe, frame: Frame, train: Sequence[Shard], rehearses: Rehearses) -> Iterator[Example]:
+def _answered(recipe: Recipe, frame: ExampleContext, train: Sequence[ExampleShard], rehearses: ReplaySource) -> Iterator[Example]:
     """What is rehearsed: as many tokens as the whole run shows, where they are to be had, so that none comes twice."""
     if not recipe.data.rehearse:
         return
-    for dialogue in rehearses(rehearsed_in_all(recipe, train)):
+    for dialogue in rehearses(total_replay_tokens(recipe, train)):
         with suppress(UserError):  # a model may say what its template refuses
             yield from list(recipe.objective.examples(dialogue, frame))
 
 
 def _read_cached(
-    folder: Path, recipe: Recipe, frame: Frame
-) -> tuple[dict[str, Shard], tuple[Conversation, ...], int, Truncation] | None:
+    folder: Path, recipe: Recipe, frame: ExampleContext
+) -> tuple[dict[str, ExampleShard], tuple[Conversation, ...], int, TruncationReport] | None:
     """What an earlier call of `_read` wrote, if it would write the same again."""
     try:
         info = json.loads((folder / INFO).read_text())
@@ -169,20 +169,20 @@ def _read_cached(
     if info.get("key") != _key(recipe, frame):
         return None
     names = [*(_train(number) for number in range(len(recipe.data.train))), VALID, TEST, GENERAL, REHEARSAL]
-    talks = [item for item in read_source(folder / TALKS) if isinstance(item, Conversation)] if _filled(folder) else []
+    talks = [item for item in read_source(folder / SAMPLES_FILE) if isinstance(item, Conversation)] if _filled(folder) else []
     shards = {name: open_shard(folder / name) for name in names}
-    return shards, tuple(talks), info["skipped"], Truncation(**info["truncation"])
+    return shards, tuple(talks), info["skipped"], TruncationReport(**info["truncation"])
 
 
 def _filled(folder: Path) -> bool:
-    return (folder / TALKS).stat().st_size > 0
+    return (folder / SAMPLES_FILE).stat().st_size > 0
 
 
 def _train(number: int) -> str:
     return f"train-{number}"
 
 
-def _key(recipe: Recipe, frame: Frame) -> str:
+def _key(recipe: Recipe, frame: ExampleContext) -> str:
     """Changes when the examples might: the files by size and time, and everything that decides how they are cut."""
     files = [
         (str(file), file.stat().st_size, file.stat().st_mtime_ns)
@@ -193,7 +193,7 @@ def _key(recipe: Recipe, frame: Frame) -> str:
     digest = hashlib.sha256(json.dumps(files).encode())
     digest.update(recipe.dump().encode())
     if recipe.data.rehearse and recipe.model.source is not None:  # its answers are among the examples
-        digest.update(weights_digest(find_folder(recipe.model.source)).encode())
+        digest.update(weights_digest(find_model_folder(recipe.model.source)).encode())
     digest.update(f"{__version__}\0{frame.renderer.template}\0{frame.tokenizer.backend.to_str()}".encode())
     return digest.hexdigest()
 
@@ -203,14 +203,14 @@ class _Reader:
     """Reads sources into examples and counts the rows it had to leave out."""
 
     recipe: Recipe
-    frame: Frame
+    frame: ExampleContext
     on_item: Callable[[], None]
     objective: Objective
     skipped: int = 0
 
     def read(
-        self, sources: Iterable[DataSource], altered: Callable[[Item], Item] = lambda item: item
-    ) -> Iterator[tuple[Item, list[Example]]]:
+        self, sources: Iterable[SourceConfig], altered: Callable[[Record], Record] = lambda item: item
+    ) -> Iterator[tuple[Record, list[Example]]]:
         """Every item and the examples of what is made of it, cut to the row length."""
         for wanted in sources:
             source = open_source(wanted, skip_bad=self.recipe.data.skip_bad)
@@ -229,7 +229,7 @@ class _Reader:
                 self.frame.truncation.unread[name] = self.frame.truncation.unread.get(name, 0) + count
 
 
-def misspelt(item: Item, chance: float, seed: int) -> Item:
+def misspell_user_turns(item: Record, chance: float, seed: int) -> Record:
     """A dialogue whose user turns are misspelt, by chance, a tenth of their words; the same for the same content."""
     if not isinstance(item, Conversation) or Random(f"{seed} {near_duplicate_key(item)}").random() >= chance:
         return item
@@ -237,7 +237,7 @@ def misspelt(item: Item, chance: float, seed: int) -> Item:
     def rough(messages: Sequence[Message]) -> tuple[Message, ...]:
         # By the text itself, so that what two ends have in common stays common.
         return tuple(
-            replace(m, content=rough_text(m.content, Random(f"{seed} {m.content}"), NOISY_WORDS))
+            replace(m, content=add_typos(m.content, Random(f"{seed} {m.content}"), NOISY_WORDS))
             if m.role == "user"
             else m
             for m in messages
@@ -248,7 +248,7 @@ def misspelt(item: Item, chance: float, seed: int) -> Item:
 
 def _general(recipe: Recipe) -> Objective:
     """What is not to be forgotten is measured as it is learned, or by its replies where the objective compares."""
-    return OBJECTIVES.parse_plugin("sft") if recipe.objective.COMPARES else recipe.objective
+    return OBJECTIVES.parse_plugin("sft") if recipe.objective.NEEDS_REFERENCE else recipe.objective
 
 
 def _nothing_left(recipe: Recipe, *, held_out: bool) -> str:
@@ -258,4 +258,4 @@ def _nothing_left(recipe: Recipe, *, held_out: bool) -> str:
             f"All of {paths} was held out for validation, so nothing is left to learn from. Add dialogues, name "
             "validation data of its own, or set 'data.valid_fraction' to 0."
         )
-    return f"{paths} holds nothing to learn from: {recipe.objective.LACKING}."
+    return f"{paths} holds nothing to learn from: {recipe.objective.EMPTY_MESSAGE}."

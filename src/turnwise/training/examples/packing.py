@@ -11,7 +11,7 @@ from collections.abc import Sequence
 WINDOW = 4096  # examples packed together; larger is denser, smaller keeps the order more random
 
 
-def pack(lengths: Sequence[int], row_length: int, *, seed: int) -> list[list[int]]:
+def pack_sequences(lengths: Sequence[int], row_length: int, *, seed: int) -> list[list[int]]:
     """Rows of example indices; the lengths in a row add up to at most `row_length`.
 
     Every example is in exactly one row. The same seed gives the same rows in the same order, whatever else ran before.
@@ -31,7 +31,7 @@ def pack(lengths: Sequence[int], row_length: int, *, seed: int) -> list[list[int
     return rows
 
 
-def bucket(lengths: Sequence[int], group: int, *, seed: int) -> list[list[int]]:
+def bucket_by_length(lengths: Sequence[int], group: int, *, seed: int) -> list[list[int]]:
     """Rows of one example each, for models that take no several; those of a group are about as long as each other.
 
     Args:

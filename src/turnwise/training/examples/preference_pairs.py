@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from turnwise.core.exchanges import Round, droppable, without
+from turnwise.core.exchanges import Exchange, droppable_exchanges, drop_exchanges
 from turnwise.core.messages import Message
 from turnwise.training.examples.batches import Example
 from turnwise.text.rendering.reply_spans import RenderedReplies, render_replies, render_reply
-from turnwise.training.objective import Frame
+from turnwise.training.objective import ExampleContext
 
 
-def endings(ends: Sequence[tuple[Message, ...]], common: int, frame: Frame, room: int) -> list[Example] | None:
+def completion_examples(ends: Sequence[tuple[Message, ...]], common: int, frame: ExampleContext, room: int) -> list[Example] | None:
     """What the assistant says from message `common` on in each of these ends, after the same prompt.
 
     A dialogue that is longer than `room` loses its oldest exchanges, as in serving, the same ones at every end; a reply
@@ -21,26 +21,26 @@ def endings(ends: Sequence[tuple[Message, ...]], common: int, frame: Frame, room
     if None in first:
         return None
     asks_again = ends[0][common].role == "user"  # then the question is not part of the prompt
-    old = droppable(ends[0][: common + 1] if asks_again else ends[0][:common])
+    old = droppable_exchanges(ends[0][: common + 1] if asks_again else ends[0][:common])
     count = max(_fewest(frame, end, old, room) for end in ends)
     if count:
         frame.truncation.dialogues += 1
-    found = [_ending(without(end, old[:count]), common - sum(map(len, old[:count])), frame, room) for end in ends]
+    found = [_ending(drop_exchanges(end, old[:count]), common - sum(map(len, old[:count])), frame, room) for end in ends]
     examples = [example for example in found if example is not None]
     return examples if len(examples) == len(ends) else None
 
 
-def _fewest(frame: Frame, messages: Sequence[Message], old: Sequence[Round], room: int) -> int:
+def _fewest(frame: ExampleContext, messages: Sequence[Message], old: Sequence[Exchange], room: int) -> int:
     """How many of the oldest exchanges go, so that the messages fit."""
     low, high = 0, len(old)
     while low < high:
         middle = (low + high) // 2
-        fits = len(frame.renderer.render(without(messages, old[:middle])).ids) <= room
+        fits = len(frame.renderer.render(drop_exchanges(messages, old[:middle])).ids) <= room
         low, high = (low, middle) if fits else (middle + 1, high)
     return low
 
 
-def _ending(messages: Sequence[Message], common: int, frame: Frame, room: int) -> Example | None:
+def _ending(messages: Sequence[Message], common: int, frame: ExampleContext, room: int) -> Example | None:
     """The assistant's messages from `common` on, as far as they stand after the prompts they are served after."""
     last = max(i for i, message in enumerate(messages) if message.role == "assistant")
     messages = messages[: last + 1]
@@ -63,7 +63,7 @@ def _ending(messages: Sequence[Message], common: int, frame: Frame, room: int) -
     return example if kept else None
 
 
-def common_beginning(one: tuple[Message, ...], other: tuple[Message, ...]) -> int:
+def common_prefix_length(one: tuple[Message, ...], other: tuple[Message, ...]) -> int:
     """How many messages both begin with."""
     count = 0
     while count < min(len(one), len(other)) and one[count] == other[count]:

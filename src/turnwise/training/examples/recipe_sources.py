@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from turnwise.core.errors import InvalidData
-from turnwise.data.sources import ReadOptions, Source, sides_of
-from turnwise.training.recipe import DataSource, Recipe
+from turnwise.data.sources import ReadOptions, DataSource, find_split_files
+from turnwise.training.recipe import SourceConfig, Recipe
 
 
-def open_source(source: DataSource, *, skip_bad: bool = False) -> Source:
+def open_source(source: SourceConfig, *, skip_bad: bool = False) -> DataSource:
     """The rows that a recipe names."""
     options = ReadOptions(source.format, source.encoding, source.columns, source.roles, source.me)
-    return Source(Path(source.path).expanduser(), skip_bad=skip_bad, side=source.side, options=options)
+    return DataSource(Path(source.path).expanduser(), skip_bad=skip_bad, side=source.side, options=options)
 
 
-def with_sides(recipe: Recipe) -> Recipe:
+def with_splits(recipe: Recipe) -> Recipe:
     """The recipe with the side of every folder that has some: train for `data.train`, and so on.
 
     What the recipe leaves open is taken from the folders that are learned from: their valid and test sides.
@@ -22,7 +22,7 @@ def with_sides(recipe: Recipe) -> Recipe:
         InvalidData: a folder to learn from has sides, and none to learn from.
     """
     data = recipe.data
-    found = {source.path: sides_of(Path(source.path).expanduser()) for source in data.train if source.side is None}
+    found = {source.path: find_split_files(Path(source.path).expanduser()) for source in data.train if source.side is None}
     for path, there in found.items():
         if there and "train" not in there:
             raise InvalidData(
@@ -40,6 +40,6 @@ def with_sides(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"data": data.model_copy(update=changes)})
 
 
-def _of_side(source: DataSource, name: str) -> DataSource:
-    has_side = source.side is None and name in sides_of(Path(source.path).expanduser())
+def _of_side(source: SourceConfig, name: str) -> SourceConfig:
+    has_side = source.side is None and name in find_split_files(Path(source.path).expanduser())
     return source.model_copy(update={"side": name}) if has_side else source

@@ -12,7 +12,7 @@ from typing import IO, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from turnwise.core.files import folder_written_whole, write_file
+from turnwise.core.files import atomic_directory, atomic_write
 from turnwise.training.examples.batches import Example
 
 # name: type of numbers. An example has `sizes` of them in `ids` and `targets`, `source_sizes` in `sources`, and so on.
@@ -33,7 +33,7 @@ ARRAYS = {
 BASE = "base.f32"
 
 
-class Shard(Sequence[Example]):
+class ExampleShard(Sequence[Example]):
     """Examples in order. Those of one shard come from one source.
 
     Attributes:
@@ -88,11 +88,11 @@ class Shard(Sequence[Example]):
             ref_logprobs=() if self.ref_logprobs is None else tuple(self.ref_logprobs[place].tolist()),
         )
 
-    def keep_base(self, base: NDArray[np.float32]) -> None:
+    def save_ref_logprobs(self, base: NDArray[np.float32]) -> None:
         """Remember what the examples know of the model before training, `(examples, K)`."""
         self.ref_logprobs = base
         if self._folder is not None:
-            write_file(self._folder / BASE, base.astype(np.float32).tobytes())
+            atomic_write(self._folder / BASE, base.astype(np.float32).tobytes())
 
     def digest(self, into: Any) -> None:
         """Feed everything that is learned from into a hash."""
@@ -105,18 +105,18 @@ def _starts(sizes: NDArray[Any]) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
 
 
-def in_memory(examples: Iterable[Example]) -> Shard:
+def in_memory_shard(examples: Iterable[Example]) -> ExampleShard:
     """A shard that is not on disk."""
     pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in ARRAYS}
     for example in examples:
         for name, values in _laid_out(example):
             pieces[name].append(values)
-    return Shard({name: np.concatenate(found or [np.empty(0, ARRAYS[name])]) for name, found in pieces.items()})
+    return ExampleShard({name: np.concatenate(found or [np.empty(0, ARRAYS[name])]) for name, found in pieces.items()})
 
 
-def write_shard(folder: Path, examples: Iterable[Example]) -> Shard:
+def write_shard(folder: Path, examples: Iterable[Example]) -> ExampleShard:
     """Write examples into `folder`, whole or not at all, as they come, and open it."""
-    with folder_written_whole(folder) as inside, ExitStack() as stack:
+    with atomic_directory(folder) as inside, ExitStack() as stack:
         files: dict[str, IO[bytes]] = {name: stack.enter_context((inside / name).open("wb")) for name in ARRAYS}
         for example in examples:
             for name, values in _laid_out(example):
@@ -124,18 +124,18 @@ def write_shard(folder: Path, examples: Iterable[Example]) -> Shard:
     return open_shard(folder)
 
 
-def open_shard(folder: Path) -> Shard:
+def open_shard(folder: Path) -> ExampleShard:
     """A shard on disk."""
     arrays: dict[str, NDArray[Any]] = {}
     for name, kind in ARRAYS.items():
         path = folder / name
         # An empty file cannot be mapped.
         arrays[name] = np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)
-    return Shard(arrays, folder)
+    return ExampleShard(arrays, folder)
 
 
 def _laid_out(example: Example) -> Iterator[tuple[str, NDArray[Any]]]:
-    assert example.contrast is None, "contrasts are made of neighbours, when they are needed"
+    assert example.kl_example is None, "contrasts are made of neighbours, when they are needed"
     source = np.empty(0, np.int32) if example.source is None else example.source
     yield "ids", example.ids.astype(np.int32, copy=False)
     yield "targets", example.targets.astype(np.int32, copy=False)

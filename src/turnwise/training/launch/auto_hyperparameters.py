@@ -8,18 +8,18 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from turnwise.core.files import write_file
-from turnwise.models.language_model import Model
-from turnwise.training.examples.dataset import Datasets
+from turnwise.core.files import atomic_write
+from turnwise.models.language_model import LanguageModel
+from turnwise.training.examples.dataset import DatasetSplits
 from turnwise.training.methods import METHODS
-from turnwise.training.launch.preflight import Preflight
+from turnwise.training.launch.preflight import PreflightReport
 from turnwise.training.recipe import Recipe, TrainingSection
-from turnwise.training.launch.auto_seq_len import USUAL
+from turnwise.training.launch.auto_seq_len import DEFAULT_MAX_SEQ_LEN
 
 Effort = Literal["quick", "normal", "thorough"]  # as recipes say
 PLAN = "plan.json"
 # Most epochs, and validations without a new best after which a run ends.
-EPOCHS: dict[Effort, tuple[float, int]] = {"quick": (2, 2), "normal": (8, 3), "thorough": (20, 5)}
+PRESET_EPOCHS: dict[Effort, tuple[float, int]] = {"quick": (2, 2), "normal": (8, 3), "thorough": (20, 5)}
 STEPS_AN_EPOCH = 12  # at least, where there is little to learn from
 LEAST, MOST = 30, 20_000  # steps of a run
 ROWS = 16  # in a step, at most
@@ -30,8 +30,8 @@ COMPARING = 0.25  # of a time budget at most is for comparing the model with its
 MARGIN = 0.85  # of what is left is for steps; the rest for validation, saving and answers
 
 
-def planned(
-    recipe: Recipe, model: Model, data: Datasets, seen: Preflight | None, work: Path, spent: float = 0.0
+def resolve_hyperparameters(
+    recipe: Recipe, model: LanguageModel, data: DatasetSplits, seen: PreflightReport | None, work: Path, spent: float = 0.0
 ) -> Recipe:
     """The recipe with everything settled that the dial decides, the same again when a run goes on.
 
@@ -52,16 +52,16 @@ def planned(
         weights = sum(parameter.numel() for parameter in model.module.parameters())
         assert seen is not None, "measured before a plan is made"
         derived = _derive(recipe, data, weights, seen, spent)
-        write_file(path, json.dumps(derived, indent=2) + "\n")
+        atomic_write(path, json.dumps(derived, indent=2) + "\n")
     said = {name: getattr(recipe.training, name) for name in recipe.training.model_fields_set}
     training = TrainingSection.model_validate({**derived, **{n: v for n, v in said.items() if v is not None}})
     return recipe.model_copy(update={"training": training})
 
 
-def _derive(recipe: Recipe, data: Datasets, weights: int, seen: Preflight, spent: float) -> dict[str, Any]:
-    said, train, method = recipe.training, data.train, METHODS.name_of(recipe.method)
+def _derive(recipe: Recipe, data: DatasetSplits, weights: int, seen: PreflightReport, spent: float) -> dict[str, Any]:
+    said, train, method = recipe.training, data.train, METHODS.plugin_name(recipe.method)
     effort = said.effort or "normal"
-    epochs, patience = EPOCHS[effort]
+    epochs, patience = PRESET_EPOCHS[effort]
     if "epochs" in said.model_fields_set:
         epochs = said.epochs
     in_all = len(train.rows())
@@ -84,10 +84,10 @@ def _derive(recipe: Recipe, data: Datasets, weights: int, seen: Preflight, spent
         "learning_rate": rate,
         "patience": patience,
         "validate_every": max(1, min(max(1, in_all // rows), steps // 8)),
-        "interpolate": effort == "thorough" and recipe.method.MIXES and len(data.valid) > 0,
+        "interpolate": effort == "thorough" and recipe.method.INTERPOLATABLE and len(data.valid) > 0,
     }
 
 
 def _most_rows(said: TrainingSection) -> int:
     """Rows in a step, at most; fewer where they are longer than usual."""
-    return max(1, ROWS * USUAL // max(USUAL, said.settled_row_length))
+    return max(1, ROWS * DEFAULT_MAX_SEQ_LEN // max(DEFAULT_MAX_SEQ_LEN, said.settled_row_length))

@@ -7,22 +7,22 @@ import numpy as np
 
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.sources import Item
-from turnwise.models.language_model import Model
+from turnwise.data.sources import Record
+from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
 from turnwise.training.examples.recipe_sources import open_source
 
-USUAL = 512  # tokens; shorter rows would only leave less to pack
-LONGEST = 4096  # tokens, unless the recipe says more
+DEFAULT_MAX_SEQ_LEN = 512  # tokens; shorter rows would only leave less to pack
+MAX_AUTO_SEQ_LEN = 4096  # tokens, unless the recipe says more
 MEASURED = 1000  # items
 SHARE = 0.99  # of the items fit into a row
 STEP = 64  # row lengths are multiples of it
 CHOPPED = ("clm", "mlm", "span")  # objectives that cut texts anywhere
 
 
-def with_row_length(recipe: Recipe, renderer: Renderer, model: Model) -> Recipe:
+def with_max_seq_len(recipe: Recipe, renderer: Renderer, model: LanguageModel) -> Recipe:
     """The recipe with its row length settled, and with fewer rows at a time where they are long.
 
     The length is that of nearly all dialogues of the training data, at least 512 tokens, at most 4,096 and the model's
@@ -32,18 +32,18 @@ def with_row_length(recipe: Recipe, renderer: Renderer, model: Model) -> Recipe:
     training, context = recipe.training, model.context_length
     if training.row_length is not None:
         return recipe
-    length = min(USUAL, context)
-    lengths = [] if OBJECTIVES.name_of(recipe.objective) in CHOPPED else list(_lengths(recipe, renderer))
+    length = min(DEFAULT_MAX_SEQ_LEN, context)
+    lengths = [] if OBJECTIVES.plugin_name(recipe.objective) in CHOPPED else list(_lengths(recipe, renderer))
     if lengths:
         needed = int(np.quantile(lengths, SHARE, method="higher"))
-        length = min(max(length, STEP * -(-needed // STEP)), LONGEST, context)
+        length = min(max(length, STEP * -(-needed // STEP)), MAX_AUTO_SEQ_LEN, context)
     changes: dict[str, int] = {"row_length": length}
     given = training.model_fields_set
-    if length > USUAL:
+    if length > DEFAULT_MAX_SEQ_LEN:
         if "micro_rows" not in given:
-            changes["micro_rows"] = max(1, training.micro_rows * USUAL // length)
+            changes["micro_rows"] = max(1, training.micro_rows * DEFAULT_MAX_SEQ_LEN // length)
         if "rows" not in given and training.effort is None and training.minutes is None:
-            changes["rows"] = max(1, round(training.rows * USUAL / length))
+            changes["rows"] = max(1, round(training.rows * DEFAULT_MAX_SEQ_LEN / length))
     return recipe.model_copy(update={"training": training.model_copy(update=changes)})
 
 
@@ -58,7 +58,7 @@ def _lengths(recipe: Recipe, renderer: Renderer) -> Iterator[int]:
             yield len(sizes) * max(sizes, default=0)
 
 
-def _ends(item: Item) -> list[tuple[Message, ...]]:
+def _ends(item: Record) -> list[tuple[Message, ...]]:
     if not isinstance(item, Conversation):
         return []
     return [item.messages, item.rejected] if item.rejected else [item.messages]

@@ -9,18 +9,18 @@ from turnwise.core.json_file import read_json_object
 from turnwise.models import checkpoint, families
 from turnwise.models import transformers_model as hub
 from turnwise.models.decoder_config import DecoderConfig
-from turnwise.models.model_folders import find_folder
-from turnwise.models.language_model import Kind, Model
+from turnwise.models.model_folders import find_model_folder
+from turnwise.models.language_model import ModelKind, LanguageModel
 from turnwise.text.tokenization.tokenizer import Tokenizer
-from turnwise.training.model_bundle import Base
+from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import NewModel, Recipe
 
-WORDS: dict[Kind, str] = {"decoder": "a decoder", "encoder_decoder": "an encoder–decoder", "encoder": "an encoder"}
-KINDS: dict[str, Kind] = {"t5": "encoder_decoder", "bart": "encoder_decoder", "bert": "encoder"}  # of new models
+WORDS: dict[ModelKind, str] = {"decoder": "a decoder", "encoder_decoder": "an encoder–decoder", "encoder": "an encoder"}
+KINDS: dict[str, ModelKind] = {"t5": "encoder_decoder", "bart": "encoder_decoder", "bert": "encoder"}  # of new models
 
 
-def load_base(recipe: Recipe) -> Base:
+def load_base_model(recipe: Recipe) -> ModelBundle:
     """The model and tokenizer a recipe starts from.
 
     Raises:
@@ -42,13 +42,13 @@ def load_base(recipe: Recipe) -> Base:
     return base
 
 
-def _opened(recipe: Recipe) -> Base:
+def _opened(recipe: Recipe) -> ModelBundle:
     section = recipe.model
     assert section.source is not None
-    folder = find_folder(section.source)
-    kind = hub.kind_of(folder)
+    folder = find_model_folder(section.source)
+    kind = hub.detect_model_kind(folder)
     _check_kind(recipe, kind, section.source)
-    model: Model
+    model: LanguageModel
     if hub.is_native(folder):
         model = checkpoint.load(folder, dtype=torch.float32)
     else:
@@ -56,34 +56,34 @@ def _opened(recipe: Recipe) -> Base:
     tokenizer = Tokenizer.load(Path(section.tokenizer).expanduser() if section.tokenizer else folder)
     path = folder / "generation_config.json"
     generation = read_json_object(path) if path.is_file() else None
-    return Base(model, tokenizer, generation, folder)
+    return ModelBundle(model, tokenizer, generation, folder)
 
 
-def _new(recipe: Recipe) -> Base:
+def _new(recipe: Recipe) -> ModelBundle:
     new = recipe.model.new
     assert new is not None
     assert recipe.model.tokenizer is not None
     tokenizer = Tokenizer.load(Path(recipe.model.tokenizer).expanduser())
-    tokenizer = tokenizer.with_special(recipe.objective.special_tokens())
+    tokenizer = tokenizer.with_special_tokens(recipe.objective.special_tokens())
     kind = KINDS.get(new.family, "decoder")
     _check_kind(recipe, kind, f"A new model of the family '{new.family}'")
     seed = recipe.training.seed
     if kind == "decoder":
-        return Base(checkpoint.create(_new_config(new, tokenizer.vocab_size), seed=seed), tokenizer, None)
-    sizes = hub.Sizes(
+        return ModelBundle(checkpoint.create(_new_config(new, tokenizer.vocab_size), seed=seed), tokenizer, None)
+    sizes = hub.ModelSizes(
         tokenizer.vocab_size, new.hidden_size, new.intermediate_size, new.num_layers, new.num_heads, new.context_length
     )
     model = hub.create(new.family, sizes, pad=tokenizer.pad_id, end=tokenizer.eos_id, seed=seed)
-    return Base(model, tokenizer, None)
+    return ModelBundle(model, tokenizer, None)
 
 
-def _check_kind(recipe: Recipe, kind: Kind, name: str) -> None:
-    if kind in recipe.objective.KINDS:
+def _check_kind(recipe: Recipe, kind: ModelKind, name: str) -> None:
+    if kind in recipe.objective.MODEL_KINDS:
         return
-    fitting = [other for other in OBJECTIVES.names() if kind in OBJECTIVES.plugin_class(other).KINDS]
+    fitting = [other for other in OBJECTIVES.names() if kind in OBJECTIVES.plugin_class(other).MODEL_KINDS]
     raise InvalidParameter(
         "objective",
-        f"{name} is {WORDS[kind]}, which the objective '{OBJECTIVES.name_of(recipe.objective)}' does not train. "
+        f"{name} is {WORDS[kind]}, which the objective '{OBJECTIVES.plugin_name(recipe.objective)}' does not train. "
         f"Objectives for it: {', '.join(fitting)}.",
     )
 

@@ -5,38 +5,38 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from turnwise.core.files import write_file
+from turnwise.core.files import atomic_write
 from turnwise.training import loggers as watch
-from turnwise.training.model_bundle import Base
+from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.launch.model_card import model_card
-from turnwise.training.examples.dataset import Datasets
-from turnwise.training.launch.run_dir import out_folder
+from turnwise.training.examples.dataset import DatasetSplits
+from turnwise.training.launch.run_dir import output_dir
 from turnwise.training.recipe import Recipe
 from turnwise.training.hooks import TrainingResult, perplexity
-from turnwise.training.launch.save_precision import rounded_share, save_dtype
+from turnwise.training.launch.save_precision import rounding_loss_share, save_dtype
 
 
-def write_run_results(recipe: Recipe, base: Base, result: TrainingResult, data: Datasets | None, work: Path) -> TrainingResult:
+def write_run_results(recipe: Recipe, base: ModelBundle, result: TrainingResult, data: DatasetSplits | None, work: Path) -> TrainingResult:
     """Write the model folder; returns the result with what is known only now. Raises `SaveFailed`."""
     module = base.model.module.cpu()
     dtype = save_dtype(recipe, base)
-    rounding = rounded_share(module, work, dtype) if recipe.method.SAVES_WEIGHTS else None
+    rounding = rounding_loss_share(module, work, dtype) if recipe.method.SAVES_WEIGHTS else None
     result = replace(result, saved_as=str(dtype).removeprefix("torch."), rounding=rounding)
-    summary = json.dumps(result_summary(recipe, result, data), indent=2, ensure_ascii=False)
-    write_file(work / "result.json", summary + "\n")
+    summary = json.dumps(summarize_result(recipe, result, data), indent=2, ensure_ascii=False)
+    atomic_write(work / "result.json", summary + "\n")
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    learned = sum(p.numel() for p in module.parameters() if p.requires_grad) if recipe.method.LEARNS else 0
+    learned = sum(p.numel() for p in module.parameters() if p.requires_grad) if recipe.method.TRAINS_WEIGHTS else 0
     card = model_card(
         recipe, result, parameters=parameters, learned=learned, train_tokens=data.train.epoch_tokens if data else 0
     )
-    names = (watch.METRICS, "loss.png", "result.json", watch.TENSORBOARD)
+    names = (watch.METRICS_FILE, "loss.png", "result.json", watch.TENSORBOARD_DIR)
     files: dict[str, str | Path] = {name: work / name for name in names}
     files |= {"recipe.yaml": recipe.dump(), "README.md": card}
-    recipe.method.save(out_folder(recipe), base, files, dtype)
+    recipe.method.save(output_dir(recipe), base, files, dtype)
     return result
 
 
-def result_summary(recipe: Recipe, result: TrainingResult, data: Datasets | None) -> dict[str, Any]:
+def summarize_result(recipe: Recipe, result: TrainingResult, data: DatasetSplits | None) -> dict[str, Any]:
     """What a run came to, as plain values."""
     losses = {
         f"{split}_{when}": getattr(result, f"{split}_{when}")
@@ -56,12 +56,12 @@ def result_summary(recipe: Recipe, result: TrainingResult, data: Datasets | None
         **(_about(data) if data else {}),
         "loss": {name: loss for name, loss in losses.items() if loss is not None},
         **_perplexities(recipe, losses),
-        **({"figures": {name: round(value, 4) for name, value in result.figures.items()}} if result.figures else {}),
+        **({"figures": {name: round(value, 4) for name, value in result.extra_metrics.items()}} if result.extra_metrics else {}),
         "samples": [asdict(sample) for sample in result.samples],
     }
 
 
-def _about(data: Datasets) -> dict[str, Any]:
+def _about(data: DatasetSplits) -> dict[str, Any]:
     return {
         "train_tokens": data.train.epoch_tokens,
         "fill": round(data.train.fill, 4),

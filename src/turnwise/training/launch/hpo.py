@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from turnwise.core.errors import InvalidData, InvalidParameter, SaveFailed, TurnwiseError, UserError
-from turnwise.core.files import replace_folder, write_file
+from turnwise.core.files import replace_directory, atomic_write
 from turnwise.core.directory_lock import LOCK_NAME
 from turnwise.training.methods import METHODS
-from turnwise.training.launch.run_dir import check_out, out_folder, work_folder, writing_to
+from turnwise.training.launch.run_dir import check_run_dir, output_dir, work_dir, lock_run_dir
 from turnwise.training.recipe import Recipe, parse_recipe
 from turnwise.training.hooks import TrainingResult, StepReport, ValidationReport
 from turnwise.training.launch.run_recipe import run_recipe
@@ -73,12 +73,12 @@ def run_hpo(
         UserError: Optuna is not installed, the method learns nothing, or there is nothing to validate on.
     """
     optuna = _optuna()
-    if not recipe.method.LEARNS:
+    if not recipe.method.TRAINS_WEIGHTS:
         raise InvalidParameter("method", "Where no weight learns there are no rates to search for.")
-    check_out(recipe, overwrite=overwrite, restart=True)
-    out = out_folder(recipe)
+    check_run_dir(recipe, overwrite=overwrite, restart=True)
+    out = output_dir(recipe)
     work = out.with_name(out.name + ".search")  # a run of the same name has a folder of its own
-    with writing_to(work):
+    with lock_run_dir(work):
         if restart:
             _discard(work)
         _refuse_another(work, recipe)
@@ -134,7 +134,7 @@ def _next_trial(study: Any, optuna: ModuleType, recipe: Recipe) -> Any:
 
 def _run_trial(trial: Any, optuna: ModuleType, recipe: Recipe, **more: Any) -> float | None:
     """The validation loss of a trial, which goes on where it was stopped; None where it ended early or diverged."""
-    out = out_folder(recipe)
+    out = output_dir(recipe)
     try:
         if out.is_dir():  # complete, but the process ended before its loss was stored
             loss: float = json.loads((out / "result.json").read_text())["loss"]["valid_after"]
@@ -143,7 +143,7 @@ def _run_trial(trial: Any, optuna: ModuleType, recipe: Recipe, **more: Any) -> f
     except (optuna.TrialPruned, TurnwiseError) as error:
         if isinstance(error, UserError | SaveFailed):
             raise
-        shutil.rmtree(work_folder(out), ignore_errors=True)
+        shutil.rmtree(work_dir(out), ignore_errors=True)
         return None
 
 
@@ -156,7 +156,7 @@ def _forget_losers(study: Any, work: Path, current: int) -> None:
     values = [trial for trial in study.trials if trial.value is not None]
     best = min(values, key=lambda trial: trial.value, default=None)
     current_out = _place(work, current)
-    kept = {current_out.name, work_folder(current_out).name}
+    kept = {current_out.name, work_dir(current_out).name}
     if best is not None:
         kept.add(_place(work, best.number).name)
     for path in work.iterdir():
@@ -182,7 +182,7 @@ def _refuse_another(work: Path, recipe: Recipe) -> None:
             f"{work} holds an unfinished search of another recipe. Say that one again to go on with it, choose another "
             "--out, or pass --restart to throw it away.",
         )
-    write_file(path, recipe.dump())
+    atomic_write(path, recipe.dump())
 
 
 def _propose(trial: Any, recipe: Recipe) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _propose(trial: Any, recipe: Recipe) -> dict[str, Any]:
         "weight_decay": trial.suggest_categorical("weight_decay", DECAYS),
         "warmup": trial.suggest_categorical("warmup", WARMUPS),
     }
-    method = METHODS.name_of(recipe.method)
+    method = METHODS.plugin_name(recipe.method)
     if method == "lora":
         values["rank"] = trial.suggest_categorical("rank", RANKS)
     if method == "soft":
@@ -206,7 +206,7 @@ def _with(recipe: Recipe, values: dict[str, Any], place: Path) -> Recipe:
     said["training"] = recipe.training.model_dump(exclude_unset=True)
     of_method = {name: value for name, value in values.items() if name in ("rank", "tokens")}
     if of_method:
-        said["method"] = {**METHODS.spell(recipe.method), **of_method}
+        said["method"] = {**METHODS.dump_plugin(recipe.method), **of_method}
     training = {**said["training"], **{n: v for n, v in values.items() if n not in of_method}}
     if "micro_rows" in training:
         training["micro_rows"] = min(training["micro_rows"], training["rows"])
@@ -263,8 +263,8 @@ def _finish(study: Any, optuna: ModuleType, recipe: Recipe, work: Path) -> HpoRe
     folder = _place(work, best.number)
     _name(folder, recipe)
     (folder / "search.json").write_text(json.dumps({"importance": weights, "trials": told}, indent=1) + "\n")
-    plot_hpo(told, weights, best.params, folder / "search.png", title=out_folder(recipe).name)
-    replace_folder(folder, out_folder(recipe))
+    plot_hpo(told, weights, best.params, folder / "search.png", title=output_dir(recipe).name)
+    replace_directory(folder, output_dir(recipe))
     shutil.rmtree(work, ignore_errors=True)
     return found
 
@@ -275,7 +275,7 @@ def _name(folder: Path, recipe: Recipe) -> None:
     values = {**yaml.safe_load(said.read_text(encoding="utf-8")), "out": recipe.out}
     said.write_text(parse_recipe(values, origin=str(said)).dump(), encoding="utf-8")
     card = folder / "README.md"
-    card.write_text(card.read_text(encoding="utf-8").replace(f"# {folder.name}\n", f"# {out_folder(recipe).name}\n", 1))
+    card.write_text(card.read_text(encoding="utf-8").replace(f"# {folder.name}\n", f"# {output_dir(recipe).name}\n", 1))
 
 
 def _importances(study: Any, optuna: ModuleType) -> dict[str, float]:

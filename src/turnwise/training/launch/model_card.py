@@ -9,7 +9,7 @@ from turnwise.training.hooks import TrainingResult, perplexity
 def model_card(recipe: Recipe, result: TrainingResult, *, parameters: int, learned: int, train_tokens: int) -> str:
     """Markdown with the front matter that model hubs read. A licence is the owner's to add."""
     base = recipe.model.source or "random weights"
-    objective, method = OBJECTIVES.name_of(recipe.objective), METHODS.name_of(recipe.method)
+    objective, method = OBJECTIVES.plugin_name(recipe.objective), METHODS.plugin_name(recipe.method)
     by_token = recipe.objective.UNIT == "token"
     lines = [
         "---",

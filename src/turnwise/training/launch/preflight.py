@@ -8,11 +8,11 @@ import torch
 
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.training.examples.batches import IGNORED, Example
-from turnwise.models.language_model import Model
-from turnwise.training.examples.dataset import Datasets
+from turnwise.models.language_model import LanguageModel
+from turnwise.training.examples.dataset import DatasetSplits
 from turnwise.training.device_memory import available_memory
-from turnwise.training.objective import Frame
-from turnwise.training.launch.throughput_probe import LESS, probe_throughput
+from turnwise.training.objective import ExampleContext
+from turnwise.training.launch.throughput_probe import REDUCE_MEMORY_HINT, probe_throughput
 from turnwise.training.recipe import Recipe
 from turnwise.training.distributed.sharding import local_shard
 
@@ -28,7 +28,7 @@ class TextSpan:
 
 
 @dataclass(frozen=True)
-class Preflight:
+class PreflightReport:
     """What is known before the first step.
 
     Attributes:
@@ -57,7 +57,7 @@ class Preflight:
         return steps * rows * self.row_tokens / self.tokens_per_second
 
 
-def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.device, dtype: torch.dtype) -> Preflight:
+def preflight(recipe: Recipe, model: LanguageModel, data: DatasetSplits, *, device: torch.device, dtype: torch.dtype) -> PreflightReport:
     """Look at the examples, and compute a few steps without making them; nothing is changed.
 
     Raises:
@@ -78,9 +78,9 @@ def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.dev
     if moments > free:
         raise UserError(
             f"This run would take {moments / 1e9:.1f} GB of memory more for the optimiser, and {free / 1e9:.1f} are "
-            f"free. {LESS}"
+            f"free. {REDUCE_MEMORY_HINT}"
         )
-    return Preflight(
+    return PreflightReport(
         num_parameters=weights,
         num_trainable=learning,
         tokens_per_second=found.tokens_per_second,
@@ -93,14 +93,14 @@ def preflight(recipe: Recipe, model: Model, data: Datasets, *, device: torch.dev
     )
 
 
-def with_micro_rows(recipe: Recipe, most: int) -> Recipe:
+def with_micro_batch_size(recipe: Recipe, most: int) -> Recipe:
     """The recipe with at most so many rows computed at a time."""
     if recipe.training.micro_rows <= most:
         return recipe
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"micro_rows": most})})
 
 
-def render_spans(example: Example, frame: Frame) -> list[TextSpan]:
+def render_spans(example: Example, frame: ExampleContext) -> list[TextSpan]:
     """An example as text: what is read, and what is learned."""
     decode = frame.tokenizer.decode
     found = []

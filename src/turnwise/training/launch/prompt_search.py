@@ -14,17 +14,17 @@ from turnwise.training.launch.finish_run import write_run_results
 from turnwise.training.methods.prompt import MOST, PromptScorer
 from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.launch.base_model_loader import load_base
-from turnwise.training.launch.run_dir import check_out
+from turnwise.training.launch.base_model_loader import load_base_model
+from turnwise.training.launch.run_dir import check_run_dir
 from turnwise.training.device import default_device
 from turnwise.training.recipe import Recipe
 from turnwise.training.hooks import TrainingResult
-from turnwise.training.launch.reply_samples import SAMPLES, generate_replies, pair_samples, keep_before, last_reply
+from turnwise.training.launch.reply_samples import NUM_SAMPLES, generate_replies, pair_samples, save_samples_before, last_reply
 
-JUDGING = ("sft", "seq2seq")  # objectives whose loss says how well a prompt does
+SCORING_OBJECTIVES = ("sft", "seq2seq")  # objectives whose loss says how well a prompt does
 
 
-def run_prompting(
+def run_prompt_search(
     recipe: Recipe,
     method: Prompt,
     *,
@@ -34,7 +34,7 @@ def run_prompting(
     device: torch.device | None,
 ) -> TrainingResult:
     """Find a prompt as the recipe says and write the model folder. Raises as `run_recipe` does."""
-    if OBJECTIVES.name_of(recipe.objective) not in JUDGING:
+    if OBJECTIVES.plugin_name(recipe.objective) not in SCORING_OBJECTIVES:
         raise InvalidParameter("objective", "Prompts are compared by the replies to dialogues: 'sft', or 'seq2seq'.")
     ignored = [name for name in ("test", "general") if getattr(recipe.data, name)] + [
         name for name in ("noise", "rehearse") if getattr(recipe.data, name)
@@ -43,9 +43,9 @@ def run_prompting(
         raise InvalidParameter(
             f"data.{ignored[0]}", f"The method 'prompt' does not use 'data.{ignored[0]}': leave it out."
         )
-    work = check_out(recipe, overwrite=overwrite, restart=True)
+    work = check_run_dir(recipe, overwrite=overwrite, restart=True)
     chosen = device or default_device()
-    base = load_base(recipe)
+    base = load_base_model(recipe)
     base.model.module.to(chosen)
     train, valid = read_dialogues(recipe, on_item)
     began = time.perf_counter()
@@ -54,9 +54,9 @@ def run_prompting(
     before = whole.loss(base)
     some = replace(whole, dialogues=Random(recipe.training.seed).sample(valid, min(MOST, len(valid))))
     prompted = method.search_prompt(base, train, some, recipe.training.seed, on_tried)
-    asked = [talk for talk in valid if last_reply(talk)][:SAMPLES]
+    asked = [talk for talk in valid if last_reply(talk)][:NUM_SAMPLES]
     work.mkdir(parents=True, exist_ok=True)
-    keep_before(work, generate_replies(base.model, base.renderer, asked))
+    save_samples_before(work, generate_replies(base.model, base.renderer, asked))
     after = whole.loss(prompted)
     result = TrainingResult(
         steps=0, best_step=0, stopped_early=False, seconds=time.perf_counter() - began, useful_tokens=0,

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import TurnwiseError, UserError
-from turnwise.training.stop_signals import Interrupted, interrupt_noted
-from turnwise.training.launch.run_dir import check_out, out_folder
-from turnwise.training.launch.preflight import Preflight
+from turnwise.training.stop_signals import TrainingInterrupted, capture_stop_signals
+from turnwise.training.launch.run_dir import check_run_dir, output_dir
+from turnwise.training.launch.preflight import PreflightReport
 from turnwise.training.recipe import Recipe
-from turnwise.training.hooks import Hook, TrainingResult, StepReport, ValidationReport
+from turnwise.training.hooks import TrainerHook, TrainingResult, StepReport, ValidationReport
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.checkpoint_files import CHECKPOINT
 
@@ -36,8 +36,8 @@ def run_on_ray(
     workers: int,
     overwrite: bool = False,
     restart: bool = False,
-    hooks: Sequence[Hook] = (),
-    on_preflight: Callable[[Recipe, Preflight], None] = lambda *_: None,
+    hooks: Sequence[TrainerHook] = (),
+    on_preflight: Callable[[Recipe, PreflightReport], None] = lambda *_: None,
 ) -> TrainingResult:
     """Train as `run_recipe` does, in so many workers of a cluster that share a file system with us.
 
@@ -52,13 +52,13 @@ def run_on_ray(
         TurnwiseError: workers were lost too often.
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is written.
     """
-    work = check_out(recipe, overwrite=overwrite, restart=restart)
+    work = check_run_dir(recipe, overwrite=overwrite, restart=restart)
     if restart:  # now, and not whenever workers are started again
         shutil.rmtree(work / CHECKPOINT, ignore_errors=True)
-    out = out_folder(recipe).absolute()
+    out = output_dir(recipe).absolute()
     own = out.with_name(out.name + ".ray")  # what Ray writes for itself
     try:
-        with _cluster(address, workers) as ray, interrupt_noted() as interrupted, ThreadPoolExecutor(1) as thread:
+        with _cluster(address, workers) as ray, capture_stop_signals() as interrupted, ThreadPoolExecutor(1) as thread:
             queue = import_module("ray.util.queue").Queue
             told, asked = queue(), queue()
             each = partial(_work, recipe, str(Path.cwd()), overwrite, told, asked)
@@ -114,8 +114,8 @@ def _follow(
     asked: Any,
     fitted: Future[Any],
     interrupted: Callable[[], int],
-    hooks: Sequence[Hook],
-    on_preflight: Callable[[Recipe, Preflight], None],
+    hooks: Sequence[TrainerHook],
+    on_preflight: Callable[[Recipe, PreflightReport], None],
 ) -> TrainingResult:
     """Pass on what the first worker tells of, until all are done."""
     empty = import_module("ray.util.queue").Empty
@@ -153,7 +153,7 @@ def _follow(
     if result is not None:
         return result
     if stopping and fitted.exception() is None:
-        raise Interrupted(interrupted())
+        raise TrainingInterrupted(interrupted())
     raise TurnwiseError(
         f"The workers failed, {FAILURES + 1} times in all: {fitted.exception()}. The same command goes on from the "
         "last checkpoint."

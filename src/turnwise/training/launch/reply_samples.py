@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
-from turnwise.core.files import write_file
+from turnwise.core.files import atomic_write
 from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
-from turnwise.engine.transformers_engine import engine_of
-from turnwise.models.checkpoint import LoadedModel
+from turnwise.engine.transformers_engine import create_transformers_engine
+from turnwise.models.checkpoint import DecoderModel
 from turnwise.models.transformers_model import TransformersModel
-from turnwise.models.language_model import Model
+from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.hooks import ReplySample
 
-SAMPLES = 3  # dialogues
+NUM_SAMPLES = 3  # dialogues
 TOKENS = 60  # of an answer, at most
 BEFORE = "samples_before.json"
 
@@ -31,28 +31,28 @@ def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None
     return None
 
 
-def generate_replies(model: Model, renderer: Renderer, dialogues: Sequence[Conversation]) -> list[str]:
+def generate_replies(model: LanguageModel, renderer: Renderer, dialogues: Sequence[Conversation]) -> list[str]:
     """The model's greedy answers where the last assistant turn of each dialogue stands; none where it gives none.
 
     Nothing that training depends on is changed: the answers use no shared random numbers and no gradients.
     """
     if not dialogues or model.kind == "encoder":
         return []
-    engine = engine_for(model, slots=len(dialogues))
+    engine = build_engine(model, slots=len(dialogues))
     try:
         waiting = [_ask(engine, renderer, dialogue) for dialogue in dialogues]
-        return [renderer.tokenizer.decode(heard(events)[0]) for events in waiting]
+        return [renderer.tokenizer.decode(collect_tokens(events)[0]) for events in waiting]
     finally:
         engine.close()
 
 
-def engine_for(model: Model, slots: int) -> Engine:
+def build_engine(model: LanguageModel, slots: int) -> Engine:
     """An engine over the weights as they are now; whoever asks for it closes it."""
-    if isinstance(model, LoadedModel):
+    if isinstance(model, DecoderModel):
         return Engine(model.decoder, max_num_seqs=slots)
     assert isinstance(model, TransformersModel), "these are the kinds there are"
     model.module.eval()
-    return engine_of(model, max_num_seqs=slots)
+    return create_transformers_engine(model, max_num_seqs=slots)
 
 
 def _ask(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQueue[TokenEvent]:
@@ -71,7 +71,7 @@ def _ask(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQu
     return events
 
 
-def heard(events: SimpleQueue[TokenEvent]) -> tuple[list[int], TokenEvent]:
+def collect_tokens(events: SimpleQueue[TokenEvent]) -> tuple[list[int], TokenEvent]:
     """All ids of an answer, and the event that ends it."""
     ids: list[int] = []
     while True:
@@ -82,9 +82,9 @@ def heard(events: SimpleQueue[TokenEvent]) -> tuple[list[int], TokenEvent]:
             return ids, event
 
 
-def keep_before(work: Path, found: Sequence[str]) -> None:
+def save_samples_before(work: Path, found: Sequence[str]) -> None:
     """Keep the answers of the first step for the end of the run, which may be in another process."""
-    write_file(work / BEFORE, json.dumps(found, ensure_ascii=False) + "\n")
+    atomic_write(work / BEFORE, json.dumps(found, ensure_ascii=False) + "\n")
 
 
 def pair_samples(work: Path, dialogues: Sequence[Conversation], after: Sequence[str]) -> tuple[ReplySample, ...]:

@@ -9,18 +9,18 @@ from typing import Any
 import yaml
 
 from turnwise.core.errors import InvalidParameter, SaveFailed
-from turnwise.core.directory_swap import recover_folder
-from turnwise.core.directory_lock import FolderLocked, locked_folder
+from turnwise.core.directory_swap import recover_directory
+from turnwise.core.directory_lock import DirectoryLocked, lock_directory
 from turnwise.training.recipe import Recipe
-from turnwise.training.checkpoint_files import checkpoint_recipe
+from turnwise.training.checkpoint_files import read_checkpoint_recipe
 
 
-def work_folder(out: Path) -> Path:
+def work_dir(out: Path) -> Path:
     """Where a run keeps its things until it is complete."""
     return out.with_name(out.name + ".partial")
 
 
-def out_folder(recipe: Recipe) -> Path:
+def output_dir(recipe: Recipe) -> Path:
     """Where the finished model goes.
 
     Raises:
@@ -32,25 +32,25 @@ def out_folder(recipe: Recipe) -> Path:
     return out
 
 
-def refuse_to_replace(out: Path) -> None:
+def check_replaceable(out: Path) -> None:
     """Raise where something is there that is neither a model nor an adapter."""
     if out.exists() and not any((out / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise InvalidParameter("out", f"{out} is not a model folder, so it is not replaced. Choose another --out.")
 
 
-def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
+def check_run_dir(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
     """The work folder; refuses to lose what is there unless told to.
 
     Raises:
         InvalidParameter: `out` exists, or the work folder holds an unfinished run of another recipe.
     """
-    out = out_folder(recipe)
-    work = work_folder(out)
-    recover_folder(out)
+    out = output_dir(recipe)
+    work = work_dir(out)
+    recover_directory(out)
     if out.exists() and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
-    refuse_to_replace(out)
-    begun = checkpoint_recipe(work)
+    check_replaceable(out)
+    begun = read_checkpoint_recipe(work)
     if begun is not None and _what(begun) != _what(recipe.dump()) and not restart:
         raise InvalidParameter(
             "out",
@@ -61,7 +61,7 @@ def check_out(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
 
 
 @contextmanager
-def writing_to(work: Path, wait: float = 0.0) -> Iterator[None]:
+def lock_run_dir(work: Path, wait: float = 0.0) -> Iterator[None]:
     """Within the block this process alone writes to the work folder.
 
     Args:
@@ -75,15 +75,15 @@ def writing_to(work: Path, wait: float = 0.0) -> Iterator[None]:
     until = time.monotonic() + wait
     try:
         while True:
-            lock = locked_folder(work)
+            lock = lock_directory(work)
             try:
                 lock.__enter__()
                 break
-            except FolderLocked:
+            except DirectoryLocked:
                 if time.monotonic() >= until:
                     raise
                 time.sleep(0.2)
-    except FolderLocked as error:
+    except DirectoryLocked as error:
         process = "" if error.pid is None else f" (process {error.pid})"
         raise InvalidParameter(
             "out", f"Another training is writing to {work}{process}. Wait for it, or choose another --out."

@@ -17,36 +17,36 @@ import torch
 
 from turnwise.core.errors import InvalidParameter, SaveFailed
 from turnwise.training import loggers as watch
-from turnwise.training.model_bundle import Base
-from turnwise.training.examples.dataset import Datasets
-from turnwise.training.launch.auto_hyperparameters import PLAN, planned
+from turnwise.training.model_bundle import ModelBundle
+from turnwise.training.examples.dataset import DatasetSplits
+from turnwise.training.launch.auto_hyperparameters import PLAN, resolve_hyperparameters
 from turnwise.training.launch.finish_run import write_run_results
 from turnwise.training.examples.load_datasets import load_datasets
 from turnwise.training.trainer import Trainer
 from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.micro_rows import with_fitting_micro_rows
-from turnwise.training.launch.base_model_loader import load_base
-from turnwise.training.launch.run_dir import check_out, out_folder, writing_to
-from turnwise.training.device import default_device, dtype_of
-from turnwise.training.launch.preflight import Preflight, preflight, with_micro_rows
-from turnwise.training.launch.prompt_search import run_prompting
+from turnwise.training.launch.base_model_loader import load_base_model
+from turnwise.training.launch.run_dir import check_run_dir, output_dir, lock_run_dir
+from turnwise.training.device import default_device, compute_dtype
+from turnwise.training.launch.preflight import PreflightReport, preflight, with_micro_batch_size
+from turnwise.training.launch.prompt_search import run_prompt_search
 from turnwise.training.recipe import Recipe
 from turnwise.training.launch.self_distill_replay import OnAnswer, generate_replay
-from turnwise.training.hooks import Hook, TrainingResult
-from turnwise.training.launch.auto_seq_len import with_row_length
-from turnwise.training.launch.reply_samples import generate_replies, pair_samples, keep_before
+from turnwise.training.hooks import TrainerHook, TrainingResult
+from turnwise.training.launch.auto_seq_len import with_max_seq_len
+from turnwise.training.launch.reply_samples import generate_replies, pair_samples, save_samples_before
 from turnwise.training.distributed.sharding import is_sharded, shard_model
-from turnwise.training.examples.recipe_sources import with_sides
-from turnwise.training.checkpoint_files import BEST, CHECKPOINT, ROLLBACK, checkpoint_recipe, put_back, whole_weights
-from turnwise.training.distributed.worker_group import Workers
+from turnwise.training.examples.recipe_sources import with_splits
+from turnwise.training.checkpoint_files import BEST, CHECKPOINT, ROLLBACK, read_checkpoint_recipe, load_trainable, gather_trainable
+from turnwise.training.distributed.worker_group import WorkerGroup
 
 DATA = "data"  # the folder that keeps examples
-REPLACED = 30.0  # seconds in which a lost worker frees the folder for the one that takes its place
-GLANCE = 64  # answers to rehearse, where a run is only looked at
-LEFT = (BEST, ROLLBACK, watch.TENSORBOARD)
+LOCK_WAIT_SECONDS = 30.0  # seconds in which a lost worker frees the folder for the one that takes its place
+MAX_DRY_RUN_ANSWERS = 64  # answers to rehearse, where a run is only looked at
+LEFT = (BEST, ROLLBACK, watch.TENSORBOARD_DIR)
 
 
-class DryRun(Exception):
+class DryRunComplete(Exception):
     """A run that was only to be looked at has been."""
 
 
@@ -55,12 +55,12 @@ def run_recipe(
     *,
     overwrite: bool = False,
     restart: bool = False,
-    hooks: Sequence[Hook] = (),
-    on_data: Callable[[Datasets], None] = lambda _: None,
+    hooks: Sequence[TrainerHook] = (),
+    on_data: Callable[[DatasetSplits], None] = lambda _: None,
     on_item: Callable[[], None] = lambda: None,
     on_answer: OnAnswer = lambda *_: None,
     on_tried: Callable[[int, float], None] = lambda *_: None,
-    on_preflight: Callable[[Recipe, Preflight], None] = lambda *_: None,
+    on_preflight: Callable[[Recipe, PreflightReport], None] = lambda *_: None,
     dry_run: bool = False,
     device: torch.device | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -88,15 +88,15 @@ def run_recipe(
         DryRun: that was all.
     """
     began = time.perf_counter()
-    workers, recipe = Workers.of_environment(), with_sides(recipe)
+    workers, recipe = WorkerGroup.from_environment(), with_splits(recipe)
     if dry_run:
         _look(recipe, on_item, on_answer, on_data, on_preflight, device)
-        raise DryRun
-    work = check_out(recipe, overwrite=overwrite, restart=restart)
-    with writing_to(work, REPLACED if workers.world_size > 1 else 0.0) if workers.is_main else nullcontext():
-        check_out(recipe, overwrite=overwrite, restart=restart)  # another run may have ended since
+        raise DryRunComplete
+    work = check_run_dir(recipe, overwrite=overwrite, restart=restart)
+    with lock_run_dir(work, LOCK_WAIT_SECONDS if workers.world_size > 1 else 0.0) if workers.is_main else nullcontext():
+        check_run_dir(recipe, overwrite=overwrite, restart=restart)  # another run may have ended since
         if isinstance(recipe.method, Prompt):
-            return run_prompting(
+            return run_prompt_search(
                 recipe, recipe.method, overwrite=overwrite, on_item=on_item, on_tried=on_tried, device=device
             )
         return _train(
@@ -108,23 +108,23 @@ def run_recipe(
 def _train(
     recipe: Recipe,
     work: Path,
-    workers: Workers,
+    workers: WorkerGroup,
     began: float,
     *,
     restart: bool,
-    hooks: Sequence[Hook],
-    on_data: Callable[[Datasets], None],
+    hooks: Sequence[TrainerHook],
+    on_data: Callable[[DatasetSplits], None],
     on_item: Callable[[], None],
     on_answer: OnAnswer,
-    on_preflight: Callable[[Recipe, Preflight], None],
+    on_preflight: Callable[[Recipe, PreflightReport], None],
     device: torch.device | None,
     stop: Callable[[], bool],
 ) -> TrainingResult:
-    base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
+    base = recipe.method.prepare(load_base_model(recipe), recipe.training.seed)
     renderer, given = base.renderer, recipe.dump()  # checkpoints keep it as it was given
     place = device or workers.device or default_device()
     recipe = _with_rows(recipe, base, place)
-    begun = checkpoint_recipe(work) is not None and not restart
+    begun = read_checkpoint_recipe(work) is not None and not restart
     workers.barrier()  # nobody changes anything before all have looked
     try:
         if recipe.data.rehearse and workers.is_main and not recipe.training.shard:
@@ -139,44 +139,44 @@ def _train(
         if not begun or (recipe.training.minutes is not None and not (work / PLAN).is_file()):
             if workers.is_main:
                 (work / PLAN).unlink(missing_ok=True)
-            first = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
+            first = preflight(recipe, base.model, data, device=place, dtype=compute_dtype(recipe.training, place))
             first = replace(first, tokens_per_second=workers.all_reduce_sum([first.tokens_per_second])[0])
             if workers.is_main:
-                planned(recipe, base.model, data, first, work, time.perf_counter() - began)
+                resolve_hyperparameters(recipe, base.model, data, first, work, time.perf_counter() - began)
             workers.barrier()
-            settled = with_micro_rows(planned(recipe, base.model, data, first, work), first.micro_rows)
+            settled = with_micro_batch_size(resolve_hyperparameters(recipe, base.model, data, first, work), first.micro_rows)
             on_preflight(settled, first)
         else:
-            settled = planned(recipe, base.model, data, None, work)
+            settled = resolve_hyperparameters(recipe, base.model, data, None, work)
         trainer = Trainer(
             settled,
             base.model,
             data,
             work=work,
-            hooks=[watch.MetricsFile(work), watch.TensorBoard(work), *hooks] if workers.is_main else [],
+            hooks=[watch.MetricsFileHook(work), watch.TensorBoardHook(work), *hooks] if workers.is_main else [],
             device=place,
             recipe_text=given,
             workers=workers,
             stop=stop,
         )
         if trainer.state.step == 0 and workers.is_main and not is_sharded(trainer.module):
-            keep_before(work, generate_replies(recipe.method.plain(trainer.model), renderer, data.samples))
+            save_samples_before(work, generate_replies(recipe.method.plain(trainer.model), renderer, data.samples))
         result = trainer.run()
-        learned = whole_weights(trainer.module, keep=workers.is_main) if is_sharded(trainer.module) else None
+        learned = gather_trainable(trainer.module, keep=workers.is_main) if is_sharded(trainer.module) else None
         if not workers.is_main:
             workers.barrier()
             return result
         if learned is not None:  # this worker has no whole model to save: it takes another one
-            base = recipe.method.prepare(load_base(recipe), recipe.training.seed)
-            keep_before(work, generate_replies(recipe.method.plain(base.model), renderer, data.samples))
-            put_back(base.model.module, learned)
+            base = recipe.method.prepare(load_base_model(recipe), recipe.training.seed)
+            save_samples_before(work, generate_replies(recipe.method.plain(base.model), renderer, data.samples))
+            load_trainable(base.model.module, learned)
         asked_at = time.perf_counter()
         after = generate_replies(recipe.method.plain(base.model), renderer, data.samples)
         seconds = (time.perf_counter() - asked_at) / len(after) if after else None
         samples = pair_samples(work, data.samples, after)
         result = replace(result, samples=samples, answer_seconds=seconds)
-        title, unit = out_folder(recipe).name, recipe.objective.UNIT
-        watch.draw_loss(work / watch.METRICS, work / "loss.png", title=title, unit=unit)
+        title, unit = output_dir(recipe).name, recipe.objective.UNIT
+        watch.plot_loss(work / watch.METRICS_FILE, work / "loss.png", title=title, unit=unit)
         result = write_run_results(settled, base, result, data, work)
         workers.barrier()
     except OSError as error:
@@ -192,43 +192,43 @@ def _look(
     recipe: Recipe,
     on_item: Callable[[], None],
     on_answer: OnAnswer,
-    on_data: Callable[[Datasets], None],
-    on_preflight: Callable[[Recipe, Preflight], None],
+    on_data: Callable[[DatasetSplits], None],
+    on_preflight: Callable[[Recipe, PreflightReport], None],
     device: torch.device | None,
 ) -> None:
     """Everything up to the first step, in memory and a folder of its own."""
     began = time.perf_counter()
-    if not recipe.method.LEARNS:
+    if not recipe.method.TRAINS_WEIGHTS:
         raise InvalidParameter("dry_run", "Where no weight learns there is nothing to look at beforehand.")
-    base, place = recipe.method.prepare(load_base(recipe), recipe.training.seed), device or default_device()
+    base, place = recipe.method.prepare(load_base_model(recipe), recipe.training.seed), device or default_device()
     base.model.module.to(place)
     recipe = _with_rows(recipe, base, place)
-    rehearses = partial(generate_replay, recipe, base, on_answer=on_answer, most=GLANCE)
+    rehearses = partial(generate_replay, recipe, base, on_answer=on_answer, most=MAX_DRY_RUN_ANSWERS)
     data = load_datasets(recipe, base.renderer, base.model, on_item=on_item, rehearses=rehearses)
     on_data(data)
-    seen = preflight(recipe, base.model, data, device=place, dtype=dtype_of(recipe.training, place))
+    seen = preflight(recipe, base.model, data, device=place, dtype=compute_dtype(recipe.training, place))
     with TemporaryDirectory() as folder:
-        settled = planned(recipe, base.model, data, seen, Path(folder), time.perf_counter() - began)
-        on_preflight(with_micro_rows(settled, seen.micro_rows), seen)
+        settled = resolve_hyperparameters(recipe, base.model, data, seen, Path(folder), time.perf_counter() - began)
+        on_preflight(with_micro_batch_size(settled, seen.micro_rows), seen)
 
 
-def _with_rows(recipe: Recipe, base: Base, device: torch.device) -> Recipe:
+def _with_rows(recipe: Recipe, base: ModelBundle, device: torch.device) -> Recipe:
     """The recipe with the length of a row settled, and how many are computed at a time."""
     asked = recipe.training.model_fields_set
-    settled = with_row_length(recipe, base.renderer, base.model)
+    settled = with_max_seq_len(recipe, base.renderer, base.model)
     return settled if "micro_rows" in asked else with_fitting_micro_rows(settled, base.model, device)
 
 
 def _data(
     recipe: Recipe,
-    base: Base,
+    base: ModelBundle,
     work: Path,
     begun: bool,
     restart: bool,
     on_item: Callable[[], None],
     on_answer: OnAnswer,
-    workers: Workers,
-) -> Datasets:
+    workers: WorkerGroup,
+) -> DatasetSplits:
     """The examples; of data that is refused nothing is left. The first worker makes them, the others open them."""
     if not workers.is_main:
         workers.barrier()

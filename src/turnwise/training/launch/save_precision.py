@@ -8,22 +8,22 @@ import torch
 from torch import nn
 
 from turnwise.core.errors import UserError
-from turnwise.models.checkpoint import DTYPES, published_dtype
-from turnwise.training.model_bundle import Base
+from turnwise.models.checkpoint import DTYPES, hf_config_dtype
+from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.recipe import Recipe
 from turnwise.training.checkpoint_files import START, load_snapshot, trainable_state
 
 
-def save_dtype(recipe: Recipe, base: Base) -> torch.dtype:
+def save_dtype(recipe: Recipe, base: ModelBundle) -> torch.dtype:
     """The type of the saved weights: the base's, unless the recipe says another; float32 for new models."""
     wanted = recipe.training.save_dtype
     if wanted != "auto":
         return DTYPES[wanted]
-    return published_dtype(base.model.published if base.folder is not None else {})
+    return hf_config_dtype(base.model.hf_config if base.folder is not None else {})
 
 
 @torch.no_grad()
-def rounded_share(module: nn.Module, work: Path, dtype: torch.dtype) -> float | None:
+def rounding_loss_share(module: nn.Module, work: Path, dtype: torch.dtype) -> float | None:
     """How much of the change since the first step rounding takes, as a share of its length; None for float32.
 
     Weights of 16 bits have steps, and a change that is smaller than half a step is lost.

@@ -17,13 +17,13 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.data.prompts import prompt_histories, bundled_prompts
-from turnwise.models.language_model import Model
+from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.model_bundle import Base
+from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.method import Method
-from turnwise.training.launch.base_model_loader import load_base
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.recipe import Recipe
-from turnwise.training.launch.reply_samples import engine_for, heard
+from turnwise.training.launch.reply_samples import build_engine, collect_tokens
 from turnwise.training.examples.recipe_sources import open_source
 
 LEAST, MOST = 200, 4_000  # prompts
@@ -37,7 +37,7 @@ OnAnswer = Callable[[int, int], None]
 
 
 def generate_replay(
-    recipe: Recipe, base: Base, tokens: float, *, most: int = MOST, on_answer: OnAnswer = lambda *_: None
+    recipe: Recipe, base: ModelBundle, tokens: float, *, most: int = MOST, on_answer: OnAnswer = lambda *_: None
 ) -> Iterator[Conversation]:
     """Prompts with the answers of the model that a recipe starts from, of which alone is learned.
 
@@ -53,14 +53,14 @@ def generate_replay(
     """
     plain = type(recipe.method).plain is Method.plain  # it adds nothing, so nothing has to be loaded a second time
     place = next(base.model.module.parameters()).device
-    asked = base if plain else load_base(recipe)
+    asked = base if plain else load_base_model(recipe)
     asked.model.module.to(place)
     count = int(min(most, max(LEAST, tokens / GUESSED)))
-    return Rehearsal(recipe, asked.model, asked.renderer, on_answer).dialogues(count)
+    return SelfDistillReplay(recipe, asked.model, asked.renderer, on_answer).dialogues(count)
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class SelfDistillReplay:
     """Asks a model, before it learns.
 
     Attributes:
@@ -71,7 +71,7 @@ class Rehearsal:
     """
 
     recipe: Recipe
-    model: Model
+    model: LanguageModel
     renderer: Renderer
     on_answer: OnAnswer = lambda *_: None
 
@@ -108,14 +108,14 @@ class Rehearsal:
 
     def _answered(self, asked: Sequence[tuple[Message, ...]]) -> Iterator[tuple[tuple[Message, ...], str]]:
         """Each prompt with its answer, in their order; those without an end are left out."""
-        engine = engine_for(self.model, SLOTS)
+        engine = build_engine(self.model, SLOTS)
         waiting: list[SimpleQueue[TokenEvent]] = []
         try:
             for number, prompt in enumerate(asked):
                 for ahead in range(len(waiting), min(len(asked), number + AHEAD)):
                     waiting.append(SimpleQueue())
                     engine.submit(self._request(asked[ahead], ahead), waiting[ahead].put)
-                ids, last = heard(waiting[number])
+                ids, last = collect_tokens(waiting[number])
                 if last.error is not None:
                     raise TurnwiseError(f"The model could not be asked what it is to rehearse: {last.error}")
                 self.on_answer(number + 1, len(asked))

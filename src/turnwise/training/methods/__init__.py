@@ -3,6 +3,6 @@
 import sys
 
 from turnwise.training.method import Method
-from turnwise.training.plugin_registry import Registry
+from turnwise.training.plugin_registry import PluginRegistry
 
-METHODS = Registry(sys.modules[__name__], Method)
+METHODS = PluginRegistry(sys.modules[__name__], Method)

@@ -17,20 +17,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.ports import Quantize
+from turnwise.core.ports import Quantization
 from turnwise.models.adapter_config import is_adapter
-from turnwise.models.adapters import Change, save_adapter
-from turnwise.models.checkpoint import LoadedModel
+from turnwise.models.adapters import LoraWeights, save_adapter
+from turnwise.models.checkpoint import DecoderModel
 from turnwise.models.decoder import Decoder
 from turnwise.models.families import family
-from turnwise.models.transformers_model import TransformersModel, inner_matrices, peft
-from turnwise.models.language_model import Kind, Model
-from turnwise.models.quantization import RoundedLinear
+from turnwise.models.transformers_model import TransformersModel, block_matrices, peft
+from turnwise.models.language_model import ModelKind, LanguageModel
+from turnwise.models.quantization import QuantizedLinear
 from turnwise.training import method
-from turnwise.training.export import folder_of_artefact
-from turnwise.training.model_bundle import Base
+from turnwise.training.export import export_folder
+from turnwise.training.model_bundle import ModelBundle
 
-TASKS: dict[Kind, str] = {"decoder": "CAUSAL_LM", "encoder_decoder": "SEQ_2_SEQ_LM", "encoder": ""}  # peft's names
+TASKS: dict[ModelKind, str] = {"decoder": "CAUSAL_LM", "encoder_decoder": "SEQ_2_SEQ_LM", "encoder": ""}  # peft's names
 ADAPTER = "default"  # what peft calls an adapter that nobody named
 
 
@@ -46,7 +46,7 @@ class Method(method.Method):
         targets: patterns of the names of the modules that get one, such as "*attention*"; all linear layers otherwise.
     """
 
-    MIXES: ClassVar[bool] = False
+    INTERPOLATABLE: ClassVar[bool] = False
     SAVES_WEIGHTS: ClassVar[bool] = False
     SUMMARY: ClassVar[str] = "thin matrices learn beside the others (an adapter)"
 
@@ -54,10 +54,10 @@ class Method(method.Method):
     alpha: float | None = Field(None, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     dora: bool = False
-    quantize: Quantize | None = None
+    quantize: Quantization | None = None
     targets: list[str] = Field(default_factory=list)
 
-    def prepare(self, base: Base, seed: int) -> Base:
+    def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Freeze the model and put adapters beside its linear layers."""
         library = peft("The method 'lora'")
         if base.folder is None:
@@ -72,7 +72,7 @@ class Method(method.Method):
         names = self._targets(module)
         if self.quantize is not None:
             for name in names:
-                _replace(module, name, RoundedLinear(_linear(module, name), 8 if self.quantize == "int8" else 4))
+                _replace(module, name, QuantizedLinear(_linear(module, name), 8 if self.quantize == "int8" else 4))
         config = library.LoraConfig(
             r=self.rank, lora_alpha=self._alpha, lora_dropout=self.dropout, use_dora=self.dora, target_modules=names
         )
@@ -86,7 +86,7 @@ class Method(method.Method):
         return 2.0 * self.rank if self.alpha is None else self.alpha
 
     def _targets(self, module: nn.Module) -> list[str]:
-        inner = {id(parameter) for parameter in inner_matrices(module)}
+        inner = {id(parameter) for parameter in block_matrices(module)}
         names = [
             name
             for name, part in module.named_modules()
@@ -98,7 +98,7 @@ class Method(method.Method):
             raise InvalidParameter("method.targets", f"No linear layer is called {self.targets}; there are {some}, …")
         return chosen
 
-    def plain(self, model: Model) -> Model:
+    def plain(self, model: LanguageModel) -> LanguageModel:
         """A copy with the changes in its matrices."""
         module = copy.deepcopy(model.module)
         for name, layer in list(_adapted(module)):
@@ -108,8 +108,8 @@ class Method(method.Method):
                 changed = _change(layer).of(layer.weight if rows else layer.weight.T, self._scale)
                 plain.weight = nn.Parameter(changed if rows else changed.T.contiguous())
             _replace(module, name, plain)
-        if isinstance(model, LoadedModel):
-            return LoadedModel(cast(Decoder, module), model.published)
+        if isinstance(model, DecoderModel):
+            return DecoderModel(cast(Decoder, module), model.hf_config)
         return replace(cast(TransformersModel, model), module=module)
 
     @property
@@ -119,30 +119,30 @@ class Method(method.Method):
     def save(
         self,
         target: Path,
-        base: Base,
+        base: ModelBundle,
         files: Mapping[str, str | Path],
         dtype: torch.dtype | None = None,  # noqa: ARG002, an adapter is small and stays as it was learned
     ) -> None:
         """Write the adapter, beside its base's tokenizer."""
         assert base.folder is not None, "prepared with one"
         changes, transposed = self._published(base.model)
-        with folder_of_artefact(target, base.tokenizer, generation=base.generation, files=files) as folder:
+        with export_folder(target, base.tokenizer, generation=base.generation, files=files) as folder:
             save_adapter(
                 folder, changes, base=base.folder, rank=self.rank, alpha=self._alpha, dropout=self.dropout,
                 kind=TASKS[base.model.kind], transposed=transposed,
             )  # fmt: skip
 
-    def _published(self, model: Model) -> tuple[dict[str, Change], bool]:
+    def _published(self, model: LanguageModel) -> tuple[dict[str, LoraWeights], bool]:
         """The changes by the published names of what they change, and whether those are transposed."""
         found = {name: _change(layer) for name, layer in _adapted(model.module)}
-        if not isinstance(model, LoadedModel):
+        if not isinstance(model, DecoderModel):
             return found, not isinstance(_linear(model.module, next(iter(found))), nn.Linear)
         config = model.decoder.config
-        changes: dict[str, Change] = {}
+        changes: dict[str, LoraWeights] = {}
         transposed = False
-        for entry in family(config.family).layout(config):
-            ours = entry.ours.removesuffix(".weight")
-            if not entry.ours.endswith(".weight") or ours not in found:
+        for entry in family(config.family).weight_mappings(config):
+            ours = entry.decoder_name.removesuffix(".weight")
+            if not entry.decoder_name.endswith(".weight") or ours not in found:
                 continue
             whole, transposed = found[ours], entry.transposed
             # What are several matrices in the file share A, and have their rows of B.
@@ -150,8 +150,8 @@ class Method(method.Method):
             lengths: Sequence[Tensor | None] = [None] * len(ups)
             if whole.magnitude is not None:
                 lengths = torch.split(whole.magnitude, list(entry.sizes or whole.magnitude.shape))
-            for name, up, length in zip(entry.theirs, ups, lengths, strict=True):
-                changes[name.removesuffix(".weight")] = Change(whole.down, up, length)
+            for name, up, length in zip(entry.hf_names, ups, lengths, strict=True):
+                changes[name.removesuffix(".weight")] = LoraWeights(whole.down, up, length)
         return changes, transposed
 
 
@@ -161,9 +161,9 @@ def _adapted(module: nn.Module) -> Iterator[tuple[str, Any]]:
             yield name, part
 
 
-def _change(layer: Any) -> Change:
+def _change(layer: Any) -> LoraWeights:
     lengths = layer.lora_magnitude_vector[ADAPTER].weight if ADAPTER in layer.lora_magnitude_vector else None
-    return Change(layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight, lengths)
+    return LoraWeights(layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight, lengths)
 
 
 def _linear(module: nn.Module, name: str) -> Any:
@@ -178,7 +178,7 @@ def _replace(module: nn.Module, name: str, part: nn.Module) -> None:
 
 def _ordinary(layer: Any) -> Any:
     """A layer of the same shape and bias, whose weight is to be set."""
-    if not isinstance(layer, RoundedLinear):
+    if not isinstance(layer, QuantizedLinear):
         return copy.copy(layer)
     plain = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
     plain.bias = layer.bias

@@ -7,11 +7,11 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.models.checkpoint import LoadedModel
+from turnwise.models.checkpoint import DecoderModel
 from turnwise.models.families import family
-from turnwise.models.language_model import Model
+from turnwise.models.language_model import LanguageModel
 from turnwise.training import method
-from turnwise.training.model_bundle import Base
+from turnwise.training.model_bundle import ModelBundle
 
 
 class Method(method.Method):
@@ -35,7 +35,7 @@ class Method(method.Method):
         """Said alone, the last two layers."""
         return values or {"last": 2}
 
-    def prepare(self, base: Base, seed: int) -> Base:  # noqa: ARG002
+    def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:  # noqa: ARG002
         """Freeze all that is not named."""
         module = base.model.module
         learning = self._learning(base.model)
@@ -43,7 +43,7 @@ class Method(method.Method):
             parameter.requires_grad_(name in learning)
         return base
 
-    def _learning(self, model: Model) -> set[str]:
+    def _learning(self, model: LanguageModel) -> set[str]:
         names = [name for name, _ in model.module.named_parameters()]
         found: set[str] = set()
         if self.last is not None:
@@ -73,7 +73,7 @@ class Method(method.Method):
         return found
 
 
-def _of_last_layers(model: Model, count: int) -> list[str]:
+def _of_last_layers(model: LanguageModel, count: int) -> list[str]:
     stacks = [(name, part) for name, part in model.module.named_modules() if isinstance(part, nn.ModuleList)]
     outer = [(n, p) for n, p in stacks if not any(n.startswith(f"{other}.") for other, _ in stacks)]
     if model.kind == "encoder_decoder":
@@ -97,9 +97,9 @@ def _of_head(module: nn.Module) -> list[str]:
     return [*heads, *norms]
 
 
-def _published_names(model: Model) -> dict[str, tuple[str, ...]]:
+def _published_names(model: LanguageModel) -> dict[str, tuple[str, ...]]:
     """Our name of every weight, and those it has in the model's files."""
-    if isinstance(model, LoadedModel):
+    if isinstance(model, DecoderModel):
         config = model.decoder.config
-        return {entry.ours: entry.theirs for entry in family(config.family).layout(config)}
+        return {entry.decoder_name: entry.hf_names for entry in family(config.family).weight_mappings(config)}
     return {name: (name,) for name, _ in model.module.named_parameters()}

@@ -15,15 +15,15 @@ from pydantic import Field, model_validator
 
 from turnwise.core.errors import InvalidData, InvalidParameter, TemplateError
 from turnwise.core.messages import Conversation, Message
-from turnwise.training.examples.shards import in_memory
+from turnwise.training.examples.shards import in_memory_shard
 from turnwise.text.rendering.demonstrations import Demonstrations
-from turnwise.text.chat_templates.prompt_template import with_prompt
+from turnwise.text.chat_templates.prompt_template import prepend_prompt
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training import method
-from turnwise.training.model_bundle import Base
+from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.examples.dataset import Dataset
-from turnwise.training.validation import measure
-from turnwise.training.objective import Frame, Objective
+from turnwise.training.validation import evaluate_loss
+from turnwise.training.objective import ExampleContext, Objective
 
 MOST = 64  # dialogues that a set of demonstrations is judged on
 SHARE = 2  # demonstrations get at most the context divided by this
@@ -38,14 +38,14 @@ class PromptScorer:
     size: int
     device: torch.device
 
-    def loss(self, base: Base) -> float:
+    def loss(self, base: ModelBundle) -> float:
         """The loss per unit, every dialogue whole."""
-        frame = Frame(base.renderer, base.model.context_length, base.model.start_ids)
-        shard = in_memory(example for talk in self.dialogues for example in self.objective.examples(talk, frame))
+        frame = ExampleContext(base.renderer, base.model.context_length, base.model.decoder_start_ids)
+        shard = in_memory_shard(example for talk in self.dialogues for example in self.objective.examples(talk, frame))
         # Rows as long as the longest dialogue, not as the context, which may be huge.
         frame = replace(frame, length=int(shard.lengths.max(initial=1)))
-        dataset = Dataset([shard], self.objective, frame, base.model.packs, self.size)
-        found = measure(base.model, dataset, size=self.size, device=self.device)
+        dataset = Dataset([shard], self.objective, frame, base.model.supports_packing, self.size)
+        found = evaluate_loss(base.model, dataset, size=self.size, device=self.device)
         if found is None:
             raise InvalidData("There is nothing to judge prompts by: no validation dialogue has an assistant turn.")
         return found.loss
@@ -63,7 +63,7 @@ class Method(method.Method):
     """
 
     SUMMARY: ClassVar[str] = "no weight learns; an instruction and demonstrations are chosen"
-    LEARNS: ClassVar[bool] = False
+    TRAINS_WEIGHTS: ClassVar[bool] = False
     SAVES_WEIGHTS: ClassVar[bool] = False
 
     instruction: str | None = None
@@ -79,12 +79,12 @@ class Method(method.Method):
 
     def search_prompt(
         self,
-        base: Base,
+        base: ModelBundle,
         train: Sequence[Conversation],
         judge: PromptScorer,
         seed: int,
         on_tried: Callable[[int, float], None] = lambda *_: None,
-    ) -> Base:
+    ) -> ModelBundle:
         """The base with the prompt in its template.
 
         Args:
@@ -98,7 +98,7 @@ class Method(method.Method):
             InvalidData: too few dialogues that are short enough to be shown.
             InvalidParameter: the model's template has no place for the instruction.
         """
-        if spelled := [token for token in base.tokenizer.special_texts if token in (self.instruction or "")]:
+        if spelled := [token for token in base.tokenizer.special_tokens if token in (self.instruction or "")]:
             raise InvalidParameter(
                 "method.instruction",
                 f"The instruction spells {spelled[0]}, which is special to this model: leave it out.",
@@ -106,7 +106,7 @@ class Method(method.Method):
         if self.shots and self.choose == "similarity":
             return self._with(base, Demonstrations(self._candidates(base, train), self.shots))
         sets = self._sets(base, train, Random(seed)) if self.shots else [()]
-        best: tuple[float, Base] | None = None
+        best: tuple[float, ModelBundle] | None = None
         for number, shown in enumerate(sets, 1):
             prompted = self._baked(base, shown)
             loss = judge.loss(prompted) if len(sets) > 1 else 0.0
@@ -116,7 +116,7 @@ class Method(method.Method):
         assert best is not None, "there is always a set"
         return best[1]
 
-    def _candidates(self, base: Base, train: Sequence[Conversation]) -> tuple[tuple[Message, ...], ...]:
+    def _candidates(self, base: ModelBundle, train: Sequence[Conversation]) -> tuple[tuple[Message, ...], ...]:
         """Dialogues that end with the assistant, spell no special token, and of which `shots` fit."""
         tokenizer, room = base.tokenizer, base.model.context_length // SHARE // max(1, self.shots)
         found = []
@@ -125,7 +125,7 @@ class Method(method.Method):
             while messages and messages[-1].role != "assistant":
                 messages = messages[:-1]
             text = "\n".join(message.content for message in messages)
-            if len(messages) < 2 or any(token in text for token in tokenizer.special_texts):
+            if len(messages) < 2 or any(token in text for token in tokenizer.special_tokens):
                 continue
             if len(base.renderer.render(messages).ids) <= room:
                 found.append(messages)
@@ -136,23 +136,23 @@ class Method(method.Method):
             )
         return tuple(found)
 
-    def _sets(self, base: Base, train: Sequence[Conversation], rng: Random) -> list[tuple[tuple[Message, ...], ...]]:
+    def _sets(self, base: ModelBundle, train: Sequence[Conversation], rng: Random) -> list[tuple[tuple[Message, ...], ...]]:
         candidates = self._candidates(base, train)
         return [tuple(rng.sample(candidates, self.shots)) for _ in range(self.tries)]
 
-    def _baked(self, base: Base, shown: Sequence[Sequence[Message]]) -> Base:
-        template = with_prompt(base.renderer.template, self.instruction, shown)
+    def _baked(self, base: ModelBundle, shown: Sequence[Sequence[Message]]) -> ModelBundle:
+        template = prepend_prompt(base.renderer.template, self.instruction, shown)
         return self._checked(replace(base, tokenizer=base.tokenizer.with_template(template)))
 
-    def _with(self, base: Base, demonstrations: Demonstrations) -> Base:
+    def _with(self, base: ModelBundle, demonstrations: Demonstrations) -> ModelBundle:
         template = base.renderer.template
         if self.instruction is not None:
-            template = with_prompt(template, self.instruction)
+            template = prepend_prompt(template, self.instruction)
         tokenizer = base.tokenizer.with_template(template)
         tokenizer.demonstrations = demonstrations
         return self._checked(replace(base, tokenizer=tokenizer))
 
-    def _checked(self, base: Base) -> Base:
+    def _checked(self, base: ModelBundle) -> ModelBundle:
         try:
             Renderer.from_tokenizer(base.tokenizer).render([Message("user", "?")], add_generation_prompt=True)
         except TemplateError as error:

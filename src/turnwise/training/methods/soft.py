@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.models.checkpoint import LoadedModel
+from turnwise.models.checkpoint import DecoderModel
 from turnwise.models.decoder import Decoder
 from turnwise.models.transformers_model import TransformersModel
-from turnwise.models.language_model import Model
+from turnwise.models.language_model import LanguageModel
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training import method
-from turnwise.training.export import SAMPLING
-from turnwise.training.model_bundle import Base
+from turnwise.training.export import DEFAULT_GENERATION
+from turnwise.training.model_bundle import ModelBundle
 
 SUPPRESSED = "suppress_tokens"  # what generation configs call tokens that are never said
 
@@ -39,25 +39,25 @@ class Method(method.Method):
     tokens: int = Field(20, ge=1)
     start: str | None = None
 
-    def prepare(self, base: Base, seed: int) -> Base:
+    def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Freeze the model, and put the vectors before its template."""
         texts = [f"<|soft_{number}|>" for number in range(self.tokens)]
-        if base.tokenizer.id_of(texts[0]) is not None:
+        if base.tokenizer.token_to_id(texts[0]) is not None:
             raise InvalidParameter(
                 "method",
                 "This model has a soft prompt already, and a second one would take its place: begin from its base.",
             )
-        tokenizer = base.tokenizer.with_special(texts)
+        tokenizer = base.tokenizer.with_special_tokens(texts)
         template = "{{- '" + "".join(texts) + "' -}}" + base.renderer.template
         tokenizer = tokenizer.with_template(template)
-        first = tokenizer.id_of(texts[0])
+        first = tokenizer.token_to_id(texts[0])
         assert first is not None, "it was just added"
         module = base.model.module
         module.requires_grad_(False)
         embedding: Any = base.model.embedding
         vectors = embedding.weight[self._begins(base.tokenizer, seed)].detach().clone()
         _set_embedding(base.model, SoftEmbedding(embedding.weight, first, vectors))
-        generation = dict(SAMPLING if base.generation is None else base.generation)
+        generation = dict(DEFAULT_GENERATION if base.generation is None else base.generation)
         generation[SUPPRESSED] = [*(generation.get(SUPPRESSED) or ()), *range(first, first + self.tokens)]
         return replace(base, tokenizer=tokenizer, generation=generation)
 
@@ -68,14 +68,14 @@ class Method(method.Method):
         generator = torch.Generator().manual_seed(seed)
         return torch.randint(tokenizer.vocab_size, (self.tokens,), generator=generator).tolist()
 
-    def plain(self, model: Model) -> Model:
+    def plain(self, model: LanguageModel) -> LanguageModel:
         """A copy with a larger vocabulary, the vectors being its last rows."""
         soft: Any = model.embedding
         size = max(model.vocab_size, soft.first + len(soft.vectors))
         module = copy.deepcopy(model.module)
         rows = _grown(soft.frozen, size)
         rows[soft.first : soft.first + len(soft.vectors)] = soft.vectors.detach()
-        if isinstance(model, LoadedModel):
+        if isinstance(model, DecoderModel):
             decoder = cast(Decoder, module)
             decoder.embed = nn.Embedding(size, rows.shape[1], _weight=rows)
             decoder.config = replace(decoder.config, vocab_size=size)
@@ -83,8 +83,8 @@ class Method(method.Method):
                 weight = _grown(decoder.get_parameter("head.weight"), size)
                 decoder.head = nn.Linear(weight.shape[1], size, bias=False, device="meta")
                 decoder.head.weight = nn.Parameter(weight)
-            published = {**model.published, "vocab_size": size} if model.published else {}
-            return LoadedModel(decoder, published)
+            hf_config = {**model.hf_config, "vocab_size": size} if model.hf_config else {}
+            return DecoderModel(decoder, hf_config)
         found = replace(cast(TransformersModel, model), module=module)
         kept = soft.frozen.detach().clone()
         found.module.set_input_embeddings(nn.Embedding(len(kept), kept.shape[1], _weight=kept))
@@ -122,9 +122,9 @@ class SoftEmbedding(nn.Module):
         return torch.where(soft.unsqueeze(-1), learned, plain)
 
 
-def _set_embedding(model: Model, embedding: nn.Module) -> None:
+def _set_embedding(model: LanguageModel, embedding: nn.Module) -> None:
     module: Any = model.module
-    if isinstance(model, LoadedModel):
+    if isinstance(model, DecoderModel):
         module.embed = embedding
     else:
         module.set_input_embeddings(embedding)

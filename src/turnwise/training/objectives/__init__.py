@@ -3,6 +3,6 @@
 import sys
 
 from turnwise.training.objective import Objective
-from turnwise.training.plugin_registry import Registry
+from turnwise.training.plugin_registry import PluginRegistry
 
-OBJECTIVES = Registry(sys.modules[__name__], Objective)
+OBJECTIVES = PluginRegistry(sys.modules[__name__], Objective)

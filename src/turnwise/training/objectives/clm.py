@@ -9,19 +9,19 @@ from turnwise.core.messages import Conversation
 from turnwise.training.examples.batches import Example
 from turnwise.data.sources import Document
 from turnwise.training import objective
-from turnwise.training.objective import Frame
+from turnwise.training.objective import ExampleContext
 
 
 class Objective(objective.Objective):
     """Every token counts. A document ends with the end token; a dialogue is rendered as it will be served."""
 
-    def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
+    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
         """The text, in pieces that fit a row."""
         ids = text_ids(item, frame)
-        yield from Example.causal(ids, [True] * len(ids)).windows(frame.length)
+        yield from Example.causal(ids, [True] * len(ids)).split_windows(frame.length)
 
 
-def text_ids(item: Conversation | Document, frame: Frame) -> list[int]:
+def text_ids(item: Conversation | Document, frame: ExampleContext) -> list[int]:
     """All of an item as ids, with an end."""
     if isinstance(item, Conversation):
         return frame.renderer.render(item.messages, tools=item.tools).ids

@@ -17,11 +17,11 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
 from turnwise.training.examples.batches import IGNORED, Batch, Example
 from turnwise.data.sources import Document
-from turnwise.models.language_model import Model
+from turnwise.models.language_model import LanguageModel
 from turnwise.training import objective
-from turnwise.training.objective import Frame, Outcome
-from turnwise.training.log_probs import part_log_probs
-from turnwise.training.examples.preference_pairs import common_beginning, endings, concatenate_segments
+from turnwise.training.objective import ExampleContext, LossOutput
+from turnwise.training.log_probs import segment_log_probs
+from turnwise.training.examples.preference_pairs import common_prefix_length, completion_examples, concatenate_segments
 
 
 class Objective(objective.Objective):
@@ -33,16 +33,16 @@ class Objective(objective.Objective):
         sft: how much the better end's own cross-entropy counts.
     """
 
-    LACKING: ClassVar[str] = "no conversation with a rejected end"
+    EMPTY_MESSAGE: ClassVar[str] = "no conversation with a rejected end"
     UNIT: ClassVar[str] = "pair"
-    FIGURES: ClassVar[tuple[str, ...]] = ("accuracy", "margin")
-    COMPARES: ClassVar[bool] = True
+    EXTRA_METRICS: ClassVar[tuple[str, ...]] = ("accuracy", "margin")
+    NEEDS_REFERENCE: ClassVar[bool] = True
 
     beta: float = Field(0.1, gt=0)
     smoothing: float = Field(0.0, ge=0, lt=0.5)
     sft: float = Field(0.0, ge=0)
 
-    def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
+    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
         """The two ends, each after the common beginning, as one example of two parts."""
         if isinstance(item, Document) or not item.rejected:
             raise InvalidData(
@@ -50,30 +50,30 @@ class Objective(objective.Objective):
                 "no rejected answer."
             )
         frame = frame.for_item(item)
-        common = common_beginning(item.messages, item.rejected)
-        pair = endings((item.messages, item.rejected), common, frame, frame.length // 2)
+        common = common_prefix_length(item.messages, item.rejected)
+        pair = completion_examples((item.messages, item.rejected), common, frame, frame.length // 2)
         if pair is not None:
             yield concatenate_segments(pair)
 
-    def loss(self, model: Model, batch: Batch, before: float = 0.0) -> Outcome:  # noqa: ARG002
+    def loss(self, model: LanguageModel, batch: Batch, before: float = 0.0) -> LossOutput:  # noqa: ARG002
         """The formula, summed over pairs."""
-        assert batch.base_P is not None, "computed before the first step"
-        log_probs_P = part_log_probs(model, batch)
-        gained_N2 = (log_probs_P - batch.base_P).view(-1, 2)
+        assert batch.ref_logprobs_P is not None, "computed before the first step"
+        log_probs_P = segment_log_probs(model, batch)
+        gained_N2 = (log_probs_P - batch.ref_logprobs_P).view(-1, 2)
         margins_N = self.beta * (gained_N2[:, 0] - gained_N2[:, 1])
         losses_N = -(1 - self.smoothing) * F.logsigmoid(margins_N) - self.smoothing * F.logsigmoid(-margins_N)
         if self.sft:
             counted_P = torch.zeros_like(log_probs_P)
-            parts_N = batch.segments_BT[batch.targets_BT != IGNORED].long() - 1
+            parts_N = batch.segment_ids_BT[batch.targets_BT != IGNORED].long() - 1
             counted_P.index_add_(0, parts_N, torch.ones_like(parts_N, dtype=counted_P.dtype))
             losses_N = losses_N - self.sft * (log_probs_P / counted_P).view(-1, 2)[:, 0]
-        figures = {"accuracy": float((margins_N > 0).sum()), "margin": float(margins_N.detach().sum())}
-        return Outcome(losses_N.sum(), figures)
+        extra_metrics = {"accuracy": float((margins_N > 0).sum()), "margin": float(margins_N.detach().sum())}
+        return LossOutput(losses_N.sum(), extra_metrics)
 
     def share(self, batch: Batch) -> float:
         """Per pair."""
         return batch.units
 
-    def reported(self, batch: Batch) -> float:
+    def metric_denominator(self, batch: Batch) -> float:
         """Per pair."""
         return batch.units

@@ -19,11 +19,11 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
 from turnwise.training.examples.batches import Batch, Example
 from turnwise.data.sources import Document
-from turnwise.models.language_model import Model
+from turnwise.models.language_model import LanguageModel
 from turnwise.training import objective
-from turnwise.training.objective import Frame, Outcome
-from turnwise.training.log_probs import part_log_probs
-from turnwise.training.examples.preference_pairs import endings
+from turnwise.training.objective import ExampleContext, LossOutput
+from turnwise.training.log_probs import segment_log_probs
+from turnwise.training.examples.preference_pairs import completion_examples
 
 
 class Objective(objective.Objective):
@@ -35,16 +35,16 @@ class Objective(objective.Objective):
         bad: what a bad answer weighs; likewise.
     """
 
-    LACKING: ClassVar[str] = "no conversation with a rating"
+    EMPTY_MESSAGE: ClassVar[str] = "no conversation with a rating"
     UNIT: ClassVar[str] = "answer"
-    FIGURES: ClassVar[tuple[str, ...]] = ("accuracy",)
-    COMPARES: ClassVar[bool] = True
+    EXTRA_METRICS: ClassVar[tuple[str, ...]] = ("accuracy",)
+    NEEDS_REFERENCE: ClassVar[bool] = True
 
     beta: float = Field(0.1, gt=0)
     good: float | None = Field(None, gt=0)
     bad: float | None = Field(None, gt=0)
 
-    def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
+    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
         """The last answer, labelled +1 or −1."""
         if isinstance(item, Document) or item.rating is None:
             raise InvalidData(
@@ -52,11 +52,11 @@ class Objective(objective.Objective):
             )
         frame = frame.for_item(item)
         last = max((i for i, message in enumerate(item.messages) if message.role == "assistant"), default=None)
-        found = None if last is None else endings([item.messages[: last + 1]], last, frame, frame.length)
+        found = None if last is None else completion_examples([item.messages[: last + 1]], last, frame, frame.length)
         for end in found or ():
             yield replace(end, labels=(1.0 if item.rating else -1.0,))
 
-    def balance(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def balance_labels(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
         """The labels times what they weigh."""
         good, bad = int((labels > 0).sum()), int((labels < 0).sum())
         most = max(good, bad) if good and bad else 1
@@ -64,7 +64,7 @@ class Objective(objective.Objective):
         weight_of_bad = self.bad if self.bad is not None else most / bad if good and bad else 1.0
         return np.where(labels > 0, labels * weight_of_good, labels * weight_of_bad).astype(np.float32)
 
-    def contrast(self, example: Example, other: Example, frame: Frame) -> Example:
+    def kl_example(self, example: Example, other: Example, frame: ExampleContext) -> Example:
         """The answer of another dialogue after this one's prompt."""
         prompt = example.ids[: example.counted.argmax() + 1].tolist()
         first = int(other.counted.argmax())
@@ -73,34 +73,34 @@ class Objective(objective.Objective):
         return Example.causal([*prompt, *answer], [False] * len(prompt) + counts)
 
     @torch.no_grad()
-    def before_step(self, model: Model, batches: Sequence[Batch]) -> tuple[float, float]:
+    def batch_statistic(self, model: LanguageModel, batches: Sequence[Batch]) -> tuple[float, float]:
         """What z₀ is the mean of, over all of a step's rows."""
         gained, count = 0.0, 0
         for batch in batches:
-            assert batch.contrast is not None, "every example has one"
-            assert batch.contrast.base_P is not None, "computed before the first step"
-            gained_P = part_log_probs(model, batch.contrast) - batch.contrast.base_P
+            assert batch.kl_example is not None, "every example has one"
+            assert batch.kl_example.ref_logprobs_P is not None, "computed before the first step"
+            gained_P = segment_log_probs(model, batch.kl_example) - batch.kl_example.ref_logprobs_P
             gained, count = gained + float(gained_P.sum()), count + len(gained_P)
         return gained, count
 
-    def settled(self, total: float, count: float) -> float:
+    def reduce_statistic(self, total: float, count: float) -> float:
         """z₀."""
         return max(0.0, total / count)
 
-    def loss(self, model: Model, batch: Batch, before: float = 0.0) -> Outcome:
+    def loss(self, model: LanguageModel, batch: Batch, before: float = 0.0) -> LossOutput:
         """The formula, summed over answers."""
-        assert batch.base_P is not None, "computed before the first step"
+        assert batch.ref_logprobs_P is not None, "computed before the first step"
         assert batch.labels_P is not None, "every example has one"
-        gained_P = part_log_probs(model, batch) - batch.base_P
+        gained_P = segment_log_probs(model, batch) - batch.ref_logprobs_P
         signs_P, weights_P = batch.labels_P.sign(), batch.labels_P.abs()
         values_P = torch.sigmoid(self.beta * signs_P * (gained_P - before))
         right = float(((gained_P > before) == (signs_P > 0)).sum())
-        return Outcome((weights_P * (1 - values_P)).sum(), {"accuracy": right})
+        return LossOutput((weights_P * (1 - values_P)).sum(), {"accuracy": right})
 
     def share(self, batch: Batch) -> float:
         """Per answer."""
         return batch.units
 
-    def reported(self, batch: Batch) -> float:
+    def metric_denominator(self, batch: Batch) -> float:
         """Per answer."""
         return batch.units

@@ -15,10 +15,10 @@ from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation
 from turnwise.training.examples.batches import IGNORED, Example
 from turnwise.data.sources import Document
-from turnwise.models.language_model import Kind
-from turnwise.text.tokenization.tokenizer import MASK, Tokenizer
+from turnwise.models.language_model import ModelKind
+from turnwise.text.tokenization.tokenizer import MASK_TOKEN, Tokenizer
 from turnwise.training import objective
-from turnwise.training.objective import Frame
+from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives.clm import text_ids
 
 KEPT, RANDOM = 0.1, 0.1  # of the hidden tokens
@@ -31,21 +31,21 @@ class Objective(objective.Objective):
         share_masked: of the tokens, which share is hidden.
     """
 
-    KINDS: ClassVar[frozenset[Kind]] = frozenset({"encoder"})
+    MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"encoder"})
 
     share_masked: float = Field(0.15, gt=0, lt=1)
 
-    def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
+    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
         """The text, in pieces that fit a row; what is hidden is drawn later."""
         ids = np.asarray(text_ids(item, frame), dtype=np.int32)
-        opening = np.asarray(frame.tokenizer.opening_ids, dtype=np.int32)
+        opening = np.asarray(frame.tokenizer.bos_ids, dtype=np.int32)
         room = frame.length - len(opening)
         for start in range(0, len(ids), room):
             piece = np.concatenate((opening, ids[start : start + room]))
             if len(piece) > len(opening) + 1:
                 yield Example(piece, piece.copy())
 
-    def vary(self, example: Example, rng: np.random.Generator, frame: Frame) -> Example:
+    def augment(self, example: Example, rng: np.random.Generator, frame: ExampleContext) -> Example:
         """Hide some tokens, at least one; special tokens stay."""
         special = np.isin(example.ids, list(frame.tokenizer.special_ids))
         places = np.flatnonzero(~special)
@@ -65,7 +65,7 @@ class Objective(objective.Objective):
 
     def special_tokens(self) -> Sequence[str]:
         """The token that stands for what is hidden."""
-        return (MASK,)
+        return (MASK_TOKEN,)
 
     def check(self, tokenizer: Tokenizer) -> None:
         """Raise where there is no mask token."""

@@ -9,16 +9,16 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from turnwise.core.exchanges import droppable, without
+from turnwise.core.exchanges import droppable_exchanges, drop_exchanges
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
 from turnwise.training.examples.batches import IGNORED, Batch, Example
 from turnwise.data.sources import Document
-from turnwise.models.language_model import Kind
+from turnwise.models.language_model import ModelKind
 from turnwise.text.rendering.reply_spans import render_reply
 from turnwise.training import objective
-from turnwise.training.objective import Frame
-from turnwise.training.examples.dialogue_windows import dropped_exchanges
+from turnwise.training.objective import ExampleContext
+from turnwise.training.examples.dialogue_windows import count_dropped_exchanges
 
 
 class Objective(objective.Objective):
@@ -28,12 +28,12 @@ class Objective(objective.Objective):
         turns: "all" of the assistant's, or the "last" one of each dialogue.
     """
 
-    KINDS: ClassVar[frozenset[Kind]] = frozenset({"encoder_decoder"})
-    LACKING: ClassVar[str] = "no conversation with an assistant turn after another"
+    MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"encoder_decoder"})
+    EMPTY_MESSAGE: ClassVar[str] = "no conversation with an assistant turn after another"
 
     turns: Literal["all", "last"] = "all"
 
-    def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
+    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
         """One for every reply; a history that is too long loses its oldest exchanges, a reply its end."""
         if isinstance(item, Document):
             raise InvalidData(
@@ -46,17 +46,17 @@ class Objective(objective.Objective):
                 yield from self._reply(item.messages[: i + 1], frame)
 
     @staticmethod
-    def _reply(messages: Sequence[Message], frame: Frame) -> Iterator[Example]:
-        old, lost = droppable(messages), frame.truncation
-        count = dropped_exchanges(frame.renderer, messages[:-1], frame.length, reply=1) if old else 0
+    def _reply(messages: Sequence[Message], frame: ExampleContext) -> Iterator[Example]:
+        old, lost = droppable_exchanges(messages), frame.truncation
+        count = count_dropped_exchanges(frame.renderer, messages[:-1], frame.length, reply=1) if old else 0
         lost.dialogues += count > 0
-        piece = render_reply(frame.renderer, without(messages, old[:count]))
+        piece = render_reply(frame.renderer, drop_exchanges(messages, old[:count]))
         if piece is None:
             lost.unservable_replies += 1
             return
         (reply,) = piece.replies
         source, said = piece.ids[: reply.start], piece.ids[reply.start : reply.end]
-        room = frame.length - len(frame.start_ids) + 1
+        room = frame.length - len(frame.decoder_start_ids) + 1
         if len(source) > frame.length:
             lost.left_out_replies += 1
             lost.tokens += len(said)
@@ -70,11 +70,11 @@ class Objective(objective.Objective):
         return batch.units
 
 
-def answer(source: list[int], reply: list[int], frame: Frame, weight: float = 1.0) -> Example:
+def answer(source: list[int], reply: list[int], frame: ExampleContext, weight: float = 1.0) -> Example:
     """The decoder starts with its start ids and is to say `reply`."""
-    ids = np.asarray([*frame.start_ids, *reply[:-1]], dtype=np.int32)
+    ids = np.asarray([*frame.decoder_start_ids, *reply[:-1]], dtype=np.int32)
     targets = np.full(len(ids), IGNORED, dtype=np.int32)
-    targets[len(frame.start_ids) - 1 :] = reply
+    targets[len(frame.decoder_start_ids) - 1 :] = reply
     weights = None if weight == 1 else np.full(len(ids), weight, dtype=np.float32)
     return Example(
         ids[: frame.length], targets[: frame.length], weights, weight, source=np.asarray(source, dtype=np.int32)

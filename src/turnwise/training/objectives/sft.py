@@ -16,7 +16,7 @@ from turnwise.training.examples.batches import Batch, Example
 from turnwise.data.sources import Document
 from turnwise.text.rendering.reply_spans import RenderedReplies
 from turnwise.training import objective
-from turnwise.training.objective import Frame
+from turnwise.training.objective import ExampleContext
 from turnwise.training.examples.dialogue_windows import split_dialogue
 
 
@@ -27,11 +27,11 @@ class Objective(objective.Objective):
         turns: "all" of them, or the "last" one of each dialogue.
     """
 
-    LACKING: ClassVar[str] = "no conversation with an assistant turn"
+    EMPTY_MESSAGE: ClassVar[str] = "no conversation with an assistant turn"
 
     turns: Literal["all", "last"] = "all"
 
-    def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
+    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
         """The dialogue, shortened where it exceeds a row; nothing where the assistant says nothing."""
         if isinstance(item, Document):
             raise InvalidData(

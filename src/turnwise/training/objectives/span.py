@@ -16,10 +16,10 @@ from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation
 from turnwise.training.examples.batches import Example
 from turnwise.data.sources import Document
-from turnwise.models.language_model import Kind
+from turnwise.models.language_model import ModelKind
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training import objective
-from turnwise.training.objective import Frame
+from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives.clm import text_ids
 from turnwise.training.objectives.seq2seq import answer
 
@@ -34,12 +34,12 @@ class Objective(objective.Objective):
         mean_length: tokens of a piece, on average.
     """
 
-    KINDS: ClassVar[frozenset[Kind]] = frozenset({"encoder_decoder"})
+    MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"encoder_decoder"})
 
     share_cut: float = Field(0.15, gt=0, lt=1)
     mean_length: float = Field(3.0, ge=1)
 
-    def examples(self, item: Conversation | Document, frame: Frame) -> Iterator[Example]:
+    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
         """The text, in pieces that fit a row; what is cut out is drawn later."""
         ids = np.asarray(text_ids(item, frame), dtype=np.int32)
         for start in range(0, len(ids), frame.length):
@@ -47,10 +47,10 @@ class Objective(objective.Objective):
             if len(piece) > 3:
                 yield Example(piece, piece.copy())
 
-    def vary(self, example: Example, rng: np.random.Generator, frame: Frame) -> Example:
+    def augment(self, example: Example, rng: np.random.Generator, frame: ExampleContext) -> Example:
         """Cut some pieces out."""
         ids = example.ids.tolist()
-        cut = cut_out(len(ids), self.share_cut, self.mean_length, rng)
+        cut = sample_spans(len(ids), self.share_cut, self.mean_length, rng)
         source: list[int] = []
         said: list[int] = []
         for number, sentinel in enumerate(self._sentinels(frame.tokenizer)):
@@ -77,11 +77,11 @@ class Objective(objective.Objective):
 
     @staticmethod
     def _sentinels(tokenizer: Tokenizer) -> list[int]:
-        found = (tokenizer.id_of(text) for text in SENTINELS)
+        found = (tokenizer.token_to_id(text) for text in SENTINELS)
         return [id for id in found if id is not None]
 
 
-def cut_out(length: int, share: float, mean: float, rng: np.random.Generator) -> list[tuple[int, int]]:
+def sample_spans(length: int, share: float, mean: float, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Pieces `[start, end)` of a text, apart from each other, that make up about `share` of it; at least one.
 
     Both the pieces' lengths and those of what lies between are a random composition of what there is, as in T5.

@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from turnwise.core.errors import TurnwiseError
-from turnwise.training.checkpoint_files import RunState, checkpoint_recipe
+from turnwise.training.checkpoint_files import TrainerState, read_checkpoint_recipe
 
-ROLLBACKS = 3  # times that a run goes back before it gives up
-CALM = 20  # steps before jumps are told from beginnings
-MEMORY = 0.95  # of the running mean
+MAX_ROLLBACKS = 3  # times that a run goes back before it gives up
+WARMUP_STEPS = 20  # steps before jumps are told from beginnings
+EMA_DECAY = 0.95  # of the running mean
 
 
-class Spike(Exception):
+class LossSpike(Exception):
     """This step should not be made.
 
     Attributes:
@@ -21,10 +21,10 @@ class Spike(Exception):
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
-        self.what = what
+        self.quantity = what
 
 
-def check_spike(state: RunState, loss: float, norm: float, limit: float) -> float:
+def check_loss_spike(state: TrainerState, loss: float, norm: float, limit: float) -> float:
     """The running mean of the loss with this step's.
 
     Losses that are near zero jump by themselves, from one batch to the next. So a jump is only what also ends above the
@@ -34,18 +34,18 @@ def check_spike(state: RunState, loss: float, norm: float, limit: float) -> floa
         Spike: the loss or the gradient is no number, or the loss is over `limit` times its running mean, and its first.
     """
     if not math.isfinite(loss):
-        raise Spike("the loss")
+        raise LossSpike("the loss")
     if not math.isfinite(norm):
-        raise Spike("its gradient")
+        raise LossSpike("its gradient")
     if state.mean_loss is None or state.first_loss is None:
         state.first_loss = loss
         return loss
-    if state.step >= CALM and loss > limit * state.mean_loss and loss > state.first_loss > 0:
-        raise Spike("the loss")
-    return MEMORY * state.mean_loss + (1 - MEMORY) * loss
+    if state.step >= WARMUP_STEPS and loss > limit * state.mean_loss and loss > state.first_loss > 0:
+        raise LossSpike("the loss")
+    return EMA_DECAY * state.mean_loss + (1 - EMA_DECAY) * loss
 
 
-def rolled_back(now: RunState, restored: RunState, rows: int) -> RunState:
+def state_after_rollback(now: TrainerState, restored: TrainerState, rows: int) -> TrainerState:
     """Where a run stands that goes back: half the rate, and the rows that led here are left out.
 
     Args:
@@ -66,14 +66,14 @@ def rolled_back(now: RunState, restored: RunState, rows: int) -> RunState:
     )
 
 
-def diverged(work: Path, state: RunState, rate: float, what: str) -> TurnwiseError:
+def divergence_error(work: Path, state: TrainerState, rate: float, what: str) -> TurnwiseError:
     """Raised before anything is changed or saved, so what is on disk is from when all was well."""
     if state.step == 0:
         return TurnwiseError(
             f"Before the first step {what} is not a finite number: the weights that training starts from are "
             "damaged, or too large for the 'dtype' it computes in."
         )
-    kept = checkpoint_recipe(work) is not None
+    kept = read_checkpoint_recipe(work) is not None
     times = state.rollbacks
     again = "is no longer what it should be" + (f", though it went back {times} times" if times else "")
     return TurnwiseError(

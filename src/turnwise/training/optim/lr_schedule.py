@@ -3,10 +3,10 @@
 import math
 from typing import Literal
 
-Schedule = Literal["cosine", "wsd", "constant"]
+LrSchedule = Literal["cosine", "wsd", "constant"]
 
 
-def rate_factor(step: int, *, total: int, warmup: int, schedule: Schedule, final: float = 0.1) -> float:
+def lr_factor(step: int, *, total: int, warmup: int, schedule: LrSchedule, final: float = 0.1) -> float:
     """The factor at `step` (from 0) of `total`.
 
     All begin with a linear warm-up. "cosine" falls to `final` along a half wave (Loshchilov & Hutter 2017), "wsd" stays

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from turnwise.training.distributed.sharding import local_shard, part_of, full_tensor
+from turnwise.training.distributed.sharding import local_shard, slice_for_rank, full_tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # quintic iteration; singular values end in about [0.7, 1.2]
 
 
-def orthogonalise(matrix_MN: Tensor, *, steps: int = 5) -> Tensor:
+def orthogonalize(matrix_MN: Tensor, *, steps: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly, by Newton-Schulz iteration."""
     a, b, c = COEFFICIENTS
     fast_half = matrix_MN.device.type == "cuda"
@@ -55,6 +55,6 @@ class Muon(torch.optim.Optimizer):
                 momentum = state["momentum"]
                 momentum.lerp_(parameter.grad, 1 - group["momentum"])
                 # Where the model is sharded everybody orthogonalises the whole matrix, and keeps its own rows of it.
-                update = orthogonalise(full_tensor(parameter.grad.lerp(momentum, group["momentum"])))
+                update = orthogonalize(full_tensor(parameter.grad.lerp(momentum, group["momentum"])))
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                local_shard(parameter).add_(part_of(update, parameter), alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
+                local_shard(parameter).add_(slice_for_rank(update, parameter), alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)

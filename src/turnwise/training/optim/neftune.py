@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from turnwise.training.examples.batches import Batch
-from turnwise.models.language_model import Model
+from turnwise.models.language_model import LanguageModel
 
 
 @contextmanager
-def noise_on_embeddings(model: Model, batch: Batch, alpha: float | None) -> Iterator[None]:
+def neftune_noise(model: LanguageModel, batch: Batch, alpha: float | None) -> Iterator[None]:
     """Within the block embeddings get uniform noise of ±α / √(L C), L being the length of the token's own sequence.
 
     Shapes: B rows, T tokens, C hidden size.
@@ -20,9 +20,9 @@ def noise_on_embeddings(model: Model, batch: Batch, alpha: float | None) -> Iter
     if not alpha:
         yield
         return
-    segments_BT = batch.segments_BT.long()
-    sizes = torch.bincount(segments_BT.flatten()).clamp(min=1)
-    lengths_BT = sizes[segments_BT]
+    segment_ids_BT = batch.segment_ids_BT.long()
+    sizes = torch.bincount(segment_ids_BT.flatten()).clamp(min=1)
+    lengths_BT = sizes[segment_ids_BT]
 
     def add(_module: nn.Module, _inputs: object, out_BTC: Tensor) -> Tensor:
         if out_BTC.shape[:2] == lengths_BT.shape:

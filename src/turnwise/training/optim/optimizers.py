@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from turnwise.models.transformers_model import inner_matrices
+from turnwise.models.transformers_model import block_matrices
 from turnwise.training.optim.muon import Muon
 
 OptimizerName = Literal["adamw", "muon"]
@@ -19,7 +19,7 @@ def build_optimizers(
     AdamW (Loshchilov & Hutter 2019) decays matrices only. With "muon" (Jordan et al. 2024) the layers' matrices are
     moved along orthogonalised momentum and the rest by AdamW; one peak rate serves both.
     """
-    inner = [p for p in inner_matrices(module) if p.requires_grad] if name == "muon" else []
+    inner = [p for p in block_matrices(module) if p.requires_grad] if name == "muon" else []
     chosen = {id(p) for p in inner}
     rest = [p for p in module.parameters() if p.requires_grad and id(p) not in chosen]
     groups = [
@@ -34,7 +34,7 @@ def build_optimizers(
     return optimizers
 
 
-def set_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
+def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
     """Give every parameter group this learning rate."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from turnwise.training.checkpoint_files import trainable_state, put_back
+from turnwise.training.checkpoint_files import trainable_state, load_trainable
 
-SHARES = (0.3, 0.5, 0.7, 1.0)  # of the way from the base to what was learned
+ALPHAS = (0.3, 0.5, 0.7, 1.0)  # of the way from the base to what was learned
 
 
-class RunningAverage:
+class ExponentialMovingAverage:
     """An exponential moving average of the weights that learn (Polyak & Juditsky 1992), which validation looks at.
 
     Early on it forgets sooner, min(decay, (1 + n) / (10 + n)) after n steps, so that it does not stay at the beginning.
@@ -29,14 +29,14 @@ class RunningAverage:
             self.weights[name].lerp_(tensor, share)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def swapped_in(self) -> Iterator[None]:
         """Within the block the model has the average's weights."""
         own = {name: tensor.clone() for name, tensor in trainable_state(self._module).items()}
-        put_back(self._module, self.weights)
+        load_trainable(self._module, self.weights)
         try:
             yield
         finally:
-            put_back(self._module, own)
+            load_trainable(self._module, own)
 
 
 def interpolate_weights(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

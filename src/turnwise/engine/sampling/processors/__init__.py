@@ -13,11 +13,11 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
-from turnwise.core.parameters import SPECS
+from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.core.ports import GenerationRequest
 
 
-class State(Protocol):
+class LogitsProcessor(Protocol):
     """A processor at work for one request."""
 
     def apply(self, logits_V: Tensor) -> None:
@@ -26,30 +26,30 @@ class State(Protocol):
     def accept(self, token: int) -> None:
         """Learn which token was chosen."""
 
-    def fork(self) -> "State":
+    def fork(self) -> "LogitsProcessor":
         """The same state for a second answer, which goes its own way from here."""
 
 
-class Processor(Protocol):
+class ProcessorModule(Protocol):
     """What a processor file offers."""
 
     ORDER: int
 
-    def start(self, request: GenerationRequest) -> State | None:
+    def start(self, request: GenerationRequest) -> LogitsProcessor | None:
         """A state for this request, or None where its parameter is off."""
 
 
 @cache
-def processors() -> Sequence[Processor]:
+def processors() -> Sequence[ProcessorModule]:
     """All processors in the order in which they apply."""
     found = {
-        module.name: cast(Processor, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)
+        module.name: cast(ProcessorModule, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)
     }
-    unknown = found.keys() - SPECS.keys()
+    unknown = found.keys() - PARAMETER_SPECS.keys()
     assert not unknown, f"processors without a declared parameter: {unknown}"
     return sorted(found.values(), key=lambda processor: processor.ORDER)
 
 
-def start_all(request: GenerationRequest) -> list[State]:
+def start_processors(request: GenerationRequest) -> list[LogitsProcessor]:
     """The states that this request wants, in order."""
     return [state for processor in processors() if (state := processor.start(request)) is not None]

@@ -8,7 +8,7 @@ from turnwise.core.ports import GenerationRequest
 ORDER = 40
 
 
-class Bias:
+class LogitBiasProcessor:
     """Adds the same numbers at every step."""
 
     def __init__(self, pairs: tuple[tuple[int, float], ...]) -> None:
@@ -22,11 +22,11 @@ class Bias:
     def accept(self, token: int) -> None:
         """What was said changes nothing."""
 
-    def fork(self) -> "Bias":
+    def fork(self) -> "LogitBiasProcessor":
         """It has no state."""
         return self
 
 
-def start(request: GenerationRequest) -> Bias | None:
+def start(request: GenerationRequest) -> LogitBiasProcessor | None:
     """None where no token is named."""
-    return Bias(request.params.logit_bias) if request.params.logit_bias else None
+    return LogitBiasProcessor(request.params.logit_bias) if request.params.logit_bias else None

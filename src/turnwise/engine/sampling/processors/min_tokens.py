@@ -10,7 +10,7 @@ from turnwise.core.ports import GenerationRequest
 ORDER = 60
 
 
-class Wait:
+class MinTokensProcessor:
     """Counts down."""
 
     def __init__(self, left: int, stop_ids: frozenset[int]) -> None:
@@ -26,12 +26,12 @@ class Wait:
         """One less to go, whichever it was."""
         self._left -= 1
 
-    def fork(self) -> "Wait":
+    def fork(self) -> "MinTokensProcessor":
         """Another that has seen the same."""
         return copy(self)
 
 
-def start(request: GenerationRequest) -> Wait | None:
+def start(request: GenerationRequest) -> MinTokensProcessor | None:
     """None at 0, or where nothing ends an answer anyhow."""
     least = request.params.min_tokens
-    return Wait(least, request.stop_ids) if least and request.stop_ids else None
+    return MinTokensProcessor(least, request.stop_ids) if least and request.stop_ids else None

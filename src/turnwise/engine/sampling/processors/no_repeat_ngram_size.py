@@ -18,7 +18,7 @@ LONGEST_KEY = 8  # tokens that a place is looked up by
 Key = tuple[int, ...]
 
 
-class Seen:
+class NoRepeatNgramProcessor:
     """Where each few tokens in a row were followed by something: in the prompt, and in the answer so far."""
 
     def __init__(self, size: int, prompt: tuple[int, ...]) -> None:
@@ -52,9 +52,9 @@ class Seen:
             self._in_answer[key] = (*self._in_answer.get(key, ()), place)
         self._said.append(token)
 
-    def fork(self) -> "Seen":
+    def fork(self) -> "NoRepeatNgramProcessor":
         """Another that has seen the same."""
-        twin = Seen(self._before + 1, ())
+        twin = NoRepeatNgramProcessor(self._before + 1, ())
         twin._prompt, twin._in_prompt = self._prompt, self._in_prompt
         twin._said, twin._in_answer = self._said.copy(), self._in_answer.copy()
         return twin
@@ -69,7 +69,7 @@ class Seen:
         return (*self._prompt[start:own], *self._said[max(0, start - own) : end - own])
 
 
-def start(request: GenerationRequest) -> Seen | None:
+def start(request: GenerationRequest) -> NoRepeatNgramProcessor | None:
     """None at 0."""
     size = request.params.no_repeat_ngram_size
-    return Seen(size, request.prompt_ids) if size else None
+    return NoRepeatNgramProcessor(size, request.prompt_ids) if size else None

@@ -11,7 +11,7 @@ from turnwise.core.ports import GenerationRequest
 ORDER = 10
 
 
-class Penalty:
+class RepetitionPenaltyProcessor:
     """Remembers which tokens came up."""
 
     def __init__(self, penalty: float, seen: set[int]) -> None:
@@ -32,12 +32,12 @@ class Penalty:
             self._seen.add(token)
             self._ids = None
 
-    def fork(self) -> "Penalty":
+    def fork(self) -> "RepetitionPenaltyProcessor":
         """Another that has seen the same."""
-        return Penalty(self._penalty, set(self._seen))
+        return RepetitionPenaltyProcessor(self._penalty, set(self._seen))
 
 
-def start(request: GenerationRequest) -> Penalty | None:
+def start(request: GenerationRequest) -> RepetitionPenaltyProcessor | None:
     """None at 1."""
     penalty = request.params.repetition_penalty
-    return None if penalty == 1 else Penalty(penalty, set(request.prompt_ids))
+    return None if penalty == 1 else RepetitionPenaltyProcessor(penalty, set(request.prompt_ids))

@@ -13,10 +13,10 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
-from turnwise.core.parameters import SPECS
+from turnwise.core.parameters import PARAMETER_SPECS
 
 
-class Rule(Protocol):
+class LogitsWarper(Protocol):
     """What a rule file offers."""
 
     ORDER: int
@@ -26,9 +26,9 @@ class Rule(Protocol):
 
 
 @cache
-def rules() -> Mapping[str, Rule]:
+def rules() -> Mapping[str, LogitsWarper]:
     """All rules by parameter name, in the order in which they apply."""
-    found = {module.name: cast(Rule, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)}
-    unknown = found.keys() - SPECS.keys()
+    found = {module.name: cast(LogitsWarper, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)}
+    unknown = found.keys() - PARAMETER_SPECS.keys()
     assert not unknown, f"rules without a declared parameter: {unknown}"
     return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
