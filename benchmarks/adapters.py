@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 
 from cost import SMALL
+from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import blocks_for
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.native.packed_adapter import PLACES
 from turnwise.engine.runners.model_runner import Runner, make_runner
-from turnwise.engine.batch import BatchEntry
 from turnwise.models import checkpoint
 from turnwise.models.decoder import Decoder
 from turnwise.models.lora_factors import LoraFactors

@@ -108,7 +108,11 @@ def main() -> None:
             folders["19M"] = Path(temporary)
             checkpoint.save(checkpoint.create(SMALL, seed=0), folders["19M"])
         for name, folder in folders.items():
-            engine = Engine(checkpoint.load(folder, dtype=torch.float32).decoder, max_num_seqs=max(given.chats), enable_speculation=False)
+            engine = Engine(
+                checkpoint.load(folder, dtype=torch.float32).decoder,
+                max_num_seqs=max(given.chats),
+                enable_speculation=False,
+            )
             print(f"{name}, tokens per second on {cores} cores", flush=True)
             for chats in given.chats:
                 for taken in range(cores + 1):

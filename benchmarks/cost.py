@@ -19,13 +19,13 @@ import numpy as np
 import torch
 
 from turnwise.core.ports import Quantization
+from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.runners.model_runner import make_runner
-from turnwise.engine.batch import BatchEntry
 from turnwise.models import checkpoint
-from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder import Decoder
+from turnwise.models.decoder_config import DecoderConfig
 
 SMALL = DecoderConfig(
     family="qwen2", vocab_size=8192, hidden_size=384, intermediate_size=1024, num_layers=10, num_heads=6,

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from turnwise.app.services import resolve_model_folder
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
-from turnwise.engine.speculation.cost_model import Cost
 from turnwise.engine.engine import Engine
+from turnwise.engine.speculation.cost_model import Cost
 from turnwise.models import checkpoint
 
 NEW, PROMPT, TEMPLATES = 80, 60, 6

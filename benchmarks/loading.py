@@ -22,8 +22,8 @@ def make(folder: Path, parameters: float, dtype: str) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from turnwise.models.decoder_config import DecoderConfig
     from turnwise.models.decoder import Decoder
+    from turnwise.models.decoder_config import DecoderConfig
     from turnwise.models.families import family
 
     layer = 4 * HIDDEN * HIDDEN + 3 * HIDDEN * INNER

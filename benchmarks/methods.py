@@ -67,14 +67,14 @@ def run(said: dict[str, Any], test: Path, found: Any) -> None:
     import torch
 
     torch.set_num_threads(1)
+    from torch_reference.perplexity import measure_perplexity
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import read_source
-    from torch_reference.perplexity import measure_perplexity
     from turnwise.models import checkpoint
     from turnwise.text.rendering.renderer import Renderer
     from turnwise.text.tokenization.tokenizer import Tokenizer
-    from turnwise.training.recipe import parse_recipe
     from turnwise.training.launch.run_recipe import run_recipe
+    from turnwise.training.recipe import parse_recipe
 
     recipe = parse_recipe(said, origin="benchmark")
     began = time.perf_counter()
@@ -95,9 +95,9 @@ def base_loss(base: str, test: Path) -> float:
     """The base's own loss on the test dialogues."""
     import torch
 
+    from torch_reference.perplexity import measure_perplexity
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import read_source
-    from torch_reference.perplexity import measure_perplexity
     from turnwise.models import checkpoint
     from turnwise.text.rendering.renderer import Renderer
     from turnwise.text.tokenization.tokenizer import Tokenizer

@@ -20,13 +20,13 @@ from typing import Any
 import torch
 
 from speed import Ours, decode_rounds
+from torch_reference.perplexity import beginning
 from turnwise.app.services import resolve_model_folder
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import DataSource
+from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import blocks_for
 from turnwise.engine.native.native_runner import NativeRunner
-from turnwise.engine.batch import BatchEntry
-from torch_reference.perplexity import beginning
 from turnwise.models import checkpoint
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer

@@ -19,7 +19,7 @@ from scipy.stats import binomtest
 
 from questions import OPEN_PROMPTS, QUESTIONS
 from turnwise.app.services import open_chat_service
-from turnwise.chat.service import ChatService, ChatRequest
+from turnwise.chat.service import ChatRequest, ChatService
 from turnwise.core.messages import Message
 
 MAX_TOKENS = 160

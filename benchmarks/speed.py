@@ -25,12 +25,12 @@ import torch
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, Quantization, TokenEvent
-from turnwise.training.examples.batches import Example, collate
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
 from turnwise.models.decoder_config import DecoderConfig
-from turnwise.training.optim.optimizers import build_optimizers
+from turnwise.training.examples.batches import Example, collate
 from turnwise.training.log_probs import cross_entropy_sum
+from turnwise.training.optim.optimizers import build_optimizers
 
 PROMPT, NEW = 128, 64
 SMALL = DecoderConfig(
@@ -55,7 +55,12 @@ class Ours:
     """Turnwise's engine."""
 
     def __init__(
-        self, folder: Path, dtype: torch.dtype, widest: int, name: str = "turnwise", quantize: Quantization | None = None
+        self,
+        folder: Path,
+        dtype: torch.dtype,
+        widest: int,
+        name: str = "turnwise",
+        quantize: Quantization | None = None,
     ) -> None:
         self.name = name
         self.decoder = checkpoint.load(folder, dtype=dtype).decoder

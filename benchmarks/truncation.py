@@ -18,11 +18,11 @@ from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.sources import DataSource
 from turnwise.text.rendering.renderer import Renderer
+from turnwise.training.launch.auto_seq_len import with_max_seq_len
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.launch.auto_seq_len import with_max_seq_len
 
 
 def exchanges(messages: tuple[Message, ...]) -> list[list[Message]]:
@@ -53,7 +53,10 @@ def measure(path: Path, model: str, row_length: int | None) -> str:
     recipe = parse_recipe({**values, "training": {"row_length": row_length} if row_length else {}}, origin="benchmark")
     base = load_base_model(recipe)
     length = with_max_seq_len(recipe, base.renderer, base.model).training.settled_row_length
-    frame, objective = ExampleContext(base.renderer, length, base.model.decoder_start_ids), OBJECTIVES.parse_plugin("sft")
+    frame, objective = (
+        ExampleContext(base.renderer, length, base.model.decoder_start_ids),
+        OBJECTIVES.parse_plugin("sft"),
+    )
     dialogues = learned = later = wrong = 0
     for item in DataSource(path, skip_bad=True):
         if not isinstance(item, Conversation):

@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from turnwise.app.services import resolve_model_folder, open_model_under_test
+from turnwise.app.services import open_model_under_test, resolve_model_folder
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import read_source
+from turnwise.evaluation.metric_runner import MetricResult, plan_samples, run_metrics
+from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import Sample
-from turnwise.evaluation.metric_runner import MetricResult, run_metrics, plan_samples
-from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.scorecard import Scorecard, build_scorecard
 from turnwise.models import checkpoint
 from turnwise.text.tokenization.tokenizer import Tokenizer

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from turnwise.core.messages import Conversation
-from turnwise.data.sources import read_source
 from turnwise.data.jsonl_writer import write_jsonl
+from turnwise.data.sources import read_source
 from turnwise.text.tokenization.bpe_training import train_bpe
 
 VOCABULARY = 2048

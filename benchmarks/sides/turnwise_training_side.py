@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from turnwise.training.examples.load_datasets import load_datasets
-from turnwise.training.trainer import Trainer
+from turnwise.training.hooks import StepReport, ValidationReport
 from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.hooks import StepReport, ValidationReport
+from turnwise.training.trainer import Trainer
 
 WARM = 2  # steps before the clock starts
 

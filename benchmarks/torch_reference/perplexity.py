@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from torch_reference.cross_entropy import summed_cross_entropy
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
-from turnwise.training.examples.batches import Example, collate
 from turnwise.models.decoder import Decoder
-from torch_reference.cross_entropy import summed_cross_entropy
 from turnwise.text.rendering.renderer import RenderedConversation, Renderer
+from turnwise.training.examples.batches import Example, collate
 
 ROWS = 8  # dialogues in a batch
 

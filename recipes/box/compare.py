@@ -12,14 +12,14 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from turnwise.app.services import load_generation_defaults, resolve_model_folder, open_model_under_test
+from turnwise.app.services import load_generation_defaults, open_model_under_test, resolve_model_folder
 from turnwise.core.messages import Conversation
 from turnwise.core.settings import Settings
 from turnwise.data.sources import read_source
 from turnwise.evaluation.baselines import open_baseline
-from turnwise.evaluation.response_cache import ResponseCache
-from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.evaluate import OpenSystem, evaluate
+from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.scorecard import Line, Scorecard
 
 HELD_OUT = {
@@ -39,7 +39,9 @@ def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
     lines: list[str] = []
     cache = ResponseCache(Settings.from_environment().home / "evaluations.db")
     try:
-        model, untuned = (partial(open_model_under_test, str(each), cache, sampling=asked) for each in (folder, box / "pretrained"))
+        model, untuned = (
+            partial(open_model_under_test, str(each), cache, sampling=asked) for each in (folder, box / "pretrained")
+        )
         others: dict[str, OpenSystem] = {
             "the untuned model": untuned,
             "the 4-gram model": partial(open_baseline, "ngram", data / "short.jsonl", folder),

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from turnwise.core.files import atomic_write
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.grammar.expand import DialogueGrammar, restrict_topics, expand
-from turnwise.data.typing_noise import add_typing_noise
+from turnwise.data.grammar.expand import DialogueGrammar, expand, restrict_topics
+from turnwise.data.grammar.line_templates import join_spans
 from turnwise.data.prompts import small_talk, support_lines
 from turnwise.data.sources import read_source
-from turnwise.data.grammar.line_templates import join_spans
+from turnwise.data.typing_noise import add_typing_noise
 
 SYSTEM = "You are Turnwise, a friendly assistant."
 

@@ -10,10 +10,10 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from turnwise.chat.tool_calling import to_tool_call_deltas
 from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY
 from turnwise.chat.conversation_recorder import ConversationRecorder
-from turnwise.chat.service import ContextReport, ChatDelta, ChatResponse, ChatRequest, Usage, collect_response
+from turnwise.chat.service import ChatDelta, ChatRequest, ChatResponse, ContextReport, Usage, collect_response
+from turnwise.chat.tool_calling import to_tool_call_deltas
 from turnwise.core.errors import UserError
 from turnwise.core.messages import ToolCall
 from turnwise.core.parameters import GenerationParams

@@ -7,7 +7,7 @@ from fakes import reply, stream, text
 from talks import ALTERNATING, TOOLED, assistant, read, system, talk, user
 
 from turnwise.chat.context_policies import load_context_policies
-from turnwise.chat.service import ChatService, ChatRequest
+from turnwise.chat.service import ChatRequest, ChatService
 from turnwise.core.chat_request import Usage
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter
 from turnwise.core.messages import Message
@@ -30,7 +30,9 @@ def test_what_fits_is_left_alone(says):
 
 
 def test_refuse_is_the_default_and_refuses(says):
-    with pytest.raises(ContextLengthExceeded, match=r"length is 200 tokens. However, your messages resulted in \d\d\d+"):
+    with pytest.raises(
+        ContextLengthExceeded, match=r"length is 200 tokens. However, your messages resulted in \d\d\d+"
+    ):
         reply(says("Yes."), ChatRequest(talk(20)))
 
 
@@ -118,7 +120,8 @@ HUGE = "lamp " * 200_000
 
 
 @pytest.mark.parametrize(
-    "turn", [ChatRequest((user(HUGE),)), ChatRequest((), prompt=HUGE), ChatRequest((), prompt=HUGE, prompt_output="embedding")]
+    "turn",
+    [ChatRequest((user(HUGE),)), ChatRequest((), prompt=HUGE), ChatRequest((), prompt=HUGE, prompt_output="embedding")],
 )
 def test_what_is_certainly_too_long_is_refused_without_being_tokenized(says, tokenized, turn):
     for name in load_context_policies():

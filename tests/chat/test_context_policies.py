@@ -12,14 +12,18 @@ from hypothesis import strategies as st
 from talks import TOOLED, assistant, system, talk, user
 
 from turnwise.chat import context_policies as folder
-from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, load_context_policies, get_context_policy
-from turnwise.chat.context_policies import sliding_window
-from turnwise.chat.context_policies import summarise
-from turnwise.core.exchanges import droppable_exchanges, find_smallest, split_exchanges, drop_exchanges
+from turnwise.chat.context_policies import (
+    DEFAULT_CONTEXT_POLICY,
+    get_context_policy,
+    load_context_policies,
+    sliding_window,
+    summarise,
+)
 from turnwise.chat.service import ChatService
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.core.chat_request import Usage
 from turnwise.core.errors import InvalidParameter
+from turnwise.core.exchanges import drop_exchanges, droppable_exchanges, find_smallest, split_exchanges
 from turnwise.core.messages import Message
 from turnwise.text.rendering.renderer import Renderer
 
@@ -33,7 +37,11 @@ def test_a_round_is_a_users_message_with_all_that_answers_it():
     messages = [system("s"), assistant("Hi!"), *TOOLED, Message("developer", "d"), assistant("c"), user("e")]
     assert split_exchanges(messages) == [(1,), (2, 3, 4, 5, 7), (8,)]
     assert droppable_exchanges(messages) == [(1,), (2, 3, 4, 5, 7)]
-    assert drop_exchanges(messages, droppable_exchanges(messages)) == (system("s"), Message("developer", "d"), user("e"))
+    assert drop_exchanges(messages, droppable_exchanges(messages)) == (
+        system("s"),
+        Message("developer", "d"),
+        user("e"),
+    )
 
 
 def test_a_pin_keeps_its_whole_round_and_the_last_round_needs_none():
@@ -157,7 +165,11 @@ def test_the_same_rounds_stay_dropped_while_a_chat_grows_by_a_step():
     room, counts, messages = PlainRoom(120), [], (system("Be kind."),)
     for number in range(60):
         messages += (user(f"{number:02}"),)
-        made = truncate("drop_oldest", messages, room) if asyncio.run(room.prompt_tokens(messages)) > room.max_prompt_tokens else None
+        made = (
+            truncate("drop_oldest", messages, room)
+            if asyncio.run(room.prompt_tokens(messages)) > room.max_prompt_tokens
+            else None
+        )
         counts.append(0 if made is None else made.report.dropped_messages)
         messages += (assistant(f"{number:02}"),)
     assert counts == sorted(counts)
@@ -216,7 +228,9 @@ def test_summarise_does_so_too_and_only_adds_its_note(messages, limit, written, 
 
 
 def test_the_folder_is_the_registry():
-    assert load_context_policies().keys() == {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
+    assert load_context_policies().keys() == {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {
+        "__init__"
+    }
     assert DEFAULT_CONTEXT_POLICY == "refuse"
     with pytest.raises(InvalidParameter, match="did you mean 'drop_oldest'"):
         get_context_policy("drop_old")

@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeGenerator, reply, saying, stream
 
 from turnwise.chat.conversation_recorder import TITLE_LENGTH, derive_title
-from turnwise.chat.service import ChatService, ChatRequest
+from turnwise.chat.service import ChatRequest, ChatService
 from turnwise.core.errors import ContextLengthExceeded, NotFound, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.core.ports import TokenEvent

@@ -9,7 +9,7 @@ import pytest
 import torch
 from fakes import FakeGenerator, reply, saying, stream, text
 
-from turnwise.chat.service import ChatService, ChatRequest
+from turnwise.chat.service import ChatRequest, ChatService
 from turnwise.core.errors import ContextLengthExceeded, InvalidData, InvalidParameter, TurnwiseError, UserError
 from turnwise.core.messages import Message
 from turnwise.core.ports import TokenEvent

@@ -7,11 +7,11 @@ import pytest
 from fakes import reply, saying
 from talks import ALTERNATING, assistant, read, system, talk, user
 
-from turnwise.core.exchanges import droppable_exchanges
 from turnwise.chat.service import ChatRequest
 from turnwise.chat.summary_cache import SummaryCache, summary_keys
 from turnwise.core.chat_request import ConversationSummary, Usage
 from turnwise.core.errors import TurnwiseError, Unavailable
+from turnwise.core.exchanges import droppable_exchanges
 
 pytestmark = pytest.mark.timeout(60)
 

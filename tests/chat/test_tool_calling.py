@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 from fakes import FakeGenerator, reply, saying, stream, text
 
+from turnwise.chat.service import ChatRequest, ChatService, ResponseFormat
 from turnwise.chat.tool_calling import merge_tool_call_deltas
-from turnwise.chat.service import ChatService, ResponseFormat, ChatRequest
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import Message, ToolCall
 from turnwise.core.ports import TokenEvent, TokenLogprobs
 from turnwise.core.tools import Tool, ToolChoice
 from turnwise.store import open_store
-from turnwise.text.tokenization.bpe_training import train_bpe
 from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.bpe_training import train_bpe
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.timeout(60)
@@ -39,8 +39,12 @@ def says(tokenizer):
     def says(text, finish="stop", *, store=None, logprobs=False):
         events = saying(tokenizer.encode(text), finish)
         if logprobs:
-            events = [event if event.finish_reason else replace(event, logprobs=TokenLogprobs(-1.0)) for event in events]
-        return ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(events, 4000), store=store)
+            events = [
+                event if event.finish_reason else replace(event, logprobs=TokenLogprobs(-1.0)) for event in events
+            ]
+        return ChatService(
+            "tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(events, 4000), store=store
+        )
 
     return says
 

@@ -369,7 +369,9 @@ def earlier(store):
 @pytest.mark.parametrize("reference", ["last", "1", "lamps?", "id"])
 def test_an_earlier_conversation_is_resumed(talk, earlier, reference):
     kept = earlier.list()[0]
-    one, shown = talk(ScriptedChatService(words, store=earlier), "more", resume=kept.id if reference == "id" else reference)
+    one, shown = talk(
+        ScriptedChatService(words, store=earlier), "more", resume=kept.id if reference == "id" else reference
+    )
     assert "Going on with: Lamps\nuser  Lamps?\nassistant  Lamps!\n" in shown
     assert contents(one.messages) == ["user: Lamps?", "assistant: Lamps!", "user: more", "assistant: 3: MORE"]
     assert [entry.message for entry in earlier.get(kept.id).messages] == one.messages

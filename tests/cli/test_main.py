@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from turnwise import __version__
-from turnwise.app.services import open_chat_service, system_fingerprint, load_generation_defaults
+from turnwise.app.services import load_generation_defaults, open_chat_service, system_fingerprint
 from turnwise.chat.service import ChatRequest
 from turnwise.cli.main import app
 from turnwise.core.errors import UserError

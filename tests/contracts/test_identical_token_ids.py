@@ -10,19 +10,19 @@ from dataclasses import replace
 import pytest
 import tokenizers
 
-from turnwise.chat.service import ChatService, ChatRequest
+from torch_reference.perplexity import measure_perplexity
+from turnwise.chat.service import ChatRequest, ChatService
 from turnwise.core.messages import Conversation, Message, ToolCall
 from turnwise.core.ports import TokenEvent, TokenLogprobs
 from turnwise.core.tools import Tool
-from turnwise.training.examples.batches import collate
 from turnwise.evaluation.response_cache import ResponseCache
-from turnwise.evaluation.scored_span import find_scored_span
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
-from torch_reference.perplexity import measure_perplexity
+from turnwise.evaluation.scored_span import find_scored_span
 from turnwise.evaluation.system_under_test import ModelUnderTest
 from turnwise.models.checkpoint import create
 from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.examples.batches import collate
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
 
@@ -83,7 +83,9 @@ def renderer(request, tokenizer):
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     backend.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|begin|>"])
     named = {**tokenizer.special_tokens_map, "bos_token": "<|begin|>"}
-    return Renderer.from_tokenizer(Tokenizer(backend, special_tokens_map=named, chat_template=request.param or tokenizer.chat_template))
+    return Renderer.from_tokenizer(
+        Tokenizer(backend, special_tokens_map=named, chat_template=request.param or tokenizer.chat_template)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +110,7 @@ class Asked:
     def __init__(self):
         self.requests = []
 
-    def room(self, prompt):
+    def max_new_tokens(self, prompt):
         return self.context_length - prompt
 
     def submit(self, request, on_event):
@@ -190,7 +192,10 @@ class Told(Asked):
 def evaluated(renderer):
     """A model as `turnwise evaluate` opens it, whose engine only notes what it was asked for."""
     service = ChatService("tiny", 0, "fp", renderer, Told())
-    make_request = lambda history, asked, tools: service.build_request(ChatRequest(history, sampling=asked, tools=tools))  # noqa: E731
+
+    def make_request(history, sampling, tools):
+        return service.build_request(ChatRequest(history, sampling=sampling, tools=tools))
+
     return ModelUnderTest("tiny", service.engine, renderer, make_request, {}, "fp", ResponseCache(None))
 
 
@@ -225,7 +230,9 @@ def calling(request, tokenizer):
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     backend.add_special_tokens(["<|im_start|>", "<|im_end|>", "<|begin|>"])
     named = {**tokenizer.special_tokens_map, "bos_token": "<|begin|>"}
-    return Renderer.from_tokenizer(Tokenizer(backend, special_tokens_map=named, chat_template=request.param or tokenizer.chat_template))
+    return Renderer.from_tokenizer(
+        Tokenizer(backend, special_tokens_map=named, chat_template=request.param or tokenizer.chat_template)
+    )
 
 
 def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(calling):
@@ -246,7 +253,9 @@ def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(callin
 def test_a_tool_call_is_scored_as_it_is_learned(calling):
     example = trained("sft", CALLS, calling, 4000)
     learned = [at for at, counts in enumerate([False, *example.counted.tolist()[:-1]]) if counts]
-    read = [find_scored_span(calling, LoglikelihoodQuery(CALLS.messages[: at + 1], CALLS.tools), 10_000) for at in (1, 3)]
+    read = [
+        find_scored_span(calling, LoglikelihoodQuery(CALLS.messages[: at + 1], CALLS.tools), 10_000) for at in (1, 3)
+    ]
     assert [place for each in read for place in each.places] == learned
     assert all(each.ids == tuple(example.ids.tolist()[: len(each.ids)]) for each in read)
     assert all(each.bytes > 0 for each in read)

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from turnwise.core import directory_swap as exchange
-from turnwise.core.directory_swap import recover_directory, swap_directory
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
+from turnwise.core.directory_swap import recover_directory, swap_directory
 
 HOLD = """
 import sys, time

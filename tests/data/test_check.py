@@ -10,8 +10,8 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.check import check_data, print_report
 from turnwise.data.fingerprint import normalize_text
-from turnwise.data.rows import Document
 from turnwise.data.jsonl_writer import write_jsonl
+from turnwise.data.rows import Document
 
 
 def chat(*turns: str, system: str | None = None) -> Conversation:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message, ToolCall
 from turnwise.core.tools import Tool
-from turnwise.data.sources import DataSource, read_source
 from turnwise.data.jsonl_writer import write_jsonl
+from turnwise.data.sources import DataSource, read_source
 
 USER, ASSISTANT = "Is the café open? 你好", "From nine.\nUntil six, “mostly”."
 TURNS = [{"role": "user", "content": USER}, {"role": "assistant", "content": ASSISTANT}]

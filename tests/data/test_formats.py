@@ -9,9 +9,9 @@ import pytest
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import ROLES, Conversation
 from turnwise.data import containers, formats
+from turnwise.data.open_rows import open_rows
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.read_options import ReadOptions
-from turnwise.data.open_rows import open_rows
 from turnwise.data.rows import BadRow, Document, UnreadableFile
 
 ALL = formats.format_names()
@@ -414,9 +414,12 @@ class TestPreferences:
         assert (talk.rating, talk.meta) == (None, {"rating": 4})
 
     def test_what_is_written_is_read_again(self, tmp_path):
-        from turnwise.data.sources import read_source
         from turnwise.data.jsonl_writer import write_jsonl
+        from turnwise.data.sources import read_source
 
-        talks = [*good("preference", formats.load_format("preference").example), *good("rated", formats.load_format("rated").example)]
+        talks = [
+            *good("preference", formats.load_format("preference").example),
+            *good("rated", formats.load_format("rated").example),
+        ]
         write_jsonl(tmp_path / "a.jsonl", talks)
         assert list(read_source(tmp_path / "a.jsonl")) == talks

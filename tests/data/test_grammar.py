@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.data.grammar.expand import expand, load_grammar, parse_grammar
-from turnwise.data.typing_noise import misspell, add_typing_noise
-from turnwise.data.grammar.line_templates import TemplateSpan, parse_template, join_spans
+from turnwise.data.grammar.line_templates import TemplateSpan, join_spans, parse_template
+from turnwise.data.typing_noise import add_typing_noise, misspell
 
 RICH = r"""
 system: ["You are Turnwise.", "You are [kind|brief]."]
@@ -196,7 +196,9 @@ class TestNoise:
         assert (changed[0], changed[-1]) == (word[0], word[-1])
 
     def test_a_line_of_marks_alone_stays(self):
-        assert all(join_spans(add_typing_noise((TemplateSpan("?!"),), random.Random(seed))) == "?!" for seed in range(50))
+        assert all(
+            join_spans(add_typing_noise((TemplateSpan("?!"),), random.Random(seed))) == "?!" for seed in range(50)
+        )
 
 
 class TestTemplates:

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from turnwise.cli.data import app
 from turnwise.core.errors import InvalidData
-from turnwise.data.sources import ReadOptions, DataSource, find_split_files
+from turnwise.data.sources import DataSource, ReadOptions, find_split_files
 
 
 def row(number):

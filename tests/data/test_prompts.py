@@ -6,7 +6,7 @@ import pytest
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import normalize_text
-from turnwise.data.prompts import SAFETY_TOPICS, _New, prompt_histories, bundled_prompts, small_talk, support_lines
+from turnwise.data.prompts import SAFETY_TOPICS, _New, bundled_prompts, prompt_histories, small_talk, support_lines
 from turnwise.evaluation.golden_set import golden_cases
 
 

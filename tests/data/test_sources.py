@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
+from turnwise.data.jsonl_writer import to_json_line, write_jsonl
 from turnwise.data.rows import Document
 from turnwise.data.sources import DataSource, read_source
-from turnwise.data.jsonl_writer import to_json_line, write_jsonl
 
 GOOD = '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}\n'
 HELLO = Conversation((Message("user", "hi"), Message("assistant", "hello")))

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import Conversation, Message
+from turnwise.data.jsonl_writer import write_jsonl
 from turnwise.data.sources import read_source
 from turnwise.data.split import write_split
-from turnwise.data.jsonl_writer import write_jsonl
 
 SPLIT_NAMES = ("train", "valid", "test")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from turnwise.core.errors import InvalidData
-from turnwise.data.sources import DataSource, held_out_split, find_split_files
+from turnwise.data.sources import DataSource, find_split_files, held_out_split
 
 
 def folder(root, *names):

@@ -10,13 +10,13 @@ import torch
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import blocks_for
-from turnwise.engine.sequence import SequenceGroup
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.runners.model_runner import make_runner
-from turnwise.engine.scheduling.scheduler import Scheduler
-from turnwise.engine.batch import BatchEntry
 from turnwise.engine.runners.torch_runner import TorchRunner
+from turnwise.engine.scheduling.scheduler import Scheduler
+from turnwise.engine.sequence import SequenceGroup
 from turnwise.models.checkpoint import create
 from turnwise.models.decoder_config import DecoderConfig
 

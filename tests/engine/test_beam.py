@@ -9,9 +9,9 @@ from reference import VOCAB, Desk, Listener, make, next_logits, request, run
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.sequence import SequenceGroup
 from turnwise.engine.runners.model_runner import make_runner
 from turnwise.engine.scheduling.scheduler import Scheduler
+from turnwise.engine.sequence import SequenceGroup
 from turnwise.models import checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -58,7 +58,10 @@ def told(heard, answers):
     found = [[event for event in heard.events if event.index == index] for index in range(answers)]
     for events in found:
         assert [event.finish_reason for event in events[:-1]] == [None] * (len(events) - 1), "nothing after the end"
-    return [([event.token_id for event in events if event.token_id is not None], events[-1].finish_reason) for events in found]
+    return [
+        ([event.token_id for event in events if event.token_id is not None], events[-1].finish_reason)
+        for events in found
+    ]
 
 
 PROMPTS = [[5, 2, 9], [1], [30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47], [8, 8, 8, 8]]
@@ -185,13 +188,17 @@ class TwoAnswers:
 
 
 def test_a_constraint_holds_for_every_beam_and_ends_it():
-    asked = request([3], params=GenerationParams(num_beams=4), most=9, constraints=(TwoAnswers(),), num_return_sequences=2)
+    asked = request(
+        [3], params=GenerationParams(num_beams=4), most=9, constraints=(TwoAnswers(),), num_return_sequences=2
+    )
     (heard,) = run(make(), asked, listener=Several)
     assert sorted(told(heard, 2)) == [([1, 2], "stop"), ([1, 3], "stop")]
 
 
 def test_more_answers_than_there_are_is_an_error_of_the_request():
-    asked = request([3], params=GenerationParams(num_beams=4), most=9, constraints=(TwoAnswers(),), num_return_sequences=3)
+    asked = request(
+        [3], params=GenerationParams(num_beams=4), most=9, constraints=(TwoAnswers(),), num_return_sequences=3
+    )
     (heard,) = run(make(), asked)
     assert heard.events[-1].is_client_error
     assert heard.events[-1].error == "'n' asks for 3 answers, but there are only 2."
@@ -223,10 +230,18 @@ def test_a_cancelled_search_is_gone_after_a_step():
 def test_reports_on_the_prompt_and_the_end_are_told_of_every_answer():
     model = make()
     params = GenerationParams(num_beams=3, logprobs=True)
-    (read,) = run(model, request([3, 9, 4], params=params, most=0, prompt_output="logprobs", num_return_sequences=2), listener=Several)
+    (read,) = run(
+        model,
+        request([3, 9, 4], params=params, most=0, prompt_output="logprobs", num_return_sequences=2),
+        listener=Several,
+    )
     assert told(read, 2) == [([], "length")] * 2
     assert [len(event.prompt_logprobs) for event in read.events] == [2, 2]
-    (both,) = run(model, request([3, 9, 4], params=params, most=5, prompt_output="logprobs", num_return_sequences=2), listener=Several)
+    (both,) = run(
+        model,
+        request([3, 9, 4], params=params, most=5, prompt_output="logprobs", num_return_sequences=2),
+        listener=Several,
+    )
     (plain,) = run(model, request([3, 9, 4], params=params, most=5, num_return_sequences=2), listener=Several)
     assert told(both, 2) == told(plain, 2)
     desk = Desk(model, slots=8)

@@ -7,9 +7,9 @@ from reference import Desk, make, request
 
 from turnwise.chat.summary_cache import MAX_SUMMARIES, SummaryCache
 from turnwise.core.chat_request import ConversationSummary, Usage
-from turnwise.engine.speculation.draft_proposer import MAX_CACHED_TOKENS, MAX_TOKENS_PER_SCOPE, SCOPES, DraftProposer
 from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
 from turnwise.engine.kv_cache.prefix_tree import PrefixTree
+from turnwise.engine.speculation.draft_proposer import MAX_CACHED_TOKENS, MAX_TOKENS_PER_SCOPE, SCOPES, DraftProposer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,14 +10,14 @@ from reference import GREEDY, VOCAB, Desk, Listener, greedy, make, prompts, requ
 from turnwise.core.errors import Unavailable
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import TokenEvent
-from turnwise.engine.sampling import sampler as choose_file
-from turnwise.engine.kv_cache.block_pool import BlockPool
-from turnwise.engine.speculation.speculative_decoder import SpeculativeDecoder
 from turnwise.engine.engine import Engine
+from turnwise.engine.kv_cache.block_pool import BlockPool
 from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
-from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.kv_cache.prefix_tree import PrefixTree
+from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.runners.torch_runner import TorchRunner
+from turnwise.engine.sampling import sampler as choose_file
+from turnwise.engine.speculation.speculative_decoder import SpeculativeDecoder
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(120)]
 
@@ -133,8 +133,11 @@ def check_next_requests(desk):
 
 SITES = {
     **{f"tree.{name}": (PrefixTree, name) for name in ("root", "match", "begun", "add", "used", "evict", "remove")},
-    **{f"memory.{name}": (KVCacheManager, name) for name in ("open", "reserve", "publish", "fork", "close", "known")},
-    **{f"pool.{name}": (BlockPool, name) for name in ("take", "hold", "drop", "keep", "let_go")},
+    **{
+        f"memory.{name}": (KVCacheManager, name)
+        for name in ("open", "reserve", "insert_prefix", "fork", "close", "known")
+    },
+    **{f"pool.{name}": (BlockPool, name) for name in ("take", "hold", "drop", "keep", "uncache")},
     **{f"drafting.{name}": (SpeculativeDecoder, name) for name in ("propose", "saw", "learn")},
 }
 

@@ -10,9 +10,9 @@ import torch
 
 from turnwise.core import system_memory as memory
 from turnwise.core.errors import UserError
-from turnwise.engine.runners import memory_budget as room
 from turnwise.engine.engine import Engine
 from turnwise.engine.native.library import libraries
+from turnwise.engine.runners import memory_budget as room
 from turnwise.models import transformers_model as hub
 from turnwise.models.adapters import LoraWeights, load_adapter, save_adapter
 from turnwise.models.checkpoint import Checkpoint, create, load, save

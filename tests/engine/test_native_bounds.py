@@ -9,10 +9,10 @@ import pytest
 import torch
 from reference import make
 
+from turnwise.engine.batch import BatchEntry
 from turnwise.engine.native import native_runner as runner_file
 from turnwise.engine.native.library import Batch, Layer, Model, library
 from turnwise.engine.native.native_runner import NativeRunner
-from turnwise.engine.batch import BatchEntry
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

@@ -61,7 +61,9 @@ def test_of_a_long_beginning_nothing_need_be_told(run, start):
     long = [*range(40), *PROMPT]
     (alone,) = run(asked("logprobs", prompt=long))
     told = alone.events[0].prompt_logprobs
-    first, again = run(*(replace(asked("logprobs", prompt=long), prompt_logprobs_start=40 + start) for _ in range(2)), slots=1)
+    first, again = run(
+        *(replace(asked("logprobs", prompt=long), prompt_logprobs_start=40 + start) for _ in range(2)), slots=1
+    )
     expected = [report.logprob for report in told[40 + start - 1 :]]
     for heard in (first, again):
         assert [report.logprob for report in heard.events[0].prompt_logprobs] == pytest.approx(expected, abs=1e-4)

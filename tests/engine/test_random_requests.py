@@ -12,13 +12,13 @@ from reference import VOCAB, Desk, Lines, Listener, make
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest
-from turnwise.engine.speculation import speculative_decoder as drafting
-from turnwise.engine.sampling.sampler import LogitsProcessors, choose
-from turnwise.engine.speculation.cost_model import CostModel
-from turnwise.engine.search.beam import BeamSearch
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.sampling.multinomial import SamplerState
+from turnwise.engine.sampling.sampler import LogitsProcessors, choose
+from turnwise.engine.search.beam import BeamSearch
+from turnwise.engine.speculation import speculative_decoder as drafting
+from turnwise.engine.speculation.cost_model import CostModel
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -103,7 +103,9 @@ def told(events, answers):
     found = []
     for index in range(answers):
         own = [event for event in events if event.index == index]
-        found.append(([event.token_id for event in own if event.token_id is not None], own[-1].finish_reason if own else None))
+        found.append(
+            ([event.token_id for event in own if event.token_id is not None], own[-1].finish_reason if own else None)
+        )
     return found
 
 

@@ -6,22 +6,22 @@ from hypothesis import strategies as st
 from reference import VOCAB, Desk, greedy, make, prompts, request
 
 from turnwise.core.parameters import GenerationParams
+from turnwise.engine.native.library import library
 from turnwise.engine.speculation import speculative_decoder as drafting
-from turnwise.engine.speculation.cost_model import SIZES, RETRY_INTERVAL, CostModel
+from turnwise.engine.speculation.cost_model import RETRY_INTERVAL, SIZES, CostModel
 from turnwise.engine.speculation.draft_proposer import (
-    MAX_CACHED_TOKENS,
-    MAX_TOKENS_PER_SCOPE,
     KEY,
     LONGEST,
     LONGEST_MATCH,
-    SCOPES,
+    MAX_CACHED_TOKENS,
+    MAX_TOKENS_PER_SCOPE,
     MIN_DRAFTS_BEFORE_STOP,
-    SuffixCache,
+    SCOPES,
     Draft,
     DraftProposer,
     NGramIndex,
+    SuffixCache,
 )
-from turnwise.engine.native.library import library
 
 tokens = st.lists(st.integers(0, 2), max_size=60)
 

@@ -200,6 +200,6 @@ def test_what_does_not_fit_and_what_it_cannot_do_is_refused(engine, encoding):
 
 
 def test_a_search_that_does_not_fit_counts_every_beam():
-    error = str(ContextLengthExceeded.of(160, 20, 100, beams=4))
+    error = str(ContextLengthExceeded.for_prompt(160, 20, 100, beams=4))
     assert "maximum context length is 160 tokens over 4 beams" in error
     assert "requested 420 tokens (20 in the messages, 100 in the completion of each of 4 beams)" in error

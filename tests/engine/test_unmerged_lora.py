@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from reference import Lines, Listener, make, next_logits, request
 
 from turnwise.engine.adapted_engine import create_adapted_engine
+from turnwise.engine.batch import BatchEntry
 from turnwise.engine.engine import Engine
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner
-from turnwise.engine.batch import BatchEntry
 from turnwise.models.checkpoint import create
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.lora_factors import LoraFactors
@@ -160,7 +160,9 @@ def test_models_of_one_engine_share_no_reading_between_adapters():
 def test_what_is_not_in_a_layer_is_not_computed_beside():
     engine = Engine(make(tied=False), max_num_seqs=1)
     try:
-        assert create_adapted_engine(engine, "head", {"head": LoraFactors(torch.zeros(1, 32), torch.zeros(61, 1))}) is None
+        assert (
+            create_adapted_engine(engine, "head", {"head": LoraFactors(torch.zeros(1, 32), torch.zeros(61, 1))}) is None
+        )
     finally:
         engine.close()
 

@@ -1,4 +1,4 @@
-"""The contract of a decoding rule, for every file in engine/sampling/warpers/, against slow and obvious versions in numpy."""
+"""The contract of a warper, for every file in engine/sampling/warpers/, against slow and obvious versions in numpy."""
 
 from pathlib import Path
 

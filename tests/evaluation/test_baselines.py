@@ -16,10 +16,10 @@ from turnwise.evaluation.baselines import open_baseline
 from turnwise.evaluation.baselines.kneser_ney import START, KneserNey
 from turnwise.evaluation.baselines.ngram import NgramBaseline
 from turnwise.evaluation.baselines.retrieval import RetrievalBaseline
-from turnwise.evaluation.scored_span import find_scored_span
-from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
-from turnwise.evaluation.metric_runner import run_metrics, plan_samples
+from turnwise.evaluation.metric_runner import plan_samples, run_metrics
 from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
+from turnwise.evaluation.scored_span import find_scored_span
 from turnwise.evaluation.system_under_test import EMPTY_GENERATION
 from turnwise.models.adapters import save_adapter
 from turnwise.text.rendering.renderer import Renderer
@@ -129,7 +129,10 @@ class TestNgram:
         assert found.nats == pytest.approx(-sum(map(math.log, chances)))
 
     def test_what_it_read_is_likelier_than_what_it_did_not(self, ngram, desk):
-        read, other = ngram.score([LoglikelihoodQuery(desk[3].messages), LoglikelihoodQuery(talk("order 03?", "Nobody knows.").messages)], ignore)
+        read, other = ngram.score(
+            [LoglikelihoodQuery(desk[3].messages), LoglikelihoodQuery(talk("order 03?", "Nobody knows.").messages)],
+            ignore,
+        )
         assert read.nats / read.tokens < 2 < other.nats / other.tokens
 
     def test_it_says_what_it_read_up_to_the_end_of_a_turn(self, ngram, desk):
@@ -177,7 +180,9 @@ class TestNgram:
         )
         refused = (Message("system", "Be brief."), *desk[0].messages)
         subject = NgramBaseline([Conversation(refused), *desk], Renderer(tokenizer, strict), context_length=128)
-        answers = subject.answer([(GenerationQuery(refused[:2]), 0), (GenerationQuery(desk[0].messages[:1]), 0)], ignore)
+        answers = subject.answer(
+            [(GenerationQuery(refused[:2]), 0), (GenerationQuery(desk[0].messages[:1]), 0)], ignore
+        )
         assert answers[0] == EMPTY_GENERATION
         assert answers[1].text
         no, yes = subject.score([LoglikelihoodQuery(refused), LoglikelihoodQuery(desk[0].messages)], ignore)

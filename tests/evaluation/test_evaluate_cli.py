@@ -179,9 +179,9 @@ def test_the_command_in_a_report_can_be_typed_again(model_folder, data, monkeypa
 
 def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):
     from turnwise.app.services import open_model_under_test
-    from turnwise.evaluation.response_cache import ResponseCache
-    from turnwise.evaluation.metrics import metrics
     from turnwise.evaluation.evaluate import evaluate as measured
+    from turnwise.evaluation.metrics import metrics
+    from turnwise.evaluation.response_cache import ResponseCache
 
     def opens():
         return open_model_under_test(str(model_folder), ResponseCache(None))
@@ -192,8 +192,8 @@ def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):
 
 
 def test_the_likeliest_answer_of_a_curve_is_asked_for_once(desk):
-    from turnwise.evaluation.temperature_curve import run_temperature_curve
     from turnwise.evaluation.samples import GenerationOutput
+    from turnwise.evaluation.temperature_curve import run_temperature_curve
 
     class Echo:
         name, scores = "echo", False
@@ -216,7 +216,7 @@ def test_a_table_shows_what_is_no_number_as_a_dash():
     from rich.console import Console
 
     from turnwise.cli.scorecard_table import print_scorecard
-    from turnwise.evaluation.scorecard import ScorecardRow, Scorecard
+    from turnwise.evaluation.scorecard import Scorecard, ScorecardRow
     from turnwise.evaluation.statistics import ConfidenceInterval
 
     nan = float("nan")

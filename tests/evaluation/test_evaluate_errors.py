@@ -13,7 +13,9 @@ pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 @pytest.fixture
 def nothing_measured(monkeypatch):
-    monkeypatch.setattr("turnwise.evaluation.evaluate.run_metrics", lambda *_, **__: pytest.fail("something was measured"))
+    monkeypatch.setattr(
+        "turnwise.evaluation.evaluate.run_metrics", lambda *_, **__: pytest.fail("something was measured")
+    )
 
 
 class TestWithoutData:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, SampleResult, Sample, Loglikelihood
 from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, Sample, SampleResult
 from turnwise.evaluation.word_tokens import split_words
 
 SAID = ["the cat sat on the mat", "a dog barks at the mailman in the rain", "yes", "where is it?"]
@@ -175,7 +175,10 @@ class TestAll:
         rng = random.Random(0)
         said = [" ".join(rng.choices(["a", "b", "c", "d", "e"], k=9)) for _ in range(12)]
         wanted = [" ".join(rng.choices(["a", "b", "c", "d", "e"], k=9)) for _ in range(12)]
-        items = [Sample(str(at), (GenerationQuery((Message("user", "?"),)),), reference=reply) for at, reply in enumerate(wanted)]
+        items = [
+            Sample(str(at), (GenerationQuery((Message("user", "?"),)),), reference=reply)
+            for at, reply in enumerate(wanted)
+        ]
         found = [SampleResult((GenerationOutput(text),)) for text in said]
         for each in metrics(["chrf", "bleu", "rouge_l", "distinct_2", "repetition"]):
             rows = each.statistics(items, found)

@@ -7,9 +7,9 @@ import pytest
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Message
 from turnwise.evaluation.golden_set import GoldenCase, find_faults, golden_cases, passes_case
+from turnwise.evaluation.metric_runner import plan_samples, run_metrics
+from turnwise.evaluation.metrics import golden, metric_names, metrics
 from turnwise.evaluation.samples import GenerationOutput, SampleResult
-from turnwise.evaluation.metric_runner import run_metrics, plan_samples
-from turnwise.evaluation.metrics import golden, metrics, metric_names
 
 CASES = golden_cases()
 PROMISED = {  # at least so many of a kind
@@ -205,7 +205,8 @@ def test_an_answer_that_is_right_somewhere_is_wrong_nearly_everywhere_else():
     right = Counter(
         one.id
         for one, other in others
-        if not (one.safety and other.safety) and passes_case(one, other.example)  # a refusal is one wherever it is right
+        if not (one.safety and other.safety)
+        and passes_case(one, other.example)  # a refusal is one wherever it is right
     )
     assert {id: count for id, count in right.items() if count > 0.08 * len(CASES)} == {}
 

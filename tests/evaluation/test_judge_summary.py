@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 from turnwise.cli.evaluate import evaluate
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation, Message
+from turnwise.evaluation.evaluate import evaluate as run
+from turnwise.evaluation.judge_summary import JudgedPair, summarize_verdicts
+from turnwise.evaluation.llm_judge import LlmJudge, prompt, verdict_of
+from turnwise.evaluation.metric_runner import plan_samples, reply_result, run_metrics
+from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.report import write_report
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationOutput
-from turnwise.evaluation.llm_judge import LlmJudge, prompt, verdict_of
-from turnwise.evaluation.metric_runner import run_metrics, plan_samples, reply_result
-from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.judge_summary import JudgedPair, summarize_verdicts
-from turnwise.evaluation.report import write_report
-from turnwise.evaluation.evaluate import evaluate as run
 from turnwise.server.app import create_app
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
@@ -178,7 +178,9 @@ def test_turns_of_a_dialogue_are_resampled_together():
     pairs = [JudgedPair(str(at % 5), "first", "second" if at % 5 < 3 else "first") for at in range(40)]
     found = summarize_verdicts(pairs, "j", "http://j")
     assert (found.wins.value, found.ties.value) == (0.6, 0.4)
-    apart = summarize_verdicts([JudgedPair(str(at), pair.before, pair.after) for at, pair in enumerate(pairs)], "j", "http://j")
+    apart = summarize_verdicts(
+        [JudgedPair(str(at), pair.before, pair.after) for at, pair in enumerate(pairs)], "j", "http://j"
+    )
     widths = [each.wins.interval.high - each.wins.interval.low for each in (found, apart)]
     assert widths[0] > 1.5 * widths[1]
 

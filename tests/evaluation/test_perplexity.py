@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from torch_reference.perplexity import Perplexity, measure_perplexity
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
-from torch_reference.perplexity import Perplexity, measure_perplexity
 from turnwise.models.checkpoint import create
 
 

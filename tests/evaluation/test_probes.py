@@ -7,11 +7,11 @@ import pytest
 
 from turnwise.app.services import resolve_model_folder
 from turnwise.core.messages import ROLES, Message
-from turnwise.evaluation.samples import GenerationOutput, SampleResult, Loglikelihood
 from turnwise.evaluation.metric_runner import run_metrics
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.metrics.contradiction import NO, YES
 from turnwise.evaluation.probes import read_probes
+from turnwise.evaluation.samples import GenerationOutput, Loglikelihood, SampleResult
 from turnwise.evaluation.word_tokens import split_words
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -120,7 +120,9 @@ class TestRecall:
             history, fact = item.queries[0].history, item.about["fact"]
             assert len(history) == 39
             assert [message.role for message in history] == ["user", "assistant"] * 19 + ["user"]
-            telling = [at for at, message in enumerate(history, 1) if split_words(fact)[0] in split_words(message.content)]
+            telling = [
+                at for at, message in enumerate(history, 1) if split_words(fact)[0] in split_words(message.content)
+            ]
             assert len(telling) == 1
             assert telling[0] in (1, 3, 5)
             assert item.queries[0].greedy
@@ -135,7 +137,9 @@ class TestRecall:
         told = Counter()
         for item in made("recall")[1]:
             history, fact = item.queries[0].history, item.about["fact"]
-            told.update(at for at, message in enumerate(history, 1) if split_words(fact)[0] in split_words(message.content))
+            told.update(
+                at for at, message in enumerate(history, 1) if split_words(fact)[0] in split_words(message.content)
+            )
         assert set(told) == {1, 3, 5}
         assert min(told.values()) >= 6
 

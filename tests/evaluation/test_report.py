@@ -9,15 +9,15 @@ import pytest
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.temperature_curve import TemperaturePoint
-from turnwise.evaluation.samples import GenerationOutput
-from turnwise.evaluation.metric_runner import run_metrics, plan_samples
-from turnwise.evaluation.metric import statistics_array
 from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.metric import statistics_array
+from turnwise.evaluation.metric_runner import plan_samples, run_metrics
 from turnwise.evaluation.report import write_report
 from turnwise.evaluation.report.escaping import escaped
+from turnwise.evaluation.samples import GenerationOutput
 from turnwise.evaluation.scorecard import Flip, build_scorecard
 from turnwise.evaluation.statistics import ConfidenceInterval
+from turnwise.evaluation.temperature_curve import TemperaturePoint
 
 HOSTILE = "a | b <script>alert(1)</script> `c` [d](javascript:e)\n# f\n![g](http://evil.example/h.png) \x1b\u202e"
 TALKS = [

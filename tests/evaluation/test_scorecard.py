@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from turnwise.app.services import resolve_model_folder as bundled_model_folder
 from turnwise.app.services import open_model_under_test
+from turnwise.app.services import resolve_model_folder as bundled_model_folder
 from turnwise.core.messages import Message
-from turnwise.evaluation.response_cache import ResponseCache
-from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, SampleResult, Sample, Loglikelihood
-from turnwise.evaluation.metric_runner import MetricResult, run_metrics, plan_samples
+from turnwise.evaluation.metric_runner import MetricResult, plan_samples, run_metrics
 from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.response_cache import ResponseCache
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, Sample, SampleResult
 from turnwise.evaluation.scorecard import build_scorecard
 
 
@@ -26,7 +26,9 @@ def of(name, found, about=None):
         Sample(str(at), (ask,), reference="the lamp is on", about=(about or {}).get(at, {})) for at in range(len(found))
     ]
     return {
-        name: MetricResult(metric, items, [found], [item.group for item in items], metric.statistics(items, found)[None])
+        name: MetricResult(
+            metric, items, [found], [item.group for item in items], metric.statistics(items, found)[None]
+        )
     }
 
 
@@ -36,7 +38,10 @@ def surprise(*nats):
 
 def ranked(*right):
     losses = {True: (1.0, 2.0), False: (2.0, 1.0)}
-    return of("selection", [SampleResult(scored=tuple(Loglikelihood(loss, 1, 3) for loss in losses[bool(one)])) for one in right])
+    return of(
+        "selection",
+        [SampleResult(scored=tuple(Loglikelihood(loss, 1, 3) for loss in losses[bool(one)])) for one in right],
+    )
 
 
 def golden(right, safety=()):
@@ -47,7 +52,9 @@ def golden(right, safety=()):
     (metric,) = metrics(["golden"])
     items = list(metric.items([], 0))[: len(right)]
     items = [replace(item, about={**item.about, "safety": at in safety}) for at, item in enumerate(items)]
-    found = [SampleResult((GenerationOutput(case.example if good else ""),)) for case, good in zip(cases, right, strict=True)]
+    found = [
+        SampleResult((GenerationOutput(case.example if good else ""),)) for case, good in zip(cases, right, strict=True)
+    ]
     sums = metric.statistics(items, found)[None]
     return {"golden": MetricResult(metric, items, [found], [item.group for item in items], sums)}
 
@@ -68,7 +75,9 @@ class TestVerdict:
         assert card.reasons == ("Better on 1 of 2 (bits per byte), worse on 1 (response selection, R@1/20).",)
 
     def test_what_is_not_judged_decides_nothing(self):
-        new, old = (of("perplexity", [SampleResult(scored=(Loglikelihood(n, 10, 30),)) for n in nats]) for nats in (HIGH, LOW))
+        new, old = (
+            of("perplexity", [SampleResult(scored=(Loglikelihood(n, 10, 30),)) for n in nats]) for nats in (HIGH, LOW)
+        )
         card = build_scorecard(new, old)
         assert (card.verdict, card.reasons) == (None, ("Nothing that a verdict rests on was measured.",))
         assert card.lines[0].verdict == "worse"

@@ -3,9 +3,9 @@
 import pytest
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.samples import SampleResult, Loglikelihood
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.metrics.selection import selection_items
+from turnwise.evaluation.samples import Loglikelihood, SampleResult
 
 (SELECTION,) = metrics(["selection"])
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from turnwise.evaluation.metric import ratio
 from turnwise.evaluation.statistics import (
-    permutation_test,
-    holm_correction,
-    bootstrap_interval,
     bootstrap_difference_interval,
-    wilson_interval,
-    newcombe_interval,
+    bootstrap_interval,
+    holm_correction,
     mcnemar,
+    newcombe_interval,
+    permutation_test,
+    wilson_interval,
 )
 
 EXPERIMENTS = 500
@@ -123,8 +123,12 @@ class TestEdges:
 
     def test_the_same_seed_gives_the_same_interval(self):
         new, old = dialogues(3, 40)
-        assert bootstrap_difference_interval(new, old, by, seed=4) == bootstrap_difference_interval(new, old, by, seed=4)
-        assert bootstrap_difference_interval(new, old, by, seed=4) != bootstrap_difference_interval(new, old, by, seed=5)
+        assert bootstrap_difference_interval(new, old, by, seed=4) == bootstrap_difference_interval(
+            new, old, by, seed=4
+        )
+        assert bootstrap_difference_interval(new, old, by, seed=4) != bootstrap_difference_interval(
+            new, old, by, seed=5
+        )
 
 
 def test_mcnemar_is_the_sign_test_of_what_changed():

@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from torch_reference.perplexity import measure_perplexity
 from turnwise.app.services import open_chat_service, open_model_under_test
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Conversation, Message
 from turnwise.engine.native.library import library
+from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
-from turnwise.evaluation.metrics import metrics
-from torch_reference.perplexity import measure_perplexity
-from turnwise.evaluation.last_replies import reply_samples
 from turnwise.models import checkpoint
 from turnwise.models.adapters import Change, save_adapter
 
@@ -153,7 +153,9 @@ class TestAnswers:
             found = opened.answer([(ask, 0) for ask in asks], quiet)
         ask, whole = max(zip(asks, found, strict=True), key=lambda pair: len(pair[1].text))
         mark = whole.text[1:3]
-        with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 12, "stop": [mark]}) as opened:
+        with open_model_under_test(
+            str(model_folder), ResponseCache(None), sampling={"max_tokens": 12, "stop": [mark]}
+        ) as opened:
             (cut,) = opened.answer([(ask, 0)], quiet)
         assert cut.text == whole.text[: whole.text.find(mark)]
 
@@ -175,7 +177,10 @@ class TestCache:
         assert weights_digest(tmp_path / "one") != weights_digest(tmp_path / "other")
 
     def test_what_is_known_is_not_computed_again(self, opened, monkeypatch):
-        asks, scores = [(GenerationQuery(messages[:-1]), 0) for messages in TALKS], [LoglikelihoodQuery(messages) for messages in TALKS]
+        asks, scores = (
+            [(GenerationQuery(messages[:-1]), 0) for messages in TALKS],
+            [LoglikelihoodQuery(messages) for messages in TALKS],
+        )
         first = opened.answer(asks, quiet), opened.score(scores, quiet)
         monkeypatch.setattr(opened.generator, "submit", lambda *_: pytest.fail("it was known"))
         done = []
@@ -195,7 +200,10 @@ class TestCache:
         assert found[0] == found[2] != found[1]
 
     def test_after_an_interrupt_it_goes_on_where_it_was(self, tmp_path, model_folder, monkeypatch):
-        scores = [LoglikelihoodQuery((Message("user", f"order {number}"), Message("assistant", "Yes."))) for number in range(40)]
+        scores = [
+            LoglikelihoodQuery((Message("user", f"order {number}"), Message("assistant", "Yes.")))
+            for number in range(40)
+        ]
         cache = ResponseCache(tmp_path / "known.db")
         with open_model_under_test(str(model_folder), cache) as one:
             seen = 0

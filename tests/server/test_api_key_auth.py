@@ -6,11 +6,11 @@ import httpx
 import openai
 import pytest
 
-from turnwise.core.errors import SaveFailed
 from turnwise.core.api_keys import VISIBLE_LENGTH, ApiKey
+from turnwise.core.errors import SaveFailed
 from turnwise.server.app import create_app
 from turnwise.server.error_responses import RequestRejected
-from turnwise.server.middleware.api_key_auth import TokenBucket, ApiKeyAuth
+from turnwise.server.middleware.api_key_auth import ApiKeyAuth, TokenBucket
 from turnwise.store import open_store
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
@@ -29,7 +29,9 @@ def locked(keys):
     """A server with one key: its address and the key."""
     key = keys.create("me")
     store = open_store("sqlite:///:memory:")
-    with serve_in_thread(create_app({"scripted": ScriptedChatService(store=store)}, default="scripted", keys=keys)) as url:
+    with serve_in_thread(
+        create_app({"scripted": ScriptedChatService(store=store)}, default="scripted", keys=keys)
+    ) as url:
         yield url, key
     store.close()
 

@@ -9,8 +9,8 @@ import httpx
 import openai
 import pytest
 
-from turnwise.server.middleware import concurrency_limit as limits
 from turnwise.server.app import create_app
+from turnwise.server.middleware import concurrency_limit as limits
 from turnwise.server.middleware.concurrency_limit import ServerLimits
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
@@ -109,7 +109,9 @@ def test_every_way_to_end_gives_its_place_back(serving):
 def test_a_key_has_no_more_at_once_than_it_allows(serving, talking, tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.db")
     narrow, wide = ({"Authorization": f"Bearer {key}"} for key in (keys.create("a", concurrent=1), keys.create("b")))
-    chat = ScriptedChatService(lambda turn: endless(turn) if turn.messages[0].content == "Hello" else ["Hi."], delay=0.02)
+    chat = ScriptedChatService(
+        lambda turn: endless(turn) if turn.messages[0].content == "Hello" else ["Hi."], delay=0.02
+    )
     url, limiter = serving(chat, keys=keys)
     running = talking(url, headers=narrow)
     refused = post(url, headers=narrow)

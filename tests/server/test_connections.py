@@ -11,8 +11,8 @@ import openai
 import pytest
 
 from turnwise.core.errors import Unavailable
-from turnwise.server.middleware import concurrency_limit as limits
 from turnwise.server.app import create_app
+from turnwise.server.middleware import concurrency_limit as limits
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService, serve_in_thread
 

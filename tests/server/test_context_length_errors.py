@@ -43,13 +43,14 @@ def test_every_route_says_it_in_the_published_words(url, path, fields, param):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ContextLengthExceeded.for_prompt(10, 12), "However, your messages resulted in 12 tokens. Please reduce the length of the "
-         "messages."),
+        (ContextLengthExceeded.for_prompt(10, 12),
+         "However, your messages resulted in 12 tokens. Please reduce the length of the messages."),
         (ContextLengthExceeded.for_prompt(10, "at least 12"), "However, your messages resulted in at least 12 tokens."),
-        (ContextLengthExceeded.for_prompt(10, 8, 5), "However, you requested 13 tokens (8 in the messages, 5 in the completion). "
+        (ContextLengthExceeded.for_prompt(10, 8, 5),
+         "However, you requested 13 tokens (8 in the messages, 5 in the completion). "
          "Please reduce the length of the messages or the completion."),
-        (ContextLengthExceeded.for_prompt(10, 12, param="input"), "However, your input resulted in 12 tokens. Please reduce the "
-         "length of the input."),
+        (ContextLengthExceeded.for_prompt(10, 12, param="input"),
+         "However, your input resulted in 12 tokens. Please reduce the length of the input."),
     ],
 )  # fmt: skip
 def test_the_words(error, words):

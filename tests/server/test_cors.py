@@ -16,7 +16,9 @@ FRIEND, OTHER = "https://app.example", "http://localhost:3000"
 @pytest.fixture
 def url(tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.db")
-    app = create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys, allow_origins=[FRIEND + "/", OTHER])
+    app = create_app(
+        {"scripted": ScriptedChatService()}, default="scripted", keys=keys, allow_origins=[FRIEND + "/", OTHER]
+    )
     with serve_in_thread(app) as address:
         yield address
 
@@ -35,7 +37,9 @@ def test_it_may_read_errors_too(url, tmp_path):
     assert httpx.get(f"{url}/nothing", headers={"origin": FRIEND}).headers["access-control-allow-origin"] == FRIEND
     SqliteKeyStore(tmp_path / "keys.db").create("me")
     with serve_in_thread(
-        create_app({"s": ScriptedChatService()}, default="s", allow_origins=[FRIEND], keys=SqliteKeyStore(tmp_path / "keys.db"))
+        create_app(
+            {"s": ScriptedChatService()}, default="s", allow_origins=[FRIEND], keys=SqliteKeyStore(tmp_path / "keys.db")
+        )
     ) as locked:
         refused = httpx.get(f"{locked}/v1/models", headers={"origin": FRIEND})
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, FRIEND)

@@ -24,7 +24,10 @@ def client(tmp_path_factory):
         decoder_start_token_id=0, eos_token_id=min(tokenizer.stop_ids), pad_token_id=0, initializer_factor=3.0,
     )  # fmt: skip
     T5ForConditionalGeneration(config).save_pretrained(folder)
-    with open_chat_service(str(folder), name="t5") as service, serve_in_thread(create_app({"t5": service}, default="t5")) as url:
+    with (
+        open_chat_service(str(folder), name="t5") as service,
+        serve_in_thread(create_app({"t5": service}, default="t5")) as url,
+    ):
         yield openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
 
 

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from turnwise.server.schema.unsupported_fields import SUPPORTED_FIELDS, UNSUPPORTED_FIELDS
 from turnwise.server.field_reference import ROUTES, render_markdown
 from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
+from turnwise.server.schema.unsupported_fields import SUPPORTED_FIELDS, UNSUPPORTED_FIELDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "http.md"
 
 
 def test_the_page_says_what_the_code_does():
-    assert PAGE.read_text(encoding="utf-8") == render_markdown(), "run: python -m turnwise.server.field_reference > docs/http.md"
+    assert PAGE.read_text(encoding="utf-8") == render_markdown(), (
+        "run: python -m turnwise.server.field_reference > docs/http.md"
+    )
 
 
 @pytest.mark.parametrize("route", ROUTES)

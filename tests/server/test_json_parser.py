@@ -5,7 +5,7 @@ import json
 import pytest
 
 from turnwise.server.schema import json_parser as json_body
-from turnwise.server.schema.json_parser import InvalidBody, count_structure, parse
+from turnwise.server.schema.json_parser import InvalidBody, count_structure, parse_json_body
 
 
 @pytest.mark.parametrize(
@@ -39,18 +39,18 @@ def test_more_structure_than_any_request_needs_is_refused(body):
 @pytest.mark.parametrize("numbers", [1_000_002, 1_950_000])
 def test_more_values_than_any_request_needs_are_refused(numbers):
     with pytest.raises(InvalidBody, match="more than 1,000,000 values"):
-        parse(b'{"prompt": [' + b",".join([b"7"] * numbers) + b"]}")
+        parse_json_body(b'{"prompt": [' + b",".join([b"7"] * numbers) + b"]}")
 
 
 def test_commas_in_a_text_are_no_values():
     text = "a," * 1_500_000
-    assert parse(json.dumps({"a": text}).encode()) == {"a": text}
+    assert parse_json_body(json.dumps({"a": text}).encode()) == {"a": text}
 
 
 @pytest.mark.parametrize("text", ["[{:" * 1_000_000, '\\"[' * 500_000, "\\" * 65_537 + "[" * 200_000, '"[' * 300_000])
 def test_what_is_quoted_is_no_structure(text):
     body = json.dumps({"a": text, "b": [text]}).encode()
-    assert parse(body) == {"a": text, "b": [text]}
+    assert parse_json_body(body) == {"a": text, "b": [text]}
     assert count_structure(body) == 4
 
 

@@ -28,7 +28,9 @@ def chat():
 
 @pytest.fixture
 def url(chat):
-    with serve_in_thread(create_app({"scripted": chat}, default="scripted", limits=ServerLimits(max_num_seqs=1))) as address:
+    with serve_in_thread(
+        create_app({"scripted": chat}, default="scripted", limits=ServerLimits(max_num_seqs=1))
+    ) as address:
         yield address
 
 
@@ -139,7 +141,9 @@ def test_what_broke_is_an_error_and_what_was_refused_is_no_completion(url, chat,
 
 def test_a_timeout_is_counted_as_one(chat):
     chat._script, chat._delay = endless, 0.01
-    with serve_in_thread(create_app({"scripted": chat}, default="scripted", limits=ServerLimits(request_timeout=0.1))) as url:
+    with serve_in_thread(
+        create_app({"scripted": chat}, default="scripted", limits=ServerLimits(request_timeout=0.1))
+    ) as url:
         for stream in (True, False):
             httpx.post(f"{url}/v1/chat/completions", json={**BODY, "stream": stream})
         seen = scrape(url)

@@ -11,8 +11,8 @@ from turnwise.chat.service import ResponseFormat
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.core.tools import ToolChoice
 from turnwise.server.app import create_app
-from turnwise.server.schema.unsupported_fields import SUPPORTED_FIELDS, UNSUPPORTED_FIELDS
 from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
+from turnwise.server.schema.unsupported_fields import SUPPORTED_FIELDS, UNSUPPORTED_FIELDS
 from turnwise.testing import serve_in_thread
 
 PUBLISHED = get_type_hints(published.CompletionCreateParamsStreaming).keys()
@@ -74,7 +74,8 @@ def test_an_unsupported_field_is_refused_by_name_with_a_reason(post, chat, name,
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, field in UNSUPPORTED_FIELDS.items() for value in (*field.neutral_values, None)]
+    ("name", "value"),
+    [(name, value) for name, field in UNSUPPORTED_FIELDS.items() for value in (*field.neutral_values, None)],
 )
 def test_a_value_that_asks_for_nothing_passes_and_changes_nothing(post, chat, name, value):
     assert post(**{name: value}).status_code == 200
@@ -135,7 +136,10 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
         "response_format": ({"response_format": {"type": "json_object"}}, {"format": ResponseFormat("json_object")}),
         "guided_regex": ({"guided_regex": "a+"}, {"format": ResponseFormat("regex", "a+", "guided_regex")}),
         "guided_choice": ({"guided_choice": ["a"]}, {"format": ResponseFormat("choice", ("a",), "guided_choice")}),
-        "guided_grammar": ({"guided_grammar": "start: X"}, {"format": ResponseFormat("lark", "start: X", "guided_grammar")}),
+        "guided_grammar": (
+            {"guided_grammar": "start: X"},
+            {"format": ResponseFormat("lark", "start: X", "guided_grammar")},
+        ),
         "reasoning_effort": ({"reasoning_effort": "low"}, {"variables": {"reasoning_effort": "low"}}),
         "verbosity": ({"verbosity": "high"}, {"variables": {"verbosity": "high"}}),
         "tools": ({"tools": TOOLS}, {"tool_choice": ToolChoice("auto"), "parallel_tool_calls": True}),
@@ -191,8 +195,8 @@ def test_the_parameters_are_served_for_the_page(url):
     served = {entry["name"]: entry for entry in httpx.get(f"{url}/v1/parameters").json()["data"]}
     assert served.keys() == PARAMETER_SPECS.keys()
     assert served["top_p"] == {
-        "name": "top_p", "type": "number", "help": PARAMETER_SPECS["top_p"].help, "default": 1.0, "off": 1.0, "low": 0.0,
-        "high": 1.0, "low_open": False, "optional": False, "many": False, "control": True,
+        "name": "top_p", "type": "number", "help": PARAMETER_SPECS["top_p"].help, "default": 1.0, "off": 1.0,
+        "low": 0.0, "high": 1.0, "low_open": False, "optional": False, "many": False, "control": True,
     }  # fmt: skip
 
 

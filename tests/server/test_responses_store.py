@@ -171,7 +171,9 @@ def test_the_store_keeps_responses_across_processes(tmp_path):
 
 def test_a_response_belongs_to_the_key_that_made_it(tmp_path, store):
     keys = SqliteKeyStore(tmp_path / "keys.db")
-    with serve_in_thread(create_app({"scripted": ScriptedChatService(store=store)}, default="scripted", keys=keys)) as url:
+    with serve_in_thread(
+        create_app({"scripted": ScriptedChatService(store=store)}, default="scripted", keys=keys)
+    ) as url:
         ada, bob = (
             openai.OpenAI(base_url=f"{url}/v1", api_key=keys.create(name), max_retries=0) for name in ("ada", "bob")
         )

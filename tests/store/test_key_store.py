@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from turnwise.core.errors import InvalidParameter, NotFound, UserError
 from turnwise.core.api_keys import VISIBLE_LENGTH
+from turnwise.core.errors import InvalidParameter, NotFound, UserError
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 
 MAKE_KEYS = """
@@ -41,7 +41,13 @@ def test_a_key_is_kept_as_its_hash_alone(keys, path):
     key = keys.create("laptop", rate=60, concurrent=4)
     assert len(key) == len("tw-") + 64
     [kept] = keys.list()
-    assert (kept.name, kept.prefix, kept.rate, kept.concurrent, kept.last_used) == ("laptop", key[:VISIBLE_LENGTH], 60, 4, None)
+    assert (kept.name, kept.prefix, kept.rate, kept.concurrent, kept.last_used) == (
+        "laptop",
+        key[:VISIBLE_LENGTH],
+        60,
+        4,
+        None,
+    )
     assert kept.verify(key)
     assert not kept.verify(key[:-1] + ("0" if key[-1] != "0" else "1"))
     assert key[VISIBLE_LENGTH:].encode() not in b"".join(file.read_bytes() for file in path.parent.iterdir())

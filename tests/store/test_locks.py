@@ -10,12 +10,12 @@ import time
 import httpx
 import pytest
 
-from turnwise.core.executors import TimeoutExecutor
 from turnwise.core.errors import TurnwiseError, Unavailable
+from turnwise.core.executors import TimeoutExecutor
+from turnwise.core.file_lock import FileLock, LockTimeout
 from turnwise.core.messages import Message
 from turnwise.server.app import create_app
 from turnwise.store import open_store
-from turnwise.core.file_lock import FileLock, LockTimeout
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
 

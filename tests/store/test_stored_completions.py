@@ -2,8 +2,8 @@
 
 import pytest
 
-from turnwise.core.stored_completions import StoredCompletion
 from turnwise.core.errors import InvalidData, NotFound, SaveFailed
+from turnwise.core.stored_completions import StoredCompletion
 from turnwise.store import open_store
 
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, TemplateError
+from turnwise.synthesis.ordered_tasks import iterate_sync
 from turnwise.synthesis.scenario_file import ScenarioFile
 from turnwise.synthesis.self_chat import SelfChat
-from turnwise.synthesis.ordered_tasks import iterate_sync
 from turnwise.testing import ScriptedChatService
 
 SCENES = ScenarioFile.model_validate(

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.parameters import MAX_STRING
-from turnwise.text.rendering import renderer as render
+from turnwise.text.constraints.bad_words import BadWordsConstraint
 from turnwise.text.constraints.grammar_compiler import MAX_SOURCE, GrammarCache, GrammarCompiler
+from turnwise.text.rendering import renderer as render
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import TooManyTokens
 from turnwise.text.tokenization.vocabulary import Vocabulary
-from turnwise.text.constraints.bad_words import BadWordsConstraint
 
 KINDS = ["turnwise", "chatml", "sentencepiece"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -184,7 +184,9 @@ def test_a_banned_word_never_comes_however_it_could_be_cut(tokenizer_of, kind, w
     tokenizer = tokenizer_of(kind)
     state = BadWordsConstraint(words, vocabulary := Vocabulary(tokenizer)).start()
     rng, said = random.Random(seed), b""
-    wanted = [i for i in range(len(vocabulary)) if any(c in vocabulary.output_bytes(i) for c in "".join(words).encode())]
+    wanted = [
+        i for i in range(len(vocabulary)) if any(c in vocabulary.output_bytes(i) for c in "".join(words).encode())
+    ]
     for _ in range(80):
         token_mask = state.token_mask()
         token = rng.choice([id for id in wanted if token_mask[id]] or [int(token_mask.nonzero()[0][0])])

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.parameters import MAX_STRING
-from turnwise.text.streaming.detokenizer import StopStringScanner, IncrementalDetokenizer
+from turnwise.text.streaming.detokenizer import IncrementalDetokenizer, StopStringScanner
 
 KINDS = ["turnwise", "chatml", "sentencepiece", "sentencepiece-legacy"]
 each_kind = pytest.mark.parametrize("kind", KINDS)

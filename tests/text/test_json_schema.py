@@ -13,7 +13,7 @@ from test_constraints import wander
 from turnwise.core.errors import InvalidParameter
 from turnwise.text.constraints.grammar_compiler import MAX_SCHEMA, GrammarCompiler
 from turnwise.text.constraints.json_schema import FORMATS, MAX_DEPTH, SchemaError, normalize_schema
-from turnwise.text.constraints.json_schema_errors import find_unsupported_keywords, drop_unsupported_keywords
+from turnwise.text.constraints.json_schema_errors import drop_unsupported_keywords, find_unsupported_keywords
 
 TEXT = {"type": "string"}
 POINT = {"type": "object", "properties": {"x": TEXT}}

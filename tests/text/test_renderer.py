@@ -8,8 +8,8 @@ from template_cases import EVERY, TEMPLATES
 
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
-from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer
 from turnwise.text.chat_templates.chat_template import apply_chat_template
+from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

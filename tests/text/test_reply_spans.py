@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.messages import Message
-from turnwise.text.tokenization.bpe_training import DEFAULT_CHAT_TEMPLATE as TEMPLATE
 from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer
 from turnwise.text.rendering.reply_spans import render_replies, render_reply
+from turnwise.text.tokenization.bpe_training import DEFAULT_CHAT_TEMPLATE as TEMPLATE
 
 # Earlier replies lose their thoughts (Qwen3).
 STRIPPING = """

@@ -16,9 +16,9 @@ from tool_templates import HERMES, LLAMA, MISTRAL, SPECIAL, TAGS
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.tools import Tool
 from turnwise.text import tool_call_formats as dialects
+from turnwise.text.constraints.grammar_compiler import GrammarCompiler
 from turnwise.text.constraints.tool_call_grammar import build_tool_call_grammar
 from turnwise.text.streaming.tool_call_parser import ToolCallParser
-from turnwise.text.constraints.grammar_compiler import GrammarCompiler
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.text.tokenization.vocabulary import LLGuidanceTokenizer, Vocabulary
 
@@ -236,7 +236,9 @@ def check(tool, kind, arguments):
 def test_forced_calls_are_right_whatever_is_drawn(tokenizer_for, name, seed, parallel):
     tokenizer, tool_call_format = tokenizer_for(name), dialects.tool_call_format(name)
     bounded = [WEATHER, NOW, CODE, SUM]
-    grammar = build_tool_call_grammar(GrammarCompiler(tokenizer), tokenizer, tool_call_format, bounded, forced=True, parallel=parallel)
+    grammar = build_tool_call_grammar(
+        GrammarCompiler(tokenizer), tokenizer, tool_call_format, bounded, forced=True, parallel=parallel
+    )
     ids, ended = wander(grammar, tokenizer, seed)
     assert ended
     content, found, splitter = read(tool_call_format, shown(tokenizer, ids), [])
@@ -263,23 +265,36 @@ def one_call(tool_call_format, tool=WEATHER, arguments=None):
 
 
 def answer(tool_call_format, *bodies):
-    return tool_call_format.marker + tool_call_format.openings[0] + tool_call_format.separator.join(bodies) + tool_call_format.closing
+    return (
+        tool_call_format.marker
+        + tool_call_format.openings[0]
+        + tool_call_format.separator.join(bodies)
+        + tool_call_format.closing
+    )
 
 
 @each
 def test_auto_allows_talk_and_calls_but_no_other_marker(tokenizer_for, name):
     tokenizer, tool_call_format = tokenizer_for(name), dialects.tool_call_format(name)
-    grammar = build_tool_call_grammar(GrammarCompiler(tokenizer), tokenizer, tool_call_format, TOOLS, forced=False, parallel=True)
+    grammar = build_tool_call_grammar(
+        GrammarCompiler(tokenizer), tokenizer, tool_call_format, TOOLS, forced=False, parallel=True
+    )
     call = one_call(tool_call_format)
     assert follows(grammar, tokenizer, "Hello, you 你好\n") == (True, True)
-    assert follows(grammar, tokenizer, answer(tool_call_format, call, call)) == (tool_call_format.parallel_calls, tool_call_format.parallel_calls)
+    assert follows(grammar, tokenizer, answer(tool_call_format, call, call)) == (
+        tool_call_format.parallel_calls,
+        tool_call_format.parallel_calls,
+    )
     assert follows(grammar, tokenizer, answer(tool_call_format, call)[:-1]) == (True, False)
     if tool_call_format.marker:
         assert follows(grammar, tokenizer, "Hello\n" + answer(tool_call_format, call)) == (True, True)
         assert follows(grammar, tokenizer, f"a {tool_call_format.marker} b") == (False, False)
     wrong = one_call(tool_call_format, arguments={"city": "Rome", "days": 8})
     assert follows(grammar, tokenizer, answer(tool_call_format, wrong)) == (False, False)
-    assert follows(grammar, tokenizer, answer(tool_call_format, one_call(tool_call_format, Tool("other"), {}))) == (False, False)
+    assert follows(grammar, tokenizer, answer(tool_call_format, one_call(tool_call_format, Tool("other"), {}))) == (
+        False,
+        False,
+    )
 
 
 @each
@@ -293,16 +308,23 @@ def test_forced_means_a_call_single_means_one_and_allowed_means_these(tokenizer_
     assert follows(single, tokenizer, answer(tool_call_format, one_call(tool_call_format, NOW, {}))) == (False, False)
     several = build_tool_call_grammar(grammars, tokenizer, tool_call_format, [WEATHER, SUM], forced=True, parallel=True)
     raw = one_call(tool_call_format, SUM, "1+2")
-    assert follows(several, tokenizer, answer(tool_call_format, call, call, raw)) == (tool_call_format.parallel_calls, tool_call_format.parallel_calls)
+    assert follows(several, tokenizer, answer(tool_call_format, call, call, raw)) == (
+        tool_call_format.parallel_calls,
+        tool_call_format.parallel_calls,
+    )
     assert follows(several, tokenizer, answer(tool_call_format, raw)) == (True, True)
-    assert follows(several, tokenizer, answer(tool_call_format, raw, call)) == (False, False), "nothing follows a raw input"
+    assert follows(several, tokenizer, answer(tool_call_format, raw, call)) == (False, False), (
+        "nothing follows a raw input"
+    )
 
 
 @pytest.mark.parametrize("name", ["hermes", "mistral"])
 def test_with_a_format_an_answer_follows_it_or_calls(tokenizer_for, name):
     tokenizer, tool_call_format = tokenizer_for(name), dialects.tool_call_format(name)
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": False}
-    grammar = build_tool_call_grammar(GrammarCompiler(tokenizer), tokenizer, tool_call_format, [NOW], forced=False, parallel=True, content=schema)
+    grammar = build_tool_call_grammar(
+        GrammarCompiler(tokenizer), tokenizer, tool_call_format, [NOW], forced=False, parallel=True, content=schema
+    )
     assert follows(grammar, tokenizer, '{"a": 1}') == (True, True)
     assert follows(grammar, tokenizer, answer(tool_call_format, one_call(tool_call_format, NOW, {}))) == (True, True)
     assert follows(grammar, tokenizer, "Hello") == (False, False)
@@ -310,8 +332,12 @@ def test_with_a_format_an_answer_follows_it_or_calls(tokenizer_for, name):
 
 def test_white_space_in_arguments_is_bounded(tokenizer_for):
     tokenizer, tool_call_format = tokenizer_for("plain"), dialects.tool_call_format("hermes")
-    grammar = build_tool_call_grammar(GrammarCompiler(tokenizer), tokenizer, tool_call_format, [WEATHER], forced=True, parallel=False)
-    assert follows(grammar, tokenizer, answer(tool_call_format, one_call(tool_call_format)).replace('": 2', '":  2')) == (False, False)
+    grammar = build_tool_call_grammar(
+        GrammarCompiler(tokenizer), tokenizer, tool_call_format, [WEATHER], forced=True, parallel=False
+    )
+    assert follows(
+        grammar, tokenizer, answer(tool_call_format, one_call(tool_call_format)).replace('": 2', '":  2')
+    ) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +355,12 @@ def test_what_cannot_be_enforced_names_the_tool(tokenizer_for, tool, param, says
     tokenizer = tokenizer_for("plain")
     with pytest.raises(InvalidParameter, match=says) as error:
         build_tool_call_grammar(
-            GrammarCompiler(tokenizer), tokenizer, dialects.tool_call_format("hermes"), [NOW, tool], forced=False, parallel=True
+            GrammarCompiler(tokenizer),
+            tokenizer,
+            dialects.tool_call_format("hermes"),
+            [NOW, tool],
+            forced=False,
+            parallel=True,
         )
     assert error.value.param == param
 
@@ -341,7 +372,9 @@ def test_a_marker_that_is_one_token_without_being_special_is_found(made_tokenize
     tool_call_format = dialects.tool_call_format("hermes")
     text = "So\n" + answer(tool_call_format, one_call(tool_call_format))
     assert tokenizer.token_to_id("<tool_call>") in tokenizer.encode(text)
-    grammar = build_tool_call_grammar(GrammarCompiler(tokenizer), tokenizer, tool_call_format, [WEATHER], forced=False, parallel=True)
+    grammar = build_tool_call_grammar(
+        GrammarCompiler(tokenizer), tokenizer, tool_call_format, [WEATHER], forced=False, parallel=True
+    )
     assert follows(grammar, tokenizer, text) == (True, True)
     assert tokenizer.decode(tokenizer.encode(text)) == text, "it is shown, so it is read"
 
@@ -361,7 +394,9 @@ def test_hostile_tools_take_little_time_or_are_refused(tokenizer_for, attack):
     grammars.regex("warm up", "x")
     began = time.thread_time()
     with suppress(InvalidParameter):
-        build_tool_call_grammar(grammars, tokenizer, dialects.tool_call_format("hermes"), attack, forced=False, parallel=True)
+        build_tool_call_grammar(
+            grammars, tokenizer, dialects.tool_call_format("hermes"), attack, forced=False, parallel=True
+        )
     assert time.thread_time() - began < 10
 
 

@@ -54,7 +54,9 @@ def chatml(made_tokenizer):
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
-    return Renderer.from_tokenizer(Tokenizer(made_tokenizer(["<|im_start|>", "<|im_end|>"]), {"eos_token": "<|im_end|>"}, template))
+    return Renderer.from_tokenizer(
+        Tokenizer(made_tokenizer(["<|im_start|>", "<|im_end|>"]), {"eos_token": "<|im_end|>"}, template)
+    )
 
 
 def text_of(renderer, messages, **options):
@@ -220,7 +222,9 @@ NO_SYSTEM = {
 @pytest.mark.parametrize("handling", NO_SYSTEM)
 def test_without_a_system_role_the_first_user_message_explains_the_tools(chatml, handling):
     tokenizer = chatml.tokenizer
-    renderer = Renderer.from_tokenizer(Tokenizer(tokenizer.backend, tokenizer.special_tokens_map, NO_SYSTEM[handling] + tokenizer.chat_template))
+    renderer = Renderer.from_tokenizer(
+        Tokenizer(tokenizer.backend, tokenizer.special_tokens_map, NO_SYSTEM[handling] + tokenizer.chat_template)
+    )
     shown = text_of(renderer, LOOP, tools=[WEATHER], add_generation_prompt=True)
     first = shown.split("<|im_end|>")[0]
     assert first.startswith("<|im_start|>user\nYou can call tools.")

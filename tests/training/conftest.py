@@ -68,8 +68,8 @@ def recipe(values):
 def trainer(recipe, tmp_path):
     """`trainer(recipe, hooks)`: ready to run in a work folder of its own."""
     from turnwise.training.examples.load_datasets import load_datasets
-    from turnwise.training.trainer import Trainer
     from turnwise.training.launch.base_model_loader import load_base_model
+    from turnwise.training.trainer import Trainer
 
     def make(recipe, hooks=(), work=tmp_path / "work"):
         base = recipe.method.prepare(load_base_model(recipe), recipe.training.seed)

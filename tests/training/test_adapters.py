@@ -30,8 +30,8 @@ class TestAdapters:
     @pytest.mark.parametrize("more", [{}, {"dora": True}, {"rank": 2, "alpha": 9, "dropout": 0.1}], ids=str)
     def test_what_is_saved_serves_as_what_was_trained(self, said, more, unseen):
         """The loss of the folder, read by another room, is the one that the run reported of itself."""
-        from turnwise.data.sources import read_source
         from torch_reference.perplexity import measure_perplexity
+        from turnwise.data.sources import read_source
 
         recipe = said({**LORA, **more})
         result = run_recipe(recipe, device=CPU)

@@ -139,7 +139,9 @@ class TestServing:
         recipe = said(LORA, model={"from": str(gpt2_folder)})
         run_recipe(recipe, device=CPU)
         folders = {"adapter": recipe.out}  # its base is opened for it
-        beside, merged = (answers(folders, base_engines)["adapter"].choices[0] for base_engines in (SharedBaseEngines(), None))
+        beside, merged = (
+            answers(folders, base_engines)["adapter"].choices[0] for base_engines in (SharedBaseEngines(), None)
+        )
         for one, other in zip(beside.logprobs.content, merged.logprobs.content, strict=True):
             assert (one.token, one.logprob) == (other.token, pytest.approx(other.logprob, abs=1e-3))
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from turnwise.training.examples.batches import IGNORED
 from turnwise.models.checkpoint import create
 from turnwise.training import chunked_cross_entropy as chunked
+from turnwise.training.examples.batches import IGNORED
 from turnwise.training.log_probs import cross_entropy_sum, token_losses
 
 pytestmark = pytest.mark.usefixtures("one_thread")

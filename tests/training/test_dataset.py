@@ -8,10 +8,10 @@ from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.text.rendering.renderer import Renderer
+from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.examples.holdout import held_out_dialogues
 from turnwise.training.examples.load_datasets import load_datasets
 from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.recipe import parse_recipe
 
 

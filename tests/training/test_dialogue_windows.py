@@ -13,12 +13,12 @@ from training_dialogues import small_talk, write_chats
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.objective import ExampleContext
-from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.launch.auto_seq_len import with_max_seq_len
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.run_recipe import DryRunComplete, run_recipe
+from turnwise.training.objective import ExampleContext
+from turnwise.training.objectives import OBJECTIVES
 
 SYSTEM = Message("system", "Answer in French only.")
 texts = st.text(st.sampled_from("ab .é好"), min_size=1, max_size=40).filter(str.strip)

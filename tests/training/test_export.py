@@ -14,8 +14,8 @@ from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training import checkpoint_files as state
 from turnwise.training import loggers as watch
-from turnwise.training.recipe import load_recipe, parse_recipe
 from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.recipe import load_recipe, parse_recipe
 
 TALK = [Message("user", "Where is my lamp? 你好"), Message("assistant", "Your lamp is on its way.")]
 CPU = torch.device("cpu")
@@ -134,8 +134,8 @@ class TestBesideTheWeights:
 
     def test_the_loss_of_the_saved_weights_is_the_one_reported(self, finished, unseen):
         """Measured by another room: perplexity over replies equals the objective's loss per predicted token."""
-        from turnwise.data.sources import read_source
         from torch_reference.perplexity import measure_perplexity
+        from turnwise.data.sources import read_source
 
         out, result = finished
         model = checkpoint.load(out, dtype=torch.float32).decoder

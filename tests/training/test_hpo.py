@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.training.launch import hpo as searching
-from turnwise.training.recipe import parse_recipe
 from turnwise.training.launch.hpo import run_hpo
+from turnwise.training.recipe import parse_recipe
 
 CPU = torch.device("cpu")
 pytestmark = [

@@ -9,9 +9,9 @@ from samples_of_data import FOUR, written
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.models import transformers_model as hub
-from turnwise.training.methods import METHODS
 from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.methods import METHODS
 
 pytestmark = [
     pytest.mark.usefixtures("undrawn", "one_thread"),

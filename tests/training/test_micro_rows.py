@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from turnwise.training import micro_rows
-from turnwise.training.micro_rows import kept_bytes, with_fitting_micro_rows
 from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.recipe import parse_recipe
 from turnwise.training.launch.run_recipe import _with_rows
+from turnwise.training.micro_rows import kept_bytes, with_fitting_micro_rows
+from turnwise.training.recipe import parse_recipe
 
 CPU = torch.device("cpu")
 

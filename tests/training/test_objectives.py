@@ -18,24 +18,26 @@ from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData, InvalidParameter, UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.training.examples.batches import IGNORED, Example, collate
-from turnwise.training.examples.shards import in_memory_shard
 from turnwise.data.sources import Document
 from turnwise.models import transformers_model as hub
 from turnwise.text.rendering.renderer import Renderer
+from turnwise.training.examples.batches import IGNORED, Example, collate
 from turnwise.training.examples.dataset import Dataset
+from turnwise.training.examples.shards import in_memory_shard
+from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.log_probs import cross_entropy_sum, segment_log_probs
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.objectives.span import sample_spans
-from turnwise.training.log_probs import segment_log_probs, cross_entropy_sum
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.launch.run_recipe import run_recipe
 
 CPU = torch.device("cpu")
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_layers": 2, "num_heads": 4, "context_length": 128}
 FAMILY = {"encoder_decoder": "t5", "encoder": "bert", "decoder": "llama"}
 
-clm, dpo, kto, mlm, seq2seq, sft, span = map(OBJECTIVES.parse_plugin, ("clm", "dpo", "kto", "mlm", "seq2seq", "sft", "span"))
+clm, dpo, kto, mlm, seq2seq, sft, span = map(
+    OBJECTIVES.parse_plugin, ("clm", "dpo", "kto", "mlm", "seq2seq", "sft", "span")
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,9 @@ def encoded(how, items, renderer, length=128):
 
 
 def batches(data, size):
-    rows = data.rows() if not data.supports_packing else [replace(data.rows()[0], examples=[i]) for i in range(len(data))]
+    rows = (
+        data.rows() if not data.supports_packing else [replace(data.rows()[0], examples=[i]) for i in range(len(data))]
+    )
     return [data.batch(rows[start : start + size]) for start in range(0, len(rows), size)]
 
 

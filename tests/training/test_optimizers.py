@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 import torch
 
+from turnwise.training.optim.lr_schedule import lr_factor
 from turnwise.training.optim.muon import Muon, orthogonalize
 from turnwise.training.optim.optimizers import build_optimizers, set_learning_rate
-from turnwise.training.optim.lr_schedule import lr_factor
 
 
 def rates(schedule, total=100, warmup=10, final=0.1):

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.training.examples.batches import IGNORED, Example, collate
-from turnwise.training.examples.packing import WINDOW, pack_sequences
 from torch_reference.cross_entropy import summed_cross_entropy
 from turnwise.models.language_model import segment_mask
+from turnwise.training.examples.batches import IGNORED, Example, collate
+from turnwise.training.examples.packing import WINDOW, pack_sequences
 
 lengths_and_row = st.integers(1, 64).flatmap(
     lambda row: st.tuples(st.lists(st.integers(1, row), max_size=60), st.just(row))
@@ -40,7 +40,9 @@ class TestRows:
     @given(lengths_and_row, st.integers())
     def test_no_row_is_longer_than_allowed_and_none_is_empty(self, case, seed):
         lengths, row_length = case
-        assert all(0 < sum(lengths[i] for i in row) <= row_length for row in pack_sequences(lengths, row_length, seed=seed))
+        assert all(
+            0 < sum(lengths[i] for i in row) <= row_length for row in pack_sequences(lengths, row_length, seed=seed)
+        )
 
     @settings(max_examples=50)
     @given(lengths_and_row, st.integers())

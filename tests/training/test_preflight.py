@@ -10,21 +10,21 @@ from hooks import Killing
 from samples_of_data import FOUR, PAIRS
 
 from turnwise.core.errors import InvalidData, UserError
-from turnwise.training.examples.batches import IGNORED, Example
-from turnwise.training.examples.shards import in_memory_shard
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training import trainer as loop
+from turnwise.training.examples.batches import IGNORED, Example
+from turnwise.training.examples.dataset import Dataset
+from turnwise.training.examples.load_datasets import load_datasets
+from turnwise.training.examples.shards import in_memory_shard
 from turnwise.training.launch import preflight as looking
 from turnwise.training.launch import throughput_probe as probing
-from turnwise.training.examples.dataset import Dataset
 from turnwise.training.launch.auto_hyperparameters import LEAST, resolve_hyperparameters
-from turnwise.training.examples.load_datasets import load_datasets
+from turnwise.training.launch.base_model_loader import load_base_model
+from turnwise.training.launch.preflight import TextSpan, preflight, render_spans
+from turnwise.training.launch.run_recipe import DryRunComplete, run_recipe
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.launch.preflight import TextSpan, render_spans, preflight
 from turnwise.training.recipe import load_recipe, parse_recipe
-from turnwise.training.launch.run_recipe import DryRunComplete, run_recipe
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
@@ -207,7 +207,9 @@ class TestTheDial:
     def test_minutes_become_steps_by_what_was_measured(self, said, tmp_path):
         recipe = said(minutes=10, rows=4)
         seen, base, data = look(recipe)
-        found = resolve_hyperparameters(recipe, base.model, data, replace(seen, tokens_per_second=500.0), tmp_path).training
+        found = resolve_hyperparameters(
+            recipe, base.model, data, replace(seen, tokens_per_second=500.0), tmp_path
+        ).training
         assert found.max_steps * 4 * seen.row_tokens / 500 == pytest.approx(0.85 * 0.75 * 600, rel=0.02)
 
     def test_epochs_that_were_said_are_gone_through(self, said, tmp_path):

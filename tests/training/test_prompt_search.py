@@ -12,8 +12,8 @@ from turnwise.models import checkpoint
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training.export import export_model
-from turnwise.training.methods import METHODS
 from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.methods import METHODS
 
 pytestmark = [
     pytest.mark.usefixtures("undrawn", "one_thread"),
@@ -25,9 +25,7 @@ class TestPrompting:
     @pytest.fixture
     def said(self, said, tmp_path, tiny_config, tokenizer):
         """Recipes for a base with room for demonstrations."""
-        export_model(
-            tmp_path / "roomy", checkpoint.create(replace(tiny_config, context_length=512), seed=0), tokenizer
-        )
+        export_model(tmp_path / "roomy", checkpoint.create(replace(tiny_config, context_length=512), seed=0), tokenizer)
         return lambda method, **sections: said(method, **{"model": {"from": str(tmp_path / "roomy")}, **sections})
 
     def test_no_weight_changes_and_the_loss_is_measured(self, said):

@@ -36,8 +36,8 @@ class TestSoftPrompts:
     @pytest.mark.parametrize("tied", [True, False])
     def test_what_is_saved_serves_as_what_was_trained(self, said, tied, unseen, tmp_path, tiny_config, tokenizer):
         """Everything else is as it was, and the vectors are rows of the embedding that the template names."""
-        from turnwise.data.sources import read_source
         from torch_reference.perplexity import measure_perplexity
+        from turnwise.data.sources import read_source
 
         export_model(tmp_path / "base", checkpoint.create(replace(tiny_config, tied=tied), seed=0), tokenizer)
         recipe = said(self.SOFT, model={"from": str(tmp_path / "base")})

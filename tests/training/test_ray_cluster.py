@@ -16,8 +16,8 @@ from training_processes import free_port, steps, validations
 
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.training.launch.ray_cluster import run_on_ray
-from turnwise.training.recipe import parse_recipe
 from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.recipe import parse_recipe
 
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 LONGEST = 120  # seconds

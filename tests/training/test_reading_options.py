@@ -2,12 +2,12 @@
 
 import pytest
 
-from turnwise.cli.recipe_flags import RecipeFlags
 from turnwise.cli.data_flags import read_options, recipe_keys
+from turnwise.cli.recipe_flags import RecipeFlags
 from turnwise.core.errors import InvalidParameter
 from turnwise.training.examples.dialogue_windows import TruncationReport
-from turnwise.training.recipe import SourceConfig, parse_recipe
 from turnwise.training.examples.recipe_sources import open_source, with_splits
+from turnwise.training.recipe import SourceConfig, parse_recipe
 
 GIVEN = {"columns": {"user": "Frage", "assistant": "Antwort"}, "encoding": "windows-1252"}
 
@@ -25,7 +25,9 @@ def contents(source):
 
 def test_a_recipes_source_says_how_it_is_read(table):
     assert contents(SourceConfig(path=str(table), **GIVEN)) == [["Geöffnet?", "Ja"]]
-    assert contents(SourceConfig(path=str(table), encoding="windows-1252", format="csv", **{"columns": GIVEN["columns"]}))
+    assert contents(
+        SourceConfig(path=str(table), encoding="windows-1252", format="csv", **{"columns": GIVEN["columns"]})
+    )
 
 
 def test_flags_say_it_of_all_data_of_the_command_line(table, tmp_path):

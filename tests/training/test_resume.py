@@ -17,9 +17,9 @@ from training_processes import steps, validations
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.training import gradient_accumulation as step
-from turnwise.training.stop_signals import TrainingInterrupted
-from turnwise.training.recipe import parse_recipe
 from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.recipe import parse_recipe
+from turnwise.training.stop_signals import TrainingInterrupted
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn")

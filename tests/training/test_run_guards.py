@@ -10,15 +10,15 @@ from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.core.messages import Conversation, Message
-from turnwise.training.examples.batches import Example, collate
 from turnwise.training import trainer as loop
-from turnwise.training.optim.weight_averaging import ALPHAS
+from turnwise.training.checkpoint_files import TrainerState, trainable_state
+from turnwise.training.examples.batches import Example, collate
 from turnwise.training.examples.load_datasets import misspell_user_turns
-from turnwise.training.optim.neftune import neftune_noise
-from turnwise.training.recipe import parse_recipe
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.optim.loss_spikes import LossSpike, check_loss_spike
-from turnwise.training.checkpoint_files import TrainerState, trainable_state
+from turnwise.training.optim.neftune import neftune_noise
+from turnwise.training.optim.weight_averaging import ALPHAS
+from turnwise.training.recipe import parse_recipe
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")

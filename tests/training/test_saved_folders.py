@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 
 from turnwise.core.errors import UserError
 from turnwise.models import checkpoint
-from turnwise.training.recipe import parse_recipe
-from turnwise.training.launch.save_precision import rounding_error
 from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.launch.save_precision import rounding_error
+from turnwise.training.recipe import parse_recipe
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
@@ -131,7 +131,9 @@ class TestTokenizers:
 
         tokenizer.save(tmp_path)
         raw = json.loads((tmp_path / "tokenizer.json").read_text())
-        processor = TemplateProcessing(single="<|end|> $A", special_tokens=[("<|end|>", tokenizer.token_to_id("<|end|>"))])
+        processor = TemplateProcessing(
+            single="<|end|> $A", special_tokens=[("<|end|>", tokenizer.token_to_id("<|end|>"))]
+        )
         import tokenizers
 
         backend = tokenizers.Tokenizer.from_str(json.dumps(raw))

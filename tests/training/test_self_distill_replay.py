@@ -17,13 +17,13 @@ from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.prompts import bundled_prompts
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.export import export_model
 from turnwise.training.examples.load_datasets import load_datasets
+from turnwise.training.export import export_model
 from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.recipe import parse_recipe
-from turnwise.training.launch.self_distill_replay import SelfDistillReplay, generate_replay
-from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.launch.reply_samples import generate_replies
+from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.launch.self_distill_replay import SelfDistillReplay, generate_replay
+from turnwise.training.recipe import parse_recipe
 
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 
@@ -34,7 +34,12 @@ def unlearned(message):
 
 def of(data, **more):
     """A recipe from the model in the box, which ends its answers."""
-    said = {"model": {"from": str(bundled_model_folder(None))}, "data": data, "out": "none", "training": {"row_length": 128}}
+    said = {
+        "model": {"from": str(bundled_model_folder(None))},
+        "data": data,
+        "out": "none",
+        "training": {"row_length": 128},
+    }
     return parse_recipe({**said, **more}, origin="test")
 
 
@@ -189,7 +194,9 @@ class TestRuns:
         with pytest.raises(RuntimeError, match="killed"):
             run_recipe(said, device=CPU, hooks=[Killing(at=2)], on_answer=lambda *found: asked.append(found))
         assert len(asked) == 20
-        monkeypatch.setattr("turnwise.training.launch.self_distill_replay.build_engine", lambda *_: pytest.fail("asked again"))
+        monkeypatch.setattr(
+            "turnwise.training.launch.self_distill_replay.build_engine", lambda *_: pytest.fail("asked again")
+        )
         result = run_recipe(said, device=CPU)
         assert result.steps == 2
         expected, found = parameters(Path(whole.out)), parameters(Path(said.out))

@@ -12,9 +12,9 @@ from samples_of_data import RATED, written
 from training_processes import gradients, steps, validations
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.training.recipe import parse_recipe
-from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.distributed.sharding import transformer_layers
+from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.recipe import parse_recipe
 
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 

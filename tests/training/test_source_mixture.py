@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.training.examples.batches import Example, collate
-from turnwise.training.examples.packing import bucket_by_length
-from turnwise.training.examples.shards import in_memory_shard, open_shard, write_shard
 from turnwise.text.rendering.renderer import Renderer
+from turnwise.training.examples.batches import Example, collate
 from turnwise.training.examples.dataset import Dataset
 from turnwise.training.examples.load_datasets import load_datasets
+from turnwise.training.examples.packing import bucket_by_length
+from turnwise.training.examples.shards import in_memory_shard, open_shard, write_shard
+from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.launch.run_recipe import run_recipe
 
 CPU = torch.device("cpu")
 

@@ -7,9 +7,9 @@ from training_dialogues import small_talk, write_chats
 
 from turnwise.core.errors import InvalidData
 from turnwise.training.examples.load_datasets import load_datasets
+from turnwise.training.examples.recipe_sources import with_splits
 from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.recipe import parse_recipe
-from turnwise.training.examples.recipe_sources import with_splits
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from rich.console import Console
 from training_dialogues import small_talk, write_chats
 from typer.testing import CliRunner
 
+from turnwise.cli.base_comparison import ComparisonSize, compare_with_base, fit_comparison
 from turnwise.cli.recipe_flags import RecipeFlags
 from turnwise.cli.train import _one_line, train
-from turnwise.cli.base_comparison import ComparisonSize, compare_with_base, fit_comparison
 from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
 from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES
@@ -181,7 +181,9 @@ class TestRecipeFiles:
         assert recipe.data.skip_bad
 
     def test_a_share_to_rehearse_goes_beside_the_data(self, recipe_file):
-        recipe = RecipeFlags(None, None, None, None, {"valid": None, "rehearse": 0.5}, {}, False).override_recipe(recipe_file)
+        recipe = RecipeFlags(None, None, None, None, {"valid": None, "rehearse": 0.5}, {}, False).override_recipe(
+            recipe_file
+        )
         assert recipe.data.rehearse == 0.5
         assert recipe.data.valid
 

@@ -13,9 +13,9 @@ from samples_of_data import RATED, written
 from training_processes import free_port, steps, validations
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.training.recipe import parse_recipe
-from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.distributed.worker_group import WorkerGroup
+from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.recipe import parse_recipe
 
 pytestmark = pytest.mark.usefixtures("undrawn", "one_thread")
 

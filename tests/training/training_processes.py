@@ -99,8 +99,8 @@ def _as_worker(rank, count, port, target, arguments):
 def train(values):
     """Run a recipe."""
     _alone()
-    from turnwise.training.recipe import parse_recipe
     from turnwise.training.launch.run_recipe import run_recipe
+    from turnwise.training.recipe import parse_recipe
 
     run_recipe(parse_recipe(values, origin="test"))
 
@@ -124,9 +124,9 @@ def weigh_parts(base_folder, said):
     import torch
 
     from turnwise.models.checkpoint import load
-    from turnwise.training.optim.optimizers import build_optimizers
-    from turnwise.training.distributed.sharding import reshard, local_shard, shard_model, full_tensor
+    from turnwise.training.distributed.sharding import full_tensor, local_shard, reshard, shard_model
     from turnwise.training.distributed.worker_group import WorkerGroup
+    from turnwise.training.optim.optimizers import build_optimizers
 
     workers = WorkerGroup.from_environment()
     decoder = load(base_folder, dtype=torch.float32).decoder

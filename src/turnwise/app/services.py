@@ -63,7 +63,7 @@ class SharedBaseEngines:
         from turnwise.models.adapter_config import is_adapter
         from turnwise.models.adapters import load_adapter
         from turnwise.models.checkpoint import read_decoder_config
-        from turnwise.models.lora_factors import compute_lora_factors, changes_only_layers
+        from turnwise.models.lora_factors import changes_only_layers, compute_lora_factors
 
         if not is_adapter(folder):
             return self._base_engine(folder, create_engine)
@@ -125,7 +125,9 @@ def open_chat_service(
     if device not in DEVICES:
         raise InvalidParameter("device", f"Unknown device '{device}': {did_you_mean(device, DEVICES)}")
     if quantize is not None and quantize not in get_args(Quantization):
-        raise InvalidParameter("quantize", f"Unknown type '{quantize}': {did_you_mean(quantize, get_args(Quantization))}")
+        raise InvalidParameter(
+            "quantize", f"Unknown type '{quantize}': {did_you_mean(quantize, get_args(Quantization))}"
+        )
     # Whatever can be checked without torch comes before it: a person should not wait for a mistake to be told.
     check_servable(folder)
     preferred = {**load_generation_defaults(folder), **(defaults or {})}
@@ -169,11 +171,15 @@ def open_chat_service(
             def create_engine(source: Path) -> Engine:
                 # The engine reads the weights one by one into its own layout.
                 weights = checkpoint.Checkpoint(source, dtype=chosen, device=device)
-                new_engine = Engine(weights, max_num_seqs=max_num_seqs, quantize=quantize, kv_cache_memory_bytes=kv_cache_memory_bytes)
+                new_engine = Engine(
+                    weights, max_num_seqs=max_num_seqs, quantize=quantize, kv_cache_memory_bytes=kv_cache_memory_bytes
+                )
                 stack.callback(new_engine.close)
                 return new_engine
 
-            engine = create_engine(folder) if base_engines is None else base_engines.engine(folder, create_engine, device)
+            engine = (
+                create_engine(folder) if base_engines is None else base_engines.engine(folder, create_engine, device)
+            )
         if preparing is not None:
             wait([preparing])  # an error is left to the request that needs what cannot be built
         yield ChatService(
@@ -207,7 +213,9 @@ def open_model_under_test(
     from turnwise.core.chat_request import ChatRequest
     from turnwise.evaluation.system_under_test import ModelUnderTest
 
-    with open_chat_service(model, base_engines=SharedBaseEngines(), **serving) as service:  # adapters too are computed as they are served
+    with open_chat_service(
+        model, base_engines=SharedBaseEngines(), **serving
+    ) as service:  # adapters too are computed as they are served
         yield ModelUnderTest(
             service.name,
             service.engine,
@@ -307,7 +315,7 @@ def _code_digest() -> str:
 @contextmanager
 def open_conversation_store(url: str | None) -> Iterator[ConversationStore | None]:
     """The store at this URL, or in the person's own file; closed when the block ends. "none" gives None."""
-    from turnwise.core.executors import STORE_WRITE_EXECUTOR, CALL_TIMEOUT_SECONDS
+    from turnwise.core.executors import CALL_TIMEOUT_SECONDS, STORE_WRITE_EXECUTOR
     from turnwise.core.settings import Settings
     from turnwise.store import open_store
 

@@ -7,14 +7,14 @@ Ranked by the mean log-probability of an answer's tokens, which does not prefer 
 import math
 from dataclasses import replace
 
-from turnwise.core.chat_request import ChatChoice, ChatResponse, ChatRequest
+from turnwise.core.chat_request import ChatChoice, ChatRequest, ChatResponse
 
 
 def expand_best_of(turn: ChatRequest) -> ChatRequest:
     """The turn that generates all candidates, and what is needed to rank them."""
     if turn.best_of <= turn.n:
         return turn
-    return replace(turn, answers=turn.best_of, asked={**turn.sampling, "logprobs": True})
+    return replace(turn, n=turn.best_of, sampling={**turn.sampling, "logprobs": True})
 
 
 def select_best(reply: ChatResponse, turn: ChatRequest) -> ChatResponse:
@@ -24,7 +24,7 @@ def select_best(reply: ChatResponse, turn: ChatRequest) -> ChatResponse:
     ranked = sorted(reply.choices, key=_mean, reverse=True)[: turn.n]
     if not turn.sampling.get("logprobs"):
         ranked = [replace(answer, logprobs=()) for answer in ranked]
-    return replace(reply, answers=tuple(ranked))
+    return replace(reply, choices=tuple(ranked))
 
 
 def _mean(answer: ChatChoice) -> float:

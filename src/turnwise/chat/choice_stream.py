@@ -6,13 +6,13 @@ Stop strings and log-probabilities are about what is said: calls neither end at 
 from collections import deque
 from collections.abc import Sequence
 
-from turnwise.chat.tool_calling import ToolCallReader
 from turnwise.chat.token_inspector import TokenInspector
-from turnwise.core.chat_request import ChatDelta, DecodedToken, DecodedLogprobs
+from turnwise.chat.tool_calling import ToolCallReader
+from turnwise.core.chat_request import ChatDelta, DecodedLogprobs, DecodedToken
 from turnwise.core.errors import TurnwiseError, UserError
-from turnwise.core.ports import GenerationRequest, TokenEvent, TokenLogprobs, RequestStats
+from turnwise.core.ports import GenerationRequest, RequestStats, TokenEvent, TokenLogprobs
 from turnwise.core.tools import ToolCallDelta
-from turnwise.text.streaming.detokenizer import StopStringScanner, IncrementalDetokenizer
+from turnwise.text.streaming.detokenizer import IncrementalDetokenizer, StopStringScanner
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
 NEVER = -9999.0  # the published way to say that a token was out of the question; JSON knows no infinity
@@ -59,7 +59,9 @@ class ChoiceStream:
         """
         self.stats = event.stats
         if event.finish_reason == "error":
-            raise (UserError if event.is_client_error else TurnwiseError)(event.error or "The model failed while generating.")
+            raise (UserError if event.is_client_error else TurnwiseError)(
+                event.error or "The model failed while generating."
+            )
         text, calls = "", list[ToolCallDelta]()
         if event.token_id is not None:
             self.generated += 1
@@ -127,7 +129,8 @@ class ChoiceStream:
 
     def _report(self, id: int, logprobs: TokenLogprobs) -> DecodedLogprobs:
         return DecodedLogprobs(
-            self._likely(id, logprobs.logprob), tuple(self._likely(other, value) for other, value in logprobs.top_logprobs)
+            self._likely(id, logprobs.logprob),
+            tuple(self._likely(other, value) for other, value in logprobs.top_logprobs),
         )
 
     def _likely(self, id: int, logprob: float) -> DecodedToken:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY as REFUSE
 from turnwise.chat.context_policies import Truncated, get_context_policy
 from turnwise.chat.request_builder import RequestBuilder, cache_scope
-from turnwise.core.exchanges import Exchange, droppable_exchanges, drop_exchanges
 from turnwise.chat.summary_cache import SummaryCache
-from turnwise.core.chat_request import ContextReport, ChatRequest, Usage
+from turnwise.core.chat_request import ChatRequest, ContextReport, Usage
 from turnwise.core.errors import ContextLengthExceeded, TemplateError
+from turnwise.core.exchanges import Exchange, drop_exchanges, droppable_exchanges
 from turnwise.core.messages import Message
 from turnwise.core.ports import GenerationRequest
 
@@ -78,7 +78,7 @@ async def fit_to_context(
     """The request for a turn, and what the policy `name` did to make it fit; None where it did nothing.
 
     Raises:
-        ContextTooLong: it does not fit, whatever the policy could do. The error is about the turn as it came.
+        ContextLengthExceeded: it does not fit, whatever the policy could do. The error is about the turn as it came.
         UserError: see `RequestMaker.request`.
     """
     chosen = get_context_policy(name)

@@ -13,8 +13,8 @@ from typing import Literal
 
 from turnwise.chat.tool_calling import merge_tool_call_deltas
 from turnwise.core.chat_request import ChatDelta, ChatRequest
-from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.errors import NotFound, TurnwiseError
+from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.messages import Message
 from turnwise.core.ports import ConversationStore, FinishReason
 from turnwise.core.tools import ToolCallDelta
@@ -42,7 +42,9 @@ class ConversationRecorder:
         self._complete = False
 
     @classmethod
-    async def start(cls, store: ConversationStore | None, turn: ChatRequest, model: str) -> "ConversationRecorder | None":
+    async def start(
+        cls, store: ConversationStore | None, turn: ChatRequest, model: str
+    ) -> "ConversationRecorder | None":
         """Store the request's messages; None where they belong to no conversation.
 
         Raises:

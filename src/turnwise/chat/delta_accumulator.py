@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from turnwise.chat.best_of import select_best, expand_best_of
+from turnwise.chat.best_of import expand_best_of, select_best
 from turnwise.chat.tool_calling import merge_tool_call_deltas
-from turnwise.core.chat_request import ChatChoice, ChatDelta, ChatResponse, DecodedLogprobs, ChatRequest, Usage
+from turnwise.core.chat_request import ChatChoice, ChatDelta, ChatRequest, ChatResponse, DecodedLogprobs, Usage
 from turnwise.core.ports import FinishReason
 from turnwise.core.tools import ToolCallDelta
 

@@ -8,21 +8,21 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from turnwise.chat.search_checks import applicable_defaults, check_search_parameters
 from turnwise.chat.tool_calling import tool_constraint, visible_tools
-from turnwise.chat.search_checks import check_search_parameters, applicable_defaults
-from turnwise.core.chat_request import ResponseFormat, ChatRequest
+from turnwise.core.chat_request import ChatRequest, ResponseFormat
 from turnwise.core.errors import ContextLengthExceeded, InvalidData, InvalidParameter, UserError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import Constraint, GenerationRequest, InferenceEngine
 from turnwise.core.sampling_presets import apply_sampling_preset
-from turnwise.text.rendering.renderer import RenderedConversation, Renderer
-from turnwise.text.constraints.stop_strings import StopStringConstraint
 from turnwise.text.chat_templates.chat_template import find_template_variables
+from turnwise.text.constraints.bad_words import BadWordsConstraint
+from turnwise.text.constraints.stop_strings import StopStringConstraint
+from turnwise.text.rendering.renderer import RenderedConversation, Renderer
 from turnwise.text.tokenization.tokenizer import TooManyTokens
 from turnwise.text.tokenization.tokenizer_files import SPECIAL_TOKEN_NAMES
 from turnwise.text.tokenization.vocabulary import Vocabulary
-from turnwise.text.constraints.bad_words import BadWordsConstraint
 
 NEVER = -100.0  # a bias that no logit makes up for
 PREDICTED = 16  # characters of a prediction that are tokenized per token of the context
@@ -63,7 +63,9 @@ class RequestBuilder:
             UserError: parameters out of range, messages the template refuses, a format that cannot be enforced, or more
                 tokens than the context holds.
         """
-        params = GenerationParams.resolve(turn.sampling, applicable_defaults(apply_sampling_preset(turn.preset, self.defaults), turn))
+        params = GenerationParams.resolve(
+            turn.sampling, applicable_defaults(apply_sampling_preset(turn.preset, self.defaults), turn)
+        )
         self._check(params, turn)
         check_search_parameters(params, turn)
         self._check_variables(turn.chat_template_kwargs)
@@ -94,13 +96,15 @@ class RequestBuilder:
         return replace(params, logit_bias=(*asked, *((id, NEVER) for id in sorted(self.suppressed))))
 
     def _fitting_ids(self, turn: ChatRequest) -> tuple[int, ...]:
-        """What the model reads. Raises `ContextTooLong` where that is certain before it is tokenized."""
+        """What the model reads. Raises `ContextLengthExceeded` where that is certain before it is tokenized."""
         try:
             return self.prompt_ids(turn, None if turn.window else self.engine.context_length)
         except TooManyTokens as error:
             tokens = error.count if error.is_exact else f"at least {error.count}"
             answer = turn.sampling.get("max_tokens") or 0
-            raise ContextLengthExceeded.for_prompt(self.engine.context_length, tokens, answer, _prompt_field(turn)) from None
+            raise ContextLengthExceeded.for_prompt(
+                self.engine.context_length, tokens, answer, _prompt_field(turn)
+            ) from None
 
     def prompt_ids(self, turn: ChatRequest, limit: int | None = None) -> tuple[int, ...]:
         """What the model reads.
@@ -221,7 +225,11 @@ class RequestBuilder:
     def _check_variables(self, variables: Mapping[str, Any]) -> None:
         """Values for the template must be ones it uses, and must not write what only the template may write."""
         for name, value in variables.items():
-            if name in RESERVED or name in SPECIAL_TOKEN_NAMES or not re.search(rf"\b{re.escape(name)}\b", self.renderer.template):
+            if (
+                name in RESERVED
+                or name in SPECIAL_TOKEN_NAMES
+                or not re.search(rf"\b{re.escape(name)}\b", self.renderer.template)
+            ):
                 raise InvalidParameter(
                     name, f"The chat template of the model '{self.name}' has no '{name[:60]}' to set."
                 )

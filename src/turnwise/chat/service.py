@@ -12,42 +12,49 @@ from functools import cached_property, partial
 from typing import Any
 
 from turnwise.chat.choice_stream import ChoiceStream
-from turnwise.chat.tool_calling import ToolCallReader
-from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, get_context_policy
 from turnwise.chat.context_fitting import fit_to_context
-from turnwise.chat.delta_accumulator import DeltaAccumulator, collect_embedding, collect_response
+from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, get_context_policy
 from turnwise.chat.conversation_recorder import ConversationRecorder
+from turnwise.chat.delta_accumulator import DeltaAccumulator, collect_embedding, collect_response
 from turnwise.chat.request_builder import RequestBuilder, split_choices
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.chat.token_inspector import TokenInspector
+from turnwise.chat.tool_calling import ToolCallReader
 from turnwise.core.chat_request import (
     ChatChoice,
-    ContextReport,
     ChatDelta,
-    ResponseFormat,
-    DecodedToken,
+    ChatRequest,
     ChatResponse,
+    ContextReport,
     ConversationSummary,
     DecodedLogprobs,
-    ChatRequest,
+    DecodedToken,
+    ResponseFormat,
     Usage,
 )
 from turnwise.core.errors import TurnwiseError, Unavailable, UserError
-from turnwise.core.ports import ConversationStore, FinishReason, GenerationRequest, InferenceEngine, RequestHandle, TokenEvent
+from turnwise.core.ports import (
+    ConversationStore,
+    FinishReason,
+    GenerationRequest,
+    InferenceEngine,
+    RequestHandle,
+    TokenEvent,
+)
 from turnwise.text.rendering.renderer import Renderer
 
 __all__ = [
     "ChatChoice",
+    "ChatDelta",
+    "ChatRequest",
+    "ChatResponse",
     "ChatService",
     "ContextReport",
-    "ChatDelta",
-    "ResponseFormat",
-    "DeltaAccumulator",
-    "DecodedToken",
-    "ChatResponse",
     "ConversationSummary",
     "DecodedLogprobs",
-    "ChatRequest",
+    "DecodedToken",
+    "DeltaAccumulator",
+    "ResponseFormat",
     "Usage",
     "collect_embedding",
     "collect_response",

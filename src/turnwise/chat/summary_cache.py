@@ -4,8 +4,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
-from turnwise.core.exchanges import Exchange
 from turnwise.core.chat_request import ConversationSummary
+from turnwise.core.exchanges import Exchange
 from turnwise.core.messages import Message
 
 MAX_SUMMARIES = 256  # some kilobytes each

@@ -17,7 +17,9 @@ def _at_most(param: str) -> Iterator[None]:
         yield
     except TooManyTokens as error:
         count = f"{'' if error.is_exact else 'at least '}{error.count:,}"
-        raise ContextLengthExceeded(f"'{param}' has {count} tokens, more than this server lists at once.", param) from None
+        raise ContextLengthExceeded(
+            f"'{param}' has {count} tokens, more than this server lists at once.", param
+        ) from None
 
 
 class TokenInspector:
@@ -28,7 +30,11 @@ class TokenInspector:
         self._vocabulary = vocabulary
 
     def encode_text(self, text: str, limit: int | None = None) -> list[int]:
-        """The ids of a text; what spells a special token stays text. Raises `ContextTooLong` for more than `limit`."""
+        """Token ids of a text. A spelled special token stays text.
+
+        Raises:
+            ContextLengthExceeded: there are more than `limit`.
+        """
         with _at_most("prompt"):
             self._renderer.check_length(text, limit)
             return self._renderer.tokenizer.encode(text, limit=limit)
@@ -36,7 +42,11 @@ class TokenInspector:
     def encode_messages(
         self, messages: Sequence[Message], add_generation_prompt: bool, limit: int | None = None
     ) -> list[int]:
-        """The ids of a conversation, as an answer's prompt has them. Raises `ContextTooLong` for more than `limit`."""
+        """Token ids of a conversation as a prompt.
+
+        Raises:
+            ContextLengthExceeded: there are more than `limit`.
+        """
         with _at_most("messages"):
             prompt = self._renderer.render(messages, add_generation_prompt=add_generation_prompt, limit=limit)
         return prompt.ids

@@ -9,10 +9,10 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import ToolCall
 from turnwise.core.ports import Constraint
 from turnwise.core.tools import Tool, ToolCallDelta
-from turnwise.text.constraints.tool_call_grammar import build_tool_call_grammar
-from turnwise.text.streaming.tool_call_parser import ToolCallParser
 from turnwise.text.constraints.grammar_compiler import GrammarCompiler
+from turnwise.text.constraints.tool_call_grammar import build_tool_call_grammar
 from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.streaming.tool_call_parser import ToolCallParser
 
 
 def visible_tools(turn: ChatRequest) -> tuple[Tool, ...]:

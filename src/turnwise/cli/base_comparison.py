@@ -5,7 +5,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from turnwise.cli.scorecard_table import MAX_ANSWER_TOKENS, open_response_cache, print_scorecard, evaluation_progress
+from turnwise.cli.scorecard_table import MAX_ANSWER_TOKENS, evaluation_progress, open_response_cache, print_scorecard
 from turnwise.core.plurals import pluralize
 
 if TYPE_CHECKING:
@@ -89,14 +89,14 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report, size: ComparisonSiz
     from functools import partial
 
     from turnwise.app.services import load_renderer, open_model_under_test
-    from turnwise.evaluation.metrics import metrics
-    from turnwise.evaluation.template_check import template_error
-    from turnwise.evaluation.report import write_report
     from turnwise.evaluation.evaluate import evaluate
+    from turnwise.evaluation.metrics import metrics
+    from turnwise.evaluation.report import write_report
+    from turnwise.evaluation.template_check import template_error
     from turnwise.training.examples.holdout import held_out_dialogues
-    from turnwise.training.objectives import OBJECTIVES
     from turnwise.training.launch.run_dir import output_dir
     from turnwise.training.loggers import METRICS_FILE, read_loss_curve
+    from turnwise.training.objectives import OBJECTIVES
 
     if OBJECTIVES.plugin_name(recipe.objective) in ("mlm", "span"):
         return
@@ -112,7 +112,8 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report, size: ComparisonSiz
         names = [name for name in QUICK_METRICS if name != "golden"]
     with open_response_cache(True) as kept, evaluation_progress(console) as watch:
         tuned, base = (
-            partial(open_model_under_test, str(name), kept, sampling={"max_tokens": MAX_ANSWER_TOKENS}) for name in (out, recipe.model.source)
+            partial(open_model_under_test, str(name), kept, sampling={"max_tokens": MAX_ANSWER_TOKENS})
+            for name in (out, recipe.model.source)
         )
         found = evaluate(
             tuned,
@@ -125,7 +126,9 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report, size: ComparisonSiz
     write_report(out / "report", found.card, found.model, found.base, loss=read_loss_curve(out / METRICS_FILE))
     print_scorecard(found.card, console)
     console.print(f"The report is {out / 'report' / 'report.html'}.", markup=False)
-    may = recipe.method.TRAINS_WEIGHTS and not recipe.data.rehearse and OBJECTIVES.plugin_name(recipe.objective) == "sft"
+    may = (
+        recipe.method.TRAINS_WEIGHTS and not recipe.data.rehearse and OBJECTIVES.plugin_name(recipe.objective) == "sft"
+    )
     if may and has_regressed(found.card):
         console.print("It forgot some of what it knew. --rehearse 0.5 has it learn its own answers as well.")
 

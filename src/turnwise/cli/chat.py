@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
 from turnwise.cli.console_output import warn_missing_chat_template
+from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
 from turnwise.core.ports import Quantization
 
 
@@ -60,8 +60,8 @@ def chat(
     import sys
 
     from turnwise.app.services import open_chat_service, open_conversation_store
-    from turnwise.cli.conversation_history import LAST_CONVERSATION
     from turnwise.cli.chat_repl import ChatRepl, answer_once
+    from turnwise.cli.conversation_history import LAST_CONVERSATION
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
 
@@ -102,7 +102,9 @@ def chat(
         ) as service,
     ):
         warn_missing_chat_template(service)
-        ChatRepl(service, system=system, sampling=sampling, resume=load or (LAST_CONVERSATION if resume else None)).run()
+        ChatRepl(
+            service, system=system, sampling=sampling, resume=load or (LAST_CONVERSATION if resume else None)
+        ).run()
 
 
 def _is_message(argument: str) -> bool:

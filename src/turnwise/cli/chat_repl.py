@@ -12,10 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from turnwise.chat.service import ChatService, ContextReport, ChatRequest
+from turnwise.chat.service import ChatRequest, ChatService, ContextReport
 from turnwise.cli.conversation_history import find_conversation, list_conversations
 from turnwise.core.errors import NotFound, TurnwiseError, UserError
-from turnwise.core.files import path_exists, atomic_write
+from turnwise.core.files import atomic_write, path_exists
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import ConversationStore, FinishReason
@@ -59,7 +59,9 @@ def answer_once(service: ChatService, text: str, *, system: str | None, sampling
         sys.stdout.write(piece)
         sys.stdout.flush()
 
-    asyncio.run(stream_answer(service, ChatRequest((*_opening(system), Message("user", text)), sampling, preset="chat"), write))
+    asyncio.run(
+        stream_answer(service, ChatRequest((*_opening(system), Message("user", text)), sampling, preset="chat"), write)
+    )
     sys.stdout.write("\n")
 
 

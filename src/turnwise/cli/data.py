@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnwise.cli import data_simulate as making
 from turnwise.cli import data_score as scoring
+from turnwise.cli import data_simulate as making
+from turnwise.cli.console_output import Overwrite, check_output_path, make_progress, report_skipped_rows, with_progress
 from turnwise.cli.data_flags import data_source_flags
-from turnwise.cli.console_output import Overwrite, make_progress, counted, check_output_path, report_skipped_rows
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
@@ -88,7 +88,7 @@ def split(
     data_options: "ReadOptions",
 ) -> None:
     """Split into training, validation and test files. Duplicates stay together; rows added later move no others."""
-    from turnwise.data.split import split as write_split
+    from turnwise.data.split import write_split
 
     with _reading("Splitting") as progress:
         made = write_split(
@@ -142,8 +142,8 @@ def convert(
     data_options: "ReadOptions",
 ) -> None:
     """Convert any data to OpenAI messages, one conversation per line."""
-    from turnwise.data.sources import DataSource
     from turnwise.data.jsonl_writer import write_jsonl
+    from turnwise.data.sources import DataSource
 
     source = DataSource(file, skip_bad=skip_bad, options=data_options)
     source.check_not_source(out)

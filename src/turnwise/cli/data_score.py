@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from turnwise.cli.console_output import Overwrite, check_output_path, report_skipped_rows, with_progress
 from turnwise.cli.data_flags import data_source_flags
-from turnwise.cli.console_output import Overwrite, counted, check_output_path, report_skipped_rows
 
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
@@ -41,11 +41,11 @@ def score(
     from rich.console import Console
 
     from turnwise.app.services import open_chat_service
-    from turnwise.data.sources import DataSource
     from turnwise.data.jsonl_writer import write_jsonl
+    from turnwise.data.sources import DataSource
     from turnwise.synthesis.dialogue_scorer import DialogueScorer
-    from turnwise.synthesis.score_quantiles import ScoreQuantiles
     from turnwise.synthesis.ordered_tasks import iterate_sync
+    from turnwise.synthesis.score_quantiles import ScoreQuantiles
 
     source = DataSource(file, skip_bad=skip_bad, options=data_options)
     source.check_not_source(out)
@@ -91,8 +91,8 @@ def filter_rows(
     turnwise data filter scored.jsonl --min likelihood=-3.5 --min novelty=0.8 --only generated --out kept.jsonl
     ```
     """
-    from turnwise.data.sources import DataSource
     from turnwise.data.jsonl_writer import write_jsonl
+    from turnwise.data.sources import DataSource
     from turnwise.synthesis.dialogue_filter import DialogueFilter
 
     source = DataSource(file, skip_bad=skip_bad, options=data_options)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnwise.cli.shared_flags import sampling_flags
 from turnwise.cli.console_output import with_progress
+from turnwise.cli.shared_flags import sampling_flags
 
 if TYPE_CHECKING:
     from turnwise.chat.service import ChatService
@@ -46,10 +46,10 @@ def simulate(
     """
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
-    from turnwise.synthesis.scenario_file import load_scenarios
-    from turnwise.synthesis.self_chat import SelfChat
     from turnwise.synthesis.ordered_tasks import iterate_sync
     from turnwise.synthesis.progress_journal import ProgressJournal, finish, journal_path
+    from turnwise.synthesis.scenario_file import load_scenarios
+    from turnwise.synthesis.self_chat import SelfChat
 
     GenerationParams.resolve(sampling)
     exchanges, known = _parse_range(turns), load_scenarios(scenes)

@@ -6,19 +6,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnwise.cli.scorecard_table import MAX_ANSWER_TOKENS, open_response_cache, check_report_dir, print_scorecard, evaluation_progress
-from turnwise.cli.shared_flags import Threads, sampling_flags
 from turnwise.cli.data_flags import data_source_flags
+from turnwise.cli.scorecard_table import (
+    MAX_ANSWER_TOKENS,
+    check_report_dir,
+    evaluation_progress,
+    open_response_cache,
+    print_scorecard,
+)
+from turnwise.cli.shared_flags import Threads, sampling_flags
 from turnwise.core.ports import Quantization
 
 if TYPE_CHECKING:
     from turnwise.core.messages import Conversation
     from turnwise.data.read_options import ReadOptions
     from turnwise.evaluation.baselines import Kind
-    from turnwise.evaluation.samples import Sample
+    from turnwise.evaluation.evaluate import OpenSystem
     from turnwise.evaluation.llm_judge import LlmJudge
     from turnwise.evaluation.metric import Metric
-    from turnwise.evaluation.evaluate import OpenSystem
+    from turnwise.evaluation.samples import Sample
 
 TEMPERATURES = (0.0, 0.3, 0.7, 1.0, 1.3)
 
@@ -102,9 +108,9 @@ def evaluate(
     from rich.console import Console
 
     from turnwise.core.errors import UserError
+    from turnwise.evaluation.evaluate import evaluate as run
     from turnwise.evaluation.metrics import metrics as find_metrics
     from turnwise.evaluation.report import write_report
-    from turnwise.evaluation.evaluate import evaluate as run
 
     chosen = find_metrics([name.strip() for name in metrics.split(",")] if metrics else None)
     if golden is not None:
@@ -119,7 +125,9 @@ def evaluate(
     if out is not None:
         check_report_dir(out)
     console = Console(stderr=True, highlight=False)
-    dialogues = _dialogues(_require_data(data, chosen, curve=curve), limit, sides, console, data_options, skip_bad=skip_bad)
+    dialogues = _dialogues(
+        _require_data(data, chosen, curve=curve), limit, sides, console, data_options, skip_bad=skip_bad
+    )
     sampling = {"max_tokens": MAX_ANSWER_TOKENS, **sampling}
 
     def on_plan(items: "Mapping[str, Sequence[Sample]]") -> None:
@@ -131,7 +139,9 @@ def evaluate(
         with open_response_cache(cache) as kept, evaluation_progress(console) as watch:
             found = run(
                 _system_opener(model, against, kept, sampling, data_options, quantize, threads),
-                None if against is None else _system_opener(against, model, kept, sampling, data_options, None, threads),
+                None
+                if against is None
+                else _system_opener(against, model, kept, sampling, data_options, None, threads),
                 dialogues,
                 chosen,
                 seeds=range(seeds),
@@ -298,14 +308,14 @@ def _system_opener(
     """What opens a model, or a baseline: `kind:FILE`, which reads with the tokenizer of the other side."""
     from functools import partial
 
-    from turnwise.app.services import resolve_model_folder, open_model_under_test
+    from turnwise.app.services import open_model_under_test, resolve_model_folder
 
     if (baseline := _baseline(said)) is not None:
         from turnwise.evaluation.baselines import open_baseline
 
-        read_with = model_folder(None if _baseline(other) else other)
+        read_with = resolve_model_folder(None if _baseline(other) else other)
         return partial(open_baseline, *baseline, read_with, sampling["max_tokens"], data_options)
-    return partial(subject, said, cache, sampling=sampling, quantize=quantize, threads=threads)
+    return partial(open_model_under_test, said, cache, sampling=sampling, quantize=quantize, threads=threads)
 
 
 def _baseline(said: str | None) -> "tuple[Kind, Path] | None":

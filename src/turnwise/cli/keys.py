@@ -51,7 +51,9 @@ def list_keys() -> None:
         return
     rows: list[tuple[str, ...]] = [("NAME", "PREFIX", "CREATED", "LAST USED", "REQUESTS/MINUTE", "AT ONCE")]
     for key in keys:
-        limits = ("no limit" if limit is None else f"{limit:,}" for limit in (key.requests_per_minute, key.max_concurrent))
+        limits = (
+            "no limit" if limit is None else f"{limit:,}" for limit in (key.requests_per_minute, key.max_concurrent)
+        )
         rows.append((key.name, f"{key.prefix}…", _moment(key.created), _moment(key.last_used), *limits))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -36,8 +36,8 @@ def merge(
     from turnwise.models import transformers_model as hub
     from turnwise.models.adapter_config import is_adapter
     from turnwise.models.adapters import load_adapter
-    from turnwise.models.model_folders import read_hf_config
     from turnwise.models.language_model import LanguageModel
+    from turnwise.models.model_folders import read_hf_config
     from turnwise.text.tokenization.tokenizer import Tokenizer
     from turnwise.training.export import export_model
     from turnwise.training.launch.run_dir import check_replaceable

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from turnwise.core.progress_log import ProgressLog
 
 if TYPE_CHECKING:
-    from turnwise.evaluation.judge_summary import JudgeSummary
     from turnwise.evaluation.evaluate import OnEvaluationProgress
-    from turnwise.evaluation.scorecard import ScorecardRow, Scorecard
+    from turnwise.evaluation.judge_summary import JudgeSummary
+    from turnwise.evaluation.scorecard import Scorecard, ScorecardRow
     from turnwise.evaluation.statistics import ConfidenceInterval
 
 # Nothing else is imported up here: the help must answer at once.
@@ -33,7 +33,9 @@ def print_scorecard(card: "Scorecard", console: Any) -> None:
             console.print(reason, markup=False, highlight=False)
     table = Table("metric", "value", *(("before", "difference", "") if compared else ("95 %",)))
     for line in card.lines:
-        table.add_row(line.label, _format_number(line.value, line.shown), *(_compared(line) if compared else [_range(line)]))
+        table.add_row(
+            line.label, _format_number(line.value, line.shown), *(_compared(line) if compared else [_range(line)])
+        )
     console.print(table)
     if card.judge is not None:
         _print_judge_summary(card.judge, console)
@@ -59,7 +61,9 @@ def _compared(line: "ScorecardRow") -> list[str]:
         return ["", "", ""]
     found = line.difference_interval
     signed = f"+{line.shown}"
-    between = f" ({_format_number(found.low, signed)} to {_format_number(found.high, signed)})" if _is_finite(found) else ""
+    between = (
+        f" ({_format_number(found.low, signed)} to {_format_number(found.high, signed)})" if _is_finite(found) else ""
+    )
     return [
         _format_number(line.base, line.shown),
         _format_number(line.difference, signed) + between,
@@ -69,7 +73,11 @@ def _compared(line: "ScorecardRow") -> list[str]:
 
 def _range(line: "ScorecardRow") -> str:
     found = line.interval
-    return f"{_format_number(found.low, line.shown)} to {_format_number(found.high, line.shown)}" if _is_finite(found) else MISSING_VALUE
+    return (
+        f"{_format_number(found.low, line.shown)} to {_format_number(found.high, line.shown)}"
+        if _is_finite(found)
+        else MISSING_VALUE
+    )
 
 
 def _format_number(value: float, form: str) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
 from turnwise.cli.console_output import warn_missing_chat_template
+from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
 from turnwise.core.ports import Quantization
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def serve(
     ] = False,
     require_key: Annotated[
         bool,
-        typer.Option("--require-key", help="Require an API key even if none has been created.", rich_help_panel=LIMITS_PANEL),
+        typer.Option(
+            "--require-key", help="Require an API key even if none has been created.", rich_help_panel=LIMITS_PANEL
+        ),
     ] = False,
     allow_origin: Annotated[
         list[str] | None,
@@ -79,7 +81,8 @@ def serve(
         ),
     ] = None,
     queue: Annotated[
-        int, typer.Option(help="Maximum number of completions, running and waiting.", min=1, rich_help_panel=LIMITS_PANEL)
+        int,
+        typer.Option(help="Maximum number of completions, running and waiting.", min=1, rich_help_panel=LIMITS_PANEL),
     ] = 256,
     timeout: Annotated[
         float, typer.Option(help="Maximum seconds for one completion.", min=0.1, rich_help_panel=LIMITS_PANEL)
@@ -148,13 +151,18 @@ def serve(
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
     ```
     """
-    from turnwise.app.services import SharedBaseEngines, open_chat_service, open_conversation_store, resolve_model_folder
+    from turnwise.app.services import (
+        SharedBaseEngines,
+        open_chat_service,
+        open_conversation_store,
+        resolve_model_folder,
+    )
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.settings import Settings
     from turnwise.server.app import create_app
-    from turnwise.server.middleware.security import parse_origin
     from turnwise.server.middleware.concurrency_limit import ServerLimits
+    from turnwise.server.middleware.security import parse_origin
     from turnwise.server.uvicorn_server import check_address
     from turnwise.server.uvicorn_server import serve as run
     from turnwise.store.sqlite.key_store import SqliteKeyStore

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from turnwise.cli.recipe_flags import RecipeFlags
 from turnwise.cli.data_flags import data_source_flags, recipe_keys
+from turnwise.cli.recipe_flags import RecipeFlags
 from turnwise.core.plurals import pluralize
 
 Preset = Literal["quick", "normal", "thorough"]
@@ -27,9 +27,9 @@ except SignalException as error:
 if TYPE_CHECKING:
     from turnwise.data.read_options import ReadOptions
     from turnwise.training.examples.dataset import DatasetSplits
+    from turnwise.training.hooks import ReplySample, TrainingResult
     from turnwise.training.launch.preflight import PreflightReport
     from turnwise.training.recipe import Recipe
-    from turnwise.training.hooks import TrainingResult, ReplySample
 
 
 @data_source_flags
@@ -148,11 +148,11 @@ def train(
 
     from rich.console import Console
 
-    from turnwise.cli.scorecard_table import progress_bar
     from turnwise.cli.base_comparison import compare_with_base
+    from turnwise.cli.scorecard_table import progress_bar
     from turnwise.core.errors import InvalidParameter
-    from turnwise.training.launch.run_recipe import DryRunComplete, run_recipe
     from turnwise.training.examples.recipe_sources import with_splits
+    from turnwise.training.launch.run_recipe import DryRunComplete, run_recipe
     from turnwise.training.loggers import ProgressBarHook
 
     if workers is not None and workers > 1 and ray is None:
@@ -346,7 +346,8 @@ def _show(console: Any, recipe: "Recipe", found: "PreflightReport") -> None:
     seconds = found.seconds(steps, training.rows)
     told = [
         f"{found.num_trainable:,} of {found.num_parameters:,} weights learn",
-        f"{pluralize(steps, 'step')} of {training.rows * found.row_tokens:,.0f} tokens, rows of {training.row_length:,}, "
+        f"{pluralize(steps, 'step')} of {training.rows * found.row_tokens:,.0f} tokens, "
+        f"rows of {training.row_length:,}, "
         f"batches {found.fill:.0%} full",
         f"learning rate {training.learning_rate:g}",
     ]

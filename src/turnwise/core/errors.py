@@ -7,7 +7,7 @@
     │   ├── InvalidParameter          400  exit 2   a field, flag or recipe key is unknown or out of range
     │   ├── InvalidData               400  exit 2   a data file or row is not what it should be
     │   ├── TemplateError             400  exit 2   the chat template cannot render these messages
-    │   ├── ContextTooLong            400  exit 2   prompt plus answer do not fit the model
+    │   ├── ContextLengthExceeded     400  exit 2   prompt plus answer do not fit the model
     │   └── ModelNotFound             404  exit 2   no such model, folder or served name
     ├── NotFound                      404  exit 1   a conversation or completion that does not exist
     ├── SaveFailed                    500  exit 1   the disk said no; what was there before is still there
@@ -85,7 +85,7 @@ class ContextLengthExceeded(UserError):
         self._param = param
 
     @classmethod
-    def of(
+    def for_prompt(
         cls, context: int, prompt: int | str, answer: int = 0, param: str = "messages", *, beams: int = 1
     ) -> "ContextLengthExceeded":
         """The error in the published words, by which clients recognise it.

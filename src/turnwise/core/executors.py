@@ -66,5 +66,7 @@ class TimeoutExecutor:
 
 
 STORE_READ_EXECUTOR = TimeoutExecutor("conversation store", 4)
-STORE_WRITE_EXECUTOR = TimeoutExecutor("conversation store", 1)  # writers take turns anyway, and one thread keeps them in order
+STORE_WRITE_EXECUTOR = TimeoutExecutor(
+    "conversation store", 1
+)  # writers take turns anyway, and one thread keeps them in order
 KEY_STORE_EXECUTOR = TimeoutExecutor("key file", 2)

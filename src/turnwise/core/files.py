@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from turnwise.core.errors import SaveFailed
 from turnwise.core.directory_swap import swap_directory
+from turnwise.core.errors import SaveFailed
 
 
 def path_exists(path: Path) -> bool:

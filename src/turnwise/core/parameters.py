@@ -91,7 +91,9 @@ class ParameterSpec:
         if not isinstance(value, Mapping):
             raise InvalidParameter(self.name, f"'{self.name}' must be an object of token ids and numbers.")
         if len(value) > MAX_LOGIT_BIAS_ENTRIES:
-            raise InvalidParameter(self.name, f"'{self.name}' takes at most {MAX_LOGIT_BIAS_ENTRIES} tokens, got {len(value)}.")
+            raise InvalidParameter(
+                self.name, f"'{self.name}' takes at most {MAX_LOGIT_BIAS_ENTRIES} tokens, got {len(value)}."
+            )
         pairs = {}
         for token, number in value.items():
             id = int(token) if _TOKEN_ID.fullmatch(str(token)) else -1
@@ -255,7 +257,9 @@ class GenerationParams:
         for name in asked:
             if name not in PARAMETER_SPECS:
                 raise InvalidParameter(name, f"Unknown parameter '{name}': {did_you_mean(name, PARAMETER_SPECS)}")
-        chosen = {name: value for name, value in (defaults or {}).items() if name in PARAMETER_SPECS and value is not None}
+        chosen = {
+            name: value for name, value in (defaults or {}).items() if name in PARAMETER_SPECS and value is not None
+        }
         chosen.update({name: value for name, value in asked.items() if value is not None})
         return cls(**chosen)
 

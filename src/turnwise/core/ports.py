@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from turnwise.core.stored_completions import CompletionStore
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
+from turnwise.core.stored_completions import CompletionStore
 from turnwise.core.stored_responses import ResponseStore
 
 if TYPE_CHECKING:  # the command line imports this file and wants an answer at once

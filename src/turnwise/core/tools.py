@@ -45,7 +45,7 @@ class Tool:
             definition["name"],
             param,
             schema={**schema, "type": "object"},
-            published={"type": "function", "function": published},
+            definition={"type": "function", "function": published},
         )
 
     @property
@@ -56,7 +56,12 @@ class Tool:
         text: dict[str, Any] = {"type": "string"}
         if self.syntax == "regex":
             text["pattern"] = f"^(?:{self.grammar})$"
-        return {"type": "object", "properties": {CUSTOM_INPUT_KEY: text}, "required": [CUSTOM_INPUT_KEY], "additionalProperties": False}
+        return {
+            "type": "object",
+            "properties": {CUSTOM_INPUT_KEY: text},
+            "required": [CUSTOM_INPUT_KEY],
+            "additionalProperties": False,
+        }
 
 
 @dataclass(frozen=True, slots=True)

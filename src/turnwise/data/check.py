@@ -12,12 +12,12 @@ from pathlib import Path
 
 from turnwise.core.messages import Conversation, Role
 from turnwise.data import fingerprint
-from turnwise.data.check_report import SHOWN, Finding, DataReport, Severity, LengthStats, print_report
+from turnwise.data.check_report import SHOWN, DataReport, Finding, LengthStats, Severity, print_report
 from turnwise.data.rows import Record
-from turnwise.data.sources import RowLocation, ReadOptions, DataSource
+from turnwise.data.sources import DataSource, ReadOptions, RowLocation
 from turnwise.data.transcripts import looks_like_chat
 
-__all__ = ["Finding", "DataReport", "LengthStats", "check_data", "print_report"]
+__all__ = ["DataReport", "Finding", "LengthStats", "check_data", "print_report"]
 
 CountTokens = Callable[[str], int]
 Progress = Callable[[DataSource], None]

@@ -6,10 +6,10 @@ from typing import Any
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import RowError, make_conversation, require_text
-from turnwise.data.parse_tool_calls import TOOL_KEYS, parse_tools, extract_hermes_tools
-from turnwise.data.transcripts import split_prompt
+from turnwise.data.parse_tool_calls import TOOL_KEYS, extract_hermes_tools, parse_tools
 from turnwise.data.parse_turns import REASONING_KEYS, is_turn, make_message, parse_turns, with_reasoning
+from turnwise.data.rows import RowError, make_conversation, require_text
+from turnwise.data.transcripts import split_prompt
 
 # Earlier names win where a row has several of them.
 PROMPTS = ("prompt", "question", "user", "instruction", "input", "human", "query", "context")

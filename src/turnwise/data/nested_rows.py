@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from turnwise.data import formats
-from turnwise.data.rows import BadRow
 from turnwise.data.parse_turns import is_turn_list
+from turnwise.data.rows import BadRow
 
 INNER = ("row", "data", "record", "sample", "example", "item")
 

@@ -10,12 +10,12 @@ from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.data import containers, formats
 from turnwise.data.compression import DamagedFile, open_decompressed
 from turnwise.data.containers import Container, Value
-from turnwise.data.parse_context import ParseContext
 from turnwise.data.encoding import transcode_to_utf8
 from turnwise.data.formats import Format
 from turnwise.data.lines import take_sample
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.read_options import ReadOptions
-from turnwise.data.rows import BadRow, RowResult, RowError, FileSample, UnreadableFile
+from turnwise.data.rows import BadRow, FileSample, RowError, RowResult, UnreadableFile
 from turnwise.data.signatures import identify_file
 
 MAX_INSPECTED = 50  # rows, of which some may be broken

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from turnwise.core.messages import ToolKind, Message, ToolCall
+from turnwise.core.messages import Message, ToolCall, ToolKind
 from turnwise.core.tools import Tool
 from turnwise.data.rows import RowError, json_type_name
 

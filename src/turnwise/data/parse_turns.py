@@ -6,8 +6,8 @@ from typing import Any
 
 from turnwise.core.messages import Message
 from turnwise.data.parse_context import CALL_SPEAKERS, ROLE_OF_SPEAKER, ParseContext
+from turnwise.data.parse_tool_calls import link_tool_results, parse_call_list, parse_calls, parse_hermes_tags
 from turnwise.data.rows import RowError, json_type_name, require_mapping, require_text
-from turnwise.data.parse_tool_calls import parse_call_list, parse_hermes_tags, link_tool_results, parse_calls
 
 SPEAKER_KEYS = ("role", "from", "speaker", "author", "sender", "user", "name")
 CONTENT_KEYS = ("content", "value", "text", "message", "utterance", "body")
@@ -84,7 +84,9 @@ def _exchange(row: Mapping[str, Any], pair: tuple[str, str], number: int, contex
     """One entry that holds a question and its answer, perhaps with a system message."""
     context.count_unread(row, {*pair, "system"}, "messages[].")
     first = (
-        [Message("system", require_text(row["system"], f"the system message of entry {number}"))] if row.get("system") else []
+        [Message("system", require_text(row["system"], f"the system message of entry {number}"))]
+        if row.get("system")
+        else []
     )
     if not first and not row[pair[0]] and number > 1:
         raise RowError(f"'{pair[0]}' of entry {number} is empty")

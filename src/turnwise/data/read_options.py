@@ -8,9 +8,9 @@ from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.messages import ROLES, Role
 from turnwise.data import columns
 from turnwise.data.formats import long_form, sharegpt
-from turnwise.data.rows import RowError
 from turnwise.data.parse_tool_calls import TOOL_KEYS
 from turnwise.data.parse_turns import REASONING_KEYS
+from turnwise.data.rows import RowError
 
 # Every name of a column that means the same, by the one that the parsers look for first.
 COLUMN_ALIASES: dict[str, tuple[str, ...]] = {

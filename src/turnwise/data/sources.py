@@ -19,24 +19,24 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
 from turnwise.data import dataset_info
 from turnwise.data.compression import DamagedFile, without_suffix
-from turnwise.data.parse_context import ParseContext
 from turnwise.data.encoding import check_encoding
-from turnwise.data.read_options import ReadOptions
 from turnwise.data.open_rows import OpenRows, check_format, open_rows
+from turnwise.data.parse_context import ParseContext
+from turnwise.data.read_options import ReadOptions
 from turnwise.data.rows import BadRow, Document, Record, RowResult, SpeakerAbsent, UnreadableFile
 from turnwise.data.split_folders import SplitName, group_split_files
 
 __all__ = [
     "Conversation",
-    "Document",
-    "RejectedRow",
-    "Record",
-    "RowLocation",
-    "ReadOptions",
     "DataSource",
+    "Document",
+    "ReadOptions",
+    "Record",
+    "RejectedRow",
+    "RowLocation",
+    "find_split_files",
     "held_out_split",
     "read_source",
-    "find_split_files",
 ]
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")

@@ -16,9 +16,9 @@ from typing import Literal, get_args
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.files import atomic_directory
 from turnwise.data import fingerprint
-from turnwise.data.rows import Record
-from turnwise.data.sources import RowLocation, ReadOptions, DataSource
 from turnwise.data.jsonl_writer import to_json_line
+from turnwise.data.rows import Record
+from turnwise.data.sources import DataSource, ReadOptions, RowLocation
 
 SplitName = Literal["train", "valid", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
@@ -92,7 +92,7 @@ def write_split(
         if not any(counts.values()):
             raise InvalidData(f"{path} holds no usable row; nothing was written.")
         sums = {file.name: _sha256(file) for file in source.files}
-        made = Split(**counts, bad_rows=source.bad_count, seed=seed, valid_share=valid, test_share=test,
+        made = SplitSummary(**counts, bad_rows=source.bad_count, seed=seed, valid_share=valid, test_share=test,
                      group_by=group_by, input_sha256=sums, nulls=dict(nulls))  # fmt: skip
         (folder / SUMMARY).write_text(json.dumps(asdict(made), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return made

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from turnwise.core.ports import GenerationRequest, TokenEvent
-from turnwise.engine.sequence import SequenceGroup
 from turnwise.engine.engine import Engine
+from turnwise.engine.sequence import SequenceGroup
 from turnwise.models.lora_factors import LoraFactors
 
 

@@ -12,13 +12,13 @@ from dataclasses import replace
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, Unavailable, UserError
 from turnwise.core.ports import GenerationRequest, Quantization, TokenEvent
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
-from turnwise.engine.sequence import SequenceGroup
-from turnwise.engine.runners.memory_budget import num_cache_blocks, check_weights_fit
+from turnwise.engine.runners.memory_budget import check_weights_fit, num_cache_blocks
 from turnwise.engine.runners.model_runner import ModelRunner, make_runner
 from turnwise.engine.scheduling.scheduler import Scheduler
+from turnwise.engine.sequence import SequenceGroup
 from turnwise.models.decoder import Decoder
-from turnwise.models.lora_factors import LoraFactors
 from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
+from turnwise.models.lora_factors import LoraFactors
 
 STOPPED = "The engine has stopped after an error. Restart the server."
 MAX_BEAMS = 16  # lines of a search where there are fewer slots: it then runs alone
@@ -98,7 +98,7 @@ class Engine:
         """Queue a request; events come from the engine's thread.
 
         Raises:
-            ContextTooLong: prompt and answer do not fit.
+            ContextLengthExceeded: prompt and answer do not fit.
             UserError: the prompt is empty or holds ids that the model does not know.
             Unavailable: the engine is closing.
         """
@@ -127,7 +127,9 @@ class Engine:
             raise InvalidParameter(name, f"'{name}' may be at most {self._widest} on this server, got {chat.width}.")
         needed = blocks_for(len(request.prompt_ids)) + chat.width * (blocks_for(request.max_tokens) + 1)
         if chat.width > 1 and needed > self._blocks:
-            raise ContextLengthExceeded.of(self._blocks * BLOCK_SIZE, len(request.prompt_ids), request.max_tokens, beams=chat.width)
+            raise ContextLengthExceeded.for_prompt(
+                self._blocks * BLOCK_SIZE, len(request.prompt_ids), request.max_tokens, beams=chat.width
+            )
         with self._wake:
             if self._failed:
                 raise Unavailable(STOPPED)

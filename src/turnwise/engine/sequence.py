@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from turnwise.core.ports import GenerationRequest, TokenEvent, TokenLogprobs, RequestStats
+from turnwise.core.ports import GenerationRequest, RequestStats, TokenEvent, TokenLogprobs
+from turnwise.engine.kv_cache.kv_cache_manager import BlockTable
+from turnwise.engine.sampling.multinomial import SamplerState
 from turnwise.engine.sampling.sampler import LogitsProcessors
 from turnwise.engine.search import Search, start_search
 from turnwise.engine.speculation.draft_proposer import NO_DRAFT, Draft, SequenceDraftState
-from turnwise.engine.kv_cache.kv_cache_manager import BlockTable
-from turnwise.engine.sampling.multinomial import SamplerState
 
 log = logging.getLogger(__name__)
 

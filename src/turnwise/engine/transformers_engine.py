@@ -18,15 +18,17 @@ from torch import Tensor
 
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, UserError
 from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.engine.batch import BatchEntry
+from turnwise.engine.engine import Engine
 from turnwise.engine.kv_cache.block_pool import blocks_for
 from turnwise.engine.runners.paged_kv_cache import PagedKVCache
 from turnwise.engine.sequence import SequenceGroup
-from turnwise.engine.engine import Engine
-from turnwise.engine.batch import BatchEntry
-from turnwise.models.transformers_model import TransformersModel
 from turnwise.models.lora_factors import LoraFactors
+from turnwise.models.transformers_model import TransformersModel
 
-MAX_ENCODER_CACHE_BYTES = 512 * 2**20  # of encoded sources that are kept; what is more is encoded again when its turn comes
+MAX_ENCODER_CACHE_BYTES = (
+    512 * 2**20
+)  # of encoded sources that are kept; what is more is encoded again when its turn comes
 MIN_SEQUENCES = 16  # that there is room for, since a search has several lines
 
 Pairs = list[tuple[Tensor, Tensor]]  # keys and values of the layers
@@ -70,21 +72,26 @@ class EncoderDecoderEngine(TransformersEngine):
             raise UserError("An encoder–decoder model does not score or embed its prompt.")
         _refuse_states(request)
         self._check_ids(request.prompt_ids)
-        if request.max_tokens > self.room(len(request.prompt_ids)):
+        if request.max_tokens > self.max_new_tokens(len(request.prompt_ids)):
             prompt = len(request.prompt_ids)  # read by the encoder, beside what the decoder writes
             answer = 0 if prompt > self._context_length else request.max_tokens
-            raise ContextLengthExceeded.of(self._context_length, prompt, answer)
+            raise ContextLengthExceeded.for_prompt(self._context_length, prompt, answer)
         # What a decoder has in its cache depends on the source, so each source is a scope of its own.
         digest = hashlib.sha256(array("q", request.prompt_ids).tobytes()).hexdigest()
         own = replace(
-            request, prompt_ids=self._model.decoder_start_ids, encoder_ids=request.prompt_ids, scope=f"{request.scope}\n{digest}"
+            request,
+            prompt_ids=self._model.decoder_start_ids,
+            encoder_ids=request.prompt_ids,
+            scope=f"{request.scope}\n{digest}",
         )
         return self._queue(own, on_event)
 
 
 def create_transformers_engine(model: TransformersModel, *, max_num_seqs: int = 32) -> TransformersEngine:
     """The engine for this kind of model."""
-    return (EncoderDecoderEngine if model.kind == "encoder_decoder" else TransformersEngine)(model, slots=max_num_seqs)
+    return (EncoderDecoderEngine if model.kind == "encoder_decoder" else TransformersEngine)(
+        model, max_num_seqs=max_num_seqs
+    )
 
 
 class TransformersRunner:

@@ -10,16 +10,16 @@ from typing import Any
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
-from turnwise.evaluation.temperature_curve import TemperaturePoint, run_temperature_curve
-from turnwise.evaluation.samples import Sample
-from turnwise.evaluation.llm_judge import LlmJudge
-from turnwise.evaluation.metric_runner import MetricResult, are_reply_samples, run_metrics, plan_samples, reply_result
-from turnwise.evaluation.metric import Metric
 from turnwise.evaluation.judge_summary import JudgeSummary
-from turnwise.evaluation.template_check import template_error
 from turnwise.evaluation.last_replies import last_reply
+from turnwise.evaluation.llm_judge import LlmJudge
+from turnwise.evaluation.metric import Metric
+from turnwise.evaluation.metric_runner import MetricResult, are_reply_samples, plan_samples, reply_result, run_metrics
+from turnwise.evaluation.samples import Sample
 from turnwise.evaluation.scorecard import Scorecard, build_scorecard
 from turnwise.evaluation.system_under_test import ModelUnderTest, SystemUnderTest
+from turnwise.evaluation.temperature_curve import TemperaturePoint, run_temperature_curve
+from turnwise.evaluation.template_check import template_error
 
 LIBRARIES = ("turnwise", "torch", "numpy", "scipy", "sacrebleu", "rouge-score", "tokenizers")
 
@@ -81,7 +81,9 @@ def evaluate(
     """
     curve: list[TemperaturePoint] = []
 
-    def look(opens: OpenSystem, kept: Sequence[Conversation], items: Mapping[str, Sequence[Sample]]) -> dict[str, MetricResult]:
+    def look(
+        opens: OpenSystem, kept: Sequence[Conversation], items: Mapping[str, Sequence[Sample]]
+    ) -> dict[str, MetricResult]:
         with opens() as subject:
             names.append(_identity(subject))
             again = len(names) > 1 and names[0]["name"] == subject.name  # rounded, say
@@ -127,7 +129,9 @@ def evaluate(
     return Evaluation(card, model, base, curve)
 
 
-def _opinion(judge: LlmJudge, model: Mapping[str, MetricResult], base: Mapping[str, MetricResult], watch: OnEvaluationProgress) -> JudgeSummary:
+def _opinion(
+    judge: LlmJudge, model: Mapping[str, MetricResult], base: Mapping[str, MetricResult], watch: OnEvaluationProgress
+) -> JudgeSummary:
     new, old = reply_result(model), reply_result(base)
     assert new is not None, "was asked for"
     assert old is not None, "was asked for"

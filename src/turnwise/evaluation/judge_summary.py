@@ -91,7 +91,9 @@ class JudgeSummary:
     left_out: int
 
 
-def summarize_verdicts(pairs: Sequence[JudgedPair], judge: str, url: str, *, resamples: int = NUM_RESAMPLES) -> JudgeSummary:
+def summarize_verdicts(
+    pairs: Sequence[JudgedPair], judge: str, url: str, *, resamples: int = NUM_RESAMPLES
+) -> JudgeSummary:
     """Add up verdicts.
 
     Args:

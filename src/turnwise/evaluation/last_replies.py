@@ -37,7 +37,12 @@ def dialogue_id(messages: Sequence[Message]) -> str:
 def reply_samples(dialogues: Sequence[Conversation]) -> list[Sample]:
     """An item for the last reply of every dialogue that has one."""
     return [
-        Sample(dialogue_id(parts[0]), (GenerationQuery(parts[0], tools=dialogue.tools),), reference=parts[1], about=dialogue.meta)
+        Sample(
+            dialogue_id(parts[0]),
+            (GenerationQuery(parts[0], tools=dialogue.tools),),
+            reference=parts[1],
+            about=dialogue.meta,
+        )
         for dialogue in dialogues
         if (parts := last_reply(dialogue)) is not None
     ]

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from turnwise.core.messages import Message
-from turnwise.evaluation.response_cache import ResponseCache, cache_key
-from turnwise.evaluation.judge_endpoint import MOST_TOKENS, open_judge, check_endpoint
+from turnwise.evaluation.judge_endpoint import MOST_TOKENS, check_endpoint, open_judge
+from turnwise.evaluation.judge_summary import JudgedPair, JudgeSummary, Verdict, summarize_verdicts
 from turnwise.evaluation.metric_runner import MetricResult
-from turnwise.evaluation.judge_summary import JudgeSummary, JudgedPair, Verdict, summarize_verdicts
+from turnwise.evaluation.response_cache import ResponseCache, cache_key
 
 AT_ONCE = 8  # requests
 

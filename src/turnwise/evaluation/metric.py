@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.core.messages import Conversation
-from turnwise.evaluation.samples import SampleResult, Sample
+from turnwise.evaluation.samples import Sample, SampleResult
 
 FloatArray = NDArray[np.float64]
 

@@ -6,8 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from turnwise.core.messages import Conversation
-from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, SampleResult, Sample, LoglikelihoodQuery, Loglikelihood
 from turnwise.evaluation.metric import FloatArray, Metric
+from turnwise.evaluation.samples import (
+    GenerationOutput,
+    GenerationQuery,
+    Loglikelihood,
+    LoglikelihoodQuery,
+    Sample,
+    SampleResult,
+)
 from turnwise.evaluation.system_under_test import SystemUnderTest
 
 OnProgress = Callable[[str, int, int], None]
@@ -39,7 +46,9 @@ class MetricResult:
         return summed
 
 
-def plan_samples(metrics: Sequence[Metric], dialogues: Sequence[Conversation], seed: int) -> dict[str, Sequence[Sample]]:
+def plan_samples(
+    metrics: Sequence[Metric], dialogues: Sequence[Conversation], seed: int
+) -> dict[str, Sequence[Sample]]:
     """What each metric looks at, by its name; metrics for which the data has nothing are left out."""
     found = {metric.NAME: metric.items(dialogues, seed) for metric in metrics}
     return {name: items for name, items in found.items() if items}
@@ -62,7 +71,9 @@ def run_metrics(
         seeds: every history is answered with each; greedy answers are what they are.
         on_progress: told how far it is.
     """
-    chosen = [metric for metric in metrics if metric.NAME in items and (subject.scores or not metric.NEEDS_LOGLIKELIHOODS)]
+    chosen = [
+        metric for metric in metrics if metric.NAME in items and (subject.scores or not metric.NEEDS_LOGLIKELIHOODS)
+    ]
     wanted = [item for metric in chosen for item in items[metric.NAME]]
     answers = _answers(subject, wanted, seeds, on_progress)
     scored = _scores(subject, wanted, on_progress)
@@ -110,7 +121,9 @@ def _answers(
     return dict(zip(asked, subject.answer(asked, _counting("answers", len(asked), on_progress)), strict=True))
 
 
-def _scores(subject: SystemUnderTest, items: Sequence[Sample], on_progress: OnProgress) -> dict[LoglikelihoodQuery, Loglikelihood]:
+def _scores(
+    subject: SystemUnderTest, items: Sequence[Sample], on_progress: OnProgress
+) -> dict[LoglikelihoodQuery, Loglikelihood]:
     wanted = list(dict.fromkeys(score for item in items for score in item.scores))
     if not wanted:
         return {}

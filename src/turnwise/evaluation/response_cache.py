@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import UserError
-from turnwise.core.files import create_private_file
 from turnwise.core.file_lock import FileLock, LockTimeout
+from turnwise.core.files import create_private_file
 
 MOST = 2_000_000  # entries; beyond, those that were used least recently go
 TOGETHER = 500  # keys in one question, and answers in one transaction at most

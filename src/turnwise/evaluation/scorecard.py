@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from turnwise.evaluation import statistics
-from turnwise.evaluation.metric_runner import MetricResult
-from turnwise.evaluation.metric import FloatArray, Metric
 from turnwise.evaluation.judge_summary import JudgeSummary
+from turnwise.evaluation.metric import FloatArray, Metric
+from turnwise.evaluation.metric_runner import MetricResult
 from turnwise.evaluation.statistics import ConfidenceInterval, McNemarTest
 
 ALPHA = 0.05
@@ -123,7 +123,9 @@ def build_scorecard(
     if base is None:
         return Scorecard(None, (), tuple(lines), about=about or {})
     judged = [number for number, line in enumerate(lines) if line.judged and line.p is not None]
-    for number, p in zip(judged, statistics.holm_correction([_sure(lines[number].p) for number in judged]), strict=True):
+    for number, p in zip(
+        judged, statistics.holm_correction([_sure(lines[number].p) for number in judged]), strict=True
+    ):
         lines[number] = replace(lines[number], p_holm=p, verdict=_verdict_of(lines[number], p))
     for number, line in enumerate(lines):
         if not line.judged and line.p is not None:
@@ -174,7 +176,9 @@ def _interval(metric: Metric, sums_GK: FloatArray, resamples: int) -> Confidence
     return _within(metric.RANGE, statistics.bootstrap_interval(sums_GK, metric.value, resamples=resamples))
 
 
-def _interval_of_difference(metric: Metric, new_GK: FloatArray, old_GK: FloatArray, resamples: int) -> ConfidenceInterval:
+def _interval_of_difference(
+    metric: Metric, new_GK: FloatArray, old_GK: FloatArray, resamples: int
+) -> ConfidenceInterval:
     if metric.IS_BINARY and _right_or_wrong(new_GK) and _right_or_wrong(old_GK):
         return statistics.newcombe_interval(new_GK[:, 0], old_GK[:, 0])
     least, most = metric.RANGE

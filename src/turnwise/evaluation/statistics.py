@@ -52,7 +52,9 @@ def metric_value(sums_GK: FloatArray, value: Value) -> float:
     return float(value(sums_GK.sum(axis=0)))
 
 
-def bootstrap_interval(sums_GK: FloatArray, value: Value, *, resamples: int = NUM_RESAMPLES, seed: int = 0) -> ConfidenceInterval:
+def bootstrap_interval(
+    sums_GK: FloatArray, value: Value, *, resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> ConfidenceInterval:
     """What the metric might be on all dialogues of the kind: 95 of 100 such intervals hold it."""
     return _resampled(sums_GK, value, resamples, seed)
 
@@ -69,7 +71,9 @@ def bootstrap_difference_interval(
     return _resampled(np.concatenate([new_GK, old_GK], axis=1), difference, resamples, seed)
 
 
-def permutation_test(new_GK: FloatArray, old_GK: FloatArray, value: Value, *, resamples: int = NUM_RESAMPLES, seed: int = 0) -> float:
+def permutation_test(
+    new_GK: FloatArray, old_GK: FloatArray, value: Value, *, resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> float:
     """The probability of so large a difference, either way, if it did not matter which model is which (two-sided p)."""
     seen = abs(metric_value(new_GK, value) - metric_value(old_GK, value))
     if not seen > 0:  # nor where one of them is not a number

@@ -15,13 +15,15 @@ from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, InferenceEngine, RequestHandle, TokenEvent
 from turnwise.core.tools import Tool
 from turnwise.evaluation.response_cache import ResponseCache, cache_key
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, LoglikelihoodQuery
 from turnwise.evaluation.scored_span import ScoredSpan, find_scored_span
-from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, LoglikelihoodQuery, Loglikelihood
 from turnwise.text.rendering.renderer import Renderer
 
 AHEAD = 256  # requests that the engine has at a time
 MOST = 128  # tokens of an answer, where nobody says
-EMPTY_GENERATION = GenerationOutput("", 0, "length")  # what a model says to a question that is longer than all it can read
+EMPTY_GENERATION = GenerationOutput(
+    "", 0, "length"
+)  # what a model says to a question that is longer than all it can read
 
 OnQueriesDone = Callable[[int], None]
 MakeRequest = Callable[[tuple[Message, ...], dict[str, Any], tuple[Tool, ...]], GenerationRequest]
@@ -93,7 +95,9 @@ class ModelUnderTest:
         """Score by the engine, which reads once what several begin with."""
         jobs = [self._scoring(score) for score in scores]
         found = self._do([job for job, _ in jobs], on_done)
-        return [Loglikelihood(each["nats"], len(job.counted), size) for each, (job, size) in zip(found, jobs, strict=True)]
+        return [
+            Loglikelihood(each["nats"], len(job.counted), size) for each, (job, size) in zip(found, jobs, strict=True)
+        ]
 
     def _request(self, ask: GenerationQuery, seed: int) -> GenerationRequest | None:
         """What is served for a history, of which the oldest rounds go where it does not fit; None where none does."""
@@ -195,7 +199,7 @@ class ModelUnderTest:
         request = job.request
         return cache_key(
             self.fingerprint, request.prompt_ids, asdict(request.params), request.max_tokens, sorted(request.stop_ids),
-            request.prompt_output, request.source, job.counted,
+            request.prompt_output, request.encoder_ids, job.counted,
         )  # fmt: skip
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import statistics
-from turnwise.evaluation.samples import GenerationQuery
+from turnwise.evaluation.last_replies import reply_samples
 from turnwise.evaluation.metric_runner import run_metrics
 from turnwise.evaluation.metrics import metrics
-from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.samples import GenerationQuery
 from turnwise.evaluation.statistics import ConfidenceInterval
 from turnwise.evaluation.system_under_test import SystemUnderTest
 

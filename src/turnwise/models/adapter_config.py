@@ -8,11 +8,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from turnwise.core.errors import ModelNotFound, UserError
-from turnwise.core.json_file import JsonFileModel, validate_fields, read_json_object, read_optional_json_object, preview
+from turnwise.core.json_file import JsonFileModel, preview, read_json_object, read_optional_json_object, validate_fields
 from turnwise.models.model_folders import find_model_folder, weights_digest
 
 CONFIG, BASE = "adapter_config.json", "adapter_base.json"
-BUNDLED_MODEL_NAME = "turnwise/box"  # how an adapter names the model that comes with the package, wherever that is installed
+BUNDLED_MODEL_NAME = (
+    "turnwise/box"  # how an adapter names the model that comes with the package, wherever that is installed
+)
 # What we do not compute; a key that is there and not its default is refused.
 PLAIN: Mapping[str, Any] = {
     "bias": "none", "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None, "layer_replication": None,

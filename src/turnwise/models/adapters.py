@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import preview
 from turnwise.core.system_memory import check_fits
-from turnwise.models.adapter_config import BASE, BUNDLED_MODEL_NAME, CONFIG, adapter_base_folder, bundled_model_folder, read_adapter_config
+from turnwise.models.adapter_config import (
+    BASE,
+    BUNDLED_MODEL_NAME,
+    CONFIG,
+    adapter_base_folder,
+    bundled_model_folder,
+    read_adapter_config,
+)
 from turnwise.models.model_folders import weights_digest
 from turnwise.models.safetensors_file import SafetensorsFile
 
@@ -175,7 +182,9 @@ def save_adapter(
     config = {
         "peft_type": "LORA",
         "task_type": kind or None,
-        "base_model_name_or_path": BUNDLED_MODEL_NAME if base.resolve() == bundled_model_folder().resolve() else str(base.resolve()),
+        "base_model_name_or_path": BUNDLED_MODEL_NAME
+        if base.resolve() == bundled_model_folder().resolve()
+        else str(base.resolve()),
         "r": rank,
         "lora_alpha": alpha,
         "lora_dropout": dropout,

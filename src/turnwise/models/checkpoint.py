@@ -16,11 +16,11 @@ from turnwise.core.json_file import preview
 from turnwise.core.system_memory import check_fits
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import Adapter, load_adapter
-from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder import Decoder, init_weights
+from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.families import Family, family
-from turnwise.models.model_folders import INDEX, read_hf_config
 from turnwise.models.language_model import ModelKind, segment_mask
+from turnwise.models.model_folders import INDEX, read_hf_config
 from turnwise.models.safetensors_file import TYPES
 from turnwise.models.tensor_files import TensorFiles
 

@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder import Decoder
+from turnwise.models.decoder_config import DecoderConfig
 
 
 class DecoderWeights(Protocol):

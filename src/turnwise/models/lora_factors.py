@@ -14,8 +14,8 @@ from turnwise.core.errors import UserError
 from turnwise.models.adapters import Adapter, LoraWeights
 from turnwise.models.families import family
 from turnwise.models.model_folders import read_hf_config
-from turnwise.models.weight_mappings import WeightMapping
 from turnwise.models.tensor_files import TensorFiles
+from turnwise.models.weight_mappings import WeightMapping
 
 
 @dataclass(frozen=True, slots=True)

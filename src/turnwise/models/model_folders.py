@@ -7,9 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.directory_swap import recover_directory
-from turnwise.core.json_file import read_json, read_json_object, read_optional_json_object, preview
+from turnwise.core.errors import ModelNotFound, UserError
+from turnwise.core.json_file import preview, read_json, read_json_object, read_optional_json_object
 from turnwise.models import families
 from turnwise.models.hf_config_fields import check_hf_config
 

@@ -35,7 +35,10 @@ def detect_model_kind(folder: Path) -> "ModelKind":
 
 def is_native(folder: Path) -> bool:
     """Whether our own decoder computes the model in a folder. Raises as `read_config` does."""
-    return detect_model_kind(folder) == "decoder" and read_hf_config(full_model_folder(folder))["model_type"] in families.names()
+    return (
+        detect_model_kind(folder) == "decoder"
+        and read_hf_config(full_model_folder(folder))["model_type"] in families.names()
+    )
 
 
 def reject_encoder(folder: Path) -> None:

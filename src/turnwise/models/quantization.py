@@ -10,7 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 GROUP = 32  # inputs that share a scale of 4 bits
-SCALE_CANDIDATES = (7.0, 8.0, 9.0)  # numbers that the furthest weight of a group may become: fewer steps, or it is cut off
+SCALE_CANDIDATES = (
+    7.0,
+    8.0,
+    9.0,
+)  # numbers that the furthest weight of a group may become: fewer steps, or it is cut off
 
 
 def quantize_weight(weight_OI: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor]:

@@ -18,12 +18,20 @@ from turnwise.core.json_file import preview
 from turnwise.core.system_memory import check_fits
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import Adapter, load_adapter
-from turnwise.models.model_folders import read_hf_config
-from turnwise.models.model_kind import is_native, detect_model_kind, full_model_folder, reject_encoder
 from turnwise.models.language_model import ModelKind
+from turnwise.models.model_folders import read_hf_config
+from turnwise.models.model_kind import detect_model_kind, full_model_folder, is_native, reject_encoder
 from turnwise.models.tensor_files import TensorFiles
 
-__all__ = ["TransformersModel", "create", "is_native", "detect_model_kind", "load", "load_for_generation", "full_model_folder"]
+__all__ = [
+    "TransformersModel",
+    "create",
+    "detect_model_kind",
+    "full_model_folder",
+    "is_native",
+    "load",
+    "load_for_generation",
+]
 
 PLENTY = 1024  # tokens, for models whose positions are relative and end nowhere
 AUTO = {

@@ -40,7 +40,10 @@ def llama_weight_mappings(config: DecoderConfig) -> list[WeightMapping]:
     """The naming that Llama began and most decoders follow."""
     queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     inner = config.intermediate_size
-    entries = [WeightMapping("embed.weight", ("model.embed_tokens.weight",)), WeightMapping("norm.weight", ("model.norm.weight",))]
+    entries = [
+        WeightMapping("embed.weight", ("model.embed_tokens.weight",)),
+        WeightMapping("norm.weight", ("model.norm.weight",)),
+    ]
     if not config.tied:
         entries.append(WeightMapping("head.weight", ("lm_head.weight",)))
     for i in range(config.num_layers):
@@ -49,7 +52,9 @@ def llama_weight_mappings(config: DecoderConfig) -> list[WeightMapping]:
 
         def add(name: str, parts: tuple[str, ...], sizes: tuple[int, ...], bias: bool) -> None:
             kinds = ("weight", "bias") if bias else ("weight",)
-            entries.extend(WeightMapping(f"{name}.{kind}", tuple(f"{part}.{kind}" for part in parts), sizes) for kind in kinds)
+            entries.extend(
+                WeightMapping(f"{name}.{kind}", tuple(f"{part}.{kind}" for part in parts), sizes) for kind in kinds
+            )
 
         add(f"{decoder_name}.attention_norm", (f"{hf_names}.input_layernorm",), (), False)
         add(f"{decoder_name}.mlp_norm", (f"{hf_names}.post_attention_layernorm",), (), False)

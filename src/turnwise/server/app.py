@@ -9,22 +9,34 @@ from fastapi.middleware import Middleware
 from turnwise import __version__
 from turnwise.chat.service import ChatService
 from turnwise.core.api_keys import KeyStore
-from turnwise.server.schema.request_body import DEFAULT_MAX_BODY_BYTES
-from turnwise.server.middleware.drain import DrainState, DrainMiddleware
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
-from turnwise.server.middleware.security import CorsMiddleware, ServerErrorMiddleware, Http1Middleware, SameOriginMiddleware, SecurityHeadersMiddleware, parse_origin
-from turnwise.server.middleware.api_key_auth import ApiKeyMiddleware, ApiKeyAuth
-from turnwise.server.middleware.concurrency_limit import ReceiveTimeoutMiddleware, ConcurrencyLimitMiddleware, ConcurrencyLimiter, ServerLimits
+from turnwise.server.instrumented_service import instrument
 from turnwise.server.middleware.access_log import AccessLogMiddleware
-from turnwise.server.prometheus_metrics import ServerMetrics
+from turnwise.server.middleware.api_key_auth import ApiKeyAuth, ApiKeyMiddleware
+from turnwise.server.middleware.concurrency_limit import (
+    ConcurrencyLimiter,
+    ConcurrencyLimitMiddleware,
+    ReceiveTimeoutMiddleware,
+    ServerLimits,
+)
+from turnwise.server.middleware.drain import DrainMiddleware, DrainState
+from turnwise.server.middleware.security import (
+    CorsMiddleware,
+    Http1Middleware,
+    SameOriginMiddleware,
+    SecurityHeadersMiddleware,
+    ServerErrorMiddleware,
+    parse_origin,
+)
 from turnwise.server.openapi import openapi_document
-from turnwise.server.routes import completions, conversations, embeddings, health, metrics, models, pages, responses
+from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.routes import chat_completions as chat
+from turnwise.server.routes import completions, conversations, embeddings, health, metrics, models, pages, responses
 from turnwise.server.routes import stored_completions as stored
 from turnwise.server.routes import tokenize as tokens
+from turnwise.server.schema.request_body import DEFAULT_MAX_BODY_BYTES
 from turnwise.server.served_models import LATEST, ServedModels
 from turnwise.server.sse import SSE_KEEP_ALIVE_SECONDS
-from turnwise.server.instrumented_service import instrument
 
 DESCRIPTION = "Chat completions in the OpenAI shape, conversations that are remembered, and the models behind them."
 
@@ -92,12 +104,21 @@ def create_app(
         redirect_slashes=False,
         responses={"default": {"model": ErrorBody, "description": "Any error"}},
         middleware=[
-            Middleware(AccessLogMiddleware, metrics=server_metrics, routes=[*(r for router in routers for r in router.routes), *files]),
+            Middleware(
+                AccessLogMiddleware,
+                metrics=server_metrics,
+                routes=[*(r for router in routers for r in router.routes), *files],
+            ),
             Middleware(SecurityHeadersMiddleware),
             *([Middleware(CorsMiddleware, origins=origins)] if origins else []),
             Middleware(ServerErrorMiddleware),
             Middleware(Http1Middleware),
-            Middleware(SameOriginMiddleware, allowed_hosts=allowed_hosts, origins=origins, is_key_required=lambda: api_key_auth.is_required),
+            Middleware(
+                SameOriginMiddleware,
+                allowed_hosts=allowed_hosts,
+                origins=origins,
+                is_key_required=lambda: api_key_auth.is_required,
+            ),
             Middleware(DrainMiddleware, drain=drain),
             Middleware(ApiKeyMiddleware, api_key_auth=api_key_auth),
             Middleware(ReceiveTimeoutMiddleware),

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from turnwise.chat.service import ChatDelta, DeltaAccumulator, ChatResponse
+from turnwise.chat.service import ChatDelta, ChatResponse, DeltaAccumulator
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, StoredCompletion
 from turnwise.server.schema.chat_completion_response import ChatCompletion, ChatCompletionHeader
@@ -16,7 +16,9 @@ _OMITTED_FIELDS = frozenset({"messages", "model", "metadata", "store", "stream",
 class CompletionRecorder:
     """Keeps one completion."""
 
-    def __init__(self, store: CompletionStore, head: ChatCompletionHeader, request_body: Mapping[str, Any], *, legacy: bool) -> None:
+    def __init__(
+        self, store: CompletionStore, head: ChatCompletionHeader, request_body: Mapping[str, Any], *, legacy: bool
+    ) -> None:
         """Take the request's body as it came in `said`."""
         self._store, self._head, self._request_body, self._legacy = store, head, request_body, legacy
 
@@ -24,7 +26,9 @@ class CompletionRecorder:
         """Write it down; on return it is safe on disk."""
         await STORE_WRITE_EXECUTOR.run(self._store.add, self._completion(reply))
 
-    async def record_stream(self, deltas: AsyncGenerator[ChatDelta, None], answers: int) -> AsyncGenerator[ChatDelta, None]:
+    async def record_stream(
+        self, deltas: AsyncGenerator[ChatDelta, None], answers: int
+    ) -> AsyncGenerator[ChatDelta, None]:
         """The stream as it is; the whole is kept before its last piece is sent. An unfinished one is not kept."""
         gathering = DeltaAccumulator(answers)
         async with aclosing(deltas):
@@ -39,7 +43,11 @@ class CompletionRecorder:
             created=self._head.created,
             model=self._head.model,
             messages=tuple(self._request_body["messages"]),
-            request={name: value for name, value in self._request_body.items() if name not in _OMITTED_FIELDS and value is not None},
+            request={
+                name: value
+                for name, value in self._request_body.items()
+                if name not in _OMITTED_FIELDS and value is not None
+            },
             response=ChatCompletion.of(self._head, reply, legacy=self._legacy).dump(),
             metadata=self._request_body.get("metadata") or {},
         )

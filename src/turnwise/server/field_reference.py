@@ -9,15 +9,27 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from turnwise.core.parameters import MAX_STRING, MAX_LOGIT_BIAS_ENTRIES, ParameterSpec
-from turnwise.server.schema.unsupported_fields import BEST_OF_SPEC, PRIORITY_SPEC, CHAT_SAMPLING_FIELDS, UNSUPPORTED_FIELDS, N_SPEC, UnsupportedField
-from turnwise.server.schema.json_parser import MAX_JSON_NODES, MAX_VALUES
-from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
-from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
+from turnwise.core.parameters import MAX_LOGIT_BIAS_ENTRIES, MAX_STRING, ParameterSpec
 from turnwise.server.responses.response_fields import INPUT_TOKENS_UNSUPPORTED, RESPONSE_SAMPLING, RESPONSE_UNSUPPORTED
 from turnwise.server.responses.response_request import InputTokensRequest, ResponseRequest
 from turnwise.server.routes.embeddings import EmbeddingRequest
-from turnwise.server.schema.completion_request import MAX_PROMPTS, COMPLETION_SAMPLING_FIELDS, COMPLETION_UNSUPPORTED_FIELDS, CompletionRequest
+from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
+from turnwise.server.schema.completion_request import (
+    COMPLETION_SAMPLING_FIELDS,
+    COMPLETION_UNSUPPORTED_FIELDS,
+    MAX_PROMPTS,
+    CompletionRequest,
+)
+from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
+from turnwise.server.schema.json_parser import MAX_JSON_NODES, MAX_VALUES
+from turnwise.server.schema.unsupported_fields import (
+    BEST_OF_SPEC,
+    CHAT_SAMPLING_FIELDS,
+    N_SPEC,
+    PRIORITY_SPEC,
+    UNSUPPORTED_FIELDS,
+    UnsupportedField,
+)
 
 # What no published interface knows.
 EXTENSION_FIELDS = frozenset({
@@ -59,7 +71,8 @@ came with, or that a client library added (`id`, `index`, `finish_reason`, `logp
 Bounds are the published ones or wider, but for these:
 
 * published without a bound: the prompts of a completion ({MAX_PROMPTS} here), `name`, `user` and `prompt_cache_key`
-  ({MAX_IDENTIFIER_CHARS} characters here), the strings of `stop` ({MAX_STRING} characters here), the tokens of `logit_bias`
+  ({MAX_IDENTIFIER_CHARS} characters here), the strings of `stop` ({MAX_STRING} characters here), the tokens of
+  `logit_bias`
   ({MAX_LOGIT_BIAS_ENTRIES} here);
 * `best_of` begins at 0 as published and at 1 here;
 * a body has a size that `turnwise serve` sets, and at most {MAX_JSON_NODES:,} arrays, objects and fields,

@@ -6,10 +6,18 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
-from turnwise.chat.service import ChatService, ChatDelta, ChatResponse, ChatRequest, Usage, collect_embedding, collect_response
+from turnwise.chat.service import (
+    ChatDelta,
+    ChatRequest,
+    ChatResponse,
+    ChatService,
+    Usage,
+    collect_embedding,
+    collect_response,
+)
 from turnwise.core.errors import UserError
-from turnwise.server.request_context import current_request
 from turnwise.server.prometheus_metrics import ServerMetrics
+from turnwise.server.request_context import current_request
 
 FAILED_FINISH_REASONS = ("error", "cancelled")  # finishes of an answer that was not finished
 
@@ -111,6 +119,15 @@ def _measure_completion(model: str, answers: int, metrics: ServerMetrics) -> Ite
             if watch.usage is not None:
                 # A request may hold several prompts.
                 request_context.prompt_tokens = (request_context.prompt_tokens or 0) + watch.usage.prompt_tokens
-                request_context.completion_tokens = (request_context.completion_tokens or 0) + watch.usage.completion_tokens
+                request_context.completion_tokens = (
+                    request_context.completion_tokens or 0
+                ) + watch.usage.completion_tokens
             seconds = time.perf_counter() - watch.start_time
-            metrics.record_completion(model, finish_reason, seconds, time_to_first_token=watch.time_to_first_token, time_per_output_token=watch.time_per_output_token(seconds), usage=watch.usage)
+            metrics.record_completion(
+                model,
+                finish_reason,
+                seconds,
+                time_to_first_token=watch.time_to_first_token,
+                time_per_output_token=watch.time_per_output_token(seconds),
+                usage=watch.usage,
+            )

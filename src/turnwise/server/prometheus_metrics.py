@@ -31,7 +31,9 @@ class ServerMetrics:
         )
         for reason in REJECTION_CODES:
             self._rejected.labels(reason)  # a series that exists from the start shows its first increase
-        Gauge("turnwise_completions_running", "Completions being computed.", registry=registry).set_function(num_running)
+        Gauge("turnwise_completions_running", "Completions being computed.", registry=registry).set_function(
+            num_running
+        )
         Gauge("turnwise_completions_waiting", "Completions waiting for a slot.", registry=registry).set_function(
             num_waiting
         )
@@ -73,7 +75,14 @@ class ServerMetrics:
             self._rejected.labels(code).inc()
 
     def record_completion(
-        self, model: str, finish: str, seconds: float, *, time_to_first_token: float | None, time_per_output_token: float | None, usage: Usage | None
+        self,
+        model: str,
+        finish: str,
+        seconds: float,
+        *,
+        time_to_first_token: float | None,
+        time_per_output_token: float | None,
+        usage: Usage | None,
     ) -> None:
         """A completion ended after `seconds`, its first text came after `first`, every further token after `each`."""
         self._completions.labels(model, finish).inc()

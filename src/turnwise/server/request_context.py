@@ -5,8 +5,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from turnwise.core.errors import TurnwiseError
 from turnwise.core.api_keys import ApiKey
+from turnwise.core.errors import TurnwiseError
 
 
 @dataclass(slots=True)

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from turnwise.core.errors import TurnwiseError
+from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
 from turnwise.server.error_responses import error_body
 from turnwise.server.request_context import current_request
-from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
 
 DONE_EVENT = b"data: [DONE]\n\n"
 KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
@@ -132,7 +132,9 @@ class PrefetchedStream(Generic[Item]):
         self._first: asyncio.Task[Item] | None = asyncio.create_task(_first(items))
 
     @classmethod
-    async def start(cls, items: AsyncGenerator[Item, None], seconds: float, receive: Receive) -> "PrefetchedStream[Item]":
+    async def start(
+        cls, items: AsyncGenerator[Item, None], seconds: float, receive: Receive
+    ) -> "PrefetchedStream[Item]":
         """Take over `items` and wait for the first, at most so long.
 
         Raises:

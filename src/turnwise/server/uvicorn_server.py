@@ -13,8 +13,8 @@ from fastapi import FastAPI
 
 from turnwise.core.errors import UserError
 from turnwise.server.h11_protocol import SEND_TIMEOUT_SECONDS, make_protocol_class
-from turnwise.server.middleware.security import is_loopback
 from turnwise.server.middleware.access_log import LogFormat, make_formatter
+from turnwise.server.middleware.security import is_loopback
 
 DRAIN_TIMEOUT_SECONDS = 30.0  # for completions under way, once somebody pressed Ctrl-C
 KEEP_ALIVE_SECONDS = 120.0  # longer than common clients and proxies keep connections (Go: 90, nginx: 60, undici: 4)

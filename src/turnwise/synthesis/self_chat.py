@@ -11,14 +11,14 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from turnwise.chat.service import ChatResponse, ChatRequest
+from turnwise.chat.service import ChatRequest, ChatResponse
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, TemplateError, Unavailable
 from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.data.fingerprint import normalize_text
-from turnwise.synthesis.scenario_file import ScenarioFile
-from turnwise.synthesis.simulated_dialogue import EndReason, SimulatedDialogue, ChatModel
 from turnwise.synthesis.ordered_tasks import map_in_order
+from turnwise.synthesis.scenario_file import ScenarioFile
+from turnwise.synthesis.simulated_dialogue import ChatModel, EndReason, SimulatedDialogue
 
 MAX_TOKENS = 256  # of a turn, where nothing else was asked
 

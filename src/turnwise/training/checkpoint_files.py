@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from turnwise.core.files import atomic_directory
-from turnwise.training.distributed.sharding import gather_full, local_shard, slice_for_rank, as_sharded
+from turnwise.training.distributed.sharding import as_sharded, gather_full, local_shard, slice_for_rank
 
 CHECKPOINT, BEST, START = "checkpoint", "best", "start"
 ROLLBACK = "rollback"  # the checkpoint that a spike goes back to; written at fixed steps, whatever the clock says

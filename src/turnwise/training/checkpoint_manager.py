@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.training import checkpoint_files as disk
-from turnwise.training.optim.weight_averaging import ExponentialMovingAverage
-from turnwise.training.optim.optimizers import build_optimizers, set_learning_rate
-from turnwise.training.recipe import TrainingSection
-from turnwise.training.optim.loss_spikes import MAX_ROLLBACKS, LossSpike, divergence_error, state_after_rollback
 from turnwise.training.distributed.worker_group import WorkerGroup
+from turnwise.training.optim.loss_spikes import MAX_ROLLBACKS, LossSpike, divergence_error, state_after_rollback
+from turnwise.training.optim.optimizers import build_optimizers, set_learning_rate
+from turnwise.training.optim.weight_averaging import ExponentialMovingAverage
+from turnwise.training.recipe import TrainingSection
 
 SAVE_SHARE = 20  # a checkpoint takes at most a twentieth of the time between two
 

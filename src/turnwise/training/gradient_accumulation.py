@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
-from turnwise.training.examples.batches import Batch
 from turnwise.models.language_model import LanguageModel
-from turnwise.training.validation import StopRequested, add
-from turnwise.training.optim.neftune import neftune_noise
-from turnwise.training.objective import Objective
-from turnwise.training.log_probs import autocast
-from turnwise.training.distributed.sharding import is_sharded, padding_steps, full_tensor
+from turnwise.training.distributed.sharding import full_tensor, is_sharded, padding_steps
 from turnwise.training.distributed.worker_group import SINGLE_PROCESS, WorkerGroup
+from turnwise.training.examples.batches import Batch
+from turnwise.training.log_probs import autocast
+from turnwise.training.objective import Objective
+from turnwise.training.optim.neftune import neftune_noise
+from turnwise.training.validation import StopRequested, add
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from turnwise.training.examples.batches import IGNORED, Batch
 from turnwise.models.language_model import LanguageModel
 from turnwise.training import chunked_cross_entropy as chunked
+from turnwise.training.examples.batches import IGNORED, Batch
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:

@@ -36,7 +36,9 @@ class Method(StrictModel):
         """A model that computes the same and holds nothing that only training needs; it may share weights."""
         return model
 
-    def save(self, target: Path, base: ModelBundle, files: Mapping[str, str | Path], dtype: torch.dtype | None = None) -> None:
+    def save(
+        self, target: Path, base: ModelBundle, files: Mapping[str, str | Path], dtype: torch.dtype | None = None
+    ) -> None:
         """Write what was trained as a model folder.
 
         Args:

@@ -6,8 +6,8 @@ further rows at a time only take memory (SmolLM2-135M with LoRA: 0.8 GB a row); 
 
 import torch
 
-from turnwise.models.transformers_model import block_matrices
 from turnwise.models.language_model import LanguageModel
+from turnwise.models.transformers_model import block_matrices
 from turnwise.training.recipe import Recipe
 
 KEPT_BYTES = 2**30  # that a backward pass may need of the rows before it, about

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from turnwise.core.messages import Conversation
 from turnwise.core.strict_model import StrictModel
-from turnwise.training.examples.batches import Batch, Example
 from turnwise.data.sources import Document
-from turnwise.models.language_model import ModelKind, LanguageModel
+from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.training.examples.batches import Batch, Example
 from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.log_probs import cross_entropy_sum
 

@@ -14,8 +14,8 @@ from turnwise.training.method import Method
 from turnwise.training.methods import METHODS
 from turnwise.training.objective import Objective
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.optim.optimizers import OptimizerName
 from turnwise.training.optim.lr_schedule import LrSchedule
+from turnwise.training.optim.optimizers import OptimizerName
 
 
 class NewModel(StrictModel):
@@ -183,9 +183,9 @@ class TrainingSection(StrictModel):
 class Recipe(StrictModel):
     """A whole run: what is learned (`objective`), and which weights learn it, and how (`method`)."""
 
-    objective: Annotated[Objective, PlainValidator(OBJECTIVES.parse_plugin), PlainSerializer(OBJECTIVES.dump_plugin)] = Field(
-        "sft", validate_default=True
-    )
+    objective: Annotated[
+        Objective, PlainValidator(OBJECTIVES.parse_plugin), PlainSerializer(OBJECTIVES.dump_plugin)
+    ] = Field("sft", validate_default=True)
     method: Annotated[Method, PlainValidator(METHODS.parse_plugin), PlainSerializer(METHODS.dump_plugin)] = Field(
         "full", validate_default=True
     )

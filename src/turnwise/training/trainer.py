@@ -11,21 +11,21 @@ import torch
 
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.models.language_model import LanguageModel
-from turnwise.training.weight_selection import load_best_weights, load_best_interpolation
+from turnwise.training.checkpoint_files import BEST, START, TrainerState
+from turnwise.training.checkpoint_manager import CheckpointManager
+from turnwise.training.device import compute_dtype, restore_rng_state, rng_state
+from turnwise.training.device_memory import is_out_of_memory
+from turnwise.training.distributed.worker_group import SINGLE_PROCESS, WorkerGroup
 from turnwise.training.examples.dataset import Dataset, DatasetSplits, PackedRow
+from turnwise.training.gradient_accumulation import GradientResult, accumulate_gradients
+from turnwise.training.hooks import InterpolationResult, StepReport, TrainerHook, TrainingResult, ValidationReport
+from turnwise.training.launch.throughput_probe import REDUCE_MEMORY_HINT
+from turnwise.training.optim.loss_spikes import LossSpike, check_loss_spike, divergence_error
+from turnwise.training.optim.lr_schedule import lr_factor
+from turnwise.training.recipe import Recipe, TrainingSection
 from turnwise.training.stop_signals import TrainingInterrupted, capture_stop_signals
 from turnwise.training.validation import StopRequested, evaluate_loss
-from turnwise.training.device_memory import is_out_of_memory
-from turnwise.training.device import compute_dtype, rng_state, restore_rng_state
-from turnwise.training.launch.throughput_probe import REDUCE_MEMORY_HINT
-from turnwise.training.checkpoint_manager import CheckpointManager
-from turnwise.training.recipe import Recipe, TrainingSection
-from turnwise.training.hooks import TrainerHook, InterpolationResult, TrainingResult, StepReport, ValidationReport
-from turnwise.training.optim.lr_schedule import lr_factor
-from turnwise.training.optim.loss_spikes import LossSpike, check_loss_spike, divergence_error
-from turnwise.training.checkpoint_files import BEST, START, TrainerState
-from turnwise.training.gradient_accumulation import GradientResult, accumulate_gradients
-from turnwise.training.distributed.worker_group import SINGLE_PROCESS, WorkerGroup
+from turnwise.training.weight_selection import load_best_interpolation, load_best_weights
 
 
 def total_steps(dataset: Dataset, settings: TrainingSection) -> int:
@@ -86,7 +86,12 @@ class Trainer:
         self.total = total_steps(data.train, self.settings)
         self.validate_every = self.settings.validate_every or max(10, self.total // 20)
         self.progress = CheckpointManager(
-            self.module, self.settings, work=work, data=data.fingerprint, recipe=recipe_text or recipe.dump(), workers=workers
+            self.module,
+            self.settings,
+            work=work,
+            data=data.fingerprint,
+            recipe=recipe_text or recipe.dump(),
+            workers=workers,
         )
         if self.state.micro_rows is None:
             self.state.micro_rows = self.settings.micro_rows  # a run that goes on does not measure memory again
@@ -166,7 +171,9 @@ class Trainer:
             return valid.loss, None if general is None else general.loss
 
         before = self.state.general_before
-        return load_best_interpolation(self.progress, look, None if before is None else before * (1 + self.settings.forget))
+        return load_best_interpolation(
+            self.progress, look, None if before is None else before * (1 + self.settings.forget)
+        )
 
     def _steps(self) -> None:
         with capture_stop_signals() as signum:
@@ -263,7 +270,9 @@ class Trainer:
         if not is_out_of_memory(error):
             raise error
         if self.micro_rows == 1 or self.workers.world_size > 1:
-            raise UserError(f"A step does not fit into memory any more. {REDUCE_MEMORY_HINT} The same command goes on.") from error
+            raise UserError(
+                f"A step does not fit into memory any more. {REDUCE_MEMORY_HINT} The same command goes on."
+            ) from error
         self.module.zero_grad(set_to_none=True)
         self.state.micro_rows = self.micro_rows // 2
 

@@ -6,13 +6,13 @@ from itertools import islice
 
 import torch
 
-from turnwise.training.examples.batches import Batch
 from turnwise.models.language_model import LanguageModel
-from turnwise.training.examples.dataset import Dataset
-from turnwise.training.objective import LossOutput
-from turnwise.training.log_probs import autocast
-from turnwise.training.distributed.sharding import reshard, is_sharded
+from turnwise.training.distributed.sharding import is_sharded, reshard
 from turnwise.training.distributed.worker_group import SINGLE_PROCESS, WorkerGroup
+from turnwise.training.examples.batches import Batch
+from turnwise.training.examples.dataset import Dataset
+from turnwise.training.log_probs import autocast
+from turnwise.training.objective import LossOutput
 
 
 class StopRequested(Exception):

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-from turnwise.training.optim.weight_averaging import ALPHAS, interpolate_weights
+from turnwise.training.checkpoint_files import BEST, START, load_trainable, trainable_state
 from turnwise.training.checkpoint_manager import CheckpointManager
 from turnwise.training.hooks import InterpolationResult
-from turnwise.training.checkpoint_files import BEST, START, trainable_state, load_trainable
+from turnwise.training.optim.weight_averaging import ALPHAS, interpolate_weights
 
 EvaluateWeights = Callable[[], tuple[float, float | None]]
 
@@ -19,7 +19,9 @@ def load_best_weights(progress: CheckpointManager, *, validated: bool) -> None:
         load_trainable(progress.module, progress.average.weights)
 
 
-def load_best_interpolation(progress: CheckpointManager, look: EvaluateWeights, allowed: float | None) -> tuple[tuple[InterpolationResult, ...], float]:
+def load_best_interpolation(
+    progress: CheckpointManager, look: EvaluateWeights, allowed: float | None
+) -> tuple[tuple[InterpolationResult, ...], float]:
     """Look for the best weights between the base's and those that were learned, and take them.
 
     Args:

@@ -89,6 +89,7 @@ def get_context_policy(name: str) -> ContextPolicy:
     found = load_context_policies().get(name)
     if found is None:
         raise InvalidParameter(
-            "context_policy", f"Unknown context policy '{name[:60]}': {did_you_mean(name[:60], load_context_policies())}"
+            "context_policy",
+            f"Unknown context policy '{name[:60]}': {did_you_mean(name[:60], load_context_policies())}",
         )
     return found

@@ -8,8 +8,8 @@ rounds stay dropped. How many those are depends on the messages alone, so nothin
 import math
 
 from turnwise.chat.context_policies import ContextBudget, Truncated
-from turnwise.core.exchanges import droppable_exchanges, find_smallest, drop_exchanges
 from turnwise.core.chat_request import ContextReport
+from turnwise.core.exchanges import drop_exchanges, droppable_exchanges, find_smallest
 from turnwise.core.messages import Message
 
 NAME = "drop_oldest"

@@ -14,11 +14,10 @@ dropped as by `drop_oldest`.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from turnwise.chat.context_policies import ContextBudget, Truncated
-from turnwise.chat.context_policies import drop_oldest
-from turnwise.core.exchanges import SYSTEM_ROLES, Exchange, droppable_exchanges, find_smallest, drop_exchanges
+from turnwise.chat.context_policies import ContextBudget, Truncated, drop_oldest
 from turnwise.chat.summary_cache import summary_keys
 from turnwise.core.chat_request import ContextReport, ConversationSummary, Usage
+from turnwise.core.exchanges import SYSTEM_ROLES, Exchange, drop_exchanges, droppable_exchanges, find_smallest
 from turnwise.core.messages import Message
 
 NAME = "summarise"
@@ -67,12 +66,18 @@ async def truncate(messages: tuple[Message, ...], room: ContextBudget) -> Trunca
     plain = await drop_oldest.truncate(messages, room)
     if plain is None:
         return None
-    vain = None if written is None else ConversationSummary("", 0, written.usage)  # it was read and written all the same
+    vain = (
+        None if written is None else ConversationSummary("", 0, written.usage)
+    )  # it was read and written all the same
     return replace(plain, report=replace(plain.report, policy=NAME, summary=vain))
 
 
 async def _written(
-    messages: Sequence[Message], fresh: Sequence[Exchange], before: ConversationSummary | None, most: int, room: ContextBudget
+    messages: Sequence[Message],
+    fresh: Sequence[Exchange],
+    before: ConversationSummary | None,
+    most: int,
+    room: ContextBudget,
 ) -> ConversationSummary | None:
     """A new summary of these rounds and of the summary before; None where no reading holds even the last of them."""
 

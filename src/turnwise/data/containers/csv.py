@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from turnwise.data import columns
-from turnwise.data.table_cells import decode_cells
 from turnwise.data.containers import RenameColumns, Value
 from turnwise.data.formats import long_form, row_confidence
 from turnwise.data.lines import numbered_lines
 from turnwise.data.rows import BadRow, FileSample, UnreadableFile
+from turnwise.data.table_cells import decode_cells
 
 UNIT = "line"
 DELIMITERS = ",\t;|"
@@ -46,7 +46,9 @@ def values(file: BinaryIO, sample: FileSample, renamed: RenameColumns) -> Iterat
 
 def _makes_sense(header: list[str]) -> bool:
     row = dict.fromkeys(header, "x")
-    return columns.is_pair(header) or long_form.keys(header) is not None or row_confidence(row) >= 0.5 or "messages" in row
+    return (
+        columns.is_pair(header) or long_form.keys(header) is not None or row_confidence(row) >= 0.5 or "messages" in row
+    )
 
 
 def _declared(text: str) -> str | None:

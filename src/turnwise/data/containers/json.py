@@ -7,11 +7,11 @@ from typing import Any, BinaryIO, Literal
 
 from turnwise.data import formats
 from turnwise.data.containers import RenameColumns, Value
-from turnwise.data.json_prefix import is_complete
 from turnwise.data.json_documents import Element, array_elements, document_values
+from turnwise.data.json_prefix import is_complete
 from turnwise.data.lines import numbered_lines
-from turnwise.data.rows import HALF_A_PAIR, BadRow, FileSample
 from turnwise.data.nested_rows import expand_rows, find_rows
+from turnwise.data.rows import HALF_A_PAIR, BadRow, FileSample
 
 UNIT = "line"
 MAX_INSPECTED = 50  # lines, of which some may be broken

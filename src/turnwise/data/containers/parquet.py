@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from turnwise.data.table_cells import decode_cells
 from turnwise.data.containers import RenameColumns, Value
 from turnwise.data.rows import FileSample, UnreadableFile
+from turnwise.data.table_cells import decode_cells
 
 UNIT = "row"
 BATCH_ROWS = 1000

@@ -22,7 +22,17 @@ from typing import Any, BinaryIO
 
 from turnwise.core.errors import InvalidData, did_you_mean
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import HALF_A_PAIR, BadRow, Document, Record, RowResult, RowError, FileSample, UnreadableFile, json_type_name
+from turnwise.data.rows import (
+    HALF_A_PAIR,
+    BadRow,
+    Document,
+    FileSample,
+    Record,
+    RowError,
+    RowResult,
+    UnreadableFile,
+    json_type_name,
+)
 
 MIN_CONFIDENCE = 0.2
 MIN_ROW_CONFIDENCE = 0.5  # from here on a value is a row of a known shape, and not something that holds rows

@@ -6,8 +6,8 @@ from typing import Any
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.columns import PROMPTS, REPLIES, find_column
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import RowError, make_conversation, require_mapping, require_text
 from turnwise.data.parse_turns import is_turn_list, parse_turns
+from turnwise.data.rows import RowError, make_conversation, require_mapping, require_text
 
 UNFINISHED = ("discarded", "draft")  # responses that nobody submitted
 EXPECTED = '{"fields": {"prompt": "…"}, "responses": {"response": [{"value": "…"}]}}'
@@ -35,7 +35,9 @@ def parse(value: Any, context: ParseContext) -> Conversation:
     if prompt is None or (chat is None and not isinstance(answer, str)):
         raise RowError("its fields hold no prompt, or nobody wrote an answer")
     messages = (
-        parse_turns(fields[prompt], prompt, context) if chat else [Message("user", require_text(fields[prompt], f"'{prompt}'"))]
+        parse_turns(fields[prompt], prompt, context)
+        if chat
+        else [Message("user", require_text(fields[prompt], f"'{prompt}'"))]
     )
     if isinstance(answer, str) and messages[-1].role == "user":
         messages.append(Message("assistant", require_text(answer, "the answer")))

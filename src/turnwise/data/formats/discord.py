@@ -3,8 +3,8 @@
 from typing import Any
 
 from turnwise.core.messages import Conversation
+from turnwise.data.chat_export import ChatPost, parse_time, split_into_dialogues
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.chat_export import ChatPost, split_into_dialogues, parse_time
 from turnwise.data.rows import Record, RowError, require_mapping
 
 EXPECTED = '{"channel": {…}, "messages": [{"timestamp": "…", "content": "…", "author": {"name": "Ada"}}]}'

@@ -6,8 +6,8 @@ from typing import Any
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.columns import PROMPTS, find_column
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import RowError, make_conversation, require_mapping, require_text
 from turnwise.data.parse_turns import is_turn_list, parse_turns
+from turnwise.data.rows import RowError, make_conversation, require_mapping, require_text
 
 EXPECTED = '{"data": {"prompt": "…"}, "annotations": [{"result": [{"type": "textarea", "value": {"text": ["…"]}}]}]}'
 EXAMPLE = """\
@@ -35,7 +35,9 @@ def parse(value: Any, context: ParseContext) -> Conversation:
         raise RowError("its data holds no dialogue, and no annotation is a written answer")
     used = {key or prompt or ""}
     messages = (
-        parse_turns(data[key], key, context) if key else [Message("user", require_text(data[prompt or ""], f"'{prompt}'"))]
+        parse_turns(data[key], key, context)
+        if key
+        else [Message("user", require_text(data[prompt or ""], f"'{prompt}'"))]
     )
     if answers and (not messages or messages[-1].role == "user"):
         messages.append(Message("assistant", answers[0]))

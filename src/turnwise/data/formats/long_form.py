@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from turnwise.core.messages import Message
-from turnwise.data.columns import find_column
-from turnwise.data.parse_context import ParseContext
-from turnwise.data.formats import Values
 from turnwise.data.chat_export import parse_time
-from turnwise.data.rows import BadRow, RowResult, RowError, make_conversation
+from turnwise.data.columns import find_column
+from turnwise.data.formats import Values
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.parse_tool_calls import link_tool_results, parse_calls
 from turnwise.data.parse_turns import make_message
+from turnwise.data.rows import BadRow, RowError, RowResult, make_conversation
 
 IDS = (
     "conversation_id", "conversationid", "conv_id", "dialogue_id", "dialog_id", "dialogueid", "dialogid", "session_id",
@@ -122,7 +122,9 @@ def _ended(
             name = cells.get("name")
             calls = parse_calls(cells, number)
             messages.append(
-                make_message(cells[role], cells.get(content), name, None, calls, cells.get("tool_call_id"), context=context)
+                make_message(
+                    cells[role], cells.get(content), name, None, calls, cells.get("tool_call_id"), context=context
+                )
             )
         except RowError as error:
             yield BadRow(line, str(error))
@@ -130,4 +132,9 @@ def _ended(
     if messages:
         first, cells = held[0]
         used = [id, role, content, "name", "tool_calls", "function_call", "tool_call_id"]
-        yield first, make_conversation(link_tool_results(messages), {"conversation_id": cells[id], **context.metadata_of(cells, used)})
+        yield (
+            first,
+            make_conversation(
+                link_tool_results(messages), {"conversation_id": cells[id], **context.metadata_of(cells, used)}
+            ),
+        )

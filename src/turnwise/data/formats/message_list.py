@@ -5,9 +5,9 @@ from typing import Any
 
 from turnwise.core.messages import Conversation
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import RowError, make_conversation, json_type_name
 from turnwise.data.parse_tool_calls import extract_hermes_tools
 from turnwise.data.parse_turns import is_turn_list, parse_turns
+from turnwise.data.rows import RowError, json_type_name, make_conversation
 
 EXPECTED = '[{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]'
 EXAMPLE = """\

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.parse_context import ParseContext
 from turnwise.data.formats import Values, long_form
-from turnwise.data.rows import BadRow, RowResult, RowError, make_conversation
-from turnwise.data.parse_tool_calls import link_tool_results, extract_hermes_tools
+from turnwise.data.parse_context import ParseContext
+from turnwise.data.parse_tool_calls import extract_hermes_tools, link_tool_results
 from turnwise.data.parse_turns import is_turn, parse_turns
+from turnwise.data.rows import BadRow, RowError, RowResult, make_conversation
 
 MAX_MESSAGES = 10_000
 EXPECTED = '{"role": "user", "content": "…"}, one message per row'

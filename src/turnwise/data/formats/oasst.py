@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.parse_context import ParseContext
 from turnwise.data.formats import Values
-from turnwise.data.rows import BadRow, RowResult, RowError, make_conversation, require_text
+from turnwise.data.parse_context import ParseContext
+from turnwise.data.rows import BadRow, RowError, RowResult, make_conversation, require_text
 
 MAX_TREE = 100_000  # messages
 EXPECTED = '{"message_id": …, "parent_id": …, "text": "…", "role": "prompter"} or trees of "prompt" and "replies"'

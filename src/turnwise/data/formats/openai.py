@@ -8,11 +8,11 @@ list of messages, is the same dialogue with a worse one.
 from dataclasses import replace
 from typing import Any
 
-from turnwise.data.parse_context import DEFAULT, ParseContext
 from turnwise.data.formats import documents
-from turnwise.data.rows import Record, RowError, make_conversation, require_mapping, parse_rating
-from turnwise.data.parse_tool_calls import TOOL_KEYS, parse_tools, extract_hermes_tools
+from turnwise.data.parse_context import DEFAULT, ParseContext
+from turnwise.data.parse_tool_calls import TOOL_KEYS, extract_hermes_tools, parse_tools
 from turnwise.data.parse_turns import is_turn_list, make_message, parse_turns
+from turnwise.data.rows import Record, RowError, make_conversation, parse_rating, require_mapping
 
 EXPECTED = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 EXAMPLE = """\

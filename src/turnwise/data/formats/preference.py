@@ -11,10 +11,10 @@ from typing import Any
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.columns import answer_to, is_message_value, parse_prompt
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import RowError, make_conversation, require_mapping
 from turnwise.data.parse_tool_calls import TOOL_KEYS, parse_tools
-from turnwise.data.transcripts import split_transcript
 from turnwise.data.parse_turns import make_message, parse_turns
+from turnwise.data.rows import RowError, make_conversation, require_mapping
+from turnwise.data.transcripts import split_transcript
 
 PAIRS = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
 LISTS = ("messages", "conversations")

@@ -9,7 +9,7 @@ from typing import Any
 from turnwise.core.messages import Conversation
 from turnwise.data.columns import is_pair_row, parse_pair
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import RowError, require_mapping, parse_rating
+from turnwise.data.rows import RowError, parse_rating, require_mapping
 
 LABELS = ("label", "rating", "kto_tag", "thumbs_up")
 EXPECTED = '{"prompt": "…", "completion": "…", "label": true or false}'

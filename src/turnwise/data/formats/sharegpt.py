@@ -5,9 +5,9 @@ from typing import Any
 
 from turnwise.core.messages import Conversation
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import RowError, make_conversation, require_mapping
-from turnwise.data.parse_tool_calls import TOOL_KEYS, parse_tools, extract_hermes_tools
+from turnwise.data.parse_tool_calls import TOOL_KEYS, extract_hermes_tools, parse_tools
 from turnwise.data.parse_turns import is_turn_list, make_message, parse_turns
+from turnwise.data.rows import RowError, make_conversation, require_mapping
 
 KEYS = ("conversations", "conversation", "items", "dialog", "dialogue", "dialogs", "turns", "utterances", "chat", "log")
 EXPECTED = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'

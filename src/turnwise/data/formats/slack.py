@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from turnwise.data.parse_context import ParseContext
+from turnwise.data.chat_export import ChatPost, parse_time, split_into_dialogues
 from turnwise.data.formats import Values
-from turnwise.data.chat_export import ChatPost, split_into_dialogues, parse_time
+from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import BadRow, RowResult
 
 EXPECTED = '[{"type": "message", "user": "U01", "text": "…", "ts": "1710266760.000200"}]'

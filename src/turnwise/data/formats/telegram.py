@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.core.messages import Conversation
+from turnwise.data.chat_export import ChatPost, parse_time, split_into_dialogues
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.chat_export import ChatPost, split_into_dialogues, parse_time
 from turnwise.data.rows import Record, RowError, SpeakerAbsent, require_mapping
 
 EXPECTED = '{"name": "…", "type": "personal_chat", "messages": [{"type": "message", "from": "Ada", "text": "…"}]}'

@@ -9,9 +9,18 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from turnwise.core.messages import Message
-from turnwise.data.parse_context import DEFAULT, ROLE_OF_SPEAKER, ParseContext
 from turnwise.data.lines import numbered_lines, take_sample
-from turnwise.data.rows import BadRow, Document, Record, RowResult, RowError, FileSample, make_conversation, require_text
+from turnwise.data.parse_context import DEFAULT, ROLE_OF_SPEAKER, ParseContext
+from turnwise.data.rows import (
+    BadRow,
+    Document,
+    FileSample,
+    Record,
+    RowError,
+    RowResult,
+    make_conversation,
+    require_text,
+)
 from turnwise.data.transcripts import split_markers
 
 EXPECTED = 'dialogues of "User: …" and "Assistant: …" lines with a blank line between two dialogues, or plain prose'
@@ -210,7 +219,9 @@ def _message(name: str, lines: list[str], context: ParseContext) -> Message:
         while len(lines) > 1 and not lines[0]:
             lines = lines[1:]
     role = context.role(name)
-    return Message(role, require_text("\n".join(lines), f"the content of {'an' if role == 'assistant' else 'a'} {role} turn"))
+    return Message(
+        role, require_text("\n".join(lines), f"the content of {'an' if role == 'assistant' else 'a'} {role} turn")
+    )
 
 
 def _documents(paragraphs: Iterable[Paragraph]) -> Iterator[RowResult]:

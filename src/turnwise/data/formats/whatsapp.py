@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import BinaryIO
 
-from turnwise.data.parse_context import ParseContext
-from turnwise.data.lines import numbered_lines
 from turnwise.data.chat_export import ChatPost, split_into_dialogues
-from turnwise.data.rows import BadRow, RowResult, FileSample
+from turnwise.data.lines import numbered_lines
+from turnwise.data.parse_context import ParseContext
+from turnwise.data.rows import BadRow, FileSample, RowResult
 
 EXPECTED = 'lines such as "12/03/2024, 18:05 - Ada: Hello" or "[12.03.24, 18:05:11] Ada: Hello"'
 EXAMPLE = """\

@@ -14,10 +14,10 @@ from dataclasses import replace
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.grammar.grammar_file import DialogueGrammar, Script, Topic, load_grammar, parse_grammar
-from turnwise.data.typing_noise import add_typing_noise
 from turnwise.data.grammar.line_templates import join_spans
+from turnwise.data.typing_noise import add_typing_noise
 
-__all__ = ["DialogueGrammar", "restrict_topics", "expand", "load_grammar", "parse_grammar"]
+__all__ = ["DialogueGrammar", "expand", "load_grammar", "parse_grammar", "restrict_topics"]
 
 SYSTEM_SHARE = 0.3  # a model should behave the same with and without a system prompt
 THEN_SHARE = 0.7

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import normalize_text
-from turnwise.data.grammar.expand import DialogueGrammar, restrict_topics, expand, load_grammar
-from turnwise.data.typing_noise import add_typos
+from turnwise.data.grammar.expand import DialogueGrammar, expand, load_grammar, restrict_topics
+from turnwise.data.grammar.line_templates import LineTemplate, join_spans, parse_template
 from turnwise.data.strict_yaml import read_yaml
-from turnwise.data.grammar.line_templates import LineTemplate, parse_template, join_spans
+from turnwise.data.typing_noise import add_typos
 
 HERE = Path(__file__).parent
 HURRIED = 0.3  # of the questions

@@ -113,7 +113,9 @@ class KVCacheManager:
             self.insert_prefix(table, ids)
             full, rest = divmod(table.length, BLOCK_SIZE)
             if rest:
-                self.tree.used(self.tree.add(table.node, tuple(ids[full * BLOCK_SIZE : table.length]), table.blocks[full]))
+                self.tree.used(
+                    self.tree.add(table.node, tuple(ids[full * BLOCK_SIZE : table.length]), table.blocks[full])
+                )
         self.pool.drop(table.blocks)
         del table.blocks[:]
         table.length = 0

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from turnwise.core.ports import Quantization
+from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE
 from turnwise.engine.native.library import Batch, Cache, library
 from turnwise.engine.native.packed_adapter import PackedAdapter
 from turnwise.engine.native.packed_model import PackedModel
-from turnwise.engine.batch import BatchEntry
-from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder import Decoder
-from turnwise.models.lora_factors import LoraFactors, changes_only_layers
+from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
+from turnwise.models.lora_factors import LoraFactors, changes_only_layers
 
 
 def is_supported(weights: DecoderWeights) -> bool:
@@ -61,7 +61,9 @@ class NativeRunner:
         found = library(*_sizes(config))
         assert found is not None, "asked for by `supports`"
         self._library = found
-        self.packed = PackedModel(weights, found.turnwise_panel(), found.turnwise_group(), quantize, blocks * BLOCK_SIZE)
+        self.packed = PackedModel(
+            weights, found.turnwise_panel(), found.turnwise_group(), quantize, blocks * BLOCK_SIZE
+        )
         self._handle = found.turnwise_create(byref(self.packed.struct), threads or _threads())
         if not self._handle:
             if refusal := found.turnwise_error():

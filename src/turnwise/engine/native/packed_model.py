@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from turnwise.core.system_memory import release_freed_memory
 from turnwise.core.ports import Quantization
+from turnwise.core.system_memory import release_freed_memory
 from turnwise.engine.native.library import Layer, Matrix, Model, Norm
 from turnwise.engine.native.packer import Packer
 from turnwise.models.decoder import rope_tables
-from turnwise.models.quantization import quantize_weight
 from turnwise.models.decoder_weights import DecoderWeights
+from turnwise.models.quantization import quantize_weight
 
 HEAD_BITS = 8  # at least: what answers are read from loses more by fewer bits than the layers do
 BITS = {"int8": 8, "int4": 4}

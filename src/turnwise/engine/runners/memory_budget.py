@@ -2,8 +2,8 @@
 
 import torch
 
-from turnwise.core.system_memory import available_memory, too_large, total_memory
 from turnwise.core.ports import Quantization
+from turnwise.core.system_memory import available_memory, too_large, total_memory
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
 from turnwise.engine.native.native_runner import is_supported
 from turnwise.engine.native.packed_model import HEAD_BITS
@@ -60,7 +60,9 @@ def estimate_weight_bytes(weights: DecoderWeights, quantize: Quantization | None
     if native and weights.config.tied:  # the head is a copy in another layout
         layers += embed * (HEAD_BITS / 8 if quantize else weights.stored_dtype("embed.weight").itemsize)
     if not native and weights.device.type == "cpu" and weights.dtype == torch.float32:
-        layers = 2 * layers + 4 * embed  # two layouts of every matrix, and the embeddings (`engine/runners/prepacked_linear.py`)
+        layers = (
+            2 * layers + 4 * embed
+        )  # two layouts of every matrix, and the embeddings (`engine/runners/prepacked_linear.py`)
     return int(layers)
 
 
@@ -79,7 +81,8 @@ def check_weights_fit(weights: DecoderWeights, quantize: Quantization | None = N
     fitting = [
         f"{option} (about {(size + BESIDE) / 1e9:.1f} GB)"
         for option, kind in smaller
-        if is_supported(weights) and (size := estimate_weight_bytes(weights, kind)) + BESIDE <= min(available, needed - 1)
+        if is_supported(weights)
+        and (size := estimate_weight_bytes(weights, kind)) + BESIDE <= min(available, needed - 1)
     ]
     way_out = f"Use {' or '.join(fitting)}." if fitting else "Close other programs or choose a smaller model."
     raise too_large(needed, available, "The model", way_out)

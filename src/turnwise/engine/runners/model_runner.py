@@ -11,21 +11,23 @@ from torch import Tensor
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.ports import Quantization
+from turnwise.engine.batch import BatchEntry
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner, is_supported
-from turnwise.engine.batch import BatchEntry
 from turnwise.engine.runners.torch_runner import TorchRunner
 from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.decoder import Decoder
-from turnwise.models.lora_factors import LoraFactors
 from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
+from turnwise.models.lora_factors import LoraFactors
 
 
 class ModelRunner(Protocol):
     """A decoder with a cache of some blocks. Shapes: R rows that are wanted, C hidden size, V vocabulary."""
 
     kind: str  # its arithmetic: two of one kind give the same bits
-    batch_invariant: bool  # whether a line's numbers are the same, to the last bit, in any company and however it is read
+    batch_invariant: (
+        bool  # whether a line's numbers are the same, to the last bit, in any company and however it is read
+    )
 
     def enter(self) -> None:
         """Called once by the thread that is going to call the rest."""

@@ -58,7 +58,9 @@ class PagedKVCache:
     def copy(self, source: int, target: int) -> None:
         """Copy a block over another."""
         for held_NKD in (*self._keys, *self._values):
-            held_NKD[target * BLOCK_SIZE : (target + 1) * BLOCK_SIZE] = held_NKD[source * BLOCK_SIZE : (source + 1) * BLOCK_SIZE]
+            held_NKD[target * BLOCK_SIZE : (target + 1) * BLOCK_SIZE] = held_NKD[
+                source * BLOCK_SIZE : (source + 1) * BLOCK_SIZE
+            ]
 
     @torch.inference_mode()
     def clear(self, blocks: Sequence[int]) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from turnwise.engine.batch import BatchEntry
 from turnwise.engine.runners.paged_kv_cache import PagedKVCache
 from turnwise.engine.runners.prepacked_linear import prepack_for_decoding
-from turnwise.engine.batch import BatchEntry
 from turnwise.models.decoder import Decoder
-from turnwise.models.lora_factors import LoraFactors
 from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
+from turnwise.models.lora_factors import LoraFactors
 
 
 class TorchRunner:

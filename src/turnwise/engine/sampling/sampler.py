@@ -14,15 +14,15 @@ from torch import Tensor
 
 from turnwise.core.errors import UserError
 from turnwise.core.ports import ConstraintState, GenerationRequest, TokenLogprobs
+from turnwise.engine.sampling.multinomial import SamplerState, sample_at
 from turnwise.engine.sampling.processors import LogitsProcessor, start_processors
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
-from turnwise.engine.sampling.multinomial import SamplerState, sample_at
 
 log = logging.getLogger(__name__)
 
 NON_FINITE_LOGITS = "The model's numbers overflowed; another type of weights (bfloat16, float32) has more room."
 GENERATION_FAILED = "The model failed while generating."  # an exception that nobody expected; the log has it
-NO_TOKEN_ALLOWED = "No token is allowed next: what was asked for contradicts itself."
+NO_TOKEN_ALLOWED = "No token is allowed next: what was asked for contradicts itself."  # noqa: S105 (no password)
 
 
 class LogitsProcessors:
@@ -80,7 +80,9 @@ class SamplerOutput:
 
 
 @torch.inference_mode()
-def choose(logits_BV: Tensor, draws: Sequence[SamplerState], shapings: Sequence[LogitsProcessors]) -> list[SamplerOutput]:
+def choose(
+    logits_BV: Tensor, draws: Sequence[SamplerState], shapings: Sequence[LogitsProcessors]
+) -> list[SamplerOutput]:
     """The next token of every chat; `logits_BV` is changed. An exception costs only the chat that it concerns."""
     # Both bounds are finite only if all between them are; what is no number is in neither.
     sound_B = (logits_BV.amin(dim=1) > -torch.inf) & (logits_BV.amax(dim=1) < torch.inf)

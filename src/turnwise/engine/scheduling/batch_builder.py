@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from turnwise.engine.batch import BatchEntry
+from turnwise.engine.scheduling.scheduler_queues import SchedulerQueues
 from turnwise.engine.sequence import SequenceGroup, TokenSequence
 from turnwise.engine.speculation.draft_proposer import NO_DRAFT
-from turnwise.engine.scheduling.scheduler_queues import SchedulerQueues
-from turnwise.engine.batch import BatchEntry
 
 READ_ALONE = 512  # prompt tokens in a pass; bounds its memory
 READ_BESIDE = 128  # as many while others wait for their next token
@@ -112,5 +112,7 @@ def _part(chat: SequenceGroup, line: TokenSequence, count: int) -> ScheduledChun
     if draft:
         ids = [*ids, *draft]
     request = chat.request
-    span = BatchEntry(line.table.blocks, start, ids, wanted + len(draft), request.encoder_ids, request.scope, request.adapter)
+    span = BatchEntry(
+        line.table.blocks, start, ids, wanted + len(draft), request.encoder_ids, request.scope, request.adapter
+    )
     return ScheduledChunk(chat, line, span, last, next=last and count == 1)

@@ -12,13 +12,15 @@ from dataclasses import replace
 from torch import Tensor
 
 from turnwise.core.ports import FinishReason, TokenEvent
-from turnwise.engine.sequence import SequenceGroup
 from turnwise.engine.sampling.sampler import GENERATION_FAILED, SamplerOutput, choose
+from turnwise.engine.sequence import SequenceGroup
 
 log = logging.getLogger(__name__)
 
 
-def advance(ready: Sequence[SequenceGroup], rows: Sequence[int], logits_RV: Tensor) -> Iterator[tuple[SequenceGroup, TokenEvent]]:
+def advance(
+    ready: Sequence[SequenceGroup], rows: Sequence[int], logits_RV: Tensor
+) -> Iterator[tuple[SequenceGroup, TokenEvent]]:
     """Bring chats one token further, or several where their drafts hold; what happened, in order.
 
     Args:
@@ -30,7 +32,9 @@ def advance(ready: Sequence[SequenceGroup], rows: Sequence[int], logits_RV: Tens
     while going:
         at = [row + num_accepted for _, row in going]
         logits_BV = logits_RV if len(at) == len(logits_RV) else logits_RV[at]
-        choices = choose(logits_BV, [chat.draw for chat, _ in going], [chat.line.logits_processors for chat, _ in going])
+        choices = choose(
+            logits_BV, [chat.draw for chat, _ in going], [chat.line.logits_processors for chat, _ in going]
+        )
         further = []
         for (chat, row), choice in zip(going, choices, strict=True):
             event = _take(chat, choice)
@@ -41,7 +45,9 @@ def advance(ready: Sequence[SequenceGroup], rows: Sequence[int], logits_RV: Tens
                     further.append((chat, row))
                 elif draft.predicted:
                     left = len(draft.ids) - num_accepted
-                    chat.stats = replace(chat.stats, rejected_prediction_tokens=chat.stats.rejected_prediction_tokens + left)
+                    chat.stats = replace(
+                        chat.stats, rejected_prediction_tokens=chat.stats.rejected_prediction_tokens + left
+                    )
             yield chat, event
         going, num_accepted = further, num_accepted + 1
 

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from turnwise.core.ports import TokenEvent
-from turnwise.engine.sequence import SequenceGroup, TokenSequence
+from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
+from turnwise.engine.runners.model_runner import ModelRunner
+from turnwise.engine.sampling.prompt_outputs import compute_logprobs, pool_last_token
 from turnwise.engine.sampling.sampler import GENERATION_FAILED, NON_FINITE_LOGITS
 from turnwise.engine.scheduling import decode_step as sample
-from turnwise.engine.speculation.speculative_decoder import SpeculativeDecoder
-from turnwise.engine.speculation.draft_proposer import NO_DRAFT
-from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
 from turnwise.engine.scheduling.batch_builder import ScheduledChunk, plan
-from turnwise.engine.sampling.prompt_outputs import pool_last_token, compute_logprobs
-from turnwise.engine.runners.model_runner import ModelRunner
 from turnwise.engine.scheduling.scheduler_queues import SchedulerQueues
+from turnwise.engine.sequence import SequenceGroup, TokenSequence
+from turnwise.engine.speculation.draft_proposer import NO_DRAFT
+from turnwise.engine.speculation.speculative_decoder import SpeculativeDecoder
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
+from turnwise.engine.kv_cache.kv_cache_manager import BlockTable, KVCacheManager
 from turnwise.engine.sequence import SequenceGroup
 from turnwise.engine.speculation.draft_proposer import NO_DRAFT
-from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager, BlockTable
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,9 @@ class SchedulerQueues:
         placed = [
             (place, chat)
             for chats in of_tenant.values()
-            for place, chat in zip(sorted(chat.arrival_index for chat in chats), sorted(chats, key=_urgency), strict=True)
+            for place, chat in zip(
+                sorted(chat.arrival_index for chat in chats), sorted(chats, key=_urgency), strict=True
+            )
         ]
         return [chat for _, chat in sorted(placed, key=lambda pair: pair[0])]
 

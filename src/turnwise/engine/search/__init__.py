@@ -10,8 +10,7 @@ from torch import Tensor
 
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.sampling.sampler import LogitsProcessors
-from turnwise.engine.search import beam
-from turnwise.engine.search import contrastive
+from turnwise.engine.search import beam, contrastive
 
 
 class Hypothesis(Protocol):

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from turnwise.core.errors import UserError
 from turnwise.core.ports import FinishReason, GenerationRequest, TokenEvent, TokenLogprobs
-from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED, NON_FINITE_LOGITS, LogitsProcessors
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
+from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED, NON_FINITE_LOGITS, LogitsProcessors
 
 Reports = tuple[TokenLogprobs | None, ...]
 
@@ -69,7 +69,9 @@ class BeamSearch:
         self.width = params.num_beams
         self._share = params.num_beams // params.num_beam_groups
         self._stops = len(request.stop_ids)
-        self._groups = [BeamGroup([BeamHypothesis((), 0.0, LogitsProcessors(request))]) for _ in range(params.num_beam_groups)]
+        self._groups = [
+            BeamGroup([BeamHypothesis((), 0.0, LogitsProcessors(request))]) for _ in range(params.num_beam_groups)
+        ]
         self._told = 0
         self._begun = False
 
@@ -109,7 +111,9 @@ class BeamSearch:
             return self._failed(NO_TOKEN_ALLOWED, is_client_error=True)
         if len(answers) < self._request.num_return_sequences:
             asked = self._request.num_return_sequences
-            return self._failed(f"'n' asks for {asked} answers, but there are only {len(answers)}.", is_client_error=True)
+            return self._failed(
+                f"'n' asks for {asked} answers, but there are only {len(answers)}.", is_client_error=True
+            )
         return [event for index, answer in enumerate(answers) for event in self._rest(index, answer)]
 
     def _advance_groups(self, logprobs_LV: Tensor) -> None:
@@ -146,7 +150,14 @@ class BeamSearch:
         group.done = self._is_done(group)
 
     def _extend(
-        self, group: BeamGroup, parent: BeamHypothesis, line: int, token: int, score: float, scores_V: Tensor, in_front: bool
+        self,
+        group: BeamGroup,
+        parent: BeamHypothesis,
+        line: int,
+        token: int,
+        score: float,
+        scores_V: Tensor,
+        in_front: bool,
     ) -> None:
         """A beam and one of the likeliest tokens after it: a new beam, or an answer that is whole."""
         rank = score / (len(parent.ids) + 1) ** self._params.length_penalty
@@ -198,7 +209,9 @@ class BeamSearch:
         events = []
         shortest = min(len(one.ids) for one in possible)
         while self._told < shortest and len({one.ids[self._told] for one in possible}) == 1:
-            events += [self._event(possible[0], self._told, index) for index in range(self._request.num_return_sequences)]
+            events += [
+                self._event(possible[0], self._told, index) for index in range(self._request.num_return_sequences)
+            ]
             self._told += 1
         return events
 
@@ -211,7 +224,9 @@ class BeamSearch:
         if whole.at_stop_id:
             yield TokenEvent(None, whole.finish, index=index)
 
-    def _event(self, of: BeamHypothesis | FinishedHypothesis, place: int, index: int, finish: FinishReason | None = None) -> TokenEvent:
+    def _event(
+        self, of: BeamHypothesis | FinishedHypothesis, place: int, index: int, finish: FinishReason | None = None
+    ) -> TokenEvent:
         report = of.reports[place] if of.reports else None
         return TokenEvent(of.ids[place], finish, logprobs=report, index=index)
 

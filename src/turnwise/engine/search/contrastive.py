@@ -17,8 +17,8 @@ from torch import Tensor
 
 from turnwise.core.errors import UserError
 from turnwise.core.ports import FinishReason, GenerationRequest, TokenEvent
-from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED, NON_FINITE_LOGITS, LogitsProcessors
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
+from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED, NON_FINITE_LOGITS, LogitsProcessors
 
 
 @dataclass(frozen=True, slots=True)

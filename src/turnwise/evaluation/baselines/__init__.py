@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from turnwise.core.messages import Conversation
+from turnwise.data.sources import DataSource, ReadOptions, find_split_files
 from turnwise.data.split_folders import SplitName
-from turnwise.data.sources import ReadOptions, DataSource, find_split_files
 from turnwise.evaluation.system_under_test import SystemUnderTest
 
 Kind = Literal["retrieval", "ngram"]

@@ -10,8 +10,8 @@ import numpy as np
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.baselines.kneser_ney import KneserNey
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, LoglikelihoodQuery
 from turnwise.evaluation.scored_span import ScoredSpan, find_scored_span
-from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, LoglikelihoodQuery, Loglikelihood
 from turnwise.evaluation.system_under_test import EMPTY_GENERATION, OnQueriesDone
 from turnwise.text.rendering.renderer import Renderer
 

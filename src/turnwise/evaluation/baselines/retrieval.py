@@ -12,7 +12,7 @@ import numpy as np
 
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, LoglikelihoodQuery, Loglikelihood
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, LoglikelihoodQuery
 from turnwise.evaluation.system_under_test import OnQueriesDone
 from turnwise.evaluation.word_tokens import split_words
 

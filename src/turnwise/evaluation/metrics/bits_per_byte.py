@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import SampleResult, Sample, LoglikelihoodQuery
-from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
 from turnwise.evaluation.last_replies import dialogue_id
+from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
+from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 
 
 class Metric(metric.Metric):

@@ -6,9 +6,9 @@ import numpy as np
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import SampleResult, Sample
-from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.samples import Sample, SampleResult
 from turnwise.evaluation.word_tokens import is_cjk
 
 ORDER = 4

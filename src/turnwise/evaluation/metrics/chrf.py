@@ -6,9 +6,9 @@ import numpy as np
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import SampleResult, Sample
-from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.samples import Sample, SampleResult
 
 BETA = 2  # recall counts twice as much as precision
 
@@ -18,7 +18,9 @@ class Metric(metric.Metric):
 
     SORT_ORDER = 30
     LABEL = "chrF"
-    DESCRIPTION = "F2 of the character n-grams, up to 6, that answers share with what was said there (sacrebleu's chrF2)."
+    DESCRIPTION = (
+        "F2 of the character n-grams, up to 6, that answers share with what was said there (sacrebleu's chrF2)."
+    )
     BETTER = "higher"
     RANGE = (0.0, 100.0)
     COUNTS_FOR_VERDICT = True

@@ -12,9 +12,9 @@ from functools import cache
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import SampleResult, Sample, LoglikelihoodQuery
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.probes import ProbeDialogue, fill_dialogue, read_probes
+from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 
 YES, NO = "Yes, that is right.", "No, that is wrong."
 

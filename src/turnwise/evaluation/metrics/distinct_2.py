@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import SampleResult, Sample
-from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.samples import Sample, SampleResult
 from turnwise.evaluation.word_tokens import count_ngrams, split_words
 
 
@@ -38,4 +38,6 @@ class Metric(metric.Metric):
         all_of_them: Counter[tuple[str, ...]] = Counter()
         for own in counted:  # a sum would copy all of them each time
             all_of_them.update(own)
-        return statistics_array([(sum(n / all_of_them[gram] for gram, n in own.items()), float(own.total())) for own in counted])
+        return statistics_array(
+            [(sum(n / all_of_them[gram] for gram, n in own.items()), float(own.total())) for own in counted]
+        )

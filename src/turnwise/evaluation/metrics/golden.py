@@ -6,8 +6,8 @@ from functools import cached_property
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
 from turnwise.evaluation.golden_set import GoldenCase, golden_cases, passes_case
-from turnwise.evaluation.samples import GenerationQuery, SampleResult, Sample
 from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.samples import GenerationQuery, Sample, SampleResult
 
 
 class Metric(metric.Metric):

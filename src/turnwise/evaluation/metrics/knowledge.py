@@ -10,9 +10,9 @@ from functools import cache
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import SampleResult, Sample, LoglikelihoodQuery
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.probes import read_probes
+from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 
 PLACES = "abcd"  # for the values in a passage; the first is what is asked for
 

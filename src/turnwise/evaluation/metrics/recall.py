@@ -12,9 +12,9 @@ from functools import cache
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import GenerationQuery, SampleResult, Sample
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.probes import fill_dialogue, read_probes
+from turnwise.evaluation.samples import GenerationQuery, Sample, SampleResult
 from turnwise.evaluation.word_tokens import count_ngrams, split_words
 
 TURNS = 40

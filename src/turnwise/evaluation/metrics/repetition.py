@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import SampleResult, Sample
-from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.samples import Sample, SampleResult
 from turnwise.evaluation.word_tokens import count_ngrams, split_words
 
 ORDER = 4

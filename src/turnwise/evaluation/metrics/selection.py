@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import SampleResult, Sample, LoglikelihoodQuery
-from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.last_replies import dialogue_id, last_reply, subsample
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 
 CANDIDATES = 20
 MOST = 120  # dialogues that are asked about, since each has twenty replies to be read

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import SampleResult, Sample
-from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.samples import Sample, SampleResult
 from turnwise.evaluation.word_tokens import is_cjk
 
 OTHERS = 20  # that each answer is compared with, drawn once
@@ -18,7 +18,9 @@ class Metric(metric.Metric):
 
     SORT_ORDER = 140
     LABEL = "self-BLEU"
-    DESCRIPTION = f"Mean BLEU-4 of each answer against {OTHERS} answers to other dialogues: high where all sound the same."
+    DESCRIPTION = (
+        f"Mean BLEU-4 of each answer against {OTHERS} answers to other dialogues: high where all sound the same."
+    )
     BETTER = "lower"
     RANGE = (0.0, 100.0)
     VALUE_FORMAT = ".2f"

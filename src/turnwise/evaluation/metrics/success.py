@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import GenerationQuery, SampleResult, Sample
-from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.last_replies import dialogue_id, last_reply
+from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.samples import GenerationQuery, Sample, SampleResult
 from turnwise.evaluation.word_tokens import split_words
 
 
@@ -36,7 +36,12 @@ class Metric(metric.Metric):
             if needed:
                 about = {"needed": needed}
                 found.append(
-                    Sample(dialogue_id(parts[0]), (GenerationQuery(parts[0], tools=dialogue.tools),), reference=parts[1], about=about)
+                    Sample(
+                        dialogue_id(parts[0]),
+                        (GenerationQuery(parts[0], tools=dialogue.tools),),
+                        reference=parts[1],
+                        about=about,
+                    )
                 )
         return found
 

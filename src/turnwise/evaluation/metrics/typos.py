@@ -8,9 +8,9 @@ from dataclasses import replace
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.typing_noise import add_typos
 from turnwise.evaluation import metric
-from turnwise.evaluation.samples import SampleResult, Sample, LoglikelihoodQuery
-from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
 from turnwise.evaluation.last_replies import dialogue_id, last_reply, subsample
+from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
+from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 
 SHARE = 0.1  # of the words of every user turn
 MOST = 200  # dialogues that are read twice

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from turnwise.core.files import atomic_write
-from turnwise.evaluation.temperature_curve import TemperaturePoint
 from turnwise.evaluation.metric_runner import MetricResult
 from turnwise.evaluation.report.curve_figures import CURVE, LOSS
-from turnwise.evaluation.report.page import page_of
 from turnwise.evaluation.report.figures import DIFFERENCES, pictures
+from turnwise.evaluation.report.page import page_of
 from turnwise.evaluation.report.rendering import html, markdown
 from turnwise.evaluation.report.svg import alone
 from turnwise.evaluation.scorecard import Scorecard
+from turnwise.evaluation.temperature_curve import TemperaturePoint
 
 SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
 

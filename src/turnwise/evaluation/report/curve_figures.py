@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from turnwise.evaluation.temperature_curve import TemperaturePoint
 from turnwise.evaluation.report.svg import COLOURS, Picture, render_svg
+from turnwise.evaluation.temperature_curve import TemperaturePoint
 
 CURVE, LOSS = "curve", "loss"
 LossPoint = tuple[int, float, float | None]
@@ -67,7 +67,9 @@ def loss_picture(points: Sequence[LossPoint]) -> Picture:
     valid = [(each, step) for step, _, each in points if each is not None]
     best = f" Validation was lowest, {min(valid)[0]:.3f}, after step {min(valid)[1]}." if valid else ""
     alt = f"Loss of {len(points)} steps of training, from {points[0][1]:.3f} to {points[-1][1]:.3f}.{best}"
-    return Picture(LOSS, "Loss of the training", alt, alt, render_svg(LOSS, alt, (5.0, 2.8), partial(_draw_loss, points)))
+    return Picture(
+        LOSS, "Loss of the training", alt, alt, render_svg(LOSS, alt, (5.0, 2.8), partial(_draw_loss, points))
+    )
 
 
 def _draw_loss(points: Sequence[LossPoint], figure: Any) -> None:

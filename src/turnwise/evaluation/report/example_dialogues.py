@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from turnwise.core.messages import Message
-from turnwise.evaluation.metric_runner import MetricResult, reply_result
 from turnwise.evaluation.metric import FloatArray
+from turnwise.evaluation.metric_runner import MetricResult, reply_result
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.report.escaping import clean
 
@@ -81,7 +81,9 @@ def _lowest(quality_I: FloatArray) -> list[int]:
     return [int(at) for at in np.argsort(quality_I, kind="stable")[:SHOWN]]
 
 
-def _example(replies: MetricResult, before: MetricResult | None, at: int, new_I: FloatArray, old_I: FloatArray) -> ExampleDialogue:
+def _example(
+    replies: MetricResult, before: MetricResult | None, at: int, new_I: FloatArray, old_I: FloatArray
+) -> ExampleDialogue:
     item = replies.items[at]
     return ExampleDialogue(
         turns(item.queries[0].history),

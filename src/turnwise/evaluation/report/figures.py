@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from turnwise.evaluation.temperature_curve import TemperaturePoint
 from turnwise.evaluation.report.curve_figures import LossPoint, curve_picture, loss_picture
 from turnwise.evaluation.report.number_format import change
 from turnwise.evaluation.report.svg import COLOURS, Picture, render_svg
 from turnwise.evaluation.report.verdict_text import MARKS
-from turnwise.evaluation.scorecard import ScorecardRow, Scorecard
+from turnwise.evaluation.scorecard import Scorecard, ScorecardRow
+from turnwise.evaluation.temperature_curve import TemperaturePoint
 
 DIFFERENCES = "differences"
 EDGE = 6.0  # half-widths; what is farther stands at the edge

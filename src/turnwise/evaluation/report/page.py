@@ -6,12 +6,12 @@ from typing import Any
 
 from turnwise.evaluation.metric_runner import MetricResult
 from turnwise.evaluation.report import number_format as numbers
+from turnwise.evaluation.report.escaping import clean
 from turnwise.evaluation.report.example_dialogues import Examples, Turns, examples
 from turnwise.evaluation.report.judge_section import Opinions, judge_section
 from turnwise.evaluation.report.svg import Picture
-from turnwise.evaluation.report.escaping import clean
 from turnwise.evaluation.report.verdict_text import MARKS, basis, headline, is_compared
-from turnwise.evaluation.scorecard import Flip, ScorecardRow, Scorecard
+from turnwise.evaluation.scorecard import Flip, Scorecard, ScorecardRow
 
 WAYS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "": ""}
 
@@ -72,7 +72,10 @@ class Page:
 
 
 def page_of(
-    card: Scorecard, model: Mapping[str, MetricResult], base: Mapping[str, MetricResult] | None, pictures: Sequence[Picture]
+    card: Scorecard,
+    model: Mapping[str, MetricResult],
+    base: Mapping[str, MetricResult] | None,
+    pictures: Sequence[Picture],
 ) -> Page:
     """Put a report together."""
     name, other = _name(card.about.get("model"), "the model"), _name(card.about.get("base"), "the base")

@@ -8,8 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from turnwise.evaluation.report import number_format as numbers
-from turnwise.evaluation.report.page import Page
 from turnwise.evaluation.report.escaping import Raw, escaped
+from turnwise.evaluation.report.page import Page
 
 
 def html(page: Page) -> str:

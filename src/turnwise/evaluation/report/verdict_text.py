@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from turnwise.evaluation.report.number_format import pluralize
-from turnwise.evaluation.scorecard import ALPHA, ScorecardRow, Scorecard, Verdict
+from turnwise.evaluation.scorecard import ALPHA, Scorecard, ScorecardRow, Verdict
 from turnwise.evaluation.statistics import CONFIDENCE_LEVEL, NUM_RESAMPLES
 
 MARKS = {"better": "✓", "worse": "✗", "mixed": "±", "no difference": "≈"}
@@ -24,8 +24,8 @@ def headline(card: Scorecard) -> str:
 def basis(card: Scorecard) -> list[str]:
     """What that rests on, in sentences."""
     sentences = [
-        f"Measured on {_dialogues(card.lines)}, {_seeds(card.lines)}. Of 100 such intervals {100 * CONFIDENCE_LEVEL:.0f} hold the "
-        f"figure for all dialogues of the kind (whole dialogues resampled {NUM_RESAMPLES:,} times)."
+        f"Measured on {_dialogues(card.lines)}, {_seeds(card.lines)}. "
+        f"Of 100 such intervals {100 * CONFIDENCE_LEVEL:.0f} hold the figure for all dialogues of the kind (whole dialogues resampled {NUM_RESAMPLES:,} times)."
     ]
     compared = len(_compared(card))
     if compared:

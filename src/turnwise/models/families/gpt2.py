@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.models.decoder_config import DecoderConfig
-from turnwise.models.weight_mappings import WeightMapping
 from turnwise.models.hf_config import parse_activation, require_value
+from turnwise.models.weight_mappings import WeightMapping
 
 ARCHITECTURE = "GPT2LMHeadModel"
 
@@ -65,7 +65,9 @@ def weight_mappings(config: DecoderConfig) -> list[WeightMapping]:
         entries.append(WeightMapping("head.weight", ("lm_head.weight",)))
 
     def add(decoder_name: str, hf_names: str, *, transposed: bool) -> None:
-        entries.append(WeightMapping(f"{decoder_name}.weight", (f"transformer.{hf_names}.weight",), transposed=transposed))
+        entries.append(
+            WeightMapping(f"{decoder_name}.weight", (f"transformer.{hf_names}.weight",), transposed=transposed)
+        )
         entries.append(WeightMapping(f"{decoder_name}.bias", (f"transformer.{hf_names}.bias",)))
 
     add("norm", "ln_f", transposed=False)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.models.decoder_config import DecoderConfig
+from turnwise.models.hf_config import layer_types, llama_like_from_hf_config, llama_like_to_hf_config, require_value
 from turnwise.models.weight_mappings import llama_weight_mappings as weight_mappings
-from turnwise.models.hf_config import layer_types, llama_like_from_hf_config, require_value, llama_like_to_hf_config
 
-__all__ = ["ARCHITECTURE", "weight_mappings", "from_hf_config", "to_hf_config"]
+__all__ = ["ARCHITECTURE", "from_hf_config", "to_hf_config", "weight_mappings"]
 
 ARCHITECTURE = "MistralForCausalLM"
 

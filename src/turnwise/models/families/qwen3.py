@@ -5,10 +5,10 @@ from typing import Any
 
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.families.qwen2 import qwen_windows, write_windows
-from turnwise.models.weight_mappings import llama_weight_mappings as weight_mappings
 from turnwise.models.hf_config import llama_like_from_hf_config, llama_like_to_hf_config
+from turnwise.models.weight_mappings import llama_weight_mappings as weight_mappings
 
-__all__ = ["ARCHITECTURE", "weight_mappings", "from_hf_config", "to_hf_config"]
+__all__ = ["ARCHITECTURE", "from_hf_config", "to_hf_config", "weight_mappings"]
 
 ARCHITECTURE = "Qwen3ForCausalLM"
 

@@ -14,8 +14,8 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from turnwise.server.error_responses import truncate
-from turnwise.server.request_context import RequestContext, bind_request
 from turnwise.server.prometheus_metrics import ServerMetrics
+from turnwise.server.request_context import RequestContext, bind_request
 
 LogFormat = Literal["text", "json"]
 REQUEST_ID_HEADER = "x-request-id"
@@ -47,7 +47,9 @@ class AccessLogMiddleware:
             nonlocal is_recorded
             if not is_recorded:
                 is_recorded = True
-                self._metrics.record_request(scope["method"], _template(scope, original_scope, self._routes), status, request_context.code)
+                self._metrics.record_request(
+                    scope["method"], _template(scope, original_scope, self._routes), status, request_context.code
+                )
                 _log(scope, request_context, status, 1000 * (time.perf_counter() - start_time))
 
         async def send_and_record(message: Message) -> None:
@@ -112,7 +114,9 @@ def _template(scope: Scope, original_scope: Scope, routes: Sequence[BaseRoute]) 
     `asked` for.
     """
     known = (*routes, *scope["app"].routes) if "app" in scope else routes
-    route = scope.get("route") or next((each for each in known if each.matches(original_scope)[0] is not Match.NONE), None)
+    route = scope.get("route") or next(
+        (each for each in known if each.matches(original_scope)[0] is not Match.NONE), None
+    )
     return str(getattr(route, "path", None) or "unknown")
 
 

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from turnwise.core.executors import KEY_STORE_EXECUTOR
-from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.api_keys import VISIBLE_LENGTH, ApiKey, KeyStore
+from turnwise.core.errors import TurnwiseError, Unavailable
+from turnwise.core.executors import KEY_STORE_EXECUTOR
 from turnwise.server.error_responses import RequestRejected, error_response, internal_error
 from turnwise.server.request_context import current_request
 
-PUBLIC_PATHS = frozenset({"/", "/docs", "/openapi.json", "/health", "/ready"})  # all else needs a key, also what is added later
+PUBLIC_PATHS = frozenset(
+    {"/", "/docs", "/openapi.json", "/health", "/ready"}
+)  # all else needs a key, also what is added later
 PUBLIC_PREFIX = "/assets/"
 KEY_CACHE_SECONDS = 1.0  # how long a change made by another process may go unnoticed
 LAST_USED_INTERVAL_SECONDS = 60.0  # how exact "last used" is; noting every request would write to disk at every request
@@ -31,7 +33,9 @@ class TokenBucket:
 
     def take(self, now: float) -> float:
         """Take one: 0 where there was one, else the seconds until there will be."""
-        self._tokens = min(self.requests_per_minute, self._tokens + (now - self._updated_at) * self.requests_per_minute / 60)
+        self._tokens = min(
+            self.requests_per_minute, self._tokens + (now - self._updated_at) * self.requests_per_minute / 60
+        )
         self._updated_at = now
         if self._tokens < 1:
             return (1 - self._tokens) * 60 / self.requests_per_minute
@@ -150,7 +154,11 @@ class ApiKeyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401 or 429; 503 or 500 where the keys cannot be read, which lets nobody in."""
-        if scope["type"] == "http" and scope["path"] not in PUBLIC_PATHS and not scope["path"].startswith(PUBLIC_PREFIX):
+        if (
+            scope["type"] == "http"
+            and scope["path"] not in PUBLIC_PATHS
+            and not scope["path"].startswith(PUBLIC_PREFIX)
+        ):
             try:
                 current_request().key = await self._api_key_auth.authenticate(Headers(scope=scope).get("authorization"))
             except RequestRejected as rejection:

@@ -8,8 +8,8 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.api_keys import ApiKey
+from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.server.error_responses import RequestRejected, error_response
 from turnwise.server.request_context import current_request
 
@@ -66,7 +66,8 @@ class ConcurrencyLimiter:
             if own >= key.max_concurrent:
                 raise RequestRejected(
                     429, "rate_limit_exceeded",
-                    f"The key '{key.name}' allows {key.max_concurrent} completions at the same time; wait for one to end.",
+                    f"The key '{key.name}' allows {key.max_concurrent} completions at the same time; "
+                    "wait for one to end.",
                     kind="rate_limit_error",
                 )  # fmt: skip
         if self.num_active >= self.limits.max_concurrent_requests:
@@ -172,7 +173,8 @@ class ConcurrencyLimitMiddleware:
             return Unavailable("The server is stopping; this answer was not finished.")
         return RequestRejected(
             HTTPStatus.REQUEST_TIMEOUT, "timeout",
-            f"The answer took longer than the {self._limiter.limits.request_timeout:g} seconds that this server allows. "
+            f"The answer took longer than the {self._limiter.limits.request_timeout:g} seconds that this server "
+            "allows. "
             "A lower limit of output tokens ends it sooner.",
             kind="server_error",
         )  # fmt: skip

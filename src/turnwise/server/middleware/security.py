@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.server.error_responses import RequestRejected, truncate, error_response, log_exception, internal_error
+from turnwise.server.error_responses import RequestRejected, error_response, internal_error, log_exception, truncate
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -156,9 +156,17 @@ def parse_origin(said: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError:
         parts, host, port = urlsplit(""), None, None
-    if parts.scheme not in _DEFAULT_PORTS or not host or "*" in host or "@" in parts.netloc or parts.path or parts.query:
+    if (
+        parts.scheme not in _DEFAULT_PORTS
+        or not host
+        or "*" in host
+        or "@" in parts.netloc
+        or parts.path
+        or parts.query
+    ):
         raise InvalidParameter(
-            "allow_origin", f"'{truncate(said)}' is no origin; write it as https://example.org or http://localhost:3000."
+            "allow_origin",
+            f"'{truncate(said)}' is no origin; write it as https://example.org or http://localhost:3000.",
         )
     name = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{name}" + ("" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}")

@@ -6,11 +6,11 @@ from typing import Any
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import ToolCall
-from turnwise.server.schema.request_tool_calls import MAX_CALL_ID_CHARS, read_tool_call_id
 from turnwise.server.error_responses import truncate
-from turnwise.server.schema.json_object import missing_field, read_object, invalid_field
-from turnwise.server.schema.content_parts import check_cache_breakpoint
 from turnwise.server.responses.response_tools import MAX_TOOL_NAME_CHARS
+from turnwise.server.schema.content_parts import check_cache_breakpoint
+from turnwise.server.schema.json_object import invalid_field, missing_field, read_object
+from turnwise.server.schema.request_tool_calls import MAX_CALL_ID_CHARS, read_tool_call_id
 from turnwise.server.schema.tool_definitions import read_tool_name
 
 ROLES = ("user", "assistant", "system", "developer")

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from turnwise.core.messages import ToolKind, Message, Role, ToolCall
+from turnwise.core.messages import Message, Role, ToolCall, ToolKind
 from turnwise.server.error_responses import truncate
-from turnwise.server.schema.json_object import invalid_field
 from turnwise.server.responses.input_items import InputItem
+from turnwise.server.schema.json_object import invalid_field
 
 _CALLS: Mapping[str, tuple[ToolKind, str]] = {
     "function_call": ("function", "arguments"),

@@ -8,20 +8,20 @@ from turnwise.chat.service import ChatDelta
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.ports import FinishReason
 from turnwise.core.tools import ToolCallDelta
-from turnwise.server.schema.context_fields import ContextBody
 from turnwise.server.responses.response_object import (
     CustomToolCallItem,
     FunctionCallItem,
     IncompleteDetails,
     ItemStatus,
-    ResponseLogprob,
     MessageItem,
     OutputItem,
     OutputText,
     ResponseBody,
     ResponseErrorBody,
+    ResponseLogprob,
     ResponseUsageBody,
 )
+from turnwise.server.schema.context_fields import ContextBody
 
 ResponseEvent = dict[str, Any]  # without its sequence number, which it gets when it is sent
 

@@ -3,7 +3,7 @@
 import itertools
 
 from turnwise.core.errors import TurnwiseError
-from turnwise.server.responses.response_builder import ResponseEvent, ResponseBuilder
+from turnwise.server.responses.response_builder import ResponseBuilder, ResponseEvent
 from turnwise.server.sse import format_event
 
 

@@ -9,10 +9,10 @@ from turnwise.chat.service import ResponseFormat
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
 from turnwise.server.error_responses import truncate
-from turnwise.server.schema.unsupported_fields import UNSUPPORTED_FIELDS, UnsupportedField
-from turnwise.server.schema.response_format import read_json_schema
-from turnwise.server.schema.json_object import read_object, invalid_field
 from turnwise.server.schema.chat_completion_request import ReasoningEffort, Verbosity
+from turnwise.server.schema.json_object import invalid_field, read_object
+from turnwise.server.schema.response_format import read_json_schema
+from turnwise.server.schema.unsupported_fields import UNSUPPORTED_FIELDS, UnsupportedField
 
 INCLUDE_LOGPROBS = "message.output_text.logprobs"
 # Everything else adds to items that never occur here, so there is nothing to include.
@@ -27,7 +27,8 @@ RESPONSE_SAMPLING: Mapping[str, ParameterSpec] = {
     **{name: spec for name, spec in PARAMETER_SPECS.items() if name not in ("max_tokens", "logprobs", "top_logprobs")},
     "max_output_tokens": dataclasses.replace(PARAMETER_SPECS["max_tokens"], name="max_output_tokens"),
     "top_logprobs": dataclasses.replace(
-        PARAMETER_SPECS["top_logprobs"], help=f"How many of the likeliest tokens are reported at every position; above 0 as with "
+        PARAMETER_SPECS["top_logprobs"],
+        help=f"How many of the likeliest tokens are reported at every position; above 0 as with "
         f"'include': [\"{INCLUDE_LOGPROBS}\"].",
     ),
 }  # fmt: skip
@@ -85,7 +86,8 @@ REASONING_SCHEMA: dict[str, Any] = {
 INCLUDE_SCHEMA: dict[str, Any] = {
     "type": "array",
     "items": {"enum": list(INCLUDABLE_VALUES)},
-    "description": f'"{INCLUDE_LOGPROBS}" reports log-probabilities; the other values belong to items that never occur here.',
+    "description": f'"{INCLUDE_LOGPROBS}" reports log-probabilities; '
+    "the other values belong to items that never occur here.",
 }
 
 

@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatService, DecodedToken, DecodedLogprobs, ChatRequest, Usage
+from turnwise.chat.service import ChatRequest, ChatService, DecodedLogprobs, DecodedToken, Usage
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.parameters import PARAMETER_SPECS
-from turnwise.server.schema.context_fields import ContextBody, with_context
 from turnwise.server.error_responses import error_body
 from turnwise.server.responses.response_fields import TRUNCATION_POLICIES
 from turnwise.server.responses.response_request import ResponseRequest
+from turnwise.server.schema.context_fields import ContextBody, with_context
 
 ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
@@ -194,7 +194,8 @@ class ResponseBody(BaseModel):
 
 
 def new_response(
-    id: str, created: int, service: ChatService, request: ResponseRequest, content: Mapping[str, Any], turn: ChatRequest,
+    id: str, created: int, service: ChatService, request: ResponseRequest, content: Mapping[str, Any],
+    turn: ChatRequest,
     *, is_stored: bool,
 ) -> ResponseBody:  # fmt: skip
     """The response as it begins: every setting, no output.

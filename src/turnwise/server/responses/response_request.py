@@ -11,24 +11,18 @@ from turnwise.chat.service import ChatRequest
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.parameters import PARAMETER_SPECS
-from turnwise.server.schema.context_fields import SCHEMA as CONTEXT_SCHEMA
-from turnwise.server.schema.context_fields import read_context_policy
-from turnwise.server.schema.pydantic_fields import guided_fields, rejected_fields, sampling_fields
-from turnwise.server.schema.unsupported_fields import PRIORITY_SPEC, check_parameter, parameter_json_schema
-from turnwise.server.schema.response_format import GUIDED_SCHEMAS, resolve_format
-from turnwise.server.schema.metadata import SCHEMA as METADATA_SCHEMA
-from turnwise.server.schema.metadata import read_metadata
-from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
-from turnwise.server.schema.chat_completion_request import RequestBody, template_variables
+from turnwise.server.responses.input_items import SCHEMA as INPUT_SCHEMA
+from turnwise.server.responses.input_items import InputItem, read_input
+from turnwise.server.responses.item_messages import to_messages
 from turnwise.server.responses.response_fields import (
+    INCLUDE_LOGPROBS,
     INCLUDE_SCHEMA,
     INPUT_TOKENS_UNSUPPORTED,
-    INCLUDE_LOGPROBS,
-    TRUNCATION_POLICIES,
     REASONING_SCHEMA,
     RESPONSE_SAMPLING,
     RESPONSE_UNSUPPORTED,
     TEXT_SCHEMA,
+    TRUNCATION_POLICIES,
     TextConfig,
     context_policy,
     read_effort,
@@ -36,12 +30,18 @@ from turnwise.server.responses.response_fields import (
     read_text_config,
     read_truncation,
 )
-from turnwise.server.responses.input_items import SCHEMA as INPUT_SCHEMA
-from turnwise.server.responses.input_items import InputItem, read_input
-from turnwise.server.responses.item_messages import to_messages
 from turnwise.server.responses.response_tools import CHOICE_SCHEMA, TOOLS_SCHEMA, read_tool_choice, read_tools
-from turnwise.server.served_models import LATEST
+from turnwise.server.schema.chat_completion_request import RequestBody, template_variables
+from turnwise.server.schema.context_fields import SCHEMA as CONTEXT_SCHEMA
+from turnwise.server.schema.context_fields import read_context_policy
+from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
+from turnwise.server.schema.metadata import SCHEMA as METADATA_SCHEMA
+from turnwise.server.schema.metadata import read_metadata
+from turnwise.server.schema.pydantic_fields import guided_fields, rejected_fields, sampling_fields
+from turnwise.server.schema.response_format import GUIDED_SCHEMAS, resolve_format
 from turnwise.server.schema.tool_definitions import ToolConfig, resolve_tool_config
+from turnwise.server.schema.unsupported_fields import PRIORITY_SPEC, check_parameter, parameter_json_schema
+from turnwise.server.served_models import LATEST
 
 
 class ResponseStreamOptions(RequestBody):
@@ -132,11 +132,14 @@ class _ResponseRequest(PromptFields):
     prompt_cache_key: Annotated[
         StrictStr | None,
         Field(
-            max_length=MAX_IDENTIFIER_CHARS, description="Share the prompt cache only with requests that send the same key."
+            max_length=MAX_IDENTIFIER_CHARS,
+            description="Share the prompt cache only with requests that send the same key.",
         ),
     ] = None
     priority: Annotated[
-        Any, BeforeValidator(partial(check_parameter, PRIORITY_SPEC)), WithJsonSchema(parameter_json_schema(PRIORITY_SPEC))
+        Any,
+        BeforeValidator(partial(check_parameter, PRIORITY_SPEC)),
+        WithJsonSchema(parameter_json_schema(PRIORITY_SPEC)),
     ] = None
 
     def to_chat_request(self, items: Sequence[InputItem]) -> ChatRequest:

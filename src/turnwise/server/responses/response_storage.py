@@ -7,9 +7,9 @@ from typing import Any
 from turnwise.core.errors import InvalidParameter, NotFound
 from turnwise.core.stored_responses import ResponseStore, StoredResponse
 from turnwise.server.error_responses import truncate
-from turnwise.server.responses.response_object import ResponseBody
-from turnwise.server.responses.response_builder import item_id
 from turnwise.server.responses.input_items import ITEM_REFERENCE, InputItem
+from turnwise.server.responses.response_builder import item_id
+from turnwise.server.responses.response_object import ResponseBody
 from turnwise.server.responses.response_request import PromptFields
 
 _ITEM_ID = re.compile(r"[a-z]+_([0-9a-f]+)_\w+")  # as `item_id` makes them

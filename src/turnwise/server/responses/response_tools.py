@@ -6,8 +6,15 @@ from typing import Any
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.tools import Tool, ToolChoice
 from turnwise.server.error_responses import truncate
-from turnwise.server.schema.json_object import read_object, invalid_field
-from turnwise.server.schema.tool_definitions import MAX_TOOLS, ParsedToolChoice, read_custom_tool, read_function_tool, read_tool_list, read_tool_name
+from turnwise.server.schema.json_object import invalid_field, read_object
+from turnwise.server.schema.tool_definitions import (
+    MAX_TOOLS,
+    ParsedToolChoice,
+    read_custom_tool,
+    read_function_tool,
+    read_tool_list,
+    read_tool_name,
+)
 
 MAX_TOOL_NAME_CHARS = 128  # characters of a tool's name, as published for this interface
 TOOL_TYPES = ("function", "custom")
@@ -148,6 +155,8 @@ def _choice(value: Any, path: str) -> tuple[str, str, str]:
     """Kind, name and path of a tool that a choice names."""
     kind = value.get("type") if isinstance(value, dict) else None
     if kind not in TOOL_TYPES:
-        raise invalid_field(f"{path}.type", f"must be function, custom or allowed_tools, not {truncate(repr(kind))}: {_HOSTED}")
+        raise invalid_field(
+            f"{path}.type", f"must be function, custom or allowed_tools, not {truncate(repr(kind))}: {_HOSTED}"
+        )
     inner = read_object(value, path, {"type", "name"})
     return kind, read_tool_name(inner.get("name"), f"{path}.name", MAX_TOOL_NAME_CHARS), f"{path}.name"

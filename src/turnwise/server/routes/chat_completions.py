@@ -7,19 +7,27 @@ from collections.abc import AsyncGenerator
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from turnwise.chat.service import ChatService, ChatDelta, Usage
+from turnwise.chat.service import ChatDelta, ChatService, Usage
 from turnwise.core.errors import InvalidParameter, TurnwiseError, Unavailable
 from turnwise.core.ports import FinishReason
-from turnwise.server.schema import request_body as body
-from turnwise.server.schema.chat_completion_response import ChatCompletionChunk, ChatCompletion, ChatCompletionHeader, ChoiceLogprobs, ChunkChoice, ChoiceDelta, UsageBody
-from turnwise.server.schema.response_tool_calls import PublishedFinishReason, published_finish_reason
-from turnwise.server.schema.context_fields import ContextBody, with_context
-from turnwise.server.error_responses import to_client_error
-from turnwise.server.request_context import current_request
 from turnwise.server.completion_recorder import CompletionRecorder
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
+from turnwise.server.error_responses import to_client_error
 from turnwise.server.openapi import json_request_body
+from turnwise.server.request_context import current_request
+from turnwise.server.schema import request_body as body
 from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
+from turnwise.server.schema.chat_completion_response import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionHeader,
+    ChoiceDelta,
+    ChoiceLogprobs,
+    ChunkChoice,
+    UsageBody,
+)
+from turnwise.server.schema.context_fields import ContextBody, with_context
+from turnwise.server.schema.response_tool_calls import PublishedFinishReason, published_finish_reason
 from turnwise.server.served_models import ServedModels
 from turnwise.server.sse import DONE_EVENT, EventStreamResponse, PrefetchedStream, format_error_event, format_event
 
@@ -127,7 +135,12 @@ async def _events(
             usage, context = delta.usage or usage, ContextBody.of(delta.context)
             if delta.finish_reason is not None:
                 last = None if payload.include_usage else context  # it is told in the last chunk of all
-                yield chunk(delta.index, ChoiceDelta(), published_finish_reason(delta.finish_reason, legacy=legacy), context=last)
+                yield chunk(
+                    delta.index,
+                    ChoiceDelta(),
+                    published_finish_reason(delta.finish_reason, legacy=legacy),
+                    context=last,
+                )
     except Exception as error:
         yield format_error_event(to_client_error(error))
         return

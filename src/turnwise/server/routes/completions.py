@@ -7,19 +7,25 @@ from collections.abc import AsyncGenerator, Sequence
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from turnwise.chat.service import ChatChoice, ChatService, ChatDelta, DecodedToken, ChatResponse, ChatRequest, Usage
+from turnwise.chat.service import ChatChoice, ChatDelta, ChatRequest, ChatResponse, ChatService, DecodedToken, Usage
+from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
+from turnwise.server.error_responses import to_client_error
+from turnwise.server.merge_streams import gather_bounded, merge_streams
+from turnwise.server.openapi import json_request_body
+from turnwise.server.request_context import current_request
+from turnwise.server.routes.chat_completions import raise_if_failed
 from turnwise.server.schema import request_body as body
 from turnwise.server.schema.chat_completion_response import UsageBody
-from turnwise.server.error_responses import to_client_error
-from turnwise.server.request_context import current_request
-from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
-from turnwise.server.openapi import json_request_body
-from turnwise.server.routes.chat_completions import raise_if_failed
+from turnwise.server.schema.completion_request import CompletionRequest
+from turnwise.server.schema.completion_response import (
+    CompletionChoice,
+    CompletionChunk,
+    CompletionHeader,
+    LogprobsBuilder,
+    TextCompletion,
+)
 from turnwise.server.served_models import ServedModels
 from turnwise.server.sse import DONE_EVENT, EventStreamResponse, PrefetchedStream, format_error_event, format_event
-from turnwise.server.schema.completion_response import CompletionChoice, CompletionChunk, TextCompletion, CompletionHeader, LogprobsBuilder
-from turnwise.server.schema.completion_request import CompletionRequest
-from turnwise.server.merge_streams import gather_bounded, merge_streams
 
 
 def router(served_models: ServedModels, limit: int) -> APIRouter:
@@ -48,7 +54,9 @@ def router(served_models: ServedModels, limit: int) -> APIRouter:
                 interval = request.app.state.sse_keep_alive
                 started = await PrefetchedStream.start(deltas, interval, request.receive)
                 return EventStreamResponse(_events(head, texts, started, payload), started, interval)
-            replies = await cancel_on_disconnect(request.receive, gather_bounded([service.reply(turn) for turn in turns]))
+            replies = await cancel_on_disconnect(
+                request.receive, gather_bounded([service.reply(turn) for turn in turns])
+            )
         except ClientDisconnected:
             return Response(status_code=499)  # nobody reads it
         return _completion(head, texts, replies)
@@ -97,7 +105,9 @@ def _completion(head: CompletionHeader, texts: Sequence[_PromptStream], replies:
             raise_if_failed(answer.finish_reason)
             choice = text.choice(index, answer)
             choices.append(choice.model_copy(update={"index": len(choices)}))
-    response = TextCompletion(**head.model_dump(), choices=choices, usage=UsageBody.of(_sum([r.usage for r in replies])))
+    response = TextCompletion(
+        **head.model_dump(), choices=choices, usage=UsageBody.of(_sum([r.usage for r in replies]))
+    )
     return Response(response.model_dump_json(), media_type="application/json")
 
 
@@ -118,7 +128,10 @@ async def _events(
             if choice.text or choice.logprobs or choice.finish_reason:
                 before = sum(text.answers for text in texts[:number])
                 choice.index += before
-                yield format_event(CompletionChunk(**shared, choices=[choice]).model_dump(exclude=hidden), padded=payload.include_obfuscation)
+                yield format_event(
+                    CompletionChunk(**shared, choices=[choice]).model_dump(exclude=hidden),
+                    padded=payload.include_obfuscation,
+                )
             if delta.usage is not None:
                 usages.append(delta.usage)
     except Exception as error:
@@ -126,7 +139,9 @@ async def _events(
         return
     if payload.include_usage:
         usage = UsageBody.of(_sum(usages))
-        yield format_event(CompletionChunk(**shared, choices=[], usage=usage).model_dump(), padded=payload.include_obfuscation)
+        yield format_event(
+            CompletionChunk(**shared, choices=[], usage=usage).model_dump(), padded=payload.include_obfuscation
+        )
     yield DONE_EVENT
 
 

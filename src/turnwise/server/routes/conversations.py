@@ -6,10 +6,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
-from turnwise.server.schema import request_body as body
-from turnwise.server.schema.chat_completion_response import ConversationBody, ConversationWithMessages
 from turnwise.server.openapi import json_request_body
-from turnwise.server.schema.chat_completion_request import ConversationUpdate, ConversationCreate
+from turnwise.server.schema import request_body as body
+from turnwise.server.schema.chat_completion_request import ConversationCreate, ConversationUpdate
+from turnwise.server.schema.chat_completion_response import ConversationBody, ConversationWithMessages
 from turnwise.server.served_models import ServedModels
 
 
@@ -54,7 +54,9 @@ def router(served_models: ServedModels, limit: int) -> APIRouter:
         """Begin a conversation; completions with its id are kept in it."""
         new = await body.read(request, ConversationCreate, limit)
         name = served_models.find(new.model).name
-        return ConversationBody.of(await STORE_WRITE_EXECUTOR.run(served_models.store.create, title=new.title, model=name))
+        return ConversationBody.of(
+            await STORE_WRITE_EXECUTOR.run(served_models.store.create, title=new.title, model=name)
+        )
 
     @routes.get("/{id}")
     async def get_conversation(

@@ -8,15 +8,15 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field, StrictStr, WithJsonSchema
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.server.schema import request_body as body
-from turnwise.server.request_context import current_request
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
-from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
-from turnwise.server.openapi import json_request_body
-from turnwise.server.schema.chat_completion_request import RequestBody
-from turnwise.server.served_models import ServedModels
-from turnwise.server.schema.completion_request import MAX_PROMPTS, read_prompt_list, prompt_list_schema
 from turnwise.server.merge_streams import gather_bounded
+from turnwise.server.openapi import json_request_body
+from turnwise.server.request_context import current_request
+from turnwise.server.schema import request_body as body
+from turnwise.server.schema.chat_completion_request import RequestBody
+from turnwise.server.schema.completion_request import MAX_PROMPTS, prompt_list_schema, read_prompt_list
+from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
+from turnwise.server.served_models import ServedModels
 
 INPUT_SCHEMA = prompt_list_schema(
     f"A text or its token ids, or a list of up to {MAX_PROMPTS} of either.", {"type": "string", "minLength": 1}
@@ -66,14 +66,18 @@ def router(served_models: ServedModels, limit: int) -> APIRouter:
     """The route over `served`; bodies may be `limit` bytes long."""
     routes = APIRouter(tags=["embeddings"])
 
-    @routes.post("/v1/embeddings", responses={200: {"model": Embeddings}}, openapi_extra=json_request_body(EmbeddingRequest))
+    @routes.post(
+        "/v1/embeddings", responses={200: {"model": Embeddings}}, openapi_extra=json_request_body(EmbeddingRequest)
+    )
     async def create_embeddings(request: Request) -> Response:
         """The last hidden state of each text's last token, scaled to length 1."""
         payload = await body.read(request, EmbeddingRequest, limit)
         service = served_models.find(payload.model)
         current_request().user = payload.user
         try:
-            embeddings = await cancel_on_disconnect(request.receive, gather_bounded([service.embed(one) for one in payload.input]))
+            embeddings = await cancel_on_disconnect(
+                request.receive, gather_bounded([service.embed(one) for one in payload.input])
+            )
         except ClientDisconnected:
             return Response(status_code=499)  # nobody reads it
         size = len(embeddings[0][0])

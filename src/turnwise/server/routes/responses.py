@@ -10,24 +10,24 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatService, ChatDelta, ChatRequest
+from turnwise.chat.service import ChatDelta, ChatRequest, ChatService
+from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, UserError
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import SortOrder
-from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, UserError
 from turnwise.core.stored_responses import ResponseStore
-from turnwise.server.schema import request_body as body
-from turnwise.server.error_responses import to_client_error
-from turnwise.server.request_context import current_request
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
+from turnwise.server.error_responses import to_client_error
 from turnwise.server.openapi import json_request_body
-from turnwise.server.responses.response_object import InputTokensBody, ResponseBody, new_response
-from turnwise.server.responses.response_builder import ResponseEvent, ResponseBuilder
+from turnwise.server.request_context import current_request
+from turnwise.server.responses.response_builder import ResponseBuilder, ResponseEvent
 from turnwise.server.responses.response_events import EventEncoder
 from turnwise.server.responses.response_fields import read_include
+from turnwise.server.responses.response_object import InputTokensBody, ResponseBody, new_response
 from turnwise.server.responses.response_request import InputTokensRequest, PromptFields, ResponseRequest
-from turnwise.server.responses.response_storage import read_conversation, stored_response, store_required_error
+from turnwise.server.responses.response_storage import read_conversation, store_required_error, stored_response
 from turnwise.server.routes.chat_completions import raise_if_failed
 from turnwise.server.routes.stored_completions import Limit, ListPage
+from turnwise.server.schema import request_body as body
 from turnwise.server.served_models import ServedModels
 from turnwise.server.sse import EventStreamResponse, PrefetchedStream
 
@@ -72,7 +72,9 @@ def router(served_models: ServedModels, limit: int) -> APIRouter:
         return JSONResponse(run.builder.response.dump())
 
     @routes.post(
-        PATH + "/input_tokens", responses={200: {"model": InputTokensBody}}, openapi_extra=json_request_body(InputTokensRequest)
+        PATH + "/input_tokens",
+        responses={200: {"model": InputTokensBody}},
+        openapi_extra=json_request_body(InputTokensRequest),
     )
     async def count_input_tokens(request: Request) -> Response:
         """Count the tokens that the model would read for a response. Refuses what a request for it would be refused."""
@@ -167,7 +169,9 @@ async def _run_to_completion(run: _ResponseRun, deltas: AsyncGenerator[ChatDelta
             await run.add(delta)
 
 
-async def _events(run: _ResponseRun, deltas: PrefetchedStream[ChatDelta], encoder: EventEncoder) -> AsyncGenerator[bytes, None]:
+async def _events(
+    run: _ResponseRun, deltas: PrefetchedStream[ChatDelta], encoder: EventEncoder
+) -> AsyncGenerator[bytes, None]:
     """The stream as published; an error ends it with `response.failed`."""
     for content in run.builder.start_events():
         yield encoder.encode(content)

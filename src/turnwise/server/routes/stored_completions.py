@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, BeforeValidator, Field, StrictInt, StrictStr, WithJsonSchema, model_validator
 
+from turnwise.core.errors import InvalidParameter
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, Feedback, SortOrder, StoredCompletion
-from turnwise.core.errors import InvalidParameter
+from turnwise.server.openapi import json_request_body
 from turnwise.server.schema import request_body as body
+from turnwise.server.schema.chat_completion_request import RequestBody
 from turnwise.server.schema.metadata import SCHEMA as METADATA_SCHEMA
 from turnwise.server.schema.metadata import metadata_filter, read_metadata
-from turnwise.server.openapi import json_request_body
-from turnwise.server.schema.chat_completion_request import RequestBody
 from turnwise.server.served_models import ServedModels
 
 MAX_FEEDBACK_CHARS = 100_000  # characters of a correction or a comment
@@ -32,7 +32,8 @@ class FeedbackCreate(RequestBody):
     index: Annotated[StrictInt, Field(ge=0, description="Which of its answers.")] = 0
     rating: Annotated[Literal["up", "down"] | None, Field(description="Thumbs up or down.")] = None
     correction: Annotated[
-        StrictStr | None, Field(min_length=1, max_length=MAX_FEEDBACK_CHARS, description="What the answer should have been.")
+        StrictStr | None,
+        Field(min_length=1, max_length=MAX_FEEDBACK_CHARS, description="What the answer should have been."),
     ] = None
     comment: Annotated[StrictStr | None, Field(min_length=1, max_length=MAX_FEEDBACK_CHARS)] = None
     user: Annotated[StrictStr | None, Field(max_length=512, description="Who says so, as you call them.")] = None
@@ -83,7 +84,9 @@ class ListPage(BaseModel):
         return cls(data=entries, first_id=ids[0], last_id=ids[-1], has_more=more)
 
     @classmethod
-    def after(cls, entries: list[dict[str, Any]], parent: str, limit: int, after: str | None, order: SortOrder) -> "ListPage":
+    def after(
+        cls, entries: list[dict[str, Any]], parent: str, limit: int, after: str | None, order: SortOrder
+    ) -> "ListPage":
         """A page of all `entries` of `parent`, which are in order of time. Raises `InvalidParameter`."""
         if order == "desc":
             entries = entries[::-1]
@@ -116,7 +119,11 @@ def router(served_models: ServedModels, limit: int) -> APIRouter:
 
     @routes.get(stored)
     async def list_completions(
-        request: Request, limit: Limit = 20, after: str | None = None, order: SortOrder = "asc", model: str | None = None
+        request: Request,
+        limit: Limit = 20,
+        after: str | None = None,
+        order: SortOrder = "asc",
+        model: str | None = None,
     ) -> ListPage:
         """Stored completions by time; `metadata[key]=value` narrows them down."""
         metadata = metadata_filter(request.query_params)

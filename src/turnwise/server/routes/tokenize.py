@@ -10,11 +10,11 @@ from pydantic import BaseModel, BeforeValidator, FailFast, Field, StrictBool, St
 
 from turnwise.chat.service import ChatService
 from turnwise.core.errors import InvalidParameter
+from turnwise.server.openapi import json_request_body
 from turnwise.server.schema import request_body as body
+from turnwise.server.schema.chat_completion_request import RequestBody
 from turnwise.server.schema.chat_messages import SCHEMA as MESSAGES_SCHEMA
 from turnwise.server.schema.chat_messages import read_messages
-from turnwise.server.openapi import json_request_body
-from turnwise.server.schema.chat_completion_request import RequestBody
 from turnwise.server.served_models import LATEST, ServedModels
 
 MAX_TOKEN_IDS = 1_000_000
@@ -67,7 +67,9 @@ def router(served_models: ServedModels, limit: int) -> APIRouter:
     """The token routes over `served`; bodies may be `limit` bytes long."""
     routes = APIRouter(tags=["tokens"])
 
-    @routes.post("/tokenize", responses={200: {"model": TokenizeResponse}}, openapi_extra=json_request_body(TokenizeRequest))
+    @routes.post(
+        "/tokenize", responses={200: {"model": TokenizeResponse}}, openapi_extra=json_request_body(TokenizeRequest)
+    )
     async def tokenize(request: Request) -> Response:
         """The ids of a text or a conversation: exactly those that the model would read."""
         payload = await body.read(request, TokenizeRequest, limit)
@@ -79,7 +81,9 @@ def router(served_models: ServedModels, limit: int) -> APIRouter:
         """The text of ids. Raises for ids that the model does not have."""
         payload = await body.read(request, DetokenizeRequest, limit)
         service = served_models.find(payload.model)
-        return DetokenizeResponse(model=service.name, prompt=await run_in_threadpool(service.tokens.decode, payload.tokens))
+        return DetokenizeResponse(
+            model=service.name, prompt=await run_in_threadpool(service.tokens.decode, payload.tokens)
+        )
 
     return routes
 

@@ -20,35 +20,40 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.core.sampling_presets import SamplingPreset
-from turnwise.server.schema.context_fields import SCHEMA as CONTEXT_SCHEMA
-from turnwise.server.schema.context_fields import read_context_policy
-from turnwise.server.schema.pydantic_fields import guided_fields, rejected_fields, sampling_fields
 from turnwise.server.schema.chat_messages import SCHEMA as MESSAGES_SCHEMA
 from turnwise.server.schema.chat_messages import read_messages
-from turnwise.server.schema.unsupported_fields import (
-    BEST_OF_SPEC,
-    PRIORITY_SPEC,
-    CHAT_SAMPLING_FIELDS,
-    UNSUPPORTED_FIELDS,
-    N_SPEC,
-    check_parameter,
-    resolve_best_of,
-    parameter_json_schema,
-)
-from turnwise.server.schema.response_format import GUIDED_SCHEMAS, RESPONSE_FORMAT_SCHEMA, resolve_format, read_response_format
+from turnwise.server.schema.context_fields import SCHEMA as CONTEXT_SCHEMA
+from turnwise.server.schema.context_fields import read_context_policy
+from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.schema.metadata import SCHEMA as METADATA_SCHEMA
 from turnwise.server.schema.metadata import read_metadata
-from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
 from turnwise.server.schema.prediction import SCHEMA as PREDICTION_SCHEMA
 from turnwise.server.schema.prediction import read_prediction
-from turnwise.server.schema.tool_json_schemas import TOOL_SCHEMAS
+from turnwise.server.schema.pydantic_fields import guided_fields, rejected_fields, sampling_fields
+from turnwise.server.schema.response_format import (
+    GUIDED_SCHEMAS,
+    RESPONSE_FORMAT_SCHEMA,
+    read_response_format,
+    resolve_format,
+)
 from turnwise.server.schema.tool_definitions import (
     ToolConfig,
-    resolve_tool_config,
     read_function_call,
     read_functions,
     read_tool_choice,
     read_tools,
+    resolve_tool_config,
+)
+from turnwise.server.schema.tool_json_schemas import TOOL_SCHEMAS
+from turnwise.server.schema.unsupported_fields import (
+    BEST_OF_SPEC,
+    CHAT_SAMPLING_FIELDS,
+    N_SPEC,
+    PRIORITY_SPEC,
+    UNSUPPORTED_FIELDS,
+    check_parameter,
+    parameter_json_schema,
+    resolve_best_of,
 )
 
 _TOOLS = {
@@ -121,12 +126,18 @@ class _ChatCompletionRequest(RequestBody):
         ),
     ] = None
     context_policy: Annotated[Any, BeforeValidator(read_context_policy), WithJsonSchema(CONTEXT_SCHEMA)] = None
-    n: Annotated[Any, BeforeValidator(partial(check_parameter, N_SPEC)), WithJsonSchema(parameter_json_schema(N_SPEC))] = None
+    n: Annotated[
+        Any, BeforeValidator(partial(check_parameter, N_SPEC)), WithJsonSchema(parameter_json_schema(N_SPEC))
+    ] = None
     best_of: Annotated[
-        Any, BeforeValidator(partial(check_parameter, BEST_OF_SPEC)), WithJsonSchema(parameter_json_schema(BEST_OF_SPEC))
+        Any,
+        BeforeValidator(partial(check_parameter, BEST_OF_SPEC)),
+        WithJsonSchema(parameter_json_schema(BEST_OF_SPEC)),
     ] = None
     priority: Annotated[
-        Any, BeforeValidator(partial(check_parameter, PRIORITY_SPEC)), WithJsonSchema(parameter_json_schema(PRIORITY_SPEC))
+        Any,
+        BeforeValidator(partial(check_parameter, PRIORITY_SPEC)),
+        WithJsonSchema(parameter_json_schema(PRIORITY_SPEC)),
     ] = None
     prediction: Annotated[Any, BeforeValidator(read_prediction), WithJsonSchema(PREDICTION_SCHEMA)] = None
     prompt_cache_key: Annotated[
@@ -196,7 +207,11 @@ class _ChatCompletionRequest(RequestBody):
         """The tools and the choice among them. Raises `InvalidParameter` where the fields contradict each other."""
         values = {name: getattr(self, name) for name in _TOOLS}
         return resolve_tool_config(
-            values["tools"], values["tool_choice"], self.parallel_tool_calls, values["functions"], values["function_call"]
+            values["tools"],
+            values["tool_choice"],
+            self.parallel_tool_calls,
+            values["functions"],
+            values["function_call"],
         )
 
     def _sampling_parameters(self) -> dict[str, Any]:
@@ -206,7 +221,8 @@ class _ChatCompletionRequest(RequestBody):
         if limit is not None and values.setdefault("max_tokens", limit) != limit:
             raise InvalidParameter(
                 "max_tokens",
-                f"'max_tokens' ({values['max_tokens']}) and 'max_completion_tokens' ({limit}) differ; send one of them.",
+                f"'max_tokens' ({values['max_tokens']}) and 'max_completion_tokens' ({limit}) differ; "
+                "send one of them.",
             )
         assert values.keys() <= PARAMETER_SPECS.keys()
         return values

@@ -5,12 +5,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatChoice, ChatService, DecodedToken, ChatResponse, DecodedLogprobs, Usage
+from turnwise.chat.service import ChatChoice, ChatResponse, ChatService, DecodedLogprobs, DecodedToken, Usage
 from turnwise.core.ports import StoredConversation, StoredMessage
 from turnwise.core.sampling_presets import apply_sampling_preset
 from turnwise.core.tools import ToolCallDelta
-from turnwise.server.schema.response_tool_calls import ToolCallBody, PublishedFinishReason, FunctionCallBody, published_finish_reason
 from turnwise.server.schema.context_fields import ContextBody, with_context
+from turnwise.server.schema.response_tool_calls import (
+    FunctionCallBody,
+    PublishedFinishReason,
+    ToolCallBody,
+    published_finish_reason,
+)
 
 
 class PromptTokensDetails(BaseModel):
@@ -44,7 +49,8 @@ class UsageBody(BaseModel):
             total_tokens=usage.prompt_tokens + usage.completion_tokens,
             prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
             completion_tokens_details=CompletionTokensDetails(
-                accepted_prediction_tokens=usage.accepted_prediction_tokens, rejected_prediction_tokens=usage.rejected_prediction_tokens
+                accepted_prediction_tokens=usage.accepted_prediction_tokens,
+                rejected_prediction_tokens=usage.rejected_prediction_tokens,
             ),
         )
 
@@ -78,7 +84,9 @@ class ChoiceLogprobs(BaseModel):
     def of(cls, reports: Sequence[DecodedLogprobs]) -> "ChoiceLogprobs | None":
         """The chat room's reports in the published shape; None where there are none."""
         content = [
-            ChatTokenLogprob(**ChatTopLogprob.of(one.token).model_dump(), top_logprobs=[ChatTopLogprob.of(top) for top in one.top])
+            ChatTokenLogprob(
+                **ChatTopLogprob.of(one.token).model_dump(), top_logprobs=[ChatTopLogprob.of(top) for top in one.top]
+            )
             for one in reports
         ]
         return cls(content=content) if content else None

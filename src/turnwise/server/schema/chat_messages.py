@@ -3,10 +3,16 @@
 from typing import Any, cast
 
 from turnwise.core.messages import Message, Role
-from turnwise.server.schema.request_tool_calls import TOOL_CALL_SCHEMA, UnansweredToolCalls, is_blank, read_tool_call_id, read_tool_calls
 from turnwise.server.error_responses import truncate
-from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS, missing_field, read_object, invalid_field
 from turnwise.server.schema.content_parts import REFUSAL_PART_SCHEMA, TEXT_PART_SCHEMA, read_content
+from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS, invalid_field, missing_field, read_object
+from turnwise.server.schema.request_tool_calls import (
+    TOOL_CALL_SCHEMA,
+    UnansweredToolCalls,
+    is_blank,
+    read_tool_call_id,
+    read_tool_calls,
+)
 
 ACCEPTED_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
@@ -121,7 +127,11 @@ def _assistant_text(fields: dict[str, Any], path: str, has_calls: bool) -> str:
     content, refusal = fields.get("content"), fields.get("refusal")
     if not isinstance(refusal, str | None):
         raise invalid_field(f"{path}.refusal", "must be a string", "invalid_type")
-    text = "" if content is None and (has_calls or refusal) else read_content(content, f"{path}.content", allow_refusals=True)
+    text = (
+        ""
+        if content is None and (has_calls or refusal)
+        else read_content(content, f"{path}.content", allow_refusals=True)
+    )
     return "\n".join(filter(None, (text, refusal)))
 
 

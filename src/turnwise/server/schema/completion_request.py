@@ -8,18 +8,31 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictStr, WithJsonSche
 from turnwise.chat.service import ChatRequest
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
-from turnwise.server.schema.pydantic_fields import guided_fields, rejected_fields, sampling_fields
-from turnwise.server.schema.unsupported_fields import BEST_OF_SPEC, PRIORITY_SPEC, N_SPEC, UnsupportedField, check_parameter, resolve_best_of, parameter_json_schema
-from turnwise.server.schema.response_format import GUIDED_SCHEMAS, resolve_format
+from turnwise.server.schema.chat_completion_request import RequestBody, StreamOptions
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS, invalid_field
-from turnwise.server.schema.chat_completion_request import StreamOptions, RequestBody
+from turnwise.server.schema.pydantic_fields import guided_fields, rejected_fields, sampling_fields
+from turnwise.server.schema.response_format import GUIDED_SCHEMAS, resolve_format
+from turnwise.server.schema.unsupported_fields import (
+    BEST_OF_SPEC,
+    N_SPEC,
+    PRIORITY_SPEC,
+    UnsupportedField,
+    check_parameter,
+    parameter_json_schema,
+    resolve_best_of,
+)
 
 MAX_PROMPTS = 2048  # as published for the inputs of embeddings
 Prompt = str | tuple[int, ...]
 
 DEFAULT_MAX_TOKENS = 16  # as published
 MAX_TOKENS_SPEC = ParameterSpec(
-    "max_tokens", int, DEFAULT_MAX_TOKENS, "Most tokens to generate; 0, with 'echo', generates none.", low=0, optional=True
+    "max_tokens",
+    int,
+    DEFAULT_MAX_TOKENS,
+    "Most tokens to generate; 0, with 'echo', generates none.",
+    low=0,
+    optional=True,
 )
 LOGPROBS_SPEC = ParameterSpec(
     "logprobs", int, None, "Report the log-probability of every token and of so many of the likeliest in its place.",
@@ -27,7 +40,9 @@ LOGPROBS_SPEC = ParameterSpec(
 )  # fmt: skip
 # Everything that shapes the distribution, and these three in the older interface's own words.
 _RENAMED_SPECS = {"max_tokens": MAX_TOKENS_SPEC, "logprobs": LOGPROBS_SPEC}
-COMPLETION_SAMPLING_FIELDS = {name: spec for name, spec in PARAMETER_SPECS.items() if name not in ("top_logprobs", *_RENAMED_SPECS)} | _RENAMED_SPECS
+COMPLETION_SAMPLING_FIELDS = {
+    name: spec for name, spec in PARAMETER_SPECS.items() if name not in ("top_logprobs", *_RENAMED_SPECS)
+} | _RENAMED_SPECS
 COMPLETION_UNSUPPORTED_FIELDS = {
     "suffix": UnsupportedField("suffix", ("",), "the models here write on from a text and fill no gap in one"),
 }
@@ -80,13 +95,19 @@ class _CompletionRequest(RequestBody):
         StreamOptions | None, Field(description="With 'stream' only; include_usage adds a last chunk of token counts.")
     ] = None
     user: Annotated[StrictStr | None, Field(max_length=MAX_IDENTIFIER_CHARS, description="Noted in the log.")] = None
-    n: Annotated[Any, BeforeValidator(partial(check_parameter, N_SPEC)), WithJsonSchema(parameter_json_schema(N_SPEC))] = None
+    n: Annotated[
+        Any, BeforeValidator(partial(check_parameter, N_SPEC)), WithJsonSchema(parameter_json_schema(N_SPEC))
+    ] = None
     best_of: Annotated[
-        Any, BeforeValidator(partial(check_parameter, BEST_OF_SPEC)), WithJsonSchema(parameter_json_schema(BEST_OF_SPEC))
+        Any,
+        BeforeValidator(partial(check_parameter, BEST_OF_SPEC)),
+        WithJsonSchema(parameter_json_schema(BEST_OF_SPEC)),
     ] = None
 
     priority: Annotated[
-        Any, BeforeValidator(partial(check_parameter, PRIORITY_SPEC)), WithJsonSchema(parameter_json_schema(PRIORITY_SPEC))
+        Any,
+        BeforeValidator(partial(check_parameter, PRIORITY_SPEC)),
+        WithJsonSchema(parameter_json_schema(PRIORITY_SPEC)),
     ] = None
 
     def to_chat_requests(self) -> list[ChatRequest]:

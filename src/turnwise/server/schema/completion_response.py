@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import DecodedToken, DecodedLogprobs
+from turnwise.chat.service import DecodedLogprobs, DecodedToken
 from turnwise.core.ports import FinishReason
 from turnwise.server.schema.chat_completion_response import UsageBody
 
@@ -40,7 +40,9 @@ class LogprobsBuilder:
             self._add(logprobs, report.token, report.token.logprob, top)
         return logprobs if logprobs.tokens else None
 
-    def _add(self, logprobs: CompletionLogprobs, token: DecodedToken, logprob: float | None, top: dict[str, float] | None) -> None:
+    def _add(
+        self, logprobs: CompletionLogprobs, token: DecodedToken, logprob: float | None, top: dict[str, float] | None
+    ) -> None:
         logprobs.tokens.append(_key(token))
         logprobs.token_logprobs.append(logprob)
         logprobs.top_logprobs.append(top)

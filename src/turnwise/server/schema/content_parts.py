@@ -3,7 +3,7 @@
 from typing import Any
 
 from turnwise.server.error_responses import truncate
-from turnwise.server.schema.json_object import missing_field, read_object, invalid_field
+from turnwise.server.schema.json_object import invalid_field, missing_field, read_object
 
 CACHE_BREAKPOINT_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -54,7 +54,8 @@ def read_text_part(part: Any, path: str) -> str:
         raise invalid_field(path, 'must be an object like {"type": "text", "text": …}', "invalid_type")
     kind = part.get("type")
     if kind != "text":
-        raise invalid_field(f"{path}.type", f"must be 'text', not {truncate(repr(kind))}: the models here read text only",
+        raise invalid_field(f"{path}.type", f"must be 'text', not {truncate(repr(kind))}: "
+            "the models here read text only",
                     "unsupported_value")  # fmt: skip
     fields = read_object(part, path, ("type", "text", "prompt_cache_breakpoint"))
     if "prompt_cache_breakpoint" in fields:
@@ -68,7 +69,9 @@ def check_cache_breakpoint(value: Any, path: str) -> None:
     if fields.get("mode") != "explicit":
         raise invalid_field(f"{path}.mode", "must be 'explicit'")
     if "ttl" in fields:
-        raise invalid_field(f"{path}.ttl", "is not supported: how long prompts stay cached cannot be set", "unsupported_value")
+        raise invalid_field(
+            f"{path}.ttl", "is not supported: how long prompts stay cached cannot be set", "unsupported_value"
+        )
 
 
 def _string(fields: dict[str, Any], name: str, path: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from turnwise.chat.context_policies import load_context_policies, get_context_policy
+from turnwise.chat.context_policies import get_context_policy, load_context_policies
 from turnwise.chat.service import ContextReport, ConversationSummary
 from turnwise.core.errors import InvalidParameter
 
@@ -20,7 +20,9 @@ def read_context_policy(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidParameter(FIELD, f"'{FIELD}' must be one of {', '.join(load_context_policies())}.", code="invalid_type")
+        raise InvalidParameter(
+            FIELD, f"'{FIELD}' must be one of {', '.join(load_context_policies())}.", code="invalid_type"
+        )
     get_context_policy(value)
     return value
 

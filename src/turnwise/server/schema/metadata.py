@@ -26,9 +26,13 @@ def read_metadata(metadata: Any) -> Mapping[str, str] | None:
         raise _invalid_metadata("metadata", f"must be an object of at most {MAX_METADATA_PAIRS} strings")
     for key, value in metadata.items():
         if not 1 <= len(key) <= MAX_METADATA_KEY_CHARS:
-            raise _invalid_metadata("metadata", f"must have keys of 1 to {MAX_METADATA_KEY_CHARS} characters, not '{truncate(key)}'")
+            raise _invalid_metadata(
+                "metadata", f"must have keys of 1 to {MAX_METADATA_KEY_CHARS} characters, not '{truncate(key)}'"
+            )
         if not isinstance(value, str) or len(value) > MAX_METADATA_VALUE_CHARS:
-            raise _invalid_metadata(f"metadata.{key}", f"must be a string of at most {MAX_METADATA_VALUE_CHARS} characters")
+            raise _invalid_metadata(
+                f"metadata.{key}", f"must be a string of at most {MAX_METADATA_VALUE_CHARS} characters"
+            )
     return metadata
 
 

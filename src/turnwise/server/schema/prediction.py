@@ -3,8 +3,8 @@
 from typing import Any
 
 from turnwise.server.error_responses import truncate
-from turnwise.server.schema.json_object import read_object, invalid_field
 from turnwise.server.schema.content_parts import TEXT_PART_SCHEMA, read_text_part
+from turnwise.server.schema.json_object import invalid_field, read_object
 
 SCHEMA: dict[str, Any] = {
     "description": "What the answer will perhaps say; where it does, several tokens come at once.",

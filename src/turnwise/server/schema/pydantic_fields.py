@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from turnwise.core.parameters import ParameterSpec
-from turnwise.server.schema.unsupported_fields import UnsupportedField, check_parameter, parameter_json_schema
 from turnwise.server.schema.response_format import GUIDED_SCHEMAS, read_guided
+from turnwise.server.schema.unsupported_fields import UnsupportedField, check_parameter, parameter_json_schema
 
 Fields = dict[str, Any]  # as pydantic's `create_model` takes them
 
@@ -17,7 +17,9 @@ def sampling_fields(specs: Mapping[str, ParameterSpec]) -> Fields:
     """Generation parameters, by the names that the interface gives them."""
     return {
         name: (
-            Annotated[Any, BeforeValidator(partial(check_parameter, spec)), WithJsonSchema(parameter_json_schema(spec))],
+            Annotated[
+                Any, BeforeValidator(partial(check_parameter, spec)), WithJsonSchema(parameter_json_schema(spec))
+            ],
             None,
         )
         for name, spec in specs.items()
@@ -31,7 +33,9 @@ def rejected_fields(table: Mapping[str, UnsupportedField]) -> Fields:
             Annotated[
                 Any,
                 BeforeValidator(field.check),
-                WithJsonSchema({"enum": [*field.neutral_values, None], "description": f"Not supported: {field.reason}."}),
+                WithJsonSchema(
+                    {"enum": [*field.neutral_values, None], "description": f"Not supported: {field.reason}."}
+                ),
             ],
             None,
         )

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from turnwise.core.errors import InvalidParameter, TurnwiseError
 from turnwise.server.error_responses import RequestRejected, truncate
 from turnwise.server.request_context import current_request
-from turnwise.server.schema.json_parser import MAX_INLINE_BYTES, parse_json_body
 from turnwise.server.schema.json_object import ignore_unknown_fields, join_path, read_object
+from turnwise.server.schema.json_parser import MAX_INLINE_BYTES, parse_json_body
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -48,7 +48,9 @@ def _parse_and_validate(data: bytes, model: type[Model], ignore_unknown: bool) -
     with ignore_unknown_fields(ignore_unknown) as ignored:
         checked = validate(content, model)
     names = sorted(ignored)
-    current_request().ignored = (*names[:MAX_IGNORED_FIELDS], "...") if len(names) > MAX_IGNORED_FIELDS else tuple(names)
+    current_request().ignored = (
+        (*names[:MAX_IGNORED_FIELDS], "...") if len(names) > MAX_IGNORED_FIELDS else tuple(names)
+    )
     return checked, content
 
 
@@ -98,7 +100,9 @@ async def _read_bounded(request: Request, limit: int) -> bytes:
         if seen > limit * _DISCARD_FACTOR:
             break
     if seen > limit:
-        raise RequestRejected(413, "body_too_large", f"The body is larger than the {limit:,} bytes that this server accepts.")
+        raise RequestRejected(
+            413, "body_too_large", f"The body is larger than the {limit:,} bytes that this server accepts."
+        )
     return bytes(read)
 
 

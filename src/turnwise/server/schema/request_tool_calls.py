@@ -6,7 +6,7 @@ from typing import Any
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message, ToolCall
 from turnwise.server.error_responses import truncate
-from turnwise.server.schema.json_object import read_object, invalid_field
+from turnwise.server.schema.json_object import invalid_field, read_object
 from turnwise.server.schema.tool_definitions import read_tool_name
 
 MAX_CALL_ID_CHARS = 1000  # characters; gateways join several ids to one
@@ -76,14 +76,18 @@ class UnansweredToolCalls:
         for id, (called, _) in self._open.items():
             if called == name:
                 return id
-        raise invalid_field(path, f"answers no call of the message before: none of '{truncate(name)}' waits for an answer")
+        raise invalid_field(
+            path, f"answers no call of the message before: none of '{truncate(name)}' waits for an answer"
+        )
 
     def add(self, message: Message, path: str) -> None:
         """Take the next message. Raises `InvalidParameter` where it answers nothing, or comes before an answer."""
         if message.role == "tool":
             id = message.tool_call_id or ""
             if self._open.pop(id, None) is None:
-                raise invalid_field(f"{path}.tool_call_id", f"answers no call of the assistant's message before: {truncate(id)!r}")
+                raise invalid_field(
+                    f"{path}.tool_call_id", f"answers no call of the assistant's message before: {truncate(id)!r}"
+                )
             return
         self.check_answered()
         self._open = {call.id: (call.name, f"{path}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls)}
@@ -91,8 +95,11 @@ class UnansweredToolCalls:
     def check_answered(self) -> None:
         """Nothing more answers. Raises `InvalidParameter` naming the first call that nothing did."""
         for id, (_, path) in self._open.items():
-            raise invalid_field(path, f"is not answered: a message with the role 'tool' and this tool_call_id must follow it: "
-                               f"{truncate(id)!r}")  # fmt: skip
+            raise invalid_field(
+                path,
+                "is not answered: a message with the role 'tool' and this tool_call_id must follow it: "
+                f"{truncate(id)!r}",
+            )
 
 
 def is_blank(value: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from turnwise.chat.service import ResponseFormat
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.error_responses import truncate
-from turnwise.server.schema.json_object import read_object, invalid_field
+from turnwise.server.schema.json_object import invalid_field, read_object
 
 RESPONSE_FORMAT_TYPES = ("text", "json_object", "json_schema")
 MAX_CHOICES = 1000
@@ -59,7 +59,9 @@ def read_response_format(value: Any) -> ResponseFormat | None:
     fields = read_object(value, "response_format", {"type", "json_schema"})
     kind = fields.get("type")
     if kind not in RESPONSE_FORMAT_TYPES:
-        raise invalid_field("response_format.type", f"must be one of {', '.join(RESPONSE_FORMAT_TYPES)}, not {truncate(repr(kind))}")
+        raise invalid_field(
+            "response_format.type", f"must be one of {', '.join(RESPONSE_FORMAT_TYPES)}, not {truncate(repr(kind))}"
+        )
     if kind != "json_schema":
         if "json_schema" in fields:
             raise invalid_field("response_format.json_schema", f"does not go with the type '{kind}'")

@@ -39,7 +39,9 @@ class ToolCallBody(BaseModel):
         index = call.index if isinstance(call, ToolCallDelta) else None
         kind = None if piece and call.name is None else call.kind
         if call.kind == "custom":
-            return cls(index=index, id=call.id, type=kind, custom=CustomToolCallBody(name=call.name, input=call.arguments))
+            return cls(
+                index=index, id=call.id, type=kind, custom=CustomToolCallBody(name=call.name, input=call.arguments)
+            )
         function = FunctionCallBody(name=call.name, arguments=call.arguments)
         return cls(index=index, id=call.id, type=kind, function=function)
 

@@ -11,7 +11,7 @@ from turnwise.core.messages import CUSTOM_INPUT_KEY
 from turnwise.core.tools import AUTO_TOOL_CHOICE, GrammarSyntax, Tool, ToolChoice
 from turnwise.server.error_responses import truncate
 from turnwise.server.request_context import current_request
-from turnwise.server.schema.json_object import read_object, invalid_field
+from turnwise.server.schema.json_object import invalid_field, read_object
 
 MAX_TOOLS = 128
 MAX_NAME_CHARS = 64
@@ -59,7 +59,9 @@ def read_tool_choice(value: Any) -> ParsedToolChoice | None:
     if kind == "allowed_tools":
         return _allowed(value)
     if kind not in ("function", "custom"):
-        raise invalid_field("tool_choice.type", f"must be function, custom or allowed_tools, not {truncate(repr(kind))}")
+        raise invalid_field(
+            "tool_choice.type", f"must be function, custom or allowed_tools, not {truncate(repr(kind))}"
+        )
     named_tools = _named(value, "tool_choice")
     return ParsedToolChoice(ToolChoice("required", (named_tools[1],)), (named_tools,), is_single_call=True)
 
@@ -71,7 +73,9 @@ def read_function_call(value: Any) -> ParsedToolChoice | None:
     if value in ("none", "auto"):
         return ParsedToolChoice(ToolChoice(value))
     if not isinstance(value, dict):
-        raise invalid_field("function_call", f"must be none, auto or an object with a name, not {truncate(repr(value))}")
+        raise invalid_field(
+            "function_call", f"must be none, auto or an object with a name, not {truncate(repr(value))}"
+        )
     name = read_tool_name(read_object(value, "function_call", {"name"}).get("name"), "function_call.name")
     return ParsedToolChoice(ToolChoice("required", (name,)), (("function", name, "function_call.name"),))
 
@@ -168,7 +172,11 @@ def _custom(value: Any, path: str) -> Tool:
 
 
 def read_custom_tool(
-    inner: Mapping[str, Any], path: str, form: Mapping[str, Any] | None, grammar_path: str, max_chars: int = MAX_NAME_CHARS
+    inner: Mapping[str, Any],
+    path: str,
+    form: Mapping[str, Any] | None,
+    grammar_path: str,
+    max_chars: int = MAX_NAME_CHARS,
 ) -> Tool:
     """A custom tool. Raises `InvalidParameter`.
 
@@ -183,10 +191,16 @@ def read_custom_tool(
     description = inner.get("description")
     if not isinstance(description, str | None):
         raise invalid_field(f"{path}.description", "must be a string")
-    syntax, grammar = _text_format(inner.get("format"), f"{path}.format") if form is None else _grammar(form, grammar_path)
+    syntax, grammar = (
+        _text_format(inner.get("format"), f"{path}.format") if form is None else _grammar(form, grammar_path)
+    )
     rule = f"The input matches this {syntax} grammar:\n{grammar}" if grammar else ""
     # Chat templates know functions only, so a custom tool is one with a single text.
-    parameters = {"type": "object", "properties": {CUSTOM_INPUT_KEY: {"type": "string"}}, "required": [CUSTOM_INPUT_KEY]}
+    parameters = {
+        "type": "object",
+        "properties": {CUSTOM_INPUT_KEY: {"type": "string"}},
+        "required": [CUSTOM_INPUT_KEY],
+    }
     told = {"name": name, "description": "\n".join(filter(None, [description, rule])), "parameters": parameters}
     return Tool(
         name, f"{grammar_path}.definition" if grammar else path, "custom", syntax=syntax, grammar=grammar,

@@ -27,7 +27,10 @@ _CUSTOM = _object(
     description={"type": ["string", "null"]},
     format={"anyOf": [_object(["type"], type={"const": "text"}), _one_of("grammar", _GRAMMAR)]},
 )
-_NAMED = [_one_of("function", _object(["name"], name=TOOL_NAME_SCHEMA)), _one_of("custom", _object(["name"], name=TOOL_NAME_SCHEMA))]
+_NAMED = [
+    _one_of("function", _object(["name"], name=TOOL_NAME_SCHEMA)),
+    _one_of("custom", _object(["name"], name=TOOL_NAME_SCHEMA)),
+]
 _ALLOWED = _object(
     ["mode", "tools"],
     mode={"enum": ["auto", "required"]},

@@ -14,9 +14,9 @@ from turnwise.core.messages import Message
 from turnwise.core.ports import HEAD, ConversationStore, StoredConversation
 from turnwise.store.sqlite.completion_store import SqliteCompletionStore
 from turnwise.store.sqlite.database import SqliteDatabase
+from turnwise.store.sqlite.message_tree import MessageTree
 from turnwise.store.sqlite.response_store import SqliteResponseStore
 from turnwise.store.sqlite.tool_columns import tools_to_json
-from turnwise.store.sqlite.message_tree import MessageTree
 
 PREFIX = "sqlite:///"
 _COLUMNS = "id, title, model, created, updated"

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from turnwise.core.stored_completions import CompletionStore, Feedback, SortOrder, StoredCompletion
 from turnwise.core.errors import NotFound
+from turnwise.core.stored_completions import CompletionStore, Feedback, SortOrder, StoredCompletion
 
 Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 

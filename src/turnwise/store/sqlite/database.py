@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from turnwise.core.errors import InvalidData, SaveFailed, Unavailable, UserError
-from turnwise.core.files import create_private_file
 from turnwise.core.file_lock import LOCK_SECONDS, FileLock, LockTimeout
+from turnwise.core.files import create_private_file
 from turnwise.store.sqlite.migrations import migrate
-from turnwise.store.sqlite.sqlite_errors import is_busy, failure_reason
+from turnwise.store.sqlite.sqlite_errors import failure_reason, is_busy
 
 _SQLITE_SECONDS = 1.0  # that SQLite itself waits for its lock
 _BUSY = f"The conversation store is busy: another process has been using it for more than {LOCK_SECONDS:g} seconds."
@@ -38,7 +38,9 @@ class SqliteDatabase:
                 where, timeout=_SQLITE_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
             )
         except (OSError, sqlite3.Error) as error:
-            raise UserError(f"The conversation store {where} cannot be opened: {failure_reason(error, path)}.") from error
+            raise UserError(
+                f"The conversation store {where} cannot be opened: {failure_reason(error, path)}."
+            ) from error
         with ExitStack() as on_failure:
             on_failure.callback(self._lock_file.close)
             on_failure.callback(self._connection.close)
@@ -48,7 +50,9 @@ class SqliteDatabase:
             except (LockTimeout, sqlite3.Error) as error:
                 if isinstance(error, LockTimeout) or is_busy(error):
                     raise Unavailable(f"{_BUSY} Its file is {where}; --store names another one.") from error
-                raise UserError(f"{where} cannot be used as a conversation store: {failure_reason(error, path)}.") from error
+                raise UserError(
+                    f"{where} cannot be used as a conversation store: {failure_reason(error, path)}."
+                ) from error
             on_failure.pop_all()
 
     def _prepare(self, where: str) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from turnwise.core.api_keys import KEY_SCHEME, VISIBLE_LENGTH, ApiKey, KeyStore, generate_key, hash_key
 from turnwise.core.errors import InvalidParameter, NotFound, SaveFailed, Unavailable, UserError
-from turnwise.core.files import create_private_file
-from turnwise.core.api_keys import KEY_SCHEME, VISIBLE_LENGTH, ApiKey, KeyStore, hash_key, generate_key
 from turnwise.core.file_lock import LOCK_SECONDS, FileLock, LockTimeout
-from turnwise.store.sqlite.sqlite_errors import is_busy, failure_reason
+from turnwise.core.files import create_private_file
+from turnwise.store.sqlite.sqlite_errors import failure_reason, is_busy
 
 VERSION = 1
 _NAME = re.compile(r"\w[\w .@+-]{0,63}")

@@ -55,7 +55,9 @@ def _environment() -> TemplateEnvironment:
 def find_template_variables(source: str) -> frozenset[str]:
     """The variables a template looks at; none where it is broken, which `apply_template` says better."""
     try:
-        return frozenset(name.name for name in _environment().parse(source[:MAX_TEMPLATE_CHARACTERS]).find_all(nodes.Name))
+        return frozenset(
+            name.name for name in _environment().parse(source[:MAX_TEMPLATE_CHARACTERS]).find_all(nodes.Name)
+        )
     except (jinja2.TemplateSyntaxError, RecursionError):
         return frozenset()
 
@@ -63,7 +65,9 @@ def find_template_variables(source: str) -> frozenset[str]:
 @lru_cache(maxsize=32)
 def _compile(source: str) -> jinja2.Template:
     if len(source) > MAX_TEMPLATE_CHARACTERS:
-        raise TemplateError(f"The chat template is {len(source):,} characters long; at most {MAX_TEMPLATE_CHARACTERS:,} are read.")
+        raise TemplateError(
+            f"The chat template is {len(source):,} characters long; at most {MAX_TEMPLATE_CHARACTERS:,} are read."
+        )
     try:
         return _environment().from_string(source)
     except jinja2.TemplateSyntaxError as error:

@@ -19,7 +19,7 @@ from jinja2.visitor import NodeTransformer
 
 from turnwise.core.errors import TemplateError
 from turnwise.text.chat_templates.render_budget import NEW_ENTRY, current_budget
-from turnwise.text.chat_templates.template_filters import metered, allowed_filters
+from turnwise.text.chat_templates.template_filters import allowed_filters, metered
 
 # Methods whose result is bounded by their arguments. Not among them: format, center, ljust, rjust, zfill, expandtabs,
 # translate, encode, to_bytes and all that change a value.

@@ -71,7 +71,9 @@ def _replace(value: Any, old: str, new: str, count: int | None = None) -> str:
 
 
 def _indent(value: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
-    current_budget().charge(len(value) + (len(value.splitlines()) + 1) * (len(width) if isinstance(width, str) else width))
+    current_budget().charge(
+        len(value) + (len(value.splitlines()) + 1) * (len(width) if isinstance(width, str) else width)
+    )
     return do_indent(value, width, first, blank)
 
 

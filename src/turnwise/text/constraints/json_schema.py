@@ -176,9 +176,7 @@ class _Normalizer:
             made[name] = {key: step(part, child if shared and key in shared else None) for key, part in value.items()}
         elif name in ONE:
             made[name] = step(value, child)
-        elif name in DATA | LISTS | MAPS | {"$ref"} or (
-            name in UNSUPPORTED and not is_trivial(name, value, schema)
-        ):
+        elif name in DATA | LISTS | MAPS | {"$ref"} or (name in UNSUPPORTED and not is_trivial(name, value, schema)):
             made[name] = value
 
     def _reference(self, reference: str, shared: _Shared) -> str:

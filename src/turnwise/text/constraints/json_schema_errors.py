@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from turnwise.text.constraints.json_schema import UNSUPPORTED, SchemaError, is_trivial, normalize_schema, iter_subschemas
+from turnwise.text.constraints.json_schema import (
+    UNSUPPORTED,
+    SchemaError,
+    is_trivial,
+    iter_subschemas,
+    normalize_schema,
+)
 
 MAX_SECONDS = 1.0  # of work to name the keyword
 OVERLAP = "its alternatives overlap, so that one and only one of them cannot be guaranteed; use 'anyOf'"

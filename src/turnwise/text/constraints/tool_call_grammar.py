@@ -8,10 +8,10 @@ from typing import Any
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.tools import Tool
-from turnwise.text.tool_call_formats import ToolCallFormat
-from turnwise.text.constraints.grammar_compiler import JSON_STYLE, GrammarConstraint, GrammarCompiler
+from turnwise.text.constraints.grammar_compiler import JSON_STYLE, GrammarCompiler, GrammarConstraint
 from turnwise.text.constraints.json_schema import SchemaError, normalize_schema
 from turnwise.text.tokenization.tokenizer import Tokenizer
+from turnwise.text.tool_call_formats import ToolCallFormat
 
 MOST_BLAMING = 2.0  # seconds of work to find out which tool's arguments cannot be enforced
 # What a custom tool's input stands between when its grammar is a context-free one, which fits into no JSON text.
@@ -130,7 +130,9 @@ def _spelled(text: str, tokenizer: Tokenizer) -> str:
     special = "|".join(map(re.escape, tokenizer.special_tokens))
     parts = re.split(f"({special})", text) if special else [text]
     spelled = [
-        f"<[{tokenizer.token_to_id(part)}]>" if part in tokenizer.special_tokens else json.dumps(part, ensure_ascii=False)
+        f"<[{tokenizer.token_to_id(part)}]>"
+        if part in tokenizer.special_tokens
+        else json.dumps(part, ensure_ascii=False)
         for part in parts
         if part
     ]

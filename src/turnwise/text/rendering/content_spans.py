@@ -25,7 +25,9 @@ def strip_sentinels(text: str, instead: str = "") -> str:
     return _MARKS.sub(instead, text)
 
 
-def find_content_spans(messages: Sequence[Message], text: str, apply: Callable[[list[Message]], str]) -> list[CharSpan | None]:
+def find_content_spans(
+    messages: Sequence[Message], text: str, apply: Callable[[list[Message]], str]
+) -> list[CharSpan | None]:
     """For each message the characters `[start, end)` of its content in `text`, or None where it is not to be found.
 
     Args:

@@ -27,15 +27,15 @@ from typing import Any
 from turnwise.core.errors import TemplateError
 from turnwise.core.messages import Message
 from turnwise.core.tools import Tool
-from turnwise.text.rendering.tool_call_spans import find_tool_call_spans
-from turnwise.text.tool_call_formats import DEFAULT_FORMAT, ToolCallFormat, tool_call_format, detect_format
+from turnwise.text.chat_templates.chat_template import apply_chat_template
 from turnwise.text.constraints.grammar_compiler import GrammarCompiler
 from turnwise.text.rendering.content_spans import BREAK_SENTINEL, CharSpan, find_content_spans, strip_sentinels
-from turnwise.text.chat_templates.chat_template import apply_chat_template
+from turnwise.text.rendering.tool_call_spans import find_tool_call_spans
+from turnwise.text.rendering.tool_prompt import normalize_call_ids, reject_special_tokens, write_tools_as_text
 from turnwise.text.tokenization.token_lower_bound import TokenLowerBound
 from turnwise.text.tokenization.tokenizer import Encoding, Tokenizer, TooManyTokens
-from turnwise.text.rendering.tool_prompt import reject_special_tokens, write_tools_as_text, normalize_call_ids
 from turnwise.text.tokenization.vocabulary import Vocabulary
+from turnwise.text.tool_call_formats import DEFAULT_FORMAT, ToolCallFormat, detect_format, tool_call_format
 
 SHORT = 65_536  # characters; up to here the exact number of tokens costs little, and an error can tell it
 # For checkpoints that ship none, such as DialoGPT: turns joined by the end-of-text token (Zhang et al. 2020).
@@ -162,7 +162,9 @@ class Renderer:
         self._check_apart(encoding, text, ranges)
         if detect_format(self.template) is not None:
             ends = [token for token in self.tokenizer.special_tokens if token not in self.tool_call_format.closing]
-            calls = find_tool_call_spans(messages, text, lambda some, prompt: self._apply(some, variables, prompt), ends)
+            calls = find_tool_call_spans(
+                messages, text, lambda some, prompt: self._apply(some, variables, prompt), ends
+            )
             ranges = [calls.get(index, chars) for index, chars in enumerate(ranges)]
         if cuts := self._cuts(text, breaks, encoding, messages, ranges, variables):
             encoding = self._encode(text, breaks, cuts)
@@ -178,9 +180,13 @@ class Renderer:
         places: Sequence[int] = range(len(messages))
         if detect_format(self.template) is not None:
             messages = normalize_call_ids(messages, self.tool_call_format)
-            variables = {**(variables or {}), "tools": [dict(tool.definition) for tool in tools]} if tools else variables
+            variables = (
+                {**(variables or {}), "tools": [dict(tool.definition) for tool in tools]} if tools else variables
+            )
         elif tools or any(message.tool_calls or message.role == "tool" for message in messages):
-            messages, places = write_tools_as_text(messages, tools, results=self._knows_results, system=self._shows_system)
+            messages, places = write_tools_as_text(
+                messages, tools, results=self._knows_results, system=self._shows_system
+            )
         return messages, places, variables
 
     @cached_property

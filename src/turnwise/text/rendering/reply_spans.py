@@ -65,7 +65,9 @@ def render_reply(renderer: Renderer, messages: Sequence[Message]) -> RenderedRep
     return alone if alone.replies else _put_after_prompt(renderer, messages)
 
 
-def _reply(renderer: Renderer, messages: Sequence[Message], rendered: RenderedConversation, index: int) -> ReplySpan | None:
+def _reply(
+    renderer: Renderer, messages: Sequence[Message], rendered: RenderedConversation, index: int
+) -> ReplySpan | None:
     """The reply at `index`, if the ids before it are those of its prompt."""
     span = rendered.spans[index]
     if span is None:
@@ -92,7 +94,9 @@ def _end(rendered: RenderedConversation, span: tuple[int, int]) -> int:
     return end
 
 
-def _prompt_end(renderer: Renderer, history: Sequence[Message], rendered: RenderedConversation, content: int) -> int | None:
+def _prompt_end(
+    renderer: Renderer, history: Sequence[Message], rendered: RenderedConversation, content: int
+) -> int | None:
     """How many ids the prompt after `history` has; None where the rendering does not begin with them."""
     try:
         prompt = renderer.text(history, add_generation_prompt=True)

@@ -13,7 +13,9 @@ from turnwise.text.rendering.content_spans import CharSpan
 Apply = Callable[[Sequence[Message], bool], str]
 
 
-def find_tool_call_spans(messages: Sequence[Message], text: str, apply: Apply, ends: Sequence[str]) -> dict[int, CharSpan]:
+def find_tool_call_spans(
+    messages: Sequence[Message], text: str, apply: Apply, ends: Sequence[str]
+) -> dict[int, CharSpan]:
     """The range `[start, end)` in `text` of every assistant message with tool calls, by the message's index.
 
     A message is left out where the text before it is not the prompt that is served before it: what is learned there

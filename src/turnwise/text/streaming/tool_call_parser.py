@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from turnwise.core.tools import Tool, ToolCallDelta
 from turnwise.text.constraints.tool_call_grammar import RAW_CLOSING, RAW_OPENING
-from turnwise.text.tool_call_formats import ToolCallFormat
-from turnwise.text.streaming.argument_readers import JsonStringReader, RawInputReader, JsonObjectReader
+from turnwise.text.streaming.argument_readers import JsonObjectReader, JsonStringReader, RawInputReader
 from turnwise.text.streaming.detokenizer import StopStringScanner
+from turnwise.text.tool_call_formats import ToolCallFormat
 
 _NAMED = re.compile(r'"name": "([^"]*)"')
 
@@ -32,7 +32,9 @@ class ToolCallParser:
         self._tools: Mapping[str, Tool] = {tool.name: tool for tool in tools}
         self._anywhere = anywhere and bool(tool_call_format.marker)
         # A template writes the marker on a line of its own, so a line break before it is not part of what was said.
-        self._scanner = StopStringScanner([tool_call_format.marker, f"\n{tool_call_format.marker}"] if self._anywhere else [])
+        self._scanner = StopStringScanner(
+            [tool_call_format.marker, f"\n{tool_call_format.marker}"] if self._anywhere else []
+        )
         self._beginning: str | None = None if self._anywhere else ""  # until it is clear what the answer is
         self._calling = False
         self._head: str | None = None  # what stands of a call up to its name

@@ -17,8 +17,8 @@ from turnwise.core.files import atomic_write
 from turnwise.text.rendering.demonstrations import Demonstrations
 from turnwise.text.tokenization.tokenizer_files import (
     DEMONSTRATIONS_FILE,
-    config_to_save,
     call_backend,
+    config_to_save,
     read_backend,
     read_demonstrations,
     read_stop_ids,
@@ -29,7 +29,7 @@ from turnwise.text.tokenization.tokenizer_files import (
 _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of characters, which JSON can spell and UTF-8 cannot
 
 LONG = 4096  # characters from which on a text is tokenized without holding the interpreter
-MASK_TOKEN = "<|mask|>"  # what stands for a hidden token, in tokenizers of ours that need one
+MASK_TOKEN = "<|mask|>"  # noqa: S105 (no password); what stands for a hidden token, in tokenizers of ours that need one
 
 
 class TooManyTokens(Exception):
@@ -128,12 +128,18 @@ class Tokenizer:
     @property
     def eos_id(self) -> int | None:
         """The id that ends a text."""
-        return self.token_to_id(self.special_tokens_map["eos_token"]) if "eos_token" in self.special_tokens_map else None
+        return (
+            self.token_to_id(self.special_tokens_map["eos_token"]) if "eos_token" in self.special_tokens_map else None
+        )
 
     @property
     def mask_id(self) -> int | None:
         """The id that stands for a hidden token, where there is one."""
-        return self.token_to_id(self.special_tokens_map["mask_token"]) if "mask_token" in self.special_tokens_map else self.token_to_id(MASK_TOKEN)
+        return (
+            self.token_to_id(self.special_tokens_map["mask_token"])
+            if "mask_token" in self.special_tokens_map
+            else self.token_to_id(MASK_TOKEN)
+        )
 
     def with_special_tokens(self, texts: Sequence[str]) -> "Tokenizer":
         """The same tokenizer with these special tokens as well, after all others; it may share the backend."""

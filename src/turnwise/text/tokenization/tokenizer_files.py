@@ -15,15 +15,15 @@ from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.json_file import (
     MAX_BYTES,
     JsonFileModel,
-    validate_fields,
     parse_json,
+    preview,
     read_bytes,
     read_optional_json_object,
-    preview,
+    validate_fields,
 )
 from turnwise.core.messages import ROLES, Message
-from turnwise.text.rendering.demonstrations import Demonstrations
 from turnwise.text.chat_templates.chat_template import check_template
+from turnwise.text.rendering.demonstrations import Demonstrations
 
 # Token names a template may use, as in `{{ bos_token }}`.
 SPECIAL_TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token")

@@ -2,7 +2,9 @@
 
 from turnwise.text.tool_call_formats import ToolCallFormat
 
-FORMAT = ToolCallFormat(marker="", openings=("",), separator="; ", closing="", arguments_key="parameters", parallel_calls=False)
+FORMAT = ToolCallFormat(
+    marker="", openings=("",), separator="; ", closing="", arguments_key="parameters", parallel_calls=False
+)
 
 
 def detect(template: str) -> bool:

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from turnwise.core.messages import Conversation
+from turnwise.models.language_model import LanguageModel
+from turnwise.training.distributed.sharding import reshard
 from turnwise.training.examples.batches import Batch, Example, collate
+from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.examples.packing import bucket_by_length, pack_sequences
 from turnwise.training.examples.shards import ExampleShard
-from turnwise.models.language_model import LanguageModel
-from turnwise.training.objective import ExampleContext, Objective
-from turnwise.training.examples.dialogue_windows import TruncationReport
 from turnwise.training.log_probs import autocast, segment_log_probs
-from turnwise.training.distributed.sharding import reshard
+from turnwise.training.objective import ExampleContext, Objective
 
 VALIDATION_EPOCH = 0  # the epoch whose variations validation always sees
 
@@ -82,7 +82,9 @@ class Dataset:
         example = shard[place]
         varied = self.objective.augment(example, np.random.default_rng((self.seed, epoch, index)), self.frame)
         before, place = self._place((index or len(self)) - 1)
-        kl_example = self.objective.kl_example(varied, before[place], self.frame) if self.objective.NEEDS_REFERENCE else None
+        kl_example = (
+            self.objective.kl_example(varied, before[place], self.frame) if self.objective.NEEDS_REFERENCE else None
+        )
         return varied if kl_example is None else replace(varied, kl_example=kl_example)
 
     def epoch_indices(self, epoch: int) -> NDArray[np.int64]:
@@ -106,7 +108,11 @@ class Dataset:
         shown = self.epoch_indices(epoch)
         lengths = np.concatenate([np.empty(0, np.int32), *(shard.lengths for shard in self.shards)])[shown].tolist()
         seed = self.seed * 1_000_003 + epoch  # another order for every epoch, the same on every run
-        packed = pack_sequences(lengths, self.frame.length, seed=seed) if self.supports_packing else bucket_by_length(lengths, self.bucket_size, seed=seed)
+        packed = (
+            pack_sequences(lengths, self.frame.length, seed=seed)
+            if self.supports_packing
+            else bucket_by_length(lengths, self.bucket_size, seed=seed)
+        )
         return [PackedRow(epoch, shown[row].tolist()) for row in packed]
 
     def stream(self, skip: int = 0) -> Iterator[PackedRow]:

@@ -1,6 +1,6 @@
 """What of a dialogue goes into a row: all of it where it fits, else what serving would show before each reply.
 
-A dialogue that is longer than a row is shortened as a served one is (`chat/context_policies/drop_oldest.py`): system messages
+A dialogue that is longer than a row is cut as in serving (`chat/context_policies/drop_oldest.py`): system messages
 stay, the oldest exchanges go, and every piece begins at a turn. Each reply is learned once. Where a row holds several
 replies, only those that have at least half a row of history are learned from it, or all of the dialogue before them;
 the others are learned from an earlier piece. A reply whose question leaves it too little space loses its end, and one
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from turnwise.core.exchanges import droppable_exchanges, drop_exchanges
+from turnwise.core.exchanges import drop_exchanges, droppable_exchanges
 from turnwise.core.messages import Message
 from turnwise.core.plurals import pluralize
 from turnwise.text.rendering.renderer import Renderer
@@ -73,7 +73,9 @@ class TruncationReport:
         return told
 
 
-def split_dialogue(messages: Sequence[Message], wanted: Collection[int], frame: "ExampleContext") -> Iterator[RenderedReplies]:
+def split_dialogue(
+    messages: Sequence[Message], wanted: Collection[int], frame: "ExampleContext"
+) -> Iterator[RenderedReplies]:
     """Pieces of a dialogue that fit a row and together hold every wanted reply once, after what it is served after.
 
     Args:
@@ -100,7 +102,9 @@ def split_dialogue(messages: Sequence[Message], wanted: Collection[int], frame: 
             yield piece
 
 
-def truncate_dialogue(messages: Sequence[Message], wanted: Collection[int], frame: "ExampleContext") -> RenderedReplies | None:
+def truncate_dialogue(
+    messages: Sequence[Message], wanted: Collection[int], frame: "ExampleContext"
+) -> RenderedReplies | None:
     """The last message, a reply, and others that are wanted, after as much of the dialogue as fits a row.
 
     None where the reply cannot be learned, which is counted.

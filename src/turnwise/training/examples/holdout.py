@@ -8,9 +8,9 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
 from turnwise.data.fingerprint import near_duplicate_key
 from turnwise.data.sources import Record
-from turnwise.training.recipe import Recipe
-from turnwise.training.launch.reply_samples import last_reply
 from turnwise.training.examples.recipe_sources import open_source
+from turnwise.training.launch.reply_samples import last_reply
+from turnwise.training.recipe import Recipe
 
 
 def read_dialogues(
@@ -37,7 +37,9 @@ def read_dialogues(
     return train, valid
 
 
-def held_out_dialogues(recipe: Recipe, most: int, usable: Callable[[Conversation], bool] = lambda _: True) -> list[Conversation]:
+def held_out_dialogues(
+    recipe: Recipe, most: int, usable: Callable[[Conversation], bool] = lambda _: True
+) -> list[Conversation]:
     """At most so many usable dialogues that a run does not learn from: test data, or else what it is validated on."""
     named = recipe.data.test or recipe.data.valid
     fraction = 0.0 if named else recipe.data.valid_fraction

@@ -15,25 +15,25 @@ from turnwise import __version__
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.files import atomic_write
 from turnwise.core.messages import Conversation, Message
-from turnwise.training.examples.batches import Example
 from turnwise.data.fingerprint import near_duplicate_key
-from turnwise.data.typing_noise import add_typos
-from turnwise.training.examples.shards import ExampleShard, in_memory_shard, open_shard, write_shard
-from turnwise.data.sources import Record, read_source
 from turnwise.data.jsonl_writer import write_jsonl
-from turnwise.models.model_folders import find_model_folder, weights_digest
+from turnwise.data.sources import Record, read_source
+from turnwise.data.typing_noise import add_typos
 from turnwise.models.language_model import LanguageModel
+from turnwise.models.model_folders import find_model_folder, weights_digest
 from turnwise.text.rendering.renderer import Renderer
+from turnwise.training.examples.batches import Example
 from turnwise.training.examples.dataset import Dataset, DatasetSplits
-from turnwise.training.examples.holdout import split_position
-from turnwise.training.objective import ExampleContext, Objective
-from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.examples.dialogue_windows import TruncationReport
-from turnwise.training.recipe import SourceConfig, Recipe
+from turnwise.training.examples.holdout import split_position
+from turnwise.training.examples.recipe_sources import open_source
+from turnwise.training.examples.shards import ExampleShard, in_memory_shard, open_shard, write_shard
+from turnwise.training.examples.source_mixture import epoch_repeats, replay_tokens_per_epoch, total_replay_tokens
 from turnwise.training.launch.auto_seq_len import with_max_seq_len
 from turnwise.training.launch.reply_samples import NUM_SAMPLES, last_reply
-from turnwise.training.examples.source_mixture import replay_tokens_per_epoch, total_replay_tokens, epoch_repeats
-from turnwise.training.examples.recipe_sources import open_source
+from turnwise.training.objective import ExampleContext, Objective
+from turnwise.training.objectives import OBJECTIVES
+from turnwise.training.recipe import Recipe, SourceConfig
 
 VALID, TEST, GENERAL, REHEARSAL = "valid", "test", "general", "rehearsal"
 SAMPLES_FILE, INFO = "samples.jsonl", "info.json"
@@ -87,7 +87,13 @@ def load_datasets(
 
     def dataset(found: Sequence[ExampleShard], repeats: Sequence[float] = ()) -> Dataset:
         return Dataset(
-            found, recipe.objective, frame, model.supports_packing, recipe.training.micro_rows, recipe.training.seed, repeats
+            found,
+            recipe.objective,
+            frame,
+            model.supports_packing,
+            recipe.training.micro_rows,
+            recipe.training.seed,
+            repeats,
         )
 
     return DatasetSplits(
@@ -149,7 +155,9 @@ def _read(
     return shards, samples, reader.skipped
 
 
-def _answered(recipe: Recipe, frame: ExampleContext, train: Sequence[ExampleShard], rehearses: ReplaySource) -> Iterator[Example]:
+def _answered(
+    recipe: Recipe, frame: ExampleContext, train: Sequence[ExampleShard], rehearses: ReplaySource
+) -> Iterator[Example]:
     """What is rehearsed: as many tokens as the whole run shows, where they are to be had, so that none comes twice."""
     if not recipe.data.rehearse:
         return
@@ -169,7 +177,11 @@ def _read_cached(
     if info.get("key") != _key(recipe, frame):
         return None
     names = [*(_train(number) for number in range(len(recipe.data.train))), VALID, TEST, GENERAL, REHEARSAL]
-    talks = [item for item in read_source(folder / SAMPLES_FILE) if isinstance(item, Conversation)] if _filled(folder) else []
+    talks = (
+        [item for item in read_source(folder / SAMPLES_FILE) if isinstance(item, Conversation)]
+        if _filled(folder)
+        else []
+    )
     shards = {name: open_shard(folder / name) for name in names}
     return shards, tuple(talks), info["skipped"], TruncationReport(**info["truncation"])
 

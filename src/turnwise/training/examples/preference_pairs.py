@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from turnwise.core.exchanges import Exchange, droppable_exchanges, drop_exchanges
+from turnwise.core.exchanges import Exchange, drop_exchanges, droppable_exchanges
 from turnwise.core.messages import Message
-from turnwise.training.examples.batches import Example
 from turnwise.text.rendering.reply_spans import RenderedReplies, render_replies, render_reply
+from turnwise.training.examples.batches import Example
 from turnwise.training.objective import ExampleContext
 
 
-def completion_examples(ends: Sequence[tuple[Message, ...]], common: int, frame: ExampleContext, room: int) -> list[Example] | None:
+def completion_examples(
+    ends: Sequence[tuple[Message, ...]], common: int, frame: ExampleContext, room: int
+) -> list[Example] | None:
     """What the assistant says from message `common` on in each of these ends, after the same prompt.
 
     A dialogue that is longer than `room` loses its oldest exchanges, as in serving, the same ones at every end; a reply
@@ -25,7 +27,9 @@ def completion_examples(ends: Sequence[tuple[Message, ...]], common: int, frame:
     count = max(_fewest(frame, end, old, room) for end in ends)
     if count:
         frame.truncation.dialogues += 1
-    found = [_ending(drop_exchanges(end, old[:count]), common - sum(map(len, old[:count])), frame, room) for end in ends]
+    found = [
+        _ending(drop_exchanges(end, old[:count]), common - sum(map(len, old[:count])), frame, room) for end in ends
+    ]
     examples = [example for example in found if example is not None]
     return examples if len(examples) == len(ends) else None
 

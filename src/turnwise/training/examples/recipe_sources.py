@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from turnwise.core.errors import InvalidData
-from turnwise.data.sources import ReadOptions, DataSource, find_split_files
-from turnwise.training.recipe import SourceConfig, Recipe
+from turnwise.data.sources import DataSource, ReadOptions, find_split_files
+from turnwise.training.recipe import Recipe, SourceConfig
 
 
 def open_source(source: SourceConfig, *, skip_bad: bool = False) -> DataSource:
@@ -22,7 +22,9 @@ def with_splits(recipe: Recipe) -> Recipe:
         InvalidData: a folder to learn from has sides, and none to learn from.
     """
     data = recipe.data
-    found = {source.path: find_split_files(Path(source.path).expanduser()) for source in data.train if source.side is None}
+    found = {
+        source.path: find_split_files(Path(source.path).expanduser()) for source in data.train if source.side is None
+    }
     for path, there in found.items():
         if there and "train" not in there:
             raise InvalidData(

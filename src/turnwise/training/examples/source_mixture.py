@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from turnwise.training.examples.shards import ExampleShard
 from turnwise.training.launch.auto_hyperparameters import PRESET_EPOCHS
-from turnwise.training.recipe import SourceConfig, Recipe
+from turnwise.training.recipe import Recipe, SourceConfig
 
 
 def epoch_repeats(sources: Sequence[SourceConfig], shards: Sequence[ExampleShard]) -> list[float]:

@@ -11,10 +11,10 @@ from typing import Any, Literal
 from turnwise.core.files import atomic_write
 from turnwise.models.language_model import LanguageModel
 from turnwise.training.examples.dataset import DatasetSplits
-from turnwise.training.methods import METHODS
-from turnwise.training.launch.preflight import PreflightReport
-from turnwise.training.recipe import Recipe, TrainingSection
 from turnwise.training.launch.auto_seq_len import DEFAULT_MAX_SEQ_LEN
+from turnwise.training.launch.preflight import PreflightReport
+from turnwise.training.methods import METHODS
+from turnwise.training.recipe import Recipe, TrainingSection
 
 Effort = Literal["quick", "normal", "thorough"]  # as recipes say
 PLAN = "plan.json"
@@ -31,7 +31,12 @@ MARGIN = 0.85  # of what is left is for steps; the rest for validation, saving a
 
 
 def resolve_hyperparameters(
-    recipe: Recipe, model: LanguageModel, data: DatasetSplits, seen: PreflightReport | None, work: Path, spent: float = 0.0
+    recipe: Recipe,
+    model: LanguageModel,
+    data: DatasetSplits,
+    seen: PreflightReport | None,
+    work: Path,
+    spent: float = 0.0,
 ) -> Recipe:
     """The recipe with everything settled that the dial decides, the same again when a run goes on.
 

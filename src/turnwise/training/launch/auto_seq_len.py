@@ -10,9 +10,9 @@ from turnwise.core.messages import Conversation, Message
 from turnwise.data.sources import Record
 from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
+from turnwise.training.examples.recipe_sources import open_source
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
-from turnwise.training.examples.recipe_sources import open_source
 
 DEFAULT_MAX_SEQ_LEN = 512  # tokens; shorter rows would only leave less to pack
 MAX_AUTO_SEQ_LEN = 4096  # tokens, unless the recipe says more

@@ -9,8 +9,8 @@ from turnwise.core.json_file import read_json_object
 from turnwise.models import checkpoint, families
 from turnwise.models import transformers_model as hub
 from turnwise.models.decoder_config import DecoderConfig
+from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.models.model_folders import find_model_folder
-from turnwise.models.language_model import ModelKind, LanguageModel
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objectives import OBJECTIVES
@@ -90,7 +90,7 @@ def _check_kind(recipe: Recipe, kind: ModelKind, name: str) -> None:
 
 def _new_config(new: NewModel, vocab_size: int) -> DecoderConfig:
     """The family's own reading of these sizes, so that its switches (biases, norms) are what it publishes."""
-    return families.family(new.family).read(
+    return families.family(new.family).from_hf_config(
         {
             "vocab_size": vocab_size,
             "hidden_size": new.hidden_size,

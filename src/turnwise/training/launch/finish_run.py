@@ -7,16 +7,18 @@ from typing import Any
 
 from turnwise.core.files import atomic_write
 from turnwise.training import loggers as watch
-from turnwise.training.model_bundle import ModelBundle
-from turnwise.training.launch.model_card import model_card
 from turnwise.training.examples.dataset import DatasetSplits
-from turnwise.training.launch.run_dir import output_dir
-from turnwise.training.recipe import Recipe
 from turnwise.training.hooks import TrainingResult, perplexity
+from turnwise.training.launch.model_card import model_card
+from turnwise.training.launch.run_dir import output_dir
 from turnwise.training.launch.save_precision import rounding_loss_share, save_dtype
+from turnwise.training.model_bundle import ModelBundle
+from turnwise.training.recipe import Recipe
 
 
-def write_run_results(recipe: Recipe, base: ModelBundle, result: TrainingResult, data: DatasetSplits | None, work: Path) -> TrainingResult:
+def write_run_results(
+    recipe: Recipe, base: ModelBundle, result: TrainingResult, data: DatasetSplits | None, work: Path
+) -> TrainingResult:
     """Write the model folder; returns the result with what is known only now. Raises `SaveFailed`."""
     module = base.model.module.cpu()
     dtype = save_dtype(recipe, base)
@@ -56,7 +58,11 @@ def summarize_result(recipe: Recipe, result: TrainingResult, data: DatasetSplits
         **(_about(data) if data else {}),
         "loss": {name: loss for name, loss in losses.items() if loss is not None},
         **_perplexities(recipe, losses),
-        **({"figures": {name: round(value, 4) for name, value in result.extra_metrics.items()}} if result.extra_metrics else {}),
+        **(
+            {"figures": {name: round(value, 4) for name, value in result.extra_metrics.items()}}
+            if result.extra_metrics
+            else {}
+        ),
         "samples": [asdict(sample) for sample in result.samples],
     }
 

@@ -15,14 +15,14 @@ from typing import Any
 
 import yaml
 
-from turnwise.core.errors import InvalidData, InvalidParameter, SaveFailed, TurnwiseError, UserError
-from turnwise.core.files import replace_directory, atomic_write
 from turnwise.core.directory_lock import LOCK_NAME
-from turnwise.training.methods import METHODS
-from turnwise.training.launch.run_dir import check_run_dir, output_dir, work_dir, lock_run_dir
-from turnwise.training.recipe import Recipe, parse_recipe
-from turnwise.training.hooks import TrainingResult, StepReport, ValidationReport
+from turnwise.core.errors import InvalidData, InvalidParameter, SaveFailed, TurnwiseError, UserError
+from turnwise.core.files import atomic_write, replace_directory
+from turnwise.training.hooks import StepReport, TrainingResult, ValidationReport
+from turnwise.training.launch.run_dir import check_run_dir, lock_run_dir, output_dir, work_dir
 from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.methods import METHODS
+from turnwise.training.recipe import Recipe, parse_recipe
 
 STUDY, SAID = "study.db", "searched.yaml"
 WARM = 4  # trials that are never ended early

@@ -1,9 +1,9 @@
 """The model card of a finished run: what it was made from, how, and what that came to."""
 
+from turnwise.training.hooks import TrainingResult, perplexity
 from turnwise.training.methods import METHODS
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
-from turnwise.training.hooks import TrainingResult, perplexity
 
 
 def model_card(recipe: Recipe, result: TrainingResult, *, parameters: int, learned: int, train_tokens: int) -> str:

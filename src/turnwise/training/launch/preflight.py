@@ -7,14 +7,14 @@ from itertools import groupby, islice
 import torch
 
 from turnwise.core.errors import InvalidData, UserError
-from turnwise.training.examples.batches import IGNORED, Example
 from turnwise.models.language_model import LanguageModel
-from turnwise.training.examples.dataset import DatasetSplits
 from turnwise.training.device_memory import available_memory
-from turnwise.training.objective import ExampleContext
-from turnwise.training.launch.throughput_probe import REDUCE_MEMORY_HINT, probe_throughput
-from turnwise.training.recipe import Recipe
 from turnwise.training.distributed.sharding import local_shard
+from turnwise.training.examples.batches import IGNORED, Example
+from turnwise.training.examples.dataset import DatasetSplits
+from turnwise.training.launch.throughput_probe import REDUCE_MEMORY_HINT, probe_throughput
+from turnwise.training.objective import ExampleContext
+from turnwise.training.recipe import Recipe
 
 SHOWN = 2  # examples
 
@@ -57,7 +57,9 @@ class PreflightReport:
         return steps * rows * self.row_tokens / self.tokens_per_second
 
 
-def preflight(recipe: Recipe, model: LanguageModel, data: DatasetSplits, *, device: torch.device, dtype: torch.dtype) -> PreflightReport:
+def preflight(
+    recipe: Recipe, model: LanguageModel, data: DatasetSplits, *, device: torch.device, dtype: torch.dtype
+) -> PreflightReport:
     """Look at the examples, and compute a few steps without making them; nothing is changed.
 
     Raises:

@@ -9,17 +9,23 @@ from random import Random
 import torch
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.training.device import default_device
 from turnwise.training.examples.holdout import read_dialogues
+from turnwise.training.hooks import TrainingResult
+from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.finish_run import write_run_results
+from turnwise.training.launch.reply_samples import (
+    NUM_SAMPLES,
+    generate_replies,
+    last_reply,
+    pair_samples,
+    save_samples_before,
+)
+from turnwise.training.launch.run_dir import check_run_dir
 from turnwise.training.methods.prompt import MOST, PromptScorer
 from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.objectives import OBJECTIVES
-from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.launch.run_dir import check_run_dir
-from turnwise.training.device import default_device
 from turnwise.training.recipe import Recipe
-from turnwise.training.hooks import TrainingResult
-from turnwise.training.launch.reply_samples import NUM_SAMPLES, generate_replies, pair_samples, save_samples_before, last_reply
 
 SCORING_OBJECTIVES = ("sft", "seq2seq")  # objectives whose loss says how well a prompt does
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from turnwise.core.errors import TurnwiseError, UserError
-from turnwise.training.stop_signals import TrainingInterrupted, capture_stop_signals
-from turnwise.training.launch.run_dir import check_run_dir, output_dir
-from turnwise.training.launch.preflight import PreflightReport
-from turnwise.training.recipe import Recipe
-from turnwise.training.hooks import TrainerHook, TrainingResult, StepReport, ValidationReport
-from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.checkpoint_files import CHECKPOINT
+from turnwise.training.hooks import StepReport, TrainerHook, TrainingResult, ValidationReport
+from turnwise.training.launch.preflight import PreflightReport
+from turnwise.training.launch.run_dir import check_run_dir, output_dir
+from turnwise.training.launch.run_recipe import run_recipe
+from turnwise.training.recipe import Recipe
+from turnwise.training.stop_signals import TrainingInterrupted, capture_stop_signals
 
 LOCAL = "local"  # a cluster of this machine alone, for this run
 FAILURES = 3  # times that workers are started again

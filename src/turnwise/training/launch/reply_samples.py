@@ -12,8 +12,8 @@ from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
 from turnwise.engine.transformers_engine import create_transformers_engine
 from turnwise.models.checkpoint import DecoderModel
-from turnwise.models.transformers_model import TransformersModel
 from turnwise.models.language_model import LanguageModel
+from turnwise.models.transformers_model import TransformersModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.hooks import ReplySample
 

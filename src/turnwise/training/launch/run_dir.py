@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
-from turnwise.core.errors import InvalidParameter, SaveFailed
-from turnwise.core.directory_swap import recover_directory
 from turnwise.core.directory_lock import DirectoryLocked, lock_directory
-from turnwise.training.recipe import Recipe
+from turnwise.core.directory_swap import recover_directory
+from turnwise.core.errors import InvalidParameter, SaveFailed
 from turnwise.training.checkpoint_files import read_checkpoint_recipe
+from turnwise.training.recipe import Recipe
 
 
 def work_dir(out: Path) -> Path:

@@ -17,28 +17,35 @@ import torch
 
 from turnwise.core.errors import InvalidParameter, SaveFailed
 from turnwise.training import loggers as watch
-from turnwise.training.model_bundle import ModelBundle
+from turnwise.training.checkpoint_files import (
+    BEST,
+    CHECKPOINT,
+    ROLLBACK,
+    gather_trainable,
+    load_trainable,
+    read_checkpoint_recipe,
+)
+from turnwise.training.device import compute_dtype, default_device
+from turnwise.training.distributed.sharding import is_sharded, shard_model
+from turnwise.training.distributed.worker_group import WorkerGroup
 from turnwise.training.examples.dataset import DatasetSplits
-from turnwise.training.launch.auto_hyperparameters import PLAN, resolve_hyperparameters
-from turnwise.training.launch.finish_run import write_run_results
 from turnwise.training.examples.load_datasets import load_datasets
-from turnwise.training.trainer import Trainer
-from turnwise.training.methods.prompt import Method as Prompt
-from turnwise.training.micro_rows import with_fitting_micro_rows
+from turnwise.training.examples.recipe_sources import with_splits
+from turnwise.training.hooks import TrainerHook, TrainingResult
+from turnwise.training.launch.auto_hyperparameters import PLAN, resolve_hyperparameters
+from turnwise.training.launch.auto_seq_len import with_max_seq_len
 from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.launch.run_dir import check_run_dir, output_dir, lock_run_dir
-from turnwise.training.device import default_device, compute_dtype
+from turnwise.training.launch.finish_run import write_run_results
 from turnwise.training.launch.preflight import PreflightReport, preflight, with_micro_batch_size
 from turnwise.training.launch.prompt_search import run_prompt_search
-from turnwise.training.recipe import Recipe
-from turnwise.training.launch.self_distill_replay import OnAnswer, generate_replay
-from turnwise.training.hooks import TrainerHook, TrainingResult
-from turnwise.training.launch.auto_seq_len import with_max_seq_len
 from turnwise.training.launch.reply_samples import generate_replies, pair_samples, save_samples_before
-from turnwise.training.distributed.sharding import is_sharded, shard_model
-from turnwise.training.examples.recipe_sources import with_splits
-from turnwise.training.checkpoint_files import BEST, CHECKPOINT, ROLLBACK, read_checkpoint_recipe, load_trainable, gather_trainable
-from turnwise.training.distributed.worker_group import WorkerGroup
+from turnwise.training.launch.run_dir import check_run_dir, lock_run_dir, output_dir
+from turnwise.training.launch.self_distill_replay import OnAnswer, generate_replay
+from turnwise.training.methods.prompt import Method as Prompt
+from turnwise.training.micro_rows import with_fitting_micro_rows
+from turnwise.training.model_bundle import ModelBundle
+from turnwise.training.recipe import Recipe
+from turnwise.training.trainer import Trainer
 
 DATA = "data"  # the folder that keeps examples
 LOCK_WAIT_SECONDS = 30.0  # seconds in which a lost worker frees the folder for the one that takes its place
@@ -144,7 +151,9 @@ def _train(
             if workers.is_main:
                 resolve_hyperparameters(recipe, base.model, data, first, work, time.perf_counter() - began)
             workers.barrier()
-            settled = with_micro_batch_size(resolve_hyperparameters(recipe, base.model, data, first, work), first.micro_rows)
+            settled = with_micro_batch_size(
+                resolve_hyperparameters(recipe, base.model, data, first, work), first.micro_rows
+            )
             on_preflight(settled, first)
         else:
             settled = resolve_hyperparameters(recipe, base.model, data, None, work)

@@ -9,9 +9,9 @@ from torch import nn
 
 from turnwise.core.errors import UserError
 from turnwise.models.checkpoint import DTYPES, hf_config_dtype
+from turnwise.training.checkpoint_files import START, load_snapshot, trainable_state
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.recipe import Recipe
-from turnwise.training.checkpoint_files import START, load_snapshot, trainable_state
 
 
 def save_dtype(recipe: Recipe, base: ModelBundle) -> torch.dtype:

@@ -16,15 +16,15 @@ from turnwise.core.errors import InvalidData, TemplateError, TurnwiseError
 from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
-from turnwise.data.prompts import prompt_histories, bundled_prompts
+from turnwise.data.prompts import bundled_prompts, prompt_histories
 from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
-from turnwise.training.model_bundle import ModelBundle
-from turnwise.training.method import Method
-from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.recipe import Recipe
-from turnwise.training.launch.reply_samples import build_engine, collect_tokens
 from turnwise.training.examples.recipe_sources import open_source
+from turnwise.training.launch.base_model_loader import load_base_model
+from turnwise.training.launch.reply_samples import build_engine, collect_tokens
+from turnwise.training.method import Method
+from turnwise.training.model_bundle import ModelBundle
+from turnwise.training.recipe import Recipe
 
 LEAST, MOST = 200, 4_000  # prompts
 GUESSED = 60  # tokens that a prompt and its answer take together, before any is known

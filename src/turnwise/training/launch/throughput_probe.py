@@ -7,11 +7,11 @@ import torch
 
 from turnwise.core.errors import UserError
 from turnwise.models.language_model import LanguageModel
-from turnwise.training.examples.dataset import DatasetSplits
 from turnwise.training.device_memory import available_memory, is_out_of_memory, peak_memory, used_memory
-from turnwise.training.recipe import Recipe
 from turnwise.training.distributed.sharding import is_sharded
+from turnwise.training.examples.dataset import DatasetSplits
 from turnwise.training.gradient_accumulation import accumulate_gradients
+from turnwise.training.recipe import Recipe
 
 MAX_PROBES = 3  # micro-batches of full size, if they are quick
 SECONDS = 20.0  # after which no further one is begun
@@ -37,7 +37,9 @@ class ProbeResult:
     peak: int
 
 
-def probe_throughput(recipe: Recipe, model: LanguageModel, data: DatasetSplits, device: torch.device, dtype: torch.dtype) -> ProbeResult:
+def probe_throughput(
+    recipe: Recipe, model: LanguageModel, data: DatasetSplits, device: torch.device, dtype: torch.dtype
+) -> ProbeResult:
     """Compute one row, then as many at a time as the recipe says or memory allows, for some seconds.
 
     Raises:

@@ -23,9 +23,9 @@ from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.checkpoint import DecoderModel
 from turnwise.models.decoder import Decoder
 from turnwise.models.families import family
-from turnwise.models.transformers_model import TransformersModel, block_matrices, peft
-from turnwise.models.language_model import ModelKind, LanguageModel
+from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.models.quantization import QuantizedLinear
+from turnwise.models.transformers_model import TransformersModel, block_matrices, peft
 from turnwise.training import method
 from turnwise.training.export import export_folder
 from turnwise.training.model_bundle import ModelBundle

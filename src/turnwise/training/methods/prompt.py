@@ -15,15 +15,15 @@ from pydantic import Field, model_validator
 
 from turnwise.core.errors import InvalidData, InvalidParameter, TemplateError
 from turnwise.core.messages import Conversation, Message
-from turnwise.training.examples.shards import in_memory_shard
-from turnwise.text.rendering.demonstrations import Demonstrations
 from turnwise.text.chat_templates.prompt_template import prepend_prompt
+from turnwise.text.rendering.demonstrations import Demonstrations
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training import method
-from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.examples.dataset import Dataset
-from turnwise.training.validation import evaluate_loss
+from turnwise.training.examples.shards import in_memory_shard
+from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objective import ExampleContext, Objective
+from turnwise.training.validation import evaluate_loss
 
 MOST = 64  # dialogues that a set of demonstrations is judged on
 SHARE = 2  # demonstrations get at most the context divided by this
@@ -136,7 +136,9 @@ class Method(method.Method):
             )
         return tuple(found)
 
-    def _sets(self, base: ModelBundle, train: Sequence[Conversation], rng: Random) -> list[tuple[tuple[Message, ...], ...]]:
+    def _sets(
+        self, base: ModelBundle, train: Sequence[Conversation], rng: Random
+    ) -> list[tuple[tuple[Message, ...], ...]]:
         candidates = self._candidates(base, train)
         return [tuple(rng.sample(candidates, self.shots)) for _ in range(self.tries)]
 

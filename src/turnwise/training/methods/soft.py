@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from turnwise.core.errors import InvalidParameter
 from turnwise.models.checkpoint import DecoderModel
 from turnwise.models.decoder import Decoder
-from turnwise.models.transformers_model import TransformersModel
 from turnwise.models.language_model import LanguageModel
+from turnwise.models.transformers_model import TransformersModel
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training import method
 from turnwise.training.export import DEFAULT_GENERATION

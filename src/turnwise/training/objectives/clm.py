@@ -6,9 +6,9 @@ L = −1/N Σₖ log P(xₖ | x₁ … xₖ₋₁) with N the number of predicte
 from collections.abc import Iterator
 
 from turnwise.core.messages import Conversation
-from turnwise.training.examples.batches import Example
 from turnwise.data.sources import Document
 from turnwise.training import objective
+from turnwise.training.examples.batches import Example
 from turnwise.training.objective import ExampleContext
 
 

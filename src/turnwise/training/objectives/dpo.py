@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
-from turnwise.training.examples.batches import IGNORED, Batch, Example
 from turnwise.data.sources import Document
 from turnwise.models.language_model import LanguageModel
 from turnwise.training import objective
-from turnwise.training.objective import ExampleContext, LossOutput
-from turnwise.training.log_probs import segment_log_probs
+from turnwise.training.examples.batches import IGNORED, Batch, Example
 from turnwise.training.examples.preference_pairs import common_prefix_length, completion_examples, concatenate_segments
+from turnwise.training.log_probs import segment_log_probs
+from turnwise.training.objective import ExampleContext, LossOutput
 
 
 class Objective(objective.Objective):

@@ -17,13 +17,13 @@ from pydantic import Field
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
-from turnwise.training.examples.batches import Batch, Example
 from turnwise.data.sources import Document
 from turnwise.models.language_model import LanguageModel
 from turnwise.training import objective
-from turnwise.training.objective import ExampleContext, LossOutput
-from turnwise.training.log_probs import segment_log_probs
+from turnwise.training.examples.batches import Batch, Example
 from turnwise.training.examples.preference_pairs import completion_examples
+from turnwise.training.log_probs import segment_log_probs
+from turnwise.training.objective import ExampleContext, LossOutput
 
 
 class Objective(objective.Objective):

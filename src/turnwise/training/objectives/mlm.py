@@ -13,11 +13,11 @@ from pydantic import Field
 
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation
-from turnwise.training.examples.batches import IGNORED, Example
 from turnwise.data.sources import Document
 from turnwise.models.language_model import ModelKind
 from turnwise.text.tokenization.tokenizer import MASK_TOKEN, Tokenizer
 from turnwise.training import objective
+from turnwise.training.examples.batches import IGNORED, Example
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives.clm import text_ids
 

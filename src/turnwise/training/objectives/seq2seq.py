@@ -9,16 +9,16 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from turnwise.core.exchanges import droppable_exchanges, drop_exchanges
 from turnwise.core.errors import InvalidData
+from turnwise.core.exchanges import drop_exchanges, droppable_exchanges
 from turnwise.core.messages import Conversation, Message
-from turnwise.training.examples.batches import IGNORED, Batch, Example
 from turnwise.data.sources import Document
 from turnwise.models.language_model import ModelKind
 from turnwise.text.rendering.reply_spans import render_reply
 from turnwise.training import objective
-from turnwise.training.objective import ExampleContext
+from turnwise.training.examples.batches import IGNORED, Batch, Example
 from turnwise.training.examples.dialogue_windows import count_dropped_exchanges
+from turnwise.training.objective import ExampleContext
 
 
 class Objective(objective.Objective):

@@ -12,12 +12,12 @@ from typing import ClassVar, Literal
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
-from turnwise.training.examples.batches import Batch, Example
 from turnwise.data.sources import Document
 from turnwise.text.rendering.reply_spans import RenderedReplies
 from turnwise.training import objective
-from turnwise.training.objective import ExampleContext
+from turnwise.training.examples.batches import Batch, Example
 from turnwise.training.examples.dialogue_windows import split_dialogue
+from turnwise.training.objective import ExampleContext
 
 
 class Objective(objective.Objective):
@@ -42,7 +42,9 @@ class Objective(objective.Objective):
         places = [place for place, message in enumerate(item.messages) if message.role == "assistant"]
         if self.turns == "last":
             places = places[-1:]
-        for piece in split_dialogue(item.messages, [place for place in places if item.messages[place].weight > 0], frame):
+        for piece in split_dialogue(
+            item.messages, [place for place in places if item.messages[place].weight > 0], frame
+        ):
             yield _example(piece, item.messages)
 
     def share(self, batch: Batch) -> float:

@@ -14,11 +14,11 @@ from pydantic import Field
 
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation
-from turnwise.training.examples.batches import Example
 from turnwise.data.sources import Document
 from turnwise.models.language_model import ModelKind
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training import objective
+from turnwise.training.examples.batches import Example
 from turnwise.training.objective import ExampleContext
 from turnwise.training.objectives.clm import text_ids
 from turnwise.training.objectives.seq2seq import answer

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from turnwise.training.distributed.sharding import local_shard, slice_for_rank, full_tensor
+from turnwise.training.distributed.sharding import full_tensor, local_shard, slice_for_rank
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # quintic iteration; singular values end in about [0.7, 1.2]
 
@@ -57,4 +57,6 @@ class Muon(torch.optim.Optimizer):
                 # Where the model is sharded everybody orthogonalises the whole matrix, and keeps its own rows of it.
                 update = orthogonalize(full_tensor(parameter.grad.lerp(momentum, group["momentum"])))
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                local_shard(parameter).add_(slice_for_rank(update, parameter), alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
+                local_shard(parameter).add_(
+                    slice_for_rank(update, parameter), alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5
+                )

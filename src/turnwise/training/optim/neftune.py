@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from turnwise.training.examples.batches import Batch
 from turnwise.models.language_model import LanguageModel
+from turnwise.training.examples.batches import Batch
 
 
 @contextmanager

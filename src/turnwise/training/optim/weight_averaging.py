@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from turnwise.training.checkpoint_files import trainable_state, load_trainable
+from turnwise.training.checkpoint_files import load_trainable, trainable_state
 
 ALPHAS = (0.3, 0.5, 0.7, 1.0)  # of the way from the base to what was learned
 

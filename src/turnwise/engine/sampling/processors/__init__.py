@@ -2,7 +2,7 @@
 
 A processor file has `ORDER`, its place in the chain, and `start(request) -> State | None`; None means that the request
 does not want it. A state changes one row of logits in place and is told every token that was chosen. Processors come
-before the rules (`engine/sampling/warpers/`), so what they leave is the distribution that log-probabilities are reported of.
+before the warpers (`engine/sampling/warpers/`), so log-probabilities are reported of what they leave.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,8 @@ class ProcessorModule(Protocol):
 def processors() -> Sequence[ProcessorModule]:
     """All processors in the order in which they apply."""
     found = {
-        module.name: cast(ProcessorModule, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)
+        module.name: cast(ProcessorModule, import_module(f"{__name__}.{module.name}"))
+        for module in iter_modules(__path__)
     }
     unknown = found.keys() - PARAMETER_SPECS.keys()
     assert not unknown, f"processors without a declared parameter: {unknown}"

@@ -28,7 +28,9 @@ class LogitsWarper(Protocol):
 @cache
 def rules() -> Mapping[str, LogitsWarper]:
     """All rules by parameter name, in the order in which they apply."""
-    found = {module.name: cast(LogitsWarper, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)}
+    found = {
+        module.name: cast(LogitsWarper, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)
+    }
     unknown = found.keys() - PARAMETER_SPECS.keys()
     assert not unknown, f"rules without a declared parameter: {unknown}"
     return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
