@@ -25,7 +25,8 @@ def basis(card: Scorecard) -> list[str]:
     """What that rests on, in sentences."""
     sentences = [
         f"Measured on {_dialogues(card.lines)}, {_seeds(card.lines)}. "
-        f"Of 100 such intervals {100 * CONFIDENCE_LEVEL:.0f} hold the figure for all dialogues of the kind (whole dialogues resampled {NUM_RESAMPLES:,} times)."
+        f"Of 100 such intervals {100 * CONFIDENCE_LEVEL:.0f} hold the figure for all "
+        f"dialogues of the kind (whole dialogues resampled {NUM_RESAMPLES:,} times)."
     ]
     compared = len(_compared(card))
     if compared:
