@@ -122,7 +122,7 @@ def is_subsequence(some, messages):
 
 
 @settings(max_examples=400, deadline=None)
-@given(messages=conversations(), max_prompt_tokens=st.integers(0, 120))
+@given(messages=conversations(), limit=st.integers(0, 120))
 def test_drop_oldest_keeps_what_must_stay_and_drops_no_more_than_it_has_to(messages, limit):
     room = PlainRoom(limit)
     made = truncate("drop_oldest", messages, room)
@@ -144,7 +144,7 @@ def test_drop_oldest_keeps_what_must_stay_and_drops_no_more_than_it_has_to(messa
 
 
 @settings(max_examples=300, deadline=None)
-@given(messages=conversations(), max_prompt_tokens=st.integers(0, 160))
+@given(messages=conversations(), limit=st.integers(0, 160))
 def test_a_sliding_window_keeps_the_opening_and_the_latest_and_fits(messages, limit):
     room = PlainRoom(limit)
     whole, opening = asyncio.run(room.prompt_tokens(messages)), asyncio.run(room.system_tokens(messages))
@@ -189,7 +189,7 @@ def test_where_no_whole_step_can_be_dropped_no_more_goes_than_has_to():
 @settings(max_examples=300, deadline=None)
 @given(
     messages=conversations(),
-    max_prompt_tokens=st.integers(0, 160),
+    limit=st.integers(0, 160),
     written=st.sampled_from(["", " ", "z", "z" * 25]),
     shows_message=st.booleans(),
 )

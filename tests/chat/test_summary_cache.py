@@ -25,7 +25,7 @@ def test_a_summary_stands_for_the_oldest_rounds(says):
     assert answer.text == "Yes."
     summary = answer.context.summary
     assert summary.text == "It is about lamps."
-    assert 0 < summary.messages <= answer.context.dropped_messages
+    assert 0 < summary.num_messages <= answer.context.dropped_messages
     assert answer.context.description.endswith("older messages were summarised")
     asked, seen = read(service, 0), read(service, 1)
     assert "Write nothing but the summary." in asked
@@ -73,7 +73,7 @@ def test_later_turns_find_the_summary_and_it_grows_from_there(says):
     asked = read(service, 3)
     assert "Summary of what came before: First." in asked
     assert "Question 0:" not in asked, "what the first summary told of is not read again"
-    assert much.context.summary.messages >= first.context.summary.messages
+    assert much.context.summary.num_messages >= first.context.summary.num_messages
 
 
 def test_a_conversation_that_was_changed_is_summarised_anew(says):
@@ -86,7 +86,7 @@ def test_a_conversation_that_was_changed_is_summarised_anew(says):
 def test_an_empty_summary_is_none_and_what_it_took_is_counted(says):
     service = says(" ", "Yes.", context_length=LONG, context_policy="summarise")
     answer = reply(service, ChatRequest(talk(20)))
-    assert (answer.context.summary.text, answer.context.summary.messages) == ("", 0)
+    assert (answer.context.summary.text, answer.context.summary.num_messages) == ("", 0)
     assert answer.context.description.endswith("left out")
     assert answer.usage.prompt_tokens == sum(len(request.prompt_ids) for request in service.engine.requests)
     assert "Summary" not in read(service, 1)

@@ -121,9 +121,9 @@ def test_allowed_tools_are_fewer_and_the_prompt_is_the_same(says, tokenizer):
     assert all.prompt_ids == some.prompt_ids
     state = some.constraints[0].start()
     for id in tokenizer.encode('<tool_call>\n{"name": "'):
-        assert state.allowed()[id]
+        assert state.token_mask()[id]
         state.accept(id)
-    assert {tokenizer.decode([int(id)])[0] for id in state.allowed().nonzero()[0]} == {"n"}
+    assert {tokenizer.decode([int(id)])[0] for id in state.token_mask().nonzero()[0]} == {"n"}
 
 
 # Stop strings and log-probabilities
@@ -131,10 +131,10 @@ def test_allowed_tools_are_fewer_and_the_prompt_is_the_same(says, tokenizer):
 
 def test_stop_strings_end_what_is_said_and_leave_calls_alone(says):
     service = says(f"I look. Now\n{CALL}")
-    answer = reply(service, turn(asked={"stop": ["Now"]})).choices[0]
+    answer = reply(service, turn(sampling={"stop": ["Now"]})).choices[0]
     assert (answer.text, answer.tool_calls, answer.finish_reason) == ("I look. ", (), "stop")
     assert service.engine.tickets[0].cancelled
-    answer = reply(says(f"I look.\n{CALL}"), turn(asked={"stop": ["Rome", "look.\n<", "<tool_call>"]})).choices[0]
+    answer = reply(says(f"I look.\n{CALL}"), turn(sampling={"stop": ["Rome", "look.\n<", "<tool_call>"]})).choices[0]
     assert (answer.text, len(answer.tool_calls), answer.finish_reason) == ("I look.", 1, "tool_calls")
 
 
@@ -238,6 +238,6 @@ def test_a_marker_that_is_never_shown_is_read_all_the_same(corpus):
     assert [(call.name, call.arguments) for call in answer.tool_calls] == [("get_weather", '{"city": "Rome"}')]
     state = service.engine.requests[0].constraints[0].start()
     for id in ids:
-        assert state.allowed()[id]
+        assert state.token_mask()[id]
         state.accept(id)
     assert reply(service, turn(tool_choice=ToolChoice("none"))).text == said.replace("[TOOL_CALLS]", "")

@@ -248,6 +248,6 @@ def test_unknown_fields_pass_at_every_depth_of_a_server_that_ignores_them(servic
             "response_format.x", "stream_options.x", "tool_choice.x", "tool_choice.function.x", "tools[0].function.x",
             "tools[0].x", "tools[1].custom.format.x", "tools[1].custom.x",
         ])  # fmt: skip
-        assert chat.requests[-1].tools[0].published["function"].keys() == {"name", "parameters"}
+        assert chat.requests[-1].tools[0].definition["function"].keys() == {"name", "parameters"}
         refused = httpx.post(f"{url}/v1/chat/completions", json={**body, "messages": [{"role": "user"}]})
         assert refused.json()["error"]["param"] == "messages[0].content"

@@ -67,10 +67,10 @@ def test_tools_reach_the_turn(post, chat):
     assert [(tool.name, tool.kind) for tool in turn.tools] == [
         ("get_weather", "function"), ("now", "function"), ("note", "custom")
     ]  # fmt: skip
-    assert turn.tools[0].published == WEATHER
+    assert turn.tools[0].definition == WEATHER
     assert turn.tools[0].arguments == SCHEMA
     assert turn.tools[1].arguments == {"type": "object", "properties": {}, "additionalProperties": False}
-    assert turn.tools[2].published["function"]["parameters"]["required"] == ["input"]
+    assert turn.tools[2].definition["function"]["parameters"]["required"] == ["input"]
     assert (turn.tool_choice, turn.parallel_tool_calls) == (ToolChoice("auto"), True)
 
 
@@ -97,7 +97,7 @@ def test_the_older_fields_mean_the_same(post, chat):
     assert post(functions=[WEATHER["function"]], function_call={"name": "get_weather"}).status_code == 200
     assert post(tools=[WEATHER], tool_choice={"type": "function", "function": {"name": "get_weather"}}).is_success
     older, newer = chat.requests
-    assert older.tools[0].published == newer.tools[0].published
+    assert older.tools[0].definition == newer.tools[0].definition
     assert (older.tool_choice, older.parallel_tool_calls) == (newer.tool_choice, newer.parallel_tool_calls)
 
 
@@ -353,7 +353,7 @@ def test_a_tool_that_is_not_strict_is_used_without_the_keywords_that_cannot_be_e
         "tools[1].function.parameters.properties.tags.uniqueItems",
     ]
     tool = chat.requests[0].tools[1]
-    assert tool.published["function"]["parameters"] == schema
+    assert tool.definition["function"]["parameters"] == schema
     assert "uniqueItems" not in tool.arguments["properties"]["tags"]
     assert "x-not-enforced" not in post(tools=[NOW]).headers
     strict = post(tools=[function(parameters=schema, strict=True)])

@@ -41,7 +41,7 @@ def test_a_key_is_kept_as_its_hash_alone(keys, path):
     key = keys.create("laptop", rate=60, concurrent=4)
     assert len(key) == len("tw-") + 64
     [kept] = keys.list()
-    assert (kept.name, kept.prefix, kept.rate, kept.concurrent, kept.last_used) == (
+    assert (kept.name, kept.prefix, kept.requests_per_minute, kept.max_concurrent, kept.last_used) == (
         "laptop",
         key[:VISIBLE_LENGTH],
         60,

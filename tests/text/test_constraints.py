@@ -232,7 +232,7 @@ class TestCache:
 
 
 def test_after_preparing_nothing_is_built_from_the_whole_vocabulary(tokenizer_of, monkeypatch):
-    renderer = Renderer.of(tokenizer_of("turnwise"))
+    renderer = Renderer.from_tokenizer(tokenizer_of("turnwise"))
     renderer.prepare()
     for name in ("Vocabulary", "TokenBound", "Grammars"):
         monkeypatch.setattr(render, name, None)

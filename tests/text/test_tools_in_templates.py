@@ -78,7 +78,7 @@ def theirs(renderer, messages, **options):
 def test_ids_equal_those_of_transformers(renderer_of, name, tools, length):
     renderer, messages = renderer_of(name), LOOP[:length]
     prompt = messages[-1].role != "assistant"
-    published = [tool.published for tool in tools] or None
+    published = [tool.definition for tool in tools] or None
     rendered = renderer.render(messages, add_generation_prompt=prompt, tools=tools)
     assert rendered.ids == theirs(renderer, messages, tools=published, add_generation_prompt=prompt)
     assert len(rendered.spans) == len(messages)
