@@ -1,1 +1,1 @@
-"""The vocabulary every room speaks: messages, generation parameters, errors, settings, ports, safe files."""
+"""Shared vocabulary of all packages: messages, generation parameters, errors, settings, ports, durable files."""

@@ -1,4 +1,4 @@
-"""API keys: what is kept of one, and the port through which the server learns of them."""
+"""API keys: their stored form and the store's port."""
 
 import hashlib
 import hmac
@@ -8,31 +8,31 @@ from dataclasses import dataclass
 from typing import Protocol
 
 KEY_SCHEME = "tw-"
-VISIBLE_LENGTH = len(KEY_SCHEME) + 8  # characters of a key that may be shown; 224 secret bits stay
+VISIBLE_LENGTH = len(KEY_SCHEME) + 8  # leading characters that are safe to display; 224 bits stay secret
 
 
 def generate_key() -> str:
-    """256 random bits as text."""
+    """A new key with 256 random bits."""
     return KEY_SCHEME + secrets.token_hex(32)
 
 
 def hash_key(key: str) -> bytes:
-    """What is kept of a key. Its bits are random, so a plain hash is enough: there is nothing to guess."""
+    """SHA-256 of a key. A plain hash is enough because the key is random."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key, which is not the key itself.
+    """A stored API key. The key itself is not stored.
 
     Attributes:
-        name: what its owner calls it; unique.
-        prefix: the beginning of the key, `SHOWN` characters; unique.
+        name: name of the key; unique.
+        prefix: the first `VISIBLE_LENGTH` characters of the key; unique.
         digest: SHA-256 of the key.
-        created: seconds since 1970.
-        used: when it was last used, to the minute; None for never.
-        rate: most requests a minute; None for no limit.
-        concurrent: most completions at the same time; None for no limit.
+        created: Unix time in seconds.
+        last_used: Unix time of the last use, accurate to a minute. None: never used.
+        requests_per_minute: rate limit. None: unlimited.
+        max_concurrent: maximum number of concurrent completions. None: unlimited.
     """
 
     name: str
@@ -44,21 +44,21 @@ class ApiKey:
     max_concurrent: int | None = None
 
     def verify(self, key: str) -> bool:
-        """Whether this is that key; takes the same time whatever differs."""
+        """True if `key` is this key. Compares in constant time."""
         return hmac.compare_digest(self.digest, hash_key(key))
 
 
 class KeyStore(Protocol):
-    """Remembers keys. Several processes may change it; what one wrote, the others read at their next call."""
+    """Stores API keys. Several processes may use it; a change is visible to the next call of every process."""
 
     def list(self) -> Sequence[ApiKey]:
         """All keys, oldest first."""
 
     def create(self, name: str, *, rate: int | None = None, concurrent: int | None = None) -> str:
-        """Make a key and return it; it cannot be had again. Raises `InvalidParameter` when the name is taken."""
+        """Create a key and return it. It cannot be retrieved later. Raises `InvalidParameter` if the name exists."""
 
     def revoke(self, name_or_prefix: str) -> ApiKey:
-        """Forget a key. Raises `NotFound`."""
+        """Delete a key. Raises `NotFound`."""
 
     def record_use(self, prefix: str, when: float) -> None:
-        """Remember when a key was last used; nothing happens when it is gone."""
+        """Store the time of the last use. Does nothing if the key was deleted."""

@@ -1,4 +1,4 @@
-"""What is asked of the chat room and what comes back: plain values."""
+"""Chat requests and responses: plain values, shared by the chat service and its callers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ ResponseFormatKind = Literal["json_object", "json_schema", "regex", "choice", "l
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """What an answer must look like.
+    """The format that a response must have.
 
     Attributes:
-        kind: which notation `source` is in.
-        source: the schema, pattern, choices or grammar; nothing for any JSON object.
-        param: the field of the request it came in, which errors name.
+        kind: notation of `source`.
+        source: JSON schema, regular expression, list of choices or Lark grammar; None for any JSON object.
+        param: request field that sets the format. Error messages name it.
     """
 
     kind: ResponseFormatKind
@@ -29,31 +29,32 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One request for the next message, or for the continuation of a text.
+    """A request for the next message of a conversation, or for the continuation of a text.
 
     Attributes:
-        messages: the conversation so far; empty where there is a `prompt`.
-        asked: generation parameters that were said, by name as in `core.parameters.SPECS`.
-        conversation_id: where to keep messages and reply; None keeps nothing.
-        continue_final: go on with the last message instead of starting a new one.
-        answers: how many different answers are wanted.
-        format: what they must look like.
-        variables: further values for the model's chat template.
-        tools: what the model may call.
-        tool_choice: whether it may or must, and which of them.
-        parallel_tool_calls: one answer may hold several calls.
-        prompt: a text, or its ids, to go on from as it is, without a chat template.
-        reading: what to report of the prompt itself; with "embedding" there is no answer.
-        silent: there is no answer, the prompt is only read.
-        best_of: how many answers to generate, of which the likeliest `answers` are given back.
-        context_policy: what to do where the messages do not fit (`chat.context`); None: as the service does.
-        echo: an answer that goes on with a message begins with that message.
-        prediction: what the answer will perhaps say; saves time where it does.
-        tenant: whose request it is: what was read for one is not shared with another, and they take turns.
-        cache_key: a part of the tenant's requests that share what was read among each other only.
-        priority: among the tenant's requests, the lower the sooner.
-        window: only the first and the last so many tokens of the messages are read.
-        preset: values for parameters that neither the request nor the model sets (`core.presets`).
+        messages: the conversation; empty if `prompt` is set.
+        sampling: generation parameters that the request sets, by their names in `core.parameters.PARAMETER_SPECS`.
+        conversation_id: stored conversation that receives the messages and the response. None: store nothing.
+        continue_final_message: continue the last message instead of starting a new one.
+        n: number of choices to return.
+        format: response format.
+        chat_template_kwargs: extra variables for the chat template.
+        tools: tools that the model may call.
+        tool_choice: whether the model may or must call a tool, and which ones.
+        parallel_tool_calls: allow several tool calls in one choice.
+        prompt: text or token ids to continue without a chat template.
+        prompt_output: what to return for the prompt itself. With "embedding" nothing is generated.
+        prompt_only: process the prompt and generate nothing.
+        best_of: number of choices to generate; the `n` with the highest mean log-probability are returned.
+        context_policy: policy for conversations longer than the context (`chat.context_policies`). None: the
+            service's default.
+        echo: start the continuation of a message with the message itself.
+        prediction: expected response text. A correct prediction makes generation faster.
+        tenant: owner of the request. Tenants do not share the prefix cache and are served round-robin.
+        prompt_cache_key: restricts prefix-cache sharing to the tenant's requests with the same key.
+        priority: order among the tenant's requests; lower values run first.
+        window: (first, last): use only the first and the last so many tokens of the rendered messages.
+        preset: defaults for parameters that neither the request nor the model sets (`core.sampling_presets`).
     """
 
     messages: tuple[Message, ...]
@@ -81,20 +82,20 @@ class ChatRequest:
 
     @property
     def is_continuation(self) -> bool:
-        """Whether the answer goes on in the middle of a text."""
+        """True if generation continues an existing text."""
         return self.continue_final_message or self.prompt is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens read and written.
+    """Token counts of a request.
 
     Attributes:
-        prompt_tokens: of what was put before the model.
-        completion_tokens: of all answers.
-        cached_tokens: those of the prompt that an earlier request had read.
-        accepted_tokens: those of the prediction that turned out to be said.
-        rejected_tokens: those that were tried and did not.
+        prompt_tokens: tokens of the prompt.
+        completion_tokens: generated tokens, summed over all choices.
+        cached_tokens: prompt tokens served from the prefix cache.
+        accepted_prediction_tokens: tokens of `prediction` that the model confirmed.
+        rejected_prediction_tokens: tokens of `prediction` that were tried and discarded.
     """
 
     prompt_tokens: int
@@ -104,7 +105,6 @@ class Usage:
     rejected_prediction_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Both together."""
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
@@ -116,12 +116,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ConversationSummary:
-    """What stands for messages that were dropped.
+    """A summary that replaces dropped messages.
 
     Attributes:
-        text: the summary; empty where the model wrote none, or one that does not fit.
-        messages: how many of the dropped messages it tells of.
-        usage: what writing it took; nothing where it was written for an earlier turn.
+        text: the summary; empty if the model wrote none or the text did not fit.
+        num_messages: number of dropped messages that the summary covers.
+        usage: tokens spent on writing it; zero if it came from the summary cache.
     """
 
     text: str
@@ -131,13 +131,13 @@ class ConversationSummary:
 
 @dataclass(frozen=True, slots=True)
 class ContextReport:
-    """What a context policy did so that the messages fit.
+    """How a context policy shortened the conversation.
 
     Attributes:
-        policy: its name.
-        dropped_messages: how many the model does not read.
-        summary: what stands for them.
-        dropped_tokens: how many it does not read of messages that it reads otherwise.
+        policy: name of the policy.
+        dropped_messages: number of messages left out of the prompt.
+        summary: summary of the dropped messages, if any.
+        dropped_tokens: number of tokens left out of the remaining messages.
     """
 
     policy: str
@@ -147,22 +147,29 @@ class ContextReport:
 
     @property
     def description(self) -> str:
-        """A sentence for people."""
+        """One sentence for the user interface."""
         if self.dropped_tokens:
             return f"{self.dropped_tokens} older tokens were left out"
-        many = "1 older message was" if self.dropped_messages == 1 else f"{self.dropped_messages} older messages were"
-        return f"{many} {'summarised' if self.summary is not None and self.summary.text else 'left out'}"
+        count = self.dropped_messages
+        subject = "1 older message was" if count == 1 else f"{count} older messages were"
+        return f"{subject} {'summarised' if self.summary is not None and self.summary.text else 'left out'}"
 
     @property
     def usage(self) -> Usage:
-        """What it took beside the answer."""
+        """Tokens spent on the summary."""
         return Usage(0, 0) if self.summary is None else self.summary.usage
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedToken:
-    """A token with its log-probability. `bytes` is what it adds to an answer: perhaps a part of a character, which
-    `text` cannot show, and nothing for a special token, whose name is its `text`."""
+    """A token with its log-probability.
+
+    Attributes:
+        text: the token as text; the name of a special token.
+        bytes: UTF-8 bytes that the token adds to the response. They may be part of a character, which `text` cannot
+            show. Empty for special tokens.
+        logprob: log-probability.
+    """
 
     text: str
     bytes: bytes
@@ -171,7 +178,7 @@ class DecodedToken:
 
 @dataclass(frozen=True, slots=True)
 class DecodedLogprobs:
-    """The token that was chosen, and the likeliest ones in its place."""
+    """The generated token and the most likely tokens at its position."""
 
     token: DecodedToken
     top: tuple[DecodedToken, ...] = ()
@@ -179,11 +186,20 @@ class DecodedLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class ChatDelta:
-    """A piece of one of the answers. `finish` comes with its last one, `usage` and `context` with the last of all.
+    """A part of one choice of a streamed response.
 
-    `context` says what a context policy did, where it did something; `prompt` are the reports on the prompt's tokens,
-    from the second on; where log-probabilities were asked for, `mean_logprob` comes with `finish`, and `end`, the
-    report on the token that ended the answer and is no part of it; `embedding` is the prompt's.
+    Attributes:
+        text: text to append to the choice.
+        finish_reason: set in the last delta of the choice.
+        usage: set in the last delta of the response.
+        index: index of the choice.
+        logprobs: one entry per token, if the request asked for log-probabilities.
+        tool_calls: tool-call deltas.
+        prompt_logprobs: log-probabilities of the prompt tokens, from the second one on.
+        mean_logprob: mean over the tokens of the choice; set together with `finish_reason`.
+        embedding: embedding of the prompt.
+        context: report of the context policy, in the last delta of the response, if the policy changed anything.
+        stop_token_logprobs: log-probability of the stop token, which is not part of the text.
     """
 
     text: str = ""
@@ -201,7 +217,7 @@ class ChatDelta:
 
 @dataclass(frozen=True, slots=True)
 class ChatChoice:
-    """A whole answer. `mean_logprob` is over all its tokens, also those that are not shown; `end` as in `Delta`."""
+    """One complete choice of a response. Fields as in `ChatDelta`; `mean_logprob` includes hidden tokens."""
 
     text: str
     finish_reason: FinishReason
@@ -214,7 +230,7 @@ class ChatChoice:
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
-    """All answers to one request."""
+    """A complete response with all choices."""
 
     choices: tuple[ChatChoice, ...]
     usage: Usage
@@ -222,10 +238,10 @@ class ChatResponse:
 
     @property
     def text(self) -> str:
-        """The first answer's text."""
+        """Text of the first choice."""
         return self.choices[0].text
 
     @property
     def finish_reason(self) -> FinishReason:
-        """How the first answer ended."""
+        """Finish reason of the first choice."""
         return self.choices[0].finish_reason

@@ -1,4 +1,4 @@
-"""A folder that one process at a time may write to: a lock file in it, freed by the system when the process ends."""
+"""A lock file in a directory that one process at a time may write to. The system frees it when the process ends."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ class DirectoryLocked(Exception):
     """Another process holds the lock.
 
     Attributes:
-        pid: its process id, where it is known.
+        pid: process id of the holder, if known.
     """
 
     def __init__(self, pid: int | None) -> None:
@@ -37,10 +37,10 @@ class DirectoryLocked(Exception):
 
 @contextmanager
 def lock_directory(folder: Path) -> Iterator[None]:
-    """Within the block no other process locks the folder. It is made where it is missing, and removed if left empty.
+    """Hold the lock of a directory. A missing directory is created, and removed again if it is empty at the end.
 
     Raises:
-        FolderLocked: another process is in such a block.
+        DirectoryLocked: another process holds the lock.
     """
     descriptor = None
     while descriptor is None:
@@ -52,12 +52,12 @@ def lock_directory(folder: Path) -> Iterator[None]:
     finally:
         (folder / LOCK_NAME).unlink(missing_ok=True)
         os.close(descriptor)
-        with suppress(OSError):  # it is not empty, or deleted
+        with suppress(OSError):  # not empty, or already deleted
             folder.rmdir()
 
 
 def _lock(folder: Path) -> int | None:
-    """The descriptor of the locked file; None where its last owner deleted the file meanwhile."""
+    """Descriptor of the locked file. None if its previous holder deleted the file in the meantime: try again."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_NAME
     try:

@@ -1,7 +1,7 @@
-"""Put a complete folder where another one stands, so that whoever opens the name finds the old or the new one.
+"""Replace a directory atomically: a reader of the path sees the old directory or the new one.
 
-Linux and macOS can exchange two names in one step. Elsewhere, and on file systems that cannot, the old folder is first
-renamed away; `recover_folder` renames it back where a process was killed before the new one took its place.
+Linux and macOS exchange two names in one system call. Elsewhere, and on file systems without support, the old directory
+is renamed first; `recover_directory` renames it back after a crash between the two steps.
 """
 
 import ctypes
@@ -14,21 +14,21 @@ from contextlib import suppress
 from pathlib import Path
 
 AT_FDCWD = -2 if sys.platform == "darwin" else -100
-RENAME_EXCHANGE = 2  # the same number as macOS's RENAME_SWAP
+RENAME_EXCHANGE = 2  # macOS: RENAME_SWAP, the same number
 UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
 
-def swap_directory(complete: Path, target: Path) -> None:
-    """Rename the folder `complete` to `target`; a folder that stood there is deleted afterwards."""
+def swap_directory(new: Path, target: Path) -> None:
+    """Rename the directory `new` to `target` and delete the directory that was there before."""
     if not target.exists():
-        complete.rename(target)
-    elif _exchange(complete, target):
-        shutil.rmtree(complete, ignore_errors=True)
+        new.rename(target)
+    elif _exchange(new, target):
+        shutil.rmtree(new, ignore_errors=True)
     else:
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent)) / target.name
         target.rename(old)
         try:
-            complete.rename(target)
+            new.rename(target)
         except OSError:
             old.rename(target)
             raise
@@ -36,18 +36,18 @@ def swap_directory(complete: Path, target: Path) -> None:
 
 
 def recover_directory(target: Path) -> None:
-    """Rename a folder back that `replace_with` moved away and could not replace before its process ended."""
+    """Restore a directory that an interrupted `swap_directory` has renamed."""
     if target.exists():
         return
     for old in sorted(target.parent.glob(f".{target.name}.*.old")):
-        with suppress(OSError):  # another process was quicker
+        with suppress(OSError):  # another process was faster
             (old / target.name).rename(target)
             old.rmdir()
             return
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step; False where the system or the file system cannot."""
+    """Exchange two names atomically. Returns False if the system or the file system does not support it."""
     name = {"linux": "renameat2", "darwin": "renameatx_np"}.get(sys.platform)
     function = getattr(ctypes.CDLL(None, use_errno=True), name, None) if name else None
     if function is None:

@@ -1,16 +1,16 @@
-"""The one tree of errors, and what each means to a person, to HTTP and to a shell.
+"""The exception tree, with the HTTP status and exit code of each class.
 
 ::
 
-    TurnwiseError                     500  exit 1   something went wrong that we can explain
-    ├── UserError (ValueError)        400  exit 2   the person can mend it; the message says how
+    TurnwiseError                     500  exit 1   an expected failure with an explanation
+    ├── UserError (ValueError)        400  exit 2   the caller can fix it; the message says how
     │   ├── InvalidParameter          400  exit 2   a field, flag or recipe key is unknown or out of range
-    │   ├── InvalidData               400  exit 2   a data file or row is not what it should be
+    │   ├── InvalidData               400  exit 2   a data file or row is malformed
     │   ├── TemplateError             400  exit 2   the chat template cannot render these messages
-    │   ├── ContextLengthExceeded     400  exit 2   prompt plus answer do not fit the model
+    │   ├── ContextLengthExceeded     400  exit 2   prompt plus response exceed the context
     │   └── ModelNotFound             404  exit 2   no such model, folder or served name
     ├── NotFound                      404  exit 1   a conversation or completion that does not exist
-    ├── SaveFailed                    500  exit 1   the disk said no; what was there before is still there
+    ├── SaveFailed                    500  exit 1   a write failed; the old content is unchanged
     └── Unavailable                   503  exit 1   loading, draining or full: try again later
 """
 
@@ -19,7 +19,7 @@ from difflib import get_close_matches
 
 
 class TurnwiseError(Exception):
-    """Something went wrong that we can explain in a sentence."""
+    """An expected failure that a sentence explains."""
 
     http_status = 500
     http_type = "server_error"
@@ -28,12 +28,12 @@ class TurnwiseError(Exception):
 
     @property
     def param(self) -> str | None:
-        """The field at fault, where there is one."""
+        """Name of the invalid field, if there is one."""
         return None
 
 
 class UserError(TurnwiseError, ValueError):
-    """The person who asked can mend this; the message says how."""
+    """The caller can fix this; the message says how."""
 
     http_status = 400
     http_type = "invalid_request_error"
@@ -41,7 +41,7 @@ class UserError(TurnwiseError, ValueError):
 
 
 class InvalidParameter(UserError):
-    """A field, flag or recipe key is unknown, refused or out of range."""
+    """A field, flag or recipe key is unknown, rejected or out of range."""
 
     code = "invalid_parameter"
 
@@ -53,12 +53,12 @@ class InvalidParameter(UserError):
 
     @property
     def param(self) -> str | None:
-        """The field at fault."""
+        """Name of the invalid field."""
         return self._param
 
 
 class InvalidData(UserError):
-    """A data file or a row in it is not what it should be."""
+    """A data file or a row in it is malformed."""
 
     code = "invalid_data"
 
@@ -70,17 +70,17 @@ class TemplateError(UserError):
 
     @property
     def param(self) -> str | None:
-        """Templates only ever fail on the messages."""
+        """Always "messages"."""
         return "messages"
 
 
 class ContextLengthExceeded(UserError):
-    """The prompt, or the prompt plus the answer asked for, does not fit the model."""
+    """The prompt, or the prompt plus the requested response, exceeds the context of the model."""
 
     code = "context_length_exceeded"
 
     def __init__(self, message: str, param: str = "messages") -> None:
-        """Name the field that is too long."""
+        """Create the error; `param` is the field that is too long."""
         super().__init__(message)
         self._param = param
 
@@ -88,7 +88,7 @@ class ContextLengthExceeded(UserError):
     def for_prompt(
         cls, context: int, prompt: int | str, answer: int = 0, param: str = "messages", *, beams: int = 1
     ) -> "ContextLengthExceeded":
-        """The error in the published words, by which clients recognise it.
+        """The error with OpenAI's wording, which clients parse.
 
         litellm and pydantic-ai look for "maximum context length", LangChain for the code in the text of the error.
 
@@ -97,35 +97,35 @@ class ContextLengthExceeded(UserError):
             prompt: tokens of the prompt, such as 9000 or "at least 9000".
             answer: tokens of the answer that the request needs; 0 where the prompt alone is too long.
             param: the field that is too long.
-            beams: that a search keeps, each with an answer of its own.
+            beams: number of beams of a beam search, each with a response of its own.
         """
         if param == "messages":
-            words = f"your messages resulted in {prompt} tokens", f"{prompt} in the messages", "messages"
+            phrases = f"your messages resulted in {prompt} tokens", f"{prompt} in the messages", "messages"
         else:
-            words = f"your {param} resulted in {prompt} tokens", f"{prompt} in your {param}", param
-        alone, beside, noun = words
+            phrases = f"your {param} resulted in {prompt} tokens", f"{prompt} in your {param}", param
+        alone, part, noun = phrases
         total = f"{prompt + beams * answer} tokens" if isinstance(prompt, int) else "more"
-        each = f" of each of {beams} beams" if beams > 1 else ""
-        used = f"you requested {total} ({beside}, {answer} in the completion{each})" if answer else alone
+        per_beam = f" of each of {beams} beams" if beams > 1 else ""
+        used = f"you requested {total} ({part}, {answer} in the completion{per_beam})" if answer else alone
         limit = f"{context} tokens{f' over {beams} beams' if beams > 1 else ''}"
         shorter = f"Please reduce the length of the {noun}{' or the completion' if answer else ''}."
         return cls(f"This model's maximum context length is {limit}. However, {used}. {shorter} ({cls.code})", param)
 
     @property
     def param(self) -> str | None:
-        """The field that is too long."""
+        """Name of the field that is too long."""
         return self._param
 
 
 class ModelNotFound(UserError):
-    """No such model folder, or no such name among the served models."""
+    """There is no such model folder or served model."""
 
     http_status = 404
     code = "model_not_found"
 
     @property
     def param(self) -> str | None:
-        """The field that named it."""
+        """Always "model"."""
         return "model"
 
 
@@ -138,21 +138,21 @@ class NotFound(TurnwiseError):
 
 
 class SaveFailed(TurnwiseError):
-    """The disk said no. Whatever was there before is still there."""
+    """A write failed, for example because the disk is full. The old content is unchanged."""
 
 
 class Unavailable(TurnwiseError):
-    """Loading, draining or full: the same request may succeed later."""
+    """The service is loading, draining or full. The same request may succeed later."""
 
     http_status = 503
     http_type = "server_error"
     code = "unavailable"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A half-sentence naming the nearest known word, or what there is when nothing is near."""
-    known = sorted(known)
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean '{near[0]}'?"
-    return f"known: {', '.join(known)}"
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """A hint for an error message: the closest candidate, or all candidates if none is close."""
+    candidates = sorted(candidates)
+    matches = get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if matches:
+        return f"did you mean '{matches[0]}'?"
+    return f"known: {', '.join(candidates)}"

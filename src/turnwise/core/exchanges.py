@@ -1,46 +1,51 @@
-"""The rounds of a conversation: a user's message with all that answers it, tool calls and their results included.
+"""Exchanges of a conversation: a user message and everything that answers it, including tool calls and results.
 
-System and developer messages belong to no round. What stands before the first user's message, a greeting say, is a
-round of its own.
+System and developer messages belong to no exchange. Messages before the first user message, for example a greeting,
+form an exchange of their own.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from turnwise.core.messages import Message
 
-Exchange = tuple[int, ...]  # the places of its messages
+Exchange = tuple[int, ...]  # indices of its messages
 SYSTEM_ROLES = ("system", "developer")
 
 
 def split_exchanges(messages: Sequence[Message]) -> list[Exchange]:
-    """All rounds, oldest first."""
-    found: list[list[int]] = []
-    for place, message in enumerate(messages):
+    """All exchanges, oldest first."""
+    exchanges: list[list[int]] = []
+    for index, message in enumerate(messages):
         if message.role in SYSTEM_ROLES:
             continue
-        if message.role == "user" or not found:
-            found.append([])
-        found[-1].append(place)
-    return [tuple(places) for places in found]
+        if message.role == "user" or not exchanges:
+            exchanges.append([])
+        exchanges[-1].append(index)
+    return [tuple(indices) for indices in exchanges]
 
 
 def droppable_exchanges(messages: Sequence[Message]) -> list[Exchange]:
-    """The rounds that may go, oldest first: all but the last one, and but those with a pinned message."""
-    return [places for places in split_exchanges(messages)[:-1] if not any(messages[place].pinned for place in places)]
+    """Exchanges that may be dropped, oldest first: all except the last one and those with a pinned message."""
+    return [
+        exchange for exchange in split_exchanges(messages)[:-1] if not any(messages[index].pinned for index in exchange)
+    ]
 
 
-def drop_exchanges(messages: Sequence[Message], dropped: Collection[Exchange]) -> tuple[Message, ...]:
-    """The messages that are in none of these rounds."""
-    gone = {place for places in dropped for place in places}
-    return tuple(message for place, message in enumerate(messages) if place not in gone)
+def drop_exchanges(messages: Sequence[Message], exchanges: Collection[Exchange]) -> tuple[Message, ...]:
+    """The messages without those of `exchanges`."""
+    dropped = {index for exchange in exchanges for index in exchange}
+    return tuple(message for index, message in enumerate(messages) if index not in dropped)
 
 
-async def find_smallest(most: int, enough: Callable[[int], Awaitable[bool]]) -> int:
-    """The smallest count below `most` that is enough, else `most`; found by halving, since more is never worse."""
-    low, high = 0, most
+async def find_smallest(limit: int, is_enough: Callable[[int], Awaitable[bool]]) -> int:
+    """The smallest count below `limit` for which `is_enough` holds, else `limit`. Binary search.
+
+    `is_enough` must be monotonic: if it holds for a count, it holds for every larger one.
+    """
+    low, high = 0, limit
     while low < high:
         middle = (low + high) // 2
-        if await enough(middle):
+        if await is_enough(middle):
             high = middle
         else:
             low = middle + 1

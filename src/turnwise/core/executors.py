@@ -1,7 +1,7 @@
-"""Blocking calls outside the event loop: threads of their own, and a time limit for whoever waits.
+"""Thread pools for blocking calls, with a time limit for the caller.
 
-A store whose lock another process holds, or whose disk hangs, must stall neither the event loop nor the thread pool
-that tokenizes.
+A store that waits for a lock or a slow disk must block neither the event loop nor the default thread pool, which
+tokenizes.
 """
 
 import asyncio
@@ -13,32 +13,42 @@ from typing import ParamSpec, TypeVar
 
 from turnwise.core.errors import Unavailable
 
-CALL_TIMEOUT_SECONDS = 6.0  # a little more than a store waits for its lock, so that its own error arrives
+CALL_TIMEOUT_SECONDS = 6.0  # longer than a store waits for its lock, so that the store reports the error
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
 class TimeoutExecutor:
-    """A few threads for calls of one kind."""
+    """A thread pool whose callers wait for a limited time."""
 
     def __init__(self, name: str, threads: int, seconds: float = CALL_TIMEOUT_SECONDS) -> None:
-        """Name what is called in `name`; whoever awaits a call waits at most so many `seconds`."""
+        """Create the pool.
+
+        Args:
+            name: what the calls access; used in thread names and error messages.
+            threads: number of threads.
+            seconds: time limit for a caller.
+        """
         self._name, self._threads, self.seconds = name, threads, seconds
         self._reset()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._reset)  # a forked child has the executor and not its threads
+            # A forked process inherits the executor, but not its threads.
+            os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
         self._executor = ThreadPoolExecutor(self._threads, f"turnwise-{self._name.replace(' ', '-')}")
 
     def submit(self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> "Future[Result]":
-        """Start a call that goes on whatever becomes of the caller."""
+        """Start a call. It runs to its end even if the caller is cancelled."""
         return self._executor.submit(function, *args, **kwargs)
 
     async def run(self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
-        """The result of a call. Raises what it raises, and `Unavailable` where it takes too long.
+        """Run a call and return its result.
 
-        Cancelling the caller does not cancel the call. A call that has not started when the time is up never starts.
+        Cancelling the caller does not cancel the call. A call that has not started at the time limit never starts.
+
+        Raises:
+            Unavailable: the call took longer than `seconds`. Exceptions of the call itself pass through.
         """
         future = self.submit(function, *args, **kwargs)
         try:
@@ -48,16 +58,17 @@ class TimeoutExecutor:
             raise
 
     async def result(self, future: "Future[Result]") -> Result:
-        """The result of a submitted call. Raises what it raises, and `Unavailable` where it takes too long."""
-        waiting = asyncio.wrap_future(future)
-        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # also where nobody waits any more
-        done, _ = await asyncio.wait((waiting,), timeout=self.seconds)
-        if not done:
+        """The result of a submitted call. Raises as `run` does."""
+        task = asyncio.wrap_future(future)
+        # Retrieve the exception even if the caller is gone: asyncio would log it as never retrieved.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        finished, _ = await asyncio.wait((task,), timeout=self.seconds)
+        if not finished:
             raise Unavailable(f"The {self._name} did not answer within {self.seconds:g} seconds. Try again soon.")
-        return waiting.result()
+        return task.result()
 
     def drain(self, seconds: float) -> bool:
-        """Wait until everything submitted so far has ended, at most so many seconds; whether it has."""
+        """Wait up to `seconds` until all submitted calls have ended. Returns True if they have."""
         with suppress(TimeoutError):
             for marker in [self._executor.submit(int) for _ in range(self._threads)]:
                 marker.result(seconds)
@@ -66,7 +77,5 @@ class TimeoutExecutor:
 
 
 STORE_READ_EXECUTOR = TimeoutExecutor("conversation store", 4)
-STORE_WRITE_EXECUTOR = TimeoutExecutor(
-    "conversation store", 1
-)  # writers take turns anyway, and one thread keeps them in order
+STORE_WRITE_EXECUTOR = TimeoutExecutor("conversation store", 1)  # one thread keeps writes in order
 KEY_STORE_EXECUTOR = TimeoutExecutor("key file", 2)

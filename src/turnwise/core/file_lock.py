@@ -1,4 +1,4 @@
-"""A lock that processes share, as files beside the file that it guards."""
+"""A lock between processes, stored in files next to the file that it protects."""
 
 import errno
 import os
@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-LOCK_SECONDS = 5.0  # the default time limit: a process that is stopped while it writes must not stop the others
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01  # seconds between two attempts
+LOCK_SECONDS = 5.0  # default time limit: a process that is suspended during a write must not block the others
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01  # seconds between attempts
 
-if sys.platform == "win32":  # SQLite's own locks must do there
+if sys.platform == "win32":  # SQLite's own locks are the only protection there
 
     def _try_lock(handle: int) -> bool:
         del handle
@@ -40,22 +40,22 @@ class LockTimeout(TimeoutError):
 
 
 class FileLock:
-    """Held inside a `with` block by one process at a time; the system frees it when the process dies.
+    """A context manager that one process at a time can enter. The system frees the lock when the process dies.
 
-    A second file, NAME.next, is the turnstile: whoever holds it is the next to get the lock. Without it, a process that
-    writes again and again would take the lock back before those that wait try again.
+    A second file, NAME.next, is a turnstile: its holder gets the lock next. Without it, a process that writes
+    continuously would take the lock again before a waiting process retries.
 
-    Threads of one process share the handles, so they need a lock of their own around it. With None as path it does
-    nothing. Entering the block raises `LockTimeout` where the lock is not free within `seconds`.
+    Threads of one process share the handles and need a thread lock around it. With `path` None the lock does nothing.
+    Entering raises `LockTimeout` if the lock is not free within `seconds`.
     """
 
     def __init__(self, path: Path | None, seconds: float = LOCK_SECONDS) -> None:
         self.seconds = seconds
         paths = () if path is None else (path.with_name(f"{path.name}.next"), path)
-        self._handles = [os.open(each, os.O_CREAT | os.O_RDWR, 0o600) for each in paths]
+        self._handles = [os.open(file, os.O_CREAT | os.O_RDWR, 0o600) for file in paths]
 
     def acquire(self, seconds: float | None = None) -> None:
-        """Take the lock. Raises `LockTimeout` where it is not free within so many seconds."""
+        """Take the lock. Raises `LockTimeout` if it is not free within `seconds` (default: `self.seconds`)."""
         deadline = time.monotonic() + (self.seconds if seconds is None else seconds)
         if not self._handles:
             return
@@ -88,6 +88,6 @@ class FileLock:
         self.release()
 
     def close(self) -> None:
-        """Close the handles; the lock does nothing from here on."""
+        """Close the files. Afterwards the lock does nothing."""
         while self._handles:
             os.close(self._handles.pop())

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside, synced and renamed."""
+"""Atomic writes: files and directories are written next to the target, synced and renamed."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from turnwise.core.errors import SaveFailed
 
 
 def path_exists(path: Path) -> bool:
-    """Whether there is something at a path; False also for what cannot be a path, such as a name that is too long."""
+    """True if the path exists. False for an invalid path too, such as a name that is too long."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -20,7 +20,7 @@ def path_exists(path: Path) -> bool:
 
 
 def fsync_directory(folder: Path) -> None:
-    """Make the folder's entries (new names, renames) survive a power cut."""
+    """Sync the entries of a directory, so that new names and renames survive a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -29,7 +29,7 @@ def fsync_directory(folder: Path) -> None:
 
 
 def create_private_file(path: Path) -> None:
-    """Make a file that its owner alone can read, where there is none; what SQLite puts beside it inherits the mode."""
+    """Create a file that only its owner can read, if it is missing. SQLite's side files inherit the mode."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
@@ -40,61 +40,67 @@ def _sync_file(path: Path) -> None:
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the new one, never half of it."""
+    """Write `content` to `path` atomically: a reader sees the old file or the new one.
+
+    Raises:
+        SaveFailed: the write failed; the old file is unchanged.
+    """
     data = content.encode() if isinstance(content, str) else content
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
         fsync_directory(path.parent)
     except OSError as error:
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise SaveFailed(f"Could not write {path}: {error.strerror or error}. Nothing was changed.") from error
 
 
 @contextmanager
 def atomic_directory(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `target` when the block ends well and vanishes when it does not.
+    """Yield a temporary directory that becomes `target` at the end of the block. After an exception it is deleted.
 
-    An existing `target` is replaced; it stays untouched until the new one is complete and synced.
-    Raises `SaveFailed` when the disk refuses, for instance because it is full.
+    An existing `target` is replaced once the new directory is complete and synced.
+
+    Raises:
+        SaveFailed: a write failed, for example because the disk is full.
     """
-    beside: Path | None = None
+    temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-        beside.chmod(0o755)
-        yield beside
-        for path in sorted(beside.rglob("*")):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        temporary.chmod(0o755)
+        yield temporary
+        for path in sorted(temporary.rglob("*")):
             if path.is_file():
                 _sync_file(path)
             elif path.is_dir():
                 fsync_directory(path)
-        fsync_directory(beside)
-        _swap(beside, target)
+        fsync_directory(temporary)
+        _swap(temporary, target)
     except OSError as error:
         raise SaveFailed(
             f"Could not write {target}: {error.strerror or error}. What was there before is unchanged."
         ) from error
     finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def replace_directory(complete: Path, target: Path) -> None:
-    """Put a complete folder where another may be, which stays until then. Raises `SaveFailed`."""
+def replace_directory(new: Path, target: Path) -> None:
+    """Move the directory `new` to `target`, replacing an existing one atomically. Raises `SaveFailed`."""
     try:
-        _swap(complete, target)
+        _swap(new, target)
     except OSError as error:
         raise SaveFailed(f"Could not write {target}: {error.strerror or error}.") from error
 
 
-def _swap(beside: Path, target: Path) -> None:
-    """Rename `beside` to `target`, and make that survive a power cut."""
-    swap_directory(beside, target)
+def _swap(temporary: Path, target: Path) -> None:
+    """Rename `temporary` to `target` and sync the rename."""
+    swap_directory(temporary, target)
     fsync_directory(target.parent)

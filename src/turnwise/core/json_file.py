@@ -1,7 +1,7 @@
-"""JSON files of a folder that somebody else made: read with limits, checked against declared fields.
+"""JSON files from untrusted folders: read with limits and validated against declared fields.
 
-A model folder is input from outside. Whatever is in it, reading ends soon, and in a value or in one sentence that names
-the file and the field.
+A model folder is untrusted input. Reading takes bounded time and returns a value or raises an error that names the file
+and the field.
 """
 
 import json
@@ -15,29 +15,29 @@ from turnwise.core.errors import UserError
 
 MAX_BYTES = 128 * 2**20  # a tokenizer.json of a large vocabulary takes 35 MB
 MAX_DEPTH = 64
-MAX_DIGITS = 1000  # of an integer; tokenizer_config.json often has one of 31
+MAX_DIGITS = 1000  # of one integer; tokenizer_config.json often has one with 31
 
 
 class JsonFileModel(BaseModel):
-    """The fields of a JSON file that we read; others may stand beside them.
+    """Base class of the fields that Turnwise reads from a JSON file. Other fields are ignored.
 
-    A field's `description` says what it should be: it completes the sentence "'name' should be …".
+    The `description` of a field completes the error message "'name' should be …".
     """
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
-    """The value in a JSON file.
+    """Read the value of a JSON file.
 
     Raises:
-        UserError: the file cannot be read, is larger than `max_bytes` or is not JSON that we accept (`parse_json`).
+        UserError: the file cannot be read, is larger than `max_bytes` or is invalid (see `parse_json`).
     """
     return parse_json(read_bytes(path, max_bytes=max_bytes), str(path))
 
 
 def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
-    """What is in a file. Raises `UserError` where it cannot be read or is larger than `max_bytes`."""
+    """Read a file. Raises `UserError` if it cannot be read or is larger than `max_bytes`."""
     try:
         if (size := path.stat().st_size) > max_bytes:
             raise UserError(f"{path} has {size:,} bytes; at most {max_bytes:,} are read.")
@@ -47,7 +47,7 @@ def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def read_json_object(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
-    """The object in a JSON file. Raises as `read_json` does, and where it holds anything but an object."""
+    """Read the object of a JSON file. Raises as `read_json` does, and if the value is not an object."""
     loaded = read_json(path, max_bytes=max_bytes)
     if not isinstance(loaded, dict):
         raise UserError(f"{path} should hold a JSON object, got {preview(loaded)}.")
@@ -55,23 +55,23 @@ def read_json_object(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any
 
 
 def read_optional_json_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where there is no such file. Raises as `read_json_object` does."""
+    """Read the object of a JSON file; empty if the file is missing. Raises as `read_json_object` does."""
     return read_json_object(path) if path.is_file() else {}
 
 
 def parse_json(content: bytes, origin: str) -> Any:
-    """A JSON value of bounded depth and with finite numbers of bounded length.
+    """Parse a JSON value with limits on its depth and the length of its numbers.
 
     Args:
         content: UTF-8 text.
-        origin: what to call it in errors.
+        origin: name of the input in error messages.
 
     Raises:
-        UserError: it is anything else.
+        UserError: the content is not UTF-8, not JSON, too deep, or has a number that is not finite or too long.
     """
     try:
         loaded = json.loads(
-            content.decode("utf-8"), parse_int=_integer, parse_float=_finite, parse_constant=_refuse_constant
+            content.decode("utf-8"), parse_int=_integer, parse_float=_finite, parse_constant=_reject_constant
         )
     except RecursionError:
         raise UserError(f"{origin} is not readable JSON: it is nested too deeply.") from None
@@ -82,15 +82,15 @@ def parse_json(content: bytes, origin: str) -> Any:
 
 
 def validate_fields(fields: type[JsonFileModel], values: dict[str, Any], origin: str) -> None:
-    """Check the values of a JSON object against what its fields should be.
+    """Validate the values of a JSON object.
 
     Args:
         fields: the declared fields.
-        values: the object.
-        origin: what to call it in errors.
+        values: the JSON object.
+        origin: name of the input in error messages.
 
     Raises:
-        UserError: a field is missing, of another type or out of range.
+        UserError: a field is missing, has a wrong type or is out of range.
     """
     try:
         fields.model_validate(values)
@@ -100,12 +100,12 @@ def validate_fields(fields: type[JsonFileModel], values: dict[str, Any], origin:
         if name not in values:
             raise UserError(f"{origin} lacks '{name}'.") from error
         expected = fields.model_fields[name].description
-        assert expected is not None, "every field says what it should be"
+        assert expected is not None, "every field has a description"
         raise UserError(f"{origin}: '{name}' should be {expected}, got {preview(values[name])}.") from error
 
 
 def preview(value: Any, length: int = 60) -> str:
-    """A value from a file as it may stand in an error: printable, on one line, and short."""
+    """A value as short printable text on one line, for error messages."""
     if isinstance(value, dict | list) and len(value) > 8:
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value):,} entries"
     text = repr(value)
@@ -125,27 +125,27 @@ def _finite(digits: str) -> float:
     return value
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
 def _check_values(loaded: Any, origin: str) -> None:
-    """Bound the depth, and refuse half characters, which no UTF-8 text can hold."""
+    """Check the depth and reject lone surrogates, which UTF-8 cannot encode."""
     level = [loaded]
     for _ in range(MAX_DEPTH):
-        below: list[Any] = []
+        children: list[Any] = []
         for value in level:
             if isinstance(value, dict):
-                below.extend(value)
-                below.extend(value.values())
+                children.extend(value)
+                children.extend(value.values())
             elif isinstance(value, list):
-                below.extend(value)
+                children.extend(value)
             elif isinstance(value, str) and not value.isascii():
                 try:
                     value.encode()
                 except UnicodeEncodeError as error:
-                    raise UserError(f"{origin} holds half a character, {preview(value)}.") from error
-        if not below:
+                    raise UserError(f"{origin} has an unpaired surrogate, {preview(value)}.") from error
+        if not children:
             return
-        level = below
+        level = children
     raise UserError(f"{origin} is nested more than {MAX_DEPTH} levels deep.")

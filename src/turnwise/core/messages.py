@@ -1,4 +1,4 @@
-"""Messages and conversations: pure values; ids and time stamps belong to the store."""
+"""Messages and conversations: plain values. Ids and time stamps belong to the store."""
 
 import json
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from turnwise.core.tools import Tool
 
 ToolKind = Literal["function", "custom"]
-CUSTOM_INPUT_KEY = "input"  # what a custom tool's one argument is called wherever it is written as a function's
+CUSTOM_INPUT_KEY = "input"  # name of a custom tool's argument when it is written as a function
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 ROLES: frozenset[str] = frozenset(get_args(Role))
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool the assistant wants used. `arguments` is JSON as it was written, or a custom tool's free text."""
+    """A tool call of the assistant. `arguments` is the JSON text as generated, or the free text of a custom tool."""
 
     id: str
     name: str
@@ -25,7 +25,7 @@ class ToolCall:
 
     @property
     def parsed_arguments(self) -> Any:
-        """The arguments as an object; as they were written where they are none."""
+        """The arguments as an object, or the text itself if it is not a JSON object."""
         if self.kind == "custom":
             return {CUSTOM_INPUT_KEY: self.arguments}
         try:
@@ -35,17 +35,22 @@ class ToolCall:
         return parsed if isinstance(parsed, dict) else self.arguments
 
     def as_dict(self) -> dict[str, Any]:
-        """The call as chat templates want it."""
+        """The call in OpenAI's format, for chat templates."""
         return {"type": "function", "id": self.id, "function": {"name": self.name, "arguments": self.parsed_arguments}}
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: who speaks (`role`) and what is said (`content`).
+    """A message of a conversation.
 
-    An assistant's message may hold `tool_calls`; a tool's names in `tool_call_id` the call that it answers. A `pinned`
-    message stays when a conversation outgrows the model's context. Its `weight` is how much fine-tuning learns from it,
-    if it is the assistant's: 0 leaves it out. Both are nobody's business but ours, so templates do not see them.
+    Attributes:
+        role: author of the message.
+        content: text.
+        name: name of the author.
+        tool_calls: tool calls of an assistant message.
+        tool_call_id: id of the tool call that a tool message answers.
+        pinned: never drop the message when the conversation exceeds the context. Not passed to templates.
+        weight: loss weight of an assistant message in fine-tuning; 0 excludes it. Not passed to templates.
     """
 
     role: Role
@@ -58,12 +63,12 @@ class Message:
 
     @property
     def full_text(self) -> str:
-        """The content and the tool calls, one JSON object a line; for counts and comparisons, not for a model."""
+        """Content and tool calls, one per line, for counting and comparing. It is not a prompt."""
         calls = (json.dumps([call.name, call.arguments], ensure_ascii=False) for call in self.tool_calls)
         return "\n".join(filter(None, (self.content, *calls)))
 
     def as_dict(self) -> dict[str, Any]:
-        """The message as chat templates and JSON want it; what is not set is left out."""
+        """The message in OpenAI's format, without unset fields."""
         plain: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.name is not None:
             plain["name"] = self.name
@@ -76,14 +81,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """An ordered dialogue.
+    """A dialogue of a data set.
 
     Attributes:
-        messages: what was said.
-        meta: what a data set says about it (topic, intent, source).
-        rejected: the same dialogue with an end that somebody found worse; empty where nobody compared.
-        rating: whether somebody found its end good; None where nobody said.
-        tools: definitions of the tools that the assistant may call in it.
+        messages: messages in order.
+        meta: metadata of the data set (topic, intent, source).
+        rejected: the same dialogue with the rejected ending of a preference pair; empty if there is none.
+        rating: True if the ending was rated good, False if bad, None if not rated.
+        tools: tools that the assistant may call.
     """
 
     messages: tuple[Message, ...]
@@ -94,10 +99,10 @@ class Conversation:
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether its data set says that a machine wrote it."""
+        """True if the metadata marks the dialogue as machine-generated."""
         return self.meta.get("generated") is True
 
     @property
     def num_turns(self) -> int:
-        """How many messages a user or the assistant said."""
+        """Number of user and assistant messages."""
         return sum(message.role in ("user", "assistant") for message in self.messages)

@@ -1,4 +1,4 @@
-"""Numbers with their nouns, for what is said to people."""
+"""Counts with their nouns, for messages."""
 
 
 def pluralize(number: int, singular: str, plural: str | None = None) -> str:

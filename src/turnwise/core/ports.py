@@ -1,4 +1,4 @@
-"""Ports: what a room needs from another, without knowing who does it. `app/services.py` wires them."""
+"""Ports: interfaces between packages. `app/services.py` connects them with implementations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the command line imports this file and wants an answer at o
     from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "error"]
-HEAD = ""  # in place of a message's id: the last message of the branch that is shown
+HEAD = ""  # instead of a message id: the last message of the current branch
 Quantization = Literal["int8", "int4"]  # what weights may be rounded to
 
 
@@ -166,16 +166,16 @@ class InferenceEngine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message in the store.
+    """A stored message.
 
     Attributes:
-        id: its id, unique over all conversations.
-        created: when it was stored, in seconds since 1970.
+        id: id, unique over all conversations.
+        created: Unix time of storage, in seconds.
         message: the message.
-        meta: plain JSON: of an answer, which `model` wrote it and its `finish` reason ("in_progress" while it is
-            written and after a crash); of a question that could not be answered, the `error`.
-        parent_id: the message that it follows; None for a first message.
-        sibling_ids: every message with the same parent, this one included, oldest first. Filled in by
+        meta: plain JSON. Response: its `model` and `finish` reason ("in_progress" during generation and after a
+            crash). Request that failed: its `error`.
+        parent_id: id of the previous message; None for a first message.
+        sibling_ids: ids of all messages with the same parent, including this one, oldest first. Set by
             `ConversationStore.get`.
     """
 
@@ -189,17 +189,17 @@ class StoredMessage:
 
 @dataclass(frozen=True, slots=True)
 class StoredConversation:
-    """A conversation in the store: a tree of messages. In listings `head`, `messages` and `tree` are empty.
+    """A stored conversation: a tree of messages. `ConversationStore.list` leaves `head`, `messages` and `tree` empty.
 
     Attributes:
-        id: its id.
-        title: what it is called in the list.
-        model: the model that it was started with.
-        created: when it was started, in seconds since 1970.
-        updated: when a message was last added.
-        head: the last message of the branch that is shown; None while there is no message.
-        messages: the branch that is shown, from the first message to the head.
-        tree: all messages of all branches, oldest first.
+        id: id.
+        title: title.
+        model: model of the first request.
+        created: Unix time of creation, in seconds.
+        updated: Unix time of the last added message.
+        head: id of the last message of the current branch; None if there are no messages.
+        messages: current branch, from the first message to the head.
+        tree: messages of all branches, oldest first.
     """
 
     id: str
@@ -213,29 +213,30 @@ class StoredConversation:
 
 
 class ConversationStore(Protocol):
-    """Stores conversations as trees of messages. A message leaves it only when its conversation is deleted.
+    """Stores conversations as trees of messages. Messages are deleted only together with their conversation.
 
-    Every method that changes something returns only once the change is safe on disk. A method raises `Unavailable`
-    where another process uses the store for too long, and `SaveFailed` where the disk refuses.
+    A method that writes returns after the change is synced to disk. Every method raises `Unavailable` if another
+    process holds the store for too long, and `SaveFailed` if a write fails.
     """
 
     @property
     def completions(self) -> CompletionStore:
-        """Completions that were asked to be kept, in the same place."""
+        """Stored completions, in the same database."""
 
     @property
     def responses(self) -> ResponseStore:
-        """Responses (`/v1/responses`), in the same place."""
+        """Stored responses (`/v1/responses`), in the same database."""
 
     def create(self, *, title: str, model: str) -> StoredConversation:
-        """Start a conversation."""
+        """Create a conversation."""
 
     def ensure_branch(self, conversation_id: str, messages: Sequence[Message], *, title: str = "") -> tuple[str, ...]:
-        """Make `messages` a branch of the tree and return their ids.
+        """Ensure that `messages` is a branch of the tree and return the message ids.
 
-        The longest beginning that some branch has already is reused; the rest is added below it, all or nothing, and
-        becomes the head. Where nothing has to be added, the head stays, and the last message's `error` in `meta` is
-        removed, because it is asked again. A conversation without a title gets `title`. Raises `NotFound`.
+        The longest prefix that a branch already has is reused. The other messages are added below it in one
+        transaction, and the last one becomes the head. If nothing is added, the head stays and the `error` in the
+        `meta` of the last message is removed, because the request is repeated. A conversation without a title gets
+        `title`. Raises `NotFound`.
         """
 
     def append(
@@ -246,39 +247,44 @@ class ConversationStore(Protocol):
         *,
         parent_id: str | None = HEAD,
     ) -> tuple[str, ...]:
-        """Add messages one below the other, all or nothing, make the last one the head, and return their ids.
+        """Add messages, each below the previous one, in one transaction. Make the last one the head. Return the ids.
 
-        They follow the message `parent_id`; with None the first of them is a first message of the conversation. `meta`
-        is stored with each of them. Raises `NotFound`.
+        Args:
+            conversation_id: id of the conversation. Raises `NotFound`.
+            messages: messages to add.
+            meta: stored with each message.
+            parent_id: parent of the first message; None: the first message starts a branch of its own.
         """
 
     def update_message(self, message_id: str, *, content: Message | None = None, meta: Mapping[str, Any]) -> None:
-        """Change an answer that is being written, or what is recorded about a message.
+        """Update a message or its metadata. Raises `NotFound`.
 
-        `content` replaces the message. The keys of `meta` are set, those with None are removed, others stay. Raises
-        `NotFound`.
+        Args:
+            message_id: id of the message.
+            content: new message; None: unchanged.
+            meta: keys to set; a key with value None is removed, other keys stay.
         """
 
     def get(self, conversation_id: str) -> StoredConversation:
-        """One conversation with its messages. Raises `NotFound`."""
+        """A conversation with its messages. Raises `NotFound`."""
 
     def list(self, *, limit: int = 100, after: str | None = None, query: str = "") -> list[StoredConversation]:
-        """Conversations without their messages, the last changed first.
+        """Conversations without messages, most recently updated first.
 
         Args:
-            limit: most to return.
-            after: the id of the conversation that the previous page ended with. Raises `NotFound`.
-            query: only those whose title or messages contain this text, in upper or lower case.
+            limit: maximum number of conversations.
+            after: id of the last conversation of the previous page. Raises `NotFound`.
+            query: return only conversations whose title or messages contain this text, ignoring case.
         """
 
     def select_branch(self, conversation_id: str, message_id: str) -> None:
-        """Show another branch: the head becomes the latest message below `message_id`. Raises `NotFound`."""
+        """Switch branches: the newest message below `message_id` becomes the head. Raises `NotFound`."""
 
     def rename(self, conversation_id: str, title: str) -> None:
-        """Give it another title. Raises `NotFound`."""
+        """Set the title. Raises `NotFound`."""
 
     def delete(self, conversation_id: str) -> None:
-        """Delete it and its messages. Raises `NotFound`."""
+        """Delete a conversation with its messages. Raises `NotFound`."""
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the database."""

@@ -1,4 +1,4 @@
-"""Settings that a person gives once through the environment; everything else is a flag."""
+"""Settings from environment variables. All other settings are command-line flags."""
 
 import os
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where Turnwise keeps its things."""
+    """Locations of Turnwise's data."""
 
     home: Path
 
@@ -21,10 +21,10 @@ class Settings:
 
     @property
     def store_url(self) -> str:
-        """Where conversations are kept unless `--store` says otherwise."""
+        """Default URL of the conversation store (see `--store`)."""
         return f"sqlite:///{self.home / 'conversations.db'}"
 
     @property
     def keys_file(self) -> Path:
-        """Where API keys are kept."""
+        """File of the API keys."""
         return self.home / "keys.db"

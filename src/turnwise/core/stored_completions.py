@@ -1,4 +1,4 @@
-"""Completions that are kept, what people thought of them, and the port that keeps them."""
+"""Stored completions, feedback on them, and the store's port."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ SortOrder = Literal["asc", "desc"]
 
 @dataclass(frozen=True, slots=True)
 class StoredCompletion:
-    """A completion as it was sent.
+    """A stored chat completion.
 
     Attributes:
-        id: the id that its answer carried.
-        created: in seconds since 1970.
-        model: the served name.
-        messages: the request's messages, as they came.
-        request: its other fields.
-        response: the whole answer in its published shape.
-        metadata: up to sixteen pairs of strings, the client's own.
+        id: id of the completion.
+        created: Unix time in seconds.
+        model: served model name.
+        messages: messages of the request, unchanged.
+        request: other fields of the request.
+        response: response body in OpenAI's format.
+        metadata: up to 16 key-value pairs of the client.
     """
 
     id: str
@@ -32,17 +32,17 @@ class StoredCompletion:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What somebody thought of one answer.
+    """Feedback on one choice of a completion.
 
     Attributes:
-        id: its own.
-        completion_id: the completion it is about.
-        index: which of its answers.
-        created: in seconds since 1970.
-        rating: 1 for good, -1 for bad.
-        correction: what the answer should have been.
-        comment: anything else.
-        user: who says so, as the client calls them.
+        id: id of the feedback.
+        completion_id: id of the completion.
+        index: index of the choice.
+        created: Unix time in seconds.
+        rating: 1: good, -1: bad, None: not rated.
+        correction: better text for the choice.
+        comment: free text.
+        user: id of the rating user, set by the client.
     """
 
     id: str
@@ -56,32 +56,32 @@ class Feedback:
 
 
 class CompletionStore(Protocol):
-    """Keeps completions and feedback. Every method that changes something returns only once it is safe on disk."""
+    """Stores completions and feedback. A method that writes returns after the change is synced to disk."""
 
     def add(self, completion: StoredCompletion) -> None:
-        """Add a completion."""
+        """Store a completion."""
 
     def get(self, id: str) -> StoredCompletion:
-        """One completion. Raises `NotFound`."""
+        """A completion. Raises `NotFound`."""
 
     def list(
         self, *, limit: int, after: str | None, order: SortOrder, model: str | None, metadata: Mapping[str, str]
     ) -> tuple[list[StoredCompletion], bool]:
-        """Completions by time, those after the one with the id `after`, and whether there are more.
+        """A page of completions in order of time. The second value is True if there are more.
 
         Args:
-            limit: most to return.
-            after: where the page before ended. Raises `NotFound` where it does not exist.
-            order: oldest first ("asc") or newest first.
-            model: only those of this model.
-            metadata: only those that carry all these pairs.
+            limit: maximum number of completions.
+            after: id of the last completion of the previous page. Raises `NotFound`.
+            order: "asc": oldest first, "desc": newest first.
+            model: return only completions of this model.
+            metadata: return only completions with all of these pairs.
         """
 
     def update_metadata(self, id: str, metadata: Mapping[str, str]) -> StoredCompletion:
-        """Give it other metadata. Raises `NotFound`."""
+        """Replace the metadata. Raises `NotFound`."""
 
     def delete(self, id: str) -> None:
-        """Forget it and what was thought of it. Raises `NotFound`."""
+        """Delete a completion and its feedback. Raises `NotFound`."""
 
     def add_feedback(
         self,
@@ -93,7 +93,7 @@ class CompletionStore(Protocol):
         comment: str | None,
         user: str | None,
     ) -> Feedback:
-        """Add feedback on one of its answers. Raises `NotFound`."""
+        """Store feedback on one choice. Raises `NotFound`."""
 
     def list_feedback(self, id: str) -> tuple[Feedback, ...]:
         """All feedback on a completion, oldest first. Raises `NotFound`."""

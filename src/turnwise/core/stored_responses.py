@@ -7,16 +7,16 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A response as it was sent, with the input that it answers.
+    """A stored response with its input.
 
     Attributes:
-        id: the id that the client knows it by.
-        owner: name of the API key that made it; empty where no key was needed.
-        created: seconds since 1970.
-        previous_id: the response that it continues.
-        input: its own input items in the published form, each with an id. The items of earlier responses are not
-            among them.
-        body: the whole response in its published form.
+        id: id of the response.
+        owner: name of the API key that created it; empty if the server needs no key.
+        created: Unix time in seconds.
+        previous_id: id of the previous response.
+        input: input items of this response in OpenAI's format, each with an id. Items of previous responses are not
+            included.
+        body: response body in OpenAI's format.
     """
 
     id: str
@@ -28,19 +28,19 @@ class StoredResponse:
 
 
 class ResponseStore(Protocol):
-    """Stores responses. A response of another owner does not exist for the caller.
+    """Stores responses. Responses of other owners are invisible.
 
-    Every method that changes something returns only once the change is safe on disk.
+    A method that writes returns after the change is synced to disk.
     """
 
     def add(self, response: StoredResponse) -> None:
         """Store a response."""
 
     def get(self, id: str, owner: str) -> StoredResponse:
-        """One response. Raises `NotFound`."""
+        """A response. Raises `NotFound`."""
 
     def chain(self, id: str, owner: str) -> tuple[StoredResponse, ...]:
-        """A response and all that it continues, oldest first. Raises `NotFound` where one of them was deleted."""
+        """A response and all previous ones, oldest first. Raises `NotFound` if one of them was deleted."""
 
     def delete(self, id: str, owner: str) -> None:
         """Delete a response. Raises `NotFound`."""

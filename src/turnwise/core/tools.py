@@ -1,4 +1,4 @@
-"""Tools a model may call, and which of them it may or must: plain values."""
+"""Tools that a model may call, and the tool choice: plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ GrammarSyntax = Literal["text", "regex", "lark"]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool as the request describes it.
+    """A tool of a request.
 
     Attributes:
-        name: what calls name it by.
-        param: the place in the request where its arguments are described, which errors name.
-        kind: a function takes a JSON object, a custom tool one free text.
-        schema: of a function's arguments.
-        syntax: the notation of a custom tool's `grammar`; "text" allows any.
-        grammar: what a custom tool's input must match.
-        published: the definition as chat templates want it.
+        name: function name.
+        param: path of the tool in the request. Error messages name it.
+        kind: "function" takes a JSON object, "custom" takes free text.
+        schema: JSON schema of a function's arguments.
+        syntax: notation of a custom tool's `grammar`; "text" allows any text.
+        grammar: grammar of a custom tool's input.
+        definition: the tool in OpenAI's format, for chat templates.
     """
 
     name: str
@@ -33,24 +33,24 @@ class Tool:
 
     @classmethod
     def from_function(cls, definition: Mapping[str, Any], param: str = "tools") -> "Tool":
-        """The tool of a function's definition: `name`, `description`, `parameters` (a JSON schema), `strict`.
+        """Create a tool from a function definition: `name`, `description`, `parameters` (a JSON schema), `strict`.
 
-        Serving and training data both build their tools here, so a definition has the same text in both.
+        Serving and training use this method, so both render the same text.
         """
         schema = definition.get("parameters")
-        if schema is None:  # published: a function that takes no arguments
+        if schema is None:  # OpenAI reference: omitting `parameters` defines a function without arguments
             schema = {"type": "object", "properties": {}, "additionalProperties": False}
-        published = {key: value for key, value in definition.items() if value is not None} | {"parameters": schema}
+        function = {key: value for key, value in definition.items() if value is not None} | {"parameters": schema}
         return cls(
             definition["name"],
             param,
             schema={**schema, "type": "object"},
-            definition={"type": "function", "function": published},
+            definition={"type": "function", "function": function},
         )
 
     @property
     def arguments_schema(self) -> dict[str, Any]:
-        """The schema of what the model writes as arguments; a custom tool's input is one string."""
+        """JSON schema of the arguments. A custom tool has one string argument, `CUSTOM_INPUT_KEY`."""
         if self.kind == "function":
             return dict(self.schema)
         text: dict[str, Any] = {"type": "string"}
@@ -66,7 +66,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """Whether the model may or must call, and which of the tools; `names` None allows all."""
+    """Whether the model may or must call a tool. `tool_names` restricts the tools; None allows all."""
 
     mode: Literal["none", "auto", "required"] = "auto"
     tool_names: tuple[str, ...] | None = None
@@ -77,7 +77,7 @@ AUTO_TOOL_CHOICE = ToolChoice()
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A piece of the answer's call number `index`: its beginning, which has `id` and `name`, or more arguments."""
+    """A part of tool call `index` of a choice: the first one has `id` and `name`, later ones append to `arguments`."""
 
     index: int
     arguments: str = ""
