@@ -191,7 +191,7 @@ def test_where_no_whole_step_can_be_dropped_no_more_goes_than_has_to():
     messages=conversations(),
     limit=st.integers(0, 160),
     written=st.sampled_from(["", " ", "z", "z" * 25]),
-    shows_message=st.booleans(),
+    shows=st.booleans(),
 )
 def test_summarise_does_so_too_and_only_adds_its_note(messages, limit, written, shows):
     room = PlainRoom(limit, written, shows)

@@ -196,11 +196,11 @@ def test_who_leaves_inside_a_call_finds_its_beginning(tokenizer):
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"asked": {"ignore_eos": True}}, "ignore_eos"),
-        ({"asked": {"min_tokens": 3}}, "min_tokens"),
+        ({"sampling": {"ignore_eos": True}}, "ignore_eos"),
+        ({"sampling": {"min_tokens": 3}}, "min_tokens"),
         ({"format": ResponseFormat("regex", "a+", "guided_regex")}, "guided_regex"),
         ({"format": ResponseFormat("choice", ("a",), "guided_choice")}, "guided_choice"),
-        ({"messages": (*HELLO, Message("assistant", "So")), "continue_final": True}, "tools"),
+        ({"messages": (*HELLO, Message("assistant", "So")), "continue_final_message": True}, "tools"),
     ],
 )
 def test_what_does_not_go_with_tools_is_refused(says, more, param):

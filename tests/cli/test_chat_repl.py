@@ -362,7 +362,7 @@ def earlier(store):
     """Two stored conversations, the one about lamps the latest."""
     for title in ("Tea", "Lamps"):
         id = store.create(title=title, model="scripted").id
-        store.extend(id, [Message("user", f"{title}?"), Message("assistant", f"{title}!")])
+        store.ensure_branch(id, [Message("user", f"{title}?"), Message("assistant", f"{title}!")])
     return store
 
 

@@ -14,8 +14,8 @@ from turnwise.core.directory_swap import recover_directory, swap_directory
 HOLD = """
 import sys, time
 from pathlib import Path
-from turnwise.core.directory_lock import locked_folder
-with locked_folder(Path(sys.argv[1])):
+from turnwise.core.directory_lock import lock_directory
+with lock_directory(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(60)
 """

@@ -46,7 +46,7 @@ def test_earlier_answers_for_drafts_take_a_bounded_number_of_bytes():
 def test_summaries_are_bounded():
     summaries = SummaryCache()
     for number in range(2 * MAX_SUMMARIES):
-        summaries.keep(str(number).encode(), ConversationSummary("text", 1, Usage(0, 0)))
+        summaries.put(str(number).encode(), ConversationSummary("text", 1, Usage(0, 0)))
     assert len(summaries._kept) == MAX_SUMMARIES
 
 

@@ -36,7 +36,7 @@ def memory(name):
 folder, dtype, quantize = sys.argv[1], getattr(torch, sys.argv[2]), sys.argv[3] or None
 Path("/proc/self/clear_refs").write_text("5")
 before = memory("VmRSS")
-engine = Engine(Checkpoint(folder, dtype=dtype), slots=1, quantize=quantize)
+engine = Engine(Checkpoint(folder, dtype=dtype), max_num_seqs=1, quantize=quantize)
 gc.collect()
 print(json.dumps({"peak": memory("VmHWM") - before, "kept": engine._runner.packed.nbytes}))
 """

@@ -269,7 +269,7 @@ sys.path.insert(0, {tests!r})
 import torch
 from reference import make, request
 from turnwise.engine.engine import Engine
-engine = Engine(make(context=4000), slots=2)
+engine = Engine(make(context=4000), max_num_seqs=2)
 engine.submit(request([1, 2], most=3900), lambda event: None)
 {how}
 """

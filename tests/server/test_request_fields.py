@@ -125,9 +125,9 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
     assert post(echo=True).json()["error"]["param"] == "echo"
 
     for fields, turn in {
-        "n": ({"n": 3}, {"answers": 3}),
+        "n": ({"n": 3}, {"n": 3}),
         "priority": ({"priority": -3}, {"priority": -3}),
-        "prompt_cache_key": ({"prompt_cache_key": "k"}, {"cache_key": "k"}),
+        "prompt_cache_key": ({"prompt_cache_key": "k"}, {"prompt_cache_key": "k"}),
         "prediction": ({"prediction": {"type": "content", "content": "Hello"}}, {"prediction": "Hello"}),
         "prediction in parts": (
             {"prediction": {"type": "content", "content": [{"type": "text", "text": t} for t in ("He", "llo")]}},
@@ -140,8 +140,8 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
             {"guided_grammar": "start: X"},
             {"format": ResponseFormat("lark", "start: X", "guided_grammar")},
         ),
-        "reasoning_effort": ({"reasoning_effort": "low"}, {"variables": {"reasoning_effort": "low"}}),
-        "verbosity": ({"verbosity": "high"}, {"variables": {"verbosity": "high"}}),
+        "reasoning_effort": ({"reasoning_effort": "low"}, {"chat_template_kwargs": {"reasoning_effort": "low"}}),
+        "verbosity": ({"verbosity": "high"}, {"chat_template_kwargs": {"verbosity": "high"}}),
         "tools": ({"tools": TOOLS}, {"tool_choice": ToolChoice("auto"), "parallel_tool_calls": True}),
         "tool_choice": ({"tools": TOOLS, "tool_choice": "required"}, {"tool_choice": ToolChoice("required")}),
         "parallel_tool_calls": ({"tools": TOOLS, "parallel_tool_calls": False}, {"parallel_tool_calls": False}),
@@ -150,7 +150,7 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
             {"functions": [F], "function_call": {"name": "f"}},
             {"tool_choice": ToolChoice("required", ("f",))},
         ),
-        "chat_template_kwargs": ({"chat_template_kwargs": {"a": 1}}, {"variables": {"a": 1}}),
+        "chat_template_kwargs": ({"chat_template_kwargs": {"a": 1}}, {"chat_template_kwargs": {"a": 1}}),
         "context_policy": ({"context_policy": "drop_oldest"}, {"context_policy": "drop_oldest"}),
         "sampling_preset": ({"sampling_preset": "chat"}, {"preset": "chat"}),
     }.values():

@@ -120,7 +120,7 @@ def test_a_store_that_fails_is_an_error_and_no_silent_loss(client, chat, monkeyp
     def full(self, completion):
         raise SaveFailed("The disk is full. Nothing was changed.")
 
-    monkeypatch.setattr(type(chat.store.completions), "keep", full)
+    monkeypatch.setattr(type(chat.store.completions), "add", full)
     with pytest.raises(openai.InternalServerError, match="disk is full"):
         complete(client, store=True)
     with pytest.raises(openai.APIError, match="disk is full"):

@@ -68,8 +68,8 @@ def test_tools_reach_the_turn(post, chat):
         ("get_weather", "function"), ("now", "function"), ("note", "custom")
     ]  # fmt: skip
     assert turn.tools[0].definition == WEATHER
-    assert turn.tools[0].arguments == SCHEMA
-    assert turn.tools[1].arguments == {"type": "object", "properties": {}, "additionalProperties": False}
+    assert turn.tools[0].arguments_schema == SCHEMA
+    assert turn.tools[1].arguments_schema == {"type": "object", "properties": {}, "additionalProperties": False}
     assert turn.tools[2].definition["function"]["parameters"]["required"] == ["input"]
     assert (turn.tool_choice, turn.parallel_tool_calls) == (ToolChoice("auto"), True)
 
@@ -354,17 +354,17 @@ def test_a_tool_that_is_not_strict_is_used_without_the_keywords_that_cannot_be_e
     ]
     tool = chat.requests[0].tools[1]
     assert tool.definition["function"]["parameters"] == schema
-    assert "uniqueItems" not in tool.arguments["properties"]["tags"]
+    assert "uniqueItems" not in tool.arguments_schema["properties"]["tags"]
     assert "x-not-enforced" not in post(tools=[NOW]).headers
     strict = post(tools=[function(parameters=schema, strict=True)])
     assert "x-not-enforced" not in strict.headers
-    assert chat.requests[-1].tools[0].arguments == schema
+    assert chat.requests[-1].tools[0].arguments_schema == schema
 
 
 @pytest.mark.parametrize("parameters", [{}, {"type": "object"}, {"type": "object", "properties": None}, None])
 def test_the_ways_to_describe_no_parameters_are_all_accepted(post, chat, parameters):
     assert post(tools=[function(parameters=parameters)]).status_code == 200
-    assert chat.requests[0].tools[0].arguments["type"] == "object"
+    assert chat.requests[0].tools[0].arguments_schema["type"] == "object"
 
 
 def test_a_set_of_128_tools_with_long_descriptions_is_read(post, chat):

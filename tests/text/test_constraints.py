@@ -234,7 +234,7 @@ class TestCache:
 def test_after_preparing_nothing_is_built_from_the_whole_vocabulary(tokenizer_of, monkeypatch):
     renderer = Renderer.from_tokenizer(tokenizer_of("turnwise"))
     renderer.prepare()
-    for name in ("Vocabulary", "TokenBound", "Grammars"):
+    for name in ("Vocabulary", "TokenLowerBound", "GrammarCompiler"):
         monkeypatch.setattr(render, name, None)
     monkeypatch.setattr(llguidance, "LLTokenizer", None)
     with pytest.raises(TooManyTokens):
