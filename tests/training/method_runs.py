@@ -36,7 +36,7 @@ def served(folder, talk, **more):
     from turnwise.chat.service import ChatRequest
 
     with open_chat_service(str(folder), **more) as service:
-        return service._maker.build_request(ChatRequest(talk.messages[:-1], sampling={"temperature": 0}))
+        return service._request_builder.build_request(ChatRequest(talk.messages[:-1], sampling={"temperature": 0}))
 
 
 def written_by_peft(base, folder):

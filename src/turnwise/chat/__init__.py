@@ -1,1 +1,1 @@
-"""One turn of talk: render, generate, remember."""
+"""The chat service: prepares a request, generates its response and stores both."""

@@ -1,7 +1,7 @@
-"""The best of several answers: those that the model itself finds likeliest, token by token.
+"""`best_of`: generate several choices and return the most likely ones.
 
-Ranked by the mean log-probability of an answer's tokens, which does not prefer short answers as their sum does
-(Jurafsky and Martin 2025, 10.2; the published interface says "highest log probability per token").
+Choices are ranked by the mean log-probability of their tokens. The sum would prefer short choices (Jurafsky and Martin
+2025, 10.2; OpenAI reference: "highest log probability per token").
 """
 
 import math
@@ -10,22 +10,22 @@ from dataclasses import replace
 from turnwise.core.chat_request import ChatChoice, ChatRequest, ChatResponse
 
 
-def expand_best_of(turn: ChatRequest) -> ChatRequest:
-    """The turn that generates all candidates, and what is needed to rank them."""
-    if turn.best_of <= turn.n:
-        return turn
-    return replace(turn, n=turn.best_of, sampling={**turn.sampling, "logprobs": True})
+def expand_best_of(request: ChatRequest) -> ChatRequest:
+    """The request that generates all candidates, with log-probabilities for the ranking."""
+    if request.best_of <= request.n:
+        return request
+    return replace(request, n=request.best_of, sampling={**request.sampling, "logprobs": True})
 
 
-def select_best(reply: ChatResponse, turn: ChatRequest) -> ChatResponse:
-    """The answers that the turn asked for, likeliest first; the usage is that of all candidates."""
-    if turn.best_of <= turn.n:
-        return reply
-    ranked = sorted(reply.choices, key=_mean, reverse=True)[: turn.n]
-    if not turn.sampling.get("logprobs"):
-        ranked = [replace(answer, logprobs=()) for answer in ranked]
-    return replace(reply, choices=tuple(ranked))
+def select_best(response: ChatResponse, request: ChatRequest) -> ChatResponse:
+    """The `n` most likely choices, best first. The usage includes all candidates."""
+    if request.best_of <= request.n:
+        return response
+    ranked = sorted(response.choices, key=_mean_logprob, reverse=True)[: request.n]
+    if not request.sampling.get("logprobs"):
+        ranked = [replace(choice, logprobs=()) for choice in ranked]
+    return replace(response, choices=tuple(ranked))
 
 
-def _mean(answer: ChatChoice) -> float:
-    return -math.inf if answer.mean_logprob is None else answer.mean_logprob  # an empty answer is nobody's best
+def _mean_logprob(choice: ChatChoice) -> float:
+    return -math.inf if choice.mean_logprob is None else choice.mean_logprob  # an empty choice ranks last

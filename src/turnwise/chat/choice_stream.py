@@ -1,6 +1,6 @@
-"""One answer on its way: tokens become text and calls of tools, stop strings end it, log-probabilities go with it.
+"""One choice during generation: engine events in, deltas with text, tool calls and log-probabilities out.
 
-Stop strings and log-probabilities are about what is said: calls neither end at a stop string nor have any.
+Stop strings and log-probabilities apply to the text only, not to tool calls.
 """
 
 from collections import deque
@@ -15,47 +15,57 @@ from turnwise.core.tools import ToolCallDelta
 from turnwise.text.streaming.detokenizer import IncrementalDetokenizer, StopStringScanner
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
-NEVER = -9999.0  # the published way to say that a token was out of the question; JSON knows no infinity
+MIN_LOGPROB = -9999.0  # OpenAI reference: value for very unlikely tokens; JSON has no infinity
 
 
 class ChoiceStream:
-    """Turns a request's events into deltas."""
+    """Converts the engine events of one choice into deltas."""
 
     def __init__(
         self,
         index: int,
         request: GenerationRequest,
         tokenizer: Tokenizer,
-        tokens: TokenInspector,
+        token_inspector: TokenInspector,
         prefix: Sequence[int],
-        reading: ToolCallReader | None = None,
+        tool_call_reader: ToolCallReader | None = None,
     ) -> None:
-        """Begin the answer number `index`; `prefix` are the ids it goes on from, `reading` how calls are found."""
+        """Start a choice.
+
+        Args:
+            index: index of the choice.
+            request: engine request.
+            tokenizer: tokenizer of the model.
+            token_inspector: decodes tokens for log-probabilities.
+            prefix: token ids that the choice continues.
+            tool_call_reader: parses tool calls; None: all output is text.
+        """
         self.index = index
         self._request = request
-        self.generated = 0
+        self.num_generated_tokens = 0
         self.stats = RequestStats()
-        self.done = False
-        self._logprob: float | None = None  # of all tokens so far
-        self._tokens = tokens
-        self._decoder = IncrementalDetokenizer(tokenizer, prefix)
+        self.is_done = False
+        self._logprob_sum: float | None = None  # sum over all tokens so far
+        self._token_inspector = token_inspector
+        self._detokenizer = IncrementalDetokenizer(tokenizer, prefix)
         self._scanner = StopStringScanner(request.params.stop)
-        self._calls = reading.split() if reading else None
-        self._markers = reading.markers if reading else {}
-        self._decoded = self._out = 0  # characters out of the decoder, and of those past the scanner
-        self._held: deque[tuple[int, DecodedLogprobs]] = deque()  # reports, by where their token's text begins
+        self._tool_calls = tool_call_reader.split() if tool_call_reader else None
+        self._markers = tool_call_reader.markers if tool_call_reader else {}
+        self._num_decoded = self._num_released = 0  # characters detokenized, and characters released by the scanner
+        # (position of the token's first character, log-probabilities) of tokens whose text is not released yet
+        self._pending_logprobs: deque[tuple[int, DecodedLogprobs]] = deque()
 
     @property
     def has_stopped(self) -> bool:
-        """Whether a stop string was found."""
+        """True after a stop string."""
         return self._scanner.has_stopped
 
     def push(self, event: TokenEvent) -> ChatDelta | None:
-        """What an event adds; None where nothing is certain yet.
+        """Process an event. Returns None while its text may still become a stop string or a tool call.
 
         Raises:
-            UserError: the request asked for what cannot be.
-            TurnwiseError: the generator failed.
+            UserError: the request cannot be fulfilled.
+            TurnwiseError: the engine failed.
         """
         self.stats = event.stats
         if event.finish_reason == "error":
@@ -64,74 +74,93 @@ class ChoiceStream:
             )
         text, calls = "", list[ToolCallDelta]()
         if event.token_id is not None:
-            self.generated += 1
+            self.num_generated_tokens += 1
             if event.logprobs is not None:
-                self._logprob = (self._logprob or 0.0) + event.logprobs.logprob
-                self._held.append((self._decoded, self._report(event.token_id, event.logprobs)))
+                self._logprob_sum = (self._logprob_sum or 0.0) + event.logprobs.logprob
+                self._pending_logprobs.append(
+                    (self._num_decoded, self._decode_logprobs(event.token_id, event.logprobs))
+                )
             text, calls = self._scan(self._decode(event.token_id))
-        finish = event.finish_reason
-        if finish is not None:
-            more, further = self._scan(self._decoder.flush())
-            text, calls = text + more, calls + further
-            if self._calls is not None:
-                text += self._scanner.push(self._calls.flush())
+        finish_reason = event.finish_reason
+        if finish_reason is not None:
+            rest, more_calls = self._scan(self._detokenizer.flush())
+            text, calls = text + rest, calls + more_calls
+            if self._tool_calls is not None:
+                text += self._scanner.push(self._tool_calls.flush())
             text += self._scanner.flush()
         if self._scanner.has_stopped:
-            finish = "stop"
-        elif finish == "stop" and self._calls is not None and self._calls.is_complete:
-            finish = "tool_calls"
-        self._out += len(text)
-        self.done = finish is not None
-        reports = self._release()
-        prompt = self._prompt_reports(event)
-        if not (text or finish or reports or calls or prompt):
+            finish_reason = "stop"
+        elif finish_reason == "stop" and self._tool_calls is not None and self._tool_calls.is_complete:
+            finish_reason = "tool_calls"
+        self._num_released += len(text)
+        self.is_done = finish_reason is not None
+        logprobs = self._release_logprobs()
+        prompt = self._prompt_logprobs(event)
+        if not (text or finish_reason or logprobs or calls or prompt):
             return None
-        mean = None if finish is None or self._logprob is None else self._logprob / max(1, self.generated)
+        mean_logprob = (
+            None
+            if finish_reason is None or self._logprob_sum is None
+            else self._logprob_sum / max(1, self.num_generated_tokens)
+        )
         return ChatDelta(
-            text, finish, None, self.index, reports, tuple(calls), prompt, mean_logprob=mean, embedding=event.embedding,
-            stop_token_logprobs=self._end(event),
-        )  # fmt: skip
+            text,
+            finish_reason,
+            index=self.index,
+            logprobs=logprobs,
+            tool_calls=tuple(calls),
+            prompt_logprobs=prompt,
+            mean_logprob=mean_logprob,
+            embedding=event.embedding,
+            stop_token_logprobs=self._stop_token_logprobs(event),
+        )
 
-    def _prompt_reports(self, event: TokenEvent) -> tuple[DecodedLogprobs, ...]:
-        following = self._request.prompt_ids[1:]
-        return tuple(self._report(id, said) for id, said in zip(following, event.prompt_logprobs, strict=False))
+    def _prompt_logprobs(self, event: TokenEvent) -> tuple[DecodedLogprobs, ...]:
+        prompt_ids = self._request.prompt_ids[1:]
+        return tuple(
+            self._decode_logprobs(id, content) for id, content in zip(prompt_ids, event.prompt_logprobs, strict=False)
+        )
 
-    def _end(self, event: TokenEvent) -> DecodedLogprobs | None:
-        """The report on the model's own end of the answer; a stop string is none."""
+    def _stop_token_logprobs(self, event: TokenEvent) -> DecodedLogprobs | None:
+        """Log-probability of the stop token. None after a stop string."""
         if event.stop_id is None or event.logprobs is None or self._scanner.has_stopped:
             return None
-        return self._report(event.stop_id, event.logprobs)
+        return self._decode_logprobs(event.stop_id, event.logprobs)
 
     def _decode(self, id: int) -> str:
         if id in self._markers:
-            return self._decoder.flush() + self._markers[id]
-        return self._decoder.push(id)
+            return self._detokenizer.flush() + self._markers[id]
+        return self._detokenizer.push(id)
 
-    def _scan(self, piece: str) -> tuple[str, list[ToolCallDelta]]:
-        self._decoded += len(piece)
-        if self._calls is None:
-            return self._scanner.push(piece), []
-        said, calls = self._calls.push(piece)
-        text = self._scanner.push(said)
+    def _scan(self, text: str) -> tuple[str, list[ToolCallDelta]]:
+        self._num_decoded += len(text)
+        if self._tool_calls is None:
+            return self._scanner.push(text), []
+        content, calls = self._tool_calls.push(text)
+        text = self._scanner.push(content)
         if self._scanner.has_stopped:
-            return text, []  # what follows a stop string is none of the answer
-        if self._calls.is_calling:
+            return text, []  # discard everything after a stop string
+        if self._tool_calls.is_calling:
             text += self._scanner.flush()
         return text, calls
 
-    def _release(self) -> tuple[DecodedLogprobs, ...]:
-        """The reports of tokens whose text is out, at least its beginning; those of a stop string or call never are."""
-        found = []
-        last = self.done and not self._scanner.has_stopped and not (self._calls is not None and self._calls.is_calling)
-        while self._held and (last or self._held[0][0] < self._out):
-            found.append(self._held.popleft()[1])
-        return tuple(found)
+    def _release_logprobs(self) -> tuple[DecodedLogprobs, ...]:
+        """Log-probabilities of tokens whose text has been released at least partly. Excludes stop strings and calls."""
+        released = []
+        release_all = (
+            self.is_done
+            and not self._scanner.has_stopped
+            and not (self._tool_calls is not None and self._tool_calls.is_calling)
+        )
+        while self._pending_logprobs and (release_all or self._pending_logprobs[0][0] < self._num_released):
+            released.append(self._pending_logprobs.popleft()[1])
+        return tuple(released)
 
-    def _report(self, id: int, logprobs: TokenLogprobs) -> DecodedLogprobs:
+    def _decode_logprobs(self, id: int, logprobs: TokenLogprobs) -> DecodedLogprobs:
         return DecodedLogprobs(
-            self._likely(id, logprobs.logprob),
-            tuple(self._likely(other, value) for other, value in logprobs.top_logprobs),
+            self._decode_token(id, logprobs.logprob),
+            tuple(self._decode_token(other, value) for other, value in logprobs.top_logprobs),
         )
 
-    def _likely(self, id: int, logprob: float) -> DecodedToken:
-        return self._tokens.decode_token(id, max(logprob, NEVER))
+    def _decode_token(self, id: int, logprob: float) -> DecodedToken:
+        return self._token_inspector.decode_token(id, max(logprob, MIN_LOGPROB))

@@ -1,136 +1,156 @@
-"""A turn that fits the model: as it is, or as the context policy has it."""
+"""Fits a chat request into the context of the model, with a context policy if necessary."""
 
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY as REFUSE
-from turnwise.chat.context_policies import Truncated, get_context_policy
+from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, Truncated, get_context_policy
 from turnwise.chat.request_builder import RequestBuilder, cache_scope
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.core.chat_request import ChatRequest, ContextReport, Usage
 from turnwise.core.errors import ContextLengthExceeded, TemplateError
-from turnwise.core.exchanges import Exchange, drop_exchanges, droppable_exchanges
+from turnwise.core.exchanges import SYSTEM_ROLES, Exchange, drop_exchanges, droppable_exchanges
 from turnwise.core.messages import Message
 from turnwise.core.ports import GenerationRequest
 
-MAX_PROMPT_CONTEXTS = 4  # contexts; of a longer conversation the oldest exchanges are dropped before it is tokenized
+MAX_PROMPT_CONTEXTS = 4  # longer conversations lose their oldest exchanges before they are tokenized
 
-Write = Callable[[GenerationRequest], Awaitable[tuple[str, Usage]]]
+GenerateInternal = Callable[[GenerationRequest], Awaitable[tuple[str, Usage]]]
 
 
 @dataclass(frozen=True)
 class RequestContextBudget:
-    """The room that one turn has (`context.Room`). Renders in threads: a long conversation takes a while."""
+    """The context budget of one request (the `context_policies.ContextBudget` port).
 
-    turn: ChatRequest
-    maker: RequestBuilder
+    Rendering and tokenization run in threads, because they take long for long conversations.
+    """
+
+    request: ChatRequest
+    builder: RequestBuilder
     summaries: SummaryCache
-    answer: Write
+    generate: GenerateInternal
 
     @property
     def scope(self) -> str:
-        """Whose summaries may be used."""
-        return cache_scope(self.turn)
+        """Namespace of the summary cache."""
+        return cache_scope(self.request)
 
     @property
     def context_length(self) -> int:
-        """Most tokens of prompt and answer together."""
-        return self.maker.engine.context_length
+        """Maximum number of tokens of prompt and response together."""
+        return self.builder.engine.context_length
 
     @property
     def max_prompt_tokens(self) -> int:
-        """Most tokens of a prompt that leaves the answer its room."""
-        return self.maker.max_prompt_tokens(self.turn)
+        """Maximum prompt length that leaves enough context for the response."""
+        return self.builder.max_prompt_tokens(self.request)
 
     async def prompt_tokens(self, messages: Sequence[Message]) -> int:
-        """The length of the prompt with these messages."""
-        return len(await asyncio.to_thread(self.maker.prompt_ids, replace(self.turn, messages=tuple(messages))))
+        """Length of the prompt with these messages."""
+        return len(await asyncio.to_thread(self.builder.prompt_ids, self._with(messages)))
 
     async def system_tokens(self, messages: Sequence[Message]) -> int:
-        """The length of the system messages that the prompt begins with; 0 where there are none."""
-        rendered = await asyncio.to_thread(self.maker.render, replace(self.turn, messages=tuple(messages)))
+        """Length of the leading system messages; 0 if there are none."""
+        rendered = await asyncio.to_thread(self.builder.render, self._with(messages))
         pairs = zip(messages, rendered.spans, strict=True)
-        leading = itertools.takewhile(lambda pair: pair[0].role in ("system", "developer"), pairs)
+        leading = itertools.takewhile(lambda pair: pair[0].role in SYSTEM_ROLES, pairs)
         return max((span[1] for _, span in leading if span is not None), default=0)
 
     async def shows_message(self, messages: Sequence[Message], index: int) -> bool:
-        """Whether the template accepts these messages and writes out what the one at `index` says."""
+        """True if the template accepts the messages and includes the content of message `index`."""
         try:
-            shown = await asyncio.to_thread(self.maker.render, replace(self.turn, messages=tuple(messages)))
+            rendered = await asyncio.to_thread(self.builder.render, self._with(messages))
         except TemplateError:
             return False
-        return shown.spans[index] is not None
+        return rendered.spans[index] is not None
 
     async def text_tokens(self, text: str) -> int:
-        """The length of the prompt that has this text as its only message."""
-        return len((await asyncio.to_thread(self.maker.build_internal_request, text, 1, self.turn)).prompt_ids)
+        """Length of the prompt with `text` as its only message."""
+        request = await asyncio.to_thread(self.builder.build_internal_request, text, 1, self.request)
+        return len(request.prompt_ids)
 
-    async def write(self, text: str, most: int) -> tuple[str, Usage]:
-        """The model's own, greedy answer to this text."""
-        return await self.answer(await asyncio.to_thread(self.maker.build_internal_request, text, most, self.turn))
+    async def write(self, text: str, max_tokens: int) -> tuple[str, Usage]:
+        """The model's greedy response to `text`, and the usage."""
+        return await self.generate(
+            await asyncio.to_thread(self.builder.build_internal_request, text, max_tokens, self.request)
+        )
+
+    def _with(self, messages: Sequence[Message]) -> ChatRequest:
+        return replace(self.request, messages=tuple(messages))
 
 
 async def fit_to_context(
-    turn: ChatRequest, name: str, maker: RequestBuilder, summaries: SummaryCache, answer: Write
+    request: ChatRequest,
+    policy_name: str,
+    builder: RequestBuilder,
+    summaries: SummaryCache,
+    generate: GenerateInternal,
 ) -> tuple[GenerationRequest, ContextReport | None]:
-    """The request for a turn, and what the policy `name` did to make it fit; None where it did nothing.
+    """Build the engine request, shortened by a context policy if necessary.
+
+    Args:
+        request: chat request.
+        policy_name: name of the context policy.
+        builder: builds engine requests.
+        summaries: summary cache.
+        generate: runs an internal request.
+
+    Returns:
+        The engine request, and a report of the policy; None if the policy changed nothing.
 
     Raises:
-        ContextLengthExceeded: it does not fit, whatever the policy could do. The error is about the turn as it came.
-        UserError: see `RequestMaker.request`.
+        ContextLengthExceeded: the request does not fit even with the policy. The error describes the original request.
+        UserError: see `RequestBuilder.build_request`.
     """
-    chosen = get_context_policy(name)
-    room = RequestContextBudget(turn, maker, summaries, answer)
-    whole, refusal, dropped = None, None, 0
+    policy = get_context_policy(policy_name)
+    budget = RequestContextBudget(request, builder, summaries, generate)
+    complete, error, num_dropped = None, None, 0
     try:
-        whole = await asyncio.to_thread(maker.build_request, turn)
-        if turn.prompt is not None or len(whole.prompt_ids) <= room.max_prompt_tokens:
-            return whole, None
-    except ContextLengthExceeded as error:
-        if turn.prompt is not None:
+        complete = await asyncio.to_thread(builder.build_request, request)
+        if request.prompt is not None or len(complete.prompt_ids) <= budget.max_prompt_tokens:
+            return complete, None
+    except ContextLengthExceeded as length_error:
+        if request.prompt is not None:
             raise
-        refusal = error
-        if name != REFUSE:
-            messages = await asyncio.to_thread(drop_far_excess, turn.messages, maker)
+        error = length_error
+        if policy_name != DEFAULT_CONTEXT_POLICY:
+            messages = await asyncio.to_thread(drop_far_excess, request.messages, builder)
             if messages is None:
                 raise
-            dropped = len(turn.messages) - len(messages)
-            turn = replace(turn, messages=messages)
-            room = replace(room, turn=turn)
-    shortened = await chosen.truncate(turn.messages, room)
-    if dropped:
-        report = ContextReport(name, 0) if shortened is None else shortened.report
-        report = replace(report, dropped_messages=report.dropped_messages + dropped)
-        shortened = replace(shortened or Truncated(turn.messages, report), report=report)
-    if shortened is not None:
+            num_dropped = len(request.messages) - len(messages)
+            request = replace(request, messages=messages)
+            budget = replace(budget, request=request)
+    truncated = await policy.truncate(request.messages, budget)
+    if num_dropped:
+        report = ContextReport(policy_name, 0) if truncated is None else truncated.report
+        report = replace(report, dropped_messages=report.dropped_messages + num_dropped)
+        truncated = replace(truncated or Truncated(request.messages, report), report=report)
+    if truncated is not None:
         try:
-            shorter = replace(turn, messages=shortened.messages, window=shortened.window)
-            request = await asyncio.to_thread(maker.build_request, shorter)
+            shorter = replace(request, messages=truncated.messages, window=truncated.window)
+            return await asyncio.to_thread(builder.build_request, shorter), truncated.report
         except ContextLengthExceeded:
-            pass  # what may not be dropped is too long by itself
-        else:
-            return request, shortened.report
-    if whole is None:
-        assert refusal is not None
-        raise refusal
-    return whole, None
+            pass  # the messages that must stay are too long themselves: report the original request
+    if complete is None:
+        assert error is not None
+        raise error
+    return complete, None
 
 
-def drop_far_excess(messages: tuple[Message, ...], maker: RequestBuilder) -> tuple[Message, ...] | None:
-    """The messages without their oldest exchanges, as many as make the rest worth tokenizing.
+def drop_far_excess(messages: tuple[Message, ...], builder: RequestBuilder) -> tuple[Message, ...] | None:
+    """Drop the oldest exchanges of an extremely long conversation before it is tokenized.
 
-    A policy tokenizes what it is given several times. The result has at most `HOPELESS` contexts by the lower bound;
-    it is None where the messages that must stay have more.
+    A policy tokenizes the messages several times. The result has at most `MAX_PROMPT_CONTEXTS` contexts by the lower
+    bound of the token count. None if the messages that must stay exceed that.
     """
-    most = MAX_PROMPT_CONTEXTS * maker.engine.context_length
-    lengths = [maker.renderer.token_lower_bound(message.content) for message in messages]
+    max_tokens = MAX_PROMPT_CONTEXTS * builder.engine.context_length
+    lengths = [builder.renderer.token_lower_bound(message.content) for message in messages]
     total = sum(lengths)
-    gone: list[Exchange] = []
-    for places in droppable_exchanges(messages):
-        if total <= most:
+    dropped: list[Exchange] = []
+    for exchange in droppable_exchanges(messages):
+        if total <= max_tokens:
             break
-        total -= sum(lengths[place] for place in places)
-        gone.append(places)
-    return drop_exchanges(messages, gone) if total <= most else None
+        total -= sum(lengths[index] for index in exchange)
+        dropped.append(exchange)
+    return drop_exchanges(messages, dropped) if total <= max_tokens else None

@@ -1,7 +1,7 @@
-"""Stores a request's messages before it is answered, and the answer while it is written.
+"""Stores the messages of a request before generation, and the response during generation.
 
-Nothing is ever replaced: an edited message, an answer that is generated again and a question from a page that was
-loaded earlier become branches of the conversation's tree.
+Nothing is replaced: an edited message, a regenerated response and a request from an outdated page become branches of
+the conversation tree.
 """
 
 import logging
@@ -20,105 +20,105 @@ from turnwise.core.ports import ConversationStore, FinishReason
 from turnwise.core.tools import ToolCallDelta
 
 TITLE_LENGTH = 60
-SAVE_SECONDS = 1.0  # between two saves of an answer that is being written: a crash loses no more of it
+SAVE_SECONDS = 1.0  # interval between saves of a growing response: a crash loses at most this much
 
 log = logging.getLogger("turnwise.chat")
 
 
 class ConversationRecorder:
-    """Stores one request and its answer in a conversation."""
+    """Stores one request and its response in a conversation."""
 
-    def __init__(self, store: ConversationStore, conversation_id: str, turn: ChatRequest, model: str) -> None:
-        """Record `turn`, which `model` answers. Nothing is stored before `begin`."""
-        self._store, self._conversation_id, self._turn, self._model = store, conversation_id, turn, model
-        self._opening = turn.messages[-1].content if turn.continue_final_message else ""
+    def __init__(self, store: ConversationStore, conversation_id: str, request: ChatRequest, model: str) -> None:
+        """Prepare the recorder. Use `start`, which stores the messages."""
+        self._store, self._conversation_id, self._request, self._model = store, conversation_id, request, model
+        self._continued_text = request.messages[-1].content if request.continue_final_message else ""
         self._text: list[str] = []
-        self._calls: list[ToolCallDelta] = []
-        self._finish: FinishReason | Literal["in_progress"] = "in_progress"
-        self._question_ids: tuple[str, ...] = ()
-        self._answer_id: str | None = None  # only the store's thread reads and writes it
+        self._tool_calls: list[ToolCallDelta] = []
+        self._finish_reason: FinishReason | Literal["in_progress"] = "in_progress"
+        self._request_ids: tuple[str, ...] = ()
+        self._response_id: str | None = None  # used in the store's thread only
         self._saved_at = 0.0
-        self._saving: Future[None] | None = None
-        self._complete = False
+        self._pending_save: Future[None] | None = None
+        self._is_complete = False
 
     @classmethod
     async def start(
-        cls, store: ConversationStore | None, turn: ChatRequest, model: str
+        cls, store: ConversationStore | None, request: ChatRequest, model: str
     ) -> "ConversationRecorder | None":
-        """Store the request's messages; None where they belong to no conversation.
+        """Store the messages of the request. Returns None if the request has no conversation.
 
         Raises:
             NotFound: there is no such conversation.
             Unavailable: the store is busy.
-            SaveFailed: the disk refuses.
+            SaveFailed: the write failed.
         """
-        if store is None or turn.conversation_id is None:
+        if store is None or request.conversation_id is None:
             return None
-        recorder = cls(store, turn.conversation_id, turn, model)
-        recorder._question_ids = await STORE_WRITE_EXECUTOR.run(
-            store.ensure_branch, turn.conversation_id, turn.messages, title=derive_title(turn.messages)
+        recorder = cls(store, request.conversation_id, request, model)
+        recorder._request_ids = await STORE_WRITE_EXECUTOR.run(
+            store.ensure_branch, request.conversation_id, request.messages, title=derive_title(request.messages)
         )
         return recorder
 
     async def record_error(self, error: TurnwiseError) -> None:
-        """Record why the request cannot be answered."""
+        """Store why the request failed."""
         meta = {"error": {"code": error.code, "message": str(error)}}
-        with suppress(TurnwiseError):  # the refusal itself matters more
-            await STORE_WRITE_EXECUTOR.run(self._store.update_message, self._question_ids[-1], meta=meta)
+        with suppress(TurnwiseError):  # the original error is more important
+            await STORE_WRITE_EXECUTOR.run(self._store.update_message, self._request_ids[-1], meta=meta)
 
     def add(self, delta: ChatDelta) -> None:
-        """Take a piece of the answer. Now and then, what has been written so far is saved in the background."""
+        """Add a delta. Saves the response in the background, at most once per `SAVE_SECONDS`."""
         self._text.append(delta.text)
-        self._calls.extend(delta.tool_calls)
-        self._finish = delta.finish_reason or self._finish
+        self._tool_calls.extend(delta.tool_calls)
+        self._finish_reason = delta.finish_reason or self._finish_reason
         now = time.monotonic()
         self._saved_at = self._saved_at or now
-        if now - self._saved_at >= SAVE_SECONDS and (self._saving is None or self._saving.done()):
+        if now - self._saved_at >= SAVE_SECONDS and (self._pending_save is None or self._pending_save.done()):
             self._saved_at = now
-            self._saving = self._submit()
+            self._pending_save = self._submit()
 
     async def save_complete(self) -> None:
-        """Save the answer, which is complete. Raises as `begin` does."""
-        self._complete = True
+        """Save the complete response. Raises as `start` does."""
+        self._is_complete = True
         await STORE_WRITE_EXECUTOR.result(self._submit())
 
-    async def save_partial(self, finish: FinishReason) -> None:
-        """Save what was written of an answer that ended early for this reason. Does nothing after `complete`.
+    async def save_partial(self, finish_reason: FinishReason) -> None:
+        """Save a response that ended early, with its finish reason. Does nothing after `save_complete`.
 
-        The save is under way before this waits for it, so it happens even where the caller is cancelled.
+        The save is submitted before the wait, so it happens even if the caller is cancelled.
         """
-        if self._complete:
+        if self._is_complete:
             return
-        self._finish = finish
+        self._finish_reason = finish_reason
         try:
             await STORE_WRITE_EXECUTOR.result(self._submit())
         except TurnwiseError as error:
-            log.error("An answer that ended early was not saved: %s", error)
+            log.error("A partial response was not saved: %s", error)
 
     def _submit(self) -> "Future[None]":
-        """Save the answer as it is now, after every save before."""
+        """Submit a save of the current state. Saves run in order."""
         text = "".join(self._text)
-        message = Message("assistant", self._opening + text, tool_calls=merge_tool_call_deltas(self._calls))
+        message = Message("assistant", self._continued_text + text, tool_calls=merge_tool_call_deltas(self._tool_calls))
         has_content = bool(text or message.tool_calls)
-        return STORE_WRITE_EXECUTOR.submit(self._save, message if has_content else None, self._finish)
+        return STORE_WRITE_EXECUTOR.submit(self._save, message if has_content else None, self._finish_reason)
 
-    def _save(self, message: Message | None, finish: str) -> None:
-        """Runs in the store's thread. A conversation that was deleted meanwhile stays deleted."""
-        meta = {"finish": finish, "model": self._model}
+    def _save(self, message: Message | None, finish_reason: str) -> None:
+        """Runs in the store's thread. Does nothing if the conversation was deleted in the meantime."""
+        meta = {"finish": finish_reason, "model": self._model}
         with suppress(NotFound):
             if message is None:
                 return
-            if self._answer_id is not None:
-                self._store.update_message(self._answer_id, content=message, meta=meta)
+            if self._response_id is not None:
+                self._store.update_message(self._response_id, content=message, meta=meta)
                 return
-            # A continued message and its longer version are siblings.
-            above = self._question_ids[:-1] if self._turn.continue_final_message else self._question_ids
-            parent_id = above[-1] if above else None
-            (self._answer_id,) = self._store.append(self._conversation_id, [message], meta, parent_id=parent_id)
+            # The continued version of a message is its sibling.
+            parents = self._request_ids[:-1] if self._request.continue_final_message else self._request_ids
+            parent_id = parents[-1] if parents else None
+            (self._response_id,) = self._store.append(self._conversation_id, [message], meta, parent_id=parent_id)
 
 
 def derive_title(messages: Sequence[Message]) -> str:
-    """The first line of the first user message, cut to a title's length."""
+    """First non-empty line of the first user message, cut to `TITLE_LENGTH` characters."""
     text = next((message.content for message in messages if message.role == "user"), "")
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"

@@ -1,4 +1,4 @@
-"""All pieces of a stream put together."""
+"""Combines the deltas of a stream into a complete response."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -11,59 +11,59 @@ from turnwise.core.tools import ToolCallDelta
 
 
 class DeltaAccumulator:
-    """Collects deltas until the last one, which carries the usage."""
+    """Collects deltas up to the last one, which has the usage."""
 
-    def __init__(self, answers: int) -> None:
-        self._texts: list[list[str]] = [[] for _ in range(answers)]
-        self._reports: list[list[DecodedLogprobs]] = [[] for _ in range(answers)]
-        self._calls: list[list[ToolCallDelta]] = [[] for _ in range(answers)]
-        self._prompts: list[tuple[DecodedLogprobs, ...]] = [()] * answers
-        self._finishes: dict[int, tuple[FinishReason, float | None, DecodedLogprobs | None]] = {}
+    def __init__(self, num_choices: int) -> None:
+        self._texts: list[list[str]] = [[] for _ in range(num_choices)]
+        self._logprobs: list[list[DecodedLogprobs]] = [[] for _ in range(num_choices)]
+        self._tool_calls: list[list[ToolCallDelta]] = [[] for _ in range(num_choices)]
+        self._prompt_logprobs: list[tuple[DecodedLogprobs, ...]] = [()] * num_choices
+        self._endings: dict[int, tuple[FinishReason, float | None, DecodedLogprobs | None]] = {}
 
     def add(self, delta: ChatDelta) -> ChatResponse | None:
-        """One more piece; the whole reply with the last."""
+        """Add a delta. Returns the response after the last one, else None."""
         self._texts[delta.index].append(delta.text)
-        self._reports[delta.index].extend(delta.logprobs)
-        self._calls[delta.index].extend(delta.tool_calls)
-        self._prompts[delta.index] += delta.prompt_logprobs
+        self._logprobs[delta.index].extend(delta.logprobs)
+        self._tool_calls[delta.index].extend(delta.tool_calls)
+        self._prompt_logprobs[delta.index] += delta.prompt_logprobs
         if delta.finish_reason is not None:
-            self._finishes[delta.index] = (delta.finish_reason, delta.mean_logprob, delta.stop_token_logprobs)
+            self._endings[delta.index] = (delta.finish_reason, delta.mean_logprob, delta.stop_token_logprobs)
         if delta.usage is None:
             return None
-        whole = (
+        choices = (
             ChatChoice(
                 "".join(text),
-                finish,
-                tuple(self._reports[i]),
-                merge_tool_call_deltas(self._calls[i]),
-                self._prompts[i],
-                mean,
-                end,
+                finish_reason,
+                tuple(self._logprobs[i]),
+                merge_tool_call_deltas(self._tool_calls[i]),
+                self._prompt_logprobs[i],
+                mean_logprob,
+                stop_token_logprobs,
             )
             for i, text in enumerate(self._texts)
-            for finish, mean, end in [self._finishes[i]]
+            for finish_reason, mean_logprob, stop_token_logprobs in [self._endings[i]]
         )
-        return ChatResponse(tuple(whole), delta.usage, delta.context)
+        return ChatResponse(tuple(choices), delta.usage, delta.context)
 
 
 Stream = Callable[[ChatRequest], AsyncGenerator[ChatDelta, None]]
 
 
-async def collect_response(stream: Stream, turn: ChatRequest) -> ChatResponse:
-    """The answers of a turn put together; the best of more where it asks for that."""
-    wanted = expand_best_of(turn)
-    gathering = DeltaAccumulator(wanted.n)
-    async with aclosing(stream(wanted)) as deltas:
+async def collect_response(stream: Stream, request: ChatRequest) -> ChatResponse:
+    """Consume a stream and return the response, with `best_of` applied."""
+    expanded = expand_best_of(request)
+    accumulator = DeltaAccumulator(expanded.n)
+    async with aclosing(stream(expanded)) as deltas:
         async for delta in deltas:
-            if (reply := gathering.add(delta)) is not None:
-                return select_best(reply, turn)
+            if (response := accumulator.add(delta)) is not None:
+                return select_best(response, request)
     raise AssertionError("a stream ends with the usage")
 
 
 async def collect_embedding(stream: Stream, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
-    """The vector of a text, or of its ids, and what it took."""
+    """Embedding of a text or of token ids, and the usage."""
     async with aclosing(stream(ChatRequest((), prompt=prompt, prompt_output="embedding"))) as deltas:
         async for delta in deltas:
             if delta.embedding is not None and delta.usage is not None:
                 return delta.embedding, delta.usage
-    raise AssertionError("the generator gives an embedding or an error")
+    raise AssertionError("the engine returns an embedding or an error")

@@ -1,4 +1,4 @@
-"""What the generator is asked for: a turn rendered, its parameters checked against the model, its format compiled."""
+"""Builds engine requests: renders the messages, checks the parameters against the model, compiles the format."""
 
 import hashlib
 import json
@@ -24,25 +24,27 @@ from turnwise.text.tokenization.tokenizer import TooManyTokens
 from turnwise.text.tokenization.tokenizer_files import SPECIAL_TOKEN_NAMES
 from turnwise.text.tokenization.vocabulary import Vocabulary
 
-NEVER = -100.0  # a bias that no logit makes up for
-PREDICTED = 16  # characters of a prediction that are tokenized per token of the context
-ANSWER_SHARE = 4  # a context policy keeps this part of the context free for the answer
+BANNED_TOKEN_BIAS = -100.0  # logit bias that no logit exceeds
+PREDICTION_CHARS_PER_TOKEN = 16  # prefix of a prediction that is tokenized, in characters per token of the context
+RESPONSE_CONTEXT_DIVISOR = 4  # a context policy reserves 1/4 of the context for the response
 
-THINKING = ("enable_thinking", "thinking")  # what published templates call the switch
-# What the template gets from elsewhere.
-RESERVED = frozenset({"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"})
+THINKING_VARIABLES = ("enable_thinking", "thinking")  # names of the thinking switch in common chat templates
+# Template variables that a request cannot set.
+RESERVED_VARIABLES = frozenset(
+    {"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now"}
+)
 
 
 @dataclass(frozen=True)
 class RequestBuilder:
-    """Makes requests for one model.
+    """Builds engine requests for one model.
 
     Attributes:
-        name: what the model is called.
-        renderer: its chat template.
-        generator: what is asked: how much it reads and writes.
-        defaults: generation parameters it prefers.
-        suppressed: tokens that it never says.
+        name: served model name.
+        renderer: chat template and tokenizer.
+        engine: inference engine; gives the context length.
+        defaults: generation parameters of the model.
+        suppressed: token ids that are never generated.
     """
 
     name: str
@@ -53,210 +55,222 @@ class RequestBuilder:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The bytes of the model's tokens."""
+        """Bytes of the model's tokens."""
         return self.renderer.vocabulary
 
-    def build_request(self, turn: ChatRequest) -> GenerationRequest:
-        """The request for a turn's first answer.
+    def build_request(self, request: ChatRequest) -> GenerationRequest:
+        """Build the engine request for the first choice.
 
         Raises:
-            UserError: parameters out of range, messages the template refuses, a format that cannot be enforced, or more
-                tokens than the context holds.
+            UserError: a parameter is out of range, the template rejects the messages, the format cannot be enforced or
+                the prompt exceeds the context.
         """
         params = GenerationParams.resolve(
-            turn.sampling, applicable_defaults(apply_sampling_preset(turn.preset, self.defaults), turn)
+            request.sampling, applicable_defaults(apply_sampling_preset(request.preset, self.defaults), request)
         )
-        self._check(params, turn)
-        check_search_parameters(params, turn)
-        self._check_variables(turn.chat_template_kwargs)
-        _refuse_broken_text(turn.messages)
-        if turn.continue_final_message and (not turn.messages or turn.messages[-1].role != "assistant"):
-            raise UserError("Only an assistant's message can be gone on with, and the last message is none.")
-        if turn.continue_final_message and self.engine.is_encoder_decoder:
-            raise UserError(f"The model '{self.name}' reads with an encoder and cannot go on with a message.")
-        ids = self._fitting_ids(turn)
+        self._check_parameters(params, request)
+        check_search_parameters(params, request)
+        self._check_variables(request.chat_template_kwargs)
+        _check_unicode(request.messages)
+        if request.continue_final_message and (not request.messages or request.messages[-1].role != "assistant"):
+            raise UserError("'continue_final_message' needs the last message to be from the assistant.")
+        if request.continue_final_message and self.engine.is_encoder_decoder:
+            raise UserError(f"The model '{self.name}' is an encoder-decoder model and cannot continue a message.")
+        ids = self._prompt_ids_within_context(request)
         return GenerationRequest(
             prompt_ids=ids,
-            params=self._without_suppressed(params),
-            max_tokens=(most := self._room(ids, params, turn)),
+            params=self._ban_suppressed_tokens(params),
+            max_tokens=(max_tokens := self._max_tokens(ids, params, request)),
             stop_ids=self._stop_ids(params),
-            constraints=tuple(self._constraints(params, turn)),
-            prompt_output=turn.prompt_output,
-            num_return_sequences=turn.n if params.num_beams > 1 else 1,
-            scope=cache_scope(turn),
-            tenant=turn.tenant,
-            priority=turn.priority,
-            prediction=self._prediction(params, turn)[:most],
+            constraints=tuple(self._constraints(params, request)),
+            prompt_output=request.prompt_output,
+            num_return_sequences=request.n if params.num_beams > 1 else 1,
+            scope=cache_scope(request),
+            tenant=request.tenant,
+            priority=request.priority,
+            prediction=self._prediction(params, request)[:max_tokens],
         )
 
-    def _without_suppressed(self, params: GenerationParams) -> GenerationParams:
+    def _ban_suppressed_tokens(self, params: GenerationParams) -> GenerationParams:
         if not self.suppressed:
             return params
-        asked = tuple(pair for pair in params.logit_bias if pair[0] not in self.suppressed)
-        return replace(params, logit_bias=(*asked, *((id, NEVER) for id in sorted(self.suppressed))))
+        logit_bias = tuple(pair for pair in params.logit_bias if pair[0] not in self.suppressed)
+        return replace(params, logit_bias=(*logit_bias, *((id, BANNED_TOKEN_BIAS) for id in sorted(self.suppressed))))
 
-    def _fitting_ids(self, turn: ChatRequest) -> tuple[int, ...]:
-        """What the model reads. Raises `ContextLengthExceeded` where that is certain before it is tokenized."""
+    def _prompt_ids_within_context(self, request: ChatRequest) -> tuple[int, ...]:
+        """Prompt ids. Raises `ContextLengthExceeded` for a prompt that exceeds the context on its own."""
         try:
-            return self.prompt_ids(turn, None if turn.window else self.engine.context_length)
+            return self.prompt_ids(request, None if request.window else self.engine.context_length)
         except TooManyTokens as error:
             tokens = error.count if error.is_exact else f"at least {error.count}"
-            answer = turn.sampling.get("max_tokens") or 0
+            response_tokens = request.sampling.get("max_tokens") or 0
             raise ContextLengthExceeded.for_prompt(
-                self.engine.context_length, tokens, answer, _prompt_field(turn)
+                self.engine.context_length, tokens, response_tokens, _prompt_field(request)
             ) from None
 
-    def prompt_ids(self, turn: ChatRequest, limit: int | None = None) -> tuple[int, ...]:
-        """What the model reads.
+    def prompt_ids(self, request: ChatRequest, limit: int | None = None) -> tuple[int, ...]:
+        """Token ids of the prompt.
 
         Raises:
-            UserError: the template refuses the messages, or the model does not have an id.
-            TooManyTokens: there are more than `limit`; what is longer may pass.
+            UserError: the template rejects the messages, or an id is outside the vocabulary.
+            TooManyTokens: the prompt certainly has more than `limit` tokens. Not all longer prompts are detected.
         """
-        if turn.prompt is None:
-            ids = tuple(self.render(turn, limit).ids)
-            if turn.window is None or sum(turn.window) >= len(ids):
+        if request.prompt is None:
+            ids = tuple(self.render(request, limit).ids)
+            if request.window is None or sum(request.window) >= len(ids):
                 return ids
-            first, last = turn.window
+            first, last = request.window
             return (*ids[:first], *ids[-last:])
-        if isinstance(turn.prompt, str):
+        if isinstance(request.prompt, str):
             tokenizer = self.renderer.tokenizer
-            self.renderer.check_length(turn.prompt, limit)
-            return (*tokenizer.bos_ids, *tokenizer.encode(turn.prompt, limit=limit)) or self._document_start()
-        if any(id >= self.renderer.tokenizer.vocab_size for id in turn.prompt):
-            name = _prompt_field(turn)
+            self.renderer.check_length(request.prompt, limit)
+            return (*tokenizer.bos_ids, *tokenizer.encode(request.prompt, limit=limit)) or self._empty_prompt_ids()
+        if any(id >= self.renderer.tokenizer.vocab_size for id in request.prompt):
+            name = _prompt_field(request)
             raise InvalidParameter(
                 name, f"'{name}' has token ids that this model does not have; they end at {len(self.vocabulary) - 1}."
             )
-        return turn.prompt
+        return request.prompt
 
-    def _document_start(self) -> tuple[int, ...]:
-        """The prompt that says nothing: the token that separates documents, as published for a missing prompt."""
-        end = self.renderer.tokenizer.eos_id
-        if end is None:
+    def _empty_prompt_ids(self) -> tuple[int, ...]:
+        """Ids of an empty prompt: the end-of-text token, as in the OpenAI reference for a missing prompt."""
+        eos_id = self.renderer.tokenizer.eos_id
+        if eos_id is None:
             raise InvalidParameter("prompt", "'prompt' is empty, and this model has no token to begin a document with.")
-        return (end,)
+        return (eos_id,)
 
-    def render(self, turn: ChatRequest, limit: int | None = None) -> RenderedConversation:
-        """The messages of a turn as the model sees them. Raises as `prompt_ids` does."""
+    def render(self, request: ChatRequest, limit: int | None = None) -> RenderedConversation:
+        """Render the messages. Raises as `prompt_ids` does."""
         return self.renderer.render(
-            turn.messages,
-            add_generation_prompt=not turn.continue_final_message,
-            continue_final_message=turn.continue_final_message,
-            variables=turn.chat_template_kwargs,
-            tools=visible_tools(turn),
+            request.messages,
+            add_generation_prompt=not request.continue_final_message,
+            continue_final_message=request.continue_final_message,
+            variables=request.chat_template_kwargs,
+            tools=visible_tools(request),
             limit=limit,
         )
 
-    def max_prompt_tokens(self, turn: ChatRequest) -> int:
-        """Most tokens of a prompt for which a context policy has nothing to do.
+    def max_prompt_tokens(self, request: ChatRequest) -> int:
+        """Maximum prompt length that leaves enough context for the response; longer prompts go to the context policy.
 
-        The rest of the context is the answer's: the tokens that were asked for; where none were, a share of the
-        context, or the model's own limit if that is less. Where an encoder reads the prompt, the answer needs none.
+        The response gets `max_tokens` of the request, else the model's default or a fixed share of the context,
+        whichever is smaller. An encoder-decoder model needs no space for it.
         """
-        whole = self.engine.context_length
-        share = max(1, whole // ANSWER_SHARE)
-        usual = apply_sampling_preset(turn.preset, self.defaults).get("max_tokens") or share
-        answer = int(turn.sampling.get("max_tokens") or min(usual, share))
-        return whole if self.engine.is_encoder_decoder else whole - answer
+        context_length = self.engine.context_length
+        share = max(1, context_length // RESPONSE_CONTEXT_DIVISOR)
+        default = apply_sampling_preset(request.preset, self.defaults).get("max_tokens") or share
+        response_tokens = int(request.sampling.get("max_tokens") or min(default, share))
+        return context_length if self.engine.is_encoder_decoder else context_length - response_tokens
 
-    def build_internal_request(self, text: str, most: int, turn: ChatRequest) -> GenerationRequest:
-        """The request for a greedy answer to a text alone, of at most `most` tokens, for our own use in a turn."""
-        # Models that can think aloud would spend all of it on that.
-        quiet = {name: False for name in THINKING if name in find_template_variables(self.renderer.template)}
-        rendered = self.renderer.render([Message("user", text)], add_generation_prompt=True, variables=quiet)
+    def build_internal_request(self, text: str, max_tokens: int, request: ChatRequest) -> GenerationRequest:
+        """Build a greedy request with `text` as its only message, for internal use (summaries)."""
+        # Switch thinking off: it would use up the token limit.
+        no_thinking = {
+            name: False for name in THINKING_VARIABLES if name in find_template_variables(self.renderer.template)
+        }
+        rendered = self.renderer.render([Message("user", text)], add_generation_prompt=True, variables=no_thinking)
         return GenerationRequest(
             tuple(rendered.ids),
             GenerationParams(temperature=0),
-            min(most, self.engine.max_new_tokens(len(rendered.ids))),
+            min(max_tokens, self.engine.max_new_tokens(len(rendered.ids))),
             self.renderer.tokenizer.stop_ids,
-            scope=cache_scope(turn),
-            tenant=turn.tenant,
-            priority=turn.priority,
+            scope=cache_scope(request),
+            tenant=request.tenant,
+            priority=request.priority,
         )
 
-    def _prediction(self, params: GenerationParams, turn: ChatRequest) -> tuple[int, ...]:
-        if turn.prediction is None:
+    def _prediction(self, params: GenerationParams, request: ChatRequest) -> tuple[int, ...]:
+        if request.prediction is None:
             return ()
         if params.num_beams > 1:
-            raise InvalidParameter("prediction", "'prediction' is of no use to 'num_beams': leave one of them out.")
-        # No answer is longer than the context, so the rest would be tokenized in vain.
-        start = turn.prediction[: self.engine.context_length * PREDICTED]
-        return tuple(self.renderer.tokenizer.encode(start))
+            raise InvalidParameter(
+                "prediction", "'prediction' cannot be combined with 'num_beams'. Leave one of them out."
+            )
+        # A response is not longer than the context, so the rest of the prediction is useless.
+        text = request.prediction[: self.engine.context_length * PREDICTION_CHARS_PER_TOKEN]
+        return tuple(self.renderer.tokenizer.encode(text))
 
-    def _room(self, ids: Sequence[int], params: GenerationParams, turn: ChatRequest) -> int:
-        room, most = self.engine.max_new_tokens(len(ids)), turn.sampling.get("max_tokens") or 0
-        only_read = turn.prompt_only or turn.prompt_output == "embedding"
-        if room < (0 if only_read else max(1, most)):
-            raise ContextLengthExceeded.for_prompt(self.engine.context_length, len(ids), most, _prompt_field(turn))
-        if only_read:
+    def _max_tokens(self, ids: Sequence[int], params: GenerationParams, request: ChatRequest) -> int:
+        available, max_tokens = self.engine.max_new_tokens(len(ids)), request.sampling.get("max_tokens") or 0
+        prompt_only = request.prompt_only or request.prompt_output == "embedding"
+        if available < (0 if prompt_only else max(1, max_tokens)):
+            raise ContextLengthExceeded.for_prompt(
+                self.engine.context_length, len(ids), max_tokens, _prompt_field(request)
+            )
+        if prompt_only:
             return 0
-        return min(params.max_tokens or room, room)
+        return min(params.max_tokens or available, available)
 
-    def _check(self, params: GenerationParams, turn: ChatRequest) -> None:
-        """What only shows when parameters are seen together, or beside the model."""
-        known = self.renderer.tokenizer.vocab_size
+    def _check_parameters(self, params: GenerationParams, request: ChatRequest) -> None:
+        """Check parameters that depend on each other or on the model."""
+        vocab_size = self.renderer.tokenizer.vocab_size
         for name, ids in (
             ("logit_bias", [id for id, _ in params.logit_bias]),
             ("stop_token_ids", params.stop_token_ids),
         ):
             for id in ids:
-                if id >= known:
-                    raise InvalidParameter(name, f"'{name}' names token {id}; this model's ids end at {known - 1}.")
+                if id >= vocab_size:
+                    raise InvalidParameter(
+                        name, f"'{name}' names token {id}; this model's ids end at {vocab_size - 1}."
+                    )
         if params.top_logprobs and not params.logprobs:
             raise InvalidParameter("top_logprobs", "'top_logprobs' needs 'logprobs': true.")
         if params.max_tokens is not None and params.min_tokens > params.max_tokens:
             raise InvalidParameter(
                 "min_tokens", f"'min_tokens' ({params.min_tokens}) is more than the token limit ({params.max_tokens})."
             )
-        shaped = turn.format.param if turn.format is not None else "tools" if visible_tools(turn) else None
-        if shaped is not None:
-            for name, said in (("ignore_eos", params.ignore_eos), ("min_tokens", params.min_tokens)):
-                if said:
+        format_field = (
+            request.format.param if request.format is not None else "tools" if visible_tools(request) else None
+        )
+        if format_field is not None:
+            for name, value in (("ignore_eos", params.ignore_eos), ("min_tokens", params.min_tokens)):
+                if value:
                     raise InvalidParameter(
-                        name, f"'{name}' contradicts '{shaped}', which says itself when an answer is whole."
+                        name, f"'{name}' contradicts '{format_field}', whose grammar decides when the response ends."
                     )
-        if turn.n > 1 and turn.conversation_id is not None:
-            name = "best_of" if turn.best_of > 1 else "n"
+        if request.n > 1 and request.conversation_id is not None:
+            name = "best_of" if request.best_of > 1 else "n"
             raise InvalidParameter(
-                name, f"A conversation goes on with one answer; leave '{name}' or 'conversation_id' out."
+                name, f"A stored conversation continues with one choice. Leave '{name}' or 'conversation_id' out."
             )
 
     def _check_variables(self, variables: Mapping[str, Any]) -> None:
-        """Values for the template must be ones it uses, and must not write what only the template may write."""
+        """Check that the template uses each variable and that no value contains a special token."""
         for name, value in variables.items():
             if (
-                name in RESERVED
+                name in RESERVED_VARIABLES
                 or name in SPECIAL_TOKEN_NAMES
                 or not re.search(rf"\b{re.escape(name)}\b", self.renderer.template)
             ):
                 raise InvalidParameter(
                     name, f"The chat template of the model '{self.name}' has no '{name[:60]}' to set."
                 )
-            written = json.dumps(value, ensure_ascii=False)
-            if any(token in written for token in self.renderer.tokenizer.special_tokens):
-                raise InvalidParameter(name, f"'{name[:60]}' spells one of the model's special tokens.")
+            text = json.dumps(value, ensure_ascii=False)
+            if any(token in text for token in self.renderer.tokenizer.special_tokens):
+                raise InvalidParameter(name, f"'{name[:60]}' contains one of the model's special tokens.")
 
     def _stop_ids(self, params: GenerationParams) -> frozenset[int]:
-        own: frozenset[int] = frozenset() if params.ignore_eos else self.renderer.tokenizer.stop_ids
-        return own | frozenset(params.stop_token_ids)
+        stop_ids: frozenset[int] = frozenset() if params.ignore_eos else self.renderer.tokenizer.stop_ids
+        return stop_ids | frozenset(params.stop_token_ids)
 
-    def _constraints(self, params: GenerationParams, turn: ChatRequest) -> list[Constraint]:
-        found: list[Constraint] = []
-        if (calls := tool_constraint(turn, self.renderer, self.renderer.grammars)) is not None:
-            found.append(calls)
-        elif turn.format is not None:
-            found.append(self._grammar(turn.format))
+    def _constraints(self, params: GenerationParams, request: ChatRequest) -> list[Constraint]:
+        constraints: list[Constraint] = []
+        if (tool_calls := tool_constraint(request, self.renderer, self.renderer.grammars)) is not None:
+            constraints.append(tool_calls)
+        elif request.format is not None:
+            constraints.append(self._grammar(request.format))
         if params.num_beams > 1 and params.stop:
-            if visible_tools(turn):
-                raise InvalidParameter("stop", "'stop' does not go with both 'num_beams' and 'tools': leave one out.")
-            found.append(StopStringConstraint(params.stop, self.vocabulary))
+            if visible_tools(request):
+                raise InvalidParameter(
+                    "stop", "'stop' cannot be combined with both 'num_beams' and 'tools'. Leave one of them out."
+                )
+            constraints.append(StopStringConstraint(params.stop, self.vocabulary))
         if params.bad_words:
-            found.append(self._banned(params.bad_words))
-        return found
+            constraints.append(self._bad_words_constraint(params.bad_words))
+        return constraints
 
     @cached_property
-    def _banned(self) -> Any:
+    def _bad_words_constraint(self) -> Any:
         return lru_cache(maxsize=16)(lambda words: BadWordsConstraint(words, self.vocabulary))
 
     def _grammar(self, format: ResponseFormat) -> Constraint:
@@ -271,35 +285,39 @@ class RequestBuilder:
         return compilers[format.kind](format.source, format.param)
 
 
-def _prompt_field(turn: ChatRequest) -> str:
-    """The field of the request that the prompt comes from."""
-    return "input" if turn.prompt_output == "embedding" else "messages" if turn.prompt is None else "prompt"
+def _prompt_field(request: ChatRequest) -> str:
+    """Name of the request field that holds the prompt."""
+    return "input" if request.prompt_output == "embedding" else "messages" if request.prompt is None else "prompt"
 
 
-def cache_scope(turn: ChatRequest) -> str:
-    """Whose requests may share what was read and written for one of them."""
-    return f"{turn.tenant}\n{turn.prompt_cache_key}"
+def cache_scope(request: ChatRequest) -> str:
+    """Namespace of the prefix cache and of the summary cache. Only requests with the same scope share entries."""
+    return f"{request.tenant}\n{request.prompt_cache_key}"
 
 
-def split_choices(request: GenerationRequest, answers: int) -> list[GenerationRequest]:
-    """The requests that bring so many answers: a search gives them all, otherwise each is drawn on its own."""
-    return [request] if request.params.num_beams > 1 else [_numbered(request, index) for index in range(answers)]
+def split_choices(generation_request: GenerationRequest, n: int) -> list[GenerationRequest]:
+    """Engine requests for `n` choices: one for a beam search, which returns all of them, else one per choice."""
+    return (
+        [generation_request]
+        if generation_request.params.num_beams > 1
+        else [_with_choice_seed(generation_request, index) for index in range(n)]
+    )
 
 
-def _numbered(request: GenerationRequest, index: int) -> GenerationRequest:
-    """The same request for a further answer: with a seed of its own, which is the same at every time."""
-    seed = request.params.seed
+def _with_choice_seed(generation_request: GenerationRequest, index: int) -> GenerationRequest:
+    """The request with a seed derived from `seed` and the index of the choice. Reproducible."""
+    seed = generation_request.params.seed
     if index == 0 or seed is None:
-        return request
-    other = int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:7], "big")
-    return replace(request, params=replace(request.params, seed=other))
+        return generation_request
+    choice_seed = int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:7], "big")
+    return replace(generation_request, params=replace(generation_request.params, seed=choice_seed))
 
 
-def _refuse_broken_text(messages: Sequence[Message]) -> None:
-    """Half a surrogate pair, which Python makes of bytes that are no UTF-8, is nothing a tokenizer could encode."""
+def _check_unicode(messages: Sequence[Message]) -> None:
+    """Reject unpaired surrogates, which a tokenizer cannot encode. Python creates them from invalid UTF-8."""
     for message in messages:
-        called = "".join(f"{call.id}{call.name}{call.arguments}" for call in message.tool_calls)
+        call_text = "".join(f"{call.id}{call.name}{call.arguments}" for call in message.tool_calls)
         try:
-            f"{message.content}{message.name}{called}{message.tool_call_id}".encode()
+            f"{message.content}{message.name}{call_text}{message.tool_call_id}".encode()
         except UnicodeEncodeError:
             raise InvalidData(f"A message of the {message.role} is not valid Unicode text.") from None

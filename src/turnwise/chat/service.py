@@ -1,7 +1,8 @@
-"""One turn of talk: messages in, the next turn out, piece by piece.
+"""The chat service: messages in, response out as a stream of deltas.
 
-`stream` renders the messages, hands the ids to the generator, turns tokens back into text, ends at stop strings, and
-keeps the conversation where it was asked to. Closing it early frees the generator's slots within one step.
+`ChatService.stream` fits the messages into the context, renders them, submits the token ids to the engine, converts
+tokens to text, stops at stop strings and stores the conversation. Closing the stream early cancels generation within
+one engine step.
 """
 
 import asyncio
@@ -63,18 +64,19 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ChatService:
-    """A model that talks.
+    """A chat model with its engine and its conversation store.
 
     Attributes:
-        name: what it is called in the API.
-        created: when its weights were made, in seconds since 1970.
-        fingerprint: changes when weights or decoding change.
-        renderer: its chat template.
-        generator: its engine.
-        defaults: generation parameters it prefers.
-        suppressed: tokens that it never says.
-        store: where conversations are kept; None keeps none.
-        context_policy: what becomes of conversations that the context does not hold, a name in `chat.context`.
+        name: served model name.
+        created: Unix time of the weights, in seconds.
+        fingerprint: changes with the weights and the decoding settings.
+        renderer: chat template and tokenizer.
+        engine: inference engine.
+        defaults: generation parameters of the model.
+        suppressed: token ids that are never generated.
+        store: conversation store; None: store nothing.
+        context_policy: name of the default policy in `chat.context_policies`, for conversations longer than the
+            context.
     """
 
     name: str
@@ -88,151 +90,156 @@ class ChatService:
     context_policy: str = DEFAULT_CONTEXT_POLICY
 
     def __post_init__(self) -> None:
-        get_context_policy(self.context_policy)  # an unknown name is said now, not at the first long conversation
+        get_context_policy(self.context_policy)  # report an unknown name now, not at the first long conversation
 
     @property
     def context_length(self) -> int:
-        """Most tokens of prompt and answer together."""
+        """Maximum number of tokens of prompt and response together."""
         return self.engine.context_length
 
     @property
     def is_healthy(self) -> bool:
-        """False once its engine has stopped after an error; it then refuses all requests."""
+        """False after a fatal engine error. The engine then rejects all requests."""
         return self.engine.is_healthy
 
     @cached_property
-    def _maker(self) -> RequestBuilder:
+    def _request_builder(self) -> RequestBuilder:
         return RequestBuilder(self.name, self.renderer, self.engine, self.defaults, self.suppressed)
 
     @cached_property
     def tokens(self) -> TokenInspector:
-        """Its tokens, to look at."""
-        return TokenInspector(self.renderer, self._maker.vocabulary)
+        """Tokenization and detokenization for clients."""
+        return TokenInspector(self.renderer, self._request_builder.vocabulary)
 
     @cached_property
     def _summaries(self) -> SummaryCache:
         return SummaryCache()
 
-    def prompt_ids(self, turn: ChatRequest) -> tuple[int, ...]:
-        """What the model reads; see `RequestMaker.prompt_ids`."""
-        return self._maker.prompt_ids(turn)
+    def prompt_ids(self, request: ChatRequest) -> tuple[int, ...]:
+        """Token ids of the prompt; see `RequestBuilder.prompt_ids`."""
+        return self._request_builder.prompt_ids(request)
 
-    async def count_input_tokens(self, turn: ChatRequest) -> int:
-        """Tokens that the model reads for `turn`, after the context policy. Raises `UserError` where `stream` would."""
-        request, _ = await self._fit(turn)
-        return len(request.prompt_ids)
+    async def count_input_tokens(self, request: ChatRequest) -> int:
+        """Number of prompt tokens, after the context policy. Raises `UserError` as `stream` does."""
+        generation_request, _ = await self._fit(request)
+        return len(generation_request.prompt_ids)
 
-    async def _fit(self, turn: ChatRequest) -> tuple[GenerationRequest, ContextReport | None]:
-        name = turn.context_policy or self.context_policy
-        return await fit_to_context(turn, name, self._maker, self._summaries, self._write)
+    async def _fit(self, request: ChatRequest) -> tuple[GenerationRequest, ContextReport | None]:
+        name = request.context_policy or self.context_policy
+        return await fit_to_context(request, name, self._request_builder, self._summaries, self._generate_internal)
 
-    def build_request(self, turn: ChatRequest) -> GenerationRequest:
-        """What the generator is asked for, whatever the context policy; see `RequestMaker.request`."""
-        return self._maker.build_request(turn)
+    def build_request(self, request: ChatRequest) -> GenerationRequest:
+        """The engine request, without applying a context policy; see `RequestBuilder.build_request`."""
+        return self._request_builder.build_request(request)
 
-    async def stream(self, turn: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
-        """The answers as they arrive; the pieces concatenate to `reply`'s texts for the same seed.
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        """Generate the response as a stream of deltas. With the same seed they concatenate to the result of `reply`.
 
         Raises:
-            UserError: see `request`; before the first piece. The messages are stored all the same.
-            NotFound: `conversation_id` names no conversation.
-            Unavailable: the store is busy; before the first piece nothing was stored or generated.
-            TurnwiseError: the generator failed.
+            UserError: see `build_request`; before the first delta. The messages are stored nevertheless.
+            NotFound: there is no conversation `conversation_id`.
+            Unavailable: the store is busy. Before the first delta: nothing was stored or generated.
+            TurnwiseError: the engine failed.
         """
-        recorder = await ConversationRecorder.start(self.store, turn, self.name)
+        recorder = await ConversationRecorder.start(self.store, request, self.name)
         try:
-            request, context = await self._fit(turn)
+            generation_request, context = await self._fit(request)
         except UserError as error:
             if recorder is not None:
                 await recorder.record_error(error)
             raise
-        begun: set[int] = set()
-        finish: FinishReason = "cancelled"
+        started: set[int] = set()
+        finish_reason: FinishReason = "cancelled"
         try:
-            async with aclosing(self._generate(request, turn)) as deltas:
+            async with aclosing(self._generate(generation_request, request)) as deltas:
                 async for delta in deltas:
                     if recorder is not None:
                         recorder.add(delta)
-                        if delta.usage is not None:  # the last one: a client that has it has an answer that is stored
+                        if delta.usage is not None:
+                            # Save before the last delta is sent: a client that has it can rely on the stored response.
                             await recorder.save_complete()
-                    if turn.echo and delta.index not in begun:
-                        delta = replace(delta, text=_opening(turn) + delta.text)
-                    begun.add(delta.index)
+                    if request.echo and delta.index not in started:
+                        delta = replace(delta, text=_continued_text(request) + delta.text)
+                    started.add(delta.index)
                     if context is not None and delta.usage is not None:
                         delta = replace(delta, usage=delta.usage + context.usage, context=context)
                     yield delta
         except TurnwiseError:
-            finish = "error"
+            finish_reason = "error"
             raise
         finally:
-            if recorder is not None:  # also when the client left: what was written so far belongs to the conversation
-                await recorder.save_partial(finish)
+            if recorder is not None:  # after a disconnect too: save the text generated so far
+                await recorder.save_partial(finish_reason)
 
-    async def reply(self, turn: ChatRequest) -> ChatResponse:
-        """The answers, whole; the best of more where it was asked for. Raises as `stream` does."""
-        return await collect_response(self.stream, turn)
+    async def reply(self, request: ChatRequest) -> ChatResponse:
+        """Generate the complete response; the best choices if `best_of` is set. Raises as `stream` does."""
+        return await collect_response(self.stream, request)
 
     async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
-        """The vector of a text, or of its ids, and what it took. Raises as `stream` does."""
+        """Embedding of a text or of token ids, and the usage. Raises as `stream` does."""
         return await collect_embedding(self.stream, prompt)
 
-    async def _write(self, request: GenerationRequest) -> tuple[str, Usage]:
-        """The answer to a request of our own, and what it took."""
-        gathering = DeltaAccumulator(1)
-        async with aclosing(self._generate(request, ChatRequest(()))) as deltas:
+    async def _generate_internal(self, generation_request: GenerationRequest) -> tuple[str, Usage]:
+        """Text and usage of an internal request, for example for a summary."""
+        accumulator = DeltaAccumulator(1)
+        async with aclosing(self._generate(generation_request, ChatRequest(()))) as deltas:
             async for delta in deltas:
-                if (reply := gathering.add(delta)) is not None:
+                if (reply := accumulator.add(delta)) is not None:
                     if reply.finish_reason == "cancelled":
                         raise Unavailable("The model is being taken out of service.")
                     return reply.text, reply.usage
         raise AssertionError("a stream ends with the usage")
 
-    async def _generate(self, request: GenerationRequest, turn: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+    async def _generate(
+        self, generation_request: GenerationRequest, request: ChatRequest
+    ) -> AsyncGenerator[ChatDelta, None]:
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[tuple[int, TokenEvent]] = asyncio.Queue()
 
-        def deliver(first: int, event: TokenEvent) -> None:
-            with suppress(RuntimeError):  # the loop is closed: whoever listened has left and cancelled
-                loop.call_soon_threadsafe(events.put_nowait, (first + event.index, event))
+        def deliver(first_index: int, event: TokenEvent) -> None:
+            with suppress(RuntimeError):  # the event loop is closed, so the consumer is gone
+                loop.call_soon_threadsafe(events.put_nowait, (first_index + event.index, event))
 
-        prefix = request.prompt_ids if turn.is_continuation and not self.engine.is_encoder_decoder else ()
-        reading = ToolCallReader.of(turn, self.renderer)
-        answers = [
-            ChoiceStream(index, request, self.renderer.tokenizer, self.tokens, prefix, reading)
-            for index in range(turn.n)
+        prefix = generation_request.prompt_ids if request.is_continuation and not self.engine.is_encoder_decoder else ()
+        tool_call_reader = ToolCallReader.of(request, self.renderer)
+        choices = [
+            ChoiceStream(index, generation_request, self.renderer.tokenizer, self.tokens, prefix, tool_call_reader)
+            for index in range(request.n)
         ]
-        tickets: list[RequestHandle] = []
+        handles: list[RequestHandle] = []
         try:
-            for index, own in enumerate(split_choices(request, turn.n)):
-                tickets.append(self.engine.submit(own, partial(deliver, index)))
-            left = turn.n
-            while left:
+            for index, choice_request in enumerate(split_choices(generation_request, request.n)):
+                handles.append(self.engine.submit(choice_request, partial(deliver, index)))
+            remaining = request.n
+            while remaining:
                 index, event = await events.get()
-                answer = answers[index]
-                if answer.done:
-                    continue  # cancelled at a stop string; the engine had not heard of it yet
-                delta = answer.push(event)
-                if answer.has_stopped and len(tickets) == len(answers):
-                    tickets[index].cancel()  # now: the listener may take its time before it asks for more
-                left -= answer.done
+                choice = choices[index]
+                if choice.is_done:
+                    continue  # stopped at a stop string; the engine sent this event before it was cancelled
+                delta = choice.push(event)
+                if choice.has_stopped and len(handles) == len(choices):
+                    # Cancel before the yield: the consumer may take its time to ask for the next delta. The handle of a
+                    # beam search belongs to all choices and is cancelled at the end.
+                    handles[index].cancel()
+                remaining -= choice.is_done
                 if delta is not None:
-                    yield delta if left else replace(delta, usage=_usage(request, answers))
+                    yield delta if remaining else replace(delta, usage=_usage(generation_request, choices))
         finally:
-            for ticket in tickets:
-                ticket.cancel()
+            for handle in handles:
+                handle.cancel()
 
 
-def _usage(request: GenerationRequest, answers: Sequence[ChoiceStream]) -> Usage:
-    """What all answers took; they share their prompt, which the first of them reads."""
+def _usage(generation_request: GenerationRequest, choices: Sequence[ChoiceStream]) -> Usage:
+    """Usage of all choices. They share the prompt; only the first one prefills it."""
     return Usage(
-        len(request.prompt_ids),
-        sum(answer.generated for answer in answers),
-        answers[0].stats.cached_tokens,
-        sum(answer.stats.accepted_prediction_tokens for answer in answers),
-        sum(answer.stats.rejected_prediction_tokens for answer in answers),
+        len(generation_request.prompt_ids),
+        sum(choice.num_generated_tokens for choice in choices),
+        choices[0].stats.cached_tokens,
+        sum(choice.stats.accepted_prediction_tokens for choice in choices),
+        sum(choice.stats.rejected_prediction_tokens for choice in choices),
     )
 
 
-def _opening(turn: ChatRequest) -> str:
-    """What the answer goes on from."""
-    return turn.messages[-1].content if turn.continue_final_message else ""
+def _continued_text(request: ChatRequest) -> str:
+    """Text of the message that the response continues."""
+    return request.messages[-1].content if request.continue_final_message else ""
