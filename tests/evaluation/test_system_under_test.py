@@ -15,7 +15,7 @@ from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
 from turnwise.models import checkpoint
-from turnwise.models.adapters import Change, save_adapter
+from turnwise.models.adapters import LoraWeights, save_adapter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -86,7 +86,7 @@ class TestWhatIsServedOtherwise:
     def test_an_adapter_beside_its_base(self, opened, model_folder, tmp_path, tokenizer, renderer):
         generator = torch.Generator().manual_seed(0)
         changes = {
-            f"model.layers.{layer}.{place}": Change(
+            f"model.layers.{layer}.{place}": LoraWeights(
                 torch.randn(3, 32, generator=generator), torch.randn(size, 3, generator=generator)
             )
             for layer in range(2)

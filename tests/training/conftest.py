@@ -85,7 +85,7 @@ def undrawn(monkeypatch):
     """No picture of the loss: it takes longer than all the rest of a tiny run."""
     from turnwise.training import loggers as watch
 
-    monkeypatch.setattr(watch, "draw_loss", lambda *_, **__: None)
+    monkeypatch.setattr(watch, "plot_loss", lambda *_, **__: None)
 
 
 @pytest.fixture

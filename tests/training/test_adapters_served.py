@@ -148,7 +148,7 @@ class TestServing:
     def test_where_the_engine_cannot_the_adapter_gets_weights_of_its_own(self, answers, adapters, monkeypatch):
         from turnwise.engine.engine import Engine
 
-        monkeypatch.setattr(Engine, "adapt", lambda *_: False)
+        monkeypatch.setattr(Engine, "load_lora", lambda *_: False)
         base_engines = SharedBaseEngines()
         found = answers({"lora": adapters["lora"]}, base_engines)
         assert found["lora"].system_fingerprint == answers({"lora": adapters["lora"]})["lora"].system_fingerprint

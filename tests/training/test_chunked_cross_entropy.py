@@ -33,7 +33,7 @@ def test_loss_and_gradient_are_the_same(tiny_config, batch, monkeypatch, tied, d
     model = create(replace(tiny_config, tied=tied), seed=0)
     found = []
     for most in (2**40, 7 * model.vocab_size):
-        monkeypatch.setattr(chunked, "MAX_SCORES", most)
+        monkeypatch.setattr(chunked, "MAX_LOGITS", most)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             loss = cross_entropy_sum(model, batch)
         found.append((loss.item(), gradients(model, loss)))
@@ -49,7 +49,7 @@ def test_every_targets_own_loss_is_the_same(tiny_config, batch, monkeypatch):
     model = create(tiny_config, seed=0)
     found = []
     for most in (2**40, 7 * model.vocab_size):
-        monkeypatch.setattr(chunked, "MAX_SCORES", most)
+        monkeypatch.setattr(chunked, "MAX_LOGITS", most)
         losses = token_losses(model, batch)
         with torch.no_grad():
             torch.testing.assert_close(token_losses(model, batch), losses)
@@ -61,7 +61,7 @@ def test_every_targets_own_loss_is_the_same(tiny_config, batch, monkeypatch):
 
 def test_no_more_scores_than_that_are_held(tiny_config, batch, monkeypatch):
     model = create(tiny_config, seed=0)
-    monkeypatch.setattr(chunked, "MAX_SCORES", 7 * model.vocab_size)
+    monkeypatch.setattr(chunked, "MAX_LOGITS", 7 * model.vocab_size)
     sizes, score = [], model.decoder.logits
     monkeypatch.setattr(model.decoder, "logits", lambda hidden: (sizes.append(len(hidden)), score(hidden))[1])
     cross_entropy_sum(model, batch).backward()
@@ -76,7 +76,7 @@ def test_models_of_transformers_too(request, batch, monkeypatch, folder):
     model = hub.load(request.getfixturevalue(folder))
     found = []
     for most in (2**40, 7 * model.vocab_size):
-        monkeypatch.setattr(chunked, "MAX_SCORES", most)
+        monkeypatch.setattr(chunked, "MAX_LOGITS", most)
         loss = cross_entropy_sum(model, batch)
         found.append((loss.item(), gradients(model, loss)))
     assert model.head_parameters

@@ -78,7 +78,7 @@ class TestSources:
     def test_repeat_is_for_training_only(self, load, chats):
         once = load({"train": str(chats)})
         thrice = load({"train": [{"path": str(chats), "repeat": 3}]})
-        assert sorted(thrice.train.shown(0)) == sorted([*range(len(once.train))] * 3)
+        assert sorted(thrice.train.epoch_indices(0)) == sorted([*range(len(once.train))] * 3)
         assert len(thrice.valid) == len(once.valid)
 
     def test_limit_takes_the_beginning(self, load, texts, chats):

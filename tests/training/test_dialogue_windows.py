@@ -134,7 +134,7 @@ class TestRowLength:
     def test_it_follows_the_dialogues(self, settled, tmp_path, monkeypatch):
         from turnwise.training.launch import auto_seq_len as row_length
 
-        monkeypatch.setattr(row_length, "USUAL", 32)
+        monkeypatch.setattr(row_length, "DEFAULT_MAX_SEQ_LEN", 32)
         short = write_chats(tmp_path / "short.jsonl", [["Where is it?", "Here."]] * 8)
         long = write_chats(tmp_path / "long.jsonl", [[f"{text} " * 2 for text in talk] for talk in small_talk(8)])
         assert settled(short).row_length == 64

@@ -199,7 +199,7 @@ class TestSamples:
         from turnwise.training.launch import run_recipe as running
 
         run({**values, "out": str(tmp_path / "with")})
-        monkeypatch.setattr(running, "answers", lambda *_: [])
+        monkeypatch.setattr(running, "generate_replies", lambda *_: [])
         run({**values, "out": str(tmp_path / "without")})
         one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("with", "without"))
         assert one == other

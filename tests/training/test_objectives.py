@@ -216,7 +216,7 @@ class TestFineTuning:
         for optimizer in run.progress.optimizers:
             optimizer.step = lambda: seen.append(gradient(run.model))
         with torch.enable_grad():
-            report = run.optimise(rows)
+            report = run.optimizer_step(rows)
         assert (seen[0] - expected).abs().max() <= 1e-6
         assert report.loss == pytest.approx(cross_entropy_sum(run.model, batch).item() / batch.counted, rel=1e-5)
         assert report.grad_norm == pytest.approx(expected.norm().item() * batch.units / batch.counted, rel=1e-4)

@@ -141,7 +141,7 @@ class TestRefusals:
                 raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
             return compute(model, objective, batches, **more)
 
-        monkeypatch.setattr(probing, "gradient", short)
+        monkeypatch.setattr(probing, "accumulate_gradients", short)
         found, _, _ = look(recipe(rows=4, micro_rows=4))
         assert found.micro_rows == first
 
@@ -149,7 +149,7 @@ class TestRefusals:
         def short(*_, **__):
             raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
 
-        monkeypatch.setattr(probing, "gradient", short)
+        monkeypatch.setattr(probing, "accumulate_gradients", short)
         with pytest.raises(UserError, match="Not even one row of a step fits into memory"):
             look(recipe())
 
@@ -165,7 +165,7 @@ class TestRefusals:
                 raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
             return compute(model, objective, batches, **more)
 
-        monkeypatch.setattr(loop, "gradient", short)
+        monkeypatch.setattr(loop, "accumulate_gradients", short)
         run_recipe(parse_recipe(said, origin="test"), device=CPU)
         assert calls == [2, 2, 1, 1, 1]
         assert load_file(tmp_path / "out" / "model.safetensors")

@@ -64,7 +64,7 @@ def spiking(monkeypatch):
                 raise LossSpike("the loss")
             return check_loss_spike(state, loss, norm, limit)
 
-        monkeypatch.setattr(loop, "check_spike", check)
+        monkeypatch.setattr(loop, "check_loss_spike", check)
 
     return make
 
@@ -161,7 +161,7 @@ class TestAverages:
         run.evaluate_loss = measured
         before = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
         run.validate()
-        run.optimise(next(iter([run.data.train.rows()[:4]])))
+        run.optimizer_step(next(iter([run.data.train.rows()[:4]])))
         after = {name: tensor.clone() for name, tensor in trainable_state(run.module).items()}
         run.validate()
         assert all(torch.equal(trainable_state(run.module)[name], after[name]) for name in after)

@@ -147,7 +147,7 @@ class TestShares:
         data = load({"train": [{"path": str(chats), "repeat": 2}], "rehearse": share})
         lengths = torch.tensor([length for shard in data.train.shards for length in shard.lengths.tolist()])
         own = len(data.train) - data.rehearsed
-        shown = torch.cat([torch.from_numpy(data.train.shown(epoch)) for epoch in range(8)])
+        shown = torch.cat([torch.from_numpy(data.train.epoch_indices(epoch)) for epoch in range(8)])
         answered = lengths[shown[shown >= own]].sum() / lengths[shown].sum()
         assert answered == pytest.approx(share, abs=0.02)
 
