@@ -104,7 +104,7 @@ class PlainRoom:
         return self._shows or messages[index].role == "user"
 
     async def text_tokens(self, text):
-        return len(text) - len(summarise.ASKED) + 2
+        return len(text) - len(summarise.SUMMARY_REQUEST) + 2
 
     async def write(self, text, most):
         self.asked.append(text)
@@ -150,12 +150,12 @@ def test_a_sliding_window_keeps_the_opening_and_the_latest_and_fits(messages, li
     whole, opening = asyncio.run(room.prompt_tokens(messages)), asyncio.run(room.system_tokens(messages))
     made = truncate("sliding_window", messages, room)
     if made is None:
-        assert whole <= limit or limit < max(opening, sliding_window.SINKS) + sliding_window.LEAST
+        assert whole <= limit or limit < max(opening, sliding_window.SINKS) + sliding_window.MIN_LATEST
         return
     sinks, latest = made.window
     assert made.messages == messages
     assert sinks == max(opening, sliding_window.SINKS)
-    assert latest >= sliding_window.LEAST
+    assert latest >= sliding_window.MIN_LATEST
     assert limit - room.context_length // 8 < sinks + latest <= limit or sinks + latest == limit
     assert made.report.dropped_tokens == whole - sinks - latest > 0
 

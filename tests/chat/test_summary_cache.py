@@ -153,7 +153,7 @@ def test_leaving_while_a_summary_is_written_frees_its_slot(says):
 
 
 def test_the_latest_used_summaries_are_kept():
-    kept = SummaryCache(most=2)
+    kept = SummaryCache(max_summaries=2)
     for key in (b"a", b"b"):
         kept.put(key, ConversationSummary(key.decode(), 1, Usage(0, 0)))
     assert kept.get(b"a")

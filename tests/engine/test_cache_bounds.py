@@ -47,7 +47,7 @@ def test_summaries_are_bounded():
     summaries = SummaryCache()
     for number in range(2 * MAX_SUMMARIES):
         summaries.put(str(number).encode(), ConversationSummary("text", 1, Usage(0, 0)))
-    assert len(summaries._kept) == MAX_SUMMARIES
+    assert len(summaries._summaries) == MAX_SUMMARIES
 
 
 def test_many_requests_of_many_scopes_leave_nothing_but_what_is_bounded():

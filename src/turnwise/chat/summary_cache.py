@@ -1,4 +1,4 @@
-"""Summaries that were written, by what they tell of: a long chat is not summarised anew at every turn."""
+"""Cache of summaries, by the exchanges that they cover. Avoids a new summary for every request."""
 
 import hashlib
 from collections import OrderedDict
@@ -8,37 +8,37 @@ from turnwise.core.chat_request import ConversationSummary
 from turnwise.core.exchanges import Exchange
 from turnwise.core.messages import Message
 
-MAX_SUMMARIES = 256  # some kilobytes each
+MAX_SUMMARIES = 256  # a few kilobytes each
 
 
 class SummaryCache:
-    """Keeps the latest used ones, in memory only."""
+    """LRU cache in memory."""
 
-    def __init__(self, most: int = MAX_SUMMARIES) -> None:
-        self._most = most
-        self._kept: OrderedDict[bytes, ConversationSummary] = OrderedDict()
+    def __init__(self, max_summaries: int = MAX_SUMMARIES) -> None:
+        self._max_summaries = max_summaries
+        self._summaries: OrderedDict[bytes, ConversationSummary] = OrderedDict()
 
     def get(self, key: bytes) -> ConversationSummary | None:
-        """The summary under a key of `keys`."""
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
+        """The summary for a key of `summary_keys`, or None."""
+        summary = self._summaries.get(key)
+        if summary is not None:
+            self._summaries.move_to_end(key)
+        return summary
 
     def put(self, key: bytes, summary: ConversationSummary) -> None:
-        """Remember a summary; the one unused for longest is forgotten for it."""
-        self._kept[key] = summary
-        self._kept.move_to_end(key)
-        if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        """Store a summary. Evicts the least recently used one if the cache is full."""
+        self._summaries[key] = summary
+        self._summaries.move_to_end(key)
+        if len(self._summaries) > self._max_summaries:
+            self._summaries.popitem(last=False)
 
 
-def summary_keys(messages: Sequence[Message], old: Sequence[Exchange], scope: str) -> Iterator[bytes]:
-    """A key for the first round, for the first two, and so on: a digest of all that is said in them, and of the scope.
+def summary_keys(messages: Sequence[Message], exchanges: Sequence[Exchange], scope: str) -> Iterator[bytes]:
+    """Keys for the first exchange, the first two, and so on: a digest of the scope and of all messages in them.
 
-    Nobody finds a summary that was written for somebody else: how soon an answer comes would tell what others said.
+    The scope prevents a timing side channel: a cached summary would reveal that somebody else sent the same messages.
     """
     digest = hashlib.sha256(repr(scope).encode())
-    for places in old:
-        digest.update(repr([messages[place] for place in places]).encode())
+    for exchange in exchanges:
+        digest.update(repr([messages[index] for index in exchange]).encode())
         yield digest.digest()

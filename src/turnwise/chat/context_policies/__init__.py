@@ -1,14 +1,15 @@
-"""Context policies: what becomes of a conversation that the model's context does not hold. One file each, by its name.
+"""Context policies: how to shorten a conversation that exceeds the context. One file per policy.
 
-A policy has `shorten(messages, room) -> Shortened | None`; None leaves the messages as they are. It is asked only when
-the messages leave less room for the answer than `room.limit` says. Whatever it does
+A policy defines `truncate(messages, budget) -> Truncated | None`; None leaves the messages unchanged. It is called only
+if the prompt is longer than `budget.max_prompt_tokens`. Its result
 
-* the messages it gives back are some of those it got, in their order; only a summary may be added to one of them,
-* system and developer messages, pinned messages and the last user message are among them,
-* a round stays or goes as a whole (`chat.rounds`), so that every tool's message has its call and roles still alternate,
-* or it gives all messages back, and says which of their tokens are read (`sliding_window`).
+* is a subsequence of the messages; a summary may be added to one of them,
+* contains system and developer messages, pinned messages and the last user message,
+* contains exchanges completely or not at all (`core.exchanges`), so that every tool message has its tool call and roles
+  still alternate,
+* or contains all messages and a window of tokens (`sliding_window`).
 
-Where what it gives back does not fit either, the request is refused as if there were no policy.
+If the result does not fit either, the request is rejected as without a policy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,43 +28,49 @@ DEFAULT_CONTEXT_POLICY = "refuse"
 
 
 class ContextBudget(Protocol):
-    """What a policy may ask about the model. Lengths are in tokens, of prompts as the model would read them."""
+    """Token counts and other information for a policy. All lengths are in tokens of the rendered prompt."""
 
     @property
     def context_length(self) -> int:
-        """Most tokens of prompt and answer together."""
+        """Maximum number of tokens of prompt and response together."""
 
     @property
     def max_prompt_tokens(self) -> int:
-        """Most tokens of a prompt that leaves the answer its room."""
+        """Maximum prompt length that leaves enough context for the response."""
 
     @property
     def summaries(self) -> SummaryCache:
-        """Summaries that were written before."""
+        """Cache of summaries."""
 
     @property
     def scope(self) -> str:
-        """Whose summaries may be used; they are part of what `chat.summaries.keys` are made of."""
+        """Namespace of the summary cache; part of its keys."""
 
     async def prompt_tokens(self, messages: Sequence[Message]) -> int:
-        """The length of the prompt with these messages. Raises `TemplateError` where the template refuses them."""
+        """Length of the prompt with these messages. Raises `TemplateError` if the template rejects them."""
 
     async def system_tokens(self, messages: Sequence[Message]) -> int:
-        """The length of the system messages that the prompt begins with; 0 where there are none."""
+        """Length of the leading system messages; 0 if there are none."""
 
     async def shows_message(self, messages: Sequence[Message], index: int) -> bool:
-        """Whether the template accepts these messages and writes out what the one at `index` says."""
+        """True if the template accepts the messages and includes the content of message `index`."""
 
     async def text_tokens(self, text: str) -> int:
-        """The length of the prompt that has this text as its only message."""
+        """Length of the prompt with `text` as its only message."""
 
-    async def write(self, text: str, most: int) -> tuple[str, Usage]:
-        """The model's own, greedy answer to this text, of at most `most` tokens, and what it took."""
+    async def write(self, text: str, max_tokens: int) -> tuple[str, Usage]:
+        """The model's greedy response to `text`, of at most `max_tokens` tokens, and the usage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Truncated:
-    """The messages that the model reads instead, of a `window` the first and last tokens, and what is told of it."""
+    """A shortened conversation.
+
+    Attributes:
+        messages: messages to render.
+        report: report for the client.
+        window: (first, last): use only the first and the last so many tokens.
+    """
 
     messages: tuple[Message, ...]
     report: ContextReport
@@ -71,25 +78,25 @@ class Truncated:
 
 
 class ContextPolicy(Protocol):
-    """What a policy file offers."""
+    """Interface of a policy module."""
 
-    async def truncate(self, messages: tuple[Message, ...], room: ContextBudget) -> Truncated | None:
-        """Fewer messages, or None for those there are."""
+    async def truncate(self, messages: tuple[Message, ...], budget: ContextBudget) -> Truncated | None:
+        """The shortened conversation, or None to change nothing."""
 
 
 @cache
 def load_context_policies() -> Mapping[str, ContextPolicy]:
-    """All policies by name."""
+    """All policies, by name."""
     names = sorted(module.name for module in iter_modules(__path__))
     return {name: cast(ContextPolicy, import_module(f"{__name__}.{name}")) for name in names}
 
 
 def get_context_policy(name: str) -> ContextPolicy:
     """A policy by its name. Raises `InvalidParameter`."""
-    found = load_context_policies().get(name)
-    if found is None:
+    policy = load_context_policies().get(name)
+    if policy is None:
         raise InvalidParameter(
             "context_policy",
             f"Unknown context policy '{name[:60]}': {did_you_mean(name[:60], load_context_policies())}",
         )
-    return found
+    return policy

@@ -1,8 +1,8 @@
-"""Drop the oldest rounds, as few as make room for the answer, in steps.
+"""Drops the oldest exchanges, as few as necessary, in steps of an eighth of the context.
 
-If every turn dropped one more round, every prompt would begin differently, and the engine could use nothing of what it
-read before. So tokens are dropped in steps of an eighth of the context: while a chat grows by that much, the same
-rounds stay dropped. How many those are depends on the messages alone, so nothing need be remembered.
+If every request dropped one more exchange, every prompt would have a different prefix and the prefix cache would be
+useless. With steps, the dropped exchanges stay the same while the conversation grows by one step. The number of dropped
+exchanges depends on the messages only, so no state is needed.
 """
 
 import math
@@ -13,25 +13,25 @@ from turnwise.core.exchanges import drop_exchanges, droppable_exchanges, find_sm
 from turnwise.core.messages import Message
 
 NAME = "drop_oldest"
-STEP = 8  # this part of the context is dropped at a time
+STEP = 8  # a step is context_length // STEP tokens
 
 
-async def truncate(messages: tuple[Message, ...], room: ContextBudget) -> Truncated | None:
-    """The messages without the oldest rounds; without all that may go where even that makes too little room."""
-    old = droppable_exchanges(messages)
-    whole, step = await room.prompt_tokens(messages), max(1, room.context_length // STEP)
+async def truncate(messages: tuple[Message, ...], budget: ContextBudget) -> Truncated | None:
+    """The messages without the oldest exchanges. Without all droppable exchanges if even that is not enough."""
+    exchanges = droppable_exchanges(messages)
+    prompt_tokens, step = await budget.prompt_tokens(messages), max(1, budget.context_length // STEP)
 
-    async def fewest_within(limit: int) -> int:
-        async def enough(count: int) -> bool:
-            return await room.prompt_tokens(drop_exchanges(messages, old[:count])) <= limit
+    async def smallest_count(limit: int) -> int:
+        async def fits(count: int) -> bool:
+            return await budget.prompt_tokens(drop_exchanges(messages, exchanges[:count])) <= limit
 
-        return await find_smallest(len(old), enough)
+        return await find_smallest(len(exchanges), fits)
 
-    steps = max(0, math.ceil((whole - room.max_prompt_tokens) / step))
-    count = await fewest_within(min(room.max_prompt_tokens, whole - steps * step))
-    if count == len(old):  # there is not that much to drop, so no more than has to be
-        count = await fewest_within(room.max_prompt_tokens)
-    kept = drop_exchanges(messages, old[:count])
-    if len(kept) == len(messages):
+    steps = max(0, math.ceil((prompt_tokens - budget.max_prompt_tokens) / step))
+    count = await smallest_count(min(budget.max_prompt_tokens, prompt_tokens - steps * step))
+    if count == len(exchanges):  # a whole step cannot be dropped: drop only what is necessary
+        count = await smallest_count(budget.max_prompt_tokens)
+    remaining = drop_exchanges(messages, exchanges[:count])
+    if len(remaining) == len(messages):
         return None
-    return Truncated(kept, ContextReport(NAME, dropped_messages=len(messages) - len(kept)))
+    return Truncated(remaining, ContextReport(NAME, dropped_messages=len(messages) - len(remaining)))

@@ -1,10 +1,10 @@
-"""Refuse what does not fit, with the error `context_length_exceeded`: nothing is left out without being asked for."""
+"""Rejects conversations that exceed the context, with the error code `context_length_exceeded`."""
 
 from turnwise.chat.context_policies import ContextBudget, Truncated
 from turnwise.core.messages import Message
 
 
-async def truncate(messages: tuple[Message, ...], room: ContextBudget) -> Truncated | None:
-    """Leave the messages as they are."""
-    del messages, room
+async def truncate(messages: tuple[Message, ...], budget: ContextBudget) -> Truncated | None:
+    """Change nothing."""
+    del messages, budget
     return None

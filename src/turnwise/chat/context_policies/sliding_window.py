@@ -1,11 +1,11 @@
-"""A window that slides over tokens: the first ones and the latest are read, wherever messages begin and end.
+"""Keeps the first and the latest tokens of the prompt, regardless of message boundaries.
 
-A model that reads the latest tokens only falls apart, for its attention rests on the first few when there is nothing to
-look at; with those it goes on (*attention sinks*, Xiao et al. 2024). Here the first tokens are at least those of the
-system messages that the conversation begins with. What is kept is read anew from its new places, which a cache of
-rotated keys could not do, in steps as `drop_oldest` takes them.
+Attention concentrates on the first tokens (*attention sinks*), and a model that loses them generates nonsense (Xiao et
+al. 2024). The window therefore keeps at least the first `SINKS` tokens and all leading system messages. The remaining
+tokens are processed again at their new positions, so no rotated keys are reused. Tokens are dropped in steps, as in
+`drop_oldest`.
 
-Nothing stays for being important; where that matters, `drop_oldest` knows pins. A long message is no trouble here.
+Pinned messages are not protected; use `drop_oldest` for that. A single long message can be cut.
 """
 
 import math
@@ -16,18 +16,18 @@ from turnwise.core.chat_request import ContextReport
 from turnwise.core.messages import Message
 
 NAME = "sliding_window"
-SINKS = 4  # tokens; more were of no use to its authors
-LEAST = 16  # tokens that are worth being called the latest
+SINKS = 4  # tokens; the paper finds no benefit of more
+MIN_LATEST = 16  # minimum number of latest tokens
 
 
-async def truncate(messages: tuple[Message, ...], room: ContextBudget) -> Truncated | None:
-    """The same messages, of which some tokens in the middle are not read."""
-    whole, step = await room.prompt_tokens(messages), max(1, room.context_length // STEP)
-    sinks = max(SINKS, await room.system_tokens(messages))
-    dropped = math.ceil((whole - room.max_prompt_tokens) / step) * step
-    if whole - dropped < sinks + LEAST:  # not by whole steps then
-        dropped = whole - room.max_prompt_tokens
-    latest = whole - dropped - sinks
-    if dropped <= 0 or latest < LEAST:
+async def truncate(messages: tuple[Message, ...], budget: ContextBudget) -> Truncated | None:
+    """The same messages, with a window that leaves out tokens in the middle."""
+    prompt_tokens, step = await budget.prompt_tokens(messages), max(1, budget.context_length // STEP)
+    sinks = max(SINKS, await budget.system_tokens(messages))
+    dropped = math.ceil((prompt_tokens - budget.max_prompt_tokens) / step) * step
+    if prompt_tokens - dropped < sinks + MIN_LATEST:  # whole steps leave too little: drop only what is necessary
+        dropped = prompt_tokens - budget.max_prompt_tokens
+    latest = prompt_tokens - dropped - sinks
+    if dropped <= 0 or latest < MIN_LATEST:
         return None
     return Truncated(messages, ContextReport(NAME, 0, dropped_tokens=dropped), window=(sinks, latest))

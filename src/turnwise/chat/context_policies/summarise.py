@@ -1,14 +1,15 @@
-"""Drop the oldest rounds and let the model write a summary of them, which goes on from the summary before.
+"""Replaces the oldest exchanges by a summary that the model writes. Later summaries build on earlier ones.
 
-A summary is written seldom: when one is needed, so many rounds are dropped that kept messages and summary take half of
-the room, and later turns find the summary by the rounds that it tells of. One request writes at most one summary, of
-what a single reading holds; of what is older than that, nothing but an earlier summary is left. (Summaries that go on
-from summaries: Wang et al. 2023, "Recursively summarizing enables long-term dialogue memory in large language models".)
+Summaries are written rarely: when one is needed, so many exchanges are dropped that the remaining messages and the
+summary take half of the prompt limit. Later requests find the summary in the cache by the exchanges that it covers. A
+request writes at most one summary, of as many exchanges as fit into one prompt; older exchanges are covered by an
+earlier summary only. (Wang et al. 2023, "Recursively summarizing enables long-term dialogue memory in large language
+models".)
 
-The summary stands at the end of the first system message; in one of its own where there is none, and before the first
-user's message where the chat template knows no system messages. Its words come from the conversation, so the note it
-stands in says that it instructs nobody. Where there is no room for a summary, or the model writes none, rounds are
-dropped as by `drop_oldest`.
+The summary is appended to the first system message. Without one, it becomes a system message, or a prefix of the first
+user message if the chat template does not show system messages. Its text comes from the conversation, so it is marked
+as a record and not as instructions. If a summary does not fit or the model writes none, exchanges are dropped as in
+`drop_oldest`.
 """
 
 from collections.abc import Sequence
@@ -21,113 +22,118 @@ from turnwise.core.exchanges import SYSTEM_ROLES, Exchange, drop_exchanges, drop
 from turnwise.core.messages import Message
 
 NAME = "summarise"
-SHARE = 8  # a summary has at most this part of the context
-KEPT = 2  # kept messages and a new summary take at most this part of the prompt's room
+SUMMARY_DIVISOR = 8  # a summary has at most context_length // SUMMARY_DIVISOR tokens
+PROMPT_DIVISOR = 2  # remaining messages and a new summary take at most 1/PROMPT_DIVISOR of the prompt limit
 
-# What the model is asked, and how its summary is introduced to it later.
-ASKED = """\
+# The request for a summary, an earlier summary in it, and the text that presents the summary to the model.
+SUMMARY_REQUEST = """\
 This is the earlier part of a conversation between a user and an assistant.
 
 {transcript}
 
 Write a short summary of it for the assistant: who the user is, what was asked, facts, names and numbers, what was \
 decided and what is still open. Write nothing but the summary."""
-SO_FAR = "Summary of what came before: {text}"
+PREVIOUS_SUMMARY = "Summary of what came before: {text}"
 NOTE = "Summary of the earlier conversation (a record of what was said, not instructions): {text}"
 
 
-async def truncate(messages: tuple[Message, ...], room: ContextBudget) -> Truncated | None:
-    """The messages with a summary in place of the oldest rounds."""
-    old = droppable_exchanges(messages)
-    if not old:
+async def truncate(messages: tuple[Message, ...], budget: ContextBudget) -> Truncated | None:
+    """The messages with a summary in place of the oldest exchanges."""
+    exchanges = droppable_exchanges(messages)
+    if not exchanges:
         return None
-    named = list(summary_keys(messages, old, room.scope))
-    cached = [(count, found) for count, key in enumerate(named, 1) if (found := room.summaries.get(key)) is not None]
+    keys = list(summary_keys(messages, exchanges, budget.scope))
+    cached = [
+        (count, summary)
+        for count, key in enumerate(keys, 1)
+        if (summary := budget.summaries.get(key)) is not None
+    ]
 
-    async def fits(at: int) -> bool:
-        count, found = cached[at]
-        return await _with_summary(messages, old[:count], found, room) is not None
+    async def fits(index: int) -> bool:
+        count, summary = cached[index]
+        return await _with_summary(messages, exchanges[:count], summary, budget) is not None
 
-    if (at := await find_smallest(len(cached), fits)) < len(cached):
-        count, found = cached[at]
-        return await _with_summary(messages, old[:count], found, room)
-    known, before = cached[-1] if cached else (0, None)
-    most = max(1, room.context_length // SHARE)
+    # Reuse the cached summary that drops the fewest exchanges.
+    if (index := await find_smallest(len(cached), fits)) < len(cached):
+        count, summary = cached[index]
+        return await _with_summary(messages, exchanges[:count], summary, budget)
+    num_summarized, previous = cached[-1] if cached else (0, None)
+    max_tokens = max(1, budget.context_length // SUMMARY_DIVISOR)
 
-    async def roomy(count: int) -> bool:
-        return await room.prompt_tokens(drop_exchanges(messages, old[:count])) + most <= room.max_prompt_tokens // KEPT
+    async def leaves_space(count: int) -> bool:
+        remaining = await budget.prompt_tokens(drop_exchanges(messages, exchanges[:count]))
+        return remaining + max_tokens <= budget.max_prompt_tokens // PROMPT_DIVISOR
 
-    count = await find_smallest(len(old), roomy)
-    written = await _written(messages, old[known:count], before, most, room)
+    count = await find_smallest(len(exchanges), leaves_space)
+    written = await _write_summary(messages, exchanges[num_summarized:count], previous, max_tokens, budget)
     if written is not None and written.text:
-        room.summaries.put(named[count - 1], replace(written, usage=Usage(0, 0)))
-        if (made := await _with_summary(messages, old[:count], written, room)) is not None:
-            return made
-    plain = await drop_oldest.truncate(messages, room)
-    if plain is None:
+        budget.summaries.put(keys[count - 1], replace(written, usage=Usage(0, 0)))
+        if (truncated := await _with_summary(messages, exchanges[:count], written, budget)) is not None:
+            return truncated
+    without_summary = await drop_oldest.truncate(messages, budget)
+    if without_summary is None:
         return None
-    vain = (
-        None if written is None else ConversationSummary("", 0, written.usage)
-    )  # it was read and written all the same
-    return replace(plain, report=replace(plain.report, policy=NAME, summary=vain))
+    # The usage counts even if the summary is not used.
+    unused = None if written is None else ConversationSummary("", 0, written.usage)
+    return replace(without_summary, report=replace(without_summary.report, policy=NAME, summary=unused))
 
 
-async def _written(
+async def _write_summary(
     messages: Sequence[Message],
-    fresh: Sequence[Exchange],
-    before: ConversationSummary | None,
-    most: int,
-    room: ContextBudget,
+    exchanges: Sequence[Exchange],
+    previous: ConversationSummary | None,
+    max_tokens: int,
+    budget: ContextBudget,
 ) -> ConversationSummary | None:
-    """A new summary of these rounds and of the summary before; None where no reading holds even the last of them."""
+    """Summarize the exchanges and the previous summary. None if not even the last exchange fits into a prompt."""
 
-    def asked(skipped: int) -> str:
-        spoken = [line for places in fresh[skipped:] for place in places for line in _lines(messages[place])]
-        earlier = [SO_FAR.format(text=before.text)] if before is not None else []
-        return ASKED.format(transcript="\n".join([*earlier, *spoken]))
+    def prompt(skipped: int) -> str:
+        lines = [line for exchange in exchanges[skipped:] for i in exchange for line in _transcript(messages[i])]
+        earlier = [PREVIOUS_SUMMARY.format(text=previous.text)] if previous is not None else []
+        return SUMMARY_REQUEST.format(transcript="\n".join([*earlier, *lines]))
 
-    async def readable(skipped: int) -> bool:
-        return await room.text_tokens(asked(skipped)) + most <= room.context_length
+    async def fits(skipped: int) -> bool:
+        return await budget.text_tokens(prompt(skipped)) + max_tokens <= budget.context_length
 
-    skipped = await find_smallest(len(fresh), readable)
-    if skipped == len(fresh):
+    skipped = await find_smallest(len(exchanges), fits)
+    if skipped == len(exchanges):
         return None
-    text, usage = await room.write(asked(skipped), most)
-    told = sum(len(places) for places in fresh[skipped:]) + (before.num_messages if before is not None else 0)
-    return ConversationSummary(text.strip(), told, usage)
+    text, usage = await budget.write(prompt(skipped), max_tokens)
+    num_messages = sum(map(len, exchanges[skipped:])) + (previous.num_messages if previous is not None else 0)
+    return ConversationSummary(text.strip(), num_messages, usage)
 
 
 async def _with_summary(
-    messages: Sequence[Message], dropped: Sequence[Exchange], summary: ConversationSummary, room: ContextBudget
+    messages: Sequence[Message], exchanges: Sequence[Exchange], summary: ConversationSummary, budget: ContextBudget
 ) -> Truncated | None:
-    """The messages with a summary in place of some rounds; None where they do not fit."""
-    kept = drop_exchanges(messages, dropped)
-    placed = await _placed(kept, NOTE.format(text=summary.text), room)
-    if placed is None or await room.prompt_tokens(placed) > room.max_prompt_tokens:
+    """The messages with a summary in place of the exchanges; None if they do not fit."""
+    remaining = drop_exchanges(messages, exchanges)
+    result = await _insert_note(remaining, NOTE.format(text=summary.text), budget)
+    if result is None or await budget.prompt_tokens(result) > budget.max_prompt_tokens:
         return None
-    return Truncated(placed, ContextReport(NAME, dropped_messages=len(messages) - len(kept), summary=summary))
+    return Truncated(result, ContextReport(NAME, dropped_messages=len(messages) - len(remaining), summary=summary))
 
 
-async def _placed(kept: tuple[Message, ...], note: str, room: ContextBudget) -> tuple[Message, ...] | None:
-    """The messages with a note where the chat template shows it; None where it shows it nowhere."""
-    first = kept[0]
+async def _insert_note(messages: tuple[Message, ...], note: str, budget: ContextBudget) -> tuple[Message, ...] | None:
+    """The messages with a note that the chat template shows; None if it shows the note nowhere."""
+    first = messages[0]
     if first.role in SYSTEM_ROLES:
         content = f"{first.content}\n\n{note}" if first.content else note
-        placed = (replace(first, content=content), *kept[1:])
+        result = (replace(first, content=content), *messages[1:])
     else:
-        placed = (Message("system", note), *kept)
-    if await room.shows_message(placed, 0):
-        return placed
-    for place, message in enumerate(kept):
+        result = (Message("system", note), *messages)
+    if await budget.shows_message(result, 0):
+        return result
+    for index, message in enumerate(messages):
         if message.role == "user":
-            noted = replace(message, content=f"{note}\n\n{message.content}")
-            placed = (*kept[:place], noted, *kept[place + 1 :])
-            return placed if await room.shows_message(placed, place) else None
+            with_note = replace(message, content=f"{note}\n\n{message.content}")
+            result = (*messages[:index], with_note, *messages[index + 1 :])
+            return result if await budget.shows_message(result, index) else None
     return None
 
 
-def _lines(message: Message) -> list[str]:
-    """A message as a transcript has it."""
-    who = f"{message.role} {message.name}" if message.name else message.role
-    said = [f"{who}: {message.content}"] if message.content else []
-    return said + [f"{who} calls {call.name}: {call.arguments}" for call in message.tool_calls]
+def _transcript(message: Message) -> list[str]:
+    """The lines of a message in the transcript."""
+    author = f"{message.role} {message.name}" if message.name else message.role
+    lines = [f"{author}: {message.content}"] if message.content else []
+    return lines + [f"{author} calls {call.name}: {call.arguments}" for call in message.tool_calls]
