@@ -169,7 +169,7 @@ def test_what_a_search_cannot_do_is_refused_and_harms_nobody(server):
     for ours in ({"penalty_alpha": 0.6, "top_k": 4}, {"penalty_alpha": 0.6, "top_k": 4, "best_of": 2}):
         with pytest.raises(openai.BadRequestError, match="penalty_alpha"):
             client.completions.create(model="box", prompt="a b", echo=True, logprobs=1, max_tokens=2, extra_body=ours)
-    with pytest.raises(openai.BadRequestError, match="finds one answer"):
+    with pytest.raises(openai.BadRequestError, match="returns one choice"):
         search(server, n=2, num_beams=1, penalty_alpha=0.6, top_k=4)
     read = client.completions.create(
         model="box", prompt="a b", echo=True, logprobs=1, max_tokens=0, n=2, extra_body={"num_beams": 2}

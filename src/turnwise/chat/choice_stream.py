@@ -49,7 +49,7 @@ class ChoiceStream:
         self._token_inspector = token_inspector
         self._detokenizer = IncrementalDetokenizer(tokenizer, prefix)
         self._scanner = StopStringScanner(request.params.stop)
-        self._tool_calls = tool_call_reader.split() if tool_call_reader else None
+        self._tool_calls = tool_call_reader.create_stream() if tool_call_reader else None
         self._markers = tool_call_reader.markers if tool_call_reader else {}
         self._num_decoded = self._num_released = 0  # characters detokenized, and characters released by the scanner
         # (position of the token's first character, log-probabilities) of tokens whose text is not released yet

@@ -1,4 +1,4 @@
-"""What may be asked of a search, with beams or a contrastive one: it finds its answers, and draws nothing."""
+"""Checks of requests with a deterministic search (beam search, contrastive search), which does not sample."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,76 +7,85 @@ from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.parameters import PARAMETER_SPECS, GenerationParams
 
-ONLY_WITH_BEAMS = ("num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping")
+BEAM_PARAMETERS = ("num_beam_groups", "diversity_penalty", "length_penalty", "early_stopping")
+MAX_CANDIDATES = 64  # of contrastive search; each is a sequence of its own
 
-MOST_CANDIDATES = 64  # each is a line of its own
 
+def applicable_defaults(defaults: Mapping[str, Any], request: ChatRequest) -> Mapping[str, Any]:
+    """The model's default parameters that apply to a request.
 
-def applicable_defaults(defaults: Mapping[str, Any], turn: ChatRequest) -> Mapping[str, Any]:
-    """A model's own preferences, as far as they hold for a turn.
-
-    A search that only the model prefers gives way to whatever does not go with one.
+    A search that is only a default of the model is dropped if the request sets anything that excludes a search.
     """
-    asked, kept = turn.sampling, dict(defaults)
-    draws = any(spec.draw and asked.get(name) not in (None, spec.off) for name, spec in PARAMETER_SPECS.items())
-    others = "num_beams" in asked or "penalty_alpha" in asked or turn.prediction is not None
-    several = turn.best_of > 1 or (turn.n > 1 and turn.n > kept.get("num_beams", 1))
-    if draws or others or several or turn.prompt_output != "nothing" or (turn.tools and asked.get("stop")):
-        kept.pop("num_beams", None)
-        kept.pop("penalty_alpha", None)
-    if (asked.get("num_beams") or kept.get("num_beams", 1)) == 1:
-        kept = {name: value for name, value in kept.items() if name not in ONLY_WITH_BEAMS}
-    return kept
+    sampling, applicable = request.sampling, dict(defaults)
+    samples = any(spec.draw and sampling.get(name) not in (None, spec.off) for name, spec in PARAMETER_SPECS.items())
+    sets_search = "num_beams" in sampling or "penalty_alpha" in sampling or request.prediction is not None
+    too_many_choices = request.best_of > 1 or (request.n > 1 and request.n > applicable.get("num_beams", 1))
+    stops_with_tools = bool(request.tools and sampling.get("stop"))
+    if samples or sets_search or too_many_choices or stops_with_tools or request.prompt_output != "nothing":
+        applicable.pop("num_beams", None)
+        applicable.pop("penalty_alpha", None)
+    if (sampling.get("num_beams") or applicable.get("num_beams", 1)) == 1:
+        applicable = {name: value for name, value in applicable.items() if name not in BEAM_PARAMETERS}
+    return applicable
 
 
-def check_search_parameters(params: GenerationParams, turn: ChatRequest) -> None:
-    """Raises `InvalidParameter` for what contradicts a search, and for what means nothing without one.
+def check_search_parameters(params: GenerationParams, request: ChatRequest) -> None:
+    """Check that the request is compatible with its search.
 
     Args:
-        params: as resolved, with the model's own preferences, which are about drawing and do not hold in a search.
-        turn: what was asked for.
+        params: resolved parameters. They include the model's sampling defaults, which a search ignores.
+        request: chat request.
+
+    Raises:
+        InvalidParameter: a parameter contradicts the search, or needs a search that is not enabled.
     """
     if params.penalty_alpha:
-        _check_contrastive(params, turn)
+        _check_contrastive_search(params, request)
     if params.num_beams == 1:
-        for name in ONLY_WITH_BEAMS:
+        for name in BEAM_PARAMETERS:
             if getattr(params, name) != PARAMETER_SPECS[name].off:
-                raise InvalidParameter(name, f"'{name}' needs a search: 'num_beams' of 2 or more.")
+                raise InvalidParameter(name, f"'{name}' needs beam search: set 'num_beams' to 2 or more.")
         return
-    _refuse_draws(turn, "num_beams")
+    _reject_sampling(request, "num_beams")
     if params.num_beams % params.num_beam_groups:
         raise InvalidParameter(
             "num_beam_groups", f"'num_beam_groups' ({params.num_beam_groups}) must divide the {params.num_beams} beams."
         )
     if (params.num_beam_groups > 1) != (params.diversity_penalty > 0):
-        raise InvalidParameter(
-            "diversity_penalty", "'num_beam_groups' and 'diversity_penalty' only mean something together."
-        )
-    if turn.best_of > 1:
-        raise InvalidParameter("best_of", "'num_beams' gives the likeliest answers already: leave 'best_of' out.")
-    if turn.n > params.num_beams:
+        raise InvalidParameter("diversity_penalty", "'num_beam_groups' and 'diversity_penalty' must be set together.")
+    if request.best_of > 1:
+        raise InvalidParameter("best_of", "'num_beams' returns the most likely choices already. Leave 'best_of' out.")
+    if request.n > params.num_beams:
         beams = params.num_beams
-        raise InvalidParameter("n", f"A search with {beams} beams gives that many answers, not {turn.n}.")
+        raise InvalidParameter("n", f"A search with {beams} beams returns at most {beams} choices, not {request.n}.")
 
 
-def _check_contrastive(params: GenerationParams, turn: ChatRequest) -> None:
+def _check_contrastive_search(params: GenerationParams, request: ChatRequest) -> None:
     if params.num_beams > 1:
-        raise InvalidParameter("penalty_alpha", "'penalty_alpha' and 'num_beams' are two ways to search: take one.")
-    if not 2 <= params.top_k <= MOST_CANDIDATES:
         raise InvalidParameter(
-            "top_k", f"'penalty_alpha' chooses among the 'top_k' likeliest tokens: 2 or more, up to {MOST_CANDIDATES}."
+            "penalty_alpha", "'penalty_alpha' and 'num_beams' are different searches. Leave one of them out."
         )
-    if turn.prediction is not None:
-        raise InvalidParameter("prediction", "'prediction' is of no use to 'penalty_alpha': leave one of them out.")
-    if turn.prompt_output != "nothing":
-        raise InvalidParameter("penalty_alpha", "'penalty_alpha' does not go with reports on the prompt: leave it out.")
-    for name, answers in (("best_of", turn.best_of), ("n", turn.n)):
-        if answers > 1:
-            raise InvalidParameter(name, f"'penalty_alpha' finds one answer; leave it or '{name}' out.")
-    _refuse_draws(turn, "penalty_alpha", "top_k")
+    if not 2 <= params.top_k <= MAX_CANDIDATES:
+        raise InvalidParameter(
+            "top_k", f"'penalty_alpha' selects from the 'top_k' most likely tokens: set 2 to {MAX_CANDIDATES}."
+        )
+    if request.prediction is not None:
+        raise InvalidParameter(
+            "prediction", "'prediction' cannot be combined with 'penalty_alpha'. Leave one of them out."
+        )
+    if request.prompt_output != "nothing":
+        raise InvalidParameter(
+            "penalty_alpha", "'penalty_alpha' cannot be combined with outputs for the prompt. Leave it out."
+        )
+    for name, value in (("best_of", request.best_of), ("n", request.n)):
+        if value > 1:
+            raise InvalidParameter(name, f"'penalty_alpha' returns one choice. Leave it or '{name}' out.")
+    _reject_sampling(request, "penalty_alpha", "top_k")
 
 
-def _refuse_draws(turn: ChatRequest, search: str, *but: str) -> None:
+def _reject_sampling(request: ChatRequest, search: str, *exceptions: str) -> None:
     for name, spec in PARAMETER_SPECS.items():
-        if spec.draw and name not in but and turn.sampling.get(name) not in (None, spec.off, 0):
-            raise InvalidParameter(name, f"'{name}' is about drawing tokens, and '{search}' searches: leave one out.")
+        if spec.draw and name not in exceptions and request.sampling.get(name) not in (None, spec.off, 0):
+            raise InvalidParameter(
+                name, f"'{name}' affects sampling, and '{search}' does not sample. Leave one of them out."
+            )

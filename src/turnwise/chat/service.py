@@ -201,7 +201,7 @@ class ChatService:
                 loop.call_soon_threadsafe(events.put_nowait, (first_index + event.index, event))
 
         prefix = generation_request.prompt_ids if request.is_continuation and not self.engine.is_encoder_decoder else ()
-        tool_call_reader = ToolCallReader.of(request, self.renderer)
+        tool_call_reader = ToolCallReader.for_request(request, self.renderer)
         choices = [
             ChoiceStream(index, generation_request, self.renderer.tokenizer, self.tokens, prefix, tool_call_reader)
             for index in range(request.n)

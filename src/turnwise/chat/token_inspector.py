@@ -1,4 +1,4 @@
-"""Looking at a model's tokens: what a text is to it, and what its ids say."""
+"""Tokenization and detokenization for clients, and tokens with their log-probabilities."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from turnwise.text.tokenization.vocabulary import Vocabulary
 
 
 @contextmanager
-def _at_most(param: str) -> Iterator[None]:
+def _convert_token_limit_error(param: str) -> Iterator[None]:
     try:
         yield
     except TooManyTokens as error:
@@ -23,7 +23,7 @@ def _at_most(param: str) -> Iterator[None]:
 
 
 class TokenInspector:
-    """The token side of one model."""
+    """Encodes and decodes the tokens of one model."""
 
     def __init__(self, renderer: Renderer, vocabulary: Vocabulary) -> None:
         self._renderer = renderer
@@ -35,7 +35,7 @@ class TokenInspector:
         Raises:
             ContextLengthExceeded: there are more than `limit`.
         """
-        with _at_most("prompt"):
+        with _convert_token_limit_error("prompt"):
             self._renderer.check_length(text, limit)
             return self._renderer.tokenizer.encode(text, limit=limit)
 
@@ -47,7 +47,7 @@ class TokenInspector:
         Raises:
             ContextLengthExceeded: there are more than `limit`.
         """
-        with _at_most("messages"):
+        with _convert_token_limit_error("messages"):
             prompt = self._renderer.render(messages, add_generation_prompt=add_generation_prompt, limit=limit)
         return prompt.ids
 
@@ -56,15 +56,15 @@ class TokenInspector:
         return [self._vocabulary.token_bytes(id).decode(errors="replace") for id in ids]
 
     def decode_token(self, id: int, logprob: float = 0.0) -> DecodedToken:
-        """A token as it is reported: its name, and the bytes it adds to a text."""
-        if id >= len(self._vocabulary):  # a row of the model that the tokenizer has no token for
+        """A token as text and bytes, for log-probabilities."""
+        if id >= len(self._vocabulary):  # the model has more rows than the tokenizer has tokens
             return DecodedToken("", b"", logprob)
-        spelled = self._vocabulary.token_bytes(id).decode(errors="replace")
-        return DecodedToken(spelled, self._vocabulary.output_bytes(id), logprob)
+        text = self._vocabulary.token_bytes(id).decode(errors="replace")
+        return DecodedToken(text, self._vocabulary.output_bytes(id), logprob)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of all tokens together, special ones included. Raises `InvalidParameter` for unknown ids."""
-        known = len(self._vocabulary)
-        if (highest := max(ids, default=0)) >= known:
-            raise InvalidParameter("tokens", f"'tokens' holds {highest}; this model's ids end at {known - 1}.")
+        """Text of the tokens, including special tokens. Raises `InvalidParameter` for unknown ids."""
+        vocab_size = len(self._vocabulary)
+        if (highest := max(ids, default=0)) >= vocab_size:
+            raise InvalidParameter("tokens", f"'tokens' holds {highest}; this model's ids end at {vocab_size - 1}.")
         return self._renderer.tokenizer.decode(ids, skip_special=False)

@@ -1,4 +1,4 @@
-"""Tools in a turn: what its answers are held to, and how their text falls into what is said and what is called."""
+"""Tool calls of a request: the constraint on the output, and the parser that separates text from tool calls."""
 
 import secrets
 from collections.abc import Iterable, Sequence
@@ -15,29 +15,29 @@ from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.streaming.tool_call_parser import ToolCallParser
 
 
-def visible_tools(turn: ChatRequest) -> tuple[Tool, ...]:
-    """The tools that the model is told of: all, also those it may not call, but none where it may call none."""
-    return () if turn.tool_choice.mode == "none" else turn.tools
+def visible_tools(request: ChatRequest) -> tuple[Tool, ...]:
+    """Tools that the prompt describes: all tools, including those that may not be called; none for mode "none"."""
+    return () if request.tool_choice.mode == "none" else request.tools
 
 
-def callable_tools(turn: ChatRequest) -> tuple[Tool, ...]:
-    """The tools that the answer may call."""
-    names = turn.tool_choice.tool_names
-    return tuple(tool for tool in visible_tools(turn) if names is None or tool.name in names)
+def callable_tools(request: ChatRequest) -> tuple[Tool, ...]:
+    """Tools that the response may call."""
+    names = request.tool_choice.tool_names
+    return tuple(tool for tool in visible_tools(request) if names is None or tool.name in names)
 
 
-def tool_constraint(turn: ChatRequest, renderer: Renderer, grammars: GrammarCompiler) -> Constraint | None:
-    """What the answer is held to; None where no tool may be called.
+def tool_constraint(request: ChatRequest, renderer: Renderer, grammars: GrammarCompiler) -> Constraint | None:
+    """The constraint on a response that may call tools; None if no tool may be called.
 
     Raises:
-        InvalidParameter: arguments that cannot be enforced, or fields that contradict each other.
+        InvalidParameter: the schema of the arguments cannot be enforced, or fields contradict each other.
     """
-    tools, format = callable_tools(turn), turn.format
+    tools, format = callable_tools(request), request.format
     if not tools:
         return None
-    forced = turn.tool_choice.mode == "required"
-    if turn.continue_final_message:
-        raise InvalidParameter("tools", "Tools can be called in a new message only, not where the last one goes on.")
+    forced = request.tool_choice.mode == "required"
+    if request.continue_final_message:
+        raise InvalidParameter("tools", "'tools' cannot be combined with 'continue_final_message'.")
     content = None
     if format is not None and not forced:
         if format.kind not in ("json_object", "json_schema") or not renderer.tool_call_format.marker:
@@ -49,79 +49,87 @@ def tool_constraint(turn: ChatRequest, renderer: Renderer, grammars: GrammarComp
         content = {"type": "object"} if format.kind == "json_object" else format.source
     return build_tool_call_grammar(
         grammars, renderer.tokenizer, renderer.tool_call_format, tools,
-        forced=forced, parallel=turn.parallel_tool_calls, content=content,
+        forced=forced, parallel=request.parallel_tool_calls, content=content,
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ToolCallReader:
-    """How the answers of one turn are read; each gets a splitter of its own."""
+    """Creates the tool-call parsers for the choices of one request.
+
+    Attributes:
+        tools: tools that may be called.
+        anywhere: tool calls may follow text.
+        renderer: chat template, with the model's tool-call format.
+    """
 
     tools: tuple[Tool, ...]
     anywhere: bool
     renderer: Renderer
 
     @classmethod
-    def of(cls, turn: ChatRequest, renderer: Renderer) -> "ToolCallReader | None":
-        """None where no tool may be called: then all of an answer is said."""
-        tools = callable_tools(turn)
-        return cls(tools, turn.format is None, renderer) if tools else None
+    def for_request(cls, request: ChatRequest, renderer: Renderer) -> "ToolCallReader | None":
+        """The reader of a request; None if no tool may be called, so that all output is text."""
+        tools = callable_tools(request)
+        return cls(tools, request.format is None, renderer) if tools else None
 
-    def split(self) -> "ToolCallStream":
-        """The splitter of one answer."""
+    def create_stream(self) -> "ToolCallStream":
+        """A parser for one choice."""
         return ToolCallStream(ToolCallParser(self.renderer.tool_call_format, self.tools, anywhere=self.anywhere))
 
     @property
     def markers(self) -> dict[int, str]:
-        """The special tokens that calls are written with, which are read though they are never shown."""
-        form, tokenizer = self.renderer.tool_call_format, self.renderer.tokenizer
-        written = f"{form.marker}{form.separator}{form.closing}"
-        found = {tokenizer.token_to_id(token): token for token in tokenizer.special_tokens if token in written}
-        return {id: token for id, token in found.items() if id is not None}
+        """Special tokens of the tool-call format, by id. The parser needs their text, which is otherwise hidden."""
+        format, tokenizer = self.renderer.tool_call_format, self.renderer.tokenizer
+        format_text = f"{format.marker}{format.separator}{format.closing}"
+        ids = {token: tokenizer.token_to_id(token) for token in tokenizer.special_tokens if token in format_text}
+        return {id: token for token, id in ids.items() if id is not None}
 
 
 class ToolCallStream:
-    """Splits one answer; gives its calls their ids."""
+    """Separates the output of one choice into text and tool calls, and assigns ids to the calls."""
 
-    def __init__(self, splitter: ToolCallParser) -> None:
-        self._splitter = splitter
+    def __init__(self, parser: ToolCallParser) -> None:
+        self._parser = parser
 
     @property
     def is_calling(self) -> bool:
-        """Whether what was said is over."""
-        return self._splitter.is_calling
+        """True after the start of the first tool call."""
+        return self._parser.is_calling
 
     @property
     def is_complete(self) -> bool:
-        """Whether there are calls and the last one is complete."""
-        return self._splitter.is_complete
+        """True if there is a tool call and the last one is complete."""
+        return self._parser.is_complete
 
     def push(self, text: str) -> tuple[str, list[ToolCallDelta]]:
-        """What is said and called with this text."""
-        said, pieces = self._splitter.push(text)
-        return said, [replace(one, id=f"call_{secrets.token_hex(12)}") if one.name else one for one in pieces]
+        """Process output. Returns the text and the tool-call deltas that are certain now."""
+        content, deltas = self._parser.push(text)
+        return content, [
+            replace(delta, id=f"call_{secrets.token_hex(12)}") if delta.name else delta for delta in deltas
+        ]
 
     def flush(self) -> str:
-        """What was held back in vain."""
-        return self._splitter.flush()
+        """Buffered text that turned out not to be a tool call."""
+        return self._parser.flush()
 
 
-def merge_tool_call_deltas(pieces: Iterable[ToolCallDelta]) -> tuple[ToolCall, ...]:
-    """The calls of one answer, put together."""
+def merge_tool_call_deltas(deltas: Iterable[ToolCallDelta]) -> tuple[ToolCall, ...]:
+    """Combine the deltas of one choice into tool calls."""
     calls: list[tuple[ToolCallDelta, list[str]]] = []
-    for piece in pieces:
-        if piece.name is not None:
-            calls.append((piece, []))
-        calls[piece.index][1].append(piece.arguments)
+    for delta in deltas:
+        if delta.name is not None:
+            calls.append((delta, []))
+        calls[delta.index][1].append(delta.arguments)
     return tuple(
         ToolCall(first.id or "", first.name or "", "".join(arguments), first.kind) for first, arguments in calls
     )
 
 
 def to_tool_call_deltas(calls: Sequence[ToolCall]) -> list[ToolCallDelta]:
-    """Whole calls as a stream begins and continues them."""
-    pieces: list[ToolCallDelta] = []
+    """Split complete tool calls into deltas: for each call one with the name and one with the arguments."""
+    deltas: list[ToolCallDelta] = []
     for index, call in enumerate(calls):
-        pieces.append(ToolCallDelta(index, id=call.id, name=call.name, kind=call.kind))
-        pieces.append(ToolCallDelta(index, call.arguments, kind=call.kind))
-    return pieces
+        deltas.append(ToolCallDelta(index, id=call.id, name=call.name, kind=call.kind))
+        deltas.append(ToolCallDelta(index, call.arguments, kind=call.kind))
+    return deltas

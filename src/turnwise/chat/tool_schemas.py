@@ -1,4 +1,4 @@
-"""Schemas of tools as requests bring them, and what of them can be enforced."""
+"""JSON schemas of tools in requests, reduced to what can be enforced."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from turnwise.text.constraints.json_schema_errors import drop_unsupported_keywor
 
 
 def enforceable_schema(schema: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
-    """`schema` without the keywords that arguments cannot be held to, and the paths of these keywords."""
+    """The schema without keywords that cannot be enforced, and the paths of the removed keywords."""
     try:
         return drop_unsupported_keywords(schema)
-    except RecursionError:  # named when its grammar is compiled
+    except RecursionError:  # the grammar compiler reports it
         return schema, []

@@ -44,9 +44,7 @@ async def truncate(messages: tuple[Message, ...], budget: ContextBudget) -> Trun
         return None
     keys = list(summary_keys(messages, exchanges, budget.scope))
     cached = [
-        (count, summary)
-        for count, key in enumerate(keys, 1)
-        if (summary := budget.summaries.get(key)) is not None
+        (count, summary) for count, key in enumerate(keys, 1) if (summary := budget.summaries.get(key)) is not None
     ]
 
     async def fits(index: int) -> bool:
