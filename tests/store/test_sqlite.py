@@ -86,7 +86,7 @@ def test_reopening_finds_everything_and_migrates_nothing_twice(path):
 
 def test_the_pragmas_that_make_it_last(path):
     store = open_store(f"sqlite:///{path}")
-    asked = {name: store._base._connection.execute(f"PRAGMA {name}").fetchone()[0]
+    asked = {name: store._database._connection.execute(f"PRAGMA {name}").fetchone()[0]
              for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "user_version")}  # fmt: skip
     store.close()
     assert asked == {
@@ -157,15 +157,15 @@ def test_a_failed_step_leaves_the_old_version(path, monkeypatch):
         open_store(f"sqlite:///{path}")
     monkeypatch.setattr(migrations, "STEPS", (*steps, ("CREATE TABLE extra (x)",)))
     store = open_store(f"sqlite:///{path}")
-    assert store._base._connection.execute("PRAGMA user_version").fetchone() == (len(steps) + 1,)
+    assert store._database._connection.execute("PRAGMA user_version").fetchone() == (len(steps) + 1,)
     store.close()
 
 
 def test_a_full_disk_is_said_and_changes_nothing(path):
     store = open_store(f"sqlite:///{path}")
     id = store.create(title="t", model="m").id
-    pages = store._base._connection.execute("PRAGMA page_count").fetchone()[0]
-    store._base._connection.execute(f"PRAGMA max_page_count = {pages}")
+    pages = store._database._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._database._connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(SaveFailed, match=r"No space left on device .*\. Nothing was changed"):
         store.append(id, [Message("user", "x" * 1_000_000)])
     assert store.get(id).messages == ()

@@ -1,6 +1,6 @@
-"""Remembers conversations.
+"""Stores conversations, completions, responses and API keys.
 
-The folder is the registry: `NAME.py` with an `open_url` function serves URLs that begin with `NAME:`.
+Each backend is a module or package of this folder with an `open_url` function. Its name is the scheme of its URLs.
 """
 
 import pkgutil
@@ -16,14 +16,14 @@ class _Backend(Protocol):
 
 
 def open_store(url: str) -> ConversationStore:
-    """Open the store that `url` names, creating it where it does not exist yet.
+    """Open the store at `url`. A missing store is created.
 
     Args:
         url: `sqlite:///PATH` (relative; four slashes make it absolute) or `sqlite:///:memory:`.
 
     Raises:
-        InvalidParameter: no backend serves this scheme, or the URL names no path.
-        UserError: what lies there is not a conversation store, or one of a newer Turnwise.
+        InvalidParameter: there is no backend for the scheme, or the URL has no path.
+        UserError: the file is not a conversation store, or was written by a newer version of Turnwise.
     """
     backends = _backends()
     scheme, separator, _ = url.partition("://")
@@ -36,7 +36,7 @@ def open_store(url: str) -> ConversationStore:
 
 
 def _backends() -> dict[str, _Backend]:
-    """Every module of this folder that can open a URL, by name."""
+    """The backends of this folder, by name."""
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     modules = {name: import_module(f"{__name__}.{name}") for name in names}
     return {name: cast("_Backend", module) for name, module in modules.items() if hasattr(module, "open_url")}

@@ -1,4 +1,4 @@
-"""Completions and feedback in the same SQLite file as the conversations."""
+"""Stored completions and feedback in SQLite, in the database of the conversations."""
 
 import json
 import secrets
@@ -17,55 +17,55 @@ _COLUMNS = "id, created, model, messages, request, response, metadata"
 
 
 class SqliteCompletionStore:
-    """The `CompletionStore` port over a store's transactions."""
+    """The `CompletionStore` port on the transactions of a `SqliteDatabase`."""
 
-    def __init__(self, reading: Transaction, writing: Transaction) -> None:
-        self._reading, self._writing = reading, writing
+    def __init__(self, read_transaction: Transaction, write_transaction: Transaction) -> None:
+        self._read_transaction, self._write_transaction = read_transaction, write_transaction
 
     def add(self, completion: StoredCompletion) -> None:
-        """Add a completion."""
+        """Store a completion."""
         values = (
             completion.id, completion.created, completion.model, _json(completion.messages), _json(completion.request),
             _json(completion.response), _json(completion.metadata),
         )  # fmt: skip
-        with self._writing() as connection:
+        with self._write_transaction() as connection:
             connection.execute(f"INSERT INTO completions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
 
     def get(self, id: str) -> StoredCompletion:
-        """One completion."""
-        with self._reading() as connection:
+        """A completion."""
+        with self._read_transaction() as connection:
             return _completion(_row(connection, id))
 
     def list(
         self, *, limit: int, after: str | None, order: SortOrder, model: str | None, metadata: Mapping[str, str]
     ) -> tuple[list[StoredCompletion], bool]:
-        """Completions by time, and whether there are more."""
-        where, values = ["1"], list[Any]()
+        """A page of completions, and whether there are more."""
+        conditions, values = ["1"], list[Any]()
         if model is not None:
-            where.append("model = ?")
+            conditions.append("model = ?")
             values.append(model)
         for key, value in metadata.items():
-            where.append("EXISTS (SELECT 1 FROM json_each(metadata) WHERE key = ? AND value = ?)")
+            conditions.append("EXISTS (SELECT 1 FROM json_each(metadata) WHERE key = ? AND value = ?)")
             values += [key, value]
-        with self._reading() as connection:
+        with self._read_transaction() as connection:
             if after is not None:
-                where.append(f"number {'>' if order == 'asc' else '<'} ?")
+                conditions.append(f"number {'>' if order == 'asc' else '<'} ?")
                 values.append(_number(connection, after))
             direction = "ASC" if order == "asc" else "DESC"
-            query = f"SELECT {_COLUMNS} FROM completions WHERE {' AND '.join(where)}"  # noqa: S608
+            query = f"SELECT {_COLUMNS} FROM completions WHERE {' AND '.join(conditions)}"  # noqa: S608
             rows = connection.execute(f"{query} ORDER BY number {direction} LIMIT ?", (*values, limit + 1)).fetchall()
         return [_completion(row) for row in rows[:limit]], len(rows) > limit
 
     def update_metadata(self, id: str, metadata: Mapping[str, str]) -> StoredCompletion:
-        """Give it other metadata."""
-        with self._writing() as connection:
+        """Replace the metadata."""
+        with self._write_transaction() as connection:
             number = _number(connection, id)
             connection.execute("UPDATE completions SET metadata = ? WHERE number = ?", (_json(metadata), number))
             return _completion(_row(connection, id))
 
     def delete(self, id: str) -> None:
-        """Forget it and what was thought of it."""
-        with self._writing() as connection:
+        """Delete a completion and its feedback."""
+        with self._write_transaction() as connection:
             connection.execute("DELETE FROM completions WHERE number = ?", (_number(connection, id),))
 
     def add_feedback(
@@ -78,19 +78,19 @@ class SqliteCompletionStore:
         comment: str | None,
         user: str | None,
     ) -> Feedback:
-        """Add feedback on one of its answers."""
-        made = Feedback(f"fb_{secrets.token_hex(12)}", id, index, time.time(), rating, correction, comment, user)
-        with self._writing() as connection:
+        """Store feedback on one choice."""
+        feedback = Feedback(f"fb_{secrets.token_hex(12)}", id, index, time.time(), rating, correction, comment, user)
+        with self._write_transaction() as connection:
             connection.execute(
                 "INSERT INTO feedback (id, completion, answer, created, rating, correction, comment, user)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (made.id, _number(connection, id), index, made.created, rating, correction, comment, user),
+                (feedback.id, _number(connection, id), index, feedback.created, rating, correction, comment, user),
             )
-        return made
+        return feedback
 
     def list_feedback(self, id: str) -> tuple[Feedback, ...]:
         """All feedback on a completion, oldest first."""
-        with self._reading() as connection:
+        with self._read_transaction() as connection:
             rows = connection.execute(
                 "SELECT id, answer, created, rating, correction, comment, user FROM feedback WHERE completion = ?"
                 " ORDER BY number",

@@ -1,6 +1,6 @@
-"""API keys in one SQLite file. Every call opens the file anew, so threads and processes share nothing else.
+"""API keys in a SQLite file. Every call opens the file, so threads and processes share no connection.
 
-Writers take turns by a lock file: SQLite lets whoever waits try again now and then, and some would starve.
+A lock file serializes writers: with SQLite's own retries some of them would starve.
 """
 
 import re
@@ -34,13 +34,13 @@ _COLUMNS = "name, prefix, digest, created, used, rate, concurrent"
 
 
 class SqliteKeyStore:
-    """The `KeyStore` port on a file, which is made when the first key is."""
+    """The `KeyStore` port on a file. The first `create` creates the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def list(self) -> list[ApiKey]:
-        """All keys, oldest first; none where there is no file yet."""
+        """All keys, oldest first; empty if the file is missing."""
         try:
             if not self._path.exists():
                 return []
@@ -53,11 +53,11 @@ class SqliteKeyStore:
         return [ApiKey(*row) for row in rows]
 
     def create(self, name: str, *, rate: int | None = None, concurrent: int | None = None) -> str:
-        """Make a key and return it; it cannot be had again.
+        """Create a key and return it. It cannot be retrieved later.
 
         Raises:
-            InvalidParameter: the name is taken or no name, or a limit is not positive.
-            SaveFailed: the disk said no.
+            InvalidParameter: the name exists or is invalid, or a limit is out of range.
+            SaveFailed: the write failed.
         """
         _check_name(name)
         for limit, value in (("rate", rate), ("concurrent", concurrent)):
@@ -76,18 +76,18 @@ class SqliteKeyStore:
         return key
 
     def revoke(self, name_or_prefix: str) -> ApiKey:
-        """Forget a key. Raises `NotFound`."""
+        """Delete a key. Raises `NotFound`."""
         column = "prefix" if name_or_prefix.startswith(KEY_SCHEME) else "name"
-        found = [kept for kept in self.list() if getattr(kept, column) == name_or_prefix]
-        if not found:
-            shown = name_or_prefix[:VISIBLE_LENGTH] + "…" if len(name_or_prefix) > 64 else name_or_prefix
-            raise NotFound(f"There is no key '{shown}'. `turnwise keys list` shows names and prefixes.")
+        matches = [stored for stored in self.list() if getattr(stored, column) == name_or_prefix]
+        if not matches:
+            displayed = name_or_prefix[:VISIBLE_LENGTH] + "…" if len(name_or_prefix) > 64 else name_or_prefix
+            raise NotFound(f"There is no key '{displayed}'. `turnwise keys list` shows names and prefixes.")
         with self._writing() as connection:
-            connection.execute("DELETE FROM keys WHERE prefix = ?", (found[0].prefix,))
-        return found[0]
+            connection.execute("DELETE FROM keys WHERE prefix = ?", (matches[0].prefix,))
+        return matches[0]
 
     def record_use(self, prefix: str, when: float) -> None:
-        """Remember when a key was last used; nothing happens when it is gone."""
+        """Store the time of the last use. Does nothing if the key was deleted."""
         with self._writing() as connection:
             connection.execute("UPDATE keys SET used = MAX(?, COALESCE(used, 0)) WHERE prefix = ?", (when, prefix))
 
@@ -103,7 +103,7 @@ class SqliteKeyStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: safe on disk when the block ends well, undone when it does not."""
+        """A transaction: committed and synced at the end of the block, rolled back after an exception."""
         try:
             create_private_file(self._path)
             lock = FileLock(self._path.with_name(f"{self._path.name}.lock"))
@@ -116,7 +116,7 @@ class SqliteKeyStore:
             except LockTimeout as error:
                 raise self._busy() from error
             connection = stack.enter_context(self._open())
-            connection.execute("PRAGMA synchronous = EXTRA")  # a key revoked before a power cut stays revoked
+            connection.execute("PRAGMA synchronous = EXTRA")  # a revoked key stays revoked after a power failure
             connection.execute("BEGIN IMMEDIATE")
             try:
                 if _version(connection, self._path) == 0:
@@ -146,7 +146,7 @@ def _check_name(name: str) -> None:
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """How the file is laid out; 0 is a file without anything. Raises `UserError` when it is not ours."""
+    """Schema version; 0 for an empty file. Raises `UserError` if the file is not a key store."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version > VERSION:

@@ -1,4 +1,4 @@
-"""A conversation's messages as a tree: rows to messages, matching branches, the branch that ends at the head."""
+"""The messages of a conversation as a tree: loading, matching of branches, the current branch."""
 
 import json
 import sqlite3
@@ -31,7 +31,7 @@ _COLUMNS = ", ".join(_Row._fields)
 
 
 class MessageNode(NamedTuple):
-    """A message with its row number and its parent's."""
+    """A message with its row number and the row number of its parent."""
 
     number: int
     parent: int | None
@@ -40,35 +40,35 @@ class MessageNode(NamedTuple):
 
 @dataclass(frozen=True)
 class MessageTree:
-    """All messages of one conversation, by ascending row number, and the row number of the head."""
+    """All messages of a conversation by ascending row number, and the row number of the head."""
 
     nodes: Mapping[int, MessageNode]
     head: int | None
 
     @classmethod
     def load(cls, connection: sqlite3.Connection, conversation: int) -> "MessageTree":
-        """Read a conversation's messages."""
+        """Load the messages of a conversation."""
         (head,) = connection.execute("SELECT head FROM conversations WHERE number = ?", (conversation,)).fetchone()
-        found = connection.execute(
+        rows = connection.execute(
             f"SELECT {_COLUMNS} FROM messages WHERE conversation = ? ORDER BY number",  # noqa: S608
             (conversation,),
         )
         nodes: dict[int, MessageNode] = {}
-        for row in map(_Row._make, found):
+        for row in map(_Row._make, rows):
             parent = None if row.parent is None else nodes[row.parent].stored.id
             nodes[row.number] = MessageNode(row.number, row.parent, _message(row, parent))
         return cls(nodes, head)
 
     @cached_property
     def children(self) -> Mapping[int | None, Sequence[MessageNode]]:
-        """The messages below each message, oldest first; None has the first messages."""
-        below: defaultdict[int | None, list[MessageNode]] = defaultdict(list)
+        """Children of each message, oldest first. The children of None are the first messages."""
+        children_of: defaultdict[int | None, list[MessageNode]] = defaultdict(list)
         for node in self.nodes.values():
-            below[node.parent].append(node)
-        return below
+            children_of[node.parent].append(node)
+        return children_of
 
     def branch(self, number: int | None) -> tuple[MessageNode, ...]:
-        """The messages from a first one to this one."""
+        """The path from a first message to message `number`."""
         path: list[MessageNode] = []
         while number is not None:
             path.append(self.nodes[number])
@@ -76,32 +76,34 @@ class MessageTree:
         return tuple(reversed(path))
 
     def match(self, messages: Sequence[Message]) -> tuple[MessageNode, ...]:
-        """The longest beginning of `messages` that is stored.
-
-        Where several branches hold it, the one that is shown comes first, then the latest.
-        """
+        """The longest stored prefix of `messages`. Prefers the current branch, then the newest one."""
         level: list[int | None] = [None]
         for message in messages:
-            below = [node.number for n in level for node in self.children.get(n, ()) if node.stored.message == message]
-            if not below:
+            matches = [
+                node.number
+                for parent in level
+                for node in self.children.get(parent, ())
+                if node.stored.message == message
+            ]
+            if not matches:
                 break
-            level = list(below)
-        shown = {node.number for node in self.branch(self.head)}
-        return self.branch(next((number for number in level if number in shown), level[-1]))
+            level = list(matches)
+        current = {node.number for node in self.branch(self.head)}
+        return self.branch(next((number for number in level if number in current), level[-1]))
 
     def latest_below(self, message_id: str) -> int:
-        """The row number of the latest message of the branches that begin with `message_id`. Raises `NotFound`."""
+        """Row number of the newest message at or below `message_id`. Raises `NotFound`."""
         start = next((node.number for node in self.nodes.values() if node.stored.id == message_id), None)
         if start is None:
             raise NotFound(f"There is no message '{message_id[:60]}' in this conversation.")
-        inside = {start}
-        for node in self.nodes.values():  # parents come before their children
-            if node.parent in inside:
-                inside.add(node.number)
-        return max(inside)
+        descendants = {start}
+        for node in self.nodes.values():  # parents have lower numbers than their children
+            if node.parent in descendants:
+                descendants.add(node.number)
+        return max(descendants)
 
     def with_siblings(self, nodes: Sequence[MessageNode]) -> tuple[StoredMessage, ...]:
-        """These messages, with the ids of their siblings."""
+        """The messages with the ids of their siblings."""
         siblings = {
             parent: tuple(node.stored.id for node in self.children[parent]) for parent in {n.parent for n in nodes}
         }

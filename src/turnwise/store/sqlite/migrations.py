@@ -1,6 +1,6 @@
-"""The shape of the SQLite file, as numbered steps. Append only: a step that was released is never edited.
+"""Schema migrations. Append only: never edit a released step.
 
-The number of steps a file has been through is kept in its `user_version`.
+`user_version` of a file is the number of applied steps.
 """
 
 import sqlite3
@@ -36,9 +36,9 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX conversations_by_time ON conversations (updated DESC, number DESC)",
     ),
-    # 2: what a message says of tool calls, as JSON; null where it says nothing
+    # 2: tool calls of a message as JSON; NULL if there are none
     ("ALTER TABLE messages ADD COLUMN tools TEXT",),
-    # 3: completions that were asked to be stored, and feedback on them
+    # 3: stored completions and feedback
     (
         """
         CREATE TABLE completions (
@@ -67,10 +67,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX feedback_by_completion ON feedback (completion)",
     ),
-    # 4: messages that stay when a conversation outgrows the context
+    # 4: pinned messages
     ("ALTER TABLE messages ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",),
-    # 5: a conversation is a tree of messages, and its head the end of the branch that is shown. No cascade from parent
-    # to child: SQLite's cascades end at a depth of 1,000. A child has a higher number than its parent.
+    # 5: a conversation is a tree of messages; `head` is the end of the current branch. No cascade from parent to child:
+    # SQLite limits cascades to a depth of 1,000. A child has a higher number than its parent.
     (
         "ALTER TABLE conversations ADD COLUMN head INTEGER",
         "ALTER TABLE messages RENAME TO messages_in_a_line",
@@ -106,7 +106,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             (SELECT MAX(messages.number) FROM messages WHERE messages.conversation = conversations.number)
         """,
     ),
-    # 6: responses (/v1/responses), each visible to the API key that made it only
+    # 6: responses (/v1/responses), visible only to the API key that created them
     (
         """
         CREATE TABLE responses (
@@ -123,35 +123,36 @@ STEPS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def migrate(connection: sqlite3.Connection, where: str) -> None:
-    """Bring the file to the newest shape, in one transaction, so that a crash leaves the old one.
+def migrate(connection: sqlite3.Connection, location: str) -> None:
+    """Apply the missing steps in one transaction, so that a crash leaves the old schema.
 
-    Raises `UserError` when the file has been through steps that this version does not know, or is somebody else's.
+    Raises:
+        UserError: the file has unknown steps of a newer version, or is not a conversation store.
     """
-    connection.execute("BEGIN IMMEDIATE")  # two processes that open a new file at once take turns
+    connection.execute("BEGIN IMMEDIATE")  # serializes processes that open a new file at the same time
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        _check(connection, version, where)
+        _check(connection, version, location)
         for number, statements in enumerate(STEPS[version:], start=version + 1):
             for statement in statements:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # SQLite has rolled back already where the disk was full
+        if connection.in_transaction:  # SQLite has already rolled back if the disk is full
             connection.execute("ROLLBACK")
         raise
 
 
-def _check(connection: sqlite3.Connection, version: int, where: str) -> None:
+def _check(connection: sqlite3.Connection, version: int, location: str) -> None:
     if version > len(STEPS):
         raise UserError(
-            f"{where} was written by a newer Turnwise (store version {version}, this one knows {len(STEPS)}). "
+            f"{location} was written by a newer Turnwise (store version {version}, this one knows {len(STEPS)}). "
             "Update Turnwise, or name another file with --store. Nothing was changed."
         )
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    ours = "conversations" in tables
-    if version < 0 or bool(tables) != bool(version) or (version and not ours):
+    is_store = "conversations" in tables
+    if version < 0 or bool(tables) != bool(version) or (version and not is_store):
         raise UserError(
-            f"{where} is a database, but not of conversations. Name another file with --store. Nothing was changed."
+            f"{location} is a database, but not of conversations. Name another file with --store. Nothing was changed."
         )

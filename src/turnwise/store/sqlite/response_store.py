@@ -1,4 +1,4 @@
-"""Stored responses in the same SQLite file as the conversations."""
+"""Stored responses in SQLite, in the database of the conversations."""
 
 import json
 import sqlite3
@@ -24,10 +24,10 @@ _CHAIN = """
 
 
 class SqliteResponseStore:
-    """The `ResponseStore` port over a store's transactions."""
+    """The `ResponseStore` port on the transactions of a `SqliteDatabase`."""
 
-    def __init__(self, reading: Transaction, writing: Transaction) -> None:
-        self._reading, self._writing = reading, writing
+    def __init__(self, read_transaction: Transaction, write_transaction: Transaction) -> None:
+        self._read_transaction, self._write_transaction = read_transaction, write_transaction
 
     def add(self, response: StoredResponse) -> None:
         """Store a response."""
@@ -35,24 +35,24 @@ class SqliteResponseStore:
             response.id, response.owner, response.created, response.previous_id, _json(response.input),
             _json(response.body),
         )  # fmt: skip
-        with self._writing() as connection:
+        with self._write_transaction() as connection:
             connection.execute(f"INSERT INTO responses ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608
 
     def get(self, id: str, owner: str) -> StoredResponse:
-        """One response."""
-        with self._reading() as connection:
+        """A response."""
+        with self._read_transaction() as connection:
             query = f"SELECT {_COLUMNS} FROM responses WHERE id = ? AND owner = ?"  # noqa: S608
             row = connection.execute(query, (id, owner)).fetchone()
         if row is None:
-            raise _missing(id)
+            raise _not_found(id)
         return _response(row)
 
     def chain(self, id: str, owner: str) -> tuple[StoredResponse, ...]:
-        """A response and all that it continues, oldest first."""
-        with self._reading() as connection:
+        """A response and all previous ones, oldest first."""
+        with self._read_transaction() as connection:
             rows = connection.execute(_CHAIN, (id, owner)).fetchall()
         if not rows:
-            raise _missing(id)
+            raise _not_found(id)
         chain = tuple(map(_response, rows))
         if chain[0].previous_id is not None:
             raise NotFound(f"The response '{id[:60]}' continues '{chain[0].previous_id[:60]}', which was deleted.")
@@ -60,13 +60,13 @@ class SqliteResponseStore:
 
     def delete(self, id: str, owner: str) -> None:
         """Delete a response."""
-        with self._writing() as connection:
+        with self._write_transaction() as connection:
             cursor = connection.execute("DELETE FROM responses WHERE id = ? AND owner = ?", (id, owner))
             if cursor.rowcount == 0:
-                raise _missing(id)
+                raise _not_found(id)
 
 
-def _missing(id: str) -> NotFound:
+def _not_found(id: str) -> NotFound:
     return NotFound(f"There is no response '{id[:60]}'; it was not stored, or it was deleted.")
 
 

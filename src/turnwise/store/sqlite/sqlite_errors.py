@@ -1,4 +1,4 @@
-"""Why SQLite failed, in words that tell what to do."""
+"""Causes of SQLite errors, for error messages."""
 
 import errno
 import os
@@ -7,16 +7,16 @@ import sqlite3
 from pathlib import Path
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_LITTLE_SPACE = 65_536  # bytes: too few for SQLite's log and its index
+_MIN_FREE_BYTES = 65_536  # below this, SQLite cannot write its log and index
 
 
 def is_busy(error: Exception) -> bool:
-    """Whether another connection holds SQLite's own lock."""
+    """True if another connection holds SQLite's own lock."""
     return isinstance(error, sqlite3.Error) and _code(error) in _BUSY
 
 
 def failure_reason(error: Exception, path: Path | None = None) -> str:
-    """The cause of a failure. SQLite reports a full disk in several ways; `path` is where the file lies."""
+    """The cause of an error. SQLite reports a full disk with several codes; `path` is the database file."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, sqlite3.Error):
@@ -27,13 +27,13 @@ def failure_reason(error: Exception, path: Path | None = None) -> str:
 
 
 def _code(error: sqlite3.Error) -> int | None:
-    """The primary result code; None for errors of Python's module."""
+    """The primary result code; None for errors of Python's sqlite3 module."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
 
 def _is_full(path: Path | None) -> bool:
     try:
-        return path is not None and shutil.disk_usage(path.parent).free < _LITTLE_SPACE
+        return path is not None and shutil.disk_usage(path.parent).free < _MIN_FREE_BYTES
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""A message's tool calls as one column of JSON."""
+"""Tool calls of a message as one JSON column."""
 
 import json
 from typing import Any
@@ -7,22 +7,22 @@ from turnwise.core.messages import Message, ToolCall
 
 
 def tools_to_json(message: Message) -> str | None:
-    """What the message says of tool calls; None where it says nothing."""
-    said: dict[str, Any] = {}
+    """Tool calls and tool-call id as JSON; None if there are none."""
+    fields: dict[str, Any] = {}
     if message.tool_calls:
-        said["calls"] = [
+        fields["calls"] = [
             {"id": call.id, "name": call.name, "arguments": call.arguments, "kind": call.kind}
             for call in message.tool_calls
         ]
     if message.tool_call_id is not None:
-        said["answers"] = message.tool_call_id
-    return json.dumps(said, ensure_ascii=False) if said else None
+        fields["answers"] = message.tool_call_id
+    return json.dumps(fields, ensure_ascii=False) if fields else None
 
 
-def tools_from_json(written: str | None) -> dict[str, Any]:
-    """The fields of a message that `written_tools` wrote."""
-    said = json.loads(written) if written else {}
+def tools_from_json(calls_json: str | None) -> dict[str, Any]:
+    """The fields of `Message` from the JSON of `tools_to_json`."""
+    fields = json.loads(calls_json) if calls_json else {}
     return {
-        "tool_calls": tuple(ToolCall(**call) for call in said.get("calls", ())),
-        "tool_call_id": said.get("answers"),
+        "tool_calls": tuple(ToolCall(**call) for call in fields.get("calls", ())),
+        "tool_call_id": fields.get("answers"),
     }
