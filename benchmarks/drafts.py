@@ -25,7 +25,7 @@ from turnwise.app.services import resolve_model_folder
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
-from turnwise.engine.speculation.cost_model import Cost
+from turnwise.engine.speculation.cost_model import CostModel
 from turnwise.models import checkpoint
 
 NEW, PROMPT, TEMPLATES = 80, 60, 6
@@ -113,9 +113,9 @@ def main() -> None:
     given = parser.parse_args()
     decoder = checkpoint.load(Path(resolve_model_folder(given.model)), dtype=torch.float32).decoder
     engine = Engine(decoder, max_num_seqs=max(given.chats))
-    lengths = Cost.lengths
+    lengths = CostModel.draft_lengths
 
-    def none(_cost: Cost, _rows: int, drafts: Sequence[object]) -> list[int]:
+    def none(_cost: CostModel, _rows: int, drafts: Sequence[object]) -> list[int]:
         return [0] * len(drafts)
 
     print("| chats | replies | with drafts, tokens/s | without | ratio |")
@@ -129,9 +129,9 @@ def main() -> None:
             found: dict[bool, list[float]] = {True: [], False: []}
             for number in range(given.rounds):
                 for drafts in (True, False) if number % 2 else (False, True):
-                    Cost.lengths = lengths if drafts else none  # type: ignore[assignment, method-assign]
+                    CostModel.draft_lengths = lengths if drafts else none  # type: ignore[assignment, method-assign]
                     found[drafts].append(chats * NEW / seconds(engine, [make() for _ in range(chats)]))
-            Cost.lengths = lengths  # type: ignore[method-assign]
+            CostModel.draft_lengths = lengths  # type: ignore[method-assign]
             ratio = statistics.median(a / b for a, b in zip(found[True], found[False], strict=True))
             with_drafts, without = (statistics.median(found[drafts]) for drafts in (True, False))
             print(f"| {chats} | {kind} | {with_drafts:,.0f} | {without:,.0f} | {ratio:.2f}× |", flush=True)

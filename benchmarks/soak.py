@@ -63,10 +63,10 @@ def main() -> None:
             ticket.cancel()
         if time.monotonic() - shown > 5:
             shown = time.monotonic()
-            memory, drafts = engine._scheduler.seats.memory, engine._scheduler._drafting._drafts
+            memory, drafts = engine._scheduler.queues.kv_cache, engine._scheduler._speculative_decoder._proposer
             print(
                 f"{shown - began:5.0f} s, {count:6} requests: {resident_megabytes():7.0f} MB resident, "
-                f"{len(memory.tree)} of {memory.pool.count} blocks cached, {drafts._tokens} tokens for drafts",
+                f"{len(memory.tree)} of {memory.pool.num_blocks} blocks cached, {drafts._num_tokens} tokens for drafts",
                 flush=True,
             )
     engine.close()

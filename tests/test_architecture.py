@@ -9,7 +9,7 @@ import pytest
 
 import turnwise
 from turnwise.core.parameters import PARAMETER_SPECS
-from turnwise.engine.sampling.warpers import rules
+from turnwise.engine.sampling.warpers import load_warpers
 
 PACKAGE = Path(turnwise.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -40,7 +40,7 @@ def test_every_room_says_what_it_is():
 
 
 def test_every_rule_belongs_to_a_declared_parameter_with_an_off_value():
-    for name in rules():
+    for name in load_warpers():
         assert PARAMETER_SPECS[name].off is not None, name
 
 

@@ -1,6 +1,6 @@
 """Draws what each parameter does to the probabilities of the next word: python docs/pictures/draw.py [NAME ...]
 
-The numbers are an example distribution, put through the engine's own rules and processors.
+The numbers are an example distribution, put through the engine's warpers and processors.
 """
 
 import sys
@@ -12,7 +12,7 @@ import torch
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest
 from turnwise.engine.sampling.processors import start_processors
-from turnwise.engine.sampling.warpers import rules
+from turnwise.engine.sampling.warpers import load_warpers
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -47,7 +47,7 @@ def shaped(settings: dict[str, object]) -> list[float]:
         for token in SAID:
             state.accept(token)
         state.apply(logits_1V[0])
-    for name, rule in rules().items():
+    for name, rule in load_warpers().items():
         logits_1V = rule.apply(logits_1V, torch.tensor([getattr(params, name)]))
     return logits_1V.softmax(dim=1)[0].tolist()
 

@@ -102,9 +102,9 @@ class Desk:
         return self._forward(spans, hidden=hidden)
 
     def submit(self, asked, listener=None):
-        chat = SequenceGroup.of(asked, listener or Listener())
-        self.scheduler.add(chat)
-        return chat
+        group = SequenceGroup.from_request(asked, listener or Listener())
+        self.scheduler.add(group)
+        return group
 
     def step(self, times=1):
         for _ in range(times):
@@ -112,8 +112,8 @@ class Desk:
 
     def finish(self, steps=5000):
         for _ in range(steps):
-            if self.scheduler.idle:
-                assert self.scheduler.seats.memory.pool.available == self.blocks, "all memory is back"
+            if self.scheduler.is_idle:
+                assert self.scheduler.queues.kv_cache.pool.num_available == self.blocks, "all memory is back"
                 return
             self.scheduler.step()
         raise AssertionError("the scheduler does not come to an end")
@@ -127,9 +127,9 @@ def prompts(lengths, seed=1):
 def run(model, *requests, slots=4, blocks=40, listener=Listener):
     """The listeners of requests that were all handed in at once."""
     desk = Desk(model, slots, blocks)
-    chats = [desk.submit(one, listener()) for one in requests]
+    groups = [desk.submit(one, listener()) for one in requests]
     desk.finish()
-    return [chat.on_event for chat in chats]
+    return [group.on_event for group in groups]
 
 
 class Lines:
@@ -144,10 +144,10 @@ class Lines:
     def blocks(count, most):
         return count * blocks_for(most)
 
-    def read(self, lines, ids, wanted=1, hidden=False):
+    def read(self, lines, ids, num_outputs=1, hidden=False):
         """Read tokens of some lines in one pass."""
         pairs = list(zip(lines, ids, strict=True))
-        spans = [BatchEntry(self.tables[line], self.lengths[line], part, wanted) for line, part in pairs]
+        spans = [BatchEntry(self.tables[line], self.lengths[line], part, num_outputs) for line, part in pairs]
         out = self.runner.forward(spans, hidden=hidden)
         for line, part in pairs:
             self.lengths[line] += len(part)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.sampling.multinomial import SamplerState, sample
+from turnwise.engine.sampling.multinomial import SamplerState, sample_tokens
 from turnwise.models.checkpoint import load
 
 transformers = pytest.importorskip("transformers")
@@ -72,8 +72,8 @@ def critical(freedom):
 def test_tokens_come_as_often_as_transformers_would_draw_them(both, params):
     model, logits_1V = both
     expected = processed(model, params)
-    draws = [SamplerState.of(GenerationParams(seed=seed, **params)) for seed in range(DRAWS)]
-    counts = np.bincount(sample(logits_1V.expand(DRAWS, -1), draws), minlength=VOCAB)
+    draws = [SamplerState.from_params(GenerationParams(seed=seed, **params)) for seed in range(DRAWS)]
+    counts = np.bincount(sample_tokens(logits_1V.expand(DRAWS, -1), draws), minlength=VOCAB)
     assert not counts[expected == 0].any(), "what transformers cuts off is never drawn"
     assert (expected == 0).any() == (params.keys() != {"temperature"}), "the setting does cut something off"
     order = np.argsort(-expected)[: (expected > 0).sum()]
@@ -90,8 +90,8 @@ def test_the_test_would_notice_a_rule_that_is_not_applied(both):
     """The statistic is far off where one side knows nothing of the rule."""
     model, logits_1V = both
     expected = processed(model, {"temperature": 0.8})
-    draws = [SamplerState.of(GenerationParams(seed=seed)) for seed in range(DRAWS)]
-    counts = np.bincount(sample(logits_1V.expand(DRAWS, -1), draws), minlength=VOCAB)
+    draws = [SamplerState.from_params(GenerationParams(seed=seed)) for seed in range(DRAWS)]
+    counts = np.bincount(sample_tokens(logits_1V.expand(DRAWS, -1), draws), minlength=VOCAB)
     common = expected * DRAWS >= 10
     statistic = ((counts[common] - expected[common] * DRAWS) ** 2 / (expected[common] * DRAWS)).sum()
     assert statistic > critical(common.sum())

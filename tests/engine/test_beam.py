@@ -126,17 +126,17 @@ def test_what_is_certain_is_told_before_the_end():
     model = make()
     asked = request([3, 9], params=GenerationParams(num_beams=3), most=30)
     scheduler = Scheduler(make_runner(model, 60), 60, 4)
-    chat = SequenceGroup.of(asked, Listener())
-    scheduler.add(chat)
+    group = SequenceGroup.from_request(asked, Listener())
+    scheduler.add(group)
     early = 0
-    while not scheduler.idle:
+    while not scheduler.is_idle:
         scheduler.step()
-        if chat.on_event.finish is None:
-            early = len(chat.on_event.tokens)
-            beams = {beam.ids[:early] for beam in chat.search.hypotheses}
-            assert beams == {tuple(chat.on_event.tokens)}, "all beams begin with what was told"
+        if group.on_event.finish is None:
+            early = len(group.on_event.tokens)
+            beams = {beam.ids[:early] for beam in group.search.hypotheses}
+            assert beams == {tuple(group.on_event.tokens)}, "all beams begin with what was told"
     assert 0 < early < 30
-    assert len(chat.on_event.tokens) == 30
+    assert len(group.on_event.tokens) == 30
 
 
 @pytest.mark.parametrize("blocks", [10, 14, 60])
@@ -201,7 +201,7 @@ def test_more_answers_than_there_are_is_an_error_of_the_request():
     )
     (heard,) = run(make(), asked)
     assert heard.events[-1].is_client_error
-    assert heard.events[-1].error == "'n' asks for 3 answers, but there are only 2."
+    assert heard.events[-1].error == "'n' is 3, but only 2 answers exist."
 
 
 def test_beams_that_overflow_are_an_error():
@@ -209,22 +209,22 @@ def test_beams_that_overflow_are_an_error():
     with torch.no_grad():
         model.embed.weight[50] = torch.inf
     heard, other = run(model, request([50, 1], params=GenerationParams(num_beams=3)), request([1, 2]))
-    assert "overflowed" in heard.events[-1].error
+    assert "non-finite logits" in heard.events[-1].error
     assert other.finish == "length"
 
 
 def test_a_cancelled_search_is_gone_after_a_step():
     model = make()
     scheduler = Scheduler(make_runner(model, 40), 40, 8)
-    chat = SequenceGroup.of(request([3, 9], params=GenerationParams(num_beams=5), most=50), Listener())
-    scheduler.add(chat)
+    group = SequenceGroup.from_request(request([3, 9], params=GenerationParams(num_beams=5), most=50), Listener())
+    scheduler.add(group)
     for _ in range(5):
         scheduler.step()
-    assert len(chat.lines) == 5
-    chat.cancel()
+    assert len(group.sequences) == 5
+    group.cancel()
     scheduler.step()
-    assert (scheduler.idle, chat.on_event.finish) == (True, "cancelled")
-    assert scheduler.seats.memory.pool.available == 40
+    assert (scheduler.is_idle, group.on_event.finish) == (True, "cancelled")
+    assert scheduler.queues.kv_cache.pool.num_available == 40
 
 
 def test_reports_on_the_prompt_and_the_end_are_told_of_every_answer():
@@ -245,8 +245,8 @@ def test_reports_on_the_prompt_and_the_end_are_told_of_every_answer():
     (plain,) = run(model, request([3, 9, 4], params=params, most=5, num_return_sequences=2), listener=Several)
     assert told(both, 2) == told(plain, 2)
     desk = Desk(model, slots=8)
-    chat = desk.submit(request([3, 9], params=params, most=30, num_return_sequences=3), Several())
+    group = desk.submit(request([3, 9], params=params, most=30, num_return_sequences=3), Several())
     desk.step(4)
-    chat.cancel()
+    group.cancel()
     desk.finish()
-    assert [finish for _, finish in told(chat.on_event, 3)] == ["cancelled"] * 3
+    assert [finish for _, finish in told(group.on_event, 3)] == ["cancelled"] * 3

@@ -56,10 +56,10 @@ def test_it_is_the_same_in_company_and_short_of_memory(model, blocks):
     (alone,) = run(model, wanted, blocks=80)
     desk = Desk(model, slots=12, blocks=blocks)
     others = [desk.submit(request([5, number], most=40)) for number in range(3)]
-    chat = desk.submit(wanted)
+    group = desk.submit(wanted)
     again = desk.submit(wanted)
     desk.finish()
-    assert chat.on_event.tokens == again.on_event.tokens == alone.tokens
+    assert group.on_event.tokens == again.on_event.tokens == alone.tokens
     for number, other in enumerate(others):
         assert other.on_event.tokens == greedy(model, [5, number], 40)[0]
 

@@ -105,11 +105,11 @@ ALONE = answers_alone()
 
 
 def leaks(desk):
-    seats = desk.scheduler.seats
-    assert not seats.running
-    assert not seats.waiting
-    pool = seats.memory.pool
-    return pool.available != pool.count or seats.memory.repair([])
+    queues = desk.scheduler.queues
+    assert not queues.running
+    assert not queues.waiting
+    pool = queues.kv_cache.pool
+    return pool.num_available != pool.num_blocks or queues.kv_cache.repair([])
 
 
 def submit_all(desk):
@@ -132,13 +132,16 @@ def check_next_requests(desk):
 
 
 SITES = {
-    **{f"tree.{name}": (PrefixTree, name) for name in ("root", "match", "begun", "add", "used", "evict", "remove")},
     **{
-        f"memory.{name}": (KVCacheManager, name)
-        for name in ("open", "reserve", "insert_prefix", "fork", "close", "known")
+        f"tree.{name}": (PrefixTree, name)
+        for name in ("root", "match", "match_partial", "insert", "touch", "evict", "remove")
     },
-    **{f"pool.{name}": (BlockPool, name) for name in ("take", "hold", "drop", "keep", "uncache")},
-    **{f"drafting.{name}": (SpeculativeDecoder, name) for name in ("propose", "saw", "learn")},
+    **{
+        f"kv_cache.{name}": (KVCacheManager, name)
+        for name in ("match_prefix", "reserve", "insert_prefix", "fork", "free", "num_cached_tokens")
+    },
+    **{f"pool.{name}": (BlockPool, name) for name in ("allocate", "incref", "decref", "cache", "uncache")},
+    **{f"drafting.{name}": (SpeculativeDecoder, name) for name in ("propose", "record_result", "add_output")},
 }
 
 
@@ -166,7 +169,7 @@ def test_a_runner_that_fails_once_costs_one_chat_at_most(method, at, monkeypatch
     with monkeypatch.context() as patch:
         broken = failing(getattr(runner, method), at)
         patch.setattr(runner, method, broken)
-        patch.setattr(desk.scheduler.seats.memory, "_copy", runner.copy)
+        patch.setattr(desk.scheduler.queues.kv_cache, "_copy", runner.copy)
         listeners = submit_all(desk)
         desk.finish()
     failed = [listener.finish for listener in listeners].count("error")
@@ -232,14 +235,14 @@ def test_a_row_that_cannot_be_sampled_fails_alone_and_the_others_draw_as_they_wo
         listener = desk.submit(one).on_event
         desk.finish()
         alone.append(summary(listener))
-    sample_at = choose_file.sample_at
+    sample_tokens_at = choose_file.sample_tokens_at
 
     def broken(logits_BV, draws, uniform):
         if any(draw.params.temperature == 0.77 for draw in draws):
             raise torch.OutOfMemoryError("injected")
-        return sample_at(logits_BV, draws, uniform)
+        return sample_tokens_at(logits_BV, draws, uniform)
 
-    monkeypatch.setattr(choose_file, "sample_at", broken)
+    monkeypatch.setattr(choose_file, "sample_tokens_at", broken)
     desk = Desk(MODEL)
     bad = desk.submit(request([9], params=GenerationParams(temperature=0.77, seed=1))).on_event
     listeners = [desk.submit(one).on_event for one in good]
@@ -264,7 +267,7 @@ def test_a_listener_that_raises_ends_its_own_chat():
 def test_a_fault_that_concerns_nobody_and_comes_back_keeps_nobody_waiting(monkeypatch):
     desk = Desk(MODEL)
     listeners = submit_all(desk)
-    desk.scheduler.seats.in_order = failing(desk.scheduler.seats.in_order, 1, Panic)
+    desk.scheduler.queues.by_urgency = failing(desk.scheduler.queues.by_urgency, 1, Panic)
     with pytest.raises(Panic):
         desk.step()
     desk.scheduler.fail_all()
@@ -278,14 +281,14 @@ def test_a_deep_tree_of_a_forgotten_scope_is_forgotten():
     """One chat of 20,000 tokens, then more scopes than are kept: no recursion as deep as the tree."""
     memory = KVCacheManager(1300, lambda source, target: None)
     ids = list(range(20_000))
-    table = memory.open("first", ids)
+    table = memory.match_prefix("first", ids)
     assert memory.reserve(table, len(ids))
     table.length = len(ids)
-    memory.close(table, ids)
+    memory.free(table, ids)
     for number in range(4097):
-        memory.close(memory.open(f"scope {number}", [1, 2, 3]))
-    assert memory.known("first", ids) == 0
-    assert memory.pool.free == 1300
+        memory.free(memory.match_prefix(f"scope {number}", [1, 2, 3]))
+    assert memory.num_cached_tokens("first", ids) == 0
+    assert memory.pool.num_free == 1300
     assert not memory.repair([])
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_warpers import REFERENCES, probabilities
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.sampling.multinomial import SamplerState, sample
+from turnwise.engine.sampling.multinomial import SamplerState, sample_tokens
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -26,7 +26,7 @@ class Fixed:
 
 
 def drawn_at(value, logits, **params):
-    return sample(torch.tensor([logits]), [SamplerState(GenerationParams(**params), Fixed(value))])[0]
+    return sample_tokens(torch.tensor([logits]), [SamplerState(GenerationParams(**params), Fixed(value))])[0]
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_tokens_come_as_often_as_the_exact_distribution_says(params):
         if name in params:
             exact = reference(exact, params[name])
     exact = probabilities(exact)
-    draw = SamplerState.of(GenerationParams(seed=11, **params))
-    tokens = sample(torch.tensor([LOGITS]).expand(DRAWS, -1), [draw] * DRAWS)
+    draw = SamplerState.from_params(GenerationParams(seed=11, **params))
+    tokens = sample_tokens(torch.tensor([LOGITS]).expand(DRAWS, -1), [draw] * DRAWS)
     counts = np.bincount(tokens, minlength=len(LOGITS))
     possible = exact > 0
     assert not counts[~possible].any()
@@ -51,10 +51,15 @@ def test_tokens_come_as_often_as_the_exact_distribution_says(params):
 
 
 def test_rows_are_drawn_by_their_own_parameters():
-    draws = [SamplerState.of(GenerationParams(temperature=0)), SamplerState.of(GenerationParams(top_k=1, seed=1)),
-             SamplerState.of(GenerationParams(seed=1)), SamplerState.of(GenerationParams(top_p=1e-6))]  # fmt: skip
+    draws = [
+        SamplerState.from_params(GenerationParams(temperature=0)),
+        SamplerState.from_params(GenerationParams(top_k=1, seed=1)),
+        SamplerState.from_params(GenerationParams(seed=1)),
+        SamplerState.from_params(GenerationParams(top_p=1e-6)),
+    ]
+    # fmt: skip
     logits = torch.tensor([[0.0, 5, 1], [7, 0, 0], [-torch.inf, -torch.inf, 0], [1, 1, 2]])
-    assert sample(logits, draws) == [1, 0, 2, 2]
+    assert sample_tokens(logits, draws) == [1, 0, 2, 2]
 
 
 def test_greedy_takes_the_first_of_equals():
@@ -92,7 +97,9 @@ def test_the_lowest_and_highest_number_pick_the_first_and_last_possible_token():
 
 def test_half_precision_logits_are_sampled_in_full_precision():
     logits = torch.zeros(1, 1000, dtype=torch.bfloat16)
-    picked = {sample(logits, [SamplerState(GenerationParams(), Fixed((i + 0.5) / 1000))])[0] for i in range(1000)}
+    picked = {
+        sample_tokens(logits, [SamplerState(GenerationParams(), Fixed((i + 0.5) / 1000))])[0] for i in range(1000)
+    }
     assert picked == set(range(1000))
 
 

@@ -138,10 +138,10 @@ def test_reading_a_prompt_and_decoding_it_give_the_same_bits():
 
 def test_a_pass_gives_as_many_rows_as_are_wanted():
     (prompt,) = prompts([30])
-    every = lines_of(MODEL, 1).read([0], [prompt], wanted=30)
+    every = lines_of(MODEL, 1).read([0], [prompt], num_outputs=30)
     lines = lines_of(MODEL, 1)
-    assert lines.read([0], [prompt[:20]], wanted=0).shape == (0, 61)
-    assert torch.equal(lines.read([0], [prompt[20:]], wanted=4), every[-4:])
+    assert lines.read([0], [prompt[:20]], num_outputs=0).shape == (0, 61)
+    assert torch.equal(lines.read([0], [prompt[20:]], num_outputs=4), every[-4:])
 
 
 def test_a_copied_block_is_as_good_as_the_first():

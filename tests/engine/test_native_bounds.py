@@ -26,8 +26,8 @@ EXTREMES = [-(2**31), -5, -1, 0, 1, 3, 2**16, 2**24 + 1, 2**31 - 1]
 FLAGS = {"layer_norm", "gelu", "half_embed", "rotated", "gated"}  # any number is true or false
 
 
-def spans(ids=(1, 2, 3), blocks=(0, 1), start=0, wanted=1):
-    return [BatchEntry(array("i", blocks), start, list(ids), wanted)]
+def spans(ids=(1, 2, 3), blocks=(0, 1), start=0, num_outputs=1):
+    return [BatchEntry(array("i", blocks), start, list(ids), num_outputs)]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from reference import VOCAB, Desk, greedy, make, prompts, request
 
 from turnwise.core.parameters import GenerationParams
-from turnwise.engine.scheduling.batch_builder import READ_ALONE
+from turnwise.engine.scheduling.batch_builder import MAX_PREFILL_TOKENS
 
 pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")
 
@@ -21,14 +21,14 @@ def test_the_next_turn_reads_only_what_is_new(model):
     desk = Desk(model)
     talk, before = prompts([100])[0], [0]
     for turn in range(6):
-        chat = desk.submit(request(talk, most=10))
+        group = desk.submit(request(talk, most=10))
         before_tokens = desk.tokens
         desk.finish()
-        assert chat.on_event.tokens == greedy(model, talk, 10)[0]
-        cached = chat.on_event.events[0].stats.cached_tokens
+        assert group.on_event.tokens == greedy(model, talk, 10)[0]
+        cached = group.on_event.events[0].stats.cached_tokens
         assert cached == len(before) - 1, "all but the last token, which nobody had to read"
         assert desk.tokens - before_tokens == len(talk) - cached + 9, "nothing is read twice"
-        before = [*talk, *chat.on_event.tokens]
+        before = [*talk, *group.on_event.tokens]
         talk = [*before, *prompts([7], seed=turn)[0]]
 
 
@@ -49,20 +49,20 @@ def test_several_who_begin_alike_at_the_same_time_read_it_once(model):
     desk = Desk(model, slots=8)
     (system,) = prompts([160])
     asked = [request([*system, number, number], most=4) for number in range(8)]
-    chats = [desk.submit(one) for one in asked]
+    groups = [desk.submit(one) for one in asked]
     desk.finish()
     assert desk.tokens == 160 + 8 * (2 + 3)
-    for one, chat in zip(asked, chats, strict=True):
-        assert chat.on_event.tokens == greedy(model, one.prompt_ids, 4)[0]
+    for one, group in zip(asked, groups, strict=True):
+        assert group.on_event.tokens == greedy(model, one.prompt_ids, 4)[0]
 
 
 def test_another_scope_reads_for_itself(model):
     desk = Desk(model)
     (talk,) = prompts([90])
     for scope in ("one", "two", "one"):
-        chat = desk.submit(request(talk, most=2, scope=scope))
+        group = desk.submit(request(talk, most=2, scope=scope))
         desk.finish()
-    assert chat.stats.cached_tokens == 89
+    assert group.stats.cached_tokens == 89
     other = desk.submit(request(talk, most=2, scope="three"))
     desk.finish()
     assert other.stats.cached_tokens == 0
@@ -76,11 +76,11 @@ def test_an_answer_is_the_same_whether_its_beginning_was_read_before_or_not(mode
     warm.finish()
     answers = []
     for desk in (fresh, warm):
-        chat = desk.submit(request(talk, params=params, most=40))
+        group = desk.submit(request(talk, params=params, most=40))
         desk.finish()
-        answers.append(chat.on_event.tokens)
+        answers.append(group.on_event.tokens)
     assert answers[0] == answers[1]
-    assert chat.stats.cached_tokens == 69
+    assert group.stats.cached_tokens == 69
 
 
 def test_reports_on_a_prompt_are_whole_however_much_of_it_was_read_before(model):
@@ -89,10 +89,10 @@ def test_reports_on_a_prompt_are_whole_however_much_of_it_was_read_before(model)
     params = GenerationParams(temperature=0, logprobs=True)
     reports = []
     for _ in range(2):
-        chat = desk.submit(request(talk, params=params, most=0, prompt_output="logprobs"))
+        group = desk.submit(request(talk, params=params, most=0, prompt_output="logprobs"))
         desk.finish()
-        reports.append(chat.on_event.events[0].prompt_logprobs)
-        assert chat.stats.cached_tokens == 0
+        reports.append(group.on_event.events[0].prompt_logprobs)
+        assert group.stats.cached_tokens == 0
     assert reports[0] == reports[1]
     assert len(reports[0]) == 59
 
@@ -105,19 +105,19 @@ def test_chats_that_run_out_of_memory_take_turns_and_lose_nothing(model, blocks)
     """Four chats grow to six blocks each."""
     desk = Desk(model, slots=4, blocks=blocks)
     asked = [request(p, params=params, most=80) for p, params in zip(prompts([10, 11, 12, 13]), PARAMS, strict=True)]
-    chats = [desk.submit(one) for one in asked]
+    groups = [desk.submit(one) for one in asked]
     preempted = 0
-    while not desk.scheduler.idle:
-        before = set(desk.scheduler.seats.running)
+    while not desk.scheduler.is_idle:
+        before = set(desk.scheduler.queues.running)
         desk.step()
-        preempted += any(chat in desk.scheduler.seats.waiting for chat in before)
+        preempted += any(group in desk.scheduler.queues.waiting for group in before)
     assert preempted
     roomy = Desk(model, slots=4)
-    for one, chat in zip(asked, chats, strict=True):
+    for one, group in zip(asked, groups, strict=True):
         alone = roomy.submit(one)
         roomy.finish()
-        assert chat.on_event.tokens == alone.on_event.tokens
-        assert chat.on_event.finish == "length"
+        assert group.on_event.tokens == alone.on_event.tokens
+        assert group.on_event.finish == "length"
 
 
 PARAMS = [GenerationParams(temperature=0), *(GenerationParams(seed=seed) for seed in range(3))]
@@ -127,29 +127,31 @@ def test_what_is_kept_in_case_somebody_comes_makes_room(model):
     desk = Desk(model, slots=1, blocks=10)
     for number in range(6):
         (talk,) = prompts([100], seed=number)
-        chat = desk.submit(request(talk, most=20))
+        group = desk.submit(request(talk, most=20))
         desk.finish()
-        assert chat.on_event.tokens == greedy(model, talk, 20)[0]
+        assert group.on_event.tokens == greedy(model, talk, 20)[0]
 
 
 # Turns
 
 
-def order(desk, chats):
+def order(desk, groups):
     """The chats in the order in which they end, one running at a time."""
-    left, ended = list(chats), []
+    left, ended = list(groups), []
     while left:
         desk.step()
-        done = [chat for chat in left if chat.on_event.finish]
+        done = [group for group in left if group.on_event.finish]
         ended += done
-        left = [chat for chat in left if chat not in done]
+        left = [group for group in left if group not in done]
     return ended
 
 
 def test_the_more_urgent_go_first(model):
     desk = Desk(model, slots=1)
-    chats = [desk.submit(request([number], most=3, priority=priority)) for number, priority in enumerate([0, 5, -2, 0])]
-    assert order(desk, chats) == [chats[2], chats[0], chats[3], chats[1]]
+    groups = [
+        desk.submit(request([number], most=3, priority=priority)) for number, priority in enumerate([0, 5, -2, 0])
+    ]
+    assert order(desk, groups) == [groups[2], groups[0], groups[3], groups[1]]
 
 
 def test_the_more_urgent_take_the_slot_of_the_less_urgent_who_goes_on_later(model):
@@ -181,8 +183,8 @@ def test_nobody_takes_the_slot_of_another_tenant(model):
 
 
 def test_a_long_prompt_is_not_put_off_for_ever_by_short_ones(model):
-    desk = Desk(make(context=3 * READ_ALONE), slots=40, blocks=400)
-    long = desk.submit(request(prompts([2 * READ_ALONE])[0], most=1))
+    desk = Desk(make(context=3 * MAX_PREFILL_TOKENS), slots=40, blocks=400)
+    long = desk.submit(request(prompts([2 * MAX_PREFILL_TOKENS])[0], most=1))
     for number in range(30):
         desk.submit(request(prompts([200], seed=number)[0], most=1))
         desk.step()
@@ -209,7 +211,7 @@ def test_a_wide_search_is_neither_in_everybodys_way_nor_put_off_for_ever():
         desk.step()
         assert number < 300
     desk.finish()
-    assert all(chat.on_event.finish == "length" for chat in talking)
+    assert all(group.on_event.finish == "length" for group in talking)
 
 
 def test_priority_takes_no_memory_from_other_tenants(model):
@@ -220,7 +222,7 @@ def test_priority_takes_no_memory_from_other_tenants(model):
     pushing = [desk.submit(request([number, 7], most=60, tenant="pushing", priority=-100)) for number in range(3)]
     while not first.on_event.finish:
         desk.step()
-        assert first in desk.scheduler.seats.running or first.on_event.finish
+        assert first in desk.scheduler.queues.running or first.on_event.finish
     desk.finish()
     assert first.on_event.tokens == greedy(model, [1, 2, 3], 120)[0]
-    assert all(chat.on_event.finish == "length" for chat in pushing)
+    assert all(group.on_event.finish == "length" for group in pushing)

@@ -11,7 +11,7 @@ from reference import request
 
 from turnwise.core.parameters import PARAMETER_SPECS, GenerationParams
 from turnwise.engine.sampling import processors as folder
-from turnwise.engine.sampling.processors import processors, start_processors
+from turnwise.engine.sampling.processors import load_processors, start_processors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,7 +45,7 @@ def shaped(params, prompt, said, row, stop=()):
 def test_every_processor_is_tried_here_and_has_its_own_place():
     files = {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
     assert files == ON.keys()
-    assert len({processor.ORDER for processor in processors()}) == len(files)
+    assert len({processor.ORDER for processor in load_processors()}) == len(files)
 
 
 def test_off_values_start_nothing():

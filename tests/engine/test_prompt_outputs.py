@@ -19,8 +19,8 @@ PROMPT = [7, 30, 2, 2, 51, 9, 9, 14, 3, 60, 1, 22, 5]
 @pytest.fixture
 def run(monkeypatch):
     """`run(*requests)`: their listeners, all handed in at once; prompts are read in parts of five tokens."""
-    monkeypatch.setattr(plan_file, "READ_ALONE", 5)
-    monkeypatch.setattr(plan_file, "READ_BESIDE", 3)
+    monkeypatch.setattr(plan_file, "MAX_PREFILL_TOKENS", 5)
+    monkeypatch.setattr(plan_file, "MAX_PREFILL_TOKENS_WITH_DECODE", 3)
     model = make()
 
     def run(*requests, slots=3):

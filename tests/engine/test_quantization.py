@@ -86,10 +86,10 @@ def test_products_are_those_of_whole_numbers(found, bits, hidden, monkeypatch):
     monkeypatch.setattr(weights_file, "HEAD_BITS", bits)
     model = biased(make(hidden_size=hidden, initializer_range=0.2))
     (prompt,) = prompts([15])
-    hidden_RC = lines_of(model, 1, quantize="int4").read([0], [prompt], wanted=15, hidden=True)
+    hidden_RC = lines_of(model, 1, quantize="int4").read([0], [prompt], num_outputs=15, hidden=True)
     hidden_states = hidden_RC.numpy()
     lines = lines_of(model, 1, quantize="int4")
-    logits = lines.read([0], [prompt], wanted=15).numpy()
+    logits = lines.read([0], [prompt], num_outputs=15).numpy()
     assert np.array_equal(lines.runner.logits(hidden_RC).numpy(), logits)
     expected = product(hidden_states, model.get_parameter("head.weight").detach(), bits)
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
@@ -131,7 +131,7 @@ def test_a_chat_has_the_same_numbers_to_the_last_bit_alone_and_in_company(length
 def test_where_torch_does_the_work_it_is_refused(monkeypatch):
     with pytest.raises(InvalidParameter, match="hidden size of 34"):
         make_runner(make(hidden_size=34), 1, "int8")
-    with pytest.raises(InvalidParameter, match="on processors only"):
+    with pytest.raises(InvalidParameter, match="on CPUs only"):
         make_runner(make().to("meta"), 1, "int8")
     monkeypatch.setattr("turnwise.engine.native.library.libraries", lambda: ())
     with pytest.raises(InvalidParameter, match=r"a C\+\+ compiler"):

@@ -15,7 +15,7 @@ from turnwise.core.ports import GenerationRequest
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.sampling.multinomial import SamplerState
-from turnwise.engine.sampling.sampler import LogitsProcessors, choose
+from turnwise.engine.sampling.sampler import LogitsProcessors, sample_batch
 from turnwise.engine.search.beam import BeamSearch
 from turnwise.engine.speculation import speculative_decoder as drafting
 from turnwise.engine.speculation.cost_model import CostModel
@@ -80,19 +80,19 @@ class Obvious:
             return [([], "length")]
         if asked.params.num_beams > 1:
             return self.searched(asked)
-        draw, logits_processors, said = SamplerState.of(asked.params), LogitsProcessors(asked), []
+        draw, logits_processors, said = SamplerState.from_params(asked.params), LogitsProcessors(asked), []
         while True:
-            (choice,) = choose(self.logits([*asked.prompt_ids, *said]), [draw], [logits_processors])
-            if choice.token in asked.stop_ids:
+            (choice,) = sample_batch(self.logits([*asked.prompt_ids, *said]), [draw], [logits_processors])
+            if choice.token_id in asked.stop_ids:
                 return [(said, "stop")]
-            logits_processors.accept(choice.token)
-            said.append(choice.token)
+            logits_processors.accept(choice.token_id)
+            said.append(choice.token_id)
             if len(said) == asked.max_tokens:
                 return [(said, "length")]
 
     def searched(self, asked):
         search, events, begun = BeamSearch(asked), [], False
-        while not search.done:
+        while not search.is_done:
             lines = [branch.ids for branch in search.hypotheses] if begun else [()]
             events += search.advance(torch.cat([self.logits([*asked.prompt_ids, *ids]) for ids in lines]))
             begun = True
@@ -115,15 +115,15 @@ class All(Listener):
     finish = None
 
 
-def went_wrong(asked, chat, obvious):
+def went_wrong(asked, group, obvious):
     """What is not as it should be about how a chat ended; None where all is well."""
-    events = chat.on_event.events
+    events = group.on_event.events
     expected = obvious.answers(asked)
     if events and events[-1].finish_reason == "error":
         return events[-1].error
     found = told(events, asked.num_return_sequences)
     if events and events[-1].finish_reason == "cancelled":
-        if not chat.cancelled:
+        if not group.is_cancelled:
             return "nobody cancelled it"
         said, whole = found[0][0], expected[0][0]
         return None if said == whole[: len(said)] else "not what it would have said"
@@ -136,22 +136,22 @@ def went_wrong(asked, chat, obvious):
 def test_a_thousand_random_requests_end_as_they_would_alone(seed, monkeypatch):
     rng, obvious = random.Random(seed), Obvious()
     if seed % 2:  # every draft is checked, whether it pays or not
-        monkeypatch.setattr(CostModel, "lengths", lambda self, rows, drafts: [length for length, _ in drafts])
-        monkeypatch.setattr(drafting, "VAIN", 10**9)
+        monkeypatch.setattr(CostModel, "draft_lengths", lambda self, rows, drafts: [length for length, _ in drafts])
+        monkeypatch.setattr(drafting, "IDLE_STEPS", 10**9)
     blocks, slots = rng.choice([(16, 6), (30, 9), (100, 16)])
     desk = Desk(MODEL, slots, blocks)
-    left, chats = 1000, []
-    while left or not desk.scheduler.idle:
+    left, groups = 1000, []
+    while left or not desk.scheduler.is_idle:
         for _ in range(min(left, rng.choice([0, 0, 1, 2, 12]))):
             left -= 1
             asked = drawn(rng)
-            chats.append((asked, desk.submit(asked, All())))
-        if chats and rng.random() < 0.2:
-            rng.choice(chats[-20:])[1].cancel()
+            groups.append((asked, desk.submit(asked, All())))
+        if groups and rng.random() < 0.2:
+            rng.choice(groups[-20:])[1].cancel()
         desk.step()
-        assert sum(len(chat.lines) for chat in desk.scheduler.seats.running) <= max(slots, 4)
-        assert not any(chat in desk.scheduler.seats.waiting for chat in desk.scheduler.seats.running)
-    assert desk.scheduler.seats.memory.pool.available == blocks
-    assert len(chats) == 1000
-    wrong = [(asked, what) for asked, chat in chats if (what := went_wrong(asked, chat, obvious))]
+        assert sum(len(group.sequences) for group in desk.scheduler.queues.running) <= max(slots, 4)
+        assert not any(group in desk.scheduler.queues.waiting for group in desk.scheduler.queues.running)
+    assert desk.scheduler.queues.kv_cache.pool.num_available == blocks
+    assert len(groups) == 1000
+    wrong = [(asked, what) for asked, group in groups if (what := went_wrong(asked, group, obvious))]
     assert not wrong, wrong[0]

@@ -10,7 +10,7 @@ from reference import GREEDY, SHAPES, VOCAB, Desk, greedy, make, prompts, reques
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.scheduling import batch_builder as plan_file
-from turnwise.engine.scheduling.batch_builder import READ_ALONE, READ_BESIDE
+from turnwise.engine.scheduling.batch_builder import MAX_PREFILL_TOKENS, MAX_PREFILL_TOKENS_WITH_DECODE
 
 pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")
 
@@ -21,9 +21,9 @@ def test_greedy_decoding_is_the_argmax_loop(shape, length):
     model = make(shape)
     (prompt,) = prompts([length])
     desk = Desk(model)
-    chat = desk.submit(request(prompt, most=20))
+    group = desk.submit(request(prompt, most=20))
     desk.finish()
-    assert (chat.on_event.tokens, chat.on_event.finish) == greedy(model, prompt, 20)
+    assert (group.on_event.tokens, group.on_event.finish) == greedy(model, prompt, 20)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -31,46 +31,46 @@ def test_chats_that_join_and_leave_at_different_times_do_not_disturb_each_other(
     model = make(shape)
     desk = Desk(model, slots=3)
     asked = [request(p, most=3 + 5 * (i % 4)) for i, p in enumerate(prompts([5, 1, 17, 30, 2, 9, 11, 3, 24]))]
-    chats = []
+    groups = []
     for one in asked:
-        chats.append(desk.submit(one))
+        groups.append(desk.submit(one))
         desk.scheduler.step()
         desk.scheduler.step()
     desk.finish()
-    for one, chat in zip(asked, chats, strict=True):
-        assert (chat.on_event.tokens, chat.on_event.finish) == greedy(model, one.prompt_ids, one.max_tokens)
+    for one, group in zip(asked, groups, strict=True):
+        assert (group.on_event.tokens, group.on_event.finish) == greedy(model, one.prompt_ids, one.max_tokens)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("length", [7, 8, 9, 10, 16, 17, 33])
 def test_a_prompt_longer_than_a_part_is_read_in_parts(shape, length, monkeypatch):
-    monkeypatch.setattr(plan_file, "READ_ALONE", 8)
-    monkeypatch.setattr(plan_file, "READ_BESIDE", 3)
+    monkeypatch.setattr(plan_file, "MAX_PREFILL_TOKENS", 8)
+    monkeypatch.setattr(plan_file, "MAX_PREFILL_TOKENS_WITH_DECODE", 3)
     model = make(shape)
     (prompt,) = prompts([length])
     desk = Desk(model)
-    other, chat = desk.submit(request([3, 1], most=20)), desk.submit(request(prompt, most=12))
+    other, group = desk.submit(request([3, 1], most=20)), desk.submit(request(prompt, most=12))
     desk.finish()
-    assert chat.on_event.tokens == greedy(model, prompt, 12)[0]
+    assert group.on_event.tokens == greedy(model, prompt, 12)[0]
     assert other.on_event.tokens == greedy(model, [3, 1], 20)[0]
 
 
 def test_a_prompt_longer_than_a_real_part():
-    model = make(context=READ_ALONE + 60)
-    (prompt,) = prompts([READ_ALONE + 40])
+    model = make(context=MAX_PREFILL_TOKENS + 60)
+    (prompt,) = prompts([MAX_PREFILL_TOKENS + 40])
     desk = Desk(model, slots=1)
-    chat = desk.submit(request(prompt, most=10))
+    group = desk.submit(request(prompt, most=10))
     desk.finish()
-    assert chat.on_event.tokens == greedy(model, prompt, 10)[0]
+    assert group.on_event.tokens == greedy(model, prompt, 10)[0]
 
 
 def test_all_slots_ending_in_one_step_leave_none_behind():
     model = make()
     desk = Desk(model)
-    chats = [desk.submit(request(p, most=3)) for p in prompts([4, 4, 6, 2])]
+    groups = [desk.submit(request(p, most=3)) for p in prompts([4, 4, 6, 2])]
     desk.finish()
-    assert {len(chat.on_event.tokens) for chat in chats} == {3}
-    assert desk.scheduler.seats.running == []
+    assert {len(group.on_event.tokens) for group in groups} == {3}
+    assert desk.scheduler.queues.running == []
 
 
 def test_a_stop_id_ends_the_answer_and_is_not_part_of_it():
@@ -80,49 +80,49 @@ def test_a_stop_id_ends_the_answer_and_is_not_part_of_it():
     stop = said[5]
     first = said.index(stop)
     desk = Desk(model)
-    chat = desk.submit(request(prompt, most=12, stop=[stop, 60]))
+    group = desk.submit(request(prompt, most=12, stop=[stop, 60]))
     desk.finish()
-    assert chat.on_event.tokens == said[:first]
-    assert chat.on_event.finish == "stop"
-    assert chat.on_event.events[-1].token_id is None
+    assert group.on_event.tokens == said[:first]
+    assert group.on_event.finish == "stop"
+    assert group.on_event.events[-1].token_id is None
 
 
 def test_an_answer_may_stop_before_its_first_token():
     model = make()
     first = greedy(model, [5, 2], 1)[0]
     desk = Desk(model)
-    chat = desk.submit(request([5, 2], stop=first))
+    group = desk.submit(request([5, 2], stop=first))
     desk.scheduler.step()
-    assert [(event.token_id, event.finish_reason) for event in chat.on_event.events] == [(None, "stop")]
-    assert desk.scheduler.idle
+    assert [(event.token_id, event.finish_reason) for event in group.on_event.events] == [(None, "stop")]
+    assert desk.scheduler.is_idle
 
 
 @pytest.mark.parametrize("most", [1, 2, 7])
 def test_max_tokens_is_exact_and_the_last_token_says_so(most):
     desk = Desk(make())
-    chat = desk.submit(request([4, 4, 4], most=most))
+    group = desk.submit(request([4, 4, 4], most=most))
     desk.finish()
-    assert len(chat.on_event.tokens) == most
-    assert [event.finish_reason for event in chat.on_event.events] == [None] * (most - 1) + ["length"]
+    assert len(group.on_event.tokens) == most
+    assert [event.finish_reason for event in group.on_event.events] == [None] * (most - 1) + ["length"]
 
 
 def test_an_answer_may_fill_the_context_to_the_last_token():
     model = make(context=32)
     desk = Desk(model)
-    chat = desk.submit(request([1] * 20, most=12))
+    group = desk.submit(request([1] * 20, most=12))
     desk.finish()
-    assert chat.on_event.tokens == greedy(model, [1] * 20, 12)[0]
+    assert group.on_event.tokens == greedy(model, [1] * 20, 12)[0]
 
 
 def test_a_cancelled_chat_is_gone_after_one_step():
     desk = Desk(make(), slots=1)
-    chat, waiting = desk.submit(request([1, 2], most=50)), desk.submit(request([3], most=50))
+    group, waiting = desk.submit(request([1, 2], most=50)), desk.submit(request([3], most=50))
     desk.scheduler.step()
     desk.scheduler.step()
-    chat.cancel()
+    group.cancel()
     desk.scheduler.step()
-    assert chat.on_event.finish == "cancelled"
-    assert desk.scheduler.seats.running == [waiting]  # it got the slot in the same step
+    assert group.on_event.finish == "cancelled"
+    assert desk.scheduler.queues.running == [waiting]  # it got the slot in the same step
     assert waiting.on_event.tokens
 
 
@@ -141,11 +141,11 @@ def test_cancelling_before_the_start_twice_and_after_the_end():
 
 
 def test_a_long_prompt_holds_nobody_up_for_more_than_a_part():
-    model = make(context=8 * READ_BESIDE)
+    model = make(context=8 * MAX_PREFILL_TOKENS_WITH_DECODE)
     desk = Desk(model)
     talking = desk.submit(request([1, 2], most=40))
     desk.scheduler.step()
-    (long,) = prompts([6 * READ_BESIDE])
+    (long,) = prompts([6 * MAX_PREFILL_TOKENS_WITH_DECODE])
     late = desk.submit(request(long, most=3))
     steps = 0
     while not late.on_event.tokens:
@@ -159,13 +159,16 @@ def test_a_long_prompt_holds_nobody_up_for_more_than_a_part():
 
 
 def test_a_short_prompt_does_not_wait_for_a_long_one():
-    model = make(context=3 * READ_ALONE)
+    model = make(context=3 * MAX_PREFILL_TOKENS)
     desk = Desk(model)
-    long, short = desk.submit(request(prompts([2 * READ_ALONE])[0])), desk.submit(request(prompts([100], seed=2)[0]))
+    long, short = (
+        desk.submit(request(prompts([2 * MAX_PREFILL_TOKENS])[0])),
+        desk.submit(request(prompts([100], seed=2)[0])),
+    )
     desk.scheduler.step()
     assert short.on_event.tokens
     assert not long.on_event.tokens
-    assert long.line.table.length == READ_ALONE - 100
+    assert long.sequence.table.length == MAX_PREFILL_TOKENS - 100
 
 
 # Seeds
@@ -177,9 +180,9 @@ def sampled(seed=None, **params):
 
 def alone(model, asked):
     desk = Desk(model)
-    chat = desk.submit(asked)
+    group = desk.submit(asked)
     desk.finish()
-    return chat.on_event.tokens
+    return group.on_event.tokens
 
 
 @pytest.mark.parametrize("params", [{}, {"top_k": 9}, {"top_p": 0.8}, {"top_k": 20, "top_p": 0.9}])
@@ -194,11 +197,11 @@ def test_a_seed_gives_the_same_answer_alone_and_among_others(params):
     desk.submit(request([9], most=30))
     desk.scheduler.step()
     desk.submit(others[1])
-    chat = desk.submit(asked)
+    group = desk.submit(asked)
     desk.scheduler.step()
     desk.submit(others[2])
     desk.finish()
-    assert chat.on_event.tokens == expected
+    assert group.on_event.tokens == expected
 
 
 def test_different_seeds_and_no_seed_give_different_answers():
@@ -228,14 +231,14 @@ def test_a_listener_that_fails_loses_its_own_chat_only(caplog):
     def gone(event):
         raise RuntimeError("Event loop is closed")
 
-    chats = [desk.submit(request(p, most=10)) for p in prompts([3, 5, 2])]
-    chats[1].on_event = gone
+    groups = [desk.submit(request(p, most=10)) for p in prompts([3, 5, 2])]
+    groups[1].on_event = gone
     desk.scheduler.step()
     desk.scheduler.step()
-    assert chats[1] not in desk.scheduler.seats.running
+    assert groups[1] not in desk.scheduler.queues.running
     desk.finish()
-    for chat in (chats[0], chats[2]):
-        assert (chat.on_event.tokens, chat.on_event.finish) == greedy(model, chat.request.prompt_ids, 10)
+    for group in (groups[0], groups[2]):
+        assert (group.on_event.tokens, group.on_event.finish) == greedy(model, group.request.prompt_ids, 10)
     assert len([record for record in caplog.records if "listener" in record.message]) == 1
 
 
@@ -250,12 +253,14 @@ def test_overflow_is_an_error_and_leaves_nothing_behind():
     broken = desk.submit(request([1] * 20 + [50, 2, 3], most=8))
     desk.scheduler.step()
     assert broken.on_event.finish == "error"
-    assert "overflowed" in broken.on_event.events[-1].error
+    assert "non-finite logits" in broken.on_event.events[-1].error
     after = desk.submit(request(prompt, most=8))  # in the blocks of the broken one, with a longer chat beside it
     desk.finish()
-    for chat in (long, after):
-        assert chat.on_event.tokens == greedy(model, chat.request.prompt_ids, 8)[0]
-    assert desk.scheduler.seats.memory.known("", broken.line.ids) == 0, "what overflowed is kept for nobody"
+    for group in (long, after):
+        assert group.on_event.tokens == greedy(model, group.request.prompt_ids, 8)[0]
+    assert desk.scheduler.queues.kv_cache.num_cached_tokens("", broken.sequence.ids) == 0, (
+        "what overflowed is kept for nobody"
+    )
 
 
 # Anything at any time
@@ -286,28 +291,28 @@ moves = st.lists(
 def test_whatever_comes_ends_for_the_right_reason_with_the_right_tokens(shape, slots, moves):
     model = model_of(shape)
     desk = Desk(model, slots)
-    chats = []
+    groups = []
     for move in moves:
         if isinstance(move, tuple):
             prompt, most, stop, hot = move
-            chats.append(desk.submit(request(prompt, params=hot or GREEDY, most=most, stop=stop)))
+            groups.append(desk.submit(request(prompt, params=hot or GREEDY, most=most, stop=stop)))
         elif isinstance(move, int):
-            if chats:
-                chats[move % len(chats)].cancel()
+            if groups:
+                groups[move % len(groups)].cancel()
         else:
             desk.scheduler.step()
-            assert len(desk.scheduler.seats.running) <= slots
-            assert not any(chat.on_event.finish for chat in desk.scheduler.seats.running)
+            assert len(desk.scheduler.queues.running) <= slots
+            assert not any(group.on_event.finish for group in desk.scheduler.queues.running)
     desk.finish()
-    for chat in chats:
-        said, asked = chat.on_event.tokens, chat.request
-        assert chat.on_event.finish in ({"cancelled", "stop", "length"} if chat.cancelled else {"stop", "length"})
+    for group in groups:
+        said, asked = group.on_event.tokens, group.request
+        assert group.on_event.finish in ({"cancelled", "stop", "length"} if group.is_cancelled else {"stop", "length"})
         assert not asked.stop_ids & set(said)
-        assert (len(said) == asked.max_tokens) == (chat.on_event.finish == "length")
+        assert (len(said) == asked.max_tokens) == (group.on_event.finish == "length")
         expected, finish = greedy(model, asked.prompt_ids, asked.max_tokens, asked.stop_ids)
-        if not chat.draw.greedy:
+        if not group.sampler_state.is_greedy:
             continue
-        if chat.on_event.finish == "cancelled":
+        if group.on_event.finish == "cancelled":
             assert said == expected[: len(said)]
         else:
-            assert (said, chat.on_event.finish) == (expected, finish)
+            assert (said, group.on_event.finish) == (expected, finish)

@@ -84,17 +84,17 @@ class Waiting(Listener):
 
     def __init__(self, answers=1):
         super().__init__()
-        self.done = threading.Semaphore(0)
+        self.is_done = threading.Semaphore(0)
         self.answers = answers
 
     def __call__(self, event):
         super().__call__(event)
         if event.finish_reason:
-            self.done.release()
+            self.is_done.release()
 
     def wait(self):
         for _ in range(self.answers):
-            assert self.done.acquire(timeout=60)
+            assert self.is_done.acquire(timeout=60)
             if self.events[-1].finish_reason == "error":
                 raise AssertionError(self.events[-1].error)
         return [self.of(index) for index in range(self.answers)]
@@ -184,7 +184,7 @@ def test_a_decoder_goes_on_from_what_it_has_read(engine, model):
 def test_what_a_decoder_cannot_do_is_refused(engine, model):
     if model.kind != "decoder":
         pytest.skip("it has an encoder")
-    with pytest.raises(UserError, match="does not embed"):
+    with pytest.raises(UserError, match="not supported"):
         engine.submit(request([1, 2], prompt_output="embedding", most=0), Waiting())
     with pytest.raises(UserError, match="penalty_alpha"):
         engine.submit(asked([1, 2], penalty_alpha=0.5, top_k=3), Waiting())

@@ -72,9 +72,9 @@ class Company(Lines):
         for name, thin in adapters.items():
             assert self.runner.load_lora(name, thin)
 
-    def read(self, lines, ids, wanted=1, hidden=False):
+    def read(self, lines, ids, num_outputs=1, hidden=False):
         spans = [
-            BatchEntry(self.tables[line], self.lengths[line], part, wanted, adapter=self.owners[line])
+            BatchEntry(self.tables[line], self.lengths[line], part, num_outputs, adapter=self.owners[line])
             for line, part in zip(lines, ids, strict=True)
         ]
         for line, part in zip(lines, ids, strict=True):
@@ -115,11 +115,11 @@ def test_a_chat_has_the_same_numbers_to_the_last_bit_alone_and_among_other_adapt
     talks = [[rng.randrange(61) for _ in range(rng.randrange(1, 50))] for _ in owners]
     places = list(range(len(owners)))
     together = Company(MODEL, ADAPTERS, owners, threads=threads, quantize=quantize)
-    first, second = together.read(places, talks), together.read(places, [[7, 8]] * len(owners), wanted=2)
+    first, second = together.read(places, talks), together.read(places, [[7, 8]] * len(owners), num_outputs=2)
     for line, (owner, talk) in enumerate(zip(owners, talks, strict=True)):
         alone = Company(MODEL, ADAPTERS, [owner], quantize=quantize)
         assert torch.equal(first[line], alone.read([0], [talk])[0])
-        assert torch.equal(second[2 * line : 2 * line + 2], alone.read([0], [[7, 8]], wanted=2))
+        assert torch.equal(second[2 * line : 2 * line + 2], alone.read([0], [[7, 8]], num_outputs=2))
 
 
 def answer(engine, prompt, **more):

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.engine.sampling import warpers as folder
-from turnwise.engine.sampling.warpers import rules
+from turnwise.engine.sampling.warpers import load_warpers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -126,7 +126,9 @@ def nearness(name, row, value):
 
 # Coarse values make ties; -inf is what an earlier rule left.
 logit = st.one_of(
-    st.integers(-4, 4).map(float), st.floats(-9, 9, width=32).map(lambda value: round(value, 3)), st.just(-np.inf)
+    st.integers(-4, 4).map(float),
+    st.floats(-9, 9, width=32).map(lambda value: round(value, 3)),
+    st.just(-np.inf),
 )  # rounded, because what is nearly a tie falls differently in float32 and float64
 rows = arrays.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 12)), elements=logit).filter(
     lambda logits: np.isfinite(logits).any(axis=1).all()
@@ -134,14 +136,14 @@ rows = arrays.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 12)
 
 
 def apply(name, logits, values):
-    return rules()[name].apply(torch.from_numpy(logits), torch.tensor(values)).numpy()
+    return load_warpers()[name].apply(torch.from_numpy(logits), torch.tensor(values)).numpy()
 
 
 def test_every_rule_is_tried_here_and_applies_in_a_fixed_order():
     files = {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
-    assert files == REFERENCES.keys() == VALUES.keys() == rules().keys()
-    assert list(rules()) == list(REFERENCES)
-    assert len({rule.ORDER for rule in rules().values()}) == len(rules())
+    assert files == REFERENCES.keys() == VALUES.keys() == load_warpers().keys()
+    assert list(load_warpers()) == list(REFERENCES)
+    assert len({warper.ORDER for warper in load_warpers().values()}) == len(load_warpers())
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -231,7 +233,7 @@ def test_eta_sinks_with_the_entropy_where_epsilon_does_not():
 def test_the_tokens_of_top_n_sigma_are_the_same_at_every_temperature(temperature):
     logits = np.random.default_rng(1).normal(size=(4, 500)).astype(np.float32)
     kept = np.isfinite(apply("top_n_sigma", logits, [1.5] * 4))
-    first, second = list(rules())[:2]
+    first, second = list(load_warpers())[:2]
     assert (first, second) == ("top_n_sigma", "temperature"), "it sees the logits that temperature has not touched"
     hot = apply("temperature", logits, [temperature] * 4)  # and were it the other way round, it would find the same
     np.testing.assert_array_equal(np.isfinite(apply("top_n_sigma", hot, [1.5] * 4)), kept)

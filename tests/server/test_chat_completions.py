@@ -307,7 +307,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(client, fields, param, says)
 
 
 def test_what_contradicts_itself_on_the_way_is_the_requests_fault(client):
-    with pytest.raises(openai.BadRequestError, match="contradicts itself"):
+    with pytest.raises(openai.BadRequestError, match="contradict each other"):
         ask(client, guided_choice=["abc"], bad_words=["abc"])
 
 

@@ -1,4 +1,4 @@
-"""A model that is another one with an adapter: one engine, and one copy of the weights, answers for both."""
+"""An engine with one LoRA adapter: base model and adapters are served by one engine with one copy of the weights."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,10 +10,10 @@ from turnwise.models.lora_factors import LoraFactors
 
 
 class AdaptedEngine:
-    """An engine whose requests are all answered with an adapter (the `core.ports.Generator` port).
+    """Adds an adapter to every request of an engine (implements `core.ports.InferenceEngine`).
 
-    They share passes with those of the base and of its other adapters, and their cache's memory, but nothing that was
-    read: keys and values depend on the adapter.
+    Requests share forward passes and memory with those of the base model and its other adapters, but no cached
+    prefixes, because keys and values depend on the adapter.
     """
 
     is_encoder_decoder = False
@@ -23,32 +23,32 @@ class AdaptedEngine:
 
     @property
     def kind(self) -> str:
-        """Its arithmetic: a product beside the base's rounds elsewhere than one that was merged into it."""
+        """Id of the arithmetic; unmerged adapters round differently from merged ones."""
         return f"{self._engine.kind}-beside"
 
     @property
     def context_length(self) -> int:
-        """Most tokens of prompt and answer together."""
+        """Maximum number of tokens of prompt and answer together."""
         return self._engine.context_length
 
-    def max_new_tokens(self, prompt: int) -> int:
-        """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
-        return self._engine.max_new_tokens(prompt)
+    def max_new_tokens(self, prompt_length: int) -> int:
+        """Maximum number of tokens of an answer to a prompt of this length; negative if the prompt is too long."""
+        return self._engine.max_new_tokens(prompt_length)
 
     def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
         """Queue a request; raises as `Engine.submit` does."""
-        own = replace(request, adapter=self._name, scope=f"{self._name}\n{request.scope}")
-        return self._engine.submit(own, on_event)
+        adapted = replace(request, adapter=self._name, scope=f"{self._name}\n{request.scope}")
+        return self._engine.submit(adapted, on_event)
 
     @property
     def is_healthy(self) -> bool:
-        """Whether its base's engine takes requests."""
+        """True while the base model's engine accepts requests."""
         return self._engine.is_healthy
 
     def close(self) -> None:
-        """Nothing: the engine is its base's."""
+        """Nothing to do: the engine belongs to the base model."""
 
 
-def create_adapted_engine(engine: Engine, name: str, thin: Mapping[str, LoraFactors]) -> AdaptedEngine | None:
-    """The engine's model changed by an adapter whose name nobody else has; None where the engine cannot do that."""
-    return AdaptedEngine(engine, name) if engine.load_lora(name, thin) else None
+def create_adapted_engine(engine: Engine, name: str, factors: Mapping[str, LoraFactors]) -> AdaptedEngine | None:
+    """Load an adapter under a unique name; None if the engine does not support unmerged adapters."""
+    return AdaptedEngine(engine, name) if engine.load_lora(name, factors) else None

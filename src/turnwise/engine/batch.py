@@ -1,4 +1,4 @@
-"""New tokens of one line, for a pass of the runner."""
+"""One sequence's share of a forward pass."""
 
 from array import array
 from collections.abc import Sequence
@@ -6,22 +6,22 @@ from typing import NamedTuple
 
 
 class BatchEntry(NamedTuple):
-    """Tokens to be read after those that a line has in the cache.
+    """New tokens of one sequence, to be computed after those that it has in the KV cache.
 
     Attributes:
-        blocks: where the line lies in the cache, these tokens included; 32-bit integers.
-        start: how many of its tokens are in there.
-        ids: the tokens that come next.
-        wanted: the logits after so many of them, the last ones, are wanted.
-        source: what an encoder has read, where the model has one.
-        scope: with whom that may be shared.
-        adapter: what changes the model for it; the empty one is none.
+        blocks: blocks of the sequence, including those for the new tokens; 32-bit integers.
+        start: number of its tokens that are in the cache.
+        ids: the new tokens.
+        num_outputs: number of last tokens of `ids` to return logits (or hidden states) for.
+        encoder_ids: input of the encoder, for encoder-decoder models.
+        scope: prefix-cache scope of the request.
+        adapter: name of the request's LoRA adapter; empty for none.
     """
 
     blocks: "array[int]"
     start: int
     ids: Sequence[int]
-    wanted: int
+    num_outputs: int
     encoder_ids: Sequence[int] = ()
     scope: str = ""
     adapter: str = ""

@@ -1,4 +1,4 @@
-"""The engine: a thread that steps the scheduler while there is work and sleeps while there is none."""
+"""The engine: a thread that steps the scheduler while there are requests and sleeps otherwise."""
 
 import atexit
 import itertools
@@ -21,7 +21,7 @@ from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
 from turnwise.models.lora_factors import LoraFactors
 
 STOPPED = "The engine has stopped after an error. Restart the server."
-MAX_BEAMS = 16  # lines of a search where there are fewer slots: it then runs alone
+MAX_BEAMS = 16  # allowed for a search even if `max_num_seqs` is lower; it then runs alone
 
 log = logging.getLogger(__name__)
 
@@ -30,21 +30,26 @@ _open: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Python stops daemon threads wherever they are, which C++ code beneath them answers with an abort."""
+    """Stop the threads before Python exits: it would end daemon threads inside C++ code, which aborts the process."""
     for engine in list(_open):
         engine.close()
 
 
 class Engine:
-    """Generates for many requests at once (the `core.ports.Generator` port).
+    """Generates for many requests at once (implements `core.ports.InferenceEngine`).
 
     Args:
-        decoder: the model, in memory or to be read weight by weight; only the engine's thread touches it from now on.
-        slots: most chats that run at the same time; further ones wait their turn.
-        cache_bytes: most memory for keys and values, of chats under way and of what may be shared; None takes what
-            `slots` whole contexts need, eight at least, but no more than a quarter of the machine's.
-        quantize: round the weights to "int8" or "int4"; `make_runner` says where it is refused.
-        drafts: try several tokens at once where that pays; answers are the same without.
+        decoder: the model in memory, or its weights, which are read one by one. From now on only the engine's thread
+            uses it.
+        max_num_seqs: most sequences that run at the same time; further requests wait.
+        kv_cache_memory_bytes: size of the KV cache. Default: enough for `max_num_seqs` full contexts (at least eight),
+            at most a quarter of the machine's memory.
+        quantize: quantize the weights to "int8" or "int4"; `make_runner` says where that is not supported.
+        enable_speculation: use speculative decoding where it saves time; answers are the same without.
+
+    Raises:
+        UserError: the weights do not fit into memory.
+        InvalidParameter: `quantize` is not supported here.
     """
 
     is_encoder_decoder = False
@@ -60,17 +65,25 @@ class Engine:
     ) -> None:
         weights = as_decoder_weights(decoder)
         check_weights_fit(weights, quantize)
-        blocks = num_cache_blocks(weights, max_num_seqs, kv_cache_memory_bytes, half=quantize is not None)
-        self._context_length = min(weights.config.context_length, blocks * BLOCK_SIZE)
-        runner = make_runner(weights, blocks, quantize)
-        self._begin(runner, blocks, max_num_seqs, weights.config.vocab_size, drafts=enable_speculation)
+        num_blocks = num_cache_blocks(weights, max_num_seqs, kv_cache_memory_bytes, half=quantize is not None)
+        self._context_length = min(weights.config.context_length, num_blocks * BLOCK_SIZE)
+        runner = make_runner(weights, num_blocks, quantize)
+        self._start(runner, num_blocks, max_num_seqs, weights.config.vocab_size, enable_speculation=enable_speculation)
 
-    def _begin(self, runner: ModelRunner, blocks: int, slots: int, vocab_size: int, *, drafts: bool = True) -> None:
-        self._runner, self._blocks, self._vocab_size = runner, blocks, vocab_size
-        self._widest = max(slots, MAX_BEAMS)
-        self._scheduler = Scheduler(runner, blocks, slots, drafts=drafts)
-        self._inbox: deque[SequenceGroup] = deque()
-        self._wake = threading.Condition()
+    def _start(
+        self,
+        runner: ModelRunner,
+        num_blocks: int,
+        max_num_seqs: int,
+        vocab_size: int,
+        *,
+        enable_speculation: bool = True,
+    ) -> None:
+        self._runner, self._num_blocks, self._vocab_size = runner, num_blocks, vocab_size
+        self._max_beams = max(max_num_seqs, MAX_BEAMS)
+        self._scheduler = Scheduler(runner, num_blocks, max_num_seqs, enable_speculation=enable_speculation)
+        self._inbox: deque[SequenceGroup] = deque()  # submitted, not yet in the scheduler
+        self._wake = threading.Condition()  # guards the inbox and the two flags below
         self._closing = self._failed = False
         self._thread = threading.Thread(target=self._run, name="turnwise-engine", daemon=True)
         self._thread.start()
@@ -78,32 +91,33 @@ class Engine:
 
     @property
     def kind(self) -> str:
-        """Its arithmetic: engines of one kind give the same answers to the same seeds."""
+        """Id of the arithmetic: engines with the same id give the same answers to the same seeds."""
         return self._runner.kind
 
-    def load_lora(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
-        """From now on answer requests of this adapter with these changes to the model; False where it cannot."""
-        return self._runner.load_lora(name, thin)
+    def load_lora(self, name: str, factors: Mapping[str, LoraFactors]) -> bool:
+        """Register a LoRA adapter by name; False if the runner does not support it."""
+        return self._runner.load_lora(name, factors)
 
     @property
     def context_length(self) -> int:
-        """Most tokens of prompt and answer together."""
+        """Maximum number of tokens of prompt and answer together."""
         return self._context_length
 
-    def max_new_tokens(self, prompt: int) -> int:
-        """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
-        return self.context_length - prompt
+    def max_new_tokens(self, prompt_length: int) -> int:
+        """Maximum number of tokens of an answer to a prompt of this length; negative if the prompt is too long."""
+        return self.context_length - prompt_length
 
     def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
-        """Queue a request; events come from the engine's thread.
+        """Queue a request. `on_event` is called from the engine's thread.
 
         Raises:
-            ContextLengthExceeded: prompt and answer do not fit.
-            UserError: the prompt is empty or holds ids that the model does not know.
-            Unavailable: the engine is closing.
+            ContextLengthExceeded: prompt and answer do not fit into the context.
+            InvalidParameter: the search needs more hypotheses than are allowed.
+            UserError: the prompt is empty or has ids outside the vocabulary.
+            Unavailable: the engine is shutting down or has failed.
         """
         assert request.max_tokens >= (request.prompt_output == "nothing"), "the caller bounds it by the context"
-        assert request.prompt_output == "nothing" or not request.params.penalty_alpha, "the caller refuses it"
+        assert request.prompt_output == "nothing" or not request.params.penalty_alpha, "the caller rejects it"
         self._check_ids(request.prompt_ids)
         if request.max_tokens > self.max_new_tokens(len(request.prompt_ids)):
             raise ContextLengthExceeded.for_prompt(self._context_length, len(request.prompt_ids), request.max_tokens)
@@ -111,46 +125,51 @@ class Engine:
 
     def _check_ids(self, ids: Sequence[int]) -> None:
         if not ids:
-            raise UserError("The prompt is empty: there is nothing to go on from.")
+            raise UserError("The prompt is empty.")
         if not 0 <= min(ids) <= max(ids) < self._vocab_size:
             raise UserError(
-                f"The prompt holds token ids beyond the model's {self._vocab_size}: the tokenizer is not this model's."
+                f"The prompt has token ids outside the model's vocabulary of {self._vocab_size}: "
+                "the tokenizer does not belong to this model."
             )
 
     def _queue(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
-        # A tokenizer, or a model's own settings, may have ids that the model has no rows for.
-        known = itertools.takewhile(lambda id: 0 <= id < self._vocab_size, request.prediction)
-        stops = frozenset(id for id in request.stop_ids if 0 <= id < self._vocab_size)
-        chat = SequenceGroup.of(replace(request, prediction=tuple(known), stop_ids=stops), on_event)
-        if chat.width > self._widest:
+        # A tokenizer, or the model's generation config, may have ids that the model's vocabulary lacks.
+        prediction = tuple(itertools.takewhile(lambda id: 0 <= id < self._vocab_size, request.prediction))
+        stop_ids = frozenset(id for id in request.stop_ids if 0 <= id < self._vocab_size)
+        group = SequenceGroup.from_request(replace(request, prediction=prediction, stop_ids=stop_ids), on_event)
+        if group.max_sequences > self._max_beams:
             name = "num_beams" if request.params.num_beams > 1 else "top_k"
-            raise InvalidParameter(name, f"'{name}' may be at most {self._widest} on this server, got {chat.width}.")
-        needed = blocks_for(len(request.prompt_ids)) + chat.width * (blocks_for(request.max_tokens) + 1)
-        if chat.width > 1 and needed > self._blocks:
+            raise InvalidParameter(
+                name, f"'{name}' may be at most {self._max_beams} on this server, got {group.max_sequences}."
+            )
+        # The prompt's blocks are shared; each hypothesis has its own for the answer, and one partly filled.
+        needed = blocks_for(len(request.prompt_ids)) + group.max_sequences * (blocks_for(request.max_tokens) + 1)
+        if group.max_sequences > 1 and needed > self._num_blocks:
             raise ContextLengthExceeded.for_prompt(
-                self._blocks * BLOCK_SIZE, len(request.prompt_ids), request.max_tokens, beams=chat.width
+                self._num_blocks * BLOCK_SIZE, len(request.prompt_ids), request.max_tokens, beams=group.max_sequences
             )
         with self._wake:
             if self._failed:
                 raise Unavailable(STOPPED)
             if self._closing:
                 raise Unavailable("The engine is shutting down.")
-            self._inbox.append(chat)
+            self._inbox.append(group)
             self._wake.notify()
-        return chat
+        return group
 
     @property
     def load(self) -> tuple[int, int]:
-        """Chats running and chats waiting."""
-        return len(self._scheduler.seats.running), len(self._scheduler.seats.waiting) + len(self._inbox)
+        """Number of running and of waiting requests."""
+        queues = self._scheduler.queues
+        return len(queues.running), len(queues.waiting) + len(self._inbox)
 
     @property
     def is_healthy(self) -> bool:
-        """False once its thread has stopped after an error: it takes no more requests."""
+        """False once the thread has stopped after an error; requests are then rejected."""
         return not self._failed
 
     def close(self) -> None:
-        """Stop; requests under way end as cancelled."""
+        """Stop the thread. Unfinished requests end as cancelled."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -161,32 +180,31 @@ class Engine:
             self._runner.enter()
             self._loop()
             self._scheduler.cancel_all()
-        except BaseException:  # whatever it is, nobody may wait for a thread that is gone
-            log.critical("the engine has stopped after an error and takes no more requests", exc_info=True)
+        except BaseException:  # no client may wait for a thread that has ended
+            log.critical("the engine has stopped after an error and rejects requests from now on", exc_info=True)
             self._fail_everything()
 
     def _loop(self) -> None:
         scheduler = self._scheduler
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._inbox or not scheduler.idle or self._closing)
+                self._wake.wait_for(lambda: self._inbox or not scheduler.is_idle or self._closing)
                 while self._inbox:
                     scheduler.add(self._inbox.popleft())
                 if self._closing:
                     return
             try:
                 scheduler.step()
-            except BaseException:
-                # The scheduler handles what concerns single chats; this concerns nobody in particular.
-                log.exception("a decoding step failed")
+            except BaseException:  # the scheduler handles exceptions that concern single requests; this is another one
+                log.exception("a step of the scheduler failed")
                 scheduler.fail_all()
 
     def _fail_everything(self) -> None:
         with self._wake:
             self._failed = True
-            seats = self._scheduler.seats
-            chats = [*seats.running, *seats.waiting, *self._inbox]
-            for left in (seats.running, seats.waiting, self._inbox):
-                left.clear()
-        for chat in chats:
-            chat.emit_to_all(TokenEvent(None, "error", STOPPED))
+            queues = self._scheduler.queues
+            groups = [*queues.running, *queues.waiting, *self._inbox]
+            for queue in (queues.running, queues.waiting, self._inbox):
+                queue.clear()
+        for group in groups:
+            group.emit_to_all(TokenEvent(None, "error", STOPPED))

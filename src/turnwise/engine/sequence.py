@@ -1,4 +1,4 @@
-"""A request on its way through the engine."""
+"""The state of a request in the engine: a group of token sequences (Kwon et al. 2023, section 4.4)."""
 
 import logging
 from collections.abc import Callable
@@ -16,116 +16,135 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class TokenSequence:
-    """A line of tokens, prompt and answer, that grows by one at every step.
+    """Prompt and output tokens of one answer or one hypothesis of a search.
 
-    `table` says how much of it is in the cache; None where none of it is. `draft` are tokens that perhaps come next.
+    Attributes:
+        ids: prompt, then output.
+        logits_processors: processors and constraints with their state.
+        table: its blocks in the KV cache; None while it has none.
+        draft: tokens that may come next, to be verified in the next forward pass.
+        num_accepted: how many draft tokens the last forward pass has verified as correct.
     """
 
     ids: list[int]
     logits_processors: LogitsProcessors
     table: BlockTable | None = None
     draft: Draft = NO_DRAFT
-    num_accepted: int = 0  # tokens of the draft that turned out to be right
+    num_accepted: int = 0
 
     @property
     def num_uncached_tokens(self) -> int:
-        """Tokens that are not in the cache; at least one, whose logits are what comes next."""
+        """Tokens without keys and values in the cache; at least 1, the one whose logits give the next token."""
         return len(self.ids) - (self.table.length if self.table is not None else 0)
 
 
 @dataclass(eq=False)
 class SequenceGroup:
-    """A request, its listener and its lines: one, or a search's beams.
+    """A request, its listener and its sequences: one, or the hypotheses of a search.
 
-    `cancelled` is set by other threads and read once a step. `arrived` is its place in the order of arrival.
+    Attributes:
+        request: the request.
+        on_event: called with every event, from the engine's thread.
+        sampler_state: sampling parameters and random numbers.
+        sequences: one, or one for each hypothesis of the search.
+        search: the search, or None for sampling.
+        arrival_index: position in the order of arrival.
+        is_cancelled: set from any thread, read once a step.
+        stats: token counts reported with the events.
+        is_started: True once it was admitted for the first time.
+        starvation_count: how many later arrivals were admitted before it; bounds starvation of wide searches.
+        draft_state: state of speculative decoding; None before the first draft.
+        prompt_logprobs: log-probabilities of the prompt tokens that are computed so far.
     """
 
     request: GenerationRequest
     on_event: Callable[[TokenEvent], None]
-    draw: SamplerState
-    lines: list[TokenSequence]
+    sampler_state: SamplerState
+    sequences: list[TokenSequence]
     search: Search | None = None
     arrival_index: int = 0
-    cancelled: bool = False
+    is_cancelled: bool = False
     stats: RequestStats = field(default_factory=RequestStats)
-    begun: bool = False
-    starvation_count: int = 0  # how many were let in before it though it was their senior
+    is_started: bool = False
+    starvation_count: int = 0
     draft_state: SequenceDraftState | None = None
     prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
 
     @classmethod
-    def of(cls, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> "SequenceGroup":
-        """A chat that has not begun."""
-        line = TokenSequence(list(request.prompt_ids), LogitsProcessors(request))
-        return cls(request, on_event, SamplerState.of(request.params), [line], start_search(request))
+    def from_request(cls, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> "SequenceGroup":
+        """A group with one sequence, the prompt."""
+        sequence = TokenSequence(list(request.prompt_ids), LogitsProcessors(request))
+        return cls(request, on_event, SamplerState.from_params(request.params), [sequence], start_search(request))
 
     @property
-    def line(self) -> TokenSequence:
-        """Its only line, or its first."""
-        return self.lines[0]
+    def sequence(self) -> TokenSequence:
+        """Its only sequence, or the first one of a search."""
+        return self.sequences[0]
 
     @property
-    def width(self) -> int:
-        """Most lines that it may have."""
-        return self.search.width if self.search is not None else 1
+    def max_sequences(self) -> int:
+        """Upper bound on the number of sequences."""
+        return self.search.max_sequences if self.search is not None else 1
 
     @property
-    def draws(self) -> bool:
-        """Whether it gets one token after the other, and reports on none of its prompt."""
+    def can_draft(self) -> bool:
+        """True if it samples one token after another and returns nothing about its prompt."""
         return self.search is None and self.request.prompt_output == "nothing"
 
     @property
     def is_prefilling(self) -> bool:
-        """Whether there is more to be read before it can go on."""
-        return any(line.num_uncached_tokens > 1 for line in self.lines)
+        """True while prefill is not finished."""
+        return any(sequence.num_uncached_tokens > 1 for sequence in self.sequences)
 
     @property
     def needs_hidden_states(self) -> bool:
-        """Whether it goes by hidden states instead of logits."""
-        return self.request.prompt_output == "embedding" or (self.search is not None and self.search.hidden)
+        """True if it uses last hidden states instead of logits."""
+        return self.request.prompt_output == "embedding" or (
+            self.search is not None and self.search.needs_hidden_states
+        )
 
     @property
     def needs_prompt_outputs(self) -> bool:
-        """Whether every token of the prompt has something to tell, so that all are to be read."""
+        """True if outputs are needed for every prompt token, which limits the use of the prefix cache."""
         return self.needs_prompt_logprobs or (self.search is not None and self.search.needs_prompt_outputs)
 
     @property
     def max_prefix_match(self) -> int:
-        """How many of its tokens need not be read where somebody has read them: those that nothing is reported of."""
+        """Number of first tokens that may come from the prefix cache: those whose outputs are not needed."""
         if not self.needs_prompt_outputs:
-            return len(self.line.ids)
+            return len(self.sequence.ids)
         return self.request.prompt_logprobs_start if self.needs_prompt_logprobs else 0
 
     def restart_prefill(self) -> None:
-        """It is read from its beginning, or again."""
+        """Drop prompt outputs before the prompt is computed, for the first time or after a preemption."""
         self.prompt_logprobs.clear()
         if self.search is not None:
-            self.search.begin()
+            self.search.restart()
 
     @property
     def needs_prompt_logprobs(self) -> bool:
-        """Whether every token of the prompt is still to be reported on."""
+        """True while log-probabilities of the prompt are still to be returned."""
         return self.request.prompt_output == "logprobs" and not self.num_generated_tokens
 
     @property
     def num_generated_tokens(self) -> int:
-        """Tokens of the answer so far."""
-        return len(self.line.ids) - len(self.request.prompt_ids)
+        """Output tokens so far."""
+        return len(self.sequence.ids) - len(self.request.prompt_ids)
 
     def cancel(self) -> None:
-        """Ask for it to end; it does at the next step."""
-        self.cancelled = True
+        """End the request at the next step. Safe to call from any thread."""
+        self.is_cancelled = True
 
     def emit_to_all(self, event: TokenEvent) -> None:
-        """Report the same of every answer."""
+        """Send the same event for every answer of the request."""
         for index in range(self.request.num_return_sequences):
             self.emit(replace(event, index=index))
 
     def emit(self, event: TokenEvent) -> None:
-        """Report to the listener. One that raises anything has left: its chat ends, and no other notices."""
+        """Send an event to the listener. If the listener raises, only this request is cancelled."""
         try:
             self.on_event(event if self.stats == event.stats else replace(event, stats=self.stats))
         except BaseException as error:
-            if not self.cancelled:
-                log.warning("the listener of a chat failed, so the chat is cancelled: %r", error)
-            self.cancelled = True
+            if not self.is_cancelled:
+                log.warning("the event listener of a request raised %r; the request is cancelled", error)
+            self.is_cancelled = True

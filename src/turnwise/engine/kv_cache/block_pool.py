@@ -1,101 +1,101 @@
-"""The cache's memory, cut into blocks of tokens that chats hold, share and give back (Kwon et al. 2023).
+"""The memory of the KV cache, cut into blocks of tokens with reference counts (Kwon et al. 2023).
 
-Nobody copies keys and values when chats come, go or share a beginning: a chat knows its blocks by number, and a block
-knows how many hold it. A block that the prefix tree (`prefix.py`) keeps stays filled when nobody holds it any more,
-until its memory is needed.
+A sequence refers to its blocks by number, so keys and values are not copied when sequences start, end or share a
+prefix. A block that the prefix tree (`prefix_tree.py`) caches keeps its content when its reference count falls to
+zero, until its memory is needed.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 
-BLOCK_SIZE = 16  # tokens; the compiled library lays keys out in tiles of as many
+BLOCK_SIZE = 16  # tokens; the compiled library stores keys in tiles of the same size
 
 
 class BlockPool:
-    """Which of `count` blocks are free, held or kept."""
+    """Reference counts of `num_blocks` blocks, which of them are free, and which are cached."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._free = list(range(count))[::-1]  # the lowest first, so that memory nobody needed stays untouched
-        self._holders = [0] * count
-        self._kept = bytearray(count)
-        self._idle = 0
+    def __init__(self, num_blocks: int) -> None:
+        self.num_blocks = num_blocks
+        self._free = list(range(num_blocks))[::-1]  # lowest first, so that unused memory stays untouched
+        self._ref_counts = [0] * num_blocks
+        self._is_cached = bytearray(num_blocks)
+        self._num_evictable = 0
 
     @property
-    def free(self) -> int:
-        """Blocks that hold nothing."""
+    def num_free(self) -> int:
+        """Blocks without content."""
         return len(self._free)
 
     @property
-    def idle(self) -> int:
-        """Blocks that are kept and held by nobody: their memory can be had."""
-        return self._idle
+    def num_evictable(self) -> int:
+        """Cached blocks with reference count 0."""
+        return self._num_evictable
 
     @property
-    def available(self) -> int:
-        """Blocks that a chat may get."""
-        return len(self._free) + self._idle
+    def num_available(self) -> int:
+        """Blocks that a sequence can get: free ones and evictable ones."""
+        return len(self._free) + self._num_evictable
 
-    def take(self) -> int:
-        """A free block, held once. Raises `IndexError` where there is none."""
+    def allocate(self) -> int:
+        """Return a free block with reference count 1. Raises `IndexError` if there is none."""
         block = self._free.pop()
-        self._holders[block] = 1
+        self._ref_counts[block] = 1
         return block
 
-    def hold(self, blocks: Iterable[int]) -> None:
-        """One more holder for each."""
+    def incref(self, blocks: Iterable[int]) -> None:
+        """Increment the reference count of every block."""
         for block in blocks:
-            if self._kept[block] and not self._holders[block]:
-                self._idle -= 1
-            self._holders[block] += 1
+            if self._is_cached[block] and not self._ref_counts[block]:
+                self._num_evictable -= 1
+            self._ref_counts[block] += 1
 
-    def drop(self, blocks: Iterable[int]) -> None:
-        """One holder less for each."""
+    def decref(self, blocks: Iterable[int]) -> None:
+        """Decrement the reference count of every block; at 0 it becomes evictable if cached, else free."""
         for block in blocks:
-            self._holders[block] -= 1
-            if not self._holders[block]:
-                if self._kept[block]:
-                    self._idle += 1
+            self._ref_counts[block] -= 1
+            if not self._ref_counts[block]:
+                if self._is_cached[block]:
+                    self._num_evictable += 1
                 else:
                     self._free.append(block)
 
     def ref_count(self, block: int) -> int:
-        """How many hold it."""
-        return self._holders[block]
+        """Number of sequences that use a block."""
+        return self._ref_counts[block]
 
     def is_free(self, block: int) -> bool:
-        """Whether it holds nothing that anybody wants."""
-        return not self._holders[block] and not self._kept[block]
+        """True if no sequence uses the block and it is not cached."""
+        return not self._ref_counts[block] and not self._is_cached[block]
 
-    def keep(self, block: int) -> None:
-        """It stays filled when nobody holds it; somebody does now."""
-        self._kept[block] = True
+    def cache(self, block: int) -> None:
+        """Mark a block in use as cached: it keeps its content at reference count 0."""
+        self._is_cached[block] = True
 
     def uncache(self, block: int) -> None:
-        """It is not kept any longer."""
-        self._kept[block] = False
-        if not self._holders[block]:
-            self._idle -= 1
+        """Undo `cache`; the block becomes free if no sequence uses it."""
+        self._is_cached[block] = False
+        if not self._ref_counts[block]:
+            self._num_evictable -= 1
             self._free.append(block)
 
     def matches(self, ref_counts: Counter[int], cached: set[int]) -> bool:
-        """Whether the books agree with what tables reference and the prefix tree caches, counted anew."""
-        blocks = range(self.count)
+        """True if the state equals the reference counts and cached blocks given, which were counted from scratch."""
+        blocks = range(self.num_blocks)
         return (
-            self._holders == [ref_counts[block] for block in blocks]
-            and [block for block in blocks if self._kept[block]] == sorted(cached)
+            self._ref_counts == [ref_counts[block] for block in blocks]
+            and [block for block in blocks if self._is_cached[block]] == sorted(cached)
             and sorted(self._free) == [block for block in blocks if not ref_counts[block] and block not in cached]
-            and self._idle == sum(not ref_counts[block] for block in cached)
+            and self._num_evictable == sum(not ref_counts[block] for block in cached)
         )
 
     def reset(self, ref_counts: Counter[int]) -> None:
-        """Start the books again: these references, and nothing cached."""
-        self._holders = [ref_counts[block] for block in range(self.count)]
-        self._kept = bytearray(self.count)
-        self._free = [block for block in range(self.count) if not ref_counts[block]][::-1]
-        self._idle = 0
+        """Replace the state by these reference counts, with no cached block."""
+        self._ref_counts = [ref_counts[block] for block in range(self.num_blocks)]
+        self._is_cached = bytearray(self.num_blocks)
+        self._free = [block for block in range(self.num_blocks) if not ref_counts[block]][::-1]
+        self._num_evictable = 0
 
 
 def blocks_for(tokens: int) -> int:
-    """How many blocks hold so many tokens."""
+    """Number of blocks that hold this many tokens."""
     return -(-tokens // BLOCK_SIZE)

@@ -1,9 +1,9 @@
-"""Beginnings that were read before: a radix tree over blocks of tokens (Zheng et al. 2024).
+"""Radix tree of cached prompt prefixes, one node per block of tokens (Zheng et al. 2024).
 
-A chat that begins as an earlier one did takes that one's blocks instead of reading its tokens again: the next turn of a
-conversation, an edited or repeated one, another person under the same instructions. The tokens themselves are the keys,
-so nothing is mistaken for something else. Each scope has a tree of its own: how soon an answer begins would otherwise
-tell what somebody else has asked.
+A sequence whose first tokens were computed before takes the blocks of that computation: the next turn of a
+conversation, a regenerated or edited turn, another user with the same system prompt. Keys are the tokens themselves,
+not hashes, so two prefixes cannot be confused. Each scope has its own tree, because response times would otherwise
+reveal what somebody else has sent.
 """
 
 from collections import OrderedDict
@@ -15,9 +15,9 @@ Key = tuple[int, ...]
 
 
 class Node:
-    """A block in the tree, below the one before it. A root has no parent and stands for no block.
+    """A cached block; its parent is the block before it. A root has no parent and no block.
 
-    `latest` finds among the children, by a first token, the one that was added last.
+    `latest` maps a first token to the child with that token that was added last.
     """
 
     __slots__ = ("block", "children", "key", "latest", "parent")
@@ -29,72 +29,80 @@ class Node:
 
 
 class PrefixTree:
-    """The blocks of a pool that are kept for whoever begins the same way."""
+    """The cached blocks of a pool, in least-recently-used order.
 
-    def __init__(self, pool: BlockPool, scopes: int = 4096) -> None:
+    Args:
+        pool: the blocks.
+        max_scopes: number of scopes above which the least recently used ones are dropped.
+    """
+
+    def __init__(self, pool: BlockPool, max_scopes: int = 4096) -> None:
         self._pool = pool
         self._roots: OrderedDict[str, Node] = OrderedDict()
-        self._scopes = scopes
+        self._max_scopes = max_scopes
         self._by_use: OrderedDict[Node, None] = OrderedDict()  # least recently used first
 
     def __len__(self) -> int:
         return len(self._by_use)
 
     def root(self, scope: str) -> Node:
-        """Where a scope's beginnings hang."""
+        """The root of a scope's tree; created if missing."""
         root = self._roots.setdefault(scope, Node())
         self._roots.move_to_end(scope)
-        if len(self._roots) > self._scopes:
-            self._forget_scopes()
+        if len(self._roots) > self._max_scopes:
+            self._drop_scopes()
         return root
 
     def match(self, scope: str, ids: Sequence[int]) -> list[Node]:
-        """The longest chain of kept blocks that `ids` begin with; they count as used now."""
+        """The longest chain of cached full blocks that `ids` start with. Marks it as used."""
         node = self._roots.get(scope)
-        found: list[Node] = []
+        matched: list[Node] = []
         while node is not None:
-            start = len(found) * BLOCK_SIZE
+            start = len(matched) * BLOCK_SIZE
             node = node.children.get(tuple(ids[start : start + BLOCK_SIZE]))
             if node is not None:
-                found.append(node)
-        if found:
-            self.used(found[-1])
-        return found
+                matched.append(node)
+        if matched:
+            self.touch(matched[-1])
+        return matched
 
-    def begun(self, node: Node, ids: Sequence[int]) -> tuple[Node, int] | None:
-        """A child of `node` that begins as `ids` do, and how many tokens they have in common."""
+    def match_partial(self, node: Node, ids: Sequence[int]) -> tuple[Node, int] | None:
+        """A child of `node` whose first tokens equal those of `ids`, and how many are equal. Marks it as used."""
         child = node.latest.get(ids[0]) if ids else None
         if child is None:
             return None
-        self.used(child)
+        self.touch(child)
         common = 0
-        for one, other in zip(child.key, ids, strict=False):
-            if one != other:
+        for cached_id, id in zip(child.key, ids, strict=False):
+            if cached_id != id:
                 break
             common += 1
         return child, common
 
-    def add(self, parent: Node, key: Key, block: int) -> Node:
-        """Keep a block below another; where one of the same tokens is kept there already, it is that one.
+    def insert(self, parent: Node, key: Key, block: int) -> Node:
+        """Cache a block below `parent`, or return the node that already holds the same tokens there.
 
-        `used` has to be said of the last that is added. A block that is not full has no others below it.
+        The caller calls `touch` on the last node it inserts. A block that is not full gets no children.
         """
         node = parent.children.get(key)
         if node is None:
             node = parent.children[key] = parent.latest[key[0]] = Node(parent, key, block)
-            self._pool.keep(block)
+            self._pool.cache(block)
         return node
 
-    def used(self, node: Node | None) -> None:
-        """It and all before it are used now; the beginning last, for no block is of use without those before it."""
+    def touch(self, node: Node | None) -> None:
+        """Mark a node and its ancestors as most recently used.
+
+        Ancestors come last, so that `evict` meets children before parents: a block is useless without those before it.
+        """
         while node is not None and node.parent is not None:
             self._by_use[node] = None
             self._by_use.move_to_end(node)
             node = node.parent
 
     def evict(self, count: int) -> None:
-        """Let go of `count` blocks that nobody holds, or of all there are, the least recently used first."""
-        for node in list(self._by_use):  # children come before their parents, see `used`
+        """Remove up to `count` unreferenced leaves, least recently used first."""
+        for node in list(self._by_use):
             if count <= 0:
                 return
             if not node.children and not self._pool.ref_count(node.block):
@@ -102,9 +110,9 @@ class PrefixTree:
                 count -= 1
 
     def remove(self, node: Node) -> None:
-        """Let go of a leaf."""
-        assert node.parent is not None, "a root is no block"
-        assert not node.children, "its children would be lost"
+        """Remove a leaf."""
+        assert node.parent is not None, "a root has no block"
+        assert not node.children, "a node with children cannot be removed"
         del self._by_use[node]
         del node.parent.children[node.key]
         if node.parent.latest.get(node.key[0]) is node:
@@ -113,12 +121,12 @@ class PrefixTree:
 
     @property
     def blocks(self) -> set[int]:
-        """The blocks that are cached."""
+        """The cached blocks."""
         return {node.block for node in self._by_use}
 
     @property
     def is_consistent(self) -> bool:
-        """Whether every node hangs on its parent, and every child can be evicted."""
+        """True if parents and children refer to each other and every node can be evicted."""
         nodes = self._by_use.keys()
         above = [node.parent for node in nodes if node.parent is not None]
         parents = {*self._roots.values(), *nodes, *above}
@@ -130,25 +138,25 @@ class PrefixTree:
         )
 
     def clear(self) -> None:
-        """Forget everything; the pool's books are the caller's to reset."""
+        """Remove all nodes. The caller resets the pool."""
         self._roots.clear()
         self._by_use.clear()
 
-    def _forget_scopes(self) -> None:
-        """Let go of what was kept in the scopes that were used least recently, and of empty ones."""
-        for scope, root in list(self._roots.items())[: self._scopes // 8]:
-            for node in _below(root):
+    def _drop_scopes(self) -> None:
+        """Empty the eighth of the scopes that was used least recently, and forget roots without children."""
+        for scope, root in list(self._roots.items())[: self._max_scopes // 8]:
+            for node in _descendants(root):
                 if not node.children and not self._pool.ref_count(node.block):
                     self.remove(node)
-            if not root.children:  # a chat may hang on it yet: what it reads is then kept for nobody
+            if not root.children:  # a running sequence may still refer to the root; what it adds is then unreachable
                 del self._roots[scope]
 
 
-def _below(node: Node) -> list[Node]:
-    """All nodes below one, children before their parents. Iterative: clients choose how deep the tree is."""
-    found: list[Node] = []
+def _descendants(node: Node) -> list[Node]:
+    """All nodes below one, children before parents. Iterative, because clients determine the depth."""
+    nodes: list[Node] = []
     pending = list(node.children.values())
     while pending:
-        found.append(pending.pop())
-        pending.extend(found[-1].children.values())
-    return found[::-1]
+        nodes.append(pending.pop())
+        pending.extend(nodes[-1].children.values())
+    return nodes[::-1]

@@ -121,13 +121,13 @@ class NativeRunner:
         if order == list(range(len(spans))):
             return self._forward(spans, hidden=hidden)
         found = self._forward([spans[number] for number in order], hidden=hidden)
-        parts = torch.split(found, [spans[number].wanted for number in order])
+        parts = torch.split(found, [spans[number].num_outputs for number in order])
         return torch.cat([part for _, part in sorted(zip(order, parts, strict=True), key=lambda pair: pair[0])])
 
     def _forward(self, spans: Sequence[BatchEntry], *, hidden: bool) -> Tensor:
         counts = np.fromiter((len(span.ids) for span in spans), np.int32, len(spans))
         starts = np.fromiter((span.start for span in spans), np.int32, len(spans))
-        wanted = np.fromiter((span.wanted for span in spans), np.int32, len(spans))
+        wanted = np.fromiter((span.num_outputs for span in spans), np.int32, len(spans))
         ids = np.fromiter((id for span in spans for id in span.ids), np.int32, counts.sum())
         lines = np.arange(len(spans), dtype=np.int32).repeat(counts)
         before = (counts.cumsum(dtype=np.int32) - counts).repeat(counts)  # rows of earlier spans

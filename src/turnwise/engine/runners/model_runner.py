@@ -1,6 +1,6 @@
-"""What brings chats forward: new tokens of any chats in, one pass, logits out.
+"""Interface of a model runner: one forward pass over a batch of sequences. And the choice of a runner.
 
-Two do the same: the compiled library, on processors it was compiled for, and torch everywhere else.
+Two runners compute our decoder: the compiled library on CPUs that it supports, and torch everywhere else.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,69 +22,80 @@ from turnwise.models.lora_factors import LoraFactors
 
 
 class ModelRunner(Protocol):
-    """A decoder with a cache of some blocks. Shapes: R rows that are wanted, C hidden size, V vocabulary."""
+    """A model with a KV cache in blocks.
 
-    kind: str  # its arithmetic: two of one kind give the same bits
-    batch_invariant: (
-        bool  # whether a line's numbers are the same, to the last bit, in any company and however it is read
-    )
+    Shapes: R output tokens of the batch, C hidden size, V vocabulary.
+
+    Attributes:
+        kind: id of its arithmetic; runners with the same id give the same bits.
+        batch_invariant: True if a sequence's outputs are the same to the last bit in every batch and with every
+            division into chunks.
+    """
+
+    kind: str
+    batch_invariant: bool
 
     def enter(self) -> None:
-        """Called once by the thread that is going to call the rest."""
+        """Called once, by the thread that calls the other methods."""
 
-    def forward(self, spans: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
-        """Read every span's tokens; the logits after those that are wanted, `(R, V)`, span by span.
+    def forward(self, batch: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
+        """Compute the new tokens of all entries and write their keys and values.
 
-        With `hidden`, the last hidden states instead, `(R, C)`, which go into the product that gives logits.
+        Returns the logits `(R, V)` of each entry's output tokens, entry by entry; with `hidden` the last hidden states
+        `(R, C)` instead, which `logits` turns into logits.
         """
 
     def logits(self, hidden_RC: Tensor) -> Tensor:
-        """The logits after last hidden states, `(R, V)`."""
+        """Logits `(R, V)` from last hidden states."""
 
-    def load_lora(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
-        """From now on compute spans of this adapter with these changes; False where it cannot."""
+    def load_lora(self, name: str, factors: Mapping[str, LoraFactors]) -> bool:
+        """Register an adapter for entries with this name; False if unmerged adapters are not supported."""
 
     def copy(self, source: int, target: int) -> None:
-        """Copy a block's keys and values over another's."""
+        """Copy the content of a block over another."""
 
     def clear(self, blocks: Sequence[int]) -> None:
-        """Forget what blocks hold, numbers that overflowed among it."""
+        """Set blocks to zero after non-finite values."""
 
 
 def preferred_dtype(device: str) -> torch.dtype:
-    """The type of weights to load where nobody says: what loses nothing where the library computes, else the quickest.
+    """The default dtype: float32 where the compiled library computes, else the fastest of the device.
 
-    The library reads weights as bfloat16 wherever that is exact (`native/weights.py`), so float32 costs it no time.
+    The library stores weights as bfloat16 wherever that is exact (`native/packed_model.py`), so float32 costs no time.
     """
     return torch.float32 if device == "cpu" and library() is not None else auto_dtype(torch.device(device))
 
 
-def make_runner(decoder: Decoder | DecoderWeights, blocks: int, quantize: Quantization | None = None) -> ModelRunner:
-    """The quickest runner there is for this decoder on this machine; a decoder in memory is left as it is.
+def make_runner(
+    decoder: Decoder | DecoderWeights, num_blocks: int, quantize: Quantization | None = None
+) -> ModelRunner:
+    """The fastest runner for this decoder on this machine.
 
     Args:
-        decoder: the model, in memory or to be read weight by weight.
-        blocks: of the cache.
-        quantize: "int8" or "int4" rounds the weights to so many bits, to read less memory at every step.
+        decoder: the model in memory, which stays unchanged, or its weights, which are read one by one.
+        num_blocks: size of the KV cache.
+        quantize: quantize the weights to "int8" or "int4", so that each step reads less memory.
 
     Raises:
-        InvalidParameter: `quantize` where torch would do the work, which has no arithmetic for it.
+        InvalidParameter: `quantize` is given and the compiled library cannot run this model here.
     """
     weights = as_decoder_weights(decoder)
     if is_supported(weights):
-        return NativeRunner(weights, blocks, quantize=quantize)
+        return NativeRunner(weights, num_blocks, quantize=quantize)
     if quantize is None:
-        return TorchRunner(weights, blocks)
+        return TorchRunner(weights, num_blocks)
     if weights.device.type != "cpu":
-        raise InvalidParameter("quantize", "Weights are quantized on processors only: say device cpu, or leave it out.")
+        raise InvalidParameter(
+            "quantize", "Quantization is supported on CPUs only: use --device cpu, or omit --quantize."
+        )
     if library() is None:
         raise InvalidParameter(
             "quantize",
-            "Quantized weights need the compiled library, which is not here or not for this processor: "
-            "install again with a C++ compiler at hand, or leave it out.",
+            "Quantization needs the compiled library, which is missing or does not support this processor: "
+            "reinstall with a C++ compiler, or omit --quantize.",
         )
     raise InvalidParameter(
         "quantize",
-        f"A model with a hidden size of {weights.config.hidden_size} and heads of {weights.config.head_dim} cannot be "
-        "quantized, since no vectors of the compiled library divide them: leave it out.",
+        f"A model with hidden size {weights.config.hidden_size} and head size {weights.config.head_dim} cannot be "
+        "quantized: both must be multiples of the compiled library's vector size. Omit --quantize.",
     )

@@ -1,8 +1,9 @@
-"""Weights laid out for decoding on a processor.
+"""Linear layers with weights laid out for decoding on CPUs.
 
-A decoding step multiplies a few rows by every weight once, which is bound by how weights come out of memory. Stored as
-published, `(out, in)`, the library repacks them at every call; here that is done once: transposed for a single row, and
-in oneDNN's blocks for several. Costs a second copy of the layers' weights. See `docs/experiments.md` for figures.
+A decoding step multiplies a few rows by every weight once and is limited by memory bandwidth. Weights in the published
+layout, `(out, in)`, are repacked by the library at every call. Here this happens once: transposed for a single row, and
+in oneDNN's blocked layout for several. It takes a second copy of the layers' weights. Measurements:
+`docs/experiments.md`.
 """
 
 import torch
@@ -10,16 +11,16 @@ from torch import Tensor, nn
 
 from turnwise.models.decoder import Decoder
 
-ROWS_HINT = 16  # rows the blocked layout is chosen for
+ROWS_HINT = 16  # number of rows that the blocked layout is chosen for
 
 
 class PrepackedLinear(nn.Module):
-    """A linear layer for inference; `forward` gives what `nn.Linear` gives, up to rounding."""
+    """Inference-only `nn.Linear`; equal up to rounding."""
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None) -> None:
         super().__init__()
         weight_OI = weight_OI.detach()
-        self._single_IO = weight_OI.T.contiguous()
+        self._single_row_IO = weight_OI.T.contiguous()
         self._blocked = torch.ops.mkldnn._reorder_linear_weight(weight_OI, ROWS_HINT)
         self._bias_O = None if bias_O is None else bias_O.detach()
 
@@ -27,7 +28,7 @@ class PrepackedLinear(nn.Module):
         """`x @ weight.T + bias` for `x` of shape `(..., in)`."""
         rows_RI = x.reshape(-1, x.shape[-1])
         if len(rows_RI) == 1:
-            out_RO = rows_RI @ self._single_IO
+            out_RO = rows_RI @ self._single_row_IO
             if self._bias_O is not None:
                 out_RO += self._bias_O
         else:
@@ -36,7 +37,7 @@ class PrepackedLinear(nn.Module):
 
 
 class InferenceRMSNorm(nn.Module):
-    """RMSNorm in fewer operations than torch's own, which takes a tenth of a small model's step."""
+    """RMSNorm with fewer operations than torch's, which takes a tenth of a small model's step."""
 
     def __init__(self, weight_C: Tensor, eps: float) -> None:
         super().__init__()
@@ -50,13 +51,13 @@ class InferenceRMSNorm(nn.Module):
 
 
 def prepack_for_decoding(decoder: Decoder, *, in_place: bool = False) -> Decoder:
-    """A decoder that computes the same, packed where that is quicker.
+    """A decoder with the same function and prepacked layers where they are faster (float32 on CPUs).
 
     Args:
-        decoder: left as it is, unless it is changed `in_place`: then each layer's former weights go as it is packed.
-        in_place: change `decoder` itself.
+        decoder: unchanged unless `in_place`.
+        in_place: replace the layers of `decoder` itself and release each layer's original weights.
     """
-    packed = decoder if in_place else _twin(decoder)
+    packed = decoder if in_place else _shallow_copy(decoder)
     weight = packed.embed.weight
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or not torch._C._has_mkldnn:
         return packed.eval()
@@ -72,10 +73,10 @@ def prepack_for_decoding(decoder: Decoder, *, in_place: bool = False) -> Decoder
     return packed.eval()
 
 
-def _twin(decoder: Decoder) -> Decoder:
-    """A decoder with the same weights, whose modules can be replaced."""
+def _shallow_copy(decoder: Decoder) -> Decoder:
+    """A decoder that shares the weights and whose modules can be replaced."""
     with torch.device("meta"):
-        twin = Decoder(decoder.config)
-    twin.load_state_dict({name: tensor.detach() for name, tensor in decoder.state_dict().items()}, assign=True)
-    twin.rope = decoder.rope
-    return twin
+        shallow = Decoder(decoder.config)
+    shallow.load_state_dict({name: tensor.detach() for name, tensor in decoder.state_dict().items()}, assign=True)
+    shallow.rope = decoder.rope
+    return shallow

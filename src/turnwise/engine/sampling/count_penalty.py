@@ -1,4 +1,4 @@
-"""How often an answer holds each token, for the penalties that go by it."""
+"""Penalties that depend on how often the output contains a token."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,24 +8,24 @@ from torch import Tensor
 
 
 class CountPenalty:
-    """Takes `cost(count)` off the logit of every token of the answer (a processor's state)."""
+    """Logits processor that subtracts `penalty(count)` from the logit of every token in the output."""
 
-    def __init__(self, cost: Callable[[int], float]) -> None:
-        self._cost = cost
+    def __init__(self, penalty: Callable[[int], float]) -> None:
+        self._penalty = penalty
         self._counts: Counter[int] = Counter()
 
     def apply(self, logits_V: Tensor) -> None:
-        """Take off what each token costs."""
+        """Subtract the penalties."""
         if self._counts:
             ids = torch.tensor(list(self._counts), device=logits_V.device)
-            logits_V[ids] -= torch.tensor([self._cost(n) for n in self._counts.values()]).to(logits_V)
+            logits_V[ids] -= torch.tensor([self._penalty(n) for n in self._counts.values()]).to(logits_V)
 
-    def accept(self, token: int) -> None:
-        """Once more."""
-        self._counts[token] += 1
+    def accept(self, token_id: int) -> None:
+        """Count one more occurrence."""
+        self._counts[token_id] += 1
 
     def fork(self) -> "CountPenalty":
-        """Another that has seen the same."""
-        twin = CountPenalty(self._cost)
-        twin._counts = self._counts.copy()
-        return twin
+        """An independent copy."""
+        forked = CountPenalty(self._penalty)
+        forked._counts = self._counts.copy()
+        return forked

@@ -1,6 +1,8 @@
-"""From logits to one token per row, each row by its own parameters and its own random numbers.
+"""Multinomial sampling: one token per row, with the parameters and random numbers of that row.
 
-A row's draw depends on its seed, how many tokens it has drawn and its logits, not on who else is in the batch.
+A row's token depends on its seed, on how many tokens were sampled before and on its logits, not on the other rows.
+
+Shapes: B rows, R rows that are not greedy, V vocabulary.
 """
 
 import random
@@ -12,65 +14,67 @@ import torch
 from torch import Tensor
 
 from turnwise.core.parameters import PARAMETER_SPECS, GenerationParams
-from turnwise.engine.sampling.warpers import rules
+from turnwise.engine.sampling.warpers import load_warpers
 
-MIN_TEMPERATURE = 1e-5  # below this the likeliest token has all the probability, and dividing by it would overflow
+MIN_TEMPERATURE = 1e-5  # below this, sampling is greedy: dividing by the temperature would overflow
 
 
 @dataclass(frozen=True)
 class SamplerState:
-    """What sampling needs to know of a request: its parameters and its source of random numbers."""
+    """Sampling parameters of a request and its random number generator."""
 
     params: GenerationParams
     rng: random.Random
 
     @classmethod
-    def of(cls, params: GenerationParams) -> "SamplerState":
-        """A fresh source for a request; without a seed the system gives one."""
+    def from_params(cls, params: GenerationParams) -> "SamplerState":
+        """State with the request's seed, or with one from the operating system."""
         seed = params.seed
         return cls(params, random.Random(seed if seed is None else seed % 2**64))  # Random drops the sign of a seed
 
     @property
-    def greedy(self) -> bool:
-        """Whether the likeliest token is always taken."""
+    def is_greedy(self) -> bool:
+        """True if the most likely token is always taken."""
         return self.params.temperature < MIN_TEMPERATURE
 
-    def uniform(self) -> float:
-        """A random number for the next token, in [0, 1); a greedy row uses none of its source."""
-        return 0.0 if self.greedy else self.rng.random()
+    def next_uniform(self) -> float:
+        """The next random number in [0, 1); a greedy row consumes none."""
+        return 0.0 if self.is_greedy else self.rng.random()
 
 
-def sample(logits_BV: Tensor, draws: Sequence[SamplerState]) -> list[int]:
-    """The next token of every row, drawn with the next random number of its source."""
-    return sample_at(logits_BV, draws, [draw.uniform() for draw in draws])
+def sample_tokens(logits_BV: Tensor, states: Sequence[SamplerState]) -> list[int]:
+    """Sample one token per row with the next random number of each."""
+    return sample_tokens_at(logits_BV, states, [state.next_uniform() for state in states])
 
 
-def sample_at(logits_BV: Tensor, draws: Sequence[SamplerState], uniform: Sequence[float]) -> list[int]:
-    """The next token of every row, as `sample`, at random numbers that were drawn before.
+def sample_tokens_at(logits_BV: Tensor, states: Sequence[SamplerState], uniforms: Sequence[float]) -> list[int]:
+    """Sample one token per row at the given random numbers.
 
-    Greedy rows take the likeliest token (the first of equals). The others are drawn by inverting the cumulative
-    distribution at their number.
+    Greedy rows take the most likely token, the first of equals. The others use inverse transform sampling: the first
+    token whose cumulative probability exceeds the random number.
     """
-    tokens = _likeliest(logits_BV)
-    drawn = [i for i, draw in enumerate(draws) if not draw.greedy]
-    if not drawn:
-        return tokens
-    rows_RV = logits_BV[drawn].float()
-    for name, rule in rules().items():
-        values = [getattr(draws[i].params, name) for i in drawn]
+    token_ids = _argmax(logits_BV)
+    random_rows = [row for row, state in enumerate(states) if not state.is_greedy]
+    if not random_rows:
+        return token_ids
+    logits_RV = logits_BV[random_rows].float()
+    for name, warper in load_warpers().items():
+        values = [getattr(states[row].params, name) for row in random_rows]
         if any(value != PARAMETER_SPECS[name].off for value in values):
-            rows_RV = rule.apply(rows_RV, torch.tensor(values, device=rows_RV.device))
-    cumulative_RV = rows_RV.softmax(dim=1).double().cumsum(dim=1)
-    own = [uniform[i] for i in drawn]
-    target_R1 = torch.tensor(own, dtype=torch.float64, device=rows_RV.device).unsqueeze(1) * cumulative_RV[:, -1:]
-    picked = torch.searchsorted(cumulative_RV, target_R1, right=True).squeeze(1).clamp(max=logits_BV.shape[1] - 1)
-    for i, token in zip(drawn, picked.tolist(), strict=True):
-        tokens[i] = token
-    return tokens
+            logits_RV = warper.apply(logits_RV, torch.tensor(values, device=logits_RV.device))
+    cumulative_RV = logits_RV.softmax(dim=1).double().cumsum(dim=1)
+    uniform_R1 = torch.tensor(
+        [uniforms[row] for row in random_rows], dtype=torch.float64, device=logits_RV.device
+    ).unsqueeze(1)
+    target_R1 = uniform_R1 * cumulative_RV[:, -1:]
+    sampled_R = torch.searchsorted(cumulative_RV, target_R1, right=True).squeeze(1).clamp(max=logits_BV.shape[1] - 1)
+    for row, token_id in zip(random_rows, sampled_R.tolist(), strict=True):
+        token_ids[row] = token_id
+    return token_ids
 
 
-def _likeliest(logits_BV: Tensor) -> list[int]:
-    """The first of the largest of each row; on a processor by numpy, which is several times quicker at it."""
+def _argmax(logits_BV: Tensor) -> list[int]:
+    """The first index of each row's maximum; by numpy on CPUs, where it is several times faster than torch."""
     if logits_BV.device.type == "cpu" and logits_BV.dtype == torch.float32:
         return list(np.argmax(logits_BV.numpy(), axis=1).tolist())
     return list(logits_BV.argmax(dim=1).tolist())

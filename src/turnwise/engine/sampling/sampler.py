@@ -1,7 +1,7 @@
-"""One step's choice: for every chat the next token, or why there is none.
+"""Samples the next token of every sequence of a batch.
 
-In order: the model's logits → processors and constraints of each chat → log-probabilities, where asked for → rules and
-the draw (`sampler.py`).
+Order: logits of the model → logits processors and constraints → log-probabilities to return → warpers and the draw
+(`multinomial.py`).
 """
 
 import logging
@@ -14,130 +14,146 @@ from torch import Tensor
 
 from turnwise.core.errors import UserError
 from turnwise.core.ports import ConstraintState, GenerationRequest, TokenLogprobs
-from turnwise.engine.sampling.multinomial import SamplerState, sample_at
+from turnwise.engine.sampling.multinomial import SamplerState, sample_tokens_at
 from turnwise.engine.sampling.processors import LogitsProcessor, start_processors
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
 
 log = logging.getLogger(__name__)
 
-NON_FINITE_LOGITS = "The model's numbers overflowed; another type of weights (bfloat16, float32) has more room."
-GENERATION_FAILED = "The model failed while generating."  # an exception that nobody expected; the log has it
-NO_TOKEN_ALLOWED = "No token is allowed next: what was asked for contradicts itself."  # noqa: S105 (no password)
+NON_FINITE_LOGITS = "The model produced non-finite logits. Load it with --dtype bfloat16 or float32."
+GENERATION_FAILED = "The model failed while generating."  # for unexpected exceptions, which are logged
+NO_TOKEN_ALLOWED = "The constraints of the request contradict each other: no token is allowed next."  # noqa: S105
 
 
 class LogitsProcessors:
-    """What changes one chat's logits: its processors and constraints, started when it begins."""
+    """Logits processors and constraints of one sequence, with their state."""
 
     def __init__(self, request: GenerationRequest) -> None:
         self._processors: list[LogitsProcessor] = start_processors(request)
         self._constraints: list[ConstraintState] = [constraint.start() for constraint in request.constraints]
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing is changed."""
+    def is_empty(self) -> bool:
+        """True if the logits are used as they are."""
         return not self._processors and not self._constraints
 
     def apply(self, logits_V: Tensor) -> None:
-        """Change the logits in place. Raises `UserError` where a constraint got too hard to follow."""
+        """Modify logits in place. Raises `UserError` if a constraint gets too complex to evaluate."""
         for processor in self._processors:
             processor.apply(logits_V)
         for constraint in self._constraints:
-            allowed_V = constraint.token_mask()
-            if allowed_V is not None:
-                # The model may have more rows than the tokenizer has ids, or fewer.
-                known = min(len(allowed_V), len(logits_V))
-                logits_V[known:] = -torch.inf
-                logits_V[:known].masked_fill_(~torch.from_numpy(allowed_V[:known]).to(logits_V.device), -torch.inf)
+            mask_V = constraint.token_mask()
+            if mask_V is not None:
+                # The model's vocabulary may be larger than the tokenizer's (padding rows), or smaller.
+                size = min(len(mask_V), len(logits_V))
+                logits_V[size:] = -torch.inf
+                logits_V[:size].masked_fill_(~torch.from_numpy(mask_V[:size]).to(logits_V.device), -torch.inf)
 
-    def accept(self, token: int) -> None:
-        """Tell them what was chosen."""
+    def accept(self, token_id: int) -> None:
+        """Update the state with the sampled token."""
         for processor in self._processors:
-            processor.accept(token)
+            processor.accept(token_id)
         for constraint in self._constraints:
-            constraint.accept(token)
+            constraint.accept(token_id)
 
     def fork(self) -> "LogitsProcessors":
-        """The same for a second answer, which goes its own way from here."""
-        twin = copy(self)
-        twin._processors = [processor.fork() for processor in self._processors]
-        twin._constraints = [constraint.fork() for constraint in self._constraints]
-        return twin
+        """An independent copy for another hypothesis."""
+        forked = copy(self)
+        forked._processors = [processor.fork() for processor in self._processors]
+        forked._constraints = [constraint.fork() for constraint in self._constraints]
+        return forked
 
     @property
     def is_complete(self) -> bool:
-        """Whether a constraint says that the answer is whole."""
+        """True if a constraint allows no further token: the answer ends here."""
         return any(constraint.is_complete for constraint in self._constraints)
 
 
 @dataclass(frozen=True, slots=True)
 class SamplerOutput:
-    """The next token with its log-probabilities, or the error that ends the chat; `users` where it asked for it."""
+    """The sampled token with its log-probabilities, or the error that ends the request.
 
-    token: int
+    `token_id` is meaningless if there is an `error`; `is_client_error` is True if the request caused it.
+    """
+
+    token_id: int
     logprobs: TokenLogprobs | None = None
     error: str | None = None
     is_client_error: bool = False
 
 
 @torch.inference_mode()
-def choose(
-    logits_BV: Tensor, draws: Sequence[SamplerState], shapings: Sequence[LogitsProcessors]
+def sample_batch(
+    logits_BV: Tensor, states: Sequence[SamplerState], processors: Sequence[LogitsProcessors]
 ) -> list[SamplerOutput]:
-    """The next token of every chat; `logits_BV` is changed. An exception costs only the chat that it concerns."""
-    # Both bounds are finite only if all between them are; what is no number is in neither.
-    sound_B = (logits_BV.amin(dim=1) > -torch.inf) & (logits_BV.amax(dim=1) < torch.inf)
-    errors = [None if sound else NON_FINITE_LOGITS for sound in sound_B.tolist()]
-    for row, logits_processors in enumerate(shapings):
-        if not logits_processors.idle and errors[row] is None:
-            try:
-                logits_processors.apply(logits_BV[row])
-            except UserError as error:
-                errors[row] = str(error)
-            except BaseException:  # also a panic of the grammar library, which is no Exception
-                log.exception("a processor or constraint of a chat failed")
-                errors[row] = GENERATION_FAILED
-            else:
-                if logits_BV[row].max() == -torch.inf:
-                    errors[row] = NO_TOKEN_ALLOWED
-    broken = [row for row, error in enumerate(errors) if error is not None]
-    if broken:
-        logits_BV[broken] = 0.0  # nobody will see what is drawn there, but rules need something to draw from
-    uniform = [draw.uniform() for draw in draws]  # first, so that a second try draws the same
+    """Sample one token per row. An exception costs only the row that caused it.
+
+    Args:
+        logits_BV: B sequences, V vocabulary. Modified in place.
+        states: sampling parameters and random numbers of each row.
+        processors: logits processors of each row.
+    """
+    # Minimum and maximum are finite only if all logits are; NaN propagates to both.
+    is_finite_B = (logits_BV.amin(dim=1) > -torch.inf) & (logits_BV.amax(dim=1) < torch.inf)
+    errors = [None if is_finite else NON_FINITE_LOGITS for is_finite in is_finite_B.tolist()]
+    for row, row_processors in enumerate(processors):
+        if not row_processors.is_empty and errors[row] is None:
+            errors[row] = _apply_processors(row_processors, logits_BV[row])
+    failed_rows = [row for row, error in enumerate(errors) if error is not None]
+    if failed_rows:
+        logits_BV[failed_rows] = 0.0  # warpers need valid logits; the tokens of these rows are not used
+    # Draw the random numbers first, so that repeating a failed batch row by row uses the same ones.
+    uniforms = [state.next_uniform() for state in states]
     try:
-        tokens = sample_at(logits_BV, draws, uniform)
-        reports = _report(logits_BV, tokens, draws)
+        token_ids = sample_tokens_at(logits_BV, states, uniforms)
+        logprobs = _requested_logprobs(logits_BV, token_ids, states)
     except BaseException:
         log.exception("sampling a batch failed; its rows are sampled one by one")
-        tokens, reports = _one_by_one(logits_BV, draws, uniform, errors)
+        token_ids, logprobs = _sample_one_by_one(logits_BV, states, uniforms, errors)
     return [
-        SamplerOutput(token, report, error, is_client_error=error not in (None, NON_FINITE_LOGITS, GENERATION_FAILED))
-        for token, report, error in zip(tokens, reports, errors, strict=True)
+        SamplerOutput(token_id, row_logprobs, error, error not in (None, NON_FINITE_LOGITS, GENERATION_FAILED))
+        for token_id, row_logprobs, error in zip(token_ids, logprobs, errors, strict=True)
     ]
 
 
-def _one_by_one(
-    logits_BV: Tensor, draws: Sequence[SamplerState], uniform: Sequence[float], errors: list[str | None]
+def _apply_processors(processors: LogitsProcessors, logits_V: Tensor) -> str | None:
+    """Apply the processors of one row; the error that ends its request, if any."""
+    try:
+        processors.apply(logits_V)
+    except UserError as error:
+        return str(error)
+    except BaseException:  # includes panics of the grammar library, which are not Exceptions
+        log.exception("a logits processor or constraint of a request failed")
+        return GENERATION_FAILED
+    return NO_TOKEN_ALLOWED if logits_V.max() == -torch.inf else None
+
+
+def _sample_one_by_one(
+    logits_BV: Tensor, states: Sequence[SamplerState], uniforms: Sequence[float], errors: list[str | None]
 ) -> tuple[list[int], list[TokenLogprobs | None]]:
-    """What a batch would have given, where one of its rows cannot be sampled; that row's error is set."""
-    tokens, reports = [0] * len(draws), [None] * len(draws)  # type: tuple[list[int], list[TokenLogprobs | None]]
-    for row, draw in enumerate(draws):
-        own_1V = logits_BV[row : row + 1]
+    """The result of the batch without the rows that cannot be sampled; sets the errors of those rows."""
+    token_ids, logprobs = [0] * len(states), [None] * len(states)  # type: tuple[list[int], list[TokenLogprobs | None]]
+    for row, state in enumerate(states):
+        logits_1V = logits_BV[row : row + 1]
         try:
-            tokens[row : row + 1] = sample_at(own_1V, [draw], uniform[row : row + 1])
-            reports[row : row + 1] = _report(own_1V, tokens[row : row + 1], [draw])
+            token_ids[row : row + 1] = sample_tokens_at(logits_1V, [state], uniforms[row : row + 1])
+            logprobs[row : row + 1] = _requested_logprobs(logits_1V, token_ids[row : row + 1], [state])
         except BaseException:
-            log.exception("sampling a chat's token failed")
+            log.exception("sampling the token of one request failed")
             errors[row] = errors[row] or GENERATION_FAILED
-    return tokens, reports
+    return token_ids, logprobs
 
 
-def _report(logits_BV: Tensor, tokens: Sequence[int], draws: Sequence[SamplerState]) -> list[TokenLogprobs | None]:
-    """Log-probabilities for the rows that want them."""
-    found: list[TokenLogprobs | None] = [None] * len(tokens)
-    rows = [row for row, draw in enumerate(draws) if draw.params.logprobs]
+def _requested_logprobs(
+    logits_BV: Tensor, token_ids: Sequence[int], states: Sequence[SamplerState]
+) -> list[TokenLogprobs | None]:
+    """Log-probabilities of the rows whose requests ask for them; None for the others."""
+    logprobs: list[TokenLogprobs | None] = [None] * len(token_ids)
+    rows = [row for row, state in enumerate(states) if state.params.logprobs]
     if not rows:
-        return found
-    wanted = [draws[row].params.top_logprobs for row in rows]
-    for row, report in zip(rows, compute_logprobs(logits_BV[rows], [tokens[row] for row in rows], wanted), strict=True):
-        found[row] = report
-    return found
+        return logprobs
+    top = [states[row].params.top_logprobs for row in rows]
+    row_token_ids = [token_ids[row] for row in rows]
+    for row, row_logprobs in zip(rows, compute_logprobs(logits_BV[rows], row_token_ids, top), strict=True):
+        logprobs[row] = row_logprobs
+    return logprobs

@@ -1,4 +1,4 @@
-"""What a pass reads: the next token of every chat that has been read, its draft, and parts of what has not."""
+"""Builds mixed batches: a decode token (plus draft) per running sequence, and prefill chunks (Agrawal et al. 2024)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,111 +8,121 @@ from turnwise.engine.scheduling.scheduler_queues import SchedulerQueues
 from turnwise.engine.sequence import SequenceGroup, TokenSequence
 from turnwise.engine.speculation.draft_proposer import NO_DRAFT
 
-READ_ALONE = 512  # prompt tokens in a pass; bounds its memory
-READ_BESIDE = 128  # as many while others wait for their next token
+MAX_PREFILL_TOKENS = 512  # per forward pass; bounds its memory
+MAX_PREFILL_TOKENS_WITH_DECODE = 128  # per forward pass that also decodes; bounds the time between tokens
 
 
 class ScheduledChunk(NamedTuple):
-    """What is read of a line in a pass.
+    """What a forward pass computes for one sequence.
 
     Attributes:
-        chat: whose it is.
-        line: the line.
-        span: what is read: tokens it has, and a draft after the last of them.
-        last: whether that brings the chat its next token.
-        next: whether it had only that one to read.
+        group: the request.
+        sequence: one of its sequences.
+        entry: tokens to compute: some that the sequence has, then its draft.
+        is_last: True if the chunk includes the sequence's last token, whose logits give the next token.
+        is_decode: True if that token is the only one, apart from the draft.
     """
 
-    chat: SequenceGroup
-    line: TokenSequence
-    span: BatchEntry
-    last: bool
-    next: bool
+    group: SequenceGroup
+    sequence: TokenSequence
+    entry: BatchEntry
+    is_last: bool
+    is_decode: bool
 
 
-def plan(seats: SchedulerQueues) -> list[ScheduledChunk]:
-    """What the next pass reads. The more urgent take memory from the less urgent where there is too little."""
-    seats.current = None
-    rows = _rows(seats)
-    parts: list[ScheduledChunk] = []
-    for chat in seats.in_order():
-        if chat not in seats.running:
-            continue  # it had to give way to one before it
-        seats.current = chat
-        for line, count in rows.get(chat, ()):
-            if not _make_room(seats, chat, line, count):
+def build_batch(queues: SchedulerQueues) -> list[ScheduledChunk]:
+    """Choose the tokens of the next forward pass and reserve blocks for them.
+
+    If blocks are short, less urgent groups are preempted; chunks of preempted groups are left out.
+    """
+    queues.current = None
+    token_counts = _count_tokens(queues)
+    chunks: list[ScheduledChunk] = []
+    for group in queues.by_urgency():
+        if group not in queues.running:
+            continue  # preempted by a more urgent group in this loop
+        queues.current = group
+        for sequence, count in token_counts.get(group, ()):
+            if not _reserve_blocks(queues, group, sequence, count):
                 break
-            parts.append(_part(chat, line, count))
-    return [part for part in parts if part.chat in seats.running]
+            chunks.append(_make_chunk(group, sequence, count))
+    return [chunk for chunk in chunks if chunk.group in queues.running]
 
 
-def _rows(seats: SchedulerQueues) -> dict[SequenceGroup, list[tuple[TokenSequence, int]]]:
-    """How many tokens of which lines are read. One of each that has been read; of the others a part."""
-    rows = {chat: [(line, 1) for line in chat.lines] for chat in seats.running if not chat.is_prefilling}
-    budget = READ_BESIDE if rows else READ_ALONE
-    readers = [chat for chat in seats.in_order() if chat.is_prefilling]
-    lines = [_unread(seats, chat) for chat in readers]
-    # The last token of several lines is read by all of them together, in a later pass.
-    left = [line.num_uncached_tokens - (len(chat.lines) > 1) for chat, line in zip(readers, lines, strict=True)]
-    for chat, line, count in zip(readers, lines, split_token_budget(left, budget), strict=True):
+def _count_tokens(queues: SchedulerQueues) -> dict[SequenceGroup, list[tuple[TokenSequence, int]]]:
+    """Number of tokens to compute, by sequence: 1 for each that decodes, a chunk of the budget for the others."""
+    counts = {
+        group: [(sequence, 1) for sequence in group.sequences] for group in queues.running if not group.is_prefilling
+    }
+    budget = MAX_PREFILL_TOKENS_WITH_DECODE if counts else MAX_PREFILL_TOKENS
+    prefilling = [group for group in queues.by_urgency() if group.is_prefilling]
+    sequences = [_next_prefill(queues, group) for group in prefilling]
+    # Searches advance all sequences at once, so the last token of each is left for a pass that has all of them.
+    remaining = [
+        sequence.num_uncached_tokens - (len(group.sequences) > 1)
+        for group, sequence in zip(prefilling, sequences, strict=True)
+    ]
+    for group, sequence, count in zip(prefilling, sequences, split_token_budget(remaining, budget), strict=True):
         if count:
-            rows[chat] = [(line, count)]
-    return rows
+            counts[group] = [(sequence, count)]
+    return counts
 
 
-def _unread(seats: SchedulerQueues, chat: SequenceGroup) -> TokenSequence:
-    """The line of a chat that is read next; one after the other, for what the first has read the next may share."""
-    seats.current = chat
-    line = next(line for line in chat.lines if line.num_uncached_tokens > 1)
-    if line.table is None:
-        line.table = seats.memory.open(chat.request.scope, line.ids)
-    return line
+def _next_prefill(queues: SchedulerQueues, group: SequenceGroup) -> TokenSequence:
+    """The group's first sequence that is not computed. One at a time, so that the next can share its blocks."""
+    queues.current = group
+    sequence = next(sequence for sequence in group.sequences if sequence.num_uncached_tokens > 1)
+    if sequence.table is None:
+        sequence.table = queues.kv_cache.match_prefix(group.request.scope, sequence.ids)
+    return sequence
 
 
-def split_token_budget(left: Sequence[int], budget: int) -> list[int]:
-    """How much each may read, who has so much left: half for the first, half for whoever has least left.
+def split_token_budget(remaining: Sequence[int], budget: int) -> list[int]:
+    """Distribute `budget` prefill tokens among prompts with `remaining` tokens each; the first is the most urgent.
 
-    So a short prompt does not wait for a long one, nor a long one for ever.
+    The first gets up to half. The rest goes to those with the fewest tokens left, so that a short prompt does not wait
+    for a long one, and a long one still makes progress.
     """
-    if not left:
+    if not remaining:
         return []
-    found = [min(left[0], budget // 2)] + [0] * (len(left) - 1)
-    budget -= found[0]
-    for number in [*sorted(range(1, len(left)), key=left.__getitem__), 0]:
-        more = min(left[number] - found[number], budget)
-        found[number] += more
+    counts = [min(remaining[0], budget // 2)] + [0] * (len(remaining) - 1)
+    budget -= counts[0]
+    for number in [*sorted(range(1, len(remaining)), key=remaining.__getitem__), 0]:
+        more = min(remaining[number] - counts[number], budget)
+        counts[number] += more
         budget -= more
-    return found
+    return counts
 
 
-def _make_room(seats: SchedulerQueues, chat: SequenceGroup, line: TokenSequence, count: int) -> bool:
-    """Memory for so many more tokens of a line; False where its chat itself had to give way."""
-    memory = seats.memory
-    assert line.table is not None, "it has a seat"
-    draft = len(line.draft.ids)
-    if draft and memory.reserve(line.table, line.table.length + count + draft):
+def _reserve_blocks(queues: SchedulerQueues, group: SequenceGroup, sequence: TokenSequence, count: int) -> bool:
+    """Reserve blocks for `count` more tokens and the draft. False if the group itself had to be preempted."""
+    kv_cache = queues.kv_cache
+    assert sequence.table is not None, "a running sequence has a block table"
+    draft = len(sequence.draft.ids)
+    if draft and kv_cache.reserve(sequence.table, sequence.table.length + count + draft):
         return True
-    line.draft = NO_DRAFT  # nobody gives way to a guess
-    while not memory.reserve(line.table, line.table.length + count):
-        victim = seats.in_order()[-1]
-        seats.preempt(victim)
-        if victim is chat:
+    sequence.draft = NO_DRAFT  # never preempt a sequence to make space for draft tokens
+    while not kv_cache.reserve(sequence.table, sequence.table.length + count):
+        victim = queues.by_urgency()[-1]
+        queues.preempt(victim)
+        if victim is group:
             return False
     return True
 
 
-def _part(chat: SequenceGroup, line: TokenSequence, count: int) -> ScheduledChunk:
-    assert line.table is not None, "there is room"
-    start, draft = line.table.length, line.draft.ids
-    ids = line.ids[start : start + count]
-    last = start + len(ids) == len(line.ids)
-    wanted = int(last)
-    if chat.needs_prompt_outputs:  # the logits after the last token that need not be told, and after all that follow
-        wanted = min(len(ids), max(0, start + len(ids) - chat.max_prefix_match + 1))
+def _make_chunk(group: SequenceGroup, sequence: TokenSequence, count: int) -> ScheduledChunk:
+    assert sequence.table is not None, "`_reserve_blocks` succeeded"
+    start, draft = sequence.table.length, sequence.draft.ids
+    ids = sequence.ids[start : start + count]
+    is_last = start + len(ids) == len(sequence.ids)
+    num_outputs = int(is_last)
+    if group.needs_prompt_outputs:
+        # The output at a position predicts the next token, so outputs start one before the first token to report.
+        num_outputs = min(len(ids), max(0, start + len(ids) - group.max_prefix_match + 1))
     if draft:
         ids = [*ids, *draft]
-    request = chat.request
-    span = BatchEntry(
-        line.table.blocks, start, ids, wanted + len(draft), request.encoder_ids, request.scope, request.adapter
+    request = group.request
+    entry = BatchEntry(
+        sequence.table.blocks, start, ids, num_outputs + len(draft), request.encoder_ids, request.scope, request.adapter
     )
-    return ScheduledChunk(chat, line, span, last, next=last and count == 1)
+    return ScheduledChunk(group, sequence, entry, is_last, is_decode=is_last and count == 1)

@@ -1,8 +1,8 @@
-"""One token after the other: the likeliest, or one drawn by the request's rules.
+"""Samples the next token of every sequence and verifies drafts.
 
-A draft (Leviathan et al. 2023) is checked in the same pass that brings the next token. The chat draws its token as it
-would without a draft; where the draft had foreseen it, the logits after it are there already, and it draws again. So
-the answer is the same with and without drafts, to the last token, whether it is drawn or not.
+A draft (Leviathan et al. 2023) is computed in the same forward pass as the token before it. Each sequence samples as it
+would without a draft. If the sampled token equals the draft's, the logits after it are already available and it samples
+again. So outputs are the same with and without drafts, token by token, for greedy and for random sampling.
 """
 
 import logging
@@ -12,73 +12,74 @@ from dataclasses import replace
 from torch import Tensor
 
 from turnwise.core.ports import FinishReason, TokenEvent
-from turnwise.engine.sampling.sampler import GENERATION_FAILED, SamplerOutput, choose
+from turnwise.engine.sampling.sampler import GENERATION_FAILED, SamplerOutput, sample_batch
 from turnwise.engine.sequence import SequenceGroup
 
 log = logging.getLogger(__name__)
 
 
-def advance(
-    ready: Sequence[SequenceGroup], rows: Sequence[int], logits_RV: Tensor
+def decode_step(
+    groups: Sequence[SequenceGroup], rows: Sequence[int], logits_RV: Tensor
 ) -> Iterator[tuple[SequenceGroup, TokenEvent]]:
-    """Bring chats one token further, or several where their drafts hold; what happened, in order.
+    """Append one token to every group, or several where drafts are correct; yields the events in order.
 
     Args:
-        ready: the chats.
-        rows: where in the logits the row after each chat's last token is; those after its draft follow.
-        logits_RV: R rows, V vocabulary. Changed.
+        groups: each has one sequence.
+        rows: for each group the row of its last token's logits; those of its draft's tokens follow.
+        logits_RV: R rows, V vocabulary. Modified in place.
     """
-    going, num_accepted = list(zip(ready, rows, strict=True)), 0
-    while going:
-        at = [row + num_accepted for _, row in going]
-        logits_BV = logits_RV if len(at) == len(logits_RV) else logits_RV[at]
-        choices = choose(
-            logits_BV, [chat.draw for chat, _ in going], [chat.line.logits_processors for chat, _ in going]
+    active, num_accepted = list(zip(groups, rows, strict=True)), 0
+    while active:
+        active_rows = [row + num_accepted for _, row in active]
+        logits_BV = logits_RV if len(active_rows) == len(logits_RV) else logits_RV[active_rows]
+        outputs = sample_batch(
+            logits_BV,
+            [group.sampler_state for group, _ in active],
+            [group.sequence.logits_processors for group, _ in active],
         )
-        further = []
-        for (chat, row), choice in zip(going, choices, strict=True):
-            event = _take(chat, choice)
-            draft = chat.line.draft
+        still_active = []
+        for (group, row), output in zip(active, outputs, strict=True):
+            event = _append_token(group, output)
+            draft = group.sequence.draft
             if num_accepted < len(draft.ids):
-                if event.finish_reason is None and choice.token == draft.ids[num_accepted]:
-                    _accept(chat)
-                    further.append((chat, row))
-                elif draft.predicted:
-                    left = len(draft.ids) - num_accepted
-                    chat.stats = replace(
-                        chat.stats, rejected_prediction_tokens=chat.stats.rejected_prediction_tokens + left
-                    )
-            yield chat, event
-        going, num_accepted = further, num_accepted + 1
+                if event.finish_reason is None and output.token_id == draft.ids[num_accepted]:
+                    _accept_draft_token(group)
+                    still_active.append((group, row))
+                elif draft.is_prediction:
+                    rejected = group.stats.rejected_prediction_tokens + len(draft.ids) - num_accepted
+                    group.stats = replace(group.stats, rejected_prediction_tokens=rejected)
+            yield group, event
+        active, num_accepted = still_active, num_accepted + 1
 
 
-def _take(chat: SequenceGroup, choice: SamplerOutput) -> TokenEvent:
-    """Append a token to a chat's line."""
-    if choice.error is not None:
-        return TokenEvent(None, "error", choice.error, is_client_error=choice.is_client_error)
-    if choice.token in chat.request.stop_ids:
-        return TokenEvent(None, "stop", logprobs=choice.logprobs, stop_id=choice.token)
-    line = chat.line
-    line.ids.append(choice.token)
-    finish: FinishReason | None = None
+def _append_token(group: SequenceGroup, output: SamplerOutput) -> TokenEvent:
+    """Append a sampled token to the group's sequence; the event says whether the request has finished."""
+    if output.error is not None:
+        return TokenEvent(None, "error", output.error, is_client_error=output.is_client_error)
+    if output.token_id in group.request.stop_ids:
+        return TokenEvent(None, "stop", logprobs=output.logprobs, stop_id=output.token_id)
+    sequence = group.sequence
+    sequence.ids.append(output.token_id)
+    finish_reason: FinishReason | None = None
     try:
-        line.logits_processors.accept(choice.token)
-        is_complete = line.logits_processors.is_complete
+        sequence.logits_processors.accept(output.token_id)
+        is_complete = sequence.logits_processors.is_complete
     except BaseException:
-        log.exception("a processor or constraint of a chat failed")
+        log.exception("a logits processor or constraint of a request failed")
         return TokenEvent(None, "error", GENERATION_FAILED)
     if is_complete:
-        finish = "stop"
-    elif chat.num_generated_tokens >= chat.request.max_tokens:
-        finish = "length"
-    return TokenEvent(choice.token, finish, logprobs=choice.logprobs, stats=chat.stats)
+        finish_reason = "stop"
+    elif group.num_generated_tokens >= group.request.max_tokens:
+        finish_reason = "length"
+    return TokenEvent(output.token_id, finish_reason, logprobs=output.logprobs, stats=group.stats)
 
 
-def _accept(chat: SequenceGroup) -> None:
-    """The token that was just taken is in the cache."""
-    table = chat.line.table
-    assert table is not None, "it was just read"
+def _accept_draft_token(group: SequenceGroup) -> None:
+    """Count the appended token as cached: the forward pass has computed it as part of the draft."""
+    table = group.sequence.table
+    assert table is not None, "the forward pass has used the table"
     table.length += 1
-    chat.line.num_accepted += 1
-    if chat.line.draft.predicted:
-        chat.stats = replace(chat.stats, accepted_prediction_tokens=chat.stats.accepted_prediction_tokens + 1)
+    group.sequence.num_accepted += 1
+    if group.sequence.draft.is_prediction:
+        accepted = group.stats.accepted_prediction_tokens + 1
+        group.stats = replace(group.stats, accepted_prediction_tokens=accepted)

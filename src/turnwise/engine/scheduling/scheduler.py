@@ -1,4 +1,4 @@
-"""Pass after pass: who runs, what is read, and what comes of it."""
+"""One step of the engine: admit, build a batch, run it, hand out its outputs."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
 from turnwise.engine.runners.model_runner import ModelRunner
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs, pool_last_token
 from turnwise.engine.sampling.sampler import GENERATION_FAILED, NON_FINITE_LOGITS
-from turnwise.engine.scheduling import decode_step as sample
-from turnwise.engine.scheduling.batch_builder import ScheduledChunk, plan
+from turnwise.engine.scheduling.batch_builder import ScheduledChunk, build_batch
+from turnwise.engine.scheduling.decode_step import decode_step
 from turnwise.engine.scheduling.scheduler_queues import SchedulerQueues
 from turnwise.engine.sequence import SequenceGroup, TokenSequence
 from turnwise.engine.speculation.draft_proposer import NO_DRAFT
@@ -28,259 +28,271 @@ Result = TypeVar("Result")
 
 
 class Scheduler:
-    """Continuous batching (Yu et al. 2022) over a cache in blocks (Kwon et al. 2023), with prompts read in parts beside
-    the chats under way (Agrawal et al. 2024).
+    """Continuous batching (Yu et al. 2022) over a paged KV cache (Kwon et al. 2023) with chunked prefill (Agrawal et
+    al. 2024).
 
-    An exception ends the chats that it concerns and no others: work for one chat is guarded, a pass that fails is
-    repeated chat by chat, and what only saves time (drafts, the prefix cache) fails without costing an answer. All
-    clauses catch BaseException, because a panic inside a Rust library is one, and this thread has nobody above it.
+    An exception ends only the requests that it concerns. Work for one request is guarded. A forward pass that fails is
+    repeated group by group. Optimisations (drafts, prefix cache) fail without losing an answer. All handlers catch
+    BaseException, because a panic inside a Rust library is one and nothing above this thread would handle it.
+
+    Shapes: R rows of output, L sequences of a group, X is V (logits, vocabulary) or C (hidden states, hidden size).
 
     Args:
-        runner: computes.
-        blocks: how many the runner's cache has.
-        slots: most lines that run at the same time.
-        drafts: whether to try several tokens at once; for runners with exact numbers.
+        runner: computes forward passes.
+        num_blocks: blocks of the runner's cache.
+        max_num_seqs: most sequences that run at the same time.
+        enable_speculation: use drafts; only with batch-invariant runners, so that outputs do not depend on it.
     """
 
-    def __init__(self, runner: ModelRunner, blocks: int, slots: int, *, drafts: bool = True) -> None:
+    def __init__(
+        self, runner: ModelRunner, num_blocks: int, max_num_seqs: int, *, enable_speculation: bool = True
+    ) -> None:
         self._runner = runner
-        self._drafts = drafts and runner.batch_invariant
-        self._drafting = SpeculativeDecoder()
-        self.seats = SchedulerQueues(KVCacheManager(blocks, runner.copy), slots)
+        self._is_speculating = enable_speculation and runner.batch_invariant
+        self._speculative_decoder = SpeculativeDecoder()
+        self.queues = SchedulerQueues(KVCacheManager(num_blocks, runner.copy), max_num_seqs)
 
     @property
-    def idle(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.seats.waiting and not self.seats.running
+    def is_idle(self) -> bool:
+        """True if no request is waiting or running."""
+        return not self.queues.waiting and not self.queues.running
 
-    def add(self, chat: SequenceGroup) -> None:
-        """A chat that waits for its turn."""
-        self.seats.add(chat)
+    def add(self, group: SequenceGroup) -> None:
+        """Queue a request."""
+        self.queues.add(group)
 
     def step(self) -> None:
-        """Let go of cancelled chats, let waiting ones in, and read what comes next of all that run."""
+        """End cancelled requests, admit waiting ones and compute the next tokens of all that run."""
         self._drop_cancelled()
-        self._attempt(self.seats.admit)
-        if self._drafts:
-            self._propose()
-        parts = self._attempt(lambda: plan(self.seats))
+        self._attempt(self.queues.admit)
+        if self._is_speculating:
+            self._propose_drafts()
+        chunks = self._attempt(lambda: build_batch(self.queues))
         for hidden in (False, True):
-            if some := [part for part in parts if part.chat.needs_hidden_states == hidden]:
-                self._pass(some, hidden=hidden)
+            if batch := [chunk for chunk in chunks if chunk.group.needs_hidden_states == hidden]:
+                self._run_batch(batch, hidden=hidden)
 
     def fail_all(self) -> None:
-        """End all that run with an error, or all that wait if none runs: an exception concerns nobody in particular.
+        """End all running requests with an error, or all waiting ones if none runs.
 
-        Every call ends a chat, if there is any: a fault that comes back at each step keeps nobody waiting.
+        Called for exceptions that no single request caused. Every call ends at least one request, if there is any, so
+        a fault that recurs at each step keeps nobody waiting.
         """
-        for chat in list(self.seats.running or self.seats.waiting):
-            self._fail(chat)
-        self.seats.repair()
+        for group in list(self.queues.running or self.queues.waiting):
+            self._fail(group)
+        self.queues.repair()
 
-    def _fail(self, chat: SequenceGroup) -> None:
-        """End a chat with an error after an exception, unless it has ended already."""
-        if chat in self.seats.running or chat in self.seats.waiting:
-            self.seats.abandon(chat)
-            chat.emit_to_all(TokenEvent(None, "error", GENERATION_FAILED))
+    def _fail(self, group: SequenceGroup) -> None:
+        """End a request with an error after an exception, unless it has ended already."""
+        if group in self.queues.running or group in self.queues.waiting:
+            self.queues.abort(group)
+            group.emit_to_all(TokenEvent(None, "error", GENERATION_FAILED))
 
     def _attempt(self, phase: Callable[[], Result]) -> Result:
-        """Run a phase; when it raises, fail the chat that it was working on and run it again without that one."""
+        """Run a phase. If it raises, fail the request it was working on and run it again without that one."""
         while True:
             try:
                 return phase()
             except BaseException:
-                chat = self.seats.current
-                if chat is None or not (chat in self.seats.running or chat in self.seats.waiting):
+                group = self.queues.current
+                if group is None or not (group in self.queues.running or group in self.queues.waiting):
                     raise
-                log.exception("admitting or planning a chat failed")
-                self._fail(chat)
+                log.exception("admitting or scheduling a request failed")
+                self._fail(group)
 
     def cancel_all(self) -> None:
-        """End everything as cancelled."""
-        for chat in [*self.seats.running, *self.seats.waiting]:
-            chat.cancel()
+        """End all requests as cancelled."""
+        for group in [*self.queues.running, *self.queues.waiting]:
+            group.cancel()
         self._drop_cancelled()
 
     def _drop_cancelled(self) -> None:
-        for chat in [chat for chat in self.seats.waiting if chat.cancelled]:
-            self.seats.waiting.remove(chat)
-            chat.emit_to_all(TokenEvent(None, "cancelled"))
-        for chat in [chat for chat in self.seats.running if chat.cancelled]:
-            self._finish(chat, TokenEvent(None, "cancelled"))
+        for group in [group for group in self.queues.waiting if group.is_cancelled]:
+            self.queues.waiting.remove(group)
+            group.emit_to_all(TokenEvent(None, "cancelled"))
+        for group in [group for group in self.queues.running if group.is_cancelled]:
+            self._finish(group, TokenEvent(None, "cancelled"))
 
-    def _propose(self) -> None:
+    def _propose_drafts(self) -> None:
         try:
-            self._drafting.propose([chat for chat in self.seats.running if chat.draws and not chat.is_prefilling])
+            self._speculative_decoder.propose(
+                [group for group in self.queues.running if group.can_draft and not group.is_prefilling]
+            )
         except BaseException:
-            self._stop_drafting()
-            for chat in self.seats.running:
-                chat.line.draft = NO_DRAFT
+            self._disable_speculation()
+            for group in self.queues.running:
+                group.sequence.draft = NO_DRAFT
 
-    def _saw_draft(self, chat: SequenceGroup) -> None:
-        """Learn how a draft fared; after that the chat has none."""
+    def _record_draft_result(self, group: SequenceGroup) -> None:
+        """Record how many draft tokens were correct, then remove the draft."""
         try:
-            self._drafting.saw(chat)
+            self._speculative_decoder.record_result(group)
         except BaseException:
-            self._stop_drafting()
-        chat.line.draft, chat.line.num_accepted = NO_DRAFT, 0
+            self._disable_speculation()
+        group.sequence.draft, group.sequence.num_accepted = NO_DRAFT, 0
 
-    def _stop_drafting(self) -> None:
-        log.exception("drafting failed and is off from now on; answers are the same, and slower")
-        self._drafts = False
+    def _disable_speculation(self) -> None:
+        log.exception("speculative decoding failed and is off from now on; answers are the same, but slower")
+        self._is_speculating = False
 
-    def _forward(self, parts: Sequence[ScheduledChunk], *, hidden: bool) -> tuple[Sequence[ScheduledChunk], Tensor]:
-        """One pass over all parts; if it raises, a pass for each chat, and the parts of those that succeed."""
+    def _forward(self, chunks: Sequence[ScheduledChunk], *, hidden: bool) -> tuple[Sequence[ScheduledChunk], Tensor]:
+        """One forward pass over all chunks. If it raises, one pass per group; returns the chunks that succeeded."""
         try:
-            return parts, self._runner.forward([part.span for part in parts], hidden=hidden)
+            return chunks, self._runner.forward([chunk.entry for chunk in chunks], hidden=hidden)
         except BaseException:
-            log.exception("a pass over %d sequences failed", len(parts))
-        done: list[ScheduledChunk] = []
+            log.exception("a forward pass over %d sequences failed", len(chunks))
+        succeeded: list[ScheduledChunk] = []
         outputs = [torch.empty(0)]
-        by_chat: dict[SequenceGroup, list[ScheduledChunk]] = {}
-        for part in parts:
-            by_chat.setdefault(part.chat, []).append(part)
-        for chat, own in by_chat.items():
-            if len(by_chat) == 1:
-                self._fail(chat)
+        by_group: dict[SequenceGroup, list[ScheduledChunk]] = {}
+        for chunk in chunks:
+            by_group.setdefault(chunk.group, []).append(chunk)
+        for group, group_chunks in by_group.items():
+            if len(by_group) == 1:
+                self._fail(group)
                 break
-            try:  # a pass writes the same keys and values at the same positions, so repeating it is harmless
-                outputs.append(self._runner.forward([part.span for part in own], hidden=hidden))
-                done += own
+            try:  # repeating is harmless: the same keys and values are written to the same positions
+                outputs.append(self._runner.forward([chunk.entry for chunk in group_chunks], hidden=hidden))
+                succeeded += group_chunks
             except BaseException:
-                log.exception("the pass of one chat failed")
-                self._fail(chat)
-        return done, torch.cat(outputs[bool(done) :])
+                log.exception("the forward pass of one request failed")
+                self._fail(group)
+        return succeeded, torch.cat(outputs[bool(succeeded) :])
 
-    def _pass(self, parts: Sequence[ScheduledChunk], *, hidden: bool) -> None:
-        """Read, and hand out what that brings: logits, `(R, V)`, or hidden states, `(R, C)`."""
-        began = perf_counter()
-        parts, out_RX = self._forward(parts, hidden=hidden)
-        if parts and not hidden and all(part.next for part in parts):
-            self._drafting.cost.record_latency(sum(len(part.span.ids) for part in parts), perf_counter() - began)
-        first = 0
+    def _run_batch(self, chunks: Sequence[ScheduledChunk], *, hidden: bool) -> None:
+        """Run a forward pass and hand out its logits, `(R, V)`, or hidden states, `(R, C)`."""
+        start_time = perf_counter()
+        chunks, out_RX = self._forward(chunks, hidden=hidden)
+        if chunks and not hidden and all(chunk.is_decode for chunk in chunks):
+            self._speculative_decoder.cost.record_latency(
+                sum(len(chunk.entry.ids) for chunk in chunks), perf_counter() - start_time
+            )
+        first_row = 0
         sampled: list[SequenceGroup] = []
-        rows: list[int] = []
+        sampled_rows: list[int] = []
         searched: dict[SequenceGroup, list[Tensor]] = {}
-        for part in parts:
-            chat, own_RX = part.chat, out_RX[first : first + part.span.wanted]
-            first += part.span.wanted
-            if part.line.table is None:
-                continue  # an earlier part of its chat failed
-            draft = len(part.line.draft.ids)  # of which it shows only now what is good for anything
-            part.line.table.length += len(part.span.ids) - draft
-            self._guard(chat, partial(self._read, part, own_RX))
-            if not part.last or chat not in self.seats.running:
+        for chunk in chunks:
+            group, chunk_RX = chunk.group, out_RX[first_row : first_row + chunk.entry.num_outputs]
+            first_row += chunk.entry.num_outputs
+            if chunk.sequence.table is None:
+                continue  # the group failed at an earlier chunk of this batch
+            draft = len(chunk.sequence.draft.ids)
+            # Draft tokens count as cached only once `decode_step` has verified them.
+            chunk.sequence.table.length += len(chunk.entry.ids) - draft
+            self._guard(group, partial(self._process_prompt_outputs, chunk, chunk_RX))
+            if not chunk.is_last or group not in self.queues.running:
                 continue
-            if chat.search is not None:
-                searched.setdefault(chat, []).append(own_RX[-1:])
+            if group.search is not None:
+                searched.setdefault(group, []).append(chunk_RX[-1:])
             else:
-                sampled.append(chat)
-                rows.append(first - 1 - draft)
-        self._sample(sampled, rows, out_RX)
-        for chat, found in searched.items():
-            self._guard(chat, partial(self._search, chat, torch.cat(found)))
-        for part in parts:
-            if part.line.table is not None:
-                self._publish(part)
+                sampled.append(group)
+                sampled_rows.append(first_row - 1 - draft)
+        self._sample(sampled, sampled_rows, out_RX)
+        for group, last_outputs in searched.items():
+            self._guard(group, partial(self._advance_search, group, torch.cat(last_outputs)))
+        for chunk in chunks:
+            if chunk.sequence.table is not None:
+                self._insert_prefix(chunk)
 
-    def _guard(self, chat: SequenceGroup, work: Callable[[], None]) -> None:
-        """Do work for one chat; an exception ends that chat."""
+    def _guard(self, group: SequenceGroup, work: Callable[[], None]) -> None:
+        """Do work for one request; an exception ends that request."""
         try:
             work()
         except BaseException:
-            log.exception("work for one chat failed")
-            self._fail(chat)
+            log.exception("processing the output of one request failed")
+            self._fail(group)
 
-    def _publish(self, part: ScheduledChunk) -> None:
-        assert part.line.table is not None, "the caller checks it"
+    def _insert_prefix(self, chunk: ScheduledChunk) -> None:
+        assert chunk.sequence.table is not None, "the caller checks it"
         try:
-            self.seats.memory.insert_prefix(part.line.table, part.line.ids)
-        except BaseException:  # others read it again; nobody has lost anything
-            log.exception("caching what was read failed")
-            self.seats.repair()
+            self.queues.kv_cache.insert_prefix(chunk.sequence.table, chunk.sequence.ids)
+        except BaseException:  # only the chance to reuse these tokens is lost
+            log.exception("adding to the prefix cache failed")
+            self.queues.repair()
 
-    def _read(self, part: ScheduledChunk, out_RX: Tensor) -> None:
-        """Report on the prompt, where that is asked for, and remember what a search wants to know of it."""
-        chat, request = part.chat, part.chat.request
+    def _process_prompt_outputs(self, chunk: ScheduledChunk, out_RX: Tensor) -> None:
+        """Report log-probabilities or the embedding of the prompt, or pass its outputs to the search."""
+        group, request = chunk.group, chunk.group.request
         if request.prompt_output == "embedding":
-            if part.last:
-                self._finish(chat, TokenEvent(None, "stop", embedding=pool_last_token(out_RX[-1])))
-        elif chat.needs_prompt_logprobs:
-            end = part.span.start + len(part.span.ids) + 1
-            following = request.prompt_ids[end - len(out_RX) : end]
-            top = [request.params.top_logprobs] * len(following)
-            chat.prompt_logprobs += compute_logprobs(out_RX[: len(following)], following, top)
-            if not part.last:
+            if chunk.is_last:
+                self._finish(group, TokenEvent(None, "stop", embedding=pool_last_token(out_RX[-1])))
+        elif group.needs_prompt_logprobs:
+            # Row i of the chunk predicts the token after it; the last row of the prompt predicts the first output.
+            end = chunk.entry.start + len(chunk.entry.ids) + 1
+            next_ids = request.prompt_ids[end - len(out_RX) : end]
+            top = [request.params.top_logprobs] * len(next_ids)
+            group.prompt_logprobs += compute_logprobs(out_RX[: len(next_ids)], next_ids, top)
+            if not chunk.is_last:
                 return
-            event = TokenEvent(None, prompt_logprobs=tuple(chat.prompt_logprobs))
+            event = TokenEvent(None, prompt_logprobs=tuple(group.prompt_logprobs))
             if request.max_tokens:
-                chat.emit_to_all(event)
+                group.emit_to_all(event)
             else:
-                self._finish(chat, replace(event, finish_reason="length"))
-        elif chat.search is not None and chat.search.needs_prompt_outputs:
-            chat.search.saw(out_RX[:-1] if part.last else out_RX)
+                self._finish(group, replace(event, finish_reason="length"))
+        elif group.search is not None and group.search.needs_prompt_outputs:
+            group.search.observe_prompt(out_RX[:-1] if chunk.is_last else out_RX)
 
-    def _sample(self, chats: Sequence[SequenceGroup], rows: Sequence[int], logits_RV: Tensor) -> None:
-        for chat, event in sample.advance(chats, rows, logits_RV):
+    def _sample(self, groups: Sequence[SequenceGroup], rows: Sequence[int], logits_RV: Tensor) -> None:
+        for group, event in decode_step(groups, rows, logits_RV):
             if event.finish_reason is None:
-                chat.emit(event)
+                group.emit(event)
             else:
-                self._saw_draft(chat)  # now: what it has goes back
-                self._finish(chat, event)
-        for chat in chats:
-            self._saw_draft(chat)
+                self._record_draft_result(group)  # before its blocks are released
+                self._finish(group, event)
+        for group in groups:
+            self._record_draft_result(group)
 
-    def _search(self, chat: SequenceGroup, out_LX: Tensor) -> None:
-        """Bring a search one token further; its lines part where its branches do."""
-        assert chat.search is not None, "it is a search"
-        events = chat.search.advance(out_LX, self._runner.logits)
-        if not chat.search.done:
-            self._branch(chat)
+    def _advance_search(self, group: SequenceGroup, out_LX: Tensor) -> None:
+        """Extend all hypotheses of a search by one token and rebuild the group's sequences from them."""
+        assert group.search is not None, "the caller checks it"
+        events = group.search.advance(out_LX, self._runner.logits)
+        if not group.search.is_done:
+            self._fork_sequences(group)
         for event in events[:-1]:
-            chat.emit(event)
-        if events and not chat.search.done:
-            chat.emit(events[-1])
+            group.emit(event)
+        if events and not group.search.is_done:
+            group.emit(events[-1])
         elif events:
-            self._end(chat, events[-1])
-            chat.emit(events[-1])
+            self._release(group, events[-1])
+            group.emit(events[-1])
 
-    def _branch(self, chat: SequenceGroup) -> None:
-        assert chat.search is not None, "it is a search"
-        before, prompt = chat.lines, list(chat.request.prompt_ids)
-        memory, parents = self.seats.memory, {branch.parent for branch in chat.search.hypotheses}
-        for number, line in enumerate(before):
-            if number not in parents and line.table is not None:
-                memory.close(line.table)
-                line.table = None
-        chat.lines = []
-        for branch in chat.search.hypotheses:
-            table = before[branch.parent].table
-            assert table is not None, "it was read"
-            if branch.parent in parents:  # its first goes on in its place
-                parents.remove(branch.parent)
+    def _fork_sequences(self, group: SequenceGroup) -> None:
+        """Make one sequence per hypothesis. The first child of a sequence inherits its table, the others fork it."""
+        assert group.search is not None, "the caller checks it"
+        previous, prompt = group.sequences, list(group.request.prompt_ids)
+        kv_cache, parents = self.queues.kv_cache, {hypothesis.parent for hypothesis in group.search.hypotheses}
+        for number, sequence in enumerate(previous):
+            if number not in parents and sequence.table is not None:
+                kv_cache.free(sequence.table)
+                sequence.table = None
+        group.sequences = []
+        for hypothesis in group.search.hypotheses:
+            table = previous[hypothesis.parent].table
+            assert table is not None, "the forward pass has used the table"
+            if hypothesis.parent in parents:
+                parents.remove(hypothesis.parent)
             else:
-                table = memory.fork(table)  # None without memory for a copy: it is read again
-            chat.lines.append(TokenSequence([*prompt, *branch.ids], branch.logits_processors, table))
+                table = kv_cache.fork(table)  # None if memory is short: the sequence is then computed again
+            group.sequences.append(TokenSequence([*prompt, *hypothesis.ids], hypothesis.logits_processors, table))
 
-    def _finish(self, chat: SequenceGroup, event: TokenEvent) -> None:
-        """Take a chat's memory back and tell it how all of its answers ended."""
-        self._end(chat, event)
-        chat.emit_to_all(event)
+    def _finish(self, group: SequenceGroup, event: TokenEvent) -> None:
+        """Release a request's blocks and send the last event of all its answers."""
+        self._release(group, event)
+        group.emit_to_all(event)
 
-    def _end(self, chat: SequenceGroup, event: TokenEvent) -> None:
+    def _release(self, group: SequenceGroup, event: TokenEvent) -> None:
         if event.error == NON_FINITE_LOGITS:
-            self._clear(self.seats.forget(chat))
+            self._clear_blocks(self.queues.discard(group))
         else:
-            self.seats.release(chat)
-        self.seats.running.remove(chat)
-        if self._drafts and chat.search is None and event.error is None:
+            self.queues.release(group)
+        self.queues.running.remove(group)
+        if self._is_speculating and group.search is None and event.error is None:
             try:
-                self._drafting.learn(chat)
+                self._speculative_decoder.add_output(group)
             except BaseException:
-                self._stop_drafting()
+                self._disable_speculation()
 
-    def _clear(self, blocks: Sequence[int]) -> None:
+    def _clear_blocks(self, blocks: Sequence[int]) -> None:
         try:
             self._runner.clear(blocks)
         except BaseException:
-            log.exception("blocks of a chat whose numbers overflowed could not be cleared")
+            log.exception("clearing the blocks of a request with non-finite logits failed")

@@ -1,4 +1,4 @@
-"""Who runs: chats wait for a slot and memory, take them, and may have to give way."""
+"""Admission and preemption: the queue of waiting requests and the set of running ones."""
 
 import logging
 from collections import Counter
@@ -12,193 +12,216 @@ from turnwise.engine.speculation.draft_proposer import NO_DRAFT
 
 log = logging.getLogger(__name__)
 
-MAX_BYPASS = 64  # chats that may pass one that waits for several slots; then nobody is let in before it
+MAX_BYPASS = 64  # requests admitted before a waiting search; after that none is, until the search fits
 
 
 class SchedulerQueues:
-    """The chats that wait and those that run.
+    """Waiting and running sequence groups, and the KV cache that the running ones share.
 
-    `current` is the chat that admission or planning works on: whoever catches an exception knows whom it concerns.
-    Giving memory back never raises: it is repaired instead, so no chat fails because another one ends.
+    Releasing blocks never raises: an error is logged and the cache repaired, so that no request fails because another
+    one ends.
+
+    Attributes:
+        waiting: groups without blocks, in no particular order.
+        running: groups with blocks.
+        current: the group that admission or batch building works on; after an exception, the one to blame.
 
     Args:
-        memory: the cache's.
-        slots: most lines that run at the same time.
+        kv_cache: blocks and prefix cache.
+        max_num_seqs: most sequences that run at the same time.
     """
 
-    def __init__(self, memory: KVCacheManager, slots: int) -> None:
-        self.memory = memory
-        self._slots = slots
-        self._arrivals = 0
+    def __init__(self, kv_cache: KVCacheManager, max_num_seqs: int) -> None:
+        self.kv_cache = kv_cache
+        self._max_num_seqs = max_num_seqs
+        self._num_arrivals = 0
         self.waiting: list[SequenceGroup] = []
         self.running: list[SequenceGroup] = []
         self.current: SequenceGroup | None = None
 
-    def add(self, chat: SequenceGroup) -> None:
-        """A chat that waits for its turn."""
-        chat.arrival_index = self._arrivals
-        self._arrivals += 1
-        self.waiting.append(chat)
+    def add(self, group: SequenceGroup) -> None:
+        """Append a new group to the waiting queue."""
+        group.arrival_index = self._num_arrivals
+        self._num_arrivals += 1
+        self.waiting.append(group)
 
-    def in_order(self) -> list[SequenceGroup]:
-        """Those that run, the most urgent first.
+    def by_urgency(self) -> list[SequenceGroup]:
+        """Running groups, most urgent first.
 
-        Tenants go by arrival; among the chats of one tenant, those of the lowest priority take the places of the first.
+        Tenants are ordered by arrival. The groups of one tenant occupy the positions of their arrivals, ordered by
+        priority: a priority moves a request ahead of the same tenant's requests only.
         """
-        of_tenant: dict[str, list[SequenceGroup]] = {}
-        for chat in self.running:
-            of_tenant.setdefault(chat.request.tenant, []).append(chat)
-        placed = [
-            (place, chat)
-            for chats in of_tenant.values()
-            for place, chat in zip(
-                sorted(chat.arrival_index for chat in chats), sorted(chats, key=_urgency), strict=True
+        by_tenant: dict[str, list[SequenceGroup]] = {}
+        for group in self.running:
+            by_tenant.setdefault(group.request.tenant, []).append(group)
+        positioned = [
+            (position, group)
+            for groups in by_tenant.values()
+            for position, group in zip(
+                sorted(group.arrival_index for group in groups), sorted(groups, key=_urgency), strict=True
             )
         ]
-        return [chat for _, chat in sorted(placed, key=lambda pair: pair[0])]
+        return [group for _, group in sorted(positioned, key=lambda pair: pair[0])]
 
     def admit(self) -> None:
-        """Let chats in while there are slots and memory: the tenants in turn, each tenant's by priority and arrival."""
+        """Start waiting groups while sequences and blocks are available.
+
+        The next one belongs to the tenant with the fewest running groups; among a tenant's groups, lower priority
+        values and earlier arrivals come first.
+        """
         self.current = None
         if not self.waiting:
             return
-        lines = sum(chat.width for chat in self.running)
-        of_tenant = Counter(chat.request.tenant for chat in self.running)
-        put_off: set[SequenceGroup] = set()
-        wide: list[SequenceGroup] = []  # that wait for several slots
-        while candidates := [chat for chat in self.waiting if chat not in put_off]:
-            chat = min(
-                candidates, key=lambda chat: (of_tenant[chat.request.tenant], chat.request.priority, chat.arrival_index)
+        num_seqs = sum(group.max_sequences for group in self.running)
+        running_by_tenant = Counter(group.request.tenant for group in self.running)
+        skipped: set[SequenceGroup] = set()
+        bypassed: list[SequenceGroup] = []  # searches that need more sequences than are available now
+        while candidates := [group for group in self.waiting if group not in skipped]:
+            group = min(
+                candidates,
+                key=lambda group: (
+                    running_by_tenant[group.request.tenant],
+                    group.request.priority,
+                    group.arrival_index,
+                ),
             )
-            self.current = chat
-            if lines and lines + chat.width > self._slots:
-                victims = self._less_urgent(chat, lines + chat.width - self._slots)
-                if not victims and (chat.width == 1 or chat.starvation_count >= MAX_BYPASS):
+            self.current = group
+            if num_seqs and num_seqs + group.max_sequences > self._max_num_seqs:
+                victims = self._select_victims(group, num_seqs + group.max_sequences - self._max_num_seqs)
+                # Nothing to preempt. One sequence more fits nobody; a search may be bypassed, but not forever.
+                if not victims and (group.max_sequences == 1 or group.starvation_count >= MAX_BYPASS):
                     return
                 if not victims:
-                    wide.append(chat)
-                    put_off.add(chat)
+                    bypassed.append(group)
+                    skipped.add(group)
                 for victim in victims:
                     self.preempt(victim)
-                    lines -= victim.width
-                    of_tenant[victim.request.tenant] -= 1
-                    put_off.add(victim)
-            elif self._is_being_read(chat):
-                put_off.add(chat)
-            elif self._seat(chat):
-                lines += chat.width
-                of_tenant[chat.request.tenant] += 1
-                for other in wide:
-                    other.starvation_count += 1
+                    num_seqs -= victim.max_sequences
+                    running_by_tenant[victim.request.tenant] -= 1
+                    skipped.add(victim)
+            elif self._will_share_running_prefill(group):
+                skipped.add(group)
+            elif self._start(group):
+                num_seqs += group.max_sequences
+                running_by_tenant[group.request.tenant] += 1
+                for search in bypassed:
+                    search.starvation_count += 1
             else:
                 return
 
-    def preempt(self, chat: SequenceGroup) -> None:
-        """Take a chat's memory away; it goes on later from where it was, and reads again what is not kept till then."""
-        self.release(chat)
-        self.running.remove(chat)
-        self.waiting.append(chat)
+    def preempt(self, group: SequenceGroup) -> None:
+        """Release a running group's blocks and queue it again.
 
-    def release(self, chat: SequenceGroup) -> None:
-        """Take a chat's memory back, keeping for others what it has read."""
+        It continues where it was. Tokens that the prefix cache has lost by then are computed again.
+        """
+        self.release(group)
+        self.running.remove(group)
+        self.waiting.append(group)
+
+    def release(self, group: SequenceGroup) -> None:
+        """Release a group's blocks; their content stays in the prefix cache."""
         try:
-            for table, ids in _detach(chat):
-                self.memory.close(table, ids)
+            for table, ids in _detach_tables(group):
+                self.kv_cache.free(table, ids)
         except BaseException:
-            log.exception("giving back a chat's memory failed; the prefix cache is emptied")
+            log.exception("releasing the blocks of a request failed; the prefix cache is emptied")
             self.repair()
 
-    def forget(self, chat: SequenceGroup) -> list[int]:
-        """Take a chat's memory back and keep nothing of it; the blocks that nobody has now."""
-        tables = [table for table, _ in _detach(chat)]
+    def discard(self, group: SequenceGroup) -> list[int]:
+        """Release a group's blocks without caching them. Returns the blocks that are free now."""
+        tables = [table for table, _ in _detach_tables(group)]
         blocks = [block for table in tables for block in table.blocks]
         try:
             for table in tables:
-                self.memory.forget(table)
+                self.kv_cache.discard(table)
         except BaseException:
-            log.exception("giving back a chat's memory failed; the prefix cache is emptied")
+            log.exception("releasing the blocks of a request failed; the prefix cache is emptied")
             self.repair()
-        return [block for block in dict.fromkeys(blocks) if self.memory.pool.is_free(block)]
+        return [block for block in dict.fromkeys(blocks) if self.kv_cache.pool.is_free(block)]
 
-    def abandon(self, chat: SequenceGroup) -> None:
-        """Take out a chat after an exception, whatever state that left behind. Nothing of it is cached."""
-        for chats in (self.running, self.waiting):
-            if chat in chats:
-                chats.remove(chat)
-        self.forget(chat)
-        self.repair()  # some of its blocks may have been in no table of it
+    def abort(self, group: SequenceGroup) -> None:
+        """Remove a group after an exception, whatever state that left. Nothing of it is cached."""
+        for groups in (self.running, self.waiting):
+            if group in groups:
+                groups.remove(group)
+        self.discard(group)
+        self.repair()  # the exception may have left blocks that no table refers to
 
     def repair(self) -> None:
-        """Make the memory's books agree with the chats that run; see `Memory.repair`."""
+        """Restore a consistent KV cache for the running groups; see `KVCacheManager.repair`."""
         tables = [
-            (chat.request.scope, line.table) for chat in self.running for line in chat.lines if line.table is not None
+            (group.request.scope, sequence.table)
+            for group in self.running
+            for sequence in group.sequences
+            if sequence.table is not None
         ]
-        if self.memory.repair(tables):
-            log.warning("the books of the cache's memory were repaired")
+        if self.kv_cache.repair(tables):
+            log.warning("the block pool and the prefix cache were inconsistent and have been repaired")
 
-    def _less_urgent(self, chat: SequenceGroup, lines: int) -> list[SequenceGroup]:
-        """Who gives so many lines to a chat: the least urgent of its own tenant's; nobody where that is not enough."""
-        same = [other for other in self.running if other.request.tenant == chat.request.tenant]
+    def _select_victims(self, group: SequenceGroup, num_seqs: int) -> list[SequenceGroup]:
+        """Groups of the same tenant and lower urgency to preempt for `num_seqs` sequences; [] if that is not enough."""
+        same_tenant = [running for running in self.running if running.request.tenant == group.request.tenant]
         victims = []
-        for other in sorted(same, key=_urgency, reverse=True):
-            if lines <= 0 or other.request.priority <= chat.request.priority:
+        for candidate in sorted(same_tenant, key=_urgency, reverse=True):
+            if num_seqs <= 0 or candidate.request.priority <= group.request.priority:
                 break
-            victims.append(other)
-            lines -= other.width
-        return victims if lines <= 0 else []
+            victims.append(candidate)
+            num_seqs -= candidate.max_sequences
+        return victims if num_seqs <= 0 else []
 
-    def _seat(self, chat: SequenceGroup) -> bool:
-        """Give a chat memory for all it has so far; False where there is too little."""
-        line = chat.line
-        chat.restart_prefill()
-        table = self.memory.open(chat.request.scope, line.ids[: chat.max_prefix_match])
-        # A block more for each that runs, or they would have to make room for each other at once.
-        spare = sum(chat.width for chat in self.running)
-        missing = blocks_for(len(line.ids)) - len(table.blocks)
-        if missing + spare > self.memory.pool.available or not self.memory.reserve(table, len(line.ids)):
-            self.memory.close(table)
+    def _start(self, group: SequenceGroup) -> bool:
+        """Reserve blocks for all tokens of a group and run it. False if there are too few."""
+        sequence = group.sequence
+        group.restart_prefill()
+        table = self.kv_cache.match_prefix(group.request.scope, sequence.ids[: group.max_prefix_match])
+        # Keep one block in reserve for each running sequence: without it they would preempt each other at once.
+        spare = sum(running.max_sequences for running in self.running)
+        missing = blocks_for(len(sequence.ids)) - len(table.blocks)
+        available = self.kv_cache.pool.num_available
+        if missing + spare > available or not self.kv_cache.reserve(table, len(sequence.ids)):
+            self.kv_cache.free(table)
             return False
-        line.table = table
-        if not chat.begun:
-            chat.begun = True
-            chat.stats = replace(chat.stats, cached_tokens=table.length)
-        self.waiting.remove(chat)
-        self.running.append(chat)
+        sequence.table = table
+        if not group.is_started:
+            group.is_started = True
+            group.stats = replace(group.stats, cached_tokens=table.length)
+        self.waiting.remove(group)
+        self.running.append(group)
         return True
 
-    def _is_being_read(self, chat: SequenceGroup) -> bool:
-        """Whether somebody is just reading a beginning that this chat shares: it then waits, and need not read it."""
-        if not chat.max_prefix_match:
+    def _will_share_running_prefill(self, group: SequenceGroup) -> bool:
+        """True if a running group is about to compute a prefix of this one: waiting saves computing it twice."""
+        if not group.max_prefix_match:
             return False
-        ids, scope = chat.line.ids[: chat.max_prefix_match], chat.request.scope
-        for other in self.running:
-            table = other.line.table
-            if not other.is_prefilling or table is None or other.request.scope != scope:
+        ids, scope = group.sequence.ids[: group.max_prefix_match], group.request.scope
+        for running in self.running:
+            table = running.sequence.table
+            if not running.is_prefilling or table is None or running.request.scope != scope:
                 continue
-            shared = _common_blocks(ids, other.line.ids) * BLOCK_SIZE
-            if shared > table.length and shared > self.memory.known(scope, ids):
+            shared = _common_blocks(ids, running.sequence.ids) * BLOCK_SIZE
+            if shared > table.length and shared > self.kv_cache.num_cached_tokens(scope, ids):
                 return True
         return False
 
 
-def _detach(chat: SequenceGroup) -> list[tuple[BlockTable, list[int]]]:
-    """A chat's tables with their tokens, which it no longer has."""
-    tables = [(line.table, line.ids) for line in chat.lines if line.table is not None]
-    for line in chat.lines:
-        line.table, line.draft = None, NO_DRAFT
+def _detach_tables(group: SequenceGroup) -> list[tuple[BlockTable, list[int]]]:
+    """Take the block tables, with their tokens, away from a group's sequences."""
+    tables = [(sequence.table, sequence.ids) for sequence in group.sequences if sequence.table is not None]
+    for sequence in group.sequences:
+        sequence.table, sequence.draft = None, NO_DRAFT
     return tables
 
 
-def _urgency(chat: SequenceGroup) -> tuple[int, int]:
-    """The lowest first."""
-    return chat.request.priority, chat.arrival_index
+def _urgency(group: SequenceGroup) -> tuple[int, int]:
+    """Sort key; lower is more urgent."""
+    return group.request.priority, group.arrival_index
 
 
-def _common_blocks(ids: Sequence[int], others: Sequence[int]) -> int:
-    """How many whole blocks two lines of tokens have in common at their beginning."""
-    most = min(len(ids) - 1, len(others)) // BLOCK_SIZE
-    for at in range(most):
+def _common_blocks(ids: Sequence[int], other_ids: Sequence[int]) -> int:
+    """Number of full blocks that two token sequences have in common at the start."""
+    limit = min(len(ids) - 1, len(other_ids)) // BLOCK_SIZE
+    for at in range(limit):
         block = slice(at * BLOCK_SIZE, (at + 1) * BLOCK_SIZE)
-        if ids[block] != others[block]:
+        if ids[block] != other_ids[block]:
             return at
-    return most
+    return limit

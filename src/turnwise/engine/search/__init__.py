@@ -1,6 +1,7 @@
-"""Decoding strategies. One file each: drawing token by token (`sample.py`), and searches, which read several lines.
+"""Searches: decoding strategies that keep several hypotheses. One file each.
 
-A search's file has `start(request) -> Search | None`; None means that the request does not want it.
+A search file has `start(request) -> Search | None`; None if the request does not use it. Sampling token by token needs
+no search (`scheduling/decode_step.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,59 +15,61 @@ from turnwise.engine.search import beam, contrastive
 
 
 class Hypothesis(Protocol):
-    """A line that a search goes on with. `parent` is the number of the line it extends, in the pass before."""
+    """A partial answer that the search extends."""
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The answer so far."""
+        """Output tokens so far."""
 
     @property
     def logits_processors(self) -> LogitsProcessors:
-        """What changes its logits."""
+        """Processors and constraints with their state."""
 
     @property
     def parent(self) -> int:
-        """The number of the line it extends, in the pass before."""
+        """Index of the hypothesis of the previous forward pass that it extends."""
 
 
 class Search(Protocol):
-    """A search at work for one request. It begins with one line, the prompt. Shapes: L lines, R tokens.
+    """The search for one request's answers. It starts with one sequence, the prompt.
+
+    Shapes: L hypotheses, R prompt tokens, X is V (logits) or C (hidden states).
 
     Attributes:
-        width: most lines that it may have.
-        hidden: whether it goes by last hidden states instead of logits.
+        max_sequences: upper bound on the number of hypotheses.
+        needs_hidden_states: True if it uses last hidden states instead of logits.
     """
 
-    width: int
-    hidden: bool
+    max_sequences: int
+    needs_hidden_states: bool
 
     @property
     def hypotheses(self) -> Sequence[Hypothesis]:
-        """The lines to be read further, after a step."""
+        """Hypotheses to compute in the next forward pass."""
 
     @property
-    def done(self) -> bool:
-        """Whether all answers have been told."""
+    def is_done(self) -> bool:
+        """True once the events of all answers have been returned."""
 
     @property
     def needs_prompt_outputs(self) -> bool:
-        """Whether it wants to know of every token of the prompt, which is then read anew."""
+        """True if it needs outputs for every prompt token, so the prefix cache cannot be used."""
 
-    def begin(self) -> None:
-        """The prompt is read from its beginning, or again."""
+    def restart(self) -> None:
+        """Called before the prompt is computed, for the first time or after a preemption."""
 
-    def saw(self, out_RX: Tensor, /) -> None:
-        """What a pass gave for tokens of the prompt before its last, where it wants to know."""
+    def observe_prompt(self, out_RX: Tensor, /) -> None:
+        """Receive outputs of prompt tokens before the last one, if `needs_prompt_outputs`."""
 
     def advance(self, out_LX: Tensor, logits_of: Callable[[Tensor], Tensor], /) -> list[TokenEvent]:
-        """Bring all lines one token further; what is certain by now, and at the end the answers.
+        """Extend all hypotheses by one token. Returns the events that are certain by now; at the end, all answers.
 
         Args:
-            out_LX: logits, or hidden states, after the last token of each line.
-            logits_of: from hidden states to logits.
+            out_LX: logits or hidden states of each hypothesis's last token.
+            logits_of: computes logits from hidden states.
         """
 
 
 def start_search(request: GenerationRequest) -> Search | None:
-    """The search that a request wants; None where it draws one token after the other."""
+    """The search that a request uses, or None for sampling."""
     return beam.start(request) or contrastive.start(request)

@@ -1,14 +1,16 @@
-"""Beam search (Lowerre 1976; as in Sutskever et al. 2014): keep the `num_beams` likeliest lines, extend them all.
+"""Beam search (Lowerre 1976; as in Sutskever et al. 2014): keeps and extends the `num_beams` most likely hypotheses.
 
-A line's score is the sum of its tokens' log-probabilities, log p(y|x) = Σ log p(yₜ|x, y₁…yₜ₋₁), with the request's
-processors applied to them. An answer that is whole is ranked by score / lengthᵅ, α being `length_penalty` (Wu et al.
-2016, without their coverage). It is kept if it was among the `num_beams` likeliest continuations when it ended. The
-search ends when none of the beams could still overtake the worst answer kept: by their present length, or with
-`early_stopping` "never" by the length at which they would rank best. With true it ends as soon as `num_beams` answers
-are whole. These are the rules of transformers' `generate`, so results are the same, token by token.
+The score of a hypothesis is the sum of its tokens' log-probabilities, log p(y|x) = Σ log p(yₜ|x, y₁…yₜ₋₁), after the
+request's logits processors. A finished hypothesis is ranked by score / lengthᵅ, with α = `length_penalty` (Wu et al.
+2016, without their coverage penalty). It is kept if it was among the `num_beams` most likely continuations when it
+ended. The search ends when no beam can overtake the worst finished hypothesis: at their present length, or with
+`early_stopping` "never" at the length at which they would rank best. With true it ends once `num_beams` hypotheses are
+finished. These are the rules of transformers' `generate`, so the results are equal, token by token.
 
-Groups (Vijayakumar et al. 2018): each of `num_beam_groups` searches with its share of the beams, one after the other,
-and a token costs `diversity_penalty` for every beam of an earlier group that has just chosen it.
+Diverse beam search (Vijayakumar et al. 2018): `num_beam_groups` groups search one after the other with an equal share
+of the beams, and a token costs `diversity_penalty` for every beam of an earlier group that has just chosen it.
+
+Shapes: L beams (of all groups, or of one), V vocabulary.
 """
 
 from collections import Counter
@@ -24,218 +26,222 @@ from turnwise.core.ports import FinishReason, GenerationRequest, TokenEvent, Tok
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
 from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED, NON_FINITE_LOGITS, LogitsProcessors
 
-Reports = tuple[TokenLogprobs | None, ...]
+OutputLogprobs = tuple[TokenLogprobs | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class BeamHypothesis:
-    """An answer that is searched on from. `parent` is the number of the line it extends, in the pass before."""
+    """A hypothesis that the search extends; `parent` is its index in the previous forward pass."""
 
     ids: tuple[int, ...]
     score: float
     logits_processors: LogitsProcessors
-    reports: Reports = ()
+    logprobs: OutputLogprobs = ()
     parent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedHypothesis:
-    """An answer that has ended: at a stop id, which is not part of it, or with its last token."""
+    """A complete answer. If it ended at a stop id, that id is not part of `ids`."""
 
     ids: tuple[int, ...]
     rank: float
-    finish: FinishReason
-    reports: Reports
+    finish_reason: FinishReason
+    logprobs: OutputLogprobs
     at_stop_id: bool
 
 
 @dataclass(slots=True)
 class BeamGroup:
-    """A search of its own: its beams and the best answers that are whole, the likeliest first."""
+    """The beams of one group and its best finished hypotheses, best first."""
 
     beams: list[BeamHypothesis]
-    whole: list[FinishedHypothesis] = field(default_factory=list)
-    done: bool = False
+    finished: list[FinishedHypothesis] = field(default_factory=list)
+    is_done: bool = False
 
 
 class BeamSearch:
-    """The search for one request's answers (the `decoders.Search` protocol)."""
+    """Beam search for one request (implements `search.Search`)."""
 
-    hidden = needs_prompt_outputs = False
+    needs_hidden_states = needs_prompt_outputs = False
 
     def __init__(self, request: GenerationRequest) -> None:
         params = request.params
         self._request, self._params = request, params
-        self.width = params.num_beams
-        self._share = params.num_beams // params.num_beam_groups
-        self._stops = len(request.stop_ids)
+        self.max_sequences = params.num_beams
+        self._group_size = params.num_beams // params.num_beam_groups
+        self._num_stop_ids = len(request.stop_ids)
         self._groups = [
             BeamGroup([BeamHypothesis((), 0.0, LogitsProcessors(request))]) for _ in range(params.num_beam_groups)
         ]
-        self._told = 0
-        self._begun = False
+        self._num_emitted = 0  # tokens that have been returned because all possible answers start with them
+        self._is_started = False
 
     @property
     def hypotheses(self) -> list[BeamHypothesis]:
-        """The lines that go on, group by group."""
-        return [beam for group in self._groups if not group.done for beam in group.beams]
+        """All beams, group by group."""
+        return [beam for group in self._groups if not group.is_done for beam in group.beams]
 
     @property
-    def done(self) -> bool:
-        """Whether all answers have been told."""
-        return all(group.done for group in self._groups)
+    def is_done(self) -> bool:
+        """True once the events of all answers have been returned."""
+        return all(group.is_done for group in self._groups)
 
-    def begin(self) -> None:
-        """Nothing to forget."""
+    def restart(self) -> None:
+        """Nothing to do: no state depends on the prompt's outputs."""
 
-    def saw(self, logits_RV: Tensor, /) -> None:
-        """The prompt's own logits are nothing to it."""
+    def observe_prompt(self, logits_RV: Tensor, /) -> None:
+        """Not called, because `needs_prompt_outputs` is False."""
 
     @torch.inference_mode()
     def advance(self, logits_LV: Tensor, _logits_of: object = None, /) -> list[TokenEvent]:
-        """Bring all lines one token further; what is certain by now, and at the end the answers.
-
-        Args:
-            logits_LV: after each of the `branches`; L lines, V vocabulary.
-        """
+        """Extend all beams by one token; see `search.Search.advance`."""
         if not bool(logits_LV.isfinite().all()):
-            return self._failed(NON_FINITE_LOGITS, is_client_error=False)
+            return self._fail(NON_FINITE_LOGITS, is_client_error=False)
         try:
             self._advance_groups(logits_LV.float().log_softmax(dim=1))
         except UserError as error:
-            return self._failed(str(error), is_client_error=True)
-        if not self.done:
-            return self._certain()
-        answers = self._ranked()
+            return self._fail(str(error), is_client_error=True)
+        if not self.is_done:
+            return self._certain_events()
+        answers = self._best_answers()
         if not answers:
-            return self._failed(NO_TOKEN_ALLOWED, is_client_error=True)
-        if len(answers) < self._request.num_return_sequences:
-            asked = self._request.num_return_sequences
-            return self._failed(
-                f"'n' asks for {asked} answers, but there are only {len(answers)}.", is_client_error=True
-            )
-        return [event for index, answer in enumerate(answers) for event in self._rest(index, answer)]
+            return self._fail(NO_TOKEN_ALLOWED, is_client_error=True)
+        requested = self._request.num_return_sequences
+        if len(answers) < requested:
+            return self._fail(f"'n' is {requested}, but only {len(answers)} answers exist.", is_client_error=True)
+        return [event for index, answer in enumerate(answers) for event in self._remaining_events(index, answer)]
 
     def _advance_groups(self, logprobs_LV: Tensor) -> None:
-        chosen: Counter[int] = Counter()
-        line = 0
+        chosen: Counter[int] = Counter()  # last tokens of the groups before
+        first_row = 0
         for group in self._groups:
-            if group.done:
+            if group.is_done:
                 continue
-            lines = [line + number for number in range(len(group.beams))]
-            if self._begun:
-                line += len(lines)
-            self._advance(group, logprobs_LV[lines], lines[0], chosen)
+            rows = [first_row + number for number in range(len(group.beams))]
+            if self._is_started:  # the first pass has one row, the prompt, for all groups
+                first_row += len(rows)
+            self._advance_group(group, logprobs_LV[rows], rows[0], chosen)
             chosen.update(beam.ids[-1] for beam in group.beams)
-        self._begun = True
+        self._is_started = True
 
-    def _advance(self, group: BeamGroup, scores_LV: Tensor, line: int, chosen: Counter[int]) -> None:
-        """Bring a group one token further; `line` is the number of its first."""
-        for token, times in chosen.items():
-            scores_LV[:, token] -= self._params.diversity_penalty * times
+    def _advance_group(self, group: BeamGroup, scores_LV: Tensor, first_row: int, chosen: Counter[int]) -> None:
+        """Extend the beams of one group; `first_row` is the row of its first beam in the forward pass."""
+        for token_id, count in chosen.items():
+            scores_LV[:, token_id] -= self._params.diversity_penalty * count
         for beam, scores_V in zip(group.beams, scores_LV, strict=True):
-            if not beam.logits_processors.idle:
+            if not beam.logits_processors.is_empty:
                 beam.logits_processors.apply(scores_V)
         sums_LV = scores_LV + torch.tensor([beam.score for beam in group.beams]).to(scores_LV).unsqueeze(1)
-        # Each stop id may end every beam, and as many again are to go on.
-        most = min(max(2, 1 + self._stops) * self._share, sums_LV.numel())
-        sums, places = sums_LV.flatten().topk(most)
+        # Each stop id may end every beam, and as many beams again have to continue.
+        num_candidates = min(max(2, 1 + self._num_stop_ids) * self._group_size, sums_LV.numel())
+        sums, flat_indexes = sums_LV.flatten().topk(num_candidates)
         parents, group.beams = group.beams, []
-        for place, (score, at) in enumerate(zip(sums.tolist(), places.tolist(), strict=True)):
-            if score == -torch.inf or (place >= self._share and len(group.beams) == self._share):
+        for position, (score, flat_index) in enumerate(zip(sums.tolist(), flat_indexes.tolist(), strict=True)):
+            if score == -torch.inf or (position >= self._group_size and len(group.beams) == self._group_size):
                 break
-            number, token = divmod(at, sums_LV.shape[1])
-            self._extend(group, parents[number], line + number, token, score, scores_LV[number], place < self._share)
-        group.whole = sorted(group.whole, key=lambda whole: -whole.rank)[: self._share]
-        group.done = self._is_done(group)
+            row, token_id = divmod(flat_index, sums_LV.shape[1])
+            is_top = position < self._group_size
+            self._extend(group, parents[row], first_row + row, token_id, score, scores_LV[row], is_top)
+        group.finished = sorted(group.finished, key=lambda finished: -finished.rank)[: self._group_size]
+        group.is_done = self._is_group_done(group)
 
     def _extend(
         self,
         group: BeamGroup,
         parent: BeamHypothesis,
-        line: int,
-        token: int,
+        row: int,
+        token_id: int,
         score: float,
         scores_V: Tensor,
-        in_front: bool,
+        is_top: bool,
     ) -> None:
-        """A beam and one of the likeliest tokens after it: a new beam, or an answer that is whole."""
+        """Extend a beam by one candidate token: add a new beam, or a finished hypothesis if the candidate `is_top`."""
         rank = score / (len(parent.ids) + 1) ** self._params.length_penalty
-        if token in self._request.stop_ids:
-            if in_front:
-                group.whole.append(FinishedHypothesis(parent.ids, rank, "stop", parent.reports, at_stop_id=True))
+        if token_id in self._request.stop_ids:
+            if is_top:
+                group.finished.append(FinishedHypothesis(parent.ids, rank, "stop", parent.logprobs, at_stop_id=True))
             return
-        logits_processors = parent.logits_processors
-        if not logits_processors.idle:
-            logits_processors = logits_processors.fork()
-            logits_processors.accept(token)
-        reports: Reports = ()
+        processors = parent.logits_processors
+        if not processors.is_empty:
+            processors = processors.fork()
+            processors.accept(token_id)
+        logprobs: OutputLogprobs = ()
         if self._params.logprobs:
-            reports = (*parent.reports, *compute_logprobs(scores_V.unsqueeze(0), [token], [self._params.top_logprobs]))
-        ids = (*parent.ids, token)
-        if logits_processors.is_complete or len(ids) >= self._request.max_tokens:
-            if in_front:
-                finish: FinishReason = "stop" if logits_processors.is_complete else "length"
-                group.whole.append(FinishedHypothesis(ids, rank, finish, reports, at_stop_id=False))
-        elif len(group.beams) < self._share:
-            group.beams.append(BeamHypothesis(ids, score, logits_processors, reports, line))
+            top = [self._params.top_logprobs]
+            logprobs = (*parent.logprobs, *compute_logprobs(scores_V.unsqueeze(0), [token_id], top))
+        ids = (*parent.ids, token_id)
+        if processors.is_complete or len(ids) >= self._request.max_tokens:
+            if is_top:
+                finish_reason: FinishReason = "stop" if processors.is_complete else "length"
+                group.finished.append(FinishedHypothesis(ids, rank, finish_reason, logprobs, at_stop_id=False))
+        elif len(group.beams) < self._group_size:
+            group.beams.append(BeamHypothesis(ids, score, processors, logprobs, row))
 
-    def _is_done(self, group: BeamGroup) -> bool:
+    def _is_group_done(self, group: BeamGroup) -> bool:
         if not group.beams:
             return True
-        if len(group.whole) < self._share:
+        if len(group.finished) < self._group_size:
             return False
         if self._params.early_stopping is True:
             return True
         best = group.beams[0]
-        longest = self._params.early_stopping == "never" and self._params.length_penalty > 0
-        length = self._request.max_tokens if longest else len(best.ids)
-        return bool(best.score / length**self._params.length_penalty <= group.whole[-1].rank)
+        # A positive length penalty favours long answers: the best possible rank is at the maximum length.
+        at_max_length = self._params.early_stopping == "never" and self._params.length_penalty > 0
+        length = self._request.max_tokens if at_max_length else len(best.ids)
+        return bool(best.score / length**self._params.length_penalty <= group.finished[-1].rank)
 
-    def _ranked(self) -> list[FinishedHypothesis]:
-        """The answers asked for: the best of every group, then the second best, and so on."""
-        in_turn = zip_longest(*(group.whole for group in self._groups))
+    def _best_answers(self) -> list[FinishedHypothesis]:
+        """The answers to return: the best of every group, then the second best of every group, and so on."""
         ranked = [
-            whole
-            for places in in_turn
-            for whole in sorted((one for one in places if one is not None), key=lambda whole: -whole.rank)
+            finished
+            for same_rank in zip_longest(*(group.finished for group in self._groups))
+            for finished in sorted(
+                (finished for finished in same_rank if finished is not None), key=lambda finished: -finished.rank
+            )
         ]
         return ranked[: self._request.num_return_sequences]
 
-    def _certain(self) -> list[TokenEvent]:
-        """Tokens that every answer which may still be given begins with."""
-        whole = self._ranked() if len(self._groups) == 1 else [one for group in self._groups for one in group.whole]
-        possible: list[BeamHypothesis | FinishedHypothesis] = [*self.hypotheses, *whole]
+    def _certain_events(self) -> list[TokenEvent]:
+        """Events for the tokens that all hypotheses which may still be returned have in common."""
+        if len(self._groups) == 1:
+            finished = self._best_answers()
+        else:
+            finished = [hypothesis for group in self._groups for hypothesis in group.finished]
+        possible: list[BeamHypothesis | FinishedHypothesis] = [*self.hypotheses, *finished]
         events = []
-        shortest = min(len(one.ids) for one in possible)
-        while self._told < shortest and len({one.ids[self._told] for one in possible}) == 1:
-            events += [
-                self._event(possible[0], self._told, index) for index in range(self._request.num_return_sequences)
-            ]
-            self._told += 1
+        shortest = min(len(hypothesis.ids) for hypothesis in possible)
+        while self._num_emitted < shortest and len({hypothesis.ids[self._num_emitted] for hypothesis in possible}) == 1:
+            for index in range(self._request.num_return_sequences):
+                events.append(self._event(possible[0], self._num_emitted, index))
+            self._num_emitted += 1
         return events
 
-    def _rest(self, index: int, whole: FinishedHypothesis) -> Iterator[TokenEvent]:
-        """What has not been told of an answer."""
-        last = len(whole.ids) - 1
-        for place in range(self._told, len(whole.ids)):
-            ends = place == last and not whole.at_stop_id
-            yield self._event(whole, place, index, whole.finish if ends else None)
-        if whole.at_stop_id:
-            yield TokenEvent(None, whole.finish, index=index)
+    def _remaining_events(self, index: int, answer: FinishedHypothesis) -> Iterator[TokenEvent]:
+        """Events of an answer that have not been returned yet."""
+        last = len(answer.ids) - 1
+        for position in range(self._num_emitted, len(answer.ids)):
+            is_end = position == last and not answer.at_stop_id
+            yield self._event(answer, position, index, answer.finish_reason if is_end else None)
+        if answer.at_stop_id:
+            yield TokenEvent(None, answer.finish_reason, index=index)
 
     def _event(
-        self, of: BeamHypothesis | FinishedHypothesis, place: int, index: int, finish: FinishReason | None = None
+        self,
+        hypothesis: BeamHypothesis | FinishedHypothesis,
+        position: int,
+        index: int,
+        finish_reason: FinishReason | None = None,
     ) -> TokenEvent:
-        report = of.reports[place] if of.reports else None
-        return TokenEvent(of.ids[place], finish, logprobs=report, index=index)
+        logprobs = hypothesis.logprobs[position] if hypothesis.logprobs else None
+        return TokenEvent(hypothesis.ids[position], finish_reason, logprobs=logprobs, index=index)
 
-    def _failed(self, error: str, *, is_client_error: bool) -> list[TokenEvent]:
+    def _fail(self, error: str, *, is_client_error: bool) -> list[TokenEvent]:
         for group in self._groups:
-            group.done = True
+            group.is_done = True
         return [TokenEvent(None, "error", error, is_client_error=is_client_error)]
 
 
 def start(request: GenerationRequest) -> BeamSearch | None:
-    """None with a single beam."""
+    """None if the request has a single beam."""
     return BeamSearch(request) if request.params.num_beams > 1 else None

@@ -1,12 +1,15 @@
-"""Contrastive search (Su et al. 2022): likely tokens that do not make the text turn in circles.
+"""Contrastive search (Su et al. 2022): likely tokens that do not repeat what was written before.
 
-Of the k likeliest tokens v the next is the one of highest
+Of the k most likely tokens v, the next is the one with the highest
 
     (1 − α) · p(v | x) − α · max { cos(h_v, h_j) : j in x }
 
-with h the last hidden states, of the prompt's tokens too: a token whose state is like an earlier one's says nothing
-new. α is `penalty_alpha`, k is `top_k`. To know h_v every candidate is read as a line of its own; the chosen one's
-logits are then there for the next choice, so an answer takes a pass of k lines for each token.
+where h are last hidden states, including those of the prompt: a token whose state is similar to an earlier one adds
+nothing new. α is `penalty_alpha`, k is `top_k`. To obtain h_v, every candidate is computed as a sequence of its own.
+The logits of the chosen one are then available for the next choice, so an answer takes one forward pass of k sequences
+per token.
+
+Shapes: L candidates, R tokens of prompt and output, K most likely tokens, C hidden size, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -23,7 +26,7 @@ from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED, NON_FINITE_LOGITS
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The answer so far and one more token. `parent` is the number of the line it extends, in the pass before."""
+    """The output so far and one more token; `parent` is the index of the previous pass's candidate that it extends."""
 
     ids: tuple[int, ...]
     probability: float
@@ -32,107 +35,106 @@ class Candidate:
 
 
 class ContrastiveSearch:
-    """The search for one request's answer (the `decoders.Search` protocol).
+    """Contrastive search for one request (implements `search.Search`)."""
 
-    Shapes: L lines, R tokens of the prompt, C hidden size, V vocabulary.
-    """
-
-    hidden = True
+    needs_hidden_states = True
 
     def __init__(self, request: GenerationRequest) -> None:
         self._request, self._params = request, request.params
-        self.width = request.params.top_k
-        self._shaping = LogitsProcessors(request)
-        self._said: tuple[int, ...] = ()
-        self._context: list[Tensor] = []  # states of all tokens so far, of length 1, `(R, C)` at a time
+        self.max_sequences = request.params.top_k
+        self._logits_processors = LogitsProcessors(request)
+        self._output: tuple[int, ...] = ()
+        self._context: list[Tensor] = []  # normalised hidden states of prompt and output, `(R, C)` each
         self._logits_1V = torch.empty(0)
         self.hypotheses: list[Candidate] = []
-        self.needs_prompt_outputs = True  # until it has begun
-        self.done = False
+        self.needs_prompt_outputs = True  # until the first token is chosen
+        self.is_done = False
 
-    def begin(self) -> None:
-        """The prompt is read from its beginning, or again."""
+    def restart(self) -> None:
+        """Drop the prompt's hidden states, which are about to be computed again."""
         if self.needs_prompt_outputs:
             self._context.clear()
 
-    def saw(self, hidden_RC: Tensor, /) -> None:
-        """The states of tokens that are part of the text."""
+    def observe_prompt(self, hidden_RC: Tensor, /) -> None:
+        """Add hidden states to the context."""
         self._context.append(torch.nn.functional.normalize(hidden_RC.float(), dim=1))
 
     @torch.inference_mode()
     def advance(self, hidden_LC: Tensor, logits_of: Callable[[Tensor], Tensor], /) -> list[TokenEvent]:
-        """One token further.
+        """Choose one of the candidates and propose the next ones.
 
         Args:
-            hidden_LC: the state after each of `branches`; at the beginning that of the prompt's last token.
-            logits_of: from states to logits, `(L, V)`.
+            hidden_LC: hidden state of each of `hypotheses`; at the start, that of the prompt's last token.
+            logits_of: computes logits, `(L, V)`, from hidden states.
         """
         if not bool(hidden_LC.isfinite().all()):
-            return self._failed(NON_FINITE_LOGITS, is_client_error=False)
-        events, parent = [], 0
+            return self._fail(NON_FINITE_LOGITS, is_client_error=False)
+        events, chosen = [], 0
         if self.hypotheses:
-            parent = self._choose(hidden_LC)
-            events.append(self._take(self.hypotheses[parent]))
+            chosen = self._choose(hidden_LC)
+            events.append(self._append(self.hypotheses[chosen]))
         self.needs_prompt_outputs = False
-        if not self.done:
-            chosen_1C = hidden_LC[parent : parent + 1]
-            self.saw(chosen_1C)
+        if not self.is_done:
+            chosen_1C = hidden_LC[chosen : chosen + 1]
+            self.observe_prompt(chosen_1C)
             self._logits_1V = logits_of(chosen_1C)
-            events += self._propose(parent)
+            events += self._propose(chosen)
         return events
 
     def _choose(self, hidden_LC: Tensor) -> int:
+        """Index of the candidate with the highest contrastive score."""
         context_RC = torch.cat(self._context)
         self._context = [context_RC]
-        likeness_L = (torch.nn.functional.normalize(hidden_LC.float(), dim=1) @ context_RC.T).amax(dim=1)
-        probability_L = torch.tensor([branch.probability for branch in self.hypotheses]).to(likeness_L)
+        similarity_L = (torch.nn.functional.normalize(hidden_LC.float(), dim=1) @ context_RC.T).amax(dim=1)
+        probability_L = torch.tensor([candidate.probability for candidate in self.hypotheses]).to(similarity_L)
         alpha = self._params.penalty_alpha
-        return int(((1 - alpha) * probability_L - alpha * likeness_L).argmax())
+        return int(((1 - alpha) * probability_L - alpha * similarity_L).argmax())
 
-    def _take(self, candidate: Candidate) -> TokenEvent:
-        token = candidate.ids[-1]
-        if token in self._request.stop_ids:
-            self.done = True
+    def _append(self, candidate: Candidate) -> TokenEvent:
+        """Make a candidate the output; the event says whether the request has finished."""
+        token_id = candidate.ids[-1]
+        if token_id in self._request.stop_ids:
+            self.is_done = True
             return TokenEvent(None, "stop")
-        report = None
+        logprobs = None
         if self._params.logprobs:
-            (report,) = compute_logprobs(self._logits_1V, [token], [self._params.top_logprobs])
-        self._said = candidate.ids
-        self._shaping.accept(token)
-        finish: FinishReason | None = None
-        if self._shaping.is_complete:
-            finish = "stop"
-        elif len(self._said) >= self._request.max_tokens:
-            finish = "length"
-        self.done = finish is not None
-        return TokenEvent(token, finish, logprobs=report)
+            (logprobs,) = compute_logprobs(self._logits_1V, [token_id], [self._params.top_logprobs])
+        self._output = candidate.ids
+        self._logits_processors.accept(token_id)
+        finish_reason: FinishReason | None = None
+        if self._logits_processors.is_complete:
+            finish_reason = "stop"
+        elif len(self._output) >= self._request.max_tokens:
+            finish_reason = "length"
+        self.is_done = finish_reason is not None
+        return TokenEvent(token_id, finish_reason, logprobs=logprobs)
 
     def _propose(self, parent: int) -> list[TokenEvent]:
-        """The likeliest tokens next; what went wrong, if anything."""
+        """Set `hypotheses` to the k most likely next tokens. Returns an error event, if any."""
         if not bool(self._logits_1V.isfinite().all()):
-            return self._failed(NON_FINITE_LOGITS, is_client_error=False)
-        if not self._shaping.idle:
+            return self._fail(NON_FINITE_LOGITS, is_client_error=False)
+        if not self._logits_processors.is_empty:
             try:
-                self._shaping.apply(self._logits_1V[0])
+                self._logits_processors.apply(self._logits_1V[0])
             except UserError as error:
-                return self._failed(str(error), is_client_error=True)
+                return self._fail(str(error), is_client_error=True)
         if self._logits_1V.max() == -torch.inf:
-            return self._failed(NO_TOKEN_ALLOWED, is_client_error=True)
-        probabilities_K, tokens_K = (
+            return self._fail(NO_TOKEN_ALLOWED, is_client_error=True)
+        probabilities_K, token_ids_K = (
             self._logits_1V[0].float().softmax(dim=0).topk(min(self._params.top_k, self._logits_1V.shape[1]))
         )
         self.hypotheses = [
-            Candidate((*self._said, token), probability, self._shaping, parent)
-            for probability, token in zip(probabilities_K.tolist(), tokens_K.tolist(), strict=True)
+            Candidate((*self._output, token_id), probability, self._logits_processors, parent)
+            for probability, token_id in zip(probabilities_K.tolist(), token_ids_K.tolist(), strict=True)
             if probability
         ]
         return []
 
-    def _failed(self, error: str, *, is_client_error: bool) -> list[TokenEvent]:
-        self.done = True
+    def _fail(self, error: str, *, is_client_error: bool) -> list[TokenEvent]:
+        self.is_done = True
         return [TokenEvent(None, "error", error, is_client_error=is_client_error)]
 
 
 def start(request: GenerationRequest) -> ContrastiveSearch | None:
-    """None at 0."""
+    """None if `penalty_alpha` is 0."""
     return ContrastiveSearch(request) if request.params.penalty_alpha else None

@@ -1,8 +1,8 @@
-"""Processors: each changes the logits of one request by what it has said so far. One file each, named as its parameter.
+"""Logits processors: each changes the logits of one sequence depending on its tokens. One file per parameter.
 
-A processor file has `ORDER`, its place in the chain, and `start(request) -> State | None`; None means that the request
-does not want it. A state changes one row of logits in place and is told every token that was chosen. Processors come
-before the warpers (`engine/sampling/warpers/`), so log-probabilities are reported of what they leave.
+A processor file has `ORDER`, its position in the chain, and `start(request) -> LogitsProcessor | None`; None if the
+request does not use it. Processors run before the warpers (`engine/sampling/warpers/`), so log-probabilities are those
+of the distribution that they leave.
 """
 
 from collections.abc import Sequence
@@ -18,39 +18,39 @@ from turnwise.core.ports import GenerationRequest
 
 
 class LogitsProcessor(Protocol):
-    """A processor at work for one request."""
+    """A processor with its state for one sequence."""
 
     def apply(self, logits_V: Tensor) -> None:
-        """Change the logits of the next token, in place."""
+        """Modify the logits of the next token in place."""
 
-    def accept(self, token: int) -> None:
-        """Learn which token was chosen."""
+    def accept(self, token_id: int) -> None:
+        """Update the state with the sampled token."""
 
     def fork(self) -> "LogitsProcessor":
-        """The same state for a second answer, which goes its own way from here."""
+        """An independent copy for another hypothesis."""
 
 
 class ProcessorModule(Protocol):
-    """What a processor file offers."""
+    """Interface of a processor file."""
 
     ORDER: int
 
     def start(self, request: GenerationRequest) -> LogitsProcessor | None:
-        """A state for this request, or None where its parameter is off."""
+        """A processor for this request, or None if its parameter is off."""
 
 
 @cache
-def processors() -> Sequence[ProcessorModule]:
-    """All processors in the order in which they apply."""
-    found = {
+def load_processors() -> Sequence[ProcessorModule]:
+    """All processor modules, in the order in which they apply."""
+    modules = {
         module.name: cast(ProcessorModule, import_module(f"{__name__}.{module.name}"))
         for module in iter_modules(__path__)
     }
-    unknown = found.keys() - PARAMETER_SPECS.keys()
-    assert not unknown, f"processors without a declared parameter: {unknown}"
-    return sorted(found.values(), key=lambda processor: processor.ORDER)
+    undeclared = modules.keys() - PARAMETER_SPECS.keys()
+    assert not undeclared, f"processors without a declared parameter: {undeclared}"
+    return sorted(modules.values(), key=lambda module: module.ORDER)
 
 
 def start_processors(request: GenerationRequest) -> list[LogitsProcessor]:
-    """The states that this request wants, in order."""
-    return [state for processor in processors() if (state := processor.start(request)) is not None]
+    """The processors that a request uses, in order."""
+    return [processor for module in load_processors() if (processor := module.start(request)) is not None]

@@ -1,4 +1,4 @@
-"""Frequency penalty: zᵢ − cᵢ · α, where cᵢ is how often the answer holds token i already (the published formula)."""
+"""Frequency penalty (OpenAI API): zᵢ − cᵢ · α, where cᵢ is the number of occurrences of token i in the output."""
 
 from turnwise.core.ports import GenerationRequest
 from turnwise.engine.sampling.count_penalty import CountPenalty
@@ -7,6 +7,6 @@ ORDER = 20
 
 
 def start(request: GenerationRequest) -> CountPenalty | None:
-    """None at 0."""
+    """None if the penalty is 0."""
     alpha = request.params.frequency_penalty
     return None if alpha == 0 else CountPenalty(lambda count: alpha * count)

@@ -1,4 +1,4 @@
-"""Least number of tokens: the ids that end an answer are masked until it has so many."""
+"""Minimum number of tokens: masks the stop ids until the output is long enough."""
 
 from copy import copy
 
@@ -11,27 +11,27 @@ ORDER = 60
 
 
 class MinTokensProcessor:
-    """Counts down."""
+    """Masks the stop ids for the first `num_tokens` tokens."""
 
-    def __init__(self, left: int, stop_ids: frozenset[int]) -> None:
-        self._left = left
+    def __init__(self, num_tokens: int, stop_ids: frozenset[int]) -> None:
+        self._num_remaining = num_tokens
         self._stop_ids = torch.tensor(sorted(stop_ids))
 
     def apply(self, logits_V: Tensor) -> None:
-        """Mask the end while there are tokens to go."""
-        if self._left > 0:
+        """Mask the stop ids while tokens remain."""
+        if self._num_remaining > 0:
             logits_V[self._stop_ids.to(logits_V.device)] = -torch.inf
 
-    def accept(self, token: int) -> None:  # noqa: ARG002
-        """One less to go, whichever it was."""
-        self._left -= 1
+    def accept(self, token_id: int) -> None:  # noqa: ARG002
+        """Count one token."""
+        self._num_remaining -= 1
 
     def fork(self) -> "MinTokensProcessor":
-        """Another that has seen the same."""
+        """An independent copy."""
         return copy(self)
 
 
 def start(request: GenerationRequest) -> MinTokensProcessor | None:
-    """None at 0, or where nothing ends an answer anyhow."""
-    least = request.params.min_tokens
-    return MinTokensProcessor(least, request.stop_ids) if least and request.stop_ids else None
+    """None if the minimum is 0 or there are no stop ids."""
+    num_tokens = request.params.min_tokens
+    return MinTokensProcessor(num_tokens, request.stop_ids) if num_tokens and request.stop_ids else None

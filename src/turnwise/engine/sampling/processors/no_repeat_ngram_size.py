@@ -1,7 +1,7 @@
-"""No repeated n-grams (Paulus et al. 2018): a token that would complete an n-gram of prompt and answer is masked.
+"""No repeated n-grams (Paulus et al. 2018): masks tokens that would complete an n-gram of prompt or output.
 
-Places are looked up by the last few tokens before them and then compared, so that long n-grams take no more memory than
-short ones. What is known of the prompt is shared by all beams of a search.
+Positions are indexed by at most `MAX_KEY_LENGTH` tokens before them and then compared in full, so that long n-grams
+take no more memory than short ones. The index of the prompt is shared by all hypotheses of a search.
 """
 
 from collections import defaultdict
@@ -13,63 +13,73 @@ from torch import Tensor
 from turnwise.core.ports import GenerationRequest
 
 ORDER = 50
-LONGEST_KEY = 8  # tokens that a place is looked up by
+MAX_KEY_LENGTH = 8  # tokens
 
 Key = tuple[int, ...]
 
 
 class NoRepeatNgramProcessor:
-    """Where each few tokens in a row were followed by something: in the prompt, and in the answer so far."""
+    """Indexes the positions of prompt and output by the tokens before them.
+
+    Args:
+        size: n.
+        prompt: token ids of the prompt.
+    """
 
     def __init__(self, size: int, prompt: tuple[int, ...]) -> None:
-        self._before = size - 1
-        self._width = min(self._before, LONGEST_KEY)
+        self._context_length = size - 1  # tokens of an n-gram before its last
+        self._key_length = min(self._context_length, MAX_KEY_LENGTH)
         self._prompt = prompt
-        self._said: list[int] = []
-        places: defaultdict[Key, list[int]] = defaultdict(list)
-        for place in range(self._before, len(prompt)):
-            places[prompt[place - self._width : place]].append(place)
-        self._in_prompt: Mapping[Key, Sequence[int]] = places
-        self._in_answer: dict[Key, tuple[int, ...]] = {}
+        self._output: list[int] = []
+        positions: defaultdict[Key, list[int]] = defaultdict(list)
+        for position in range(self._context_length, len(prompt)):
+            positions[prompt[position - self._key_length : position]].append(position)
+        self._prompt_positions: Mapping[Key, Sequence[int]] = positions
+        self._output_positions: dict[Key, tuple[int, ...]] = {}
 
     def apply(self, logits_V: Tensor) -> None:
-        """Mask what came after the last n − 1 tokens before."""
-        end = len(self._prompt) + len(self._said)
-        if end < self._before:
+        """Mask every token that has followed the last n − 1 tokens before."""
+        end = len(self._prompt) + len(self._output)
+        if end < self._context_length:
             return
-        last = self._tokens(end - self._before, end)
-        key = last[self._before - self._width :]
-        places = (*self._in_prompt.get(key, ()), *self._in_answer.get(key, ()))
-        banned = {self._token(place) for place in places if self._tokens(place - self._before, place) == last}
-        if banned:
-            logits_V[torch.tensor(sorted(banned), device=logits_V.device)] = -torch.inf
+        context = self._tokens(end - self._context_length, end)
+        key = context[self._context_length - self._key_length :]
+        positions = (*self._prompt_positions.get(key, ()), *self._output_positions.get(key, ()))
+        masked = {
+            self._token(position)
+            for position in positions
+            if self._tokens(position - self._context_length, position) == context
+        }
+        if masked:
+            logits_V[torch.tensor(sorted(masked), device=logits_V.device)] = -torch.inf
 
-    def accept(self, token: int) -> None:
-        """The n-gram that ends here."""
-        place = len(self._prompt) + len(self._said)
-        if place >= self._before:
-            key = self._tokens(place - self._width, place)
-            self._in_answer[key] = (*self._in_answer.get(key, ()), place)
-        self._said.append(token)
+    def accept(self, token_id: int) -> None:
+        """Index the n-gram that ends with this token."""
+        position = len(self._prompt) + len(self._output)
+        if position >= self._context_length:
+            key = self._tokens(position - self._key_length, position)
+            self._output_positions[key] = (*self._output_positions.get(key, ()), position)
+        self._output.append(token_id)
 
     def fork(self) -> "NoRepeatNgramProcessor":
-        """Another that has seen the same."""
-        twin = NoRepeatNgramProcessor(self._before + 1, ())
-        twin._prompt, twin._in_prompt = self._prompt, self._in_prompt
-        twin._said, twin._in_answer = self._said.copy(), self._in_answer.copy()
-        return twin
+        """An independent copy; the index of the prompt is shared."""
+        forked = NoRepeatNgramProcessor(self._context_length + 1, ())
+        forked._prompt, forked._prompt_positions = self._prompt, self._prompt_positions
+        forked._output, forked._output_positions = self._output.copy(), self._output_positions.copy()
+        return forked
 
-    def _token(self, place: int) -> int:
-        return self._prompt[place] if place < len(self._prompt) else self._said[place - len(self._prompt)]
+    def _token(self, position: int) -> int:
+        prompt_length = len(self._prompt)
+        return self._prompt[position] if position < prompt_length else self._output[position - prompt_length]
 
     def _tokens(self, start: int, end: int) -> Key:
-        own = len(self._prompt)
-        if end <= own:
+        prompt_length = len(self._prompt)
+        if end <= prompt_length:
             return self._prompt[start:end]
-        return (*self._prompt[start:own], *self._said[max(0, start - own) : end - own])
+        return (*self._prompt[start:prompt_length], *self._output[max(0, start - prompt_length) : end - prompt_length])
 
 
 def start(request: GenerationRequest) -> NoRepeatNgramProcessor | None:
-    """None at 0."""
+    """None if the size is 0."""
     size = request.params.no_repeat_ngram_size
     return NoRepeatNgramProcessor(size, request.prompt_ids) if size else None

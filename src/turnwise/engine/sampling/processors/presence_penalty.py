@@ -1,4 +1,4 @@
-"""Presence penalty: zᵢ − α for every token i that the answer holds already (the published formula)."""
+"""Presence penalty (OpenAI API): zᵢ − α for every token i that occurs in the output."""
 
 from turnwise.core.ports import GenerationRequest
 from turnwise.engine.sampling.count_penalty import CountPenalty
@@ -7,6 +7,6 @@ ORDER = 30
 
 
 def start(request: GenerationRequest) -> CountPenalty | None:
-    """None at 0."""
+    """None if the penalty is 0."""
     alpha = request.params.presence_penalty
     return None if alpha == 0 else CountPenalty(lambda _: alpha)

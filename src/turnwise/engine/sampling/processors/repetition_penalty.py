@@ -1,6 +1,7 @@
-"""Repetition penalty (Keskar et al. 2019, CTRL): the logits of tokens that prompt or answer hold are made smaller.
+"""Repetition penalty (Keskar et al. 2019, CTRL): lowers the logits of tokens that occur in prompt or output.
 
-zᵢ / θ where zᵢ is positive and zᵢ · θ where it is negative, once for each token however often it came. θ < 1 rewards.
+zᵢ / θ if zᵢ is positive and zᵢ · θ if it is negative, independent of the number of occurrences. θ < 1 favours
+repetition.
 """
 
 import torch
@@ -12,32 +13,32 @@ ORDER = 10
 
 
 class RepetitionPenaltyProcessor:
-    """Remembers which tokens came up."""
+    """Keeps the set of tokens that have occurred."""
 
-    def __init__(self, penalty: float, seen: set[int]) -> None:
+    def __init__(self, penalty: float, token_ids: set[int]) -> None:
         self._penalty = penalty
-        self._seen = seen
-        self._ids: Tensor | None = None
+        self._token_ids = token_ids
+        self._ids_tensor: Tensor | None = None  # of `_token_ids`; None after a change
 
     def apply(self, logits_V: Tensor) -> None:
-        """Divide or multiply."""
-        if self._ids is None:
-            self._ids = torch.tensor(sorted(self._seen), device=logits_V.device)
-        seen = logits_V[self._ids]
-        logits_V[self._ids] = torch.where(seen < 0, seen * self._penalty, seen / self._penalty)
+        """Divide positive logits by the penalty and multiply negative ones."""
+        if self._ids_tensor is None:
+            self._ids_tensor = torch.tensor(sorted(self._token_ids), device=logits_V.device)
+        selected = logits_V[self._ids_tensor]
+        logits_V[self._ids_tensor] = torch.where(selected < 0, selected * self._penalty, selected / self._penalty)
 
-    def accept(self, token: int) -> None:
-        """One more that came up."""
-        if token not in self._seen:
-            self._seen.add(token)
-            self._ids = None
+    def accept(self, token_id: int) -> None:
+        """Add a token."""
+        if token_id not in self._token_ids:
+            self._token_ids.add(token_id)
+            self._ids_tensor = None
 
     def fork(self) -> "RepetitionPenaltyProcessor":
-        """Another that has seen the same."""
-        return RepetitionPenaltyProcessor(self._penalty, set(self._seen))
+        """An independent copy."""
+        return RepetitionPenaltyProcessor(self._penalty, set(self._token_ids))
 
 
 def start(request: GenerationRequest) -> RepetitionPenaltyProcessor | None:
-    """None at 1."""
+    """None if the penalty is 1."""
     penalty = request.params.repetition_penalty
     return None if penalty == 1 else RepetitionPenaltyProcessor(penalty, set(request.prompt_ids))

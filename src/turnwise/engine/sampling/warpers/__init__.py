@@ -1,7 +1,7 @@
-"""Decoding rules: each shapes the next token's distribution for a whole batch. One file each, named as its parameter.
+"""Logits warpers: each reshapes the distribution of the next token, for a whole batch. One file per parameter.
 
-A rule has `ORDER`, its place in the chain, and `apply(logits_BV, value_B) -> logits_BV`. Its parameter (default,
-bounds, off value, help) is declared in `core.parameters`. At its off value a rule changes nothing, and rows do not see
+A warper file has `ORDER`, its position in the chain, and `apply(logits_BV, value_B) -> logits_BV`. Default, bounds and
+the value that switches it off are declared in `core.parameters`. At that value a row is unchanged. Rows do not affect
 each other.
 """
 
@@ -17,20 +17,20 @@ from turnwise.core.parameters import PARAMETER_SPECS
 
 
 class LogitsWarper(Protocol):
-    """What a rule file offers."""
+    """Interface of a warper file."""
 
     ORDER: int
 
     def apply(self, logits_BV: Tensor, value_B: Tensor) -> Tensor:
-        """Logits shaped by each row's value."""
+        """The logits, warped with each row's parameter value."""
 
 
 @cache
-def rules() -> Mapping[str, LogitsWarper]:
-    """All rules by parameter name, in the order in which they apply."""
-    found = {
+def load_warpers() -> Mapping[str, LogitsWarper]:
+    """All warpers by parameter name, in the order in which they apply."""
+    modules = {
         module.name: cast(LogitsWarper, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)
     }
-    unknown = found.keys() - PARAMETER_SPECS.keys()
-    assert not unknown, f"rules without a declared parameter: {unknown}"
-    return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
+    undeclared = modules.keys() - PARAMETER_SPECS.keys()
+    assert not undeclared, f"warpers without a declared parameter: {undeclared}"
+    return dict(sorted(modules.items(), key=lambda item: item[1].ORDER))

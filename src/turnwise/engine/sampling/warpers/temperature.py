@@ -1,6 +1,6 @@
-"""Temperature: logits divided by T, so that pᵢ ∝ exp(zᵢ / T). T < 1 sharpens, T > 1 flattens.
+"""Temperature: divides logits by T, so that pᵢ ∝ exp(zᵢ / T). T < 1 sharpens the distribution, T > 1 flattens it.
 
-T = 0 means greedy decoding, which the sampler does without a distribution; such rows pass through unchanged.
+T = 0 means greedy decoding, which needs no distribution; such rows are returned unchanged.
 """
 
 import torch
