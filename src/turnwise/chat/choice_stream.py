@@ -159,7 +159,7 @@ class ChoiceStream:
     def _decode_logprobs(self, id: int, logprobs: TokenLogprobs) -> DecodedLogprobs:
         return DecodedLogprobs(
             self._decode_token(id, logprobs.logprob),
-            tuple(self._decode_token(other, value) for other, value in logprobs.top_logprobs),
+            tuple(self._decode_token(top_id, value) for top_id, value in logprobs.top_logprobs),
         )
 
     def _decode_token(self, id: int, logprob: float) -> DecodedToken:

@@ -104,13 +104,13 @@ class Usage:
     accepted_prediction_tokens: int = 0
     rejected_prediction_tokens: int = 0
 
-    def __add__(self, other: "Usage") -> "Usage":
+    def __add__(self, usage: "Usage") -> "Usage":
         return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.accepted_prediction_tokens + other.accepted_prediction_tokens,
-            self.rejected_prediction_tokens + other.rejected_prediction_tokens,
+            self.prompt_tokens + usage.prompt_tokens,
+            self.completion_tokens + usage.completion_tokens,
+            self.cached_tokens + usage.cached_tokens,
+            self.accepted_prediction_tokens + usage.accepted_prediction_tokens,
+            self.rejected_prediction_tokens + usage.rejected_prediction_tokens,
         )
 
 

@@ -103,10 +103,10 @@ class ContextLengthExceeded(UserError):
             phrases = f"your messages resulted in {prompt} tokens", f"{prompt} in the messages", "messages"
         else:
             phrases = f"your {param} resulted in {prompt} tokens", f"{prompt} in your {param}", param
-        alone, part, noun = phrases
+        alone, prompt_part, noun = phrases
         total = f"{prompt + beams * answer} tokens" if isinstance(prompt, int) else "more"
         per_beam = f" of each of {beams} beams" if beams > 1 else ""
-        used = f"you requested {total} ({part}, {answer} in the completion{per_beam})" if answer else alone
+        used = f"you requested {total} ({prompt_part}, {answer} in the completion{per_beam})" if answer else alone
         limit = f"{context} tokens{f' over {beams} beams' if beams > 1 else ''}"
         shorter = f"Please reduce the length of the {noun}{' or the completion' if answer else ''}."
         return cls(f"This model's maximum context length is {limit}. However, {used}. {shorter} ({cls.code})", param)
