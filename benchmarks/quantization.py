@@ -42,7 +42,7 @@ def talks(path: Path, renderer: Renderer, context: int, limit: int) -> list[tupl
     for dialogue in dialogues:
         example, said = beginning(renderer.render(dialogue.messages), dialogue, context)
         if said:
-            found.append((example.ids.tolist(), [False, *example.counted.tolist()[:-1]], said))
+            found.append((example.ids.tolist(), [False, *example.target_mask.tolist()[:-1]], said))
     return found
 
 

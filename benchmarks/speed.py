@@ -151,7 +151,7 @@ def train_rounds(folder: Path, vocab: int, rounds: int) -> dict[str, list[float]
         rows = pack([len(talk) for talk in part], 512, seed=0)
         examples = [Example.causal(talk, [True] * len(talk)) for talk in part]
         batch = collate([[examples[i] for i in row] for row in rows], pad_id=0)
-        (cross_entropy_sum(model, batch) / batch.counted).backward()
+        (cross_entropy_sum(model, batch) / batch.target_weight).backward()
         torch.nn.utils.clip_grad_norm_(ours.parameters(), 1.0)
         for optimizer in our_optimizers:
             optimizer.step()

@@ -69,11 +69,11 @@ def measure(path: Path, model: str, row_length: int | None) -> str:
         dialogues += 1
         known = openings(item.messages, base.renderer) if len(pieces) > 1 or frame.truncation.dialogues else []
         for piece in pieces:
-            count = int(piece.counted.sum())
+            count = int(piece.target_mask.sum())
             learned += count
             if not known:
                 continue
-            first = int(np.argmax(piece.counted)) + 1
+            first = int(np.argmax(piece.target_mask)) + 1
             begins = [ids for ids in known if piece.ids[: len(ids)].tolist() == ids and len(ids) <= first]
             later += count if begins and begins[0] != known[0] else 0
             wrong += 0 if begins else count

@@ -82,7 +82,7 @@ def measure_perplexity(
         rows = examples[start : start + ROWS]
         batch = collate([[row] for row in rows], pad_id=renderer.tokenizer.pad_id).to(device)
         nats += summed_cross_entropy(model, batch.ids_BT, batch.targets_BT).item()
-        tokens += batch.counted
+        tokens += batch.target_weight
         on_done(start + len(rows))
     return Perplexity(nats, int(tokens), size)
 

@@ -148,7 +148,7 @@ def test_both_objectives_learn_from_what_the_renderer_says(conversation, rendere
     assert trained("clm", conversation, renderer).ids.tolist() == rendered.ids
     example = trained("sft", conversation, renderer)
     assert example.ids.tolist() == rendered.ids
-    assert example.counted.tolist() == [*rendered.loss_mask[1:], False]
+    assert example.target_mask.tolist() == [*rendered.loss_mask[1:], False]
     batch = collate([[example]], pad_id=renderer.tokenizer.pad_id)
     assert batch.ids_BT[0].tolist() == rendered.ids
 
@@ -156,7 +156,7 @@ def test_both_objectives_learn_from_what_the_renderer_says(conversation, rendere
 @paths
 def test_every_prompt_served_is_where_training_stood_before_that_reply(conversation, renderer):
     example = trained("sft", conversation, renderer)
-    ids, counts = example.ids.tolist(), [False, *example.counted.tolist()[:-1]]
+    ids, counts = example.ids.tolist(), [False, *example.target_mask.tolist()[:-1]]
     for turn, message in enumerate(conversation.messages):
         if message.role != "assistant":
             continue
@@ -214,7 +214,7 @@ def test_evaluation_asks_what_is_served(conversation, renderer, evaluated):
 @paths
 def test_evaluation_scores_what_was_trained_on(conversation, renderer, evaluated):
     example = trained("sft", conversation, renderer)
-    learned = [at for at, counts in enumerate([False, *example.counted.tolist()[:-1]]) if counts]
+    learned = [at for at, counts in enumerate([False, *example.target_mask.tolist()[:-1]]) if counts]
     replies = [at for at, message in enumerate(conversation.messages) if message.role == "assistant"]
     found = evaluated.score([LoglikelihoodQuery(conversation.messages[: at + 1]) for at in replies], quiet)
     assert sum(one.tokens for one in found) == len(learned)
@@ -238,7 +238,7 @@ def calling(request, tokenizer):
 def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(calling):
     service = ChatService("tiny", 0, "fp", calling, Roomy())
     example = trained("sft", CALLS, calling, 4000)
-    ids, learned = example.ids.tolist(), [False, *example.counted.tolist()[:-1]]
+    ids, learned = example.ids.tolist(), [False, *example.target_mask.tolist()[:-1]]
     for turn, expected in ((1, '"name": "get_weather", "arguments": {"city": "Rome"}'), (3, "No, it is sunny.")):
         asyncio.run(service.reply(ChatRequest(CALLS.messages[:turn], tools=CALLS.tools)))
         prompt = list(service.engine.requests[-1].prompt_ids)
@@ -252,7 +252,7 @@ def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(callin
 
 def test_a_tool_call_is_scored_as_it_is_learned(calling):
     example = trained("sft", CALLS, calling, 4000)
-    learned = [at for at, counts in enumerate([False, *example.counted.tolist()[:-1]]) if counts]
+    learned = [at for at, counts in enumerate([False, *example.target_mask.tolist()[:-1]]) if counts]
     read = [
         find_scored_span(calling, LoglikelihoodQuery(CALLS.messages[: at + 1], CALLS.tools), 10_000) for at in (1, 3)
     ]

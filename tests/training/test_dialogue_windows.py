@@ -36,7 +36,7 @@ def examples(dialogue, length, tokenizer, objective="sft"):
 
 def shown(example, tokenizer):
     """What is read, and what is learned from it."""
-    learned = example.targets[example.counted].tolist()
+    learned = example.targets[example.target_mask].tolist()
     return tokenizer.decode(example.ids, skip_special=False), tokenizer.decode(learned, skip_special=False)
 
 
@@ -53,7 +53,7 @@ def test_every_reply_is_learned_once_after_its_question(tokenizer, exchanges, sy
     learned = 0
     for example in found:
         assert example.size <= length
-        starts = np.flatnonzero(example.counted & ~np.append(False, example.counted[:-1]))
+        starts = np.flatnonzero(example.target_mask & ~np.append(False, example.target_mask[:-1]))
         learned += len(starts)
         kept = [messages for messages in _suffixes(dialogue) if _is_prefix(renderer, messages, example)]
         assert kept  # the system message, and then whole exchanges, as serving shortens
@@ -96,7 +96,7 @@ def test_a_reply_that_is_too_long_loses_its_end(tokenizer):
     assert learned.startswith("word word")
     assert "<|end|>" not in learned  # where it was cut it does not end
     assert (lost.cut_replies, lost.left_out_replies) == (1, 0)
-    assert lost.tokens + int(example.counted.sum()) == 1 + len(tokenizer.encode("word " * 100))
+    assert lost.tokens + int(example.target_mask.sum()) == 1 + len(tokenizer.encode("word " * 100))
 
 
 @pytest.mark.parametrize("objective", ["dpo", "kto", "seq2seq"])
@@ -106,7 +106,7 @@ def test_other_objectives_keep_the_question_too(tokenizer, objective):
     found, lost = examples(long, 96, tokenizer, objective)
     assert lost.dialogues
     last = found[-1]
-    sizes = np.cumsum([0, *last.parts]) if last.parts else [0, last.size]
+    sizes = np.cumsum([0, *last.segment_lengths]) if last.segment_lengths else [0, last.size]
     reads = [tokenizer.decode(last.ids[a:b].tolist(), skip_special=False) for a, b in pairwise(sizes)]
     if last.source is not None:
         reads = [tokenizer.decode(last.source.tolist(), skip_special=False)]

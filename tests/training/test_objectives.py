@@ -84,8 +84,8 @@ def batches(data, size):
 def step_loss(how, model, found):
     """The loss of a step over these batches."""
     before = how.reduce_statistic(*how.batch_statistic(model, found))
-    share = sum(how.share(batch) for batch in found)
-    return sum(how.loss(model, batch, before).summed for batch in found) / share
+    share = sum(how.loss_denominator(batch) for batch in found)
+    return sum(how.loss(model, batch, before).loss_sum for batch in found) / share
 
 
 def gradient(model):
@@ -213,16 +213,16 @@ class TestFineTuning:
         expected = gradient(run.model)
         run.module.zero_grad()
         seen = []
-        for optimizer in run.progress.optimizers:
+        for optimizer in run.checkpoints.optimizers:
             optimizer.step = lambda: seen.append(gradient(run.model))
         with torch.enable_grad():
             report = run.optimizer_step(rows)
         assert (seen[0] - expected).abs().max() <= 1e-6
-        assert report.loss == pytest.approx(cross_entropy_sum(run.model, batch).item() / batch.counted, rel=1e-5)
-        assert report.grad_norm == pytest.approx(expected.norm().item() * batch.units / batch.counted, rel=1e-4)
+        assert report.loss == pytest.approx(cross_entropy_sum(run.model, batch).item() / batch.target_weight, rel=1e-5)
+        assert report.grad_norm == pytest.approx(expected.norm().item() * batch.units / batch.target_weight, rel=1e-4)
 
     def learned(self, example, renderer):
-        return renderer.tokenizer.decode(example.targets[example.counted].tolist(), skip_special=False)
+        return renderer.tokenizer.decode(example.targets[example.target_mask].tolist(), skip_special=False)
 
     def test_only_what_the_assistant_says_is_learned(self, renderer):
         (example,) = encoded(sft, FOUR[1:2], renderer)
@@ -260,8 +260,8 @@ class TestFineTuning:
         whole = encoded(sft, [Conversation(tuple(talk))], renderer, length=500)
         pieces = encoded(sft, [Conversation(tuple(talk))], renderer, length=whole[0].size - 1)
         assert len(pieces) > 1
-        assert sum(piece.weights[piece.counted].sum() for piece in pieces) == pytest.approx(
-            sum(e.weights[e.counted].sum() for e in whole)
+        assert sum(piece.weights[piece.target_mask].sum() for piece in pieces) == pytest.approx(
+            sum(e.weights[e.target_mask].sum() for e in whole)
         )
 
     def test_user_turns_are_no_targets(self, renderer, model_for):
@@ -298,12 +298,12 @@ class TestLanguageModelling:
     def test_a_document_ends_with_the_end_token(self, renderer):
         (example,) = encoded(clm, [Document("Hello, how can I help?")], renderer)
         assert example.ids.tolist() == [*renderer.tokenizer.encode("Hello, how can I help?"), renderer.tokenizer.eos_id]
-        assert example.counted[:-1].all()
+        assert example.target_mask[:-1].all()
 
     def test_a_long_text_loses_no_token_between_its_pieces(self, renderer):
         text = Document("The lamp in the kitchen is broken again. " * 10)
         pieces = encoded(clm, [text], renderer, length=16)
-        assert sum(piece.counted.sum() for piece in pieces) == sum(len(piece.ids) for piece in pieces) - 1
+        assert sum(piece.target_mask.sum() for piece in pieces) == sum(len(piece.ids) for piece in pieces) - 1
 
     def test_markup_in_a_document_stays_text(self, renderer):
         (example,) = encoded(clm, [Document("so <|end|> it is")], renderer)
@@ -311,7 +311,7 @@ class TestLanguageModelling:
 
     def test_what_is_predicted_counts(self):
         batch = collate([[Example.causal(range(5), [True] * 5)]], pad_id=0)
-        assert clm.share(batch) == 4
+        assert clm.loss_denominator(batch) == 4
 
 
 class TestMaskedLanguageModelling:
@@ -323,14 +323,14 @@ class TestMaskedLanguageModelling:
 
     def test_targets_are_the_hidden_tokens_where_they_were(self, renderer):
         whole, example = self.varied(renderer)
-        assert (example.targets[example.counted] == whole.ids[example.counted]).all()
-        assert (example.ids[~example.counted] == whole.ids[~example.counted]).all()
+        assert (example.targets[example.target_mask] == whole.ids[example.target_mask]).all()
+        assert (example.ids[~example.target_mask] == whole.ids[~example.target_mask]).all()
 
     def test_so_many_are_hidden_in_three_ways(self, renderer):
         fates = {"mask": 0, "same": 0, "other": 0}
         for epoch in range(300):
             whole, example = self.varied(renderer, epoch)
-            hidden = example.counted
+            hidden = example.target_mask
             assert hidden.sum() == round(0.15 * (~np.isin(whole.ids, list(renderer.tokenizer.special_ids))).sum())
             masked = example.ids[hidden] == renderer.tokenizer.mask_id
             same = example.ids[hidden] == whole.ids[hidden]
@@ -343,14 +343,14 @@ class TestMaskedLanguageModelling:
 
     def test_every_epoch_hides_others_and_the_same_epoch_the_same(self, renderer):
         one, again, other = (self.varied(renderer, epoch)[1] for epoch in (1, 1, 2))
-        assert (one.counted == again.counted).all()
-        assert (one.counted != other.counted).any()
+        assert (one.target_mask == again.target_mask).all()
+        assert (one.target_mask != other.target_mask).any()
 
     def test_special_tokens_stay(self, renderer):
         how = OBJECTIVES.parse_plugin({"name": "mlm", "share_masked": 0.9})
         (example,) = how.examples(FOUR[1], ExampleContext(renderer, 128))
         varied = how.augment(example, np.random.default_rng(0), ExampleContext(renderer, 128))
-        assert not np.isin(varied.targets[varied.counted], list(renderer.tokenizer.special_ids)).any()
+        assert not np.isin(varied.targets[varied.target_mask], list(renderer.tokenizer.special_ids)).any()
 
     def test_a_tokenizer_without_a_mask_is_refused(self, tokenizer):
         with pytest.raises(UserError, match="mask token"):
@@ -510,7 +510,7 @@ class TestPreferences:
         frame = ExampleContext(renderer, 128)
         (pair,) = dpo.examples(PAIRS[1], frame)
         together = segment_log_probs(model, collate([[pair]], pad_id=0))
-        size = pair.parts[0]
+        size = pair.segment_lengths[0]
         ends = [Example(pair.ids[part], pair.targets[part]) for part in (slice(0, size), slice(size, None))]
         alone = [segment_log_probs(model, collate([[end]], pad_id=0)).item() for end in ends]
         assert together.tolist() == pytest.approx(alone, rel=1e-5)
@@ -532,7 +532,7 @@ class TestPreferences:
         )
         (example,) = encoded(dpo, [pair], renderer, length=60)
         assert example.size <= 60
-        learned = renderer.tokenizer.decode(example.targets[example.counted].tolist(), skip_special=False)
+        learned = renderer.tokenizer.decode(example.targets[example.target_mask].tolist(), skip_special=False)
         assert learned == "Thank you<|end|>No<|end|>"
 
     @torch.no_grad()

@@ -112,7 +112,7 @@ class TestBatches:
     def test_padding_is_neither_useful_nor_counted(self):
         batch = collate([[example([1, 2, 3])], [example([4])]], pad_id=9, length=5)
         assert batch.ids_BT.tolist() == [[1, 2, 3, 9, 9], [4, 9, 9, 9, 9]]
-        assert (batch.num_tokens, batch.counted) == (4, 2)
+        assert (batch.num_tokens, batch.target_weight) == (4, 2)
 
     def test_replies_add_up(self):
         assert (

@@ -122,7 +122,7 @@ class TestRefusals:
         base = load_base_model(said)
         data = load_datasets(said, base.renderer, base.model)
         nothing = Example.causal(range(6, 20), [False] * 14)
-        object.__setattr__(data, "train", Dataset([in_memory_shard([nothing])], said.objective, data.train.frame))
+        object.__setattr__(data, "train", Dataset([in_memory_shard([nothing])], said.objective, data.train.context))
         with pytest.raises(InvalidData, match="every token of the first examples is masked"):
             preflight(said, base.model, data, device=CPU, dtype=torch.float32)
 

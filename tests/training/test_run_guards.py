@@ -199,7 +199,7 @@ class TestAverages:
         assert result.share == least.share
 
     def test_what_cannot_be_mixed_is_refused_before_the_run(self, trainer, recipe, chats):
-        with pytest.raises(InvalidParameter, match="chooses by validation data"):
+        with pytest.raises(InvalidParameter, match="needs validation data"):
             trainer(recipe(interpolate=True, data={"train": str(chats), "valid_fraction": 0}))
         with pytest.raises(InvalidParameter, match="mixes weights with the base's"):
             trainer(recipe(interpolate=True, method="lora"))
@@ -267,7 +267,7 @@ class TestNoise:
         assert texts(noisy, "valid") == texts(clean, "valid")
         assert not texts(noisy, "train") & texts(clean, "train")
         replies = [
-            [d.train.example(i).targets[d.train.example(i).counted].tolist() for i in range(len(d.train))]
+            [d.train.example(i).targets[d.train.example(i).target_mask].tolist() for i in range(len(d.train))]
             for d in (clean, noisy)
         ]
         assert replies[0] == replies[1]

@@ -37,7 +37,7 @@ def examples(count, seed=0):
         if kind == 1:
             plain = Example.causal(ids, [True] * size, 1.0, rng.random(size).astype(np.float32))
         elif kind == 2:
-            plain = Example(plain.ids, plain.targets, parts=(2, size - 2), labels=(1.0, -2.0))
+            plain = Example(plain.ids, plain.targets, segment_lengths=(2, size - 2), labels=(1.0, -2.0))
         elif kind == 3:
             plain = Example(plain.ids, plain.targets, source=ids[:2].copy())
         yield plain
@@ -48,7 +48,7 @@ def same(one, other):
         return (a is None) == (b is None) and (a is None or np.array_equal(a, b))
 
     arrays = all(alike(getattr(one, n), getattr(other, n)) for n in ("ids", "targets", "weights", "source"))
-    return arrays and (one.units, one.parts, one.labels) == (other.units, other.parts, other.labels)
+    return arrays and (one.units, one.segment_lengths, one.labels) == (other.units, other.segment_lengths, other.labels)
 
 
 class TestShards:

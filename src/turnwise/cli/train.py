@@ -326,7 +326,7 @@ def _describe(data: "DatasetSplits") -> str:
         parts.append("no validation data, so no early stopping")
     if data.skipped:
         parts.append(f"{pluralize(data.skipped, 'bad row')} left out")
-    parts.extend(data.truncation.sentences(data.train.frame.length))
+    parts.extend(data.truncation.sentences(data.train.context.length))
     return "; ".join(parts)
 
 

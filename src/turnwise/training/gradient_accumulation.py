@@ -1,4 +1,4 @@
-"""The gradient of one optimiser step, a few rows at a time, exactly as if all had fitted at once."""
+"""The gradient of one optimizer step, accumulated over micro-batches; equal to that of one large batch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from turnwise.training.examples.batches import Batch
 from turnwise.training.log_probs import autocast
 from turnwise.training.objective import Objective
 from turnwise.training.optim.neftune import neftune_noise
-from turnwise.training.validation import StopRequested, add
+from turnwise.training.validation import StopRequested, add_metrics
 
 
 @dataclass(frozen=True, slots=True)
 class GradientResult:
-    """What a step's gradient came with; the gradient itself is in the parameters, clipped.
+    """Values logged with a gradient. The gradient itself, clipped, is in the parameters.
 
     Attributes:
-        loss: per unit that is reported.
-        norm: of the gradient before it was clipped, per unit that is reported.
-        figures: what else the objective watches, likewise.
-        useful: tokens that are no padding.
+        loss: mean loss per reported unit.
+        norm: gradient norm before clipping, per reported unit.
+        extra_metrics: the objective's extra metrics per reported unit.
+        num_tokens: tokens in the step, without padding.
     """
 
     loss: float
@@ -43,46 +43,60 @@ def accumulate_gradients(
     workers: WorkerGroup = SINGLE_PROCESS,
     stop: Callable[[], bool] = lambda: False,
 ) -> GradientResult:
-    """Compute the gradient of a step over all batches, those of other workers included; ours are on our device.
+    """Compute the gradient of a step over this worker's batches and sum it over all workers.
+
+    Args:
+        model: the model in training mode.
+        objective: computes the loss.
+        batches: this worker's micro-batches, on its device; at least one.
+        clip_norm: maximum gradient norm, in units of the reported loss.
+        dtype: compute type.
+        neftune: NEFTune noise scale α; None adds no noise.
+        workers: the processes that train together.
+        stop: polled before every micro-batch.
 
     Raises:
-        Stopped: `stop()` between two batches.
+        StopRequested: `stop` returned True; the gradient is incomplete.
     """
     device = batches[0].ids_BT.device
-    idle = [batches[-1]] * padding_steps(model.module, len(batches), workers)  # computed along with others, for nothing
+    padding = [batches[-1]] * padding_steps(model.module, len(batches), workers)
     with autocast(device, dtype):
         total, count = objective.batch_statistic(model, batches)
-        objective.batch_statistic(model, idle)
-    share, reported, num_tokens, total, count = workers.all_reduce_sum(
+        objective.batch_statistic(model, padding)
+    # The loss is divided by sums over the whole step, so every worker needs them before its first backward pass.
+    loss_denominator, metric_denominator, num_tokens, total, count = workers.all_reduce_sum(
         [
-            sum(objective.share(batch) for batch in batches),
+            sum(objective.loss_denominator(batch) for batch in batches),
             sum(objective.metric_denominator(batch) for batch in batches),
             sum(batch.num_tokens for batch in batches),
             total,
             count,
         ]
     )
-    before = objective.reduce_statistic(total, count)
-    summed = 0.0
+    statistic = objective.reduce_statistic(total, count)
+    loss_sum = 0.0
     extra_metrics: dict[str, float] = {}
     for batch in batches:
         if stop():
             raise StopRequested
         with autocast(device, dtype), neftune_noise(model, batch, neftune):
-            outcome = objective.loss(model, batch, before)
-        (outcome.summed / share).backward()  # type: ignore[no-untyped-call]
-        summed += outcome.summed.item()
-        add(extra_metrics, outcome, reported)
-    for batch in idle:
+            output = objective.loss(model, batch, statistic)
+        (output.loss_sum / loss_denominator).backward()  # type: ignore[no-untyped-call]
+        loss_sum += output.loss_sum.item()
+        add_metrics(extra_metrics, output, metric_denominator)
+    for batch in padding:  # FSDP: all ranks must run the same number of forward and backward passes
         with autocast(device, dtype):
-            outcome = objective.loss(model, batch, before)
-        (outcome.summed * 0).backward()  # type: ignore[no-untyped-call]
-    learning = [parameter for parameter in model.module.parameters() if parameter.requires_grad]
-    if not is_sharded(model.module):  # or else they are added up already
-        workers.all_reduce_gradients(learning)
+            output = objective.loss(model, batch, statistic)
+        (output.loss_sum * 0).backward()  # type: ignore[no-untyped-call]
+    trainable = [parameter for parameter in model.module.parameters() if parameter.requires_grad]
+    if not is_sharded(model.module):  # FSDP has reduced the gradients in its backward pass
+        workers.all_reduce_gradients(trainable)
     if workers.world_size > 1:
-        summed, *values = workers.all_reduce_sum([summed, *extra_metrics.values()])
+        loss_sum, *values = workers.all_reduce_sum([loss_sum, *extra_metrics.values()])
         extra_metrics = dict(zip(extra_metrics, values, strict=True))
-    # The bound is on the gradient per unit of the loss, so it means the same whatever the loss is divided by.
-    norm = full_tensor(torch.nn.utils.clip_grad_norm_(learning, clip_norm * reported / share)).item()
-    return GradientResult(summed / reported, norm * share / reported, extra_metrics, int(num_tokens))
+    # clip_norm refers to the reported loss, so that it means the same for every loss denominator.
+    max_norm = clip_norm * metric_denominator / loss_denominator
+    norm = full_tensor(torch.nn.utils.clip_grad_norm_(trainable, max_norm)).item()
+    return GradientResult(
+        loss_sum / metric_denominator, norm * loss_denominator / metric_denominator, extra_metrics, int(num_tokens)
+    )

@@ -1,4 +1,4 @@
-"""What a run tells those who watch it."""
+"""Progress reports and results of a run, and the protocol of the hooks that receive them."""
 
 import math
 from collections.abc import Mapping
@@ -8,9 +8,16 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One optimiser step.
+    """One optimizer step.
 
-    `loss` and `figures` are per unit of the objective (a predicted token, mostly), `useful_tokens` leaves padding out.
+    Attributes:
+        step: steps made so far.
+        loss: mean loss per unit of the objective, such as a predicted token.
+        rate: learning rate of the step.
+        grad_norm: gradient norm before clipping.
+        useful_tokens: tokens in the step, without padding.
+        seconds: duration of the step.
+        extra_metrics: the objective's extra metrics per unit.
     """
 
     step: int
@@ -24,7 +31,14 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class ValidationReport:
-    """Loss per unit on held-out data after `step` steps; `best` where none was lower before."""
+    """Loss on held-out data after `step` steps.
+
+    Attributes:
+        step: steps made so far.
+        loss: mean loss per unit of the objective.
+        best: True if no earlier validation loss was lower.
+        extra_metrics: the objective's extra metrics per unit.
+    """
 
     step: int
     loss: float
@@ -39,12 +53,13 @@ class ValidationReport:
 
 @dataclass(frozen=True, slots=True)
 class ReplySample:
-    """What the model says in a held-out dialogue, before and after.
+    """Replies to a held-out dialogue before and after training.
 
     Attributes:
-        question: the last message before the reply.
-        reply: what was really said.
-        before, after: the model's own answers, greedy.
+        question: last message before the reply.
+        reply: reference reply from the data.
+        before: greedy reply of the model before training.
+        after: greedy reply of the model after training.
     """
 
     question: str
@@ -55,7 +70,13 @@ class ReplySample:
 
 @dataclass(frozen=True, slots=True)
 class InterpolationResult:
-    """Weights a `share` of the way from the base to what was learned, and their losses."""
+    """Losses of the weights (1−α)·base + α·tuned.
+
+    Attributes:
+        share: α.
+        valid: loss on validation data.
+        general: loss on retention data; None without any.
+    """
 
     share: float
     valid: float
@@ -64,17 +85,24 @@ class InterpolationResult:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """How a run ended. Losses are per unit of the objective; None where there is no such data.
+    """Result of a run. Losses are means per unit of the objective; None without such data.
 
     Attributes:
-        figures: what else the objective watches, on validation data at the end.
-        general_before, general_after: the loss on what should not be forgotten.
-        rollbacks: how often the run went back to a checkpoint.
-        mixes: what was measured between base and tuned weights, where that was asked for.
-        share: how much of the way was taken.
-        answer_seconds: that one of the sample answers took.
-        saved_as: the type of the saved weights.
-        rounding: the share of the change that was lost by rounding to it; None where that is nothing.
+        steps: optimizer steps made.
+        best_step: step of the weights that were kept.
+        stopped_early: True if early stopping ended the run.
+        seconds: time spent in optimizer steps.
+        useful_tokens: tokens trained on, without padding.
+        valid_before, test_before, general_before: losses before training (validation, test and retention data).
+        valid_after, test_after, general_after: losses of the final weights.
+        samples: replies before and after training.
+        extra_metrics: the objective's extra metrics of the final weights on validation data.
+        rollbacks: number of rollbacks after loss spikes.
+        mixes: results of weight interpolation; () if it was off.
+        share: α of the final weights; 1 without interpolation.
+        answer_seconds: mean time to generate one of the samples.
+        saved_as: dtype of the saved weights.
+        rounding: relative error of the weight change caused by rounding to that dtype; None if there is none.
     """
 
     steps: int
@@ -91,7 +119,7 @@ class TrainingResult:
     general_before: float | None = None
     general_after: float | None = None
     rollbacks: int = 0
-    mixes: tuple["InterpolationResult", ...] = ()
+    mixes: tuple[InterpolationResult, ...] = ()
     share: float = 1.0
     answer_seconds: float | None = None
     saved_as: str = "float32"
@@ -99,21 +127,21 @@ class TrainingResult:
 
 
 class TrainerHook(Protocol):
-    """Watches a run; every method may do nothing."""
+    """Receives progress reports of a run."""
 
     def start(self, *, total_steps: int, step: int) -> None:
-        """Training begins, or goes on at `step`."""
+        """Called when training starts or continues after `step` steps."""
 
     def step(self, report: StepReport) -> None:
-        """A step was made."""
+        """Called after every optimizer step."""
 
     def validation(self, report: ValidationReport) -> None:
-        """Held-out data was measured."""
+        """Called after every validation."""
 
     def end(self) -> None:
-        """Training is over, well or not."""
+        """Called when training ends, also after an error."""
 
 
 def perplexity(loss: float) -> float:
-    """exp(loss), without overflow for hopeless models."""
+    """exp(loss), capped to avoid overflow."""
     return math.exp(min(loss, 700.0))

@@ -1,4 +1,7 @@
-"""What a model makes of a batch. Shapes: B rows, T tokens, N targets, P parts, V vocabulary."""
+"""Log-probabilities of a batch's targets.
+
+Shapes: B rows, T tokens, N targets, P packed segments, C hidden size, V vocabulary size.
+"""
 
 import torch
 from torch import Tensor
@@ -9,27 +12,36 @@ from turnwise.training.examples.batches import IGNORED, Batch
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Arithmetic in this type, within the block."""
+    """Context manager for mixed precision; disabled for float32."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def token_losses(model: LanguageModel, batch: Batch) -> Tensor:
-    """Cross-entropy in nats at every target, `(N,)`, row by row, whatever the targets weigh."""
-    hidden_NC, targets_N = _read(model, batch)
+    """Cross-entropy in nats of every target, unweighted, row by row: `(N,)`."""
+    hidden_NC, targets_N = _hidden_at_targets(model, batch)
     return chunked.chunked_cross_entropy(model.logits, hidden_NC, targets_N, model.vocab_size)
 
 
 def cross_entropy_sum(model: LanguageModel, batch: Batch) -> Tensor:
-    """Cross-entropy summed over the batch's targets, each as much as it weighs."""
-    hidden_NC, targets_N = _read(model, batch)
+    """Weighted cross-entropy in nats, summed over the batch's targets."""
+    hidden_NC, targets_N = _hidden_at_targets(model, batch)
     weights_N = None if batch.weights_BT is None else batch.weights_BT[batch.targets_BT != IGNORED]
     return chunked.chunked_cross_entropy_sum(
         model.logits, hidden_NC, targets_N, weights_N, model.vocab_size, model.head_parameters
     )  # fmt: skip
 
 
-def _read(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """What the model's head reads at every target, `(N, C)`, and the targets."""
+def segment_log_probs(model: LanguageModel, batch: Batch) -> Tensor:
+    """Log-probability of each segment's targets given the tokens before them, `(P,)`."""
+    logits_mask_BT = batch.targets_BT != IGNORED
+    segments_N = batch.segment_ids_BT[logits_mask_BT].long() - 1  # ids count from 1, because 0 is padding
+    losses_N = token_losses(model, batch)
+    log_probs_P = losses_N.new_zeros(int(batch.segment_ids_BT.max()))
+    return log_probs_P.index_add(0, segments_N, -losses_N)
+
+
+def _hidden_at_targets(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the hidden states that predict a target, `(N, C)`, and the target ids, `(N,)`."""
     logits_mask_BT = batch.targets_BT != IGNORED
     hidden_NC = model.hidden_states(
         batch.ids_BT,
@@ -40,12 +52,3 @@ def _read(model: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
         encoder_mask_BS=batch.encoder_mask_BS,
     )
     return hidden_NC, batch.targets_BT[logits_mask_BT]
-
-
-def segment_log_probs(model: LanguageModel, batch: Batch) -> Tensor:
-    """The log-probability of each part's targets together, `(P,)`: log P(reply | what came before)."""
-    logits_mask_BT = batch.targets_BT != IGNORED
-    parts_N = batch.segment_ids_BT[logits_mask_BT].long() - 1
-    losses_N = token_losses(model, batch)
-    found_P = losses_N.new_zeros(int(batch.segment_ids_BT.max()))
-    return found_P.index_add(0, parts_N, -losses_N)

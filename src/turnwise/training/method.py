@@ -1,4 +1,4 @@
-"""What a method is: which weights learn, and what is kept of them."""
+"""Base class of methods: which weights are trained, and how they are saved."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,39 +13,46 @@ from turnwise.training.model_bundle import ModelBundle
 
 
 class Method(StrictModel):
-    """A method; its fields are its options in a recipe."""
+    """Base class of methods. The fields of a subclass are its options in a recipe.
+
+    Attributes:
+        SUMMARY: one line for `--help` and documentation.
+        TRAINS_WEIGHTS: False if the method only changes the prompt.
+        SAVES_WEIGHTS: True if the result is a full model, saved in the base model's dtype.
+        INTERPOLATABLE: True if base and tuned weights can be interpolated.
+    """
 
     SUMMARY: ClassVar[str] = ""
-    TRAINS_WEIGHTS: ClassVar[bool] = True  # whether any weight does
-    SAVES_WEIGHTS: ClassVar[bool] = True  # whether changed weights are saved in the model's own type
-    INTERPOLATABLE: ClassVar[bool] = True  # whether weights between the base's and the tuned ones mean anything
+    TRAINS_WEIGHTS: ClassVar[bool] = True
+    SAVES_WEIGHTS: ClassVar[bool] = True
+    INTERPOLATABLE: ClassVar[bool] = True
 
     def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:  # noqa: ARG002
-        """What is trained: weights that stay as they are are frozen, and what is added is there.
+        """Return the model to train: freeze weights and add trainable modules.
 
         Args:
-            base: the model as it was.
-            seed: of what is added.
+            base: base model.
+            seed: seed for the initialization of added weights.
 
         Raises:
-            InvalidParameter: an option that does not fit the model.
+            InvalidParameter: an option does not fit the model.
         """
         return base
 
     def plain(self, model: LanguageModel) -> LanguageModel:
-        """A model that computes the same and holds nothing that only training needs; it may share weights."""
+        """Return an equivalent model without training-only modules; it may share weights with `model`."""
         return model
 
     def save(
         self, target: Path, base: ModelBundle, files: Mapping[str, str | Path], dtype: torch.dtype | None = None
     ) -> None:
-        """Write what was trained as a model folder.
+        """Write the trained model to a folder.
 
         Args:
-            target: the folder.
-            base: what `prepare` gave, trained.
+            target: folder to write.
+            base: result of `prepare`, trained.
             files: further files and folders by name: their text, or a path to copy.
-            dtype: of the saved weights; None keeps theirs.
+            dtype: dtype of the saved weights; None keeps their dtype.
         """
         model = self.plain(base.model)
         export_model(target, model, base.tokenizer, generation=base.generation, dtype=dtype, files=files)

@@ -1,4 +1,4 @@
-"""What an objective is: how items become examples, and what a model's loss on a batch of them is."""
+"""Base class of objectives: how a dialogue or text becomes token examples, and the loss of a batch of them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,13 +21,13 @@ from turnwise.training.log_probs import cross_entropy_sum
 
 @dataclass(frozen=True)
 class ExampleContext:
-    """What examples are made for.
+    """What an objective needs to build examples.
 
     Attributes:
-        renderer: the tokenizer and its template.
-        length: tokens in a row.
-        start_ids: what a decoder that has an encoder begins every answer with.
-        truncation: counts what does not fit.
+        renderer: renders messages with the model's tokenizer and chat template.
+        length: maximum sequence length in tokens.
+        decoder_start_ids: token ids that start every decoder sequence of an encoder–decoder model.
+        truncation: counts what is cut off or left out.
     """
 
     renderer: Renderer
@@ -36,7 +36,7 @@ class ExampleContext:
     truncation: TruncationReport = field(default_factory=TruncationReport, compare=False)
 
     def for_item(self, item: Conversation | Document) -> "ExampleContext":
-        """The frame whose renderer knows the tools of this dialogue."""
+        """Return a context whose renderer includes the conversation's tool definitions."""
         if isinstance(item, Document) or not item.tools:
             return self
         return replace(self, renderer=self.renderer.with_tools(item.tools))
@@ -49,74 +49,86 @@ class ExampleContext:
 
 @dataclass(frozen=True)
 class LossOutput:
-    """A loss, summed over a batch, and further figures to watch, likewise summed."""
+    """The loss of a batch.
 
-    summed: Tensor
+    Attributes:
+        loss_sum: loss summed over the batch, a scalar with gradient.
+        extra_metrics: further values to log, also summed over the batch.
+    """
+
+    loss_sum: Tensor
     extra_metrics: dict[str, float] = field(default_factory=dict)
 
 
 class Objective(StrictModel):
-    """An objective; its fields are its options in a recipe.
+    """Base class of objectives. The fields of a subclass are its options in a recipe.
 
-    Losses are sums, so that a step gives the same gradient whatever the number of rows that are read at a time: what
-    they are divided by (`share`) is added up over all of a step's batches.
+    Losses are sums. The trainer divides by `loss_denominator`, summed over all batches of a step, so the gradient does
+    not depend on the micro-batch size.
+
+    Attributes:
+        MODEL_KINDS: model kinds that the objective trains.
+        EMPTY_MESSAGE: reason shown when no example could be built.
+        UNIT: unit of the reported loss, such as "token" or "pair".
+        EXTRA_METRICS: names of further logged values.
+        NEEDS_REFERENCE: True if the loss uses log-probabilities of the model before training.
     """
 
-    MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder"})  # the models that it trains
-    EMPTY_MESSAGE: ClassVar[str] = "no text"  # what data has, that there is nothing to learn from in
-    UNIT: ClassVar[str] = "token"  # what its loss is reported by
-    EXTRA_METRICS: ClassVar[tuple[str, ...]] = ()  # what else it watches
-    NEEDS_REFERENCE: ClassVar[bool] = False  # whether it needs to know what the model thought before it was trained
+    MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"decoder"})
+    EMPTY_MESSAGE: ClassVar[str] = "no text"
+    UNIT: ClassVar[str] = "token"
+    EXTRA_METRICS: ClassVar[tuple[str, ...]] = ()
+    NEEDS_REFERENCE: ClassVar[bool] = False
 
-    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
-        """The examples in a conversation or document, none longer than a row.
+    def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
+        """Yield the examples of a conversation or document, none longer than `context.length` tokens.
 
         Raises:
-            InvalidData: an item of a kind that cannot be learned from.
+            InvalidData: the objective cannot train on this kind of item.
         """
         raise NotImplementedError
 
     def balance_labels(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The labels of a whole split, weighed against each other."""
+        """Return the labels of a split, rescaled by class weights."""
         return labels
 
-    def kl_example(self, example: Example, other: Example, frame: ExampleContext) -> Example | None:  # noqa: ARG002
-        """What an example is compared with, made of it and another; None where it is compared with nothing."""
+    def kl_example(self, example: Example, other: Example, context: ExampleContext) -> Example | None:  # noqa: ARG002
+        """Return an example for estimating the KL divergence, built from two examples; None if not needed."""
         return None
 
-    def augment(self, example: Example, rng: np.random.Generator, frame: ExampleContext) -> Example:  # noqa: ARG002
-        """The example as this epoch shows it."""
+    def augment(self, example: Example, rng: np.random.Generator, context: ExampleContext) -> Example:  # noqa: ARG002
+        """Return the example as one epoch uses it, for example with new random masks."""
         return example
 
     def special_tokens(self) -> Sequence[str]:
-        """Special tokens that a new model's tokenizer gets for it."""
+        """Special tokens that the tokenizer of a new model needs for this objective."""
         return ()
 
     def check(self, tokenizer: Tokenizer) -> None:
-        """Raise `UserError` where the tokenizer lacks what the objective needs."""
+        """Raise `UserError` if the tokenizer lacks a token that the objective needs."""
 
     def batch_statistic(self, model: LanguageModel, batches: Sequence[Batch]) -> tuple[float, float]:  # noqa: ARG002
-        """A sum over all of a step's batches, and a count, that the loss of each needs; no gradient flows through."""
+        """Return (sum, count) over the batches of a step, without gradient; input of `reduce_statistic`."""
         return 0.0, 0.0
 
     def reduce_statistic(self, total: float, count: float) -> float:  # noqa: ARG002
-        """What `loss` gets of the sum and the count, added up over all of a step."""
+        """Reduce (sum, count) of all micro-batches and workers to the value passed to `loss`."""
         return 0.0
 
-    def loss(self, model: LanguageModel, batch: Batch, before: float = 0.0) -> LossOutput:  # noqa: ARG002
-        """The loss summed over the batch.
+    def loss(self, model: LanguageModel, batch: Batch, statistic: float = 0.0) -> LossOutput:  # noqa: ARG002
+        """Compute the loss summed over the batch.
 
         Args:
-            model: what is trained.
-            batch: some rows.
-            before: what `before_step` came to (`settled`), of the step that these rows belong to.
+            model: the model in training.
+            batch: packed examples.
+            statistic: result of `reduce_statistic` for the optimizer step of this batch.
         """
         return LossOutput(cross_entropy_sum(model, batch))
 
-    def share(self, batch: Batch) -> float:
-        """What a step's loss is divided by: this batch's part of it."""
-        return batch.counted
+    def loss_denominator(self, batch: Batch) -> float:
+        """This batch's part of the divisor of a step's loss."""
+        return batch.target_weight
 
     def metric_denominator(self, batch: Batch) -> float:
-        """What the loss that is shown and compared is divided by."""
-        return batch.counted
+        """This batch's part of the divisor of the reported loss."""
+        return batch.target_weight

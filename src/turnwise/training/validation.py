@@ -1,4 +1,4 @@
-"""The loss of a model on held-out data, computed as it is in training."""
+"""Loss on held-out data, computed as in training."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from turnwise.training.objective import LossOutput
 
 
 class StopRequested(Exception):
-    """A signal came between two batches; what was being computed is not complete."""
+    """A stop signal arrived between two batches; the current computation is incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOutLoss:
-    """The loss per unit of the objective, and what else it watches."""
+    """Loss and extra metrics per unit of the objective (token, reply, pair)."""
 
     loss: float
     extra_metrics: Mapping[str, float]
@@ -38,55 +38,64 @@ def evaluate_loss(
     workers: WorkerGroup = SINGLE_PROCESS,
     stop: Callable[[], bool] = lambda: False,
 ) -> HeldOutLoss | None:
-    """The loss on all of a dataset, `size` rows at a time, shared among workers; None without data.
+    """Compute the mean loss of a dataset; None if it is empty.
+
+    Args:
+        model: the model, switched to evaluation mode.
+        dataset: held-out examples; its batches are distributed over the workers.
+        size: rows per batch.
+        device: device of the model.
+        dtype: compute type.
+        workers: the processes that train together.
+        stop: polled before every batch.
 
     Raises:
-        Stopped: `stop()` between two batches.
+        StopRequested: `stop` returned True.
     """
     if not len(dataset):
         return None
     model.module.eval()
     objective = dataset.objective
 
-    def ours() -> Iterator[Batch]:
+    def local_batches() -> Iterator[Batch]:
         return islice(dataset.batches(size), workers.rank, None, workers.world_size)
 
-    idle = [batch.to(device) for batch in _idle(model, dataset, size, workers)]
-    before = 0.0
+    padding = [batch.to(device) for batch in _padding_batches(model, dataset, size, workers)]
+    statistic = 0.0
     if objective.NEEDS_REFERENCE:
         with autocast(device, dtype):
-            counted = objective.batch_statistic(model, [batch.to(device) for batch in ours()])
-            objective.batch_statistic(model, idle)
-        before = objective.reduce_statistic(*workers.all_reduce_sum(counted))
-    summed, reported = 0.0, 0.0
+            local_sums = objective.batch_statistic(model, [batch.to(device) for batch in local_batches()])
+            objective.batch_statistic(model, padding)
+        statistic = objective.reduce_statistic(*workers.all_reduce_sum(local_sums))
+    loss_sum, denominator = 0.0, 0.0
     extra_metrics: dict[str, float] = dict.fromkeys(objective.EXTRA_METRICS, 0.0)
-    for batch in ours():
+    for batch in local_batches():
         if stop():
             raise StopRequested
         with autocast(device, dtype):
-            outcome = objective.loss(model, batch.to(device), before)
-        summed += outcome.summed.item()
-        reported += objective.metric_denominator(batch)
-        add(extra_metrics, outcome, 1.0)
-    for batch in idle:
+            output = objective.loss(model, batch.to(device), statistic)
+        loss_sum += output.loss_sum.item()
+        denominator += objective.metric_denominator(batch)
+        add_metrics(extra_metrics, output, 1.0)
+    for batch in padding:
         with autocast(device, dtype):
-            objective.loss(model, batch, before)
+            objective.loss(model, batch, statistic)
     reshard(model.module)
-    summed, reported, *values = workers.all_reduce_sum([summed, reported, *extra_metrics.values()])
+    loss_sum, denominator, *values = workers.all_reduce_sum([loss_sum, denominator, *extra_metrics.values()])
     extra_metrics = dict(zip(extra_metrics, values, strict=True))
-    return HeldOutLoss(summed / reported, {name: value / reported for name, value in extra_metrics.items()})
+    return HeldOutLoss(loss_sum / denominator, {name: value / denominator for name, value in extra_metrics.items()})
 
 
-def _idle(model: LanguageModel, dataset: Dataset, size: int, workers: WorkerGroup) -> list[Batch]:
-    """What we compute for nothing, along with workers that have one batch more, where the model is sharded."""
+def _padding_batches(model: LanguageModel, dataset: Dataset, size: int, workers: WorkerGroup) -> list[Batch]:
+    """Extra batches whose results are discarded, so that all ranks run the same number of FSDP collectives."""
     if not is_sharded(model.module):
         return []
     rows = dataset.rows()
-    short = -(-len(rows) // size) % workers.world_size
-    return [dataset.batch(rows[:size])] if 0 < short <= workers.rank else []
+    remainder = -(-len(rows) // size) % workers.world_size
+    return [dataset.batch(rows[:size])] if 0 < remainder <= workers.rank else []
 
 
-def add(extra_metrics: dict[str, float], outcome: LossOutput, share: float) -> None:
-    """Add an outcome's further figures, divided by `share`."""
-    for name, value in outcome.extra_metrics.items():
-        extra_metrics[name] = extra_metrics.get(name, 0.0) + value / share
+def add_metrics(extra_metrics: dict[str, float], output: LossOutput, denominator: float) -> None:
+    """Add the output's extra metrics, divided by `denominator`, to the running sums."""
+    for name, value in output.extra_metrics.items():
+        extra_metrics[name] = extra_metrics.get(name, 0.0) + value / denominator

@@ -1,4 +1,4 @@
-"""Which weights a run ends with: the best on validation data, or a mix of those with the base's."""
+"""The weights a run ends with: the best on validation data, or an interpolation of base and tuned weights."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,42 +9,43 @@ from turnwise.training.hooks import InterpolationResult
 from turnwise.training.optim.weight_averaging import ALPHAS, interpolate_weights
 
 EvaluateWeights = Callable[[], tuple[float, float | None]]
+"""Returns the model's current loss on validation data and on retention data (None without any)."""
 
 
-def load_best_weights(progress: CheckpointManager, *, validated: bool) -> None:
-    """Take the best weights; where nothing was held out to tell, their average or else the last ones."""
+def load_best_weights(checkpoints: CheckpointManager, *, validated: bool) -> None:
+    """Load the weights with the lowest validation loss; without validation data the averaged or the last ones."""
     if validated:
-        load_trainable(progress.module, progress.load_snapshot(BEST))
-    elif progress.average is not None:
-        load_trainable(progress.module, progress.average.weights)
+        load_trainable(checkpoints.module, checkpoints.load_snapshot(BEST))
+    elif checkpoints.average is not None:
+        load_trainable(checkpoints.module, checkpoints.average.weights)
 
 
 def load_best_interpolation(
-    progress: CheckpointManager, look: EvaluateWeights, allowed: float | None
+    checkpoints: CheckpointManager, evaluate: EvaluateWeights, max_retention_loss: float | None
 ) -> tuple[tuple[InterpolationResult, ...], float]:
-    """Look for the best weights between the base's and those that were learned, and take them.
+    """Evaluate (1−α)·base + α·tuned for several α and load the best (WiSE-FT, Wortsman et al. 2022).
 
     Args:
-        progress: has the learned weights, and kept the base's.
-        look: the loss of what the model is now on validation data, and on what should not be forgotten.
-        allowed: what the latter may be; None where nothing is measured.
+        checkpoints: holds the tuned weights and a snapshot of the base weights.
+        evaluate: measures the model's current weights.
+        max_retention_loss: upper bound of the loss on retention data; None sets no bound.
 
     Returns:
-        All mixes that were looked at, and the share of the way that was taken.
+        The result for every α, and the α that was loaded.
     """
-    module, start = progress.module, progress.load_snapshot(START)
+    module, start = checkpoints.module, checkpoints.load_snapshot(START)
     tuned = {name: tensor.clone() for name, tensor in trainable_state(module).items()}
-    found = []
-    for share in ALPHAS:
-        load_trainable(module, interpolate_weights(start, tuned, share))
-        found.append(InterpolationResult(share, *look()))
-    taken = min(found, key=partial(_worth, allowed=allowed)).share
-    load_trainable(module, interpolate_weights(start, tuned, taken))
-    return tuple(found), taken
+    results = []
+    for alpha in ALPHAS:
+        load_trainable(module, interpolate_weights(start, tuned, alpha))
+        results.append(InterpolationResult(alpha, *evaluate()))
+    best = min(results, key=partial(_sort_key, max_retention_loss=max_retention_loss)).share
+    load_trainable(module, interpolate_weights(start, tuned, best))
+    return tuple(results), best
 
 
-def _worth(mix: InterpolationResult, allowed: float | None) -> tuple[float, float]:
-    """Less is better: first how much more is forgotten than allowed, then the loss on validation data."""
-    if mix.general is None or allowed is None:
-        return 0.0, mix.valid
-    return max(0.0, mix.general - allowed), mix.valid
+def _sort_key(result: InterpolationResult, max_retention_loss: float | None) -> tuple[float, float]:
+    """Sort by how far the retention loss exceeds its bound, then by validation loss."""
+    if result.general is None or max_retention_loss is None:
+        return 0.0, result.valid
+    return max(0.0, result.general - max_retention_loss), result.valid

@@ -1,4 +1,4 @@
-"""The examples of a run: which of them an epoch shows, in which rows, and what a batch of rows holds."""
+"""Datasets of tokenized examples: which examples an epoch uses, how they are packed into rows, and batches of rows."""
 
 import hashlib
 from bisect import bisect_right
@@ -21,12 +21,12 @@ from turnwise.training.examples.shards import ExampleShard
 from turnwise.training.log_probs import autocast, segment_log_probs
 from turnwise.training.objective import ExampleContext, Objective
 
-VALIDATION_EPOCH = 0  # the epoch whose variations validation always sees
+VALIDATION_EPOCH = 0  # the epoch whose augmentations validation uses
 
 
 @dataclass(frozen=True, slots=True)
 class PackedRow:
-    """Examples, by their numbers, that lie in a row in this epoch."""
+    """The indices of the examples in one row of an epoch."""
 
     epoch: int
     examples: Sequence[int]
@@ -37,18 +37,18 @@ class Dataset:
     """The examples of one split.
 
     Attributes:
-        shards: one for every source.
-        objective: how examples vary and what they are compared with.
-        frame: what they were made for.
-        packs: whether several lie in a row.
-        group: rows that are read at a time.
-        seed: of the order, and of what varies.
-        repeats: how often an epoch shows each shard's examples; half a time is half of them, the others in the next.
+        shards: one per source.
+        objective: augments examples and pairs them with KL examples.
+        context: the context that the examples were built with.
+        supports_packing: True if a row may hold several examples.
+        bucket_size: rows per micro-batch; without packing, rows of a bucket have similar lengths.
+        seed: seed of order and augmentation.
+        repeats: passes over each shard per epoch, () means 1; 0.5 shows half of a shard per epoch, alternating halves.
     """
 
     shards: Sequence[ExampleShard]
     objective: Objective
-    frame: ExampleContext
+    context: ExampleContext
     supports_packing: bool = True
     bucket_size: int = 8
     seed: int = 0
@@ -59,124 +59,140 @@ class Dataset:
 
     @cached_property
     def _starts(self) -> list[int]:
+        """Index of each shard's first example, and the number of examples."""
         return [0, *accumulate(len(shard) for shard in self.shards)]
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int32]:
+        """Token count of each example."""
+        return np.concatenate([np.empty(0, np.int32), *(shard.lengths for shard in self.shards)])
 
     @property
     def tokens(self) -> int:
-        """Tokens of all examples, those of sources included."""
+        """Tokens of all examples, including encoder tokens."""
         return sum(shard.tokens for shard in self.shards)
 
     @property
     def epoch_tokens(self) -> int:
-        """Tokens that an epoch shows."""
-        times = self.repeats or [1.0] * len(self.shards)
-        return round(sum(shard.tokens * each for shard, each in zip(self.shards, times, strict=True)))
+        """Tokens per epoch."""
+        repeats = self.repeats or [1.0] * len(self.shards)
+        return round(sum(shard.tokens * times for shard, times in zip(self.shards, repeats, strict=True)))
 
-    def _place(self, index: int) -> tuple[ExampleShard, int]:
+    def _locate(self, index: int) -> tuple[ExampleShard, int]:
+        """Return the shard of an example and the example's index in it."""
         shard = bisect_right(self._starts, index) - 1
         return self.shards[shard], index - self._starts[shard]
 
     def example(self, index: int, epoch: int = VALIDATION_EPOCH) -> Example:
-        """An example as this epoch shows it."""
-        shard, place = self._place(index)
-        example = shard[place]
-        varied = self.objective.augment(example, np.random.default_rng((self.seed, epoch, index)), self.frame)
-        before, place = self._place((index or len(self)) - 1)
-        kl_example = (
-            self.objective.kl_example(varied, before[place], self.frame) if self.objective.NEEDS_REFERENCE else None
-        )
-        return varied if kl_example is None else replace(varied, kl_example=kl_example)
+        """Return an example with the augmentation of `epoch`."""
+        shard, offset = self._locate(index)
+        rng = np.random.default_rng((self.seed, epoch, index))
+        example = self.objective.augment(shard[offset], rng, self.context)
+        if not self.objective.NEEDS_REFERENCE:
+            return example
+        previous, offset = self._locate((index or len(self)) - 1)
+        kl_example = self.objective.kl_example(example, previous[offset], self.context)
+        return example if kl_example is None else replace(example, kl_example=kl_example)
 
     def epoch_indices(self, epoch: int) -> NDArray[np.int64]:
-        """The numbers of the examples that an epoch shows, in no order that means anything."""
-        found = []
+        """Return the indices of the examples that an epoch uses, unordered."""
+        indices = []
         for number, shard in enumerate(self.shards):
             size, times = len(shard), self.repeats[number] if self.repeats else 1.0
             first, last = int(epoch * times * size), int((epoch + 1) * times * size)
             if times == int(times):
-                within = np.tile(np.arange(size), int(times))
-            else:  # a stretch of an endless row of shuffled passes, which the next epoch goes on with
+                offsets = np.tile(np.arange(size), int(times))
+            else:
+                # Cut the epoch's part out of an endless sequence of shuffled passes; the next epoch continues it.
                 passes = range(first // size, (last + size - 1) // size) if size else ()
                 orders = [np.random.default_rng((self.seed, number, turn)).permutation(size) for turn in passes]
-                within = np.concatenate([np.empty(0, np.int64), *orders])[first - size * (first // max(1, size)) :]
-                within = within[: last - first]
-            found.append(within + self._starts[number])
-        return np.concatenate([np.empty(0, np.int64), *found])
+                offsets = np.concatenate([np.empty(0, np.int64), *orders])[first - size * (first // max(1, size)) :]
+                offsets = offsets[: last - first]
+            indices.append(offsets + self._starts[number])
+        return np.concatenate([np.empty(0, np.int64), *indices])
 
     def rows(self, epoch: int = VALIDATION_EPOCH) -> list[PackedRow]:
-        """The rows of an epoch, in order; they depend on the seed and the epoch alone."""
-        shown = self.epoch_indices(epoch)
-        lengths = np.concatenate([np.empty(0, np.int32), *(shard.lengths for shard in self.shards)])[shown].tolist()
-        seed = self.seed * 1_000_003 + epoch  # another order for every epoch, the same on every run
+        """Return the rows of an epoch in order; they depend only on the data, the seed and the epoch."""
+        indices = self.epoch_indices(epoch)
+        lengths = self._lengths[indices].tolist()
+        seed = self.seed * 1_000_003 + epoch  # a different order in every epoch, the same in every run
         packed = (
-            pack_sequences(lengths, self.frame.length, seed=seed)
+            pack_sequences(lengths, self.context.length, seed=seed)
             if self.supports_packing
             else bucket_by_length(lengths, self.bucket_size, seed=seed)
         )
-        return [PackedRow(epoch, shown[row].tolist()) for row in packed]
+        return [PackedRow(epoch, indices[row].tolist()) for row in packed]
 
     def stream(self, skip: int = 0) -> Iterator[PackedRow]:
-        """Rows for ever, epoch after epoch; `skip` rows are passed over (resuming)."""
+        """Yield rows without end, epoch after epoch; a resumed run skips the rows it has trained on."""
         for epoch in count():
             rows = self.rows(epoch)
             yield from rows[skip:]
             skip = max(0, skip - len(rows))
 
     def batch(self, rows: Sequence[PackedRow]) -> Batch:
-        """Lay these rows out."""
+        """Collate rows into a batch."""
         examples = [[self.example(index, row.epoch) for index in row.examples] for row in rows]
-        return collate(examples, pad_id=self.frame.tokenizer.pad_id)
+        return collate(examples, pad_id=self.context.tokenizer.pad_id)
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """All of it once, in a fixed order, `size` rows at a time (validation)."""
-        rows = self.rows()
-        for start in range(0, len(rows), size):
-            yield self.batch(rows[start : start + size])
+        """Yield all examples once in a fixed order, `size` rows per batch (validation)."""
+        for rows in _chunks(self.rows(), size):
+            yield self.batch(rows)
 
     @cached_property
     def fill(self) -> float:
-        """The share of the places in an epoch's batches that hold a token and no padding."""
-        rows = self.rows()
-        lengths = np.concatenate([np.empty(0, np.int32), *(shard.lengths for shard in self.shards)])
-        sizes = [int(sum(lengths[index] for index in row.examples)) for row in rows]
+        """Packing efficiency: share of an epoch's batch positions that are not padding."""
+        sizes = [int(sum(self._lengths[index] for index in row.examples)) for row in self.rows()]
         groups = [sizes[start : start + self.bucket_size] for start in range(0, len(sizes), self.bucket_size)]
-        return sum(sizes) / max(1, sum(max(found) * len(found) for found in groups))
+        return sum(sizes) / max(1, sum(max(group) * len(group) for group in groups))
 
     def compute_ref_logprobs(self, model: LanguageModel, device: torch.device, dtype: torch.dtype, size: int) -> None:
-        """Let every example know what the model thinks of it before it is trained, where the objective compares."""
+        """Store reference log-probabilities with every example, if the objective needs them and none are stored.
+
+        Args:
+            model: the reference model, that is, the model before the first step.
+            device: device of the model.
+            dtype: compute type.
+            size: rows per batch.
+        """
         if not self.objective.NEEDS_REFERENCE or all(shard.ref_logprobs is not None for shard in self.shards):
             return
         model.module.eval()
-        known: list[list[float]] = [[] for _ in range(len(self))]
+        log_probs: list[list[float]] = [[] for _ in range(len(self))]
         with torch.no_grad(), autocast(device, dtype):
-            for rows in _groups(replace(self, repeats=()).rows(), size):  # every example, once
-                order = [index for row in rows for index in row.examples]
+            for rows in _chunks(replace(self, repeats=()).rows(), size):  # every example once
+                indices = [index for row in rows for index in row.examples]
                 batch = self.batch(rows).to(device)
-                contrasts = [] if batch.kl_example is None else segment_log_probs(model, batch.kl_example).tolist()
-                parts = iter(segment_log_probs(model, batch).tolist())
-                for place, index in enumerate(order):
-                    own = [next(parts) for _ in range(max(1, len(self.example(index).parts)))]
-                    known[index] = own + contrasts[place : place + 1]
+                kl = [] if batch.kl_example is None else segment_log_probs(model, batch.kl_example).tolist()
+                segments = iter(segment_log_probs(model, batch).tolist())
+                for number, index in enumerate(indices):
+                    num_segments = max(1, len(self.example(index).segment_lengths))
+                    log_probs[index] = [next(segments) for _ in range(num_segments)] + kl[number : number + 1]
         reshard(model.module)
         for number, shard in enumerate(self.shards):
-            shard.save_ref_logprobs(np.array(known[self._starts[number] : self._starts[number + 1]], np.float32))
+            start, end = self._starts[number : number + 2]
+            shard.save_ref_logprobs(np.array(log_probs[start:end], np.float32))
 
 
-def _groups(rows: Sequence[PackedRow], size: int) -> Iterator[Sequence[PackedRow]]:
+def _chunks(rows: Sequence[PackedRow], size: int) -> Iterator[Sequence[PackedRow]]:
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 
 
 @dataclass(frozen=True)
 class DatasetSplits:
-    """The splits; all but `train` may be empty.
+    """The splits of a run; all but `train` may be empty.
 
     Attributes:
-        general: what should not be forgotten.
-        samples: a few held-out dialogues to answer before and after.
-        skipped: bad rows that were left out.
-        rehearsed: examples of `train` that are the base's own answers.
-        truncation: what did not fit into rows.
+        train: training data.
+        valid: validation data, for early stopping.
+        test: measured before and after training.
+        general: retention data; its loss should not rise.
+        samples: held-out dialogues to which the model replies before and after training.
+        skipped: number of bad rows that were skipped.
+        rehearsed: number of training examples that are replies of the base model.
+        truncation: counts of what did not fit into the sequence length.
     """
 
     train: Dataset
@@ -190,7 +206,7 @@ class DatasetSplits:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes when what is learned from or validated on does."""
+        """Hash of the training and validation examples."""
         digest = hashlib.blake2b(digest_size=16)
         for split in (self.train, self.valid):
             for shard in split.shards:

@@ -1,10 +1,10 @@
-"""What of a dialogue goes into a row: all of it where it fits, else what serving would show before each reply.
+"""Windows of a dialogue that fit the sequence length, and counts of what is truncated.
 
-A dialogue that is longer than a row is cut as in serving (`chat/context_policies/drop_oldest.py`): system messages
-stay, the oldest exchanges go, and every piece begins at a turn. Each reply is learned once. Where a row holds several
-replies, only those that have at least half a row of history are learned from it, or all of the dialogue before them;
-the others are learned from an earlier piece. A reply whose question leaves it too little space loses its end, and one
-whose question alone fills the row is left out; both are counted.
+A dialogue longer than the sequence length is truncated as in serving (`chat/context_policies/drop_oldest.py`): system
+messages stay, the oldest exchanges are dropped, and every window starts at a turn. Each reply is trained on exactly
+once. In a truncated window only replies with at least half a window of history are targets; earlier replies are targets
+of an earlier window. A reply too long for the tokens left after its prompt loses its end; a reply whose prompt alone
+fills the window is left out. Both are counted in `TruncationReport`.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -20,20 +20,20 @@ from turnwise.text.rendering.reply_spans import RenderedReplies, ReplySpan, rend
 if TYPE_CHECKING:
     from turnwise.training.objective import ExampleContext
 
-MIN_HISTORY_SHARE = 0.5  # of a row, before a reply that is learned from a shortened dialogue
+MIN_HISTORY_SHARE = 0.5  # of the window, before a target reply of a truncated dialogue
 
 
 @dataclass
 class TruncationReport:
-    """What did not fit into rows.
+    """Counts of what does not fit the sequence length or cannot be used.
 
     Attributes:
-        dialogues: that are longer than a row.
+        dialogues: dialogues longer than the sequence length.
         cut_replies: replies that lost their end.
-        left_out_replies: replies that are not learned at all.
-        tokens: of replies, that are not learned for it.
-        unservable_replies: replies that the template cannot write after the prompt they are served after.
-        unread: rows in which a column or key holds text that nothing reads, by its name.
+        left_out_replies: replies without any target.
+        tokens: reply tokens lost by cutting or leaving out.
+        unservable_replies: replies that the chat template cannot render after their serving prompt.
+        unread: number of rows by name of a column or key with text that no parser uses.
     """
 
     dialogues: int = 0
@@ -44,123 +44,125 @@ class TruncationReport:
     unread: dict[str, int] = field(default_factory=dict)
 
     def sentences(self, length: int) -> list[str]:
-        """What a person should know before the run.
+        """Describe the counts for users.
 
         Args:
-            length: of a row, in tokens.
+            length: sequence length in tokens.
         """
-        told = []
+        sentences = []
         if self.dialogues:
-            told.append(
+            sentences.append(
                 f"{pluralize(self.dialogues, 'dialogue')} longer than a row of {length:,} tokens: the oldest exchanges "
                 "are left out, as in serving"
             )
         if self.tokens:
-            parts = [
-                f"{pluralize(number, 'reply', 'replies')} {what}"
-                for number, what in ((self.cut_replies, "cut at the end"), (self.left_out_replies, "left out"))
-                if number
-            ]
-            told.append(f"{' and '.join(parts)}, {self.tokens:,} tokens: with their question they do not fit a row")
+            counts = ((self.cut_replies, "cut at the end"), (self.left_out_replies, "left out"))
+            replies = [f"{pluralize(count, 'reply', 'replies')} {action}" for count, action in counts if count]
+            sentences.append(
+                f"{' and '.join(replies)}, {self.tokens:,} tokens: with their question they do not fit a row"
+            )
         if self.unservable_replies:
-            told.append(
-                f"{pluralize(self.unservable_replies, 'reply', 'replies')} left out: the chat template has no way to "
-                "write them after the prompt they are served after"
+            sentences.append(
+                f"{pluralize(self.unservable_replies, 'reply', 'replies')} left out: the chat template cannot write "
+                "them after the prompt they are served after"
             )
         if self.unread:
-            names = ", ".join(self.unread)
-            told.append(f"columns with text that nothing reads: {names} (`--columns` says what they mean)")
-        return told
+            sentences.append(
+                f"columns with text that is not used: {', '.join(self.unread)} (set their meaning with `--columns`)"
+            )
+        return sentences
 
 
 def split_dialogue(
-    messages: Sequence[Message], wanted: Collection[int], frame: "ExampleContext"
+    messages: Sequence[Message], targets: Collection[int], context: "ExampleContext"
 ) -> Iterator[RenderedReplies]:
-    """Pieces of a dialogue that fit a row and together hold every wanted reply once, after what it is served after.
+    """Yield windows of a dialogue that together contain every target reply once, each after its serving prompt.
 
     Args:
         messages: the dialogue.
-        wanted: indices of the assistant's messages that are learned.
-        frame: the renderer and the length of a row; what does not fit is counted there.
+        targets: indices of the assistant messages to train on.
+        context: renderer, sequence length and truncation counts.
     """
-    left = {index for index in wanted if messages[index].full_text.strip()}
-    if not left:
+    remaining = {index for index in targets if messages[index].full_text.strip()}
+    if not remaining:
         return
-    whole = render_replies(frame.renderer, messages, left)
-    if len(whole.ids) <= frame.length:
-        if whole.replies:
-            yield whole
-        left -= {reply.index for reply in whole.replies}
+    rendered = render_replies(context.renderer, messages, remaining)
+    if len(rendered.ids) <= context.length:
+        if rendered.replies:
+            yield rendered
+        remaining -= {reply.index for reply in rendered.replies}
     else:
-        frame.truncation.dialogues += 1
-    while left:
-        last = max(left)
-        piece = truncate_dialogue(messages[: last + 1], left, frame)
-        left.remove(last)
-        if piece is not None:
-            left -= {reply.index for reply in piece.replies}
-            yield piece
+        context.truncation.dialogues += 1
+    # From the last reply back: each window ends with a reply and covers the earlier ones that have enough history.
+    while remaining:
+        last = max(remaining)
+        window = truncate_dialogue(messages[: last + 1], remaining, context)
+        remaining.remove(last)
+        if window is not None:
+            remaining -= {reply.index for reply in window.replies}
+            yield window
 
 
 def truncate_dialogue(
-    messages: Sequence[Message], wanted: Collection[int], frame: "ExampleContext"
+    messages: Sequence[Message], targets: Collection[int], context: "ExampleContext"
 ) -> RenderedReplies | None:
-    """The last message, a reply, and others that are wanted, after as much of the dialogue as fits a row.
+    """Render the last message, a reply, after as much history as fits, with other target replies in the history.
 
-    None where the reply cannot be learned, which is counted.
+    Returns None, and counts it, if the reply cannot be trained on.
     """
-    last, length = len(messages) - 1, frame.length
-    count = count_dropped_exchanges(frame.renderer, messages, length)
-    dropped = {place for exchange in droppable_exchanges(messages)[:count] for place in exchange}
-    places = [place for place in range(len(messages)) if place not in dropped]
-    kept = [messages[place] for place in places]
-    piece = render_replies(frame.renderer, kept, [i for i, place in enumerate(places) if place in wanted])
-    if last not in (places[reply.index] for reply in piece.replies):
-        alone = render_reply(frame.renderer, kept)
-        if alone is None:
-            frame.truncation.unservable_replies += 1
+    last, length = len(messages) - 1, context.length
+    count = count_dropped_exchanges(context.renderer, messages, length)
+    dropped = {index for exchange in droppable_exchanges(messages)[:count] for index in exchange}
+    indices = [index for index in range(len(messages)) if index not in dropped]
+    remaining = [messages[index] for index in indices]
+    rendered = render_replies(context.renderer, remaining, [i for i, index in enumerate(indices) if index in targets])
+    if last not in (indices[reply.index] for reply in rendered.replies):
+        # The template renders this reply's prompt differently inside a dialogue: render the reply on its own.
+        single = render_reply(context.renderer, remaining)
+        if single is None:
+            context.truncation.unservable_replies += 1
             return None
-        piece = alone
-    found = []
-    for reply in piece.replies:
-        index = places[reply.index]
+        rendered = single
+    replies = []
+    for reply in rendered.replies:
+        index = indices[reply.index]
         if index == last or not count or reply.start >= MIN_HISTORY_SHARE * length:
-            found.append(replace(reply, index=index))
-    return _cut(RenderedReplies(piece.ids, found), last, frame)
+            replies.append(replace(reply, index=index))
+    return _cut(RenderedReplies(rendered.ids, replies), last, context)
 
 
 def count_dropped_exchanges(renderer: Renderer, messages: Sequence[Message], length: int, reply: int = 0) -> int:
-    """How many of the oldest exchanges go, so that the messages fit into `length` tokens; all, where none is enough.
+    """Return the smallest number of oldest exchanges to drop so that the messages fit; all if none is enough.
 
     Args:
-        renderer: lays the messages out.
+        renderer: renders the messages.
         messages: the dialogue.
-        length: tokens there are.
-        reply: tokens to leave for a reply; with 0 the last message is one.
+        length: sequence length in tokens.
+        reply: tokens to reserve for a reply; 0 if the last message is the reply.
     """
-    old = droppable_exchanges(messages)
+    exchanges = droppable_exchanges(messages)
 
     def fits(count: int) -> bool:
-        rendered = renderer.render(drop_exchanges(messages, old[:count]), add_generation_prompt=reply > 0)
+        rendered = renderer.render(drop_exchanges(messages, exchanges[:count]), add_generation_prompt=reply > 0)
         return len(rendered.ids) + reply <= length
 
-    low, high = 0, len(old)
+    low, high = 0, len(exchanges)
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle + 1, high)
     return low
 
 
-def _cut(piece: RenderedReplies, last: int, frame: "ExampleContext") -> RenderedReplies | None:
-    """The piece as far as it fits a row: the last reply may lose its end, an earlier one is learned elsewhere."""
-    length = frame.length
-    found: list[ReplySpan] = [reply for reply in piece.replies if reply.end <= length]
-    for reply in piece.replies:
+def _cut(rendered: RenderedReplies, last: int, context: "ExampleContext") -> RenderedReplies | None:
+    """Cut to the sequence length: the last reply may lose its end, an earlier one belongs to another window."""
+    length = context.length
+    replies: list[ReplySpan] = [reply for reply in rendered.replies if reply.end <= length]
+    for reply in rendered.replies:
         if reply.index == last and reply.end > length:
             is_cut = reply.start < length
             if is_cut:
-                found.append(replace(reply, end=length))
-            frame.truncation.cut_replies += is_cut
-            frame.truncation.left_out_replies += not is_cut
-            frame.truncation.tokens += reply.end - max(reply.start, length)
-    return RenderedReplies(piece.ids[:length], found) if found else None
+                replies.append(replace(reply, end=length))
+            context.truncation.cut_replies += is_cut
+            context.truncation.left_out_replies += not is_cut
+            context.truncation.tokens += reply.end - max(reply.start, length)
+    return RenderedReplies(rendered.ids[:length], replies) if replies else None

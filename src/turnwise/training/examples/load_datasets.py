@@ -68,13 +68,13 @@ def load_datasets(
         InvalidData: a row that cannot be used (unless the recipe skips them), or nothing left to learn from.
     """
     recipe = with_max_seq_len(recipe, renderer, model)
-    frame = ExampleContext(renderer, recipe.training.settled_row_length, model.decoder_start_ids)
+    context = ExampleContext(renderer, recipe.training.settled_row_length, model.decoder_start_ids)
     recipe.objective.check(renderer.tokenizer)
-    if folder is not None and again and (kept := _read_cached(folder, recipe, frame)):
+    if folder is not None and again and (kept := _read_cached(folder, recipe, context)):
         shards, samples, skipped, truncation = kept
     else:
-        shards, samples, skipped = _read(recipe, frame, folder, on_item, rehearses)
-        truncation = frame.truncation
+        shards, samples, skipped = _read(recipe, context, folder, on_item, rehearses)
+        truncation = context.truncation
     train = [shards[_train(number)] for number in range(len(recipe.data.train))]
     repeats = epoch_repeats(recipe.data.train, train)
     if len(shards[REHEARSAL]):
@@ -89,7 +89,7 @@ def load_datasets(
         return Dataset(
             found,
             recipe.objective,
-            frame,
+            context,
             model.supports_packing,
             recipe.training.micro_rows,
             recipe.training.seed,
@@ -109,10 +109,10 @@ def load_datasets(
 
 
 def _read(
-    recipe: Recipe, frame: ExampleContext, folder: Path | None, on_item: Callable[[], None], rehearses: ReplaySource
+    recipe: Recipe, context: ExampleContext, folder: Path | None, on_item: Callable[[], None], rehearses: ReplaySource
 ) -> tuple[dict[str, ExampleShard], tuple[Conversation, ...], int]:
     """All examples, the dialogues to answer, and how many bad rows were left out."""
-    reader = _Reader(recipe, frame, on_item, recipe.objective)
+    reader = _Reader(recipe, context, on_item, recipe.objective)
     held_out: list[tuple[Record, list[Example]]] = []
     fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
 
@@ -135,14 +135,14 @@ def _read(
     shards = {_train(n): shard(_train(n), learned(source)) for n, source in enumerate(recipe.data.train)}
     if not any(map(len, shards.values())):
         raise InvalidData(_nothing_left(recipe, held_out=bool(held_out)))
-    shards[REHEARSAL] = shard(REHEARSAL, _answered(recipe, frame, list(shards.values()), rehearses))
+    shards[REHEARSAL] = shard(REHEARSAL, _answered(recipe, context, list(shards.values()), rehearses))
     held_out.extend(reader.read(recipe.data.valid))
     test = list(reader.read(recipe.data.test))
     shards[VALID] = shard(VALID, (example for _, examples in held_out for example in examples))
     shards[TEST] = shard(TEST, (example for _, examples in test for example in examples))
     general = (
         example
-        for _, found in _Reader(recipe, frame, on_item, _general(recipe)).read(recipe.data.general)
+        for _, found in _Reader(recipe, context, on_item, _general(recipe)).read(recipe.data.general)
         for example in found
     )
     shards[GENERAL] = shard(GENERAL, general)
@@ -150,31 +150,31 @@ def _read(
     samples = tuple(islice(answerable, NUM_SAMPLES))
     if folder is not None:
         write_jsonl(folder / SAMPLES_FILE, samples)
-        info = {"key": _key(recipe, frame), "skipped": reader.skipped, "truncation": asdict(frame.truncation)}
+        info = {"key": _key(recipe, context), "skipped": reader.skipped, "truncation": asdict(context.truncation)}
         atomic_write(folder / INFO, json.dumps(info))
     return shards, samples, reader.skipped
 
 
 def _answered(
-    recipe: Recipe, frame: ExampleContext, train: Sequence[ExampleShard], rehearses: ReplaySource
+    recipe: Recipe, context: ExampleContext, train: Sequence[ExampleShard], rehearses: ReplaySource
 ) -> Iterator[Example]:
     """What is rehearsed: as many tokens as the whole run shows, where they are to be had, so that none comes twice."""
     if not recipe.data.rehearse:
         return
     for dialogue in rehearses(total_replay_tokens(recipe, train)):
         with suppress(UserError):  # a model may say what its template refuses
-            yield from list(recipe.objective.examples(dialogue, frame))
+            yield from list(recipe.objective.examples(dialogue, context))
 
 
 def _read_cached(
-    folder: Path, recipe: Recipe, frame: ExampleContext
+    folder: Path, recipe: Recipe, context: ExampleContext
 ) -> tuple[dict[str, ExampleShard], tuple[Conversation, ...], int, TruncationReport] | None:
     """What an earlier call of `_read` wrote, if it would write the same again."""
     try:
         info = json.loads((folder / INFO).read_text())
     except (OSError, ValueError):
         return None
-    if info.get("key") != _key(recipe, frame):
+    if info.get("key") != _key(recipe, context):
         return None
     names = [*(_train(number) for number in range(len(recipe.data.train))), VALID, TEST, GENERAL, REHEARSAL]
     talks = (
@@ -194,7 +194,7 @@ def _train(number: int) -> str:
     return f"train-{number}"
 
 
-def _key(recipe: Recipe, frame: ExampleContext) -> str:
+def _key(recipe: Recipe, context: ExampleContext) -> str:
     """Changes when the examples might: the files by size and time, and everything that decides how they are cut."""
     files = [
         (str(file), file.stat().st_size, file.stat().st_mtime_ns)
@@ -206,7 +206,7 @@ def _key(recipe: Recipe, frame: ExampleContext) -> str:
     digest.update(recipe.dump().encode())
     if recipe.data.rehearse and recipe.model.source is not None:  # its answers are among the examples
         digest.update(weights_digest(find_model_folder(recipe.model.source)).encode())
-    digest.update(f"{__version__}\0{frame.renderer.template}\0{frame.tokenizer.backend.to_str()}".encode())
+    digest.update(f"{__version__}\0{context.renderer.template}\0{context.tokenizer.backend.to_str()}".encode())
     return digest.hexdigest()
 
 
@@ -215,7 +215,7 @@ class _Reader:
     """Reads sources into examples and counts the rows it had to leave out."""
 
     recipe: Recipe
-    frame: ExampleContext
+    context: ExampleContext
     on_item: Callable[[], None]
     objective: Objective
     skipped: int = 0
@@ -229,7 +229,7 @@ class _Reader:
             for place, item in islice(source.rows(), wanted.limit):
                 self.on_item()
                 try:
-                    examples = list(self.objective.examples(altered(item), self.frame))
+                    examples = list(self.objective.examples(altered(item), self.context))
                 except UserError as error:
                     if not self.recipe.data.skip_bad:
                         raise InvalidData(f"{place}: {error}") from error
@@ -238,7 +238,7 @@ class _Reader:
                     yield item, examples
             self.skipped += source.bad_count
             for name, count in source.unread.items():
-                self.frame.truncation.unread[name] = self.frame.truncation.unread.get(name, 0) + count
+                self.context.truncation.unread[name] = self.context.truncation.unread.get(name, 0) + count
 
 
 def misspell_user_turns(item: Record, chance: float, seed: int) -> Record:

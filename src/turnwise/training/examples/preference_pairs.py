@@ -1,4 +1,4 @@
-"""What the objectives over preferences share: two ends of one dialogue, and how likely each is."""
+"""Examples for preference objectives: completions of one dialogue after the same prompt."""
 
 from collections.abc import Sequence
 
@@ -12,73 +12,89 @@ from turnwise.training.objective import ExampleContext
 
 
 def completion_examples(
-    ends: Sequence[tuple[Message, ...]], common: int, frame: ExampleContext, room: int
+    conversations: Sequence[tuple[Message, ...]], common: int, context: ExampleContext, max_tokens: int
 ) -> list[Example] | None:
-    """What the assistant says from message `common` on in each of these ends, after the same prompt.
+    """Build one example per conversation, trained on the assistant messages after the common prefix.
 
-    A dialogue that is longer than `room` loses its oldest exchanges, as in serving, the same ones at every end; a reply
-    that is too long loses its end. None where an end has nothing to learn, or the prompt fills the room.
+    A dialogue longer than `max_tokens` loses its oldest exchanges, as in serving, and the same ones in every
+    conversation. A reply that is too long loses its end.
+
+    Args:
+        conversations: conversations with a common prefix.
+        common: number of common messages.
+        context: renderer and truncation counts.
+        max_tokens: maximum tokens per example.
+
+    Returns:
+        The examples; None if one of the conversations has no target or its prompt fills `max_tokens`.
     """
-    first = [next((i for i in range(common, len(end)) if end[i].role == "assistant"), None) for end in ends]
-    if None in first:
+    if not all(any(message.role == "assistant" for message in messages[common:]) for messages in conversations):
         return None
-    asks_again = ends[0][common].role == "user"  # then the question is not part of the prompt
-    old = droppable_exchanges(ends[0][: common + 1] if asks_again else ends[0][:common])
-    count = max(_fewest(frame, end, old, room) for end in ends)
+    first = conversations[0]
+    # A user message right after the prefix differs between the conversations, so its exchange must stay.
+    starts_with_user = first[common].role == "user"
+    exchanges = droppable_exchanges(first[: common + 1] if starts_with_user else first[:common])
+    count = max(_num_exchanges_to_drop(context, messages, exchanges, max_tokens) for messages in conversations)
     if count:
-        frame.truncation.dialogues += 1
-    found = [
-        _ending(drop_exchanges(end, old[:count]), common - sum(map(len, old[:count])), frame, room) for end in ends
-    ]
-    examples = [example for example in found if example is not None]
-    return examples if len(examples) == len(ends) else None
+        context.truncation.dialogues += 1
+    start = common - sum(map(len, exchanges[:count]))
+    examples = []
+    for messages in conversations:
+        example = _completion_example(drop_exchanges(messages, exchanges[:count]), start, context, max_tokens)
+        if example is not None:
+            examples.append(example)
+    return examples if len(examples) == len(conversations) else None
 
 
-def _fewest(frame: ExampleContext, messages: Sequence[Message], old: Sequence[Exchange], room: int) -> int:
-    """How many of the oldest exchanges go, so that the messages fit."""
-    low, high = 0, len(old)
+def _num_exchanges_to_drop(
+    context: ExampleContext, messages: Sequence[Message], exchanges: Sequence[Exchange], max_tokens: int
+) -> int:
+    """Smallest number of oldest exchanges to drop so that the messages fit; all of them if none is enough."""
+    low, high = 0, len(exchanges)
     while low < high:
         middle = (low + high) // 2
-        fits = len(frame.renderer.render(drop_exchanges(messages, old[:middle])).ids) <= room
-        low, high = (low, middle) if fits else (middle + 1, high)
+        rendered = context.renderer.render(drop_exchanges(messages, exchanges[:middle]))
+        low, high = (low, middle) if len(rendered.ids) <= max_tokens else (middle + 1, high)
     return low
 
 
-def _ending(messages: Sequence[Message], common: int, frame: ExampleContext, room: int) -> Example | None:
-    """The assistant's messages from `common` on, as far as they stand after the prompts they are served after."""
+def _completion_example(
+    messages: Sequence[Message], start: int, context: ExampleContext, max_tokens: int
+) -> Example | None:
+    """Build an example trained on the assistant messages from index `start`; None if no target is left."""
     last = max(i for i, message in enumerate(messages) if message.role == "assistant")
     messages = messages[: last + 1]
-    wanted = [i for i in range(common, len(messages)) if messages[i].role == "assistant" and messages[i].full_text]
-    piece: RenderedReplies | None = render_replies(frame.renderer, messages, wanted)
-    if piece is None or last not in (reply.index for reply in piece.replies):
-        piece = render_reply(frame.renderer, messages)
-    if piece is None:
-        frame.truncation.unservable_replies += 1
+    targets = [i for i in range(start, len(messages)) if messages[i].role == "assistant" and messages[i].full_text]
+    rendered: RenderedReplies | None = render_replies(context.renderer, messages, targets)
+    if rendered is None or last not in (reply.index for reply in rendered.replies):
+        rendered = render_reply(context.renderer, messages)
+    if rendered is None:
+        context.truncation.unservable_replies += 1
         return None
-    mask = [False] * len(piece.ids)
-    for reply in piece.replies:
+    mask = [False] * len(rendered.ids)
+    for reply in rendered.replies:
         mask[reply.start : reply.end] = [True] * (reply.end - reply.start)
-    lost = sum(mask[room:])
-    frame.truncation.tokens += lost
-    example = Example.causal(piece.ids[:room], mask[:room])
-    kept = bool(example.counted.any())
-    frame.truncation.cut_replies += bool(lost) and kept
-    frame.truncation.left_out_replies += bool(lost) and not kept
-    return example if kept else None
+    num_lost = sum(mask[max_tokens:])
+    context.truncation.tokens += num_lost
+    example = Example.causal(rendered.ids[:max_tokens], mask[:max_tokens])
+    has_targets = bool(example.target_mask.any())
+    context.truncation.cut_replies += bool(num_lost) and has_targets
+    context.truncation.left_out_replies += bool(num_lost) and not has_targets
+    return example if has_targets else None
 
 
-def common_prefix_length(one: tuple[Message, ...], other: tuple[Message, ...]) -> int:
-    """How many messages both begin with."""
+def common_prefix_length(first: tuple[Message, ...], second: tuple[Message, ...]) -> int:
+    """Number of messages with which both conversations start."""
     count = 0
-    while count < min(len(one), len(other)) and one[count] == other[count]:
+    while count < min(len(first), len(second)) and first[count] == second[count]:
         count += 1
     return count
 
 
-def concatenate_segments(parts: list[Example]) -> Example:
-    """One example of several sequences that do not see each other."""
+def concatenate_segments(examples: list[Example]) -> Example:
+    """Join examples into one example of several segments, which do not attend to each other."""
     return Example(
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.targets for part in parts]),
-        parts=tuple(part.size for part in parts),
+        np.concatenate([example.ids for example in examples]),
+        np.concatenate([example.targets for example in examples]),
+        segment_lengths=tuple(example.size for example in examples),
     )

@@ -1,7 +1,6 @@
-"""Examples laid end to end in a few long arrays: in memory, or in files that are mapped into it.
+"""Storage of examples in a few flat arrays, in memory or in memory-mapped files.
 
-Text becomes tokens once. What is larger than memory stays on disk and is read as it is needed, and a run that goes on
-finds its examples there.
+Text is tokenized once. Data larger than memory stays on disk, and a resumed run reuses the files.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from turnwise.core.files import atomic_directory, atomic_write
 from turnwise.training.examples.batches import Example
 
-# name: type of numbers. An example has `sizes` of them in `ids` and `targets`, `source_sizes` in `sources`, and so on.
+# Array name → dtype. Arrays of all examples are concatenated: `sizes[i]` values of example i in `ids` and `targets`,
+# `source_sizes[i]` in `sources`, `part_counts[i]` in `part_sizes`, `label_counts[i]` in `labels`.
 ARRAYS = {
     "ids": np.int32,
     "targets": np.int32,
@@ -30,112 +30,120 @@ ARRAYS = {
     "label_counts": np.int32,
     "labels": np.float32,
 }
-BASE = "base.f32"
+REF_LOGPROBS_FILE = "base.f32"
 
 
 class ExampleShard(Sequence[Example]):
-    """Examples in order. Those of one shard come from one source.
+    """The examples of one source, in order.
 
     Attributes:
-        base: what each example knows of the model before training, `(examples, K)`; None before that is computed.
+        lengths: token count of each example.
+        labels: labels of all examples, concatenated; objectives rescale them.
+        ref_logprobs: reference log-probabilities, `(examples, K)`; None before they are computed.
     """
 
     def __init__(self, arrays: dict[str, NDArray[Any]], folder: Path | None = None) -> None:
         self._arrays, self._folder = arrays, folder
         self.lengths: NDArray[np.int32] = arrays["sizes"]
-        self.labels: NDArray[np.float32] = np.array(arrays["labels"])  # a copy: objectives balance them
-        self._starts = _starts(arrays["sizes"])
-        self._source_starts = _starts(arrays["source_sizes"])
-        self._weight_starts = _starts(np.where(arrays["weighted"], arrays["sizes"], 0))
-        self._part_starts = _starts(arrays["part_counts"])
-        self._label_starts = _starts(arrays["label_counts"])
+        self.labels: NDArray[np.float32] = np.array(arrays["labels"])  # a copy, since the files are read-only
+        self._starts = _offsets(arrays["sizes"])
+        self._source_starts = _offsets(arrays["source_sizes"])
+        self._weight_starts = _offsets(np.where(arrays["weighted"], arrays["sizes"], 0))
+        self._segment_starts = _offsets(arrays["part_counts"])
+        self._label_starts = _offsets(arrays["label_counts"])
         self.ref_logprobs: NDArray[np.float32] | None = None
-        if folder is not None and (folder / BASE).is_file():
-            self.ref_logprobs = np.fromfile(folder / BASE, np.float32).reshape(len(self), -1 if len(self) else 0)
+        if folder is not None and (folder / REF_LOGPROBS_FILE).is_file():
+            values = np.fromfile(folder / REF_LOGPROBS_FILE, np.float32)
+            self.ref_logprobs = values.reshape(len(self), -1 if len(self) else 0)
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     @property
     def tokens(self) -> int:
-        """Tokens that go in, those of sources included."""
+        """Tokens of all examples, including encoder tokens."""
         return int(self._starts[-1] + self._source_starts[-1])
 
     @overload
-    def __getitem__(self, place: int) -> Example: ...
+    def __getitem__(self, index: int) -> Example: ...
 
     @overload
-    def __getitem__(self, place: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
 
-    def __getitem__(self, place: int | slice) -> Example | Sequence[Example]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        place = place + len(self) if place < 0 else place
-        if not 0 <= place < len(self):
-            raise IndexError(place)
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = index + len(self) if index < 0 else index
+        if not 0 <= index < len(self):
+            raise IndexError(index)
         arrays = self._arrays
-        tokens = slice(self._starts[place], self._starts[place + 1])
-        weights = slice(self._weight_starts[place], self._weight_starts[place + 1])
-        source = slice(self._source_starts[place], self._source_starts[place + 1])
+        tokens = slice(self._starts[index], self._starts[index + 1])
+        weights = slice(self._weight_starts[index], self._weight_starts[index + 1])
+        source = slice(self._source_starts[index], self._source_starts[index + 1])
+        segments = slice(self._segment_starts[index], self._segment_starts[index + 1])
+        labels = slice(self._label_starts[index], self._label_starts[index + 1])
         return Example(
             ids=arrays["ids"][tokens],
             targets=arrays["targets"][tokens],
-            weights=arrays["weights"][weights] if arrays["weighted"][place] else None,
-            units=float(arrays["units"][place]),
-            parts=tuple(arrays["part_sizes"][self._part_starts[place] : self._part_starts[place + 1]].tolist()),
-            labels=tuple(self.labels[self._label_starts[place] : self._label_starts[place + 1]].tolist()),
+            weights=arrays["weights"][weights] if arrays["weighted"][index] else None,
+            units=float(arrays["units"][index]),
+            segment_lengths=tuple(arrays["part_sizes"][segments].tolist()),
+            labels=tuple(self.labels[labels].tolist()),
             source=arrays["sources"][source] if source.start < source.stop else None,
-            ref_logprobs=() if self.ref_logprobs is None else tuple(self.ref_logprobs[place].tolist()),
+            ref_logprobs=() if self.ref_logprobs is None else tuple(self.ref_logprobs[index].tolist()),
         )
 
-    def save_ref_logprobs(self, base: NDArray[np.float32]) -> None:
-        """Remember what the examples know of the model before training, `(examples, K)`."""
-        self.ref_logprobs = base
+    def save_ref_logprobs(self, ref_logprobs: NDArray[np.float32]) -> None:
+        """Set the reference log-probabilities, `(examples, K)`, and write them beside the arrays on disk."""
+        self.ref_logprobs = ref_logprobs
         if self._folder is not None:
-            atomic_write(self._folder / BASE, base.astype(np.float32).tobytes())
+            atomic_write(self._folder / REF_LOGPROBS_FILE, ref_logprobs.astype(np.float32).tobytes())
 
     def digest(self, into: Any) -> None:
-        """Feed everything that is learned from into a hash."""
+        """Update a `hashlib` object with everything that affects training."""
         for name in ("ids", "targets", "weights", "sources", "sizes", "units", "part_sizes", "labels"):
             into.update(np.ascontiguousarray(self._arrays[name]).data if len(self._arrays[name]) else b"")
             into.update(b"|")
 
 
-def _starts(sizes: NDArray[Any]) -> NDArray[np.int64]:
+def _offsets(sizes: NDArray[Any]) -> NDArray[np.int64]:
+    """Start of each example's values, and the total."""
     return np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
 
 
 def in_memory_shard(examples: Iterable[Example]) -> ExampleShard:
-    """A shard that is not on disk."""
-    pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in ARRAYS}
+    """Build a shard in memory."""
+    chunks: dict[str, list[NDArray[Any]]] = {name: [] for name in ARRAYS}
     for example in examples:
-        for name, values in _laid_out(example):
-            pieces[name].append(values)
-    return ExampleShard({name: np.concatenate(found or [np.empty(0, ARRAYS[name])]) for name, found in pieces.items()})
+        for name, values in _flatten(example):
+            chunks[name].append(values)
+    return ExampleShard(
+        {name: np.concatenate(arrays or [np.empty(0, ARRAYS[name])]) for name, arrays in chunks.items()}
+    )
 
 
 def write_shard(folder: Path, examples: Iterable[Example]) -> ExampleShard:
-    """Write examples into `folder`, whole or not at all, as they come, and open it."""
-    with atomic_directory(folder) as inside, ExitStack() as stack:
-        files: dict[str, IO[bytes]] = {name: stack.enter_context((inside / name).open("wb")) for name in ARRAYS}
+    """Write examples to `folder` atomically, one at a time, and open it."""
+    with atomic_directory(folder) as directory, ExitStack() as stack:
+        files: dict[str, IO[bytes]] = {name: stack.enter_context((directory / name).open("wb")) for name in ARRAYS}
         for example in examples:
-            for name, values in _laid_out(example):
+            for name, values in _flatten(example):
                 files[name].write(values.tobytes())
     return open_shard(folder)
 
 
 def open_shard(folder: Path) -> ExampleShard:
-    """A shard on disk."""
+    """Open a shard on disk; its arrays are memory-mapped."""
     arrays: dict[str, NDArray[Any]] = {}
-    for name, kind in ARRAYS.items():
+    for name, dtype in ARRAYS.items():
         path = folder / name
         # An empty file cannot be mapped.
-        arrays[name] = np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)
+        arrays[name] = np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
     return ExampleShard(arrays, folder)
 
 
-def _laid_out(example: Example) -> Iterator[tuple[str, NDArray[Any]]]:
-    assert example.kl_example is None, "contrasts are made of neighbours, when they are needed"
+def _flatten(example: Example) -> Iterator[tuple[str, NDArray[Any]]]:
+    assert example.kl_example is None, "KL examples are built from neighbours when they are needed"
     source = np.empty(0, np.int32) if example.source is None else example.source
     yield "ids", example.ids.astype(np.int32, copy=False)
     yield "targets", example.targets.astype(np.int32, copy=False)
@@ -146,7 +154,7 @@ def _laid_out(example: Example) -> Iterator[tuple[str, NDArray[Any]]]:
     yield "source_sizes", np.array([len(source)], np.int32)
     yield "weighted", np.array([example.weights is not None])
     yield "units", np.array([example.units], np.float32)
-    yield "part_counts", np.array([len(example.parts)], np.int32)
-    yield "part_sizes", np.array(example.parts, np.int32)
+    yield "part_counts", np.array([len(example.segment_lengths)], np.int32)
+    yield "part_sizes", np.array(example.segment_lengths, np.int32)
     yield "label_counts", np.array([len(example.labels)], np.int32)
     yield "labels", np.array(example.labels, np.float32)

@@ -72,7 +72,7 @@ def _about(data: DatasetSplits) -> dict[str, Any]:
         "train_tokens": data.train.epoch_tokens,
         "fill": round(data.train.fill, 4),
         "skipped_rows": data.skipped,
-        "row_length": data.train.frame.length,
+        "row_length": data.train.context.length,
         "truncation": asdict(data.truncation),
     }
 

@@ -68,7 +68,7 @@ def preflight(
     """
     train = data.train
     some = [train.example(index) for index in islice(train.epoch_indices(0).tolist(), 200)]
-    if not any(example.counted.any() for example in some):
+    if not any(example.target_mask.any() for example in some):
         raise InvalidData("Nothing in the training data is to be learned: every token of the first examples is masked.")
     weights = sum(parameter.numel() for parameter in model.module.parameters())
     learning = sum(parameter.numel() for parameter in model.module.parameters() if parameter.requires_grad)
@@ -91,7 +91,7 @@ def preflight(
         micro_rows=found.micro_rows,
         rows=len(train.rows()),
         fill=train.fill,
-        examples=[render_spans(example, train.frame) for example in some[:SHOWN]],
+        examples=[render_spans(example, train.context) for example in some[:SHOWN]],
     )
 
 
@@ -102,15 +102,15 @@ def with_micro_batch_size(recipe: Recipe, most: int) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"micro_rows": most})})
 
 
-def render_spans(example: Example, frame: ExampleContext) -> list[TextSpan]:
+def render_spans(example: Example, context: ExampleContext) -> list[TextSpan]:
     """An example as text: what is read, and what is learned."""
-    decode = frame.tokenizer.decode
+    decode = context.tokenizer.decode
     found = []
     if example.source is not None:
         found.append(TextSpan(decode(example.source.tolist(), skip_special=False), learned=False))
-        said = example.targets[example.counted].tolist()
+        said = example.targets[example.target_mask].tolist()
         return [*found, TextSpan(decode(said, skip_special=False), learned=True)]
-    sizes = example.parts or (example.size,)
+    sizes = example.segment_lengths or (example.size,)
     at = 0
     for size in sizes:
         ids, targets = example.ids[at : at + size].tolist(), example.targets[at : at + size].tolist()

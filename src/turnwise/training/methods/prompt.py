@@ -40,11 +40,13 @@ class PromptScorer:
 
     def loss(self, base: ModelBundle) -> float:
         """The loss per unit, every dialogue whole."""
-        frame = ExampleContext(base.renderer, base.model.context_length, base.model.decoder_start_ids)
-        shard = in_memory_shard(example for talk in self.dialogues for example in self.objective.examples(talk, frame))
+        context = ExampleContext(base.renderer, base.model.context_length, base.model.decoder_start_ids)
+        shard = in_memory_shard(
+            example for talk in self.dialogues for example in self.objective.examples(talk, context)
+        )
         # Rows as long as the longest dialogue, not as the context, which may be huge.
-        frame = replace(frame, length=int(shard.lengths.max(initial=1)))
-        dataset = Dataset([shard], self.objective, frame, base.model.supports_packing, self.size)
+        context = replace(context, length=int(shard.lengths.max(initial=1)))
+        dataset = Dataset([shard], self.objective, context, base.model.supports_packing, self.size)
         found = evaluate_loss(base.model, dataset, size=self.size, device=self.device)
         if found is None:
             raise InvalidData("There is nothing to judge prompts by: no validation dialogue has an assistant turn.")

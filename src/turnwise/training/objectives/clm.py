@@ -1,4 +1,4 @@
-"""Causal language modelling: predict every next token of texts and whole dialogues (pre-training).
+"""Causal language modelling: predict every next token of texts and dialogues (pre-training).
 
 L = −1/N Σₖ log P(xₖ | x₁ … xₖ₋₁) with N the number of predicted tokens.
 """
@@ -13,17 +13,17 @@ from turnwise.training.objective import ExampleContext
 
 
 class Objective(objective.Objective):
-    """Every token counts. A document ends with the end token; a dialogue is rendered as it will be served."""
+    """Cross-entropy on every token. A document ends with the EOS token; a dialogue is rendered as in serving."""
 
-    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
-        """The text, in pieces that fit a row."""
-        ids = text_ids(item, frame)
-        yield from Example.causal(ids, [True] * len(ids)).split_windows(frame.length)
+    def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
+        """Yield the text in windows of at most `context.length` tokens."""
+        ids = text_ids(item, context)
+        yield from Example.causal(ids, [True] * len(ids)).split_windows(context.length)
 
 
-def text_ids(item: Conversation | Document, frame: ExampleContext) -> list[int]:
-    """All of an item as ids, with an end."""
+def text_ids(item: Conversation | Document, context: ExampleContext) -> list[int]:
+    """Tokenize a conversation or a document; a document ends with the EOS token, if the tokenizer has one."""
     if isinstance(item, Conversation):
-        return frame.renderer.render(item.messages, tools=item.tools).ids
-    ids = frame.tokenizer.encode(item.text)
-    return ids if frame.tokenizer.eos_id is None else [*ids, frame.tokenizer.eos_id]
+        return context.renderer.render(item.messages, tools=item.tools).ids
+    ids = context.tokenizer.encode(item.text)
+    return ids if context.tokenizer.eos_id is None else [*ids, context.tokenizer.eos_id]

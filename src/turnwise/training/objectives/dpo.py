@@ -1,9 +1,13 @@
-"""Direct preference optimisation: of two ends of a dialogue, the better one becomes likelier than it was, compared.
+"""Direct preference optimization (DPO): raise the probability of chosen replies against rejected ones.
 
-L = −1/N Σ log σ(β [log π(y⁺|x)/π₀(y⁺|x) − log π(y⁻|x)/π₀(y⁻|x)]), π₀ being the model before training (Rafailov et al.
-2023, equation 7). With `smoothing` ε, a share ε of the preferences is taken to be wrong (Mitchell 2023, cDPO); with
-`sft` α, α times the better end's cross-entropy per token is added, against both ends getting less likely (Pang et al.
-2024). What π₀ says is computed once, before the first step.
+L = −1/N Σ log σ(β [log π(y⁺|x)/π₀(y⁺|x) − log π(y⁻|x)/π₀(y⁻|x)])
+
+π₀ is the reference model, the model before training (Rafailov et al. 2023, equation 7). With `smoothing` ε, a share ε
+of the preferences is assumed to be wrong (cDPO, Mitchell 2023). With `sft` α, α times the chosen reply's mean
+cross-entropy per token is added, which keeps both replies from becoming less likely (Pang et al. 2024). The reference
+log-probabilities are computed once, before the first step.
+
+Shapes: N pairs or targets, P packed segments (two per pair).
 """
 
 from collections.abc import Iterator
@@ -25,15 +29,15 @@ from turnwise.training.objective import ExampleContext, LossOutput
 
 
 class Objective(objective.Objective):
-    """Learns from pairs.
+    """DPO on pairs of a chosen and a rejected completion.
 
     Attributes:
-        beta: how closely the model stays to what it was.
-        smoothing: the share of preferences that are the wrong way round.
-        sft: how much the better end's own cross-entropy counts.
+        beta: strength of the KL constraint; larger values stay closer to the reference model.
+        smoothing: share of preference labels assumed to be wrong.
+        sft: weight of the cross-entropy on the chosen completion.
     """
 
-    EMPTY_MESSAGE: ClassVar[str] = "no conversation with a rejected end"
+    EMPTY_MESSAGE: ClassVar[str] = "no conversation with a rejected completion"
     UNIT: ClassVar[str] = "pair"
     EXTRA_METRICS: ClassVar[tuple[str, ...]] = ("accuracy", "margin")
     NEEDS_REFERENCE: ClassVar[bool] = True
@@ -42,38 +46,39 @@ class Objective(objective.Objective):
     smoothing: float = Field(0.0, ge=0, lt=0.5)
     sft: float = Field(0.0, ge=0)
 
-    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
-        """The two ends, each after the common beginning, as one example of two parts."""
+    def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
+        """Yield one example of two segments: the chosen and the rejected completion, each after the prompt."""
         if isinstance(item, Document) or not item.rejected:
             raise InvalidData(
-                "Preference tuning ('dpo') needs pairs: a prompt, the chosen answer and a rejected one. This row has "
+                "Preference tuning ('dpo') needs pairs: a prompt, a chosen answer and a rejected one. This row has "
                 "no rejected answer."
             )
-        frame = frame.for_item(item)
+        context = context.for_item(item)
         common = common_prefix_length(item.messages, item.rejected)
-        pair = completion_examples((item.messages, item.rejected), common, frame, frame.length // 2)
+        # Both segments share a row, so each may fill half of it.
+        pair = completion_examples((item.messages, item.rejected), common, context, context.length // 2)
         if pair is not None:
             yield concatenate_segments(pair)
 
-    def loss(self, model: LanguageModel, batch: Batch, before: float = 0.0) -> LossOutput:  # noqa: ARG002
-        """The formula, summed over pairs."""
+    def loss(self, model: LanguageModel, batch: Batch, statistic: float = 0.0) -> LossOutput:  # noqa: ARG002
+        """Compute the DPO loss, summed over pairs."""
         assert batch.ref_logprobs_P is not None, "computed before the first step"
         log_probs_P = segment_log_probs(model, batch)
-        gained_N2 = (log_probs_P - batch.ref_logprobs_P).view(-1, 2)
-        margins_N = self.beta * (gained_N2[:, 0] - gained_N2[:, 1])
+        log_ratios_N2 = (log_probs_P - batch.ref_logprobs_P).view(-1, 2)
+        margins_N = self.beta * (log_ratios_N2[:, 0] - log_ratios_N2[:, 1])
         losses_N = -(1 - self.smoothing) * F.logsigmoid(margins_N) - self.smoothing * F.logsigmoid(-margins_N)
         if self.sft:
-            counted_P = torch.zeros_like(log_probs_P)
-            parts_N = batch.segment_ids_BT[batch.targets_BT != IGNORED].long() - 1
-            counted_P.index_add_(0, parts_N, torch.ones_like(parts_N, dtype=counted_P.dtype))
-            losses_N = losses_N - self.sft * (log_probs_P / counted_P).view(-1, 2)[:, 0]
+            num_targets_P = torch.zeros_like(log_probs_P)
+            segments_N = batch.segment_ids_BT[batch.targets_BT != IGNORED].long() - 1
+            num_targets_P.index_add_(0, segments_N, torch.ones_like(segments_N, dtype=num_targets_P.dtype))
+            losses_N = losses_N - self.sft * (log_probs_P / num_targets_P).view(-1, 2)[:, 0]
         extra_metrics = {"accuracy": float((margins_N > 0).sum()), "margin": float(margins_N.detach().sum())}
         return LossOutput(losses_N.sum(), extra_metrics)
 
-    def share(self, batch: Batch) -> float:
-        """Per pair."""
+    def loss_denominator(self, batch: Batch) -> float:
+        """Number of pairs."""
         return batch.units
 
     def metric_denominator(self, batch: Batch) -> float:
-        """Per pair."""
+        """Number of pairs."""
         return batch.units

@@ -1,9 +1,11 @@
-"""Kahneman–Tversky optimisation: from answers that somebody found good or bad, one by one, without pairs.
+"""Kahneman–Tversky optimization (KTO): learn from single answers rated good or bad, without pairs.
 
-L = 1/N Σ λ(y) (1 − v(x, y)) with v = σ(β (r − z₀)) for a good answer, σ(β (z₀ − r)) for a bad one,
+L = 1/N Σ λ(y) (1 − v(x, y)) with v = σ(β (r − z₀)) for a good answer and σ(β (z₀ − r)) for a bad one,
 r = log π(y|x)/π₀(y|x), and z₀ = max(0, mean of log π(y'|x)/π₀(y'|x)) over answers y' to other prompts (Ethayarajh et
-al. 2024, equations 7 and 8). No gradient flows through z₀. λ makes good and bad answers count the same in sum, unless
-it is given.
+al. 2024, equations 7 and 8). No gradient flows through z₀, the estimate of the KL divergence. By default λ gives good
+and bad answers the same total weight.
+
+Shapes: P packed segments (one answer each).
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,12 +29,12 @@ from turnwise.training.objective import ExampleContext, LossOutput
 
 
 class Objective(objective.Objective):
-    """Learns from thumbs.
+    """KTO on rated answers.
 
     Attributes:
-        beta: how closely the model stays to what it was.
-        good: what a good answer weighs; None makes both kinds weigh the same in sum.
-        bad: what a bad answer weighs; likewise.
+        beta: strength of the KL constraint; larger values stay closer to the reference model.
+        good: weight of a good answer. None: good and bad answers get the same total weight.
+        bad: weight of a bad answer. None: likewise.
     """
 
     EMPTY_MESSAGE: ClassVar[str] = "no conversation with a rating"
@@ -44,63 +46,66 @@ class Objective(objective.Objective):
     good: float | None = Field(None, gt=0)
     bad: float | None = Field(None, gt=0)
 
-    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
-        """The last answer, labelled +1 or −1."""
+    def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
+        """Yield the last answer with the label +1 (good) or −1 (bad)."""
         if isinstance(item, Document) or item.rating is None:
             raise InvalidData(
                 "Tuning by ratings ('kto') needs answers that are labelled good or bad. This row has no label."
             )
-        frame = frame.for_item(item)
+        context = context.for_item(item)
         last = max((i for i, message in enumerate(item.messages) if message.role == "assistant"), default=None)
-        found = None if last is None else completion_examples([item.messages[: last + 1]], last, frame, frame.length)
-        for end in found or ():
-            yield replace(end, labels=(1.0 if item.rating else -1.0,))
+        if last is None:
+            return
+        for example in completion_examples([item.messages[: last + 1]], last, context, context.length) or ():
+            yield replace(example, labels=(1.0 if item.rating else -1.0,))
 
     def balance_labels(self, labels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The labels times what they weigh."""
-        good, bad = int((labels > 0).sum()), int((labels < 0).sum())
-        most = max(good, bad) if good and bad else 1
-        weight_of_good = self.good if self.good is not None else most / good if good and bad else 1.0
-        weight_of_bad = self.bad if self.bad is not None else most / bad if good and bad else 1.0
-        return np.where(labels > 0, labels * weight_of_good, labels * weight_of_bad).astype(np.float32)
+        """Multiply the labels by the class weights λ."""
+        num_good, num_bad = int((labels > 0).sum()), int((labels < 0).sum())
+        has_both = bool(num_good and num_bad)
+        larger = max(num_good, num_bad)
+        good = self.good if self.good is not None else larger / num_good if has_both else 1.0
+        bad = self.bad if self.bad is not None else larger / num_bad if has_both else 1.0
+        return np.where(labels > 0, labels * good, labels * bad).astype(np.float32)
 
-    def kl_example(self, example: Example, other: Example, frame: ExampleContext) -> Example:
-        """The answer of another dialogue after this one's prompt."""
-        prompt = example.ids[: example.counted.argmax() + 1].tolist()
-        first = int(other.counted.argmax())
-        answer = other.ids[first + 1 :][: frame.length - len(prompt)].tolist()  # the prompt stays as it is served
-        counts = other.counted[first:][: len(answer)].tolist()
-        return Example.causal([*prompt, *answer], [False] * len(prompt) + counts)
+    def kl_example(self, example: Example, other: Example, context: ExampleContext) -> Example:
+        """Return the prompt of `example` with the answer of `other`."""
+        prompt = example.ids[: example.target_mask.argmax() + 1].tolist()
+        first = int(other.target_mask.argmax())
+        # The prompt stays complete, as in serving; the answer is truncated.
+        answer = other.ids[first + 1 :][: context.length - len(prompt)].tolist()
+        answer_mask = other.target_mask[first:][: len(answer)].tolist()
+        return Example.causal([*prompt, *answer], [False] * len(prompt) + answer_mask)
 
     @torch.no_grad()
     def batch_statistic(self, model: LanguageModel, batches: Sequence[Batch]) -> tuple[float, float]:
-        """What z₀ is the mean of, over all of a step's rows."""
-        gained, count = 0.0, 0
+        """Return the sum and number of the log-ratios whose mean is z₀."""
+        total, count = 0.0, 0
         for batch in batches:
             assert batch.kl_example is not None, "every example has one"
             assert batch.kl_example.ref_logprobs_P is not None, "computed before the first step"
-            gained_P = segment_log_probs(model, batch.kl_example) - batch.kl_example.ref_logprobs_P
-            gained, count = gained + float(gained_P.sum()), count + len(gained_P)
-        return gained, count
+            log_ratios_P = segment_log_probs(model, batch.kl_example) - batch.kl_example.ref_logprobs_P
+            total, count = total + float(log_ratios_P.sum()), count + len(log_ratios_P)
+        return total, count
 
     def reduce_statistic(self, total: float, count: float) -> float:
-        """z₀."""
+        """Return z₀."""
         return max(0.0, total / count)
 
-    def loss(self, model: LanguageModel, batch: Batch, before: float = 0.0) -> LossOutput:
-        """The formula, summed over answers."""
+    def loss(self, model: LanguageModel, batch: Batch, statistic: float = 0.0) -> LossOutput:
+        """Compute the KTO loss, summed over answers; `statistic` is z₀."""
         assert batch.ref_logprobs_P is not None, "computed before the first step"
         assert batch.labels_P is not None, "every example has one"
-        gained_P = segment_log_probs(model, batch) - batch.ref_logprobs_P
+        log_ratios_P = segment_log_probs(model, batch) - batch.ref_logprobs_P
         signs_P, weights_P = batch.labels_P.sign(), batch.labels_P.abs()
-        values_P = torch.sigmoid(self.beta * signs_P * (gained_P - before))
-        right = float(((gained_P > before) == (signs_P > 0)).sum())
-        return LossOutput((weights_P * (1 - values_P)).sum(), {"accuracy": right})
+        values_P = torch.sigmoid(self.beta * signs_P * (log_ratios_P - statistic))
+        num_correct = float(((log_ratios_P > statistic) == (signs_P > 0)).sum())
+        return LossOutput((weights_P * (1 - values_P)).sum(), {"accuracy": num_correct})
 
-    def share(self, batch: Batch) -> float:
-        """Per answer."""
+    def loss_denominator(self, batch: Batch) -> float:
+        """Number of answers."""
         return batch.units
 
     def metric_denominator(self, batch: Batch) -> float:
-        """Per answer."""
+        """Number of answers."""
         return batch.units

@@ -1,7 +1,7 @@
-"""Dialogue for encoder–decoder models: the encoder reads what was said, the decoder learns the reply.
+"""Dialogue with encoder–decoder models: the encoder reads the history, the decoder predicts the reply.
 
-L = −1/N Σᵢ Σₖ log P(yₖ | encoder(xᵢ), y₁ … yₖ₋₁) over the N replies of an optimiser step. Each reply is an example of
-its own, since an encoder sees all of its source at once and so may not be shown what comes later.
+L = −1/N Σᵢ Σₖ log P(yₖ | encoder(xᵢ), y₁ … yₖ₋₁) over the N replies of an optimizer step. Each reply is a separate
+example, because an encoder attends to its whole input and must not see later turns.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ from turnwise.training.objective import ExampleContext
 
 
 class Objective(objective.Objective):
-    """Learns what the assistant says from what was said before.
+    """Cross-entropy on replies given the history.
 
     Attributes:
-        turns: "all" of the assistant's, or the "last" one of each dialogue.
+        turns: train on "all" replies of a dialogue or only on the "last".
     """
 
     MODEL_KINDS: ClassVar[frozenset[ModelKind]] = frozenset({"encoder_decoder"})
@@ -33,49 +33,54 @@ class Objective(objective.Objective):
 
     turns: Literal["all", "last"] = "all"
 
-    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
-        """One for every reply; a history that is too long loses its oldest exchanges, a reply its end."""
+    def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
+        """Yield one example per reply. Long histories lose their oldest exchanges, long replies their end."""
         if isinstance(item, Document):
             raise InvalidData(
                 "Dialogue ('seq2seq') needs dialogues, but this is plain text. The objective 'span' learns from it."
             )
-        frame = frame.for_item(item)
-        places = [i for i, message in enumerate(item.messages) if i and message.role == "assistant"]
-        for i in places[-1:] if self.turns == "last" else places:
+        context = context.for_item(item)
+        indices = [i for i, message in enumerate(item.messages) if i and message.role == "assistant"]
+        for i in indices[-1:] if self.turns == "last" else indices:
             if item.messages[i].weight > 0 and item.messages[i].full_text.strip():
-                yield from self._reply(item.messages[: i + 1], frame)
+                yield from self._reply_example(item.messages[: i + 1], context)
 
     @staticmethod
-    def _reply(messages: Sequence[Message], frame: ExampleContext) -> Iterator[Example]:
-        old, lost = droppable_exchanges(messages), frame.truncation
-        count = count_dropped_exchanges(frame.renderer, messages[:-1], frame.length, reply=1) if old else 0
-        lost.dialogues += count > 0
-        piece = render_reply(frame.renderer, drop_exchanges(messages, old[:count]))
-        if piece is None:
-            lost.unservable_replies += 1
+    def _reply_example(messages: Sequence[Message], context: ExampleContext) -> Iterator[Example]:
+        exchanges, truncation = droppable_exchanges(messages), context.truncation
+        count = count_dropped_exchanges(context.renderer, messages[:-1], context.length, reply=1) if exchanges else 0
+        truncation.dialogues += count > 0
+        rendered = render_reply(context.renderer, drop_exchanges(messages, exchanges[:count]))
+        if rendered is None:
+            truncation.unservable_replies += 1
             return
-        (reply,) = piece.replies
-        source, said = piece.ids[: reply.start], piece.ids[reply.start : reply.end]
-        room = frame.length - len(frame.decoder_start_ids) + 1
-        if len(source) > frame.length:
-            lost.left_out_replies += 1
-            lost.tokens += len(said)
+        (reply,) = rendered.replies
+        source, reply_ids = rendered.ids[: reply.start], rendered.ids[reply.start : reply.end]
+        max_reply_tokens = context.length - len(context.decoder_start_ids) + 1
+        if len(source) > context.length:
+            truncation.left_out_replies += 1
+            truncation.tokens += len(reply_ids)
         elif source:
-            lost.cut_replies += len(said) > room
-            lost.tokens += max(0, len(said) - room)
-            yield answer(source, said, frame, messages[-1].weight)
+            truncation.cut_replies += len(reply_ids) > max_reply_tokens
+            truncation.tokens += max(0, len(reply_ids) - max_reply_tokens)
+            yield decoder_example(source, reply_ids, context, messages[-1].weight)
 
-    def share(self, batch: Batch) -> float:
-        """Per reply."""
+    def loss_denominator(self, batch: Batch) -> float:
+        """Sum of the replies' weights."""
         return batch.units
 
 
-def answer(source: list[int], reply: list[int], frame: ExampleContext, weight: float = 1.0) -> Example:
-    """The decoder starts with its start ids and is to say `reply`."""
-    ids = np.asarray([*frame.decoder_start_ids, *reply[:-1]], dtype=np.int32)
+def decoder_example(source: list[int], reply: list[int], context: ExampleContext, weight: float = 1.0) -> Example:
+    """Build the example whose encoder reads `source` and whose decoder predicts `reply`."""
+    num_start = len(context.decoder_start_ids)
+    ids = np.asarray([*context.decoder_start_ids, *reply[:-1]], dtype=np.int32)
     targets = np.full(len(ids), IGNORED, dtype=np.int32)
-    targets[len(frame.decoder_start_ids) - 1 :] = reply
+    targets[num_start - 1 :] = reply  # the last start token predicts the first token of the reply
     weights = None if weight == 1 else np.full(len(ids), weight, dtype=np.float32)
     return Example(
-        ids[: frame.length], targets[: frame.length], weights, weight, source=np.asarray(source, dtype=np.int32)
+        ids[: context.length],
+        targets[: context.length],
+        weights,
+        weight,
+        source=np.asarray(source, dtype=np.int32),
     )

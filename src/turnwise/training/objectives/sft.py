@@ -1,10 +1,11 @@
-"""Supervised fine-tuning: cross-entropy on what the assistant says, over all its turns in a dialogue.
+"""Supervised fine-tuning (SFT): cross-entropy on the assistant's replies.
 
-L = −1/Σᵢ wᵢ · Σᵢ wᵢ Σₖ log P(yₖ | xᵢ, y₁ … yₖ₋₁), where i runs over the replies of an optimiser step, wᵢ is the
-message's weight (1 where nobody said), xᵢ is the prompt that reply i is served after, and k runs over its tokens and
-the one that ends its turn. All turns of a dialogue are learned in one pass where the template writes their prompts
-so, because causal attention already keeps each reply from seeing what follows; others are examples of their own
-(`training/examples/dialogue_windows.py`).
+L = −1/Σᵢ wᵢ · Σᵢ wᵢ Σₖ log P(yₖ | xᵢ, y₁ … yₖ₋₁)
+
+i runs over the replies of an optimizer step and wᵢ is the message's weight (default 1). xᵢ is the prompt that precedes
+reply i in serving, and k runs over the reply's tokens including its end-of-turn token. One forward pass covers all
+replies of a dialogue if the chat template renders their prompts as prefixes of the dialogue: the causal mask hides
+later tokens. Other replies become separate examples (`training/examples/dialogue_windows.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,43 +22,42 @@ from turnwise.training.objective import ExampleContext
 
 
 class Objective(objective.Objective):
-    """Learns what the assistant says.
+    """Cross-entropy on replies.
 
     Attributes:
-        turns: "all" of them, or the "last" one of each dialogue.
+        turns: train on "all" replies of a dialogue or only on the "last".
     """
 
     EMPTY_MESSAGE: ClassVar[str] = "no conversation with an assistant turn"
 
     turns: Literal["all", "last"] = "all"
 
-    def examples(self, item: Conversation | Document, frame: ExampleContext) -> Iterator[Example]:
-        """The dialogue, shortened where it exceeds a row; nothing where the assistant says nothing."""
+    def examples(self, item: Conversation | Document, context: ExampleContext) -> Iterator[Example]:
+        """Yield the dialogue in windows of at most `context.length` tokens; nothing if it has no reply."""
         if isinstance(item, Document):
             raise InvalidData(
                 "Fine-tuning ('sft') needs dialogues, but this is plain text. The objective 'clm' learns from plain "
                 "text."
             )
-        frame = frame.for_item(item)
-        places = [place for place, message in enumerate(item.messages) if message.role == "assistant"]
+        context = context.for_item(item)
+        indices = [index for index, message in enumerate(item.messages) if message.role == "assistant"]
         if self.turns == "last":
-            places = places[-1:]
-        for piece in split_dialogue(
-            item.messages, [place for place in places if item.messages[place].weight > 0], frame
-        ):
-            yield _example(piece, item.messages)
+            indices = indices[-1:]
+        trained = [index for index in indices if item.messages[index].weight > 0]
+        for window in split_dialogue(item.messages, trained, context):
+            yield _example(window, item.messages)
 
-    def share(self, batch: Batch) -> float:
-        """Per reply, as the formula says."""
+    def loss_denominator(self, batch: Batch) -> float:
+        """Sum of the replies' weights."""
         return batch.units
 
 
-def _example(piece: RenderedReplies, messages: Sequence[Message]) -> Example:
-    mask, weights = [False] * len(piece.ids), [1.0] * len(piece.ids)
-    for reply in piece.replies:
+def _example(window: RenderedReplies, messages: Sequence[Message]) -> Example:
+    mask, weights = [False] * len(window.ids), [1.0] * len(window.ids)
+    for reply in window.replies:
         size, weight = reply.end - reply.start, messages[reply.index].weight
         mask[reply.start : reply.end] = [True] * size
         weights[reply.start : reply.end] = [weight] * size
-    learned = [messages[reply.index].weight for reply in piece.replies]
-    same = all(weight == 1 for weight in learned)
-    return Example.causal(piece.ids, mask, sum(learned), None if same else weights)
+    reply_weights = [messages[reply.index].weight for reply in window.replies]
+    is_unweighted = all(weight == 1 for weight in reply_weights)
+    return Example.causal(window.ids, mask, sum(reply_weights), None if is_unweighted else weights)
