@@ -172,12 +172,12 @@ class TestAdapters:
         learning = {n for n, p in base.model.module.named_parameters() if p.requires_grad}
         assert learning
         assert all(".mlp." in name for name in learning)
-        with pytest.raises(InvalidParameter, match=r"No linear layer is called \['\*attn\*'\]; there are layers"):
+        with pytest.raises(InvalidParameter, match=r"No linear layer matches \['\*attn\*'\]; the model has layers"):
             run_recipe(said({**LORA, "targets": ["*attn*"]}), device=CPU)
 
     def test_a_new_model_is_not_adapted(self, said, base_folder):
         model = {"new": {**SIZES, "num_kv_heads": 2}, "tokenizer": str(base_folder)}
-        with pytest.raises(InvalidParameter, match="adapts a model that is there"):
+        with pytest.raises(InvalidParameter, match="needs an existing model"):
             run_recipe(said(LORA, model=model), device=CPU)
 
 

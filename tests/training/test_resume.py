@@ -151,7 +151,7 @@ class Signalling(Quiet):
                 signal.raise_signal(signal.SIGTERM)
             return outcome
 
-        monkeypatch.setattr(step, "add", computed)
+        monkeypatch.setattr(step, "add_metrics", computed)
 
     def step(self, report):
         self.step_number = report.step

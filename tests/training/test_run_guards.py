@@ -116,7 +116,7 @@ class TestSpikes:
 
     def test_after_three_times_it_gives_up(self, values, spiking):
         spiking(3, times=9)
-        with pytest.raises(TurnwiseError, match="though it went back 3 times"):
+        with pytest.raises(TurnwiseError, match="even after 3 rollbacks"):
             run(said(values, max_steps=6, save_every=2))
 
     @pytest.mark.parametrize("ema", [None, 0.9])

@@ -50,7 +50,7 @@ def test_a_folder_without_a_valid_side_holds_some_of_its_train_side_out(values, 
 
 def test_a_folder_of_held_out_sides_alone_is_refused(values, split):
     (split / "train.jsonl").unlink()
-    with pytest.raises(InvalidData, match="the sides test and valid and no train side"):
+    with pytest.raises(InvalidData, match="the splits test and valid and no train split"):
         datasets(values, train=str(split))
 
 

@@ -1,6 +1,6 @@
-"""The state of a run on disk: enough to go on as if nothing had happened, in safetensors and JSON only.
+"""Checkpoints on disk: weights, optimizer state, random state and counters, in safetensors and JSON.
 
-On disk tensors are whole. In memory they are this worker's parts, where a model is sharded (`sharding.py`).
+Files contain full tensors. In memory, a sharded model holds local shards (`distributed/sharding.py`).
 """
 
 import json
@@ -18,25 +18,28 @@ from turnwise.core.files import atomic_directory
 from turnwise.training.distributed.sharding import as_sharded, gather_full, local_shard, slice_for_rank
 
 CHECKPOINT, BEST, START = "checkpoint", "best", "start"
-ROLLBACK = "rollback"  # the checkpoint that a spike goes back to; written at fixed steps, whatever the clock says
+ROLLBACK = "rollback"  # checkpoint for rollbacks after loss spikes; written at fixed steps, independent of the clock
 
 
 @dataclass
 class TrainerState:
-    """Where a run stands. Losses are per predicted token.
+    """Counters and losses of a run, stored as `state.json`. Losses are means per unit of the objective.
 
     Attributes:
-        data: fingerprint of what is learned from.
-        step: optimiser steps made; also the position in the data, whose order depends on the seed alone.
-        best_loss, best_step: the lowest validation loss and when.
-        bad_validations: validations in a row without a new best (early stopping).
-        valid_before, test_before, general_before: before the first step.
-        first_loss, mean_loss: of the first step, and of the last ones, to know a spike by.
-        skipped_rows: rows that were left out after a spike.
-        rate_scale: what spikes have left of the learning rate.
-        rollbacks: how often the run went back.
-        validated: the last step after which held-out data was measured.
-        micro_rows: rows that are computed at a time, where memory allowed fewer than the recipe says.
+        data: fingerprint of the training and validation examples.
+        step: optimizer steps made; with `skipped_rows` also the position in the data.
+        seconds: time spent in optimizer steps.
+        useful_tokens: tokens trained on, without padding.
+        best_loss, best_step: lowest validation loss and its step.
+        bad_validations: consecutive validations without a new best, for early stopping.
+        valid_before, test_before, general_before: losses before the first step.
+        first_loss: training loss of the first step.
+        mean_loss: running mean of the training loss, for spike detection.
+        skipped_rows: rows skipped after loss spikes.
+        rate_scale: factor of the learning rate; halved by every rollback.
+        rollbacks: number of rollbacks.
+        validated: last step with a validation.
+        micro_rows: rows per micro-batch, if memory allows fewer than the recipe sets.
     """
 
     data: str = ""
@@ -69,27 +72,29 @@ def save_checkpoint(
     write: bool = True,
     rollback: bool = False,
 ) -> None:
-    """Replace the checkpoint in `work`, whole or not at all; all workers have to call, and one of them to `write`.
+    """Replace the checkpoint in `work` atomically. A collective operation: all workers must call it.
 
     Args:
-        work: the run's folder.
-        state, module, optimizers: what to save.
-        recipe_text: the recipe as it was given.
-        average: of the weights, if one is kept.
-        write: whether this worker writes.
-        rollback: also make it the checkpoint that a spike goes back to.
+        work: folder of the run.
+        state: counters and losses.
+        module: model with the trainable weights.
+        optimizers: their states are saved.
+        recipe_text: the recipe as given by the user.
+        average: averaged weights (EMA), if used.
+        write: True on the worker that writes the files.
+        rollback: also use it as the checkpoint for rollbacks.
     """
     weights = gather_trainable(module, keep=write)
-    moments = {
+    optimizer_state = {
         f"{i}.{index}.{key}": value
         for i, optimizer in enumerate(optimizers)
         for index, values in optimizer.state_dict()["state"].items()
         for key, value in values.items()
     }
-    tensors = gather_full(moments, keep=write)
+    tensors = gather_full(optimizer_state, keep=write)
     if average is not None:
-        own = {name: as_sharded(average[name], like) for name, like in _learning(module).items()}
-        average = gather_full(own, keep=write)
+        sharded = {name: as_sharded(average[name], like) for name, like in _trainable(module).items()}
+        average = gather_full(sharded, keep=write)
     if not write:
         return
     with atomic_directory(work / (ROLLBACK if rollback else CHECKPOINT)) as folder:
@@ -109,7 +114,7 @@ def save_checkpoint(
 
 
 def _link(path: Path, target: Path) -> None:
-    """A hard link, or a copy on file systems without them."""
+    """Create a hard link, or a copy on file systems without hard links."""
     try:
         os.link(path, target)
     except OSError:
@@ -119,42 +124,42 @@ def _link(path: Path, target: Path) -> None:
 def load_checkpoint(
     work: Path, module: nn.Module, optimizers: list[torch.optim.Optimizer], name: str = CHECKPOINT
 ) -> TrainerState | None:
-    """Put the weights and optimisers back where a checkpoint in `work` left them; None where there is none."""
+    """Load weights, optimizer state and random state from a checkpoint; None if there is none."""
     folder = work / name
     if not folder.is_dir():
         return None
-    load_trainable(module, _parts(folder / "model.safetensors", module))
+    load_trainable(module, _load_shards(folder / "model.safetensors", module))
     tensors = load_file(folder / "optimizer.safetensors")
     torch.set_rng_state(tensors.pop("rng"))
-    drawn = tensors.pop("rng_cuda", None)
-    if drawn is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(drawn)
+    cuda_rng = tensors.pop("rng_cuda", None)
+    if cuda_rng is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(cuda_rng)
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
-    learning = [[p for group in optimizer.param_groups for p in group["params"]] for optimizer in optimizers]
+    parameters = [[p for group in optimizer.param_groups for p in group["params"]] for optimizer in optimizers]
     for name, tensor in tensors.items():
         i, index, key = name.split(".")
-        like = learning[int(i)][int(index)]
-        own = as_sharded(slice_for_rank(tensor, like), like) if tensor.dim() else tensor  # AdamW counts its steps
-        states[int(i)].setdefault(int(index), {})[key] = own
-    for optimizer, found in zip(optimizers, states, strict=True):
-        optimizer.load_state_dict({"state": found, "param_groups": optimizer.state_dict()["param_groups"]})
+        like = parameters[int(i)][int(index)]
+        value = as_sharded(slice_for_rank(tensor, like), like) if tensor.dim() else tensor  # AdamW's step is a scalar
+        states[int(i)].setdefault(int(index), {})[key] = value
+    for optimizer, state in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return TrainerState(**json.loads((folder / "state.json").read_text()))
 
 
 def load_ema(work: Path, module: nn.Module, name: str = CHECKPOINT) -> dict[str, Tensor] | None:
-    """The average of the weights in the checkpoint, where one was kept."""
+    """Load the averaged weights (EMA) of a checkpoint; None if it has none."""
     path = work / name / "average.safetensors"
-    return _parts(path, module) if path.is_file() else None
+    return _load_shards(path, module) if path.is_file() else None
 
 
 def read_checkpoint_recipe(work: Path) -> str | None:
-    """The recipe that the checkpoint in `work` was made with."""
+    """Read the recipe of the checkpoint in `work`; None if there is no checkpoint."""
     path = work / CHECKPOINT / "recipe.yaml"
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def save_snapshot(work: Path, module: nn.Module, name: str, *, write: bool = True) -> None:
-    """Keep these weights as `BEST` so far, or as those at the `START`; all have to call, and one of them to `write`."""
+    """Save the trainable weights as `BEST` or `START`. A collective operation; one worker has `write` set."""
     weights = gather_trainable(module, keep=write)
     if write:
         with atomic_directory(work / name) as folder:
@@ -162,40 +167,40 @@ def save_snapshot(work: Path, module: nn.Module, name: str, *, write: bool = Tru
 
 
 def load_snapshot(work: Path, module: nn.Module, name: str) -> dict[str, Tensor] | None:
-    """The weights kept under this name, where there are any."""
+    """Load the weights of a snapshot; None if there is none."""
     path = work / name / "model.safetensors"
-    return _parts(path, module) if path.is_file() else None
+    return _load_shards(path, module) if path.is_file() else None
 
 
 def gather_trainable(module: nn.Module, *, keep: bool) -> dict[str, Tensor]:
-    """The whole weights that learn, for who wants to `keep` them; all workers have to ask."""
-    return gather_full(_learning(module), keep=keep)
+    """Gather the full trainable weights on workers with `keep` set. A collective operation."""
+    return gather_full(_trainable(module), keep=keep)
 
 
 def trainable_state(module: nn.Module) -> dict[str, Tensor]:
-    """The weights that learn; all others are still those of the base."""
-    return {name: local_shard(parameter).cpu().contiguous() for name, parameter in _learning(module).items()}
+    """Return this worker's trainable weights on the CPU; all other weights equal the base model's."""
+    return {name: local_shard(parameter).cpu().contiguous() for name, parameter in _trainable(module).items()}
 
 
 @torch.no_grad()
 def load_trainable(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Give the weights that learn these values."""
-    for name, parameter in _learning(module).items():
+    """Copy values into the trainable weights."""
+    for name, parameter in _trainable(module).items():
         local_shard(parameter).copy_(weights[name])
 
 
-def _learning(module: nn.Module) -> dict[str, nn.Parameter]:
+def _trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
-def _parts(path: Path, module: nn.Module) -> dict[str, Tensor]:
-    """Our parts of the weights in a file, read one after the other."""
+def _load_shards(path: Path, module: nn.Module) -> dict[str, Tensor]:
+    """Read this worker's shard of every trainable weight, one tensor at a time."""
     with safe_open(str(path), framework="pt") as file:
-        return {name: slice_for_rank(file.get_tensor(name), like) for name, like in _learning(module).items()}
+        return {name: slice_for_rank(file.get_tensor(name), like) for name, like in _trainable(module).items()}
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
     try:
         save_file(tensors, path)
-    except SafetensorError as error:  # it wraps the disk's refusal
+    except SafetensorError as error:  # safetensors hides the OSError of a full disk
         raise OSError(str(error)) from error

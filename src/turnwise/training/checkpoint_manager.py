@@ -1,4 +1,4 @@
-"""What changes while a run goes on: weights, optimisers and counts; how they are kept, and how a run goes back."""
+"""Trainable state of a run (weights, optimizers, counters), its checkpoints, and rollback after loss spikes."""
 
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -15,31 +15,31 @@ from turnwise.training.optim.optimizers import build_optimizers, set_learning_ra
 from turnwise.training.optim.weight_averaging import ExponentialMovingAverage
 from turnwise.training.recipe import TrainingSection
 
-SAVE_SHARE = 20  # a checkpoint takes at most a twentieth of the time between two
+MIN_INTERVAL_FACTOR = 20  # the interval between checkpoints is at least 20 times the time to write one
 
 
 class CheckpointManager:
-    """How far a run has come; from where its checkpoint left it, if it has one.
+    """Holds the state of a run and writes checkpoints; continues from a checkpoint in `work` if there is one.
 
     Attributes:
-        module: has the weights.
-        optimizers: have the gradients' moments.
-        average: of the weights over steps, where one is kept.
-        state: everything else.
+        module: model with the trainable weights.
+        optimizers: one, or two with Muon.
+        average: exponential moving average of the weights; None if off.
+        state: counters and losses.
     """
 
     def __init__(
         self, module: nn.Module, settings: TrainingSection, *, work: Path, data: str, recipe: str, workers: WorkerGroup
     ) -> None:
-        """Begin, or go on.
+        """Create the optimizers and load a checkpoint.
 
         Args:
-            module: the weights that training starts from.
-            settings: of the recipe.
-            work: where everything is kept.
-            data: fingerprint of what is learned from.
-            recipe: as checkpoints keep it.
-            workers: who trains together; the first writes.
+            module: model with the initial weights.
+            settings: training section of the recipe.
+            work: folder of the run.
+            data: fingerprint of the examples.
+            recipe: recipe text to store in checkpoints.
+            workers: the processes that train together; the main worker writes.
 
         Raises:
             InvalidParameter: the checkpoint was made with other data.
@@ -60,14 +60,14 @@ class CheckpointManager:
             self.average = ExponentialMovingAverage(module, settings.ema, disk.load_ema(work, module))
 
     def _new_optimizers(self) -> list[torch.optim.Optimizer]:
-        said = self._settings
+        settings = self._settings
         return build_optimizers(
-            self.module, name=said.optimizer, rate=said.learning_rate, weight_decay=said.weight_decay
+            self.module, name=settings.optimizer, rate=settings.learning_rate, weight_decay=settings.weight_decay
         )
 
-    def apply_optimizer_step(self, rate: float) -> None:
-        """Move the weights along their gradient."""
-        set_learning_rate(self.optimizers, rate)
+    def apply_optimizer_step(self, learning_rate: float) -> None:
+        """Update the weights with their gradients and clear them."""
+        set_learning_rate(self.optimizers, learning_rate)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -76,12 +76,12 @@ class CheckpointManager:
             self.average.update(self.state.step)
 
     def with_averaged_weights(self) -> AbstractContextManager[None]:
-        """Within the block the model has the average's weights, where one is kept."""
+        """Context manager: use the averaged weights in the block, if averaging is on."""
         return nullcontext() if self.average is None else self.average.swapped_in()
 
     def save(self, *, rollback: bool = False) -> None:
-        """Write a checkpoint; with `rollback` it is also the one that a spike goes back to."""
-        began = time.monotonic()
+        """Write a checkpoint; with `rollback` it is also the one for rollbacks."""
+        start = time.monotonic()
         average = None if self.average is None else self.average.weights
         disk.save_checkpoint(
             self._work, self.state, self.module, self.optimizers, self._recipe, average,
@@ -89,30 +89,30 @@ class CheckpointManager:
         )  # fmt: skip
         self._workers.barrier()
         self._saved_at = time.monotonic()
-        self._save_seconds = self._saved_at - began
+        self._save_seconds = self._saved_at - start
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time for a checkpoint; those of large models, which take long, come less often."""
-        interval = max(60 * self._settings.save_minutes, SAVE_SHARE * self._save_seconds)
+        """True if a checkpoint is due; the interval grows with the time that writing takes."""
+        interval = max(60 * self._settings.save_minutes, MIN_INTERVAL_FACTOR * self._save_seconds)
         return time.monotonic() - self._saved_at >= interval
 
     def save_snapshot(self, name: str) -> None:
-        """Keep the weights as `BEST` so far, or as those at the `START`."""
+        """Save the weights as `BEST` or `START`."""
         disk.save_snapshot(self._work, self.module, name, write=self._workers.is_main)
         self._workers.barrier()
 
     def load_snapshot(self, name: str) -> dict[str, Tensor]:
-        """The weights kept under this name."""
-        found = disk.load_snapshot(self._work, self.module, name)
-        assert found is not None, "kept before the first step"
-        return found
+        """Load the weights saved as `BEST` or `START`."""
+        weights = disk.load_snapshot(self._work, self.module, name)
+        assert weights is not None, "saved before the first step"
+        return weights
 
     def roll_back(self, spike: LossSpike) -> None:
-        """Back to the last checkpoint, with half the rate, and on with the rows after those that led here.
+        """Restore the rollback checkpoint, halve the learning rate and skip the rows since then.
 
         Raises:
-            TurnwiseError: that has been tried often enough.
+            TurnwiseError: the maximum number of rollbacks is reached.
         """
         now = self.state
         if now.step == 0 or now.rollbacks == MAX_ROLLBACKS:
@@ -128,5 +128,5 @@ class CheckpointManager:
             average = disk.load_ema(self._work, self.module, disk.ROLLBACK)
             self.average = ExponentialMovingAverage(self.module, self.average.decay, average)
         self.state = state_after_rollback(now, restored, self._settings.rows)
-        self._workers.barrier()  # all have read the checkpoint that is replaced now
+        self._workers.barrier()  # all workers must have read the checkpoint before it is replaced
         self.save(rollback=True)

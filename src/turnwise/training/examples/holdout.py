@@ -1,4 +1,4 @@
-"""The dialogues of a recipe themselves, and on which side each of them is: to learn from, or held out."""
+"""Split of a recipe's dialogues into training and held-out data."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -10,55 +10,69 @@ from turnwise.data.fingerprint import near_duplicate_key
 from turnwise.data.sources import Record
 from turnwise.training.examples.recipe_sources import open_source
 from turnwise.training.launch.reply_samples import last_reply
-from turnwise.training.recipe import Recipe
+from turnwise.training.recipe import Recipe, SourceConfig
 
 
 def read_dialogues(
     recipe: Recipe, on_item: Callable[[], None] = lambda: None
 ) -> tuple[list[Conversation], list[Conversation]]:
-    """The dialogues themselves, to learn from and held out, for methods that show them to the model.
+    """Read the dialogues with a reply, for methods that need messages instead of token examples.
+
+    Args:
+        recipe: names the data.
+        on_item: called after every row.
+
+    Returns:
+        Training and validation dialogues.
 
     Raises:
-        InvalidData: a bad row (unless the recipe skips them), or nothing held out.
+        InvalidData: a bad row (unless the recipe skips bad rows), or no validation dialogue.
     """
     train: list[Conversation] = []
     valid: list[Conversation] = []
     fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
-    for held_out, sources in ((False, recipe.data.train), (True, recipe.data.valid)):
-        for wanted in sources:
-            source = open_source(wanted, skip_bad=recipe.data.skip_bad)
-            for _, item in islice(source.rows(), wanted.limit):
+    for is_valid, sources in ((False, recipe.data.train), (True, recipe.data.valid)):
+        for source in sources:
+            for item in _read_items(source, recipe):
                 on_item()
                 if isinstance(item, Conversation) and any(message.role == "assistant" for message in item.messages):
-                    aside = held_out or (bool(fraction) and split_position(item, recipe.training.seed) < fraction)
-                    (valid if aside else train).append(item)
+                    held_out = is_valid or (bool(fraction) and split_position(item, recipe.training.seed) < fraction)
+                    (valid if held_out else train).append(item)
     if not valid:
-        raise InvalidData("Prompts are compared on validation dialogues, and there are none: name some, or more data.")
+        raise InvalidData(
+            "Prompts are compared on validation dialogues, and there are none: set 'data.valid' or add more data."
+        )
     return train, valid
 
 
 def held_out_dialogues(
-    recipe: Recipe, most: int, usable: Callable[[Conversation], bool] = lambda _: True
+    recipe: Recipe, limit: int, is_usable: Callable[[Conversation], bool] = lambda _: True
 ) -> list[Conversation]:
-    """At most so many usable dialogues that a run does not learn from: test data, or else what it is validated on."""
-    named = recipe.data.test or recipe.data.valid
-    fraction = 0.0 if named else recipe.data.valid_fraction
+    """Return up to `limit` usable dialogues that training does not use: test data, else validation data."""
+    sources = recipe.data.test or recipe.data.valid
+    fraction = 0.0 if sources else recipe.data.valid_fraction
 
-    def found() -> Iterator[Conversation]:
-        for wanted in named or recipe.data.train:
-            source = open_source(wanted, skip_bad=recipe.data.skip_bad)
-            for _, item in islice(source.rows(), wanted.limit):
-                aside = bool(named) or (bool(fraction) and split_position(item, recipe.training.seed) < fraction)
-                if aside and isinstance(item, Conversation) and last_reply(item) and usable(item):
+    def dialogues() -> Iterator[Conversation]:
+        for source in sources or recipe.data.train:
+            for item in _read_items(source, recipe):
+                held_out = bool(sources) or (bool(fraction) and split_position(item, recipe.training.seed) < fraction)
+                if held_out and isinstance(item, Conversation) and last_reply(item) and is_usable(item):
                     yield item
 
-    return list(islice(found(), most))
+    return list(islice(dialogues(), limit))
+
+
+def _read_items(source: SourceConfig, recipe: Recipe) -> Iterator[Record]:
+    data = open_source(source, skip_bad=recipe.data.skip_bad)
+    for _, item in islice(data.rows(), source.limit):
+        yield item
 
 
 def split_position(item: Record, seed: int) -> float:
-    """A number in [0, 1) that depends on the content alone, so a conversation stays on its side as files grow.
+    """Hash an item to [0, 1); items below the held-out fraction are held out.
 
-    Conversations that differ in case or punctuation only are on the same side.
+    The value depends only on the content and the seed, so an item keeps its split when the file grows. Items that
+    differ only in case or punctuation get the same value.
     """
     digest = hashlib.sha256(f"{seed}\n{near_duplicate_key(item)}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

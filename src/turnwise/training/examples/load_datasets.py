@@ -1,4 +1,4 @@
-"""From a recipe's data section to examples."""
+"""Builds the datasets of a recipe: reads the sources, renders and tokenizes them, and caches the examples on disk."""
 
 import hashlib
 import json
@@ -35,12 +35,12 @@ from turnwise.training.objective import ExampleContext, Objective
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe, SourceConfig
 
-VALID, TEST, GENERAL, REHEARSAL = "valid", "test", "general", "rehearsal"
+VALID, TEST, GENERAL, REPLAY = "valid", "test", "general", "rehearsal"  # folder names of shards
 SAMPLES_FILE, INFO = "samples.jsonl", "info.json"
-NOISY_WORDS = 0.1  # of a misspelt turn
+TYPO_RATIO = 0.1  # misspelt words in a turn with typos
 
 ReplaySource = Callable[[float], Iterable[Conversation]]
-"""Gives dialogues to rehearse, about so many tokens of them as a run is going to learn."""
+"""Generates replay dialogues; called with the number of tokens that the run needs."""
 
 
 def load_datasets(
@@ -53,41 +53,41 @@ def load_datasets(
     rehearses: ReplaySource = lambda _: (),
     again: bool = False,
 ) -> DatasetSplits:
-    """Read, render and cut all data of a recipe.
+    """Build all splits of a recipe.
 
     Args:
         recipe: names the data.
-        renderer: of the model that is trained.
-        model: which kind it is.
-        folder: where examples are kept; None keeps them in memory.
-        on_item: called for every conversation read.
-        rehearses: gives what is rehearsed, if the recipe says so.
-        again: what an earlier call left in `folder` may be used, if the files have not changed since.
+        renderer: renderer of the model to train.
+        model: the model to train; decides about packing and decoder start tokens.
+        folder: where to store examples; None keeps them in memory.
+        on_item: called after every row.
+        rehearses: generates replay dialogues, if the recipe uses replay.
+        again: reuse the examples in `folder` if neither the files nor the recipe have changed.
 
     Raises:
-        InvalidData: a row that cannot be used (unless the recipe skips them), or nothing left to learn from.
+        InvalidData: a bad row (unless the recipe skips bad rows), or no training example.
     """
     recipe = with_max_seq_len(recipe, renderer, model)
     context = ExampleContext(renderer, recipe.training.settled_row_length, model.decoder_start_ids)
     recipe.objective.check(renderer.tokenizer)
-    if folder is not None and again and (kept := _read_cached(folder, recipe, context)):
-        shards, samples, skipped, truncation = kept
+    if folder is not None and again and (cached := _read_cached(folder, recipe, context)):
+        shards, samples, skipped, truncation = cached
     else:
         shards, samples, skipped = _read(recipe, context, folder, on_item, rehearses)
         truncation = context.truncation
-    train = [shards[_train(number)] for number in range(len(recipe.data.train))]
+    train = [shards[_train_name(number)] for number in range(len(recipe.data.train))]
     repeats = epoch_repeats(recipe.data.train, train)
-    if len(shards[REHEARSAL]):
-        repeats.append(replay_tokens_per_epoch(recipe, train, repeats) / shards[REHEARSAL].tokens)
-        train.append(shards[REHEARSAL])
+    if len(shards[REPLAY]):
+        repeats.append(replay_tokens_per_epoch(recipe, train, repeats) / shards[REPLAY].tokens)
+        train.append(shards[REPLAY])
     for split in (train, [shards[VALID]], [shards[TEST]]):
         labels = recipe.objective.balance_labels(np.concatenate([shard.labels for shard in split]))
         for shard in split:
             shard.labels, labels = labels[: len(shard.labels)], labels[len(shard.labels) :]
 
-    def dataset(found: Sequence[ExampleShard], repeats: Sequence[float] = ()) -> Dataset:
+    def dataset(shards: Sequence[ExampleShard], repeats: Sequence[float] = ()) -> Dataset:
         return Dataset(
-            found,
+            shards,
             recipe.objective,
             context,
             model.supports_packing,
@@ -100,10 +100,10 @@ def load_datasets(
         dataset(train, repeats),
         dataset([shards[VALID]]),
         dataset([shards[TEST]]),
-        replace(dataset([shards[GENERAL]]), objective=_general(recipe)),
+        replace(dataset([shards[GENERAL]]), objective=_retention_objective(recipe)),
         samples=samples,
         skipped=skipped,
-        rehearsed=len(shards[REHEARSAL]),
+        rehearsed=len(shards[REPLAY]),
         truncation=truncation,
     )
 
@@ -111,20 +111,20 @@ def load_datasets(
 def _read(
     recipe: Recipe, context: ExampleContext, folder: Path | None, on_item: Callable[[], None], rehearses: ReplaySource
 ) -> tuple[dict[str, ExampleShard], tuple[Conversation, ...], int]:
-    """All examples, the dialogues to answer, and how many bad rows were left out."""
+    """Read all sources; return the shards by name, the dialogues for reply samples and the number of bad rows."""
     reader = _Reader(recipe, context, on_item, recipe.objective)
     held_out: list[tuple[Record, list[Example]]] = []
     fraction = 0.0 if recipe.data.valid else recipe.data.valid_fraction
 
-    def kept_aside(item: Record) -> bool:
+    def is_held_out(item: Record) -> bool:
         return bool(fraction) and split_position(item, recipe.training.seed) < fraction
 
-    def noisy(item: Record) -> Record:
-        return item if kept_aside(item) else misspell_user_turns(item, recipe.data.noise, recipe.training.seed)
+    def add_noise(item: Record) -> Record:
+        return item if is_held_out(item) else misspell_user_turns(item, recipe.data.noise, recipe.training.seed)
 
-    def learned(source: SourceConfig) -> Iterator[Example]:
-        for item, examples in reader.read([source], altered=noisy):
-            if kept_aside(item):
+    def train_examples(source: SourceConfig) -> Iterator[Example]:
+        for item, examples in reader.read([source], transform=add_noise):
+            if is_held_out(item):
                 held_out.append((item, examples))
             else:
                 yield from examples
@@ -132,22 +132,21 @@ def _read(
     def shard(name: str, examples: Iterable[Example]) -> ExampleShard:
         return in_memory_shard(examples) if folder is None else write_shard(folder / name, examples)
 
-    shards = {_train(n): shard(_train(n), learned(source)) for n, source in enumerate(recipe.data.train)}
+    shards = {
+        _train_name(number): shard(_train_name(number), train_examples(source))
+        for number, source in enumerate(recipe.data.train)
+    }
     if not any(map(len, shards.values())):
-        raise InvalidData(_nothing_left(recipe, held_out=bool(held_out)))
-    shards[REHEARSAL] = shard(REHEARSAL, _answered(recipe, context, list(shards.values()), rehearses))
+        raise InvalidData(_no_examples_message(recipe, has_held_out=bool(held_out)))
+    shards[REPLAY] = shard(REPLAY, _replay_examples(recipe, context, list(shards.values()), rehearses))
     held_out.extend(reader.read(recipe.data.valid))
     test = list(reader.read(recipe.data.test))
     shards[VALID] = shard(VALID, (example for _, examples in held_out for example in examples))
     shards[TEST] = shard(TEST, (example for _, examples in test for example in examples))
-    general = (
-        example
-        for _, found in _Reader(recipe, context, on_item, _general(recipe)).read(recipe.data.general)
-        for example in found
-    )
-    shards[GENERAL] = shard(GENERAL, general)
-    answerable = (item for item, _ in [*held_out, *test] if isinstance(item, Conversation) and last_reply(item))
-    samples = tuple(islice(answerable, NUM_SAMPLES))
+    retention = _Reader(recipe, context, on_item, _retention_objective(recipe)).read(recipe.data.general)
+    shards[GENERAL] = shard(GENERAL, (example for _, examples in retention for example in examples))
+    with_reply = (item for item, _ in [*held_out, *test] if isinstance(item, Conversation) and last_reply(item))
+    samples = tuple(islice(with_reply, NUM_SAMPLES))
     if folder is not None:
         write_jsonl(folder / SAMPLES_FILE, samples)
         info = {"key": _key(recipe, context), "skipped": reader.skipped, "truncation": asdict(context.truncation)}
@@ -155,56 +154,50 @@ def _read(
     return shards, samples, reader.skipped
 
 
-def _answered(
+def _replay_examples(
     recipe: Recipe, context: ExampleContext, train: Sequence[ExampleShard], rehearses: ReplaySource
 ) -> Iterator[Example]:
-    """What is rehearsed: as many tokens as the whole run shows, where they are to be had, so that none comes twice."""
+    """Yield replay examples: enough for the whole run if there are enough prompts, so that none repeats."""
     if not recipe.data.rehearse:
         return
     for dialogue in rehearses(total_replay_tokens(recipe, train)):
-        with suppress(UserError):  # a model may say what its template refuses
+        with suppress(UserError):  # a generated reply may contain what the template rejects
             yield from list(recipe.objective.examples(dialogue, context))
 
 
 def _read_cached(
     folder: Path, recipe: Recipe, context: ExampleContext
 ) -> tuple[dict[str, ExampleShard], tuple[Conversation, ...], int, TruncationReport] | None:
-    """What an earlier call of `_read` wrote, if it would write the same again."""
+    """Return what an earlier call of `_read` stored, if it would store the same again."""
     try:
         info = json.loads((folder / INFO).read_text())
     except (OSError, ValueError):
         return None
     if info.get("key") != _key(recipe, context):
         return None
-    names = [*(_train(number) for number in range(len(recipe.data.train))), VALID, TEST, GENERAL, REHEARSAL]
-    talks = (
-        [item for item in read_source(folder / SAMPLES_FILE) if isinstance(item, Conversation)]
-        if _filled(folder)
-        else []
-    )
+    names = [*(_train_name(number) for number in range(len(recipe.data.train))), VALID, TEST, GENERAL, REPLAY]
+    path = folder / SAMPLES_FILE
+    samples = [item for item in read_source(path) if isinstance(item, Conversation)] if path.stat().st_size else []
     shards = {name: open_shard(folder / name) for name in names}
-    return shards, tuple(talks), info["skipped"], TruncationReport(**info["truncation"])
+    return shards, tuple(samples), info["skipped"], TruncationReport(**info["truncation"])
 
 
-def _filled(folder: Path) -> bool:
-    return (folder / SAMPLES_FILE).stat().st_size > 0
-
-
-def _train(number: int) -> str:
+def _train_name(number: int) -> str:
     return f"train-{number}"
 
 
 def _key(recipe: Recipe, context: ExampleContext) -> str:
-    """Changes when the examples might: the files by size and time, and everything that decides how they are cut."""
+    """Hash everything that decides about the examples: file sizes and times, recipe, version, template, tokenizer."""
+    data = recipe.data
     files = [
         (str(file), file.stat().st_size, file.stat().st_mtime_ns)
-        for part in (recipe.data.train, recipe.data.valid, recipe.data.test, recipe.data.general, recipe.data.prompts)
-        for source in part
+        for sources in (data.train, data.valid, data.test, data.general, data.prompts)
+        for source in sources
         for file in open_source(source).files
     ]
     digest = hashlib.sha256(json.dumps(files).encode())
     digest.update(recipe.dump().encode())
-    if recipe.data.rehearse and recipe.model.source is not None:  # its answers are among the examples
+    if data.rehearse and recipe.model.source is not None:  # replay examples depend on the base model's weights
         digest.update(weights_digest(find_model_folder(recipe.model.source)).encode())
     digest.update(f"{__version__}\0{context.renderer.template}\0{context.tokenizer.backend.to_str()}".encode())
     return digest.hexdigest()
@@ -212,7 +205,7 @@ def _key(recipe: Recipe, context: ExampleContext) -> str:
 
 @dataclass
 class _Reader:
-    """Reads sources into examples and counts the rows it had to leave out."""
+    """Builds the examples of sources and counts bad rows."""
 
     recipe: Recipe
     context: ExampleContext
@@ -221,53 +214,55 @@ class _Reader:
     skipped: int = 0
 
     def read(
-        self, sources: Iterable[SourceConfig], altered: Callable[[Record], Record] = lambda item: item
+        self, sources: Iterable[SourceConfig], transform: Callable[[Record], Record] = lambda item: item
     ) -> Iterator[tuple[Record, list[Example]]]:
-        """Every item and the examples of what is made of it, cut to the row length."""
-        for wanted in sources:
-            source = open_source(wanted, skip_bad=self.recipe.data.skip_bad)
-            for place, item in islice(source.rows(), wanted.limit):
+        """Yield every item with the examples of its transformed version."""
+        skip_bad = self.recipe.data.skip_bad
+        for config in sources:
+            source = open_source(config, skip_bad=skip_bad)
+            for location, item in islice(source.rows(), config.limit):
                 self.on_item()
                 try:
-                    examples = list(self.objective.examples(altered(item), self.context))
+                    examples = list(self.objective.examples(transform(item), self.context))
                 except UserError as error:
-                    if not self.recipe.data.skip_bad:
-                        raise InvalidData(f"{place}: {error}") from error
+                    if not skip_bad:
+                        raise InvalidData(f"{location}: {error}") from error
                     self.skipped += 1
                 else:
                     yield item, examples
             self.skipped += source.bad_count
+            unread = self.context.truncation.unread
             for name, count in source.unread.items():
-                self.context.truncation.unread[name] = self.context.truncation.unread.get(name, 0) + count
+                unread[name] = unread.get(name, 0) + count
 
 
-def misspell_user_turns(item: Record, chance: float, seed: int) -> Record:
-    """A dialogue whose user turns are misspelt, by chance, a tenth of their words; the same for the same content."""
-    if not isinstance(item, Conversation) or Random(f"{seed} {near_duplicate_key(item)}").random() >= chance:
+def misspell_user_turns(item: Record, probability: float, seed: int) -> Record:
+    """Add typos to the user turns of a dialogue with the given probability; deterministic for the same content."""
+    if not isinstance(item, Conversation) or Random(f"{seed} {near_duplicate_key(item)}").random() >= probability:
         return item
 
-    def rough(messages: Sequence[Message]) -> tuple[Message, ...]:
-        # By the text itself, so that what two ends have in common stays common.
+    def misspell(messages: Sequence[Message]) -> tuple[Message, ...]:
+        # Seeded by the text, so that the common prefix of a preference pair stays common.
         return tuple(
-            replace(m, content=add_typos(m.content, Random(f"{seed} {m.content}"), NOISY_WORDS))
+            replace(m, content=add_typos(m.content, Random(f"{seed} {m.content}"), TYPO_RATIO))
             if m.role == "user"
             else m
             for m in messages
         )
 
-    return replace(item, messages=rough(item.messages), rejected=rough(item.rejected))
+    return replace(item, messages=misspell(item.messages), rejected=misspell(item.rejected))
 
 
-def _general(recipe: Recipe) -> Objective:
-    """What is not to be forgotten is measured as it is learned, or by its replies where the objective compares."""
+def _retention_objective(recipe: Recipe) -> Objective:
+    """The objective for retention data: the recipe's, or SFT if that needs preferences or ratings."""
     return OBJECTIVES.parse_plugin("sft") if recipe.objective.NEEDS_REFERENCE else recipe.objective
 
 
-def _nothing_left(recipe: Recipe, *, held_out: bool) -> str:
+def _no_examples_message(recipe: Recipe, *, has_held_out: bool) -> str:
     paths = ", ".join(source.path for source in recipe.data.train)
-    if held_out:
+    if has_held_out:
         return (
-            f"All of {paths} was held out for validation, so nothing is left to learn from. Add dialogues, name "
-            "validation data of its own, or set 'data.valid_fraction' to 0."
+            f"All of {paths} was held out for validation, so nothing is left to train on. Add dialogues, set "
+            "'data.valid' to validation data, or set 'data.valid_fraction' to 0."
         )
     return f"{paths} holds nothing to learn from: {recipe.objective.EMPTY_MESSAGE}."

@@ -1,4 +1,4 @@
-"""A recipe's folders with sides: the train side is learned from, the others are validated and tested on."""
+"""Data sources of a recipe, and the splits of folders with train, valid and test files."""
 
 from pathlib import Path
 
@@ -8,40 +8,40 @@ from turnwise.training.recipe import Recipe, SourceConfig
 
 
 def open_source(source: SourceConfig, *, skip_bad: bool = False) -> DataSource:
-    """The rows that a recipe names."""
+    """Open the files of a recipe's source."""
     options = ReadOptions(source.format, source.encoding, source.columns, source.roles, source.me)
     return DataSource(Path(source.path).expanduser(), skip_bad=skip_bad, side=source.side, options=options)
 
 
 def with_splits(recipe: Recipe) -> Recipe:
-    """The recipe with the side of every folder that has some: train for `data.train`, and so on.
+    """Return the recipe with a split for every source whose folder has splits.
 
-    What the recipe leaves open is taken from the folders that are learned from: their valid and test sides.
+    `data.train` uses the train split. Without `data.valid` or `data.test`, the valid and test splits of the training
+    folders are used.
 
     Raises:
-        InvalidData: a folder to learn from has sides, and none to learn from.
+        InvalidData: a training folder has splits, but no train split.
     """
     data = recipe.data
-    found = {
+    splits = {
         source.path: find_split_files(Path(source.path).expanduser()) for source in data.train if source.side is None
     }
-    for path, there in found.items():
-        if there and "train" not in there:
+    for path, names in splits.items():
+        if names and "train" not in names:
             raise InvalidData(
-                f"{path} has the sides {' and '.join(sorted(there))} and no train side. Name the file to learn from."
+                f"{path} has the splits {' and '.join(sorted(names))} and no train split. Name the file to train on."
             )
-    changes = {"train": [_of_side(source, "train") for source in data.train]}
+    changes = {"train": [_with_split(source, "train") for source in data.train]}
     for name in ("valid", "test"):
-        named = getattr(data, name)
-        sources = named or [
+        sources = getattr(data, name) or [
             source.model_copy(update={"side": name, "repeat": 1.0, "weight": None, "limit": None})
             for source in data.train
-            if name in found.get(source.path, {})
+            if name in splits.get(source.path, {})
         ]
-        changes[name] = [_of_side(source, name) for source in sources]
+        changes[name] = [_with_split(source, name) for source in sources]
     return recipe.model_copy(update={"data": data.model_copy(update=changes)})
 
 
-def _of_side(source: SourceConfig, name: str) -> SourceConfig:
-    has_side = source.side is None and name in find_split_files(Path(source.path).expanduser())
-    return source.model_copy(update={"side": name}) if has_side else source
+def _with_split(source: SourceConfig, name: str) -> SourceConfig:
+    has_split = source.side is None and name in find_split_files(Path(source.path).expanduser())
+    return source.model_copy(update={"side": name}) if has_split else source

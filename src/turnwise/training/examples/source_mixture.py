@@ -1,4 +1,4 @@
-"""How much an epoch shows of each source, and how much is rehearsed beside them."""
+"""Proportions of the data sources in an epoch, and the amount of replayed data."""
 
 from collections.abc import Sequence
 
@@ -8,28 +8,29 @@ from turnwise.training.recipe import Recipe, SourceConfig
 
 
 def epoch_repeats(sources: Sequence[SourceConfig], shards: Sequence[ExampleShard]) -> list[float]:
-    """How often an epoch shows each source: as often as it says, or so that their tokens are in the given ratio.
+    """Return how often an epoch shows each source.
 
-    With weights, an epoch shows once the source that there is least of for its weight's sake, and less of the others.
+    With weights, token counts per epoch are proportional to the weights: the source that is scarcest for its weight is
+    shown once, the others in part.
     """
     if sources[0].weight is None:
         return [source.repeat for source in sources]
-    wanted = [(source.weight or 0.0) / max(1, shard.tokens) for source, shard in zip(sources, shards, strict=True)]
-    most = max(share for share, shard in zip(wanted, shards, strict=True) if len(shard))
-    return [share / most for share in wanted]
+    ratios = [(source.weight or 0.0) / max(1, shard.tokens) for source, shard in zip(sources, shards, strict=True)]
+    largest = max(ratio for ratio, shard in zip(ratios, shards, strict=True) if len(shard))
+    return [ratio / largest for ratio in ratios]
 
 
 def replay_tokens_per_epoch(recipe: Recipe, train: Sequence[ExampleShard], repeats: Sequence[float]) -> float:
-    """Tokens that an epoch rehearses, for its share beside those of the sources."""
-    own = sum(shard.tokens * times for shard, times in zip(train, repeats, strict=True))
-    return own * recipe.data.rehearse / (1 - recipe.data.rehearse)
+    """Return the number of replayed tokens per epoch, so that they are the share `data.rehearse` of all tokens."""
+    tokens = sum(shard.tokens * times for shard, times in zip(train, repeats, strict=True))
+    return tokens * recipe.data.rehearse / (1 - recipe.data.rehearse)
 
 
 def total_replay_tokens(recipe: Recipe, train: Sequence[ExampleShard]) -> float:
-    """Tokens that a whole run rehearses, as far as is known before anything is settled for it."""
-    said = recipe.training
-    if said.max_steps is not None:
-        return recipe.data.rehearse * said.max_steps * said.rows * said.settled_row_length
-    effort = None if "epochs" in said.model_fields_set else said.effort
-    epochs = PRESET_EPOCHS[effort][0] if effort else said.epochs
+    """Estimate the number of replayed tokens of a run, before its hyperparameters are final."""
+    settings = recipe.training
+    if settings.max_steps is not None:
+        return recipe.data.rehearse * settings.max_steps * settings.rows * settings.settled_row_length
+    preset = None if "epochs" in settings.model_fields_set else settings.effort
+    epochs = PRESET_EPOCHS[preset][0] if preset else settings.epochs
     return epochs * replay_tokens_per_epoch(recipe, train, epoch_repeats(recipe.data.train, train))

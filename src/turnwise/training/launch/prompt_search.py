@@ -1,4 +1,4 @@
-"""A run in which no weight learns: a prompt is found, and the model folder says it before every dialogue."""
+"""A run of the method `prompt`: no weight is trained; the chat template gets the best prompt."""
 
 import shutil
 import time
@@ -22,12 +22,12 @@ from turnwise.training.launch.reply_samples import (
     save_samples_before,
 )
 from turnwise.training.launch.run_dir import check_run_dir
-from turnwise.training.methods.prompt import MOST, PromptScorer
+from turnwise.training.methods.prompt import MAX_SCORED_DIALOGUES, PromptScorer
 from turnwise.training.methods.prompt import Method as Prompt
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
 
-SCORING_OBJECTIVES = ("sft", "seq2seq")  # objectives whose loss says how well a prompt does
+SCORING_OBJECTIVES = ("sft", "seq2seq")  # objectives whose loss can score a prompt
 
 
 def run_prompt_search(
@@ -39,35 +39,47 @@ def run_prompt_search(
     on_tried: Callable[[int, float], None],
     device: torch.device | None,
 ) -> TrainingResult:
-    """Find a prompt as the recipe says and write the model folder. Raises as `run_recipe` does."""
+    """Search a prompt and write the model folder.
+
+    Args:
+        recipe: names the model, the data and the output folder.
+        method: options of the search.
+        overwrite: replace an existing output folder.
+        on_item: called after every row of data.
+        on_tried: called with the number and loss of every candidate.
+        device: device of the model; None uses a GPU if there is one.
+
+    Raises:
+        InvalidParameter: the objective or an option does not apply to prompts.
+        UserError, SaveFailed: as `run_recipe` does.
+    """
     if OBJECTIVES.plugin_name(recipe.objective) not in SCORING_OBJECTIVES:
         raise InvalidParameter("objective", "Prompts are compared by the replies to dialogues: 'sft', or 'seq2seq'.")
-    ignored = [name for name in ("test", "general") if getattr(recipe.data, name)] + [
-        name for name in ("noise", "rehearse") if getattr(recipe.data, name)
-    ]
-    if ignored:
+    unused = [name for name in ("test", "general", "noise", "rehearse") if getattr(recipe.data, name)]
+    if unused:
         raise InvalidParameter(
-            f"data.{ignored[0]}", f"The method 'prompt' does not use 'data.{ignored[0]}': leave it out."
+            f"data.{unused[0]}", f"The method 'prompt' does not use 'data.{unused[0]}': leave it out."
         )
     work = check_run_dir(recipe, overwrite=overwrite, restart=True)
-    chosen = device or default_device()
+    device = device or default_device()
     base = load_base_model(recipe)
-    base.model.module.to(chosen)
+    base.model.module.to(device)
     train, valid = read_dialogues(recipe, on_item)
-    began = time.perf_counter()
-    size = recipe.training.micro_rows
-    whole = PromptScorer(recipe.objective, valid, size, chosen)
-    before = whole.loss(base)
-    some = replace(whole, dialogues=Random(recipe.training.seed).sample(valid, min(MOST, len(valid))))
-    prompted = method.search_prompt(base, train, some, recipe.training.seed, on_tried)
-    asked = [talk for talk in valid if last_reply(talk)][:NUM_SAMPLES]
+    start = time.perf_counter()
+    scorer = PromptScorer(recipe.objective, valid, recipe.training.micro_rows, device)
+    before = scorer.loss(base)
+    # Candidates are compared on a random part of the validation data; the result is measured on all of it.
+    scored = Random(recipe.training.seed).sample(valid, min(MAX_SCORED_DIALOGUES, len(valid)))
+    candidate_scorer = replace(scorer, dialogues=scored)
+    prompted = method.search_prompt(base, train, candidate_scorer, recipe.training.seed, on_tried)
+    samples = [dialogue for dialogue in valid if last_reply(dialogue)][:NUM_SAMPLES]
     work.mkdir(parents=True, exist_ok=True)
-    save_samples_before(work, generate_replies(base.model, base.renderer, asked))
-    after = whole.loss(prompted)
+    save_samples_before(work, generate_replies(base.model, base.renderer, samples))
+    after = scorer.loss(prompted)
     result = TrainingResult(
-        steps=0, best_step=0, stopped_early=False, seconds=time.perf_counter() - began, useful_tokens=0,
+        steps=0, best_step=0, stopped_early=False, seconds=time.perf_counter() - start, useful_tokens=0,
         valid_before=before, valid_after=after, test_before=None, test_after=None,
-        samples=pair_samples(work, asked, generate_replies(prompted.model, prompted.renderer, asked)),
+        samples=pair_samples(work, samples, generate_replies(prompted.model, prompted.renderer, samples)),
     )  # fmt: skip
     write_run_results(recipe, prompted, result, None, work)
     shutil.rmtree(work, ignore_errors=True)

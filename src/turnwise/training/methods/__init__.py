@@ -1,4 +1,4 @@
-"""One file per method; the folder is the registry and the file name is what a recipe says."""
+"""Training methods, one module each. The module name is the method's name in recipes."""
 
 import sys
 

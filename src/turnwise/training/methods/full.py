@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight learns."""
+"""Full fine-tuning: train all weights."""
 
 from typing import ClassVar
 
@@ -6,6 +6,6 @@ from turnwise.training import method
 
 
 class Method(method.Method):
-    """Nothing is frozen and nothing is added."""
+    """Trains all weights."""
 
-    SUMMARY: ClassVar[str] = "every weight learns"
+    SUMMARY: ClassVar[str] = "train all weights"

@@ -1,8 +1,8 @@
-"""Low-rank adapters: beside every matrix, which stays, a product of two thin ones learns (Hu et al. 2021, LoRA).
+"""LoRA: freeze the weights and train a low-rank update of each linear layer (Hu et al. 2021).
 
-With `dora` each row's length learns apart from its direction (Liu et al. 2024, DoRA); with `quantize` the matrices that
-stay are kept in 8 or 4 bits while training (Dettmers et al. 2023, QLoRA). What comes out is an adapter of a few
-megabytes for its base, in the layout of the peft library, which also does the work here.
+With `dora` the magnitude of each weight row is trained separately from its direction (DoRA, Liu et al. 2024). With
+`quantize` the frozen weights are held in 8 or 4 bits during training (QLoRA, Dettmers et al. 2023). The result is an
+adapter of a few megabytes in the format of the peft library, which also implements the layers.
 """
 
 import copy
@@ -30,25 +30,29 @@ from turnwise.training import method
 from turnwise.training.export import export_folder
 from turnwise.training.model_bundle import ModelBundle
 
-TASKS: dict[ModelKind, str] = {"decoder": "CAUSAL_LM", "encoder_decoder": "SEQ_2_SEQ_LM", "encoder": ""}  # peft's names
-ADAPTER = "default"  # what peft calls an adapter that nobody named
+TASKS: dict[ModelKind, str] = {
+    "decoder": "CAUSAL_LM",
+    "encoder_decoder": "SEQ_2_SEQ_LM",
+    "encoder": "",
+}  # peft's task types
+ADAPTER = "default"  # peft's name for an adapter without a name
 
 
 class Method(method.Method):
-    """How large the thin matrices are, and where they stand.
+    """LoRA, DoRA and QLoRA.
 
     Attributes:
-        rank: their inner size.
-        alpha: the change is multiplied by alpha / rank; left out: twice the rank.
-        dropout: on what goes into them, while training.
-        dora: whether the rows' lengths learn apart.
-        quantize: "int8" or "int4" keeps the base so while training.
-        targets: patterns of the names of the modules that get one, such as "*attention*"; all linear layers otherwise.
+        rank: rank of the update.
+        alpha: the update is scaled by alpha / rank; default: twice the rank.
+        dropout: dropout on the adapter's input during training.
+        dora: train row magnitudes separately (DoRA).
+        quantize: "int8" or "int4": quantize the frozen weights during training.
+        targets: patterns of module names to adapt, such as "*attention*"; default: all linear layers of the blocks.
     """
 
     INTERPOLATABLE: ClassVar[bool] = False
     SAVES_WEIGHTS: ClassVar[bool] = False
-    SUMMARY: ClassVar[str] = "thin matrices learn beside the others (an adapter)"
+    SUMMARY: ClassVar[str] = "train a low-rank adapter, freeze the model"
 
     rank: int = Field(16, ge=1)
     alpha: float | None = Field(None, gt=0)
@@ -58,18 +62,18 @@ class Method(method.Method):
     targets: list[str] = Field(default_factory=list)
 
     def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:
-        """Freeze the model and put adapters beside its linear layers."""
+        """Freeze the model and add adapters to its linear layers."""
         library = peft("The method 'lora'")
         if base.folder is None:
-            raise InvalidParameter("method", "The method 'lora' adapts a model that is there: a new one learns 'full'.")
+            raise InvalidParameter("method", "The method 'lora' needs an existing model; train a new one with 'full'.")
         if is_adapter(base.folder):
             raise InvalidParameter(
                 "method",
-                f"{base.folder} is an adapter itself, and an adapter of an adapter could not be opened. Make it whole "
-                f"first: turnwise merge {base.folder} --out FOLDER",
+                f"{base.folder} is an adapter itself, and adapters of adapters are not supported. Merge it into its "
+                f"base first: turnwise merge {base.folder} --out FOLDER",
             )
         module = base.model.module
-        names = self._targets(module)
+        names = self._target_modules(module)
         if self.quantize is not None:
             for name in names:
                 _replace(module, name, QuantizedLinear(_linear(module, name), 8 if self.quantize == "int8" else 4))
@@ -85,28 +89,30 @@ class Method(method.Method):
     def _alpha(self) -> float:
         return 2.0 * self.rank if self.alpha is None else self.alpha
 
-    def _targets(self, module: nn.Module) -> list[str]:
-        inner = {id(parameter) for parameter in block_matrices(module)}
+    def _target_modules(self, module: nn.Module) -> list[str]:
+        matrices = {id(parameter) for parameter in block_matrices(module)}
         names = [
             name
-            for name, part in module.named_modules()
-            if isinstance(getattr(part, "weight", None), Tensor) and id(part.weight) in inner
+            for name, child in module.named_modules()
+            if isinstance(getattr(child, "weight", None), Tensor) and id(child.weight) in matrices
         ]
-        chosen = [n for n in names if not self.targets or any(fnmatchcase(n, pattern) for pattern in self.targets)]
-        if not chosen:
-            some = ", ".join(names[:4])
-            raise InvalidParameter("method.targets", f"No linear layer is called {self.targets}; there are {some}, …")
-        return chosen
+        matches = [n for n in names if not self.targets or any(fnmatchcase(n, pattern) for pattern in self.targets)]
+        if not matches:
+            examples = ", ".join(names[:4])
+            raise InvalidParameter(
+                "method.targets", f"No linear layer matches {self.targets}; the model has {examples}, …"
+            )
+        return matches
 
     def plain(self, model: LanguageModel) -> LanguageModel:
-        """A copy with the changes in its matrices."""
+        """Return a copy with the updates merged into the weights."""
         module = copy.deepcopy(model.module)
         for name, layer in list(_adapted(module)):
-            plain = _ordinary(layer.get_base_layer())
-            rows = isinstance(plain, nn.Linear)  # GPT-2's own layers keep columns
+            plain = _base_linear(layer.get_base_layer())
+            is_linear = isinstance(plain, nn.Linear)  # GPT-2's Conv1D stores the transposed matrix
             with torch.no_grad():
-                changed = _change(layer).of(layer.weight if rows else layer.weight.T, self._scale)
-                plain.weight = nn.Parameter(changed if rows else changed.T.contiguous())
+                merged = _lora_weights(layer).of(layer.weight if is_linear else layer.weight.T, self._scale)
+                plain.weight = nn.Parameter(merged if is_linear else merged.T.contiguous())
             _replace(module, name, plain)
         if isinstance(model, DecoderModel):
             return DecoderModel(cast(Decoder, module), model.hf_config)
@@ -121,63 +127,64 @@ class Method(method.Method):
         target: Path,
         base: ModelBundle,
         files: Mapping[str, str | Path],
-        dtype: torch.dtype | None = None,  # noqa: ARG002, an adapter is small and stays as it was learned
+        dtype: torch.dtype | None = None,  # noqa: ARG002, an adapter is small and keeps its dtype
     ) -> None:
-        """Write the adapter, beside its base's tokenizer."""
-        assert base.folder is not None, "prepared with one"
-        changes, transposed = self._published(base.model)
+        """Write the adapter and the base model's tokenizer."""
+        assert base.folder is not None, "checked by prepare"
+        updates, transposed = self._hf_updates(base.model)
         with export_folder(target, base.tokenizer, generation=base.generation, files=files) as folder:
             save_adapter(
-                folder, changes, base=base.folder, rank=self.rank, alpha=self._alpha, dropout=self.dropout,
+                folder, updates, base=base.folder, rank=self.rank, alpha=self._alpha, dropout=self.dropout,
                 kind=TASKS[base.model.kind], transposed=transposed,
             )  # fmt: skip
 
-    def _published(self, model: LanguageModel) -> tuple[dict[str, LoraWeights], bool]:
-        """The changes by the published names of what they change, and whether those are transposed."""
-        found = {name: _change(layer) for name, layer in _adapted(model.module)}
+    def _hf_updates(self, model: LanguageModel) -> tuple[dict[str, LoraWeights], bool]:
+        """Return the updates by Hugging Face module name, and whether those modules store transposed matrices."""
+        updates = {name: _lora_weights(layer) for name, layer in _adapted(model.module)}
         if not isinstance(model, DecoderModel):
-            return found, not isinstance(_linear(model.module, next(iter(found))), nn.Linear)
+            return updates, not isinstance(_linear(model.module, next(iter(updates))), nn.Linear)
         config = model.decoder.config
-        changes: dict[str, LoraWeights] = {}
+        hf_updates: dict[str, LoraWeights] = {}
         transposed = False
         for entry in family(config.family).weight_mappings(config):
-            ours = entry.decoder_name.removesuffix(".weight")
-            if not entry.decoder_name.endswith(".weight") or ours not in found:
+            decoder_name = entry.decoder_name.removesuffix(".weight")
+            if not entry.decoder_name.endswith(".weight") or decoder_name not in updates:
                 continue
-            whole, transposed = found[ours], entry.transposed
-            # What are several matrices in the file share A, and have their rows of B.
-            ups = torch.split(whole.up, list(entry.sizes or whole.up.shape[:1]))
-            lengths: Sequence[Tensor | None] = [None] * len(ups)
-            if whole.magnitude is not None:
-                lengths = torch.split(whole.magnitude, list(entry.sizes or whole.magnitude.shape))
-            for name, up, length in zip(entry.hf_names, ups, lengths, strict=True):
-                changes[name.removesuffix(".weight")] = LoraWeights(whole.down, up, length)
-        return changes, transposed
+            update, transposed = updates[decoder_name], entry.transposed
+            # One matrix here may be several in the file (query, key, value): they share A and split the rows of B.
+            ups = torch.split(update.up, list(entry.sizes or update.up.shape[:1]))
+            magnitudes: Sequence[Tensor | None] = [None] * len(ups)
+            if update.magnitude is not None:
+                magnitudes = torch.split(update.magnitude, list(entry.sizes or update.magnitude.shape))
+            for name, up, magnitude in zip(entry.hf_names, ups, magnitudes, strict=True):
+                hf_updates[name.removesuffix(".weight")] = LoraWeights(update.down, up, magnitude)
+        return hf_updates, transposed
 
 
 def _adapted(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    for name, part in module.named_modules():
-        if hasattr(part, "lora_A") and hasattr(part, "base_layer"):
-            yield name, part
+    """Yield the modules with an adapter and their names."""
+    for name, child in module.named_modules():
+        if hasattr(child, "lora_A") and hasattr(child, "base_layer"):
+            yield name, child
 
 
-def _change(layer: Any) -> LoraWeights:
-    lengths = layer.lora_magnitude_vector[ADAPTER].weight if ADAPTER in layer.lora_magnitude_vector else None
-    return LoraWeights(layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight, lengths)
+def _lora_weights(layer: Any) -> LoraWeights:
+    magnitude = layer.lora_magnitude_vector[ADAPTER].weight if ADAPTER in layer.lora_magnitude_vector else None
+    return LoraWeights(layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight, magnitude)
 
 
 def _linear(module: nn.Module, name: str) -> Any:
-    found: Any = module.get_submodule(name)
-    return found.get_base_layer() if hasattr(found, "get_base_layer") else found
+    layer: Any = module.get_submodule(name)
+    return layer.get_base_layer() if hasattr(layer, "get_base_layer") else layer
 
 
-def _replace(module: nn.Module, name: str, part: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(module.get_submodule(parent), last, part)
+def _replace(module: nn.Module, name: str, child: nn.Module) -> None:
+    parent, _, attribute = name.rpartition(".")
+    setattr(module.get_submodule(parent), attribute, child)
 
 
-def _ordinary(layer: Any) -> Any:
-    """A layer of the same shape and bias, whose weight is to be set."""
+def _base_linear(layer: Any) -> Any:
+    """Return an unquantized layer of the same shape and bias; the caller sets its weight."""
     if not isinstance(layer, QuantizedLinear):
         return copy.copy(layer)
     plain = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")

@@ -1,4 +1,4 @@
-"""Partial fine-tuning: some of the weights learn, the others stay as they are."""
+"""Partial fine-tuning: train some of the weights and freeze the others."""
 
 from fnmatch import fnmatchcase
 from typing import ClassVar, Literal
@@ -15,15 +15,15 @@ from turnwise.training.model_bundle import ModelBundle
 
 
 class Method(method.Method):
-    """Which weights learn; several options add up.
+    """Trains the union of the weights that the options select; default: the last two layers.
 
     Attributes:
-        last: so many layers at the end of the decoder (or of the encoder, where there is no decoder).
-        part: "decoder" (of an encoder–decoder), or "head", the scores over the vocabulary and the norm before them.
-        names: patterns such as "model.layers.5.*", of the names that weights have in the model's files.
+        last: number of last layers of the decoder, or of the encoder of an encoder-only model.
+        part: "decoder" of an encoder–decoder model, or "head": output projection and final norm.
+        names: patterns of parameter names in the model's files, such as "model.layers.5.*".
     """
 
-    SUMMARY: ClassVar[str] = "some weights learn, the others stay"
+    SUMMARY: ClassVar[str] = "train some weights, freeze the others"
 
     last: int | None = Field(None, ge=1)
     part: Literal["decoder", "head"] | None = None
@@ -32,61 +32,71 @@ class Method(method.Method):
     @model_validator(mode="before")
     @classmethod
     def _default(cls, values: object) -> object:
-        """Said alone, the last two layers."""
+        """Without options: the last two layers."""
         return values or {"last": 2}
 
     def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:  # noqa: ARG002
-        """Freeze all that is not named."""
+        """Freeze all weights that are not selected."""
         module = base.model.module
-        learning = self._learning(base.model)
+        trainable = self._trainable_names(base.model)
         for name, parameter in module.named_parameters():
-            parameter.requires_grad_(name in learning)
+            parameter.requires_grad_(name in trainable)
         return base
 
-    def _learning(self, model: LanguageModel) -> set[str]:
+    def _trainable_names(self, model: LanguageModel) -> set[str]:
         names = [name for name, _ in model.module.named_parameters()]
-        found: set[str] = set()
+        trainable: set[str] = set()
         if self.last is not None:
-            found |= set(_of_last_layers(model, self.last))
+            trainable |= set(_last_layer_names(model, self.last))
         if self.part == "head":
-            found |= set(_of_head(model.module))
+            trainable |= set(_head_names(model.module))
         if self.part == "decoder":
             if model.kind != "encoder_decoder":
-                raise InvalidParameter("method.part", "The part 'decoder' is for encoder–decoder models: leave it out.")
-            found |= {name for name in names if name.startswith(("decoder.", "model.decoder."))}
-        published = _published_names(model)
+                raise InvalidParameter("method.part", "'part: decoder' needs an encoder–decoder model: leave it out.")
+            trainable |= {name for name in names if name.startswith(("decoder.", "model.decoder."))}
+        hf_names = _hf_names(model)
         for pattern in self.names:
-            hit = {ours for ours, theirs in published.items() if any(fnmatchcase(name, pattern) for name in theirs)}
-            if not hit:
-                some = sorted(name for theirs in published.values() for name in theirs)
-                raise InvalidParameter(
-                    "method.names", f"No weight is called '{pattern}'; there are {', '.join(some[:6])}, …"
-                )
-            for ours in hit:
-                if left := [name for name in published[ours] if not fnmatchcase(name, pattern)]:
-                    raise InvalidParameter(
-                        "method.names",
-                        f"'{pattern}' names some of {', '.join(published[ours])}, which are one matrix here and learn "
-                        f"together: name {', '.join(left)} too, with one pattern.",
-                    )
-            found |= hit
-        return found
+            trainable |= _matching_names(pattern, hf_names)
+        return trainable
 
 
-def _of_last_layers(model: LanguageModel, count: int) -> list[str]:
-    stacks = [(name, part) for name, part in model.module.named_modules() if isinstance(part, nn.ModuleList)]
-    outer = [(n, p) for n, p in stacks if not any(n.startswith(f"{other}.") for other, _ in stacks)]
+def _matching_names(pattern: str, hf_names: dict[str, tuple[str, ...]]) -> set[str]:
+    """Return the parameters whose names in the model's files match a pattern.
+
+    Raises:
+        InvalidParameter: no parameter matches, or only some of those that are one matrix here.
+    """
+    matches = {name for name, files in hf_names.items() if any(fnmatchcase(file, pattern) for file in files)}
+    if not matches:
+        examples = sorted(name for files in hf_names.values() for name in files)
+        raise InvalidParameter(
+            "method.names", f"No weight matches '{pattern}'; the model has {', '.join(examples[:6])}, …"
+        )
+    for name in matches:
+        if missing := [file for file in hf_names[name] if not fnmatchcase(file, pattern)]:
+            raise InvalidParameter(
+                "method.names",
+                f"'{pattern}' matches only some of {', '.join(hf_names[name])}, which are trained as one matrix: "
+                f"use a pattern that also matches {', '.join(missing)}.",
+            )
+    return matches
+
+
+def _last_layer_names(model: LanguageModel, count: int) -> list[str]:
+    """Names of the parameters in the last `count` layers."""
+    stacks = [(name, child) for name, child in model.module.named_modules() if isinstance(child, nn.ModuleList)]
+    outer = [(n, stack) for n, stack in stacks if not any(n.startswith(f"{other}.") for other, _ in stacks)]
     if model.kind == "encoder_decoder":
-        outer = [(name, part) for name, part in outer if "decoder" in name]
-    name, stack = max(outer, key=lambda found: len(found[1]))
+        outer = [(name, stack) for name, stack in outer if "decoder" in name]
+    name, stack = max(outer, key=lambda pair: len(pair[1]))
     if count > len(stack):
         raise InvalidParameter("method.last", f"'last' is {count}, but the model has {len(stack)} layers.")
-    wanted = tuple(f"{name}.{i}." for i in range(len(stack) - count, len(stack)))
-    return [parameter for parameter, _ in model.module.named_parameters() if parameter.startswith(wanted)]
+    prefixes = tuple(f"{name}.{i}." for i in range(len(stack) - count, len(stack)))
+    return [parameter for parameter, _ in model.module.named_parameters() if parameter.startswith(prefixes)]
 
 
-def _of_head(module: nn.Module) -> list[str]:
-    """The matrix before the scores, which may be that of the embeddings, and the last norm."""
+def _head_names(module: nn.Module) -> list[str]:
+    """Names of the output projection (the embedding matrix if tied) and the final norm."""
     names = [name for name, _ in module.named_parameters()]
     heads = [name for name in names if name.startswith(("head.", "lm_head.", "cls.", "embed_out.", "final_logits"))]
     if not heads:
@@ -97,8 +107,8 @@ def _of_head(module: nn.Module) -> list[str]:
     return [*heads, *norms]
 
 
-def _published_names(model: LanguageModel) -> dict[str, tuple[str, ...]]:
-    """Our name of every weight, and those it has in the model's files."""
+def _hf_names(model: LanguageModel) -> dict[str, tuple[str, ...]]:
+    """Parameter name here → its names in the model's files."""
     if isinstance(model, DecoderModel):
         config = model.decoder.config
         return {entry.decoder_name: entry.hf_names for entry in family(config.family).weight_mappings(config)}

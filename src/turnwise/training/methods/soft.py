@@ -1,7 +1,9 @@
-"""Soft prompts: a few vectors before every dialogue learn, and nothing else (Lester et al. 2021, prompt tuning).
+"""Prompt tuning: train a few embedding vectors before every dialogue (Lester et al. 2021).
 
-They are the embeddings of new special tokens that the chat template begins with. So what comes out is an ordinary model
-folder of a slightly larger vocabulary, and training, evaluation and serving read the same ids.
+The vectors are embeddings of new special tokens with which the chat template starts. The result is an ordinary model
+folder with a slightly larger vocabulary, so training, evaluation and serving use the same token ids.
+
+Shapes: V vocabulary size, C hidden size.
 """
 
 import copy
@@ -23,82 +25,83 @@ from turnwise.training import method
 from turnwise.training.export import DEFAULT_GENERATION
 from turnwise.training.model_bundle import ModelBundle
 
-SUPPRESSED = "suppress_tokens"  # what generation configs call tokens that are never said
+SUPPRESS_KEY = "suppress_tokens"  # key in generation_config.json: tokens that are never generated
 
 
 class Method(method.Method):
-    """How many vectors, and what they begin as.
+    """Trains virtual tokens; the model is frozen.
 
     Attributes:
-        tokens: how many.
-        start: text whose tokens' embeddings they begin as; left out: those of random tokens.
+        tokens: number of virtual tokens.
+        start: text whose token embeddings initialize them; default: embeddings of random tokens.
     """
 
-    SUMMARY: ClassVar[str] = "a few vectors before every dialogue learn"
+    SUMMARY: ClassVar[str] = "train a soft prompt, freeze the model"
 
     tokens: int = Field(20, ge=1)
     start: str | None = None
 
     def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:
-        """Freeze the model, and put the vectors before its template."""
+        """Freeze the model and add the virtual tokens to its tokenizer, template and embedding."""
         texts = [f"<|soft_{number}|>" for number in range(self.tokens)]
         if base.tokenizer.token_to_id(texts[0]) is not None:
             raise InvalidParameter(
                 "method",
-                "This model has a soft prompt already, and a second one would take its place: begin from its base.",
+                "This model has a soft prompt already, which a second one would replace: start from its base model.",
             )
         tokenizer = base.tokenizer.with_special_tokens(texts)
         template = "{{- '" + "".join(texts) + "' -}}" + base.renderer.template
         tokenizer = tokenizer.with_template(template)
         first = tokenizer.token_to_id(texts[0])
-        assert first is not None, "it was just added"
+        assert first is not None, "just added"
         module = base.model.module
         module.requires_grad_(False)
         embedding: Any = base.model.embedding
-        vectors = embedding.weight[self._begins(base.tokenizer, seed)].detach().clone()
+        vectors = embedding.weight[self._initial_ids(base.tokenizer, seed)].detach().clone()
         _set_embedding(base.model, SoftEmbedding(embedding.weight, first, vectors))
         generation = dict(DEFAULT_GENERATION if base.generation is None else base.generation)
-        generation[SUPPRESSED] = [*(generation.get(SUPPRESSED) or ()), *range(first, first + self.tokens)]
+        generation[SUPPRESS_KEY] = [*(generation.get(SUPPRESS_KEY) or ()), *range(first, first + self.tokens)]
         return replace(base, tokenizer=tokenizer, generation=generation)
 
-    def _begins(self, tokenizer: Tokenizer, seed: int) -> list[int]:
-        said = tokenizer.encode(self.start) if self.start else []
-        if said:
-            return [said[number % len(said)] for number in range(self.tokens)]
+    def _initial_ids(self, tokenizer: Tokenizer, seed: int) -> list[int]:
+        """Token ids whose embeddings initialize the virtual tokens."""
+        ids = tokenizer.encode(self.start) if self.start else []
+        if ids:
+            return [ids[number % len(ids)] for number in range(self.tokens)]
         generator = torch.Generator().manual_seed(seed)
         return torch.randint(tokenizer.vocab_size, (self.tokens,), generator=generator).tolist()
 
     def plain(self, model: LanguageModel) -> LanguageModel:
-        """A copy with a larger vocabulary, the vectors being its last rows."""
+        """Return a copy whose embedding matrix contains the trained vectors as new rows."""
         soft: Any = model.embedding
         size = max(model.vocab_size, soft.first + len(soft.vectors))
         module = copy.deepcopy(model.module)
-        rows = _grown(soft.frozen, size)
+        rows = _pad_rows(soft.frozen, size)
         rows[soft.first : soft.first + len(soft.vectors)] = soft.vectors.detach()
         if isinstance(model, DecoderModel):
             decoder = cast(Decoder, module)
             decoder.embed = nn.Embedding(size, rows.shape[1], _weight=rows)
             decoder.config = replace(decoder.config, vocab_size=size)
             if decoder.head is not None:
-                weight = _grown(decoder.get_parameter("head.weight"), size)
+                weight = _pad_rows(decoder.get_parameter("head.weight"), size)
                 decoder.head = nn.Linear(weight.shape[1], size, bias=False, device="meta")
                 decoder.head.weight = nn.Parameter(weight)
             hf_config = {**model.hf_config, "vocab_size": size} if model.hf_config else {}
             return DecoderModel(decoder, hf_config)
-        found = replace(cast(TransformersModel, model), module=module)
-        kept = soft.frozen.detach().clone()
-        found.module.set_input_embeddings(nn.Embedding(len(kept), kept.shape[1], _weight=kept))
-        found.module.tie_weights()
-        found.module.resize_token_embeddings(size, mean_resizing=False)
+        plain = replace(cast(TransformersModel, model), module=module)
+        frozen = soft.frozen.detach().clone()
+        plain.module.set_input_embeddings(nn.Embedding(len(frozen), frozen.shape[1], _weight=frozen))
+        plain.module.tie_weights()
+        plain.module.resize_token_embeddings(size, mean_resizing=False)
         with torch.no_grad():
-            found.module.get_input_embeddings().weight.copy_(rows)
-        return found
+            plain.module.get_input_embeddings().weight.copy_(rows)
+        return plain
 
 
 class SoftEmbedding(nn.Module):
-    """Embeddings of which those of a few ids, from `first` on, learn.
+    """A frozen embedding with trainable vectors for the ids from `first`.
 
-    `weight` is what it was without them: what is tied to it gives no scores for them.
+    `weight` stays without these vectors, so a tied output projection gives them no logits.
     """
 
     def __init__(self, frozen: Tensor, first: int, vectors: Tensor) -> None:
@@ -109,17 +112,17 @@ class SoftEmbedding(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The embeddings that stay, `(V, C)`."""
+        """The frozen embeddings, `(V, C)`."""
         frozen: Tensor = self.frozen  # type: ignore[assignment]
         return frozen
 
     def forward(self, ids: Tensor) -> Tensor:
-        """The embedding of every id."""
-        places = ids - self.first
-        soft = (places >= 0) & (places < len(self.vectors))
-        plain = F.embedding(ids.masked_fill(soft, 0), self.weight)
-        learned = F.embedding(places.clamp(0, len(self.vectors) - 1), self.vectors)
-        return torch.where(soft.unsqueeze(-1), learned, plain)
+        """Look up the embedding of every id."""
+        indices = ids - self.first
+        is_virtual = (indices >= 0) & (indices < len(self.vectors))
+        frozen = F.embedding(ids.masked_fill(is_virtual, 0), self.weight)
+        trained = F.embedding(indices.clamp(0, len(self.vectors) - 1), self.vectors)
+        return torch.where(is_virtual.unsqueeze(-1), trained, frozen)
 
 
 def _set_embedding(model: LanguageModel, embedding: nn.Module) -> None:
@@ -130,7 +133,7 @@ def _set_embedding(model: LanguageModel, embedding: nn.Module) -> None:
         module.set_input_embeddings(embedding)
 
 
-def _grown(weight: Tensor, rows: int) -> Tensor:
-    """A copy with rows of zeros after its own."""
-    found = weight.detach().clone()
-    return F.pad(found, (0, 0, 0, rows - len(found))) if rows > len(found) else found
+def _pad_rows(weight: Tensor, rows: int) -> Tensor:
+    """Return a copy padded with zero rows to `rows` rows."""
+    copied = weight.detach().clone()
+    return F.pad(copied, (0, 0, 0, rows - len(copied))) if rows > len(copied) else copied

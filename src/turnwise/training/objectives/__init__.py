@@ -1,4 +1,4 @@
-"""One file per objective; the folder is the registry and the file name is what a recipe says."""
+"""Training objectives, one module each. The module name is the objective's name in recipes."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Losses that are no number, or jump far above what they were: signs that a step would do more harm than good."""
+"""Detection of loss spikes: losses that are not finite or far above their running mean."""
 
 import math
 from dataclasses import replace
@@ -7,31 +7,36 @@ from pathlib import Path
 from turnwise.core.errors import TurnwiseError
 from turnwise.training.checkpoint_files import TrainerState, read_checkpoint_recipe
 
-MAX_ROLLBACKS = 3  # times that a run goes back before it gives up
-WARMUP_STEPS = 20  # steps before jumps are told from beginnings
-EMA_DECAY = 0.95  # of the running mean
+MAX_ROLLBACKS = 3  # per run
+WARMUP_STEPS = 20  # no spike detection before this step
+EMA_DECAY = 0.95  # of the running mean of the loss
 
 
 class LossSpike(Exception):
-    """This step should not be made.
+    """The step must not be applied.
 
     Attributes:
-        what: is no longer what it should be, as the beginning of a sentence.
+        quantity: name of the quantity that spiked, "the loss" or "its gradient".
     """
 
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.quantity = what
+    def __init__(self, quantity: str) -> None:
+        super().__init__(quantity)
+        self.quantity = quantity
 
 
 def check_loss_spike(state: TrainerState, loss: float, norm: float, limit: float) -> float:
-    """The running mean of the loss with this step's.
+    """Return the running mean of the loss, updated with this step's.
 
-    Losses that are near zero jump by themselves, from one batch to the next. So a jump is only what also ends above the
-    loss that the run began with.
+    Losses near zero fluctuate strongly between batches, so a spike must also exceed the loss of the first step.
+
+    Args:
+        state: counters and losses so far.
+        loss: mean loss of the step.
+        norm: gradient norm of the step.
+        limit: spike threshold as a multiple of the running mean.
 
     Raises:
-        Spike: the loss or the gradient is no number, or the loss is over `limit` times its running mean, and its first.
+        LossSpike: loss or norm is not finite, or the loss exceeds `limit` times its running mean and the first loss.
     """
     if not math.isfinite(loss):
         raise LossSpike("the loss")
@@ -46,38 +51,44 @@ def check_loss_spike(state: TrainerState, loss: float, norm: float, limit: float
 
 
 def state_after_rollback(now: TrainerState, restored: TrainerState, rows: int) -> TrainerState:
-    """Where a run stands that goes back: half the rate, and the rows that led here are left out.
+    """Return the state after a rollback: half the learning rate, and the rows since the checkpoint are skipped.
 
     Args:
-        now: where it stood when it met a spike.
-        restored: the checkpoint it goes back to.
-        rows: in a step.
+        now: state at the spike.
+        restored: state of the rollback checkpoint.
+        rows: rows per step.
     """
-    seen = (now.step + 1) * rows + now.skipped_rows
+    rows_used = (now.step + 1) * rows + now.skipped_rows
     return replace(
-        now,  # the best weights so far stay what they are, and so does the time that was spent
+        now,  # keeps the best loss and the time spent
         step=restored.step,
         mean_loss=restored.mean_loss,
         bad_validations=0,
-        skipped_rows=seen - restored.step * rows,
+        skipped_rows=rows_used - restored.step * rows,
         rate_scale=now.rate_scale / 2,
         rollbacks=now.rollbacks + 1,
         validated=restored.step,
     )
 
 
-def divergence_error(work: Path, state: TrainerState, rate: float, what: str) -> TurnwiseError:
-    """Raised before anything is changed or saved, so what is on disk is from when all was well."""
+def divergence_error(work: Path, state: TrainerState, learning_rate: float, quantity: str) -> TurnwiseError:
+    """Build the error for a diverged run. It is raised before weights or files change.
+
+    Args:
+        work: folder of the run.
+        state: counters and losses.
+        learning_rate: peak learning rate of the recipe.
+        quantity: name of the quantity that is not finite or spiked.
+    """
     if state.step == 0:
         return TurnwiseError(
-            f"Before the first step {what} is not a finite number: the weights that training starts from are "
-            "damaged, or too large for the 'dtype' it computes in."
+            f"Before the first step {quantity} is not a finite number: the weights that training starts from are "
+            "damaged, or too large for the compute type 'dtype'."
         )
-    kept = read_checkpoint_recipe(work) is not None
-    times = state.rollbacks
-    again = "is no longer what it should be" + (f", though it went back {times} times" if times else "")
+    times = f", even after {state.rollbacks} rollbacks" if state.rollbacks else ""
+    has_checkpoint = read_checkpoint_recipe(work) is not None
     return TurnwiseError(
-        f"After step {state.step} {what} {again}: training has diverged. Try a smaller "
-        f"'learning_rate' (it was {rate:g}), a longer 'warmup' or the 'dtype' float32, with "
-        "--restart." + (f" The checkpoint in {work} is from before." if kept else "")
+        f"After step {state.step} {quantity} is not finite or far too high{times}: training has diverged. Try a "
+        f"smaller 'learning_rate' (it was {learning_rate:g}), a longer 'warmup' or the 'dtype' float32, with --restart."
+        + (f" The checkpoint in {work} is from before." if has_checkpoint else "")
     )

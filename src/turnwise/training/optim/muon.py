@@ -1,7 +1,9 @@
-"""Muon (Jordan et al. 2024): momentum whose update is orthogonalised, for the matrices inside the layers.
+"""Muon (Jordan et al. 2024): momentum with orthogonalized updates, for the matrices of transformer blocks.
 
-torch ships one that always iterates in bfloat16, which is dozens of times slower than float32 on processors without
-bfloat16 arithmetic; this one iterates in the type the device is quick at.
+torch's Muon always iterates in bfloat16, which is many times slower than float32 on CPUs without bfloat16 arithmetic.
+This one uses bfloat16 on GPUs and float32 on CPUs.
+
+Shapes: M rows, N columns.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +17,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # quintic iteration; singular values e
 
 
 def orthogonalize(matrix_MN: Tensor, *, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly, by Newton-Schulz iteration."""
+    """Approximate the nearest semi-orthogonal matrix by Newton–Schulz iteration."""
     a, b, c = COEFFICIENTS
     fast_half = matrix_MN.device.type == "cuda"
     x: Tensor = matrix_MN.bfloat16() if fast_half else matrix_MN.float()
@@ -32,8 +34,8 @@ def orthogonalize(matrix_MN: Tensor, *, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon with Nesterov momentum and decoupled weight decay, for matrices only.
 
-    The update is scaled by 0.2 √max(rows, columns), which gives it AdamW's usual size (Liu et al. 2025), so AdamW's
-    learning rate and weight decay fit unchanged.
+    The update is scaled by 0.2 √max(rows, columns), which matches the RMS of AdamW updates (Liu et al. 2025), so
+    AdamW's learning rate and weight decay apply unchanged.
     """
 
     def __init__(
@@ -43,8 +45,8 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every matrix that has a gradient."""
-        assert closure is None, "Muon needs one gradient a step"
+        """Update all matrices with a gradient."""
+        assert closure is None, "Muon takes no closure"
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -54,7 +56,7 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(parameter)
                 momentum = state["momentum"]
                 momentum.lerp_(parameter.grad, 1 - group["momentum"])
-                # Where the model is sharded everybody orthogonalises the whole matrix, and keeps its own rows of it.
+                # FSDP: every rank orthogonalizes the full matrix and applies its local rows.
                 update = orthogonalize(full_tensor(parameter.grad.lerp(momentum, group["momentum"])))
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 local_shard(parameter).add_(

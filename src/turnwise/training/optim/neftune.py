@@ -1,4 +1,4 @@
-"""Noise on embeddings while training (Jain et al. 2023, NEFTune): answers get less close to the letter of the data."""
+"""NEFTune: uniform noise on embeddings during training, a regularizer (Jain et al. 2023)."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,12 @@ from turnwise.training.examples.batches import Batch
 
 @contextmanager
 def neftune_noise(model: LanguageModel, batch: Batch, alpha: float | None) -> Iterator[None]:
-    """Within the block embeddings get uniform noise of ±α / √(L C), L being the length of the token's own sequence.
+    """Context manager: add uniform noise of ±α / √(L C) to embeddings, with L the length of the token's segment.
+
+    Args:
+        model: model in training.
+        batch: batch of the forward pass in the block.
+        alpha: noise scale α; None or 0 adds no noise.
 
     Shapes: B rows, T tokens, C hidden size.
     """
@@ -27,16 +32,16 @@ def neftune_noise(model: LanguageModel, batch: Batch, alpha: float | None) -> It
     def add(_module: nn.Module, _inputs: object, out_BTC: Tensor) -> Tensor:
         if out_BTC.shape[:2] == lengths_BT.shape:
             lengths = lengths_BT
-        else:  # what an encoder reads
+        else:  # encoder input: one segment per row
             lengths = torch.full(out_BTC.shape[:2], out_BTC.shape[1], device=out_BTC.device)
         scale_BT1 = (alpha / math.sqrt(out_BTC.shape[2])) * lengths.unsqueeze(-1).rsqrt()
         return out_BTC + (2 * torch.rand_like(out_BTC) - 1) * scale_BT1.to(out_BTC.dtype)
 
-    weight = model.embedding.weight  # an encoder and a decoder may each have a module of the same weights
-    found: list[nn.Module] = [
-        part for part in model.module.modules() if isinstance(part, nn.Embedding) and part.weight is weight
+    weight = model.embedding.weight  # encoder and decoder may have separate modules that share this weight
+    embeddings: list[nn.Module] = [
+        child for child in model.module.modules() if isinstance(child, nn.Embedding) and child.weight is weight
     ]
-    hooks = [part.register_forward_hook(add) for part in found or [model.embedding]]
+    hooks = [embedding.register_forward_hook(add) for embedding in embeddings or [model.embedding]]
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Optimisers: AdamW everywhere, or Muon for the matrices inside the layers."""
+"""Construction of the optimizers: AdamW, or Muon for the matrices of the transformer blocks."""
 
 from typing import Literal
 
@@ -14,28 +14,34 @@ OptimizerName = Literal["adamw", "muon"]
 def build_optimizers(
     module: nn.Module, *, name: OptimizerName, rate: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
-    """Optimisers over all parameters of `module` that learn.
+    """Create optimizers for all trainable parameters.
 
-    AdamW (Loshchilov & Hutter 2019) decays matrices only. With "muon" (Jordan et al. 2024) the layers' matrices are
-    moved along orthogonalised momentum and the rest by AdamW; one peak rate serves both.
+    AdamW (Loshchilov & Hutter 2019) applies weight decay to matrices only. With "muon" (Jordan et al. 2024), Muon
+    updates the matrices of the transformer blocks and AdamW the rest, both with the same learning rate.
+
+    Args:
+        module: model to train.
+        name: "adamw" or "muon".
+        rate: initial learning rate.
+        weight_decay: decoupled weight decay of matrices.
     """
-    inner = [p for p in block_matrices(module) if p.requires_grad] if name == "muon" else []
-    chosen = {id(p) for p in inner}
-    rest = [p for p in module.parameters() if p.requires_grad and id(p) not in chosen]
+    muon = [p for p in block_matrices(module) if p.requires_grad] if name == "muon" else []
+    muon_ids = {id(p) for p in muon}
+    adamw = [p for p in module.parameters() if p.requires_grad and id(p) not in muon_ids]
     groups = [
-        {"params": [p for p in rest if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for p in adamw if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in adamw if p.dim() < 2], "weight_decay": 0.0},
     ]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, betas=(0.9, 0.95), fused=True)
     ]
-    if inner:
-        optimizers.append(Muon(inner, rate, weight_decay=weight_decay))
+    if muon:
+        optimizers.append(Muon(muon, rate, weight_decay=weight_decay))
     return optimizers
 
 
 def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
-    """Give every parameter group this learning rate."""
+    """Set the learning rate of all parameter groups."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate

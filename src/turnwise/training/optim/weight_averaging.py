@@ -1,4 +1,4 @@
-"""Averages of weights: over the steps of a run, and between a run's end and its beginning."""
+"""Weight averaging over the steps of a run (EMA), and interpolation of base and tuned weights (WiSE-FT)."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,13 +8,18 @@ from torch import Tensor, nn
 
 from turnwise.training.checkpoint_files import load_trainable, trainable_state
 
-ALPHAS = (0.3, 0.5, 0.7, 1.0)  # of the way from the base to what was learned
+ALPHAS = (0.3, 0.5, 0.7, 1.0)  # interpolation coefficients to try; 1 is the tuned weights
 
 
 class ExponentialMovingAverage:
-    """An exponential moving average of the weights that learn (Polyak & Juditsky 1992), which validation looks at.
+    """Exponential moving average of the trainable weights (Polyak & Juditsky 1992), used for validation.
 
-    Early on it forgets sooner, min(decay, (1 + n) / (10 + n)) after n steps, so that it does not stay at the beginning.
+    The decay after n steps is min(decay, (1 + n) / (10 + n)), so that the initial weights fade quickly.
+
+    Args:
+        module: model in training.
+        decay: final decay per step.
+        weights: averages from a checkpoint; default: the current weights.
     """
 
     def __init__(self, module: nn.Module, decay: float, weights: dict[str, Tensor] | None = None) -> None:
@@ -23,22 +28,22 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after a step."""
-        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        """Update the averages after step number `step`."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
         for name, tensor in trainable_state(self._module).items():
-            self.weights[name].lerp_(tensor, share)
+            self.weights[name].lerp_(tensor, weight)
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Within the block the model has the average's weights."""
-        own = {name: tensor.clone() for name, tensor in trainable_state(self._module).items()}
+        """Context manager: the model has the averaged weights in the block."""
+        current = {name: tensor.clone() for name, tensor in trainable_state(self._module).items()}
         load_trainable(self._module, self.weights)
         try:
             yield
         finally:
-            load_trainable(self._module, own)
+            load_trainable(self._module, current)
 
 
-def interpolate_weights(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """So much of the way from one to the other (Wortsman et al. 2022, WiSE-FT)."""
-    return {name: torch.lerp(tensor, tuned[name], share) for name, tensor in base.items()}
+def interpolate_weights(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
+    """Return (1−α)·base + α·tuned (WiSE-FT, Wortsman et al. 2022)."""
+    return {name: torch.lerp(tensor, tuned[name], alpha) for name, tensor in base.items()}
