@@ -5,7 +5,7 @@ import torch
 
 from turnwise.training import micro_rows
 from turnwise.training.launch.base_model_loader import load_base_model
-from turnwise.training.launch.run_recipe import _with_rows
+from turnwise.training.launch.run_recipe import _with_batch_shape
 from turnwise.training.micro_rows import kept_bytes, with_fitting_micro_rows
 from turnwise.training.recipe import parse_recipe
 
@@ -36,4 +36,4 @@ def test_a_number_that_was_given_stays(base, values, monkeypatch):
     _, found = base
     monkeypatch.setattr(micro_rows, "KEPT_BYTES", 1)
     given = parse_recipe({**values, "training": {"row_length": 64, "micro_rows": 5}}, origin="test")
-    assert _with_rows(given, found, CPU).training.micro_rows == 5
+    assert _with_batch_shape(given, found, CPU).training.micro_rows == 5

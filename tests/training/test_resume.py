@@ -142,7 +142,7 @@ class Signalling(Quiet):
 
     def __init__(self, monkeypatch, at):
         self.step_number, self.sent = 0, False
-        compute = step.add
+        compute = step.add_metrics
 
         def computed(*arguments):
             outcome = compute(*arguments)

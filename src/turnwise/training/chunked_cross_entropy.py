@@ -1,10 +1,10 @@
-"""Cross-entropy over a large vocabulary, a part of the targets at a time.
+"""Cross-entropy over a large vocabulary in chunks of targets, to save memory.
 
-Scores of a batch over the vocabulary are the largest tensor of a small model: 4,096 targets and 49,152 tokens are
-800 MB, and as much again for their gradient. So they are computed for some targets, turned into a gradient of what the
-head reads (and of its weights) at once, and forgotten. Losses and gradients are the same up to the order of sums.
+The logits of a batch are the largest tensor of a small model: 4,096 targets × 49,152 tokens are 800 MB, and their
+gradient as much again. They are computed for one chunk at a time, turned into gradients of the hidden states and the
+head, and freed. Losses and gradients equal those of one large chunk up to the order of summation.
 
-Shapes: N targets, C hidden size, V vocabulary.
+Shapes: N targets, C hidden size, V vocabulary size.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,21 +15,21 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-MAX_LOGITS = 2**24  # that are held at once: 64 MB in float32
+MAX_LOGITS = 2**24  # logits per chunk: 64 MB in float32
 
 LmHead = Callable[[Tensor], Tensor]
-"""Scores over the vocabulary `(N, V)` of hidden states `(N, C)`."""
+"""Maps hidden states `(N, C)` to logits `(N, V)`."""
 
 
 def chunked_cross_entropy(score: LmHead, hidden_NC: Tensor, targets_N: Tensor, vocab_size: int) -> Tensor:
-    """Cross-entropy in nats at every target, `(N,)`; a backward pass computes the scores again."""
-    parts = list(_parts(len(targets_N), vocab_size))
-    if len(parts) <= 1:
+    """Return the cross-entropy in nats of every target, `(N,)`; the backward pass recomputes the logits."""
+    chunks = list(_chunks(len(targets_N), vocab_size))
+    if len(chunks) <= 1:
         return _losses(score, hidden_NC, targets_N)
     if not torch.is_grad_enabled():
-        return torch.cat([_losses(score, hidden_NC[part], targets_N[part]) for part in parts])
-    found = [checkpoint(_losses, score, hidden_NC[part], targets_N[part], use_reentrant=False) for part in parts]
-    return torch.cat(found)
+        return torch.cat([_losses(score, hidden_NC[chunk], targets_N[chunk]) for chunk in chunks])
+    losses = [checkpoint(_losses, score, hidden_NC[chunk], targets_N[chunk], use_reentrant=False) for chunk in chunks]
+    return torch.cat(losses)
 
 
 def chunked_cross_entropy_sum(
@@ -40,25 +40,25 @@ def chunked_cross_entropy_sum(
     vocab_size: int,
     parameters: Sequence[Tensor],
 ) -> Tensor:
-    """Cross-entropy summed over the targets, each as much as it weighs; the gradient is computed along with it.
+    """Return the weighted sum of the cross-entropy; the forward pass also computes the gradients.
 
     Args:
-        score: the model's head.
-        hidden_NC: what it reads.
-        targets_N: the tokens that should come out.
-        weights_N: of the targets; None where all count the same.
+        score: the language-model head.
+        hidden_NC: hidden states at the targets.
+        targets_N: target token ids.
+        weights_N: loss weights; None: all 1.
         vocab_size: V.
-        parameters: the head's.
+        parameters: parameters of the head.
     """
-    parts = list(_parts(len(targets_N), vocab_size))
-    if len(parts) <= 1 or not torch.is_grad_enabled():
+    chunks = list(_chunks(len(targets_N), vocab_size))
+    if len(chunks) <= 1 or not torch.is_grad_enabled():
         return _weighted(chunked_cross_entropy(score, hidden_NC, targets_N, vocab_size), weights_N).sum()
-    learning = [parameter for parameter in parameters if parameter.requires_grad]
-    total: Tensor = _SummedLoss.apply(score, parts, targets_N, weights_N, hidden_NC, *learning)  # type: ignore[no-untyped-call]
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    total: Tensor = _SummedLoss.apply(score, chunks, targets_N, weights_N, hidden_NC, *trainable)  # type: ignore[no-untyped-call]
     return total
 
 
-def _parts(count: int, vocab_size: int) -> Iterator[slice]:
+def _chunks(count: int, vocab_size: int) -> Iterator[slice]:
     size = max(1, MAX_LOGITS // vocab_size)
     yield from (slice(start, start + size) for start in range(0, count, size))
 
@@ -72,13 +72,13 @@ def _weighted(losses_N: Tensor, weights_N: Tensor | None) -> Tensor:
 
 
 class _SummedLoss(torch.autograd.Function):
-    """A sum of losses that computes its gradients in the forward pass and scales them in the backward pass."""
+    """Sum of losses whose gradients are computed in the forward pass and scaled in the backward pass."""
 
     @staticmethod
     def forward(
         ctx: Any,
         score: LmHead,
-        parts: Sequence[slice],
+        chunks: Sequence[slice],
         targets_N: Tensor,
         weights_N: Tensor | None,
         hidden_NC: Tensor,
@@ -86,16 +86,16 @@ class _SummedLoss(torch.autograd.Function):
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden_NC.device)
         gradients = [torch.zeros_like(tensor) for tensor in (hidden_NC, *parameters)]
-        for part in parts:
+        for chunk in chunks:
             with torch.enable_grad():
-                read = hidden_NC[part].detach().requires_grad_()
-                weights = None if weights_N is None else weights_N[part]
-                loss = _weighted(_losses(score, read, targets_N[part]), weights).sum()
-                found = torch.autograd.grad(loss, (read, *parameters))
+                chunk_NC = hidden_NC[chunk].detach().requires_grad_()
+                weights = None if weights_N is None else weights_N[chunk]
+                loss = _weighted(_losses(score, chunk_NC, targets_N[chunk]), weights).sum()
+                grads = torch.autograd.grad(loss, (chunk_NC, *parameters))
             total += loss.detach()
-            gradients[0][part] = found[0]
-            for gradient, more in zip(gradients[1:], found[1:], strict=True):
-                gradient += more
+            gradients[0][chunk] = grads[0]
+            for gradient, grad in zip(gradients[1:], grads[1:], strict=True):
+                gradient += grad
         ctx.save_for_backward(*gradients)
         return total
 

@@ -1,7 +1,7 @@
-"""How many rows are computed at a time where the recipe leaves it open.
+"""Default micro-batch size, limited by the memory for activations.
 
-A backward pass needs what every layer read and made. On a processor one row of 512 tokens keeps all units busy, so
-further rows at a time only take memory (SmolLM2-135M with LoRA: 0.8 GB a row); a GPU is quicker with more.
+A backward pass needs the activations of every layer. On a CPU one row of 512 tokens already uses all cores, so more
+rows only take memory (SmolLM2-135M with LoRA: 0.8 GB per row). A GPU is faster with more rows.
 """
 
 import torch
@@ -10,20 +10,20 @@ from turnwise.models.language_model import LanguageModel
 from turnwise.models.transformers_model import block_matrices
 from turnwise.training.recipe import Recipe
 
-KEPT_BYTES = 2**30  # that a backward pass may need of the rows before it, about
+KEPT_BYTES = 2**30  # approximate limit of the activation memory of a micro-batch
 
 
 def with_fitting_micro_rows(recipe: Recipe, model: LanguageModel, device: torch.device) -> Recipe:
-    """The recipe, its row length settled, with as many rows at a time as stay within `KEPT_BYTES` on a processor."""
+    """Return the recipe with a micro-batch size whose activations fit `KEPT_BYTES` on a CPU."""
     training = recipe.training
     if device.type != "cpu" or training.row_length is None:
         return recipe
-    most = max(1, KEPT_BYTES // (training.row_length * kept_bytes(model)))
-    if training.micro_rows <= most:
+    limit = max(1, KEPT_BYTES // (training.row_length * kept_bytes(model)))
+    if training.micro_rows <= limit:
         return recipe
-    return recipe.model_copy(update={"training": training.model_copy(update={"micro_rows": most})})
+    return recipe.model_copy(update={"training": training.model_copy(update={"micro_rows": limit})})
 
 
 def kept_bytes(model: LanguageModel) -> int:
-    """What is kept of a token for the backward pass, about: inputs and outputs of the linear layers in float32."""
+    """Estimate the activation bytes per token: inputs and outputs of the linear layers in float32."""
     return max(1, 4 * sum(sum(matrix.shape) for matrix in block_matrices(model.module)))

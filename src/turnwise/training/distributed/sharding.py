@@ -1,8 +1,8 @@
-"""A model in parts: every worker keeps its part of each weight, and of its gradient and moments (FSDP2, torch's own).
+"""Sharding of parameters, gradients and optimizer state across workers (FSDP2).
 
-A layer's weights are whole only while it computes: gathered before, given back after. Every worker therefore has to
-compute equally often (`spare`). In memory weights are parts, on disk they are whole, so a run may go on with another
-number of workers, or on one that has everything. Where nothing is sharded a part is the whole.
+FSDP gathers the weights of a layer before its forward and backward pass and frees them afterwards. These collectives
+require that all workers run the same number of passes (`padding_steps`). Checkpoints contain full tensors, so a run can
+continue with another number of workers. For an unsharded model, all functions here work on the full tensors.
 """
 
 from collections.abc import Mapping
@@ -17,78 +17,78 @@ from turnwise.training.distributed.worker_group import WorkerGroup
 
 
 def shard_model(module: nn.Module, workers: WorkerGroup, device: torch.device) -> None:
-    """Part a model among workers, each on its own device; layer by layer, so that no device ever holds all of it.
+    """Shard a model over all workers, layer by layer, so that no device holds the full model.
 
-    Gradients become sums over workers, as they are where nothing is sharded.
+    Gradients are summed over workers, as without sharding.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
     mesh = init_device_mesh(device.type, (workers.world_size,))
-    for part in [*transformer_layers(module), module]:
-        sharded = fully_shard(part, mesh=mesh)
+    for submodule in [*transformer_layers(module), module]:
+        sharded = fully_shard(submodule, mesh=mesh)
         sharded.set_gradient_divide_factor(1.0)
-        sharded.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+        sharded.set_force_sum_reduction_for_comms(True)  # gloo supports only sums
 
 
 def transformer_layers(module: nn.Module) -> list[nn.Module]:
-    """The layers of its stacks, from the first on; stacks within a layer belong to it."""
-    stacks = {name: part for name, part in module.named_modules() if isinstance(part, nn.ModuleList)}
-    outer = [part for name, part in stacks.items() if not any(name.startswith(f"{other}.") for other in stacks)]
+    """Return the layers of all outermost `nn.ModuleList`s, in order."""
+    stacks = {name: child for name, child in module.named_modules() if isinstance(child, nn.ModuleList)}
+    outer = [stack for name, stack in stacks.items() if not any(name.startswith(f"{other}.") for other in stacks)]
     return [layer for stack in outer for layer in stack]
 
 
 def is_sharded(module: nn.Module) -> bool:
-    """Whether it is in parts."""
+    """True if the model is sharded."""
     return isinstance(module, FSDPModule)
 
 
 def reshard(module: nn.Module) -> None:
-    """Weights outside of layers stay whole after a pass forward, for the pass back: without one, give them back now."""
+    """Free gathered weights after a forward pass without a backward pass, where FSDP keeps the outermost ones."""
     if isinstance(module, FSDPModule):
         module.reshard()
 
 
 def padding_steps(module: nn.Module, count: int, workers: WorkerGroup) -> int:
-    """How many batches more than our `count` another worker computes, if we have to compute along with it."""
+    """Return how many extra batches this worker must run to match the worker with the most; 0 if unsharded."""
     return workers.all_reduce_max(count) - count if is_sharded(module) else 0
 
 
 @torch.no_grad()
 def local_shard(tensor: Tensor) -> Tensor:
-    """What this worker has of it, in the same storage."""
+    """Return this worker's shard of a tensor, in the same storage."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor.detach()
 
 
-def slice_for_rank(whole_tensor: Tensor, like: Tensor) -> Tensor:
-    """This worker's part of a whole tensor: the rows that it has of `like`."""
+def slice_for_rank(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return the rows of a full tensor that this worker holds of `like`."""
     if not isinstance(like, DTensor):
-        return whole_tensor
+        return tensor
     mesh = like.device_mesh
-    rows = whole_tensor.chunk(mesh.size())
+    rows = tensor.chunk(mesh.size())
     rank = mesh.get_local_rank()
-    return rows[rank].clone() if rank < len(rows) else whole_tensor[:0].clone()
+    return rows[rank].clone() if rank < len(rows) else tensor[:0].clone()
 
 
-def as_sharded(own_part: Tensor, like: Tensor) -> Tensor:
-    """The tensor that this is our part of, as `like` is: the other workers have theirs."""
+def as_sharded(shard: Tensor, like: Tensor) -> Tensor:
+    """Return the distributed tensor with this local shard and the layout of `like`."""
     if not isinstance(like, DTensor):
-        return own_part
+        return shard
     return DTensor.from_local(
-        own_part.to(like.device), like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
+        shard.to(like.device), like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
     )
 
 
 @torch.no_grad()
 def full_tensor(tensor: Tensor) -> Tensor:
-    """All of it, on every worker; all of them have to ask."""
+    """Gather the full tensor on every worker. A collective operation."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
 
 
 def gather_full(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
-    """Whole tensors in ordinary memory for who wants to `keep` them, one after the other; all workers have to ask."""
-    found = {}
+    """Gather full tensors on the CPU of workers with `keep` set, one at a time. A collective operation."""
+    gathered = {}
     for name, tensor in tensors.items():
-        complete = full_tensor(tensor)
+        full = full_tensor(tensor)
         if keep:
-            found[name] = complete.cpu().contiguous()
-    return found
+            gathered[name] = full.cpu().contiguous()
+    return gathered

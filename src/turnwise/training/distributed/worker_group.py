@@ -1,7 +1,7 @@
-"""Several processes that train one model: each takes its part of every step's rows, and gradients are added up.
+"""Data-parallel training: every process trains on a part of each step's rows, and gradients are summed.
 
-They are started by `torchrun` or `accelerate launch`, which tell each who it is, on one machine or on several
-that share a file system. Weights are the same everywhere after every step; the first worker alone writes.
+`torchrun` or `accelerate launch` start the processes on one machine, or on several that share a file system. All
+processes have the same weights after every step. Only the main worker writes files and reports progress.
 """
 
 import os
@@ -13,16 +13,16 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-PATIENCE = timedelta(hours=3)
+TIMEOUT = timedelta(hours=3)  # of collective operations
 
 
 @dataclass(frozen=True)
 class WorkerGroup:
-    """This process among the others.
+    """The processes that train together, seen from this one.
 
     Attributes:
-        rank: its number, from 0.
-        count: how many there are.
+        rank: number of this process, from 0.
+        world_size: number of processes.
     """
 
     rank: int = 0
@@ -30,66 +30,66 @@ class WorkerGroup:
 
     @classmethod
     def from_environment(cls) -> "WorkerGroup":
-        """As `torchrun` started us; alone where nobody did."""
+        """Read the environment variables of `torchrun`; without them there is a single process."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
             return SINGLE_PROCESS
         if not dist.is_initialized():
-            # The others wait while the first one reads, and perhaps asks the model: longer than the usual minutes.
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+            # The others wait while the main worker reads data and generates replay: longer than the default timeout.
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
     def is_main(self) -> bool:
-        """Whether it is the one that writes and tells."""
+        """True on the worker that writes files and reports progress."""
         return self.rank == 0
 
     @property
     def device(self) -> torch.device | None:
-        """The GPU that is its own; None leaves the choice."""
+        """GPU of this process; None without GPUs or with a single process."""
         if self.world_size == 1 or not torch.cuda.is_available():
             return None
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
     def all_reduce_sum(self, values: Sequence[float]) -> list[float]:
-        """Each value added up over all workers."""
+        """Sum each value over all workers."""
         if self.world_size == 1:
             return list(values)
-        kept = torch.tensor(values, dtype=torch.float64, device=self.device or "cpu")
-        dist.all_reduce(kept)
-        found: list[float] = kept.tolist()
-        return found
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device or "cpu")
+        dist.all_reduce(tensor)
+        sums: list[float] = tensor.tolist()
+        return sums
 
     def all_reduce_max(self, count: int) -> int:
-        """The largest of everybody's counts."""
+        """Return the largest count of all workers."""
         if self.world_size == 1:
             return count
-        kept = torch.tensor(count, device=self.device or "cpu")
-        dist.all_reduce(kept, dist.ReduceOp.MAX)
-        return int(kept)
+        tensor = torch.tensor(count, device=self.device or "cpu")
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return int(tensor)
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so for one of them."""
+        """Return True if the flag is set on any worker."""
         return self.all_reduce_sum([float(flag)])[0] > 0
 
     def all_reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Everybody gets the sum of all gradients."""
+        """Sum the gradients over all workers, in place."""
         if self.world_size == 1:
             return
-        learning = list(parameters)
-        for parameter in learning:
-            if parameter.grad is None:  # nothing of its rows touched it
+        trainable = list(parameters)
+        for parameter in trainable:
+            if parameter.grad is None:  # unused by this worker's rows
                 parameter.grad = torch.zeros_like(parameter)
-        flat = torch.cat([parameter.grad.flatten() for parameter in learning if parameter.grad is not None])
+        flat = torch.cat([parameter.grad.flatten() for parameter in trainable if parameter.grad is not None])
         dist.all_reduce(flat)
-        at = 0
-        for parameter in learning:
-            assert parameter.grad is not None, "made above"
-            parameter.grad.copy_(flat[at : at + parameter.numel()].view_as(parameter))
-            at += parameter.numel()
+        offset = 0
+        for parameter in trainable:
+            assert parameter.grad is not None, "set above"
+            parameter.grad.copy_(flat[offset : offset + parameter.numel()].view_as(parameter))
+            offset += parameter.numel()
 
     def barrier(self) -> None:
-        """Until all are here."""
+        """Wait until all workers have called it."""
         if self.world_size > 1:
             dist.barrier()
 

@@ -1,7 +1,7 @@
-"""A whole run: recipe in, model folder out.
+"""A complete run: from a recipe to a model folder.
 
-While it works everything is in `OUT.partial`; `OUT` appears only when it is complete. A run that was killed goes on
-from `OUT.partial` when the same recipe is run again.
+Files of an unfinished run are in `OUT.partial`; `OUT` appears only when it is complete. Running the same recipe again
+continues an interrupted run.
 """
 
 import shutil
@@ -47,14 +47,14 @@ from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.recipe import Recipe
 from turnwise.training.trainer import Trainer
 
-DATA = "data"  # the folder that keeps examples
-LOCK_WAIT_SECONDS = 30.0  # seconds in which a lost worker frees the folder for the one that takes its place
-MAX_DRY_RUN_ANSWERS = 64  # answers to rehearse, where a run is only looked at
-LEFT = (BEST, ROLLBACK, watch.TENSORBOARD_DIR)
+DATA = "data"  # folder of the cached examples
+LOCK_WAIT_SECONDS = 30.0  # a replaced worker may hold the lock of the run folder that long
+MAX_DRY_RUN_ANSWERS = 64  # replay replies to generate in a dry run
+TEMPORARY = (BEST, ROLLBACK, watch.TENSORBOARD_DIR)
 
 
 class DryRunComplete(Exception):
-    """A run that was only to be looked at has been."""
+    """A dry run is complete."""
 
 
 def run_recipe(
@@ -72,42 +72,45 @@ def run_recipe(
     device: torch.device | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
-    """Train as the recipe says and write the model folder.
+    """Train by a recipe and write the model folder.
 
     Args:
-        recipe: what to do.
-        overwrite: replace `out` where it exists, once the new model is complete.
-        restart: throw an unfinished run away instead of going on with it.
-        hooks: watchers beside the metrics file and TensorBoard.
-        on_data: called once the data is loaded.
-        on_item: called for every conversation read.
-        on_answer: called for every answer that is to be rehearsed, with how many there are and will be.
-        on_preflight: called with the recipe, everything settled, and what is known before the first step.
-        dry_run: end there.
-        on_tried: called with the number and the loss of every prompt that is tried, where no weight learns.
-        device: where to train; None is the GPU where there is one.
-        stop: asked after every step, by every worker: whether to leave a checkpoint and end, as Ctrl-C does.
+        recipe: the recipe.
+        overwrite: replace an existing output folder, once the new model is complete.
+        restart: discard an unfinished run instead of continuing it.
+        hooks: receive progress reports, besides the metrics file and TensorBoard.
+        on_data: called with the loaded data.
+        on_item: called after every row of data.
+        on_answer: called with the number of generated replay replies and their total.
+        on_tried: called with the number and loss of every prompt candidate (method `prompt`).
+        on_preflight: called before the first step with the complete recipe and the preflight report.
+        dry_run: stop after the preflight.
+        device: device to train on; None uses a GPU if there is one.
+        stop: polled after every step by every worker; True writes a checkpoint and ends the run, as Ctrl-C does.
 
     Raises:
-        UserError: a recipe, model or data file that cannot work.
-        SaveFailed: the disk refused.
-        TurnwiseError: the loss is no longer a number.
-        DryRun: that was all.
+        UserError: the recipe, the model or the data cannot be used.
+        SaveFailed: the disk is full or not writable.
+        TrainingInterrupted: a signal or `stop` ended the run; the same call continues it.
+        TurnwiseError: training diverged.
+        DryRunComplete: the dry run is complete.
     """
-    began = time.perf_counter()
+    start = time.perf_counter()
     workers, recipe = WorkerGroup.from_environment(), with_splits(recipe)
     if dry_run:
-        _look(recipe, on_item, on_answer, on_data, on_preflight, device)
+        _dry_run(recipe, on_item, on_answer, on_data, on_preflight, device)
         raise DryRunComplete
     work = check_run_dir(recipe, overwrite=overwrite, restart=restart)
     with lock_run_dir(work, LOCK_WAIT_SECONDS if workers.world_size > 1 else 0.0) if workers.is_main else nullcontext():
-        check_run_dir(recipe, overwrite=overwrite, restart=restart)  # another run may have ended since
+        check_run_dir(
+            recipe, overwrite=overwrite, restart=restart
+        )  # another run may have finished while this one waited
         if isinstance(recipe.method, Prompt):
             return run_prompt_search(
                 recipe, recipe.method, overwrite=overwrite, on_item=on_item, on_tried=on_tried, device=device
             )
         return _train(
-            recipe, work, workers, began, restart=restart, hooks=hooks, on_data=on_data, on_item=on_item,
+            recipe, work, workers, start, restart=restart, hooks=hooks, on_data=on_data, on_item=on_item,
             on_answer=on_answer, on_preflight=on_preflight, device=device, stop=stop,
         )  # fmt: skip
 
@@ -116,7 +119,7 @@ def _train(
     recipe: Recipe,
     work: Path,
     workers: WorkerGroup,
-    began: float,
+    start: float,
     *,
     restart: bool,
     hooks: Sequence[TrainerHook],
@@ -128,76 +131,96 @@ def _train(
     stop: Callable[[], bool],
 ) -> TrainingResult:
     base = recipe.method.prepare(load_base_model(recipe), recipe.training.seed)
-    renderer, given = base.renderer, recipe.dump()  # checkpoints keep it as it was given
-    place = device or workers.device or default_device()
-    recipe = _with_rows(recipe, base, place)
-    begun = read_checkpoint_recipe(work) is not None and not restart
-    workers.barrier()  # nobody changes anything before all have looked
+    recipe_text = recipe.dump()  # checkpoints store the recipe as given, to compare it when the run is resumed
+    device = device or workers.device or default_device()
+    recipe = _with_batch_shape(recipe, base, device)
+    is_resumed = read_checkpoint_recipe(work) is not None and not restart
+    workers.barrier()  # no worker may write before all have looked for a checkpoint
     try:
         if recipe.data.rehearse and workers.is_main and not recipe.training.shard:
-            base.model.module.to(place)  # where it is quickest to ask
-        data = _data(recipe, base, work, begun, restart, on_item, on_answer, workers)
+            base.model.module.to(device)  # generating replay is fastest there
+        data = _load_data(recipe, base, work, is_resumed, restart, on_item, on_answer, workers)
         on_data(data)
-        if not begun and workers.is_main:  # what a run left before its first checkpoint is of no use
-            for name in (*LEFT, *((CHECKPOINT,) if restart else ())):
+        if not is_resumed and workers.is_main:  # files of a run that ended before its first checkpoint
+            for name in (*TEMPORARY, *((CHECKPOINT,) if restart else ())):
                 shutil.rmtree(work / name, ignore_errors=True)
         if recipe.training.shard and workers.world_size > 1:
-            shard_model(base.model.module, workers, place)
-        if not begun or (recipe.training.minutes is not None and not (work / PLAN).is_file()):
-            if workers.is_main:
-                (work / PLAN).unlink(missing_ok=True)
-            first = preflight(recipe, base.model, data, device=place, dtype=compute_dtype(recipe.training, place))
-            first = replace(first, tokens_per_second=workers.all_reduce_sum([first.tokens_per_second])[0])
-            if workers.is_main:
-                resolve_hyperparameters(recipe, base.model, data, first, work, time.perf_counter() - began)
-            workers.barrier()
-            settled = with_micro_batch_size(
-                resolve_hyperparameters(recipe, base.model, data, first, work), first.micro_rows
-            )
-            on_preflight(settled, first)
-        else:
-            settled = resolve_hyperparameters(recipe, base.model, data, None, work)
+            shard_model(base.model.module, workers, device)
+        recipe = _resolve(recipe, base, data, work, workers, start, is_resumed, device, on_preflight)
         trainer = Trainer(
-            settled,
+            recipe,
             base.model,
             data,
             work=work,
             hooks=[watch.MetricsFileHook(work), watch.TensorBoardHook(work), *hooks] if workers.is_main else [],
-            device=place,
-            recipe_text=given,
+            device=device,
+            recipe_text=recipe_text,
             workers=workers,
             stop=stop,
         )
         if trainer.state.step == 0 and workers.is_main and not is_sharded(trainer.module):
-            save_samples_before(work, generate_replies(recipe.method.plain(trainer.model), renderer, data.samples))
+            save_samples_before(work, generate_replies(recipe.method.plain(trainer.model), base.renderer, data.samples))
         result = trainer.run()
-        learned = gather_trainable(trainer.module, keep=workers.is_main) if is_sharded(trainer.module) else None
+        weights = gather_trainable(trainer.module, keep=workers.is_main) if is_sharded(trainer.module) else None
         if not workers.is_main:
             workers.barrier()
             return result
-        if learned is not None:  # this worker has no whole model to save: it takes another one
+        if weights is not None:  # a sharded model cannot be saved or sampled: load the weights into a new one
             base = recipe.method.prepare(load_base_model(recipe), recipe.training.seed)
-            save_samples_before(work, generate_replies(recipe.method.plain(base.model), renderer, data.samples))
-            load_trainable(base.model.module, learned)
-        asked_at = time.perf_counter()
-        after = generate_replies(recipe.method.plain(base.model), renderer, data.samples)
-        seconds = (time.perf_counter() - asked_at) / len(after) if after else None
-        samples = pair_samples(work, data.samples, after)
-        result = replace(result, samples=samples, answer_seconds=seconds)
-        title, unit = output_dir(recipe).name, recipe.objective.UNIT
-        watch.plot_loss(work / watch.METRICS_FILE, work / "loss.png", title=title, unit=unit)
-        result = write_run_results(settled, base, result, data, work)
+            save_samples_before(work, generate_replies(recipe.method.plain(base.model), base.renderer, data.samples))
+            load_trainable(base.model.module, weights)
+        result = _export(recipe, base, data, work, result)
         workers.barrier()
     except OSError as error:
         raise SaveFailed(
-            f"Could not write in {work}: {error.strerror or error}. Mend that and run the same command again: it goes "
-            "on from the last checkpoint."
+            f"Could not write in {work}: {error.strerror or error}. Fix that and run the same command again: it "
+            "continues from the last checkpoint."
         ) from error
     shutil.rmtree(work, ignore_errors=True)
     return result
 
 
-def _look(
+def _resolve(
+    recipe: Recipe,
+    base: ModelBundle,
+    data: DatasetSplits,
+    work: Path,
+    workers: WorkerGroup,
+    start: float,
+    is_resumed: bool,
+    device: torch.device,
+    on_preflight: Callable[[Recipe, PreflightReport], None],
+) -> Recipe:
+    """Return the recipe with all hyperparameters; a new run measures speed and memory first."""
+    if is_resumed and (recipe.training.minutes is None or (work / PLAN).is_file()):
+        return resolve_hyperparameters(recipe, base.model, data, None, work)
+    if workers.is_main:
+        (work / PLAN).unlink(missing_ok=True)
+    report = preflight(recipe, base.model, data, device=device, dtype=compute_dtype(recipe.training, device))
+    report = replace(report, tokens_per_second=workers.all_reduce_sum([report.tokens_per_second])[0])
+    if workers.is_main:  # writes the plan, which the other workers read after the barrier
+        resolve_hyperparameters(recipe, base.model, data, report, work, time.perf_counter() - start)
+    workers.barrier()
+    resolved = resolve_hyperparameters(recipe, base.model, data, report, work)
+    resolved = with_micro_batch_size(resolved, report.micro_rows)
+    on_preflight(resolved, report)
+    return resolved
+
+
+def _export(
+    recipe: Recipe, base: ModelBundle, data: DatasetSplits, work: Path, result: TrainingResult
+) -> TrainingResult:
+    """Generate the replies after training, plot the loss and write the model folder."""
+    start = time.perf_counter()
+    after = generate_replies(recipe.method.plain(base.model), base.renderer, data.samples)
+    seconds = (time.perf_counter() - start) / len(after) if after else None
+    result = replace(result, samples=pair_samples(work, data.samples, after), answer_seconds=seconds)
+    title, unit = output_dir(recipe).name, recipe.objective.UNIT
+    watch.plot_loss(work / watch.METRICS_FILE, work / "loss.png", title=title, unit=unit)
+    return write_run_results(recipe, base, result, data, work)
+
+
+def _dry_run(
     recipe: Recipe,
     on_item: Callable[[], None],
     on_answer: OnAnswer,
@@ -205,57 +228,57 @@ def _look(
     on_preflight: Callable[[Recipe, PreflightReport], None],
     device: torch.device | None,
 ) -> None:
-    """Everything up to the first step, in memory and a folder of its own."""
-    began = time.perf_counter()
+    """Do everything up to the first step in memory and in a temporary folder."""
+    start = time.perf_counter()
     if not recipe.method.TRAINS_WEIGHTS:
-        raise InvalidParameter("dry_run", "Where no weight learns there is nothing to look at beforehand.")
-    base, place = recipe.method.prepare(load_base_model(recipe), recipe.training.seed), device or default_device()
-    base.model.module.to(place)
-    recipe = _with_rows(recipe, base, place)
+        raise InvalidParameter("dry_run", "A dry run needs a method that trains weights.")
+    base, device = recipe.method.prepare(load_base_model(recipe), recipe.training.seed), device or default_device()
+    base.model.module.to(device)
+    recipe = _with_batch_shape(recipe, base, device)
     rehearses = partial(generate_replay, recipe, base, on_answer=on_answer, most=MAX_DRY_RUN_ANSWERS)
     data = load_datasets(recipe, base.renderer, base.model, on_item=on_item, rehearses=rehearses)
     on_data(data)
-    seen = preflight(recipe, base.model, data, device=place, dtype=compute_dtype(recipe.training, place))
+    report = preflight(recipe, base.model, data, device=device, dtype=compute_dtype(recipe.training, device))
     with TemporaryDirectory() as folder:
-        settled = resolve_hyperparameters(recipe, base.model, data, seen, Path(folder), time.perf_counter() - began)
-        on_preflight(with_micro_batch_size(settled, seen.micro_rows), seen)
+        seconds = time.perf_counter() - start
+        resolved = resolve_hyperparameters(recipe, base.model, data, report, Path(folder), seconds)
+        on_preflight(with_micro_batch_size(resolved, report.micro_rows), report)
 
 
-def _with_rows(recipe: Recipe, base: ModelBundle, device: torch.device) -> Recipe:
-    """The recipe with the length of a row settled, and how many are computed at a time."""
-    asked = recipe.training.model_fields_set
-    settled = with_max_seq_len(recipe, base.renderer, base.model)
-    return settled if "micro_rows" in asked else with_fitting_micro_rows(settled, base.model, device)
+def _with_batch_shape(recipe: Recipe, base: ModelBundle, device: torch.device) -> Recipe:
+    """Return the recipe with sequence length and micro-batch size."""
+    fields_set = recipe.training.model_fields_set
+    resolved = with_max_seq_len(recipe, base.renderer, base.model)
+    return resolved if "micro_rows" in fields_set else with_fitting_micro_rows(resolved, base.model, device)
 
 
-def _data(
+def _load_data(
     recipe: Recipe,
     base: ModelBundle,
     work: Path,
-    begun: bool,
+    is_resumed: bool,
     restart: bool,
     on_item: Callable[[], None],
     on_answer: OnAnswer,
     workers: WorkerGroup,
 ) -> DatasetSplits:
-    """The examples; of data that is refused nothing is left. The first worker makes them, the others open them."""
+    """Load the examples: the main worker builds them, the others open its files. After an error none remain."""
     if not workers.is_main:
         workers.barrier()
         return load_datasets(recipe, base.renderer, base.model, folder=work / DATA, again=True)
     try:
-        rehearses = partial(generate_replay, recipe, base, on_answer=on_answer)
-        found = load_datasets(
+        data = load_datasets(
             recipe,
             base.renderer,
             base.model,
             folder=work / DATA,
             on_item=on_item,
-            rehearses=rehearses,
+            rehearses=partial(generate_replay, recipe, base, on_answer=on_answer),
             again=not restart,
         )
     except BaseException:
-        if not begun:
+        if not is_resumed:
             shutil.rmtree(work / DATA, ignore_errors=True)
         raise
     workers.barrier()
-    return found
+    return data
