@@ -128,7 +128,7 @@ class TestRefusals:
 
     def test_more_memory_than_there_is(self, recipe, monkeypatch):
         monkeypatch.setattr(looking, "available_memory", lambda device: 1000)
-        with pytest.raises(UserError, match=r"[\d.]+ GB of memory more for the optimiser, and 0\.0 are free.*'lora'"):
+        with pytest.raises(UserError, match=r"[\d.]+ GB of memory, and 0\.0 GB are free.*'lora'"):
             look(recipe())
 
     @pytest.mark.parametrize("first", [1, 2])

@@ -186,14 +186,14 @@ class TestAverages:
         data = {**values["data"], "general": str(general)}
         run = trainer(recipe(interpolate=True, max_steps=12, learning_rate=0.01, forget=0.0, data=data))
         run.state.general_before = 0.0
-        begin = run._begin
+        begin = run._evaluate_base
 
         def far_below():
             found = begin()
             run.state.general_before /= 2  # no mix comes near
             return found
 
-        run._begin = far_below
+        run._evaluate_base = far_below
         result = run.run()
         least = min(result.mixes, key=lambda mix: mix.general)
         assert result.share == least.share
@@ -201,7 +201,7 @@ class TestAverages:
     def test_what_cannot_be_mixed_is_refused_before_the_run(self, trainer, recipe, chats):
         with pytest.raises(InvalidParameter, match="needs validation data"):
             trainer(recipe(interpolate=True, data={"train": str(chats), "valid_fraction": 0}))
-        with pytest.raises(InvalidParameter, match="mixes weights with the base's"):
+        with pytest.raises(InvalidParameter, match="needs full weights"):
             trainer(recipe(interpolate=True, method="lora"))
 
     def test_what_should_not_be_forgotten_is_measured_before_and_after(self, values, unseen, tmp_path):

@@ -1,4 +1,4 @@
-"""Before a run starts: what it will learn from, how long it will take, how much memory, and whether it can work."""
+"""Checks before a run: example texts, speed, memory, and whether there is anything to train on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from turnwise.training.launch.throughput_probe import REDUCE_MEMORY_HINT, probe_
 from turnwise.training.objective import ExampleContext
 from turnwise.training.recipe import Recipe
 
-SHOWN = 2  # examples
+NUM_SHOWN = 2  # examples in the report
 
 
 @dataclass(frozen=True)
 class TextSpan:
-    """Text of an example, and whether it is learned."""
+    """A stretch of an example's text; `learned` is True if its tokens are targets."""
 
     text: str
     learned: bool
@@ -29,17 +29,18 @@ class TextSpan:
 
 @dataclass(frozen=True)
 class PreflightReport:
-    """What is known before the first step.
+    """Measurements before the first step.
 
     Attributes:
-        weights, learning: numbers in the model, and those of them that learn.
-        tokens_per_second: in a few steps that were computed and not made.
-        row_tokens: in a row, padding left out.
-        memory: bytes that the run takes at its most, about.
-        micro_rows: rows that are computed at a time.
-        rows: in an epoch.
-        fill: share of the places in a batch that are no padding.
-        examples: the first ones, in pieces.
+        num_parameters: parameters of the model.
+        num_trainable: trainable parameters.
+        tokens_per_second: training speed, without padding.
+        row_tokens: mean tokens per row, without padding.
+        memory: estimated peak memory of the run in bytes.
+        micro_rows: rows per micro-batch that fit into memory.
+        rows: rows per epoch.
+        fill: share of batch positions that are not padding.
+        examples: the first examples as text.
     """
 
     num_parameters: int
@@ -53,33 +54,40 @@ class PreflightReport:
     examples: Sequence[Sequence[TextSpan]]
 
     def seconds(self, steps: int, rows: int) -> float:
-        """How long so many steps of so many rows take, validation left out."""
+        """Estimate the duration of `steps` steps of `rows` rows, without validation."""
         return steps * rows * self.row_tokens / self.tokens_per_second
 
 
 def preflight(
     recipe: Recipe, model: LanguageModel, data: DatasetSplits, *, device: torch.device, dtype: torch.dtype
 ) -> PreflightReport:
-    """Look at the examples, and compute a few steps without making them; nothing is changed.
+    """Inspect the examples and compute a few gradients without updating weights.
+
+    Args:
+        recipe: recipe with a sequence length.
+        model: model prepared by the recipe's method.
+        data: datasets of the run.
+        device: device to train on.
+        dtype: compute type.
 
     Raises:
-        InvalidData: nothing in the examples is a target.
-        UserError: the machine has not enough memory.
+        InvalidData: the first examples have no target.
+        UserError: there is not enough memory.
     """
     train = data.train
-    some = [train.example(index) for index in islice(train.epoch_indices(0).tolist(), 200)]
-    if not any(example.target_mask.any() for example in some):
-        raise InvalidData("Nothing in the training data is to be learned: every token of the first examples is masked.")
+    sample = [train.example(index) for index in islice(train.epoch_indices(0).tolist(), 200)]
+    if not any(example.target_mask.any() for example in sample):
+        raise InvalidData("The training data has no target: every token of the first examples is masked.")
     weights = sum(parameter.numel() for parameter in model.module.parameters())
     learning = sum(parameter.numel() for parameter in model.module.parameters() if parameter.requires_grad)
     here = sum(local_shard(parameter).numel() for parameter in model.module.parameters() if parameter.requires_grad)
     found = probe_throughput(recipe, model, data, device, dtype)
-    # Two moments of every weight that learns, in float32; the gradient was there already.
-    moments = here * 4 * (2 if recipe.training.optimizer == "adamw" else 1)
+    # Optimizer state in float32: two moments per weight with AdamW, one with Muon. The probe already has the gradient.
+    state_bytes = here * 4 * (2 if recipe.training.optimizer == "adamw" else 1)
     free = available_memory(device)
-    if moments > free:
+    if state_bytes > free:
         raise UserError(
-            f"This run would take {moments / 1e9:.1f} GB of memory more for the optimiser, and {free / 1e9:.1f} are "
+            f"The optimizer state needs another {state_bytes / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are "
             f"free. {REDUCE_MEMORY_HINT}"
         )
     return PreflightReport(
@@ -87,40 +95,42 @@ def preflight(
         num_trainable=learning,
         tokens_per_second=found.tokens_per_second,
         row_tokens=found.row_tokens,
-        memory=found.peak + moments,
+        memory=found.peak + state_bytes,
         micro_rows=found.micro_rows,
         rows=len(train.rows()),
         fill=train.fill,
-        examples=[render_spans(example, train.context) for example in some[:SHOWN]],
+        examples=[render_spans(example, train.context) for example in sample[:NUM_SHOWN]],
     )
 
 
-def with_micro_batch_size(recipe: Recipe, most: int) -> Recipe:
-    """The recipe with at most so many rows computed at a time."""
-    if recipe.training.micro_rows <= most:
+def with_micro_batch_size(recipe: Recipe, limit: int) -> Recipe:
+    """Return the recipe with at most `limit` rows per micro-batch."""
+    if recipe.training.micro_rows <= limit:
         return recipe
-    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"micro_rows": most})})
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"micro_rows": limit})})
 
 
 def render_spans(example: Example, context: ExampleContext) -> list[TextSpan]:
-    """An example as text: what is read, and what is learned."""
+    """Decode an example into stretches of text that are, or are not, trained on."""
     decode = context.tokenizer.decode
-    found = []
     if example.source is not None:
-        found.append(TextSpan(decode(example.source.tolist(), skip_special=False), learned=False))
-        said = example.targets[example.target_mask].tolist()
-        return [*found, TextSpan(decode(said, skip_special=False), learned=True)]
-    sizes = example.segment_lengths or (example.size,)
-    at = 0
-    for size in sizes:
-        ids, targets = example.ids[at : at + size].tolist(), example.targets[at : at + size].tolist()
-        # What is learned is the next id, or, where gaps are filled, what stands there.
-        shifted = all(target in (IGNORED, after) for target, after in zip(targets[:-1], ids[1:], strict=True))
-        learned = (
-            [False, *(target != IGNORED for target in targets[:-1])] if shifted else [t != IGNORED for t in targets]
-        )
-        shown = ids if shifted else [t if t != IGNORED else i for i, t in zip(ids, targets, strict=True)]
-        for counts, run in groupby(zip(learned, shown, strict=True), key=lambda pair: pair[0]):
-            found.append(TextSpan(decode([id for _, id in run], skip_special=False), counts))
-        at += size
-    return found
+        target = example.targets[example.target_mask].tolist()
+        return [
+            TextSpan(decode(example.source.tolist(), skip_special=False), learned=False),
+            TextSpan(decode(target, skip_special=False), learned=True),
+        ]
+    spans = []
+    start = 0
+    for size in example.segment_lengths or (example.size,):
+        ids, targets = example.ids[start : start + size].tolist(), example.targets[start : start + size].tolist()
+        # A causal example predicts the next id; a masked one predicts the id at the same position.
+        is_causal = all(target in (IGNORED, after) for target, after in zip(targets[:-1], ids[1:], strict=True))
+        if is_causal:
+            mask, text_ids = [False, *(target != IGNORED for target in targets[:-1])], ids
+        else:
+            mask = [target != IGNORED for target in targets]
+            text_ids = [t if t != IGNORED else i for i, t in zip(ids, targets, strict=True)]
+        for learned, run in groupby(zip(mask, text_ids, strict=True), key=lambda pair: pair[0]):
+            spans.append(TextSpan(decode([id for _, id in run], skip_special=False), learned))
+        start += size
+    return spans

@@ -1,4 +1,4 @@
-"""A few micro-batches that are computed and not learned from: how quick they are, and how many rows fit into memory."""
+"""Measures training speed and the micro-batch size that fits into memory, without updating weights."""
 
 import time
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from turnwise.training.examples.dataset import DatasetSplits
 from turnwise.training.gradient_accumulation import accumulate_gradients
 from turnwise.training.recipe import Recipe
 
-MAX_PROBES = 3  # micro-batches of full size, if they are quick
-SECONDS = 20.0  # after which no further one is begun
-OF_BUDGET = 0.05  # of a time budget, where that is less
-MEMORY_FRACTION = 0.9  # of the free memory may be taken
-REDUCE_MEMORY_HINT = "A smaller '--micro-rows' or '--row-length' or the method 'lora' takes less."
+MAX_PROBES = 3  # micro-batches to measure
+MAX_SECONDS = 20.0  # no further micro-batch starts after this time
+BUDGET_SHARE = 0.05  # at most this share of the time budget
+MEMORY_FRACTION = 0.9  # of the free memory
+REDUCE_MEMORY_HINT = "Use a smaller '--micro-rows' or '--row-length', or the method 'lora'."
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What was measured.
+    """Result of the probe.
 
     Attributes:
-        tokens_per_second: useful tokens.
-        row_tokens: in a row, without padding.
-        micro_rows: rows that are computed at a time, as far as memory allows.
-        peak: bytes taken at the most.
+        tokens_per_second: training speed, without padding.
+        row_tokens: mean tokens per row, without padding.
+        micro_rows: rows per micro-batch that fit into memory.
+        peak: peak memory in bytes.
     """
 
     tokens_per_second: float
@@ -40,55 +40,59 @@ class ProbeResult:
 def probe_throughput(
     recipe: Recipe, model: LanguageModel, data: DatasetSplits, device: torch.device, dtype: torch.dtype
 ) -> ProbeResult:
-    """Compute one row, then as many at a time as the recipe says or memory allows, for some seconds.
+    """Compute the gradient of one row, then of full micro-batches for some seconds.
 
     Raises:
         UserError: not even one row fits into memory.
     """
-    training = recipe.training
-    budget = SECONDS if training.minutes is None else min(SECONDS, 60 * training.minutes * OF_BUDGET)
-    most = min(training.micro_rows, training.rows)
+    settings = recipe.training
+    budget = MAX_SECONDS if settings.minutes is None else min(MAX_SECONDS, 60 * settings.minutes * BUDGET_SHARE)
+    size = min(settings.micro_rows, settings.rows)
     model.module.to(device).train()
-    began, rows = time.perf_counter(), data.train.stream()
+    start, rows = time.perf_counter(), data.train.stream()
     row_tokens = data.train.epoch_tokens / max(1, len(data.train.rows()))
-    before = used_memory(device)
+    memory_before = used_memory(device)
+
+    def has_time() -> bool:
+        return time.perf_counter() - start < budget
+
+    def measure_speed(count: int) -> float:
+        """Compute one micro-batch of `count` rows; return tokens per second."""
+        batch = data.train.batch([next(rows) for _ in range(count)]).to(device)
+        batch_start = time.perf_counter()
+        gradient = accumulate_gradients(
+            model, recipe.objective, [batch], clip_norm=settings.clip_norm, dtype=dtype, neftune=settings.neftune
+        )
+        model.module.zero_grad(set_to_none=True)
+        return gradient.num_tokens / (time.perf_counter() - batch_start)
+
     with torch.random.fork_rng(devices=[]):
-
-        def measured(count: int) -> float:
-            """Useful tokens a second."""
-            batch = data.train.batch([next(rows) for _ in range(count)]).to(device)
-            start = time.perf_counter()
-            found = accumulate_gradients(
-                model, recipe.objective, [batch], clip_norm=training.clip_norm, dtype=dtype, neftune=training.neftune
-            )
-            model.module.zero_grad(set_to_none=True)
-            return found.num_tokens / (time.perf_counter() - start)
-
         try:
-            data.train.compute_ref_logprobs(model, device, dtype, most)
+            data.train.compute_ref_logprobs(model, device, dtype, size)
             model.module.train()
-            if is_sharded(model.module):  # all workers have to compute equally often
-                speeds = [measured(most) for _ in range(MAX_PROBES)]
-                return ProbeResult(max(speeds[1:]), row_tokens, most, peak_memory(device))
-            speeds = [measured(1)]
+            if is_sharded(model.module):  # all ranks must run the same number of passes, so time cannot decide
+                speeds = [measure_speed(size) for _ in range(MAX_PROBES)]
+                return ProbeResult(max(speeds[1:]), row_tokens, size, peak_memory(device))
+            speeds = [measure_speed(1)]
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             raise UserError(f"Not even one row of a step fits into memory. {REDUCE_MEMORY_HINT}") from error
-        each = max(0, peak_memory(device) - before)
-        most = max(1, min(most, int(MEMORY_FRACTION * available_memory(device) / each) if each else most))
-        full: list[float] = []
-        while len(full) < MAX_PROBES and most > 1 and time.perf_counter() - began < budget:
+        row_bytes = max(0, peak_memory(device) - memory_before)
+        if row_bytes:
+            size = max(1, min(size, int(MEMORY_FRACTION * available_memory(device) / row_bytes)))
+        full_speeds: list[float] = []
+        while len(full_speeds) < MAX_PROBES and size > 1 and has_time():
             try:
-                full.append(measured(most))
+                full_speeds.append(measure_speed(size))
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 model.module.zero_grad(set_to_none=True)
-                most = most // 2
-        while most == 1 and len(speeds) < MAX_PROBES and time.perf_counter() - began < budget:
-            speeds.append(measured(1))
-    known = full or speeds
-    speed = max(known[1:] or known)  # the first is to warm up
-    unseen = 0 if full else each * (most - 1)  # no time to compute as many at once
-    return ProbeResult(speed, row_tokens, most, peak_memory(device) + unseen)
+                size = size // 2
+        while size == 1 and len(speeds) < MAX_PROBES and has_time():
+            speeds.append(measure_speed(1))
+    measured = full_speeds or speeds
+    speed = max(measured[1:] or measured)  # the first one includes warm-up
+    unmeasured = 0 if full_speeds else row_bytes * (size - 1)  # there was no time for a full micro-batch
+    return ProbeResult(speed, row_tokens, size, peak_memory(device) + unmeasured)
