@@ -1,4 +1,4 @@
-"""How much memory a run may take, and how to tell that there is too little."""
+"""Free and used memory of a device, and detection of out-of-memory errors."""
 
 import sys
 from contextlib import suppress
@@ -8,19 +8,25 @@ import torch
 
 from turnwise.core import system_memory as memory
 
-# What libraries say when an allocation fails; only some of them raise errors of a type of their own.
-_REFUSALS = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc", "cannot allocate memory")
+# Messages of failed allocations; only some libraries raise a special exception type.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "std::bad_alloc",
+    "cannot allocate memory",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on a processor or a GPU."""
+    """Return True if an allocation failed, on CPU or GPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _REFUSALS)
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _OUT_OF_MEMORY)
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that this process may still take: what is free, within the limits of its container and its own."""
+    """Return the bytes this process can still allocate, within container and process limits."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -28,14 +34,14 @@ def available_memory(device: torch.device) -> int:
 
 
 def used_memory(device: torch.device) -> int:
-    """Bytes that this process has taken."""
+    """Return the bytes this process uses."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     return _status("VmRSS") or peak_memory(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that this process has taken so far."""
+    """Return the peak memory of this process in bytes."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":
@@ -57,7 +63,7 @@ def _free_by_limit() -> list[int]:
 
 
 def _status(name: str) -> int:
-    """A size in `/proc/self/status`; 0 where there is none."""
+    """Read a size in bytes from `/proc/self/status`; 0 if it is missing."""
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(f"{name}:"):

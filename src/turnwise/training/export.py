@@ -1,4 +1,4 @@
-"""The finished model: an ordinary Hugging Face folder, with the card, the recipe and curves beside the weights."""
+"""Writes the trained model as a Hugging Face folder, with model card, recipe and curves."""
 
 import json
 import shutil
@@ -26,18 +26,18 @@ def export_model(
     dtype: torch.dtype | None = None,
     files: Mapping[str, str | Path] | None = None,
 ) -> None:
-    """Write a model folder, whole or not at all.
+    """Write a model folder atomically.
 
     Args:
-        target: the folder; one that is there already is replaced at the very end.
+        target: the folder; an existing one is replaced after everything is written.
         model: the weights.
-        tokenizer: its tokenizer and chat template.
-        generation: contents of `generation_config.json`.
-        dtype: of the saved weights; None keeps theirs.
+        tokenizer: tokenizer with chat template.
+        generation: content of `generation_config.json`; default: `DEFAULT_GENERATION`.
+        dtype: dtype of the saved weights; None keeps their dtype.
         files: further files and folders by name: their text, or a path to copy.
 
     Raises:
-        SaveFailed: the disk refused; nothing was left behind.
+        SaveFailed: the disk is full or not writable; `target` is unchanged.
     """
     special = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id, "bos_token_id": None}
     with export_folder(target, tokenizer, generation=generation, files=files) as folder:
@@ -52,15 +52,17 @@ def export_folder(
     generation: Mapping[str, Any] | None = None,
     files: Mapping[str, str | Path] | None = None,
 ) -> Iterator[Path]:
-    """A folder to write weights into, to which everything else is added; it becomes `target` in the end.
+    """Context manager: yield a folder for the weights, then add all other files and move it to `target`.
 
     Raises:
-        SaveFailed: the disk refused; nothing was left behind.
+        SaveFailed: the disk is full or not writable; `target` is unchanged.
     """
     with atomic_directory(target) as folder:
         yield folder
         if tokenizer.chat_template is None and "eos_token" in tokenizer.special_tokens_map:
-            tokenizer = tokenizer.with_template(Renderer.from_tokenizer(tokenizer).template)  # what it was trained with
+            tokenizer = tokenizer.with_template(
+                Renderer.from_tokenizer(tokenizer).template
+            )  # the template used in training
         tokenizer.save(folder)
         stops = sorted(tokenizer.stop_ids)
         path = folder / "generation_config.json"

@@ -1,4 +1,4 @@
-"""Watching a run: a progress bar in the terminal, a metrics file, TensorBoard curves and a picture of the loss."""
+"""Hooks that log a run: progress bar, metrics file and TensorBoard; and the plot of the loss."""
 
 import json
 import os
@@ -18,7 +18,7 @@ METRICS_FILE, TENSORBOARD_DIR = "metrics.jsonl", "tensorboard"
 
 
 class ProgressBarHook:
-    """Loss, tokens a second and the time left; validations as lines above."""
+    """Shows loss, tokens per second and remaining time; prints a line per validation."""
 
     def __init__(self, console: Console | None = None, *, unit: str = "token") -> None:
         self._console, self._unit = console or Console(stderr=True), unit
@@ -44,14 +44,14 @@ class ProgressBarHook:
         self._progress.start()
 
     def step(self, report: StepReport) -> None:
-        """Move the bar; the loss shown is a running mean."""
+        """Advance the bar; it shows a running mean of the loss."""
         self._loss = report.loss if self._loss is None else 0.9 * self._loss + 0.1 * report.loss
         speed = report.useful_tokens / report.seconds
         self._progress.update(self._task, completed=report.step, loss=self._loss, speed=speed)
         self._lines.update(report.step, self._total, f"step {report.step}/{self._total}", f"loss {self._loss:.3f}")
 
     def validation(self, report: ValidationReport) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         mark = " (best so far)" if report.best and report.step else ""
         with suppress(OSError):  # a terminal that closed must not end the run before its checkpoint
             self._console.print(
@@ -65,26 +65,26 @@ class ProgressBarHook:
         return "  ".join(f"{name} {value:.3f}" for name, value in report.extra_metrics.items())
 
     def end(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop the bar."""
         with suppress(OSError):
             self._progress.stop()
 
 
 class MetricsFileHook:
-    """One JSON line for every step and validation. A resumed run takes back what came after its checkpoint."""
+    """Writes one JSON line per step and validation. A resumed run removes the lines after its checkpoint."""
 
     def __init__(self, work: Path) -> None:
         self._path = work / METRICS_FILE
         self._file: Any = None
 
     def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
-        """Open the file and drop lines that a resumed run will write again."""
-        kept = [line for line in read_metrics(self._path) if step and line["step"] <= step]
-        atomic_write(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        """Open the file and drop the lines that a resumed run will write again."""
+        lines = [line for line in read_metrics(self._path) if step and line["step"] <= step]
+        atomic_write(self._path, "".join(json.dumps(line) + "\n" for line in lines))
         self._file = self._path.open("a")
 
     def step(self, report: StepReport) -> None:
-        """A line."""
+        """Write a line."""
         self._write(
             step=report.step,
             loss=report.loss,
@@ -95,7 +95,7 @@ class MetricsFileHook:
         )
 
     def validation(self, report: ValidationReport) -> None:
-        """A line."""
+        """Write a line."""
         more = {f"valid_{name}": value for name, value in report.extra_metrics.items()}
         self._write(step=report.step, valid_loss=report.loss, best=report.best, **more)
 
@@ -119,13 +119,13 @@ class TensorBoardHook:
         self._writer: Any = None
 
     def start(self, *, total_steps: int, step: int) -> None:  # noqa: ARG002
-        """Open the event file; a resumed run purges what came after its checkpoint."""
+        """Open the event file; a resumed run purges the events after its checkpoint."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(self._folder), purge_step=step + 1 if step else 0)
 
     def step(self, report: StepReport) -> None:
-        """Training curves."""
+        """Log the training metrics."""
         self._writer.add_scalar("train/loss", report.loss, report.step)
         self._writer.add_scalar("train/learning_rate", report.rate, report.step)
         self._writer.add_scalar("train/gradient_norm", report.grad_norm, report.step)
@@ -134,7 +134,7 @@ class TensorBoardHook:
             self._writer.add_scalar(f"train/{name}", value, report.step)
 
     def validation(self, report: ValidationReport) -> None:
-        """Validation curves."""
+        """Log the validation metrics."""
         self._writer.add_scalar("valid/loss", report.loss, report.step)
         for name, value in (report.extra_metrics or {"perplexity": report.perplexity}).items():
             self._writer.add_scalar(f"valid/{name}", value, report.step)
@@ -146,7 +146,7 @@ class TensorBoardHook:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a metrics file; a last line cut by a power failure is left out."""
+    """Read a metrics file; an incomplete last line (power failure) is ignored."""
     if not path.is_file():
         return []
     lines = []
@@ -159,15 +159,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def read_loss_curve(path: Path) -> list[tuple[int, float, float | None]]:
-    """Every step of a run with its training loss, and its validation loss where that was measured."""
+    """Return (step, training loss, validation loss or None) for every step."""
     lines = read_metrics(path)
     valid = {line["step"]: line["valid_loss"] for line in lines if "valid_loss" in line}
     return [(line["step"], line["loss"], valid.get(line["step"])) for line in lines if "loss" in line]
 
 
-def plot_loss(metrics: Path, picture: Path, *, title: str, unit: str = "token") -> None:
-    """A picture of training and validation loss over the steps (PNG)."""
-    from matplotlib.figure import Figure  # not pyplot, which looks for a screen
+def plot_loss(metrics: Path, target: Path, *, title: str, unit: str = "token") -> None:
+    """Plot training and validation loss over the steps as PNG."""
+    from matplotlib.figure import Figure  # pyplot would need a display
 
     lines = read_metrics(metrics)
     steps = [(line["step"], line["loss"]) for line in lines if "loss" in line]
@@ -191,13 +191,13 @@ def plot_loss(metrics: Path, picture: Path, *, title: str, unit: str = "token") 
     if steps or valid:
         axes.legend()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in Chinese, say, comes out as boxes
-        figure.savefig(picture, dpi=120)
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # e.g. a Chinese title is drawn as boxes
+        figure.savefig(target, dpi=120)
 
 
 def _smooth(values: list[float]) -> list[float]:
     smoothed: list[float] = []
     for i, value in enumerate(values):
-        weight = max(0.05, 1 / (i + 1))  # the mean so far, then of about the last twenty
+        weight = max(0.05, 1 / (i + 1))  # mean so far, then of about the last twenty
         smoothed.append(value if not smoothed else smoothed[-1] + weight * (value - smoothed[-1]))
     return smoothed

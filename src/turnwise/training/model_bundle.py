@@ -1,4 +1,4 @@
-"""What a run starts from: a model, its tokenizer, and how it would generate."""
+"""A model with its tokenizer and generation configuration."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +8,20 @@ from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
-# For models that only fill gaps, and so have no turns: what is said, one after the other.
+# For encoder-only models without a chat template: the messages, one per line.
 LINES_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
 
 
 @dataclass(frozen=True)
 class ModelBundle:
-    """What a run starts from."""
+    """A model with its tokenizer.
+
+    Attributes:
+        model: weights and architecture.
+        tokenizer: tokenizer with chat template.
+        generation: content of `generation_config.json`; None if there is none.
+        folder: folder it was loaded from; None for a new model.
+    """
 
     model: LanguageModel
     tokenizer: Tokenizer
@@ -23,8 +30,8 @@ class ModelBundle:
 
     @property
     def renderer(self) -> Renderer:
-        """How dialogues are laid out for it."""
-        speaks = self.tokenizer.chat_template is not None or "eos_token" in self.tokenizer.special_tokens_map
-        if self.model.kind == "encoder" and not speaks:
+        """Renderer of the model's chat template; messages as lines for encoders without one."""
+        has_template = self.tokenizer.chat_template is not None or "eos_token" in self.tokenizer.special_tokens_map
+        if self.model.kind == "encoder" and not has_template:
             return Renderer(self.tokenizer, LINES_TEMPLATE)
         return Renderer.from_tokenizer(self.tokenizer)

@@ -1,7 +1,7 @@
-"""Signals that end a run: noted, and acted on between two batches, so that the checkpoint is whole.
+"""Stop signals: recorded by a handler and acted on between two batches, so that a checkpoint can be written.
 
-Ctrl-C (SIGINT), a service manager or container that stops (SIGTERM) and a terminal that closes (SIGHUP) all leave a
-checkpoint. A second Ctrl-C interrupts at once.
+Ctrl-C (SIGINT), a stopping service manager or container (SIGTERM) and a closed terminal (SIGHUP) all end the run with a
+checkpoint. A second Ctrl-C interrupts immediately.
 """
 
 import signal
@@ -17,7 +17,7 @@ class TrainingInterrupted(KeyboardInterrupt):
     """A signal ended the run after a checkpoint was written.
 
     Attributes:
-        exit_code: 128 plus the signal's number, as shells report it.
+        exit_code: 128 plus the signal number, as in shells.
     """
 
     def __init__(self, signum: int = signal.SIGINT) -> None:
@@ -27,13 +27,13 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 @contextmanager
 def capture_stop_signals() -> Iterator[Callable[[], int]]:
-    """Within the block signals are only noted; what is yielded returns the signal's number, 0 before any came.
+    """Context manager: record stop signals in the block; yields a function that returns the signal number or 0.
 
-    A signal that somebody else handles or ignores (nohup) is left alone, and so is everything outside the main thread.
+    Signals that are ignored (nohup) or already have a handler are left alone, and so are all outside the main thread.
     """
     signum = 0
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         nonlocal signum
         if number == signal.SIGINT and signum == signal.SIGINT:
             signal.default_int_handler(number, frame)
@@ -44,7 +44,7 @@ def capture_stop_signals() -> Iterator[Callable[[], int]]:
         defaults = (signal.SIG_DFL, signal.default_int_handler)
         previous = {number: signal.getsignal(number) for number in SIGNALS if signal.getsignal(number) in defaults}
     for number in previous:
-        signal.signal(number, note)
+        signal.signal(number, record)
     try:
         yield lambda: signum
     finally:
@@ -53,5 +53,5 @@ def capture_stop_signals() -> Iterator[Callable[[], int]]:
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
-    """The exit code of a program that an interrupt ended."""
+    """Return the exit code of a program that ends with this interrupt."""
     return error.exit_code if isinstance(error, TrainingInterrupted) else TrainingInterrupted().exit_code

@@ -1,4 +1,4 @@
-"""Opens what a recipe says a run starts from."""
+"""Loads the base model of a recipe, or creates a new one."""
 
 from pathlib import Path
 
@@ -16,18 +16,26 @@ from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import NewModel, Recipe
 
-WORDS: dict[ModelKind, str] = {"decoder": "a decoder", "encoder_decoder": "an encoder–decoder", "encoder": "an encoder"}
-KINDS: dict[str, ModelKind] = {"t5": "encoder_decoder", "bart": "encoder_decoder", "bert": "encoder"}  # of new models
+KIND_NAMES: dict[ModelKind, str] = {
+    "decoder": "a decoder",
+    "encoder_decoder": "an encoder–decoder",
+    "encoder": "an encoder",
+}
+KINDS: dict[str, ModelKind] = {
+    "t5": "encoder_decoder",
+    "bart": "encoder_decoder",
+    "bert": "encoder",
+}  # of new models; all other families are decoders
 
 
 def load_base_model(recipe: Recipe) -> ModelBundle:
-    """The model and tokenizer a recipe starts from.
+    """Load or create the model and tokenizer that a run starts from.
 
     Raises:
-        ModelNotFound: a folder that is not there or holds no model.
-        InvalidParameter: a model that the objective does not train, or a row longer than its context.
+        ModelNotFound: the folder does not exist or holds no model.
+        InvalidParameter: the objective does not train this kind of model, or its context is shorter than a row.
     """
-    base = _opened(recipe) if recipe.model.source is not None else _new(recipe)
+    base = _load(recipe) if recipe.model.source is not None else _create(recipe)
     model, length = base.model, recipe.training.row_length
     if length is not None and length > model.context_length:
         raise InvalidParameter(
@@ -42,7 +50,7 @@ def load_base_model(recipe: Recipe) -> ModelBundle:
     return base
 
 
-def _opened(recipe: Recipe) -> ModelBundle:
+def _load(recipe: Recipe) -> ModelBundle:
     section = recipe.model
     assert section.source is not None
     folder = find_model_folder(section.source)
@@ -59,7 +67,7 @@ def _opened(recipe: Recipe) -> ModelBundle:
     return ModelBundle(model, tokenizer, generation, folder)
 
 
-def _new(recipe: Recipe) -> ModelBundle:
+def _create(recipe: Recipe) -> ModelBundle:
     new = recipe.model.new
     assert new is not None
     assert recipe.model.tokenizer is not None
@@ -80,16 +88,16 @@ def _new(recipe: Recipe) -> ModelBundle:
 def _check_kind(recipe: Recipe, kind: ModelKind, name: str) -> None:
     if kind in recipe.objective.MODEL_KINDS:
         return
-    fitting = [other for other in OBJECTIVES.names() if kind in OBJECTIVES.plugin_class(other).MODEL_KINDS]
+    objectives = [other for other in OBJECTIVES.names() if kind in OBJECTIVES.plugin_class(other).MODEL_KINDS]
     raise InvalidParameter(
         "objective",
-        f"{name} is {WORDS[kind]}, which the objective '{OBJECTIVES.plugin_name(recipe.objective)}' does not train. "
-        f"Objectives for it: {', '.join(fitting)}.",
+        f"{name} is {KIND_NAMES[kind]}, which the objective '{OBJECTIVES.plugin_name(recipe.objective)}' does not "
+        f"train. Objectives for it: {', '.join(objectives)}.",
     )
 
 
 def _new_config(new: NewModel, vocab_size: int) -> DecoderConfig:
-    """The family's own reading of these sizes, so that its switches (biases, norms) are what it publishes."""
+    """Build a configuration through the family's parser, so that biases and norms match the published models."""
     return families.family(new.family).from_hf_config(
         {
             "vocab_size": vocab_size,

@@ -1,4 +1,4 @@
-"""The end of a run: what it came to, and the model folder with everything beside the weights."""
+"""Writes the results of a run: `result.json`, the model card and the model folder."""
 
 import json
 from dataclasses import asdict, replace
@@ -19,7 +19,7 @@ from turnwise.training.recipe import Recipe
 def write_run_results(
     recipe: Recipe, base: ModelBundle, result: TrainingResult, data: DatasetSplits | None, work: Path
 ) -> TrainingResult:
-    """Write the model folder; returns the result with what is known only now. Raises `SaveFailed`."""
+    """Write the model folder; return the result with dtype and rounding error. Raises `SaveFailed`."""
     module = base.model.module.cpu()
     dtype = save_dtype(recipe, base)
     rounding = rounding_loss_share(module, work, dtype) if recipe.method.SAVES_WEIGHTS else None
@@ -27,9 +27,13 @@ def write_run_results(
     summary = json.dumps(summarize_result(recipe, result, data), indent=2, ensure_ascii=False)
     atomic_write(work / "result.json", summary + "\n")
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    learned = sum(p.numel() for p in module.parameters() if p.requires_grad) if recipe.method.TRAINS_WEIGHTS else 0
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad) if recipe.method.TRAINS_WEIGHTS else 0
     card = model_card(
-        recipe, result, parameters=parameters, learned=learned, train_tokens=data.train.epoch_tokens if data else 0
+        recipe,
+        result,
+        parameters=parameters,
+        num_trainable=trainable,
+        train_tokens=data.train.epoch_tokens if data else 0,
     )
     names = (watch.METRICS_FILE, "loss.png", "result.json", watch.TENSORBOARD_DIR)
     files: dict[str, str | Path] = {name: work / name for name in names}
@@ -39,7 +43,7 @@ def write_run_results(
 
 
 def summarize_result(recipe: Recipe, result: TrainingResult, data: DatasetSplits | None) -> dict[str, Any]:
-    """What a run came to, as plain values."""
+    """Return the result as JSON values, the content of `result.json`."""
     losses = {
         f"{split}_{when}": getattr(result, f"{split}_{when}")
         for split in ("valid", "test", "general")
@@ -55,7 +59,7 @@ def summarize_result(recipe: Recipe, result: TrainingResult, data: DatasetSplits
         "saved_as": result.saved_as,
         **({"rounding": round(result.rounding, 5)} if result.rounding is not None else {}),
         **({"share": result.share, "mixes": [asdict(mix) for mix in result.mixes]} if result.mixes else {}),
-        **(_about(data) if data else {}),
+        **(_data_summary(data) if data else {}),
         "loss": {name: loss for name, loss in losses.items() if loss is not None},
         **_perplexities(recipe, losses),
         **(
@@ -67,7 +71,7 @@ def summarize_result(recipe: Recipe, result: TrainingResult, data: DatasetSplits
     }
 
 
-def _about(data: DatasetSplits) -> dict[str, Any]:
+def _data_summary(data: DatasetSplits) -> dict[str, Any]:
     return {
         "train_tokens": data.train.epoch_tokens,
         "fill": round(data.train.fill, 4),

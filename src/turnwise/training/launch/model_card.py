@@ -1,4 +1,4 @@
-"""The model card of a finished run: what it was made from, how, and what that came to."""
+"""The model card (`README.md`) of a finished run."""
 
 from turnwise.training.hooks import TrainingResult, perplexity
 from turnwise.training.methods import METHODS
@@ -6,8 +6,10 @@ from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
 
 
-def model_card(recipe: Recipe, result: TrainingResult, *, parameters: int, learned: int, train_tokens: int) -> str:
-    """Markdown with the front matter that model hubs read. A licence is the owner's to add."""
+def model_card(
+    recipe: Recipe, result: TrainingResult, *, parameters: int, num_trainable: int, train_tokens: int
+) -> str:
+    """Return Markdown with front matter for model hubs. It names no license; the owner adds one."""
     base = recipe.model.source or "random weights"
     objective, method = OBJECTIVES.plugin_name(recipe.objective), METHODS.plugin_name(recipe.method)
     by_token = recipe.objective.UNIT == "token"
@@ -20,7 +22,7 @@ def model_card(recipe: Recipe, result: TrainingResult, *, parameters: int, learn
         f"# {recipe.out.rstrip('/').rsplit('/', 1)[-1]}",
         "",
         f"Made with Turnwise from {base} by `{objective}`, method `{method}`; {parameters:,} parameters, of which "
-        f"{learned:,} learned. `recipe.yaml` beside this",
+        f"{num_trainable:,} trained. `recipe.yaml` beside this",
         "file says everything that decided the run, `metrics.jsonl` and `loss.png` show how it went.",
         "",
         "## Data",
@@ -59,22 +61,22 @@ def model_card(recipe: Recipe, result: TrainingResult, *, parameters: int, learn
 
 
 def _rows(result: TrainingResult, by_token: bool) -> list[str]:
-    def shown(loss: float) -> str:
+    def format_loss(loss: float) -> str:
         return f"{perplexity(loss):.2f}" if by_token else f"{loss:.4f}"
 
-    found = (
+    losses = (
         ("validation", result.valid_before, result.valid_after),
         ("test", result.test_before, result.test_after),
         ("general", result.general_before, result.general_after),
     )
     rows = [
-        f"| {name} | {shown(before)} | {shown(after)} |"
-        for name, before, after in found
+        f"| {name} | {format_loss(before)} | {format_loss(after)} |"
+        for name, before, after in losses
         if before is not None and after is not None
     ]
     return rows or ["| none was given | | |"]
 
 
 def _line(text: str) -> str:
-    """A text on one line, in which nothing is markup of the card's."""
+    """Return the text on one line with Markdown escaped."""
     return " ".join(text.split()).replace("*", "\\*").replace("<", "&lt;").replace("|", "\\|")

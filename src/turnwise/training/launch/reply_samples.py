@@ -1,4 +1,4 @@
-"""What the model says in a few held-out dialogues, before and after a run: numbers alone convince nobody."""
+"""Replies to a few held-out dialogues before and after a run, shown beside the numbers."""
 
 import json
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from turnwise.models.transformers_model import TransformersModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.hooks import ReplySample
 
-NUM_SAMPLES = 3  # dialogues
-TOKENS = 60  # of an answer, at most
+NUM_SAMPLES = 3  # dialogues per run
+MAX_REPLY_TOKENS = 60  # per sample
 BEFORE = "samples_before.json"
 
 
 def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None:
-    """What was said before the last reply to a user, and that reply; None where there is none."""
+    """Return the history before the last reply to a user message, and that reply; None if there is none."""
     messages = dialogue.messages
     for i in reversed(range(1, len(messages))):
         if messages[i].role == "assistant" and messages[i - 1].role == "user":
@@ -32,38 +32,38 @@ def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None
 
 
 def generate_replies(model: LanguageModel, renderer: Renderer, dialogues: Sequence[Conversation]) -> list[str]:
-    """The model's greedy answers where the last assistant turn of each dialogue stands; none where it gives none.
+    """Generate greedy replies in place of each dialogue's last reply; none for encoder-only models.
 
-    Nothing that training depends on is changed: the answers use no shared random numbers and no gradients.
+    Training is not affected: generation uses no global random state and no gradients.
     """
     if not dialogues or model.kind == "encoder":
         return []
     engine = build_engine(model, slots=len(dialogues))
     try:
-        waiting = [_ask(engine, renderer, dialogue) for dialogue in dialogues]
-        return [renderer.tokenizer.decode(collect_tokens(events)[0]) for events in waiting]
+        queues = [_submit(engine, renderer, dialogue) for dialogue in dialogues]
+        return [renderer.tokenizer.decode(collect_tokens(events)[0]) for events in queues]
     finally:
         engine.close()
 
 
 def build_engine(model: LanguageModel, slots: int) -> Engine:
-    """An engine over the weights as they are now; whoever asks for it closes it."""
+    """Build an engine over the model's current weights. The caller closes it."""
     if isinstance(model, DecoderModel):
         return Engine(model.decoder, max_num_seqs=slots)
-    assert isinstance(model, TransformersModel), "these are the kinds there are"
+    assert isinstance(model, TransformersModel), "there is no other kind of model"
     model.module.eval()
     return create_transformers_engine(model, max_num_seqs=slots)
 
 
-def _ask(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQueue[TokenEvent]:
-    parts = last_reply(dialogue)
-    assert parts is not None, "only dialogues with a reply are asked"
-    ids = renderer.render(parts[0], add_generation_prompt=True, tools=dialogue.tools).ids
-    most = min(TOKENS, engine.context_length // 2)
+def _submit(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQueue[TokenEvent]:
+    last = last_reply(dialogue)
+    assert last is not None, "samples are dialogues with a reply"
+    ids = renderer.render(last[0], add_generation_prompt=True, tools=dialogue.tools).ids
+    max_tokens = min(MAX_REPLY_TOKENS, engine.context_length // 2)
     request = GenerationRequest(
-        prompt_ids=tuple(ids[-(engine.context_length - most) :]),
+        prompt_ids=tuple(ids[-(engine.context_length - max_tokens) :]),
         params=GenerationParams(temperature=0),
-        max_tokens=most,
+        max_tokens=max_tokens,
         stop_ids=renderer.tokenizer.stop_ids,
     )
     events: SimpleQueue[TokenEvent] = SimpleQueue()
@@ -72,7 +72,7 @@ def _ask(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQu
 
 
 def collect_tokens(events: SimpleQueue[TokenEvent]) -> tuple[list[int], TokenEvent]:
-    """All ids of an answer, and the event that ends it."""
+    """Wait for the end of a generation; return its token ids and its last event."""
     ids: list[int] = []
     while True:
         event = events.get()
@@ -82,17 +82,17 @@ def collect_tokens(events: SimpleQueue[TokenEvent]) -> tuple[list[int], TokenEve
             return ids, event
 
 
-def save_samples_before(work: Path, found: Sequence[str]) -> None:
-    """Keep the answers of the first step for the end of the run, which may be in another process."""
-    atomic_write(work / BEFORE, json.dumps(found, ensure_ascii=False) + "\n")
+def save_samples_before(work: Path, replies: Sequence[str]) -> None:
+    """Store the replies before training; a resumed run in another process needs them at its end."""
+    atomic_write(work / BEFORE, json.dumps(replies, ensure_ascii=False) + "\n")
 
 
 def pair_samples(work: Path, dialogues: Sequence[Conversation], after: Sequence[str]) -> tuple[ReplySample, ...]:
-    """The kept answers beside those of now."""
+    """Combine the stored replies before training with the replies after it."""
     path = work / BEFORE
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    found = []
+    samples = []
     for dialogue, old, new in zip(dialogues, before, after, strict=False):
         history, reply = last_reply(dialogue) or ((), "")
-        found.append(ReplySample(history[-1].content, reply, old, new))
-    return tuple(found)
+        samples.append(ReplySample(history[-1].content, reply, old, new))
+    return tuple(samples)

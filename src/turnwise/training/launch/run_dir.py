@@ -1,4 +1,4 @@
-"""Where a run works, and where what it makes goes; nothing that is there is lost unless somebody said so."""
+"""Output folder and work folder of a run; existing models and unfinished runs are only replaced on request."""
 
 import time
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ from turnwise.training.recipe import Recipe
 
 
 def work_dir(out: Path) -> Path:
-    """Where a run keeps its things until it is complete."""
+    """Folder of an unfinished run's files."""
     return out.with_name(out.name + ".partial")
 
 
 def output_dir(recipe: Recipe) -> Path:
-    """Where the finished model goes.
+    """Folder of the finished model.
 
     Raises:
-        InvalidParameter: that is no folder's name.
+        InvalidParameter: `recipe.out` does not name a folder.
     """
     out = Path(recipe.out).expanduser()
     if out.name in ("", ".."):
@@ -33,13 +33,18 @@ def output_dir(recipe: Recipe) -> Path:
 
 
 def check_replaceable(out: Path) -> None:
-    """Raise where something is there that is neither a model nor an adapter."""
+    """Raise `InvalidParameter` if the folder exists and holds neither a model nor an adapter."""
     if out.exists() and not any((out / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise InvalidParameter("out", f"{out} is not a model folder, so it is not replaced. Choose another --out.")
 
 
 def check_run_dir(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
-    """The work folder; refuses to lose what is there unless told to.
+    """Return the work folder, after checking that nothing would be lost.
+
+    Args:
+        recipe: names the output folder.
+        overwrite: allow replacing an existing model.
+        restart: allow discarding an unfinished run.
 
     Raises:
         InvalidParameter: `out` exists, or the work folder holds an unfinished run of another recipe.
@@ -50,29 +55,29 @@ def check_run_dir(recipe: Recipe, *, overwrite: bool, restart: bool) -> Path:
     if out.exists() and not overwrite:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
     check_replaceable(out)
-    begun = read_checkpoint_recipe(work)
-    if begun is not None and _what(begun) != _what(recipe.dump()) and not restart:
+    unfinished = read_checkpoint_recipe(work)
+    if unfinished is not None and _comparable(unfinished) != _comparable(recipe.dump()) and not restart:
         raise InvalidParameter(
             "out",
-            f"{work} holds an unfinished run of another recipe. Run that recipe again to go on with it, choose another "
-            "--out, or pass --restart to throw it away.",
+            f"{work} holds an unfinished run of another recipe. Run that recipe again to continue it, choose another "
+            "--out, or pass --restart to discard it.",
         )
     return work
 
 
 @contextmanager
 def lock_run_dir(work: Path, wait: float = 0.0) -> Iterator[None]:
-    """Within the block this process alone writes to the work folder.
+    """Context manager: lock the work folder for this process.
 
     Args:
-        work: the folder.
-        wait: seconds that another process may still write there: a worker that is being replaced, say.
+        work: the folder, created if missing.
+        wait: seconds to wait for another process, such as a worker that is being replaced.
 
     Raises:
-        InvalidParameter: another training is writing there.
-        SaveFailed: the folder cannot be made.
+        InvalidParameter: another training holds the lock.
+        SaveFailed: the folder cannot be created.
     """
-    until = time.monotonic() + wait
+    deadline = time.monotonic() + wait
     try:
         while True:
             lock = lock_directory(work)
@@ -80,7 +85,7 @@ def lock_run_dir(work: Path, wait: float = 0.0) -> Iterator[None]:
                 lock.__enter__()
                 break
             except DirectoryLocked:
-                if time.monotonic() >= until:
+                if time.monotonic() >= deadline:
                     raise
                 time.sleep(0.2)
     except DirectoryLocked as error:
@@ -96,9 +101,9 @@ def lock_run_dir(work: Path, wait: float = 0.0) -> Iterator[None]:
         lock.__exit__(None, None, None)
 
 
-def _what(said: str) -> dict[str, Any]:
-    """What a recipe says, but for what may change while a run goes on: how weights are shared, rows at a time."""
-    values: dict[str, Any] = yaml.safe_load(said)
+def _comparable(recipe_text: str) -> dict[str, Any]:
+    """Parse a recipe without the settings that may change when a run is resumed."""
+    values: dict[str, Any] = yaml.safe_load(recipe_text)
     for name in ("shard", "micro_rows"):
         values["training"].pop(name, None)
     return values

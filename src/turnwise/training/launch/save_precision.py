@@ -1,4 +1,4 @@
-"""The type that a run's weights are saved in, and what of the change is lost by rounding to it."""
+"""The dtype of the saved weights, and the error of rounding to it."""
 
 import math
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from turnwise.training.recipe import Recipe
 
 
 def save_dtype(recipe: Recipe, base: ModelBundle) -> torch.dtype:
-    """The type of the saved weights: the base's, unless the recipe says another; float32 for new models."""
-    wanted = recipe.training.save_dtype
-    if wanted != "auto":
-        return DTYPES[wanted]
+    """Return the dtype of the saved weights: the recipe's, else the base model's; float32 for new models."""
+    name = recipe.training.save_dtype
+    if name != "auto":
+        return DTYPES[name]
     return hf_config_dtype(base.model.hf_config if base.folder is not None else {})
 
 
 @torch.no_grad()
 def rounding_loss_share(module: nn.Module, work: Path, dtype: torch.dtype) -> float | None:
-    """How much of the change since the first step rounding takes, as a share of its length; None for float32.
+    """Return the relative error that rounding causes in the weight change since the first step; None for float32.
 
-    Weights of 16 bits have steps, and a change that is smaller than half a step is lost.
+    16-bit floats are spaced so widely that a change smaller than half the spacing is lost.
     """
     start = load_snapshot(work, module, START) if dtype != torch.float32 else None
     if start is None:

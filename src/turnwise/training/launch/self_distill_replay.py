@@ -1,9 +1,9 @@
-"""What a model would have said before it learns something else, to be learned beside it.
+"""Self-distillation replay: mix the base model's own replies into the training data, against forgetting.
 
-A small model that learns one thing forgets others, and nobody has the data that it was made from. But it can be asked:
-it answers prompts once before it learns, and those answers are mixed in as if they were data (self-synthesised
-rehearsal, Huang et al. 2024; learning without forgetting, Li and Hoiem 2016, with answers in place of scores). Half of
-the answers are the likeliest ones, which keeps what it is sure of; half are drawn, which keeps how it is unsure.
+Fine-tuning a small model on one task degrades others, and its original training data is not available. So the base
+model replies to prompts before training, and the replies are added as training data (self-synthesized rehearsal, Huang
+et al. 2024; cf. learning without forgetting, Li and Hoiem 2016). Half of the replies are greedy, which preserves the
+model's preferred replies; half are sampled at temperature 1, which preserves its distribution.
 """
 
 import random
@@ -26,48 +26,48 @@ from turnwise.training.method import Method
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.recipe import Recipe
 
-LEAST, MOST = 200, 4_000  # prompts
-GUESSED = 60  # tokens that a prompt and its answer take together, before any is known
-ANSWER = 300  # tokens at most; what is cut off there is not learned
-SLOTS = 32  # answers at a time
-AHEAD = 256  # prompts that the engine has at a time
+MIN_PROMPTS, MAX_PROMPTS = 200, 4_000
+TOKENS_PER_PROMPT = 60  # estimate for a prompt with its reply
+MAX_REPLY_TOKENS = 300  # longer replies are dropped
+SLOTS = 32  # concurrent sequences
+MAX_SUBMITTED = 256  # prompts submitted ahead
 
 OnAnswer = Callable[[int, int], None]
-"""Called with how many prompts are answered, and of how many."""
+"""Called with the number of prompts answered and their total."""
 
 
 def generate_replay(
-    recipe: Recipe, base: ModelBundle, tokens: float, *, most: int = MOST, on_answer: OnAnswer = lambda *_: None
+    recipe: Recipe, base: ModelBundle, tokens: float, *, most: int = MAX_PROMPTS, on_answer: OnAnswer = lambda *_: None
 ) -> Iterator[Conversation]:
-    """Prompts with the answers of the model that a recipe starts from, of which alone is learned.
+    """Generate replay dialogues with the base model; only the generated replies are trained on.
 
     Args:
-        recipe: of the run.
-        base: prepared for it; what a method adds to the model is left away.
-        tokens: that it is going to rehearse in all; about so many are answered, as far as there are prompts.
-        most: prompts.
-        on_answer: told how far it is.
+        recipe: recipe of the run.
+        base: base model, prepared by the recipe's method.
+        tokens: replay tokens that the run needs; about as many are generated, if there are enough prompts.
+        most: maximum number of prompts.
+        on_answer: called after every reply.
 
     Raises:
-        InvalidData: prompts of one's own without a question, that do not fit, or that the model ends no answer to.
+        InvalidData: the recipe's prompts have no user turn or do not fit, or the model completes no reply.
     """
-    plain = type(recipe.method).plain is Method.plain  # it adds nothing, so nothing has to be loaded a second time
-    place = next(base.model.module.parameters()).device
-    asked = base if plain else load_base_model(recipe)
-    asked.model.module.to(place)
-    count = int(min(most, max(LEAST, tokens / GUESSED)))
-    return SelfDistillReplay(recipe, asked.model, asked.renderer, on_answer).dialogues(count)
+    is_unchanged = type(recipe.method).plain is Method.plain  # the method adds no modules
+    device = next(base.model.module.parameters()).device
+    original = base if is_unchanged else load_base_model(recipe)
+    original.model.module.to(device)
+    count = int(min(most, max(MIN_PROMPTS, tokens / TOKENS_PER_PROMPT)))
+    return SelfDistillReplay(recipe, original.model, original.renderer, on_answer).dialogues(count)
 
 
 @dataclass(frozen=True)
 class SelfDistillReplay:
-    """Asks a model, before it learns.
+    """Generates replay dialogues.
 
     Attributes:
-        recipe: says what share of the tokens is rehearsed, and with which prompts.
-        model: as it is before the first step.
-        renderer: its template.
-        on_answer: told how far it is.
+        recipe: sets the prompts, the seed and the sequence length.
+        model: the model before training.
+        renderer: renderer of its chat template.
+        on_answer: called after every reply.
     """
 
     recipe: Recipe
@@ -76,49 +76,49 @@ class SelfDistillReplay:
     on_answer: OnAnswer = lambda *_: None
 
     def dialogues(self, count: int) -> Iterator[Conversation]:
-        """So many prompts, as far as there are, with the model's answers. Raises as `rehearse` does."""
-        asked = list(islice(filter(self._fits, self._prompts()), count))
-        if not asked:
+        """Yield up to `count` prompts with the model's replies. Raises as `generate_replay` does."""
+        prompts = list(islice(filter(self._fits, self._prompts()), count))
+        if not prompts:
             raise InvalidData(
                 "There is nothing to rehearse: no prompt has a question that fits into 'training.row_length'."
             )
-        found = 0
-        for prompt, text in self._answered(asked):
+        has_reply = False
+        for prompt, text in self._replies(prompts):
             if text.strip():
-                found += 1
-                yield Conversation((*(_unlearned(message) for message in prompt), Message("assistant", text)))
-        if not found:
-            raise InvalidData("There is nothing to rehearse: the model ended an answer to none of the prompts.")
+                has_reply = True
+                yield Conversation((*(_without_weight(message) for message in prompt), Message("assistant", text)))
+        if not has_reply:
+            raise InvalidData("There is nothing to rehearse: the model completed no reply to any of the prompts.")
 
     def _prompts(self) -> Iterator[tuple[Message, ...]]:
-        own, seed = self.recipe.data.prompts, self.recipe.training.seed
-        if not own:
+        sources, seed = self.recipe.data.prompts, self.recipe.training.seed
+        if not sources:
             return bundled_prompts(seed)
-        sources = chain.from_iterable(
-            islice(open_source(each, skip_bad=self.recipe.data.skip_bad), each.limit) for each in own
+        items = chain.from_iterable(
+            islice(open_source(source, skip_bad=self.recipe.data.skip_bad), source.limit) for source in sources
         )
-        return prompt_histories((item for item in sources if isinstance(item, Conversation)), seed)
+        return prompt_histories((item for item in items if isinstance(item, Conversation)), seed)
 
     def _fits(self, prompt: Sequence[Message]) -> bool:
         try:
             length = len(self.renderer.render(prompt, add_generation_prompt=True).ids)
-        except TemplateError:  # no system messages, say
+        except TemplateError:  # for example a template without system messages
             return False
         return length + 1 < self.recipe.training.settled_row_length
 
-    def _answered(self, asked: Sequence[tuple[Message, ...]]) -> Iterator[tuple[tuple[Message, ...], str]]:
-        """Each prompt with its answer, in their order; those without an end are left out."""
+    def _replies(self, prompts: Sequence[tuple[Message, ...]]) -> Iterator[tuple[tuple[Message, ...], str]]:
+        """Yield each prompt with its reply, in order; replies that reach the token limit are dropped."""
         engine = build_engine(self.model, SLOTS)
-        waiting: list[SimpleQueue[TokenEvent]] = []
+        queues: list[SimpleQueue[TokenEvent]] = []
         try:
-            for number, prompt in enumerate(asked):
-                for ahead in range(len(waiting), min(len(asked), number + AHEAD)):
-                    waiting.append(SimpleQueue())
-                    engine.submit(self._request(asked[ahead], ahead), waiting[ahead].put)
-                ids, last = collect_tokens(waiting[number])
+            for number, prompt in enumerate(prompts):
+                for next_number in range(len(queues), min(len(prompts), number + MAX_SUBMITTED)):
+                    queues.append(SimpleQueue())
+                    engine.submit(self._request(prompts[next_number], next_number), queues[next_number].put)
+                ids, last = collect_tokens(queues[number])
                 if last.error is not None:
-                    raise TurnwiseError(f"The model could not be asked what it is to rehearse: {last.error}")
-                self.on_answer(number + 1, len(asked))
+                    raise TurnwiseError(f"Generating replay failed: {last.error}")
+                self.on_answer(number + 1, len(prompts))
                 if last.finish_reason == "stop":
                     yield prompt, self.renderer.tokenizer.decode(ids)
         finally:
@@ -126,15 +126,16 @@ class SelfDistillReplay:
 
     def _request(self, prompt: Sequence[Message], number: int) -> GenerationRequest:
         ids = self.renderer.render(prompt, add_generation_prompt=True).ids
-        likeliest = random.Random(f"{self.recipe.training.seed} {number}").random() < 0.5
-        params = GenerationParams(temperature=0) if likeliest else GenerationParams(temperature=1, seed=number)
+        is_greedy = random.Random(f"{self.recipe.training.seed} {number}").random() < 0.5
+        params = GenerationParams(temperature=0) if is_greedy else GenerationParams(temperature=1, seed=number)
         return GenerationRequest(
             prompt_ids=tuple(ids),
             params=params,
-            max_tokens=min(ANSWER, self.recipe.training.settled_row_length - len(ids)),
+            max_tokens=min(MAX_REPLY_TOKENS, self.recipe.training.settled_row_length - len(ids)),
             stop_ids=self.renderer.tokenizer.stop_ids,
         )
 
 
-def _unlearned(message: Message) -> Message:
+def _without_weight(message: Message) -> Message:
+    """Give an assistant message the weight 0, so that it is not trained on."""
     return replace(message, weight=0.0) if message.role == "assistant" else message
