@@ -131,7 +131,7 @@ def test_a_folder_with_other_files_is_never_replaced(tmp_path):
     with pytest.raises(InvalidData, match="holds other files"):
         write_split(tmp_path / "in.jsonl", tmp_path)
     (tmp_path / "in.jsonl").rename(tmp_path / "train.jsonl")
-    with pytest.raises(InvalidData, match="holds the data that is to be split"):
+    with pytest.raises(InvalidData, match="holds the input data"):
         write_split(tmp_path / "train.jsonl", tmp_path)
     with pytest.raises(InvalidData, match="is a file"):
         write_split(tmp_path / "train.jsonl", tmp_path / "train.jsonl")

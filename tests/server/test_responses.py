@@ -269,7 +269,11 @@ def test_tools_and_choices_reach_the_model(url, chat):
         ("function", "n" * 128, "text"), ("custom", "note", "lark"),
     ]  # fmt: skip
     assert turn.tools[0].definition["function"]["description"] == "d"
-    assert (turn.tool_choice.mode, turn.tool_choice.tool_names, turn.parallel_tool_calls) == ("required", ("note",), False)
+    assert (turn.tool_choice.mode, turn.tool_choice.tool_names, turn.parallel_tool_calls) == (
+        "required",
+        ("note",),
+        False,
+    )
     error = refused(url, tools=[{"type": "custom", "name": "c", "format": {"type": "grammar", "syntax": "bnf"}}])
     assert error["param"] == "tools[0].format.syntax"
 

@@ -1,1 +1,1 @@
-"""Turns any source into clean conversations, and conversations into batches."""
+"""Reads and writes conversations and documents in any common format; checks and splits data sets."""

@@ -1,4 +1,4 @@
-"""Rows of one question and its answer: which names of columns are known, and such a row as a conversation."""
+"""Rows with one question and its answer: known column names, and parsing into a conversation."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,13 +11,13 @@ from turnwise.data.parse_turns import REASONING_KEYS, is_turn, make_message, par
 from turnwise.data.rows import RowError, make_conversation, require_text
 from turnwise.data.transcripts import split_prompt
 
-# Earlier names win where a row has several of them.
+# If a row has several of these columns, the earliest name wins.
 PROMPTS = ("prompt", "question", "user", "instruction", "input", "human", "query", "context")
 REPLIES = ("response", "answer", "assistant", "output", "reply", "completion", "gpt", "bot")
 LABELS = ("label", "labels", "intent", "category", "class", "sentiment", "target")
 SYSTEM = ("system", "system_prompt", "system_message")
 HISTORY = ("history",)
-# Columns with more of the question, which stands on a line of its own under the prompt.
+# Columns with more of the question; they are appended to the prompt on a new line.
 FURTHER = ("input", "query", "context")
 _WITH_FURTHER = ("prompt", "question", "instruction")
 EXPECTED = (
@@ -27,19 +27,19 @@ EXPECTED = (
 
 
 def find_column(names: Iterable[str], known: Sequence[str]) -> str | None:
-    """The column of `names` that is the earliest of `known`, whatever its case."""
+    """Return the column in `names` that comes first in `known`, ignoring case; None without a match."""
     by_lower = {str(name).strip().lower(): name for name in reversed(list(names))}
     return next((by_lower[name] for name in known if name in by_lower), None)
 
 
 def is_pair(names: Collection[str]) -> bool:
-    """Whether a row with these columns holds a question and its answer."""
+    """Return True if the columns include a question and its answer."""
     prompt, reply = find_column(names, PROMPTS), find_column(names, REPLIES)
     return prompt is not None and reply is not None and prompt != reply
 
 
 def is_pair_row(value: Any) -> bool:
-    """Whether a value is such a row, and not a whole table of columns."""
+    """Return True if a value is a row with a question and its answer, and not a table of columns."""
     if not isinstance(value, dict):
         return False
     prompt, reply = find_column(value, PROMPTS), find_column(value, REPLIES)
@@ -53,14 +53,14 @@ def is_pair_row(value: Any) -> bool:
 
 
 def is_message_value(value: Any) -> bool:
-    """Whether a value may be what one side says: a text, a message, or a list of messages."""
+    """Return True if a value may be message content: a text, a message, or a list of messages."""
     if isinstance(value, list):
         return len(value) <= 1 or is_turn(value[0])
     return not isinstance(value, dict) or is_turn(value)
 
 
 def parse_pair(row: Mapping[str, Any], context: ParseContext, *, also_used: Collection[str] = ()) -> Conversation:
-    """The conversation in a row of a question and its answer. Raises `RowError`.
+    """Parse a row with a question and its answer into a conversation. Raises `RowError`.
 
     Args:
         row: may also hold a system message, earlier turns, further text of the question, tools and reasoning.
@@ -82,7 +82,7 @@ def parse_pair(row: Mapping[str, Any], context: ParseContext, *, also_used: Coll
 
 
 def parse_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> tuple[list[Message], set[str]]:
-    """Everything that is said before the answer, and the keys it was read from. Raises `RowError`."""
+    """Return the messages before the answer, and the keys they come from. Raises `RowError`."""
     system, history = find_column(row, SYSTEM), find_column(row, HISTORY)
     used = {prompt, *(key for key in TOOL_KEYS if row.get(key))}
     turns = _turns(row.get(prompt), "user", prompt, context)
@@ -114,7 +114,7 @@ def parse_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> 
 
 
 def _turns(value: Any, speaker: str, key: str, context: ParseContext) -> list[Message]:
-    """A prompt or an answer: a text, which may be a whole transcript, a message, or a list of messages."""
+    """Parse a prompt or answer: a text (possibly a transcript), a message, or a list of messages."""
     if isinstance(value, list) and value and is_turn(value[0]):
         return parse_turns(value, key, context)
     if is_turn(value):

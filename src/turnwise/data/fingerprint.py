@@ -1,4 +1,4 @@
-"""Short hashes by which conversations are recognised again, so that no text need be kept."""
+"""Hashes of conversations for finding duplicates without storing text."""
 
 import hashlib
 import re
@@ -8,22 +8,22 @@ from collections.abc import Iterable
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.rows import Document, Record
 
-# Signs between digits carry the meaning of a sum: "6 + 4" is not "6 - 4". All other punctuation goes.
+# Operators between digits carry meaning: "6 + 4" is not "6 - 4". All other punctuation is removed.
 _NOISE = re.compile(r"(?<=\d)\s*([-+*/^%=<>×÷])\s*(?=[-\d])|[\W_]+")
 
 
 def normalize_text(text: str) -> str:
-    """`text` without what writers vary: case, width, punctuation and white space. Only signs are kept as they are."""
+    """Normalize case, width, punctuation and white space; text of punctuation only stays as it is."""
     folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-    return _NOISE.sub(_sign_or_space, folded).strip() or text.strip()
+    return _NOISE.sub(_operator_or_space, folded).strip() or text.strip()
 
 
-def _sign_or_space(found: re.Match[str]) -> str:
-    return found.group(1) or " "
+def _operator_or_space(match: re.Match[str]) -> str:
+    return match.group(1) or " "
 
 
 def exact_duplicate_key(item: Record) -> int:
-    """The same for items that say exactly the same; what is known beside the text does not count."""
+    """Return a hash of the messages or text; metadata does not count."""
     if isinstance(item, Document):
         return _hash(["document", item.text])
     return _hash(
@@ -34,10 +34,7 @@ def exact_duplicate_key(item: Record) -> int:
 
 
 def near_duplicate_key(item: Record) -> int:
-    """The same for items that differ in case, punctuation and white space only.
-
-    System prompts do not count: a dialogue seen under another prompt is still a dialogue that has been seen.
-    """
+    """Return a hash that ignores case, punctuation, white space and system prompts."""
     if isinstance(item, Document):
         return _hash(["document", normalize_text(item.text)])
     spoken = [message for message in item.messages if message.role not in ("system", "developer")]
@@ -49,18 +46,18 @@ def near_duplicate_key(item: Record) -> int:
 
 
 def _calls(message: Message) -> tuple[str, ...]:
-    """The tool calls of a message; nothing for a message without, so that it keeps the hash it always had."""
+    """Texts of the tool calls; none for messages without, so that their hashes stay stable across versions."""
     return tuple(text for call in message.tool_calls for text in (call.name, call.arguments))
 
 
 def opening_key(conversation: Conversation) -> int | None:
-    """The same for dialogues that open with the same user turn, near enough; None without a user turn."""
+    """Return a hash of the normalized first user message; None without a user message."""
     opening = next((message.content for message in conversation.messages if message.role == "user"), None)
     return None if opening is None else _hash([normalize_text(opening)])
 
 
 def _hash(parts: Iterable[str]) -> int:
-    """64 bits: among a million conversations a chance meeting is a one in ten million event."""
+    """Hash to 64 bits; a collision among a million conversations has a probability of about 3 in 10⁸."""
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Conversations and documents as lines of JSON, in files that are whole or not there."""
+"""Writes conversations and documents as JSON Lines, atomically."""
 
 import json
 import math
@@ -24,9 +24,9 @@ def to_json_line(item: Record, nulls: Counter[str] | None = None) -> str:
     if item.meta:
         row["meta"] = dict(item.meta)
     try:
-        # Parquet files bring values that JSON does not know, such as dates.
+        # Values from Parquet files, such as dates, have no JSON type.
         return json.dumps(row, ensure_ascii=False, default=str, allow_nan=False) + "\n"
-    except ValueError:  # JSON has no word for NaN and infinity
+    except ValueError:  # NaN or infinity, which JSON does not have
         if nulls is not None:
             inner = row.get("meta", {})
             nulls.update(key for key, value in {**row, **inner}.items() if key != "meta" and not _is_finite(value))
@@ -42,7 +42,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _finite(value: Any) -> Any:
-    """The value with null in place of numbers that JSON cannot write."""
+    """Replace NaN and infinity with None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -51,22 +51,22 @@ def _finite(value: Any) -> Any:
 
 
 def _dialogue(conversation: Conversation) -> dict[str, Any]:
-    row: dict[str, Any] = {"messages": _written(conversation.messages)}
+    row: dict[str, Any] = {"messages": _message_rows(conversation.messages)}
     if conversation.tools:
         row["tools"] = [dict(tool.definition) for tool in conversation.tools]
     if conversation.rejected:
-        row["rejected"] = _written(conversation.rejected)
+        row["rejected"] = _message_rows(conversation.rejected)
     if conversation.rating is not None:
         row["rating"] = conversation.rating
     return row
 
 
-def _written(messages: Iterable[Message]) -> list[dict[str, Any]]:
+def _message_rows(messages: Iterable[Message]) -> list[dict[str, Any]]:
     return [_message(message) for message in messages]
 
 
 def _message(message: Message) -> dict[str, Any]:
-    """The message as OpenAI's files for fine-tuning have it: the arguments of a call as they were written."""
+    """Return the message in OpenAI's fine-tuning format; call arguments stay as written."""
     row = message.as_dict()
     if message.tool_calls:
         row["tool_calls"] = [
@@ -85,21 +85,21 @@ def write_jsonl(path: Path, items: Iterable[Record], nulls: Counter[str] | None 
 
     Raises `SaveFailed` when the disk refuses.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     count = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
             for item in items:
                 file.write(to_json_line(item, nulls))
                 count += 1
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
         fsync_directory(path.parent)
     except OSError as error:
         raise SaveFailed(f"Could not write {path}: {error.strerror or error}. Nothing was changed.") from error
     finally:
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     return count

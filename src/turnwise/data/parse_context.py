@@ -1,4 +1,4 @@
-"""What parsers of rows share: how speakers are called in this data, and which columns nothing has read."""
+"""State shared by the parsers of a file: roles by speaker name, and columns that no parser has used."""
 
 import re
 from collections import Counter
@@ -33,12 +33,12 @@ QUESTION_PARTS = frozenset({
 
 @dataclass
 class ParseContext:
-    """Settings and tallies of one file that is read.
+    """Settings and counts for parsing one file.
 
     Attributes:
-        roles: the role of further speakers, by their name in lower case.
-        me: the speaker whose messages are the replies to learn; everybody else is then a user.
-        unread: how often a column or key held text that nothing has read, by its name.
+        roles: role by lower-case speaker name, in addition to the built-in names.
+        me: speaker whose messages are the replies to learn; all other speakers are users.
+        unread: number of rows by name of a column or key with text that no parser used.
     """
 
     roles: Mapping[str, Role] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class ParseContext:
     unread: Counter[str] = field(default_factory=Counter)
 
     def role(self, speaker: Any) -> Role:
-        """The role of a speaker. Raises `RowError` for one that is unknown."""
+        """Return the role of a speaker. Raises `RowError` if it is unknown."""
         role = self.find_role(speaker)
         if role is not None:
             return role
@@ -56,7 +56,7 @@ class ParseContext:
         raise RowError(f"unknown role {speaker!r} ({hint}; or say whose it is: --role {_quoted(speaker)}=assistant)")
 
     def find_role(self, speaker: Any) -> Role | None:
-        """The role of a speaker; None for one that is unknown."""
+        """Return the role of a speaker; None if it is unknown."""
         if not isinstance(speaker, str):
             return None
         name = speaker.strip().lower()
@@ -67,7 +67,7 @@ class ParseContext:
         return ROLE_OF_SPEAKER.get(name) or ("user" if self.me is not None else None)
 
     def metadata_of(self, row: Mapping[str, Any], used: Iterable[str]) -> dict[str, Any]:
-        """The metadata of a row: what nothing has used, with the entries of a `meta` object at the top."""
+        """Return the unused keys of a row as metadata; the entries of a `meta` object move to the top level."""
         used = {*used, "meta"}
         self.count_unread(row, used)
         rest = {key: value for key, value in row.items() if key not in used and value is not None}
@@ -87,7 +87,7 @@ DEFAULT = ParseContext()
 
 
 def is_content(value: Any, depth: int = 3) -> bool:
-    """Whether a value reads like something said: some words of text, or a list or object that holds such."""
+    """Return True if a value looks like message content: some words of text, or a container with such a text."""
     if isinstance(value, str):
         words = len(value.split(maxsplit=MIN_CONTENT_WORDS))
         return words >= MIN_CONTENT_WORDS or len(_LETTERS_WITHOUT_SPACES.findall(value[:200])) >= MIN_CONTENT_LETTERS

@@ -1,4 +1,4 @@
-"""Lists of turns, however their entries are spelled, as messages."""
+"""Parses lists of turns in any common spelling into messages."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ _READ = frozenset({
 
 
 def is_turn(entry: Any) -> bool:
-    """Whether a value is one turn, or one exchange of a question and its answer."""
+    """Return True if a value is a turn, or an exchange of a question and its answer."""
     if not isinstance(entry, dict):
         return False
     has_content = _first(entry, CONTENT_KEYS) is not None or "tool_calls" in entry or "function_call" in entry
@@ -35,12 +35,12 @@ def is_turn(entry: Any) -> bool:
 
 
 def is_turn_list(value: Any) -> bool:
-    """Whether a value is a list that begins with turns."""
+    """Return True if a value is a list that starts with turns."""
     return isinstance(value, list) and bool(value) and all(map(is_turn, value[:2]))
 
 
 def parse_turns(value: Any, what: str, context: ParseContext) -> list[Message]:
-    """The messages in a list of turns. Raises `RowError`."""
+    """Parse a list of turns into messages. Raises `RowError`."""
     if not isinstance(value, list):
         raise RowError(f"'{what}' is not a list but {json_type_name(value)}")
     if len(value) > 1 and all(isinstance(entry, str) for entry in value):
@@ -52,7 +52,7 @@ def parse_turns(value: Any, what: str, context: ParseContext) -> list[Message]:
 
 
 def _alternating(texts: Sequence[str], what: str) -> Iterator[Message]:
-    """Texts without speakers: the user begins, and the assistant answers."""
+    """Parse texts without speakers: user and assistant alternate, the user first."""
     for number, entry in enumerate(texts):
         yield Message("assistant" if number % 2 else "user", require_text(entry, f"entry {number + 1} of '{what}'"))
 
@@ -81,7 +81,7 @@ def _entry(entry: Any, number: int, what: str, context: ParseContext) -> list[Me
 
 
 def _exchange(row: Mapping[str, Any], pair: tuple[str, str], number: int, context: ParseContext) -> list[Message]:
-    """One entry that holds a question and its answer, perhaps with a system message."""
+    """Parse an entry with a question and its answer, optionally with a system message."""
     context.count_unread(row, {*pair, "system"}, "messages[].")
     first = (
         [Message("system", require_text(row["system"], f"the system message of entry {number}"))]
@@ -122,7 +122,7 @@ def _weight(row: Mapping[str, Any]) -> Any:
 
 
 def with_reasoning(reply: Message, reasoning: str | None) -> Message:
-    """A reply with its reasoning before it, in the tags that reasoning models write and their templates look for."""
+    """Put the reasoning before a reply, in the `<think>` tags that reasoning models use."""
     if reply.role != "assistant" or not reasoning or "</think>" in reply.content:
         return reply
     return Message(
@@ -135,7 +135,7 @@ def make_message(
     speaker: Any, content: Any, name: Any = None, weight: Any = None, calls: Any = (), call_id: Any = None, *,
     context: ParseContext,
 ) -> Message:  # fmt: skip
-    """A message whose speaker is known by one of many names. The content stays as it is. Raises `RowError`."""
+    """Create a message from a speaker name; the content stays unchanged. Raises `RowError`."""
     role = context.role(speaker)
     if name is not None and not isinstance(name, str):
         raise RowError(f"the name of a {role} turn is {json_type_name(name)}, not text")
@@ -157,7 +157,7 @@ def make_message(
 
 
 def join_text_parts(content: Any, number: int) -> Any:
-    """A list of text parts as one text, a line each; anything else as it is. Raises `RowError`."""
+    """Join a list of text parts by line breaks; return other values unchanged. Raises `RowError`."""
     if not isinstance(content, list):
         return content
     texts = []
@@ -181,6 +181,6 @@ def _pair(row: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _only_role(row: Mapping[str, Any]) -> str | None:
-    """The speaker of an entry such as {"user": "Hello"}."""
+    """Return the speaker of an entry such as {"user": "Hello"}."""
     key = next(iter(row)) if len(row) == 1 else None
     return key if key is not None and key.strip().lower() in ROLE_OF_SPEAKER and isinstance(row[key], str) else None

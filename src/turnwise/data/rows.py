@@ -1,6 +1,6 @@
-"""What a format hands over: rows that are a conversation or a document, and rows that are neither, with the reason.
+"""Results of format parsers: conversations, documents, and bad rows with the reason.
 
-A format's parser raises `RowError` for a row it cannot use and `Unreadable` when no row of the file can be.
+A parser raises `RowError` for a row it cannot use and `UnreadableFile` if no row of the file can be used.
 """
 
 import codecs
@@ -14,11 +14,11 @@ HALF_A_PAIR = "it holds half of a surrogate pair (\\ud800 to \\udfff), which is 
 
 
 class RowError(ValueError):
-    """This row cannot be used; the message is a sentence without its full stop."""
+    """The row cannot be used. The message is a sentence without full stop."""
 
 
 class UnreadableFile(ValueError):
-    """No row of this file can be used; the message is one or more sentences."""
+    """No row of the file can be used. The message is one or more sentences."""
 
 
 class SpeakerAbsent(UnreadableFile):
@@ -35,7 +35,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be used, the line it starts on and why."""
+    """A row that cannot be used, with its first line and the reason."""
 
     line: int
     reason: str
@@ -47,7 +47,14 @@ RowResult = tuple[int, Record] | BadRow
 
 @dataclass(frozen=True, slots=True)
 class FileSample:
-    """The beginning of a file: its name without a compression's suffix, its first bytes, and these as text."""
+    """The first bytes of a file, for format detection.
+
+    Attributes:
+        name: lower-case file name without the suffix of a compression.
+        head: first bytes.
+        text: `head` decoded as UTF-8.
+        is_complete: True if `head` is the whole file.
+    """
 
     name: str
     head: bytes
@@ -56,18 +63,18 @@ class FileSample:
 
     @classmethod
     def of(cls, name: str, head: bytes, *, is_complete: bool = True) -> "FileSample":
-        """The sample of a file called `name` that begins with `head`."""
+        """Create a sample from a file name and its first bytes."""
         text = head.removeprefix(codecs.BOM_UTF8).decode("utf-8", errors="replace")
         return cls(name.lower().removesuffix(".gz"), head, text, is_complete)
 
     @property
     def suffix(self) -> str:
-        """The end of the name from its last dot on, in lower case."""
+        """File name suffix with its dot, in lower case; "" without one."""
         return self.name[self.name.rfind(".") :] if "." in self.name else ""
 
 
 def make_conversation(messages: Iterable[Message], meta: Mapping[str, Any]) -> Conversation:
-    """A conversation. Raises `RowError` where there are no messages."""
+    """Create a conversation. Raises `RowError` if there are no messages."""
     messages = tuple(messages)
     if not messages:
         raise RowError("it holds no messages")
@@ -75,7 +82,7 @@ def make_conversation(messages: Iterable[Message], meta: Mapping[str, Any]) -> C
 
 
 def parse_rating(row: Mapping[str, Any], key: str) -> bool | None:
-    """Whether somebody found it good, under `key`; None where it does not say. Raises `RowError`."""
+    """Return the boolean rating under `key`; None if missing. Raises `RowError` for another value."""
     value = row.get(key)
     if value is None or isinstance(value, bool):
         return value
@@ -85,7 +92,7 @@ def parse_rating(row: Mapping[str, Any], key: str) -> bool | None:
 
 
 def require_text(value: Any, what: str) -> str:
-    """`value` if it is text with something in it. Raises `RowError` that says `what` it should have been."""
+    """Return `value` if it is non-blank text, else raise `RowError`; `what` names it in the message."""
     if not isinstance(value, str):
         raise RowError(f"{what} is {json_type_name(value)}, not text")
     if not value.strip():
@@ -94,13 +101,13 @@ def require_text(value: Any, what: str) -> str:
 
 
 def require_mapping(value: Any) -> Mapping[str, Any]:
-    """`value` if it is an object. Raises `RowError`."""
+    """Return `value` if it is a mapping, else raise `RowError`."""
     if not isinstance(value, dict):
         raise RowError(f"it is {json_type_name(value)}, not an object with keys")
     return value
 
 
 def json_type_name(value: Any) -> str:
-    """What JSON calls the kind of `value`."""
+    """Return the JSON type name of a value, for messages."""
     names = {type(None): "null", bool: "true or false", int: "a number", float: "a number", list: "a list"}
     return names.get(type(value), "text" if isinstance(value, str) else "an object")

@@ -1,10 +1,10 @@
-"""Reads data files and folders as a stream of conversations and documents.
+"""Data files and folders as streams of conversations and documents.
 
 ::
 
-    for item in read_source("chats.jsonl"):           # raises InvalidData at the first bad row
+    for item in read_source("chats.jsonl"):               # raises InvalidData at the first bad row
         ...
-    source = Source("chats.csv.gz", skip_bad=True)    # leaves bad rows out and counts them
+    source = Source("chats.csv.gz", skip_bad=True)    # skips and counts bad rows
     items = list(source)
     print(source.bad_count, source.bad)
 """
@@ -42,12 +42,12 @@ __all__ = [
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 HELD_OUT_SPLITS: tuple[SplitName, ...] = ("test", "valid")
 NOT_DATA = ("split.json", "readme.txt", "license.txt", "state.json", dataset_info.NAME)
-MAX_RECORDED_BAD_ROWS = 1000  # further ones are only counted
+MAX_RECORDED_BAD_ROWS = 1000  # per pass; further ones are only counted
 
 
 @dataclass(frozen=True, slots=True)
 class RowLocation:
-    """Where a row stands. `unit` is what its number counts: lines, or rows of a table."""
+    """Location of a row: file and number. `unit` is what the number counts, "line" or "row"."""
 
     file: Path
     number: int
@@ -59,7 +59,7 @@ class RowLocation:
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A bad row, where it stands, and what was expected of it."""
+    """A bad row with its location, the reason and the expected form."""
 
     place: RowLocation
     reason: str
@@ -70,21 +70,21 @@ class RejectedRow:
 
 
 class DataSource:
-    """A data file, or all data files of a folder in the order of their names. It can be gone through many times.
+    """A data file, or all data files of a folder in name order. It can be iterated repeatedly.
 
     Args:
-        path: a file (also compressed) or a folder; a folder's own folders are not entered. A `dataset_info.json` in it
-            (LLaMA-Factory) says which files are read and how. Chats in which the person that `options.me` names says
-            nothing are left out, unless there are no others.
-        format: a format's name; unset: recognised for each file from its name and beginning.
-        side: of a folder with sides (`data/split_folders.py`): its files alone.
-        skip_bad: leave bad rows out; `bad_count` counts them and `bad` keeps the first thousand. Without it the first
-            bad row raises `InvalidData`.
+        path: a file, possibly compressed, or a folder; subfolders are ignored. A `dataset_info.json` (LLaMA-Factory)
+            in the folder selects the files and their options. Chats without a message of the person `options.me` are
+            skipped, unless there are no others.
+        format: format name; default: detected for each file from its name and first bytes.
+        side: split of a folder with splits (`data/split_folders.py`); only its files are read.
+        skip_bad: skip bad rows; `bad_count` counts them and `bad` records the first thousand. Otherwise the first bad
+            row raises `InvalidData`.
         options: encoding, columns and speakers; its `format` is overridden by `format`.
 
-    `unread` counts, after a pass, the columns and keys that hold text and were not used, by their names.
+    After a pass, `unread` counts the columns and keys with text that no parser used.
 
-    Raises `InvalidData` at once when there is no such file or format.
+    Raises `InvalidData` on construction if the file or format does not exist.
     """
 
     def __init__(
@@ -117,26 +117,26 @@ class DataSource:
 
     @property
     def size(self) -> int:
-        """Bytes of all files as they lie on disk."""
+        """Size of all files on disk in bytes."""
         return sum(file.stat().st_size for file in self.files)
 
     @property
     def position(self) -> int:
-        """How many of these bytes have been read."""
+        """Number of these bytes read so far."""
         opened = self._open_file
         return self._bytes_before + (opened.tell() if opened and not opened.closed else 0)
 
     def check_not_source(self, out: Path) -> None:
-        """Raise `InvalidData` where `out` is one of the files."""
+        """Raise `InvalidData` if `out` is one of the files."""
         if out.resolve() in [file.resolve() for file in self.files]:
-            raise InvalidData(f"{out} is also what is read. Name another file.")
+            raise InvalidData(f"{out} is one of the input files. Choose another output file.")
 
     def __iter__(self) -> Iterator[Record]:
         for _, item in self.rows():
             yield item
 
     def rows(self) -> Iterator[tuple[RowLocation, Record]]:
-        """Every good row with the place where it stands."""
+        """Yield every good row with its location."""
         self.bad, self.bad_count, self._bytes_before = [], 0, 0
         self.unread = Counter()
         absent: list[SpeakerAbsent] = []
@@ -181,20 +181,20 @@ class DataSource:
 def read_source(
     path: str | Path, *, format: str | None = None, skip_bad: bool = False, options: ReadOptions | None = None
 ) -> Iterator[Record]:
-    """The conversations and documents in a file or folder, one at a time; see `Source` for all of it.
+    """Yield the conversations and documents of a file or folder; see `DataSource` for the arguments.
 
-    Raises `InvalidData` naming file and line at the first bad row, unless `skip_bad`.
+    Raises `InvalidData` with file and line at the first bad row, unless `skip_bad` is set.
     """
     return iter(DataSource(path, format=format, skip_bad=skip_bad, options=options))
 
 
 def find_split_files(path: Path) -> dict[SplitName, list[Path]]:
-    """The files of each side of a folder; {} where it has none. Raises `InvalidData` where that is not clear."""
+    """Return the files of each split of a folder; {} without splits. Raises `InvalidData` if they are ambiguous."""
     return group_split_files(path, _is_data)
 
 
 def held_out_split(path: Path) -> SplitName | None:
-    """The side of a folder that a model is measured on: test, or else valid; None where it has no sides."""
+    """Return the split to evaluate on: test, else valid; None without splits."""
     found = find_split_files(path)
     return next((side for side in HELD_OUT_SPLITS if side in found), None)
 
@@ -224,7 +224,7 @@ def _is_data(name: str) -> bool:
 
 
 def _opened(path: Path, raw: BinaryIO, options: ReadOptions, context: ParseContext) -> OpenRows:
-    """The layers of a file. Raises `InvalidData` naming the file where it is no data or in no known format."""
+    """Open a file. Raises `InvalidData` with its name if it holds no data or its format is unknown."""
     try:
         return open_rows(path, raw, options, context)
     except (InvalidData, UnreadableFile) as error:
@@ -232,7 +232,7 @@ def _opened(path: Path, raw: BinaryIO, options: ReadOptions, context: ParseConte
 
 
 def _until_damage(rows: Iterator[RowResult]) -> Iterator[RowResult]:
-    """The rows before the place where the compression breaks off, and a bad row for that place."""
+    """Yield the rows up to damage in a compressed file, then a bad row for the damage."""
     line = 0
     try:
         for row in rows:

@@ -1,7 +1,7 @@
-"""Splits a data set into training, validation and test data, so that adding rows never moves the others.
+"""Splits a data set into training, validation and test data; adding rows never moves existing rows.
 
-The side of a conversation depends on nothing but the seed and what is said in it (or its group's name), so the same
-conversation is on the same side in every later, larger version of the data.
+The split of a conversation depends only on the seed and its content (or the value of `group_by`), so it is the same in
+every later, larger version of the data.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ SUMMARY = "split.json"
 
 @dataclass(frozen=True, slots=True)
 class SplitSummary:
-    """What a split made: rows per side, and everything needed to make it again. Shares are what was asked for."""
+    """Result of a split: rows per split, and everything needed to reproduce it. Shares are the requested ones."""
 
     train: int
     valid: int
@@ -54,19 +54,20 @@ def write_split(
     skip_bad: bool = False,
     progress: Callable[[DataSource], None] | None = None,
 ) -> SplitSummary:
-    """Write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `split.json` to the folder `out`, all of them or none.
+    """Write `train.jsonl`, `valid.jsonl`, `test.jsonl` and `split.json` to the folder `out` atomically.
 
     Args:
         path: a data file or folder.
-        out: a folder; an earlier split in it is replaced, and one that holds anything else is refused.
-        valid, test: shares of the conversations, near enough: each falls by a throw of its own.
-        seed: another seed makes another split.
-        group_by: a key of `meta`; conversations with the same value go to the same side. One that occurs in two groups
-            goes where it was met first, since a conversation must not be on two sides.
-        format: a format's name; unset: recognised.
+        out: output folder; an earlier split in it is replaced, any other content is an error.
+        valid: approximate share of validation conversations; every conversation is assigned by its hash.
+        test: approximate share of test conversations.
+        seed: seed of the hash.
+        group_by: key of `meta`; conversations with the same value go to the same split. A conversation that occurs in
+            two groups goes to the split of the first one.
+        format: format name; default: detected.
         options: encoding, columns and speakers.
-        skip_bad: leave bad rows out.
-        progress: called now and then with the source being read.
+        skip_bad: skip bad rows.
+        progress: called regularly with the source being read.
 
     Raises `InvalidData` for unreadable data or an `out` that holds other files, `InvalidParameter` for shares out of
     range, `SaveFailed` when the disk refuses.
@@ -77,7 +78,7 @@ def write_split(
     source = DataSource(path, format=format, skip_bad=skip_bad, options=options)
     _refuse_other_files(out)
     if out.resolve() in (file.resolve().parent for file in source.files):
-        raise InvalidData(f"{out} holds the data that is to be split. Name another folder.")
+        raise InvalidData(f"{out} holds the input data. Choose another output folder.")
     counts: dict[SplitName, int] = dict.fromkeys(SPLIT_NAMES, 0)
     nulls: Counter[str] = Counter()
     with atomic_directory(out) as folder:
@@ -99,23 +100,23 @@ def write_split(
 
 
 class _Sorter:
-    """Says on which side a key falls."""
+    """Assigns keys to splits by their hash."""
 
     def __init__(self, seed: int, valid: float, test: float) -> None:
         self.seed, self.valid, self.test = seed, valid, test
 
     def side(self, key: str) -> SplitName:
         digest = hashlib.blake2b(f"{self.seed}\n{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        thrown = int.from_bytes(digest, "big") / 2**64
-        if thrown < self.test:
+        position = int.from_bytes(digest, "big") / 2**64
+        if position < self.test:
             return "test"
-        return "valid" if thrown < self.test + self.valid else "train"
+        return "valid" if position < self.test + self.valid else "train"
 
 
 def _sides(
     source: DataSource, sorter: _Sorter, group_by: str | None, progress: Callable[[DataSource], None] | None
 ) -> Iterator[tuple[SplitName, Record]]:
-    met: dict[int, SplitName] = {}
+    assigned: dict[int, SplitName] = {}
     for number, (place, item) in enumerate(source.rows()):
         if progress and number % 256 == 0:
             progress(source)
@@ -123,7 +124,7 @@ def _sides(
         if group_by is None:
             yield sorter.side(f"{key:x}"), item
         else:
-            yield met.setdefault(key, sorter.side(_group(item, group_by, place))), item
+            yield assigned.setdefault(key, sorter.side(_group(item, group_by, place))), item
 
 
 def _group(item: Record, group_by: str, place: RowLocation) -> str:

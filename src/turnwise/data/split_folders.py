@@ -1,6 +1,6 @@
-"""Folders whose files are named after a side (train, valid, test), as `turnwise data split` and data hubs write them.
+"""Folders with splits: files named train, valid or test, as `turnwise data split` and data hubs write them.
 
-Recognised are `train.jsonl`, `validation-00000-of-00002.parquet`, `dev.json`, `train_sft-0.jsonl.gz`, names that end so
+Recognized are `train.jsonl`, `validation-00000-of-00002.parquet`, `dev.json`, `train_sft-0.jsonl.gz`, names that end so
 (`bikes_train.jsonl`, `bikes.test.csv`), the same names in a folder `data`, and folders of the names themselves
 (`train/0000.parquet`).
 """
@@ -22,38 +22,38 @@ _NAME = re.compile(rf"(?:({_ANY})(?![a-z])|[^.]*?[-_.]({_ANY})(?:[-_]?\d+)*(?:\.
 
 
 def group_split_files(folder: Path, is_data: Callable[[str], bool]) -> dict[SplitName, list[Path]]:
-    """The files of each side; {} for a file, and for a folder whose files are not named after at least two sides.
+    """Return the files of each split; {} for a file and for a folder with fewer than two splits.
 
     Args:
         folder: any path.
-        is_data: whether a file's name is that of a data file.
+        is_data: returns True for the name of a data file.
 
     Raises:
-        InvalidData: beside files of sides there are others, so nobody can tell which side they belong to.
+        InvalidData: there are data files besides those of the splits.
     """
     if not folder.is_dir():
         return {}
     files = _files(folder, is_data) or _files(folder / "data", is_data)
-    found: dict[SplitName, list[Path]] = {}
+    splits: dict[SplitName, list[Path]] = {}
     others = []
     for file, name in files:
         match = _NAME.match(name)
         if match is None:
             others.append(file)
         else:
-            found.setdefault(NAMES[(match[1] or match[2]).lower()], []).append(file)
-    if len(found) < 2:
+            splits.setdefault(NAMES[(match[1] or match[2]).lower()], []).append(file)
+    if len(splits) < 2:
         return {}
     if others:
         raise InvalidData(
-            f"{folder} holds sides ({', '.join(sorted(found))}) and also {others[0].name}, which belongs to none. Name "
-            "the files themselves, or move it away."
+            f"{folder} holds splits ({', '.join(sorted(splits))}) and also {others[0].name}, which belongs to none. "
+            "Name the files themselves, or move it away."
         )
-    return found
+    return splits
 
 
 def _files(folder: Path, is_data: Callable[[str], bool]) -> list[tuple[Path, str]]:
-    """The data files of a folder and of its folders that are named after a side, each with the name that counts."""
+    """Return the data files of a folder and of its subfolders named after a split, each with the name to match."""
     if not folder.is_dir():
         return []
     found = []
