@@ -1,7 +1,7 @@
-"""Words that an answer must not contain, as a constraint on tokens.
+"""`bad_words`: strings that a response must not contain, as a constraint on tokens.
 
-What counts is the text, however it is cut into tokens: a token is masked where it would complete one of the words
-together with what was said before it. Compared are bytes, so a word's capital letters matter.
+A token is masked if it would complete one of the strings together with the text before it, however the string is
+tokenized. The constraint compares bytes and is case-sensitive.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from turnwise.text.tokenization.vocabulary import Vocabulary
 
 
 class BadWordsConstraint:
-    """The words, and which tokens complete each beginning of them (the `core.ports.Constraint` port)."""
+    """The strings, and the tokens that complete each prefix of them (the `core.ports.Constraint` port)."""
 
     def __init__(self, words: Sequence[str], vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -34,11 +34,11 @@ class BadWordsConstraint:
             self._allowed[vocabulary.tokens_containing(word)] = False
 
     def start(self) -> "BadWordsState":
-        """At the beginning of an answer."""
+        """The state at the start of a response."""
         return BadWordsState(self)
 
     def allowed_after(self, tail: bytes) -> NDArray[np.bool_]:
-        """Which tokens complete no word after `tail`, `(V,)`."""
+        """Mask of the tokens that complete no string after `tail`. Shape (V,)."""
         token_mask = self._allowed.copy()
         for word, completing in zip(self._words, self._completing, strict=True):
             for said, tokens in completing:
@@ -47,27 +47,27 @@ class BadWordsConstraint:
         return token_mask
 
     def output_bytes(self, token: int) -> bytes:
-        """What a token says."""
+        """Bytes that a token adds to a response."""
         return self._vocabulary.output_bytes(token)
 
 
 class BadWordsState:
-    """The end of an answer, as far as it matters."""
+    """The last bytes of a response."""
 
-    is_complete = False  # more may always be said
+    is_complete = False  # a response can always continue
 
     def __init__(self, words: BadWordsConstraint) -> None:
         self._words = words
         self._tail = b""
 
     def token_mask(self) -> NDArray[np.bool_]:
-        """All tokens but those that would complete a word."""
+        """Mask of the allowed tokens. Shape (V,)."""
         return self._words.allowed_after(self._tail)
 
     def accept(self, token: int) -> None:
-        """One token further."""
+        """Append a token."""
         self._tail = (self._tail + self._words.output_bytes(token))[-self._words.longest :]
 
     def fork(self) -> "BadWordsState":
-        """Another that has seen the same."""
+        """A copy for a second sequence."""
         return copy(self)

@@ -1,4 +1,4 @@
-"""Ids back into text while they arrive: no half characters, and no stop string, ever leaves here."""
+"""Incremental detokenization and stop strings: emits complete characters only, and never a stop string."""
 
 import re
 from collections.abc import Sequence
@@ -6,40 +6,42 @@ from functools import lru_cache
 
 from turnwise.text.tokenization.tokenizer import Tokenizer
 
-INCOMPLETE = "\ufffd"  # how a decoder writes bytes that are no character (yet)
-CONTEXT = 4  # ids of the prompt that are decoded along
-SETTLE = 16  # ids after which a window that never came to rest is looked through for a place to part it
-# A single byte, as SentencePiece vocabularies spell what they do not know. A decoder takes a run of them together.
+INCOMPLETE = "\ufffd"  # a decoder's output for incomplete or invalid UTF-8
+CONTEXT = 4  # prompt ids that are decoded together with the output
+SETTLE = 16  # number of ids after which an unsettled window is split
+# A byte token of a SentencePiece vocabulary. A decoder combines consecutive byte tokens.
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
 class IncrementalDetokenizer:
-    """Turns one id after another into text. The pieces concatenate to the decoding of all ids.
+    """Converts token ids to text, one at a time. The outputs concatenate to the decoding of all ids.
 
-    A token's text may depend on the one before it (leading spaces in SentencePiece), so a short window of earlier ids
-    is decoded along and only what is new is handed out.
+    The text of a token may depend on the previous one (leading spaces in SentencePiece), so a short window of previous
+    ids is decoded again and only the new characters are returned.
     """
 
     def __init__(self, tokenizer: Tokenizer, prefix: Sequence[int] = ()) -> None:
-        """Begin after `prefix`, ids of the prompt whose text is not to be handed out."""
+        """Start after `prefix`, prompt ids whose text is not returned."""
         self._tokenizer = tokenizer
         begin = max(0, len(prefix) - CONTEXT)
         while 0 < begin < len(prefix) and self._is_byte(prefix[begin]):
             begin -= 1
-        self._context = list(prefix[begin:])  # ids that are decoded along
-        self._before = len(self._decode(self._context))  # characters of the window that are out already
-        self._new: list[int] = []  # ids after the context whose text is not all out
+        self._context = list(prefix[begin:])  # previous ids in the window
+        self._before = len(self._decode(self._context))  # characters of the window that were returned
+        self._new: list[int] = []  # ids after the context whose text was not returned completely
         self._in_bytes = False
 
     def push(self, id: int) -> str:
-        """The text that has become certain with this id; empty while a character is incomplete."""
+        """Add an id and return the new text; empty while a character is incomplete."""
         self._new.append(id)
-        if id not in self._tokenizer.special_ids:  # those are not shown, so bytes before and after one belong together
+        if (
+            id not in self._tokenizer.special_ids
+        ):  # special tokens are skipped, so bytes before and after one are combined
             self._in_bytes = self._is_byte(id)
         if self._in_bytes:
-            return ""  # the next byte may still change what this one means
+            return ""  # the next byte may change the character
         text = self._decode(self._context + self._new)
-        certain = text.removesuffix(INCOMPLETE)  # one mark at most stands for bytes that may become a character
+        certain = text.removesuffix(INCOMPLETE)  # the last U+FFFD may become a character
         piece = certain[self._before :]
         self._before = max(self._before, len(certain))
         if certain == text:
@@ -49,27 +51,27 @@ class IncrementalDetokenizer:
         return piece
 
     def flush(self) -> str:
-        """What is left at the end; bytes that never became a character come out as U+FFFD."""
+        """The remaining text at the end. Invalid bytes become U+FFFD."""
         piece = self._decode(self._context + self._new)[self._before :] if self._new else ""
         self._before += len(piece)
         self._settle(len(self._new))
         return piece
 
     def _settle(self, count: int) -> None:
-        """Make the first `count` new ids the context; the one before is kept on while they say nothing."""
+        """Make the first `count` new ids the context. Extend the old context if they decode to nothing."""
         context = self._new[:count]
-        if said := self._decode(context):
-            self._before -= len(self._decode(self._context + context)) - len(said)
+        if text := self._decode(context):
+            self._before -= len(self._decode(self._context + context)) - len(text)
             self._context = context
         else:
             self._context = self._context + context
         self._new = self._new[count:]
 
     def _settle_early(self) -> None:
-        """Part the window between two characters that are none, so that it does not grow with every stray byte."""
-        whole = self._decode(self._new)
+        """Split the window between two invalid characters, so that it does not grow with every invalid byte."""
+        text = self._decode(self._new)
         for count in range(len(self._new) - 1, max(len(self._new) - SETTLE, 0), -1):
-            if self._decode(self._new[:count]) + self._decode(self._new[count:]) == whole:
+            if self._decode(self._new[:count]) + self._decode(self._new[count:]) == text:
                 self._settle(count)
                 return
 
@@ -82,52 +84,51 @@ class IncrementalDetokenizer:
 
 
 class StopStringScanner:
-    """Lets text through up to the first stop string, holding back only what might still become one.
+    """Returns text up to the first stop string. Buffers only text that may become a stop string.
 
-    The first stop string is the one that is complete first; of several complete at once the longest counts. How the
-    text is cut into chunks makes no difference. The search is that of Knuth, Morris and Pratt (1977), so its work is
-    linear in the text whatever the stop strings are.
+    The first stop string is the one that is complete first; if several are complete at the same character, the longest
+    one. The result does not depend on the chunks of the text. Uses Knuth-Morris-Pratt search (1977), in linear time.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._searches = [_Search(stop) for stop in stops if stop]
-        self._held = ""
+        self._buffer = ""
         self.has_stopped = False
 
     def push(self, text: str) -> str:
-        """The part of the text so far that no stop string can claim any more."""
+        """Add text and return the text that cannot be part of a stop string."""
         if self.has_stopped:
             return ""
-        before = len(self._held)
-        self._held += text
+        before = len(self._buffer)
+        self._buffer += text
         for i, character in enumerate(text, before + 1):
-            found = max((search.push(character) for search in self._searches), default=0)
-            if found:
+            matched = max((search.push(character) for search in self._searches), default=0)
+            if matched:
                 self.has_stopped = True
-                out, self._held = self._held[: i - found], ""
+                out, self._buffer = self._buffer[: i - matched], ""
                 return out
-        certain = len(self._held) - max((search.matched for search in self._searches), default=0)
-        out, self._held = self._held[:certain], self._held[certain:]
+        certain = len(self._buffer) - max((search.matched for search in self._searches), default=0)
+        out, self._buffer = self._buffer[:certain], self._buffer[certain:]
         return out
 
     def flush(self) -> str:
-        """What was held back in vain."""
-        out, self._held = self._held, ""
+        """The buffered text at the end."""
+        out, self._buffer = self._buffer, ""
         return out
 
 
 class _Search:
-    """Looks for one string, a character at a time; `matched` characters of it stand at the end of the text so far."""
+    """Searches for one string. The text so far ends with its first `matched` characters."""
 
     def __init__(self, stop: str) -> None:
         self._stop = stop
         self.matched = 0
-        self._shorter = _shorter_beginnings(stop)
+        self._failure = _shorter_beginnings(stop)
 
     def push(self, character: str) -> int:
-        """The string's length where this character completes it, else 0."""
+        """The length of the string if the character completes it, else 0."""
         while self.matched and self._stop[self.matched] != character:
-            self.matched = self._shorter[self.matched]
+            self.matched = self._failure[self.matched]
         self.matched += self._stop[self.matched] == character
         return len(self._stop) if self.matched == len(self._stop) else 0
 
