@@ -20,12 +20,12 @@ class BadWordsConstraint:
         self._vocabulary = vocabulary
         self._words = [word.encode() for word in words]
         self.longest = max(len(word) for word in self._words)
-        # For each word: how many of its bytes an answer must end with, and the tokens that then complete it.
+        # For each string: (length of its prefix at the end of a response, tokens that complete the string after it).
         self._completing = [
             [
-                (said, tokens)
-                for said in range(max(1, len(word) - vocabulary.longest), len(word))
-                if len(tokens := vocabulary.tokens_with_prefix(word[said:]))
+                (length, tokens)
+                for length in range(max(1, len(word) - vocabulary.longest), len(word))
+                if len(tokens := vocabulary.tokens_with_prefix(word[length:]))
             ]
             for word in self._words
         ]
@@ -41,8 +41,8 @@ class BadWordsConstraint:
         """Mask of the tokens that complete no string after `tail`. Shape (V,)."""
         token_mask = self._allowed.copy()
         for word, completing in zip(self._words, self._completing, strict=True):
-            for said, tokens in completing:
-                if tail.endswith(word[:said]):
+            for length, tokens in completing:
+                if tail.endswith(word[:length]):
                     token_mask[tokens] = False
         return token_mask
 

@@ -1,22 +1,22 @@
-"""Reads a call's arguments a character at a time: where a JSON value ends, and what a JSON string says."""
+"""Character-wise readers for tool-call arguments: find the end of a JSON object, decode a JSON string."""
 
 import re
 
 _SIMPLE = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_HIGH = re.compile("[\ud800-\udbff]")  # the first half of a character that JSON spells in two
+_HIGH = re.compile("[\ud800-\udbff]")  # high surrogate of a pair of JSON escapes
 _LOW = re.compile("[\udc00-\udfff]")
 
 
 class JsonObjectReader:
-    """Hands out one JSON object as it is written."""
+    """Returns the characters of one JSON object."""
 
     def __init__(self) -> None:
-        self.done = False
+        self.is_done = False
         self._depth = 0
         self._in_string = self._escaped = False
 
     def push(self, character: str) -> str:
-        """The character; `done` after the object's last."""
+        """The character. `is_done` after the last one of the object."""
         if self._in_string:
             if self._escaped:
                 self._escaped = False
@@ -30,21 +30,21 @@ class JsonObjectReader:
             self._depth += 1
         elif character in "}]":
             self._depth -= 1
-            self.done = self._depth == 0
+            self.is_done = self._depth == 0
         return character
 
 
 class JsonStringReader:
-    """Hands out what the one string of `{"input": "…"}` says; `done` after its closing quote."""
+    """Decodes the string of `{"input": "…"}`. `is_done` after its closing quote."""
 
     def __init__(self) -> None:
-        self.done = False
+        self.is_done = False
         self._quotes = 0  # two around the key, the third opens the string
         self._escape = ""
-        self._half = ""
+        self._high_surrogate = ""
 
     def push(self, character: str) -> str:
-        """What the character adds to the text."""
+        """The text that the character adds."""
         if self._quotes < 3:
             self._quotes += character == '"'
             return ""
@@ -54,57 +54,57 @@ class JsonStringReader:
             self._escape = character
             return ""
         if character == '"':
-            self.done = True
-            return self._lone()
-        return self._lone() + character
+            self.is_done = True
+            return self._flush_surrogate()
+        return self._flush_surrogate() + character
 
     def _escaped(self, character: str) -> str:
         self._escape += character
         if self._escape[1] != "u":
             self._escape = ""
-            return self._lone() + _SIMPLE.get(character, character)
+            return self._flush_surrogate() + _SIMPLE.get(character, character)
         if len(self._escape) < 6:
             return ""
-        said, self._escape = chr(int(self._escape[2:], 16)), ""
-        if self._half and _LOW.fullmatch(said):
-            pair, self._half = self._half + said, ""
+        text, self._escape = chr(int(self._escape[2:], 16)), ""
+        if self._high_surrogate and _LOW.fullmatch(text):
+            pair, self._high_surrogate = self._high_surrogate + text, ""
             return pair.encode("utf-16", "surrogatepass").decode("utf-16")
-        before = self._lone()
-        if _HIGH.fullmatch(said):
-            self._half, said = said, ""
-        return before + ("\ufffd" if _LOW.fullmatch(said) else said)
+        before = self._flush_surrogate()
+        if _HIGH.fullmatch(text):
+            self._high_surrogate, text = text, ""
+        return before + ("\ufffd" if _LOW.fullmatch(text) else text)
 
-    def _lone(self) -> str:
-        """Half a character that stayed alone is none."""
-        half, self._half = self._half, ""
-        return "\ufffd" if half else ""
+    def _flush_surrogate(self) -> str:
+        """U+FFFD for an unpaired high surrogate, else nothing."""
+        surrogate, self._high_surrogate = self._high_surrogate, ""
+        return "\ufffd" if surrogate else ""
 
 
 class RawInputReader:
-    """Hands out a text that stands between `opening` and `closing`, the latter at the very end of the answer.
+    """Returns the text between `opening` and `closing`. The latter is at the end of the response.
 
-    The text may hold what looks like its end, so that is only let go of when something follows.
+    The text itself may contain `closing`, so a possible closing is buffered until more text follows.
     """
 
     def __init__(self, opening: str, closing: str) -> None:
-        self.done = False  # never: nothing follows it
-        self._before, self._closing = len(opening), closing
-        self._held = ""
+        self.is_done = False  # always False: nothing follows
+        self._opening_left, self._closing = len(opening), closing
+        self._buffer = ""
 
     def push(self, character: str) -> str:
-        """What has become certain not to be the end."""
-        if self._before:
-            self._before -= 1
+        """The text that is certainly not the closing."""
+        if self._opening_left:
+            self._opening_left -= 1
             return ""
-        self._held += character
-        for start in range(len(self._held)):
-            if self._closing.startswith(self._held[start:]):
-                said, self._held = self._held[:start], self._held[start:]
-                return said
-        said, self._held = self._held, ""
-        return said
+        self._buffer += character
+        for start in range(len(self._buffer)):
+            if self._closing.startswith(self._buffer[start:]):
+                text, self._buffer = self._buffer[:start], self._buffer[start:]
+                return text
+        text, self._buffer = self._buffer, ""
+        return text
 
     @property
-    def ended(self) -> bool:
-        """Whether the end was seen, if the answer is over now."""
-        return self._held == self._closing
+    def has_closing(self) -> bool:
+        """True if the response ends with the closing."""
+        return self._buffer == self._closing

@@ -1,7 +1,7 @@
-"""Splits an answer's text, while it arrives, into what is said and the tools that are called.
+"""Separates streamed output into content and tool calls.
 
-The text is one that `text.call_grammar` allows, whole or cut off anywhere. How it is cut into pieces makes no
-difference.
+The output follows the grammar of `text.constraints.tool_call_grammar`; it may end anywhere. The result does not depend
+on the chunks of the output.
 """
 
 import re
@@ -14,112 +14,112 @@ from turnwise.text.streaming.argument_readers import JsonObjectReader, JsonStrin
 from turnwise.text.streaming.detokenizer import StopStringScanner
 from turnwise.text.tool_call_formats import ToolCallFormat
 
-_NAMED = re.compile(r'"name": "([^"]*)"')
+_NAME_PATTERN = re.compile(r'"name": "([^"]*)"')
 
 
 class ToolCallParser:
-    """Takes text, gives content and pieces of calls."""
+    """Parses the output of one response into content and tool-call deltas."""
 
     def __init__(self, tool_call_format: ToolCallFormat, tools: Sequence[Tool], *, anywhere: bool = True) -> None:
-        """Begin an answer.
+        """Start a response.
 
         Args:
-            dialect: how calls are written.
-            tools: those that may be called.
-            anywhere: calls may follow a text; otherwise only an answer that begins with one holds any.
+            tool_call_format: format of the tool calls.
+            tools: tools that may be called.
+            anywhere: tool calls may follow content. Otherwise a response with tool calls starts with one.
         """
-        self._dialect = tool_call_format
+        self._format = tool_call_format
         self._tools: Mapping[str, Tool] = {tool.name: tool for tool in tools}
         self._anywhere = anywhere and bool(tool_call_format.marker)
-        # A template writes the marker on a line of its own, so a line break before it is not part of what was said.
+        # Templates write the marker on a line of its own: a line break before it is not part of the content.
         self._scanner = StopStringScanner(
             [tool_call_format.marker, f"\n{tool_call_format.marker}"] if self._anywhere else []
         )
-        self._beginning: str | None = None if self._anywhere else ""  # until it is clear what the answer is
-        self._calling = False
-        self._head: str | None = None  # what stands of a call up to its name
+        self._start_text: str | None = None if self._anywhere else ""  # until the kind of output is clear
+        self._is_calling = False
+        self._call_text: str | None = None  # text of the current call outside its arguments
         self._reader: JsonObjectReader | JsonStringReader | RawInputReader | None = None
-        self._inside = False
-        self._count = 0
+        self._in_call = False
+        self._num_calls = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether there are calls and the last one's arguments are complete."""
-        ended = isinstance(self._reader, RawInputReader) and self._reader.ended
-        return self._count > 0 and (ended or not self._inside)
+        """True if there is a call and the arguments of the last one are complete."""
+        has_closing = isinstance(self._reader, RawInputReader) and self._reader.has_closing
+        return self._num_calls > 0 and (has_closing or not self._in_call)
 
     @property
     def is_calling(self) -> bool:
-        """Whether what was said is over."""
-        return self._calling
+        """True after the start of the first call."""
+        return self._is_calling
 
     def push(self, text: str) -> tuple[str, list[ToolCallDelta]]:
-        """The content and the calls' pieces that have become certain."""
-        said: list[str] = []
+        """Add output. Returns the content and tool-call deltas that are certain now."""
+        content: list[str] = []
         calls: list[ToolCallDelta] = []
         for character in text:
-            if self._calling:
-                calls.extend(self._call(character))
+            if self._is_calling:
+                calls.extend(self._push_call(character))
             else:
-                said.append(self._say(character))
-        return "".join(said), _joined(calls)
+                content.append(self._push_content(character))
+        return "".join(content), _merge_arguments(calls)
 
     def flush(self) -> str:
-        """What was held back in vain."""
-        said, self._beginning = self._beginning or "", None
-        return "" if self._calling else said + self._scanner.flush()
+        """Buffered content at the end."""
+        content, self._start_text = self._start_text or "", None
+        return "" if self._is_calling else content + self._scanner.flush()
 
-    def _say(self, character: str) -> str:
-        if self._beginning is None:
-            said = self._scanner.push(character)
-            self._calling = self._scanner.has_stopped
-            return said
-        self._beginning += character
-        announced = self._dialect.marker or "{"
-        if announced.startswith(self._beginning):
-            if announced != self._beginning:
+    def _push_content(self, character: str) -> str:
+        if self._start_text is None:
+            content = self._scanner.push(character)
+            self._is_calling = self._scanner.has_stopped
+            return content
+        self._start_text += character
+        marker = self._format.marker or "{"
+        if marker.startswith(self._start_text):
+            if marker != self._start_text:
                 return ""
-            self._calling = True
-            self._head = None if self._dialect.marker else "{"
+            self._is_calling = True
+            self._call_text = None if self._format.marker else "{"
             return ""
-        said, self._beginning = self._beginning, None
-        return said
+        content, self._start_text = self._start_text, None
+        return content
 
-    def _call(self, character: str) -> list[ToolCallDelta]:
+    def _push_call(self, character: str) -> list[ToolCallDelta]:
         if self._reader is not None:
             arguments = self._reader.push(character)
-            if self._reader.done:
-                self._reader, self._inside = None, False
-            return [ToolCallDelta(self._count - 1, arguments, kind=self._named.kind)] if arguments else []
-        if self._head is None:
-            if character == "{":  # what parts calls holds none
-                self._head = "{"
+            if self._reader.is_done:
+                self._reader, self._in_call = None, False
+            return [ToolCallDelta(self._num_calls - 1, arguments, kind=self._tool.kind)] if arguments else []
+        if self._call_text is None:
+            if character == "{":  # separators contain no brace
+                self._call_text = "{"
             return []
-        self._head += character
-        if character == '"' and not self._inside and (named := _NAMED.search(self._head)):
-            return [self._begin(named[1])]
-        if self._inside and self._head.endswith(f'"{self._dialect.arguments_key}": '):
-            self._reader = self._reader_of(self._named)
-            self._head = None
+        self._call_text += character
+        if character == '"' and not self._in_call and (match := _NAME_PATTERN.search(self._call_text)):
+            return [self._start_call(match[1])]
+        if self._in_call and self._call_text.endswith(f'"{self._format.arguments_key}": '):
+            self._reader = self._create_reader(self._tool)
+            self._call_text = None
         return []
 
-    def _begin(self, name: str) -> ToolCallDelta:
-        self._inside, self._named = True, self._tools.get(name, Tool(name))
-        self._count += 1
-        return ToolCallDelta(self._count - 1, name=name, kind=self._named.kind)
+    def _start_call(self, name: str) -> ToolCallDelta:
+        self._in_call, self._tool = True, self._tools.get(name, Tool(name))
+        self._num_calls += 1
+        return ToolCallDelta(self._num_calls - 1, name=name, kind=self._tool.kind)
 
-    def _reader_of(self, tool: Tool) -> JsonObjectReader | JsonStringReader | RawInputReader:
+    def _create_reader(self, tool: Tool) -> JsonObjectReader | JsonStringReader | RawInputReader:
         if tool.syntax == "lark":
-            return RawInputReader(RAW_OPENING, RAW_CLOSING + self._dialect.closing)
+            return RawInputReader(RAW_OPENING, RAW_CLOSING + self._format.closing)
         return JsonObjectReader() if tool.kind == "function" else JsonStringReader()
 
 
-def _joined(pieces: Sequence[ToolCallDelta]) -> list[ToolCallDelta]:
-    """Arguments that follow each other as one piece."""
-    joined: list[ToolCallDelta] = []
-    for piece in pieces:
-        if joined and piece.name is None and joined[-1].name is None and joined[-1].index == piece.index:
-            joined[-1] = replace(joined[-1], arguments=joined[-1].arguments + piece.arguments)
+def _merge_arguments(deltas: Sequence[ToolCallDelta]) -> list[ToolCallDelta]:
+    """Merge consecutive argument deltas of the same call."""
+    merged: list[ToolCallDelta] = []
+    for delta in deltas:
+        if merged and delta.name is None and merged[-1].name is None and merged[-1].index == delta.index:
+            merged[-1] = replace(merged[-1], arguments=merged[-1].arguments + delta.arguments)
         else:
-            joined.append(piece)
-    return joined
+            merged.append(delta)
+    return merged
