@@ -57,7 +57,6 @@ def test_rows_are_drawn_by_their_own_parameters():
         SamplerState.from_params(GenerationParams(seed=1)),
         SamplerState.from_params(GenerationParams(top_p=1e-6)),
     ]
-    # fmt: skip
     logits = torch.tensor([[0.0, 5, 1], [7, 0, 0], [-torch.inf, -torch.inf, 0], [1, 1, 2]])
     assert sample_tokens(logits, draws) == [1, 0, 2, 2]
 

@@ -1,7 +1,8 @@
 """Generation parameters, each declared once.
 
-The HTTP schema, the command-line flags, the controls of the chat page and the docs are derived from `SPECS`, so a
-parameter is added here, plus its rule in `engine/sampling/warpers/` where it shapes the distribution, and nowhere else.
+The HTTP schema, the command-line flags, the controls of the chat page and the docs are derived from `PARAMETER_SPECS`.
+To add a parameter, declare it here and, if it changes logits, add a file of its name to `engine/sampling/warpers/` or
+`engine/sampling/processors/`.
 """
 
 import dataclasses
@@ -13,16 +14,30 @@ from typing import Any
 
 from turnwise.core.errors import InvalidParameter, did_you_mean
 
-MAX_LOGIT_BIAS_ENTRIES = 1024  # of a map from tokens to numbers
+MAX_LOGIT_BIAS_ENTRIES = 1024
 MAX_STRING = 4096  # characters of a string; every token of an answer is compared with it
 _TOKEN_ID = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterSpec:
-    """What is known of a parameter: its type, bounds, the value that switches it off, and a sentence of help.
+    """Declaration of a parameter.
 
-    `low` and `high` are inclusive unless `low_open` is set. `off` is the value under which the parameter has no effect.
+    Attributes:
+        name: its name in the API, on the command line and in `generation_config.json`.
+        kind: type of the value; `dict` for a map from token ids to numbers.
+        default: the default of the API.
+        help: one sentence for people.
+        low: minimum, inclusive unless `low_open`.
+        high: maximum, inclusive; for lists, the maximum number of entries.
+        low_open: True if `low` itself is not allowed.
+        off: value without any effect.
+        optional: True if null is allowed.
+        many: True if the value is one entry of type `kind` or a list of them.
+        control: True if the chat page shows it among its sampling controls.
+        flag: True if it has a command-line flag.
+        words: strings that are allowed besides values of type `kind`.
+        draw: True if it only affects random sampling, so that searches ignore it.
     """
 
     name: str
@@ -35,14 +50,14 @@ class ParameterSpec:
     off: Any = None
     optional: bool = False
     many: bool = False
-    control: bool = False  # shown among the sampling controls of the chat page
-    flag: bool = True  # worth a flag on the command line
-    words: tuple[str, ...] = ()  # what may be said beside values of the type
-    draw: bool = False  # only about which token is drawn, so that a search has no use for it
+    control: bool = False
+    flag: bool = True
+    words: tuple[str, ...] = ()
+    draw: bool = False
 
     @property
     def bounds(self) -> str:
-        """The bounds as a person would say them."""
+        """The bounds in words, such as "at least 0"."""
         ends = (self.low or 0, self.high or 0)
         low, high = (str(end) if isinstance(end, int) else f"{end:g}" for end in ends)
         if self.low is None:
@@ -54,7 +69,7 @@ class ParameterSpec:
         return f"between {low} and {high}"
 
     def check(self, value: Any) -> Any:
-        """Return `value` in the parameter's type; raise `InvalidParameter` where it is not of it or out of bounds."""
+        """Convert `value` to the parameter's type. Raises `InvalidParameter` for another type or out of bounds."""
         if value is None:
             if self.optional:
                 return None
@@ -85,8 +100,8 @@ class ParameterSpec:
         return tuple(values)
 
     def _check_map(self, value: Any) -> tuple[tuple[int, float], ...]:
-        """Token ids, which JSON spells as strings, and a number for each; as pairs, so that it stays a value."""
-        if isinstance(value, tuple):  # checked before
+        """Token ids, which JSON writes as strings, mapped to numbers; returned as sorted pairs, which are hashable."""
+        if isinstance(value, tuple):  # already converted
             value = dict(value)
         if not isinstance(value, Mapping):
             raise InvalidParameter(self.name, f"'{self.name}' must be an object of token ids and numbers.")
@@ -98,27 +113,27 @@ class ParameterSpec:
         for token, number in value.items():
             id = int(token) if _TOKEN_ID.fullmatch(str(token)) else -1
             if id < 0:
-                said = reprlib.repr(token)
-                raise InvalidParameter(self.name, f"'{self.name}' must name tokens by their ids, got {said}.")
+                got = reprlib.repr(token)
+                raise InvalidParameter(self.name, f"'{self.name}' must name tokens by their ids, got {got}.")
             pairs[id] = float(self._check_one(number))
         return tuple(sorted(pairs.items()))
 
     def _check_one(self, value: Any) -> Any:
-        said = reprlib.repr(value)
+        got = reprlib.repr(value)
         if self.kind is bool:
             if not isinstance(value, bool):
                 choices = " or ".join(["true, false" if self.words else "true or false", *map(repr, self.words)])
-                raise InvalidParameter(self.name, f"'{self.name}' must be {choices}, got {said}.")
+                raise InvalidParameter(self.name, f"'{self.name}' must be {choices}, got {got}.")
             return value
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if self.kind is int and not (number and (isinstance(value, int) or value.is_integer())):
-            raise InvalidParameter(self.name, f"'{self.name}' must be a whole number, got {said}.")
+            raise InvalidParameter(self.name, f"'{self.name}' must be a whole number, got {got}.")
         if self.kind in (float, dict) and not number:
-            raise InvalidParameter(self.name, f"'{self.name}' must be a number, got {said}.")
+            raise InvalidParameter(self.name, f"'{self.name}' must be a number, got {got}.")
         below = self.low is not None and (value <= self.low if self.low_open else value < self.low)
         above = self.high is not None and value > self.high
         if below or above or value != value:
-            raise InvalidParameter(self.name, f"'{self.name}' must be {self.bounds}, got {said}.")
+            raise InvalidParameter(self.name, f"'{self.name}' must be {self.bounds}, got {got}.")
         return value if self.kind is dict else self.kind(value)
 
 
@@ -128,7 +143,7 @@ def _parameter(kind: type, default: Any, help: str, **more: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class GenerationParams:
-    """How the next turn is decoded. Values are checked on construction; see `SPECS` for bounds and help."""
+    """Parameters of one generation. Values are checked on construction; see `PARAMETER_SPECS` for bounds and help."""
 
     max_tokens: int | None = _parameter(
         int, None, "Maximum number of tokens to generate. Default: up to the end of the context.", low=1, optional=True,
@@ -246,22 +261,24 @@ class GenerationParams:
             object.__setattr__(self, spec.name, spec.check(getattr(self, spec.name)))
 
     @classmethod
-    def resolve(cls, asked: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> "GenerationParams":
-        """Parameters from what was asked over a model's own defaults.
+    def resolve(cls, overrides: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> "GenerationParams":
+        """Merge a request's parameters with the defaults of a model.
 
         Args:
-            asked: what the person said; a null counts as not said. Unknown names raise `InvalidParameter`.
-            defaults: what the model prefers, for instance its `generation_config.json`; unknown names are not ours
-                to judge there and are left out.
+            overrides: parameters of the request; null counts as absent.
+            defaults: the model's defaults, for instance from `generation_config.json`. Unknown names are ignored.
+
+        Raises:
+            InvalidParameter: `overrides` has an unknown name, or a value is invalid.
         """
-        for name in asked:
+        for name in overrides:
             if name not in PARAMETER_SPECS:
                 raise InvalidParameter(name, f"Unknown parameter '{name}': {did_you_mean(name, PARAMETER_SPECS)}")
-        chosen = {
+        values = {
             name: value for name, value in (defaults or {}).items() if name in PARAMETER_SPECS and value is not None
         }
-        chosen.update({name: value for name, value in asked.items() if value is not None})
-        return cls(**chosen)
+        values.update({name: value for name, value in overrides.items() if value is not None})
+        return cls(**values)
 
 
 def _specs() -> dict[str, ParameterSpec]:

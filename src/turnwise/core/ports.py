@@ -15,31 +15,31 @@ if TYPE_CHECKING:  # the command line imports this file and wants an answer at o
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "error"]
 HEAD = ""  # instead of a message id: the last message of the current branch
-Quantization = Literal["int8", "int4"]  # what weights may be rounded to
+Quantization = Literal["int8", "int4"]  # of weights
 
 
 class ConstraintState(Protocol):
-    """A constraint at work for one answer. Shapes: V vocabulary."""
+    """A constraint with its state for one sequence. Shapes: V vocabulary."""
 
     def token_mask(self) -> "NDArray[bool_] | None":
-        """Which tokens may come next, `(V,)`; None where all may. May raise `UserError` when it got too hard."""
+        """Which tokens may come next, `(V,)`; None if all may. Raises `UserError` if the constraint is too complex."""
 
     def accept(self, token: int) -> None:
-        """Learn which token was chosen."""
+        """Update the state with the sampled token."""
 
     def fork(self) -> "ConstraintState":
-        """The same state for a second answer, which goes its own way from here."""
+        """An independent copy for another hypothesis."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is whole and nothing may follow."""
+        """True if no further token is allowed: the answer ends here."""
 
 
 class Constraint(Protocol):
-    """What an answer may say: a grammar, say, or words that must not occur."""
+    """A restriction on answers, such as a grammar or words that must not occur."""
 
     def start(self) -> ConstraintState:
-        """The state at the beginning of an answer."""
+        """The state at the start of an answer."""
 
 
 PromptOutput = Literal["nothing", "logprobs", "embedding"]
@@ -47,23 +47,25 @@ PromptOutput = Literal["nothing", "logprobs", "embedding"]
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """Ids in: what the engine needs to produce one answer.
+    """Input of the engine for one answer, or for the answers of one search.
 
     Attributes:
-        prompt_ids: what the answer goes on from.
-        params: how it is decoded.
-        max_tokens: most tokens of the answer, already bounded by the context; 0 only reads the prompt.
-        stop_ids: tokens that end it.
-        constraints: what it may say.
-        reading: what to report of the prompt itself, once it is read.
-        told_from: the first token of the prompt whose log-probability is reported; what comes before may be shared.
-        answers: how many answers one search is to give, the best first; only a search over beams gives several.
-        scope: whose prompts may share what was read of them; answers come sooner for what somebody in it has asked.
-        tenant: whose request it is; those who wait take turns by it.
-        priority: among the tenant's requests, the lower, the sooner.
-        prediction: what the answer will perhaps say, as token ids; saves time where it does.
-        source: what the encoder reads, for a model that has one; `prompt_ids` are then what its decoder begins with.
-        adapter: the name of what changes the engine's model for it; the empty one is none.
+        prompt_ids: token ids of the prompt.
+        params: sampling and search parameters.
+        max_tokens: maximum number of output tokens; the caller bounds it by the context. 0 computes the prompt only.
+        stop_ids: tokens that end the answer.
+        constraints: restrictions on the answer.
+        prompt_output: what to return about the prompt.
+        prompt_logprobs_start: index of the first prompt token to return a logprob for; earlier tokens may come from the
+            prefix cache.
+        num_return_sequences: number of answers to return, best first; only beam search supports more than 1.
+        scope: prefix-cache namespace. Only requests with the same scope share KV blocks, which avoids a timing side
+            channel.
+        tenant: tenant id, used for round-robin fairness.
+        priority: lower values are served first, within a tenant.
+        prediction: predicted output, as token ids; used as a draft.
+        encoder_ids: input of the encoder, for encoder-decoders; `prompt_ids` are then the decoder's start tokens.
+        adapter: name of a LoRA adapter; empty for none.
     """
 
     prompt_ids: tuple[int, ...]
@@ -84,7 +86,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """The log-probability of the token that was chosen, and the likeliest tokens with theirs, likeliest first."""
+    """Log-probability of a token, and `(token id, logprob)` of the most likely tokens at its position, best first."""
 
     logprob: float
     top_logprobs: tuple[tuple[int, float], ...] = ()
@@ -92,12 +94,12 @@ class TokenLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class RequestStats:
-    """What a request has cost so far.
+    """Token counts of a request.
 
     Attributes:
-        cached: tokens of the prompt that did not have to be read, because an earlier request had read them.
-        accepted: tokens of the request's prediction that were tried and turned out to be the answer's.
-        rejected: those that were tried and did not.
+        cached_tokens: prompt tokens served from the prefix cache.
+        accepted_prediction_tokens: tokens of the predicted output that are part of the answer.
+        rejected_prediction_tokens: tokens of the predicted output that were computed in vain.
     """
 
     cached_tokens: int = 0
@@ -107,19 +109,20 @@ class RequestStats:
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """What the engine reports of a request: what it read, a token, the end, or several of these.
+    """An event of a request: an output token, prompt outputs, the end, or several of these.
 
     Attributes:
-        id: the next token; None when the request ends without one (a stop id is not reported as a token).
-        finish: how it ended.
-        error: why it failed.
-        logprobs: of the token, or of the stop id where it ended with one.
-        users: the error is the request's own fault.
-        prompt_logprobs: of every prompt token but the first, which follows nothing; or of those from `told_from` on.
-        embedding: the last hidden state of the prompt's last token, scaled to length 1.
+        token_id: the next token; None if there is none. A stop id is not returned as a token.
+        finish_reason: why the answer ended; None while it continues.
+        error: message for `finish_reason` "error".
+        logprobs: of the token, or of the stop id that ended the answer.
+        is_client_error: True if the error is a client error (4xx).
+        prompt_logprobs: of the prompt tokens from `prompt_logprobs_start` on, without the first token of the prompt,
+            which has no context.
+        embedding: embedding of the prompt, of length 1.
         index: which of the request's answers it belongs to.
-        work: what the request has cost so far.
-        stop_id: the stop id that ended it, where the engine tells.
+        stats: token counts so far.
+        stop_id: the stop id that ended the answer, if the engine knows it.
     """
 
     token_id: int | None
@@ -138,30 +141,34 @@ class RequestHandle(Protocol):
     """A submitted request."""
 
     def cancel(self) -> None:
-        """Stop it; its slot is free within one step. Safe to call twice, from any thread, and after the end."""
+        """End the request at the next step. Idempotent; safe from any thread and after the end."""
 
 
 class InferenceEngine(Protocol):
-    """Turns requests into tokens, many at once."""
+    """Generates tokens for many requests at once.
 
-    is_encoder_decoder: bool  # whether an encoder reads the prompt, so that an answer does not go on from it
+    Attributes:
+        is_encoder_decoder: True if the prompt is the input of an encoder, so that answers do not continue it.
+    """
+
+    is_encoder_decoder: bool
 
     @property
     def context_length(self) -> int:
-        """Most tokens of prompt and answer together; of the prompt alone, where an encoder reads it."""
+        """Maximum number of tokens of prompt and answer together; for encoder-decoders of each."""
 
-    def max_new_tokens(self, prompt: int) -> int:
-        """Most tokens of an answer to a prompt of so many; negative where that is too long itself."""
+    def max_new_tokens(self, prompt_length: int) -> int:
+        """Maximum number of tokens of an answer to a prompt of this length; negative if the prompt is too long."""
 
     @property
     def is_healthy(self) -> bool:
-        """False once it has stopped after an error; it then refuses all requests."""
+        """False once it has stopped after an error; requests are then rejected."""
 
     def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> RequestHandle:
-        """Queue a request. `on_event` is called from the generator's thread and must not block."""
+        """Queue a request. `on_event` is called from the engine's thread and must not block."""
 
     def close(self) -> None:
-        """Stop all work; requests under way end as cancelled."""
+        """Stop. Unfinished requests end as cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How much memory the cache may have, and whether a model fits into what is available."""
+"""Size of the KV cache, and whether a model's weights fit into memory."""
 
 import torch
 
@@ -9,44 +9,44 @@ from turnwise.engine.native.native_runner import is_supported
 from turnwise.engine.native.packed_model import HEAD_BITS
 from turnwise.models.decoder_weights import DecoderWeights
 
-SHARE = 0.25  # of a machine's memory
-MIN_CONTEXTS = 8  # for a search's lines, and for what may be asked again, where there are few slots
-GPU_SHARE = 0.8  # of what a GPU has left beside the weights
-SCALE_BITS = 0.5  # that scales of 4-bit weights add to each
-BESIDE = 100_000_000  # bytes beside the weights while they are read
+CPU_FRACTION = 0.25  # of the machine's memory that the KV cache may take by default
+GPU_FRACTION = 0.8  # of a GPU's free memory after loading the weights
+MIN_CONTEXTS = 8  # full contexts in the cache even with fewer sequences: for searches and the prefix cache
+SCALE_BITS = 0.5  # per weight, for the scales of 4-bit weights
+LOADING_BYTES = 100_000_000  # needed besides the weights while they are loaded
 
 
 def kv_bytes_per_token(weights: DecoderWeights, *, half: bool = False) -> int:
-    """What the keys and values of a token take in all layers; in bfloat16 with `half`."""
+    """Bytes of one token's keys and values in all layers; with `half`, the compiled library stores bfloat16."""
     config = weights.config
     native = torch.bfloat16.itemsize if half else torch.float32.itemsize
     size = native if is_supported(weights) else weights.dtype.itemsize
     return 2 * config.num_layers * config.num_kv_heads * config.head_dim * size
 
 
-def num_cache_blocks(weights: DecoderWeights, slots: int, most_bytes: int | None, *, half: bool = False) -> int:
-    """Blocks for `slots` whole contexts, a few at least, or as many as there may be.
+def num_cache_blocks(weights: DecoderWeights, max_num_seqs: int, max_bytes: int | None, *, half: bool = False) -> int:
+    """Number of KV-cache blocks: enough for `max_num_seqs` full contexts (at least `MIN_CONTEXTS`), within `max_bytes`.
 
     Args:
-        weights: the sizes of the decoder count, and where it lies.
-        slots: chats that run at the same time.
-        most_bytes: the limit; None takes a share of the memory there is.
-        half: whether its numbers are bfloat16.
+        weights: the model; its sizes and its device are used.
+        max_num_seqs: sequences that run at the same time.
+        max_bytes: the limit. Default: a fraction of the device's memory.
+        half: True if the compiled library stores keys and values as bfloat16.
     """
     device = weights.device
-    if most_bytes is None:
+    if max_bytes is None:
         if device.type == "cuda":
-            most_bytes = int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
+            max_bytes = int(GPU_FRACTION * torch.cuda.mem_get_info(device)[0])
         else:
-            most_bytes = int(SHARE * total_memory())
-    wanted = max(slots, MIN_CONTEXTS) * blocks_for(weights.config.context_length)
-    return max(1, min(wanted, most_bytes // (BLOCK_SIZE * kv_bytes_per_token(weights, half=half))))
+            max_bytes = int(CPU_FRACTION * total_memory())
+    needed = max(max_num_seqs, MIN_CONTEXTS) * blocks_for(weights.config.context_length)
+    return max(1, min(needed, max_bytes // (BLOCK_SIZE * kv_bytes_per_token(weights, half=half))))
 
 
 def estimate_weight_bytes(weights: DecoderWeights, quantize: Quantization | None = None) -> int:
-    """Memory that a runner needs for the weights, estimated from their shapes and stored types."""
+    """Estimated memory of a runner's weights, from their shapes and stored dtypes."""
     native = is_supported(weights)
-    layers = 0.0
+    total = 0.0
     for name, shape in weights.shapes.items():
         if native and quantize is not None and len(shape) == 2 and name not in ("embed.weight", "position.weight"):
             bits = float(HEAD_BITS) if quantize == "int8" or name == "head.weight" else 4 + SCALE_BITS
@@ -55,34 +55,32 @@ def estimate_weight_bytes(weights: DecoderWeights, quantize: Quantization | None
             bits = bits if weights.stored_dtype(name) == torch.bfloat16 else 32.0
         else:
             bits = 8.0 * weights.dtype.itemsize
-        layers += shape.numel() * bits / 8
+        total += shape.numel() * bits / 8
     embed = weights.shapes["embed.weight"].numel()
-    if native and weights.config.tied:  # the head is a copy in another layout
-        layers += embed * (HEAD_BITS / 8 if quantize else weights.stored_dtype("embed.weight").itemsize)
+    if native and weights.config.tied:  # the head is stored separately, in another layout
+        total += embed * (HEAD_BITS / 8 if quantize else weights.stored_dtype("embed.weight").itemsize)
     if not native and weights.device.type == "cpu" and weights.dtype == torch.float32:
-        layers = (
-            2 * layers + 4 * embed
-        )  # two layouts of every matrix, and the embeddings (`engine/runners/prepacked_linear.py`)
-    return int(layers)
+        total = 2 * total + 4 * embed  # two layouts of every matrix, and the embeddings (`prepacked_linear.py`)
+    return int(total)
 
 
 def check_weights_fit(weights: DecoderWeights, quantize: Quantization | None = None) -> None:
-    """Raise where the weights do not fit into the memory that is available, before any of them is read.
+    """Check, before any weight is read, that the weights fit into the available memory (CPU only).
 
     Raises:
-        UserError: they do not; it says what would help.
+        UserError: they do not; the message says what helps.
     """
     if weights.device.type != "cpu" or not weights.is_temporary:
         return
-    needed, available = estimate_weight_bytes(weights, quantize) + BESIDE, available_memory()
+    needed, available = estimate_weight_bytes(weights, quantize) + LOADING_BYTES, available_memory()
     if needed <= available:
         return
     smaller: list[tuple[str, Quantization]] = [("--quantize int8", "int8"), ("--quantize int4", "int4")]
-    fitting = [
-        f"{option} (about {(size + BESIDE) / 1e9:.1f} GB)"
+    options = [
+        f"{option} (about {(size + LOADING_BYTES) / 1e9:.1f} GB)"
         for option, kind in smaller
         if is_supported(weights)
-        and (size := estimate_weight_bytes(weights, kind)) + BESIDE <= min(available, needed - 1)
+        and (size := estimate_weight_bytes(weights, kind)) + LOADING_BYTES <= min(available, needed - 1)
     ]
-    way_out = f"Use {' or '.join(fitting)}." if fitting else "Close other programs or choose a smaller model."
-    raise too_large(needed, available, "The model", way_out)
+    suggestion = f"Use {' or '.join(options)}." if options else "Close other programs or choose a smaller model."
+    raise too_large(needed, available, "The model", suggestion)

@@ -209,11 +209,13 @@ class BeamSearch:
         else:
             finished = [hypothesis for group in self._groups for hypothesis in group.finished]
         possible: list[BeamHypothesis | FinishedHypothesis] = [*self.hypotheses, *finished]
-        events = []
+        events: list[TokenEvent] = []
         shortest = min(len(hypothesis.ids) for hypothesis in possible)
         while self._num_emitted < shortest and len({hypothesis.ids[self._num_emitted] for hypothesis in possible}) == 1:
-            for index in range(self._request.num_return_sequences):
-                events.append(self._event(possible[0], self._num_emitted, index))
+            events += [
+                self._event(possible[0], self._num_emitted, index)
+                for index in range(self._request.num_return_sequences)
+            ]
             self._num_emitted += 1
         return events
 
