@@ -1,4 +1,4 @@
-"""The map holds: imports point down, and what answers `--help` never loads torch."""
+"""The layers hold: imports point down, and `--help` never loads torch."""
 
 import ast
 import subprocess
@@ -27,16 +27,16 @@ def test_imports_point_down():
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-@pytest.mark.parametrize("room", ["core", "text.render", "chat.service", "store", "server.app", "cli.main"])
-def test_light_rooms_do_not_load_torch(room):
-    code = f"import sys, turnwise.{room}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+@pytest.mark.parametrize("package", ["core", "text.rendering.renderer", "chat.service", "store", "server.app", "cli.main"])
+def test_light_packages_do_not_load_torch(package):
+    code = f"import sys, turnwise.{package}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_every_room_says_what_it_is():
-    rooms = [path for path in PACKAGE.glob("*/__init__.py") if path.parent.name not in ("cli", "box")]
-    silent = [path.parent.name for path in rooms if not ast.get_docstring(ast.parse(path.read_text()))]
-    assert not silent
+def test_every_package_says_what_it_is():
+    packages = [path for path in PACKAGE.rglob("*/__init__.py") if path.parent.name not in ("cli", "box")]
+    undocumented = [str(path.parent) for path in packages if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert not undocumented
 
 
 def test_every_rule_belongs_to_a_declared_parameter_with_an_off_value():
@@ -57,8 +57,7 @@ def test_nothing_is_pickled():
                 assert (node.value.id, node.attr) not in {("torch", "load"), ("torch", "save")}, path
 
 
-def test_map_names_every_room():
+def test_the_architecture_page_names_every_package():
     page = (PACKAGE.parent.parent / "docs/architecture.md").read_text(encoding="utf-8")
-    rooms = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
-    missing = [room for room in rooms if f"`{room}/`" not in page]
-    assert not missing
+    packages = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    assert not [package for package in packages if f"`{package}/`" not in page]

@@ -1,1 +1,1 @@
-"""Measures; never trains."""
+"""Metrics, statistics, golden set, baselines, judges and reports; never trains."""
