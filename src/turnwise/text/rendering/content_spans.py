@@ -1,8 +1,8 @@
-"""Where the contents of messages ended up in a rendered conversation.
+"""Finds the contents of messages in a rendered conversation.
 
-The template is rendered again with invisible marks at both ends of every content. If the rendering is the same but for
-the marks, they say exactly where each content stands, even where the template trims or shortens it or leaves some out.
-A template that looks at its contents may be led astray by a mark; then fewer and fewer marks are tried.
+The template is rendered again with invisible sentinels at both ends of every content. If the result differs only by the
+sentinels, they give the exact span of each content, even if the template trims or shortens it. A template that inspects
+the contents may render them differently because of a sentinel; then other placements with fewer sentinels are tried.
 """
 
 import re
@@ -13,27 +13,27 @@ from turnwise.core.messages import Message
 
 CharSpan = tuple[int, int]
 
-# Unicode non-characters: never text, so no message is changed by having them taken out.
+# Unicode noncharacters, which do not occur in text.
 START, END, BREAK_SENTINEL = "\ufdd0", "\ufdd1", "\ufdd2"
-_ZERO = 0xFDE0  # the sixteen non-characters from here on number the messages
+_ZERO = 0xFDE0  # 16 noncharacters from here on encode the message index, as hexadecimal digits
 _MARKS = re.compile("[\ufdd0-\ufdef]")
 _BORDER = re.compile(f"[{START}{END}][\ufde0-\ufdef]+")
 
 
 def strip_sentinels(text: str, instead: str = "") -> str:
-    """`text` with every mark taken out, or replaced."""
+    """`text` with all sentinels removed, or replaced by `instead`."""
     return _MARKS.sub(instead, text)
 
 
 def find_content_spans(
     messages: Sequence[Message], text: str, apply: Callable[[list[Message]], str]
 ) -> list[CharSpan | None]:
-    """For each message the characters `[start, end)` of its content in `text`, or None where it is not to be found.
+    """Character span `[start, end)` of each message's content in `text`; None if it is not found.
 
     Args:
-        messages: the conversation.
-        text: how the template renders it.
-        apply: renders others in the same way.
+        messages: messages of the conversation.
+        text: the rendered conversation.
+        apply: renders messages with the same template and options.
     """
     tried = []
     for contents in _ways_to_mark(messages):
@@ -50,11 +50,11 @@ def find_content_spans(
 
 
 def _ways_to_mark(messages: Sequence[Message]) -> Iterator[list[str]]:
-    """Contents with marks: outside their white space, inside it for templates that trim, and ever fewer."""
+    """Contents with sentinels: around their white space, inside it for templates that trim, then fewer sentinels."""
     everyone, assistant = {message.role for message in messages}, {"assistant"}
     for outside, inside in ((everyone, set()), (assistant, everyone), (set(), everyone)):
         yield _marked(messages, outside, inside)
-    for kinds in (START + END, END, START):  # templates that look at how a content begins, or ends
+    for kinds in (START + END, END, START):  # templates that inspect the start or the end of a content
         yield _marked(messages, assistant, set(), kinds)
         yield _marked(messages, set(), assistant, kinds)
 
@@ -72,7 +72,7 @@ def _marked(
         elif core and message.role in inside:
             at = content.index(core)
             content = f"{content[:at]}{start}{core}{end}{content[at + len(core) :]}"
-        contents.append(content)  # an empty content stays empty: templates ask whether there is any
+        contents.append(content)  # leave empty contents empty: templates test for them
     return contents
 
 
@@ -81,9 +81,9 @@ def _number(i: int) -> str:
 
 
 def _read_marks(marked: str, messages: Sequence[Message]) -> tuple[list[CharSpan | None], list[int]]:
-    """What the marks say, and the messages whose beginning the template cut off.
+    """Spans from the sentinels, and the indices of messages whose start the template cut off.
 
-    Where one of the two marks is missing, the content's text tells how far it reaches.
+    If one of the two sentinels is missing, the text of the content determines the span.
     """
     starts: dict[int, int] = {}
     ends: dict[int, int] = {}
@@ -98,7 +98,7 @@ def _read_marks(marked: str, messages: Sequence[Message]) -> tuple[list[CharSpan
     for i, message in enumerate(messages):
         start, end, content = starts.get(i), ends.get(i), message.content.strip()
         if start is None and end is not None:
-            # A mark stands outside or inside the white space at the content's end.
+            # The sentinel is outside or inside the trailing white space.
             written = text[max(0, end - len(message.content)) : end]
             kept = max((_common_end(written, each).lstrip() for each in (message.content, content)), key=len)
             start = end - len(kept)
@@ -112,13 +112,13 @@ def _read_marks(marked: str, messages: Sequence[Message]) -> tuple[list[CharSpan
 def _without_overlap(
     messages: Sequence[Message], i: int, chars: CharSpan | None, text: str, apply: Callable[[list[Message]], str]
 ) -> CharSpan | None:
-    """The range of a content whose beginning was cut off, without characters of the template that look like its own.
+    """Span of a content with a cut start, without template characters that happen to equal the content.
 
-    What `</think>42.` leaves behind `<|assistant|>` ends in `>42.`, of which only `42.` is the content's. A mark is put
-    into the content, later and later, until the template lets it through.
+    Example: `</think>42.` after `<|assistant|>` leaves `>42.`, of which only `42.` is content. A sentinel is inserted
+    into the content at later and later positions until it appears in the output.
     """
     if chars is None or text[slice(*chars)].strip() == messages[i].content.strip():
-        return chars  # nothing is missing
+        return chars  # complete
     content, (start, end) = messages[i].content, chars
     core = len(content) if text[:end].endswith(content[-1]) else len(content.rstrip())
     for first in range(start, end):
@@ -132,7 +132,7 @@ def _without_overlap(
 
 
 def _common_start(text: str, content: str) -> str:
-    """What both begin with; the caller leaves white space at its end to the template, which may have written it."""
+    """Common prefix. Callers strip its trailing white space, which may belong to the template."""
     pairs = enumerate(zip(text, content, strict=False))
     return content[: next((i for i, (a, b) in pairs if a != b), min(len(text), len(content)))]
 
@@ -144,7 +144,7 @@ def _common_end(text: str, content: str) -> str:
 def _fill_in(
     messages: Sequence[Message], text: str, contents: Sequence[str], ranges: list[CharSpan | None]
 ) -> list[CharSpan | None]:
-    """Look for the contents that bore no marks: where one stands exactly once between its neighbours, it is that."""
+    """Search contents without sentinels. A content that occurs exactly once between its neighbors is found."""
     filled: list[CharSpan | None] = []
     done = 0
     for i, (message, content) in enumerate(zip(messages, contents, strict=True)):

@@ -1,9 +1,9 @@
-"""One file per way of writing tool calls. The folder is the registry.
+"""Formats of tool calls in model output. One file per format.
 
-A dialect file has `DIALECT`, the form of its calls, and `detect(template)`, whether a chat template's source speaks it.
-In every dialect known here an answer is some text, then an opening, then calls with `between` among them, then
-`closing`; a call is `{"name": …, KEY: …}`. A template that speaks none of them is not relied on for tools: definitions
-and calls are laid out by `text.tool_layout`, in the default dialect.
+A format module defines `FORMAT` and `detect(template)`, which is True if a chat template uses the format. In every
+format a response is optional text, the marker, an opening, calls with separators and the closing. A call is
+`{"name": …, KEY: …}`. For templates with another format or none, `text.rendering.tool_prompt` writes definitions and
+calls as text, in the default format.
 """
 
 import re
@@ -21,16 +21,16 @@ _NAME = re.compile(r'\\?"name\\?"\s*:')
 
 @dataclass(frozen=True, slots=True)
 class ToolCallFormat:
-    """How calls are written.
+    """A tool-call format.
 
     Attributes:
-        marker: what announces calls; empty where they are the whole answer.
-        openings: what may stand between the marker and the first call.
-        between: what parts two calls; it holds no brace.
-        closing: what follows the last one.
-        key: what the arguments are called.
-        several: whether its templates take more than one call in a message.
-        call_id: spells a call's id as the template demands it.
+        marker: text before the calls; empty if a call is the complete response.
+        openings: possible texts between the marker and the first call.
+        separator: text between calls; contains no brace.
+        closing: text after the last call.
+        arguments_key: JSON key of the arguments.
+        parallel_calls: a message may have several calls.
+        call_id: converts a call id to the form that the template requires.
     """
 
     marker: str
@@ -43,20 +43,20 @@ class ToolCallFormat:
 
 
 def names() -> list[str]:
-    """The dialects there are."""
+    """Names of all formats."""
     return sorted(module.name for module in iter_modules(__path__))
 
 
 def tool_call_format(name: str) -> ToolCallFormat:
-    """The dialect of this name."""
-    found: ToolCallFormat = import_module(f"{__name__}.{name}").FORMAT
-    return found
+    """The format `name`."""
+    format: ToolCallFormat = import_module(f"{__name__}.{name}").FORMAT
+    return format
 
 
 @lru_cache(maxsize=32)
 def detect_format(template: str) -> ToolCallFormat | None:
-    """The dialect of a template that lays tools out itself; None where it does not, or in a way not known here."""
+    """The format of a template that renders tools itself; None if it does not, or in an unknown format."""
     if "tools" not in find_template_variables(template) or "tool_calls" not in template or not _NAME.search(template):
         return None
-    found = [name for name in names() if import_module(f"{__name__}.{name}").detect(template)]
-    return tool_call_format(found[0]) if len(found) == 1 else None
+    matches = [name for name in names() if import_module(f"{__name__}.{name}").detect(template)]
+    return tool_call_format(matches[0]) if len(matches) == 1 else None

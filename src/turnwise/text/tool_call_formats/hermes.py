@@ -1,4 +1,4 @@
-"""Hermes 2 and 3, Qwen 2.5 and 3: every call a JSON object between tags of its own (Nous Research 2024)."""
+"""Hermes 2 and 3, Qwen 2.5 and 3: each call is a JSON object between its own tags (Nous Research 2024)."""
 
 from turnwise.text.tool_call_formats import ToolCallFormat
 
@@ -8,5 +8,5 @@ FORMAT = ToolCallFormat(
 
 
 def detect(template: str) -> bool:
-    """Whether the template tells of the tags; newer ones put something else than JSON between them."""
-    return "<tool_call>" in template and not any(other in template for other in ("<function=", "<arg_key>"))
+    """True if the template uses the tags with JSON. Newer templates put other notations between them."""
+    return "<tool_call>" in template and not any(tag in template for tag in ("<function=", "<arg_key>"))
