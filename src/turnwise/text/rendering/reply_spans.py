@@ -1,11 +1,11 @@
-"""Replies as they are served: each is learned after exactly the prompt that it is given after.
+"""Finds replies that follow exactly the prompt of serving, so that training matches inference.
 
-Most templates write a reply in the same way whether it is the last message or an earlier one. Then one rendering of a
-dialogue holds every reply after its prompt. Reasoning templates do not: some take the thoughts out of all replies but
-the last, some write an empty thought before the last one only, some end their generation prompt in `<think>`. So a
-reply counts in a rendering only where it is written as if it were the last one, after the ids of its prompt. Otherwise
-it is rendered as the last message of a dialogue of its own, and where even that differs from the prompt, it is put
-after the prompt by hand.
+Most templates render a reply identically whether it is the last message or not. Then one rendering of a dialogue has
+every reply after its prompt. Reasoning templates do not: some remove the thoughts of all replies except the last one,
+some add an empty thought before the last one only, some end their generation prompt with `<think>`. A reply of a
+rendering is therefore used only if it is rendered as the last message would be, after the ids of its prompt. Otherwise
+it is rendered as the last message of a dialogue of its own. If even that differs from the prompt, the reply is appended
+to the prompt.
 """
 
 import re
@@ -22,12 +22,12 @@ _OPEN_THOUGHT = re.compile(r"<([\w|]+)>\s*\Z")
 
 @dataclass(frozen=True, slots=True)
 class ReplySpan:
-    """An assistant's message in a rendering: the ids `[start, end)` are what the model says after its prompt.
+    """An assistant message in a rendering: the model generates the ids `[start, end)` after the prompt.
 
     Attributes:
-        index: of the message.
-        start: the first id after the prompt.
-        end: after the token that ends the turn.
+        index: index of the message.
+        start: first id after the prompt.
+        end: end of the turn, including its end token.
     """
 
     index: int
@@ -37,14 +37,14 @@ class ReplySpan:
 
 @dataclass(frozen=True, slots=True)
 class RenderedReplies:
-    """Ids of a dialogue, and those of its replies that stand after the prompt they are served after."""
+    """Token ids of a dialogue, and the replies that follow their prompt of serving."""
 
     ids: list[int]
     replies: list[ReplySpan]
 
 
 def render_replies(renderer: Renderer, messages: Sequence[Message], wanted: Collection[int]) -> RenderedReplies:
-    """One rendering of a dialogue, with those of the wanted replies that may be learned from it.
+    """Render a dialogue once, with those of the requested replies that can be trained on.
 
     Raises:
         TemplateError: the template refuses the messages.
@@ -55,7 +55,7 @@ def render_replies(renderer: Renderer, messages: Sequence[Message], wanted: Coll
 
 
 def render_reply(renderer: Renderer, messages: Sequence[Message]) -> RenderedReplies | None:
-    """The last message, a reply, after its prompt; None where the template has no way to write it there.
+    """Render the last message, a reply, after its prompt. None if the template cannot render it there.
 
     Raises:
         TemplateError: the template refuses the messages.
@@ -68,7 +68,7 @@ def render_reply(renderer: Renderer, messages: Sequence[Message]) -> RenderedRep
 def _reply(
     renderer: Renderer, messages: Sequence[Message], rendered: RenderedConversation, index: int
 ) -> ReplySpan | None:
-    """The reply at `index`, if the ids before it are those of its prompt."""
+    """The reply at `index`, if the ids before it equal its prompt."""
     span = rendered.spans[index]
     if span is None:
         return None

@@ -1,7 +1,7 @@
-"""The characters of tool calls that a chat template writes from fields, so that they can be learned and scored.
+"""Finds the tool calls that a chat template renders from message fields, for the loss mask and scoring.
 
-A call stands in no message's content, so marks around contents do not find it. It is what the template writes between
-the prompt that is served before the message and the token that ends the turn.
+A tool call is not part of a content, so sentinels do not find it. Its span is the text from the prompt of the message
+to the token that ends the turn.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ def find_tool_call_spans(
 ) -> dict[int, CharSpan]:
     """The range `[start, end)` in `text` of every assistant message with tool calls, by the message's index.
 
-    A message is left out where the text before it is not the prompt that is served before it: what is learned there
-    would not be what is asked for later.
+    A message is omitted if the text before it differs from its prompt in serving, since training on it would not match
+    inference.
 
     Args:
         messages: the conversation.
