@@ -1,4 +1,4 @@
-"""Honest fakes and a real server in a thread, for our tests and for those of whoever builds on Turnwise."""
+"""Test doubles: a scripted `ChatService`, and a real HTTP server in a thread."""
 
 import asyncio
 import threading
@@ -24,10 +24,11 @@ Script = Callable[[ChatRequest], Iterable[str | ToolCall]]
 
 
 class ScriptedChatService:
-    """A `ChatService` without a model: it says what it is told to, chunk by chunk.
+    """A `ChatService` without a model that streams scripted chunks.
 
-    It checks generation parameters, keeps conversations and can be cancelled as the real one does. `turns` lists what
-    was asked of it, `cancelled` counts the answers that were left unfinished, `produced` the chunks that were made.
+    Like the real service, it validates generation parameters, stores conversations and supports cancellation.
+    `requests` lists the requests that it received, `num_cancelled` counts the cancelled completions and `num_chunks`
+    the chunks that it produced.
     """
 
     def __init__(
@@ -44,19 +45,19 @@ class ScriptedChatService:
         context: ContextReport | None = None,
         rejection: UserError | None = None,
     ) -> None:
-        """Take the chunks to say and the tools to call, or a function that makes them from the turn.
+        """Create a service with a fixed script, or with a function that returns the script for a request.
 
         Args:
-            script: the chunks and calls of every answer, or how to make them.
-            name: the served name.
-            store: where turns with a conversation id are kept.
-            delay: seconds before each chunk.
-            finish: how every answer ends; one that calls and would stop ends with "tool_calls".
-            fail_after: raise `failure` after that many chunks.
-            failure: what to raise then.
-            defaults: the model's own generation parameters.
-            context: what to say that a context policy did.
-            refusal: raised in place of every answer, as for messages that do not fit.
+            script: the text chunks and tool calls of every completion, or a function that returns them.
+            name: the served model name.
+            store: the store for requests with a conversation id.
+            delay: seconds to wait before each chunk.
+            finish: the finish reason; "stop" becomes "tool_calls" when the script has tool calls.
+            fail_after: raise `failure` after this number of chunks.
+            failure: the exception for `fail_after`; default RuntimeError.
+            defaults: the model's default generation parameters.
+            context: the report of the context policy.
+            rejection: an error that is raised for every request before the first chunk.
         """
         self._script = script if callable(script) else tuple(script)
         self._context, self._rejection = context, rejection
@@ -70,11 +71,11 @@ class ScriptedChatService:
         self.num_chunks = 0
         self.is_healthy = True
 
-    async def stream(self, turn: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
-        """The scripted chunks, then an empty delta with how it ended and how much it was; words count as tokens."""
-        GenerationParams.resolve(turn.sampling, self.defaults)
-        self.requests.append(turn)
-        recorder = await ConversationRecorder.start(self.store, turn, self.name)
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        """Yield the scripted chunks, then a delta with the finish reason and the usage; words count as tokens."""
+        GenerationParams.resolve(request.sampling, self.defaults)
+        self.requests.append(request)
+        recorder = await ConversationRecorder.start(self.store, request, self.name)
         finish: FinishReason = "error"
         is_last = False
         try:
@@ -82,7 +83,7 @@ class ScriptedChatService:
                 if recorder is not None:
                     await recorder.record_error(self._rejection)
                 raise self._rejection
-            async with aclosing(self._deltas(turn)) as deltas:
+            async with aclosing(self._deltas(request)) as deltas:
                 async for delta in deltas:
                     is_last = delta.usage is not None
                     if recorder is not None:
@@ -92,19 +93,19 @@ class ScriptedChatService:
                     yield delta
         except (asyncio.CancelledError, GeneratorExit):
             finish = "cancelled"
-            self.num_cancelled += not is_last  # a client may close the stream once it has everything
+            self.num_cancelled += not is_last  # a client may close the stream after the last delta
             raise
         finally:
             if recorder is not None:
                 await recorder.save_partial(finish)
 
-    async def _deltas(self, turn: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
-        if turn.prompt_output == "embedding":
+    async def _deltas(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        if request.prompt_output == "embedding":
             yield ChatDelta(finish_reason="stop", usage=Usage(1, 0), embedding=(1.0,))
             return
         texts: list[str] = []
         calls: list[ToolCall] = []
-        for chunk in self._script(turn) if callable(self._script) else self._script:
+        for chunk in self._script(request) if callable(self._script) else self._script:
             if self._fail_after is not None and len(texts) + len(calls) >= self._fail_after:
                 raise self._failure or RuntimeError("scripted failure")
             await asyncio.sleep(self._delay)
@@ -116,28 +117,28 @@ class ScriptedChatService:
                 texts.append(chunk)
                 yield ChatDelta(chunk)
         finish: FinishReason = "tool_calls" if calls and self._finish == "stop" else self._finish
-        for index in range(1, turn.n):  # the others say the same in one go
+        for index in range(1, request.n):  # the other choices have the same text in one delta
             yield ChatDelta("".join(texts), finish, index=index, tool_calls=tuple(to_tool_call_deltas(calls)))
-        read = await self.count_input_tokens(turn)
-        usage = Usage(prompt_tokens=read, completion_tokens=len(texts) + len(calls))
+        num_prompt_tokens = await self.count_input_tokens(request)
+        usage = Usage(prompt_tokens=num_prompt_tokens, completion_tokens=len(texts) + len(calls))
         if self._context is not None:
             usage += self._context.usage
         yield ChatDelta(finish_reason=finish, usage=usage, context=self._context)
 
-    async def count_input_tokens(self, turn: ChatRequest) -> int:
-        """The words of the messages."""
-        return sum(len(message.content.split()) for message in turn.messages)
+    async def count_input_tokens(self, request: ChatRequest) -> int:
+        """Return the number of words in the messages."""
+        return sum(len(message.content.split()) for message in request.messages)
 
-    async def reply(self, turn: ChatRequest) -> ChatResponse:
-        """The same answer, whole."""
-        return await collect_response(self.stream, turn)
+    async def reply(self, request: ChatRequest) -> ChatResponse:
+        """Return the complete response."""
+        return await collect_response(self.stream, request)
 
 
 @contextmanager
 def serve_in_thread(app: FastAPI, **settings: float) -> Iterator[str]:
-    """The base URL of `app`, served on a free port of this machine until the block ends.
+    """Serve `app` on a free local port within the `with` block; yields the base URL.
 
-    `settings` are those of `server_config`.
+    `settings` are passed to `uvicorn_config`.
     """
     config = uvicorn_config(app, **settings)
     config.host, config.port = "127.0.0.1", 0
@@ -152,4 +153,4 @@ def serve_in_thread(app: FastAPI, **settings: float) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
-        assert not thread.is_alive(), "the server did not end"
+        assert not thread.is_alive(), "the server did not stop"

@@ -239,7 +239,7 @@ def test_an_error_is_shown_and_can_be_retried(visit, talk):
     talk(fail_after=1)
     page = visit()
     send(page, "hi")
-    expect(page.locator("#banner")).to_contain_text("The server made a mistake")
+    expect(page.locator("#banner")).to_contain_text("Internal server error")
     talk()
     page.click("#banner-retry")
     expect(answers(page)).to_have_text("Hello, you.")
@@ -261,7 +261,7 @@ def test_without_a_store_the_page_still_chats(visit, talk):
     chat = talk()
     chat.store = None
     page = visit()
-    expect(page.locator("#history-note")).to_have_text("This server keeps no conversations.")
+    expect(page.locator("#history-note")).to_have_text("This server does not store conversations.")
     send(page, "hi")
     expect(answers(page)).to_have_text("Hello, you.")
     assert chat.requests[0].conversation_id is None

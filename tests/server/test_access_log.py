@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from turnwise.server.app import create_app
-from turnwise.server.middleware.access_log import make_formatter
+from turnwise.server.middleware.log_format import make_formatter
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
 

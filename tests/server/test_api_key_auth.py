@@ -10,7 +10,8 @@ from turnwise.core.api_keys import VISIBLE_LENGTH, ApiKey
 from turnwise.core.errors import SaveFailed
 from turnwise.server.app import create_app
 from turnwise.server.error_responses import RequestRejected
-from turnwise.server.middleware.api_key_auth import ApiKeyAuth, TokenBucket
+from turnwise.server.middleware.api_key_auth import ApiKeyAuth
+from turnwise.server.middleware.token_bucket import TokenBucket
 from turnwise.store import open_store
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
@@ -161,7 +162,7 @@ def test_a_file_of_keys_that_cannot_be_read_opens_nothing_and_is_logged(keys, lo
     assert eventually(lambda: answer().status_code == 500, seconds=3)
     assert answer().json()["error"]["code"] == "internal_error"
     assert str(keys._path) not in answer().text, "a client learns nothing of our files"
-    assert f"The keys could not be read: {keys._path} cannot be used for keys" in caplog.text
+    assert f"Could not read the API keys: {keys._path} cannot be used for keys" in caplog.text
 
 
 # Rate
@@ -171,24 +172,24 @@ def test_a_file_of_keys_that_cannot_be_read_opens_nothing_and_is_logged(keys, lo
 async def test_a_rate_allows_a_minutes_worth_and_then_what_refills():
     now = 0.0
     key = ApiKey("shop", "tw-12345678", b"", created=0.0, requests_per_minute=3)
-    ring = ApiKeyAuth(None, clock=lambda: now)
+    auth = ApiKeyAuth(None, clock=lambda: now)
     for _ in range(3):
-        ring._take(key)
-    with pytest.raises(RequestRejected, match="allows 3 requests a minute") as refused:
-        ring._take(key)
+        auth._take_token(key)
+    with pytest.raises(RequestRejected, match="allows 3 requests per minute") as refused:
+        auth._take_token(key)
     assert (refused.value.http_status, refused.value.code, refused.value.retry_after) == (
         429, "rate_limit_exceeded", 20,
     )  # fmt: skip
     now = 19.9
     with pytest.raises(RequestRejected):
-        ring._take(key)
+        auth._take_token(key)
     now = 20.0
-    ring._take(key)
+    auth._take_token(key)
     now = 10_000.0
     for _ in range(3):
-        ring._take(key)
+        auth._take_token(key)
     with pytest.raises(RequestRejected):
-        ring._take(key)
+        auth._take_token(key)
 
 
 def test_a_bucket_never_gives_more_than_its_rate_over_time():
@@ -219,9 +220,9 @@ async def test_a_use_that_cannot_be_noted_turns_nobody_away(keys, caplog):
             raise SaveFailed("disk is full")
 
     key = keys.create("me")
-    ring = ApiKeyAuth(Full(keys._path))
-    assert (await ring.authenticate(f"Bearer {key}")).name == "me"
-    for note in [*ring._write_tasks]:
+    auth = ApiKeyAuth(Full(keys._path))
+    assert (await auth.authenticate(f"Bearer {key}")).name == "me"
+    for note in [*auth._write_tasks]:
         await note
     assert "disk is full" in caplog.text
     assert key not in caplog.text

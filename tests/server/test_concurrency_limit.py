@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from turnwise.server.app import create_app
-from turnwise.server.middleware import concurrency_limit as limits
+from turnwise.server.middleware import concurrency_limit, timeouts
 from turnwise.server.middleware.concurrency_limit import ServerLimits
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
@@ -87,7 +87,7 @@ def test_the_official_client_comes_again_until_there_is_room(serving, talking):
     url, _ = serving(chat, limits=ServerLimits(max_concurrent_requests=1))
     first = talking(url)
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        with pytest.raises(openai.RateLimitError, match="The server is busy with 1 completions"):
+        with pytest.raises(openai.RateLimitError, match="The server is busy: it has 1 active"):
             client.chat.completions.create(**BODY)
         first.close()
         patient = client.with_options(max_retries=3)
@@ -169,7 +169,7 @@ def test_an_answer_in_time_is_whole(serving):
 
 @pytest.mark.slow
 def test_a_reader_that_stops_reading_frees_its_place_in_time(serving, monkeypatch):
-    monkeypatch.setattr(limits, "FAREWELL_SECONDS", 0.2)
+    monkeypatch.setattr(concurrency_limit, "ERROR_SEND_TIMEOUT_SECONDS", 0.2)
     chat = ScriptedChatService(lambda turn: ("x" * 10_000 for _ in range(5_000)))
     url, limiter = serving(chat, limits=ServerLimits(request_timeout=0.5))
     host, port = url.removeprefix("http://").split(":")
@@ -186,7 +186,7 @@ def test_a_reader_that_stops_reading_frees_its_place_in_time(serving, monkeypatc
 
 
 def test_a_request_that_never_arrives_frees_its_place_in_time(serving, monkeypatch):
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(timeouts, "RECEIVE_TIMEOUT_SECONDS", 0.2)
     url, limiter = serving(ScriptedChatService())
     host, port = url.removeprefix("http://").split(":")
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"

@@ -12,7 +12,7 @@ import pytest
 
 from turnwise.core.errors import Unavailable
 from turnwise.server.app import create_app
-from turnwise.server.middleware import concurrency_limit as limits
+from turnwise.server.middleware import timeouts
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
@@ -95,8 +95,8 @@ def is_closed(connection):
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_a_body_that_is_sent_drop_by_drop_holds_a_connection_for_a_limited_time(serving, monkeypatch, method, path):
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.5)
-    monkeypatch.setattr("turnwise.server.h11_protocol.FAREWELL_SECONDS", 0.5)
+    monkeypatch.setattr(timeouts, "RECEIVE_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr("turnwise.server.h11_protocol.ERROR_SEND_TIMEOUT_SECONDS", 0.5)
     url, _ = serving(ScriptedChatService(store=open_store("sqlite:///:memory:")))
     with ExitStack() as stack:
         slow = [stack.enter_context(closing(dial(url))) for _ in range(50)]
@@ -115,7 +115,7 @@ def test_a_body_that_is_sent_drop_by_drop_holds_a_connection_for_a_limited_time(
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/conversations", "/v1/feedback", "/tokenize"])
 def test_a_slow_client_reads_why(serving, monkeypatch, path):
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(timeouts, "RECEIVE_TIMEOUT_SECONDS", 0.3)
     url, _ = serving(ScriptedChatService(store=open_store("sqlite:///:memory:")))
     answer = raw(url, head("POST", path, "Content-Type: application/json", "Content-Length: 100"))
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -125,8 +125,8 @@ def test_a_slow_client_reads_why(serving, monkeypatch, path):
 
 @pytest.mark.parametrize("start", [b"", b"G", b"GET /health HTTP/1.1\r\nHost: local"])
 def test_a_request_that_never_comes_as_far_as_its_headers(serving, monkeypatch, start):
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr("turnwise.server.h11_protocol.FAREWELL_SECONDS", 0.2)
+    monkeypatch.setattr(timeouts, "RECEIVE_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("turnwise.server.h11_protocol.ERROR_SEND_TIMEOUT_SECONDS", 0.2)
     url, _ = serving(ScriptedChatService(), {"keep_alive": 0.4})
     with closing(dial(url)) as connection:
         connection.sendall(start)

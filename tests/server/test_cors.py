@@ -5,7 +5,7 @@ import pytest
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.app import create_app
-from turnwise.server.middleware.security import parse_origin
+from turnwise.server.middleware.cors import parse_origin
 from turnwise.store.sqlite.key_store import SqliteKeyStore
 from turnwise.testing import ScriptedChatService, serve_in_thread
 
@@ -98,5 +98,5 @@ def test_origins_are_read_as_browsers_send_them(said, meant):
              "https://me@example.org", "null", "https://example.org:x", "https://[", "https://example.org?x"],
 )  # fmt: skip
 def test_what_is_no_origin_is_refused(said):
-    with pytest.raises(InvalidParameter, match="is no origin; write it as"):
+    with pytest.raises(InvalidParameter, match="is not an origin; write it as"):
         parse_origin(said)

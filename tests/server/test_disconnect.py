@@ -128,7 +128,7 @@ def test_a_reader_that_catches_up_gets_everything(serving):
     ("failure", "message", "code"),
     [
         (Unavailable("The model is being exchanged."), "The model is being exchanged.", "unavailable"),
-        (KeyError("my secret words"), "The server made a mistake.", "internal_error"),
+        (KeyError("my secret words"), "Internal server error.", "internal_error"),
     ],
 )
 def test_a_failure_on_the_way_is_an_error_event(serving, caplog, failure, message, code):

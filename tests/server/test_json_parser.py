@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from turnwise.server.schema import json_parser as json_body
+from turnwise.server.schema import json_parser
 from turnwise.server.schema.json_parser import InvalidBody, count_structure, parse_json_body
 
 
@@ -55,7 +55,7 @@ def test_what_is_quoted_is_no_structure(text):
 
 
 def test_counting_agrees_with_a_parser(monkeypatch):
-    monkeypatch.setattr(json_body, "_PIECE", 5)
+    monkeypatch.setattr(json_parser, "_SCAN_BYTES", 5)
     content = {"a[": ['b"{', "\\", '\\"', {"c:": [[], {}, "x" * 20]}], "\\\\": "\\" * 9}
     for text in (json.dumps(content), json.dumps(content, indent=3)):
         assert count_structure(text.encode()) == 3 + 3 + 3

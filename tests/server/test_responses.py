@@ -10,6 +10,7 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 
 from turnwise.core.messages import Message, ToolCall
+from turnwise.core.tools import ToolChoice
 from turnwise.testing import ScriptedChatService
 
 EVENT = pydantic.TypeAdapter(ResponseStreamEvent)
@@ -269,11 +270,8 @@ def test_tools_and_choices_reach_the_model(url, chat):
         ("function", "n" * 128, "text"), ("custom", "note", "lark"),
     ]  # fmt: skip
     assert turn.tools[0].definition["function"]["description"] == "d"
-    assert (turn.tool_choice.mode, turn.tool_choice.tool_names, turn.parallel_tool_calls) == (
-        "required",
-        ("note",),
-        False,
-    )
+    assert turn.tool_choice == ToolChoice("required", ("note",))
+    assert turn.parallel_tool_calls is False
     error = refused(url, tools=[{"type": "custom", "name": "c", "format": {"type": "grammar", "syntax": "bnf"}}])
     assert error["param"] == "tools[0].format.syntax"
 

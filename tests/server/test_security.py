@@ -90,7 +90,7 @@ def test_health_ready_and_a_missing_model(url, chat, services):
 
 
 def test_the_default_must_be_served():
-    with pytest.raises(ModelNotFound, match="Served: scripted"):
+    with pytest.raises(ModelNotFound, match="Served models: scripted"):
         create_app({"scripted": ScriptedChatService()}, default="other")
 
 
@@ -100,7 +100,8 @@ def test_without_the_page_the_api_stays():
         assert httpx.get(f"{url}/docs").status_code == 200
         assert httpx.get(f"{url}/v1/models").status_code == 200
         answer = httpx.get(f"{url}/v1/conversations")
-        assert (answer.status_code, answer.json()["error"]["message"]) == (404, "This server keeps no conversations.")
+        assert answer.status_code == 404
+        assert answer.json()["error"]["message"] == "This server does not store conversations."
 
 
 def test_the_pages_load_nothing_from_elsewhere(url):

@@ -162,7 +162,7 @@ def serve(
     from turnwise.core.settings import Settings
     from turnwise.server.app import create_app
     from turnwise.server.middleware.concurrency_limit import ServerLimits
-    from turnwise.server.middleware.security import parse_origin
+    from turnwise.server.middleware.cors import parse_origin
     from turnwise.server.uvicorn_server import check_address
     from turnwise.server.uvicorn_server import serve as run
     from turnwise.store.sqlite.key_store import SqliteKeyStore

@@ -1,1 +1,1 @@
-"""Speaks HTTP; knows no tensors. Its web page lives in `server/web/`."""
+"""HTTP server: the OpenAI-compatible API and the chat page (`web/`). Knows no tensors."""

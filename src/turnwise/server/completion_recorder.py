@@ -1,4 +1,4 @@
-"""Completions that a client asked to be stored: kept as they were sent, before their end is."""
+"""Stores completions of requests with `"store": true`."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -9,45 +9,40 @@ from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, StoredCompletion
 from turnwise.server.schema.chat_completion_response import ChatCompletion, ChatCompletionHeader
 
-# Of a request, what is kept elsewhere or says nothing of the answer.
+# Request fields that are stored elsewhere, or that do not affect the answer.
 _OMITTED_FIELDS = frozenset({"messages", "model", "metadata", "store", "stream", "stream_options"})
 
 
 class CompletionRecorder:
-    """Keeps one completion."""
+    """Stores one completion as it is sent."""
 
     def __init__(
-        self, store: CompletionStore, head: ChatCompletionHeader, request_body: Mapping[str, Any], *, legacy: bool
+        self, store: CompletionStore, header: ChatCompletionHeader, request_body: Mapping[str, Any], *, legacy: bool
     ) -> None:
-        """Take the request's body as it came in `said`."""
-        self._store, self._head, self._request_body, self._legacy = store, head, request_body, legacy
+        """Record into `store`; `request_body` is the JSON of the request, `legacy` sends calls as `function_call`."""
+        self._store, self._header, self._request_body, self._legacy = store, header, request_body, legacy
 
-    async def keep(self, reply: ChatResponse) -> None:
-        """Write it down; on return it is safe on disk."""
-        await STORE_WRITE_EXECUTOR.run(self._store.add, self._completion(reply))
+    async def record(self, response: ChatResponse) -> None:
+        """Store a response. Returns when it is safe on disk."""
+        await STORE_WRITE_EXECUTOR.run(self._store.add, self._stored_completion(response))
 
-    async def record_stream(
-        self, deltas: AsyncGenerator[ChatDelta, None], answers: int
-    ) -> AsyncGenerator[ChatDelta, None]:
-        """The stream as it is; the whole is kept before its last piece is sent. An unfinished one is not kept."""
-        gathering = DeltaAccumulator(answers)
+    async def record_stream(self, deltas: AsyncGenerator[ChatDelta, None], n: int) -> AsyncGenerator[ChatDelta, None]:
+        """Pass a stream of `n` choices on. It is stored before its last delta is sent; an unfinished one is not."""
+        accumulator = DeltaAccumulator(n)
         async with aclosing(deltas):
             async for delta in deltas:
-                if (reply := gathering.add(delta)) is not None:
-                    await self.keep(reply)
+                if (response := accumulator.add(delta)) is not None:
+                    await self.record(response)
                 yield delta
 
-    def _completion(self, reply: ChatResponse) -> StoredCompletion:
+    def _stored_completion(self, response: ChatResponse) -> StoredCompletion:
+        fields = self._request_body.items()
         return StoredCompletion(
-            id=self._head.id,
-            created=self._head.created,
-            model=self._head.model,
+            id=self._header.id,
+            created=self._header.created,
+            model=self._header.model,
             messages=tuple(self._request_body["messages"]),
-            request={
-                name: value
-                for name, value in self._request_body.items()
-                if name not in _OMITTED_FIELDS and value is not None
-            },
-            response=ChatCompletion.of(self._head, reply, legacy=self._legacy).dump(),
+            request={name: value for name, value in fields if name not in _OMITTED_FIELDS and value is not None},
+            response=ChatCompletion.of(self._header, response, legacy=self._legacy).dump(),
             metadata=self._request_body.get("metadata") or {},
         )

@@ -1,4 +1,4 @@
-"""Noticing that a client has left, so that nobody computes an answer that nobody reads."""
+"""Cancels work when the client closes the connection."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,25 +10,29 @@ Result = TypeVar("Result")
 
 
 class ClientDisconnected(Exception):
-    """The client closed the connection before its answer was ready."""
+    """The client closed the connection before the response was sent."""
 
 
 async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of `work`, which is cancelled, and waited for, as soon as the client leaves.
+    """Return the result of `work`. When the client disconnects, `work` is cancelled and awaited.
 
-    Frameworks cancel streams but not plain handlers, so both kinds of answer go through here. The request's body must
-    have been read before. Raises `ClientGone`, or whatever `work` raises.
+    Starlette cancels streaming responses only, so all responses that take long use this function. The body of the
+    request must have been read before.
+
+    Raises:
+        ClientDisconnected: the client disconnected first.
+        Exception: whatever `work` raises.
     """
-    work_task, disconnected = asyncio.ensure_future(work), asyncio.ensure_future(_wait_for_disconnect(receive))
+    work_task, disconnect_task = asyncio.ensure_future(work), asyncio.ensure_future(_wait_for_disconnect(receive))
     try:
-        await asyncio.wait((work_task, disconnected), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((work_task, disconnect_task), return_when=asyncio.FIRST_COMPLETED)
         if work_task.done():
             return work_task.result()
         raise ClientDisconnected
     finally:
         work_task.cancel()
-        disconnected.cancel()
-        await asyncio.gather(work_task, disconnected, return_exceptions=True)
+        disconnect_task.cancel()
+        await asyncio.gather(work_task, disconnect_task, return_exceptions=True)
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

@@ -1,4 +1,4 @@
-"""Every error leaves as `{"error": {"message", "type", "param", "code"}}`; this is the one place that makes it so."""
+"""Error responses: the only place that builds `{"error": {"message", "type", "param", "code"}}`."""
 
 import logging
 import traceback
@@ -10,17 +10,18 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from turnwise.core.errors import TurnwiseError, UserError
+from turnwise.core.errors import TurnwiseError, Unavailable, UserError
+from turnwise.core.ports import FinishReason
 from turnwise.server.request_context import current_request
 
-MAX_ECHOED_CHARS = 100  # characters of what a client sent that an error may repeat
-MAX_MESSAGE_CHARS = 600  # characters of a whole message
+MAX_ECHOED_CHARS = 100  # of a client's value that an error message repeats
+MAX_MESSAGE_CHARS = 600
 
 log = logging.getLogger("turnwise.server")
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong: a sentence, its kind, the field at fault and a stable code."""
+    """Message, published type, path of the field at fault and stable code of an error."""
 
     message: str
     type: str
@@ -29,32 +30,40 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The body of every answer that is not a success."""
+    """Body of every response that is not a success."""
 
     error: ErrorDetail
 
 
 class RequestRejected(UserError):
-    """A request that is turned away for how, when or by whom it was sent: too large, too often, from elsewhere."""
+    """A request that is rejected because of its size, rate, time, origin or credentials."""
 
     def __init__(
-        self, status: int, code: str, message: str, *, kind: str | None = None, retry_after: int | None = None
+        self, status: int, code: str, message: str, *, error_type: str | None = None, retry_after: int | None = None
     ) -> None:
-        """Refuse with this status; `kind` is the published type, `retry_after` the seconds to wait."""
+        """Reject with an HTTP status.
+
+        Args:
+            status: HTTP status.
+            code: stable code of the error.
+            message: a sentence for the client.
+            error_type: published type of the error. Default: that of `UserError`.
+            retry_after: seconds for the `Retry-After` header.
+        """
         super().__init__(message)
         self.http_status = status
         self.code = code
-        self.http_type = kind or self.http_type
+        self.http_type = error_type or self.http_type
         self.retry_after = retry_after
 
 
 def truncate(text: str, max_chars: int = MAX_ECHOED_CHARS) -> str:
-    """`text`, shortened so that an error never sends a large input back."""
+    """Shorten `text`, so that an error never sends a large input back."""
     return text if len(text) <= max_chars else f"{text[:max_chars]}…"
 
 
 def error_body(error: TurnwiseError) -> dict[str, Any]:
-    """The published shape of an error we can explain."""
+    """Return the JSON body for an error."""
     param = None if error.param is None else truncate(error.param)
     message = truncate(str(error), MAX_MESSAGE_CHARS)
     detail = ErrorDetail(message=message, type=error.http_type, param=param, code=error.code)
@@ -62,12 +71,12 @@ def error_body(error: TurnwiseError) -> dict[str, Any]:
 
 
 def error_response(error: TurnwiseError) -> JSONResponse:
-    """The whole answer for an error we can explain."""
+    """Return the response for an error: status, headers and body."""
     retry_after = str(getattr(error, "retry_after", None) or 1)
     headers: dict[int, dict[str, str]] = {
         401: {"WWW-Authenticate": "Bearer"},
-        408: {"Connection": "close"},  # the rest of the request may still come
-        413: {"Connection": "close"},  # else the rest of the body would be read, however long it is
+        408: {"Connection": "close"},  # the rest of the request may still arrive
+        413: {"Connection": "close"},  # the rest of the body is not read
         429: {"Retry-After": retry_after},
         503: {"Retry-After": retry_after},
     }
@@ -78,28 +87,36 @@ def error_response(error: TurnwiseError) -> JSONResponse:
 
 
 def log_exception(error: BaseException) -> None:
-    """Log where an unexpected error happened. Its text is left out: it may quote what a person wrote."""
-    places = "".join(traceback.format_tb(error.__traceback__))
-    log.error("Unexpected %s\n%s", type(error).__name__, places.rstrip())
+    """Log the type and traceback of an unexpected error, without its message: it may quote a conversation."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("Unexpected %s\n%s", type(error).__name__, frames.rstrip())
 
 
 def internal_error() -> TurnwiseError:
-    """What a client is told of an error that we did not foresee: nothing of our insides."""
-    error = TurnwiseError("The server made a mistake. It has been logged; the same request may work if sent again.")
+    """Return the error that clients get for an unexpected exception: no internals."""
+    error = TurnwiseError("Internal server error. It has been logged; sending the same request again may work.")
     error.code = "internal_error"
     return error
 
 
 def to_client_error(error: Exception) -> TurnwiseError:
-    """What a stream that fails says: the error itself where it can be explained, else a general one, after logging."""
+    """Return the error to send for an exception: itself if it is ours, else `internal_error`, after logging."""
     if isinstance(error, TurnwiseError):
         return error
     log_exception(error)
     return internal_error()
 
 
+def raise_if_failed(finish_reason: FinishReason | None) -> None:
+    """Raise for a completion that failed: the published finish reasons have none for failures."""
+    if finish_reason == "error":
+        raise TurnwiseError("The model failed while it generated this answer. Sending the request again may help.")
+    if finish_reason == "cancelled":
+        raise Unavailable("The completion was cancelled: the server is stopping, or the model is being unloaded.")
+
+
 def add_error_handlers(app: FastAPI) -> None:
-    """Let every error of the routes leave in the published shape."""
+    """Answer all errors of the routes in the published shape."""
     app.add_exception_handler(TurnwiseError, _handle_turnwise_error)
     app.add_exception_handler(HTTPException, _handle_http_exception)
     app.add_exception_handler(RequestValidationError, _handle_query_error)
@@ -114,24 +131,24 @@ async def _handle_turnwise_error(request: Request, error: Exception) -> JSONResp
 
 
 async def _handle_http_exception(request: Request, error: Exception) -> JSONResponse:
-    """What the framework itself refuses: unknown routes and methods."""
+    """Answer what the framework rejects: unknown paths and methods."""
     assert isinstance(error, HTTPException)
     path = truncate(request.url.path)
-    known = {
+    messages = {
         404: ("unknown_url", f"There is nothing at {path}. The routes are listed at /docs."),
         405: (
             "method_not_allowed",
-            f"{path} does not answer to {truncate(request.method)}. The routes are listed at /docs.",
+            f"{path} does not support the method {truncate(request.method)}. The routes are listed at /docs.",
         ),
     }
-    code, message = known.get(error.status_code, ("refused", truncate(str(error.detail))))
+    code, message = messages.get(error.status_code, ("refused", truncate(str(error.detail))))
     response = error_response(RequestRejected(error.status_code, code, message))
     response.headers.update(error.headers or {})
     return response
 
 
 async def _handle_query_error(request: Request, error: Exception) -> JSONResponse:
-    """A query parameter that the framework could not read; bodies are read in `body.py`."""
+    """Answer invalid query parameters. Bodies are validated in `schema/request_body.py`."""
     del request
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]

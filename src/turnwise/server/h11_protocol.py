@@ -1,6 +1,6 @@
-"""One HTTP/1.1 connection: uvicorn's protocol, with limits for clients that send or read too slowly.
+"""One HTTP/1.1 connection: uvicorn's protocol with timeouts for clients that send or read too slowly.
 
-The limits belong to the connection and not to routes, so they hold on every path, also on unknown ones.
+The timeouts belong to the connection and not to routes, so they apply to every path, also to unknown ones.
 """
 
 import asyncio
@@ -9,29 +9,29 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from turnwise.server.middleware.concurrency_limit import FAREWELL_SECONDS, receive_timeout
+from turnwise.server.middleware.timeouts import ERROR_SEND_TIMEOUT_SECONDS, receive_timeout
 
-SEND_TIMEOUT_SECONDS = 60.0  # for a client to read on, once it reads slower than its answer is written
+SEND_TIMEOUT_SECONDS = 60.0
 
 
 class TimeoutH11Protocol(H11Protocol):
-    """Closes connections whose client stops sending in the middle of a request, or stops reading its answer."""
+    """Closes the connection if the client stops sending within a request, or stops reading the response."""
 
     send_timeout = SEND_TIMEOUT_SECONDS
     _receive_timer: asyncio.TimerHandle | None = None
     _send_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request, no longer than for any later one."""
+        """Apply the keep-alive timeout to the first request too; uvicorn applies it after the first response."""
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came. From its first byte on, a request has a limited time to arrive."""
+        """Start the receive timer at the first byte of a request, and stop it at the last."""
         if self._receive_timer is None:
-            # The routes answer a late request with an error a little earlier; this is for those that have answered
-            # before the body came, and for requests that have not come as far as their headers.
-            self._receive_timer = self.loop.call_later(receive_timeout() + FAREWELL_SECONDS, self._abort)
+            # `ReceiveTimeoutMiddleware` answers earlier, with an error. This timer covers requests whose headers are
+            # incomplete, and those that were answered before their body arrived.
+            self._receive_timer = self.loop.call_later(receive_timeout() + ERROR_SEND_TIMEOUT_SECONDS, self._abort)
         super().data_received(data)
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY) or self._is_between_requests():
             self._stop("_receive_timer")
@@ -40,25 +40,25 @@ class TimeoutH11Protocol(H11Protocol):
         return self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
 
     def pause_writing(self) -> None:
-        """Wait for the client to read, for a limited time."""
+        """Start the send timer: the write buffer is full because the client does not read."""
         super().pause_writing()
         if self._send_timer is None:
             self._send_timer = self.loop.call_later(self.send_timeout, self._abort)
 
     def resume_writing(self) -> None:
-        """Go on: the client has read."""
+        """Stop the send timer: the client reads again."""
         self._stop("_send_timer")
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was waited for."""
+        """Stop all timers."""
         self._stop("_receive_timer")
         self._stop("_send_timer")
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def _abort(self) -> None:
-        """Close at once, without waiting for what was not read; whoever works for this client is told so."""
+        """Close the connection without sending what is buffered. The application gets `http.disconnect`."""
         self.transport.abort()
 
     def _stop(self, timer: str) -> None:
@@ -69,5 +69,5 @@ class TimeoutH11Protocol(H11Protocol):
 
 
 def make_protocol_class(send_timeout: float) -> type[TimeoutH11Protocol]:
-    """Connections that give a client `send_seconds` to read on."""
-    return type("Connection", (TimeoutH11Protocol,), {"send_timeout": send_timeout})
+    """Return a protocol class with this send timeout, in seconds; uvicorn takes a class and creates the instances."""
+    return type("TimeoutH11Protocol", (TimeoutH11Protocol,), {"send_timeout": send_timeout})

@@ -1,4 +1,4 @@
-"""A chat service that is watched: how its answers go is counted, and noted on the exchange they belong to."""
+"""A chat service that records metrics and the outcome of every completion."""
 
 import time
 from collections.abc import AsyncGenerator, Iterator
@@ -19,16 +19,16 @@ from turnwise.core.errors import UserError
 from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.request_context import current_request
 
-FAILED_FINISH_REASONS = ("error", "cancelled")  # finishes of an answer that was not finished
+FAILED_FINISH_REASONS = ("error", "cancelled")
 
 
 def instrument(service: ChatService, metrics: ServerMetrics) -> ChatService:
-    """`service`, with every answer counted."""
+    """Wrap `service`, so that its completions are recorded in `metrics` and in the request context."""
     return cast("ChatService", InstrumentedService(service, metrics))
 
 
 class InstrumentedService:
-    """Passes everything on; answers and embeddings are watched on the way."""
+    """Wraps a `ChatService`. Attributes that are not defined here are those of the service."""
 
     def __init__(self, service: ChatService, metrics: ServerMetrics) -> None:
         self._service, self._metrics = service, metrics
@@ -36,48 +36,48 @@ class InstrumentedService:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._service, name)
 
-    async def stream(self, turn: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
-        """As the service's, for whoever's key it came with."""
-        turn = _for_tenant(turn)
-        with _measure_completion(self._service.name, turn.n, self._metrics) as watch:
-            async with aclosing(self._service.stream(turn)) as deltas:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        """Stream a completion for the tenant of the current request."""
+        request = _set_tenant(request)
+        with _measure_completion(self._service.name, request.n, self._metrics) as timer:
+            async with aclosing(self._service.stream(request)) as deltas:
                 async for delta in deltas:
-                    watch.observe(delta)
+                    timer.observe(delta)
                     yield delta
 
-    async def reply(self, turn: ChatRequest) -> ChatResponse:
-        """As the service's, put together here so that its first token is seen too."""
-        return await collect_response(self.stream, turn)
+    async def reply(self, request: ChatRequest) -> ChatResponse:
+        """Return a whole response. It is collected from `stream`, so that the time to the first token is measured."""
+        return await collect_response(self.stream, request)
 
-    async def count_input_tokens(self, turn: ChatRequest) -> int:
-        """As the service's, for whoever's key it came with."""
-        return await self._service.count_input_tokens(_for_tenant(turn))
+    async def count_input_tokens(self, request: ChatRequest) -> int:
+        """Count prompt tokens for the tenant of the current request."""
+        return await self._service.count_input_tokens(_set_tenant(request))
 
     async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
-        """As the service's, counted."""
+        """Return the embedding of a prompt, and the usage."""
         return await collect_embedding(self.stream, prompt)
 
 
-def _for_tenant(turn: ChatRequest) -> ChatRequest:
+def _set_tenant(request: ChatRequest) -> ChatRequest:
     key = current_request().key
-    return replace(turn, tenant="" if key is None else key.name)
+    return replace(request, tenant="" if key is None else key.name)
 
 
 class _CompletionTimer:
-    """What is seen of one completion; several answers to one request are one completion."""
+    """Times and outcome of one completion. All `n` choices of a request are one completion."""
 
-    def __init__(self, answers: int) -> None:
+    def __init__(self, n: int) -> None:
         self.start_time = time.perf_counter()
         self.time_to_first_token: float | None = None
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
-        self._answers = answers
-        self._summary_tokens = 0  # tokens written before the answer began
+        self._n = n
+        self._summary_tokens = 0  # generated for a summary of the conversation, before the answer
 
     def observe(self, delta: ChatDelta) -> None:
         if self.time_to_first_token is None and (delta.text or delta.tool_calls):
             self.time_to_first_token = time.perf_counter() - self.start_time
-        if self.finish_reason not in FAILED_FINISH_REASONS:  # one broken answer breaks them all
+        if self.finish_reason not in FAILED_FINISH_REASONS:  # one failed choice fails the completion
             self.finish_reason = delta.finish_reason or self.finish_reason
         self.usage = delta.usage or self.usage
         if delta.context is not None:
@@ -85,49 +85,43 @@ class _CompletionTimer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether its end was seen: usage comes last, unless something broke."""
+        """True after the last delta, which carries the usage, or after a failure."""
         return self.usage is not None or self.finish_reason in FAILED_FINISH_REASONS
 
     def time_per_output_token(self, seconds: float) -> float | None:
-        """Seconds per token of one answer after its first; None where that was not seen."""
-        written = 0 if self.usage is None else self.usage.completion_tokens - self._summary_tokens
-        if self.time_to_first_token is None or written <= self._answers:
+        """Seconds per token after the first, averaged over the choices; None if no choice has a second token."""
+        num_tokens = 0 if self.usage is None else self.usage.completion_tokens - self._summary_tokens
+        if self.time_to_first_token is None or num_tokens <= self._n:
             return None
-        return (seconds - self.time_to_first_token) / (written / self._answers - 1)
+        return (seconds - self.time_to_first_token) / (num_tokens / self._n - 1)
 
 
 @contextmanager
-def _measure_completion(model: str, answers: int, metrics: ServerMetrics) -> Iterator[_CompletionTimer]:
-    request_context, watch = current_request(), _CompletionTimer(answers)
-    request_context.model = model
+def _measure_completion(model: str, n: int, metrics: ServerMetrics) -> Iterator[_CompletionTimer]:
+    context, timer = current_request(), _CompletionTimer(n)
+    context.model = model
     finish_reason: str | None = "error"
     try:
-        yield watch
-        finish_reason = watch.finish_reason or "error"
+        yield timer
+        finish_reason = timer.finish_reason or "error"
     except UserError:
-        finish_reason = None  # what was refused is no completion
+        finish_reason = None  # a rejected request is not a completion
         raise
     except Exception:
         raise
-    except BaseException:  # closed or cancelled
-        timed_out = request_context.limit is not None and request_context.limit.expired()
-        finish_reason = watch.finish_reason if watch.is_complete else "timeout" if timed_out else "cancelled"
+    except BaseException:  # the generator was closed, or the task was cancelled
+        has_timed_out = context.limit is not None and context.limit.expired()
+        finish_reason = timer.finish_reason if timer.is_complete else "timeout" if has_timed_out else "cancelled"
         raise
     finally:
         if finish_reason is not None:
-            request_context.finish_reason = finish_reason
-            if watch.usage is not None:
-                # A request may hold several prompts.
-                request_context.prompt_tokens = (request_context.prompt_tokens or 0) + watch.usage.prompt_tokens
-                request_context.completion_tokens = (
-                    request_context.completion_tokens or 0
-                ) + watch.usage.completion_tokens
-            seconds = time.perf_counter() - watch.start_time
+            context.finish_reason = finish_reason
+            if timer.usage is not None:
+                # Sums, because a request may have several prompts.
+                context.prompt_tokens = (context.prompt_tokens or 0) + timer.usage.prompt_tokens
+                context.completion_tokens = (context.completion_tokens or 0) + timer.usage.completion_tokens
+            seconds = time.perf_counter() - timer.start_time
             metrics.record_completion(
-                model,
-                finish_reason,
-                seconds,
-                time_to_first_token=watch.time_to_first_token,
-                time_per_output_token=watch.time_per_output_token(seconds),
-                usage=watch.usage,
-            )
+                model, finish_reason, seconds, time_to_first_token=timer.time_to_first_token,
+                time_per_output_token=timer.time_per_output_token(seconds), usage=timer.usage,
+            )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Several streams read as one, and several results awaited as one."""
+"""Runs several prompts of one request at the same time: merged streams and gathered results, both bounded."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
@@ -7,38 +7,39 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
-_MAX_BUFFERED_ITEMS = 64  # items kept for a slow reader before the streams have to wait
-MAX_CONCURRENT_PROMPTS = (
-    32  # texts of one request that are with the engine; the others wait, so that other requests get their turn
-)
+MAX_CONCURRENT_PROMPTS = 32  # of one request; the others wait, so that other requests get their turn
+_MAX_BUFFERED_ITEMS = 64  # for a slow reader; then the streams wait
 
 
 async def merge_streams(streams: Sequence[AsyncGenerator[Item, None]]) -> AsyncGenerator[tuple[int, Item], None]:
-    """Every item with the number of its stream. The first failure ends all; closing this closes them."""
-    queue: asyncio.Queue[tuple[int, Item] | BaseException | None] = asyncio.Queue(_MAX_BUFFERED_ITEMS)
-    slots = asyncio.Semaphore(MAX_CONCURRENT_PROMPTS)
+    """Yield every item with the index of its stream.
 
-    async def forward(number: int) -> None:
+    The first exception of a stream ends all streams and is raised. Closing this generator closes all streams.
+    """
+    queue: asyncio.Queue[tuple[int, Item] | BaseException | None] = asyncio.Queue(_MAX_BUFFERED_ITEMS)
+    semaphore = asyncio.Semaphore(MAX_CONCURRENT_PROMPTS)
+
+    async def forward(index: int) -> None:
         try:
-            async with slots, aclosing(streams[number]) as items:
+            async with semaphore, aclosing(streams[index]) as items:
                 async for item in items:
-                    await queue.put((number, item))
+                    await queue.put((index, item))
         except Exception as error:
             await queue.put(error)
         else:
             await queue.put(None)
 
-    tasks = [asyncio.create_task(forward(number)) for number in range(len(streams))]
+    tasks = [asyncio.create_task(forward(index)) for index in range(len(streams))]
     try:
-        left = len(tasks)
-        while left:
-            item = await queue.get()
-            if item is None:
-                left -= 1
-            elif isinstance(item, BaseException):
-                raise item
+        num_open = len(tasks)
+        while num_open:
+            entry = await queue.get()
+            if entry is None:
+                num_open -= 1
+            elif isinstance(entry, BaseException):
+                raise entry
             else:
-                yield item
+                yield entry
     finally:
         for task in tasks:
             task.cancel()
@@ -46,19 +47,19 @@ async def merge_streams(streams: Sequence[AsyncGenerator[Item, None]]) -> AsyncG
 
 
 async def gather_bounded(coroutines: Sequence[Coroutine[Any, Any, Item]]) -> list[Item]:
-    """All results, in order. The first failure, or being cancelled, cancels what is still at work and waits for it."""
-    slots = asyncio.Semaphore(MAX_CONCURRENT_PROMPTS)
+    """Return all results in order. After the first exception or a cancellation, the rest is cancelled and awaited."""
+    semaphore = asyncio.Semaphore(MAX_CONCURRENT_PROMPTS)
 
-    async def run(work: Coroutine[Any, Any, Item]) -> Item:
-        async with slots:
-            return await work
+    async def run(coroutine: Coroutine[Any, Any, Item]) -> Item:
+        async with semaphore:
+            return await coroutine
 
-    tasks = [asyncio.create_task(run(work)) for work in coroutines]
+    tasks = [asyncio.create_task(run(coroutine)) for coroutine in coroutines]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for work in coroutines:
-            work.close()  # those that never began
+        for coroutine in coroutines:
+            coroutine.close()  # those that have not started

@@ -1,4 +1,4 @@
-"""What a server counts, in Prometheus' terms. Labels are bounded: templates of routes, served names, our own codes."""
+"""Prometheus metrics. Label values are bounded: path templates, served names and our own error codes."""
 
 from collections.abc import Callable
 
@@ -11,65 +11,64 @@ REJECTION_CODES = (
     "invalid_api_key", "rate_limit_exceeded", "server_busy", "draining", "timeout", "body_too_large",
     "origin_not_allowed", "host_not_allowed",
 )  # fmt: skip
+# Bucket bounds, in seconds.
 _TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _FIRST_TOKEN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _COMPLETION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
 class ServerMetrics:
-    """The counters of one application, in a registry of its own."""
+    """Metrics of one application, in a registry of its own."""
 
     def __init__(self, num_running: Callable[[], int], num_waiting: Callable[[], int]) -> None:
-        """Count for one application; `running` and `waiting` are asked at every scrape."""
+        """Create the metrics. `num_running` and `num_waiting` are called at every scrape."""
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "turnwise_requests", "Requests answered, by route and status.", ["method", "route", "status"],
+            "turnwise_requests", "HTTP requests answered, by route and status.", ["method", "route", "status"],
             registry=registry,
         )  # fmt: skip
         self._rejected = Counter(
-            "turnwise_rejected", "Requests turned away, by the code of the error.", ["reason"], registry=registry
+            "turnwise_rejected", "HTTP requests rejected, by error code.", ["reason"], registry=registry
         )
-        for reason in REJECTION_CODES:
-            self._rejected.labels(reason)  # a series that exists from the start shows its first increase
-        Gauge("turnwise_completions_running", "Completions being computed.", registry=registry).set_function(
+        for code in REJECTION_CODES:
+            self._rejected.labels(code)  # without an initial 0, Prometheus does not see the first increase
+        Gauge("turnwise_completions_running", "Completions that are generated now.", registry=registry).set_function(
             num_running
         )
-        Gauge("turnwise_completions_waiting", "Completions waiting for a slot.", registry=registry).set_function(
-            num_waiting
-        )
+        Gauge("turnwise_completions_waiting", "Completions in the queue.", registry=registry).set_function(num_waiting)
         self._completions = Counter(
             "turnwise_completions",
-            "Completions that ended, by how: stop, length and so on, cancelled (the client left), timeout or error.",
+            "Completions that ended, by finish reason; also cancelled (client disconnected), timeout and error.",
             ["model", "finish"],
             registry=registry,
         )
         self._prompt_tokens = Counter(
-            "turnwise_prompt_tokens", "Tokens read, of completions that were finished.", ["model"], registry=registry
+            "turnwise_prompt_tokens", "Prompt tokens of finished completions.", ["model"], registry=registry
         )
         self._cached_prompt_tokens = Counter(
             "turnwise_cached_prompt_tokens",
-            "Those of the tokens read that an earlier request had read before; over all of them, the rate of hits.",
+            "Prompt tokens served from the prefix cache. Divided by turnwise_prompt_tokens: the hit rate.",
             ["model"], registry=registry,
         )  # fmt: skip
         self._completion_tokens = Counter(
-            "turnwise_completion_tokens", "Tokens written, of completions that were finished.", ["model"],
-            registry=registry,
-        )  # fmt: skip
+            "turnwise_completion_tokens", "Generated tokens of finished completions.", ["model"], registry=registry
+        )
         self._first_token_seconds = Histogram(
-            "turnwise_first_token_seconds", "From the request to its first text.", ["model"],
+            "turnwise_first_token_seconds", "Time to first token.", ["model"],
             buckets=_FIRST_TOKEN_BUCKETS, registry=registry,
         )  # fmt: skip
         self._output_token_seconds = Histogram(
-            "turnwise_output_token_seconds", "Per token after the first; of a stream, as its client took them.",
+            "turnwise_output_token_seconds",
+            "Time per output token after the first. In a stream it includes the time that the client takes to read.",
             ["model"], buckets=_TOKEN_BUCKETS, registry=registry,
         )  # fmt: skip
         self._completion_seconds = Histogram(
-            "turnwise_completion_seconds", "From the request to the end of its answer.", ["model"],
+            "turnwise_completion_seconds", "Time from the request to the end of the completion.", ["model"],
             buckets=_COMPLETION_BUCKETS, registry=registry,
         )  # fmt: skip
 
     def record_request(self, method: str, route: str, status: int, code: str | None) -> None:
-        """A request was answered; `route` is a template, `code` that of an error."""
+        """Count an HTTP request. `route` is a path template, `code` the code of the error, if any."""
         self._requests.labels(method if method in HTTP_METHODS else "other", route, str(status)).inc()
         if code in REJECTION_CODES:
             self._rejected.labels(code).inc()
@@ -77,15 +76,15 @@ class ServerMetrics:
     def record_completion(
         self,
         model: str,
-        finish: str,
+        finish_reason: str,
         seconds: float,
         *,
         time_to_first_token: float | None,
         time_per_output_token: float | None,
         usage: Usage | None,
     ) -> None:
-        """A completion ended after `seconds`, its first text came after `first`, every further token after `each`."""
-        self._completions.labels(model, finish).inc()
+        """Count a completion that took `seconds`. Values that were not measured are None."""
+        self._completions.labels(model, finish_reason).inc()
         self._completion_seconds.labels(model).observe(seconds)
         if time_to_first_token is not None:
             self._first_token_seconds.labels(model).observe(time_to_first_token)
@@ -96,6 +95,6 @@ class ServerMetrics:
             self._cached_prompt_tokens.labels(model).inc(usage.cached_tokens)
             self._completion_tokens.labels(model).inc(usage.completion_tokens)
 
-    def text(self) -> bytes:
-        """All of it in Prometheus' text form."""
+    def render(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""What is known of one request while it is answered: whoever learns something writes it here, the log reads it."""
+"""Facts about the current request, collected while it is processed and read by the access log."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from turnwise.core.errors import TurnwiseError
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request and its answer.
+    """One request and its response.
 
     Attributes:
-        id: what client and log call it.
-        key: the key it came with.
-        user: whom it was sent for, as the client calls them.
-        model: the served name that answered it.
-        prompt_tokens: tokens read; None where that was not learned.
-        completion_tokens: tokens written.
-        finish: how the completion ended: a published finish reason, or cancelled, timeout or error.
-        code: the code of the error it was answered with.
-        limit: its time limit.
-        ignored: unknown fields of its body, where the server lets them pass.
-        not_enforced: keywords of its tools' schemas that its answer is not held to.
+        id: request id, for the client and the log.
+        key: API key that the request was sent with.
+        user: end user, as named by the client.
+        model: served name of the model that answers.
+        prompt_tokens: prompt tokens of all completions of the request; None until a completion has ended.
+        completion_tokens: generated tokens of all completions of the request.
+        finish_reason: how the completion ended: a published finish reason, or cancelled, timeout or error.
+        code: code of the error that the request was answered with.
+        limit: time limit of the request.
+        ignored: paths of unknown fields in the body, if the server ignores them.
+        not_enforced: paths of keywords in the schemas of tools that are not enforced.
         encode_failure: encodes an error as the last bytes of the stream that is being sent; None without a stream.
     """
 
@@ -42,15 +42,15 @@ class RequestContext:
     encode_failure: Callable[[TurnwiseError], bytes] | None = None
 
 
-# Tasks and threads that a request starts see its exchange too; that is what a ContextVar is for.
-_current: ContextVar[RequestContext | None] = ContextVar("exchange", default=None)
+# A ContextVar, because tasks and threads that a request starts inherit it.
+_current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 
 
 def current_request() -> RequestContext:
-    """The exchange this code runs for; outside of any, one that nobody reads."""
+    """Return the context of the current request; outside of a request, a new one that is not logged."""
     return _current.get() or RequestContext()
 
 
 def bind_request(request_context: RequestContext) -> None:
-    """Make `exchange` the one that this task, and every task it starts, runs for."""
+    """Set the context of the current request, for this task and for all tasks that it starts."""
     _current.set(request_context)

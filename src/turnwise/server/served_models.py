@@ -1,4 +1,4 @@
-"""The models that a server answers with."""
+"""The models of a server, by served name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,32 +9,36 @@ from turnwise.core.ports import ConversationStore
 from turnwise.server.error_responses import truncate
 
 LATEST = "latest"
-ALIASES = (LATEST, "stable")  # one model until several versions are kept: the served default
+ALIASES = (LATEST, "stable")  # both are the default model, because a server has one version of each model
+_MAX_LISTED_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """The served models by name, and the one that the aliases mean.
+    """Chat services by served name.
 
-    The mapping is read at every request, so whoever owns it may put another service behind a name at any time.
+    Attributes:
+        services: read at every request, so the owner of the mapping can replace a service at any time.
+        default: served name that the aliases stand for.
+        instrument: wraps a service before it answers a request.
     """
 
     services: Mapping[str, ChatService]
     default: str
-    watch: Callable[[ChatService], ChatService] = lambda service: service
+    instrument: Callable[[ChatService], ChatService] = lambda service: service
 
     def find(self, name: str) -> ChatService:
-        """The service behind a name or alias, watched. Raises `ModelNotFound`, listing what is served."""
+        """Return the instrumented service for a served name or alias. Raises `ModelNotFound`."""
         service = self.services.get(self.default if name in ALIASES else name)
         if service is None:
-            served_models = truncate(", ".join((*sorted(self.services), *ALIASES)), 300)
-            raise ModelNotFound(f"The model '{truncate(name)}' is not served here. Served: {served_models}.")
-        return self.watch(service)
+            names = truncate(", ".join((*sorted(self.services), *ALIASES)), _MAX_LISTED_CHARS)
+            raise ModelNotFound(f"The model '{truncate(name)}' is not served here. Served models: {names}.")
+        return self.instrument(service)
 
     @property
     def store(self) -> ConversationStore:
-        """Where conversations are kept. Raises `NotFound` when this server keeps none."""
+        """The conversation store. Raises `NotFound` if this server has none."""
         store = self.find(LATEST).store
         if store is None:
-            raise NotFound("This server keeps no conversations.")
+            raise NotFound("This server does not store conversations.")
         return store

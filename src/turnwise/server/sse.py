@@ -1,4 +1,4 @@
-"""Server-sent events over ASGI."""
+"""Server-sent events over ASGI (WHATWG HTML, section 9.2)."""
 
 import asyncio
 import json
@@ -19,27 +19,29 @@ from turnwise.server.request_context import current_request
 DONE_EVENT = b"data: [DONE]\n\n"
 KEEP_ALIVE_COMMENT = b": keep-alive\n\n"
 SSE_KEEP_ALIVE_SECONDS = 15.0
+PADDING_MULTIPLE = 128  # bytes
 
 Item = TypeVar("Item")
 
-PADDING_MULTIPLE = 128  # bytes that a chunk's length is a multiple of, where lengths should tell little
-
 
 def format_event(content: dict[str, Any], *, padded: bool = False, name: str | None = None) -> bytes:
-    """One event, with its `name` where the interface has named events. JSON escapes line breaks, so data is one line.
+    """Encode one event. JSON escapes line breaks, so the data is one line.
 
-    With `padded`, a field `obfuscation` of random letters fills it up: whoever sees encrypted chunks go by could else
-    tell tokens by their lengths (Weiss et al. 2024).
+    Args:
+        content: the data, as JSON.
+        padded: add a field `obfuscation` of random letters, so that the length is a multiple of `PADDING_MULTIPLE`.
+            The lengths of encrypted chunks would tell tokens apart (Weiss et al. 2024).
+        name: event name, for interfaces with named events.
     """
     if padded:
-        bare = len(_json({**content, "obfuscation": ""}))
-        content = {**content, "obfuscation": _letters(-bare % PADDING_MULTIPLE)}
+        length = len(_json({**content, "obfuscation": ""}))
+        content = {**content, "obfuscation": _random_letters(-length % PADDING_MULTIPLE)}
     head = b"" if name is None else f"event: {name}\n".encode()
     return head + b"data: " + _json(content) + b"\n\n"
 
 
 def format_error_event(error: TurnwiseError) -> bytes:
-    """The event that ends a stream with an error, where the interface has no event type for it."""
+    """Encode the event that ends a stream with an error, for interfaces without an event type for errors."""
     return format_event(error_body(error))
 
 
@@ -47,15 +49,15 @@ def _json(content: dict[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _letters(count: int) -> str:
+def _random_letters(count: int) -> str:
     return "".join(secrets.choice(string.ascii_letters) for _ in range(count))
 
 
 class EventStreamResponse(Response):
-    """Sends what `events` yields as it comes, no faster than the client reads, and closes it when the client leaves.
+    """Streams events with back-pressure, and closes their source when the client disconnects.
 
-    Starlette's own streaming response waits for a failing write to notice a client that left; a server whose writes
-    do not fail would then decode to the end.
+    Starlette's `StreamingResponse` notices a disconnect only when a write fails, which may never happen; then the
+    completion would be generated to its end.
     """
 
     media_type = "text/event-stream"
@@ -67,14 +69,14 @@ class EventStreamResponse(Response):
         keep_alive: float = SSE_KEEP_ALIVE_SECONDS,
         encode_failure: Callable[[TurnwiseError], bytes] = format_error_event,
     ) -> None:
-        """Take over `events` and the `source` they are made from: both are closed here, whatever happens.
+        """Stream `events`.
 
         Args:
-            events: what is sent.
-            source: what the events are made from.
+            events: encoded events. Closed at the end of the response.
+            source: what the events are made from. Closed at the end of the response.
             keep_alive: seconds without an event after which a comment is sent. Clients skip comments, and proxies close
                 connections that are silent for long (WHATWG HTML, 9.2.7).
-            encode_failure: encodes the error that ends the stream from outside: a time limit, or a server that stops.
+            encode_failure: encodes an error that ends the stream from outside: a time limit, or a server that stops.
         """
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
@@ -82,7 +84,7 @@ class EventStreamResponse(Response):
         self._encode_failure = encode_failure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events until they end or the client leaves."""
+        """Send the events until they end or the client disconnects."""
         del scope
         current_request().encode_failure = self._encode_failure
         async with aclosing(self._source), aclosing(self._events):
@@ -103,42 +105,42 @@ class EventStreamResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_comments(self, send: Send) -> None:
-        """Events and comments are whole messages, so they may be sent from two tasks."""
+        """Send comments while there are no events. Each is one ASGI message, so they cannot split an event."""
         loop = asyncio.get_running_loop()
         while True:
-            if (silence := self._keep_alive - (loop.time() - self._last_sent)) > 0:
-                await asyncio.sleep(silence)
+            if (remaining := self._keep_alive - (loop.time() - self._last_sent)) > 0:
+                await asyncio.sleep(remaining)
             else:
                 await send({"type": "http.response.body", "body": KEEP_ALIVE_COMMENT, "more_body": True})
                 self._last_sent = loop.time()
 
 
 class AsyncClosable(Protocol):
-    """What can be closed."""
+    """Anything with `aclose`."""
 
     async def aclose(self) -> None:
         """Close it."""
 
 
 class PrefetchedStream(Generic[Item]):
-    """A stream whose first item is awaited before the answer begins, so that an error still gets its own status.
+    """A stream whose first item is computed before the response starts, so that an error has its own HTTP status.
 
-    Where the first item takes longer than that wait, the answer begins without it.
+    If the first item takes longer than `start` waits, the response starts without it.
     """
 
     def __init__(self, items: AsyncGenerator[Item, None]) -> None:
-        """Take over `items` and begin to compute the first."""
+        """Start to compute the first item."""
         self._items = items
-        self._first: asyncio.Task[Item] | None = asyncio.create_task(_first(items))
+        self._first: asyncio.Task[Item] | None = asyncio.create_task(_first_item(items))
 
     @classmethod
     async def start(
         cls, items: AsyncGenerator[Item, None], seconds: float, receive: Receive
     ) -> "PrefetchedStream[Item]":
-        """Take over `items` and wait for the first, at most so long.
+        """Wait for the first item of `items`, for at most `seconds`. `items` is closed if this fails.
 
         Raises:
-            ClientGone: the client left meanwhile.
+            ClientDisconnected: the client disconnected first.
             Exception: whatever computing the first item raises.
         """
         stream = cls(items)
@@ -156,7 +158,7 @@ class PrefetchedStream(Generic[Item]):
             self._first.result()
 
     async def next(self) -> Item | None:
-        """The next item; None at the end."""
+        """Return the next item; None at the end."""
         if (first := self._first) is not None:
             item = await first
             self._first = None
@@ -164,14 +166,14 @@ class PrefetchedStream(Generic[Item]):
         return await anext(self._items, None)
 
     async def aclose(self) -> None:
-        """Close the stream, whatever it is doing."""
+        """Cancel the first item if it is being computed, and close the stream."""
         if self._first is not None:
             self._first.cancel()
             await asyncio.gather(self._first, return_exceptions=True)
         await self._items.aclose()
 
 
-async def _first(items: AsyncGenerator[Item, None]) -> Item:
+async def _first_item(items: AsyncGenerator[Item, None]) -> Item:
     try:
         return await anext(items)
     except StopAsyncIteration:

@@ -1,4 +1,4 @@
-"""Running the application: one process, one address, quiet logs, a clean end."""
+"""Runs the application in uvicorn: one process, one address, graceful shutdown, our log format."""
 
 import gc
 import logging
@@ -13,23 +13,23 @@ from fastapi import FastAPI
 
 from turnwise.core.errors import UserError
 from turnwise.server.h11_protocol import SEND_TIMEOUT_SECONDS, make_protocol_class
-from turnwise.server.middleware.access_log import LogFormat, make_formatter
-from turnwise.server.middleware.security import is_loopback
+from turnwise.server.middleware.log_format import LogFormat, make_formatter
+from turnwise.server.middleware.same_origin import is_loopback
 
-DRAIN_TIMEOUT_SECONDS = 30.0  # for completions under way, once somebody pressed Ctrl-C
+DRAIN_TIMEOUT_SECONDS = 30.0  # for active completions, after the first signal
+CANCEL_TIMEOUT_SECONDS = 1  # after draining: for cancelled requests to send their error
 KEEP_ALIVE_SECONDS = 120.0  # longer than common clients and proxies keep connections (Go: 90, nginx: 60, undici: 4)
-THREAD_SWITCH_SECONDS = 0.001  # Python's own is 0.005
-CANCEL_TIMEOUT_SECONDS = 1  # after that: for what was cut off to say so
+THREAD_SWITCH_SECONDS = 0.001  # Python's default is 0.005
 
 log = logging.getLogger("turnwise.server")
 
 
 class ListenFailed(UserError):
-    """The address is taken, not ours, or not to be opened without a word from the person."""
+    """The address cannot be listened on, or other machines could reach the server without a key."""
 
 
 def print_url(url: str) -> None:
-    """Tell the person where to look."""
+    """Print the URL of the server."""
     print(f"Turnwise listens on {url}   (Ctrl-C stops it)", flush=True)
 
 
@@ -45,41 +45,43 @@ def serve(
     send_timeout: float = SEND_TIMEOUT_SECONDS,
     on_listening: Callable[[str], None] = print_url,
 ) -> None:
-    """Serve `app` until Ctrl-C or SIGTERM, let the completions under way finish, and end; a second one ends at once.
+    """Serve `app` until Ctrl-C or SIGTERM.
 
-    While they finish, new requests are answered with 503, so that whoever distributes them goes elsewhere.
+    The first signal starts draining: active completions may finish, new requests get a 503, so that a load balancer
+    sends them elsewhere. The second signal stops the server at once.
 
     Args:
-        app: what `create_app` made.
+        app: the application from `create_app`.
         host: name or address to listen on.
-        port: 0 picks a free one.
-        allow_remote: listen on an address that other machines reach, although no key is asked for.
-        drain: most seconds for the completions under way.
-        log_format: "text" writes lines for people, "json" an object per request.
+        port: port to listen on; 0 picks a free one.
+        allow_remote: allow an address that other machines reach, even if no API key is required.
+        drain: maximum seconds for active completions to finish.
+        log_format: "text" (one line per request) or "json" (one object per request).
         keep_alive: seconds that a connection may be idle between two requests.
-        send_timeout: seconds for a client to read on, once it reads slower than its answer is written.
+        send_timeout: seconds after which a client that does not read is disconnected.
         on_listening: called with the URL once connections are accepted.
 
     Raises:
-        CannotListen: the port is taken, the host is unknown, or it is not a loopback address, no key is asked for and
-            `allow_remote` is off.
+        ListenFailed: the port is taken, the host is unknown, or the address is not a loopback address although neither
+            an API key is required nor `allow_remote` is set.
     """
     check_remote_access(host, allow_remote=allow_remote, requires_key=app.state.api_key_auth.check_required())
     listener = _listen(host, port)
     _configure_logging(log_format)
     url = _url(host, listener.getsockname()[1])
     config = uvicorn_config(app, keep_alive=keep_alive, send_timeout=send_timeout)
-    with listener, _short_thread_switches(), suppress(KeyboardInterrupt):
+    with listener, _responsive_interpreter(), suppress(KeyboardInterrupt):
         _DrainingServer(config, app, drain, lambda: on_listening(url)).run(sockets=[listener])
 
 
 @contextmanager
-def _short_thread_switches() -> Iterator[None]:
-    """Let other threads run soon: a decoding step takes the interpreter dozens of times, each time after such a wait.
+def _responsive_interpreter() -> Iterator[None]:
+    """Reduce the time that threads wait for the interpreter lock, and that the garbage collector takes.
 
-    What is there before the first request stays, so the garbage collector need not look at it again.
+    A decoding step releases the lock dozens of times, and waits up to one switch interval each time to get it back.
+    Objects that exist before the first request are permanent, so the collector need not scan them.
     """
-    before = sys.getswitchinterval()
+    interval = sys.getswitchinterval()
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
@@ -87,50 +89,53 @@ def _short_thread_switches() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-        sys.setswitchinterval(before)
+        sys.setswitchinterval(interval)
 
 
 def check_remote_access(host: str, *, allow_remote: bool, requires_key: bool) -> None:
-    """Raise `CannotListen` where other machines would reach the server without a key, and nobody said that they may."""
+    """Raise `ListenFailed` if other machines could reach the server without a key and this is not allowed."""
     if not (is_loopback(host) or allow_remote or requires_key):
         raise ListenFailed(
-            f"Listening on '{host}' would let other machines chat and read conversations without a key. "
-            "Use --host 127.0.0.1, or say --allow-remote if the network is yours, "
-            "or make a key with `turnwise keys create --name NAME`."
+            f"Listening on '{host}' would let other machines chat and read conversations without an API key. "
+            "Use --host 127.0.0.1, add --allow-remote if you trust the network, "
+            "or create a key with `turnwise keys create --name NAME`."
         )
 
 
 def check_address(host: str, port: int, *, allow_remote: bool, requires_key: bool) -> None:
-    """Raise what `serve` would raise about the address. Called before a model is loaded, which takes longer."""
+    """Raise what `serve` would raise about the address. For a check before the model is loaded, which takes long."""
     check_remote_access(host, allow_remote=allow_remote, requires_key=requires_key)
     _listen(host, port).close()
 
 
 class _DrainingServer(uvicorn.Server):
-    """A server that says when it listens, and that drains before it ends."""
+    """A uvicorn server that reports when it listens, and drains before it stops."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, seconds: float, on_listening: Callable[[], None]) -> None:
         super().__init__(config)
         self._limiter, self._drain = app.state.limiter, app.state.drain
-        self._seconds, self._is_announced = seconds, False
+        self._drain_seconds, self._is_drain_logged = seconds, False
         self._on_listening = on_listening
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal begins to drain, the second ends at once. Runs between any two instructions."""
+        """Signal handler: start draining, or stop at once if draining. It may run between any two instructions."""
         del sig, frame
         if self._drain.is_draining:
             self.should_exit = self.force_exit = True
         else:
-            self._drain.start(self._seconds)
+            self._drain.start(self._drain_seconds)
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether to end. What is still under way then is told so."""
+        """Called ten times per second; returns whether to stop."""
         if self._drain.is_draining:
-            num_active, left = self._limiter.num_active, self._drain.seconds_left
-            if num_active and left and not self._is_announced:
-                self._is_announced = True
-                log.info("Finishing %d under way, at most %.0f s; a second Ctrl-C ends at once.", num_active, left)
-            self.should_exit = self.should_exit or not (num_active and left)
+            num_active, seconds_left = self._limiter.num_active, self._drain.seconds_left
+            if num_active and seconds_left and not self._is_drain_logged:
+                self._is_drain_logged = True
+                log.info(
+                    "Waiting for %d active completions, at most %.0f s; a second Ctrl-C stops at once.",
+                    num_active, seconds_left,
+                )  # fmt: skip
+            self.should_exit = self.should_exit or not (num_active and seconds_left)
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -141,13 +146,13 @@ class _DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._limiter.stop()
         await super().shutdown(sockets)
-        self._captured_signals.clear()  # they would be raised again, and the caller could not tidy up
+        self._captured_signals.clear()  # uvicorn raises them again, and the caller could not clean up
 
 
 def uvicorn_config(
     app: FastAPI, *, keep_alive: float = KEEP_ALIVE_SECONDS, send_timeout: float = SEND_TIMEOUT_SECONDS
 ) -> uvicorn.Config:
-    """How uvicorn is to run `app`."""
+    """Return the uvicorn configuration for `app`; times are in seconds."""
     config = uvicorn.Config(
         app,
         http=make_protocol_class(send_timeout),
@@ -156,7 +161,7 @@ def uvicorn_config(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nobody is trusted to say who a client is
+        proxy_headers=False,  # no proxy is trusted to name the client
         timeout_graceful_shutdown=CANCEL_TIMEOUT_SECONDS,
     )
     config.timeout_keep_alive = keep_alive  # type: ignore[assignment]  # the timer takes fractions too
@@ -164,7 +169,7 @@ def uvicorn_config(
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    if not 0 <= port <= 65535:  # the system would count on from 0
+    if not 0 <= port <= 65535:  # the system would wrap it around
         raise ListenFailed(f"There is no port {port}; --port takes 0 to 65535.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -172,7 +177,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise ListenFailed(f"There is no address '{host}' port {port} to listen on; see --host and --port.") from error
     try:
-        if sys.platform != "win32":  # there it would let two servers share a port
+        if sys.platform != "win32":  # on Windows this option lets two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)
@@ -190,13 +195,13 @@ def _url(host: str, port: int) -> str:
 
 
 def _configure_logging(log_format: LogFormat) -> None:
-    """Our one line per request and what went wrong, on stderr; uvicorn only speaks of errors."""
+    """Log to stderr: one line per request, and errors. Uvicorn logs only critical errors."""
     handler = logging.StreamHandler()
     handler.setFormatter(make_formatter(log_format))
-    ours = logging.getLogger("turnwise")
-    if not ours.handlers:
-        ours.addHandler(handler)
-        ours.setLevel(logging.INFO)
-        ours.propagate = False
+    turnwise_log = logging.getLogger("turnwise")
+    if not turnwise_log.handlers:
+        turnwise_log.addHandler(handler)
+        turnwise_log.setLevel(logging.INFO)
+        turnwise_log.propagate = False
     uvicorn_log = logging.getLogger("uvicorn.error")
-    uvicorn_log.setLevel(logging.CRITICAL)  # its errors carry tracebacks that may quote a message; ours do not
+    uvicorn_log.setLevel(logging.CRITICAL)  # its tracebacks may quote a message; ours do not

@@ -1,1 +1,1 @@
-"""ASGI middleware: access log, API keys, concurrency limits, draining, CORS, security headers."""
+"""ASGI middleware. Not Starlette's `BaseHTTPMiddleware`: it hides a client's disconnect from the routes."""

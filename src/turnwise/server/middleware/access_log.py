@@ -1,4 +1,4 @@
-"""One line or one JSON object per request, never with what was said; and the counting that belongs to it."""
+"""Request ids, the access log and the metrics of HTTP requests. Queries, headers and bodies are never logged."""
 
 import json
 import logging
@@ -6,8 +6,6 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, Literal
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import BaseRoute, Match
@@ -17,123 +15,102 @@ from turnwise.server.error_responses import truncate
 from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.request_context import RequestContext, bind_request
 
-LogFormat = Literal["text", "json"]
 REQUEST_ID_HEADER = "x-request-id"
 IGNORED_FIELDS_HEADER = "x-ignored-fields"
 NOT_ENFORCED_HEADER = "x-not-enforced"
-MAX_HEADER_CHARS = 500  # characters of a header's value
+MAX_HEADER_CHARS = 500
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that disconnected before the response started
 
 access_log = logging.getLogger("turnwise.access")
 _VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class AccessLogMiddleware:
-    """Gives every request an id, logs and counts how it went. A query, a header or a body is never logged."""
+    """Gives every request an id, and logs and counts its outcome."""
 
     def __init__(self, app: ASGIApp, metrics: ServerMetrics, routes: Sequence[BaseRoute]) -> None:
-        """Count in `metrics`, by the templates of `routes`."""
+        """Count in `metrics`, by the path templates of `routes`."""
         self._app, self._metrics, self._routes = app, metrics, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; 499 stands for a client that left before the answer began."""
+        """Pass the request on, with a new request context."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_context, original_scope = RequestContext(_request_id(scope)), dict(scope)
-        bind_request(request_context)
-        status, start_time, is_recorded = 499, time.perf_counter(), False
+        context, original_scope = RequestContext(_request_id(scope)), dict(scope)
+        bind_request(context)
+        status, start_time, is_recorded = CLIENT_CLOSED_REQUEST, time.perf_counter(), False
 
         def record() -> None:
             nonlocal is_recorded
             if not is_recorded:
                 is_recorded = True
-                self._metrics.record_request(
-                    scope["method"], _template(scope, original_scope, self._routes), status, request_context.code
-                )
-                _log(scope, request_context, status, 1000 * (time.perf_counter() - start_time))
+                route = _path_template(scope, original_scope, self._routes)
+                self._metrics.record_request(scope["method"], route, status, context.code)
+                _log(scope, context, status, 1000 * (time.perf_counter() - start_time))
 
-        async def send_and_record(message: Message) -> None:
+        async def send_message(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID_HEADER] = request_context.id
-                if request_context.ignored:
-                    headers[IGNORED_FIELDS_HEADER] = _listed(request_context.ignored)
-                if request_context.not_enforced:
-                    headers[NOT_ENFORCED_HEADER] = _listed(request_context.not_enforced)
+                headers[REQUEST_ID_HEADER] = context.id
+                if context.ignored:
+                    headers[IGNORED_FIELDS_HEADER] = _header_value(context.ignored)
+                if context.not_enforced:
+                    headers[NOT_ENFORCED_HEADER] = _header_value(context.not_enforced)
             elif not message.get("more_body", False):
-                record()  # before the last byte leaves: whoever has the answer finds it in the log
+                record()  # before the last byte is sent, so that a client that has the response finds it in the log
             await send(message)
 
         try:
-            await self._app(scope, receive, send_and_record)
+            await self._app(scope, receive, send_message)
         finally:
             record()
 
 
-def _listed(paths: Sequence[str]) -> str:
-    """Paths as the value of a header: JSON strings in ASCII, as many as fit."""
-    listed: list[str] = []
+def _header_value(paths: Sequence[str]) -> str:
+    """As many paths as fit, as JSON strings in ASCII."""
+    quoted: list[str] = []
     for path in paths:
-        listed.append(json.dumps(truncate(path)))
-        if sum(map(len, listed)) > MAX_HEADER_CHARS:
-            return ", ".join([*listed[:-1], '"..."'])
-    return ", ".join(listed)
+        quoted.append(json.dumps(truncate(path)))
+        if sum(map(len, quoted)) > MAX_HEADER_CHARS:
+            return ", ".join([*quoted[:-1], '"..."'])
+    return ", ".join(quoted)
 
 
-def _log(scope: Scope, request_context: RequestContext, status: int, ms: float) -> None:
-    path = truncate(scope["path"]).encode("unicode_escape").decode()  # no line breaks of a client's making
+def _log(scope: Scope, context: RequestContext, status: int, ms: float) -> None:
+    path = truncate(scope["path"]).encode("unicode_escape").decode()  # a client cannot add line breaks to the log
     fields = {
         "method": truncate(scope["method"]),
         "path": path,
         "status": status,
         "ms": round(ms, 1),
-        "key": None if request_context.key is None else request_context.key.name,
-        "user": request_context.user,
-        "model": request_context.model,
-        "prompt_tokens": request_context.prompt_tokens,
-        "completion_tokens": request_context.completion_tokens,
-        "finish": request_context.finish_reason,
-        "error": request_context.code,
-        "request_id": request_context.id,
+        "key": None if context.key is None else context.key.name,
+        "user": context.user,
+        "model": context.model,
+        "prompt_tokens": context.prompt_tokens,
+        "completion_tokens": context.completion_tokens,
+        "finish": context.finish_reason,
+        "error": context.code,
+        "request_id": context.id,
     }
     access_log.info("%s %s %d %.0f ms", fields["method"], path, status, ms, extra={"fields": fields})
 
 
 def _request_id(scope: Scope) -> str:
-    """The client's own where it is harmless, else a new one."""
-    said = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-    return said if _VALID_REQUEST_ID.fullmatch(said) else f"req_{secrets.token_hex(12)}"
+    """The client's request id if it is harmless, else a new one."""
+    request_id = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+    return request_id if _VALID_REQUEST_ID.fullmatch(request_id) else f"req_{secrets.token_hex(12)}"
 
 
-def _template(scope: Scope, original_scope: Scope, routes: Sequence[BaseRoute]) -> str:
-    """The path of the route as it was declared: there are few of them, whatever clients ask for.
+def _path_template(scope: Scope, original_scope: Scope, routes: Sequence[BaseRoute]) -> str:
+    """The path template of the route, so that metrics have a bounded number of labels.
 
-    The router notes the route in `scope`. What was turned away before it, and files, are looked up as they were
-    `asked` for.
+    The router stores the route in `scope`. Requests that were rejected before it, and static files, are matched again.
     """
-    known = (*routes, *scope["app"].routes) if "app" in scope else routes
+    candidates = (*routes, *scope["app"].routes) if "app" in scope else routes
     route = scope.get("route") or next(
-        (each for each in known if each.matches(original_scope)[0] is not Match.NONE), None
+        (candidate for candidate in candidates if candidate.matches(original_scope)[0] is not Match.NONE), None
     )
     return str(getattr(route, "path", None) or "unknown")
-
-
-class JsonFormatter(logging.Formatter):
-    """Every record as one JSON object on one line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The object; requests have fields of their own, everything else a message."""
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        content: dict[str, Any] = {"time": moment, "level": record.levelname.lower()}
-        fields = getattr(record, "fields", None)
-        content.update({"message": record.getMessage()} if fields is None else fields)
-        return json.dumps(content, ensure_ascii=False)
-
-
-def make_formatter(kind: LogFormat) -> logging.Formatter:
-    """How records are written: a line for people, or JSON for programs."""
-    if kind == "json":
-        return JsonFormatter()
-    return logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -1,4 +1,4 @@
-"""How much a server takes on: completions at once, in all and per key, and how long each may take."""
+"""Limits of completions: how many at the same time, in total and per API key, and how long each may take."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,24 +11,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from turnwise.core.api_keys import ApiKey
 from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.server.error_responses import RequestRejected, error_response
+from turnwise.server.middleware.timeouts import ERROR_SEND_TIMEOUT_SECONDS
 from turnwise.server.request_context import current_request
 
-# Routes that keep a model busy.
+# Routes that run a model.
 GENERATION_PATHS = frozenset({
     "/v1/chat/completions", "/v1/responses", "/v1/responses/input_tokens", "/v1/completions", "/v1/embeddings",
 })  # fmt: skip
-BODY_SECONDS = 60.0  # for a request to arrive, on any route; a client that sends it drop by drop would hold a place
-FAREWELL_SECONDS = 5.0  # for a client that reads slowly to take the error that ends its answer
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """How much is taken on.
+    """Limits of completions.
 
     Attributes:
-        queue: most completions under way, running and waiting together.
-        seconds: most time for one, from its request to the last byte of its answer, however slowly it is read.
-        slots: how many of them are computed at the same time; None where that is not known.
+        max_concurrent_requests: maximum number of active completions, running and waiting.
+        request_timeout: maximum seconds from the request to the last byte of its response, however slowly it is read.
+        max_num_seqs: how many sequences the engine runs at the same time; None if unknown.
     """
 
     max_concurrent_requests: int = 256
@@ -37,56 +36,56 @@ class ServerLimits:
 
 
 class ConcurrencyLimiter:
-    """Counts the completions under way and lets no more in than there is room for. Lives on the event loop."""
+    """Counts active completions. Used on the event loop only."""
 
     def __init__(self, limits: ServerLimits) -> None:
         self.limits = limits
         self.is_stopped = False
-        self._active: dict[asyncio.Timeout, str | None] = {}
+        self._active: dict[asyncio.Timeout, str | None] = {}  # name of the API key, by the time limit of the request
 
     @property
     def num_active(self) -> int:
-        """Completions that were let in and have not ended."""
+        """Number of active completions, running and waiting."""
         return len(self._active)
 
     @property
     def num_running(self) -> int:
-        """Those of them that have a slot, of those that ask for one answer each; the engine says who."""
+        """Estimated number of running completions; the engine decides which run, and `n` > 1 takes more sequences."""
         return self.num_active - self.num_waiting
 
     @property
     def num_waiting(self) -> int:
-        """Those that wait for one."""
+        """Estimated number of completions that wait for a sequence of the engine."""
         return 0 if self.limits.max_num_seqs is None else max(0, self.num_active - self.limits.max_num_seqs)
 
     def check(self, key: ApiKey | None) -> None:
-        """Raise `Refusal` where there is no room for one more with this key."""
+        """Raise `RequestRejected` (429) if one more completion with this key is over a limit."""
         if key is not None and key.max_concurrent is not None:
-            own = sum(name == key.name for name in self._active.values())
-            if own >= key.max_concurrent:
+            num_active_of_key = sum(name == key.name for name in self._active.values())
+            if num_active_of_key >= key.max_concurrent:
                 raise RequestRejected(
                     429, "rate_limit_exceeded",
-                    f"The key '{key.name}' allows {key.max_concurrent} completions at the same time; "
-                    "wait for one to end.",
-                    kind="rate_limit_error",
+                    f"The key '{key.name}' allows {key.max_concurrent} completions at the same time. Wait until one "
+                    "ends.",
+                    error_type="rate_limit_error",
                 )  # fmt: skip
         if self.num_active >= self.limits.max_concurrent_requests:
             raise RequestRejected(
                 429, "server_busy",
-                f"The server is busy with {self.num_active} completions and takes no more. Try again soon.",
-                kind="rate_limit_error",
+                f"The server is busy: it has {self.num_active} active completions, its maximum. Try again soon.",
+                error_type="rate_limit_error",
             )  # fmt: skip
 
     def acquire(self, limit: asyncio.Timeout, key: ApiKey | None) -> None:
-        """Count one more, known by its time limit."""
+        """Add a completion, identified by its time limit."""
         self._active[limit] = None if key is None else key.name
 
     def release(self, limit: asyncio.Timeout) -> None:
-        """Count it no more; safe to call twice."""
+        """Remove a completion. May be called twice."""
         self._active.pop(limit, None)
 
     def stop(self) -> None:
-        """End everything under way, each with an error that says so. Called on the event loop."""
+        """End all active completions with an error, by letting their time limits expire now."""
         self.is_stopped = True
         now = asyncio.get_running_loop().time()
         for limit in self._active:
@@ -94,49 +93,14 @@ class ConcurrencyLimiter:
                 limit.reschedule(now)
 
 
-def receive_timeout() -> float:
-    """Most seconds for a request to arrive, from its first byte to its last."""
-    return BODY_SECONDS
-
-
-class ReceiveTimeoutMiddleware:
-    """Lets a request take a limited time to arrive, on every route."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on. Whoever waits for its body gets a `Refusal` with 408 when the time is over."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        deadline = asyncio.get_running_loop().time() + receive_timeout()
-        has_arrived = False
-
-        async def receiving() -> Message:
-            nonlocal has_arrived
-            try:
-                async with asyncio.timeout_at(None if has_arrived else deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise RequestRejected(
-                    HTTPStatus.REQUEST_TIMEOUT, "timeout",
-                    f"The request took longer than {receive_timeout():g} seconds to arrive.",
-                ) from None  # fmt: skip
-            has_arrived = has_arrived or not message.get("more_body", False)
-            return message
-
-        await self._app(scope, receiving, send)
-
-
 class ConcurrencyLimitMiddleware:
-    """Lets completions through the gate, and ends those that take too long."""
+    """Applies `ServerLimits` to the routes that run a model."""
 
     def __init__(self, app: ASGIApp, limiter: ConcurrencyLimiter) -> None:
         self._app, self._limiter = app, limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, answer 429, or end it with 408, or with the stream's own event for errors."""
+        """Pass the request on, or answer 429. After the time limit: 408, or an error event in a started stream."""
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in GENERATION_PATHS:
             await self._app(scope, receive, send)
             return
@@ -145,16 +109,16 @@ class ConcurrencyLimitMiddleware:
         except RequestRejected as rejection:
             await error_response(rejection)(scope, receive, send)
             return
-        await self._within_time(scope, receive, send)
+        await self._run_with_timeout(scope, receive, send)
 
-    async def _within_time(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_context, limiter = current_request(), self._limiter
-        limit = request_context.limit = asyncio.timeout(limiter.limits.request_timeout)
-        # A client that has its answer may ask again: the place is free before the last byte leaves.
+    async def _run_with_timeout(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context, limiter = current_request(), self._limiter
+        limit = context.limit = asyncio.timeout(limiter.limits.request_timeout)
+        # Released before the last byte is sent: a client that has its response may send the next request at once.
         response = _ResponseState(send, before_last=lambda: limiter.release(limit))
         try:
             async with limit:
-                limiter.acquire(limit, request_context.key)
+                limiter.acquire(limit, context.key)
                 try:
                     await self._app(scope, receive, response.send)
                 finally:
@@ -162,46 +126,45 @@ class ConcurrencyLimitMiddleware:
         except TimeoutError:
             if not limit.expired():
                 raise
-            error = self._reason()
-            request_context.code = error.code
+            error = self._timeout_error()
+            context.code = error.code
             with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL_SECONDS):
-                    await response.end(error, scope, receive, request_context.encode_failure)
+                async with asyncio.timeout(ERROR_SEND_TIMEOUT_SECONDS):
+                    await response.end(error, scope, receive, context.encode_failure)
 
-    def _reason(self) -> TurnwiseError:
+    def _timeout_error(self) -> TurnwiseError:
         if self._limiter.is_stopped:
-            return Unavailable("The server is stopping; this answer was not finished.")
+            return Unavailable("The server is stopping; this completion was cancelled.")
         return RequestRejected(
             HTTPStatus.REQUEST_TIMEOUT, "timeout",
-            f"The answer took longer than the {self._limiter.limits.request_timeout:g} seconds that this server "
-            "allows. "
-            "A lower limit of output tokens ends it sooner.",
-            kind="server_error",
+            f"The completion took longer than the {self._limiter.limits.request_timeout:g} seconds that this server "
+            "allows. Set a lower limit of output tokens.",
+            error_type="server_error",
         )  # fmt: skip
 
 
 class _ResponseState:
-    """How far an answer has come, and so how it can be ended."""
+    """Tracks how much of a response has been sent, which decides how it can be ended."""
 
     def __init__(self, send: Send, before_last: Callable[[], None]) -> None:
         self._send, self._before_last = send, before_last
         self._is_started = self._is_finished = False
 
     async def send(self, message: Message) -> None:
-        last = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if last:
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if is_last:
             self._before_last()
         await self._send(message)
         if message["type"] == "http.response.start":
             self._is_started = True
-        self._is_finished = self._is_finished or last
+        self._is_finished = self._is_finished or is_last
 
     async def end(
         self, error: TurnwiseError, scope: Scope, receive: Receive, encode: Callable[[TurnwiseError], bytes] | None
     ) -> None:
-        """Send why it ends: as a response of its own, or, in a stream that has begun, as `encode` encodes it.
+        """Send `error`: as a response of its own, or, in a started stream, as `encode` encodes it.
 
-        Where a part of a JSON body has been sent, only the connection can be ended.
+        If a part of a JSON body has been sent, nothing can be added and the connection is closed.
         """
         if not self._is_started:
             await error_response(error)(scope, receive, self._send)

@@ -1,4 +1,4 @@
-"""Leaving: nothing new is begun, what was begun may end."""
+"""Draining: active requests may finish, new ones are rejected."""
 
 import math
 import time
@@ -7,45 +7,45 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from turnwise.server.error_responses import RequestRejected, error_response
 
-MONITORING_PATHS = frozenset({"/health", "/ready", "/metrics"})  # what watches a server watches it to the end
+MONITORING_PATHS = frozenset({"/health", "/ready", "/metrics"})  # answered to the end
 
 
 class DrainState:
-    """Whether the server is leaving, and until when it waits."""
+    """Whether the server drains, and until when."""
 
     def __init__(self) -> None:
-        self._until: float | None = None
+        self._deadline: float | None = None
 
     def start(self, seconds: float) -> None:
-        """From now on nothing new; may be called from a signal handler."""
-        self._until = time.monotonic() + seconds
+        """Start draining for at most `seconds`. Safe to call from a signal handler."""
+        self._deadline = time.monotonic() + seconds
 
     @property
     def is_draining(self) -> bool:
-        """Whether it is leaving."""
-        return self._until is not None
+        """True after `start`."""
+        return self._deadline is not None
 
     @property
     def seconds_left(self) -> float:
-        """How long it still waits for what is under way."""
-        return 0.0 if self._until is None else max(0.0, self._until - time.monotonic())
+        """Seconds until active requests are cancelled."""
+        return 0.0 if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def rejection(self) -> RequestRejected:
-        """What a request is told that came too late."""
+        """Return the error for a new request."""
         return RequestRejected(
-            503, "draining", "The server is stopping and begins nothing new.",
-            kind="server_error", retry_after=max(1, math.ceil(self.seconds_left)),
+            503, "draining", "The server is stopping and accepts no new requests.",
+            error_type="server_error", retry_after=max(1, math.ceil(self.seconds_left)),
         )  # fmt: skip
 
 
 class DrainMiddleware:
-    """Turns requests away while the server is leaving."""
+    """Rejects new requests while the server drains."""
 
     def __init__(self, app: ASGIApp, drain: DrainState) -> None:
         self._app, self._drain = app, drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 503 and end the connection, so that the next one goes elsewhere."""
+        """Pass the request on, or answer 503 and close the connection, so that the client connects elsewhere."""
         if scope["type"] != "http" or not self._drain.is_draining or scope["path"] in MONITORING_PATHS:
             await self._app(scope, receive, send)
             return

@@ -1,5 +1,5 @@
-"""The Responses interface (`/v1/responses`) over the same chat service as chat completions.
+"""The Responses API (`/v1/responses`), on the same chat service as chat completions.
 
-`request.py` reads a request, `items.py` its input, `messages.py` turns items into messages; `builder.py` turns the
-service's deltas into output items and published events; `storage.py` stores what was sent and finds it again.
+`response_request` and `input_items` read a request, `item_messages` converts items to messages, `response_builder`
+converts deltas to output items and events, `response_storage` stores responses and finds earlier ones.
 """

@@ -1,4 +1,4 @@
-"""Reading the `input` of a response: messages, tool calls and their outputs, references to stored items."""
+"""The field `input`: messages, tool calls and their outputs, and references to stored items."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class InputItem:
     """An item of the input.
 
     Attributes:
-        path: where it stands in the request, for errors.
-        body: the item in its published form; `id` is null where the client sent none.
+        path: path in the request, for errors.
+        body: the item in its published form; `id` is null if the client sent none.
     """
 
     path: str
@@ -35,27 +35,28 @@ class InputItem:
 
 
 def read_input(value: Any) -> tuple[InputItem, ...]:
-    """The input as items. Raises `InvalidParameter`, naming the path as in `input[2].role`."""
+    """Return the items of the input. Raises `InvalidParameter` with a path such as `input[2].role`."""
     if value is None:
         return ()
     if isinstance(value, str):
-        return (InputItem("input", _item({"role": "user", "content": value}, "input")),)
+        return (InputItem("input", _read_item({"role": "user", "content": value}, "input")),)
     if not isinstance(value, list):
         raise invalid_field("input", "must be a string or a list of items")
-    return tuple(InputItem(f"input[{i}]", _item(entry, f"input[{i}]")) for i, entry in enumerate(value))
+    return tuple(InputItem(f"input[{i}]", _read_item(entry, f"input[{i}]")) for i, entry in enumerate(value))
 
 
-def _item(entry: Any, path: str) -> JsonObject:
+def _read_item(entry: Any, path: str) -> JsonObject:
     if not isinstance(entry, dict):
         raise invalid_field(path, "must be an object")
     entry = {name: value for name, value in entry.items() if value is not None}
-    kind = entry.get("type", "message" if "role" in entry else ITEM_REFERENCE if entry.keys() == {"id"} else None)
-    if kind is None:
+    default_type = "message" if "role" in entry else ITEM_REFERENCE if entry.keys() == {"id"} else None
+    item_type = entry.get("type", default_type)
+    if item_type is None:
         raise missing_field(f"{path}.type")
-    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    reader = _READERS.get(item_type) if isinstance(item_type, str) else None
     if reader is None:
         raise InvalidParameter(
-            f"{path}.type", f"'{path}.type' must be one of {', '.join(_READERS)}, not {truncate(repr(kind))}: "
+            f"{path}.type", f"'{path}.type' must be one of {', '.join(_READERS)}, not {truncate(repr(item_type))}: "
             "this server runs no tools of its own.", code="unsupported_value",
         )  # fmt: skip
     body = reader(entry, path)
@@ -64,13 +65,13 @@ def _item(entry: Any, path: str) -> JsonObject:
         raise invalid_field(f"{path}.id", f"must be a string of 1 to {MAX_CALL_ID_CHARS} characters")
     if status not in STATUSES:
         raise invalid_field(f"{path}.status", f"must be one of {', '.join(STATUSES)}, not {truncate(repr(status))}")
-    return {"id": id, **body} if kind == ITEM_REFERENCE else {"id": id, "status": status, **body}
+    return {"id": id, **body} if item_type == ITEM_REFERENCE else {"id": id, "status": status, **body}
 
 
-def _message(entry: JsonObject, path: str) -> JsonObject:
+def _read_message(entry: JsonObject, path: str) -> JsonObject:
     role = entry.get("role")
-    known = {"type", "role", "content", "id", "status"} | ({"phase"} if role == "assistant" else set())
-    read_object(entry, path, known)
+    fields = {"type", "role", "content", "id", "status"} | ({"phase"} if role == "assistant" else set())
+    read_object(entry, path, fields)
     if role not in ROLES:
         raise invalid_field(f"{path}.role", f"must be one of {', '.join(ROLES)}, not {truncate(repr(role))}")
     if entry.get("phase") not in (None, "commentary", "final_answer"):
@@ -80,83 +81,92 @@ def _message(entry: JsonObject, path: str) -> JsonObject:
         return _message_body(role, [("output_text" if role == "assistant" else "input_text", content)])
     if not isinstance(content, list) or not content:
         raise invalid_field(f"{path}.content", "must be a string, or a list of text parts that is not empty")
-    return _message_body(role, [_part(part, role, f"{path}.content[{i}]") for i, part in enumerate(content)])
+    return _message_body(role, [_read_part(part, role, f"{path}.content[{i}]") for i, part in enumerate(content)])
 
 
 def _message_body(role: str, parts: list[tuple[str, str]]) -> JsonObject:
     content: list[JsonObject] = []
-    for kind, text in parts:
-        content.append(_CONTENT[kind] | {"type": kind, "refusal" if kind == "refusal" else "text": text})
+    for part_type, text in parts:
+        content.append(_CONTENT[part_type] | {"type": part_type, _text_key(part_type): text})
     return {"type": "message", "role": role, "content": content}
 
 
-# What a part of each type has besides its text.
+# Fields of a part besides its text, by type.
 _CONTENT: dict[str, JsonObject] = {"input_text": {}, "output_text": {"annotations": [], "logprobs": []}, "refusal": {}}
 
 
-def _part(part: Any, role: str, path: str) -> tuple[str, str]:
-    """Type and text. What an assistant's part holds besides its text was ours to send and is not read."""
+def _text_key(part_type: str) -> str:
+    return "refusal" if part_type == "refusal" else "text"
+
+
+def _read_part(part: Any, role: str, path: str) -> tuple[str, str]:
+    """Type and text of a part. Other fields of assistant parts come from our responses and are ignored."""
     if not isinstance(part, dict):
         raise invalid_field(path, 'must be an object like {"type": "input_text", "text": …}')
-    kind = part.get("type")
-    kinds = tuple(_CONTENT) if role == "assistant" else ("input_text",)
-    if kind not in kinds:
+    part_type = part.get("type")
+    allowed_types = tuple(_CONTENT) if role == "assistant" else ("input_text",)
+    if part_type not in allowed_types:
         raise InvalidParameter(
-            f"{path}.type", f"'{path}.type' must be {' or '.join(kinds)}, not {truncate(repr(kind))}: {_TEXT_ONLY}.",
-            code="unsupported_value",
+            f"{path}.type", f"'{path}.type' must be {' or '.join(allowed_types)}, not {truncate(repr(part_type))}: "
+            f"{_TEXT_ONLY}.", code="unsupported_value",
         )  # fmt: skip
-    name = "refusal" if kind == "refusal" else "text"
-    known = {"type", name} | ({"annotations", "logprobs", "parsed"} if kind == "output_text" else set())
-    fields = read_object(part, path, known | {"prompt_cache_breakpoint"})
+    key = _text_key(part_type)
+    known_fields = {"type", key} | ({"annotations", "logprobs", "parsed"} if part_type == "output_text" else set())
+    fields = read_object(part, path, known_fields | {"prompt_cache_breakpoint"})
     if "prompt_cache_breakpoint" in fields:
         check_cache_breakpoint(fields["prompt_cache_breakpoint"], f"{path}.prompt_cache_breakpoint")
-    if not isinstance(fields.get(name), str):
-        raise invalid_field(f"{path}.{name}", "must be a string")
-    return kind, fields[name]
+    if not isinstance(fields.get(key), str):
+        raise invalid_field(f"{path}.{key}", "must be a string")
+    return part_type, fields[key]
 
 
-def _call(kind: str, written: str) -> Callable[[JsonObject, str], JsonObject]:
+def _call_reader(item_type: str, arguments_key: str) -> Callable[[JsonObject, str], JsonObject]:
     def read(entry: JsonObject, path: str) -> JsonObject:
-        known = {"type", "id", "call_id", "name", written, "status", "parsed_arguments", *_DIRECT}
-        read_object(entry, path, known)
-        _check_direct(entry, path)
+        fields = {"type", "id", "call_id", "name", arguments_key, "status", "parsed_arguments", *_NEUTRAL_VALUES}
+        read_object(entry, path, fields)
+        _check_neutral(entry, path)
         name = read_tool_name(entry.get("name"), f"{path}.name", MAX_TOOL_NAME_CHARS)
-        text = entry.get(written)
+        text = entry.get(arguments_key)
         if not isinstance(text, str):
-            raise invalid_field(f"{path}.{written}", "must be a string")
-        parsed = entry.get("parsed_arguments")  # added and echoed by the official client's `parse`
+            raise invalid_field(f"{path}.{arguments_key}", "must be a string")
+        parsed = entry.get("parsed_arguments")  # `parse` of the official client adds it
         if parsed is not None and parsed != ToolCall("", name, text).parsed_arguments:
-            raise invalid_field(f"{path}.parsed_arguments", f"differs from '{written}'")
+            raise invalid_field(f"{path}.parsed_arguments", f"differs from '{arguments_key}'")
         return {
-            "type": kind,
+            "type": item_type,
             "call_id": read_tool_call_id(entry.get("call_id"), f"{path}.call_id"),
             "name": name,
-            written: text,
+            arguments_key: text,
         }
 
     return read
 
 
-def _output(kind: str) -> Callable[[JsonObject, str], JsonObject]:
+def _output_reader(item_type: str) -> Callable[[JsonObject, str], JsonObject]:
     def read(entry: JsonObject, path: str) -> JsonObject:
-        read_object(entry, path, {"type", "id", "call_id", "output", "status", "name", *_DIRECT})
-        _check_direct(entry, path)
+        read_object(entry, path, {"type", "id", "call_id", "output", "status", "name", *_NEUTRAL_VALUES})
+        _check_neutral(entry, path)
         output = entry.get("output")
         if isinstance(output, list):
-            output = [{"type": "input_text", "text": _part(part, "user", f"{path}.output[{i}]")[1]}
+            output = [{"type": "input_text", "text": _read_part(part, "user", f"{path}.output[{i}]")[1]}
                       for i, part in enumerate(output)]  # fmt: skip
         elif not isinstance(output, str):
             raise invalid_field(f"{path}.output", "must be a string or a list of text parts")
-        return {"type": kind, "call_id": read_tool_call_id(entry.get("call_id"), f"{path}.call_id"), "output": output}
+        return {
+            "type": item_type,
+            "call_id": read_tool_call_id(entry.get("call_id"), f"{path}.call_id"),
+            "output": output,
+        }
 
     return read
 
 
-_DIRECT = {"namespace": None, "caller": {"type": "direct"}, "async": False, "created_by": None}
+# Published fields of calls and outputs, with the value that has no effect.
+_NEUTRAL_VALUES = {"namespace": None, "caller": {"type": "direct"}, "async": False, "created_by": None}
 
 
-def _check_direct(entry: JsonObject, path: str) -> None:
-    for name, neutral in _DIRECT.items():
+def _check_neutral(entry: JsonObject, path: str) -> None:
+    for name, neutral in _NEUTRAL_VALUES.items():
         if entry.get(name) not in (None, neutral):
             raise InvalidParameter(
                 f"{path}.{name}", f"'{path}.{name}' is not supported: this server runs no tools of its own.",
@@ -164,13 +174,13 @@ def _check_direct(entry: JsonObject, path: str) -> None:
             )  # fmt: skip
 
 
-def _reasoning(entry: JsonObject, path: str) -> JsonObject:
-    """Reasoning of another server, echoed by the client. No chat template here takes it, so it is not shown."""
+def _read_reasoning(entry: JsonObject, path: str) -> JsonObject:
+    """Reasoning that the client got from another server. It is stored, and not shown to the model."""
     read_object(entry, path, {"type", "id", "summary", "content", "encrypted_content", "status"})
     return {"type": "reasoning", "summary": entry.get("summary", [])}
 
 
-def _reference(entry: JsonObject, path: str) -> JsonObject:
+def _read_reference(entry: JsonObject, path: str) -> JsonObject:
     read_object(entry, path, {"type", "id"})
     if "id" not in entry:
         raise missing_field(f"{path}.id")
@@ -178,17 +188,17 @@ def _reference(entry: JsonObject, path: str) -> JsonObject:
 
 
 _READERS: dict[str, Callable[[JsonObject, str], JsonObject]] = {
-    "message": _message,
-    "function_call": _call("function_call", "arguments"),
-    "function_call_output": _output("function_call_output"),
-    "custom_tool_call": _call("custom_tool_call", "input"),
-    "custom_tool_call_output": _output("custom_tool_call_output"),
-    "reasoning": _reasoning,
-    ITEM_REFERENCE: _reference,
+    "message": _read_message,
+    "function_call": _call_reader("function_call", "arguments"),
+    "function_call_output": _output_reader("function_call_output"),
+    "custom_tool_call": _call_reader("custom_tool_call", "input"),
+    "custom_tool_call_output": _output_reader("custom_tool_call_output"),
+    "reasoning": _read_reasoning,
+    ITEM_REFERENCE: _read_reference,
 }
 
-SCHEMA: dict[str, Any] = {
-    "description": "A user's text, or items: messages, tool calls and their outputs, references to stored items.",
+INPUT_SCHEMA: dict[str, Any] = {
+    "description": "A user message, or items: messages, tool calls and their outputs, and references to stored items.",
     "anyOf": [
         {"type": "string"},
         {

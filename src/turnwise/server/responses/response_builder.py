@@ -1,4 +1,4 @@
-"""Turns the deltas of one answer into output items and the published events, in their published order."""
+"""Builds a response from deltas: output items, and the published events in their published order."""
 
 import time
 from collections.abc import Iterable
@@ -8,43 +8,45 @@ from turnwise.chat.service import ChatDelta
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.ports import FinishReason
 from turnwise.core.tools import ToolCallDelta
-from turnwise.server.responses.response_object import (
+from turnwise.server.responses.output_items import (
     CustomToolCallItem,
     FunctionCallItem,
-    IncompleteDetails,
     ItemStatus,
     MessageItem,
     OutputItem,
     OutputText,
+    ResponseLogprob,
+)
+from turnwise.server.responses.response_object import (
+    IncompleteDetails,
     ResponseBody,
     ResponseErrorBody,
-    ResponseLogprob,
     ResponseUsageBody,
 )
 from turnwise.server.schema.context_fields import ContextBody
 
-ResponseEvent = dict[str, Any]  # without its sequence number, which it gets when it is sent
+ResponseEvent = dict[str, Any]  # without the sequence number, which `EventEncoder` adds
 
 
 class ResponseBuilder:
-    """Builds one response. A response that is not streamed is built in the same way, without sending the events."""
+    """Builds one response. For responses that are not streamed, the events are not sent."""
 
     def __init__(self, response: ResponseBody) -> None:
-        """Begin with a response without output."""
+        """Add output to `response`."""
         self.response = response
-        self._item: OutputItem | None = None  # the item that is being written
+        self._item: OutputItem | None = None  # the open item
 
     def start_events(self) -> list[ResponseEvent]:
-        """The events before the first delta."""
+        """Return the events before the first delta."""
         return [_event(f"response.{name}", response=self.response.dump()) for name in ("created", "in_progress")]
 
     def add(self, delta: ChatDelta) -> list[ResponseEvent]:
-        """The events of one delta. The last delta completes the response."""
+        """Return the events of a delta. The last delta completes the response."""
         events: list[ResponseEvent] = []
         if delta.text or delta.logprobs:
-            events += self._add_text(delta.text, [ResponseLogprob.of_report(report) for report in delta.logprobs])
-        for piece in delta.tool_calls:
-            events += self._add_call(piece)
+            events += self._add_text(delta.text, [ResponseLogprob.of_position(position) for position in delta.logprobs])
+        for call in delta.tool_calls:
+            events += self._add_call(call)
         if delta.finish_reason is not None:
             events += self._end(delta.finish_reason)
         if delta.usage is not None:
@@ -55,11 +57,11 @@ class ResponseBuilder:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the last delta was added."""
+        """Whether the last delta has been added."""
         return self.response.usage is not None
 
     def fail(self, error: TurnwiseError) -> list[ResponseEvent]:
-        """The events that end a response which failed."""
+        """Return the events that end a failed response."""
         self.response.status, self.response.completed_at = "failed", None
         self.response.error = ResponseErrorBody.of(error)
         if self._item is not None:
@@ -70,31 +72,33 @@ class ResponseBuilder:
         events: list[ResponseEvent] = []
         if not isinstance(self._item, MessageItem):
             events += self._close("completed") + self._open(MessageItem(id=self._new_id("msg")))
-            events.append(self._at("response.content_part.added", content_index=0, part=OutputText().model_dump()))
+            events.append(
+                self._item_event("response.content_part.added", content_index=0, part=OutputText().model_dump())
+            )
             self._message().content.append(OutputText())
         part = self._message().content[0]
         part.text += text
         part.logprobs += logprobs
-        reported = _dumped(logprobs)
-        return [*events, self._at("response.output_text.delta", content_index=0, delta=text, logprobs=reported)]
+        content = _dump(logprobs)
+        return [*events, self._item_event("response.output_text.delta", content_index=0, delta=text, logprobs=content)]
 
-    def _add_call(self, piece: ToolCallDelta) -> list[ResponseEvent]:
+    def _add_call(self, call: ToolCallDelta) -> list[ResponseEvent]:
         events: list[ResponseEvent] = []
-        if piece.name is not None:
-            events += self._close("completed") + self._open(self._new_call(piece))
-        if not piece.arguments:
+        if call.name is not None:
+            events += self._close("completed") + self._open(self._new_call(call))
+        if not call.arguments:
             return events
         if isinstance(self._item, CustomToolCallItem):
-            self._item.input += piece.arguments
-            return [*events, self._at("response.custom_tool_call_input.delta", delta=piece.arguments)]
+            self._item.input += call.arguments
+            return [*events, self._item_event("response.custom_tool_call_input.delta", delta=call.arguments)]
         assert isinstance(self._item, FunctionCallItem)
-        self._item.arguments += piece.arguments
-        return [*events, self._at("response.function_call_arguments.delta", delta=piece.arguments)]
+        self._item.arguments += call.arguments
+        return [*events, self._item_event("response.function_call_arguments.delta", delta=call.arguments)]
 
-    def _end(self, finish: FinishReason) -> list[ResponseEvent]:
-        """Close the last item and settle the status. An answer without text and calls is an empty message."""
+    def _end(self, finish_reason: FinishReason) -> list[ResponseEvent]:
+        """Close the last item and set the status. An answer without text and calls is an empty message."""
         events = [] if self.response.output else self._add_text("", [])
-        if finish == "length":
+        if finish_reason == "length":
             self.response.status, self.response.incomplete_details = "incomplete", IncompleteDetails()
             return events + self._close("incomplete")
         self.response.status, self.response.completed_at = "completed", int(time.time())
@@ -114,20 +118,24 @@ class ResponseBuilder:
         if isinstance(item, MessageItem):
             part = item.content[0]
             events = [
-                self._at("response.output_text.done", content_index=0, text=part.text, logprobs=_dumped(part.logprobs)),
-                self._at("response.content_part.done", content_index=0, part=part.model_dump()),
+                self._item_event(
+                    "response.output_text.done", content_index=0, text=part.text, logprobs=_dump(part.logprobs)
+                ),
+                self._item_event("response.content_part.done", content_index=0, part=part.model_dump()),
             ]
         elif isinstance(item, CustomToolCallItem):
-            events = [self._at("response.custom_tool_call_input.done", input=item.input)]
+            events = [self._item_event("response.custom_tool_call_input.done", input=item.input)]
         else:
-            events = [self._at("response.function_call_arguments.done", arguments=item.arguments, name=item.name)]
+            events = [
+                self._item_event("response.function_call_arguments.done", arguments=item.arguments, name=item.name)
+            ]
         events.append(_event("response.output_item.done", output_index=self._index, item=item.model_dump()))
         self._item = None
         return events
 
-    def _new_call(self, piece: ToolCallDelta) -> FunctionCallItem | CustomToolCallItem:
-        call_id, name = piece.id or "", piece.name or ""
-        if piece.kind == "custom":
+    def _new_call(self, call: ToolCallDelta) -> FunctionCallItem | CustomToolCallItem:
+        call_id, name = call.id or "", call.name or ""
+        if call.kind == "custom":
             return CustomToolCallItem(id=self._new_id("ctc"), call_id=call_id, name=name)
         return FunctionCallItem(id=self._new_id("fc"), call_id=call_id, name=name)
 
@@ -142,8 +150,8 @@ class ResponseBuilder:
     def _index(self) -> int:
         return len(self.response.output) - 1
 
-    def _at(self, type: str, **fields: Any) -> ResponseEvent:
-        """An event of the item that is being written."""
+    def _item_event(self, type: str, **fields: Any) -> ResponseEvent:
+        """An event of the open item."""
         assert self._item is not None
         return _event(type, item_id=self._item.id, output_index=self._index, **fields)
 
@@ -153,9 +161,9 @@ def _event(type: str, **fields: Any) -> ResponseEvent:
 
 
 def item_id(prefix: str, response_id: str, suffix: str) -> str:
-    """The id of an item. It names the response that the item belongs to, so that a reference finds it."""
+    """Return the id of an item. It contains the id of the response, so that a reference to the item finds it."""
     return f"{prefix}_{response_id.removeprefix('resp_')}_{suffix}"
 
 
-def _dumped(logprobs: Iterable[ResponseLogprob]) -> list[dict[str, Any]]:
+def _dump(logprobs: Iterable[ResponseLogprob]) -> list[dict[str, Any]]:
     return [logprob.model_dump() for logprob in logprobs]

@@ -1,4 +1,4 @@
-"""Request fields of responses: the objects `text` and `reasoning`, and what is published and not supported."""
+"""Request fields of the Responses API: `text`, `reasoning`, `include`, `truncation`, and unsupported fields."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from turnwise.chat.service import ResponseFormat
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
 from turnwise.server.error_responses import truncate
-from turnwise.server.schema.chat_completion_request import ReasoningEffort, Verbosity
+from turnwise.server.schema.common_fields import ReasoningEffort, Verbosity
 from turnwise.server.schema.json_object import invalid_field, read_object
-from turnwise.server.schema.response_format import read_json_schema
-from turnwise.server.schema.unsupported_fields import UNSUPPORTED_FIELDS, UnsupportedField
+from turnwise.server.schema.response_format import RESPONSE_FORMAT_TYPES, read_json_schema
+from turnwise.server.schema.unsupported_fields import CHAT_UNSUPPORTED_FIELDS, UnsupportedField
 
 INCLUDE_LOGPROBS = "message.output_text.logprobs"
-# Everything else adds to items that never occur here, so there is nothing to include.
+# The other values belong to items that never occur here; they are accepted and have no effect.
 INCLUDABLE_VALUES = (
     INCLUDE_LOGPROBS, "reasoning.encrypted_content", "file_search_call.results", "web_search_call.results",
     "web_search_call.action.sources", "message.input_image.image_url", "computer_call_output.output.image_url",
@@ -27,16 +27,15 @@ RESPONSE_SAMPLING: Mapping[str, ParameterSpec] = {
     **{name: spec for name, spec in PARAMETER_SPECS.items() if name not in ("max_tokens", "logprobs", "top_logprobs")},
     "max_output_tokens": dataclasses.replace(PARAMETER_SPECS["max_tokens"], name="max_output_tokens"),
     "top_logprobs": dataclasses.replace(
-        PARAMETER_SPECS["top_logprobs"],
-        help=f"How many of the likeliest tokens are reported at every position; above 0 as with "
-        f"'include': [\"{INCLUDE_LOGPROBS}\"].",
+        PARAMETER_SPECS["top_logprobs"], help="Number of most likely tokens to return at every position. Above 0, "
+        f"log-probabilities are returned, as with 'include': [\"{INCLUDE_LOGPROBS}\"].",
     ),
 }  # fmt: skip
 
 RESPONSE_UNSUPPORTED: dict[str, UnsupportedField] = {
     field.name: field
     for field in (
-        UnsupportedField("access_programs", ({},), "there are no access programs"),
+        UnsupportedField("access_programs", ({},), "this server has no access programs"),
         UnsupportedField("background", (False,), "responses are generated while the client waits; use 'stream'"),
         UnsupportedField("background_options", ({}, {"completion_window": "soonest"}), "there is no background mode"),
         UnsupportedField("context_management", ([],), "use 'truncation', or the extension 'context_policy'"),
@@ -44,7 +43,7 @@ RESPONSE_UNSUPPORTED: dict[str, UnsupportedField] = {
         UnsupportedField("image", ({},), "the models here read and write text only"),
         UnsupportedField("prompt", (), "this server stores no prompt templates; send 'instructions' and 'input'"),
         *(
-            UNSUPPORTED_FIELDS[name]
+            CHAT_UNSUPPORTED_FIELDS[name]
             for name in ("moderation", "prompt_cache_options", "prompt_cache_retention", "service_tier")
         ),
     )
@@ -55,10 +54,9 @@ INPUT_TOKENS_UNSUPPORTED: dict[str, UnsupportedField] = {
     "personality": UnsupportedField("personality", (), "the models here have no style presets; use 'instructions'"),
 }
 
-_FORMATS = ("text", "json_object", "json_schema")
 TEXT_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "description": "The format of the text, enforced token by token, and its verbosity where the chat template has it.",
+    "description": "Format of the text, enforced token by token, and verbosity, if the chat template supports it.",
     "additionalProperties": False,
     "properties": {
         "format": {
@@ -66,7 +64,7 @@ TEXT_SCHEMA: dict[str, Any] = {
             "required": ["type"],
             "additionalProperties": False,
             "properties": {
-                "type": {"enum": list(_FORMATS)},
+                "type": {"enum": list(RESPONSE_FORMAT_TYPES)},
                 "name": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
                 "description": {"type": ["string", "null"]},
                 "schema": {"type": "object"},
@@ -78,7 +76,7 @@ TEXT_SCHEMA: dict[str, Any] = {
 }
 REASONING_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "description": "'effort' reaches chat templates that have it; models here write no summary of their reasoning.",
+    "description": "'effort' is used if the chat template supports it. Summaries are not supported.",
     "additionalProperties": False,
     "properties": {"effort": {"enum": [*get_args(ReasoningEffort), None]}, "context": {"enum": ["auto", None]},
                    "mode": {"enum": ["standard", None]}},
@@ -86,58 +84,58 @@ REASONING_SCHEMA: dict[str, Any] = {
 INCLUDE_SCHEMA: dict[str, Any] = {
     "type": "array",
     "items": {"enum": list(INCLUDABLE_VALUES)},
-    "description": f'"{INCLUDE_LOGPROBS}" reports log-probabilities; '
-    "the other values belong to items that never occur here.",
+    "description": f'"{INCLUDE_LOGPROBS}" returns log-probabilities. The other values have no effect.',
 }
 
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
-    """The field `text`: what the answer must look like, and how long-winded it is."""
+    """The field `text`: format and verbosity of the answer."""
 
     format: ResponseFormat | None = None
     verbosity: str | None = None
 
 
 def read_text_config(value: Any) -> TextConfig:
-    """The field `text`. Raises `InvalidParameter`."""
+    """Return the field `text`. Raises `InvalidParameter`."""
     if value is None:
         return TextConfig()
     config = read_object(value, "text", {"format", "verbosity"})
     verbosity = _one_of(config.get("verbosity"), "text.verbosity", get_args(Verbosity))
-    return TextConfig(_text_format(config.get("format")), verbosity)
+    return TextConfig(_read_text_format(config.get("format")), verbosity)
 
 
-def _text_format(value: Any) -> ResponseFormat | None:
+def _read_text_format(value: Any) -> ResponseFormat | None:
     if value is None:
         return None
     path = "text.format"
-    kind = value.get("type") if isinstance(value, dict) else None
-    if kind not in _FORMATS:
-        raise invalid_field(f"{path}.type", f"must be one of {', '.join(_FORMATS)}, not {truncate(repr(kind))}")
-    if kind == "json_schema":
+    format_type = value.get("type") if isinstance(value, dict) else None
+    if format_type not in RESPONSE_FORMAT_TYPES:
+        requirement = f"must be one of {', '.join(RESPONSE_FORMAT_TYPES)}, not {truncate(repr(format_type))}"
+        raise invalid_field(f"{path}.type", requirement)
+    if format_type == "json_schema":
         return read_json_schema({name: value[name] for name in value.keys() - {"type"}}, path, path)
     read_object(value, path, {"type"})
-    return None if kind == "text" else ResponseFormat("json_object", param=path)
+    return None if format_type == "text" else ResponseFormat("json_object", param=path)
 
 
-def read_effort(value: Any) -> str | None:
-    """The reasoning effort in the field `reasoning`. Raises `InvalidParameter`."""
+def read_reasoning_effort(value: Any) -> str | None:
+    """Return the effort in the field `reasoning`. Raises `InvalidParameter`."""
     if value is None:
         return None
     config = read_object(value, "reasoning", {"effort", "summary", "generate_summary", "context", "mode"})
-    for name, passing, reason in (
-        ("summary", (), "models here write no summary of their reasoning"),
-        ("generate_summary", (), "models here write no summary of their reasoning"),
-        ("context", ("auto",), "reasoning of earlier turns is not shown to the model"),
+    for name, neutral_values, reason in (
+        ("summary", (), "the models here do not summarize their reasoning"),
+        ("generate_summary", (), "the models here do not summarize their reasoning"),
+        ("context", ("auto",), "the model does not see the reasoning of earlier turns"),
         ("mode", ("standard",), "there is one mode"),
     ):
-        UnsupportedField(f"reasoning.{name}", passing, reason).check(config.get(name))
+        UnsupportedField(f"reasoning.{name}", neutral_values, reason).check(config.get(name))
     return _one_of(config.get("effort"), "reasoning.effort", get_args(ReasoningEffort))
 
 
 def read_include(value: Any) -> tuple[str, ...]:
-    """The field `include`. Raises `InvalidParameter`."""
+    """Return the field `include`. Raises `InvalidParameter`."""
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -148,12 +146,12 @@ def read_include(value: Any) -> tuple[str, ...]:
 
 
 def read_truncation(value: Any) -> str | None:
-    """The field `truncation`. Raises `InvalidParameter`."""
+    """Return the field `truncation`. Raises `InvalidParameter`."""
     return _one_of(value, "truncation", tuple(TRUNCATION_POLICIES))
 
 
-def context_policy(truncation: str | None, policy: str | None) -> str | None:
-    """The context policy that both fields choose. Raises `InvalidParameter` where they contradict each other."""
+def resolve_context_policy(truncation: str | None, policy: str | None) -> str | None:
+    """Return the context policy of both fields. Raises `InvalidParameter` if they contradict each other."""
     if truncation is None:
         return policy
     if policy is not None and (policy == "refuse") != (truncation == "disabled"):

@@ -1,93 +1,29 @@
-"""What the server sends: the published shapes of a response, its output items and its usage."""
+"""The response object: settings, output, usage and error of a response."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatRequest, ChatService, DecodedLogprobs, DecodedToken, Usage
+from turnwise.chat.service import ChatRequest, ChatService, Usage
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.error_responses import error_body
+from turnwise.server.responses.output_items import OutputItem
 from turnwise.server.responses.response_fields import TRUNCATION_POLICIES
 from turnwise.server.responses.response_request import ResponseRequest
 from turnwise.server.schema.context_fields import ContextBody, with_context
 
 ResponseStatus = Literal["in_progress", "completed", "incomplete", "failed"]
-ItemStatus = Literal["in_progress", "completed", "incomplete"]
-
-
-class ResponseTopLogprob(BaseModel):
-    """A token with its log-probability. The bytes may be part of a character; special tokens have none."""
-
-    token: str
-    bytes: list[int]
-    logprob: float
-
-    @classmethod
-    def of(cls, likely: DecodedToken) -> "ResponseTopLogprob":
-        """From the chat service's value."""
-        return cls(token=likely.text, bytes=list(likely.bytes), logprob=likely.logprob)
-
-
-class ResponseLogprob(ResponseTopLogprob):
-    """The sampled token and the likeliest ones at its position."""
-
-    top_logprobs: list[ResponseTopLogprob]
-
-    @classmethod
-    def of_report(cls, report: DecodedLogprobs) -> "ResponseLogprob":
-        """From the chat service's report."""
-        chosen = ResponseTopLogprob.of(report.token)
-        return cls(**chosen.model_dump(), top_logprobs=[ResponseTopLogprob.of(likely) for likely in report.top])
-
-
-class OutputText(BaseModel):
-    """The text of a message."""
-
-    type: Literal["output_text"] = "output_text"
-    text: str = ""
-    annotations: list[None] = []
-    logprobs: list[ResponseLogprob] = []
-
-
-class MessageItem(BaseModel):
-    """A message of the assistant."""
-
-    type: Literal["message"] = "message"
-    id: str
-    status: ItemStatus = "in_progress"
-    role: Literal["assistant"] = "assistant"
-    content: list[OutputText] = []
-
-
-class FunctionCallItem(BaseModel):
-    """A call of a function; `arguments` is JSON."""
-
-    type: Literal["function_call"] = "function_call"
-    id: str
-    status: ItemStatus = "in_progress"
-    call_id: str
-    name: str
-    arguments: str = ""
-
-
-class CustomToolCallItem(BaseModel):
-    """A call of a custom tool; `input` is free text."""
-
-    type: Literal["custom_tool_call"] = "custom_tool_call"
-    id: str
-    status: ItemStatus = "in_progress"
-    call_id: str
-    name: str
-    input: str = ""
-
-
-OutputItem = MessageItem | FunctionCallItem | CustomToolCallItem
+ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
+_ERROR_CODES: Mapping[str, ErrorCode] = {  # by the published type of the error
+    "rate_limit_error": "rate_limit_exceeded",
+    "invalid_request_error": "invalid_prompt",
+}
 
 
 class InputTokensDetails(BaseModel):
-    """Prompt tokens served from the prefix cache. No client pays for writing to it, so none are counted as written."""
+    """Prompt tokens served from the prefix cache. Writes to the cache are free and not counted."""
 
     cached_tokens: int
     cache_write_tokens: int = 0
@@ -110,20 +46,13 @@ class ResponseUsageBody(BaseModel):
 
     @classmethod
     def of(cls, usage: Usage) -> "ResponseUsageBody":
-        """From the chat service's counts."""
+        """Convert the counts of the chat service."""
         return cls(
             input_tokens=usage.prompt_tokens,
             input_tokens_details=InputTokensDetails(cached_tokens=usage.cached_tokens),
             output_tokens=usage.completion_tokens,
             total_tokens=usage.prompt_tokens + usage.completion_tokens,
         )
-
-
-ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
-_ERROR_CODES: Mapping[str, ErrorCode] = {  # by the type of the error
-    "rate_limit_error": "rate_limit_exceeded",
-    "invalid_request_error": "invalid_prompt",
-}
 
 
 class ResponseErrorBody(BaseModel):
@@ -134,7 +63,7 @@ class ResponseErrorBody(BaseModel):
 
     @classmethod
     def of(cls, error: TurnwiseError) -> "ResponseErrorBody":
-        """The published code for an error; every other error is a `server_error`."""
+        """Convert an error. Errors without a published code are `server_error`."""
         detail = error_body(error)["error"]
         return cls(code=_ERROR_CODES.get(detail["type"], "server_error"), message=detail["message"])
 
@@ -146,15 +75,17 @@ class IncompleteDetails(BaseModel):
 
 
 class InputTokensBody(BaseModel):
-    """How many tokens a response request has."""
+    """Number of prompt tokens of a response request."""
 
     object: Literal["response.input_tokens"] = "response.input_tokens"
     input_tokens: int
 
 
 class ResponseBody(BaseModel):
-    """A response with the settings that it was generated with. `context` is an extension, there only where a context
-    policy changed something."""
+    """A response, with the settings that it was generated with.
+
+    `context` is an extension, present only if a context policy dropped something.
+    """
 
     id: str
     object: Literal["response"] = "response"
@@ -189,46 +120,51 @@ class ResponseBody(BaseModel):
     context: ContextBody | None = None
 
     def dump(self) -> dict[str, Any]:
-        """As JSON; `context` only where there is one."""
+        """Return JSON without an absent context."""
         return with_context(self.model_dump(), self.context)
 
 
 def new_response(
-    id: str, created: int, service: ChatService, request: ResponseRequest, content: Mapping[str, Any],
-    turn: ChatRequest,
-    *, is_stored: bool,
-) -> ResponseBody:  # fmt: skip
-    """The response as it begins: every setting, no output.
+    id: str,
+    created: int,
+    service: ChatService,
+    body: ResponseRequest,
+    content: Mapping[str, Any],
+    chat_request: ChatRequest,
+    *,
+    is_stored: bool,
+) -> ResponseBody:
+    """Return a response with all settings and without output.
 
     Args:
-        id: its id.
-        created: seconds since 1970.
-        service: what generates it.
-        request: the body of the request.
-        content: the same body as JSON, for settings that are sent back as they came.
-        turn: what the service is asked for.
+        id: id of the response.
+        created: Unix time.
+        service: the chat service that generates it.
+        body: the request.
+        content: the request as JSON, for settings that are sent back unchanged.
+        chat_request: the request of the chat service.
         is_stored: whether the response will be stored.
     """
-    used = {"temperature": PARAMETER_SPECS["temperature"].default, "top_p": PARAMETER_SPECS["top_p"].default}
-    used |= {name: value for name, value in service.defaults.items() if name in used and value is not None}
-    used |= {name: value for name, value in turn.sampling.items() if name in used}
-    policy = turn.context_policy or service.context_policy
+    sampling = {"temperature": PARAMETER_SPECS["temperature"].default, "top_p": PARAMETER_SPECS["top_p"].default}
+    sampling |= {name: value for name, value in service.defaults.items() if name in sampling and value is not None}
+    sampling |= {name: value for name, value in chat_request.sampling.items() if name in sampling}
+    policy = chat_request.context_policy or service.context_policy
     text = dict(content.get("text") or {})
     return ResponseBody(
-        id=id, created_at=created, model=service.name, store=is_stored, **used,
-        instructions=request.instructions, max_output_tokens=turn.sampling.get("max_tokens"),
-        max_tool_calls=request.max_tool_calls, parallel_tool_calls=request.parallel_tool_calls is not False,
-        previous_response_id=request.previous_response_id, prompt_cache_key=request.prompt_cache_key,
-        reasoning={"effort": request.reasoning, "summary": None}, safety_identifier=request.safety_identifier,
+        id=id, created_at=created, model=service.name, store=is_stored, **sampling,
+        instructions=body.instructions, max_output_tokens=chat_request.sampling.get("max_tokens"),
+        max_tool_calls=body.max_tool_calls, parallel_tool_calls=body.parallel_tool_calls is not False,
+        previous_response_id=body.previous_response_id, prompt_cache_key=body.prompt_cache_key,
+        reasoning={"effort": body.reasoning, "summary": None}, safety_identifier=body.safety_identifier,
         text={"format": text.get("format") or {"type": "text"}, "verbosity": text.get("verbosity") or "medium"},
-        tool_choice=content.get("tool_choice") or "auto", tools=_tools(content.get("tools") or ()),
-        top_logprobs=turn.sampling.get("top_logprobs", 0),
+        tool_choice=content.get("tool_choice") or "auto", tools=_tool_bodies(content.get("tools") or ()),
+        top_logprobs=chat_request.sampling.get("top_logprobs", 0),
         truncation="disabled" if policy == TRUNCATION_POLICIES["disabled"] else "auto",
-        user=request.user, metadata=dict(request.metadata or {}),
+        user=body.user, metadata=dict(body.metadata or {}),
     )  # fmt: skip
 
 
-def _tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The tools as they came, with what is published of every function."""
-    always = {"description": None, "parameters": None, "strict": True}
-    return [always | dict(tool) if tool["type"] == "function" else dict(tool) for tool in tools]
+def _tool_bodies(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The tools of the request; functions have all published fields."""
+    defaults = {"description": None, "parameters": None, "strict": True}
+    return [defaults | dict(tool) if tool["type"] == "function" else dict(tool) for tool in tools]

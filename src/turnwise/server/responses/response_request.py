@@ -1,8 +1,8 @@
-"""The bodies of `POST /v1/responses` and `/v1/responses/input_tokens`, and how they become chat turns."""
+"""Bodies of `POST /v1/responses` and `POST /v1/responses/input_tokens`, and their conversion to a `ChatRequest`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, WithJsonSchema, create_model
@@ -11,8 +11,7 @@ from turnwise.chat.service import ChatRequest
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.parameters import PARAMETER_SPECS
-from turnwise.server.responses.input_items import SCHEMA as INPUT_SCHEMA
-from turnwise.server.responses.input_items import InputItem, read_input
+from turnwise.server.responses.input_items import INPUT_SCHEMA, InputItem, read_input
 from turnwise.server.responses.item_messages import to_messages
 from turnwise.server.responses.response_fields import (
     INCLUDE_LOGPROBS,
@@ -24,23 +23,29 @@ from turnwise.server.responses.response_fields import (
     TEXT_SCHEMA,
     TRUNCATION_POLICIES,
     TextConfig,
-    context_policy,
-    read_effort,
     read_include,
+    read_reasoning_effort,
     read_text_config,
     read_truncation,
+    resolve_context_policy,
 )
 from turnwise.server.responses.response_tools import CHOICE_SCHEMA, TOOLS_SCHEMA, read_tool_choice, read_tools
-from turnwise.server.schema.chat_completion_request import RequestBody, template_variables
-from turnwise.server.schema.context_fields import SCHEMA as CONTEXT_SCHEMA
-from turnwise.server.schema.context_fields import read_context_policy
+from turnwise.server.schema.common_fields import (
+    ChatTemplateKwargs,
+    Priority,
+    PromptCacheKey,
+    RequestBody,
+    ServedModelName,
+    stream_options_error,
+    template_variables,
+)
+from turnwise.server.schema.context_fields import CONTEXT_POLICY_SCHEMA, read_context_policy
 from turnwise.server.schema.json_object import MAX_IDENTIFIER_CHARS
-from turnwise.server.schema.metadata import SCHEMA as METADATA_SCHEMA
-from turnwise.server.schema.metadata import read_metadata
-from turnwise.server.schema.pydantic_fields import guided_fields, rejected_fields, sampling_fields
-from turnwise.server.schema.response_format import GUIDED_SCHEMAS, resolve_format
-from turnwise.server.schema.tool_definitions import ToolConfig, resolve_tool_config
-from turnwise.server.schema.unsupported_fields import PRIORITY_SPEC, check_parameter, parameter_json_schema
+from turnwise.server.schema.metadata import METADATA_SCHEMA, read_metadata
+from turnwise.server.schema.response_format import GUIDED_SCHEMAS, guided_fields, resolve_format
+from turnwise.server.schema.sampling_parameters import sampling_fields
+from turnwise.server.schema.tool_choice import ToolConfig, resolve_tool_config
+from turnwise.server.schema.unsupported_fields import unsupported_fields
 from turnwise.server.served_models import LATEST
 
 
@@ -48,12 +53,12 @@ class ResponseStreamOptions(RequestBody):
     """Options of a stream."""
 
     include_obfuscation: Annotated[
-        StrictBool | None, Field(description="Pad delta events with random letters, so that lengths tell little.")
+        StrictBool | None, Field(description="Pad delta events with random letters, so that their lengths tell little.")
     ] = None
 
 
 class PromptFields(RequestBody):
-    """The fields that decide what the model reads."""
+    """The fields that determine the prompt."""
 
     input: Annotated[Any, BeforeValidator(read_input), WithJsonSchema(INPUT_SCHEMA)] = ()
     instructions: Annotated[
@@ -67,30 +72,28 @@ class PromptFields(RequestBody):
     tools: Annotated[Any, BeforeValidator(read_tools), WithJsonSchema(TOOLS_SCHEMA)] = None
     tool_choice: Annotated[Any, BeforeValidator(read_tool_choice), WithJsonSchema(CHOICE_SCHEMA)] = None
     parallel_tool_calls: Annotated[
-        StrictBool | None, Field(description="One response may hold several calls; default true.")
+        StrictBool | None, Field(description="Allow several calls in one response. Default: true.")
     ] = None
-    reasoning: Annotated[Any, BeforeValidator(read_effort), WithJsonSchema(REASONING_SCHEMA)] = None
+    reasoning: Annotated[Any, BeforeValidator(read_reasoning_effort), WithJsonSchema(REASONING_SCHEMA)] = None
     truncation: Annotated[
         Any, BeforeValidator(read_truncation),
         WithJsonSchema({
             "enum": [*TRUNCATION_POLICIES, None],
-            "description": "Where the input does not fit the context: 'auto' drops the oldest messages, 'disabled' "
-            "refuses the request; unset: the context policy of the server.",
+            "description": "If the input does not fit the context: 'auto' drops the oldest messages, 'disabled' "
+            "rejects the request. Default: the context policy of the server.",
         }),
     ] = None  # fmt: skip
-    context_policy: Annotated[Any, BeforeValidator(read_context_policy), WithJsonSchema(CONTEXT_SCHEMA)] = None
-    chat_template_kwargs: Annotated[
-        dict[StrictStr, Any] | None, Field(description="Further values for the model's chat template.")
-    ] = None
+    context_policy: Annotated[Any, BeforeValidator(read_context_policy), WithJsonSchema(CONTEXT_POLICY_SCHEMA)] = None
+    chat_template_kwargs: ChatTemplateKwargs = None
 
     def to_chat_request(self, items: Sequence[InputItem]) -> ChatRequest:
-        """The request as the chat service takes it.
+        """Convert to a request of the chat service.
 
         Args:
-            items: those of earlier responses and of the input.
+            items: items of earlier responses and of the input.
 
         Raises:
-            InvalidParameter: fields contradict each other, or the items are no conversation.
+            InvalidParameter: fields contradict each other, or the items are not a valid conversation.
         """
         messages = to_messages(items)
         if not messages:
@@ -104,48 +107,45 @@ class PromptFields(RequestBody):
             tools=self.tool_config.tools,
             tool_choice=self.tool_config.choice,
             parallel_tool_calls=self.tool_config.parallel_tool_calls,
-            context_policy=context_policy(self.truncation, self.context_policy),
+            context_policy=resolve_context_policy(self.truncation, self.context_policy),
         )
 
     @cached_property
     def tool_config(self) -> ToolConfig:
-        """The tools and the choice among them. Raises `InvalidParameter` where the fields contradict each other."""
-        return resolve_tool_config(self.tools, self.tool_choice, self.parallel_tool_calls, None, None)
+        """Tools and tool choice. Raises `InvalidParameter` if the fields contradict each other."""
+        return resolve_tool_config(self.tools, self.tool_choice, self.parallel_tool_calls)
 
 
 class _ResponseRequest(PromptFields):
-    model: Annotated[StrictStr, Field(description="A served model, or 'latest' or 'stable'.")]
+    model: ServedModelName
     store: Annotated[
-        StrictBool | None, Field(description="Store the response, so that it can be continued; default true.")
+        StrictBool | None, Field(description="Store the response, so that it can be continued. Default: true.")
     ] = None
     stream: Annotated[StrictBool | None, Field(description="Send the response as server-sent events.")] = None
     stream_options: Annotated[ResponseStreamOptions | None, Field(description="Only with 'stream'.")] = None
     max_tool_calls: Annotated[
-        StrictInt | None, Field(ge=1, description="Bounds calls of tools that the server runs; there are none here.")
+        StrictInt | None,
+        Field(ge=1, description="Maximum number of calls of tools that the server runs; this server runs none."),
     ] = None
     include: Annotated[Any, BeforeValidator(read_include), WithJsonSchema(INCLUDE_SCHEMA)] = ()
     metadata: Annotated[Any, BeforeValidator(read_metadata), WithJsonSchema(METADATA_SCHEMA)] = None
     user: Annotated[
-        StrictStr | None, Field(max_length=MAX_IDENTIFIER_CHARS, description="Noted in the log and in the response.")
-    ] = None
-    safety_identifier: Annotated[StrictStr | None, Field(max_length=128, description="Sent back.")] = None
-    prompt_cache_key: Annotated[
         StrictStr | None,
         Field(
             max_length=MAX_IDENTIFIER_CHARS,
-            description="Share the prompt cache only with requests that send the same key.",
+            description="Id of the end user; written to the log, and returned in the response.",
         ),
     ] = None
-    priority: Annotated[
-        Any,
-        BeforeValidator(partial(check_parameter, PRIORITY_SPEC)),
-        WithJsonSchema(parameter_json_schema(PRIORITY_SPEC)),
-    ] = None
+    safety_identifier: Annotated[
+        StrictStr | None, Field(max_length=128, description="Returned in the response.")
+    ] = None  # fmt: skip
+    prompt_cache_key: PromptCacheKey = None
+    priority: Priority = None
 
     def to_chat_request(self, items: Sequence[InputItem]) -> ChatRequest:
-        """As of `PromptFields`, with what decides how the answer is generated."""
+        """Convert to a request of the chat service, including generation parameters. Raises as `PromptFields` does."""
         if self.stream_options is not None and not self.stream:
-            raise InvalidParameter("stream_options", "'stream_options' is only allowed together with 'stream': true.")
+            raise stream_options_error()
         return replace(
             super().to_chat_request(items),
             sampling=self._sampling_parameters(),
@@ -155,7 +155,7 @@ class _ResponseRequest(PromptFields):
         )
 
     def _sampling_parameters(self) -> dict[str, Any]:
-        """Generation parameters by the names of the chat service."""
+        """The generation parameters that are set, by their names in chat completions."""
         values = {name: value for name in RESPONSE_SAMPLING if (value := getattr(self, name)) is not None}
         if "max_output_tokens" in values:
             values["max_tokens"] = values.pop("max_output_tokens")
@@ -171,20 +171,20 @@ class _ResponseRequest(PromptFields):
 
 
 class _InputTokensRequest(PromptFields):
-    model: Annotated[StrictStr, Field(description="A served model; default 'latest'.")] = LATEST
+    model: Annotated[StrictStr, Field(description="A served model. Default: 'latest'.")] = LATEST
 
 
 ResponseRequest: type[_ResponseRequest] = create_model(
     "ResponseRequest",
     __base__=_ResponseRequest,
-    __doc__="A request for a response.",
+    __doc__="A response request.",
     **sampling_fields(RESPONSE_SAMPLING),
-    **rejected_fields(RESPONSE_UNSUPPORTED),
+    **unsupported_fields(RESPONSE_UNSUPPORTED),
     **guided_fields(),
 )
 InputTokensRequest: type[_InputTokensRequest] = create_model(
     "InputTokensRequest",
     __base__=_InputTokensRequest,
-    __doc__="A request for the number of tokens of a response request.",
-    **rejected_fields(INPUT_TOKENS_UNSUPPORTED),
+    __doc__="A request to count the prompt tokens of a response.",
+    **unsupported_fields(INPUT_TOKENS_UNSUPPORTED),
 )

@@ -1,4 +1,4 @@
-"""Storing responses, and finding what a request refers to: earlier responses and single items of them."""
+"""Stores responses, and finds what a request refers to: earlier responses, and single items of them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from turnwise.server.responses.response_builder import item_id
 from turnwise.server.responses.response_object import ResponseBody
 from turnwise.server.responses.response_request import PromptFields
 
-_ITEM_ID = re.compile(r"[a-z]+_([0-9a-f]+)_\w+")  # as `item_id` makes them
+_ITEM_ID = re.compile(r"[a-z]+_([0-9a-f]+)_\w+")  # as `item_id` creates them
 _PREFIXES = {
     "message": "msg", "function_call": "fc", "function_call_output": "fco", "custom_tool_call": "ctc",
     "custom_tool_call_output": "ctco", "reasoning": "rs",
@@ -20,14 +20,14 @@ _PREFIXES = {
 
 
 def store_required_error(name: str) -> InvalidParameter:
-    """The error for a field that needs a store."""
+    """Return the error for a field that needs a store."""
     return InvalidParameter(name, f"'{name}' is not supported: this server stores nothing.", code="unsupported_value")
 
 
 def read_conversation(
     store: ResponseStore | None, request: PromptFields, owner: str
 ) -> tuple[tuple[InputItem, ...], tuple[InputItem, ...]]:
-    """The items of the responses that a request continues, and its own items. Raises `InvalidParameter`."""
+    """Return the items of the responses that a request continues, and its own items. Raises `InvalidParameter`."""
     history: tuple[InputItem, ...] = ()
     if request.previous_response_id is not None:
         if store is None:
@@ -37,7 +37,7 @@ def read_conversation(
 
 
 def previous_items(store: ResponseStore, id: str, owner: str) -> tuple[InputItem, ...]:
-    """The items of a response and of all that it continues. Raises `InvalidParameter` where one is missing."""
+    """Return the items of a response and of all that it continues. Raises `InvalidParameter` if one is missing."""
     try:
         chain = store.chain(id, owner)
     except NotFound as error:
@@ -49,11 +49,13 @@ def previous_items(store: ResponseStore, id: str, owner: str) -> tuple[InputItem
 
 
 def resolve_references(store: ResponseStore | None, items: Iterable[InputItem], owner: str) -> tuple[InputItem, ...]:
-    """The items with every reference replaced by the item that it names. Raises `InvalidParameter`."""
-    return tuple(_resolved(store, item, owner) if item.body["type"] == ITEM_REFERENCE else item for item in items)
+    """Return the items with every reference replaced by its item. Raises `InvalidParameter`."""
+    return tuple(
+        _resolve_reference(store, item, owner) if item.body["type"] == ITEM_REFERENCE else item for item in items
+    )
 
 
-def _resolved(store: ResponseStore | None, item: InputItem, owner: str) -> InputItem:
+def _resolve_reference(store: ResponseStore | None, item: InputItem, owner: str) -> InputItem:
     id = str(item.body["id"])
     match = _ITEM_ID.fullmatch(id)
     if store is not None and match is not None:
@@ -66,15 +68,15 @@ def _resolved(store: ResponseStore | None, item: InputItem, owner: str) -> Input
                 return InputItem(item.path, body)
     raise InvalidParameter(
         f"{item.path}.id",
-        f"'{item.path}.id' names no stored item: {truncate(repr(id))}. Send the item itself.",
+        f"'{item.path}.id' is not the id of a stored item: {truncate(repr(id))}. Send the item itself.",
         code="item_not_found",
     )
 
 
 def stored_response(body: ResponseBody, items: Iterable[InputItem], owner: str) -> StoredResponse:
-    """A response with its input as the store keeps them; input items without an id get one."""
-    numbered = tuple(_with_id(item.body, body.id, i) for i, item in enumerate(items))
-    return StoredResponse(body.id, owner, body.created_at, body.previous_response_id, numbered, body.dump())
+    """Return a response and its input for the store; input items without an id get one."""
+    input_items = tuple(_with_id(item.body, body.id, i) for i, item in enumerate(items))
+    return StoredResponse(body.id, owner, body.created_at, body.previous_response_id, input_items, body.dump())
 
 
 def _with_id(item: Mapping[str, Any], response_id: str, index: int) -> Mapping[str, Any]:

@@ -1,162 +1,120 @@
-"""Reading `tools` and `tool_choice` of a response: as in chat completions, without their inner objects."""
+"""The fields `tools` and `tool_choice` of the Responses API: as in chat completions, but without inner objects."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.tools import Tool, ToolChoice
 from turnwise.server.error_responses import truncate
 from turnwise.server.schema.json_object import invalid_field, read_object
+from turnwise.server.schema.tool_choice import MODES, NamedTool, ParsedToolChoice, read_allowed_tools
 from turnwise.server.schema.tool_definitions import (
     MAX_TOOLS,
-    ParsedToolChoice,
+    TOOL_TYPES,
     read_custom_tool,
     read_function_tool,
     read_tool_list,
     read_tool_name,
 )
+from turnwise.server.schema.tool_json_schemas import (
+    OPTIONAL_STRING,
+    PARAMETERS_SCHEMA,
+    SYNTAX_SCHEMA,
+    name_schema,
+    object_schema,
+)
 
-MAX_TOOL_NAME_CHARS = 128  # characters of a tool's name, as published for this interface
-TOOL_TYPES = ("function", "custom")
-# Published keys of a tool, with the value that asks for nothing.
-_NEUTRAL: dict[str, Any] = {
+MAX_TOOL_NAME_CHARS = 128  # as published for this API
+# Published fields of a tool, with the value that has no effect.
+_NEUTRAL_VALUES: dict[str, Any] = {
     "async": False,
     "defer_loading": False,
     "allowed_callers": ["direct"],
     "output_schema": None,
 }
-_HOSTED = "this server runs no tools of its own"
+_NO_HOSTED_TOOLS = "this server runs no tools of its own"
 
-_NAME: dict[str, Any] = {"type": "string", "pattern": f"^[a-zA-Z0-9_-]{{1,{MAX_TOOL_NAME_CHARS}}}$"}
-_TEXT = {"type": ["string", "null"]}
-_CHOICE: dict[str, Any] = {
-    "type": "object",
-    "required": ["type", "name"],
-    "additionalProperties": False,
-    "properties": {"type": {"enum": list(TOOL_TYPES)}, "name": _NAME},
-}
+_NAME = name_schema(MAX_TOOL_NAME_CHARS)
+_NAMED_TOOL = object_schema(["type", "name"], type={"enum": list(TOOL_TYPES)}, name=_NAME)
+_FUNCTION = object_schema(
+    ["type", "name"], type={"const": "function"}, name=_NAME, description=OPTIONAL_STRING,
+    parameters=PARAMETERS_SCHEMA, strict={"type": ["boolean", "null"]},
+)  # fmt: skip
+_CUSTOM = object_schema(
+    ["type", "name"], type={"const": "custom"}, name=_NAME, description=OPTIONAL_STRING,
+    format=object_schema(
+        ["type"], type={"enum": ["text", "grammar"]}, syntax=SYNTAX_SCHEMA, definition={"type": "string"}
+    ),
+)  # fmt: skip
 TOOLS_SCHEMA: dict[str, Any] = {
     "type": "array",
     "maxItems": MAX_TOOLS,
     "description": "Functions and custom tools that the model may call. Tools that a server runs are not supported.",
-    "items": {
-        "anyOf": [
-            {
-                "type": "object",
-                "required": ["type", "name"],
-                "additionalProperties": False,
-                "properties": {
-                    "type": {"const": "function"},
-                    "name": _NAME,
-                    "description": _TEXT,
-                    "parameters": {"type": ["object", "null"], "description": "JSON schema; always enforced."},
-                    "strict": {"type": ["boolean", "null"]},
-                },
-            },
-            {
-                "type": "object",
-                "required": ["type", "name"],
-                "additionalProperties": False,
-                "properties": {
-                    "type": {"const": "custom"},
-                    "name": _NAME,
-                    "description": _TEXT,
-                    "format": {
-                        "type": "object",
-                        "required": ["type"],
-                        "additionalProperties": False,
-                        "properties": {
-                            "type": {"enum": ["text", "grammar"]},
-                            "syntax": {"enum": ["lark", "regex"]},
-                            "definition": {"type": "string"},
-                        },
-                    },
-                },
-            },
-        ]
-    },
+    "items": {"anyOf": [_FUNCTION, _CUSTOM]},
 }
 CHOICE_SCHEMA: dict[str, Any] = {
-    "description": "Whether the model may or must call, and which of the tools.",
+    "description": "Whether the model may or must call a tool, and which ones.",
     "anyOf": [
-        {"enum": ["none", "auto", "required"]},
-        _CHOICE,
-        {
-            "type": "object",
-            "required": ["type", "mode", "tools"],
-            "additionalProperties": False,
-            "properties": {
-                "type": {"const": "allowed_tools"},
-                "mode": {"enum": ["auto", "required"]},
-                "tools": {"type": "array", "minItems": 1, "maxItems": MAX_TOOLS, "items": _CHOICE},
-            },
-        },
+        {"enum": list(MODES)},
+        _NAMED_TOOL,
+        object_schema(
+            ["type", "mode", "tools"], type={"const": "allowed_tools"}, mode={"enum": ["auto", "required"]},
+            tools={"type": "array", "minItems": 1, "maxItems": MAX_TOOLS, "items": _NAMED_TOOL},
+        ),
     ],
-}
+}  # fmt: skip
 
 
 def read_tools(value: Any) -> tuple[Tool, ...] | None:
-    """The tools of a request; None where nothing was sent. Raises `InvalidParameter`."""
-    return read_tool_list(value, "tools", _tool)
+    """Return the tools of a request; None for null. Raises `InvalidParameter`."""
+    return read_tool_list(value, "tools", _read_tool)
 
 
 def read_tool_choice(value: Any) -> ParsedToolChoice | None:
-    """Whether a tool may or must be called. Raises `InvalidParameter`."""
+    """Return the tool choice of a request; None for null. Raises `InvalidParameter`."""
     if value is None:
         return None
-    if value in ("none", "auto", "required"):
+    if value in MODES:
         return ParsedToolChoice(ToolChoice(value))
     if not isinstance(value, dict):
         raise invalid_field("tool_choice", f"must be none, auto, required or an object, not {truncate(repr(value))}")
     if value.get("type") == "allowed_tools":
-        return _allowed(value)
-    tool = _choice(value, "tool_choice")
-    return ParsedToolChoice(ToolChoice("required", (tool[1],)), (tool,), is_single_call=True)
+        fields = read_object(value, "tool_choice", {"type", "mode", "tools"})
+        return read_allowed_tools(fields, "tool_choice", _read_named_tool)
+    return ParsedToolChoice.of_tool(_read_named_tool(value, "tool_choice"), is_single_call=True)
 
 
-def _tool(value: Any, path: str) -> Tool:
+def _read_tool(value: Any, path: str) -> Tool:
     if not isinstance(value, dict):
         raise invalid_field(path, "must be an object")
-    kind = value.get("type")
-    if kind not in TOOL_TYPES:
+    tool_type = value.get("type")
+    if tool_type not in TOOL_TYPES:
         raise InvalidParameter(
-            f"{path}.type", f"'{path}.type' must be function or custom, not {truncate(repr(kind))}: {_HOSTED}.",
+            f"{path}.type",
+            f"'{path}.type' must be function or custom, not {truncate(repr(tool_type))}: {_NO_HOSTED_TOOLS}.",
             code="unsupported_value",
-        )  # fmt: skip
-    inner = {name: entry for name, entry in value.items() if name != "type" and entry is not None}
-    for name, neutral in _NEUTRAL.items():
-        if inner.pop(name, neutral) != neutral:
+        )
+    fields = {name: field for name, field in value.items() if name != "type" and field is not None}
+    for name, neutral in _NEUTRAL_VALUES.items():
+        if fields.pop(name, neutral) != neutral:
             raise InvalidParameter(
                 f"{path}.{name}", f"'{path}.{name}' is not supported: the client runs every call.",
                 code="unsupported_value",
             )  # fmt: skip
-    if kind == "function":
-        return read_function_tool(inner, path, MAX_TOOL_NAME_CHARS)
-    inner = read_object(inner, path, {"name", "description", "format"})
-    form = inner.get("format")
-    if isinstance(form, dict) and form.get("type") == "grammar":
-        grammar = read_object(form, f"{path}.format", {"type", "syntax", "definition"})
-        return read_custom_tool(inner, path, grammar, f"{path}.format", MAX_TOOL_NAME_CHARS)
-    return read_custom_tool(inner, path, None, "", MAX_TOOL_NAME_CHARS)
+    if tool_type == "function":
+        return read_function_tool(fields, path, MAX_TOOL_NAME_CHARS)
+    fields = read_object(fields, path, {"name", "description", "format"})
+    input_format = fields.get("format")
+    if isinstance(input_format, dict) and input_format.get("type") == "grammar":
+        grammar = read_object(input_format, f"{path}.format", {"type", "syntax", "definition"})
+        return read_custom_tool(fields, path, grammar, f"{path}.format", MAX_TOOL_NAME_CHARS)
+    return read_custom_tool(fields, path, None, "", MAX_TOOL_NAME_CHARS)
 
 
-def _allowed(value: Mapping[str, Any]) -> ParsedToolChoice:
-    fields = read_object(value, "tool_choice", {"type", "mode", "tools"})
-    mode, tools = fields.get("mode"), fields.get("tools")
-    if mode not in ("auto", "required"):
-        raise invalid_field("tool_choice.mode", f"must be auto or required, not {truncate(repr(mode))}")
-    if not isinstance(tools, list) or not 1 <= len(tools) <= MAX_TOOLS:
-        raise invalid_field("tool_choice.tools", f"must be a list of 1 to {MAX_TOOLS} tools")
-    named_tools = tuple(_choice(entry, f"tool_choice.tools[{i}]") for i, entry in enumerate(tools))
-    return ParsedToolChoice(ToolChoice(mode, tuple(name for _, name, _ in named_tools)), named_tools)
-
-
-def _choice(value: Any, path: str) -> tuple[str, str, str]:
-    """Kind, name and path of a tool that a choice names."""
-    kind = value.get("type") if isinstance(value, dict) else None
-    if kind not in TOOL_TYPES:
-        raise invalid_field(
-            f"{path}.type", f"must be function, custom or allowed_tools, not {truncate(repr(kind))}: {_HOSTED}"
-        )
-    inner = read_object(value, path, {"type", "name"})
-    return kind, read_tool_name(inner.get("name"), f"{path}.name", MAX_TOOL_NAME_CHARS), f"{path}.name"
+def _read_named_tool(value: Any, path: str) -> NamedTool:
+    tool_type = value.get("type") if isinstance(value, dict) else None
+    if tool_type not in TOOL_TYPES:
+        requirement = f"must be function, custom or allowed_tools, not {truncate(repr(tool_type))}: {_NO_HOSTED_TOOLS}"
+        raise invalid_field(f"{path}.type", requirement)
+    fields = read_object(value, path, {"type", "name"})
+    name_path = f"{path}.name"
+    return NamedTool(tool_type, read_tool_name(fields.get("name"), name_path, MAX_TOOL_NAME_CHARS), name_path)

@@ -1,1 +1,1 @@
-"""One file per group of routes; each offers `router(...)`, which is given what it needs."""
+"""One module per URL or group of URLs; each has a function `router(...)` that takes what its routes need."""

@@ -1,39 +1,39 @@
-"""`POST /v1/chat/completions`: the next message, whole or as a stream."""
+"""`POST /v1/chat/completions`: chat completions, complete or streamed."""
 
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from turnwise.chat.service import ChatDelta, ChatService, Usage
-from turnwise.core.errors import InvalidParameter, TurnwiseError, Unavailable
-from turnwise.core.ports import FinishReason
+from turnwise.chat.service import ChatDelta, ChatRequest, ChatService, Usage
+from turnwise.core.errors import InvalidParameter
 from turnwise.server.completion_recorder import CompletionRecorder
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
-from turnwise.server.error_responses import to_client_error
+from turnwise.server.error_responses import raise_if_failed, to_client_error
+from turnwise.server.middleware.access_log import CLIENT_CLOSED_REQUEST
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_request
-from turnwise.server.schema import request_body as body
 from turnwise.server.schema.chat_completion_request import ChatCompletionRequest
 from turnwise.server.schema.chat_completion_response import (
     ChatCompletion,
     ChatCompletionChunk,
     ChatCompletionHeader,
     ChoiceDelta,
-    ChoiceLogprobs,
     ChunkChoice,
-    UsageBody,
 )
+from turnwise.server.schema.chat_logprobs import ChoiceLogprobs
 from turnwise.server.schema.context_fields import ContextBody, with_context
+from turnwise.server.schema.request_body import read_body_with_json
 from turnwise.server.schema.response_tool_calls import PublishedFinishReason, published_finish_reason
+from turnwise.server.schema.usage import UsageBody
 from turnwise.server.served_models import ServedModels
 from turnwise.server.sse import DONE_EVENT, EventStreamResponse, PrefetchedStream, format_error_event, format_event
 
 
-def router(served_models: ServedModels, limit: int) -> APIRouter:
-    """The chat routes over `served`; bodies may be `limit` bytes long."""
+def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
+    """Return the route."""
     routes = APIRouter(tags=["chat"])
 
     @routes.post(
@@ -42,42 +42,47 @@ def router(served_models: ServedModels, limit: int) -> APIRouter:
         openapi_extra=json_request_body(ChatCompletionRequest),
     )
     async def create_chat_completion(request: Request) -> Response:
-        """The next message of a conversation; with `stream`, as server-sent events that end with `[DONE]`."""
-        payload, said = await body.read_with_json(request, ChatCompletionRequest, limit)
-        service = served_models.find(payload.model)
-        current_request().user = payload.user
-        turn = payload.to_chat_request()
-        if service.store is None:
-            for name, is_requested in (("conversation_id", turn.conversation_id is not None), ("store", payload.store)):
-                if is_requested:
-                    raise InvalidParameter(
-                        name, f"'{name}' is not supported: this server keeps nothing.", code="unsupported_value"
-                    )
-        head, legacy = _head(service, payload.metadata), payload.tool_config.legacy
+        """Generate the next message; with `stream`, as server-sent events that end with `[DONE]`."""
+        body, content = await read_body_with_json(request, ChatCompletionRequest, max_body_bytes)
+        service = served_models.find(body.model)
+        current_request().user = body.user
+        chat_request = body.to_chat_request()
+        _check_store(service, body, chat_request)
+        header, legacy = _header(service, body.metadata), body.tool_config.legacy
         recorder = None
-        if payload.store and service.store is not None:
-            recorder = CompletionRecorder(service.store.completions, head, said, legacy=legacy)
+        if body.store and service.store is not None:
+            recorder = CompletionRecorder(service.store.completions, header, content, legacy=legacy)
         try:
-            if payload.stream:
-                deltas = service.stream(turn)
+            if body.stream:
+                deltas = service.stream(chat_request)
                 if recorder is not None:
-                    deltas = recorder.record_stream(deltas, turn.n)
-                interval = request.app.state.sse_keep_alive
-                started = await PrefetchedStream.start(deltas, interval, request.receive)
-                return EventStreamResponse(_events(head, started, payload, legacy=legacy), started, interval)
-            reply = await cancel_on_disconnect(request.receive, service.reply(turn))
+                    deltas = recorder.record_stream(deltas, chat_request.n)
+                keep_alive = request.app.state.sse_keep_alive
+                stream = await PrefetchedStream.start(deltas, keep_alive, request.receive)
+                return EventStreamResponse(_ChunkEncoder(header, body).events(stream), stream, keep_alive)
+            response = await cancel_on_disconnect(request.receive, service.reply(chat_request))
         except ClientDisconnected:
-            return Response(status_code=499)  # nobody reads it
-        for answer in reply.choices:
-            raise_if_failed(answer.finish_reason)
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        for choice in response.choices:
+            raise_if_failed(choice.finish_reason)
         if recorder is not None:
-            await recorder.keep(reply)
-        return JSONResponse(ChatCompletion.of(head, reply, legacy=legacy).dump())
+            await recorder.record(response)
+        return JSONResponse(ChatCompletion.of(header, response, legacy=legacy).dump())
 
     return routes
 
 
-def _head(service: ChatService, metadata: dict[str, str] | None) -> ChatCompletionHeader:
+def _check_store(service: ChatService, body: ChatCompletionRequest, chat_request: ChatRequest) -> None:
+    """Raise `InvalidParameter` if the request needs a store and there is none."""
+    if service.store is not None:
+        return
+    for name, is_set in (("conversation_id", chat_request.conversation_id is not None), ("store", body.store)):
+        if is_set:
+            message = f"'{name}' is not supported: this server stores nothing."
+            raise InvalidParameter(name, message, code="unsupported_value")
+
+
+def _header(service: ChatService, metadata: dict[str, str] | None) -> ChatCompletionHeader:
     return ChatCompletionHeader(
         id=f"chatcmpl-{secrets.token_hex(12)}",
         created=int(time.time()),
@@ -87,64 +92,63 @@ def _head(service: ChatService, metadata: dict[str, str] | None) -> ChatCompleti
     )
 
 
-def raise_if_failed(finish: FinishReason | None) -> None:
-    """Published finish reasons know no failure: a failed answer is an error, not a short answer."""
-    if finish == "error":
-        raise TurnwiseError("The model failed while it wrote this answer. Sending the request again may help.")
-    if finish == "cancelled":
-        raise Unavailable("The answer was cancelled: the server is stopping or the model was taken out of service.")
+class _ChunkEncoder:
+    """Encodes the deltas of the chat service as chunks."""
 
+    def __init__(self, header: ChatCompletionHeader, body: ChatCompletionRequest) -> None:
+        self._shared = header.model_dump()
+        self._include_usage, self._is_padded = body.include_usage, body.include_obfuscation
+        self._excluded_fields = None if body.include_usage else {"usage"}
+        self._legacy = body.tool_config.legacy
+        self._started: set[int] = set()  # indexes of the choices that have sent their role
+        self._usage: Usage | None = None
+        self._context: ContextBody | None = None
 
-async def _events(
-    head: ChatCompletionHeader,
-    deltas: PrefetchedStream[ChatDelta],
-    payload: ChatCompletionRequest,
-    *,
-    legacy: bool,
-) -> AsyncGenerator[bytes, None]:
-    """The stream as published: role, pieces, finish reason, usage where asked for, `[DONE]`; an error may end it."""
-    hidden, padded = None if payload.include_usage else {"usage"}, payload.include_obfuscation
+    async def events(self, deltas: PrefetchedStream[ChatDelta]) -> AsyncGenerator[bytes, None]:
+        """Yield the chunks of every choice, the usage if it is included, and `[DONE]`; or an error event at the end."""
+        try:
+            while (delta := await deltas.next()) is not None:
+                for event in self._encode(delta):
+                    yield event
+        except Exception as error:
+            yield format_error_event(to_client_error(error))
+            return
+        if self._include_usage and self._usage is not None:
+            yield self._usage_chunk(self._usage)
+        yield DONE_EVENT
 
-    def chunk(
+    def _encode(self, delta: ChatDelta) -> Iterator[bytes]:
+        """Encode one delta: role, text, tool calls, finish reason."""
+        if delta.index not in self._started:
+            self._started.add(delta.index)
+            has_only_calls = bool(delta.tool_calls) and not delta.text
+            yield self._chunk(delta.index, ChoiceDelta(role="assistant", content=None if has_only_calls else ""))
+        raise_if_failed(delta.finish_reason)
+        if delta.text or delta.logprobs:
+            logprobs = ChoiceLogprobs.of(delta.logprobs)
+            yield self._chunk(delta.index, ChoiceDelta(content=delta.text), logprobs=logprobs)
+        for call in delta.tool_calls:
+            yield self._chunk(delta.index, ChoiceDelta.from_tool_call(call, legacy=self._legacy))
+        self._usage, self._context = delta.usage or self._usage, ContextBody.of(delta.context)
+        if delta.finish_reason is not None:
+            context = None if self._include_usage else self._context  # sent in the last chunk, which has the usage
+            finish_reason = published_finish_reason(delta.finish_reason, legacy=self._legacy)
+            yield self._chunk(delta.index, ChoiceDelta(), finish_reason, context=context)
+
+    def _chunk(
+        self,
         index: int,
         delta: ChoiceDelta,
-        finish: PublishedFinishReason | None = None,
+        finish_reason: PublishedFinishReason | None = None,
         logprobs: ChoiceLogprobs | None = None,
         context: ContextBody | None = None,
     ) -> bytes:
-        piece = ChunkChoice(index=index, delta=delta, finish_reason=finish, logprobs=logprobs)
-        content = ChatCompletionChunk(**shared, choices=[piece], context=context).model_dump(exclude=hidden)
+        choice = ChunkChoice(index=index, delta=delta, finish_reason=finish_reason, logprobs=logprobs)
+        chunk = ChatCompletionChunk(**self._shared, choices=[choice], context=context)
+        content = chunk.model_dump(exclude=self._excluded_fields)
         content["choices"][0]["delta"] = delta.model_dump(exclude_none=True)
-        return format_event(with_context(content, context), padded=padded)
+        return format_event(with_context(content, context), padded=self._is_padded)
 
-    shared = head.model_dump()
-    usage: Usage | None = None
-    context: ContextBody | None = None
-    try:
-        begun: set[int] = set()
-        while (delta := await deltas.next()) is not None:
-            if delta.index not in begun:
-                begun.add(delta.index)
-                only_calls = bool(delta.tool_calls) and not delta.text
-                yield chunk(delta.index, ChoiceDelta(role="assistant", content=None if only_calls else ""))
-            raise_if_failed(delta.finish_reason)
-            if delta.text or delta.logprobs:
-                yield chunk(delta.index, ChoiceDelta(content=delta.text), logprobs=ChoiceLogprobs.of(delta.logprobs))
-            for piece in delta.tool_calls:
-                yield chunk(delta.index, ChoiceDelta.from_tool_call(piece, legacy=legacy))
-            usage, context = delta.usage or usage, ContextBody.of(delta.context)
-            if delta.finish_reason is not None:
-                last = None if payload.include_usage else context  # it is told in the last chunk of all
-                yield chunk(
-                    delta.index,
-                    ChoiceDelta(),
-                    published_finish_reason(delta.finish_reason, legacy=legacy),
-                    context=last,
-                )
-    except Exception as error:
-        yield format_error_event(to_client_error(error))
-        return
-    if payload.include_usage and usage is not None:
-        content = ChatCompletionChunk(**shared, choices=[], usage=UsageBody.of(usage), context=context).model_dump()
-        yield format_event(with_context(content, context), padded=padded)
-    yield DONE_EVENT
+    def _usage_chunk(self, usage: Usage) -> bytes:
+        chunk = ChatCompletionChunk(**self._shared, choices=[], usage=UsageBody.of(usage), context=self._context)
+        return format_event(with_context(chunk.model_dump(), self._context), padded=self._is_padded)

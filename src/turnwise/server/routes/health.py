@@ -1,4 +1,4 @@
-"""`/health` and `/ready`: is it alive, and can it answer."""
+"""`GET /health` (the process runs) and `GET /ready` (requests are answered)."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -16,7 +16,7 @@ class Health(BaseModel):
     version: str
 
 
-class Ready(BaseModel):
+class Readiness(BaseModel):
     """Requests are answered, by these models."""
 
     status: str
@@ -24,25 +24,24 @@ class Ready(BaseModel):
 
 
 def router(served_models: ServedModels, drain: DrainState) -> APIRouter:
-    """The routes that a supervisor asks."""
+    """Return the routes."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/health")
     async def health() -> Health:
-        """Answers as long as the process does."""
+        """Liveness probe: 200 while the process runs."""
         return Health(status="ok", version=__version__)
 
     @routes.get("/ready")
-    async def ready() -> Ready:
-        """Answers 200 when models are served, their engines work and new requests are taken, else 503."""
+    async def ready() -> Readiness:
+        """Readiness probe: 200 if models are loaded, their engines run and the server does not drain, else 503."""
         if drain.is_draining:
             raise drain.rejection()
         if served_models.default not in served_models.services:
             raise Unavailable("No model is loaded yet.")
-        if stopped := [name for name, service in served_models.services.items() if not service.is_healthy]:
-            raise Unavailable(
-                f"The engine of {', '.join(sorted(stopped))} has stopped after an error. Restart the server."
-            )
-        return Ready(status="ready", models=sorted(served_models.services))
+        if failed := [name for name, service in served_models.services.items() if not service.is_healthy]:
+            names = ", ".join(sorted(failed))
+            raise Unavailable(f"The engine of {names} has stopped after an error. Restart the server.")
+        return Readiness(status="ready", models=sorted(served_models.services))
 
     return routes

@@ -1,4 +1,4 @@
-"""`/metrics`: what was counted, for Prometheus."""
+"""`GET /metrics`, for Prometheus."""
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
@@ -7,12 +7,12 @@ from turnwise.server.prometheus_metrics import ServerMetrics
 
 
 def router(metrics: ServerMetrics) -> APIRouter:
-    """The route that Prometheus reads."""
+    """Return the route."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-    async def read_metrics() -> Response:
-        """Requests, completions, tokens and times, in Prometheus' text form."""
-        return Response(metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    async def get_metrics() -> Response:
+        """Return request, completion and token counts and latencies in Prometheus' text format."""
+        return Response(metrics.render(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return routes

@@ -1,4 +1,4 @@
-"""`/v1/models`: what is served; `/v1/parameters`: how its answers may be shaped."""
+"""`GET /v1/models` and `GET /v1/parameters`."""
 
 from typing import Any, Literal
 
@@ -6,13 +6,13 @@ from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
 from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
-from turnwise.server.schema.chat_completion_response import ModelBody
-from turnwise.server.schema.unsupported_fields import JSON_TYPES
+from turnwise.server.schema.model_body import ModelBody
+from turnwise.server.schema.sampling_parameters import JSON_TYPES
 from turnwise.server.served_models import ServedModels
 
 
 class ModelList(BaseModel):
-    """The served models; `default` is the one that the aliases mean."""
+    """The served models; `default` is the one that the aliases stand for."""
 
     object: Literal["list"] = "list"
     data: list[ModelBody]
@@ -20,7 +20,11 @@ class ModelList(BaseModel):
 
 
 class ParameterBody(BaseModel):
-    """A generation parameter: its type, bounds, neutral value and help."""
+    """A generation parameter.
+
+    `off` is the value without effect. `low` and `high` are inclusive bounds; with `low_open`, `low` is exclusive.
+    `optional` parameters may be null, `many` take a list, `control` ones are shown on the chat page.
+    """
 
     name: str
     type: str
@@ -36,7 +40,7 @@ class ParameterBody(BaseModel):
 
     @classmethod
     def of(cls, spec: ParameterSpec) -> "ParameterBody":
-        """A declared parameter as JSON."""
+        """Convert a declared parameter."""
         return cls(
             name=spec.name, type=JSON_TYPES[spec.kind], help=spec.help, default=spec.default, off=spec.off,
             low=spec.low, high=spec.high, low_open=spec.low_open, optional=spec.optional, many=spec.many,
@@ -52,27 +56,27 @@ class ParameterList(BaseModel):
 
 
 def router(served_models: ServedModels) -> APIRouter:
-    """The routes that describe what is served."""
+    """Return the routes."""
     routes = APIRouter(tags=["models"])
 
     @routes.get("/v1/models")
     @routes.get("/v1/models/", include_in_schema=False)
     async def list_models() -> ModelList:
-        """The served models."""
-        cards = [ModelBody.of(name, service) for name, service in sorted(served_models.services.items())]
-        return ModelList(data=cards, default=served_models.default)
+        """List the served models."""
+        data = [ModelBody.of(name, service) for name, service in sorted(served_models.services.items())]
+        return ModelList(data=data, default=served_models.default)
 
     @routes.get("/v1/models/{name:path}")
     async def get_model(name: str) -> ModelBody:
-        """One model, by its name or an alias."""
+        """Get a model by its served name or an alias."""
         if not name:
-            raise HTTPException(404)  # a slash too many, as on every other route
+            raise HTTPException(404)  # a trailing slash, as on every other route
         service = served_models.find(name)
         return ModelBody.of(service.name, service)
 
     @routes.get("/v1/parameters")
     async def list_parameters() -> ParameterList:
-        """The generation parameters that requests may carry."""
+        """List the generation parameters of requests."""
         return ParameterList(data=[ParameterBody.of(spec) for spec in PARAMETER_SPECS.values()])
 
     return routes

@@ -1,4 +1,4 @@
-"""The chat page and the page of the API's description: plain files, nothing from elsewhere."""
+"""The chat page at `/`, the API description at `/docs`, and their assets. They load nothing from other servers."""
 
 from pathlib import Path
 
@@ -9,19 +9,18 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 WEB = Path(__file__).parent.parent / "web"
+_REVALIDATE = {"Cache-Control": "no-cache"}  # browsers cache, and ask whether the file has changed
 
 
 class _Assets(StaticFiles):
-    """Files that a browser keeps but asks about each time, so that an update is seen at once."""
-
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
-        response.headers["Cache-Control"] = "no-cache"
+        response.headers.update(_REVALIDATE)
         return response
 
 
 def routes(*, chat: bool) -> list[BaseRoute]:
-    """`/docs`, and with `chat` the page at `/`."""
+    """Return the routes of `/docs` and the assets, and of the chat page if `chat` is set."""
     pages = [_page("/docs", "docs.html")]
     if chat:
         pages.append(_page("/", "index.html"))
@@ -31,6 +30,6 @@ def routes(*, chat: bool) -> list[BaseRoute]:
 def _page(path: str, file: str) -> Route:
     async def page(request: Request) -> Response:
         del request
-        return FileResponse(WEB / file, headers={"Cache-Control": "no-cache"})
+        return FileResponse(WEB / file, headers=_REVALIDATE)
 
     return Route(path, page)

@@ -1,4 +1,4 @@
-"""`/v1/responses`: the next message as a response, whole or streamed, and the responses that were stored."""
+"""`/v1/responses`: responses, complete or streamed, and stored responses."""
 
 import secrets
 import time
@@ -16,7 +16,8 @@ from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import SortOrder
 from turnwise.core.stored_responses import ResponseStore
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
-from turnwise.server.error_responses import to_client_error
+from turnwise.server.error_responses import raise_if_failed, to_client_error
+from turnwise.server.middleware.access_log import CLIENT_CLOSED_REQUEST
 from turnwise.server.openapi import json_request_body
 from turnwise.server.request_context import current_request
 from turnwise.server.responses.response_builder import ResponseBuilder, ResponseEvent
@@ -25,9 +26,8 @@ from turnwise.server.responses.response_fields import read_include
 from turnwise.server.responses.response_object import InputTokensBody, ResponseBody, new_response
 from turnwise.server.responses.response_request import InputTokensRequest, PromptFields, ResponseRequest
 from turnwise.server.responses.response_storage import read_conversation, store_required_error, stored_response
-from turnwise.server.routes.chat_completions import raise_if_failed
-from turnwise.server.routes.stored_completions import Limit, ListPage
-from turnwise.server.schema import request_body as body
+from turnwise.server.schema.list_page import ListPage, PageLimit
+from turnwise.server.schema.request_body import read_body, read_body_with_json
 from turnwise.server.served_models import ServedModels
 from turnwise.server.sse import EventStreamResponse, PrefetchedStream
 
@@ -35,38 +35,43 @@ PATH = "/v1/responses"
 
 
 class DeletedResponse(BaseModel):
-    """The answer to a deletion."""
+    """Confirmation of a deletion."""
 
     id: str
     object: Literal["response"] = "response"
     deleted: Literal[True] = True
 
 
-def router(served_models: ServedModels, limit: int) -> APIRouter:
-    """The routes over `served`; bodies may be `limit` bytes long."""
+def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
+    """Return the routes."""
     routes = APIRouter(tags=["responses"])
+    _add_generation_routes(routes, served_models, max_body_bytes)
+    _add_storage_routes(routes, served_models)
+    return routes
 
+
+def _add_generation_routes(routes: APIRouter, served_models: ServedModels, max_body_bytes: int) -> None:
     @routes.post(
         PATH,
         responses={200: {"model": ResponseBody, "content": {"text/event-stream": {}}}},
         openapi_extra=json_request_body(ResponseRequest),
     )
     async def create_response(request: Request) -> Response:
-        """Generate a response; with `stream`, as server-sent events that end with the whole response."""
-        payload, content = await body.read_with_json(request, ResponseRequest, limit)
-        service = served_models.find(payload.model)
-        current_request().user = payload.user
-        run = await STORE_READ_EXECUTOR.run(_ResponseRun, service, payload, content, _owner())
-        deltas = service.stream(run.to_chat_request)
+        """Generate a response; with `stream`, as server-sent events that end with the complete response."""
+        body, content = await read_body_with_json(request, ResponseRequest, max_body_bytes)
+        service = served_models.find(body.model)
+        current_request().user = body.user
+        run = await STORE_READ_EXECUTOR.run(_ResponseRun, service, body, content, _owner())
+        deltas = service.stream(run.chat_request)
         try:
-            if payload.stream:
-                interval = request.app.state.sse_keep_alive
-                started = await PrefetchedStream.start(deltas, interval, request.receive)
-                encoder = EventEncoder(run.builder, include_obfuscation=payload.include_obfuscation)
-                return EventStreamResponse(_events(run, started, encoder), started, interval, encoder.encode_failure)
+            if body.stream:
+                keep_alive = request.app.state.sse_keep_alive
+                stream = await PrefetchedStream.start(deltas, keep_alive, request.receive)
+                encoder = EventEncoder(run.builder, is_padded=body.include_obfuscation)
+                return EventStreamResponse(_events(run, stream, encoder), stream, keep_alive, encoder.encode_failure)
             await cancel_on_disconnect(request.receive, _run_to_completion(run, deltas))
         except ClientDisconnected:
-            return Response(status_code=499)  # nobody reads it
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
         except UserError as error:
             raise _rename_param(error) from None
         return JSONResponse(run.builder.response.dump())
@@ -77,17 +82,22 @@ def router(served_models: ServedModels, limit: int) -> APIRouter:
         openapi_extra=json_request_body(InputTokensRequest),
     )
     async def count_input_tokens(request: Request) -> Response:
-        """Count the tokens that the model would read for a response. Refuses what a request for it would be refused."""
-        payload = await body.read(request, InputTokensRequest, limit)
-        service = served_models.find(payload.model)
-        turn = await STORE_READ_EXECUTOR.run(_prompt_request, service, payload, _owner())
+        """Count the prompt tokens of a response. Requests that `POST /v1/responses` rejects are rejected here too."""
+        body = await read_body(request, InputTokensRequest, max_body_bytes)
+        service = served_models.find(body.model)
+        chat_request = await STORE_READ_EXECUTOR.run(_prompt_request, service, body, _owner())
         try:
-            count = await cancel_on_disconnect(request.receive, service.count_input_tokens(turn))
+            count = await cancel_on_disconnect(request.receive, service.count_input_tokens(chat_request))
         except ClientDisconnected:
-            return Response(status_code=499)  # nobody reads it
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
         except UserError as error:
             raise _rename_param(error) from None
         return JSONResponse(InputTokensBody(input_tokens=count).model_dump())
+
+
+def _add_storage_routes(routes: APIRouter, served_models: ServedModels) -> None:
+    def store() -> ResponseStore:
+        return served_models.store.responses
 
     @routes.get(PATH + "/{id}")
     async def get_response(
@@ -96,65 +106,68 @@ def router(served_models: ServedModels, limit: int) -> APIRouter:
         stream: bool = False,
         starting_after: int | None = None,
     ) -> dict[str, Any]:
-        """A stored response."""
+        """Get a stored response."""
         read_include(include)
         if stream or starting_after is not None:
             name = "stream" if stream else "starting_after"
-            raise InvalidParameter(
-                name, f"'{name}' is not supported: a stored response is complete and is sent as a whole.",
-                code="unsupported_value",
-            )  # fmt: skip
-        return dict((await STORE_READ_EXECUTOR.run(_store(served_models).get, id, _owner())).body)
+            message = f"'{name}' is not supported: a stored response is complete and cannot be streamed."
+            raise InvalidParameter(name, message, code="unsupported_value")
+        return dict((await STORE_READ_EXECUTOR.run(store().get, id, _owner())).body)
 
     @routes.delete(PATH + "/{id}")
     async def delete_response(id: str) -> DeletedResponse:
         """Delete a stored response. Responses that continue it cannot be continued any more."""
-        await STORE_WRITE_EXECUTOR.run(_store(served_models).delete, id, _owner())
+        await STORE_WRITE_EXECUTOR.run(store().delete, id, _owner())
         return DeletedResponse(id=id)
 
     @routes.post(PATH + "/{id}/cancel")
     async def cancel_response(id: str) -> dict[str, Any]:
-        """Refused: only responses with `background` can be cancelled, and there are none. Close the connection."""
-        await STORE_READ_EXECUTOR.run(_store(served_models).get, id, _owner())
+        """Always an error: only background responses can be cancelled, and this server has none."""
+        await STORE_READ_EXECUTOR.run(store().get, id, _owner())
         raise InvalidParameter(
             "id", "Only a response with 'background': true can be cancelled, and this server has none. To stop a "
-            "response, close the connection that it is sent on.", code="unsupported_value",
+            "response, close its connection.", code="unsupported_value",
         )  # fmt: skip
 
     @routes.get(PATH + "/{id}/input_items")
     async def list_input_items(
         id: str,
-        limit: Limit = 20,
+        limit: PageLimit = 20,
         after: str | None = None,
         order: SortOrder = "desc",
         include: Annotated[list[str] | None, Query(alias="include[]")] = None,
     ) -> ListPage:
-        """The input items of a stored response, without those of the responses that it continues."""
+        """List the input items of a stored response, without those of the responses that it continues."""
         read_include(include)
-        stored = await STORE_READ_EXECUTOR.run(_store(served_models).get, id, _owner())
-        return ListPage.after([dict(item) for item in stored.input], id, limit, after, order)
-
-    return routes
+        stored = await STORE_READ_EXECUTOR.run(store().get, id, _owner())
+        return ListPage.paginate([dict(item) for item in stored.input], id, limit, after, order)
 
 
 class _ResponseRun:
-    """One response: what the chat service is asked for, and what becomes of the answer."""
+    """One response: the request for the chat service, the builder of the response, and its storage."""
 
-    def __init__(self, service: ChatService, payload: ResponseRequest, content: dict[str, Any], owner: str) -> None:
-        """Read what the request refers to from the store. Raises `UserError` where it cannot be answered."""
-        self._store = _store_of(service)
-        self._is_stored = self._store is not None and payload.store is not False
+    def __init__(self, service: ChatService, body: ResponseRequest, content: dict[str, Any], owner: str) -> None:
+        """Read the earlier responses that the request refers to. Blocks. Raises `UserError` if the request is invalid.
+
+        Args:
+            service: generates the response.
+            body: the request.
+            content: the request as JSON.
+            owner: name of the API key.
+        """
+        self._store = _response_store(service)
+        self._is_stored = self._store is not None and body.store is not False
         self._owner = owner
-        if self._store is None and payload.store:
+        if self._store is None and body.store:
             raise store_required_error("store")
-        history, self._input = read_conversation(self._store, payload, owner)
-        self.to_chat_request = payload.to_chat_request([*history, *self._input])
+        history, self._input = read_conversation(self._store, body, owner)
+        self.chat_request = body.to_chat_request([*history, *self._input])
         id, created = f"resp_{secrets.token_hex(16)}", int(time.time())
-        response = new_response(id, created, service, payload, content, self.to_chat_request, is_stored=self._is_stored)
+        response = new_response(id, created, service, body, content, self.chat_request, is_stored=self._is_stored)
         self.builder = ResponseBuilder(response)
 
     async def add(self, delta: ChatDelta) -> list[ResponseEvent]:
-        """The events of one delta. The response is safe on disk before the event that completes it is sent."""
+        """Return the events of a delta. The response is safe on disk before the event that completes it is returned."""
         raise_if_failed(delta.finish_reason)
         events = self.builder.add(delta)
         if self.builder.is_complete and self._is_stored and self._store is not None:
@@ -172,13 +185,13 @@ async def _run_to_completion(run: _ResponseRun, deltas: AsyncGenerator[ChatDelta
 async def _events(
     run: _ResponseRun, deltas: PrefetchedStream[ChatDelta], encoder: EventEncoder
 ) -> AsyncGenerator[bytes, None]:
-    """The stream as published; an error ends it with `response.failed`."""
-    for content in run.builder.start_events():
-        yield encoder.encode(content)
+    """Yield the events of a response; an error ends them with `response.failed`."""
+    for event in run.builder.start_events():
+        yield encoder.encode(event)
     try:
         while (delta := await deltas.next()) is not None:
-            for content in await run.add(delta):
-                yield encoder.encode(content)
+            for event in await run.add(delta):
+                yield encoder.encode(event)
             encoder.is_ended = run.builder.is_complete
     except Exception as error:
         error = _rename_param(error) if isinstance(error, UserError) else error
@@ -186,13 +199,13 @@ async def _events(
         encoder.is_ended = True
 
 
-def _prompt_request(service: ChatService, payload: PromptFields, owner: str) -> ChatRequest:
-    """What the model would read for a request, with what the request refers to in the store."""
-    history, items = read_conversation(_store_of(service), payload, owner)
-    return payload.to_chat_request([*history, *items])
+def _prompt_request(service: ChatService, body: PromptFields, owner: str) -> ChatRequest:
+    """The chat request with the prompt that the model would read. Blocks: it reads earlier responses."""
+    history, items = read_conversation(_response_store(service), body, owner)
+    return body.to_chat_request([*history, *items])
 
 
-def _store_of(service: ChatService) -> ResponseStore | None:
+def _response_store(service: ChatService) -> ResponseStore | None:
     return None if service.store is None else service.store.responses
 
 
@@ -201,12 +214,8 @@ def _owner() -> str:
     return "" if key is None else key.name
 
 
-def _store(served_models: ServedModels) -> ResponseStore:
-    return served_models.store.responses
-
-
 def _rename_param(error: UserError) -> UserError:
-    """The chat service speaks of messages; in this interface they are the input."""
+    """Replace field names of chat completions in an error of the chat service by those of responses."""
     if not isinstance(error, ContextLengthExceeded) or error.param != "messages":
         return error
     message = str(error).replace("'messages'", "'input'").replace("'max_tokens'", "'max_output_tokens'")

@@ -1,14 +1,12 @@
-"""What the server sends: the published shapes of completions and models, and ours of conversations."""
+"""Responses and stream chunks of `POST /v1/chat/completions`."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatChoice, ChatResponse, ChatService, DecodedLogprobs, DecodedToken, Usage
-from turnwise.core.ports import StoredConversation, StoredMessage
-from turnwise.core.sampling_presets import apply_sampling_preset
+from turnwise.chat.service import ChatChoice, ChatResponse
 from turnwise.core.tools import ToolCallDelta
+from turnwise.server.schema.chat_logprobs import ChoiceLogprobs
 from turnwise.server.schema.context_fields import ContextBody, with_context
 from turnwise.server.schema.response_tool_calls import (
     FunctionCallBody,
@@ -16,84 +14,11 @@ from turnwise.server.schema.response_tool_calls import (
     ToolCallBody,
     published_finish_reason,
 )
-
-
-class PromptTokensDetails(BaseModel):
-    """Where the prompt's tokens came from."""
-
-    cached_tokens: int
-
-
-class CompletionTokensDetails(BaseModel):
-    """Tokens of the prediction that were said, and those that were tried and were not."""
-
-    accepted_prediction_tokens: int
-    rejected_prediction_tokens: int
-
-
-class UsageBody(BaseModel):
-    """Tokens read and written."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptTokensDetails
-    completion_tokens_details: CompletionTokensDetails
-
-    @classmethod
-    def of(cls, usage: Usage) -> "UsageBody":
-        """The chat room's counts in the published shape."""
-        return cls(
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            total_tokens=usage.prompt_tokens + usage.completion_tokens,
-            prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
-            completion_tokens_details=CompletionTokensDetails(
-                accepted_prediction_tokens=usage.accepted_prediction_tokens,
-                rejected_prediction_tokens=usage.rejected_prediction_tokens,
-            ),
-        )
-
-
-class ChatTopLogprob(BaseModel):
-    """A token with its log-probability; `bytes`, because it may be a part of a character. A special token has none."""
-
-    token: str
-    logprob: float
-    bytes: list[int] | None
-
-    @classmethod
-    def of(cls, likely: DecodedToken) -> "ChatTopLogprob":
-        """The chat room's in the published shape."""
-        return cls(token=likely.text, logprob=likely.logprob, bytes=list(likely.bytes) or None)
-
-
-class ChatTokenLogprob(ChatTopLogprob):
-    """The token that was chosen, and the likeliest ones in its place."""
-
-    top_logprobs: list[ChatTopLogprob]
-
-
-class ChoiceLogprobs(BaseModel):
-    """Log-probabilities of an answer's tokens, or of a piece's."""
-
-    content: list[ChatTokenLogprob]
-    refusal: None = None
-
-    @classmethod
-    def of(cls, reports: Sequence[DecodedLogprobs]) -> "ChoiceLogprobs | None":
-        """The chat room's reports in the published shape; None where there are none."""
-        content = [
-            ChatTokenLogprob(
-                **ChatTopLogprob.of(one.token).model_dump(), top_logprobs=[ChatTopLogprob.of(top) for top in one.top]
-            )
-            for one in reports
-        ]
-        return cls(content=content) if content else None
+from turnwise.server.schema.usage import UsageBody
 
 
 class ChatCompletionMessage(BaseModel):
-    """The assistant's message; `content` is null where it only calls. What is null of the calls is left out."""
+    """The assistant's message. `content` is null if it has only tool calls; absent calls are not sent."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -103,18 +28,18 @@ class ChatCompletionMessage(BaseModel):
     function_call: FunctionCallBody | None = None
 
     @classmethod
-    def of(cls, answer: ChatChoice, *, legacy: bool = False) -> "ChatCompletionMessage":
-        """The chat room's answer; with `legacy`, its call in the older form."""
-        said = cls(content=answer.text or (None if answer.tool_calls else ""))
-        if answer.tool_calls and legacy:
-            said.function_call = ToolCallBody.of(answer.tool_calls[0]).function
-        elif answer.tool_calls:
-            said.tool_calls = [ToolCallBody.of(call) for call in answer.tool_calls]
-        return said
+    def of(cls, choice: ChatChoice, *, legacy: bool = False) -> "ChatCompletionMessage":
+        """Convert a choice of the chat service; with `legacy`, its call is a `function_call`."""
+        message = cls(content=choice.text or (None if choice.tool_calls else ""))
+        if choice.tool_calls and legacy:
+            message.function_call = ToolCallBody.of(choice.tool_calls[0]).function
+        elif choice.tool_calls:
+            message.tool_calls = [ToolCallBody.of(call) for call in choice.tool_calls]
+        return message
 
 
 class ChatCompletionChoice(BaseModel):
-    """One answer."""
+    """One of the `n` answers."""
 
     index: int
     message: ChatCompletionMessage
@@ -122,29 +47,29 @@ class ChatCompletionChoice(BaseModel):
     logprobs: ChoiceLogprobs | None = None
 
     @classmethod
-    def of(cls, index: int, answer: ChatChoice, *, legacy: bool = False) -> "ChatCompletionChoice":
-        """The chat room's answer in the published shape."""
+    def of(cls, index: int, choice: ChatChoice, *, legacy: bool = False) -> "ChatCompletionChoice":
+        """Convert a choice of the chat service."""
         return cls(
             index=index,
-            message=ChatCompletionMessage.of(answer, legacy=legacy),
-            finish_reason=published_finish_reason(answer.finish_reason, legacy=legacy) or "stop",
-            logprobs=ChoiceLogprobs.of(answer.logprobs),
+            message=ChatCompletionMessage.of(choice, legacy=legacy),
+            finish_reason=published_finish_reason(choice.finish_reason, legacy=legacy) or "stop",
+            logprobs=ChoiceLogprobs.of(choice.logprobs),
         )
 
     def dump(self) -> dict[str, Any]:
-        """As JSON: of calls, only what there is."""
-        dumped = self.model_dump()
+        """Return JSON without absent calls."""
+        content = self.model_dump()
         for name in ("tool_calls", "function_call"):
-            if dumped["message"][name] is None:
-                del dumped["message"][name]
+            if content["message"][name] is None:
+                del content["message"][name]
         if self.message.tool_calls is not None:
             calls = [call.model_dump(exclude_none=True) for call in self.message.tool_calls]
-            dumped["message"]["tool_calls"] = calls
-        return dumped
+            content["message"]["tool_calls"] = calls
+        return content
 
 
 class ChatCompletionHeader(BaseModel):
-    """What a completion and all chunks of one share."""
+    """Fields that a completion and all of its chunks share."""
 
     id: str
     created: int
@@ -155,7 +80,7 @@ class ChatCompletionHeader(BaseModel):
 
 
 class ChatCompletion(ChatCompletionHeader):
-    """A whole answer. `context` is ours, and there only where a context policy did something."""
+    """A chat completion. `context` is an extension, present only if a context policy dropped something."""
 
     object: Literal["chat.completion"] = "chat.completion"
     choices: list[ChatCompletionChoice]
@@ -163,20 +88,20 @@ class ChatCompletion(ChatCompletionHeader):
     context: ContextBody | None = None
 
     @classmethod
-    def of(cls, head: ChatCompletionHeader, reply: ChatResponse, *, legacy: bool) -> "ChatCompletion":
-        """The chat room's reply in the published shape."""
-        choices = [ChatCompletionChoice.of(index, answer, legacy=legacy) for index, answer in enumerate(reply.choices)]
-        usage, context = UsageBody.of(reply.usage), ContextBody.of(reply.context)
-        return cls(**head.model_dump(), choices=choices, usage=usage, context=context)
+    def of(cls, header: ChatCompletionHeader, response: ChatResponse, *, legacy: bool) -> "ChatCompletion":
+        """Convert a response of the chat service."""
+        choices = [ChatCompletionChoice.of(i, choice, legacy=legacy) for i, choice in enumerate(response.choices)]
+        usage, context = UsageBody.of(response.usage), ContextBody.of(response.context)
+        return cls(**header.model_dump(), choices=choices, usage=usage, context=context)
 
     def dump(self) -> dict[str, Any]:
-        """As JSON: of calls and of the context, only what there is."""
-        dumped = self.model_dump() | {"choices": [choice.dump() for choice in self.choices]}
-        return with_context(dumped, self.context)
+        """Return JSON without absent calls and context."""
+        content = self.model_dump() | {"choices": [choice.dump() for choice in self.choices]}
+        return with_context(content, self.context)
 
 
 class ChoiceDelta(BaseModel):
-    """What a chunk adds; the first names the role."""
+    """What a chunk adds to a message; the first delta has the role."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None
@@ -184,14 +109,14 @@ class ChoiceDelta(BaseModel):
     function_call: FunctionCallBody | None = None
 
     @classmethod
-    def from_tool_call(cls, piece: ToolCallDelta, *, legacy: bool) -> "ChoiceDelta":
-        """A piece of a call; with `legacy`, in the older form."""
-        body = ToolCallBody.of(piece)
+    def from_tool_call(cls, delta: ToolCallDelta, *, legacy: bool) -> "ChoiceDelta":
+        """Convert a delta of a tool call; with `legacy`, to a `function_call`."""
+        body = ToolCallBody.of(delta)
         return cls(function_call=body.function) if legacy else cls(tool_calls=[body])
 
 
 class ChunkChoice(BaseModel):
-    """A chunk's part of one answer."""
+    """A chunk of one choice."""
 
     index: int = 0
     delta: ChoiceDelta
@@ -200,97 +125,9 @@ class ChunkChoice(BaseModel):
 
 
 class ChatCompletionChunk(ChatCompletionHeader):
-    """A piece of an answer; the last one carries the usage where it was asked for, and our `context`."""
+    """A stream chunk. The last one has `context`, and `usage` if `include_usage` is set."""
 
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     choices: list[ChunkChoice]
     usage: UsageBody | None = None
     context: ContextBody | None = None
-
-
-class ModelBody(BaseModel):
-    """A served model. Ours are `context_length`, `defaults` (the model's own parameters) and `chat_defaults`.
-
-    `chat_defaults` are the values that `"sampling_preset": "chat"` uses where the request sets none.
-    """
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: str = "turnwise"
-    context_length: int
-    defaults: dict[str, Any]
-    chat_defaults: dict[str, Any]
-
-    @classmethod
-    def of(cls, name: str, service: ChatService) -> "ModelBody":
-        """How a service is listed under a name."""
-        return cls(
-            id=name,
-            created=service.created,
-            context_length=service.context_length,
-            defaults=dict(service.defaults),
-            chat_defaults=apply_sampling_preset("chat", service.defaults),
-        )
-
-
-class MessageBody(BaseModel):
-    """A stored message. `sibling_ids` are the messages with the same parent, this one included, oldest first."""
-
-    id: str
-    object: Literal["conversation.message"] = "conversation.message"
-    created: float
-    parent_id: str | None
-    sibling_ids: list[str]
-    role: str
-    content: str
-    name: str | None
-    tool_calls: list[ToolCallBody] | None = None
-    tool_call_id: str | None = None
-    pinned: bool
-    meta: dict[str, Any]
-
-    @classmethod
-    def of(cls, stored: StoredMessage) -> "MessageBody":
-        """A message of the store."""
-        message = stored.message
-        return cls(
-            id=stored.id, created=stored.created, parent_id=stored.parent_id, sibling_ids=list(stored.sibling_ids),
-            role=message.role, content=message.content, name=message.name, tool_call_id=message.tool_call_id,
-            tool_calls=[ToolCallBody.of(call) for call in message.tool_calls] or None, pinned=message.pinned,
-            meta=dict(stored.meta),
-        )  # fmt: skip
-
-
-class ConversationBody(BaseModel):
-    """A conversation as it is listed."""
-
-    id: str
-    object: Literal["conversation"] = "conversation"
-    title: str
-    model: str
-    created: float
-    updated: float
-
-    @classmethod
-    def of(cls, stored: StoredConversation) -> "ConversationBody":
-        """A conversation of the store, without its messages."""
-        return cls(id=stored.id, title=stored.title, model=stored.model, created=stored.created, updated=stored.updated)
-
-
-class ConversationWithMessages(ConversationBody):
-    """A conversation with the branch that is shown, from the first message to the `head`; `tree` on request."""
-
-    head: str | None
-    messages: list[MessageBody]
-    tree: list[MessageBody] | None = None
-
-    @classmethod
-    def of(cls, stored: StoredConversation, *, tree: bool = False) -> "ConversationWithMessages":
-        """A conversation of the store; with `tree`, all messages of all branches too."""
-        return cls(
-            **ConversationBody.of(stored).model_dump(),
-            head=stored.head,
-            messages=[MessageBody.of(message) for message in stored.messages],
-            tree=[MessageBody.of(message) for message in stored.tree] if tree else None,
-        )

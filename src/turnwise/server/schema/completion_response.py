@@ -1,4 +1,4 @@
-"""What `POST /v1/completions` sends, in the older interface's shapes."""
+"""Responses and stream chunks of `POST /v1/completions`."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,13 +7,13 @@ from pydantic import BaseModel
 
 from turnwise.chat.service import DecodedLogprobs, DecodedToken
 from turnwise.core.ports import FinishReason
-from turnwise.server.schema.chat_completion_response import UsageBody
+from turnwise.server.schema.usage import UsageBody
 
-_CONTINUES = 0b10  # the upper two bits of a byte that goes on with a character
+_CONTINUATION_BYTE = 0b10  # upper two bits of a UTF-8 byte that does not start a character
 
 
 class CompletionLogprobs(BaseModel):
-    """Log-probabilities of a text's tokens, list beside list. The first token of a prompt has none."""
+    """Log-probabilities of the tokens of a text, as parallel lists. The first token of a prompt has none."""
 
     tokens: list[str] = []
     token_logprobs: list[float | None] = []
@@ -22,36 +22,41 @@ class CompletionLogprobs(BaseModel):
 
 
 class LogprobsBuilder:
-    """Puts the reports on one text, piece by piece, into the published shape; knows how far the text has come."""
+    """Converts the log-probabilities of one text, chunk by chunk, and tracks the offset in the text."""
 
     def __init__(self) -> None:
-        self._characters = 0
+        self._num_characters = 0
 
-    def add(self, reports: Sequence[DecodedLogprobs], first: DecodedToken | None = None) -> CompletionLogprobs | None:
-        """The next reports; `first` is the prompt's first token, of which there is none. None where there are none."""
-        logprobs = CompletionLogprobs()
+    def add(self, logprobs: Sequence[DecodedLogprobs], first: DecodedToken | None = None) -> CompletionLogprobs | None:
+        """Convert the next log-probabilities; None if there are none.
+
+        Args:
+            logprobs: log-probabilities of the chat service.
+            first: first token of the prompt, which has no log-probability.
+        """
+        body = CompletionLogprobs()
         if first is not None:
-            self._add(logprobs, first, None, None)
-        for report in reports:
+            self._add(body, first, None, None)
+        for position in logprobs:
             top: dict[str, float] = {}
-            for likely in report.top:
-                top.setdefault(_key(likely), likely.logprob)
-            top[_key(report.token)] = report.token.logprob  # always among them, as published
-            self._add(logprobs, report.token, report.token.logprob, top)
-        return logprobs if logprobs.tokens else None
+            for token in position.top:
+                top.setdefault(_token_text(token), token.logprob)
+            top[_token_text(position.token)] = position.token.logprob  # as published, the token itself is included
+            self._add(body, position.token, position.token.logprob, top)
+        return body if body.tokens else None
 
     def _add(
-        self, logprobs: CompletionLogprobs, token: DecodedToken, logprob: float | None, top: dict[str, float] | None
+        self, body: CompletionLogprobs, token: DecodedToken, logprob: float | None, top: dict[str, float] | None
     ) -> None:
-        logprobs.tokens.append(_key(token))
-        logprobs.token_logprobs.append(logprob)
-        logprobs.top_logprobs.append(top)
-        logprobs.text_offset.append(self._characters)
-        self._characters += sum(byte >> 6 != _CONTINUES for byte in token.bytes)
+        body.tokens.append(_token_text(token))
+        body.token_logprobs.append(logprob)
+        body.top_logprobs.append(top)
+        body.text_offset.append(self._num_characters)
+        self._num_characters += sum(byte >> 6 != _CONTINUATION_BYTE for byte in token.bytes)
 
 
-def _key(token: DecodedToken) -> str:
-    """The text of a token; where it is a part of a character, its bytes as in `bytes:\\xf0\\x9f`."""
+def _token_text(token: DecodedToken) -> str:
+    """The text of a token. For a part of a character its bytes, as in `bytes:\\xf0\\x9f`."""
     try:
         token.bytes.decode()
     except UnicodeDecodeError:
@@ -60,7 +65,7 @@ def _key(token: DecodedToken) -> str:
 
 
 class CompletionChoice(BaseModel):
-    """One text, or a piece of it."""
+    """A text, or a chunk of it."""
 
     index: int
     text: str
@@ -69,7 +74,7 @@ class CompletionChoice(BaseModel):
 
 
 class CompletionHeader(BaseModel):
-    """What a completion and all chunks of one share."""
+    """Fields that a completion and all of its chunks share."""
 
     id: str
     object: Literal["text_completion"] = "text_completion"
@@ -79,14 +84,14 @@ class CompletionHeader(BaseModel):
 
 
 class TextCompletion(CompletionHeader):
-    """A whole answer."""
+    """A text completion."""
 
     choices: list[CompletionChoice]
     usage: UsageBody
 
 
 class CompletionChunk(CompletionHeader):
-    """A piece of an answer; the last one carries the usage where it was asked for."""
+    """A stream chunk. The last one has `usage` if `include_usage` is set."""
 
     choices: list[CompletionChoice]
     usage: UsageBody | None = None

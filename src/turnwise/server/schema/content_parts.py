@@ -1,4 +1,4 @@
-"""Content that is given as a list of parts: texts, and refusals of the assistant."""
+"""Message content: a string, or a list of parts (text, and refusals of the assistant)."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from turnwise.server.schema.json_object import invalid_field, missing_field, rea
 
 CACHE_BREAKPOINT_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "description": "Has no effect: every prefix of a prompt is cached without it. Its 'ttl' is refused.",
+    "description": "Has no effect: every prefix of a prompt is cached anyway. 'ttl' is not supported.",
     "required": ["mode"],
     "additionalProperties": False,
     "properties": {"mode": {"const": "explicit"}},
@@ -24,7 +24,7 @@ TEXT_PART_SCHEMA: dict[str, Any] = {
 }
 REFUSAL_PART_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "description": "In messages of the assistant only.",
+    "description": "Only in messages of the assistant.",
     "required": ["type", "refusal"],
     "additionalProperties": False,
     "properties": {"type": {"const": "refusal"}, "refusal": {"type": "string"}},
@@ -32,7 +32,7 @@ REFUSAL_PART_SCHEMA: dict[str, Any] = {
 
 
 def read_content(value: Any, path: str, *, allow_refusals: bool = False) -> str:
-    """The text of a content: a string, or parts that are joined by line breaks. Raises `InvalidParameter`."""
+    """Return the text of message content; parts are joined by line breaks. Raises `InvalidParameter`."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -44,23 +44,22 @@ def read_content(value: Any, path: str, *, allow_refusals: bool = False) -> str:
 
 def _read_part(part: Any, path: str, allow_refusals: bool) -> str:
     if allow_refusals and isinstance(part, dict) and part.get("type") == "refusal":
-        return _string(read_object(part, path, ("type", "refusal")), "refusal", path)
+        return _read_string(read_object(part, path, ("type", "refusal")), "refusal", path)
     return read_text_part(part, path)
 
 
 def read_text_part(part: Any, path: str) -> str:
-    """The text of a text part. Raises `InvalidParameter`."""
+    """Return the text of a text part. Raises `InvalidParameter`."""
     if not isinstance(part, dict):
         raise invalid_field(path, 'must be an object like {"type": "text", "text": …}', "invalid_type")
-    kind = part.get("type")
-    if kind != "text":
-        raise invalid_field(f"{path}.type", f"must be 'text', not {truncate(repr(kind))}: "
-            "the models here read text only",
-                    "unsupported_value")  # fmt: skip
+    part_type = part.get("type")
+    if part_type != "text":
+        requirement = f"must be 'text', not {truncate(repr(part_type))}: the models here read text only"
+        raise invalid_field(f"{path}.type", requirement, "unsupported_value")
     fields = read_object(part, path, ("type", "text", "prompt_cache_breakpoint"))
     if "prompt_cache_breakpoint" in fields:
         check_cache_breakpoint(fields["prompt_cache_breakpoint"], f"{path}.prompt_cache_breakpoint")
-    return _string(fields, "text", path)
+    return _read_string(fields, "text", path)
 
 
 def check_cache_breakpoint(value: Any, path: str) -> None:
@@ -69,12 +68,11 @@ def check_cache_breakpoint(value: Any, path: str) -> None:
     if fields.get("mode") != "explicit":
         raise invalid_field(f"{path}.mode", "must be 'explicit'")
     if "ttl" in fields:
-        raise invalid_field(
-            f"{path}.ttl", "is not supported: how long prompts stay cached cannot be set", "unsupported_value"
-        )
+        requirement = "is not supported: the lifetime of cached prompts cannot be set"
+        raise invalid_field(f"{path}.ttl", requirement, "unsupported_value")
 
 
-def _string(fields: dict[str, Any], name: str, path: str) -> str:
+def _read_string(fields: dict[str, Any], name: str, path: str) -> str:
     text = fields.get(name)
     if not isinstance(text, str):
         raise invalid_field(f"{path}.{name}", "must be a string", "invalid_type")

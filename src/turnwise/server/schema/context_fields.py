@@ -1,4 +1,4 @@
-"""Context policies over HTTP: the field that chooses one, and what an answer says of what was done."""
+"""Context policies: the request field `context_policy` and the response field `context`."""
 
 from typing import Any
 
@@ -9,26 +9,25 @@ from turnwise.chat.service import ContextReport, ConversationSummary
 from turnwise.core.errors import InvalidParameter
 
 FIELD = "context_policy"
-SCHEMA: dict[str, Any] = {
+CONTEXT_POLICY_SCHEMA: dict[str, Any] = {
     "enum": sorted(load_context_policies()),
-    "description": "What to do where the messages do not fit the context; unset: as the server was told.",
+    "description": "What to do if the messages do not fit the model's context. Default: the policy of the server.",
 }
 
 
 def read_context_policy(value: Any) -> str | None:
-    """The policy of a request; None where nothing was said. Raises `InvalidParameter`."""
+    """Return the name of a context policy; None for null. Raises `InvalidParameter`."""
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidParameter(
-            FIELD, f"'{FIELD}' must be one of {', '.join(load_context_policies())}.", code="invalid_type"
-        )
+        names = ", ".join(load_context_policies())
+        raise InvalidParameter(FIELD, f"'{FIELD}' must be one of {names}.", code="invalid_type")
     get_context_policy(value)
     return value
 
 
 class SummaryBody(BaseModel):
-    """What stands for dropped messages, how many of them it tells of, and the part of the usage that went into it."""
+    """A summary of dropped messages: its text, the number of messages, and its share of the usage."""
 
     text: str
     messages: int
@@ -37,7 +36,7 @@ class SummaryBody(BaseModel):
 
     @classmethod
     def of(cls, summary: ConversationSummary) -> "SummaryBody":
-        """The chat room's summary as JSON."""
+        """Convert the summary of the chat service."""
         return cls(
             text=summary.text, messages=summary.num_messages, prompt_tokens=summary.usage.prompt_tokens,
             completion_tokens=summary.usage.completion_tokens,
@@ -45,7 +44,7 @@ class SummaryBody(BaseModel):
 
 
 class ContextBody(BaseModel):
-    """What a context policy did so that the messages fit."""
+    """What a context policy dropped or summarized."""
 
     policy: str
     dropped_messages: int
@@ -54,7 +53,7 @@ class ContextBody(BaseModel):
 
     @classmethod
     def of(cls, report: ContextReport | None) -> "ContextBody | None":
-        """The chat room's report as JSON; None where nothing was done."""
+        """Convert the report of the chat service; None if nothing was dropped."""
         if report is None:
             return None
         summary = None if report.summary is None else SummaryBody.of(report.summary)
@@ -64,8 +63,8 @@ class ContextBody(BaseModel):
         )  # fmt: skip
 
 
-def with_context(answer: dict[str, Any], context: ContextBody | None) -> dict[str, Any]:
-    """A dumped completion or chunk; what is null of `context` is left out, and the field where nothing was done."""
+def with_context(body: dict[str, Any], context: ContextBody | None) -> dict[str, Any]:
+    """Set the field `context` of a response body, without its nulls. The field is absent if nothing was dropped."""
     if context is None:
-        return {name: value for name, value in answer.items() if name != "context"}
-    return answer | {"context": context.model_dump(exclude_none=True)}
+        return {name: value for name, value in body.items() if name != "context"}
+    return body | {"context": context.model_dump(exclude_none=True)}

@@ -1,6 +1,6 @@
-"""Reading the JSON objects of a request: null counts as absent, an unknown field is refused or ignored.
+"""Reads JSON objects of a body: null counts as absent, an unknown field is rejected or ignored.
 
-`read_object` is the only place that decides this, at every depth of a body.
+`read_object` applies these two rules at every depth of a body.
 """
 
 from collections.abc import Collection, Iterator
@@ -11,16 +11,16 @@ from typing import Any
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.server.error_responses import truncate
 
-# Characters of a name or an identifier whose length the published interface does not bound: it is kept or logged.
+# Of names and identifiers whose length the published API does not bound; they are stored or logged.
 MAX_IDENTIFIER_CHARS = 4096
 
-# Paths of the unknown fields of this request's body, where the server ignores them; None where it refuses them.
+# Paths of unknown fields that were ignored in the current body; None if unknown fields are errors.
 _ignored_paths: ContextVar[list[str] | None] = ContextVar("ignored_paths", default=None)
 
 
 @contextmanager
 def ignore_unknown_fields(enabled: bool = True) -> Iterator[list[str]]:
-    """Inside the block, unknown fields are dropped instead of refused; yields their paths."""
+    """Drop unknown fields inside the block instead of rejecting them. Yields the list of their paths."""
     paths: list[str] = []
     token = _ignored_paths.set(paths if enabled else None)
     try:
@@ -30,10 +30,15 @@ def ignore_unknown_fields(enabled: bool = True) -> Iterator[list[str]]:
 
 
 def read_object(value: Any, path: str, fields: Collection[str]) -> dict[str, Any]:
-    """The fields of an object that are not null. `path` is "" for the body itself.
+    """Return the fields of an object that are not null.
+
+    Args:
+        value: parsed JSON.
+        path: path of the object in the body; "" for the body.
+        fields: names of the fields that the object may have.
 
     Raises:
-        InvalidParameter: `value` is not an object, or has a field that is not in `fields`.
+        InvalidParameter: `value` is not an object, or it has an unknown field.
     """
     if not isinstance(value, dict):
         raise invalid_field(path, "must be an object", "invalid_type")
@@ -48,21 +53,21 @@ def read_object(value: Any, path: str, fields: Collection[str]) -> dict[str, Any
 
 
 def join_path(path: str, name: str) -> str:
-    """The path of the field `name` of the object at `path`."""
+    """Return the path of the field `name` in the object at `path`."""
     return f"{path}.{name}" if path else name
 
 
 def unknown_field(path: str, name: str, fields: Collection[str]) -> InvalidParameter:
-    """The error for a field that the object at `path` does not have."""
-    where, hint = join_path(path, truncate(name)), did_you_mean(truncate(name), fields)
-    return InvalidParameter(where, f"Unknown parameter '{where}': {hint}", code="unknown_parameter")
+    """Return the error for an unknown field of the object at `path`; it names the closest known field."""
+    field_path, hint = join_path(path, truncate(name)), did_you_mean(truncate(name), fields)
+    return InvalidParameter(field_path, f"Unknown parameter '{field_path}': {hint}", code="unknown_parameter")
 
 
 def invalid_field(path: str, requirement: str, code: str = "invalid_value") -> InvalidParameter:
-    """The error for a value that does not meet a requirement, such as "must be a string"."""
+    """Return the error for a value that violates a requirement, such as "must be a string"."""
     return InvalidParameter(path, f"'{path}' {requirement}.", code=code)
 
 
 def missing_field(path: str) -> InvalidParameter:
-    """The error for a required field that is absent or null."""
+    """Return the error for a required field that is absent or null."""
     return invalid_field(path, "is required", "missing_required_parameter")

@@ -1,4 +1,4 @@
-"""The `prediction` field: what the answer will perhaps say."""
+"""The field `prediction`: expected text of the answer, used for speculative decoding."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from turnwise.server.error_responses import truncate
 from turnwise.server.schema.content_parts import TEXT_PART_SCHEMA, read_text_part
 from turnwise.server.schema.json_object import invalid_field, read_object
 
-SCHEMA: dict[str, Any] = {
-    "description": "What the answer will perhaps say; where it does, several tokens come at once.",
+PREDICTION_SCHEMA: dict[str, Any] = {
+    "description": "Expected text of the answer. Where the answer matches it, several tokens are generated per step.",
     "type": "object",
     "properties": {
         "type": {"const": "content"},
@@ -19,7 +19,7 @@ SCHEMA: dict[str, Any] = {
 
 
 def read_prediction(value: Any) -> str | None:
-    """Its text. Raises `InvalidParameter`."""
+    """Return the expected text; None for null. Raises `InvalidParameter`."""
     if value is None:
         return None
     fields = read_object(value, "prediction", ("type", "content"))

@@ -1,4 +1,4 @@
-"""Reading a JSON body: bounded, strict, and with errors that a person can act on."""
+"""Reads JSON bodies: bounded in size, strictly validated, with errors that name the field."""
 
 from collections.abc import Mapping
 from email.message import Message as Header
@@ -17,61 +17,66 @@ from turnwise.server.schema.json_parser import MAX_INLINE_BYTES, parse_json_body
 Model = TypeVar("Model", bound=BaseModel)
 
 DEFAULT_MAX_BODY_BYTES = 4 * 2**20
-_DISCARD_FACTOR = 8  # how many times the limit is read and thrown away, so that the client gets to read the refusal
-MAX_IGNORED_FIELDS = 20  # unknown fields that the answer names; "..." stands for more
+MAX_IGNORED_FIELDS = 20  # unknown fields that the response header lists; "..." stands for more
+_DISCARD_FACTOR = 8  # up to this multiple of the limit is read and discarded, so that the client reads the error
 
 
-async def read(request: Request, model: type[Model], limit: int) -> Model:
-    """The request's JSON body as a `model`.
+async def read_body(request: Request, model: type[Model], max_bytes: int) -> Model:
+    """Return the JSON body of a request as a `model`.
 
     Raises:
-        Refusal: 413 when it is longer than `limit` bytes (checked while it arrives), 415 when it is not JSON.
-        InvalidBody: it is no JSON object, or holds more values than any request needs.
-        InvalidParameter: a field is missing, out of bounds or, unless the server was told to let that pass, unknown.
+        RequestRejected: 413 (more than `max_bytes`) or 415 (not JSON, or compressed).
+        InvalidBody: not a JSON object, or more values than `json_parser` allows.
+        InvalidParameter: a field is missing, invalid, or unknown (unless the server ignores unknown fields).
     """
-    return (await read_with_json(request, model, limit))[0]
+    return (await read_body_with_json(request, model, max_bytes))[0]
 
 
-async def read_with_json(request: Request, model: type[Model], limit: int) -> tuple[Model, dict[str, Any]]:
-    """As `read`, with the body as it came."""
+async def read_body_with_json(request: Request, model: type[Model], max_bytes: int) -> tuple[Model, dict[str, Any]]:
+    """Return the body as a `model` and as JSON. Raises as `read_body` does."""
     _check_content_type(request.headers.get("content-type", ""))
     _check_content_encoding(request.headers.get("content-encoding", ""))
-    data = await _read_bounded(request, limit)
-    ignore = bool(request.app.state.ignore_unknown)
+    data = await _read_bounded(request, max_bytes)
+    ignore_unknown = bool(request.app.state.ignore_unknown)
     if len(data) <= MAX_INLINE_BYTES:
-        return _parse_and_validate(data, model, ignore)
-    return await run_in_threadpool(_parse_and_validate, data, model, ignore)
+        return _parse_and_validate(data, model, ignore_unknown)
+    return await run_in_threadpool(_parse_and_validate, data, model, ignore_unknown)
 
 
 def _parse_and_validate(data: bytes, model: type[Model], ignore_unknown: bool) -> tuple[Model, dict[str, Any]]:
     content = parse_json_body(data)
-    with ignore_unknown_fields(ignore_unknown) as ignored:
-        checked = validate(content, model)
-    names = sorted(ignored)
-    current_request().ignored = (
-        (*names[:MAX_IGNORED_FIELDS], "...") if len(names) > MAX_IGNORED_FIELDS else tuple(names)
-    )
-    return checked, content
+    with ignore_unknown_fields(ignore_unknown) as ignored_paths:
+        body = validate(content, model)
+    paths = sorted(ignored_paths)
+    is_too_long = len(paths) > MAX_IGNORED_FIELDS
+    current_request().ignored = (*paths[:MAX_IGNORED_FIELDS], "...") if is_too_long else tuple(paths)
+    return body, content
 
 
 def validate(content: Mapping[str, Any], model: type[Model]) -> Model:
-    """The fields of a body as a `model`. Raises `InvalidParameter`."""
+    """Return parsed JSON as a `model`. Raises `InvalidParameter`."""
     try:
-        return model.model_validate(_fields(content, model, ""))
+        return model.model_validate(_drop_nulls(content, model, ""))
     except ValidationError as error:
         raise _first_error(error) from None
 
 
-def _fields(value: Any, model: type[BaseModel], path: str) -> dict[str, Any]:
-    """The fields of a body, or of an object in it: known ones only, and null only where the field is required."""
+def _drop_nulls(value: Any, model: type[BaseModel], path: str) -> dict[str, Any]:
+    """The fields of an object without nulls, except for required fields. Raises `InvalidParameter` for unknown ones."""
     fields = read_object(value, path, model.model_fields)
     for name, field in model.model_fields.items():
         if field.is_required() and name in value:
             fields.setdefault(name, None)
         nested = _nested_model(field.annotation)
         if nested is not None and isinstance(fields.get(name), dict):
-            fields[name] = _fields(fields[name], nested, join_path(path, name))
+            fields[name] = _drop_nulls(fields[name], nested, join_path(path, name))
     return fields
+
+
+def _nested_model(annotation: Any) -> type[BaseModel] | None:
+    """The first pydantic model in the annotation of a field."""
+    types = (annotation, *getattr(annotation, "__args__", ()))
+    return next((entry for entry in types if isinstance(entry, type) and issubclass(entry, BaseModel)), None)
 
 
 def _check_content_type(content_type: str) -> None:
@@ -85,38 +90,38 @@ def _check_content_type(content_type: str) -> None:
 
 def _check_content_encoding(content_encoding: str) -> None:
     if content_encoding.strip().lower() not in ("", "identity"):
-        message = f"The body must be sent as it is, without 'Content-Encoding: {truncate(content_encoding)}'."
+        message = f"The body must be sent uncompressed, without 'Content-Encoding: {truncate(content_encoding)}'."
         raise RequestRejected(415, "unsupported_content_encoding", message)
 
 
-async def _read_bounded(request: Request, limit: int) -> bytes:
-    read, seen = bytearray(), 0
+async def _read_bounded(request: Request, max_bytes: int) -> bytes:
+    body, num_bytes = bytearray(), 0
     async for chunk in request.stream():
-        seen += len(chunk)
-        if seen <= limit:
-            read += chunk
+        num_bytes += len(chunk)
+        if num_bytes <= max_bytes:
+            body += chunk
         else:
-            read.clear()
-        if seen > limit * _DISCARD_FACTOR:
+            body.clear()
+        if num_bytes > max_bytes * _DISCARD_FACTOR:
             break
-    if seen > limit:
-        raise RequestRejected(
-            413, "body_too_large", f"The body is larger than the {limit:,} bytes that this server accepts."
-        )
-    return bytes(read)
+    if num_bytes > max_bytes:
+        message = f"The body is larger than the {max_bytes:,} bytes that this server accepts."
+        raise RequestRejected(413, "body_too_large", message)
+    return bytes(body)
 
 
 def _first_error(error: ValidationError) -> TurnwiseError:
-    """The first thing that is wrong, as a sentence; pydantic's own words speak to programmers."""
-    first = min(error.errors(include_url=False), key=lambda e: e["type"] == "missing")
-    ours = first.get("ctx", {}).get("error")
-    if isinstance(ours, TurnwiseError):
-        return ours
+    """The first validation error as our error. Missing fields come last: another error is more specific."""
+    first = min(error.errors(include_url=False), key=lambda entry: entry["type"] == "missing")
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, TurnwiseError):
+        return cause
     name = truncate(".".join(str(step) for step in first["loc"])) or "body"
-    code, sentence = _ERROR_MESSAGES.get(first["type"], ("invalid_value", truncate(first["msg"])))
-    return InvalidParameter(name, f"'{name}' {sentence.format_map(first.get('ctx', {}))}.", code=code)
+    code, requirement = _ERROR_MESSAGES.get(first["type"], ("invalid_value", truncate(first["msg"])))
+    return InvalidParameter(name, f"'{name}' {requirement.format_map(first.get('ctx', {}))}.", code=code)
 
 
+# Code and requirement by pydantic's error type.
 _ERROR_MESSAGES = {
     "missing": ("missing_required_parameter", "is required"),
     "bool_type": ("invalid_type", "must be true or false"),
@@ -127,9 +132,3 @@ _ERROR_MESSAGES = {
     "string_too_long": ("invalid_value", "may have at most {max_length} characters"),
     "string_too_short": ("invalid_value", "must have at least {min_length} character"),
 }
-
-
-def _nested_model(annotation: Any) -> type[BaseModel] | None:
-    """The model that the annotation of a field mentions."""
-    kinds = (annotation, *getattr(annotation, "__args__", ()))
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

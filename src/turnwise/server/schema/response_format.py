@@ -1,7 +1,10 @@
-"""Reading what an answer must look like: `response_format` as published, and the `guided_…` extensions."""
+"""Structured output: the field `response_format`, and the extensions `guided_regex`, `_choice` and `_grammar`."""
 
 import re
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
 
 from turnwise.chat.service import ResponseFormat
 from turnwise.core.errors import InvalidParameter
@@ -13,7 +16,7 @@ MAX_CHOICES = 1000
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 RESPONSE_FORMAT_SCHEMA: dict[str, Any] = {
-    "description": "What the answer must look like; enforced token by token.",
+    "description": "Format of the answer; enforced token by token.",
     "anyOf": [
         {"type": "object", "properties": {"type": {"enum": ["text", "json_object"]}}, "required": ["type"],
          "additionalProperties": False},
@@ -43,49 +46,57 @@ GUIDED_SCHEMAS: dict[str, dict[str, Any]] = {
     "guided_regex": {"type": "string", "description": "A regular expression that the whole answer matches."},
     "guided_choice": {
         "type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_CHOICES,
-        "description": "The answer is one of these.",
+        "description": "The answer is one of these strings.",
     },
     "guided_grammar": {
         "type": "string",
-        "description": "A context-free grammar in Lark's notation (as llguidance reads it) that the answer follows.",
+        "description": "A context-free grammar that the answer follows, in Lark's notation (as llguidance reads it).",
     },
 }  # fmt: skip
 
 
 def read_response_format(value: Any) -> ResponseFormat | None:
-    """The format asked for; None for plain text. Raises `InvalidParameter`."""
+    """Return the format of the answer; None for plain text. Raises `InvalidParameter`."""
     if value is None:
         return None
     fields = read_object(value, "response_format", {"type", "json_schema"})
-    kind = fields.get("type")
-    if kind not in RESPONSE_FORMAT_TYPES:
-        raise invalid_field(
-            "response_format.type", f"must be one of {', '.join(RESPONSE_FORMAT_TYPES)}, not {truncate(repr(kind))}"
-        )
-    if kind != "json_schema":
+    format_type = fields.get("type")
+    if format_type not in RESPONSE_FORMAT_TYPES:
+        requirement = f"must be one of {', '.join(RESPONSE_FORMAT_TYPES)}, not {truncate(repr(format_type))}"
+        raise invalid_field("response_format.type", requirement)
+    if format_type != "json_schema":
         if "json_schema" in fields:
-            raise invalid_field("response_format.json_schema", f"does not go with the type '{kind}'")
-        return None if kind == "text" else ResponseFormat("json_object")
+            raise invalid_field("response_format.json_schema", f"is not allowed with the type '{format_type}'")
+        return None if format_type == "text" else ResponseFormat("json_object")
     return read_json_schema(fields.get("json_schema"), "response_format.json_schema", "response_format")
 
 
 def read_json_schema(value: Any, path: str, param: str) -> ResponseFormat:
-    """A named JSON schema that answers must follow; `param` is what later errors name. Raises `InvalidParameter`."""
-    inner = read_object(value, path, {"name", "description", "schema", "strict"})
-    name = inner.get("name")
+    """Return a named JSON schema as a format.
+
+    Args:
+        value: the object with `name` and `schema`.
+        path: path of that object, for errors of this function.
+        param: path for errors that are found later, when the schema is compiled.
+
+    Raises:
+        InvalidParameter: a field is missing or invalid.
+    """
+    fields = read_object(value, path, {"name", "description", "schema", "strict"})
+    name = fields.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise invalid_field(f"{path}.name", "must be 1 to 64 letters, digits, '_' or '-'")
-    for key, kind_of, noun in (("description", str, "a string"), ("strict", bool, "true or false")):
-        if not isinstance(inner.get(key), kind_of | None):
-            raise invalid_field(f"{path}.{key}", f"must be {noun}")
-    schema = inner.get("schema")
+    for key, value_type, type_name in (("description", str, "a string"), ("strict", bool, "true or false")):
+        if not isinstance(fields.get(key), value_type | None):
+            raise invalid_field(f"{path}.{key}", f"must be {type_name}")
+    schema = fields.get("schema")
     if not isinstance(schema, dict):
         raise invalid_field(f"{path}.schema", "must be a JSON schema, an object")
     return ResponseFormat("json_schema", schema, param)
 
 
 def read_guided(name: str, value: Any) -> ResponseFormat | None:
-    """One of the extensions. Raises `InvalidParameter`."""
+    """Return the format that the extension `name` sets; None for null. Raises `InvalidParameter`."""
     if value is None:
         return None
     if name != "guided_choice":
@@ -95,14 +106,22 @@ def read_guided(name: str, value: Any) -> ResponseFormat | None:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_CHOICES:
         raise invalid_field(name, f"must be a list of 1 to {MAX_CHOICES} strings")
     if not all(isinstance(choice, str) and choice for choice in value):
-        raise invalid_field(name, "must hold strings that are not empty")
+        raise invalid_field(name, "must have strings that are not empty")
     return ResponseFormat("choice", tuple(value), name)
 
 
+def guided_fields() -> dict[str, Any]:
+    """Return the extensions as fields for pydantic's `create_model`."""
+    return {
+        name: (Annotated[Any, BeforeValidator(partial(read_guided, name)), WithJsonSchema(schema)], None)
+        for name, schema in GUIDED_SCHEMAS.items()
+    }
+
+
 def resolve_format(formats: list[ResponseFormat | None]) -> ResponseFormat | None:
-    """The only one that was asked for. Raises `InvalidParameter` where several were."""
-    formats_present = [format for format in formats if format is not None]
-    if len(formats_present) > 1:
-        names = " and ".join(f"'{format.param}'" for format in formats_present)
-        raise InvalidParameter(formats_present[1].param, f"{names} exclude each other; send one of them.")
-    return formats_present[0] if formats_present else None
+    """Return the only format that is set. Raises `InvalidParameter` if several are."""
+    set_formats = [format for format in formats if format is not None]
+    if len(set_formats) > 1:
+        names = " and ".join(f"'{format.param}'" for format in set_formats)
+        raise InvalidParameter(set_formats[1].param, f"{names} exclude each other; send one of them.")
+    return set_formats[0] if set_formats else None

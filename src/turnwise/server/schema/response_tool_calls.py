@@ -1,4 +1,4 @@
-"""How calls of tools are sent, whole and in pieces, and how an answer that calls ends."""
+"""Tool calls in responses and stream chunks."""
 
 from typing import Literal
 
@@ -8,23 +8,25 @@ from turnwise.core.messages import ToolCall
 from turnwise.core.ports import FinishReason
 from turnwise.core.tools import ToolCallDelta
 
+PublishedFinishReason = FinishReason | Literal["function_call"]
+
 
 class FunctionCallBody(BaseModel):
-    """A function that is called, or a piece of it."""
+    """A function call, or a delta of one."""
 
     name: str | None = None
     arguments: str
 
 
 class CustomToolCallBody(BaseModel):
-    """A custom tool that is called, or a piece of it."""
+    """A call of a custom tool, or a delta of one."""
 
     name: str | None = None
     input: str
 
 
 class ToolCallBody(BaseModel):
-    """A call of a tool; in a stream `index` says which one a piece belongs to, and only the first names it."""
+    """A tool call, or a delta of one. Deltas have an `index`; only the first delta of a call has `id`, `type`, name."""
 
     index: int | None = None
     id: str | None = None
@@ -34,22 +36,17 @@ class ToolCallBody(BaseModel):
 
     @classmethod
     def of(cls, call: ToolCall | ToolCallDelta) -> "ToolCallBody":
-        """The chat room's call, or piece of one, in the published shape."""
-        piece = isinstance(call, ToolCallDelta)
+        """Convert a call, or a delta of one, of the chat service."""
+        is_delta = isinstance(call, ToolCallDelta)
         index = call.index if isinstance(call, ToolCallDelta) else None
-        kind = None if piece and call.name is None else call.kind
+        tool_type = None if is_delta and call.name is None else call.kind
         if call.kind == "custom":
-            return cls(
-                index=index, id=call.id, type=kind, custom=CustomToolCallBody(name=call.name, input=call.arguments)
-            )
+            custom = CustomToolCallBody(name=call.name, input=call.arguments)
+            return cls(index=index, id=call.id, type=tool_type, custom=custom)
         function = FunctionCallBody(name=call.name, arguments=call.arguments)
-        return cls(index=index, id=call.id, type=kind, function=function)
+        return cls(index=index, id=call.id, type=tool_type, function=function)
 
 
-# The published words, among them the older one for a call.
-PublishedFinishReason = FinishReason | Literal["function_call"]
-
-
-def published_finish_reason(finish: FinishReason | None, *, legacy: bool) -> PublishedFinishReason | None:
-    """How the answer ended, in the words of the interface that was asked."""
-    return "function_call" if legacy and finish == "tool_calls" else finish
+def published_finish_reason(finish_reason: FinishReason | None, *, legacy: bool) -> PublishedFinishReason | None:
+    """Return the finish reason to send; with `legacy`, the older word for a call."""
+    return "function_call" if legacy and finish_reason == "tool_calls" else finish_reason

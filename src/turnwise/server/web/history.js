@@ -90,7 +90,7 @@ export class History {
     const note = byId("history-note");
     note.hidden = this.entries.length > 0;
     if (this.query) note.textContent = "No conversation contains this text.";
-    else note.textContent = this.available ? "Your conversations will appear here." : "This server keeps no conversations.";
+    else note.textContent = this.available ? "Your conversations will appear here." : "This server does not store conversations.";
   }
 
   #row(entry) {

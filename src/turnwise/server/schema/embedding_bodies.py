@@ -1,0 +1,53 @@
+"""Bodies of `POST /v1/embeddings`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+
+from turnwise.server.schema.common_fields import LoggedUser, RequestBody, ServedModelName
+from turnwise.server.schema.completion_request import MAX_PROMPTS, prompt_list_schema, read_prompt_list
+
+_INPUT_SCHEMA = prompt_list_schema(
+    f"A text or its token ids, or a list of up to {MAX_PROMPTS} of either.", {"type": "string", "minLength": 1}
+)
+
+
+class EmbeddingRequest(RequestBody):
+    """Texts, or their token ids, to embed."""
+
+    input: Annotated[
+        Any, BeforeValidator(lambda value: read_prompt_list(value, "input")), WithJsonSchema(_INPUT_SCHEMA)
+    ]
+    model: ServedModelName
+    encoding_format: Annotated[
+        Literal["float", "base64"] | None, Field(description="Numbers, or little-endian float32 values as base64.")
+    ] = None
+    dimensions: Annotated[
+        int | None,
+        Field(strict=True, ge=1, description="Only the dimension of the model's embeddings: they cannot be truncated."),
+    ] = None
+    user: LoggedUser = None
+
+
+class EmbeddingBody(BaseModel):
+    """The embedding of one input, of Euclidean length 1."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(BaseModel):
+    """Token counts."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingResponse(BaseModel):
+    """The embeddings of all inputs, in their order."""
+
+    object: Literal["list"] = "list"
+    data: list[EmbeddingBody]
+    model: str
+    usage: EmbeddingUsage

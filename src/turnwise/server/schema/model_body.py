@@ -1,0 +1,35 @@
+"""Entries of `GET /v1/models`."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from turnwise.chat.service import ChatService
+from turnwise.core.sampling_presets import apply_sampling_preset
+
+
+class ModelBody(BaseModel):
+    """A served model. The last three fields are extensions.
+
+    `context_length` is in tokens, `defaults` are the model's generation parameters, `chat_defaults` the same with
+    `"sampling_preset": "chat"`.
+    """
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "turnwise"
+    context_length: int
+    defaults: dict[str, Any]
+    chat_defaults: dict[str, Any]
+
+    @classmethod
+    def of(cls, name: str, service: ChatService) -> "ModelBody":
+        """Describe a chat service under its served name."""
+        return cls(
+            id=name,
+            created=service.created,
+            context_length=service.context_length,
+            defaults=dict(service.defaults),
+            chat_defaults=apply_sampling_preset("chat", service.defaults),
+        )
