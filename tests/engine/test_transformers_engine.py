@@ -195,7 +195,7 @@ def test_what_does_not_fit_and_what_it_cannot_do_is_refused(engine, encoding):
     assert engine.max_new_tokens(81) == -1
     with pytest.raises(ContextLengthExceeded, match=r"length is 80 tokens.*your messages resulted in 81"):
         engine.submit(asked([1] * 81), Waiting())
-    with pytest.raises(UserError, match="does not score"):
+    with pytest.raises(UserError, match="not supported for encoder-decoders"):
         engine.submit(request([1, 2], prompt_output="embedding", most=0), Waiting())
 
 
