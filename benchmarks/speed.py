@@ -138,7 +138,7 @@ def train_rounds(folder: Path, vocab: int, rounds: int) -> dict[str, list[float]
     """Useful (non-padding) training tokens a second: our packed rows, and transformers with padded batches."""
     from transformers import AutoModelForCausalLM
 
-    from turnwise.training.examples.packing import pack
+    from turnwise.training.examples.packing import pack_sequences
 
     talks = dialogues(vocab, 16 * (rounds + 1))
     model = checkpoint.load(folder, dtype=torch.float32)
@@ -148,7 +148,7 @@ def train_rounds(folder: Path, vocab: int, rounds: int) -> dict[str, list[float]
     their_optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1)
 
     def our_step(part: list[list[int]]) -> None:
-        rows = pack([len(talk) for talk in part], 512, seed=0)
+        rows = pack_sequences([len(talk) for talk in part], 512, seed=0)
         examples = [Example.causal(talk, [True] * len(talk)) for talk in part]
         batch = collate([[examples[i] for i in row] for row in rows], pad_id=0)
         (cross_entropy_sum(model, batch) / batch.target_weight).backward()

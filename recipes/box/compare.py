@@ -20,7 +20,7 @@ from turnwise.evaluation.baselines import open_baseline
 from turnwise.evaluation.evaluate import OpenSystem, evaluate
 from turnwise.evaluation.metrics import metrics
 from turnwise.evaluation.response_cache import ResponseCache
-from turnwise.evaluation.scorecard import Line, Scorecard
+from turnwise.evaluation.scorecard import Scorecard, ScorecardRow
 
 HELD_OUT = {
     "valid_support.jsonl": "customer support (Bitext, validation split)",
@@ -88,17 +88,17 @@ def beside(cards: Mapping[str, Scorecard]) -> list[str]:
     return [*lines, ""]
 
 
-def shown(line: Line) -> str:
+def shown(line: ScorecardRow) -> str:
     """The model's value."""
     return f"{line.value:{line.shown}}"
 
 
-def ranged(line: Line) -> str:
+def ranged(line: ScorecardRow) -> str:
     """Its interval."""
     return f"{line.interval.low:{line.shown}} to {line.interval.high:{line.shown}}"
 
 
-def other(line: Line | None) -> str:
+def other(line: ScorecardRow | None) -> str:
     """The value of what it is compared with, and what the difference is where that is judged."""
     if line is None or line.base is None:
         return "–"

@@ -100,6 +100,6 @@ def test_convert_turns_a_table_into_openai_messages(tmp_path):
 
 
 def test_convert_never_overwrites_what_it_reads(chats):
-    with pytest.raises(InvalidData, match="also what is read"):
+    with pytest.raises(InvalidData, match="one of the input files"):
         run("convert", chats, "--out", chats)
     assert chats.read_text() == GOOD

@@ -69,8 +69,8 @@ def test_a_disk_that_refuses_is_told_and_the_file_let_go(path):
 
 def test_many_processes_may_use_it_first_at_once(path):
     code = (
-        "import sys; from pathlib import Path; from turnwise.evaluation.response_cache import Cache\n"
-        "c = Cache(Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; from turnwise.evaluation.response_cache import ResponseCache\n"
+        "c = ResponseCache(Path(sys.argv[1]))\n"
         "for n in range(20): c.put(f'{sys.argv[2]} {n}', {'n': n}); c.write()\n"
         "c.get([f'{sys.argv[2]} 0']); c.close()"
     )

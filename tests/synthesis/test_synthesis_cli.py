@@ -132,7 +132,7 @@ def test_filter_refuses_what_makes_no_sense(folder, tmp_path, flags, told):
 @pytest.mark.parametrize("command", [("score",), ("filter", "--only", "written")])
 def test_nothing_is_written_over_what_is_read(folder, command):
     name, *flags = command
-    with pytest.raises(InvalidData, match="also what is read"):
+    with pytest.raises(InvalidData, match="one of the input files"):
         run(name, folder / "scored.jsonl", "--out", folder / "scored.jsonl", *flags)
 
 

@@ -160,7 +160,7 @@ class TestSamples:
 
     def test_answers_are_greedy_and_the_same_alone(self, finished, unseen):
         from turnwise.data.sources import read_source
-        from turnwise.training.launch.reply_samples import TOKENS, generate_replies, last_reply
+        from turnwise.training.launch.reply_samples import MAX_REPLY_TOKENS, generate_replies, last_reply
 
         out, _ = finished
         loaded, renderer = checkpoint.load(out, dtype=torch.float32), Renderer.from_tokenizer(Tokenizer.load(out))
@@ -170,7 +170,7 @@ class TestSamples:
             history, _ = last_reply(dialogue)
             ids = renderer.render(history, add_generation_prompt=True).ids
             said = []
-            while len(said) < TOKENS:
+            while len(said) < MAX_REPLY_TOKENS:
                 with torch.inference_mode():
                     token = int(model.logits(model(torch.tensor([ids + said])))[0, -1].argmax())
                 if token in renderer.tokenizer.stop_ids:

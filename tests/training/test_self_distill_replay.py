@@ -56,8 +56,8 @@ def rehearsed(box):
 
 @pytest.fixture
 def few(monkeypatch):
-    monkeypatch.setattr("turnwise.training.launch.self_distill_replay.LEAST", 20)
-    monkeypatch.setattr("turnwise.training.launch.self_distill_replay.GUESSED", 1_000)
+    monkeypatch.setattr("turnwise.training.launch.self_distill_replay.MIN_PROMPTS", 20)
+    monkeypatch.setattr("turnwise.training.launch.self_distill_replay.TOKENS_PER_PROMPT", 1_000)
 
 
 class TestAnswers:

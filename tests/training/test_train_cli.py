@@ -108,8 +108,12 @@ class TestARun:
     @pytest.mark.parametrize(
         ("fails", "error", "expected"),
         [
-            ("turnwise.training.examples.holdout.held_out", RuntimeError("a bug"), "by a fault of ours (RuntimeError)"),
-            ("turnwise.training.examples.holdout.held_out", KeyboardInterrupt(), "--against"),
+            (
+                "turnwise.training.examples.holdout.held_out_dialogues",
+                RuntimeError("a bug"),
+                "by a fault of ours (RuntimeError)",
+            ),
+            ("turnwise.training.examples.holdout.held_out_dialogues", KeyboardInterrupt(), "--against"),
             ("turnwise.evaluation.report.write_report", OSError("no space [left]"), "No report: no space [left]"),
             ("turnwise.cli.base_comparison.print_scorecard", ValueError("a bug"), "by a fault of ours (ValueError)"),
         ],
