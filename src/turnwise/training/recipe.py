@@ -1,4 +1,4 @@
-"""A recipe: everything that decides a training run, in one YAML file, kept beside the weights it made."""
+"""The recipe: all settings of a training run, in one YAML file that is stored beside the trained weights."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from turnwise.training.optim.optimizers import OptimizerName
 
 
 class NewModel(StrictModel):
-    """The shape of a model that starts from random weights; the vocabulary comes from the tokenizer."""
+    """Sizes of a new model with random weights; the vocabulary size comes from the tokenizer."""
 
     family: Literal["llama", "mistral", "qwen2", "qwen3", "smollm3", "t5", "bart", "bert"] = "llama"
     hidden_size: int = Field(256, ge=8)
@@ -32,7 +32,7 @@ class NewModel(StrictModel):
 
 
 class ModelSection(StrictModel):
-    """What is trained: a model folder (`from`), or a new model with a tokenizer's folder."""
+    """The model to train: an existing one (`from`, a model folder), or a new one with a tokenizer folder."""
 
     source: str | None = Field(None, alias="from")
     new: NewModel | None = None
@@ -48,15 +48,15 @@ class ModelSection(StrictModel):
 
 
 class SourceConfig(StrictModel):
-    """One file or folder of training data.
+    """A file or folder of data.
 
     Attributes:
-        path: where it is.
-        repeat: how often an epoch shows it; half a time is half of it, and the other half in the next.
-        weight: its share of the tokens of an epoch, beside the other sources' weights.
-        limit: conversations or documents from its beginning.
-        side: of a folder with train, valid and test files, the one that is read.
-        format, encoding, columns, roles, me: how it is to be read, where it does not say so (`data/read_options.py`).
+        path: file or folder.
+        repeat: passes over the source per epoch; 0.5 shows half of it per epoch, alternating halves.
+        weight: share of an epoch's tokens, relative to the weights of the other sources.
+        limit: number of conversations or documents to use, from the start.
+        side: split to use of a folder with train, valid and test files.
+        format, encoding, columns, roles, me: how to read it (`data/read_options.py`); default: detected.
     """
 
     path: str
@@ -72,18 +72,18 @@ class SourceConfig(StrictModel):
 
 
 class DataSection(StrictModel):
-    """What is learned from. Without `valid`, a share of `train` is held out, by conversation.
+    """Data of a run. Without `valid`, a part of the training conversations is held out.
 
     Attributes:
-        train: what is learned from.
-        valid: what early stopping looks at.
-        test: what is measured before and after.
-        general: what the model should not forget, measured likewise.
-        valid_fraction: the share that is held out where there is no `valid`.
-        rehearse: the share of the tokens that are prompts with the base's own answers, so that it forgets less.
-        prompts: what it is asked for them; none: prompts that come along (`data/prompts`).
-        noise: the share of training dialogues whose user turns are misspelt, a tenth of their words.
-        skip_bad: leave bad rows out.
+        train: training data.
+        valid: validation data, for early stopping.
+        test: test data, measured before and after training.
+        general: retention data, measured before and after training: its loss should not rise.
+        valid_fraction: share of the training data to hold out if there is no `valid`.
+        rehearse: share of tokens that are prompts with the base model's own replies (self-distillation replay).
+        prompts: prompts for replay; default: the bundled prompts (`data/prompts`).
+        noise: share of training dialogues with typos in a tenth of the words of their user turns.
+        skip_bad: skip bad rows.
     """
 
     train: list[SourceConfig] = Field(min_length=1)
@@ -99,7 +99,7 @@ class DataSection(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _paths(cls, values: Any) -> Any:
-        """A bare path, or a list of them, is short for the full form."""
+        """Expand a path, or a list of paths, to the full form."""
         if isinstance(values, dict):
             for name in ("train", "valid", "test", "general", "prompts"):
                 entry = values.get(name)
@@ -124,24 +124,38 @@ class DataSection(StrictModel):
 
 
 class TrainingSection(StrictModel):
-    """How it is learned. An optimiser step sees `rows` rows of `row_length` tokens, `micro_rows` at a time.
+    """Hyperparameters and run options. A step trains on `rows` rows of `row_length` tokens, `micro_rows` at a time.
 
-    Without `row_length`, a row is as long as nearly all dialogues of the data, as far as the model's context and memory
-    allow (`row_length.py`).
-
-    Guards: a loss `spike` times its running mean, or one that is no number, rolls back to the last checkpoint, leaves
-    the rows since out and goes on at half the rate, up to three times. `ema` averages weights over steps, `neftune`
-    puts noise on embeddings. `interpolate` looks for the best mix with the base at the end, by validation; where there
-    is `data.general`, among mixes whose loss on it is at most `forget` above the base's, as a share.
-
-    A checkpoint is written every `save_minutes`, every `save_every` steps (a spike goes back to one of these), and when
-    a signal ends the run.
-
-    `dtype` is what is computed in, `save_dtype` the type of the saved weights; "auto" is the base's.
-
-    `shard` parts weights, gradients and moments among workers, where there are several.
-
-    `effort` or `minutes` settle steps, rows, rates and patience (`effort.py`), as far as they are not said.
+    Attributes:
+        effort: derive all unset values from the data: "quick", "normal" or "thorough".
+        minutes: time budget; unset values are derived from it and from the measured speed.
+        epochs: passes over the data.
+        max_steps: optimizer steps; overrides `epochs`.
+        row_length: tokens per row; default: long enough for nearly all dialogues (`launch/auto_seq_len.py`).
+        rows: batch size, in rows per optimizer step.
+        micro_rows: micro-batch size, in rows per forward pass.
+        optimizer: "adamw" or "muon".
+        learning_rate: peak learning rate.
+        weight_decay: decoupled weight decay of matrices.
+        clip_norm: maximum gradient norm.
+        schedule: learning-rate schedule (`optim/lr_schedule.py`).
+        warmup: warmup steps as a share of all steps.
+        final_rate: final learning rate as a share of the peak.
+        dtype: compute dtype; "auto": bfloat16 where the device is fast at it.
+        save_dtype: dtype of the saved weights; "auto": that of the base model.
+        compile: compile the model with torch.compile.
+        shard: shard parameters, gradients and optimizer state across workers (FSDP2).
+        validate_every: steps between validations; default: a twentieth of the run, at least 10.
+        patience: validations without improvement before early stopping; 0 never stops early.
+        save_every: steps between rollback checkpoints.
+        save_minutes: minutes between checkpoints.
+        seed: seed of data order, held-out split, initialization and dropout.
+        spike: a loss above `spike` times its running mean triggers a rollback to the last rollback checkpoint: its rows
+            are skipped and the learning rate is halved, up to three times.
+        ema: decay of the moving average of the weights that is validated and saved; None: off.
+        neftune: scale α of NEFTune noise on embeddings; None: off.
+        interpolate: at the end, interpolate base and tuned weights by validation loss (WiSE-FT).
+        forget: maximum relative increase of the loss on `data.general` when interpolating.
     """
 
     effort: Literal["quick", "normal", "thorough"] | None = None
@@ -175,13 +189,13 @@ class TrainingSection(StrictModel):
 
     @property
     def settled_row_length(self) -> int:
-        """Tokens in a row, once the data was looked at."""
-        assert self.row_length is not None, "settled before data is read"
+        """The sequence length, after `with_max_seq_len` has set it."""
+        assert self.row_length is not None, "set before data is read"
         return self.row_length
 
 
 class Recipe(StrictModel):
-    """A whole run: what is learned (`objective`), and which weights learn it, and how (`method`)."""
+    """A training run: `objective` is the loss, `method` the weights to train."""
 
     objective: Annotated[
         Objective, PlainValidator(OBJECTIVES.parse_plugin), PlainSerializer(OBJECTIVES.dump_plugin)
@@ -205,7 +219,7 @@ class Recipe(StrictModel):
         return self
 
     def dump(self) -> str:
-        """The recipe as YAML, with every default spelled out."""
+        """Return the recipe as YAML, including all defaults."""
         return yaml.safe_dump(self.model_dump(by_alias=True), sort_keys=False, allow_unicode=True)
 
 
@@ -213,11 +227,11 @@ def parse_recipe(values: Any, *, origin: str) -> Recipe:
     """Check a recipe.
 
     Args:
-        values: what the YAML file or the command line said.
-        origin: what to call it in errors.
+        values: parsed YAML, or values from command-line flags.
+        origin: name of the source in error messages.
 
     Raises:
-        InvalidParameter: an unknown key (with the nearest known one), a wrong type or a value out of range.
+        InvalidParameter: unknown key (the message suggests the nearest one), wrong type, or value out of range.
     """
     if not isinstance(values, dict):
         raise InvalidParameter("recipe", f"{origin} should hold keys such as 'model', 'data' and 'out'.")
@@ -225,10 +239,10 @@ def parse_recipe(values: Any, *, origin: str) -> Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file. `${NAME}` in its values is replaced from the environment, so data can live anywhere.
+    """Read a recipe file. `${NAME}` in its values is replaced by the environment variable NAME.
 
     Raises:
-        InvalidParameter: no such file, no YAML, or not a recipe.
+        InvalidParameter: the file is missing, is not YAML or is not a recipe.
     """
     if not path.is_file():
         raise InvalidParameter("recipe", f"There is no recipe {path}.")
@@ -240,9 +254,9 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def _from_environment(value: Any, path: Path) -> Any:
-    """`value` with every `${NAME}` in its texts replaced."""
+    """Replace `${NAME}` in all texts of `value`."""
 
-    def replaced(match: re.Match[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
         name = match.group(1)
         if name not in os.environ:
             raise InvalidParameter(name, f"{path} uses ${{{name}}}: set the environment variable {name} to a folder.")
@@ -252,4 +266,4 @@ def _from_environment(value: Any, path: Path) -> Any:
         return {key: _from_environment(entry, path) for key, entry in value.items()}
     if isinstance(value, list):
         return [_from_environment(entry, path) for entry in value]
-    return re.sub(r"\$\{(\w+)\}", replaced, value) if isinstance(value, str) else value
+    return re.sub(r"\$\{(\w+)\}", replace, value) if isinstance(value, str) else value

@@ -1,7 +1,7 @@
-"""One dial for people who do not want to choose: how much trouble a run may take, or how many minutes.
+"""Derives unset hyperparameters from a preset ("quick", "normal", "thorough") or a time budget.
 
-What was set by hand stays. The rest follows from how much there is to learn from, what learns, and, for a time budget,
-how quick a few steps turned out to be.
+Values in the recipe stay. The others follow from the amount of data, the model size, the method and, for a time budget,
+the measured speed.
 """
 
 import json
@@ -16,18 +16,18 @@ from turnwise.training.launch.preflight import PreflightReport
 from turnwise.training.methods import METHODS
 from turnwise.training.recipe import Recipe, TrainingSection
 
-Effort = Literal["quick", "normal", "thorough"]  # as recipes say
+Effort = Literal["quick", "normal", "thorough"]  # values in recipes
 PLAN = "plan.json"
-# Most epochs, and validations without a new best after which a run ends.
+# Maximum epochs and early-stopping patience.
 PRESET_EPOCHS: dict[Effort, tuple[float, int]] = {"quick": (2, 2), "normal": (8, 3), "thorough": (20, 5)}
-STEPS_AN_EPOCH = 12  # at least, where there is little to learn from
+MIN_STEPS_PER_EPOCH = 12  # small data sets get a smaller batch size
 LEAST, MOST = 30, 20_000  # steps of a run
-ROWS = 16  # in a step, at most
-# Peak rates at five million weights, measured (docs/experiments.md); they fall with the fourth root of the size.
+MAX_ROWS = 16  # per step
+# Peak learning rates at 5 million parameters (docs/experiments.md); they scale with the size to the power −1/4.
 RATES = {"full": 3e-4, "partial": 3e-4, "lora": 2e-3, "soft": 3e-2}
 LEAST_RATE, AT = 1e-5, 5e6
-COMPARING = 0.25  # of a time budget at most is for comparing the model with its base
-MARGIN = 0.85  # of what is left is for steps; the rest for validation, saving and answers
+EVALUATION_SHARE = 0.25  # of a time budget, for the comparison with the base model
+STEP_SHARE = 0.85  # of the remaining time; the rest is for validation, checkpoints and samples
 
 
 def resolve_hyperparameters(
@@ -38,15 +38,15 @@ def resolve_hyperparameters(
     work: Path,
     spent: float = 0.0,
 ) -> Recipe:
-    """The recipe with everything settled that the dial decides, the same again when a run goes on.
+    """Return the recipe with derived hyperparameters; a resumed run reads them from the stored plan.
 
     Args:
-        recipe: as it was said.
-        model: what learns.
-        data: what is learned from, and whether there is something to validate on.
-        seen: what was measured; None where the plan is there already.
-        work: where the plan is kept.
-        spent: seconds of a time budget that are over.
+        recipe: the recipe as given.
+        model: model to train.
+        data: datasets of the run.
+        seen: preflight report; None if the plan is stored already.
+        work: folder of the stored plan.
+        spent: seconds of the time budget that are used up.
     """
     if recipe.training.effort is None and recipe.training.minutes is None:
         return recipe
@@ -55,7 +55,7 @@ def resolve_hyperparameters(
         derived = json.loads(path.read_text())
     else:
         weights = sum(parameter.numel() for parameter in model.module.parameters())
-        assert seen is not None, "measured before a plan is made"
+        assert seen is not None, "a new plan needs measurements"
         derived = _derive(recipe, data, weights, seen, spent)
         atomic_write(path, json.dumps(derived, indent=2) + "\n")
     said = {name: getattr(recipe.training, name) for name in recipe.training.model_fields_set}
@@ -70,11 +70,13 @@ def _derive(recipe: Recipe, data: DatasetSplits, weights: int, seen: PreflightRe
     if "epochs" in said.model_fields_set:
         epochs = said.epochs
     in_all = len(train.rows())
-    rows = said.rows if "rows" in said.model_fields_set else max(1, min(_most_rows(said), in_all // STEPS_AN_EPOCH))
+    rows = (
+        said.rows if "rows" in said.model_fields_set else max(1, min(_most_rows(said), in_all // MIN_STEPS_PER_EPOCH))
+    )
     steps = min(MOST, max(LEAST, round(epochs * in_all / rows)))
     if said.minutes is not None:
         seconds_a_step = rows * seen.row_tokens / seen.tokens_per_second
-        seconds = max(0.0, said.minutes * 60 * (1 - COMPARING) - spent) * MARGIN
+        seconds = max(0.0, said.minutes * 60 * (1 - EVALUATION_SHARE) - spent) * STEP_SHARE
         steps = int(seconds / seconds_a_step)
         if steps < LEAST and "rows" not in said.model_fields_set:  # more and smaller steps learn more in a short time
             rows = max(1, rows * steps // LEAST)
@@ -95,4 +97,4 @@ def _derive(recipe: Recipe, data: DatasetSplits, weights: int, seen: PreflightRe
 
 def _most_rows(said: TrainingSection) -> int:
     """Rows in a step, at most; fewer where they are longer than usual."""
-    return max(1, ROWS * DEFAULT_MAX_SEQ_LEN // max(DEFAULT_MAX_SEQ_LEN, said.settled_row_length))
+    return max(1, MAX_ROWS * DEFAULT_MAX_SEQ_LEN // max(DEFAULT_MAX_SEQ_LEN, said.settled_row_length))

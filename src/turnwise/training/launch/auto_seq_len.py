@@ -1,4 +1,4 @@
-"""How long a row is where the recipe leaves it open: as the data's dialogues are, as far as model and memory allow."""
+"""Default sequence length, from the lengths of the training dialogues."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -14,51 +14,50 @@ from turnwise.training.examples.recipe_sources import open_source
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe
 
-DEFAULT_MAX_SEQ_LEN = 512  # tokens; shorter rows would only leave less to pack
-MAX_AUTO_SEQ_LEN = 4096  # tokens, unless the recipe says more
-MEASURED = 1000  # items
-SHARE = 0.99  # of the items fit into a row
-STEP = 64  # row lengths are multiples of it
-CHOPPED = ("clm", "mlm", "span")  # objectives that cut texts anywhere
+DEFAULT_MAX_SEQ_LEN = 512  # tokens; shorter rows pack worse
+MAX_AUTO_SEQ_LEN = 4096  # tokens
+MAX_MEASURED = 1000  # items to tokenize
+QUANTILE = 0.99  # share of items that fit into a row
+MULTIPLE = 64  # sequence lengths are multiples of this
+WINDOWED = ("clm", "mlm", "span")  # objectives that split texts at any token
 
 
 def with_max_seq_len(recipe: Recipe, renderer: Renderer, model: LanguageModel) -> Recipe:
-    """The recipe with its row length settled, and with fewer rows at a time where they are long.
+    """Return the recipe with a sequence length; longer sequences reduce batch size and micro-batch size.
 
-    The length is that of nearly all dialogues of the training data, at least 512 tokens, at most 4,096 and the model's
-    context. A row that is n times the usual length goes with an n-th of the rows, so memory and the tokens of a step
-    stay what they were.
+    The length covers 99 % of the training dialogues, is at least 512 tokens and at most 4,096 and the model's context.
+    If it is n times 512, the unset batch sizes are divided by n, so that memory and tokens per step stay the same.
     """
     training, context = recipe.training, model.context_length
     if training.row_length is not None:
         return recipe
     length = min(DEFAULT_MAX_SEQ_LEN, context)
-    lengths = [] if OBJECTIVES.plugin_name(recipe.objective) in CHOPPED else list(_lengths(recipe, renderer))
+    lengths = [] if OBJECTIVES.plugin_name(recipe.objective) in WINDOWED else list(_lengths(recipe, renderer))
     if lengths:
-        needed = int(np.quantile(lengths, SHARE, method="higher"))
-        length = min(max(length, STEP * -(-needed // STEP)), MAX_AUTO_SEQ_LEN, context)
+        needed = int(np.quantile(lengths, QUANTILE, method="higher"))
+        length = min(max(length, MULTIPLE * -(-needed // MULTIPLE)), MAX_AUTO_SEQ_LEN, context)
     changes: dict[str, int] = {"row_length": length}
-    given = training.model_fields_set
+    fields_set = training.model_fields_set
     if length > DEFAULT_MAX_SEQ_LEN:
-        if "micro_rows" not in given:
+        if "micro_rows" not in fields_set:
             changes["micro_rows"] = max(1, training.micro_rows * DEFAULT_MAX_SEQ_LEN // length)
-        if "rows" not in given and training.effort is None and training.minutes is None:
+        if "rows" not in fields_set and training.effort is None and training.minutes is None:
             changes["rows"] = max(1, round(training.rows * DEFAULT_MAX_SEQ_LEN / length))
     return recipe.model_copy(update={"training": training.model_copy(update=changes)})
 
 
 def _lengths(recipe: Recipe, renderer: Renderer) -> Iterator[int]:
-    """Tokens that some items of the training data want in a row; rows that cannot be used are passed over here."""
-    each = max(1, MEASURED // len(recipe.data.train))
-    for wanted in recipe.data.train:
-        items = iter(open_source(wanted, skip_bad=True))
-        for item in islice(items, min(each, wanted.limit or each)):
-            sizes = [_size(messages, renderer) for messages in _ends(item)]
-            # Two ends of a preference share a row.
+    """Yield the token counts of a sample of the training data; bad rows are ignored here."""
+    limit = max(1, MAX_MEASURED // len(recipe.data.train))
+    for source in recipe.data.train:
+        items = iter(open_source(source, skip_bad=True))
+        for item in islice(items, min(limit, source.limit or limit)):
+            sizes = [_size(messages, renderer) for messages in _completions(item)]
+            # Both completions of a preference pair share a row.
             yield len(sizes) * max(sizes, default=0)
 
 
-def _ends(item: Record) -> list[tuple[Message, ...]]:
+def _completions(item: Record) -> list[tuple[Message, ...]]:
     if not isinstance(item, Conversation):
         return []
     return [item.messages, item.rejected] if item.rejected else [item.messages]
