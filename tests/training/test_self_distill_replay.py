@@ -85,7 +85,7 @@ class TestAnswers:
     def test_that_have_no_end_are_left_out(self, untrained, tokenizer):
         """A model of random weights never ends one, and there is nothing to learn from it."""
         recipe = of({"train": "none", "rehearse": 0.5}, training={"row_length": 64})
-        with pytest.raises(InvalidData, match="ended an answer to none of the prompts"):
+        with pytest.raises(InvalidData, match="completed no reply to any of the prompts"):
             list(SelfDistillReplay(recipe, untrained, Renderer.from_tokenizer(tokenizer)).dialogues(10))
 
     def test_how_far_it_is_is_told(self, box):
