@@ -21,8 +21,8 @@ from cost import SMALL
 from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import blocks_for
 from turnwise.engine.native.native_runner import NativeRunner
-from turnwise.engine.native.packed_adapter import PLACES
-from turnwise.engine.runners.model_runner import Runner, make_runner
+from turnwise.engine.native.packed_adapter import LORA_TARGETS
+from turnwise.engine.runners.model_runner import ModelRunner, make_runner
 from turnwise.models import checkpoint
 from turnwise.models.decoder import Decoder
 from turnwise.models.lora_factors import LoraFactors
@@ -35,7 +35,7 @@ def random_adapter(decoder: Decoder, rank: int, seed: int) -> dict[str, LoraFact
     generator = torch.Generator().manual_seed(seed)
     found = {}
     for number in range(decoder.config.num_layers):
-        for place in PLACES:
+        for place in LORA_TARGETS:
             name = f"layers.{number}.{place}"
             outputs, inputs = decoder.get_parameter(f"{name}.weight").shape
             down = torch.randn(rank, inputs, generator=generator) / inputs**0.5
@@ -75,13 +75,13 @@ def clock(work: Callable[[], object], rounds: int) -> float:
     return statistics.median(took[2:])
 
 
-def apart(runners: Sequence[Runner], chats: Sequence[BatchEntry]) -> None:
+def apart(runners: Sequence[ModelRunner], chats: Sequence[BatchEntry]) -> None:
     """One pass of each runner, over the chats that are its."""
     for number, runner in enumerate(runners[: len(chats)]):
         runner.forward(chats[number :: len(runners)])
 
 
-def weights(runner: Runner) -> int:
+def weights(runner: ModelRunner) -> int:
     """Bytes of weights, those of adapters included."""
     assert isinstance(runner, NativeRunner), "there is no compiled library"
     return runner.packed.nbytes + sum(adapter.nbytes for adapter in runner._adapters.values())

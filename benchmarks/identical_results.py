@@ -80,11 +80,15 @@ RUNS: dict[str, list[str]] = {
     "replay": ["--rehearse", "0.5"],
 }
 PARTS = ["generation", "training"]
-VOLATILE = re.compile(r'"(id|created|request_id|system_fingerprint|tool_call_id)": ?("[^"]*"|[0-9]+)')
+# Ids, times, the words of errors, and how many tokens of a prediction were tried, which measured times decide.
+VOLATILE = re.compile(
+    r'"(id|created|request_id|system_fingerprint|tool_call_id|message|(?:accepted|rejected)_prediction_tokens)": '
+    r'("(?:[^"\\]|\\.)*"|[0-9]+)'
+)
 
 
 def digest(value: object) -> str:
-    """A short fingerprint of a JSON value, without ids and times."""
+    """A short fingerprint of a JSON value, without what may differ between runs."""
     text = VOLATILE.sub(r'"\1": null', json.dumps(value, sort_keys=True))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

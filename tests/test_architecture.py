@@ -27,7 +27,10 @@ def test_imports_point_down():
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-@pytest.mark.parametrize("package", ["core", "text.rendering.renderer", "chat.service", "store", "server.app", "cli.main"])
+LIGHT = ["core", "text.rendering.renderer", "chat.service", "store", "server.app", "cli.main"]
+
+
+@pytest.mark.parametrize("package", LIGHT)
 def test_light_packages_do_not_load_torch(package):
     code = f"import sys, turnwise.{package}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

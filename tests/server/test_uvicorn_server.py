@@ -24,14 +24,14 @@ PROGRAM = """
 import sys
 from turnwise.server.app import create_app
 from turnwise.server.uvicorn_server import serve
-from turnwise.testing import ScriptedChat
+from turnwise.testing import ScriptedChatService
 
 words, drain, log_format = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 
 def script(turn):
     return ("secret answer " for _ in range(words))
 
-app = create_app({"scripted": ScriptedChat(script, delay=0.02)}, default="scripted")
+app = create_app({"scripted": ScriptedChatService(script, delay=0.02)}, default="scripted")
 serve(app, port=0, drain=drain, log_format=log_format)
 print("tidied up", flush=True)
 """

@@ -15,8 +15,8 @@ from turnwise.store.sqlite.key_store import SqliteKeyStore
 MAKE_KEYS = """
 import sys
 from pathlib import Path
-from turnwise.store.sqlite.key_store import KeyFile
-keys = KeyFile(Path(sys.argv[1]))
+from turnwise.store.sqlite.key_store import SqliteKeyStore
+keys = SqliteKeyStore(Path(sys.argv[1]))
 for i in range(1000):
     print(keys.create(f"{sys.argv[2]}{i}"), flush=True)
 """

@@ -18,7 +18,7 @@ def scenes():
 def dice(scenes):
     """A self-chat whose parties say numbers that depend on nothing but the seed of their turn."""
 
-    def make(seed=0, exchanges=(1, 4), script=lambda turn: [f"I say {turn.asked['seed']}."]):
+    def make(seed=0, exchanges=(1, 4), script=lambda turn: [f"I say {turn.sampling['seed']}."]):
         party = ScriptedChatService(script)
         return SelfChat(party, party, scenes, exchanges, seed)
 

@@ -94,7 +94,7 @@ def test_a_larger_share_keeps_all_that_a_smaller_one_keeps(items, one, other):
 @given(items=ROWS, share=SHARES)
 def test_nothing_kept_is_worse_than_something_that_fell(items, share):
     kept, _ = sift(items, best=("relevance", share))
-    judged = {place for place, item in enumerate(items) if item.generated}
+    judged = {place for place, item in enumerate(items) if item.is_synthetic}
     scores = {place: items[place].meta["scores"]["relevance"] for place in judged}
     lost = [scores[place] for place in judged - kept]
     assert not lost or max(lost) <= min(scores[place] for place in judged & kept)

@@ -122,7 +122,7 @@ def test_another_seed_makes_other_dialogues(dice):
 def test_every_turn_has_a_seed_of_its_own(dice):
     chat = dice(exchanges=(3, 3))
     held(chat, 4)
-    seeds = [turn.asked["seed"] for turn in chat.assistant.requests]
+    seeds = [turn.sampling["seed"] for turn in chat.assistant.requests]
     assert len(set(seeds)) == len(seeds) == 4 * 5
 
 
