@@ -290,4 +290,4 @@ def test_the_api_description_needs_nothing_from_elsewhere(visit):
     page.click("summary:has-text('/v1/chat/completions')")
     expect(page.locator("details[open] td >> text=temperature").first).to_be_visible()
     expect(page.locator("details[open]")).to_contain_text("the logits are divided by it")
-    expect(page.locator("details[open]")).to_contain_text("Not supported: this server does not moderate.")
+    expect(page.locator("details[open]")).to_contain_text("Not supported: this server has no moderation.")

@@ -126,7 +126,7 @@ def test_text_that_could_not_be_sent_is_given_back(visit, talk, act):
 
 
 def test_a_message_that_does_not_fit_is_stored_with_the_reason_and_can_be_shortened(visit, talk, store):
-    talk(refusal=ContextLengthExceeded(TOO_LONG))
+    talk(rejection=ContextLengthExceeded(TOO_LONG))
     page = visit()
     send(page, "far too long")
     expect(page.locator("#banner")).to_contain_text("Shorten it")

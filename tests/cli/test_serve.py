@@ -92,7 +92,7 @@ def test_numbers_out_of_range_are_refused(flags, turnwise, model_folder):
         (["--drain", "-1"], "Invalid value for '--drain'"),
         (["--body-limit", "10"], "Invalid value for '--body-limit'"),
         (["--log-format", "xml"], "Invalid value for '--log-format'"),
-        (["--allow-origin", "*"], "Error: '*' is no origin; write it as https://example.org"),
+        (["--allow-origin", "*"], "Error: '*' is not an origin; write it as https://example.org"),
         (
             ["--context-policy", "forget"],
             "Error: Unknown context policy 'forget': known: drop_oldest, refuse, sliding_window, summarise",

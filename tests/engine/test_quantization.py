@@ -129,7 +129,7 @@ def test_a_chat_has_the_same_numbers_to_the_last_bit_alone_and_in_company(length
 
 
 def test_where_torch_does_the_work_it_is_refused(monkeypatch):
-    with pytest.raises(InvalidParameter, match="hidden size of 34"):
+    with pytest.raises(InvalidParameter, match="hidden size 34"):
         make_runner(make(hidden_size=34), 1, "int8")
     with pytest.raises(InvalidParameter, match="on CPUs only"):
         make_runner(make().to("meta"), 1, "int8")

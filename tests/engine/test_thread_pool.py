@@ -34,7 +34,7 @@ def logits(lines):
     asked = prompts(LENGTHS)
     found = [lines.read(range(4), [ids[: len(ids) // 2 + 1] for ids in asked])]
     rest = [number for number, ids in enumerate(asked) if len(ids) > 1]
-    found.append(lines.read(rest, [asked[number][len(asked[number]) // 2 + 1 :] for number in rest], wanted=1))
+    found.append(lines.read(rest, [asked[number][len(asked[number]) // 2 + 1 :] for number in rest], num_outputs=1))
     found += [lines.read(range(1 + step % 4), [[step + 7]] * (1 + step % 4)) for step in range(8)]
     return torch.cat(found)
 

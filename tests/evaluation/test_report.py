@@ -28,7 +28,7 @@ TALKS = [
 
 class Right(metric.Metric):
     NAME, LABEL, DESCRIPTION, ORDER = "right", "right words", "The share of answers that begin as they should.", 1
-    BETTER, COUNTS_FOR_VERDICT, SHOWN, IS_BINARY = "higher", True, ".1%", True
+    BETTER, COUNTS_FOR_VERDICT, VALUE_FORMAT, IS_BINARY = "higher", True, ".1%", True
 
     def items(self, dialogues, seed):
         return reply_samples(dialogues)
@@ -42,7 +42,7 @@ class Right(metric.Metric):
 
 class Length(Right):
     NAME, LABEL, DESCRIPTION, ORDER = "length", "words", "How many words an answer has.", 2
-    BETTER, SHOWN, IS_BINARY = "lower", ".2f", False
+    BETTER, VALUE_FORMAT, IS_BINARY = "lower", ".2f", False
 
     def count(self, item, each):
         return float(len(each.answers[0].text.split()))

@@ -110,7 +110,7 @@ BODIES = [
     (but(user=7), 400, "invalid_type", "user", "must be a string"),
     (but(conversation_id=""), 400, "invalid_value", "conversation_id", "at least 1 character"),
     (but(conversation_id="conv_no"), 404, "not_found", None, "no conversation 'conv_no'"),
-    (but(continue_final_message=True), 400, "invalid_parameter", "continue_final_message", "at the end"),
+    (but(continue_final_message=True), 400, "invalid_parameter", "continue_final_message", "last message"),
 ]  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def test_what_is_under_way_is_finished_and_nothing_new_is_begun(how):
         assert "turnwise_completions_running 1.0" in httpx.get(f"{url}/metrics").text
         assert [line for line in lines if line][-1] == "data: [DONE]"
         errors = assert_a_clean_end(process)
-    assert "Finishing 1 under way, at most 30 s; a second Ctrl-C ends at once." in errors
+    assert "Waiting for 1 active completions, at most 30 s; a second Ctrl-C stops" in errors
     assert re.search(r"^\d\d:\d\d:\d\d POST /v1/chat/completions 200 \d+ ms$", errors, re.MULTILINE)
 
 
@@ -194,14 +194,14 @@ def test_a_taken_port_is_explained(app):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
 def test_other_machines_are_let_in_only_on_demand(app, host):
-    with pytest.raises(ListenFailed, match=r"without a key\. Use --host 127\.0\.0\.1, or say --allow-remote"):
+    with pytest.raises(ListenFailed, match=r"without an API key\. Use --host 127\.0\.0\.1, add --allow-remote"):
         serve(app, host=host, port=0)
 
 
 def test_with_a_key_other_machines_need_no_further_word(tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.db")
     app = create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)
-    with pytest.raises(ListenFailed, match="without a key"):
+    with pytest.raises(ListenFailed, match="without an API key"):
         serve(app, host="0.0.0.0", port=0)
     keys.create("me")
     required = create_app({"scripted": ScriptedChatService()}, default="scripted", require_key=True)

@@ -30,7 +30,7 @@ class Metric(ABC):
         JUDGED: whether the verdict rests on it; others are for understanding.
         GUARD: whether it can only speak against a model: to have less of some faults it is enough to say less.
         RANGE: the least and the most that it can be.
-        SHOWN: how a value is written, a format such as ".3f" or ".1%".
+        VALUE_FORMAT: how a value is written, a format such as ".3f" or ".1%".
         BINARY: whether each item is simply right or wrong, so that McNemar's test applies.
         SCORES: whether it needs likelihoods, which not everything that answers has.
         PROBE: whether it asks what was written for it, and looks at no dialogues.

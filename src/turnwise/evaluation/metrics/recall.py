@@ -57,7 +57,7 @@ class Metric(metric.Metric):
 class _Fact:
     tells: str
     answer: str
-    queries: str
+    asks: str
     values: list[str]
 
 
@@ -75,7 +75,7 @@ def _talk(number: int, rng: random.Random) -> Sample:
         history.extend(fill_dialogue([{"user": fact.tells, "assistant": fact.answer}], value=value))
     history.extend(fill_dialogue(rng.sample(talk, (TURNS - 2 - len(history)) // 2)))
     fact, value = told[number % FACTS]
-    ask = GenerationQuery((*history, Message("user", fact.queries)), greedy=True)
+    ask = GenerationQuery((*history, Message("user", fact.asks)), greedy=True)
     return Sample(f"talk {number}", (ask,), reference=value, about={"fact": value})
 
 
