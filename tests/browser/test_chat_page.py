@@ -48,6 +48,7 @@ def test_what_a_context_policy_did_is_a_line_above_the_answer(visit, talk):
     expect(page.locator(".message.assistant .note")).to_have_text("4 older messages were summarised")
     expect(page.locator(".message.user .note")).to_be_hidden()
     expect(page.locator(".figures").last).to_contain_text("4 tokens")  # of the answer, without the summary's
+    expect(answers(page)).to_have_count(1)
     talk(context=ContextReport("drop_oldest", 1))
     send(page, "two")
     expect(page.locator(".message.assistant .note").last).to_have_text("1 older message was left out")
