@@ -159,8 +159,9 @@ class TestSamples:
         assert any(sample.before != sample.after for sample in result.samples)
 
     def test_answers_are_greedy_and_the_same_alone(self, finished, unseen):
+        from turnwise.core.exchanges import last_reply
         from turnwise.data.sources import read_source
-        from turnwise.training.launch.reply_samples import MAX_REPLY_TOKENS, generate_replies, last_reply
+        from turnwise.training.launch.reply_samples import MAX_REPLY_TOKENS, generate_replies
 
         out, _ = finished
         loaded, renderer = checkpoint.load(out, dtype=torch.float32), Renderer.from_tokenizer(Tokenizer.load(out))
@@ -178,14 +179,26 @@ class TestSamples:
                 said.append(token)
             assert answer == renderer.tokenizer.decode(said)
 
-    def test_what_they_ask_is_the_last_user_turn_that_was_answered(self):
-        from turnwise.core.messages import Conversation
-        from turnwise.training.launch.reply_samples import last_reply
+    def test_the_reply_after_tool_results_is_the_one_that_evaluation_compares(self, tmp_path):
+        from turnwise.core.messages import Conversation, ToolCall
+        from turnwise.evaluation.last_replies import reply_samples
+        from turnwise.training.launch.reply_samples import pair_samples, save_samples_before
 
-        a, b, c = Message("user", "a"), Message("assistant", "b"), Message("user", "c")
-        assert last_reply(Conversation((a, b, c))) == ((a,), "b")
-        assert last_reply(Conversation((b, b))) is None
-        assert last_reply(Conversation((a,))) is None
+        call = ToolCall("1", "find_order", '{"id": 7}')
+        dialogue = Conversation((
+            Message("user", "Hello"),
+            Message("assistant", "Hi, how can I help?"),
+            Message("user", "Where is my lamp?"),
+            Message("assistant", "", tool_calls=(call,)),
+            Message("tool", "in transit", tool_call_id="1"),
+            Message("assistant", "It is on its way."),
+        ))  # fmt: skip
+        save_samples_before(tmp_path, ["before"])
+        (sample,) = pair_samples(tmp_path, [dialogue], ["after"])
+        (compared,) = reply_samples([dialogue])
+        assert (sample.question, sample.reply) == ("Where is my lamp?", "It is on its way.")
+        assert sample.reply == compared.reference
+        assert compared.queries[0].history == dialogue.messages[:-1]
 
     def test_a_dialogue_longer_than_the_context_is_asked_by_its_end(self, tiny_model, tokenizer):
         from turnwise.core.messages import Conversation

@@ -6,7 +6,7 @@ form an exchange of their own.
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from turnwise.core.messages import Message
+from turnwise.core.messages import Conversation, Message
 
 Exchange = tuple[int, ...]  # indices of its messages
 SYSTEM_ROLES = ("system", "developer")
@@ -29,6 +29,20 @@ def droppable_exchanges(messages: Sequence[Message]) -> list[Exchange]:
     return [
         exchange for exchange in split_exchanges(messages)[:-1] if not any(messages[index].pinned for index in exchange)
     ]
+
+
+def last_reply(conversation: Conversation) -> tuple[tuple[Message, ...], str] | None:
+    """Return the history before the last reply, and the text of that reply. None if there is no reply.
+
+    The last reply is the last assistant message that has text and follows a user message. Tool calls and results may
+    stand between the two; they belong to the history. A greeting before the first user message is not a reply.
+    """
+    messages = conversation.messages
+    first_user = next((index for index, message in enumerate(messages) if message.role == "user"), len(messages))
+    for index in reversed(range(first_user + 1, len(messages))):
+        if messages[index].role == "assistant" and messages[index].content.strip():
+            return messages[:index], messages[index].content
+    return None
 
 
 def drop_exchanges(messages: Sequence[Message], exchanges: Collection[Exchange]) -> tuple[Message, ...]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from turnwise.core.errors import InvalidData
+from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.judge_summary import JudgeSummary
-from turnwise.evaluation.last_replies import last_reply
 from turnwise.evaluation.llm_judge import LlmJudge
 from turnwise.evaluation.metric import Metric
 from turnwise.evaluation.metric_runner import MetricResult, are_reply_samples, plan_samples, reply_result, run_metrics

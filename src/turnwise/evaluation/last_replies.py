@@ -5,20 +5,11 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
+from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation.samples import GenerationQuery, Sample
 
 T = TypeVar("T")
-
-
-def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None:
-    """What was said before the last answer to a user, and that answer; None where there is none."""
-    messages = dialogue.messages
-    for at in reversed(range(1, len(messages))):
-        asked = any(message.role == "user" for message in messages[:at])  # an opening line answers nobody
-        if asked and messages[at].role == "assistant" and messages[at].content.strip():
-            return messages[:at], messages[at].content
-    return None
 
 
 def subsample(found: Sequence[T], most: int, seed: int) -> list[T]:

@@ -7,9 +7,10 @@ easily told apart (Lowe et al. 2015 take random ones only).
 import random
 from collections.abc import Sequence
 
+from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.last_replies import dialogue_id, last_reply, subsample
+from turnwise.evaluation.last_replies import dialogue_id, subsample
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.last_replies import dialogue_id, last_reply
+from turnwise.evaluation.last_replies import dialogue_id
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.samples import GenerationQuery, Sample, SampleResult
 from turnwise.evaluation.word_tokens import split_words

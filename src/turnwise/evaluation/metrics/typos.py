@@ -5,10 +5,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.typing_noise import add_typos
 from turnwise.evaluation import metric
-from turnwise.evaluation.last_replies import dialogue_id, last_reply, subsample
+from turnwise.evaluation.last_replies import dialogue_id, subsample
 from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
 from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 

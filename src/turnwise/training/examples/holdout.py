@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from turnwise.core.errors import InvalidData
+from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation
 from turnwise.data.fingerprint import near_duplicate_key
 from turnwise.data.sources import Record
 from turnwise.training.examples.recipe_sources import open_source
-from turnwise.training.launch.reply_samples import last_reply
 from turnwise.training.recipe import Recipe, SourceConfig
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from turnwise import __version__
 from turnwise.core.errors import InvalidData, UserError
+from turnwise.core.exchanges import last_reply
 from turnwise.core.files import atomic_write
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import near_duplicate_key
@@ -30,7 +31,7 @@ from turnwise.training.examples.recipe_sources import open_source
 from turnwise.training.examples.shards import ExampleShard, in_memory_shard, open_shard, write_shard
 from turnwise.training.examples.source_mixture import epoch_repeats, replay_tokens_per_epoch, total_replay_tokens
 from turnwise.training.launch.auto_seq_len import with_max_seq_len
-from turnwise.training.launch.reply_samples import NUM_SAMPLES, last_reply
+from turnwise.training.launch.reply_samples import NUM_SAMPLES
 from turnwise.training.objective import ExampleContext, Objective
 from turnwise.training.objectives import OBJECTIVES
 from turnwise.training.recipe import Recipe, SourceConfig

@@ -9,6 +9,7 @@ from random import Random
 import torch
 
 from turnwise.core.errors import InvalidParameter
+from turnwise.core.exchanges import last_reply
 from turnwise.training.device import default_device
 from turnwise.training.examples.holdout import read_dialogues
 from turnwise.training.hooks import TrainingResult
@@ -17,7 +18,6 @@ from turnwise.training.launch.finish_run import write_run_results
 from turnwise.training.launch.reply_samples import (
     NUM_SAMPLES,
     generate_replies,
-    last_reply,
     pair_samples,
     save_samples_before,
 )

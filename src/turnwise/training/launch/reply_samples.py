@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
+from turnwise.core.exchanges import last_reply
 from turnwise.core.files import atomic_write
-from turnwise.core.messages import Conversation, Message
+from turnwise.core.messages import Conversation
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
@@ -20,15 +21,6 @@ from turnwise.training.hooks import ReplySample
 NUM_SAMPLES = 3  # dialogues per run
 MAX_REPLY_TOKENS = 60  # per sample
 BEFORE = "samples_before.json"
-
-
-def last_reply(dialogue: Conversation) -> tuple[tuple[Message, ...], str] | None:
-    """Return the history before the last reply to a user message, and that reply; None if there is none."""
-    messages = dialogue.messages
-    for i in reversed(range(1, len(messages))):
-        if messages[i].role == "assistant" and messages[i - 1].role == "user":
-            return messages[:i], messages[i].full_text
-    return None
 
 
 def generate_replies(model: LanguageModel, renderer: Renderer, dialogues: Sequence[Conversation]) -> list[str]:
@@ -94,5 +86,6 @@ def pair_samples(work: Path, dialogues: Sequence[Conversation], after: Sequence[
     samples = []
     for dialogue, old, new in zip(dialogues, before, after, strict=False):
         history, reply = last_reply(dialogue) or ((), "")
-        samples.append(ReplySample(history[-1].content, reply, old, new))
+        question = next((message.content for message in reversed(history) if message.role == "user"), "")
+        samples.append(ReplySample(question, reply, old, new))
     return tuple(samples)
