@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from turnwise.app.services import resolve_model_folder
+from turnwise.app.model_names import resolve_model_folder
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine

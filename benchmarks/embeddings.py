@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.chat.service import ChatService
 
 SETS = {"bitext_intents": "valid", "clinc150": "valid"}

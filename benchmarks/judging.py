@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import read_source
 from turnwise.synthesis.dialogue_scorer import DialogueScorer, scores_of

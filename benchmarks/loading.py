@@ -67,7 +67,7 @@ def opened(folder: str, kind: str) -> None:
     import ctypes
     import gc
 
-    from turnwise.app.services import SharedBaseEngines
+    from turnwise.app.shared_base_engines import SharedBaseEngines
     from turnwise.engine.engine import Engine
     from turnwise.models.checkpoint import DTYPES, Checkpoint
 

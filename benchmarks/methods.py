@@ -110,7 +110,7 @@ def base_loss(base: str, test: Path) -> float:
 
 def main() -> None:
     """Run what was asked for, print a table, keep the figures."""
-    from turnwise.app.services import resolve_model_folder
+    from turnwise.app.model_names import resolve_model_folder
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder with train.jsonl.gz and test.jsonl.gz")

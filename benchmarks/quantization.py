@@ -21,7 +21,7 @@ import torch
 
 from speed import Ours, decode_rounds
 from torch_reference.perplexity import beginning
-from turnwise.app.services import resolve_model_folder
+from turnwise.app.model_names import resolve_model_folder
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import DataSource
 from turnwise.engine.batch import BatchEntry

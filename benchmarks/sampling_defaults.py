@@ -18,7 +18,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from questions import OPEN_PROMPTS, QUESTIONS
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.chat.service import ChatRequest, ChatService
 from turnwise.core.messages import Message
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from turnwise.app.services import resolve_model_folder
+from turnwise.app.model_names import resolve_model_folder
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from turnwise.app.services import resolve_model_folder
+from turnwise.app.model_names import resolve_model_folder
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.sources import DataSource

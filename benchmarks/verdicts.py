@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from turnwise.app.services import open_model_under_test, resolve_model_folder
+from turnwise.app.model_names import resolve_model_folder
+from turnwise.app.systems_under_test import open_model_under_test
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import read_source
 from turnwise.evaluation.metric_runner import MetricResult, plan_samples, run_metrics

@@ -6,7 +6,7 @@ four examples, and with four examples and the answer held to the two words.
 
 import asyncio
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.chat.service import ChatRequest, ChatService, ResponseFormat
 from turnwise.core.messages import Message
 

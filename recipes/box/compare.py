@@ -12,7 +12,9 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from turnwise.app.services import load_generation_defaults, open_model_under_test, resolve_model_folder
+from turnwise.app.generation_defaults import load_generation_defaults
+from turnwise.app.model_names import resolve_model_folder
+from turnwise.app.systems_under_test import open_model_under_test
 from turnwise.core.messages import Conversation
 from turnwise.core.settings import Settings
 from turnwise.data.sources import read_source

@@ -10,7 +10,9 @@ import pytest
 import typer
 
 from turnwise import __version__
-from turnwise.app.services import load_generation_defaults, open_chat_service, system_fingerprint
+from turnwise.app.chat_services import open_chat_service
+from turnwise.app.generation_defaults import load_generation_defaults
+from turnwise.app.system_fingerprint import system_fingerprint
 from turnwise.chat.service import ChatRequest
 from turnwise.cli.main import app
 from turnwise.core.errors import UserError
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.timeout(60)
 HEAVY = {
     "torch", "numpy", "tokenizers", "transformers", "fastapi", "uvicorn", "sqlite3", "jinja2", "matplotlib",
     "prompt_toolkit", "turnwise.engine", "turnwise.server", "turnwise.models", "turnwise.store", "turnwise.text",
-    "turnwise.training", "turnwise.app.services",
+    "turnwise.training", "turnwise.app.chat_services",
 }  # fmt: skip
 IMPORTED = """
 import sys

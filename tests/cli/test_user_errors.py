@@ -117,7 +117,7 @@ class TestBeforeTorchIsLoaded:
 
 class TestSomethingToSay:
     def test_words_in_the_place_of_a_model_are_answered(self, turnwise, monkeypatch, model_folder):
-        monkeypatch.setattr("turnwise.app.services.bundled_model_folder", lambda: model_folder)
+        monkeypatch.setattr("turnwise.app.model_names.bundled_model_folder", lambda: model_folder)
         code, out, _ = turnwise("chat", "How are you?", "--max-tokens", "3", "--temperature", "0")
         same = turnwise("chat", "--say", "How are you?", "--max-tokens", "3", "--temperature", "0")[1]
         assert (code, out) == (0, same)
@@ -135,7 +135,7 @@ class TestSomethingToSay:
         assert 'To say it to a model: turnwise chat --say "Hello"' in err
 
     def test_a_long_text_is_no_path(self, turnwise, monkeypatch, model_folder):
-        monkeypatch.setattr("turnwise.app.services.bundled_model_folder", lambda: model_folder)
+        monkeypatch.setattr("turnwise.app.model_names.bundled_model_folder", lambda: model_folder)
         assert turnwise("chat", "a b " * 10, "--max-tokens", "2")[0] == 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.cli.main import app
 from turnwise.server.app import create_app
 from turnwise.store import open_store

@@ -178,7 +178,7 @@ def test_the_command_in_a_report_can_be_typed_again(model_folder, data, monkeypa
 
 
 def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):
-    from turnwise.app.services import open_model_under_test
+    from turnwise.app.systems_under_test import open_model_under_test
     from turnwise.evaluation.evaluate import evaluate as measured
     from turnwise.evaluation.metrics import metrics
     from turnwise.evaluation.response_cache import ResponseCache

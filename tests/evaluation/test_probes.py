@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from turnwise.app.services import resolve_model_folder
+from turnwise.app.model_names import resolve_model_folder
 from turnwise.core.messages import ROLES, Message
 from turnwise.evaluation.metric_runner import run_metrics
 from turnwise.evaluation.metrics import metrics

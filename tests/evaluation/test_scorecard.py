@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from turnwise.app.services import open_model_under_test
-from turnwise.app.services import resolve_model_folder as bundled_model_folder
+from turnwise.app.model_names import resolve_model_folder as bundled_model_folder
+from turnwise.app.systems_under_test import open_model_under_test
 from turnwise.core.messages import Message
 from turnwise.evaluation.metric_runner import MetricResult, plan_samples, run_metrics
 from turnwise.evaluation.metrics import metrics

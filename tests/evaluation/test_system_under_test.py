@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from torch_reference.perplexity import measure_perplexity
-from turnwise.app.services import open_chat_service, open_model_under_test
+from turnwise.app.chat_services import open_chat_service
+from turnwise.app.systems_under_test import open_model_under_test
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Conversation, Message

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.core.errors import UserError
 from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.checkpoint import load

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.server.app import create_app
 from turnwise.testing import serve_in_thread
 
@@ -25,7 +25,7 @@ def client():
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    from turnwise.app.services import resolve_model_folder
+    from turnwise.app.model_names import resolve_model_folder
     from turnwise.text.tokenization.tokenizer import Tokenizer
 
     return Tokenizer.load(resolve_model_folder("box"))

@@ -6,7 +6,7 @@ import httpx
 import openai
 import pytest
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.chat.service import ContextReport, ConversationSummary, Usage
 from turnwise.core.messages import Message
 from turnwise.server.app import create_app

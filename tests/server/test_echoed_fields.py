@@ -12,7 +12,7 @@ import openai
 import pytest
 from langchain_core.utils._merge import merge_dicts
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.core.messages import Message, ToolCall
 from turnwise.server.app import create_app
 from turnwise.testing import ScriptedChatService, serve_in_thread

@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from turnwise.app.services import open_chat_service, resolve_model_folder
+from turnwise.app.chat_services import open_chat_service
+from turnwise.app.model_names import resolve_model_folder
 from turnwise.server.app import create_app
 from turnwise.testing import serve_in_thread
 from turnwise.text.tokenization.tokenizer import Tokenizer

@@ -8,7 +8,8 @@ import httpx
 import pytest
 import torch
 
-from turnwise.app.services import open_chat_service, resolve_model_folder
+from turnwise.app.chat_services import open_chat_service
+from turnwise.app.model_names import resolve_model_folder
 from turnwise.models.checkpoint import load
 from turnwise.server.app import create_app
 from turnwise.testing import serve_in_thread

@@ -4,7 +4,7 @@ import httpx
 import openai
 import pytest
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.server.app import create_app
 from turnwise.store import open_store
 from turnwise.store.sqlite.key_store import SqliteKeyStore

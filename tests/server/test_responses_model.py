@@ -8,7 +8,7 @@ import openai
 import pydantic
 import pytest
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.server.app import create_app
 from turnwise.server.middleware.concurrency_limit import ServerLimits
 from turnwise.store import open_store

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.server.app import create_app
 from turnwise.testing import serve_in_thread
 

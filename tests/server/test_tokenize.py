@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from turnwise.app.services import open_chat_service
+from turnwise.app.chat_services import open_chat_service
 from turnwise.server.app import create_app
 from turnwise.testing import serve_in_thread
 

@@ -27,7 +27,7 @@ def dice(scenes):
 
 @pytest.fixture(scope="session")
 def box(one_thread):
-    from turnwise.app.services import open_chat_service
+    from turnwise.app.chat_services import open_chat_service
 
     with open_chat_service(max_num_seqs=4) as service:
         yield service

@@ -27,7 +27,7 @@ def scores(box, conversation):
 
 def test_likelihood_is_the_mean_over_the_tokens_of_the_replies(box):
     """Against the model's own forward pass over the whole dialogue."""
-    from turnwise.app.services import resolve_model_folder
+    from turnwise.app.model_names import resolve_model_folder
     from turnwise.models import checkpoint
 
     made = dialogue("hello", "Hello! How can I help?", "tell me a joke", "I know none.", system="You are Turnwise.")

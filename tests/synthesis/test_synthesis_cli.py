@@ -155,7 +155,7 @@ def test_two_models_talk(folder, tmp_path, model_folder):
 
 
 def test_made_dialogues_are_trained_on_as_they_are_and_weighed(folder):
-    from turnwise.app.services import resolve_model_folder
+    from turnwise.app.model_names import resolve_model_folder
     from turnwise.models import checkpoint
     from turnwise.text.rendering.renderer import Renderer
     from turnwise.text.tokenization.tokenizer import Tokenizer

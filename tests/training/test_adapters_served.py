@@ -10,7 +10,8 @@ import transformers
 from method_runs import CPU, LORA, logits, written_by_peft
 from safetensors.torch import load_file
 
-from turnwise.app.services import SharedBaseEngines, open_chat_service
+from turnwise.app.chat_services import open_chat_service
+from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.engine.native.library import library
 from turnwise.models import transformers_model as hub
 from turnwise.server.app import create_app

@@ -12,7 +12,7 @@ from hooks import Killing
 from method_runs import CPU, parameters
 from training_dialogues import small_talk, write_chats
 
-from turnwise.app.services import resolve_model_folder as bundled_model_folder
+from turnwise.app.model_names import resolve_model_folder as bundled_model_folder
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.prompts import bundled_prompts

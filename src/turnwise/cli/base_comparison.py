@@ -88,7 +88,8 @@ def compare_with_base(
 def _compare(console: Any, recipe: "Recipe", wanted: Report, size: ComparisonSize) -> None:
     from functools import partial
 
-    from turnwise.app.services import load_renderer, open_model_under_test
+    from turnwise.app.model_names import load_renderer
+    from turnwise.app.systems_under_test import open_model_under_test
     from turnwise.evaluation.evaluate import evaluate
     from turnwise.evaluation.metrics import metrics
     from turnwise.evaluation.report import write_report

@@ -59,7 +59,8 @@ def chat(
     import io
     import sys
 
-    from turnwise.app.services import open_chat_service, open_conversation_store
+    from turnwise.app.chat_services import open_chat_service
+    from turnwise.app.stores import open_conversation_store
     from turnwise.cli.chat_repl import ChatRepl, answer_once
     from turnwise.cli.conversation_history import LAST_CONVERSATION
     from turnwise.core.errors import InvalidParameter
@@ -119,7 +120,7 @@ def _is_message(argument: str) -> bool:
 
 def _check_model(model: str | None) -> None:
     """Raise where there is no such model, with a hint where it may have been something to say."""
-    from turnwise.app.services import resolve_model_folder
+    from turnwise.app.model_names import resolve_model_folder
     from turnwise.core.errors import ModelNotFound
 
     try:

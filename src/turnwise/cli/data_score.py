@@ -40,7 +40,7 @@ def score(
     """
     from rich.console import Console
 
-    from turnwise.app.services import open_chat_service
+    from turnwise.app.chat_services import open_chat_service
     from turnwise.data.jsonl_writer import write_jsonl
     from turnwise.data.sources import DataSource
     from turnwise.synthesis.dialogue_scorer import DialogueScorer

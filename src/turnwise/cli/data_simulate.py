@@ -89,7 +89,8 @@ def _parse_range(turns: str) -> tuple[int, int]:
 
 @contextmanager
 def _open_services(model: str, user: str | None, slots: int) -> "Iterator[tuple[ChatService, ChatService]]":
-    from turnwise.app.services import open_chat_service, resolve_model_folder
+    from turnwise.app.chat_services import open_chat_service
+    from turnwise.app.model_names import resolve_model_folder
 
     with open_chat_service(model, max_num_seqs=slots) as assistant:
         if user is None or resolve_model_folder(user).resolve() == resolve_model_folder(model).resolve():

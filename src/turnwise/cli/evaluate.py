@@ -197,7 +197,7 @@ def _require_verdict(chosen: "Sequence[Metric]", against: str | None) -> None:
 
 def _check_exists(said: str | None, data_options: "ReadOptions") -> None:
     """Raise where a side of the comparison is not there: whoever is opened second would be missed only late."""
-    from turnwise.app.services import resolve_model_folder
+    from turnwise.app.model_names import resolve_model_folder
 
     if (baseline := _baseline(said)) is not None:
         from turnwise.data.sources import DataSource
@@ -253,7 +253,7 @@ def _dialogues(
     """The first dialogues that every side can read. Raises where one cannot, unless such are to be left out."""
     if data is None:
         return []
-    from turnwise.app.services import BUNDLED_MODEL, load_renderer
+    from turnwise.app.model_names import BUNDLED_MODEL, load_renderer
     from turnwise.core.errors import InvalidData
     from turnwise.core.messages import Conversation
     from turnwise.data.sources import DataSource, held_out_split
@@ -308,7 +308,8 @@ def _system_opener(
     """What opens a model, or a baseline: `kind:FILE`, which reads with the tokenizer of the other side."""
     from functools import partial
 
-    from turnwise.app.services import open_model_under_test, resolve_model_folder
+    from turnwise.app.model_names import resolve_model_folder
+    from turnwise.app.systems_under_test import open_model_under_test
 
     if (baseline := _baseline(said)) is not None:
         from turnwise.evaluation.baselines import open_baseline

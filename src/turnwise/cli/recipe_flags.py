@@ -25,7 +25,7 @@ class RecipeFlags:
 
     def to_recipe(self, data: Path) -> "Recipe":
         """A recipe from flags alone."""
-        from turnwise.app.services import resolve_model_folder
+        from turnwise.app.model_names import resolve_model_folder
         from turnwise.core.errors import InvalidParameter
         from turnwise.training.recipe import parse_recipe
 
@@ -43,7 +43,7 @@ class RecipeFlags:
 
     def override_recipe(self, path: Path) -> "Recipe":
         """A recipe file, with what the command line says in place of what it says."""
-        from turnwise.app.services import BUNDLED_MODEL, resolve_model_folder
+        from turnwise.app.model_names import BUNDLED_MODEL, resolve_model_folder
         from turnwise.training.recipe import load_recipe, parse_recipe
 
         kept = load_recipe(path)

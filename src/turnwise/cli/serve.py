@@ -151,12 +151,10 @@ def serve(
       '{"model": "latest", "messages": [{"role": "user", "content": "Hello!"}]}'
     ```
     """
-    from turnwise.app.services import (
-        SharedBaseEngines,
-        open_chat_service,
-        open_conversation_store,
-        resolve_model_folder,
-    )
+    from turnwise.app.chat_services import open_chat_service
+    from turnwise.app.model_names import resolve_model_folder
+    from turnwise.app.shared_base_engines import SharedBaseEngines
+    from turnwise.app.stores import open_conversation_store
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.parameters import GenerationParams
     from turnwise.core.settings import Settings

@@ -230,7 +230,7 @@ def _stopped(console: Any, error: KeyboardInterrupt) -> int:
 
 def _check_arguments(data: Path, source: str | None, out: Path | None) -> None:
     """Raise what is wrong with the paths themselves."""
-    from turnwise.app.services import resolve_model_folder
+    from turnwise.app.model_names import resolve_model_folder
     from turnwise.core.errors import InvalidData, InvalidParameter
     from turnwise.core.files import path_exists
 

@@ -1,4 +1,4 @@
-"""Ports: interfaces between packages. `app/services.py` connects them with implementations."""
+"""Ports: interfaces between packages. `app/` connects them with implementations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,0 +1,178 @@
+"""Builds a chat service from a model folder: renderer, engine and generation defaults."""
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from turnwise.app.generation_defaults import load_generation_defaults, load_suppressed_tokens
+from turnwise.app.model_names import BUNDLED_MODEL, resolve_model_folder
+from turnwise.app.shared_base_engines import SharedBaseEngines
+from turnwise.app.system_fingerprint import system_fingerprint
+from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, get_context_policy
+from turnwise.chat.service import ChatService
+from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.core.ports import ConversationStore, Quantization
+from turnwise.models.model_kind import check_servable
+from turnwise.text.rendering.renderer import Renderer
+from turnwise.text.tokenization.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from turnwise.engine.adapted_engine import AdaptedEngine
+    from turnwise.engine.engine import Engine
+    from turnwise.engine.transformers_engine import TransformersEngine
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@contextmanager
+def open_chat_service(
+    model: str | None = None,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    quantize: Quantization | None = None,
+    kv_cache_memory_bytes: int | None = None,
+    max_num_seqs: int = 32,
+    threads: int | None = None,
+    store: ConversationStore | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    context_policy: str = DEFAULT_CONTEXT_POLICY,
+    base_engines: SharedBaseEngines | None = None,
+    prepare: bool = False,
+) -> Iterator[ChatService]:
+    """Open a chat service for a model; its engine is closed when the block ends.
+
+    Args:
+        model: a Hugging Face folder, or the folder of an adapter. None and "box" open the bundled model.
+        dtype: dtype of the weights: "auto" or a name in `models.checkpoint.DTYPES`.
+        device: "auto", "cpu" or "cuda".
+        quantize: "int8" or "int4" quantizes the weights; None leaves them as they are.
+        kv_cache_memory_bytes: size of the KV cache. None: enough for `max_num_seqs` full contexts, up to a share of
+            the machine's memory.
+        max_num_seqs: maximum number of sequences in a batch.
+        threads: processor threads of torch; None leaves torch's default.
+        store: the store for requests with a conversation id; None stores nothing.
+        defaults: generation parameters that replace those of the model's `generation_config.json`.
+        name: the served model name; default: the folder's name.
+        context_policy: the default context policy.
+        base_engines: engines of base models that adapters share. None merges an adapter into its base.
+        prepare: build in a thread, while the weights load, what the first constrained requests need.
+
+    Raises:
+        InvalidParameter: an unknown device, dtype, quantization or context policy, or one that does not fit the model.
+        ModelNotFound: the model folder does not exist.
+        UserError: the model cannot be loaded.
+    """
+    get_context_policy(context_policy)
+    folder = resolve_model_folder(model)
+    _check_choice("device", "device", device, DEVICES)
+    if quantize is not None:
+        _check_choice("quantize", "type", quantize, get_args(Quantization))
+    # Importing torch takes seconds, so every check that does without it comes first.
+    check_servable(folder)
+    defaults = {**load_generation_defaults(folder), **(defaults or {})}
+    suppressed = load_suppressed_tokens(folder)
+    renderer = Renderer.from_tokenizer(Tokenizer.load(folder))
+    _preload_torch()
+    import torch
+
+    from turnwise.models.checkpoint import DTYPES
+
+    _check_choice("dtype", "dtype", dtype, [*DTYPES, "auto"])
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidParameter("device", "There is no GPU that torch can use here. Leave --device out, or say cpu.")
+    with ExitStack() as stack:
+        preparation = stack.enter_context(ThreadPoolExecutor(1)).submit(renderer.prepare) if prepare else None
+        engine = _open_engine(
+            stack, folder, dtype, device, quantize, kv_cache_memory_bytes, max_num_seqs, base_engines
+        )  # fmt: skip
+        if preparation is not None:
+            wait([preparation])  # its error is not raised: the request that needs the result raises it
+        yield ChatService(
+            name=name or (f"turnwise-{BUNDLED_MODEL}" if model in (None, BUNDLED_MODEL) else folder.resolve().name),
+            created=_creation_time(folder),
+            fingerprint=system_fingerprint(folder, f"{dtype} {device} {engine.kind}"),
+            renderer=renderer,
+            engine=engine,
+            defaults=defaults,
+            suppressed=suppressed,
+            store=store,
+            context_policy=context_policy,
+        )
+
+
+def _open_engine(
+    stack: ExitStack,
+    folder: Path,
+    dtype: str,
+    device: str,
+    quantize: Quantization | None,
+    kv_cache_memory_bytes: int | None,
+    max_num_seqs: int,
+    base_engines: SharedBaseEngines | None,
+) -> "Engine | AdaptedEngine | TransformersEngine":
+    """Load the weights into an engine that `stack` closes."""
+    import torch
+
+    from turnwise.engine.engine import Engine
+    from turnwise.engine.runners.model_runner import preferred_dtype
+    from turnwise.engine.transformers_engine import create_transformers_engine
+    from turnwise.models import checkpoint, transformers_model
+
+    if not transformers_model.is_native(folder):
+        for option, value in (("quantize", quantize), ("cache_memory", kv_cache_memory_bytes)):
+            if value is not None:
+                raise InvalidParameter(option, f"'{option}' cannot be used with models that transformers runs.")
+        torch_dtype = checkpoint.DTYPES.get(dtype) or torch.float32
+        loaded_model = transformers_model.load_for_generation(folder, dtype=torch_dtype, device=device)
+        engine = create_transformers_engine(loaded_model, max_num_seqs=max_num_seqs)
+        stack.callback(engine.close)
+        return engine
+    torch_dtype = checkpoint.DTYPES.get(dtype) or preferred_dtype(device)
+
+    def create_engine(source: Path) -> Engine:
+        # The engine reads the weights tensor by tensor into its own layout.
+        weights = checkpoint.Checkpoint(source, dtype=torch_dtype, device=device)
+        new_engine = Engine(
+            weights, max_num_seqs=max_num_seqs, quantize=quantize, kv_cache_memory_bytes=kv_cache_memory_bytes
+        )
+        stack.callback(new_engine.close)
+        return new_engine
+
+    return create_engine(folder) if base_engines is None else base_engines.engine(folder, create_engine, device)
+
+
+def _check_choice(parameter: str, noun: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InvalidParameter(parameter, f"Unknown {noun} '{value}': {did_you_mean(value, choices)}")
+
+
+def _preload_torch() -> None:
+    """Ask the kernel to read torch's libraries ahead.
+
+    An import from a cold disk reads them page by page, which can take most of a minute.
+    """
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None or not hasattr(os, "posix_fadvise"):
+        return
+    for library in Path(spec.origin).parent.glob("lib/*.so*"):
+        descriptor = os.open(library, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)
+
+
+def _creation_time(folder: Path) -> int:
+    """The modification time of the model's configuration, in Unix seconds."""
+    names = ("config.json", "adapter_config.json")
+    return int(next(folder / name for name in names if (folder / name).is_file()).stat().st_mtime)

@@ -1,0 +1,30 @@
+"""Opens the conversation store that a command uses."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from turnwise.core.ports import ConversationStore
+
+
+@contextmanager
+def open_conversation_store(url: str | None) -> Iterator[ConversationStore | None]:
+    """Open the store at `url` and close it when the block ends.
+
+    Args:
+        url: the store's URL. None opens the file in the user's data folder, "none" opens no store and
+            yields None.
+    """
+    from turnwise.core.executors import CALL_TIMEOUT_SECONDS, STORE_WRITE_EXECUTOR
+    from turnwise.core.settings import Settings
+    from turnwise.store import open_store
+
+    if url == "none":
+        yield None
+        return
+    store = open_store(url or Settings.from_environment().store_url)
+    try:
+        yield store
+    finally:
+        # Completions that were cancelled at the end of the block are still being written.
+        STORE_WRITE_EXECUTOR.drain(CALL_TIMEOUT_SECONDS)
+        store.close()
