@@ -149,7 +149,7 @@ def test_the_report_is_json_and_prints(look):
     assert plain["lengths"]["turns per dialogue"]["max"] == 2
     out = io.StringIO()
     print_report(report, Console(file=out, width=200))
-    for word in ("bad rows", "{{Name [x]}}", "line 3", report.verdict, "--skip-bad"):
+    for word in ("bad rows", "{{Name [x]}}", "line 3", report.verdict, "--skip-bad-rows"):
         assert word in out.getvalue()
 
 

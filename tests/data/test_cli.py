@@ -94,7 +94,7 @@ def test_convert_turns_a_table_into_openai_messages(tmp_path):
     with pytest.raises(InvalidData, match="line 3"):
         run("convert", tmp_path / "a.csv", "--out", tmp_path / "a.jsonl")
     assert not (tmp_path / "a.jsonl").exists()
-    result = run("convert", tmp_path / "a.csv", "--out", tmp_path / "a.jsonl", "--skip-bad")
+    result = run("convert", tmp_path / "a.csv", "--out", tmp_path / "a.jsonl", "--skip-bad-rows")
     assert (tmp_path / "a.jsonl").read_text() == GOOD
     assert "1 bad rows were left out" in result.output
 

@@ -55,7 +55,7 @@ def test_a_bad_row_names_file_and_line_and_says_what_was_expected(tmp_path):
     assert str(raised.value) == (
         f"{path}, line 2: the content of a user turn is empty. Expected "
         '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}. '
-        "Use --skip-bad to leave such rows out."
+        "Use --skip-bad-rows to leave such rows out."
     )
 
 

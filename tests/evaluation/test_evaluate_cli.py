@@ -120,9 +120,9 @@ def test_an_unknown_metric_is_told_the_nearest(model_folder, data):
 def test_a_malformed_row_names_file_and_line(model_folder, data):
     with data.open("a") as file:
         file.write('{"messages": []}\n')
-    with pytest.raises(InvalidData, match=r"line 61: .*--skip-bad"):
+    with pytest.raises(InvalidData, match=r"line 61: .*--skip-bad-rows"):
         run(model_folder, "--data", data)
-    result = run(model_folder, "--data", data, "--skip-bad", "--metrics", "bits_per_byte", "--json")
+    result = run(model_folder, "--data", data, "--skip-bad-rows", "--metrics", "bits_per_byte", "--json")
     assert json.loads(result.stdout)["about"]["dialogues"] == 60
     assert "1 bad rows left out" in result.stderr
 

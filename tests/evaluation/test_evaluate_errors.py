@@ -103,11 +103,11 @@ class TestDialoguesThatATemplateRefuses:
     @pytest.mark.parametrize("first", [True, False])
     def test_are_named_before_anything_is_measured(self, model_folder, strict, mixed, first, nothing_measured):
         model, against = (strict, model_folder) if first else (model_folder, strict)
-        with pytest.raises(InvalidData, match=r"line 1: .*strict cannot read it.*Users begin.*--skip-bad"):
+        with pytest.raises(InvalidData, match=r"line 1: .*strict cannot read it.*Users begin.*--skip-bad-rows"):
             run(model, "--data", mixed, "--against", against, "--metrics", "bits_per_byte")
 
     def test_are_left_out_for_both_where_that_is_wanted(self, model_folder, strict, mixed):
         words = (model_folder, "--data", mixed, "--against", strict, "--metrics", "bits_per_byte", "--limit", 5)
-        result = run(*words, "--skip-bad", "--json")
+        result = run(*words, "--skip-bad-rows", "--json")
         assert json.loads(result.stdout)["about"]["dialogues"] == 5
         assert "Dialogues left out: 1. The first:" in told(result.stderr)

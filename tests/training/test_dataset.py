@@ -163,7 +163,7 @@ class TestRefusals:
         path = write_chats(tmp_path / "a.jsonl", small_talk(3))
         with path.open("a") as file:
             file.write('{"messages": [{"role": "user"}]}\n')
-        refused(load, path, f"{path}, line 4: ", "--skip-bad")
+        refused(load, path, f"{path}, line 4: ", "--skip-bad-rows")
 
     def test_a_row_that_the_template_refuses_names_file_and_line(self, tokenizer, tmp_path, untrained):
         path = write_chats(tmp_path / "a.jsonl", [["Hello", "Hi"], ["Hello", "Hi", "Bye"]])

@@ -244,13 +244,13 @@ class TestBadRows:
     def test_a_malformed_row_names_file_and_line(self, partly_bad, base_folder, out):
         said = refused(InvalidData, partly_bad, "--from", base_folder, "--out", out, *SHORT)
         assert f"{partly_bad}, line 21" in said
-        assert "--skip-bad" in said
+        assert "--skip-bad-rows" in said
         assert not out.exists()
 
     @pytest.mark.usefixtures("undrawn")
     def test_skip_bad_goes_on_and_counts(self, partly_bad, base_folder, out):
         result = run(
-            partly_bad, "--from", base_folder, "--out", out, "--skip-bad", *SHORT, "--steps", 2, "--report", "none"
+            partly_bad, "--from", base_folder, "--out", out, "--skip-bad-rows", *SHORT, "--steps", 2, "--report", "none"
         )
         assert result.exit_code == 0
         assert "1 bad row left out" in " ".join(result.stderr.split())

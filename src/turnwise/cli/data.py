@@ -26,7 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows instead of stopping at the first one.")]
+_SkipBad = Annotated[bool, typer.Option("--skip-bad-rows", help="Skip bad rows instead of stopping at the first one.")]
 
 
 @app.command(
@@ -71,7 +71,7 @@ def check(
 
 @app.command(
     epilog="Examples: turnwise data split chats.jsonl --out data/   |   "
-    "turnwise data split chats.csv --out data/ --test 0.1 --seed 7 --group-by customer --skip-bad"
+    "turnwise data split chats.csv --out data/ --test 0.1 --seed 7 --group-by customer --skip-bad-rows"
 )
 @data_source_flags
 def split(
@@ -130,7 +130,7 @@ def expand(
 
 @app.command(
     epilog="Examples: turnwise data convert chats.csv --out chats.jsonl   |   "
-    "turnwise data convert sharegpt.json.gz --out chats.jsonl --skip-bad"
+    "turnwise data convert sharegpt.json.gz --out chats.jsonl --skip-bad-rows"
 )
 @data_source_flags
 def convert(

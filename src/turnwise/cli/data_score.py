@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Nothing else is imported up here: the help must answer at once.
 
-_SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Skip bad rows instead of stopping at the first one.")]
+_SkipBad = Annotated[bool, typer.Option("--skip-bad-rows", help="Skip bad rows instead of stopping at the first one.")]
 _Only = Literal["generated", "written"]
 
 

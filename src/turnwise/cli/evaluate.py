@@ -68,7 +68,7 @@ def evaluate(
         bool, typer.Option(help="Store answers, so that a stopped or repeated evaluation reuses them.")
     ] = True,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Skip bad rows, and dialogues that a chat template refuses.")
+        bool, typer.Option("--skip-bad-rows", help="Skip bad rows, and dialogues that a chat template refuses.")
     ] = False,
     json_out: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON.")] = False,
     judge: Annotated[
@@ -274,7 +274,7 @@ def _dialogues(
         elif skip_bad:
             refused.append(f"{place}: {told}")
         else:
-            raise InvalidData(f"{place}: {told} Use --skip-bad to leave such dialogues out.")
+            raise InvalidData(f"{place}: {told} Use --skip-bad-rows to leave such dialogues out.")
         if len(found) == limit:
             break
     if source.bad_count:

@@ -24,7 +24,7 @@ COLORS = (typer.colors.BLUE, typer.colors.GREEN, typer.colors.MAGENTA, typer.col
 
 @app.command(
     epilog="Examples: turnwise tokenizer train chats.jsonl --out my-tokenizer   |   "
-    "turnwise tokenizer train chats.csv notes.txt --out my-tokenizer --vocab-size 16384 --skip-bad"
+    "turnwise tokenizer train chats.csv notes.txt --out my-tokenizer --vocab-size 16384 --skip-bad-rows"
 )
 @data_source_flags
 def train(
@@ -33,7 +33,7 @@ def train(
     vocab_size: Annotated[int, typer.Option(help="Vocabulary size, bytes and special tokens included.")] = 8192,
     min_frequency: Annotated[int, typer.Option(help="Minimum count of a pair of tokens to be merged.", min=1)] = 2,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Skip bad rows instead of stopping at the first one.")
+        bool, typer.Option("--skip-bad-rows", help="Skip bad rows instead of stopping at the first one.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a tokenizer in OUT.")] = False,
     *,

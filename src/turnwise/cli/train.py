@@ -122,7 +122,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT when the new model is complete.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Discard an unfinished run.")] = False,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Skip bad rows instead of stopping at the first one.")
+        bool, typer.Option("--skip-bad-rows", help="Skip bad rows instead of stopping at the first one.")
     ] = False,
     *,
     data_options: "ReadOptions",

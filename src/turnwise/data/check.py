@@ -39,7 +39,7 @@ _FINDINGS: dict[str, tuple[Severity, str, str]] = {
     "bad rows": (
         "problem",
         "{count:,} rows cannot be read.",
-        "Mend them, or leave them out with --skip-bad.",
+        "Mend them, or leave them out with --skip-bad-rows.",
     ),
     "no assistant turn": (
         "problem",

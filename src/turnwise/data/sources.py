@@ -172,7 +172,7 @@ class DataSource:
 
     def _refuse(self, bad: RejectedRow) -> None:
         if not self.skip_bad:
-            raise InvalidData(f"{bad} Use --skip-bad to leave such rows out.")
+            raise InvalidData(f"{bad} Use --skip-bad-rows to leave such rows out.")
         self.bad_count += 1
         if len(self.bad) < MAX_RECORDED_BAD_ROWS:
             self.bad.append(bad)
