@@ -44,7 +44,7 @@ def test_every_package_says_what_it_is():
 
 def test_every_rule_belongs_to_a_declared_parameter_with_an_off_value():
     for name in load_warpers():
-        assert PARAMETER_SPECS[name].off is not None, name
+        assert PARAMETER_SPECS[name].neutral is not None, name
 
 
 def test_nothing_is_pickled():

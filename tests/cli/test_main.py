@@ -62,10 +62,10 @@ def test_the_version(turnwise):
 @pytest.mark.parametrize("command", ["chat", "serve"])
 def test_every_declared_parameter_has_a_flag_with_its_help(command, turnwise):
     options = {option for one in typer.main.get_command(app).commands[command].params for option in one.opts}
-    assert {f"--{name.replace('_', '-')}" for name, spec in PARAMETER_SPECS.items() if spec.flag} <= options
+    assert {f"--{name.replace('_', '-')}" for name, spec in PARAMETER_SPECS.items() if spec.has_cli_flag} <= options
     shown = " ".join(turnwise(command, "--help")[1].replace("│", " ").split())
     for spec in PARAMETER_SPECS.values():
-        assert (spec.help in shown) == spec.flag
+        assert (spec.description in shown) == spec.has_cli_flag
 
 
 def test_every_command_that_reads_dialogues_takes_the_same_flags_for_them():

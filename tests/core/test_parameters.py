@@ -16,7 +16,7 @@ def test_built_in_values_are_in_bounds():
 
 @pytest.mark.parametrize("name", PARAMETER_SPECS)
 def test_every_parameter_has_help_that_ends_like_a_sentence(name):
-    assert PARAMETER_SPECS[name].help.endswith(".")
+    assert PARAMETER_SPECS[name].description.endswith(".")
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,8 @@ def test_off_values_start_nothing():
 @pytest.mark.parametrize("name", ON)
 def test_on_starts_one_and_off_is_what_the_declaration_says(name):
     assert len(start_processors(request([1, 2], params=GenerationParams(**{name: ON[name]}), stop=[3]))) == 1
-    assert (
-        start_processors(request([1, 2], params=GenerationParams(**{name: PARAMETER_SPECS[name].off}), stop=[3])) == []
-    )
+    neutral_params = GenerationParams(**{name: PARAMETER_SPECS[name].neutral})
+    assert start_processors(request([1, 2], params=neutral_params, stop=[3])) == []
 
 
 @given(said=ids, row=logits, alpha=st.floats(-2, 2))

@@ -162,7 +162,7 @@ def test_a_rule_is_its_reference_row_by_row(name, data, logits):
 def test_the_off_value_changes_nothing_whatever_the_others_want(name, data, logits):
     values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
     off = data.draw(st.integers(0, len(logits) - 1))
-    values[off] = PARAMETER_SPECS[name].off
+    values[off] = PARAMETER_SPECS[name].neutral
     np.testing.assert_array_equal(apply(name, logits, values)[off], logits[off])
 
 

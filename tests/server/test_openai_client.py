@@ -112,7 +112,7 @@ def test_text_parts_roles_and_names(client, chat):
 def test_models(client, alias):
     assert [model.id for model in client.models.list()] == ["scripted"]
     card = client.models.retrieve(alias)
-    assert (card.id, card.owned_by, card.context_length) == ("scripted", "turnwise", 2048)
+    assert (card.id, card.owned_by, card.max_model_len) == ("scripted", "turnwise", 2048)
     with pytest.raises(openai.NotFoundError, match="'nope' is not served here"):
         client.models.retrieve("nope")
 

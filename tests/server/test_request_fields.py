@@ -57,8 +57,8 @@ def test_the_tables_cover_what_is_published_and_nothing_else():
 def test_every_generation_parameter_is_a_field_with_its_own_bounds_and_help():
     schema = ChatCompletionRequest.model_json_schema()["properties"]
     for name, spec in PARAMETER_SPECS.items():
-        assert schema[name]["description"] == spec.help
-        assert spec.many or spec.kind is dict or schema[name].get("maximum") == spec.high
+        assert schema[name]["description"] == spec.description
+        assert spec.is_list or spec.kind is dict or schema[name].get("maximum") == spec.maximum
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in ASKING.items() for value in values])
@@ -193,8 +193,9 @@ def test_the_parameters_are_served_for_the_page(url):
     served = {entry["name"]: entry for entry in httpx.get(f"{url}/v1/parameters").json()["data"]}
     assert served.keys() == PARAMETER_SPECS.keys()
     assert served["top_p"] == {
-        "name": "top_p", "type": "number", "help": PARAMETER_SPECS["top_p"].help, "default": 1.0, "off": 1.0,
-        "low": 0.0, "high": 1.0, "low_open": False, "optional": False, "many": False, "control": True,
+        "name": "top_p", "type": "number", "description": PARAMETER_SPECS["top_p"].description, "default": 1.0,
+        "neutral": 1.0, "minimum": 0.0, "maximum": 1.0, "exclusive_minimum": False, "nullable": False, "is_list": False,
+        "show_in_page": True,
     }  # fmt: skip
 
 

@@ -17,7 +17,9 @@ def applicable_defaults(defaults: Mapping[str, Any], request: ChatRequest) -> Ma
     A search that is only a default of the model is dropped if the request sets anything that excludes a search.
     """
     sampling, applicable = request.sampling, dict(defaults)
-    samples = any(spec.draw and sampling.get(name) not in (None, spec.off) for name, spec in PARAMETER_SPECS.items())
+    samples = any(
+        spec.sampling_only and sampling.get(name) not in (None, spec.neutral) for name, spec in PARAMETER_SPECS.items()
+    )
     sets_search = "num_beams" in sampling or "penalty_alpha" in sampling or request.prediction is not None
     too_many_choices = request.best_of > 1 or (request.n > 1 and request.n > applicable.get("num_beams", 1))
     stops_with_tools = bool(request.tools and sampling.get("stop"))
@@ -43,7 +45,7 @@ def check_search_parameters(params: GenerationParams, request: ChatRequest) -> N
         _check_contrastive_search(params, request)
     if params.num_beams == 1:
         for name in BEAM_PARAMETERS:
-            if getattr(params, name) != PARAMETER_SPECS[name].off:
+            if getattr(params, name) != PARAMETER_SPECS[name].neutral:
                 raise InvalidParameter(name, f"'{name}' needs beam search: set 'num_beams' to 2 or more.")
         return
     _reject_sampling(request, "num_beams")
@@ -85,7 +87,7 @@ def _check_contrastive_search(params: GenerationParams, request: ChatRequest) ->
 
 def _reject_sampling(request: ChatRequest, search: str, *exceptions: str) -> None:
     for name, spec in PARAMETER_SPECS.items():
-        if spec.draw and name not in exceptions and request.sampling.get(name) not in (None, spec.off, 0):
+        if spec.sampling_only and name not in exceptions and request.sampling.get(name) not in (None, spec.neutral, 0):
             raise InvalidParameter(
                 name, f"'{name}' affects sampling, and '{search}' does not sample. Leave one of them out."
             )

@@ -33,7 +33,7 @@ def sampling_flags(command: Callable[..., None]) -> Callable[..., None]:
     A parameter that the command has itself, such as `seed`, is the command's.
     """
     taken = inspect.signature(command).parameters
-    flags = [_flag(spec) for spec in PARAMETER_SPECS.values() if spec.flag and spec.name not in taken]
+    flags = [_flag(spec) for spec in PARAMETER_SPECS.values() if spec.has_cli_flag and spec.name not in taken]
     return with_flags(command, "sampling", flags, dict)
 
 
@@ -65,9 +65,10 @@ def with_flags(
 
 
 def _flag(spec: ParameterSpec) -> inspect.Parameter:
-    kind: Any = list[spec.kind] if spec.many else spec.kind  # type: ignore[name-defined]
-    bounds = f" ({spec.bounds})" if spec.bounds and not spec.many and abs(spec.high or 0) < 1e9 else ""
-    option = typer.Option(f"--{spec.name.replace('_', '-')}", help=spec.help + bounds, rich_help_panel="Sampling")
+    kind: Any = list[spec.kind] if spec.is_list else spec.kind  # type: ignore[name-defined]
+    bounds = f" ({spec.bounds})" if spec.bounds and not spec.is_list and abs(spec.maximum or 0) < 1e9 else ""
+    flag = f"--{spec.name.replace('_', '-')}"
+    option = typer.Option(flag, help=spec.description + bounds, rich_help_panel="Sampling")
     return inspect.Parameter(
         spec.name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -27,68 +27,69 @@ class ParameterSpec:
         name: its name in the API, on the command line and in `generation_config.json`.
         kind: type of the value; `dict` for a map from token ids to numbers.
         default: the default of the API.
-        help: one sentence for people.
-        low: minimum, inclusive unless `low_open`.
-        high: maximum, inclusive; for lists, the maximum number of entries.
-        low_open: True if `low` itself is not allowed.
-        off: value without any effect.
-        optional: True if null is allowed.
-        many: True if the value is one entry of type `kind` or a list of them.
-        control: True if the chat page shows it among its sampling controls.
-        flag: True if it has a command-line flag.
-        words: strings that are allowed besides values of type `kind`.
-        draw: True if it only affects random sampling, so that searches ignore it.
+        description: one sentence for people.
+        minimum: smallest value; excluded if `exclusive_minimum` is true.
+        maximum: largest value; for lists, the maximum number of entries.
+        exclusive_minimum: True if `minimum` itself is not allowed.
+        neutral: value without any effect.
+        nullable: True if null is allowed.
+        is_list: True if the value is one entry of type `kind` or a list of them.
+        show_in_page: True if the chat page shows it among its sampling controls.
+        has_cli_flag: True if it has a command-line flag.
+        literals: strings that are allowed besides values of type `kind`.
+        sampling_only: True if it only affects random sampling, so that searches ignore it.
     """
 
     name: str
     kind: type
     default: Any
-    help: str
-    low: float | None = None
-    high: float | None = None
-    low_open: bool = False
-    off: Any = None
-    optional: bool = False
-    many: bool = False
-    control: bool = False
-    flag: bool = True
-    words: tuple[str, ...] = ()
-    draw: bool = False
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False
+    neutral: Any = None
+    nullable: bool = False
+    is_list: bool = False
+    show_in_page: bool = False
+    has_cli_flag: bool = True
+    literals: tuple[str, ...] = ()
+    sampling_only: bool = False
 
     @property
     def bounds(self) -> str:
         """The bounds in words, such as "at least 0"."""
-        ends = (self.low or 0, self.high or 0)
-        low, high = (str(end) if isinstance(end, int) else f"{end:g}" for end in ends)
-        if self.low is None:
-            return "" if self.high is None else f"at most {high}"
-        if self.high is None:
-            return f"{'greater than' if self.low_open else 'at least'} {low}"
-        if self.low_open:
-            return f"greater than {low} and at most {high}"
-        return f"between {low} and {high}"
+        limits = (self.minimum or 0, self.maximum or 0)
+        minimum, maximum = (str(limit) if isinstance(limit, int) else f"{limit:g}" for limit in limits)
+        if self.minimum is None:
+            return "" if self.maximum is None else f"at most {maximum}"
+        if self.maximum is None:
+            return f"{'greater than' if self.exclusive_minimum else 'at least'} {minimum}"
+        if self.exclusive_minimum:
+            return f"greater than {minimum} and at most {maximum}"
+        return f"between {minimum} and {maximum}"
 
     def check(self, value: Any) -> Any:
         """Convert `value` to the parameter's type. Raises `InvalidParameter` for another type or out of bounds."""
         if value is None:
-            if self.optional:
+            if self.nullable:
                 return None
             raise InvalidParameter(self.name, f"'{self.name}' must not be null.")
-        if isinstance(value, str) and value in self.words:
+        if isinstance(value, str) and value in self.literals:
             return value
-        if self.many:
-            return self._check_many(value)
+        if self.is_list:
+            return self._check_list(value)
         if self.kind is dict:
-            return self._check_map(value)
-        return self._check_one(value)
+            return self._check_token_map(value)
+        return self._check_value(value)
 
-    def _check_many(self, value: Any) -> tuple[Any, ...]:
+    def _check_list(self, value: Any) -> tuple[Any, ...]:
         values = (value,) if isinstance(value, self.kind) else value
         noun = {str: "string", int: "whole number"}.get(self.kind, self.kind.__name__)
         if not isinstance(values, list | tuple):
             raise InvalidParameter(self.name, f"'{self.name}' must be a {noun} or a list of them.")
-        if self.high is not None and len(values) > self.high:
-            raise InvalidParameter(self.name, f"'{self.name}' takes at most {self.high:g} entries, got {len(values)}.")
+        if self.maximum is not None and len(values) > self.maximum:
+            requirement = f"takes at most {self.maximum:g} entries, got {len(values)}"
+            raise InvalidParameter(self.name, f"'{self.name}' {requirement}.")
         for entry in values:
             if not isinstance(entry, self.kind) or isinstance(entry, bool) or entry == "":
                 empty = " that are not empty" if self.kind is str else ""
@@ -99,7 +100,7 @@ class ParameterSpec:
                 raise InvalidParameter(self.name, f"'{self.name}' must hold token ids, which are not negative.")
         return tuple(values)
 
-    def _check_map(self, value: Any) -> tuple[tuple[int, float], ...]:
+    def _check_token_map(self, value: Any) -> tuple[tuple[int, float], ...]:
         """Token ids, which JSON writes as strings, mapped to numbers; returned as sorted pairs, which are hashable."""
         if isinstance(value, tuple):  # already converted
             value = dict(value)
@@ -115,14 +116,14 @@ class ParameterSpec:
             if id < 0:
                 got = reprlib.repr(token)
                 raise InvalidParameter(self.name, f"'{self.name}' must name tokens by their ids, got {got}.")
-            pairs[id] = float(self._check_one(number))
+            pairs[id] = float(self._check_value(number))
         return tuple(sorted(pairs.items()))
 
-    def _check_one(self, value: Any) -> Any:
+    def _check_value(self, value: Any) -> Any:
         got = reprlib.repr(value)
         if self.kind is bool:
             if not isinstance(value, bool):
-                choices = " or ".join(["true, false" if self.words else "true or false", *map(repr, self.words)])
+                choices = " or ".join(["true, false" if self.literals else "true or false", *map(repr, self.literals)])
                 raise InvalidParameter(self.name, f"'{self.name}' must be {choices}, got {got}.")
             return value
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -130,130 +131,133 @@ class ParameterSpec:
             raise InvalidParameter(self.name, f"'{self.name}' must be a whole number, got {got}.")
         if self.kind in (float, dict) and not number:
             raise InvalidParameter(self.name, f"'{self.name}' must be a number, got {got}.")
-        below = self.low is not None and (value <= self.low if self.low_open else value < self.low)
-        above = self.high is not None and value > self.high
+        below = self.minimum is not None and (value <= self.minimum if self.exclusive_minimum else value < self.minimum)
+        above = self.maximum is not None and value > self.maximum
         if below or above or value != value:
             raise InvalidParameter(self.name, f"'{self.name}' must be {self.bounds}, got {got}.")
         return value if self.kind is dict else self.kind(value)
 
 
-def _parameter(kind: type, default: Any, help: str, **more: Any) -> Any:
-    return field(default=default, metadata={"kind": kind, "help": help, **more})
+def _parameter(kind: type, default: Any, description: str, **options: Any) -> Any:
+    return field(default=default, metadata={"kind": kind, "description": description, **options})
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationParams:
-    """Parameters of one generation. Values are checked on construction; see `PARAMETER_SPECS` for bounds and help."""
+    """Parameters of one generation, checked on construction; `PARAMETER_SPECS` has their bounds and descriptions."""
 
     max_tokens: int | None = _parameter(
-        int, None, "Maximum number of tokens to generate. Default: up to the end of the context.", low=1, optional=True,
-        control=True,
+        int, None, "Maximum number of tokens to generate. Default: up to the end of the context.",
+        minimum=1, nullable=True, show_in_page=True,
     )  # fmt: skip
     temperature: float = _parameter(
-        float, 1.0, "Sampling temperature; the logits are divided by it. 0 is greedy decoding.", low=0, high=2, off=1.0,
-        control=True, draw=True,
+        float, 1.0, "Sampling temperature; the logits are divided by it. 0 is greedy decoding.",
+        minimum=0, maximum=2, neutral=1.0, show_in_page=True, sampling_only=True,
     )  # fmt: skip
     top_k: int = _parameter(
-        int, 0, "Sample only from the k most likely tokens; 0 switches it off.", low=0, high=1_000_000, off=0,
-        control=True, draw=True,
+        int, 0, "Sample only from the k most likely tokens; 0 switches it off.",
+        minimum=0, maximum=1_000_000, neutral=0, show_in_page=True, sampling_only=True,
     )  # fmt: skip
     top_p: float = _parameter(
         float, 1.0,
         "Sample from the smallest set of tokens whose probabilities sum to p (nucleus); 0 keeps the most likely one.",
-        low=0, high=1, off=1.0, control=True, draw=True,
+        minimum=0, maximum=1, neutral=1.0, show_in_page=True, sampling_only=True,
     )  # fmt: skip
     min_p: float = _parameter(
         float, 0.0, "Drop tokens less likely than this fraction of the most likely token; 0 switches it off.",
-        low=0, high=1, off=0.0, control=True, draw=True,
+        minimum=0, maximum=1, neutral=0.0, show_in_page=True, sampling_only=True,
     )  # fmt: skip
     typical_p: float = _parameter(
         float, 1.0, "Sample from the tokens closest to the expected surprise, up to this total probability.",
-        low=0, high=1, low_open=True, off=1.0, draw=True,
+        minimum=0, maximum=1, exclusive_minimum=True, neutral=1.0, sampling_only=True,
     )  # fmt: skip
     epsilon_cutoff: float = _parameter(
         float, 0.0, "Drop tokens less likely than this probability; 0 switches it off.",
-        low=0, high=1, off=0.0, draw=True,
+        minimum=0, maximum=1, neutral=0.0, sampling_only=True,
     )  # fmt: skip
     eta_cutoff: float = _parameter(
         float, 0.0, "Like 'epsilon_cutoff', with a lower threshold where the model is uncertain; 0 switches it off.",
-        low=0, high=1, off=0.0, draw=True,
+        minimum=0, maximum=1, neutral=0.0, sampling_only=True,
     )  # fmt: skip
     top_n_sigma: float = _parameter(
         float, 0.0, "Drop tokens more than this many standard deviations below the largest logit; 0 switches it off.",
-        low=0, high=100, off=0.0, draw=True,
+        minimum=0, maximum=100, neutral=0.0, sampling_only=True,
     )  # fmt: skip
     presence_penalty: float = _parameter(
-        float, 0.0, "Subtracted from the logit of every token that is already in the answer.", low=-2, high=2, off=0.0
-    )
+        float, 0.0, "Subtracted from the logit of every token that is already in the answer.",
+        minimum=-2, maximum=2, neutral=0.0,
+    )  # fmt: skip
     frequency_penalty: float = _parameter(
         float, 0.0, "Subtracted from a token's logit once for each time it occurs in the answer.",
-        low=-2, high=2, off=0.0,
+        minimum=-2, maximum=2, neutral=0.0,
     )  # fmt: skip
     repetition_penalty: float = _parameter(
         float, 1.0, "Divides positive and multiplies negative logits of tokens that occur in prompt or answer.",
-        low=0, high=10, low_open=True, off=1.0,
+        minimum=0, maximum=10, exclusive_minimum=True, neutral=1.0,
     )  # fmt: skip
     no_repeat_ngram_size: int = _parameter(
         int, 0, "No n-gram of this size occurs twice in prompt and answer; 0 switches it off.",
-        low=0, high=1024, off=0,
+        minimum=0, maximum=1024, neutral=0,
     )  # fmt: skip
     logit_bias: tuple[tuple[int, float], ...] = _parameter(
         dict, (), "Added to the logits of single tokens, by id; -100 bans a token, 100 almost forces it.",
-        low=-100, high=100, off=(), flag=False,
+        minimum=-100, maximum=100, neutral=(), has_cli_flag=False,
     )  # fmt: skip
     bad_words: tuple[str, ...] = _parameter(
         str, (), "Up to sixteen strings, at most 4,096 characters each, that the answer must not contain.",
-        high=16, many=True, off=(),
+        maximum=16, is_list=True, neutral=(),
     )  # fmt: skip
     min_tokens: int = _parameter(
-        int, 0, "Minimum number of tokens before the answer may end.", low=0, high=1_000_000, off=0
+        int, 0, "Minimum number of tokens before the answer may end.", minimum=0, maximum=1_000_000, neutral=0
     )
     stop_token_ids: tuple[int, ...] = _parameter(
-        int, (), "Token ids at which the answer ends, beside the model's own.", high=64, many=True, off=(), flag=False
-    )
+        int, (), "Token ids at which the answer ends, beside the model's own.",
+        maximum=64, is_list=True, neutral=(), has_cli_flag=False,
+    )  # fmt: skip
     ignore_eos: bool = _parameter(
-        bool, False, "Continue past the model's end-of-turn token, up to the token limit.", off=False, flag=False
-    )
+        bool, False, "Continue past the model's end-of-turn token, up to the token limit.",
+        neutral=False, has_cli_flag=False,
+    )  # fmt: skip
     penalty_alpha: float = _parameter(
         float, 0.0, "Contrastive search over the 'top_k' most likely tokens: weight of the penalty for similarity to "
-        "earlier tokens; 0 switches it off.", low=0, high=1, off=0.0,
+        "earlier tokens; 0 switches it off.", minimum=0, maximum=1, neutral=0.0,
     )  # fmt: skip
     num_beams: int = _parameter(
         int, 1, "Number of beams for beam search; 1 switches beam search off.",
-        low=1, high=64, off=1,
+        minimum=1, maximum=64, neutral=1,
     )  # fmt: skip
     num_beam_groups: int = _parameter(
-        int, 1, "Number of groups of beams that 'diversity_penalty' keeps different.", low=1, high=64, off=1,
-        flag=False,
+        int, 1, "Number of groups of beams that 'diversity_penalty' keeps different.", minimum=1, maximum=64, neutral=1,
+        has_cli_flag=False,
     )  # fmt: skip
     diversity_penalty: float = _parameter(
         float, 0.0, "Subtracted from a token's score for every beam of an earlier group that has just chosen it.",
-        low=0, high=100, off=0.0, flag=False,
+        minimum=0, maximum=100, neutral=0.0, has_cli_flag=False,
     )  # fmt: skip
     length_penalty: float = _parameter(
         float, 1.0, "A beam's score is divided by its length to this power; above 1 favours long answers.",
-        low=-10, high=10, off=1.0, flag=False,
+        minimum=-10, maximum=10, neutral=1.0, has_cli_flag=False,
     )  # fmt: skip
     early_stopping: bool | str = _parameter(
         bool, False,
         "True: end the search when 'num_beams' answers are complete; false: when a better one is unlikely; "
-        "'never': when a better one is impossible.", off=False, flag=False, words=("never",),
+        "'never': when a better one is impossible.", neutral=False, has_cli_flag=False, literals=("never",),
     )  # fmt: skip
     logprobs: bool = _parameter(
         bool, False, "Return the log-probability of every token, before temperature and truncation.",
-        off=False, flag=False,
+        neutral=False, has_cli_flag=False,
     )  # fmt: skip
     top_logprobs: int = _parameter(
         int, 0, "Number of most likely tokens to return at each position, with 'logprobs'.",
-        low=0, high=20, off=0, flag=False,
+        minimum=0, maximum=20, neutral=0, has_cli_flag=False,
     )  # fmt: skip
     seed: int | None = _parameter(
         int, None, "Random seed that makes sampling repeatable. Default: a new seed for every request.",
-        low=-(2**63), high=2**63 - 1, optional=True, control=True,
+        minimum=-(2**63), maximum=2**63 - 1, nullable=True, show_in_page=True,
     )  # fmt: skip
     stop: tuple[str, ...] = _parameter(
         str, (), "Up to four strings, at most 4,096 characters each, that end the answer; they are not part of it.",
-        high=4, many=True,
+        maximum=4, is_list=True,
     )  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ SamplingPreset = Literal["api", "chat"]
 CHAT_SAMPLING: Mapping[str, Any] = {"temperature": 0.7, "min_p": 0.1}
 CHAT_MAX_TOKENS = 1024
 
-_DECODING = {name for name, spec in PARAMETER_SPECS.items() if spec.draw} | {"num_beams", "penalty_alpha"}
+_DECODING = {name for name, spec in PARAMETER_SPECS.items() if spec.sampling_only} | {"num_beams", "penalty_alpha"}
 
 
 def apply_sampling_preset(preset: SamplingPreset, model_defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,11 +107,11 @@ def _unsupported_row(field: UnsupportedField) -> str:
 
 def _bounds(spec: ParameterSpec) -> str:
     """The bounds and the default in words."""
-    terms = [spec.bounds] if spec.bounds and not spec.many and abs(spec.high or 0) < 1e9 else []
+    terms = [spec.bounds] if spec.bounds and not spec.is_list and abs(spec.maximum or 0) < 1e9 else []
     if spec.kind is bool:
-        terms = ["true, false or " + ", ".join(map(repr, spec.words)) if spec.words else "true or false"]
-    if spec.many:
-        terms = [f"one value or a list of up to {spec.high:g}"]
+        terms = ["true, false or " + ", ".join(map(repr, spec.literals)) if spec.literals else "true or false"]
+    if spec.is_list:
+        terms = [f"one value or a list of up to {spec.maximum:g}"]
     if spec.default not in (None, (), False):
         terms.append(f"default {spec.default:g}")
     return ", ".join(terms) or "an integer"

@@ -27,8 +27,9 @@ RESPONSE_SAMPLING: Mapping[str, ParameterSpec] = {
     **{name: spec for name, spec in PARAMETER_SPECS.items() if name not in ("max_tokens", "logprobs", "top_logprobs")},
     "max_output_tokens": dataclasses.replace(PARAMETER_SPECS["max_tokens"], name="max_output_tokens"),
     "top_logprobs": dataclasses.replace(
-        PARAMETER_SPECS["top_logprobs"], help="Number of most likely tokens to return at every position. Above 0, "
-        f"log-probabilities are returned, as with 'include': [\"{INCLUDE_LOGPROBS}\"].",
+        PARAMETER_SPECS["top_logprobs"],
+        description="Number of most likely tokens to return at every position. Above 0, log-probabilities are "
+        f"returned, as with 'include': [\"{INCLUDE_LOGPROBS}\"].",
     ),
 }  # fmt: skip
 

@@ -22,29 +22,31 @@ class ModelList(BaseModel):
 class ParameterBody(BaseModel):
     """A generation parameter.
 
-    `off` is the value without effect. `low` and `high` are inclusive bounds; with `low_open`, `low` is exclusive.
-    `optional` parameters may be null, `many` take a list, `control` ones are shown on the chat page.
+    `neutral` is the value without effect. `minimum` and `maximum` are inclusive bounds; with `exclusive_minimum`,
+    `minimum` is excluded. `nullable` parameters may be null, `is_list` ones take a list, and the chat page shows those
+    with `show_in_page`.
     """
 
     name: str
     type: str
-    help: str
+    description: str
     default: Any
-    off: Any
-    low: float | None
-    high: float | None
-    low_open: bool
-    optional: bool
-    many: bool
-    control: bool
+    neutral: Any
+    minimum: float | None
+    maximum: float | None
+    exclusive_minimum: bool
+    nullable: bool
+    is_list: bool
+    show_in_page: bool
 
     @classmethod
     def of(cls, spec: ParameterSpec) -> "ParameterBody":
         """Convert a declared parameter."""
         return cls(
-            name=spec.name, type=JSON_TYPES[spec.kind], help=spec.help, default=spec.default, off=spec.off,
-            low=spec.low, high=spec.high, low_open=spec.low_open, optional=spec.optional, many=spec.many,
-            control=spec.control,
+            name=spec.name, type=JSON_TYPES[spec.kind], description=spec.description, default=spec.default,
+            neutral=spec.neutral, minimum=spec.minimum, maximum=spec.maximum,
+            exclusive_minimum=spec.exclusive_minimum, nullable=spec.nullable, is_list=spec.is_list,
+            show_in_page=spec.show_in_page,
         )  # fmt: skip
 
 

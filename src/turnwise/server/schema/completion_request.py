@@ -17,13 +17,13 @@ Prompt = str | tuple[int, ...]
 
 DEFAULT_MAX_TOKENS = 16  # as published
 MAX_TOKENS_SPEC = ParameterSpec(
-    "max_tokens", int, DEFAULT_MAX_TOKENS, "Maximum number of tokens to generate; 0 is allowed with 'echo'.", low=0,
-    optional=True,
+    "max_tokens", int, DEFAULT_MAX_TOKENS, "Maximum number of tokens to generate; 0 is allowed with 'echo'.", minimum=0,
+    nullable=True,
 )  # fmt: skip
 LOGPROBS_SPEC = ParameterSpec(
     "logprobs", int, None,
     "Return the log-probability of every token, and of this number of the most likely tokens at its position.",
-    low=0, high=5, optional=True,
+    minimum=0, maximum=5, nullable=True,
 )  # fmt: skip
 _RENAMED_SPECS = {"max_tokens": MAX_TOKENS_SPEC, "logprobs": LOGPROBS_SPEC}  # they differ from chat completions
 COMPLETION_SAMPLING_FIELDS = {

@@ -11,15 +11,15 @@ from turnwise.core.sampling_presets import apply_sampling_preset
 class ModelBody(BaseModel):
     """A served model. The last three fields are extensions.
 
-    `context_length` is in tokens, `defaults` are the model's generation parameters, `chat_defaults` the same with
-    `"sampling_preset": "chat"`.
+    `max_model_len` is the context length in tokens, `defaults` are the model's generation parameters, `chat_defaults`
+    the same with `"sampling_preset": "chat"`.
     """
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "turnwise"
-    context_length: int
+    max_model_len: int
     defaults: dict[str, Any]
     chat_defaults: dict[str, Any]
 
@@ -29,7 +29,7 @@ class ModelBody(BaseModel):
         return cls(
             id=name,
             created=service.created,
-            context_length=service.context_length,
+            max_model_len=service.context_length,
             defaults=dict(service.defaults),
             chat_defaults=apply_sampling_preset("chat", service.defaults),
         )

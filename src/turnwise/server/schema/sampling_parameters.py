@@ -17,15 +17,15 @@ CHAT_SAMPLING_FIELDS: dict[str, ParameterSpec] = {
 }
 
 # Parameters of the server; the engine does not know them.
-N_SPEC = ParameterSpec("n", int, 1, "Number of choices to generate.", low=1, high=128, off=1)
+N_SPEC = ParameterSpec("n", int, 1, "Number of choices to generate.", minimum=1, maximum=128, neutral=1)
 BEST_OF_SPEC = ParameterSpec(
     "best_of", int, 1,
     "Number of choices to generate; the 'n' with the highest average log-probability per token are returned.",
-    low=1, high=128, off=1,
+    minimum=1, maximum=128, neutral=1,
 )  # fmt: skip
 PRIORITY_SPEC = ParameterSpec(
     "priority", int, 0, "Priority among the requests of one API key; the lowest number runs first.",
-    low=-100, high=100, off=0,
+    minimum=-100, maximum=100, neutral=0,
 )  # fmt: skip
 
 JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object"}
@@ -72,16 +72,17 @@ def resolve_best_of(best_of: int | None, n: int | None, stream: bool) -> int:
 def parameter_json_schema(spec: ParameterSpec) -> dict[str, Any]:
     """Return the JSON schema of a parameter."""
     schema: dict[str, Any] = {"type": JSON_TYPES[spec.kind]}
-    if spec.words:
-        return {"description": spec.help, "default": spec.default, "anyOf": [schema, {"enum": list(spec.words)}]}
-    if spec.many:
+    if spec.literals:
+        types = [schema, {"enum": list(spec.literals)}]
+        return {"description": spec.description, "default": spec.default, "anyOf": types}
+    if spec.is_list:
         schema |= {"maxLength": MAX_STRING} if spec.kind is str else {}
-        several = {"type": "array", "items": schema, "maxItems": spec.high}
-        return {"description": spec.help, "anyOf": [schema, several]}
-    if spec.low is not None:
-        schema["exclusiveMinimum" if spec.low_open else "minimum"] = spec.low
-    if spec.high is not None:
-        schema["maximum"] = spec.high
+        several = {"type": "array", "items": schema, "maxItems": spec.maximum}
+        return {"description": spec.description, "anyOf": [schema, several]}
+    if spec.minimum is not None:
+        schema["exclusiveMinimum" if spec.exclusive_minimum else "minimum"] = spec.minimum
+    if spec.maximum is not None:
+        schema["maximum"] = spec.maximum
     if spec.kind is dict:
-        return {"description": spec.help, "type": "object", "additionalProperties": schema | {"type": "number"}}
-    return {"description": spec.help, "default": spec.default, **schema}
+        return {"description": spec.description, "type": "object", "additionalProperties": schema | {"type": "number"}}
+    return {"description": spec.description, "default": spec.default, **schema}

@@ -336,7 +336,7 @@ function useModel(name) {
   const shown = many
     ? make("select", { "aria-label": "Model", onchange: (event) => useModel(event.target.value) },
         ...state.models.map(({ id }) => make("option", { value: id, selected: id === name }, id)))
-    : make("span", { title: `Model, context of ${model.context_length} tokens` }, name);
+    : make("span", { title: `Model, context of ${model.max_model_len} tokens` }, name);
   byId("model").replaceChildren(shown);
 }
 

@@ -7,7 +7,7 @@ const WIDEST_SLIDER = 10; // a range that is wider gets a number box
 export class Controls {
   /** `specs` as served by /v1/parameters; `defaults` are the values that the model chats with. */
   constructor(specs, defaults) {
-    this.specs = specs.filter((spec) => spec.control);
+    this.specs = specs.filter((spec) => spec.show_in_page);
     this.chosen = {};
     const remembered = memory.get("controls") ?? {};
     for (const spec of this.specs) if (isGood(spec, remembered[spec.name])) this.chosen[spec.name] = remembered[spec.name];
@@ -43,12 +43,12 @@ export class Controls {
     const id = `control-${spec.name}`;
     const usual = this.defaults[spec.name] ?? spec.default;
     const value = this.chosen[spec.name] ?? usual;
-    const slider = spec.type === "number" && spec.low !== null && spec.high !== null && spec.high - spec.low <= WIDEST_SLIDER;
+    const slider = spec.type === "number" && spec.minimum !== null && spec.maximum !== null && spec.maximum - spec.minimum <= WIDEST_SLIDER;
     const step = spec.type === "integer" ? 1 : slider ? 0.01 : "any";
     const input = make("input", { id, type: slider ? "range" : "number", "aria-describedby": `${id}-help` });
     input.step = step;
-    if (spec.low !== null) input.min = spec.low_open ? spec.low + step : spec.low;
-    if (spec.high !== null && spec.high < Number.MAX_SAFE_INTEGER) input.max = spec.high;
+    if (spec.minimum !== null) input.min = spec.exclusive_minimum ? spec.minimum + step : spec.minimum;
+    if (spec.maximum !== null && spec.maximum < Number.MAX_SAFE_INTEGER) input.max = spec.maximum;
     input.value = value ?? "";
     input.placeholder = usual === null ? "unset" : String(usual);
     const shown = make("output", { for: id }, slider ? String(value) : "");
@@ -58,7 +58,7 @@ export class Controls {
       { class: "control" },
       make("div", { class: "control-head" }, make("label", { for: id }, label(spec.name)), shown),
       input,
-      make("p", { class: "control-help", id: `${id}-help` }, spec.help),
+      make("p", { class: "control-help", id: `${id}-help` }, spec.description),
       problem,
     );
     input.addEventListener("input", () => {
@@ -88,6 +88,6 @@ const label = (name) => (name[0].toUpperCase() + name.slice(1)).replaceAll("_", 
 function isGood(spec, value) {
   if (typeof value !== "number" || !Number.isFinite(value)) return false;
   if (spec.type === "integer" && !Number.isSafeInteger(value)) return false;
-  if (spec.low !== null && (spec.low_open ? value <= spec.low : value < spec.low)) return false;
-  return spec.high === null || value <= spec.high;
+  if (spec.minimum !== null && (spec.exclusive_minimum ? value <= spec.minimum : value < spec.minimum)) return false;
+  return spec.maximum === null || value <= spec.maximum;
 }
