@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 
 from turnwise.app.model_names import resolve_model_folder
+from turnwise.core.inference import GenerationRequest, TokenEvent
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.models import checkpoint

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from turnwise.core.ports import Quantization
+from turnwise.core.inference import Quantization
 from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
 from turnwise.engine.native.native_runner import NativeRunner

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from turnwise.app.model_names import resolve_model_folder
+from turnwise.core.inference import GenerationRequest, TokenEvent
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
 from turnwise.engine.speculation.cost_model import CostModel
 from turnwise.models import checkpoint

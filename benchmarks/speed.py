@@ -23,8 +23,8 @@ from pathlib import Path
 
 import torch
 
+from turnwise.core.inference import GenerationRequest, Quantization, TokenEvent
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest, Quantization, TokenEvent
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
 from turnwise.models.decoder_config import DecoderConfig

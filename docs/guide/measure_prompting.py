@@ -7,7 +7,8 @@ four examples, and with four examples and the answer held to the two words.
 import asyncio
 
 from turnwise.app.chat_services import open_chat_service
-from turnwise.chat.service import ChatRequest, ChatService, ResponseFormat
+from turnwise.chat.service import ChatService
+from turnwise.core.chat_request import ChatRequest, OutputOptions, ResponseFormat
 from turnwise.core.messages import Message
 
 GLAD = [
@@ -46,7 +47,8 @@ async def right(service: ChatService, *, examples: bool, held: bool) -> tuple[in
     valid = correct = 0
     for sentence, word in [*((s, "positive") for s in GLAD), *((s, "negative") for s in SAD)]:
         format = ResponseFormat("choice", WORDS, "guided_choice") if held else None
-        turn = ChatRequest(prompt(sentence, examples=examples), {"temperature": 0, "max_tokens": 20}, format=format)
+        sampling = {"temperature": 0, "max_tokens": 20}
+        turn = ChatRequest(prompt(sentence, examples=examples), sampling, output=OutputOptions(format=format))
         said = (await service.reply(turn)).text.strip().lower().rstrip(".")
         valid += said in WORDS
         correct += said == word

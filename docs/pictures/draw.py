@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib
 import torch
 
+from turnwise.core.inference import GenerationRequest
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest
 from turnwise.engine.sampling.processors import start_processors
 from turnwise.engine.sampling.warpers import load_warpers
 

@@ -12,12 +12,15 @@ from fastapi import FastAPI
 
 from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY
 from turnwise.chat.conversation_recorder import ConversationRecorder
-from turnwise.chat.service import ChatDelta, ChatRequest, ChatResponse, ContextReport, Usage, collect_response
+from turnwise.chat.delta_accumulator import collect_response
 from turnwise.chat.tool_calling import to_tool_call_deltas
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import ChatDelta, ChatResponse, ContextReport, Usage
 from turnwise.core.errors import UserError
+from turnwise.core.inference import FinishReason
 from turnwise.core.messages import ToolCall
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import ConversationStore, FinishReason
+from turnwise.core.stored_conversations import ConversationStore
 from turnwise.server.uvicorn_server import uvicorn_config
 
 Script = Callable[[ChatRequest], Iterable[str | ToolCall]]
@@ -100,7 +103,7 @@ class ScriptedChatService:
                 await recorder.save_partial(finish)
 
     async def _deltas(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
-        if request.prompt_output == "embedding":
+        if request.output.prompt_output == "embedding":
             yield ChatDelta(finish_reason="stop", usage=Usage(1, 0), embedding=(1.0,))
             return
         texts: list[str] = []
@@ -117,7 +120,7 @@ class ScriptedChatService:
                 texts.append(chunk)
                 yield ChatDelta(chunk)
         finish: FinishReason = "tool_calls" if calls and self._finish == "stop" else self._finish
-        for index in range(1, request.n):  # the other choices have the same text in one delta
+        for index in range(1, request.output.n):  # the other choices have the same text in one delta
             yield ChatDelta("".join(texts), finish, index=index, tool_calls=tuple(to_tool_call_deltas(calls)))
         num_prompt_tokens = await self.count_input_tokens(request)
         usage = Usage(prompt_tokens=num_prompt_tokens, completion_tokens=len(texts) + len(calls))

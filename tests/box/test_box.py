@@ -7,7 +7,7 @@ import pytest
 
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.model_names import resolve_model_folder
-from turnwise.chat.service import ChatRequest
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.messages import Message
 from turnwise.text.tokenization.tokenizer import Tokenizer
 

@@ -7,7 +7,7 @@ import pytest
 from page_actions import answers, endless, send
 from playwright.sync_api import expect
 
-from turnwise.chat.service import ContextReport, ConversationSummary, Usage
+from turnwise.core.chat_response import ContextReport, ConversationSummary, Usage
 from turnwise.core.messages import Message
 from turnwise.core.sampling_presets import CHAT_MAX_TOKENS, CHAT_SAMPLING
 

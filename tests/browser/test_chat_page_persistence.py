@@ -196,7 +196,7 @@ def test_an_answer_that_was_cut_off_says_so_and_can_be_continued(visit, talk, st
     expect(answers(page)).to_have_text("The lamp is broken.")
     expect(page.locator(".branch-number")).to_have_text("2/2")
     expect(button(page, "Continue this answer")).to_have_count(0)
-    assert chat.requests[0].continue_final_message
+    assert chat.requests[0].context.continue_final_message
     assert [entry.message.content for entry in store.get(kept.id).tree] == [
         "The lamp?", "The lamp is", "The lamp is broken.",
     ]  # fmt: skip

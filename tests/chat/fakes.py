@@ -2,7 +2,7 @@
 
 import asyncio
 
-from turnwise.core.ports import TokenEvent
+from turnwise.core.inference import TokenEvent
 
 
 class FakeTicket:

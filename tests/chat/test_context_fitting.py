@@ -7,8 +7,9 @@ from fakes import reply, stream, text
 from talks import ALTERNATING, TOOLED, assistant, read, system, talk, user
 
 from turnwise.chat.context_policies import load_context_policies
-from turnwise.chat.service import ChatRequest, ChatService
-from turnwise.core.chat_request import Usage
+from turnwise.chat.service import ChatService
+from turnwise.core.chat_request import ChatRequest, ContextOptions, OutputOptions, ToolOptions
+from turnwise.core.chat_response import Usage
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.tools import Tool
@@ -66,10 +67,15 @@ def test_the_answer_has_the_room_it_asks_for_or_a_quarter_of_the_context(says, a
 
 def test_a_turn_may_ask_for_another_policy(says):
     with pytest.raises(ContextLengthExceeded):
-        reply(says("Yes.", context_policy="drop_oldest"), ChatRequest(talk(20), context_policy="refuse"))
-    assert reply(says("Yes."), ChatRequest(talk(20), context_policy="drop_oldest")).context.policy == "drop_oldest"
+        reply(
+            says("Yes.", context_policy="drop_oldest"), ChatRequest(talk(20), context=ContextOptions(policy="refuse"))
+        )
+    assert (
+        reply(says("Yes."), ChatRequest(talk(20), context=ContextOptions(policy="drop_oldest"))).context.policy
+        == "drop_oldest"
+    )
     with pytest.raises(InvalidParameter):
-        reply(says("Yes."), ChatRequest(talk(1), context_policy="forget"))
+        reply(says("Yes."), ChatRequest(talk(1), context=ContextOptions(policy="forget")))
 
 
 @pytest.mark.parametrize("name", sorted(load_context_policies().keys() - {"sliding_window"}))
@@ -121,7 +127,11 @@ HUGE = "lamp " * 200_000
 
 @pytest.mark.parametrize(
     "turn",
-    [ChatRequest((user(HUGE),)), ChatRequest((), prompt=HUGE), ChatRequest((), prompt=HUGE, prompt_output="embedding")],
+    [
+        ChatRequest((user(HUGE),)),
+        ChatRequest((), prompt=HUGE),
+        ChatRequest(prompt=HUGE, output=OutputOptions(prompt_output="embedding")),
+    ],
 )
 def test_what_is_certainly_too_long_is_refused_without_being_tokenized(says, tokenized, turn):
     for name in load_context_policies():
@@ -153,7 +163,7 @@ def test_policies_do_not_tokenize_exchanges_that_no_policy_could_keep(says, toke
 
 def test_a_prediction_is_tokenized_as_far_as_an_answer_could_go(says, tokenized):
     service = says("Yes.")
-    reply(service, ChatRequest((user("Hello"),), prediction=HUGE))
+    reply(service, ChatRequest((user("Hello"),), output=OutputOptions(prediction=HUGE)))
     assert max(tokenized) <= 200 * 16
 
 
@@ -189,14 +199,16 @@ def test_tool_calls_go_with_their_results(says):
     rounds = [replace(m, content=m.content and "lamp " * 9, tool_calls=m.tool_calls) for _ in range(6) for m in TOOLED]
     tool = Tool("look", definition={"type": "function", "function": {"name": "look"}})
     service = says("Yes.", context_policy="drop_oldest", context_length=800)
-    answer = reply(service, ChatRequest((*rounds, user("And now?")), {"max_tokens": 30}, tools=(tool,)))
+    answer = reply(service, ChatRequest((*rounds, user("And now?")), {"max_tokens": 30}, tools=ToolOptions((tool,))))
     assert answer.context.dropped_messages % 4 == 0
     assert 0 < answer.context.dropped_messages < 24
 
 
 def test_a_message_that_is_continued_is_the_last_one(says):
     service = says(" again.", context_policy="drop_oldest")
-    answer = reply(service, ChatRequest((*talk(20), assistant("The lamp")), continue_final_message=True))
+    answer = reply(
+        service, ChatRequest((*talk(20), assistant("The lamp")), context=ContextOptions(continue_final_message=True))
+    )
     assert answer.context.dropped_messages > 0
     assert read(service).endswith("And now?<|end|><|assistant|>The lamp")
 

@@ -21,7 +21,7 @@ from turnwise.chat.context_policies import (
 )
 from turnwise.chat.service import ChatService
 from turnwise.chat.summary_cache import SummaryCache
-from turnwise.core.chat_request import Usage
+from turnwise.core.chat_response import Usage
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.exchanges import drop_exchanges, droppable_exchanges, find_smallest, split_exchanges
 from turnwise.core.messages import Message

@@ -6,10 +6,11 @@ import pytest
 from fakes import FakeGenerator, reply, saying, stream
 
 from turnwise.chat.conversation_recorder import TITLE_LENGTH, derive_title
-from turnwise.chat.service import ChatRequest, ChatService
+from turnwise.chat.service import ChatService
+from turnwise.core.chat_request import ChatRequest, ContextOptions
 from turnwise.core.errors import ContextLengthExceeded, NotFound, TurnwiseError
+from turnwise.core.inference import TokenEvent
 from turnwise.core.messages import Message
-from turnwise.core.ports import TokenEvent
 from turnwise.store import open_store
 from turnwise.text.rendering.renderer import Renderer
 
@@ -126,14 +127,18 @@ def test_two_requests_at_once_do_not_interleave(tokenizer, store, kept):
 
 def test_a_continued_answer_is_stored_beside_the_shorter_one(says, store, kept):
     reply(says("The lamp"), ChatRequest((user("Hi"),), conversation_id=kept))
-    turn = ChatRequest((user("Hi"), assistant("The lamp")), conversation_id=kept, continue_final_message=True)
+    turn = ChatRequest(
+        (user("Hi"), assistant("The lamp")), conversation_id=kept, context=ContextOptions(continue_final_message=True)
+    )
     assert reply(says(" is broken."), turn).text == " is broken."
     assert messages(store, kept) == [user("Hi"), assistant("The lamp is broken.")]
     assert all_messages(store, kept) == [(None, "Hi"), ("Hi", "The lamp"), ("Hi", "The lamp is broken.")]
 
 
 def test_a_beginning_that_the_client_wrote_is_stored_before_it_is_continued(says, store, kept):
-    turn = ChatRequest((assistant("The lamp"),), conversation_id=kept, continue_final_message=True)
+    turn = ChatRequest(
+        (assistant("The lamp"),), conversation_id=kept, context=ContextOptions(continue_final_message=True)
+    )
     with pytest.raises(TurnwiseError):
         reply(says("", "error", error="It melted."), turn)
     assert messages(store, kept) == [assistant("The lamp")]

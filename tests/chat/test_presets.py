@@ -2,7 +2,7 @@
 
 import pytest
 
-from turnwise.chat.service import ChatRequest
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.messages import Message
 from turnwise.core.sampling_presets import CHAT_MAX_TOKENS, CHAT_SAMPLING, apply_sampling_preset
 

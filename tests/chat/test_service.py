@@ -9,10 +9,11 @@ import pytest
 import torch
 from fakes import FakeGenerator, reply, saying, stream, text
 
-from turnwise.chat.service import ChatRequest, ChatService
+from turnwise.chat.service import ChatService
+from turnwise.core.chat_request import ChatRequest, ContextOptions
 from turnwise.core.errors import ContextLengthExceeded, InvalidData, InvalidParameter, TurnwiseError, UserError
+from turnwise.core.inference import TokenEvent
 from turnwise.core.messages import Message
-from turnwise.core.ports import TokenEvent
 from turnwise.engine.engine import Engine
 from turnwise.models.checkpoint import create
 from turnwise.text.rendering.renderer import Renderer
@@ -184,8 +185,8 @@ def test_an_answer_that_does_not_fit_is_refused_and_one_that_just_fits_is_not(re
         (ChatRequest(HELLO, {"temperature": 3}), InvalidParameter),
         (ChatRequest(HELLO, {"temprature": 1}), InvalidParameter),
         (ChatRequest((Message("user", "half \ud83d"),)), InvalidData),
-        (ChatRequest(HELLO, continue_final_message=True), UserError),
-        (ChatRequest((), continue_final_message=True), UserError),
+        (ChatRequest(HELLO, context=ContextOptions(continue_final_message=True)), UserError),
+        (ChatRequest(context=ContextOptions(continue_final_message=True)), UserError),
     ],
 )
 def test_what_cannot_be_answered_is_refused_before_anything_happens(make, turn, error):
@@ -275,6 +276,6 @@ def test_stop_ids_are_the_tokenizers(make, tokenizer):
 
 def test_continuing_leaves_the_last_turn_open(make, tokenizer):
     generator = FakeGenerator(saying(tokenizer.encode(" is broken.")))
-    turn = ChatRequest((*HELLO, Message("assistant", "The lamp")), continue_final_message=True)
+    turn = ChatRequest((*HELLO, Message("assistant", "The lamp")), context=ContextOptions(continue_final_message=True))
     assert reply(make(generator), turn).text == " is broken."
     assert tokenizer.decode(generator.requests[0].prompt_ids, skip_special=False).endswith("<|assistant|>The lamp")

@@ -7,9 +7,9 @@ import pytest
 from fakes import reply, saying
 from talks import ALTERNATING, assistant, read, system, talk, user
 
-from turnwise.chat.service import ChatRequest
 from turnwise.chat.summary_cache import SummaryCache, summary_keys
-from turnwise.core.chat_request import ConversationSummary, Usage
+from turnwise.core.chat_request import ChatRequest, SchedulingOptions
+from turnwise.core.chat_response import ConversationSummary, Usage
 from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.exchanges import droppable_exchanges
 
@@ -175,7 +175,10 @@ def test_keys_are_of_what_is_said_in_the_rounds_and_of_the_scope():
 def test_nobody_finds_the_summary_of_somebody_else(says):
     service = says("Lamps.", "Yes.", context_length=LONG, context_policy="summarise")
     for tenant in ("ada", "bob"):
-        reply(service, ChatRequest(talk(20), tenant=tenant, prompt_cache_key="x", priority=3))
+        reply(
+            service,
+            ChatRequest(talk(20), scheduling=SchedulingOptions(tenant=tenant, prompt_cache_key="x", priority=3)),
+        )
     assert [(r.tenant, r.scope, r.priority) for r in service.engine.requests] == [
         (tenant, f"{tenant}\nx", 3) for tenant in ("ada", "ada", "bob", "bob")
     ]

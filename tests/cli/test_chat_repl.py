@@ -12,8 +12,8 @@ import time
 import pytest
 from rich.console import Console
 
-from turnwise.chat.service import ContextReport
 from turnwise.cli.chat_repl import COMMANDS, ChatRepl
+from turnwise.core.chat_response import ContextReport
 from turnwise.core.errors import ContextLengthExceeded, NotFound, TurnwiseError
 from turnwise.core.messages import Message
 from turnwise.store import open_store

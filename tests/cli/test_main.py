@@ -13,8 +13,8 @@ from turnwise import __version__
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.generation_defaults import load_generation_defaults
 from turnwise.app.system_fingerprint import system_fingerprint
-from turnwise.chat.service import ChatRequest
 from turnwise.cli.main import app
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Message
 from turnwise.core.parameters import PARAMETER_SPECS

@@ -11,9 +11,10 @@ import pytest
 import tokenizers
 
 from torch_reference.perplexity import measure_perplexity
-from turnwise.chat.service import ChatRequest, ChatService
+from turnwise.chat.service import ChatService
+from turnwise.core.chat_request import ChatRequest, ToolOptions
+from turnwise.core.inference import TokenEvent, TokenLogprobs
 from turnwise.core.messages import Conversation, Message, ToolCall
-from turnwise.core.ports import TokenEvent, TokenLogprobs
 from turnwise.core.tools import Tool
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
@@ -194,7 +195,7 @@ def evaluated(renderer):
     service = ChatService("tiny", 0, "fp", renderer, Told())
 
     def make_request(history, sampling, tools):
-        return service.build_request(ChatRequest(history, sampling=sampling, tools=tools))
+        return service.build_request(ChatRequest(history, sampling=sampling, tools=ToolOptions(tools)))
 
     return ModelUnderTest("tiny", service.engine, renderer, make_request, {}, "fp", ResponseCache(None))
 
@@ -240,7 +241,7 @@ def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(callin
     example = trained("sft", CALLS, calling, 4000)
     ids, learned = example.ids.tolist(), [False, *example.target_mask.tolist()[:-1]]
     for turn, expected in ((1, '"name": "get_weather", "arguments": {"city": "Rome"}'), (3, "No, it is sunny.")):
-        asyncio.run(service.reply(ChatRequest(CALLS.messages[:turn], tools=CALLS.tools)))
+        asyncio.run(service.reply(ChatRequest(CALLS.messages[:turn], tools=ToolOptions(CALLS.tools))))
         prompt = list(service.engine.requests[-1].prompt_ids)
         assert prompt == ids[: len(prompt)]
         assert learned[len(prompt)]

@@ -8,8 +8,8 @@ from array import array
 
 import torch
 
+from turnwise.core.inference import GenerationRequest, TokenEvent
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import blocks_for
 from turnwise.engine.native.native_runner import NativeRunner

@@ -6,7 +6,7 @@ import pytest
 from reference import Desk, make, request
 
 from turnwise.chat.summary_cache import MAX_SUMMARIES, SummaryCache
-from turnwise.core.chat_request import ConversationSummary, Usage
+from turnwise.core.chat_response import ConversationSummary, Usage
 from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
 from turnwise.engine.kv_cache.prefix_tree import PrefixTree
 from turnwise.engine.speculation.draft_proposer import (

@@ -8,8 +8,8 @@ import torch
 from reference import GREEDY, VOCAB, Desk, Listener, greedy, make, prompts, request
 
 from turnwise.core.errors import Unavailable
+from turnwise.core.inference import TokenEvent
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import TokenEvent
 from turnwise.engine.engine import Engine
 from turnwise.engine.kv_cache.block_pool import BlockPool
 from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager

@@ -7,8 +7,8 @@ import reference
 import torch
 from reference import GREEDY, greedy, make
 
+from turnwise.core.inference import GenerationRequest
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest
 from turnwise.engine.scheduling import batch_builder as plan_file
 
 pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from reference import VOCAB, Desk, Lines, Listener, make
 
+from turnwise.core.inference import GenerationRequest
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner
 from turnwise.engine.sampling.multinomial import SamplerState

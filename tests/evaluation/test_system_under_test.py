@@ -234,7 +234,7 @@ class TestCache:
 
 
 def test_a_model_that_fails_is_named(opened, monkeypatch):
-    from turnwise.core.ports import TokenEvent
+    from turnwise.core.inference import TokenEvent
 
     class RequestHandle:
         def cancel(self):

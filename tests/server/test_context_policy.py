@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from turnwise.app.chat_services import open_chat_service
-from turnwise.chat.service import ContextReport, ConversationSummary, Usage
+from turnwise.core.chat_response import ContextReport, ConversationSummary, Usage
 from turnwise.core.messages import Message
 from turnwise.server.app import create_app
 from turnwise.testing import ScriptedChatService, serve_in_thread

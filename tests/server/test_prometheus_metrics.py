@@ -5,7 +5,7 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from turnwise.chat.service import ContextReport, ConversationSummary, Usage
+from turnwise.core.chat_response import ContextReport, ConversationSummary, Usage
 from turnwise.core.errors import InvalidData
 from turnwise.server.app import create_app
 from turnwise.server.middleware.concurrency_limit import ServerLimits

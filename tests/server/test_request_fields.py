@@ -1,13 +1,14 @@
 """Every published request field is honoured or refused; the table of the client library is the witness."""
 
 import json
+from operator import attrgetter
 from typing import get_args, get_type_hints
 
 import httpx
 import pytest
 from openai.types.chat import completion_create_params as published
 
-from turnwise.chat.service import ResponseFormat
+from turnwise.core.chat_request import ResponseFormat
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.core.tools import ToolChoice
 from turnwise.server.app import create_app
@@ -116,45 +117,54 @@ def test_every_honoured_field_has_an_effect(post, chat, store):
 
     messages = [*OK["messages"], {"role": "assistant", "content": "Once"}]
     post(messages=messages, continue_final_message=True)
-    assert chat.requests[-1].continue_final_message
+    assert chat.requests[-1].context.continue_final_message
 
     post(messages=messages, continue_final_message=True, echo=True)
-    assert chat.requests[-1].echo
+    assert chat.requests[-1].output.echo
     assert post(echo=True).json()["error"]["param"] == "echo"
 
-    for fields, turn in {
-        "n": ({"n": 3}, {"n": 3}),
-        "priority": ({"priority": -3}, {"priority": -3}),
-        "prompt_cache_key": ({"prompt_cache_key": "k"}, {"prompt_cache_key": "k"}),
-        "prediction": ({"prediction": {"type": "content", "content": "Hello"}}, {"prediction": "Hello"}),
+    for fields, request in {
+        "n": ({"n": 3}, {"output.n": 3}),
+        "priority": ({"priority": -3}, {"scheduling.priority": -3}),
+        "prompt_cache_key": ({"prompt_cache_key": "k"}, {"scheduling.prompt_cache_key": "k"}),
+        "prediction": ({"prediction": {"type": "content", "content": "Hello"}}, {"output.prediction": "Hello"}),
         "prediction in parts": (
             {"prediction": {"type": "content", "content": [{"type": "text", "text": t} for t in ("He", "llo")]}},
-            {"prediction": "Hello"},
+            {"output.prediction": "Hello"},
         ),
-        "response_format": ({"response_format": {"type": "json_object"}}, {"format": ResponseFormat("json_object")}),
-        "guided_regex": ({"guided_regex": "a+"}, {"format": ResponseFormat("regex", "a+", "guided_regex")}),
-        "guided_choice": ({"guided_choice": ["a"]}, {"format": ResponseFormat("choice", ("a",), "guided_choice")}),
+        "response_format": (
+            {"response_format": {"type": "json_object"}},
+            {"output.format": ResponseFormat("json_object")},
+        ),
+        "guided_regex": ({"guided_regex": "a+"}, {"output.format": ResponseFormat("regex", "a+", "guided_regex")}),
+        "guided_choice": (
+            {"guided_choice": ["a"]},
+            {"output.format": ResponseFormat("choice", ("a",), "guided_choice")},
+        ),
         "guided_grammar": (
             {"guided_grammar": "start: X"},
-            {"format": ResponseFormat("lark", "start: X", "guided_grammar")},
+            {"output.format": ResponseFormat("lark", "start: X", "guided_grammar")},
         ),
-        "reasoning_effort": ({"reasoning_effort": "low"}, {"chat_template_kwargs": {"reasoning_effort": "low"}}),
-        "verbosity": ({"verbosity": "high"}, {"chat_template_kwargs": {"verbosity": "high"}}),
-        "tools": ({"tools": TOOLS}, {"tool_choice": ToolChoice("auto"), "parallel_tool_calls": True}),
-        "tool_choice": ({"tools": TOOLS, "tool_choice": "required"}, {"tool_choice": ToolChoice("required")}),
-        "parallel_tool_calls": ({"tools": TOOLS, "parallel_tool_calls": False}, {"parallel_tool_calls": False}),
-        "functions": ({"functions": [F]}, {"tool_choice": ToolChoice("auto"), "parallel_tool_calls": False}),
+        "reasoning_effort": (
+            {"reasoning_effort": "low"},
+            {"context.chat_template_kwargs": {"reasoning_effort": "low"}},
+        ),
+        "verbosity": ({"verbosity": "high"}, {"context.chat_template_kwargs": {"verbosity": "high"}}),
+        "tools": ({"tools": TOOLS}, {"tools.choice": ToolChoice("auto"), "tools.parallel_calls": True}),
+        "tool_choice": ({"tools": TOOLS, "tool_choice": "required"}, {"tools.choice": ToolChoice("required")}),
+        "parallel_tool_calls": ({"tools": TOOLS, "parallel_tool_calls": False}, {"tools.parallel_calls": False}),
+        "functions": ({"functions": [F]}, {"tools.choice": ToolChoice("auto"), "tools.parallel_calls": False}),
         "function_call": (
             {"functions": [F], "function_call": {"name": "f"}},
-            {"tool_choice": ToolChoice("required", ("f",))},
+            {"tools.choice": ToolChoice("required", ("f",))},
         ),
-        "chat_template_kwargs": ({"chat_template_kwargs": {"a": 1}}, {"chat_template_kwargs": {"a": 1}}),
-        "context_policy": ({"context_policy": "drop_oldest"}, {"context_policy": "drop_oldest"}),
+        "chat_template_kwargs": ({"chat_template_kwargs": {"a": 1}}, {"context.chat_template_kwargs": {"a": 1}}),
+        "context_policy": ({"context_policy": "drop_oldest"}, {"context.policy": "drop_oldest"}),
         "sampling_preset": ({"sampling_preset": "chat"}, {"preset": "chat"}),
     }.values():
         assert post(**fields).status_code == 200
-        for name, value in turn.items():
-            assert getattr(chat.requests[-1], name) == value
+        for path, value in request.items():
+            assert attrgetter(path)(chat.requests[-1]) == value
 
     assert post(stream=True).headers["content-type"].startswith("text/event-stream")
     with_usage = post(stream=True, stream_options={"include_usage": True}).text
@@ -247,6 +257,6 @@ def test_unknown_fields_pass_at_every_depth_of_a_server_that_ignores_them(servic
             "response_format.x", "stream_options.x", "tool_choice.x", "tool_choice.function.x", "tools[0].function.x",
             "tools[0].x", "tools[1].custom.format.x", "tools[1].custom.x",
         ])  # fmt: skip
-        assert chat.requests[-1].tools[0].definition["function"].keys() == {"name", "parameters"}
+        assert chat.requests[-1].tools.definitions[0].definition["function"].keys() == {"name", "parameters"}
         refused = httpx.post(f"{url}/v1/chat/completions", json={**body, "messages": [{"role": "user"}]})
         assert refused.json()["error"]["param"] == "messages[0].content"

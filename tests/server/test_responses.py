@@ -266,12 +266,12 @@ def test_tools_and_choices_reach_the_model(url, chat):
     choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "custom", "name": "note"}]}
     create(url, tools=tools, tool_choice=choice, parallel_tool_calls=False)
     [turn] = chat.requests
-    assert [(tool.kind, tool.name, tool.syntax) for tool in turn.tools] == [
+    assert [(tool.kind, tool.name, tool.syntax) for tool in turn.tools.definitions] == [
         ("function", "n" * 128, "text"), ("custom", "note", "lark"),
     ]  # fmt: skip
-    assert turn.tools[0].definition["function"]["description"] == "d"
-    assert turn.tool_choice == ToolChoice("required", ("note",))
-    assert turn.parallel_tool_calls is False
+    assert turn.tools.definitions[0].definition["function"]["description"] == "d"
+    assert turn.tools.choice == ToolChoice("required", ("note",))
+    assert turn.tools.parallel_calls is False
     error = refused(url, tools=[{"type": "custom", "name": "c", "format": {"type": "grammar", "syntax": "bnf"}}])
     assert error["param"] == "tools[0].format.syntax"
 
@@ -279,7 +279,7 @@ def test_tools_and_choices_reach_the_model(url, chat):
 def test_truncation_chooses_the_context_policy(url, chat):
     for truncation in ("auto", "disabled", None):
         assert create(url, truncation=truncation)["truncation"] == (truncation or "disabled")
-    assert [turn.context_policy for turn in chat.requests] == ["drop_oldest", "refuse", None]
+    assert [turn.context.policy for turn in chat.requests] == ["drop_oldest", "refuse", None]
     assert create(url, context_policy="summarise")["truncation"] == "auto"
 
 

@@ -64,14 +64,18 @@ def calling(services, chat):
 def test_tools_reach_the_turn(post, chat):
     assert post(tools=[WEATHER, NOW, NOTE]).status_code == 200
     turn = chat.requests[0]
-    assert [(tool.name, tool.kind) for tool in turn.tools] == [
+    assert [(tool.name, tool.kind) for tool in turn.tools.definitions] == [
         ("get_weather", "function"), ("now", "function"), ("note", "custom")
     ]  # fmt: skip
-    assert turn.tools[0].definition == WEATHER
-    assert turn.tools[0].arguments_schema == SCHEMA
-    assert turn.tools[1].arguments_schema == {"type": "object", "properties": {}, "additionalProperties": False}
-    assert turn.tools[2].definition["function"]["parameters"]["required"] == ["input"]
-    assert (turn.tool_choice, turn.parallel_tool_calls) == (ToolChoice("auto"), True)
+    assert turn.tools.definitions[0].definition == WEATHER
+    assert turn.tools.definitions[0].arguments_schema == SCHEMA
+    assert turn.tools.definitions[1].arguments_schema == {
+        "type": "object",
+        "properties": {},
+        "additionalProperties": False,
+    }
+    assert turn.tools.definitions[2].definition["function"]["parameters"]["required"] == ["input"]
+    assert (turn.tools.choice, turn.tools.parallel_calls) == (ToolChoice("auto"), True)
 
 
 @pytest.mark.parametrize(
@@ -90,15 +94,15 @@ def test_tools_reach_the_turn(post, chat):
 )  # fmt: skip
 def test_a_choice_reaches_the_turn(post, chat, said, choice, parallel):
     assert post(tools=[WEATHER, NOW, NOTE], tool_choice=said).status_code == 200
-    assert (chat.requests[0].tool_choice, chat.requests[0].parallel_tool_calls) == (choice, parallel)
+    assert (chat.requests[0].tools.choice, chat.requests[0].tools.parallel_calls) == (choice, parallel)
 
 
 def test_the_older_fields_mean_the_same(post, chat):
     assert post(functions=[WEATHER["function"]], function_call={"name": "get_weather"}).status_code == 200
     assert post(tools=[WEATHER], tool_choice={"type": "function", "function": {"name": "get_weather"}}).is_success
     older, newer = chat.requests
-    assert older.tools[0].definition == newer.tools[0].definition
-    assert (older.tool_choice, older.parallel_tool_calls) == (newer.tool_choice, newer.parallel_tool_calls)
+    assert older.tools.definitions[0].definition == newer.tools.definitions[0].definition
+    assert (older.tools.choice, older.tools.parallel_calls) == (newer.tools.choice, newer.tools.parallel_calls)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_the_older_fields_mean_the_same(post, chat):
 )  # fmt: skip
 def test_a_field_that_asks_for_nothing_passes(post, chat, fields):
     assert post(**fields).status_code == 200
-    assert chat.requests[0].tools == ()
+    assert chat.requests[0].tools.definitions == ()
 
 
 BAD = [
@@ -352,22 +356,22 @@ def test_a_tool_that_is_not_strict_is_used_without_the_keywords_that_cannot_be_e
         "tools[1].function.parameters.properties.phone.pattern",
         "tools[1].function.parameters.properties.tags.uniqueItems",
     ]
-    tool = chat.requests[0].tools[1]
+    tool = chat.requests[0].tools.definitions[1]
     assert tool.definition["function"]["parameters"] == schema
     assert "uniqueItems" not in tool.arguments_schema["properties"]["tags"]
     assert "x-not-enforced" not in post(tools=[NOW]).headers
     strict = post(tools=[function(parameters=schema, strict=True)])
     assert "x-not-enforced" not in strict.headers
-    assert chat.requests[-1].tools[0].arguments_schema == schema
+    assert chat.requests[-1].tools.definitions[0].arguments_schema == schema
 
 
 @pytest.mark.parametrize("parameters", [{}, {"type": "object"}, {"type": "object", "properties": None}, None])
 def test_the_ways_to_describe_no_parameters_are_all_accepted(post, chat, parameters):
     assert post(tools=[function(parameters=parameters)]).status_code == 200
-    assert chat.requests[0].tools[0].arguments_schema["type"] == "object"
+    assert chat.requests[0].tools.definitions[0].arguments_schema["type"] == "object"
 
 
 def test_a_set_of_128_tools_with_long_descriptions_is_read(post, chat):
     tools = [function(name=f"tool_{i}", description="word " * 400, parameters=SCHEMA) for i in range(128)]
     assert post(tools=tools).status_code == 200
-    assert len(chat.requests[0].tools) == 128
+    assert len(chat.requests[0].tools.definitions) == 128

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from turnwise.app.chat_services import open_chat_service
-from turnwise.chat.service import ChatRequest
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.messages import Message
 from turnwise.text.constraints.grammar_compiler import GrammarCompiler
 

@@ -19,10 +19,10 @@ import time
 from contextlib import aclosing, suppress
 from pathlib import Path
 
-from turnwise.chat.service import ChatRequest
+from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Message
-from turnwise.core.ports import ConversationStore
+from turnwise.core.stored_conversations import ConversationStore
 from turnwise.store import open_store
 from turnwise.testing import ScriptedChatService
 

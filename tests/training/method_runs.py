@@ -33,7 +33,7 @@ def logits(folder, ids):
 def served(folder, talk, **more):
     """What a service of this folder would read of the dialogue's beginning, and its generation parameters."""
     from turnwise.app.chat_services import open_chat_service
-    from turnwise.chat.service import ChatRequest
+    from turnwise.core.chat_request import ChatRequest
 
     with open_chat_service(str(folder), **more) as service:
         return service._request_builder.build_request(ChatRequest(talk.messages[:-1], sampling={"temperature": 0}))

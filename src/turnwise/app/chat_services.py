@@ -15,7 +15,8 @@ from turnwise.app.system_fingerprint import system_fingerprint
 from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, get_context_policy
 from turnwise.chat.service import ChatService
 from turnwise.core.errors import InvalidParameter, did_you_mean
-from turnwise.core.ports import ConversationStore, Quantization
+from turnwise.core.inference import Quantization
+from turnwise.core.stored_conversations import ConversationStore
 from turnwise.models.model_kind import check_servable
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer

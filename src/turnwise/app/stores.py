@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from turnwise.core.ports import ConversationStore
+from turnwise.core.stored_conversations import ConversationStore
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def open_model_under_test(
     Raises:
         UserError: as `open_chat_service`.
     """
-    from turnwise.core.chat_request import ChatRequest
+    from turnwise.core.chat_request import ChatRequest, ToolOptions
     from turnwise.evaluation.system_under_test import ModelUnderTest
 
     # With shared base engines, adapters are evaluated unmerged, which is how they are served.
@@ -36,7 +36,9 @@ def open_model_under_test(
             service.name,
             service.engine,
             service.renderer,
-            lambda history, params, tools: service.build_request(ChatRequest(history, sampling=params, tools=tools)),
+            lambda history, params, tools: service.build_request(
+                ChatRequest(history, sampling=params, tools=ToolOptions(tools))
+            ),
             dict(sampling or {}),
             service.fingerprint,
             cache,

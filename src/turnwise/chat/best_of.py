@@ -7,21 +7,23 @@ Choices are ranked by the mean log-probability of their tokens. The sum would pr
 import math
 from dataclasses import replace
 
-from turnwise.core.chat_request import ChatChoice, ChatRequest, ChatResponse
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import ChatChoice, ChatResponse
 
 
 def expand_best_of(request: ChatRequest) -> ChatRequest:
     """The request that generates all candidates, with log-probabilities for the ranking."""
-    if request.best_of <= request.n:
+    if request.output.best_of <= request.output.n:
         return request
-    return replace(request, n=request.best_of, sampling={**request.sampling, "logprobs": True})
+    output = replace(request.output, n=request.output.best_of)
+    return replace(request, output=output, sampling={**request.sampling, "logprobs": True})
 
 
 def select_best(response: ChatResponse, request: ChatRequest) -> ChatResponse:
     """The `n` most likely choices, best first. The usage includes all candidates."""
-    if request.best_of <= request.n:
+    if request.output.best_of <= request.output.n:
         return response
-    ranked = sorted(response.choices, key=_mean_logprob, reverse=True)[: request.n]
+    ranked = sorted(response.choices, key=_mean_logprob, reverse=True)[: request.output.n]
     if not request.sampling.get("logprobs"):
         ranked = [replace(choice, logprobs=()) for choice in ranked]
     return replace(response, choices=tuple(ranked))

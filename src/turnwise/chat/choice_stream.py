@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from turnwise.chat.token_inspector import TokenInspector
 from turnwise.chat.tool_calling import ToolCallReader
-from turnwise.core.chat_request import ChatDelta, DecodedLogprobs, DecodedToken
+from turnwise.core.chat_response import ChatDelta, DecodedLogprobs, DecodedToken
 from turnwise.core.errors import TurnwiseError, UserError
-from turnwise.core.ports import GenerationRequest, RequestStats, TokenEvent, TokenLogprobs
+from turnwise.core.inference import GenerationRequest, RequestStats, TokenEvent, TokenLogprobs
 from turnwise.core.tools import ToolCallDelta
 from turnwise.text.streaming.detokenizer import IncrementalDetokenizer, StopStringScanner
 from turnwise.text.tokenization.tokenizer import Tokenizer

@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, Truncated, get_context_policy
-from turnwise.chat.request_builder import RequestBuilder, cache_scope
+from turnwise.chat.request_builder import RequestBuilder
 from turnwise.chat.summary_cache import SummaryCache
-from turnwise.core.chat_request import ChatRequest, ContextReport, Usage
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import ContextReport, Usage
 from turnwise.core.errors import ContextLengthExceeded, TemplateError
 from turnwise.core.exchanges import SYSTEM_ROLES, Exchange, drop_exchanges, droppable_exchanges
+from turnwise.core.inference import GenerationRequest
 from turnwise.core.messages import Message
-from turnwise.core.ports import GenerationRequest
 
 MAX_PROMPT_CONTEXTS = 4  # longer conversations lose their oldest exchanges before they are tokenized
 
@@ -34,7 +35,7 @@ class RequestContextBudget:
     @property
     def scope(self) -> str:
         """Namespace of the summary cache."""
-        return cache_scope(self.request)
+        return self.request.scheduling.cache_scope
 
     @property
     def context_length(self) -> int:
@@ -128,7 +129,8 @@ async def fit_to_context(
         truncated = replace(truncated or Truncated(request.messages, report), report=report)
     if truncated is not None:
         try:
-            shorter = replace(request, messages=truncated.messages, window=truncated.window)
+            context = replace(request.context, window=truncated.window)
+            shorter = replace(request, messages=truncated.messages, context=context)
             return await asyncio.to_thread(builder.build_request, shorter), truncated.report
         except ContextLengthExceeded:
             pass  # the messages that must stay are too long themselves: report the original request

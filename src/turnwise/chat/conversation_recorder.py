@@ -12,11 +12,13 @@ from contextlib import suppress
 from typing import Literal
 
 from turnwise.chat.tool_calling import merge_tool_call_deltas
-from turnwise.core.chat_request import ChatDelta, ChatRequest
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import ChatDelta
 from turnwise.core.errors import NotFound, TurnwiseError
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
+from turnwise.core.inference import FinishReason
 from turnwise.core.messages import Message
-from turnwise.core.ports import ConversationStore, FinishReason
+from turnwise.core.stored_conversations import ConversationStore
 from turnwise.core.tools import ToolCallDelta
 
 TITLE_LENGTH = 60
@@ -31,7 +33,7 @@ class ConversationRecorder:
     def __init__(self, store: ConversationStore, conversation_id: str, request: ChatRequest, model: str) -> None:
         """Prepare the recorder. Use `start`, which stores the messages."""
         self._store, self._conversation_id, self._request, self._model = store, conversation_id, request, model
-        self._continued_text = request.messages[-1].content if request.continue_final_message else ""
+        self._continued_text = request.continued_text
         self._text: list[str] = []
         self._tool_calls: list[ToolCallDelta] = []
         self._finish_reason: FinishReason | Literal["in_progress"] = "in_progress"
@@ -112,7 +114,7 @@ class ConversationRecorder:
                 self._store.update_message(self._response_id, content=message, meta=meta)
                 return
             # The continued version of a message is its sibling.
-            parents = self._request_ids[:-1] if self._request.continue_final_message else self._request_ids
+            parents = self._request_ids[:-1] if self._request.context.continue_final_message else self._request_ids
             parent_id = parents[-1] if parents else None
             (self._response_id,) = self._store.append(self._conversation_id, [message], meta, parent_id=parent_id)
 

@@ -5,8 +5,9 @@ from contextlib import aclosing
 
 from turnwise.chat.best_of import expand_best_of, select_best
 from turnwise.chat.tool_calling import merge_tool_call_deltas
-from turnwise.core.chat_request import ChatChoice, ChatDelta, ChatRequest, ChatResponse, DecodedLogprobs, Usage
-from turnwise.core.ports import FinishReason
+from turnwise.core.chat_request import ChatRequest, OutputOptions
+from turnwise.core.chat_response import ChatChoice, ChatDelta, ChatResponse, DecodedLogprobs, Usage
+from turnwise.core.inference import FinishReason
 from turnwise.core.tools import ToolCallDelta
 
 
@@ -52,7 +53,7 @@ Stream = Callable[[ChatRequest], AsyncGenerator[ChatDelta, None]]
 async def collect_response(stream: Stream, request: ChatRequest) -> ChatResponse:
     """Consume a stream and return the response, with `best_of` applied."""
     expanded = expand_best_of(request)
-    accumulator = DeltaAccumulator(expanded.n)
+    accumulator = DeltaAccumulator(expanded.output.n)
     async with aclosing(stream(expanded)) as deltas:
         async for delta in deltas:
             if (response := accumulator.add(delta)) is not None:
@@ -62,7 +63,7 @@ async def collect_response(stream: Stream, request: ChatRequest) -> ChatResponse
 
 async def collect_embedding(stream: Stream, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
     """Embedding of a text or of token ids, and the usage."""
-    async with aclosing(stream(ChatRequest((), prompt=prompt, prompt_output="embedding"))) as deltas:
+    async with aclosing(stream(ChatRequest(prompt=prompt, output=OutputOptions(prompt_output="embedding")))) as deltas:
         async for delta in deltas:
             if delta.embedding is not None and delta.usage is not None:
                 return delta.embedding, delta.usage

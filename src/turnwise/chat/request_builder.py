@@ -9,12 +9,12 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from turnwise.chat.search_checks import applicable_defaults, check_search_parameters
-from turnwise.chat.tool_calling import tool_constraint, visible_tools
+from turnwise.chat.tool_calling import tool_constraint
 from turnwise.core.chat_request import ChatRequest, ResponseFormat
 from turnwise.core.errors import ContextLengthExceeded, InvalidData, InvalidParameter, UserError
+from turnwise.core.inference import Constraint, GenerationRequest, InferenceEngine
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import Constraint, GenerationRequest, InferenceEngine
 from turnwise.core.sampling_presets import apply_sampling_preset
 from turnwise.text.chat_templates.chat_template import find_template_variables
 from turnwise.text.constraints.bad_words import BadWordsConstraint
@@ -70,11 +70,13 @@ class RequestBuilder:
         )
         self._check_parameters(params, request)
         check_search_parameters(params, request)
-        self._check_variables(request.chat_template_kwargs)
+        self._check_variables(request.context.chat_template_kwargs)
         _check_unicode(request.messages)
-        if request.continue_final_message and (not request.messages or request.messages[-1].role != "assistant"):
+        if request.context.continue_final_message and (
+            not request.messages or request.messages[-1].role != "assistant"
+        ):
             raise UserError("'continue_final_message' needs the last message to be from the assistant.")
-        if request.continue_final_message and self.engine.is_encoder_decoder:
+        if request.context.continue_final_message and self.engine.is_encoder_decoder:
             raise UserError(f"The model '{self.name}' is an encoder-decoder model and cannot continue a message.")
         ids = self._prompt_ids_within_context(request)
         return GenerationRequest(
@@ -83,11 +85,11 @@ class RequestBuilder:
             max_tokens=(max_tokens := self._max_tokens(ids, params, request)),
             stop_ids=self._stop_ids(params),
             constraints=tuple(self._constraints(params, request)),
-            prompt_output=request.prompt_output,
-            num_return_sequences=request.n if params.num_beams > 1 else 1,
-            scope=cache_scope(request),
-            tenant=request.tenant,
-            priority=request.priority,
+            prompt_output=request.output.prompt_output,
+            num_return_sequences=request.output.n if params.num_beams > 1 else 1,
+            scope=request.scheduling.cache_scope,
+            tenant=request.scheduling.tenant,
+            priority=request.scheduling.priority,
             prediction=self._prediction(params, request)[:max_tokens],
         )
 
@@ -100,12 +102,12 @@ class RequestBuilder:
     def _prompt_ids_within_context(self, request: ChatRequest) -> tuple[int, ...]:
         """Prompt ids. Raises `ContextLengthExceeded` for a prompt that exceeds the context on its own."""
         try:
-            return self.prompt_ids(request, None if request.window else self.engine.context_length)
+            return self.prompt_ids(request, None if request.context.window else self.engine.context_length)
         except TooManyTokens as error:
             tokens = error.count if error.is_exact else f"at least {error.count}"
             response_tokens = request.sampling.get("max_tokens") or 0
             raise ContextLengthExceeded.for_prompt(
-                self.engine.context_length, tokens, response_tokens, _prompt_field(request)
+                self.engine.context_length, tokens, response_tokens, request.prompt_field
             ) from None
 
     def prompt_ids(self, request: ChatRequest, limit: int | None = None) -> tuple[int, ...]:
@@ -117,16 +119,16 @@ class RequestBuilder:
         """
         if request.prompt is None:
             ids = tuple(self.render(request, limit).ids)
-            if request.window is None or sum(request.window) >= len(ids):
+            if request.context.window is None or sum(request.context.window) >= len(ids):
                 return ids
-            first, last = request.window
+            first, last = request.context.window
             return (*ids[:first], *ids[-last:])
         if isinstance(request.prompt, str):
             tokenizer = self.renderer.tokenizer
             self.renderer.check_length(request.prompt, limit)
             return (*tokenizer.bos_ids, *tokenizer.encode(request.prompt, limit=limit)) or self._empty_prompt_ids()
         if any(id >= self.renderer.tokenizer.vocab_size for id in request.prompt):
-            name = _prompt_field(request)
+            name = request.prompt_field
             raise InvalidParameter(
                 name, f"'{name}' has token ids that this model does not have; they end at {len(self.vocabulary) - 1}."
             )
@@ -143,10 +145,10 @@ class RequestBuilder:
         """Render the messages. Raises as `prompt_ids` does."""
         return self.renderer.render(
             request.messages,
-            add_generation_prompt=not request.continue_final_message,
-            continue_final_message=request.continue_final_message,
-            variables=request.chat_template_kwargs,
-            tools=visible_tools(request),
+            add_generation_prompt=not request.context.continue_final_message,
+            continue_final_message=request.context.continue_final_message,
+            variables=request.context.chat_template_kwargs,
+            tools=request.tools.visible,
             limit=limit,
         )
 
@@ -174,28 +176,28 @@ class RequestBuilder:
             GenerationParams(temperature=0),
             min(max_tokens, self.engine.max_new_tokens(len(rendered.ids))),
             self.renderer.tokenizer.stop_ids,
-            scope=cache_scope(request),
-            tenant=request.tenant,
-            priority=request.priority,
+            scope=request.scheduling.cache_scope,
+            tenant=request.scheduling.tenant,
+            priority=request.scheduling.priority,
         )
 
     def _prediction(self, params: GenerationParams, request: ChatRequest) -> tuple[int, ...]:
-        if request.prediction is None:
+        if request.output.prediction is None:
             return ()
         if params.num_beams > 1:
             raise InvalidParameter(
                 "prediction", "'prediction' cannot be combined with 'num_beams'. Leave one of them out."
             )
         # A response is not longer than the context, so the rest of the prediction is useless.
-        text = request.prediction[: self.engine.context_length * PREDICTION_CHARS_PER_TOKEN]
+        text = request.output.prediction[: self.engine.context_length * PREDICTION_CHARS_PER_TOKEN]
         return tuple(self.renderer.tokenizer.encode(text))
 
     def _max_tokens(self, ids: Sequence[int], params: GenerationParams, request: ChatRequest) -> int:
         available, max_tokens = self.engine.max_new_tokens(len(ids)), request.sampling.get("max_tokens") or 0
-        prompt_only = request.prompt_only or request.prompt_output == "embedding"
+        prompt_only = request.output.prompt_only or request.output.prompt_output == "embedding"
         if available < (0 if prompt_only else max(1, max_tokens)):
             raise ContextLengthExceeded.for_prompt(
-                self.engine.context_length, len(ids), max_tokens, _prompt_field(request)
+                self.engine.context_length, len(ids), max_tokens, request.prompt_field
             )
         if prompt_only:
             return 0
@@ -220,7 +222,11 @@ class RequestBuilder:
                 "min_tokens", f"'min_tokens' ({params.min_tokens}) is more than the token limit ({params.max_tokens})."
             )
         format_field = (
-            request.format.param if request.format is not None else "tools" if visible_tools(request) else None
+            request.output.format.param
+            if request.output.format is not None
+            else "tools"
+            if request.tools.visible
+            else None
         )
         if format_field is not None:
             for name, value in (("ignore_eos", params.ignore_eos), ("min_tokens", params.min_tokens)):
@@ -228,8 +234,8 @@ class RequestBuilder:
                     raise InvalidParameter(
                         name, f"'{name}' contradicts '{format_field}', whose grammar decides when the response ends."
                     )
-        if request.n > 1 and request.conversation_id is not None:
-            name = "best_of" if request.best_of > 1 else "n"
+        if request.output.n > 1 and request.conversation_id is not None:
+            name = "best_of" if request.output.best_of > 1 else "n"
             raise InvalidParameter(
                 name, f"A stored conversation continues with one choice. Leave '{name}' or 'conversation_id' out."
             )
@@ -257,10 +263,10 @@ class RequestBuilder:
         constraints: list[Constraint] = []
         if (tool_calls := tool_constraint(request, self.renderer, self.renderer.grammars)) is not None:
             constraints.append(tool_calls)
-        elif request.format is not None:
-            constraints.append(self._grammar(request.format))
+        elif request.output.format is not None:
+            constraints.append(self._grammar(request.output.format))
         if params.num_beams > 1 and params.stop:
-            if visible_tools(request):
+            if request.tools.visible:
                 raise InvalidParameter(
                     "stop", "'stop' cannot be combined with both 'num_beams' and 'tools'. Leave one of them out."
                 )
@@ -283,16 +289,6 @@ class RequestBuilder:
             "lark": self.renderer.grammars.lark,
         }
         return compilers[format.kind](format.source, format.param)
-
-
-def _prompt_field(request: ChatRequest) -> str:
-    """Name of the request field that holds the prompt."""
-    return "input" if request.prompt_output == "embedding" else "messages" if request.prompt is None else "prompt"
-
-
-def cache_scope(request: ChatRequest) -> str:
-    """Namespace of the prefix cache and of the summary cache. Only requests with the same scope share entries."""
-    return f"{request.tenant}\n{request.prompt_cache_key}"
 
 
 def split_choices(generation_request: GenerationRequest, n: int) -> list[GenerationRequest]:

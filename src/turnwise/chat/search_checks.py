@@ -20,10 +20,12 @@ def applicable_defaults(defaults: Mapping[str, Any], request: ChatRequest) -> Ma
     samples = any(
         spec.sampling_only and sampling.get(name) not in (None, spec.neutral) for name, spec in PARAMETER_SPECS.items()
     )
-    sets_search = "num_beams" in sampling or "penalty_alpha" in sampling or request.prediction is not None
-    too_many_choices = request.best_of > 1 or (request.n > 1 and request.n > applicable.get("num_beams", 1))
-    stops_with_tools = bool(request.tools and sampling.get("stop"))
-    if samples or sets_search or too_many_choices or stops_with_tools or request.prompt_output != "nothing":
+    sets_search = "num_beams" in sampling or "penalty_alpha" in sampling or request.output.prediction is not None
+    too_many_choices = request.output.best_of > 1 or (
+        request.output.n > 1 and request.output.n > applicable.get("num_beams", 1)
+    )
+    stops_with_tools = bool(request.tools.definitions and sampling.get("stop"))
+    if samples or sets_search or too_many_choices or stops_with_tools or request.output.prompt_output != "nothing":
         applicable.pop("num_beams", None)
         applicable.pop("penalty_alpha", None)
     if (sampling.get("num_beams") or applicable.get("num_beams", 1)) == 1:
@@ -55,11 +57,13 @@ def check_search_parameters(params: GenerationParams, request: ChatRequest) -> N
         )
     if (params.num_beam_groups > 1) != (params.diversity_penalty > 0):
         raise InvalidParameter("diversity_penalty", "'num_beam_groups' and 'diversity_penalty' must be set together.")
-    if request.best_of > 1:
+    if request.output.best_of > 1:
         raise InvalidParameter("best_of", "'num_beams' returns the most likely choices already. Leave 'best_of' out.")
-    if request.n > params.num_beams:
+    if request.output.n > params.num_beams:
         beams = params.num_beams
-        raise InvalidParameter("n", f"A search with {beams} beams returns at most {beams} choices, not {request.n}.")
+        raise InvalidParameter(
+            "n", f"A search with {beams} beams returns at most {beams} choices, not {request.output.n}."
+        )
 
 
 def _check_contrastive_search(params: GenerationParams, request: ChatRequest) -> None:
@@ -71,15 +75,15 @@ def _check_contrastive_search(params: GenerationParams, request: ChatRequest) ->
         raise InvalidParameter(
             "top_k", f"'penalty_alpha' selects from the 'top_k' most likely tokens: set 2 to {MAX_CANDIDATES}."
         )
-    if request.prediction is not None:
+    if request.output.prediction is not None:
         raise InvalidParameter(
             "prediction", "'prediction' cannot be combined with 'penalty_alpha'. Leave one of them out."
         )
-    if request.prompt_output != "nothing":
+    if request.output.prompt_output != "nothing":
         raise InvalidParameter(
             "penalty_alpha", "'penalty_alpha' cannot be combined with outputs for the prompt. Leave it out."
         )
-    for name, value in (("best_of", request.best_of), ("n", request.n)):
+    for name, value in (("best_of", request.output.best_of), ("n", request.output.n)):
         if value > 1:
             raise InvalidParameter(name, f"'penalty_alpha' returns one choice. Leave it or '{name}' out.")
     _reject_sampling(request, "penalty_alpha", "top_k")

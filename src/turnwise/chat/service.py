@@ -21,45 +21,17 @@ from turnwise.chat.request_builder import RequestBuilder, split_choices
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.chat.token_inspector import TokenInspector
 from turnwise.chat.tool_calling import ToolCallReader
-from turnwise.core.chat_request import (
-    ChatChoice,
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import (
     ChatDelta,
-    ChatRequest,
     ChatResponse,
     ContextReport,
-    ConversationSummary,
-    DecodedLogprobs,
-    DecodedToken,
-    ResponseFormat,
     Usage,
 )
 from turnwise.core.errors import TurnwiseError, Unavailable, UserError
-from turnwise.core.ports import (
-    ConversationStore,
-    FinishReason,
-    GenerationRequest,
-    InferenceEngine,
-    RequestHandle,
-    TokenEvent,
-)
+from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine, RequestHandle, TokenEvent
+from turnwise.core.stored_conversations import ConversationStore
 from turnwise.text.rendering.renderer import Renderer
-
-__all__ = [
-    "ChatChoice",
-    "ChatDelta",
-    "ChatRequest",
-    "ChatResponse",
-    "ChatService",
-    "ContextReport",
-    "ConversationSummary",
-    "DecodedLogprobs",
-    "DecodedToken",
-    "DeltaAccumulator",
-    "ResponseFormat",
-    "Usage",
-    "collect_embedding",
-    "collect_response",
-]
 
 
 @dataclass(frozen=True)
@@ -125,7 +97,7 @@ class ChatService:
         return len(generation_request.prompt_ids)
 
     async def _fit(self, request: ChatRequest) -> tuple[GenerationRequest, ContextReport | None]:
-        name = request.context_policy or self.context_policy
+        name = request.context.policy or self.context_policy
         return await fit_to_context(request, name, self._request_builder, self._summaries, self._generate_internal)
 
     def build_request(self, request: ChatRequest) -> GenerationRequest:
@@ -158,8 +130,8 @@ class ChatService:
                         if delta.usage is not None:
                             # Save before the last delta is sent: a client that has it can rely on the stored response.
                             await recorder.save_complete()
-                    if request.echo and delta.index not in started:
-                        delta = replace(delta, text=_continued_text(request) + delta.text)
+                    if request.output.echo and delta.index not in started:
+                        delta = replace(delta, text=request.continued_text + delta.text)
                     started.add(delta.index)
                     if context is not None and delta.usage is not None:
                         delta = replace(delta, usage=delta.usage + context.usage, context=context)
@@ -182,7 +154,7 @@ class ChatService:
     async def _generate_internal(self, generation_request: GenerationRequest) -> tuple[str, Usage]:
         """Text and usage of an internal request, for example for a summary."""
         accumulator = DeltaAccumulator(1)
-        async with aclosing(self._generate(generation_request, ChatRequest(()))) as deltas:
+        async with aclosing(self._generate(generation_request, ChatRequest())) as deltas:
             async for delta in deltas:
                 if (reply := accumulator.add(delta)) is not None:
                     if reply.finish_reason == "cancelled":
@@ -204,13 +176,13 @@ class ChatService:
         tool_call_reader = ToolCallReader.for_request(request, self.renderer)
         choices = [
             ChoiceStream(index, generation_request, self.renderer.tokenizer, self.tokens, prefix, tool_call_reader)
-            for index in range(request.n)
+            for index in range(request.output.n)
         ]
         handles: list[RequestHandle] = []
         try:
-            for index, choice_request in enumerate(split_choices(generation_request, request.n)):
+            for index, choice_request in enumerate(split_choices(generation_request, request.output.n)):
                 handles.append(self.engine.submit(choice_request, partial(deliver, index)))
-            remaining = request.n
+            remaining = request.output.n
             while remaining:
                 index, event = await events.get()
                 choice = choices[index]
@@ -238,8 +210,3 @@ def _usage(generation_request: GenerationRequest, choices: Sequence[ChoiceStream
         sum(choice.stats.accepted_prediction_tokens for choice in choices),
         sum(choice.stats.rejected_prediction_tokens for choice in choices),
     )
-
-
-def _continued_text(request: ChatRequest) -> str:
-    """Text of the message that the response continues."""
-    return request.messages[-1].content if request.continue_final_message else ""

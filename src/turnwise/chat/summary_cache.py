@@ -4,7 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
-from turnwise.core.chat_request import ConversationSummary
+from turnwise.core.chat_response import ConversationSummary
 from turnwise.core.exchanges import Exchange
 from turnwise.core.messages import Message
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from turnwise.core.chat_request import DecodedToken
+from turnwise.core.chat_response import DecodedToken
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.text.rendering.renderer import Renderer

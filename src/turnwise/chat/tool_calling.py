@@ -6,24 +6,13 @@ from dataclasses import dataclass, replace
 
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import InvalidParameter
+from turnwise.core.inference import Constraint
 from turnwise.core.messages import ToolCall
-from turnwise.core.ports import Constraint
 from turnwise.core.tools import Tool, ToolCallDelta
 from turnwise.text.constraints.grammar_compiler import GrammarCompiler
 from turnwise.text.constraints.tool_call_grammar import build_tool_call_grammar
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.streaming.tool_call_parser import ToolCallParser
-
-
-def visible_tools(request: ChatRequest) -> tuple[Tool, ...]:
-    """Tools that the prompt describes: all tools, including those that may not be called; none for mode "none"."""
-    return () if request.tool_choice.mode == "none" else request.tools
-
-
-def callable_tools(request: ChatRequest) -> tuple[Tool, ...]:
-    """Tools that the response may call."""
-    names = request.tool_choice.tool_names
-    return tuple(tool for tool in visible_tools(request) if names is None or tool.name in names)
 
 
 def tool_constraint(request: ChatRequest, renderer: Renderer, grammars: GrammarCompiler) -> Constraint | None:
@@ -32,11 +21,11 @@ def tool_constraint(request: ChatRequest, renderer: Renderer, grammars: GrammarC
     Raises:
         InvalidParameter: the schema of the arguments cannot be enforced, or fields contradict each other.
     """
-    tools, format = callable_tools(request), request.format
+    tools, format = request.tools.callable, request.output.format
     if not tools:
         return None
-    forced = request.tool_choice.mode == "required"
-    if request.continue_final_message:
+    forced = request.tools.choice.mode == "required"
+    if request.context.continue_final_message:
         raise InvalidParameter("tools", "'tools' cannot be combined with 'continue_final_message'.")
     content = None
     if format is not None and not forced:
@@ -49,7 +38,7 @@ def tool_constraint(request: ChatRequest, renderer: Renderer, grammars: GrammarC
         content = {"type": "object"} if format.kind == "json_object" else format.source
     return build_tool_call_grammar(
         grammars, renderer.tokenizer, renderer.tool_call_format, tools,
-        forced=forced, parallel=request.parallel_tool_calls, content=content,
+        forced=forced, parallel=request.tools.parallel_calls, content=content,
     )  # fmt: skip
 
 
@@ -70,8 +59,8 @@ class ToolCallReader:
     @classmethod
     def for_request(cls, request: ChatRequest, renderer: Renderer) -> "ToolCallReader | None":
         """The reader of a request; None if no tool may be called, so that all output is text."""
-        tools = callable_tools(request)
-        return cls(tools, request.format is None, renderer) if tools else None
+        tools = request.tools.callable
+        return cls(tools, request.output.format is None, renderer) if tools else None
 
     def create_stream(self) -> "ToolCallStream":
         """A parser for one choice."""

@@ -12,14 +12,17 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from turnwise.chat.service import ChatRequest, ChatService, ContextReport
+from turnwise.chat.service import ChatService
 from turnwise.cli.conversation_history import find_conversation, list_conversations
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import ContextReport
 from turnwise.core.errors import NotFound, TurnwiseError, UserError
 from turnwise.core.files import atomic_write, path_exists
+from turnwise.core.inference import FinishReason
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import ConversationStore, FinishReason
 from turnwise.core.settings import Settings
+from turnwise.core.stored_conversations import ConversationStore
 
 COMMANDS = {
     "/help": "this list",

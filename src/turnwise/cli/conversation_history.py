@@ -3,7 +3,7 @@
 import time
 
 from turnwise.core.errors import NotFound
-from turnwise.core.ports import ConversationStore, StoredConversation
+from turnwise.core.stored_conversations import ConversationStore, StoredConversation
 
 LAST_CONVERSATION = "last"
 MAX_LISTED = 20

@@ -15,7 +15,7 @@ from turnwise.cli.scorecard_table import (
     print_scorecard,
 )
 from turnwise.cli.shared_flags import Threads, sampling_flags
-from turnwise.core.ports import Quantization
+from turnwise.core.inference import Quantization
 
 if TYPE_CHECKING:
     from turnwise.core.messages import Conversation

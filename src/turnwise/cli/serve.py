@@ -9,7 +9,7 @@ import typer
 
 from turnwise.cli.console_output import warn_missing_chat_template
 from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
-from turnwise.core.ports import Quantization
+from turnwise.core.inference import Quantization
 
 if TYPE_CHECKING:
     from turnwise.chat.service import ChatService

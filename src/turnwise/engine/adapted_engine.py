@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
 from turnwise.engine.sequence import SequenceGroup
 from turnwise.models.lora_factors import LoraFactors
 
 
 class AdaptedEngine:
-    """Adds an adapter to every request of an engine (implements `core.ports.InferenceEngine`).
+    """Adds an adapter to every request of an engine (implements `core.inference.InferenceEngine`).
 
     Requests share forward passes and memory with those of the base model and its other adapters, but no cached
     prefixes, because keys and values depend on the adapter.

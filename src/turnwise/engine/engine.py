@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, Unavailable, UserError
-from turnwise.core.ports import GenerationRequest, Quantization, TokenEvent
+from turnwise.core.inference import GenerationRequest, Quantization, TokenEvent
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
 from turnwise.engine.runners.memory_budget import check_weights_fit, num_cache_blocks
 from turnwise.engine.runners.model_runner import ModelRunner, make_runner
@@ -36,7 +36,7 @@ def _close_all() -> None:
 
 
 class Engine:
-    """Generates for many requests at once (implements `core.ports.InferenceEngine`).
+    """Generates for many requests at once (implements `core.inference.InferenceEngine`).
 
     Args:
         decoder: the model in memory, or its weights, which are read one by one. From now on only the engine's thread

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from turnwise.core.ports import GenerationRequest, RequestStats, TokenEvent, TokenLogprobs
+from turnwise.core.inference import GenerationRequest, RequestStats, TokenEvent, TokenLogprobs
 from turnwise.engine.kv_cache.kv_cache_manager import BlockTable
 from turnwise.engine.sampling.multinomial import SamplerState
 from turnwise.engine.sampling.sampler import LogitsProcessors

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, UserError
-from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
 from turnwise.engine.kv_cache.block_pool import blocks_for
 from turnwise.engine.runners.transformers_runner import TransformersRunner
@@ -20,7 +20,7 @@ MIN_SEQUENCES = 16  # full contexts that the KV cache has room for, because a se
 
 
 class TransformersEngine(Engine):
-    """Generates with a decoder of transformers (implements `core.ports.InferenceEngine`)."""
+    """Generates with a decoder of transformers (implements `core.inference.InferenceEngine`)."""
 
     def __init__(self, model: TransformersModel, *, max_num_seqs: int = 32) -> None:
         self._model = model

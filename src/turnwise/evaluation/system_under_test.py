@@ -10,9 +10,9 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from turnwise.core.errors import ContextLengthExceeded, TemplateError, TurnwiseError
+from turnwise.core.inference import GenerationRequest, InferenceEngine, RequestHandle, TokenEvent
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest, InferenceEngine, RequestHandle, TokenEvent
 from turnwise.core.tools import Tool
 from turnwise.evaluation.response_cache import ResponseCache, cache_key
 from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, LoglikelihoodQuery

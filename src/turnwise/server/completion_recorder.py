@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from turnwise.chat.service import ChatDelta, ChatResponse, DeltaAccumulator
+from turnwise.chat.delta_accumulator import DeltaAccumulator
+from turnwise.core.chat_response import ChatDelta, ChatResponse
 from turnwise.core.executors import STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import CompletionStore, StoredCompletion
 from turnwise.server.schema.chat_completion_response import ChatCompletion, ChatCompletionHeader

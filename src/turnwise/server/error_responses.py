@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from turnwise.core.errors import TurnwiseError, Unavailable, UserError
-from turnwise.core.ports import FinishReason
+from turnwise.core.inference import FinishReason
 from turnwise.server.request_context import current_request
 
 MAX_ECHOED_CHARS = 100  # of a client's value that an error message repeats

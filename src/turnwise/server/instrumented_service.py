@@ -6,15 +6,10 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
-from turnwise.chat.service import (
-    ChatDelta,
-    ChatRequest,
-    ChatResponse,
-    ChatService,
-    Usage,
-    collect_embedding,
-    collect_response,
-)
+from turnwise.chat.delta_accumulator import collect_embedding, collect_response
+from turnwise.chat.service import ChatService
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import ChatDelta, ChatResponse, Usage
 from turnwise.core.errors import UserError
 from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.request_context import current_request
@@ -39,7 +34,7 @@ class InstrumentedService:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """Stream a completion for the tenant of the current request."""
         request = _set_tenant(request)
-        with _measure_completion(self._service.name, request.n, self._metrics) as timer:
+        with _measure_completion(self._service.name, request.output.n, self._metrics) as timer:
             async with aclosing(self._service.stream(request)) as deltas:
                 async for delta in deltas:
                     timer.observe(delta)
@@ -60,7 +55,8 @@ class InstrumentedService:
 
 def _set_tenant(request: ChatRequest) -> ChatRequest:
     key = current_request().key
-    return replace(request, tenant="" if key is None else key.name)
+    scheduling = replace(request.scheduling, tenant="" if key is None else key.name)
+    return replace(request, scheduling=scheduling)
 
 
 class _CompletionTimer:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from turnwise.chat.service import ChatService
 from turnwise.core.errors import ModelNotFound, NotFound
-from turnwise.core.ports import ConversationStore
+from turnwise.core.stored_conversations import ConversationStore
 from turnwise.server.error_responses import truncate
 
 LATEST = "latest"

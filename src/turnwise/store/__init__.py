@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from turnwise.core.errors import InvalidParameter, did_you_mean
-from turnwise.core.ports import ConversationStore
+from turnwise.core.stored_conversations import ConversationStore
 
 
 class _Backend(Protocol):

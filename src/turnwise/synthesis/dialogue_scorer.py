@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
-from turnwise.chat.service import ChatRequest, ChatService
+from turnwise.chat.service import ChatService
+from turnwise.core.chat_request import ChatRequest, OutputOptions
 from turnwise.core.errors import TemplateError, UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.check import WORD
@@ -83,7 +84,11 @@ class DialogueScorer:
     async def _logprobs(self, ids: tuple[int, ...]) -> list[float]:
         """The log-probability of every token but the first."""
         reply = await self.service.reply(
-            ChatRequest((), {"logprobs": True}, prompt=ids, prompt_output="logprobs", prompt_only=True)
+            ChatRequest(
+                sampling={"logprobs": True},
+                prompt=ids,
+                output=OutputOptions(prompt_output="logprobs", prompt_only=True),
+            )
         )
         return [report.token.logprob for report in reply.choices[0].prompt_logprobs]
 

@@ -11,7 +11,8 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from turnwise.chat.service import ChatRequest, ChatResponse
+from turnwise.core.chat_request import ChatRequest, ContextOptions
+from turnwise.core.chat_response import ChatResponse
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, TemplateError, Unavailable
 from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
@@ -119,18 +120,20 @@ class SelfChat:
 
     async def _reply(self, plan: _Plan, said: Sequence[str], asked: Mapping[str, Any]) -> ChatResponse:
         messages = (*_system(plan.assistant), *_turns(said, "user", "assistant"))
-        return await self.assistant.reply(ChatRequest(messages, asked, context_policy="refuse"))
+        return await self.assistant.reply(ChatRequest(messages, asked, context=ContextOptions("refuse")))
 
     async def _ask(self, plan: _Plan, said: Sequence[str], asked: Mapping[str, Any]) -> ChatResponse:
         turns = _turns(said, "assistant", "user")
         try:
-            return await self.user.reply(ChatRequest((*_system(plan.user), *turns), asked, context_policy="refuse"))
+            return await self.user.reply(
+                ChatRequest((*_system(plan.user), *turns), asked, context=ContextOptions("refuse"))
+            )
         except TemplateError:
             if plan.user is None:
                 raise
             # Some templates know no system prompt, or want a user's turn first.
             messages = (Message("user", plan.user), *turns)
-            return await self.user.reply(ChatRequest(messages, asked, context_policy="refuse"))
+            return await self.user.reply(ChatRequest(messages, asked, context=ContextOptions("refuse")))
 
     def _repeats(self, text: str, said: Sequence[str]) -> bool:
         """Whether somebody said it before; a goodbye may be returned."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from turnwise.chat.service import ChatRequest, ChatResponse
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import ChatResponse
 from turnwise.core.messages import Conversation
 
 EndReason = Literal["turns", "goodbye", "loop", "empty", "cut", "context"]

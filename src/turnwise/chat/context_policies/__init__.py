@@ -20,7 +20,7 @@ from pkgutil import iter_modules
 from typing import Protocol, cast
 
 from turnwise.chat.summary_cache import SummaryCache
-from turnwise.core.chat_request import ContextReport, Usage
+from turnwise.core.chat_response import ContextReport, Usage
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.messages import Message
 

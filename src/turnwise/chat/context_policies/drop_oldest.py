@@ -8,7 +8,7 @@ exchanges depends on the messages only, so no state is needed.
 import math
 
 from turnwise.chat.context_policies import ContextBudget, Truncated
-from turnwise.core.chat_request import ContextReport
+from turnwise.core.chat_response import ContextReport
 from turnwise.core.exchanges import drop_exchanges, droppable_exchanges, find_smallest
 from turnwise.core.messages import Message
 

@@ -12,7 +12,7 @@ import math
 
 from turnwise.chat.context_policies import ContextBudget, Truncated
 from turnwise.chat.context_policies.drop_oldest import STEP
-from turnwise.core.chat_request import ContextReport
+from turnwise.core.chat_response import ContextReport
 from turnwise.core.messages import Message
 
 NAME = "sliding_window"

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from turnwise.chat.context_policies import ContextBudget, Truncated, drop_oldest
 from turnwise.chat.summary_cache import summary_keys
-from turnwise.core.chat_request import ContextReport, ConversationSummary, Usage
+from turnwise.core.chat_response import ContextReport, ConversationSummary, Usage
 from turnwise.core.exchanges import SYSTEM_ROLES, Exchange, drop_exchanges, droppable_exchanges, find_smallest
 from turnwise.core.messages import Message
 

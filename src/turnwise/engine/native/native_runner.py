@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from turnwise.core.ports import Quantization
+from turnwise.core.inference import Quantization
 from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE
 from turnwise.engine.native.library import Batch, Cache, library

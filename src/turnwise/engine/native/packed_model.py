@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from turnwise.core.ports import Quantization
+from turnwise.core.inference import Quantization
 from turnwise.core.system_memory import release_freed_memory
 from turnwise.engine.native.library import Layer, Matrix, Model, Norm
 from turnwise.engine.native.packer import Packer

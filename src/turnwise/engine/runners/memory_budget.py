@@ -2,7 +2,7 @@
 
 import torch
 
-from turnwise.core.ports import Quantization
+from turnwise.core.inference import Quantization
 from turnwise.core.system_memory import available_memory, too_large, total_memory
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
 from turnwise.engine.native.native_runner import is_supported

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.ports import Quantization
+from turnwise.core.inference import Quantization
 from turnwise.engine.batch import BatchEntry
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner, is_supported

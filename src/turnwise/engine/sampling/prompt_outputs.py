@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from turnwise.core.ports import TokenLogprobs
+from turnwise.core.inference import TokenLogprobs
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from turnwise.core.errors import UserError
-from turnwise.core.ports import ConstraintState, GenerationRequest, TokenLogprobs
+from turnwise.core.inference import ConstraintState, GenerationRequest, TokenLogprobs
 from turnwise.engine.sampling.multinomial import SamplerState, sample_tokens_at
 from turnwise.engine.sampling.processors import LogitsProcessor, start_processors
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from turnwise.core.ports import FinishReason, TokenEvent
+from turnwise.core.inference import FinishReason, TokenEvent
 from turnwise.engine.sampling.sampler import GENERATION_FAILED, SamplerOutput, sample_batch
 from turnwise.engine.sequence import SequenceGroup
 

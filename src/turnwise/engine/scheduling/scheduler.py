@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from turnwise.core.ports import TokenEvent
+from turnwise.core.inference import TokenEvent
 from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
 from turnwise.engine.runners.model_runner import ModelRunner
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs, pool_last_token

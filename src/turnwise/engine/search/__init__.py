@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from turnwise.core.ports import GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationRequest, TokenEvent
 from turnwise.engine.sampling.sampler import LogitsProcessors
 from turnwise.engine.search import beam, contrastive
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from turnwise.core.errors import UserError
-from turnwise.core.ports import FinishReason, GenerationRequest, TokenEvent, TokenLogprobs
+from turnwise.core.inference import FinishReason, GenerationRequest, TokenEvent, TokenLogprobs
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
 from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED, NON_FINITE_LOGITS, LogitsProcessors
 

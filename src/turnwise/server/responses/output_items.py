@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import DecodedLogprobs, DecodedToken
+from turnwise.core.chat_response import DecodedLogprobs, DecodedToken
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from turnwise.chat.service import ChatDelta
+from turnwise.core.chat_response import ChatDelta
 from turnwise.core.errors import TurnwiseError
-from turnwise.core.ports import FinishReason
+from turnwise.core.inference import FinishReason
 from turnwise.core.tools import ToolCallDelta
 from turnwise.server.responses.output_items import (
     CustomToolCallItem,

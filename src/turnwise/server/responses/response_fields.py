@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from turnwise.chat.service import ResponseFormat
+from turnwise.core.chat_request import ResponseFormat
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
 from turnwise.server.error_responses import truncate

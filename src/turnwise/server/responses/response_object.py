@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatRequest, ChatService, Usage
+from turnwise.chat.service import ChatService
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import Usage
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.error_responses import error_body
@@ -148,7 +150,7 @@ def new_response(
     sampling = {"temperature": PARAMETER_SPECS["temperature"].default, "top_p": PARAMETER_SPECS["top_p"].default}
     sampling |= {name: value for name, value in service.defaults.items() if name in sampling and value is not None}
     sampling |= {name: value for name, value in chat_request.sampling.items() if name in sampling}
-    policy = chat_request.context_policy or service.context_policy
+    policy = chat_request.context.policy or service.context_policy
     text = dict(content.get("text") or {})
     return ResponseBody(
         id=id, created_at=created, model=service.name, store=is_stored, **sampling,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, WithJsonSchema, create_model
 
-from turnwise.chat.service import ChatRequest
+from turnwise.core.chat_request import ChatRequest, ContextOptions, OutputOptions, SchedulingOptions
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.parameters import PARAMETER_SPECS
@@ -102,12 +102,12 @@ class PromptFields(RequestBody):
             messages = (Message("system", self.instructions), *messages)
         return ChatRequest(
             messages,
-            format=self.text.format,
-            chat_template_kwargs=template_variables(self.chat_template_kwargs, self.reasoning, self.text.verbosity),
-            tools=self.tool_config.tools,
-            tool_choice=self.tool_config.choice,
-            parallel_tool_calls=self.tool_config.parallel_tool_calls,
-            context_policy=resolve_context_policy(self.truncation, self.context_policy),
+            output=OutputOptions(format=self.text.format),
+            tools=self.tool_config.options,
+            context=ContextOptions(
+                policy=resolve_context_policy(self.truncation, self.context_policy),
+                chat_template_kwargs=template_variables(self.chat_template_kwargs, self.reasoning, self.text.verbosity),
+            ),
         )
 
     @cached_property
@@ -149,9 +149,10 @@ class _ResponseRequest(PromptFields):
         return replace(
             super().to_chat_request(items),
             sampling=self._sampling_parameters(),
-            format=resolve_format([self.text.format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
-            prompt_cache_key=self.prompt_cache_key or "",
-            priority=self.priority or 0,
+            output=OutputOptions(
+                format=resolve_format([self.text.format, *(getattr(self, name) for name in GUIDED_SCHEMAS)])
+            ),
+            scheduling=SchedulingOptions(prompt_cache_key=self.prompt_cache_key or "", priority=self.priority or 0),
         )
 
     def _sampling_parameters(self) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from collections.abc import AsyncGenerator, Iterator
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from turnwise.chat.service import ChatDelta, ChatRequest, ChatService, Usage
+from turnwise.chat.service import ChatService
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import ChatDelta, Usage
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.completion_recorder import CompletionRecorder
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
@@ -56,7 +58,7 @@ def router(served_models: ServedModels, max_body_bytes: int) -> APIRouter:
             if body.stream:
                 deltas = service.stream(chat_request)
                 if recorder is not None:
-                    deltas = recorder.record_stream(deltas, chat_request.n)
+                    deltas = recorder.record_stream(deltas, chat_request.output.n)
                 keep_alive = request.app.state.sse_keep_alive
                 stream = await PrefetchedStream.start(deltas, keep_alive, request.receive)
                 return EventStreamResponse(_ChunkEncoder(header, body).events(stream), stream, keep_alive)

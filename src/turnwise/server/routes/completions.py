@@ -7,15 +7,9 @@ from collections.abc import AsyncGenerator, Sequence
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from turnwise.chat.service import (
-    ChatChoice,
-    ChatDelta,
-    ChatRequest,
-    ChatResponse,
-    ChatService,
-    DecodedToken,
-    Usage,
-)
+from turnwise.chat.service import ChatService
+from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_response import ChatChoice, ChatDelta, ChatResponse, DecodedToken, Usage
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
 from turnwise.server.error_responses import raise_if_failed, to_client_error
 from turnwise.server.merge_streams import gather_bounded, merge_streams
@@ -88,12 +82,12 @@ class _PromptEncoder:
     def of(cls, service: ChatService, request: ChatRequest, echo: bool) -> "_PromptEncoder":
         """Create the encoder for a request. Raises `UserError` if the prompt is invalid."""
         if not echo:
-            return cls(request.n, "", None)
+            return cls(request.output.n, "", None)
         assert request.prompt is not None
         ids = service.prompt_ids(request)
         text = request.prompt if isinstance(request.prompt, str) else service.tokens.decode(ids)
-        first_token = service.tokens.decode_token(ids[0]) if request.prompt_output == "logprobs" else None
-        return cls(request.n, text, first_token)
+        first_token = service.tokens.decode_token(ids[0]) if request.output.prompt_output == "logprobs" else None
+        return cls(request.output.n, text, first_token)
 
     def encode(self, index: int, part: ChatDelta | ChatChoice) -> CompletionChoice:
         """Encode a delta of the choice `index`, or the whole choice."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictStr, WithJsonSchema, create_model
 
-from turnwise.chat.service import ChatRequest
+from turnwise.core.chat_request import ChatRequest, ContextOptions, OutputOptions, SchedulingOptions
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.parameters import PARAMETER_SPECS
@@ -103,20 +103,23 @@ class _ChatCompletionRequest(CompletionFields):
             messages,
             self._sampling_parameters(),
             self.conversation_id,
-            bool(self.continue_final_message),
-            n=self.n or 1,
-            best_of=resolve_best_of(self.best_of, self.n, bool(self.stream)),
-            format=resolve_format([self.response_format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
-            chat_template_kwargs=template_variables(self.chat_template_kwargs, self.reasoning_effort, self.verbosity),
-            tools=self.tool_config.tools,
-            tool_choice=self.tool_config.choice,
-            parallel_tool_calls=self.tool_config.parallel_tool_calls,
-            context_policy=self.context_policy,
             preset=self.sampling_preset or "api",
-            echo=bool(self.echo),
-            prediction=self.prediction,
-            prompt_cache_key=self.prompt_cache_key or "",
-            priority=self.priority or 0,
+            output=OutputOptions(
+                n=self.n or 1,
+                best_of=resolve_best_of(self.best_of, self.n, bool(self.stream)),
+                format=resolve_format([self.response_format, *(getattr(self, name) for name in GUIDED_SCHEMAS)]),
+                echo=bool(self.echo),
+                prediction=self.prediction,
+            ),
+            tools=self.tool_config.options,
+            context=ContextOptions(
+                policy=self.context_policy,
+                chat_template_kwargs=template_variables(
+                    self.chat_template_kwargs, self.reasoning_effort, self.verbosity
+                ),
+                continue_final_message=bool(self.continue_final_message),
+            ),
+            scheduling=SchedulingOptions(prompt_cache_key=self.prompt_cache_key or "", priority=self.priority or 0),
         )
 
     @cached_property

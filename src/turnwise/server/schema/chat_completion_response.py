@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatChoice, ChatResponse
+from turnwise.core.chat_response import ChatChoice, ChatResponse
 from turnwise.core.tools import ToolCallDelta
 from turnwise.server.schema.chat_logprobs import ChoiceLogprobs
 from turnwise.server.schema.context_fields import ContextBody, with_context

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictBool, WithJsonSchema, create_model
 
-from turnwise.chat.service import ChatRequest
+from turnwise.core.chat_request import ChatRequest, OutputOptions, SchedulingOptions
 from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
 from turnwise.server.schema.common_fields import CompletionFields, LoggedUser, ServedModelName
 from turnwise.server.schema.json_object import invalid_field
@@ -99,18 +99,16 @@ class _CompletionRequest(CompletionFields):
             raise invalid_field("n", f"times the number of prompts is more than {MAX_PROMPTS} choices")
         format = resolve_format([getattr(self, name) for name in GUIDED_SCHEMAS])
         needs_prompt_logprobs = max_tokens == 0 or (self.echo and top_logprobs is not None)
+        output = OutputOptions(
+            n=self.n or 1,
+            best_of=best_of,
+            format=format,
+            prompt_output="logprobs" if needs_prompt_logprobs else "nothing",
+            prompt_only=max_tokens == 0,
+        )
+        scheduling = SchedulingOptions(priority=self.priority or 0)
         return [
-            ChatRequest(
-                (),
-                sampling,
-                prompt=prompt,
-                n=self.n or 1,
-                best_of=best_of,
-                format=format,
-                prompt_output="logprobs" if needs_prompt_logprobs else "nothing",
-                prompt_only=max_tokens == 0,
-                priority=self.priority or 0,
-            )
+            ChatRequest(sampling=sampling, prompt=prompt, output=output, scheduling=scheduling)
             for prompt in self.prompt
         ]
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import DecodedLogprobs, DecodedToken
-from turnwise.core.ports import FinishReason
+from turnwise.core.chat_response import DecodedLogprobs, DecodedToken
+from turnwise.core.inference import FinishReason
 from turnwise.server.schema.usage import UsageBody
 
 _CONTINUATION_BYTE = 0b10  # upper two bits of a UTF-8 byte that does not start a character

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from turnwise.chat.context_policies import get_context_policy, load_context_policies
-from turnwise.chat.service import ContextReport, ConversationSummary
+from turnwise.core.chat_response import ContextReport, ConversationSummary
 from turnwise.core.errors import InvalidParameter
 
 FIELD = "context_policy"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from turnwise.chat.service import ResponseFormat
+from turnwise.core.chat_request import ResponseFormat
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.error_responses import truncate
 from turnwise.server.schema.json_object import invalid_field, read_object

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from turnwise.core.inference import FinishReason
 from turnwise.core.messages import ToolCall
-from turnwise.core.ports import FinishReason
 from turnwise.core.tools import ToolCallDelta
 
 PublishedFinishReason = FinishReason | Literal["function_call"]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from turnwise.core.chat_request import ToolOptions
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.tools import AUTO_TOOL_CHOICE, Tool, ToolChoice
 from turnwise.server.error_responses import truncate
@@ -44,12 +45,10 @@ class ParsedToolChoice:
 
 @dataclass(frozen=True, slots=True)
 class ToolConfig:
-    """Tools and tool choice of a request, as the chat service takes them; `legacy` answers with a `function_call`."""
+    """Tools of a request, as the chat service takes them; `legacy` answers with a `function_call`."""
 
-    tools: tuple[Tool, ...] = ()
-    choice: ToolChoice = AUTO_TOOL_CHOICE
-    parallel_tool_calls: bool = True
-    legacy: bool = False
+    options: ToolOptions
+    legacy: bool
 
 
 def read_tool_choice(value: Any) -> ParsedToolChoice | None:
@@ -137,7 +136,7 @@ def resolve_tool_config(
         if (tool.type, tool.name) not in available_names:
             raise invalid_field(tool.path, f"is not the name of a {tool.type} in the tools: '{tool.name}'")
     allows_several = parallel_tool_calls is not False and not parsed.is_single_call and not legacy
-    return ToolConfig(available, parsed.choice, allows_several, legacy)
+    return ToolConfig(ToolOptions(available, parsed.choice, allows_several), legacy)
 
 
 def _check_pair(choice: ParsedToolChoice | None, name: str, tools_name: str, *, has_other_form: bool) -> None:

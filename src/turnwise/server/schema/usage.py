@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import Usage
+from turnwise.core.chat_response import Usage
 
 
 class PromptTokensDetails(BaseModel):

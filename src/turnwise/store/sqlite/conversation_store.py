@@ -11,7 +11,7 @@ from typing import Any
 
 from turnwise.core.errors import InvalidData, InvalidParameter, NotFound
 from turnwise.core.messages import Message
-from turnwise.core.ports import HEAD, ConversationStore, StoredConversation
+from turnwise.core.stored_conversations import HEAD, ConversationStore, StoredConversation
 from turnwise.store.sqlite.completion_store import SqliteCompletionStore
 from turnwise.store.sqlite.database import SqliteDatabase
 from turnwise.store.sqlite.message_tree import MessageTree

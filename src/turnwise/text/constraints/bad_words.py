@@ -14,7 +14,7 @@ from turnwise.text.tokenization.vocabulary import Vocabulary
 
 
 class BadWordsConstraint:
-    """The strings, and the tokens that complete each prefix of them (the `core.ports.Constraint` port)."""
+    """The strings, and the tokens that complete each prefix of them (the `core.inference.Constraint` port)."""
 
     def __init__(self, words: Sequence[str], vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary

@@ -40,7 +40,7 @@ MAX_CACHED_CHARACTERS = 1_000_000
 
 
 class GrammarConstraint:
-    """A compiled grammar (the `core.ports.Constraint` port)."""
+    """A compiled grammar (the `core.inference.Constraint` port)."""
 
     def __init__(self, matcher: "LLMatcher", size: int) -> None:
         self._matcher = matcher

@@ -10,7 +10,7 @@ from turnwise.text.tokenization.vocabulary import Vocabulary
 
 
 class StopStringConstraint:
-    """Allows all tokens; a sequence is complete after a stop string (the `core.ports.Constraint` port)."""
+    """Allows all tokens; a sequence is complete after a stop string (the `core.inference.Constraint` port)."""
 
     def __init__(self, strings: Sequence[str], vocabulary: Vocabulary) -> None:
         self.strings = [string.encode() for string in strings]

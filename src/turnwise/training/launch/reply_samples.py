@@ -7,9 +7,9 @@ from queue import SimpleQueue
 
 from turnwise.core.exchanges import last_reply
 from turnwise.core.files import atomic_write
+from turnwise.core.inference import GenerationRequest, TokenEvent
 from turnwise.core.messages import Conversation
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.engine.engine import Engine
 from turnwise.engine.transformers_engine import create_transformers_engine
 from turnwise.models.checkpoint import DecoderModel

@@ -13,9 +13,9 @@ from itertools import chain, islice
 from queue import SimpleQueue
 
 from turnwise.core.errors import InvalidData, TemplateError, TurnwiseError
+from turnwise.core.inference import GenerationRequest, TokenEvent
 from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.ports import GenerationRequest, TokenEvent
 from turnwise.data.prompts import bundled_prompts, prompt_histories
 from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.ports import Quantization
+from turnwise.core.inference import Quantization
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.checkpoint import DecoderModel

@@ -13,8 +13,8 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
+from turnwise.core.inference import GenerationRequest
 from turnwise.core.parameters import PARAMETER_SPECS
-from turnwise.core.ports import GenerationRequest
 
 
 class LogitsProcessor(Protocol):

@@ -1,6 +1,6 @@
 """Frequency penalty (OpenAI API): zᵢ − cᵢ · α, where cᵢ is the number of occurrences of token i in the output."""
 
-from turnwise.core.ports import GenerationRequest
+from turnwise.core.inference import GenerationRequest
 from turnwise.engine.sampling.count_penalty import CountPenalty
 
 ORDER = 20

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from turnwise.core.ports import GenerationRequest
+from turnwise.core.inference import GenerationRequest
 
 ORDER = 40
 

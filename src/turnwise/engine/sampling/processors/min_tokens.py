@@ -5,7 +5,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from turnwise.core.ports import GenerationRequest
+from turnwise.core.inference import GenerationRequest
 
 ORDER = 60
 

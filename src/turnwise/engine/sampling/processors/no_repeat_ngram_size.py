@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from turnwise.core.ports import GenerationRequest
+from turnwise.core.inference import GenerationRequest
 
 ORDER = 50
 MAX_KEY_LENGTH = 8  # tokens

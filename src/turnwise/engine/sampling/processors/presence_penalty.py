@@ -1,6 +1,6 @@
 """Presence penalty (OpenAI API): zᵢ − α for every token i that occurs in the output."""
 
-from turnwise.core.ports import GenerationRequest
+from turnwise.core.inference import GenerationRequest
 from turnwise.engine.sampling.count_penalty import CountPenalty
 
 ORDER = 30

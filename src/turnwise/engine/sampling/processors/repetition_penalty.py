@@ -7,7 +7,7 @@ repetition.
 import torch
 from torch import Tensor
 
-from turnwise.core.ports import GenerationRequest
+from turnwise.core.inference import GenerationRequest
 
 ORDER = 10
 

@@ -1,20 +1,16 @@
-"""Ports: interfaces between packages. `app/` connects them with implementations."""
+"""The inference port: generation requests, their events, and the interfaces of engines and constraints."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
-from turnwise.core.stored_completions import CompletionStore
-from turnwise.core.stored_responses import ResponseStore
 
-if TYPE_CHECKING:  # the command line imports this file and wants an answer at once
+if TYPE_CHECKING:  # numpy is slow to import, and the command line imports this module
     from numpy import bool_
     from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled", "error"]
-HEAD = ""  # instead of a message id: the last message of the current branch
 Quantization = Literal["int8", "int4"]  # of weights
 
 
@@ -169,129 +165,3 @@ class InferenceEngine(Protocol):
 
     def close(self) -> None:
         """Stop. Unfinished requests end as cancelled."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A stored message.
-
-    Attributes:
-        id: id, unique over all conversations.
-        created: Unix time of storage, in seconds.
-        message: the message.
-        meta: plain JSON. Response: its `model` and `finish` reason ("in_progress" during generation and after a
-            crash). Request that failed: its `error`.
-        parent_id: id of the previous message; None for a first message.
-        sibling_ids: ids of all messages with the same parent, including this one, oldest first. Set by
-            `ConversationStore.get`.
-    """
-
-    id: str
-    created: float
-    message: Message
-    meta: Mapping[str, Any]
-    parent_id: str | None = None
-    sibling_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class StoredConversation:
-    """A stored conversation: a tree of messages. `ConversationStore.list` leaves `head`, `messages` and `tree` empty.
-
-    Attributes:
-        id: id.
-        title: title.
-        model: model of the first request.
-        created: Unix time of creation, in seconds.
-        updated: Unix time of the last added message.
-        head: id of the last message of the current branch; None if there are no messages.
-        messages: current branch, from the first message to the head.
-        tree: messages of all branches, oldest first.
-    """
-
-    id: str
-    title: str
-    model: str
-    created: float
-    updated: float
-    head: str | None = None
-    messages: tuple[StoredMessage, ...] = ()
-    tree: tuple[StoredMessage, ...] = ()
-
-
-class ConversationStore(Protocol):
-    """Stores conversations as trees of messages. Messages are deleted only together with their conversation.
-
-    A method that writes returns after the change is synced to disk. Every method raises `Unavailable` if another
-    process holds the store for too long, and `SaveFailed` if a write fails.
-    """
-
-    @property
-    def completions(self) -> CompletionStore:
-        """Stored completions, in the same database."""
-
-    @property
-    def responses(self) -> ResponseStore:
-        """Stored responses (`/v1/responses`), in the same database."""
-
-    def create(self, *, title: str, model: str) -> StoredConversation:
-        """Create a conversation."""
-
-    def ensure_branch(self, conversation_id: str, messages: Sequence[Message], *, title: str = "") -> tuple[str, ...]:
-        """Ensure that `messages` is a branch of the tree and return the message ids.
-
-        The longest prefix that a branch already has is reused. The other messages are added below it in one
-        transaction, and the last one becomes the head. If nothing is added, the head stays and the `error` in the
-        `meta` of the last message is removed, because the request is repeated. A conversation without a title gets
-        `title`. Raises `NotFound`.
-        """
-
-    def append(
-        self,
-        conversation_id: str,
-        messages: Sequence[Message],
-        meta: Mapping[str, Any] | None = None,
-        *,
-        parent_id: str | None = HEAD,
-    ) -> tuple[str, ...]:
-        """Add messages, each below the previous one, in one transaction. Make the last one the head. Return the ids.
-
-        Args:
-            conversation_id: id of the conversation. Raises `NotFound`.
-            messages: messages to add.
-            meta: stored with each message.
-            parent_id: parent of the first message; None: the first message starts a branch of its own.
-        """
-
-    def update_message(self, message_id: str, *, content: Message | None = None, meta: Mapping[str, Any]) -> None:
-        """Update a message or its metadata. Raises `NotFound`.
-
-        Args:
-            message_id: id of the message.
-            content: new message; None: unchanged.
-            meta: keys to set; a key with value None is removed, other keys stay.
-        """
-
-    def get(self, conversation_id: str) -> StoredConversation:
-        """A conversation with its messages. Raises `NotFound`."""
-
-    def list(self, *, limit: int = 100, after: str | None = None, query: str = "") -> list[StoredConversation]:
-        """Conversations without messages, most recently updated first.
-
-        Args:
-            limit: maximum number of conversations.
-            after: id of the last conversation of the previous page. Raises `NotFound`.
-            query: return only conversations whose title or messages contain this text, ignoring case.
-        """
-
-    def select_branch(self, conversation_id: str, message_id: str) -> None:
-        """Switch branches: the newest message below `message_id` becomes the head. Raises `NotFound`."""
-
-    def rename(self, conversation_id: str, title: str) -> None:
-        """Set the title. Raises `NotFound`."""
-
-    def delete(self, conversation_id: str) -> None:
-        """Delete a conversation with its messages. Raises `NotFound`."""
-
-    def close(self) -> None:
-        """Close the database."""
