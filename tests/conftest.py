@@ -74,6 +74,6 @@ def model_folder(tmp_path_factory, tiny_config, tokenizer, one_thread):
     from turnwise.models.checkpoint import create, save
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    save(create(tiny_config, seed=0), folder, hf_config={"eos_token_id": tokenizer.eos_id})
+    save(create(tiny_config, seed=0), folder, hf_config={"eos_token_id": tokenizer.eos_token_id})
     tokenizer.save(folder)
     return folder

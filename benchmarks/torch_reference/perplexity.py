@@ -80,7 +80,7 @@ def measure_perplexity(
     nats, tokens = 0.0, 0.0
     for start in range(0, len(examples), ROWS):
         rows = examples[start : start + ROWS]
-        batch = collate([[row] for row in rows], pad_id=renderer.tokenizer.pad_id).to(device)
+        batch = collate([[row] for row in rows], pad_id=renderer.tokenizer.pad_token_id).to(device)
         nats += summed_cross_entropy(model, batch.ids_BT, batch.targets_BT).item()
         tokens += batch.target_weight
         on_done(start + len(rows))

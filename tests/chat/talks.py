@@ -50,4 +50,4 @@ class Answers(FakeGenerator):
 
 def read(service, at=-1):
     """What the model read."""
-    return service.renderer.tokenizer.decode(service.engine.requests[at].prompt_ids, skip_special=False)
+    return service.renderer.tokenizer.decode(service.engine.requests[at].prompt_ids, skip_special_tokens=False)

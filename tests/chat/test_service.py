@@ -233,7 +233,7 @@ def test_leaving_frees_the_slot_of_a_real_engine(make, tiny_config, tokenizer, w
     """Also for somebody who waits in line behind another."""
     decoder = create(replace(tiny_config, context_length=30_000), seed=0).decoder
     with torch.no_grad():
-        decoder.embed.weight[tokenizer.eos_id] = 0  # never the likeliest: the model talks on and on
+        decoder.embed.weight[tokenizer.eos_token_id] = 0  # never the likeliest: the model talks on and on
     engine = Engine(decoder, max_num_seqs=1)
     service = make(engine)
 
@@ -271,11 +271,13 @@ def test_special_tokens_in_a_message_stay_text(make, tokenizer):
 def test_stop_ids_are_the_tokenizers(make, tokenizer):
     generator = FakeGenerator(saying([]))
     reply(make(generator), ChatRequest(HELLO))
-    assert generator.requests[0].stop_ids == tokenizer.stop_ids == {tokenizer.eos_id}
+    assert generator.requests[0].stop_ids == tokenizer.stop_ids == {tokenizer.eos_token_id}
 
 
 def test_continuing_leaves_the_last_turn_open(make, tokenizer):
     generator = FakeGenerator(saying(tokenizer.encode(" is broken.")))
     turn = ChatRequest((*HELLO, Message("assistant", "The lamp")), context=ContextOptions(continue_final_message=True))
     assert reply(make(generator), turn).text == " is broken."
-    assert tokenizer.decode(generator.requests[0].prompt_ids, skip_special=False).endswith("<|assistant|>The lamp")
+    assert tokenizer.decode(generator.requests[0].prompt_ids, skip_special_tokens=False).endswith(
+        "<|assistant|>The lamp"
+    )

@@ -150,7 +150,7 @@ def test_both_objectives_learn_from_what_the_renderer_says(conversation, rendere
     example = trained("sft", conversation, renderer)
     assert example.ids.tolist() == rendered.ids
     assert example.target_mask.tolist() == [*rendered.loss_mask[1:], False]
-    batch = collate([[example]], pad_id=renderer.tokenizer.pad_id)
+    batch = collate([[example]], pad_id=renderer.tokenizer.pad_token_id)
     assert batch.ids_BT[0].tolist() == rendered.ids
 
 

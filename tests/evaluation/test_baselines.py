@@ -97,7 +97,7 @@ class TestCounting:
         messages = talk("hi", "hello", "and?", "good bye").messages
         found = find_scored_span(renderer, LoglikelihoodQuery(messages), 1000)
         said = [found.ids[at] for at in found.places]
-        assert said == [*renderer.tokenizer.encode("good bye"), renderer.tokenizer.eos_id]
+        assert said == [*renderer.tokenizer.encode("good bye"), renderer.tokenizer.eos_token_id]
         assert found.bytes == len(b"good bye")
 
     def test_what_does_not_fit_is_cut_from_the_front(self, renderer):

@@ -39,7 +39,7 @@ def slowly(model, renderer, talks):
             if message.role != "assistant":
                 continue
             said = renderer.render(conversation.messages[:i], add_generation_prompt=True).ids
-            for token in [*renderer.tokenizer.encode(message.content), renderer.tokenizer.eos_id]:
+            for token in [*renderer.tokenizer.encode(message.content), renderer.tokenizer.eos_token_id]:
                 nats -= F.log_softmax(model.logits(model(torch.tensor([said])))[0, -1], dim=0)[token].item()
                 said = [*said, token]
                 tokens += 1

@@ -60,7 +60,7 @@ class TestScores:
         for messages in TALKS:
             (found,) = opened.score([LoglikelihoodQuery(messages)], quiet)
             said = renderer.render(messages[:-1], add_generation_prompt=True).ids
-            reply = [*renderer.tokenizer.encode(messages[-1].content), renderer.tokenizer.eos_id]
+            reply = [*renderer.tokenizer.encode(messages[-1].content), renderer.tokenizer.eos_token_id]
             with torch.inference_mode():
                 logits = decoder.logits(decoder(torch.tensor([said + reply])))[0]
             nats = F.cross_entropy(logits[len(said) - 1 : -1], torch.tensor(reply), reduction="sum").item()

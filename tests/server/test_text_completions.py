@@ -183,7 +183,7 @@ def test_leaving_a_stream_of_many_frees_all_slots(url, service):
 
 @pytest.mark.parametrize("prompt", ["", None, [""]])
 def test_without_a_prompt_a_new_document_begins(url, service, prompt):
-    eos = service.renderer.tokenizer.eos_id
+    eos = service.renderer.tokenizer.eos_token_id
     body = {"model": "box", "max_tokens": 8, "temperature": 0}
     texts = [
         httpx.post(f"{url}/completions", json={**body, **fields}).json()["choices"][0]["text"]

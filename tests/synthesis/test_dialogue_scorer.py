@@ -75,7 +75,7 @@ def test_a_dialogue_without_a_reply_has_none_of_its_scores(box):
 
 
 def test_a_dialogue_that_the_template_refuses_has_none_either(box):
-    strict = replace(box, renderer=replace(box.renderer, template="{{ raise_exception('roles must alternate') }}"))
+    strict = replace(box, renderer=replace(box.renderer, chat_template="{{ raise_exception('roles must alternate') }}"))
     assert scores(strict, dialogue("hello", "Hello!")) == {"novelty": 1.0}
 
 

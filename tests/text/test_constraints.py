@@ -45,7 +45,7 @@ def wander(constraint, tokenizer, seed, most=400):
 def test_what_comes_out_of_a_regex_matches_it(tokenizer_of, kind, seed):
     tokenizer = tokenizer_of(kind)
     pattern = r"(yes|no), [a-z]{2,5} [0-9]{1,3}( 你好)?!"
-    ids, ended = wander(GrammarCompiler(tokenizer).regex(pattern, "guided_regex"), tokenizer, seed)
+    ids, ended = wander(GrammarCompiler(tokenizer).compile_regex(pattern, "guided_regex"), tokenizer, seed)
     assert ended
     assert re.fullmatch(pattern, tokenizer.decode(ids))
 
@@ -54,7 +54,7 @@ def test_what_comes_out_of_a_regex_matches_it(tokenizer_of, kind, seed):
 def test_a_choice_is_one_of_them(tokenizer_of, seed):
     tokenizer = tokenizer_of("turnwise")
     choices = ["yes", "yes indeed", 'a "quoted" one\n', "你好"]
-    ids, ended = wander(GrammarCompiler(tokenizer).choice(choices, "guided_choice"), tokenizer, seed)
+    ids, ended = wander(GrammarCompiler(tokenizer).compile_choice(choices, "guided_choice"), tokenizer, seed)
     assert ended
     assert tokenizer.decode(ids) in choices
 
@@ -74,7 +74,7 @@ SCHEMA = {
 @pytest.mark.parametrize("seed", range(8))
 def test_what_comes_out_of_a_schema_is_json_of_it(tokenizer_of, seed):
     tokenizer = tokenizer_of("turnwise")
-    ids, ended = wander(GrammarCompiler(tokenizer).json_schema(SCHEMA, "response_format"), tokenizer, seed)
+    ids, ended = wander(GrammarCompiler(tokenizer).compile_json_schema(SCHEMA, "response_format"), tokenizer, seed)
     assert ended
     said = json.loads(tokenizer.decode(ids))
     assert said["size"] in ("small", "large")
@@ -84,7 +84,7 @@ def test_what_comes_out_of_a_schema_is_json_of_it(tokenizer_of, seed):
 
 def test_a_lark_grammar(tokenizer_of):
     tokenizer = tokenizer_of("turnwise")
-    grammar = GrammarCompiler(tokenizer).lark('start: "(" start ")" | "x"', "guided_grammar")
+    grammar = GrammarCompiler(tokenizer).compile_lark('start: "(" start ")" | "x"', "guided_grammar")
     ids, ended = wander(grammar, tokenizer, 3)
     assert ended
     assert re.fullmatch(r"\(*x\)*", tokenizer.decode(ids))
@@ -92,7 +92,7 @@ def test_a_lark_grammar(tokenizer_of):
 
 def test_answers_of_one_grammar_do_not_disturb_each_other(tokenizer_of):
     tokenizer = tokenizer_of("turnwise")
-    grammar = GrammarCompiler(tokenizer).choice(["ab", "cd"], "guided_choice")
+    grammar = GrammarCompiler(tokenizer).compile_choice(["ab", "cd"], "guided_choice")
     one, other = grammar.start(), grammar.start()
     one.accept(tokenizer.encode("a")[0])
     assert other.token_mask()[tokenizer.encode("c")[0]]
@@ -102,14 +102,23 @@ def test_answers_of_one_grammar_do_not_disturb_each_other(tokenizer_of):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda g: g.regex("(", "guided_regex"), "'guided_regex' cannot be enforced"),
-        (lambda g: g.lark("nonsense", "guided_grammar"), "'guided_grammar' cannot be enforced"),
-        (lambda g: g.json_schema({"type": "array", "uniqueItems": True}, "response_format"), "schema.uniqueItems"),
-        (lambda g: g.json_schema({"type": "object", "unevaluatedProperties": 1}, "response_format"), "unevaluated"),
-        (lambda g: g.json_schema({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "x"), "'x' cannot"),
-        (lambda g: g.json_schema({"type": "wrong"}, "x"), "'x' cannot"),
-        (lambda g: g.json_schema(3, "x"), "'x' cannot"),
-        (lambda g: g.regex("a" * MAX_SOURCE + "a", "guided_regex"), "longer than 65,536 characters"),
+        (lambda g: g.compile_regex("(", "guided_regex"), "'guided_regex' cannot be enforced"),
+        (lambda g: g.compile_lark("nonsense", "guided_grammar"), "'guided_grammar' cannot be enforced"),
+        (
+            lambda g: g.compile_json_schema({"type": "array", "uniqueItems": True}, "response_format"),
+            "schema.uniqueItems",
+        ),
+        (
+            lambda g: g.compile_json_schema({"type": "object", "unevaluatedProperties": 1}, "response_format"),
+            "unevaluated",
+        ),
+        (
+            lambda g: g.compile_json_schema({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "x"),
+            "'x' cannot",
+        ),
+        (lambda g: g.compile_json_schema({"type": "wrong"}, "x"), "'x' cannot"),
+        (lambda g: g.compile_json_schema(3, "x"), "'x' cannot"),
+        (lambda g: g.compile_regex("a" * MAX_SOURCE + "a", "guided_regex"), "longer than 65,536 characters"),
     ],
 )
 def test_what_cannot_be_enforced_is_refused_with_the_reason(tokenizer_of, make, says):
@@ -130,18 +139,20 @@ def nested(depth):
 @pytest.mark.parametrize(
     "attack",
     [
-        lambda g: g.regex("(a{1000}){1000}", "x"),
-        lambda g: g.regex("((a+)+)+b", "x"),
-        lambda g: g.regex("(.*a.{30}){10}", "x"),
-        lambda g: g.regex("(a|b|ab)*" * 200, "x"),
-        lambda g: g.lark("start: a\na: a a | " + '"x"', "x"),
-        lambda g: g.lark("\n".join(["start: a0", *(f"a{i}: a{i + 1} a{i + 1}" for i in range(40)), 'a40: "x"']), "x"),
-        lambda g: g.json_schema(nested(400), "x"),
-        lambda g: g.json_schema({"type": "array", "minItems": 100_000, "items": {"type": "integer"}}, "x"),
-        lambda g: g.json_schema(
+        lambda g: g.compile_regex("(a{1000}){1000}", "x"),
+        lambda g: g.compile_regex("((a+)+)+b", "x"),
+        lambda g: g.compile_regex("(.*a.{30}){10}", "x"),
+        lambda g: g.compile_regex("(a|b|ab)*" * 200, "x"),
+        lambda g: g.compile_lark("start: a\na: a a | " + '"x"', "x"),
+        lambda g: g.compile_lark(
+            "\n".join(["start: a0", *(f"a{i}: a{i + 1} a{i + 1}" for i in range(40)), 'a40: "x"']), "x"
+        ),
+        lambda g: g.compile_json_schema(nested(400), "x"),
+        lambda g: g.compile_json_schema({"type": "array", "minItems": 100_000, "items": {"type": "integer"}}, "x"),
+        lambda g: g.compile_json_schema(
             {"type": "string", "allOf": [{"pattern": f"^(a|b)*a(a|b){{{i}}}$"} for i in range(10, 16)]}, "x"
         ),
-        lambda g: g.json_schema(
+        lambda g: g.compile_json_schema(
             {"anyOf": [{"type": "object", "properties": {f"k{i}{j}": {"type": "integer"} for j in range(50)}}
                        for i in range(50)]}, "x"
         ),
@@ -150,7 +161,7 @@ def nested(depth):
 def test_a_hostile_grammar_takes_little_time_or_is_refused(tokenizer_of, attack):
     tokenizer = tokenizer_of("turnwise")
     grammars = GrammarCompiler(tokenizer)
-    grammars.regex("warm up", "x")
+    grammars.compile_regex("warm up", "x")
     began = time.thread_time()
     with suppress(UserError):  # also in the middle of an answer
         state = attack(grammars).start()
@@ -212,8 +223,8 @@ def test_banned_words_of_the_greatest_length_cost_a_step_little(tokenizer_of, ki
 class TestCache:
     def test_it_returns_a_grammar_of_the_same_source(self, tokenizer_of):
         grammars = GrammarCompiler(tokenizer_of("turnwise"))
-        assert grammars.regex("a+", "x") is grammars.regex("a+", "y")
-        assert grammars.regex("a+", "x") is not grammars.regex("b+", "x")
+        assert grammars.compile_regex("a+", "x") is grammars.compile_regex("a+", "y")
+        assert grammars.compile_regex("a+", "x") is not grammars.compile_regex("b+", "x")
 
     def test_it_is_bounded_by_the_number_of_grammars(self):
         cache = GrammarCache(entries=2)
@@ -239,5 +250,5 @@ def test_after_preparing_nothing_is_built_from_the_whole_vocabulary(tokenizer_of
     monkeypatch.setattr(llguidance, "LLTokenizer", None)
     with pytest.raises(TooManyTokens):
         renderer.check_length("a" * 1_000_000, 10)
-    assert renderer.grammars.json_object().start().token_mask().any()
+    assert renderer.grammar_compiler.compile_json_object().start().token_mask().any()
     assert len(renderer.vocabulary.tokens_with_prefix(b"a")) > 0

@@ -153,7 +153,7 @@ NO_PARAMETERS = [
 @pytest.mark.parametrize("schema", NO_PARAMETERS)
 def test_a_tool_without_parameters_gets_none(tokenizer, schema):
     made = normalize_schema(schema, arguments=True)
-    grammar = GrammarCompiler(tokenizer).json_schema(schema, "tools[0].function.parameters", arguments=True)
+    grammar = GrammarCompiler(tokenizer).compile_json_schema(schema, "tools[0].function.parameters", arguments=True)
     assert {tokenizer.decode(wander(grammar, tokenizer, seed)[0]) for seed in range(5)} == {"{}"}
     assert not jsonschema.Draft202012Validator(made).is_valid({"a": 1})
 
@@ -213,7 +213,7 @@ def test_composed_objects_come_out_valid_and_closed(tokenizer, seed):
         "required": ["p"],
         "type": "object",
     }
-    ids, ended = wander(GrammarCompiler(tokenizer).json_schema(schema, "x"), tokenizer, seed)
+    ids, ended = wander(GrammarCompiler(tokenizer).compile_json_schema(schema, "x"), tokenizer, seed)
     assert ended
     value = json.loads(tokenizer.decode(ids))
     jsonschema.validate(value, schema)
@@ -238,7 +238,7 @@ def test_composed_objects_come_out_valid_and_closed(tokenizer, seed):
 )
 def test_an_error_names_the_keyword_and_the_reason(tokenizer, schema, place, reason):
     with pytest.raises(InvalidParameter) as error:
-        GrammarCompiler(tokenizer).json_schema(schema, "response_format")
+        GrammarCompiler(tokenizer).compile_json_schema(schema, "response_format")
     assert place in str(error.value)
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
@@ -264,7 +264,7 @@ def test_what_cannot_be_enforced_can_be_left_out(tokenizer):
     assert relaxed["properties"]["a"] == {"type": "string", "maxLength": 2}
     assert relaxed["properties"]["c"] == {"anyOf": [POINT, POINT]}
     assert schema["properties"]["a"]["pattern"], "what was sent is not changed"
-    GrammarCompiler(tokenizer).json_schema(relaxed, "x")
+    GrammarCompiler(tokenizer).compile_json_schema(relaxed, "x")
 
 
 def test_descriptions_do_not_count_towards_the_limit(tokenizer):
@@ -273,7 +273,7 @@ def test_descriptions_do_not_count_towards_the_limit(tokenizer):
         "type": "object",
         "properties": {"a": {"title": "t" * MAX_SCHEMA, **TEXT}},
     }
-    GrammarCompiler(tokenizer).json_schema(long, "response_format")
+    GrammarCompiler(tokenizer).compile_json_schema(long, "response_format")
 
 
 def test_published_sizes_are_accepted(tokenizer):
@@ -282,7 +282,7 @@ def test_published_sizes_are_accepted(tokenizer):
     words = ["".join(rng.choices("abcdefgh", k=20)) for _ in range(1000)]
     properties = {f"property_{i}": {"type": "integer"} for i in range(4996)}
     properties |= {f"choice_{i}": {"enum": words[i::4]} for i in range(4)}
-    GrammarCompiler(tokenizer).json_schema({"type": "object", "properties": properties}, "response_format")
+    GrammarCompiler(tokenizer).compile_json_schema({"type": "object", "properties": properties}, "response_format")
 
 
 def test_a_schema_may_be_deep_and_not_too_deep(tokenizer):
@@ -292,9 +292,9 @@ def test_a_schema_may_be_deep_and_not_too_deep(tokenizer):
             schema = {"type": "object", "properties": {"a": schema}}
         return schema
 
-    GrammarCompiler(tokenizer).json_schema(nested(20), "x")
+    GrammarCompiler(tokenizer).compile_json_schema(nested(20), "x")
     with pytest.raises(SchemaError, match="deeper than 100"):
         normalize_schema(nested(MAX_DEPTH + 1))
     for depth in (MAX_DEPTH + 1, 2000):
         with pytest.raises(InvalidParameter):
-            GrammarCompiler(tokenizer).json_schema(nested(depth), "x")
+            GrammarCompiler(tokenizer).compile_json_schema(nested(depth), "x")

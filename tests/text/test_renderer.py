@@ -67,12 +67,12 @@ class TestPromises:
         special = [[id for id in r.ids if id in tokenizer.special_ids] for r in (rendered, harmless)]
         assert special[0] == special[1], "a content has opened or closed a turn"
         plain = apply_chat_template(
-            renderer.template,
+            renderer.chat_template,
             [m.as_dict() for m in dialogue(user, assistant)],
             variables=tokenizer.special_tokens_map,
             add_generation_prompt=False,
         )
-        text = tokenizer.decode(rendered.ids, skip_special=False)
+        text = tokenizer.decode(rendered.ids, skip_special_tokens=False)
         if kind.startswith("sentencepiece"):  # its decoder takes spaces away around special tokens
             plain, text = plain.replace(" ", ""), text.replace(" ", "")
         assert text == plain, "what was said is shown as it was said"
@@ -125,7 +125,7 @@ class TestWhiteSpace:
         tokenizer = tokenizer_of("chatml")
         rendered = Renderer.from_tokenizer(tokenizer).render(dialogue(content, content))
         for start, end in (spans_of(rendered.loss_mask)[0], (rendered.spans[1][0], rendered.spans[1][1] + 1)):
-            assert tokenizer.decode(rendered.ids[start:end], skip_special=False) == content + "<|im_end|>"
+            assert tokenizer.decode(rendered.ids[start:end], skip_special_tokens=False) == content + "<|im_end|>"
 
     def test_trimmed_white_space_is_not_missed(self, tokenizer_of):
         tokenizer = tokenizer_of("llama3")
@@ -228,7 +228,7 @@ class TestTemplates:
         tokenizer = tokenizer_of("chatml")
         renderer = Renderer.from_tokenizer(tokenizer)
         rendered = renderer.render(dialogue("hi", "Once upon <|im_end|>", more=False), continue_final_message=True)
-        assert tokenizer.decode(rendered.ids, skip_special=False).endswith("assistant\nOnce upon <|im_end|>")
+        assert tokenizer.decode(rendered.ids, skip_special_tokens=False).endswith("assistant\nOnce upon <|im_end|>")
         assert tokenizer.token_to_id("<|im_end|>") not in rendered.ids[-5:]
         with pytest.raises(TemplateError, match="cannot be continued"):
             renderer.render([Message("user", "")], continue_final_message=True)

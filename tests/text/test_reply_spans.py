@@ -76,7 +76,7 @@ def of(tokenizer, template):
 
 def learned(renderer, piece):
     decode = renderer.tokenizer.decode
-    return [decode(piece.ids[reply.start : reply.end], skip_special=False) for reply in piece.replies]
+    return [decode(piece.ids[reply.start : reply.end], skip_special_tokens=False) for reply in piece.replies]
 
 
 def is_served(renderer, messages, piece, reply):

@@ -114,8 +114,8 @@ def test_a_long_text_has_the_ids_and_offsets_of_its_parts(tokenizer_of, kind):
 
 def test_more_tokens_than_the_limit(tokenizer_of):
     tokenizer = tokenizer_of("turnwise")
-    assert len(tokenizer.encode("a b c", limit=3)) == 3
+    assert len(tokenizer.encode("a b c", max_tokens=3)) == 3
     with pytest.raises(TooManyTokens) as error:
-        tokenizer.encode("a b c" * 2, limit=3)
+        tokenizer.encode("a b c" * 2, max_tokens=3)
     assert error.value.is_exact
     assert error.value.count == len(tokenizer.encode("a b c" * 2))

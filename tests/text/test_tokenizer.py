@@ -47,10 +47,10 @@ class TestTraining:
 
     def test_special_tokens_have_their_places(self, tokenizer):
         assert tokenizer.special_tokens == tuple(sorted([PAD_TOKEN, END_TOKEN, *ROLE_TOKENS], key=len, reverse=True))
-        assert tokenizer.eos_id == tokenizer.token_to_id(END_TOKEN)
-        assert tokenizer.pad_id == tokenizer.token_to_id(PAD_TOKEN)
-        assert tokenizer.stop_ids == {tokenizer.eos_id}
-        assert tokenizer.encode("a<|end|>", allow_special=True)[-1] == tokenizer.eos_id
+        assert tokenizer.eos_token_id == tokenizer.token_to_id(END_TOKEN)
+        assert tokenizer.pad_token_id == tokenizer.token_to_id(PAD_TOKEN)
+        assert tokenizer.stop_ids == {tokenizer.eos_token_id}
+        assert tokenizer.encode("a<|end|>", allow_special=True)[-1] == tokenizer.eos_token_id
 
     def test_digits_stand_alone(self, tokenizer):
         assert len(tokenizer.encode("1234567")) == 7
@@ -81,9 +81,9 @@ class TestFolders:
     def test_the_end_tokens_of_the_generation_config_count(self, tokenizer, tmp_path):
         tokenizer.save(tmp_path)
         (tmp_path / "config.json").write_text('{"eos_token_id": 9}')
-        assert Tokenizer.load(tmp_path).stop_ids == {9, tokenizer.eos_id}
+        assert Tokenizer.load(tmp_path).stop_ids == {9, tokenizer.eos_token_id}
         (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 8]}')
-        assert Tokenizer.load(tmp_path).stop_ids == {7, 8, tokenizer.eos_id}
+        assert Tokenizer.load(tmp_path).stop_ids == {7, 8, tokenizer.eos_token_id}
 
     @pytest.mark.parametrize("where", ["list", "text", "file", "json"])
     def test_a_template_is_found_wherever_folders_keep_it(self, tokenizer, tmp_path, where):

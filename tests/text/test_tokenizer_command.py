@@ -33,7 +33,7 @@ def test_train_writes_a_tokenizer_that_show_uses(data, tmp_path):
     shown = run("show", out, "Hello 🚚<|end|>")
     assert all(str(id) in shown for id in tokenizer.encode("Hello 🚚<|end|>"))
     assert str(len(tokenizer.encode("Hello 🚚<|end|>"))) + " tokens, 14 characters" in shown
-    assert f"{tokenizer.eos_id}  <|end|>" in run("show", out, "a\n<|end|>", "--special")
+    assert f"{tokenizer.eos_token_id}  <|end|>" in run("show", out, "a\n<|end|>", "--special")
 
 
 def test_training_again_replaces_only_a_tokenizer_and_only_on_demand(data, tmp_path):

@@ -61,7 +61,7 @@ def tokenizer_for(made_tokenizer, tokenizer):
 def test_a_template_tells_its_dialect():
     assert dialects.names() == ["hermes", "llama", "mistral"]
     for name, template in {"hermes": HERMES, "llama": LLAMA, "mistral": MISTRAL}.items():
-        assert dialects.detect_format(template) == dialects.tool_call_format(name)
+        assert dialects.detect_format(template) == dialects.load_format(name)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def read(tool_call_format, text, cuts, **options):
 @st.composite
 def answers(draw):
     """An answer in every dialect's form, what it means, and where to cut it."""
-    tool_call_format = dialects.tool_call_format(draw(st.sampled_from(dialects.names())))
+    tool_call_format = dialects.load_format(draw(st.sampled_from(dialects.names())))
     content = draw(said).replace(tool_call_format.marker or "\0", "").lstrip("{")
     called = draw(st.lists(calls, max_size=3)) + draw(st.lists(raws, max_size=1))
     ascii = draw(st.booleans())
@@ -180,7 +180,7 @@ def test_an_answer_that_breaks_off_gives_a_beginning_of_it_and_never_a_marker(an
 @quick
 @given(inputs, st.lists(st.integers(0, 40), max_size=5))
 def test_content_of_a_format_may_hold_the_marker(text, cuts):
-    tool_call_format = dialects.tool_call_format("hermes")
+    tool_call_format = dialects.load_format("hermes")
     content = json.dumps({"a": text + tool_call_format.marker})
     cuts = [cut for cut in cuts if cut <= len(content)]
     assert read(tool_call_format, content, cuts, anywhere=False)[:2] == (content, [])
@@ -194,7 +194,7 @@ def test_content_of_a_format_may_hold_the_marker(text, cuts):
      (r"\u4f60", "你"), (r"\ud83d", "\ufffd")],
 )  # fmt: skip
 def test_escapes_of_a_custom_input_mean_characters(written, means):
-    tool_call_format = dialects.tool_call_format("hermes")
+    tool_call_format = dialects.load_format("hermes")
     text = f'<tool_call>\n{{"name": "note", "arguments": {{"input": "{written}"}}}}\n</tool_call>'
     for cuts in (range(len(text)), []):
         assert read(tool_call_format, text, cuts)[1] == [("note", "custom", means)]
@@ -219,7 +219,7 @@ def wander(grammar, tokenizer, seed, most=2500, ends=0.5):
 
 
 def shown(tokenizer, ids):
-    return tokenizer.decode(ids, skip_special=False)
+    return tokenizer.decode(ids, skip_special_tokens=False)
 
 
 def check(tool, kind, arguments):
@@ -234,7 +234,7 @@ def check(tool, kind, arguments):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("parallel", [True, False])
 def test_forced_calls_are_right_whatever_is_drawn(tokenizer_for, name, seed, parallel):
-    tokenizer, tool_call_format = tokenizer_for(name), dialects.tool_call_format(name)
+    tokenizer, tool_call_format = tokenizer_for(name), dialects.load_format(name)
     bounded = [WEATHER, NOW, CODE, SUM]
     grammar = build_tool_call_grammar(
         GrammarCompiler(tokenizer), tokenizer, tool_call_format, bounded, forced=True, parallel=parallel
@@ -275,7 +275,7 @@ def answer(tool_call_format, *bodies):
 
 @each
 def test_auto_allows_talk_and_calls_but_no_other_marker(tokenizer_for, name):
-    tokenizer, tool_call_format = tokenizer_for(name), dialects.tool_call_format(name)
+    tokenizer, tool_call_format = tokenizer_for(name), dialects.load_format(name)
     grammar = build_tool_call_grammar(
         GrammarCompiler(tokenizer), tokenizer, tool_call_format, TOOLS, forced=False, parallel=True
     )
@@ -299,7 +299,7 @@ def test_auto_allows_talk_and_calls_but_no_other_marker(tokenizer_for, name):
 
 @each
 def test_forced_means_a_call_single_means_one_and_allowed_means_these(tokenizer_for, name):
-    tokenizer, tool_call_format = tokenizer_for(name), dialects.tool_call_format(name)
+    tokenizer, tool_call_format = tokenizer_for(name), dialects.load_format(name)
     grammars, call = GrammarCompiler(tokenizer), one_call(tool_call_format)
     single = build_tool_call_grammar(grammars, tokenizer, tool_call_format, [WEATHER], forced=True, parallel=False)
     assert follows(single, tokenizer, "Hello") == (False, False)
@@ -320,7 +320,7 @@ def test_forced_means_a_call_single_means_one_and_allowed_means_these(tokenizer_
 
 @pytest.mark.parametrize("name", ["hermes", "mistral"])
 def test_with_a_format_an_answer_follows_it_or_calls(tokenizer_for, name):
-    tokenizer, tool_call_format = tokenizer_for(name), dialects.tool_call_format(name)
+    tokenizer, tool_call_format = tokenizer_for(name), dialects.load_format(name)
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": False}
     grammar = build_tool_call_grammar(
         GrammarCompiler(tokenizer), tokenizer, tool_call_format, [NOW], forced=False, parallel=True, content=schema
@@ -331,7 +331,7 @@ def test_with_a_format_an_answer_follows_it_or_calls(tokenizer_for, name):
 
 
 def test_white_space_in_arguments_is_bounded(tokenizer_for):
-    tokenizer, tool_call_format = tokenizer_for("plain"), dialects.tool_call_format("hermes")
+    tokenizer, tool_call_format = tokenizer_for("plain"), dialects.load_format("hermes")
     grammar = build_tool_call_grammar(
         GrammarCompiler(tokenizer), tokenizer, tool_call_format, [WEATHER], forced=True, parallel=False
     )
@@ -357,7 +357,7 @@ def test_what_cannot_be_enforced_names_the_tool(tokenizer_for, tool, param, says
         build_tool_call_grammar(
             GrammarCompiler(tokenizer),
             tokenizer,
-            dialects.tool_call_format("hermes"),
+            dialects.load_format("hermes"),
             [NOW, tool],
             forced=False,
             parallel=True,
@@ -369,7 +369,7 @@ def test_a_marker_that_is_one_token_without_being_special_is_found(made_tokenize
     tokenizer = Tokenizer(made_tokenizer(["<|im_end|>"]), {"eos_token": "<|im_end|>"}, HERMES)
     tokenizer.backend.add_tokens(["<tool_call>", "</tool_call>"])
     tokenizer = Tokenizer(tokenizer.backend, tokenizer.special_tokens_map, HERMES)
-    tool_call_format = dialects.tool_call_format("hermes")
+    tool_call_format = dialects.load_format("hermes")
     text = "So\n" + answer(tool_call_format, one_call(tool_call_format))
     assert tokenizer.token_to_id("<tool_call>") in tokenizer.encode(text)
     grammar = build_tool_call_grammar(
@@ -391,11 +391,11 @@ def test_a_marker_that_is_one_token_without_being_special_is_found(made_tokenize
 def test_hostile_tools_take_little_time_or_are_refused(tokenizer_for, attack):
     tokenizer = tokenizer_for("plain")
     grammars = GrammarCompiler(tokenizer)
-    grammars.regex("warm up", "x")
+    grammars.compile_regex("warm up", "x")
     began = time.thread_time()
     with suppress(InvalidParameter):
         build_tool_call_grammar(
-            grammars, tokenizer, dialects.tool_call_format("hermes"), attack, forced=False, parallel=True
+            grammars, tokenizer, dialects.load_format("hermes"), attack, forced=False, parallel=True
         )
     assert time.thread_time() - began < 10
 

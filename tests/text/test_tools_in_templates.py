@@ -60,7 +60,7 @@ def chatml(made_tokenizer):
 
 
 def text_of(renderer, messages, **options):
-    return renderer.tokenizer.decode(renderer.render(messages, **options).ids, skip_special=False)
+    return renderer.tokenizer.decode(renderer.render(messages, **options).ids, skip_special_tokens=False)
 
 
 def theirs(renderer, messages, **options):
@@ -108,7 +108,7 @@ def test_a_template_that_demands_ids_of_its_own_kind_gets_them(renderer_of):
         Message("user", "?"), Message("assistant", "", tool_calls=(call,)), Message("tool", "1", tool_call_id=call.id)
     ]  # fmt: skip
     text = text_of(renderer_of("mistral"), messages)
-    id = dialects.tool_call_format("mistral").call_id(call.id)
+    id = dialects.load_format("mistral").call_id(call.id)
     assert len(id) == 9
     assert id.isalnum()
     assert f'"id": "{id}"' in text
@@ -137,7 +137,7 @@ def test_calls_and_results_are_written_in_the_default_form(chatml):
         Message("assistant", "Mixed."),
     ]
     rendered = chatml.render(messages)
-    text = chatml.tokenizer.decode(rendered.ids, skip_special=False)
+    text = chatml.tokenizer.decode(rendered.ids, skip_special_tokens=False)
     assert text == (
         "<|im_start|>user\n?<|im_end|>\n<|im_start|>assistant\nI look.\n"
         '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome", "n": 1.5}}\n</tool_call>\n'

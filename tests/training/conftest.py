@@ -123,7 +123,7 @@ def neox_folder(tmp_path, tokenizer):
     torch.manual_seed(0)
     config = GPTNeoXConfig(
         vocab_size=tokenizer.vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=48, max_position_embeddings=128, eos_token_id=tokenizer.eos_id, bos_token_id=None,
+        intermediate_size=48, max_position_embeddings=128, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
     )  # fmt: skip
     GPTNeoXForCausalLM(config).save_pretrained(tmp_path / "neox")
     tokenizer.save(tmp_path / "neox")

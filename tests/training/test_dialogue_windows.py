@@ -37,7 +37,9 @@ def examples(dialogue, length, tokenizer, objective="sft"):
 def shown(example, tokenizer):
     """What is read, and what is learned from it."""
     learned = example.targets[example.target_mask].tolist()
-    return tokenizer.decode(example.ids, skip_special=False), tokenizer.decode(learned, skip_special=False)
+    return tokenizer.decode(example.ids, skip_special_tokens=False), tokenizer.decode(
+        learned, skip_special_tokens=False
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,9 +109,9 @@ def test_other_objectives_keep_the_question_too(tokenizer, objective):
     assert lost.dialogues
     last = found[-1]
     sizes = np.cumsum([0, *last.segment_lengths]) if last.segment_lengths else [0, last.size]
-    reads = [tokenizer.decode(last.ids[a:b].tolist(), skip_special=False) for a, b in pairwise(sizes)]
+    reads = [tokenizer.decode(last.ids[a:b].tolist(), skip_special_tokens=False) for a, b in pairwise(sizes)]
     if last.source is not None:
-        reads = [tokenizer.decode(last.source.tolist(), skip_special=False)]
+        reads = [tokenizer.decode(last.source.tolist(), skip_special_tokens=False)]
     for read in reads:
         assert read.startswith("<|system|>Answer in French only.<|end|><|user|>Question ")
         assert "Question 11?<|end|><|assistant|>" in read

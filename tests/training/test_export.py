@@ -57,7 +57,7 @@ class TestInTransformers:
         ids_BT = torch.tensor([ids])
         with torch.inference_mode():
             torch.testing.assert_close(ours.logits(ours(ids_BT)), theirs(ids_BT).logits, atol=1e-5, rtol=1e-5)
-        assert theirs.config.eos_token_id == tokenizer.eos_token_id == Tokenizer.load(out).eos_id
+        assert theirs.config.eos_token_id == tokenizer.eos_token_id == Tokenizer.load(out).eos_token_id
         assert theirs.generation_config.top_k == 7
 
 
@@ -92,8 +92,8 @@ class TestBesideTheWeights:
         assert written == {
             "do_sample": True,
             "top_k": 7,
-            "eos_token_id": tokenizer.eos_id,
-            "pad_token_id": tokenizer.pad_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
         }
 
     def test_a_new_model_is_sampled_moderately(self, values):

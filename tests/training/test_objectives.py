@@ -56,7 +56,7 @@ def model_for(renderer, tiny_config, one_thread):
         if kind == "decoder":
             return create(replace(tiny_config, vocab_size=tokenizer.vocab_size), seed=0)
         sizes = hub.ModelSizes(tokenizer.vocab_size, *SIZES.values())
-        return hub.create(FAMILY[kind], sizes, pad=tokenizer.pad_id, end=tokenizer.eos_id, seed=0)
+        return hub.create(FAMILY[kind], sizes, pad=tokenizer.pad_token_id, end=tokenizer.eos_token_id, seed=0)
 
     return make
 
@@ -193,7 +193,7 @@ class TestFineTuning:
                 if message.role != "assistant":
                     continue
                 x = renderer.render(talk.messages[:i], add_generation_prompt=True).ids
-                y = [*renderer.tokenizer.encode(message.content), renderer.tokenizer.eos_id]
+                y = [*renderer.tokenizer.encode(message.content), renderer.tokenizer.eos_token_id]
                 for k in range(len(y)):
                     logits_V = model.logits(model(torch.tensor([x + y[:k]])))[0, -1]
                     summed -= F.log_softmax(logits_V, dim=0)[y[k]].item()
@@ -222,7 +222,7 @@ class TestFineTuning:
         assert report.grad_norm == pytest.approx(expected.norm().item() * batch.units / batch.target_weight, rel=1e-4)
 
     def learned(self, example, renderer):
-        return renderer.tokenizer.decode(example.targets[example.target_mask].tolist(), skip_special=False)
+        return renderer.tokenizer.decode(example.targets[example.target_mask].tolist(), skip_special_tokens=False)
 
     def test_only_what_the_assistant_says_is_learned(self, renderer):
         (example,) = encoded(sft, FOUR[1:2], renderer)
@@ -297,7 +297,10 @@ class TestLanguageModelling:
 
     def test_a_document_ends_with_the_end_token(self, renderer):
         (example,) = encoded(clm, [Document("Hello, how can I help?")], renderer)
-        assert example.ids.tolist() == [*renderer.tokenizer.encode("Hello, how can I help?"), renderer.tokenizer.eos_id]
+        assert example.ids.tolist() == [
+            *renderer.tokenizer.encode("Hello, how can I help?"),
+            renderer.tokenizer.eos_token_id,
+        ]
         assert example.target_mask[:-1].all()
 
     def test_a_long_text_loses_no_token_between_its_pieces(self, renderer):
@@ -307,7 +310,7 @@ class TestLanguageModelling:
 
     def test_markup_in_a_document_stays_text(self, renderer):
         (example,) = encoded(clm, [Document("so <|end|> it is")], renderer)
-        assert (example.ids == renderer.tokenizer.eos_id).sum() == 1
+        assert (example.ids == renderer.tokenizer.eos_token_id).sum() == 1
 
     def test_what_is_predicted_counts(self):
         batch = collate([[Example.causal(range(5), [True] * 5)]], pad_id=0)
@@ -332,7 +335,7 @@ class TestMaskedLanguageModelling:
             whole, example = self.varied(renderer, epoch)
             hidden = example.target_mask
             assert hidden.sum() == round(0.15 * (~np.isin(whole.ids, list(renderer.tokenizer.special_ids))).sum())
-            masked = example.ids[hidden] == renderer.tokenizer.mask_id
+            masked = example.ids[hidden] == renderer.tokenizer.mask_token_id
             same = example.ids[hidden] == whole.ids[hidden]
             fates["mask"] += masked.sum()
             fates["same"] += same.sum()
@@ -363,7 +366,7 @@ class TestDialogueWithAnEncoder:
         first, second = seq2seq.examples(FOUR[1], frame)
         prompts = [renderer.render(FOUR[1].messages[:i], add_generation_prompt=True).ids for i in (1, 3)]
         assert [first.source.tolist(), second.source.tolist()] == prompts
-        said = [*renderer.tokenizer.encode("Sehr gern!"), renderer.tokenizer.eos_id]
+        said = [*renderer.tokenizer.encode("Sehr gern!"), renderer.tokenizer.eos_token_id]
         assert second.targets.tolist() == said
         assert second.ids.tolist() == [9, *said[:-1]]
 
@@ -373,7 +376,7 @@ class TestDialogueWithAnEncoder:
         assert example.targets[0] == IGNORED
         assert example.targets[1:].tolist() == [
             *renderer.tokenizer.encode("How can I help you today?"),
-            renderer.tokenizer.eos_id,
+            renderer.tokenizer.eos_token_id,
         ]
 
     def test_a_long_history_loses_its_oldest_exchanges(self, renderer):
@@ -408,7 +411,7 @@ def test_what_answers_begin_with_is_the_same_when_served(recipe, tmp_path, token
     config = BartConfig(
         vocab_size=tokenizer.vocab_size, d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=96,
-        decoder_start_token_id=2, forced_bos_token_id=5, forced_eos_token_id=None, eos_token_id=tokenizer.eos_id,
+        decoder_start_token_id=2, forced_bos_token_id=5, forced_eos_token_id=None, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     BartForConditionalGeneration(config).save_pretrained(tmp_path / "bart")
     (tmp_path / "bart" / "generation_config.json").unlink()
@@ -460,7 +463,7 @@ class TestPreferences:
     def log_prob(self, model, renderer, messages):
         """log P(last message | all before), from the plain model, token by token."""
         x = renderer.render(messages[:-1], add_generation_prompt=True).ids
-        y = [*renderer.tokenizer.encode(messages[-1].content), renderer.tokenizer.eos_id]
+        y = [*renderer.tokenizer.encode(messages[-1].content), renderer.tokenizer.eos_token_id]
         logits_TV = model.decoder.logits(model.decoder(torch.tensor([x + y])))[0]
         return sum(F.log_softmax(logits_TV[len(x) + k - 1], dim=0)[y[k]].item() for k in range(len(y)))
 
@@ -532,7 +535,7 @@ class TestPreferences:
         )
         (example,) = encoded(dpo, [pair], renderer, length=60)
         assert example.size <= 60
-        learned = renderer.tokenizer.decode(example.targets[example.target_mask].tolist(), skip_special=False)
+        learned = renderer.tokenizer.decode(example.targets[example.target_mask].tolist(), skip_special_tokens=False)
         assert learned == "Thank you<|end|>No<|end|>"
 
     @torch.no_grad()

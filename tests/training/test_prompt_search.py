@@ -45,7 +45,7 @@ class TestPrompting:
         run_recipe(recipe, device=CPU)
         tokenizer = Tokenizer.load(recipe.out)
         rendered = Renderer.from_tokenizer(tokenizer).render(FOUR[0].messages)
-        text = tokenizer.decode(rendered.ids, skip_special=False)
+        text = tokenizer.decode(rendered.ids, skip_special_tokens=False)
         assert text.startswith('<|system|>Say "no" {{ kindly }}.<|end|><|user|>Where is my ')
         assert text.count("<|assistant|>") >= 3
         assert text.endswith("<|user|>Hello<|end|><|assistant|>How can I help you today?<|end|>")
@@ -62,7 +62,7 @@ class TestPrompting:
         run_recipe(recipe, device=CPU)
         tokenizer = Tokenizer.load(recipe.out)
         messages = [Message("system", "Be brief."), *FOUR[0].messages]
-        text = tokenizer.decode(Renderer.from_tokenizer(tokenizer).render(messages).ids, skip_special=False)
+        text = tokenizer.decode(Renderer.from_tokenizer(tokenizer).render(messages).ids, skip_special_tokens=False)
         assert text.startswith("<|system|>Be brief.<|end|><|user|>Where is my ")
         assert "Be kind." not in text
 

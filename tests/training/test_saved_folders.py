@@ -139,7 +139,7 @@ class TestTokenizers:
         backend = tokenizers.Tokenizer.from_str(json.dumps(raw))
         backend.post_processor = processor
         backend.save(str(tmp_path / "tokenizer.json"))
-        Tokenizer.load(tmp_path).with_template("{{ messages }}").save(tmp_path / "again")
+        Tokenizer.load(tmp_path).with_chat_template("{{ messages }}").save(tmp_path / "again")
         assert (
             json.loads((tmp_path / "again" / "tokenizer.json").read_text())["post_processor"]["type"]
             == "TemplateProcessing"

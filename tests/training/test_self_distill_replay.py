@@ -106,7 +106,7 @@ class TestAnswers:
     def test_that_the_template_refuses_are_left_out(self, box, rehearsed, tmp_path):
         """What a model says may be what its own template does not take: the rest is learned."""
         picky = "{% if messages[-1].content == 'Zebra' %}{{ raise_exception('No zebras.') }}{% endif %}"
-        renderer = replace(box.renderer, template=picky + box.renderer.template)
+        renderer = replace(box.renderer, chat_template=picky + box.renderer.chat_template)
         recipe = of({"train": str(write_chats(tmp_path / "a.jsonl", small_talk(40))), "rehearse": 0.5})
         zebra = Conversation((Message("user", "Who?"), Message("assistant", "Zebra")))
         data = load_datasets(recipe, renderer, box.model, rehearses=lambda _: [zebra, *rehearsed[:4]])

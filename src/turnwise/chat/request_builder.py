@@ -126,7 +126,7 @@ class RequestBuilder:
         if isinstance(request.prompt, str):
             tokenizer = self.renderer.tokenizer
             self.renderer.check_length(request.prompt, limit)
-            return (*tokenizer.bos_ids, *tokenizer.encode(request.prompt, limit=limit)) or self._empty_prompt_ids()
+            return (*tokenizer.bos_ids, *tokenizer.encode(request.prompt, max_tokens=limit)) or self._empty_prompt_ids()
         if any(id >= self.renderer.tokenizer.vocab_size for id in request.prompt):
             name = request.prompt_field
             raise InvalidParameter(
@@ -136,7 +136,7 @@ class RequestBuilder:
 
     def _empty_prompt_ids(self) -> tuple[int, ...]:
         """Ids of an empty prompt: the end-of-text token, as in the OpenAI reference for a missing prompt."""
-        eos_id = self.renderer.tokenizer.eos_id
+        eos_id = self.renderer.tokenizer.eos_token_id
         if eos_id is None:
             raise InvalidParameter("prompt", "'prompt' is empty, and this model has no token to begin a document with.")
         return (eos_id,)
@@ -149,7 +149,7 @@ class RequestBuilder:
             continue_final_message=request.context.continue_final_message,
             variables=request.context.chat_template_kwargs,
             tools=request.tools.visible,
-            limit=limit,
+            max_tokens=limit,
         )
 
     def max_prompt_tokens(self, request: ChatRequest) -> int:
@@ -168,7 +168,7 @@ class RequestBuilder:
         """Build a greedy request with `text` as its only message, for internal use (summaries)."""
         # Switch thinking off: it would use up the token limit.
         no_thinking = {
-            name: False for name in THINKING_VARIABLES if name in find_template_variables(self.renderer.template)
+            name: False for name in THINKING_VARIABLES if name in find_template_variables(self.renderer.chat_template)
         }
         rendered = self.renderer.render([Message("user", text)], add_generation_prompt=True, variables=no_thinking)
         return GenerationRequest(
@@ -246,7 +246,7 @@ class RequestBuilder:
             if (
                 name in RESERVED_VARIABLES
                 or name in SPECIAL_TOKEN_NAMES
-                or not re.search(rf"\b{re.escape(name)}\b", self.renderer.template)
+                or not re.search(rf"\b{re.escape(name)}\b", self.renderer.chat_template)
             ):
                 raise InvalidParameter(
                     name, f"The chat template of the model '{self.name}' has no '{name[:60]}' to set."
@@ -261,7 +261,7 @@ class RequestBuilder:
 
     def _constraints(self, params: GenerationParams, request: ChatRequest) -> list[Constraint]:
         constraints: list[Constraint] = []
-        if (tool_calls := tool_constraint(request, self.renderer, self.renderer.grammars)) is not None:
+        if (tool_calls := tool_constraint(request, self.renderer, self.renderer.grammar_compiler)) is not None:
             constraints.append(tool_calls)
         elif request.output.format is not None:
             constraints.append(self._grammar(request.output.format))
@@ -281,12 +281,12 @@ class RequestBuilder:
 
     def _grammar(self, format: ResponseFormat) -> Constraint:
         if format.kind == "json_object":
-            return self.renderer.grammars.json_object()
+            return self.renderer.grammar_compiler.compile_json_object()
         compilers: dict[str, Callable[[Any, str], Constraint]] = {
-            "json_schema": self.renderer.grammars.json_schema,
-            "regex": self.renderer.grammars.regex,
-            "choice": self.renderer.grammars.choice,
-            "lark": self.renderer.grammars.lark,
+            "json_schema": self.renderer.grammar_compiler.compile_json_schema,
+            "regex": self.renderer.grammar_compiler.compile_regex,
+            "choice": self.renderer.grammar_compiler.compile_choice,
+            "lark": self.renderer.grammar_compiler.compile_lark,
         }
         return compilers[format.kind](format.source, format.param)
 

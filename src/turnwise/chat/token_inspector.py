@@ -37,7 +37,7 @@ class TokenInspector:
         """
         with _convert_token_limit_error("prompt"):
             self._renderer.check_length(text, limit)
-            return self._renderer.tokenizer.encode(text, limit=limit)
+            return self._renderer.tokenizer.encode(text, max_tokens=limit)
 
     def encode_messages(
         self, messages: Sequence[Message], add_generation_prompt: bool, limit: int | None = None
@@ -48,7 +48,7 @@ class TokenInspector:
             ContextLengthExceeded: there are more than `limit`.
         """
         with _convert_token_limit_error("messages"):
-            prompt = self._renderer.render(messages, add_generation_prompt=add_generation_prompt, limit=limit)
+            prompt = self._renderer.render(messages, add_generation_prompt=add_generation_prompt, max_tokens=limit)
         return prompt.ids
 
     def token_texts(self, ids: Sequence[int]) -> list[str]:
@@ -67,4 +67,4 @@ class TokenInspector:
         vocab_size = len(self._vocabulary)
         if (highest := max(ids, default=0)) >= vocab_size:
             raise InvalidParameter("tokens", f"'tokens' holds {highest}; this model's ids end at {vocab_size - 1}.")
-        return self._renderer.tokenizer.decode(ids, skip_special=False)
+        return self._renderer.tokenizer.decode(ids, skip_special_tokens=False)

@@ -39,7 +39,7 @@ def export_model(
     Raises:
         SaveFailed: the disk is full or not writable; `target` is unchanged.
     """
-    special = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id, "bos_token_id": None}
+    special = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
     with export_folder(target, tokenizer, generation=generation, files=files) as folder:
         model.save(folder, dtype=dtype, hf_config={**special, **_kept(model.hf_config, special)})
 
@@ -60,8 +60,8 @@ def export_folder(
     with atomic_directory(target) as folder:
         yield folder
         if tokenizer.chat_template is None and "eos_token" in tokenizer.special_tokens_map:
-            tokenizer = tokenizer.with_template(
-                Renderer.from_tokenizer(tokenizer).template
+            tokenizer = tokenizer.with_chat_template(
+                Renderer.from_tokenizer(tokenizer).chat_template
             )  # the template used in training
         tokenizer.save(folder)
         stops = sorted(tokenizer.stop_ids)
@@ -73,7 +73,7 @@ def export_folder(
             **written,
             **(DEFAULT_GENERATION if generation is None else generation),
             "eos_token_id": stops[0] if len(stops) == 1 else stops,
-            "pad_token_id": tokenizer.pad_id,
+            "pad_token_id": tokenizer.pad_token_id,
         }
         path.write_text(json.dumps(settings, indent=2) + "\n")
         for name, content in (files or {}).items():

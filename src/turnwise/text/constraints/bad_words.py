@@ -24,7 +24,7 @@ class BadWordsConstraint:
         self._completing = [
             [
                 (length, tokens)
-                for length in range(max(1, len(word) - vocabulary.longest), len(word))
+                for length in range(max(1, len(word) - vocabulary.max_token_bytes), len(word))
                 if len(tokens := vocabulary.tokens_with_prefix(word[length:]))
             ]
             for word in self._words

@@ -129,11 +129,11 @@ class GrammarCompiler:
         """Build now what the first grammar would wait for: a second for 150,000 tokens, in which no thread runs."""
         self._tokens()
 
-    def json_object(self) -> GrammarConstraint:
+    def compile_json_object(self) -> GrammarConstraint:
         """Any JSON object."""
-        return self.json_schema({"type": "object"}, "response_format")
+        return self.compile_json_schema({"type": "object"}, "response_format")
 
-    def json_schema(self, schema: Any, param: str, *, arguments: bool = False) -> GrammarConstraint:
+    def compile_json_schema(self, schema: Any, param: str, *, arguments: bool = False) -> GrammarConstraint:
         """JSON that a schema allows; `arguments` as in `normalize`.
 
         Raises:
@@ -152,23 +152,25 @@ class GrammarCompiler:
                 raise _not_enforced(param, f"{place}.{fault.keyword_path}", fault.reason) from None
             raise _not_enforced(param, place, _words(error)) from None
 
-    def regex(self, pattern: str, param: str) -> GrammarConstraint:
+    def compile_regex(self, pattern: str, param: str) -> GrammarConstraint:
         """Text that matches a whole regular expression."""
         return self._of(param, pattern, lambda text: _matcher().grammar_from_regex(text))
 
-    def lark(self, grammar: str, param: str) -> GrammarConstraint:
+    def compile_lark(self, grammar: str, param: str) -> GrammarConstraint:
         """Text of a context-free grammar in Lark's notation, with the extensions of llguidance."""
         return self._of(param, grammar, lambda text: _matcher().grammar_from_lark(text))
 
-    def tool_calls(self, grammar: str, others: Mapping[str, str], param: str) -> GrammarConstraint:
+    def compile_tool_calls(self, grammar: str, others: Mapping[str, str], param: str) -> GrammarConstraint:
         """Text of a Lark grammar that we wrote; `others` are grammars from requests that it names as `@name`."""
         size = len(grammar) + sum(map(len, others.values()))
         parts = [{"name": name, "lark_grammar": text} for name, text in {"calls": grammar, **others}.items()]
         return self._of(param, json.dumps({"grammars": parts}), str, (size, MAX_SCHEMA))
 
-    def choice(self, choices: Sequence[str], param: str) -> GrammarConstraint:
+    def compile_choice(self, choices: Sequence[str], param: str) -> GrammarConstraint:
         """One of several texts."""
-        return self.lark("start: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices), param)
+        return self.compile_lark(
+            "start: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices), param
+        )
 
     def _of(
         self, param: str, source: str, grammar_of: Callable[[str], str], size: tuple[int, int] | None = None

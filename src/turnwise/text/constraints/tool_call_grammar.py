@@ -45,20 +45,20 @@ def build_tool_call_grammar(
     _refuse_open_patterns(tools)
     try:
         source, others = _source(tokenizer, tool_call_format, tools, forced, parallel, content)
-        return grammars.tool_calls(source, others, "tools")
+        return grammars.compile_tool_calls(source, others, "tools")
     except (InvalidParameter, SchemaError, RecursionError) as error:
         began = time.thread_time()
         for tool in tools:  # whose fault was it?
             if time.thread_time() - began > MOST_BLAMING:
                 break
             if tool.syntax == "lark":
-                grammars.lark(tool.grammar, tool.param)
+                grammars.compile_lark(tool.grammar, tool.param)
             elif tool.syntax == "regex":
-                grammars.regex(tool.grammar, tool.param)
+                grammars.compile_regex(tool.grammar, tool.param)
             else:
-                grammars.json_schema(tool.arguments_schema, tool.param, arguments=True)
+                grammars.compile_json_schema(tool.arguments_schema, tool.param, arguments=True)
         if content is not None:
-            grammars.json_schema(content, "response_format")
+            grammars.compile_json_schema(content, "response_format")
         if isinstance(error, InvalidParameter):
             raise
         raise InvalidParameter("tools", "'tools' has a schema that is nested too deeply.") from None

@@ -27,7 +27,7 @@ class Demonstrations:
     dialogues: tuple[tuple[Message, ...], ...]
     shots: int
 
-    def select_for(self, messages: Sequence[Message]) -> tuple[int, list[Message]]:
+    def select(self, messages: Sequence[Message]) -> tuple[int, list[Message]]:
         """Where demonstrations go into a dialogue, and which.
 
         They depend on its first user turn alone, so that they stay the same from turn to turn.

@@ -35,7 +35,7 @@ from turnwise.text.rendering.tool_prompt import normalize_call_ids, reject_speci
 from turnwise.text.tokenization.token_lower_bound import TokenLowerBound
 from turnwise.text.tokenization.tokenizer import Encoding, Tokenizer, TooManyTokens
 from turnwise.text.tokenization.vocabulary import Vocabulary
-from turnwise.text.tool_call_formats import DEFAULT_FORMAT, ToolCallFormat, detect_format, tool_call_format
+from turnwise.text.tool_call_formats import DEFAULT_FORMAT, ToolCallFormat, detect_format, load_format
 
 SHORT = 65_536  # characters; up to here the exact number of tokens costs little, and an error can tell it
 # For checkpoints that ship none, such as DialoGPT: turns joined by the end-of-text token (Zhang et al. 2020).
@@ -66,7 +66,7 @@ class Renderer:
     """Renders conversations for one tokenizer and its chat template."""
 
     tokenizer: Tokenizer
-    template: str
+    chat_template: str
     tools: tuple[Tool, ...] = ()  # of every dialogue that brings none of its own
 
     def with_tools(self, tools: tuple[Tool, ...]) -> "Renderer":
@@ -85,7 +85,7 @@ class Renderer:
     @cached_property
     def tool_call_format(self) -> ToolCallFormat:
         """How its model writes tool calls."""
-        return detect_format(self.template) or tool_call_format(DEFAULT_FORMAT)
+        return detect_format(self.chat_template) or load_format(DEFAULT_FORMAT)
 
     def render(
         self,
@@ -95,7 +95,7 @@ class Renderer:
         continue_final_message: bool = False,
         variables: Mapping[str, Any] | None = None,
         tools: Sequence[Tool] = (),
-        limit: int | None = None,
+        max_tokens: int | None = None,
     ) -> RenderedConversation:
         """Ids, loss mask and message spans of a conversation.
 
@@ -105,24 +105,24 @@ class Renderer:
             continue_final: leave the last message open so that the model goes on with it.
             variables: further values for the template; the operator's, since special tokens in them are special.
             tools: what the model is told it may call.
-            limit: the most tokens that the caller has a use for; what certainly has more is not tokenized.
+            max_tokens: the most tokens that the caller has a use for; what certainly has more is not tokenized.
 
         Raises:
-            TooManyTokens: there are more than `limit`; what is longer may pass.
+            TooManyTokens: there are more than `max_tokens`; what is longer may pass.
             TemplateError: the template refuses the messages, or special-token text in a message cannot be told apart.
             InvalidParameter: a tool's definition spells a special token.
         """
         at, shown = self._demonstrations(messages)
         whole = [*messages[:at], *shown, *messages[at:]]
         tools = tools or self.tools
-        rendered = self._render(whole, add_generation_prompt, continue_final_message, variables, tools, limit)
+        rendered = self._render(whole, add_generation_prompt, continue_final_message, variables, tools, max_tokens)
         if not shown:
             return rendered
         own = rendered.spans[:at] + rendered.spans[at + len(shown) :]
         start = next((span[0] for span in own[at:] if span is not None), len(rendered.ids))
         return replace(rendered, loss_mask=[False] * start + rendered.loss_mask[start:], spans=own)
 
-    def text(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+    def render_text(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
         """The text of which `render` returns the ids, and nothing else: much quicker.
 
         Raises:
@@ -134,7 +134,7 @@ class Renderer:
 
     def _demonstrations(self, messages: Sequence[Message]) -> tuple[int, Sequence[Message]]:
         """Messages that the model is shown first, and the index at which they are inserted."""
-        return (0, []) if self.tokenizer.demonstrations is None else self.tokenizer.demonstrations.select_for(messages)
+        return (0, []) if self.tokenizer.demonstrations is None else self.tokenizer.demonstrations.select(messages)
 
     def _render(
         self,
@@ -143,7 +143,7 @@ class Renderer:
         continue_final_message: bool,
         variables: Mapping[str, Any] | None,
         tools: Sequence[Tool],
-        limit: int | None,
+        max_tokens: int | None,
     ) -> RenderedConversation:
         """What `render` says, of these messages and no others."""
         reject_special_tokens(messages, tools, self.tokenizer.special_tokens)
@@ -153,14 +153,14 @@ class Renderer:
             return self._apply(messages, variables, add_generation_prompt)
 
         text = apply(messages)
-        self.check_length(text, limit)
+        self.check_length(text, max_tokens)
         ranges = find_content_spans(messages, text, apply)
         breaks = self._breaks(messages, text, apply)
         if continue_final_message:
             text = text[: _end_of_last(ranges)]
-        encoding = self._encode(text, breaks, limit=limit)
+        encoding = self._encode(text, breaks, max_tokens=max_tokens)
         self._check_apart(encoding, text, ranges)
-        if detect_format(self.template) is not None:
+        if detect_format(self.chat_template) is not None:
             ends = [token for token in self.tokenizer.special_tokens if token not in self.tool_call_format.closing]
             calls = find_tool_call_spans(
                 messages, text, lambda some, prompt: self._apply(some, variables, prompt), ends
@@ -178,7 +178,7 @@ class Renderer:
         """The messages as the template gets them, the index of each original one among them, and the variables."""
         messages = [_clean(message) for message in messages]
         places: Sequence[int] = range(len(messages))
-        if detect_format(self.template) is not None:
+        if detect_format(self.chat_template) is not None:
             messages = normalize_call_ids(messages, self.tool_call_format)
             variables = (
                 {**(variables or {}), "tools": [dict(tool.definition) for tool in tools]} if tools else variables
@@ -200,7 +200,7 @@ class Renderer:
         return TokenLowerBound(self.tokenizer, self.vocabulary)
 
     @cached_property
-    def grammars(self) -> GrammarCompiler:
+    def grammar_compiler(self) -> GrammarCompiler:
         """Compiles grammars of answers for the tokenizer."""
         return GrammarCompiler(self.tokenizer, self.vocabulary)
 
@@ -211,16 +211,16 @@ class Renderer:
         """
         self.token_lower_bound  # noqa: B018
         self.vocabulary.prepare()
-        self.grammars.prepare()
+        self.grammar_compiler.prepare()
 
-    def check_length(self, text: str, limit: int | None) -> None:
-        """Raise `TooManyTokens` for a text that certainly has more than `limit`, without tokenizing it."""
-        if limit is not None and len(text) > SHORT and (count := self.token_lower_bound(text)) > limit:
+    def check_length(self, text: str, max_tokens: int | None) -> None:
+        """Raise `TooManyTokens` for a text that certainly has more than `max_tokens`, without tokenizing it."""
+        if max_tokens is not None and len(text) > SHORT and (count := self.token_lower_bound(text)) > max_tokens:
             raise TooManyTokens(count, is_exact=False)
 
     def _apply(self, messages: Sequence[Message], variables: Mapping[str, Any] | None, prompt: bool) -> str:
         return apply_chat_template(
-            self.template,
+            self.chat_template,
             [message.as_dict() for message in messages],
             variables={**self.tokenizer.special_tokens_map, **(variables or {})},
             add_generation_prompt=prompt,
@@ -271,17 +271,19 @@ class Renderer:
 
         return replace(message, content=break_up(message.content), name=message.name and break_up(message.name))
 
-    def _encode(self, text: str, breaks: Sequence[int], cuts: Sequence[int] = (), limit: int | None = None) -> Encoding:
+    def _encode(
+        self, text: str, breaks: Sequence[int], cuts: Sequence[int] = (), max_tokens: int | None = None
+    ) -> Encoding:
         """Ids of the rendered text.
 
         Args:
             text: what the template made.
             breaks: places at which no special token may be recognised, in order.
             cuts: places at which the text is parted, as if what comes after were not there yet.
-            limit: the most tokens, where there is a limit and neither breaks nor cuts.
+            max_tokens: the most tokens, where there is a limit and neither breaks nor cuts.
         """
         if not breaks and not cuts:
-            return self.tokenizer.encode_with_offsets(text, allow_special=True, limit=limit)
+            return self.tokenizer.encode_with_offsets(text, allow_special=True, max_tokens=max_tokens)
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
         for start, end in pairwise([0, *cuts, len(text)]):

@@ -43,14 +43,14 @@ class RenderedReplies:
     replies: list[ReplySpan]
 
 
-def render_replies(renderer: Renderer, messages: Sequence[Message], wanted: Collection[int]) -> RenderedReplies:
+def render_replies(renderer: Renderer, messages: Sequence[Message], indices: Collection[int]) -> RenderedReplies:
     """Render a dialogue once, with those of the requested replies that can be trained on.
 
     Raises:
         TemplateError: the template refuses the messages.
     """
     rendered = renderer.render(messages)
-    found = (_reply(renderer, messages, rendered, index) for index in sorted(wanted))
+    found = (_reply(renderer, messages, rendered, index) for index in sorted(indices))
     return RenderedReplies(rendered.ids, [reply for reply in found if reply is not None])
 
 
@@ -84,7 +84,7 @@ def _is_written_as_last(
 ) -> bool:
     """Whether the last of these messages, and all before it, stand in the rendering as they do while it is the last."""
     end = rendered.offsets[span[1] - 1][1]
-    return renderer.text(messages)[:end] == rendered.text[:end]
+    return renderer.render_text(messages)[:end] == rendered.text[:end]
 
 
 def _end(rendered: RenderedConversation, span: tuple[int, int]) -> int:
@@ -99,7 +99,7 @@ def _prompt_end(
 ) -> int | None:
     """How many ids the prompt after `history` has; None where the rendering does not begin with them."""
     try:
-        prompt = renderer.text(history, add_generation_prompt=True)
+        prompt = renderer.render_text(history, add_generation_prompt=True)
     except TemplateError:  # nobody can ask for this reply: a greeting before any message, say
         return content
     if not rendered.text.startswith(prompt):

@@ -13,7 +13,7 @@ from turnwise.core.errors import InvalidParameter, TemplateError
 from turnwise.core.messages import Message
 from turnwise.core.tools import Tool
 from turnwise.text.rendering.content_spans import strip_sentinels
-from turnwise.text.tool_call_formats import DEFAULT_FORMAT, ToolCallFormat, tool_call_format
+from turnwise.text.tool_call_formats import DEFAULT_FORMAT, ToolCallFormat, load_format
 
 EXPLANATION = """\
 You can call tools. Each line between <tools> and </tools> describes one, as a JSON object:
@@ -112,7 +112,7 @@ def _explained_message(messages: Sequence[Message], *, system: bool) -> int | No
 
 def _written(message: Message) -> str:
     """The calls as a model writes them."""
-    form = tool_call_format(DEFAULT_FORMAT)
+    form = load_format(DEFAULT_FORMAT)
     calls = [
         json.dumps({"name": call.name, form.arguments_key: call.parsed_arguments}, ensure_ascii=False)
         for call in message.tool_calls

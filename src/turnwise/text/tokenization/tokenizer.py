@@ -119,21 +119,21 @@ class Tokenizer:
         return max(self.backend.get_vocab_size(with_added_tokens=True), highest + 1)
 
     @property
-    def pad_id(self) -> int:
+    def pad_token_id(self) -> int:
         """An id to fill batches with; it is masked everywhere, so any will do."""
         if (pad := self.special_tokens_map.get("pad_token")) and (known := self.token_to_id(pad)) is not None:
             return known
         return next(iter(sorted(self.stop_ids)), 0)
 
     @property
-    def eos_id(self) -> int | None:
+    def eos_token_id(self) -> int | None:
         """The id that ends a text."""
         return (
             self.token_to_id(self.special_tokens_map["eos_token"]) if "eos_token" in self.special_tokens_map else None
         )
 
     @property
-    def mask_id(self) -> int | None:
+    def mask_token_id(self) -> int | None:
         """The id that stands for a hidden token, where there is one."""
         return (
             self.token_to_id(self.special_tokens_map["mask_token"])
@@ -153,7 +153,7 @@ class Tokenizer:
         config = self.config | ({"mask_token": MASK_TOKEN} if MASK_TOKEN in new else {})
         return Tokenizer(backend, named, self.chat_template, self.stop_ids, config, self.demonstrations)
 
-    def with_template(self, template: str) -> "Tokenizer":
+    def with_chat_template(self, template: str) -> "Tokenizer":
         """The same tokenizer with this chat template; it shares the backend."""
         found = copy.copy(self)
         found.chat_template = template
@@ -171,29 +171,29 @@ class Tokenizer:
             return ()
         return tuple(itertools.takewhile(lambda id: id in self.special_ids, encoded.ids))
 
-    def encode(self, text: str, *, allow_special: bool = False, limit: int | None = None) -> list[int]:
+    def encode(self, text: str, *, allow_special: bool = False, max_tokens: int | None = None) -> list[int]:
         """Ids of `text`. Text that spells a special token stays text unless `allow_special` is set.
 
         Raises:
-            TooManyTokens: there are more than `limit`.
+            TooManyTokens: there are more than `max_tokens`.
         """
-        return self._encode(text, allow_special, limit).ids
+        return self._encode(text, allow_special, max_tokens).ids
 
-    def encode_with_offsets(self, text: str, *, allow_special: bool = False, limit: int | None = None) -> Encoding:
+    def encode_with_offsets(self, text: str, *, allow_special: bool = False, max_tokens: int | None = None) -> Encoding:
         """Ids of `text` with the characters each came from. No beginning or end tokens are added.
 
         Raises:
-            TooManyTokens: there are more than `limit`.
+            TooManyTokens: there are more than `max_tokens`.
         """
-        encoded = self._encode(text, allow_special, limit)
+        encoded = self._encode(text, allow_special, max_tokens)
         return Encoding(encoded.ids, _Offsets(encoded))
 
-    def _encode(self, text: str, allow_special: bool, limit: int | None) -> tokenizers.Encoding:
+    def _encode(self, text: str, allow_special: bool, max_tokens: int | None) -> tokenizers.Encoding:
         if not text.isascii():
             text = _SURROGATES.sub("\ufffd", text)
         backend = self.backend if allow_special or not self._spells_special(text) else self._literal
         encoded = call_backend("The model's tokenizer fails on this text", lambda: _encoding(backend, text))
-        if limit is not None and len(encoded) > limit:
+        if max_tokens is not None and len(encoded) > max_tokens:
             raise TooManyTokens(len(encoded), is_exact=True)
         return encoded
 
@@ -207,10 +207,11 @@ class Tokenizer:
         backend.encode_special_tokens = True
         return backend
 
-    def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of `ids`. Bytes that are no character yet come out as U+FFFD; `text.stream` waits for the rest."""
         return call_backend(
-            "The model's tokenizer fails on these tokens", lambda: _decoded(self.backend, list(ids), skip_special)
+            "The model's tokenizer fails on these tokens",
+            lambda: _decoded(self.backend, list(ids), skip_special_tokens),
         )
 
     @classmethod
@@ -277,7 +278,7 @@ def _encoding(backend: tokenizers.Tokenizer, text: str) -> tokenizers.Encoding:
     return backend.encode_batch([text], add_special_tokens=False)[0]
 
 
-def _decoded(backend: tokenizers.Tokenizer, ids: list[int], skip_special: bool) -> str:
+def _decoded(backend: tokenizers.Tokenizer, ids: list[int], skip_special_tokens: bool) -> str:
     if len(ids) < LONG:
-        return backend.decode(ids, skip_special_tokens=skip_special)
-    return backend.decode_batch([ids], skip_special_tokens=skip_special)[0]
+        return backend.decode(ids, skip_special_tokens=skip_special_tokens)
+    return backend.decode_batch([ids], skip_special_tokens=skip_special_tokens)[0]

@@ -54,7 +54,7 @@ class Vocabulary:
         return [token.encode() if id in added else dump_plugin(token) for id, token in enumerate(tokens)]
 
     @cached_property
-    def longest(self) -> int:
+    def max_token_bytes(self) -> int:
         """Bytes of the longest shown token."""
         return max(map(len, self._sorted), default=0)
 
@@ -78,7 +78,7 @@ class LLGuidanceTokenizer:
         self.size = len(vocabulary)
         self.tokens = [vocabulary.token_bytes(id) for id in range(self.size)]
         self.special_token_ids = sorted(tokenizer.special_ids)
-        self.eos_token_id = min(tokenizer.stop_ids, default=tokenizer.pad_id)
+        self.eos_token_id = min(tokenizer.stop_ids, default=tokenizer.pad_token_id)
         self.bos_token_id = None
         self._tokenizer = tokenizer
 

@@ -47,7 +47,7 @@ def names() -> list[str]:
     return sorted(module.name for module in iter_modules(__path__))
 
 
-def tool_call_format(name: str) -> ToolCallFormat:
+def load_format(name: str) -> ToolCallFormat:
     """The format `name`."""
     format: ToolCallFormat = import_module(f"{__name__}.{name}").FORMAT
     return format
@@ -59,4 +59,4 @@ def detect_format(template: str) -> ToolCallFormat | None:
     if "tools" not in find_template_variables(template) or "tool_calls" not in template or not _NAME.search(template):
         return None
     matches = [name for name in names() if import_module(f"{__name__}.{name}").detect(template)]
-    return tool_call_format(matches[0]) if len(matches) == 1 else None
+    return load_format(matches[0]) if len(matches) == 1 else None

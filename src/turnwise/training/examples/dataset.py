@@ -133,7 +133,7 @@ class Dataset:
     def batch(self, rows: Sequence[PackedRow]) -> Batch:
         """Collate rows into a batch."""
         examples = [[self.example(index, row.epoch) for index in row.examples] for row in rows]
-        return collate(examples, pad_id=self.context.tokenizer.pad_id)
+        return collate(examples, pad_id=self.context.tokenizer.pad_token_id)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield all examples once in a fixed order, `size` rows per batch (validation)."""

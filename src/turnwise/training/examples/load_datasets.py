@@ -200,7 +200,7 @@ def _key(recipe: Recipe, context: ExampleContext) -> str:
     digest.update(recipe.dump().encode())
     if data.rehearse and recipe.model.source is not None:  # replay examples depend on the base model's weights
         digest.update(weights_digest(find_model_folder(recipe.model.source)).encode())
-    digest.update(f"{__version__}\0{context.renderer.template}\0{context.tokenizer.backend.to_str()}".encode())
+    digest.update(f"{__version__}\0{context.renderer.chat_template}\0{context.tokenizer.backend.to_str()}".encode())
     return digest.hexdigest()
 
 

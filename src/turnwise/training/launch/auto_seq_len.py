@@ -65,6 +65,6 @@ def _completions(item: Record) -> list[tuple[Message, ...]]:
 
 def _size(messages: tuple[Message, ...], renderer: Renderer) -> int:
     try:
-        return len(renderer.tokenizer.encode(renderer.text(messages), allow_special=True))
+        return len(renderer.tokenizer.encode(renderer.render_text(messages), allow_special=True))
     except UserError:
         return 0

@@ -81,7 +81,7 @@ def _create(recipe: Recipe) -> ModelBundle:
     sizes = hub.ModelSizes(
         tokenizer.vocab_size, new.hidden_size, new.intermediate_size, new.num_layers, new.num_heads, new.context_length
     )
-    model = hub.create(new.family, sizes, pad=tokenizer.pad_id, end=tokenizer.eos_id, seed=seed)
+    model = hub.create(new.family, sizes, pad=tokenizer.pad_token_id, end=tokenizer.eos_token_id, seed=seed)
     return ModelBundle(model, tokenizer, None)
 
 

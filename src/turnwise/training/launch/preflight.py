@@ -116,8 +116,8 @@ def render_spans(example: Example, context: ExampleContext) -> list[TextSpan]:
     if example.source is not None:
         target = example.targets[example.target_mask].tolist()
         return [
-            TextSpan(decode(example.source.tolist(), skip_special=False), learned=False),
-            TextSpan(decode(target, skip_special=False), learned=True),
+            TextSpan(decode(example.source.tolist(), skip_special_tokens=False), learned=False),
+            TextSpan(decode(target, skip_special_tokens=False), learned=True),
         ]
     spans = []
     start = 0
@@ -131,6 +131,6 @@ def render_spans(example: Example, context: ExampleContext) -> list[TextSpan]:
             mask = [target != IGNORED for target in targets]
             text_ids = [t if t != IGNORED else i for i, t in zip(ids, targets, strict=True)]
         for learned, run in groupby(zip(mask, text_ids, strict=True), key=lambda pair: pair[0]):
-            spans.append(TextSpan(decode([id for _, id in run], skip_special=False), learned))
+            spans.append(TextSpan(decode([id for _, id in run], skip_special_tokens=False), learned))
         start += size
     return spans

@@ -145,14 +145,14 @@ class Method(method.Method):
         return [tuple(rng.sample(candidates, self.shots)) for _ in range(self.tries)]
 
     def _with_fixed_prompt(self, base: ModelBundle, demonstrations: Sequence[Sequence[Message]]) -> ModelBundle:
-        template = prepend_prompt(base.renderer.template, self.instruction, demonstrations)
-        return self._check_template(replace(base, tokenizer=base.tokenizer.with_template(template)))
+        template = prepend_prompt(base.renderer.chat_template, self.instruction, demonstrations)
+        return self._check_template(replace(base, tokenizer=base.tokenizer.with_chat_template(template)))
 
     def _with_retrieval(self, base: ModelBundle, demonstrations: Demonstrations) -> ModelBundle:
-        template = base.renderer.template
+        template = base.renderer.chat_template
         if self.instruction is not None:
             template = prepend_prompt(template, self.instruction)
-        tokenizer = base.tokenizer.with_template(template)
+        tokenizer = base.tokenizer.with_chat_template(template)
         tokenizer.demonstrations = demonstrations
         return self._check_template(replace(base, tokenizer=tokenizer))
 

@@ -50,8 +50,8 @@ class Method(method.Method):
                 "This model has a soft prompt already, which a second one would replace: start from its base model.",
             )
         tokenizer = base.tokenizer.with_special_tokens(texts)
-        template = "{{- '" + "".join(texts) + "' -}}" + base.renderer.template
-        tokenizer = tokenizer.with_template(template)
+        template = "{{- '" + "".join(texts) + "' -}}" + base.renderer.chat_template
+        tokenizer = tokenizer.with_chat_template(template)
         first = tokenizer.token_to_id(texts[0])
         assert first is not None, "just added"
         module = base.model.module

@@ -26,4 +26,4 @@ def text_ids(item: Conversation | Document, context: ExampleContext) -> list[int
     if isinstance(item, Conversation):
         return context.renderer.render(item.messages, tools=item.tools).ids
     ids = context.tokenizer.encode(item.text)
-    return ids if context.tokenizer.eos_id is None else [*ids, context.tokenizer.eos_id]
+    return ids if context.tokenizer.eos_token_id is None else [*ids, context.tokenizer.eos_token_id]

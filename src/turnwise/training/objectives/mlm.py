@@ -58,7 +58,7 @@ class Objective(objective.Objective):
         draws = rng.random(count)
         ids, targets = example.ids.copy(), np.full(len(example.ids), IGNORED, dtype=np.int32)
         targets[selected] = example.ids[selected]
-        mask_id = context.tokenizer.mask_id
+        mask_id = context.tokenizer.mask_token_id
         assert mask_id is not None, "checked before the run"
         ids[selected[draws >= KEEP_RATIO + RANDOM_RATIO]] = mask_id
         random_indices = selected[(draws >= KEEP_RATIO) & (draws < KEEP_RATIO + RANDOM_RATIO)]
@@ -71,5 +71,5 @@ class Objective(objective.Objective):
 
     def check(self, tokenizer: Tokenizer) -> None:
         """Raise `UserError` if the tokenizer has no mask token."""
-        if tokenizer.mask_id is None:
+        if tokenizer.mask_token_id is None:
             raise UserError("Masked language modelling ('mlm') needs a tokenizer with a mask token; this one has none.")
