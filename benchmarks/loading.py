@@ -24,14 +24,14 @@ def make(folder: Path, parameters: float, dtype: str) -> None:
 
     from turnwise.models.decoder import Decoder
     from turnwise.models.decoder_config import DecoderConfig
-    from turnwise.models.families import family
+    from turnwise.models.families import load_family
 
     layer = 4 * HIDDEN * HIDDEN + 3 * HIDDEN * INNER
     layers = max(1, round((parameters - VOCABULARY * HIDDEN) / layer))
     config = DecoderConfig(
         "llama", VOCABULARY, HIDDEN, INNER, layers, HEADS, HEADS, HIDDEN // HEADS, 2048
     )  # fmt: skip
-    kind = family("llama")
+    kind = load_family("llama")
     folder.mkdir(parents=True)
     published = {"model_type": "llama", "architectures": [kind.ARCHITECTURE], **kind.write(config)}
     (folder / "config.json").write_text(json.dumps(published))

@@ -28,7 +28,7 @@ from turnwise.app.systems_under_test import open_model_under_test
 from turnwise.core.messages import Conversation
 from turnwise.data.sources import read_source
 from turnwise.evaluation.metric_runner import MetricResult, plan_samples, run_metrics
-from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import Sample
 from turnwise.evaluation.scorecard import Scorecard, build_scorecard
@@ -114,7 +114,7 @@ def damaged(source: Path, runs: int, stack: ExitStack) -> Iterator[tuple[str, Pa
 def measured(folder: Path, items: Mapping[str, Sequence[Sample]], seeds: int) -> dict[str, MetricResult]:
     """All metrics of a model."""
     with open_model_under_test(str(folder), ResponseCache(None), sampling={"max_tokens": 64}) as opened:
-        return run_metrics(opened, metrics(CHOSEN), items, seeds=range(seeds))
+        return run_metrics(opened, load_metrics(CHOSEN), items, seeds=range(seeds))
 
 
 def tell(name: str, cards: Sequence[Scorecard]) -> None:
@@ -139,7 +139,7 @@ def main() -> None:
     said = parser.parse_args()
     source = resolve_model_folder(said.model)
     talks = itertools.islice((one for one in read_source(said.data) if isinstance(one, Conversation)), said.dialogues)
-    items = plan_samples(metrics(CHOSEN), list(talks), 0)
+    items = plan_samples(load_metrics(CHOSEN), list(talks), 0)
     began = time.perf_counter()
     pool = measured(source, items, POOL)
     print(f"{said.dialogues} dialogues, {SEEDS} answers to each; {time.perf_counter() - began:.0f} s for the pool\n")

@@ -20,7 +20,7 @@ from turnwise.core.settings import Settings
 from turnwise.data.sources import read_source
 from turnwise.evaluation.baselines import open_baseline
 from turnwise.evaluation.evaluate import OpenSystem, evaluate
-from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.scorecard import Scorecard, ScorecardRow
 
@@ -49,8 +49,8 @@ def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
             "the 4-gram model": partial(open_baseline, "ngram", data / "short.jsonl", folder),
             "retrieval": partial(open_baseline, "retrieval", data / "short.jsonl", folder),
         }
-        lines += probes(evaluate(model, untuned, [], metrics(PROBES)).card)
-        chosen = [metric for metric in metrics() if metric.NAME not in PROBES]
+        lines += probes(evaluate(model, untuned, [], load_metrics(PROBES)).card)
+        chosen = [metric for metric in load_metrics() if metric.NAME not in PROBES]
         for file, name in HELD_OUT.items():
             talks = [item for item in islice(read_source(data / file), limit) if isinstance(item, Conversation)]
             cards = {said: evaluate(model, other, talks, chosen).card for said, other in others.items()}

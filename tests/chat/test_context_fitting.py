@@ -6,10 +6,10 @@ import pytest
 from fakes import reply, stream, text
 from talks import ALTERNATING, TOOLED, assistant, read, system, talk, user
 
-from turnwise.chat.context_policies import load_context_policies
 from turnwise.chat.service import ChatService
 from turnwise.core.chat_request import ChatRequest, ContextOptions, OutputOptions, ToolOptions
 from turnwise.core.chat_response import Usage
+from turnwise.chat.context_policies import CONTEXT_POLICIES
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.tools import Tool
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(60)
 
 
 def test_what_fits_is_left_alone(says):
-    for name in load_context_policies():
+    for name in CONTEXT_POLICIES.names():
         service = says("Yes.", context_policy=name)
         answer = reply(service, ChatRequest(talk(1), {"max_tokens": 5}))
         assert answer.context is None
@@ -78,7 +78,7 @@ def test_a_turn_may_ask_for_another_policy(says):
         reply(says("Yes."), ChatRequest(talk(1), context=ContextOptions(policy="forget")))
 
 
-@pytest.mark.parametrize("name", sorted(load_context_policies().keys() - {"sliding_window"}))
+@pytest.mark.parametrize("name", sorted(set(CONTEXT_POLICIES.names()) - {"sliding_window"}))
 def test_what_may_not_be_dropped_is_refused_as_it_came(says, name):
     long = "lamp " * 300
     for messages in [
@@ -134,7 +134,7 @@ HUGE = "lamp " * 200_000
     ],
 )
 def test_what_is_certainly_too_long_is_refused_without_being_tokenized(says, tokenized, turn):
-    for name in load_context_policies():
+    for name in CONTEXT_POLICIES.names():
         service = says("Yes.", context_policy=name)
         tokenized.clear()
         with pytest.raises(ContextLengthExceeded, match=r"resulted in at least \d{5,}"):
@@ -142,7 +142,7 @@ def test_what_is_certainly_too_long_is_refused_without_being_tokenized(says, tok
         assert max(tokenized, default=0) < 1000
 
 
-@pytest.mark.parametrize("name", sorted(load_context_policies().keys() - {"refuse"}))
+@pytest.mark.parametrize("name", sorted(set(CONTEXT_POLICIES.names()) - {"refuse"}))
 def test_policies_do_not_tokenize_exchanges_that_no_policy_could_keep(says, tokenized, name):
     service = says("Yes.", context_policy=name)
     tokenized.clear()

@@ -13,9 +13,8 @@ from talks import TOOLED, assistant, system, talk, user
 
 from turnwise.chat import context_policies as folder
 from turnwise.chat.context_policies import (
+    CONTEXT_POLICIES,
     DEFAULT_CONTEXT_POLICY,
-    get_context_policy,
-    load_context_policies,
     sliding_window,
     summarise,
 )
@@ -113,7 +112,7 @@ class PlainRoom:
 
 
 def truncate(name, messages, room):
-    return asyncio.run(get_context_policy(name).truncate(messages, room))
+    return asyncio.run(CONTEXT_POLICIES.load(name).truncate(messages, room))
 
 
 def is_subsequence(some, messages):
@@ -228,14 +227,14 @@ def test_summarise_does_so_too_and_only_adds_its_note(messages, limit, written, 
 
 
 def test_the_folder_is_the_registry():
-    assert load_context_policies().keys() == {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {
+    assert set(CONTEXT_POLICIES.names()) == {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {
         "__init__"
     }
     assert DEFAULT_CONTEXT_POLICY == "refuse"
     with pytest.raises(InvalidParameter, match="did you mean 'drop_oldest'"):
-        get_context_policy("drop_old")
+        CONTEXT_POLICIES.load("drop_old")
 
 
 def test_a_service_with_an_unknown_policy_is_not_made(tokenizer):
-    with pytest.raises(InvalidParameter, match="Unknown context policy"):
+    with pytest.raises(InvalidParameter, match="There is no context policy 'forget'"):
         ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(), context_policy="forget")

@@ -2,17 +2,16 @@
 
 import re
 import stat
-from pathlib import Path
 
 import pytest
 
 from turnwise.core.api_keys import VISIBLE_LENGTH
 from turnwise.core.settings import Settings
-from turnwise.store.sqlite.key_store import SqliteKeyStore
+from turnwise.store import open_key_store
 
 
 def kept():
-    return SqliteKeyStore(Settings.from_environment().keys_file).list()
+    return open_key_store(Settings.from_environment().keys_url).list()
 
 
 def test_a_key_is_shown_once_alone_on_standard_output(turnwise):
@@ -22,7 +21,7 @@ def test_a_key_is_shown_once_alone_on_standard_output(turnwise):
     assert "not shown again" in err
     assert out.strip() not in err
     assert kept()[0].verify(out.strip())
-    assert stat.S_IMODE(Path(Settings.from_environment().keys_file).stat().st_mode) == 0o600
+    assert stat.S_IMODE((Settings.from_environment().home / "keys.db").stat().st_mode) == 0o600
 
 
 def test_quiet_says_nothing_else(turnwise):
@@ -34,7 +33,7 @@ def test_quiet_says_nothing_else(turnwise):
 def test_the_list_shows_everything_but_the_key(turnwise):
     key = turnwise("keys", "create", "--name", "shop", "--rate", "6000", "--concurrent", "4", "-q")[1].strip()
     turnwise("keys", "create", "--name", "me")
-    SqliteKeyStore(Settings.from_environment().keys_file).record_use(key[:VISIBLE_LENGTH], 1_800_000_000)
+    open_key_store(Settings.from_environment().keys_url).record_use(key[:VISIBLE_LENGTH], 1_800_000_000)
     code, out, err = turnwise("keys", "list")
     assert (code, err) == (0, "")
     head, shop, me = out.splitlines()

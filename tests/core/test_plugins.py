@@ -97,3 +97,9 @@ def test_an_entry_point_cannot_replace_a_built_in_plugin(shapes, install):
     install({"extra_shapes.py": "AREA = 0"}, circle="extra_shapes")
     with pytest.raises(InvalidPlugin, match="Two plug-ins are called shape 'circle'"):
         shapes().names()
+
+
+def test_a_name_that_is_not_declared_is_rejected(shapes, install):
+    install({"extra_shapes.py": "AREA = 'ab'"}, rectangle="extra_shapes")
+    with pytest.raises(InvalidPlugin, match=r"shape 'rectangle' .* has no parameter: .* 'turnwise\.parameters'"):
+        shapes(declared_in={"circle", "square"}).load("rectangle")

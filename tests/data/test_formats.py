@@ -128,7 +128,7 @@ class TestEveryFormat:
         assert good(name, array) == good(name, formats.load_format(name).example)
 
     def test_an_unknown_name_is_told_the_nearest(self):
-        with pytest.raises(InvalidData, match="did you mean 'sharegpt'"):
+        with pytest.raises(InvalidParameter, match="no data format 'sharegtp'; did you mean 'sharegpt'"):
             formats.load_format("sharegtp")
 
 

@@ -17,7 +17,7 @@ from turnwise.evaluation.baselines.kneser_ney import START, KneserNey
 from turnwise.evaluation.baselines.ngram import NgramBaseline
 from turnwise.evaluation.baselines.retrieval import RetrievalBaseline
 from turnwise.evaluation.metric_runner import plan_samples, run_metrics
-from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
 from turnwise.evaluation.scored_span import find_scored_span
 from turnwise.evaluation.system_under_test import EMPTY_GENERATION
@@ -242,7 +242,7 @@ class TestRetrieval:
 
 class TestMeasured:
     def test_both_are_measured_as_models_are(self, ngram, desk):
-        chosen = metrics(["selection", "chrf", "bits_per_byte"])
+        chosen = load_metrics(["selection", "chrf", "bits_per_byte"])
         items = plan_samples(chosen, desk, 0)
         found = run_metrics(ngram, chosen, items)
         assert set(found) == {"selection", "chrf", "bits_per_byte"}

@@ -180,14 +180,14 @@ def test_the_command_in_a_report_can_be_typed_again(model_folder, data, monkeypa
 def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):
     from turnwise.app.systems_under_test import open_model_under_test
     from turnwise.evaluation.evaluate import evaluate as measured
-    from turnwise.evaluation.metrics import metrics
+    from turnwise.evaluation.metrics import load_metrics
     from turnwise.evaluation.response_cache import ResponseCache
 
     def opens():
         return open_model_under_test(str(model_folder), ResponseCache(None))
 
     seen = []
-    measured(opens, opens, desk[:5], metrics(["bits_per_byte"]), watch=lambda name, *_: seen.append(name))
+    measured(opens, opens, desk[:5], load_metrics(["bits_per_byte"]), watch=lambda name, *_: seen.append(name))
     assert list(dict.fromkeys(seen)) == [model_folder.name, f"{model_folder.name} (base)"]
 
 

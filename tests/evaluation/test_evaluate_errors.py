@@ -33,10 +33,15 @@ class TestWithoutData:
         assert "chrf" not in first + second  # what to do comes before the metrics' names
 
     def test_what_looks_at_none_is_known(self):
-        from turnwise.evaluation.metrics import metrics
+        from turnwise.evaluation.metrics import load_metrics
 
-        assert {each.NAME for each in metrics() if each.IS_PROBE} == {"golden", "contradiction", "recall", "knowledge"}
-        assert all(bool(each.items([], 0)) == each.IS_PROBE for each in metrics())
+        assert {each.NAME for each in load_metrics() if each.IS_PROBE} == {
+            "golden",
+            "contradiction",
+            "recall",
+            "knowledge",
+        }
+        assert all(bool(each.items([], 0)) == each.IS_PROBE for each in load_metrics())
 
 
 class TestNothingInTheData:

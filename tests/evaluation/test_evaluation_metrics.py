@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, Sample, SampleResult
 from turnwise.evaluation.word_tokens import split_words
 
@@ -19,7 +19,7 @@ WANTED = ["the cat is on the mat", "the dog barks at the old mailman", "yes plea
 
 
 def metric(name):
-    return metrics([name])[0]
+    return load_metrics([name])[0]
 
 
 def of(name, said, wanted=None, histories=None):
@@ -159,16 +159,16 @@ class TestSuccess:
 
 class TestAll:
     def test_every_metric_says_what_it_is(self):
-        for each in metrics():
+        for each in load_metrics():
             assert each.DESCRIPTION.endswith(".")
             assert each.BETTER in ("higher", "lower", "")
             assert f"{0.123:{each.VALUE_FORMAT}}"
             assert each.BETTER or not each.COUNTS_FOR_VERDICT
-        assert len({each.SORT_ORDER for each in metrics()}) == len(metrics())
+        assert len({each.SORT_ORDER for each in load_metrics()}) == len(load_metrics())
 
     def test_an_unknown_name_is_told_the_nearest(self):
-        with pytest.raises(InvalidParameter, match="no metric 'chfr': did you mean 'chrf'"):
-            metrics(["chfr"])
+        with pytest.raises(InvalidParameter, match="no metric 'chfr'; did you mean 'chrf'"):
+            load_metrics(["chfr"])
 
     def test_sums_may_be_resampled_together(self):
         """Values of many sums at once are those of each alone."""
@@ -180,7 +180,7 @@ class TestAll:
             for at, reply in enumerate(wanted)
         ]
         found = [SampleResult((GenerationOutput(text),)) for text in said]
-        for each in metrics(["chrf", "bleu", "rouge_l", "distinct_2", "repetition"]):
+        for each in load_metrics(["chrf", "bleu", "rouge_l", "distinct_2", "repetition"]):
             rows = each.statistics(items, found)
             picks = np.random.default_rng(0).multinomial(12, [1 / 12] * 12, 5) @ rows
             together = each.value(picks)

@@ -8,7 +8,7 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Message
 from turnwise.evaluation.golden_set import GoldenCase, find_faults, golden_cases, passes_case
 from turnwise.evaluation.metric_runner import plan_samples, run_metrics
-from turnwise.evaluation.metrics import golden, metric_names, metrics
+from turnwise.evaluation.metrics import golden, load_metrics, metric_names
 from turnwise.evaluation.samples import GenerationOutput, SampleResult
 
 CASES = golden_cases()
@@ -243,7 +243,7 @@ class Parrot:
 
 def test_it_is_registered_and_looks_at_no_data():
     assert "golden" in metric_names()
-    (metric,) = metrics(["golden"])
+    (metric,) = load_metrics(["golden"])
     items = metric.items([], 0)
     assert [item.about["id"] for item in items] == [each.id for each in CASES]
     assert items[0].about == {"id": CASES[0].id, "kind": CASES[0].kind, "safety": CASES[0].safety}
@@ -251,7 +251,7 @@ def test_it_is_registered_and_looks_at_no_data():
 
 
 def test_examples_are_all_right_and_bad_answers_lower_the_share():
-    chosen = metrics(["golden"])
+    chosen = load_metrics(["golden"])
     items = plan_samples(chosen, [], 0)
     best = run_metrics(Parrot({each.history: each.example for each in CASES}), chosen, items)["golden"]
     assert best.sums_SGK.shape == (1, len(CASES), 2)

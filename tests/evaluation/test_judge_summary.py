@@ -16,7 +16,7 @@ from turnwise.evaluation.evaluate import evaluate as run
 from turnwise.evaluation.judge_summary import JudgedPair, summarize_verdicts
 from turnwise.evaluation.llm_judge import LlmJudge, prompt, verdict_of
 from turnwise.evaluation.metric_runner import plan_samples, reply_result, run_metrics
-from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.report import write_report
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationOutput
@@ -78,7 +78,7 @@ def opinion(rule, cache=None, *, model=lambda said: f"It is there. {said}", base
 
 
 def _measured(says):
-    chosen = metrics(["chrf"])
+    chosen = load_metrics(["chrf"])
     return reply_result(run_metrics(Says("one", says), chosen, plan_samples(chosen, TALKS, 0), seeds=(0, 1)))
 
 
@@ -193,7 +193,7 @@ def test_it_stands_in_the_report_and_decides_nothing(tmp_path):
     def go(judge):
         return run(
             lambda: opened("new", lambda said: f"It is there. {said}"), lambda: opened("old", lambda said: "Dunno."),
-            TALKS, metrics(["chrf"]), seeds=(0,), judge=judge,
+            TALKS, load_metrics(["chrf"]), seeds=(0,), judge=judge,
         )  # fmt: skip
 
     with Bench(longer).sitting() as url:

@@ -8,7 +8,7 @@ import pytest
 from turnwise.app.model_names import resolve_model_folder
 from turnwise.core.messages import ROLES, Message
 from turnwise.evaluation.metric_runner import run_metrics
-from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.metrics.contradiction import NO, YES
 from turnwise.evaluation.probes import read_probes
 from turnwise.evaluation.samples import GenerationOutput, Loglikelihood, SampleResult
@@ -20,7 +20,7 @@ PROBES = ("contradiction", "recall", "knowledge")
 
 
 def made(name, seed=0):
-    (metric,) = metrics([name])
+    (metric,) = load_metrics([name])
     return metric, metric.items([], seed)
 
 

@@ -12,7 +12,7 @@ from turnwise.app.model_names import resolve_model_folder as bundled_model_folde
 from turnwise.app.systems_under_test import open_model_under_test
 from turnwise.core.messages import Message
 from turnwise.evaluation.metric_runner import MetricResult, plan_samples, run_metrics
-from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, Sample, SampleResult
 from turnwise.evaluation.scorecard import build_scorecard
@@ -20,7 +20,7 @@ from turnwise.evaluation.scorecard import build_scorecard
 
 def of(name, found, about=None):
     """Measured by one metric: what came back by dialogue."""
-    (metric,) = metrics([name])
+    (metric,) = load_metrics([name])
     ask = GenerationQuery((Message("user", "?"),), greedy=True)
     items = [
         Sample(str(at), (ask,), reference="the lamp is on", about=(about or {}).get(at, {})) for at in range(len(found))
@@ -49,7 +49,7 @@ def golden(right, safety=()):
     from turnwise.evaluation.golden_set import golden_cases
 
     cases = golden_cases()[: len(right)]
-    (metric,) = metrics(["golden"])
+    (metric,) = load_metrics(["golden"])
     items = list(metric.items([], 0))[: len(right)]
     items = [replace(item, about={**item.about, "safety": at in safety}) for at, item in enumerate(items)]
     found = [
@@ -88,7 +88,7 @@ class TestVerdict:
         """Eight dialogues that all got worse are one in 128; among eight metrics that is not enough."""
         alone = build_scorecard(surprise(*HIGH), surprise(*LOW))
         assert alone.lines[0].p_holm == pytest.approx(1 / 128, abs=0.004)
-        names = [metric.NAME for metric in metrics() if metric.COUNTS_FOR_VERDICT][:8]
+        names = [metric.NAME for metric in load_metrics() if metric.COUNTS_FOR_VERDICT][:8]
         (same,) = ranked(1, 0, 1, 0, 1, 0, 1, 0).values()
         others = {f"{name}-same": same for name in names}
         among = build_scorecard(surprise(*HIGH) | others, surprise(*LOW) | others)
@@ -130,7 +130,7 @@ CHOSEN = ["chrf", "bits_per_byte", "repetition"]
 
 
 def measured(folder, talks, seeds):
-    chosen = metrics(CHOSEN)
+    chosen = load_metrics(CHOSEN)
     with open_model_under_test(str(folder), ResponseCache(None), sampling={"max_tokens": 24}) as opened:
         return run_metrics(opened, chosen, plan_samples(chosen, talks, 0), seeds=seeds)
 

@@ -3,11 +3,11 @@
 import pytest
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.metrics.selection import selection_items
 from turnwise.evaluation.samples import Loglikelihood, SampleResult
 
-(SELECTION,) = metrics(["selection"])
+(SELECTION,) = load_metrics(["selection"])
 
 
 def replies(item):

@@ -12,7 +12,7 @@ from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Conversation, Message
 from turnwise.engine.native.library import library
 from turnwise.evaluation.last_replies import reply_samples
-from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
 from turnwise.models import checkpoint
@@ -46,7 +46,7 @@ def quiet(_):
 class TestScores:
     def test_of_a_whole_dialogue_is_what_the_decoder_computes_directly(self, opened, model_folder, renderer):
         decoder = checkpoint.load(model_folder, dtype=torch.float32).decoder
-        (metric,) = metrics(["bits_per_byte"])
+        (metric,) = load_metrics(["bits_per_byte"])
         for messages in TALKS:
             (item,) = metric.items([Conversation(messages)], 0)
             found = opened.score(item.scores, quiet)

@@ -9,9 +9,9 @@ import transformers
 from family_cases import CASES, CONFIGS
 
 from turnwise.core.errors import InvalidParameter, UserError
-from turnwise.models import families
 from turnwise.models.checkpoint import create, load, save
 from turnwise.models.decoder import KeyValueCache
+from turnwise.models.families import FAMILIES
 
 B, T = 2, 24  # longer than every window in CONFIGS
 EXACT = {"dtype": torch.float32}
@@ -46,7 +46,7 @@ class Cache(KeyValueCache):
 
 
 def test_every_family_is_tried():
-    assert set(CONFIGS) == set(families.names())
+    assert set(CONFIGS) == set(FAMILIES.names())
 
 
 @each_case

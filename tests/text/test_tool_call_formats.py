@@ -23,7 +23,7 @@ from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.text.tokenization.vocabulary import LLGuidanceTokenizer, Vocabulary
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-each = pytest.mark.parametrize("name", dialects.names())
+each = pytest.mark.parametrize("name", dialects.TOOL_CALL_FORMATS.names())
 
 WEATHER = Tool("get_weather", "tools[0].function.parameters", schema={
     "type": "object",
@@ -58,8 +58,8 @@ def tokenizer_for(made_tokenizer, tokenizer):
 # Detection
 
 
-def test_a_template_tells_its_dialect():
-    assert dialects.names() == ["hermes", "llama", "mistral"]
+def test_the_format_of_a_template_is_detected():
+    assert dialects.TOOL_CALL_FORMATS.names() == ("hermes", "llama", "mistral")
     for name, template in {"hermes": HERMES, "llama": LLAMA, "mistral": MISTRAL}.items():
         assert dialects.detect_format(template) == dialects.load_format(name)
 
@@ -131,7 +131,7 @@ def read(tool_call_format, text, cuts, **options):
 @st.composite
 def answers(draw):
     """An answer in every dialect's form, what it means, and where to cut it."""
-    tool_call_format = dialects.load_format(draw(st.sampled_from(dialects.names())))
+    tool_call_format = dialects.load_format(draw(st.sampled_from(dialects.TOOL_CALL_FORMATS.names())))
     content = draw(said).replace(tool_call_format.marker or "\0", "").lstrip("{")
     called = draw(st.lists(calls, max_size=3)) + draw(st.lists(raws, max_size=1))
     ascii = draw(st.booleans())
@@ -219,7 +219,7 @@ def wander(grammar, tokenizer, seed, most=2500, ends=0.5):
 
 
 def shown(tokenizer, ids):
-    return tokenizer.decode(ids, skip_special_tokens=False)
+    return tokenizer.decode(ids, skip_special=False)
 
 
 def check(tool, kind, arguments):
@@ -391,7 +391,7 @@ def test_a_marker_that_is_one_token_without_being_special_is_found(made_tokenize
 def test_hostile_tools_take_little_time_or_are_refused(tokenizer_for, attack):
     tokenizer = tokenizer_for("plain")
     grammars = GrammarCompiler(tokenizer)
-    grammars.compile_regex("warm up", "x")
+    grammars.regex("warm up", "x")
     began = time.thread_time()
     with suppress(InvalidParameter):
         build_tool_call_grammar(

@@ -5,8 +5,8 @@ import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, Truncated, get_context_policy
 from turnwise.chat.request_builder import RequestBuilder
+from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY, Truncated
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ContextReport, Usage
@@ -104,7 +104,7 @@ async def fit_to_context(
         ContextLengthExceeded: the request does not fit even with the policy. The error describes the original request.
         UserError: see `RequestBuilder.build_request`.
     """
-    policy = get_context_policy(policy_name)
+    policy = CONTEXT_POLICIES.load(policy_name)
     budget = RequestContextBudget(request, builder, summaries, generate)
     complete, error, num_dropped = None, None, 0
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 from turnwise.chat.choice_stream import ChoiceStream
 from turnwise.chat.context_fitting import fit_to_context
-from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, get_context_policy
+from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
 from turnwise.chat.conversation_recorder import ConversationRecorder
 from turnwise.chat.delta_accumulator import DeltaAccumulator, collect_embedding, collect_response
 from turnwise.chat.request_builder import RequestBuilder, split_choices
@@ -62,7 +62,7 @@ class ChatService:
     context_policy: str = DEFAULT_CONTEXT_POLICY
 
     def __post_init__(self) -> None:
-        get_context_policy(self.context_policy)  # report an unknown name now, not at the first long conversation
+        CONTEXT_POLICIES.load(self.context_policy)  # report an unknown name now, not at the first long conversation
 
     @property
     def context_length(self) -> int:

@@ -91,7 +91,7 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report, size: ComparisonSiz
     from turnwise.app.model_names import load_renderer
     from turnwise.app.systems_under_test import open_model_under_test
     from turnwise.evaluation.evaluate import evaluate
-    from turnwise.evaluation.metrics import metrics
+    from turnwise.evaluation.metrics import load_metrics
     from turnwise.evaluation.report import write_report
     from turnwise.evaluation.template_check import template_error
     from turnwise.training.examples.holdout import held_out_dialogues
@@ -120,7 +120,7 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report, size: ComparisonSiz
             tuned,
             base,
             dialogues,
-            metrics(names),
+            load_metrics(names),
             watch=watch,
             about={"run": str(out), "began as": recipe.model.source},
         )

@@ -109,10 +109,10 @@ def evaluate(
 
     from turnwise.core.errors import UserError
     from turnwise.evaluation.evaluate import evaluate as run
-    from turnwise.evaluation.metrics import metrics as find_metrics
+    from turnwise.evaluation.metrics import load_metrics
     from turnwise.evaluation.report import write_report
 
-    chosen = find_metrics([name.strip() for name in metrics.split(",")] if metrics else None)
+    chosen = load_metrics([name.strip() for name in metrics.split(",")] if metrics else None)
     if golden is not None:
         chosen = _with_golden(chosen, golden)
     if quantize is not None and _baseline(model):
@@ -175,10 +175,10 @@ def evaluate(
 def _with_golden(chosen: "list[Metric]", cases: Path) -> "list[Metric]":
     """The metrics with golden cases of one's own."""
     from turnwise.evaluation.golden_set import golden_cases
-    from turnwise.evaluation.metrics import metrics as find_metrics
+    from turnwise.evaluation.metrics import load_metrics
     from turnwise.evaluation.metrics.golden import Metric as Golden
 
-    find_metrics(["golden"])  # which gives it its name
+    load_metrics(["golden"])  # which gives it its name
     return [Golden(golden_cases(cases)), *(each for each in chosen if each.NAME != "golden")]
 
 
@@ -188,9 +188,9 @@ def _require_verdict(chosen: "Sequence[Metric]", against: str | None) -> None:
     if against is None:
         raise UserError("--fail-if-worse needs --against: a model is worse than another one.")
     if not any(metric.COUNTS_FOR_VERDICT for metric in chosen):
-        from turnwise.evaluation.metrics import metrics
+        from turnwise.evaluation.metrics import load_metrics
 
-        judged = ", ".join(metric.NAME for metric in metrics() if metric.COUNTS_FOR_VERDICT)
+        judged = ", ".join(metric.NAME for metric in load_metrics() if metric.COUNTS_FOR_VERDICT)
         named = ", ".join(metric.NAME for metric in chosen)
         raise UserError(f"--fail-if-worse needs a judged metric; {named} cannot decide a verdict. Judged are {judged}.")
 

@@ -27,9 +27,9 @@ def create(
 ) -> None:
     """Create a key and print it. It is shown only once: the server stores its hash."""
     from turnwise.core.settings import Settings
-    from turnwise.store.sqlite.key_store import SqliteKeyStore
+    from turnwise.store import open_key_store
 
-    key = SqliteKeyStore(Settings.from_environment().keys_file).create(name, rate=rate, concurrent=concurrent)
+    key = open_key_store(Settings.from_environment().keys_url).create(name, rate=rate, concurrent=concurrent)
     typer.echo(key)
     if not quiet:
         typer.echo(
@@ -43,9 +43,9 @@ def create(
 def list_keys() -> None:
     """List names, prefixes, dates and limits of all keys. The keys themselves are not stored."""
     from turnwise.core.settings import Settings
-    from turnwise.store.sqlite.key_store import SqliteKeyStore
+    from turnwise.store import open_key_store
 
-    keys = SqliteKeyStore(Settings.from_environment().keys_file).list()
+    keys = open_key_store(Settings.from_environment().keys_url).list()
     if not keys:
         typer.echo("There are no keys yet. Make one: turnwise keys create --name NAME", err=True)
         return
@@ -66,9 +66,9 @@ def revoke(
 ) -> None:
     """Revoke a key: servers refuse it within a second."""
     from turnwise.core.settings import Settings
-    from turnwise.store.sqlite.key_store import SqliteKeyStore
+    from turnwise.store import open_key_store
 
-    gone = SqliteKeyStore(Settings.from_environment().keys_file).revoke(key.removesuffix("…"))
+    gone = open_key_store(Settings.from_environment().keys_url).revoke(key.removesuffix("…"))
     typer.echo(f"The key '{gone.name}' ({gone.prefix}…) is revoked.")
 
 

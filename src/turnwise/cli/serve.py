@@ -163,11 +163,11 @@ def serve(
     from turnwise.server.middleware.cors import parse_origin
     from turnwise.server.uvicorn_server import check_address
     from turnwise.server.uvicorn_server import serve as run
-    from turnwise.store.sqlite.key_store import SqliteKeyStore
+    from turnwise.store import open_key_store
 
     GenerationParams.resolve(sampling)  # a wrong default should be said now, not at the first request
     origins = [parse_origin(said) for said in allow_origin or ()]
-    keys = SqliteKeyStore(Settings.from_environment().keys_file)
+    keys = open_key_store(Settings.from_environment().keys_url)
     any_key = bool(keys.list())  # a damaged file too should be said now
     more = _parse_adapters(adapter or ())
     check_address(host, port, allow_remote=allow_remote, requires_key=any_key or require_key)

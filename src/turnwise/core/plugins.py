@@ -10,7 +10,7 @@ the name that requests, recipes and flags use. Another package adds one without 
 Modules are imported when they are first asked for, so listing the names stays cheap.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -46,6 +46,7 @@ class PluginGroup(Generic[T]):
         build: makes the plug-in from its name and module. Default: the module is the plug-in.
         parameter: the field, flag or recipe key that names a plug-in, for errors. Default: `kind`.
         exclude: modules of the package that are no plug-ins; neither are those that begin with an underscore.
+        declared_in: names that a plug-in may have, such as the declared parameters. Default: any name.
     """
 
     def __init__(
@@ -58,17 +59,18 @@ class PluginGroup(Generic[T]):
         build: Callable[[str, ModuleType], T] | None = None,
         parameter: str | None = None,
         exclude: Collection[str] = (),
+        declared_in: Container[str] | None = None,
     ) -> None:
         self.kind, self.group = kind, f"turnwise.{group}"
         self._package, self._path = package
-        self._requires, self._exclude = requires, frozenset(exclude)
+        self._requires, self._exclude, self._declared_in = requires, frozenset(exclude), declared_in
         self._build = build or (lambda _, module: cast(T, module))
         self._parameter = parameter or kind
         self._loaded: dict[str, T] = {}
         self._lock = RLock()
 
     def names(self) -> tuple[str, ...]:
-        """Names of all plug-ins in alphabetical order, without importing them.
+        """Names of all plug-ins in alphabetical order, without importing the built-in ones.
 
         Raises:
             InvalidPlugin: two plug-ins have the same name.
@@ -130,7 +132,29 @@ class PluginGroup(Generic[T]):
             raise InvalidPlugin(
                 f"The {self.kind} '{name}' of {_origin(point)} is incomplete: '{point.value}' has no '{missing[0]}'."
             )
+        if self._declared_in is not None and name not in self._declared_in:
+            raise InvalidPlugin(
+                f"The {self.kind} '{name}' of {_origin(point)} has no parameter: add an entry point '{name}' to the "
+                "group 'turnwise.parameters'."
+            )
         return module
+
+
+def find_subclass(module: ModuleType, base: type[T]) -> type[T]:
+    """The one public subclass of `base` that a module defines. Raises `InvalidPlugin` for none or several."""
+    classes = [
+        value
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and value.__module__ == module.__name__
+        and issubclass(value, base)
+        and name[0] != "_"
+    ]
+    if len(classes) != 1:
+        raise InvalidPlugin(
+            f"'{module.__name__}' should define one subclass of '{base.__name__}'; it defines {len(classes) or 'none'}."
+        )
+    return classes[0]
 
 
 def _origin(point: EntryPoint) -> str:

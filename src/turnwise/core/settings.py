@@ -25,6 +25,6 @@ class Settings:
         return f"sqlite:///{self.home / 'conversations.db'}"
 
     @property
-    def keys_file(self) -> Path:
-        """File of the API keys."""
-        return self.home / "keys.db"
+    def keys_url(self) -> str:
+        """URL of the API keys: `TURNWISE_KEYS`, else a file in `home`."""
+        return os.environ.get("TURNWISE_KEYS") or f"sqlite:///{self.home / 'keys.db'}"

@@ -7,7 +7,7 @@ from turnwise.core.messages import Conversation
 from turnwise.evaluation import statistics
 from turnwise.evaluation.last_replies import reply_samples
 from turnwise.evaluation.metric_runner import run_metrics
-from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.samples import GenerationQuery
 from turnwise.evaluation.statistics import ConfidenceInterval
 from turnwise.evaluation.system_under_test import SystemUnderTest
@@ -46,7 +46,7 @@ def run_temperature_curve(
 
     At temperature 0 the answer is the same with every seed, and asked for once.
     """
-    chosen = metrics(["chrf", "distinct_2", "self_bleu"])
+    chosen = load_metrics(["chrf", "distinct_2", "self_bleu"])
     found = []
     for temperature in temperatures:
         items = [

@@ -18,7 +18,7 @@ from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import Adapter, load_adapter
 from turnwise.models.decoder import Decoder, init_weights
 from turnwise.models.decoder_config import DecoderConfig
-from turnwise.models.families import Family, family
+from turnwise.models.families import Family, load_family
 from turnwise.models.language_model import ModelKind, segment_mask
 from turnwise.models.model_folders import INDEX, read_hf_config
 from turnwise.models.safetensors_file import TYPES
@@ -139,7 +139,7 @@ class Checkpoint:
         self._folder = folder
         self.dtype = dtype or auto_dtype(self.device)
         self.hf_config = read_hf_config(folder)
-        kind = family(self.hf_config["model_type"])
+        kind = load_family(self.hf_config["model_type"])
         self.config = _decoder_config(kind, self.hf_config, folder)
         files = TensorFiles(folder)
         self._entries = {entry.decoder_name: entry for entry in kind.weight_mappings(self.config)}
@@ -213,7 +213,7 @@ def load(
 def read_decoder_config(folder: Path) -> DecoderConfig:
     """The shape of the decoder in a folder. Raises as `load` does."""
     hf_config = read_hf_config(folder)
-    return _decoder_config(family(hf_config["model_type"]), hf_config, folder)
+    return _decoder_config(load_family(hf_config["model_type"]), hf_config, folder)
 
 
 def _decoder_config(kind: Family, hf_config: Mapping[str, Any], folder: Path) -> DecoderConfig:
@@ -253,7 +253,7 @@ def save(
         shard_bytes: weights beyond this go into several files with an index.
     """
     config = model.decoder.config
-    kind = family(config.family)
+    kind = load_family(config.family)
     dtype = dtype or next(model.decoder.parameters()).dtype
     name = next(key for key, value in DTYPES.items() if value == dtype)
     written = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from turnwise.core.errors import UserError
 from turnwise.models.adapters import Adapter, LoraWeights
-from turnwise.models.families import family
+from turnwise.models.families import load_family
 from turnwise.models.model_folders import read_hf_config
 from turnwise.models.tensor_files import TensorFiles
 from turnwise.models.weight_mappings import WeightMapping
@@ -40,7 +40,7 @@ def compute_lora_factors(adapter: Adapter) -> dict[str, LoraFactors]:
         UserError: it changes what its base does not have, or in another shape.
     """
     hf_config = read_hf_config(adapter.base)
-    kind = family(hf_config["model_type"])
+    kind = load_family(hf_config["model_type"])
     weight_mappings = kind.weight_mappings(kind.from_hf_config(hf_config))
     adapter.reject_unknown_modules([name for entry in weight_mappings for name in entry.hf_names])
     files = TensorFiles(adapter.base)

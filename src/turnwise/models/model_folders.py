@@ -10,7 +10,7 @@ from typing import Any
 from turnwise.core.directory_swap import recover_directory
 from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.json_file import preview, read_json, read_json_object, read_optional_json_object
-from turnwise.models import families
+from turnwise.models.families import FAMILIES
 from turnwise.models.hf_config_fields import check_hf_config
 
 HUB_NAME_PATTERN = re.compile(r"[\w.-]+/[\w.-]+")
@@ -92,7 +92,7 @@ def read_hf_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelNotFound(f"{folder} holds no model: config.json is missing.{_other_formats(folder)}")
     hf_config = read_json_object(path)
-    check_hf_config(hf_config, str(path), families.names())
+    check_hf_config(hf_config, str(path), FAMILIES.names())
     return hf_config
 
 

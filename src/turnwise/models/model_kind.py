@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turnwise.core.errors import UserError
-from turnwise.models import families
 from turnwise.models.adapter_config import adapter_base_folder, is_adapter
+from turnwise.models.families import FAMILIES
 from turnwise.models.model_folders import read_hf_config
 from turnwise.models.tensor_files import TensorFiles
 
@@ -26,7 +26,7 @@ def detect_model_kind(folder: Path) -> "ModelKind":
     hf_config = read_hf_config(full_model_folder(folder))
     if hf_config.get("is_encoder_decoder"):
         return "encoder_decoder"
-    if hf_config["model_type"] in families.names():
+    if hf_config["model_type"] in FAMILIES.names():
         return "decoder"
     if name := next(iter(hf_config.get("architectures") or ()), ""):
         return "decoder" if name.endswith(GENERATIVE) else "encoder"
@@ -37,7 +37,7 @@ def is_native(folder: Path) -> bool:
     """Whether our own decoder computes the model in a folder. Raises as `read_config` does."""
     return (
         detect_model_kind(folder) == "decoder"
-        and read_hf_config(full_model_folder(folder))["model_type"] in families.names()
+        and read_hf_config(full_model_folder(folder))["model_type"] in FAMILIES.names()
     )
 
 

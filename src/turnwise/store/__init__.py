@@ -1,22 +1,34 @@
 """Stores conversations, completions, responses and API keys.
 
-Each backend is a module or package of this folder with an `open_url` function. Its name is the scheme of its URLs.
+Each backend is a module or package of this folder, or an entry point of another package. Its name is the scheme of its
+URLs.
 """
 
-import pkgutil
-from importlib import import_module
-from typing import Protocol, cast
+from typing import Protocol
 
+from turnwise.core.api_keys import KeyStore
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.stored_conversations import ConversationStore
+from turnwise.core.plugins import PluginGroup
 
 
-class _Backend(Protocol):
-    def open_url(self, url: str) -> ConversationStore: ...
+class StoreBackend(Protocol):
+    """Interface of a backend."""
+
+    def open_conversations(self, url: str) -> ConversationStore:
+        """Open the conversations at a URL; see `open_store`."""
+
+    def open_keys(self, url: str) -> KeyStore:
+        """Open the API keys at a URL; see `open_key_store`."""
+
+
+STORE_BACKENDS: PluginGroup[StoreBackend] = PluginGroup(
+    "store", "store_backends", (__name__, __path__), requires=("open_conversations", "open_keys"), parameter="store"
+)
 
 
 def open_store(url: str) -> ConversationStore:
-    """Open the store at `url`. A missing store is created.
+    """Open the conversations at `url`. A missing store is created.
 
     Args:
         url: `sqlite:///PATH` (relative; four slashes make it absolute) or `sqlite:///:memory:`.
@@ -25,18 +37,20 @@ def open_store(url: str) -> ConversationStore:
         InvalidParameter: there is no backend for the scheme, or the URL has no path.
         UserError: the file is not a conversation store, or was written by a newer version of Turnwise.
     """
-    backends = _backends()
+    return _find_backend(url).open_conversations(url)
+
+
+def open_key_store(url: str) -> KeyStore:
+    """Open the API keys at `url`, for example `sqlite:///PATH`. Raises `InvalidParameter` for a URL without backend."""
+    return _find_backend(url).open_keys(url)
+
+
+def _find_backend(url: str) -> StoreBackend:
     scheme, separator, _ = url.partition("://")
-    if separator and scheme in backends:
-        return backends[scheme].open_url(url)
-    hint = did_you_mean(scheme, backends) if separator else f"known: {', '.join(sorted(backends))}"
+    names = STORE_BACKENDS.names()
+    if separator and scheme in names:
+        return STORE_BACKENDS.load(scheme)
+    hint = did_you_mean(scheme, names) if separator else f"known: {', '.join(names)}"
     raise InvalidParameter(
         "store", f"No store answers to '{url[:100]}': a URL such as sqlite:///PATH is needed; {hint}."
     )
-
-
-def _backends() -> dict[str, _Backend]:
-    """The backends of this folder, by name."""
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    modules = {name: import_module(f"{__name__}.{name}") for name in names}
-    return {name: cast("_Backend", module) for name, module in modules.items() if hasattr(module, "open_url")}

@@ -12,17 +12,14 @@ if the prompt is longer than `budget.max_prompt_tokens`. Its result
 If the result does not fit either, the request is rejected as without a policy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
-from typing import Protocol, cast
+from typing import Protocol
 
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.core.chat_response import ContextReport, Usage
-from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.messages import Message
+from turnwise.core.plugins import PluginGroup
 
 DEFAULT_CONTEXT_POLICY = "refuse"
 
@@ -84,19 +81,6 @@ class ContextPolicy(Protocol):
         """The shortened conversation, or None to change nothing."""
 
 
-@cache
-def load_context_policies() -> Mapping[str, ContextPolicy]:
-    """All policies, by name."""
-    names = sorted(module.name for module in iter_modules(__path__))
-    return {name: cast(ContextPolicy, import_module(f"{__name__}.{name}")) for name in names}
-
-
-def get_context_policy(name: str) -> ContextPolicy:
-    """A policy by its name. Raises `InvalidParameter`."""
-    policy = load_context_policies().get(name)
-    if policy is None:
-        raise InvalidParameter(
-            "context_policy",
-            f"Unknown context policy '{name[:60]}': {did_you_mean(name[:60], load_context_policies())}",
-        )
-    return policy
+CONTEXT_POLICIES: PluginGroup[ContextPolicy] = PluginGroup(
+    "context policy", "context_policies", (__name__, __path__), requires=("truncate",), parameter="context_policy"
+)

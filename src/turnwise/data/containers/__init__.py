@@ -5,13 +5,11 @@ the rows as JSON-like values with their numbers, and `UNIT`, what a number count
 table's columns into ours, so that its delimiter can be told by a header that makes sense.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, BinaryIO
 
+from turnwise.core.plugins import PluginGroup
 from turnwise.data.rows import BadRow, FileSample
 
 Value = tuple[int, Any] | BadRow
@@ -28,17 +26,14 @@ class Container:
     values: Callable[[BinaryIO, FileSample, RenameColumns], Iterator[Value]]
 
 
-@cache
-def container_names() -> tuple[str, ...]:
-    """All containers there are, in alphabetical order."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
-
-
-@cache
-def load_container(name: str) -> Container:
-    """The container called `name`, one of `names()`."""
-    module = importlib.import_module(f"{__name__}.{name}")
-    return Container(name, module.UNIT, module.sniff, module.values)
+CONTAINERS: PluginGroup[Container] = PluginGroup(
+    "container",
+    "containers",
+    (__name__, __path__),
+    requires=("UNIT", "sniff", "values"),
+    build=lambda name, module: Container(name, module.UNIT, module.sniff, module.values),
+)
+container_names, load_container = CONTAINERS.names, CONTAINERS.load
 
 
 def detect_container(sample: FileSample) -> tuple[float, Container]:

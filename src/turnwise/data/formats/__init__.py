@@ -13,14 +13,13 @@ and one of
 - `sniff(sample) -> float` and `read(file, context) -> Iterator[Row]` for text without rows.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 from typing import Any, BinaryIO
 
-from turnwise.core.errors import InvalidData, did_you_mean
+from turnwise.core.plugins import PluginGroup
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import (
     HALF_A_PAIR,
@@ -92,18 +91,7 @@ def _checked(row: RowResult) -> RowResult:
     return row
 
 
-@cache
-def format_names() -> tuple[str, ...]:
-    """All formats there are, in alphabetical order."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
-
-
-@cache
-def load_format(name: str) -> Format:
-    """The format called `name`. Raises `InvalidData` naming the nearest one when there is none."""
-    if name not in format_names():
-        raise InvalidData(f"Unknown data format '{name}': {did_you_mean(name, format_names())}")
-    module = importlib.import_module(f"{__name__}.{name}")
+def _build(name: str, module: ModuleType) -> Format:
     return Format(
         name=name,
         summary=(module.__doc__ or "").partition("\n")[0].partition(": ")[2],
@@ -112,6 +100,17 @@ def load_format(name: str) -> Format:
         example_me=getattr(module, "EXAMPLE_ME", None),
         **{part: getattr(module, part, None) for part in ("matches", "parse", "combine", "sniff", "read")},
     )
+
+
+FORMATS: PluginGroup[Format] = PluginGroup(
+    "data format",
+    "data_formats",
+    (__name__, __path__),
+    requires=("EXPECTED", "EXAMPLE"),
+    build=_build,
+    parameter="format",
+)
+format_names, load_format = FORMATS.names, FORMATS.load
 
 
 @cache

@@ -5,13 +5,14 @@ no search (`scheduling/decode_step.py`).
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Protocol
 
 from torch import Tensor
 
 from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.plugins import PluginGroup
 from turnwise.engine.sampling.sampler import LogitsProcessors
-from turnwise.engine.search import beam, contrastive
 
 
 class Hypothesis(Protocol):
@@ -70,6 +71,22 @@ class Search(Protocol):
         """
 
 
+class SearchModule(Protocol):
+    """Interface of a search file."""
+
+    def start(self, request: GenerationRequest) -> Search | None:
+        """The search for this request, or None if its parameters do not ask for it."""
+
+
+SEARCHES: PluginGroup[SearchModule] = PluginGroup("search", "searches", (__name__, __path__), requires=("start",))
+
+
+@cache
+def load_searches() -> tuple[SearchModule, ...]:
+    """All search modules, by name."""
+    return tuple(SEARCHES.all().values())
+
+
 def start_search(request: GenerationRequest) -> Search | None:
-    """The search that a request uses, or None for sampling."""
-    return beam.start(request) or contrastive.start(request)
+    """The search that a request uses, or None for sampling. The first one by name if several apply."""
+    return next((search for module in load_searches() if (search := module.start(request)) is not None), None)

@@ -1,32 +1,31 @@
-"""One file per metric; the folder is the registry and the file's name is the metric's."""
+"""Metrics, one module each. The module name is the metric's name in scorecards and in `--metrics`."""
 
 from collections.abc import Sequence
-from importlib import import_module
-from pkgutil import iter_modules
+from types import ModuleType
 
-from turnwise.core.errors import InvalidParameter, did_you_mean
+from turnwise.core.plugins import PluginGroup, find_subclass
 from turnwise.evaluation.metric import Metric
 
 
+def _build(name: str, module: ModuleType) -> Metric:
+    cls = find_subclass(module, Metric)  # type: ignore[type-abstract]
+    cls.NAME = name
+    return cls()
+
+
+METRICS: PluginGroup[Metric] = PluginGroup("metric", "metrics", (__name__, __path__), build=_build, parameter="metrics")
+
+
 def metric_names() -> list[str]:
-    """What there is, in the order of a scorecard."""
-    return [each.NAME for each in metrics()]
+    """Names of all metrics, in the order of a scorecard."""
+    return [metric.NAME for metric in load_metrics()]
 
 
-def metrics(chosen: Sequence[str] | None = None) -> list[Metric]:
-    """Those of these names, or all, in the order of a scorecard.
+def load_metrics(names: Sequence[str] | None = None) -> list[Metric]:
+    """The metrics with these names, in the order of a scorecard. Default: all.
 
     Raises:
-        InvalidParameter: there is none of that name.
+        InvalidParameter: there is no metric with this name.
     """
-    known = {found.name: found.name for found in iter_modules(__path__)}
-    for name in chosen or ():
-        if name not in known:
-            raise InvalidParameter("metrics", f"There is no metric '{name}': {did_you_mean(name, sorted(known))}")
-    return sorted((_metric(name) for name in (known if chosen is None else chosen)), key=lambda each: each.SORT_ORDER)
-
-
-def _metric(name: str) -> Metric:
-    kind: type[Metric] = import_module(f"{__name__}.{name}").Metric
-    kind.NAME = name
-    return kind()
+    metrics = [METRICS.load(name) for name in (METRICS.names() if names is None else names)]
+    return sorted(metrics, key=lambda metric: metric.SORT_ORDER)

@@ -8,7 +8,7 @@ import numpy as np
 from turnwise.core.messages import Message
 from turnwise.evaluation.metric import FloatArray
 from turnwise.evaluation.metric_runner import MetricResult, reply_result
-from turnwise.evaluation.metrics import metrics
+from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.report.escaping import clean
 
 SHOWN = 5  # of each kind
@@ -72,7 +72,7 @@ def _said(message: Message) -> str:
 
 def _quality(replies: MetricResult) -> FloatArray:
     """chrF of each item's answers, `(I)`."""
-    (chrf,) = metrics(["chrf"])
+    (chrf,) = load_metrics(["chrf"])
     mean: FloatArray = np.mean([chrf.value(chrf.statistics(replies.items, found)) for found in replies.found], axis=0)
     return mean
 

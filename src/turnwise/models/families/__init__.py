@@ -1,48 +1,50 @@
-"""One file per model family, named as its published `model_type`. The folder is the registry.
+"""Model families: how `config.json` and the weight names of a published model map to the generic decoder.
 
-A family has four things: `ARCHITECTURE`, the published class name; `read(published) -> DecoderConfig`;
-`write(config) -> dict`, the published config of a new model; and `layout(config)`, the weight names.
+One file per family, named after its `model_type`.
 """
 
 from collections.abc import Mapping
-from importlib import import_module
-from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from turnwise.core.errors import UserError, did_you_mean
 from turnwise.core.json_file import preview
+from turnwise.core.plugins import PluginGroup
 from turnwise.models.decoder_config import DecoderConfig
 
 if TYPE_CHECKING:
-    from turnwise.models.weight_mappings import WeightMapping  # it imports torch, which `names` does not need
+    from turnwise.models.weight_mappings import WeightMapping  # imports torch, which `FAMILIES.names` does not need
 
 
 class Family(Protocol):
-    """What a family file offers."""
+    """Interface of a family file.
+
+    Attributes:
+        ARCHITECTURE: class name in `architectures` of `config.json`.
+    """
 
     ARCHITECTURE: str
 
     def from_hf_config(self, hf_config: Mapping[str, Any]) -> DecoderConfig:
-        """Our config of a published one."""
+        """The decoder config for the content of a `config.json`."""
 
     def to_hf_config(self, config: DecoderConfig) -> dict[str, Any]:
-        """The published config of ours."""
+        """The content of `config.json` for a decoder config: the inverse of `from_hf_config`."""
 
     def weight_mappings(self, config: DecoderConfig) -> "list[WeightMapping]":
-        """The weight names."""
+        """Decoder weights with their names in the published checkpoint."""
 
 
-def names() -> list[str]:
-    """The families there are."""
-    return sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+FAMILIES: PluginGroup[Family] = PluginGroup(
+    "model family",
+    "families",
+    (__name__, __path__),
+    requires=("ARCHITECTURE", "from_hf_config", "to_hf_config", "weight_mappings"),
+)
 
 
-def family(name: str) -> Family:
-    """The family of this `model_type`.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name not in names():
-        raise UserError(f"Models of type {preview(name)} are not supported; {did_you_mean(name, names())}")
-    return cast(Family, import_module(f"{__name__}.{name}"))
+def load_family(model_type: object) -> Family:
+    """The family of a `model_type`, as it stands in `config.json`. Raises `UserError` for an unsupported one."""
+    if not isinstance(model_type, str) or model_type not in FAMILIES.names():
+        hint = did_you_mean(str(model_type), FAMILIES.names())
+        raise UserError(f"Models of type {preview(model_type)} are not supported; {hint}")
+    return FAMILIES.load(model_type)

@@ -4,13 +4,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from turnwise.chat.context_policies import get_context_policy, load_context_policies
 from turnwise.core.chat_response import ContextReport, ConversationSummary
+from turnwise.chat.context_policies import CONTEXT_POLICIES
 from turnwise.core.errors import InvalidParameter
 
 FIELD = "context_policy"
 CONTEXT_POLICY_SCHEMA: dict[str, Any] = {
-    "enum": sorted(load_context_policies()),
+    "enum": sorted(CONTEXT_POLICIES.names()),
     "description": "What to do if the messages do not fit the model's context. Default: the policy of the server.",
 }
 
@@ -20,9 +20,9 @@ def read_context_policy(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        names = ", ".join(load_context_policies())
+        names = ", ".join(CONTEXT_POLICIES.names())
         raise InvalidParameter(FIELD, f"'{FIELD}' must be one of {names}.", code="invalid_type")
-    get_context_policy(value)
+    CONTEXT_POLICIES.load(value)
     return value
 
 

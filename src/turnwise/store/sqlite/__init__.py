@@ -1,16 +1,27 @@
-"""The SQLite backend: one database file in write-ahead mode. Every acknowledged change is synced to disk."""
+"""The SQLite backend: database files in write-ahead mode. Every acknowledged change is synced to disk."""
 
 from pathlib import Path
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.store.sqlite.conversation_store import SqliteConversationStore
+from turnwise.store.sqlite.key_store import SqliteKeyStore
 
 PREFIX = "sqlite:///"
 
 
-def open_url(url: str) -> SqliteConversationStore:
+def open_conversations(url: str) -> SqliteConversationStore:
     """Open `sqlite:///PATH` or `sqlite:///:memory:`. Missing files and folders are created."""
+    location = _location(url)
+    return SqliteConversationStore(None if location == ":memory:" else Path(location).expanduser())
+
+
+def open_keys(url: str) -> SqliteKeyStore:
+    """Open `sqlite:///PATH`. The first key creates a missing file."""
+    return SqliteKeyStore(Path(_location(url)).expanduser())
+
+
+def _location(url: str) -> str:
     location = url.removeprefix(PREFIX)
     if not url.startswith(PREFIX) or not location or "\0" in location:
         raise InvalidParameter("store", f"'{url[:100]}' names no file; write sqlite:///PATH or sqlite:///:memory:.")
-    return SqliteConversationStore(None if location == ":memory:" else Path(location).expanduser())
+    return location

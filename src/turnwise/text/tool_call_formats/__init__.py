@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
-from pkgutil import iter_modules
+from typing import Protocol
 
+from turnwise.core.plugins import PluginGroup
 from turnwise.text.chat_templates.chat_template import find_template_variables
 
 DEFAULT_FORMAT = "hermes"
@@ -42,15 +42,23 @@ class ToolCallFormat:
     call_id: Callable[[str], str] = str
 
 
-def names() -> list[str]:
-    """Names of all formats."""
-    return sorted(module.name for module in iter_modules(__path__))
+class ToolCallFormatModule(Protocol):
+    """Interface of a format module."""
+
+    FORMAT: ToolCallFormat
+
+    def detect(self, template: str) -> bool:
+        """True if a chat template writes tool calls in this format."""
+
+
+TOOL_CALL_FORMATS: PluginGroup[ToolCallFormatModule] = PluginGroup(
+    "tool-call format", "tool_call_formats", (__name__, __path__), requires=("FORMAT", "detect")
+)
 
 
 def load_format(name: str) -> ToolCallFormat:
-    """The format `name`."""
-    format: ToolCallFormat = import_module(f"{__name__}.{name}").FORMAT
-    return format
+    """The format `name`. Raises `UnknownPlugin`."""
+    return TOOL_CALL_FORMATS.load(name).FORMAT
 
 
 @lru_cache(maxsize=32)
@@ -58,5 +66,5 @@ def detect_format(template: str) -> ToolCallFormat | None:
     """The format of a template that renders tools itself; None if it does not, or in an unknown format."""
     if "tools" not in find_template_variables(template) or "tool_calls" not in template or not _NAME.search(template):
         return None
-    matches = [name for name in names() if import_module(f"{__name__}.{name}").detect(template)]
-    return load_format(matches[0]) if len(matches) == 1 else None
+    matches = [module.FORMAT for module in TOOL_CALL_FORMATS.all().values() if module.detect(template)]
+    return matches[0] if len(matches) == 1 else None

@@ -6,9 +6,10 @@ import torch
 
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.json_file import read_json_object
-from turnwise.models import checkpoint, families
+from turnwise.models import checkpoint
 from turnwise.models import transformers_model as hub
 from turnwise.models.decoder_config import DecoderConfig
+from turnwise.models.families import load_family
 from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.models.model_folders import find_model_folder
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -98,7 +99,7 @@ def _check_kind(recipe: Recipe, kind: ModelKind, name: str) -> None:
 
 def _new_config(new: NewModel, vocab_size: int) -> DecoderConfig:
     """Build a configuration through the family's parser, so that biases and norms match the published models."""
-    return families.family(new.family).from_hf_config(
+    return load_family(new.family).from_hf_config(
         {
             "vocab_size": vocab_size,
             "hidden_size": new.hidden_size,

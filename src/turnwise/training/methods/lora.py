@@ -22,7 +22,7 @@ from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import LoraWeights, save_adapter
 from turnwise.models.checkpoint import DecoderModel
 from turnwise.models.decoder import Decoder
-from turnwise.models.families import family
+from turnwise.models.families import load_family
 from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.models.quantization import QuantizedLinear
 from turnwise.models.transformers_model import TransformersModel, block_matrices, peft
@@ -146,7 +146,7 @@ class Method(method.Method):
         config = model.decoder.config
         hf_updates: dict[str, LoraWeights] = {}
         transposed = False
-        for entry in family(config.family).weight_mappings(config):
+        for entry in load_family(config.family).weight_mappings(config):
             decoder_name = entry.decoder_name.removesuffix(".weight")
             if not entry.decoder_name.endswith(".weight") or decoder_name not in updates:
                 continue

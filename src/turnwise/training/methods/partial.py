@@ -8,7 +8,7 @@ from torch import nn
 
 from turnwise.core.errors import InvalidParameter
 from turnwise.models.checkpoint import DecoderModel
-from turnwise.models.families import family
+from turnwise.models.families import load_family
 from turnwise.models.language_model import LanguageModel
 from turnwise.training import method
 from turnwise.training.model_bundle import ModelBundle
@@ -111,5 +111,5 @@ def _hf_names(model: LanguageModel) -> dict[str, tuple[str, ...]]:
     """Parameter name here → its names in the model's files."""
     if isinstance(model, DecoderModel):
         config = model.decoder.config
-        return {entry.decoder_name: entry.hf_names for entry in family(config.family).weight_mappings(config)}
+        return {entry.decoder_name: entry.hf_names for entry in load_family(config.family).weight_mappings(config)}
     return {name: (name,) for name, _ in model.module.named_parameters()}

@@ -7,14 +7,13 @@ of the distribution that they leave.
 
 from collections.abc import Sequence
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
-from typing import Protocol, cast
+from typing import Protocol
 
 from torch import Tensor
 
 from turnwise.core.inference import GenerationRequest
 from turnwise.core.parameters import PARAMETER_SPECS
+from turnwise.core.plugins import PluginGroup
 
 
 class LogitsProcessor(Protocol):
@@ -39,16 +38,15 @@ class ProcessorModule(Protocol):
         """A processor for this request, or None if its parameter is off."""
 
 
+PROCESSORS: PluginGroup[ProcessorModule] = PluginGroup(
+    "processor", "processors", (__name__, __path__), requires=("ORDER", "start"), declared_in=PARAMETER_SPECS
+)
+
+
 @cache
 def load_processors() -> Sequence[ProcessorModule]:
     """All processor modules, in the order in which they apply."""
-    modules = {
-        module.name: cast(ProcessorModule, import_module(f"{__name__}.{module.name}"))
-        for module in iter_modules(__path__)
-    }
-    undeclared = modules.keys() - PARAMETER_SPECS.keys()
-    assert not undeclared, f"processors without a declared parameter: {undeclared}"
-    return sorted(modules.values(), key=lambda module: module.ORDER)
+    return sorted(PROCESSORS.all().values(), key=lambda module: module.ORDER)
 
 
 def start_processors(request: GenerationRequest) -> list[LogitsProcessor]:

@@ -7,13 +7,12 @@ each other.
 
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
-from typing import Protocol, cast
+from typing import Protocol
 
 from torch import Tensor
 
 from turnwise.core.parameters import PARAMETER_SPECS
+from turnwise.core.plugins import PluginGroup
 
 
 class LogitsWarper(Protocol):
@@ -25,12 +24,12 @@ class LogitsWarper(Protocol):
         """The logits, warped with each row's parameter value."""
 
 
+WARPERS: PluginGroup[LogitsWarper] = PluginGroup(
+    "warper", "warpers", (__name__, __path__), requires=("ORDER", "apply"), declared_in=PARAMETER_SPECS
+)
+
+
 @cache
 def load_warpers() -> Mapping[str, LogitsWarper]:
     """All warpers by parameter name, in the order in which they apply."""
-    modules = {
-        module.name: cast(LogitsWarper, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__)
-    }
-    undeclared = modules.keys() - PARAMETER_SPECS.keys()
-    assert not undeclared, f"warpers without a declared parameter: {undeclared}"
-    return dict(sorted(modules.items(), key=lambda item: item[1].ORDER))
+    return dict(sorted(WARPERS.all().items(), key=lambda item: item[1].ORDER))
