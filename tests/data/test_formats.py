@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from turnwise.core.errors import InvalidData
+from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.messages import ROLES, Conversation
 from turnwise.data import containers, formats
 from turnwise.data.open_rows import open_rows

@@ -12,7 +12,7 @@ from turnwise.app.generation_defaults import load_generation_defaults, load_supp
 from turnwise.app.model_names import BUNDLED_MODEL, resolve_model_folder
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.app.system_fingerprint import system_fingerprint
-from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY, CONTEXT_POLICIES
+from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
 from turnwise.chat.service import ChatService
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.inference import Quantization
