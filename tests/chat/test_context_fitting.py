@@ -6,10 +6,10 @@ import pytest
 from fakes import reply, stream, text
 from talks import ALTERNATING, TOOLED, assistant, read, system, talk, user
 
+from turnwise.chat.context_policies import CONTEXT_POLICIES
 from turnwise.chat.service import ChatService
 from turnwise.core.chat_request import ChatRequest, ContextOptions, OutputOptions, ToolOptions
 from turnwise.core.chat_response import Usage
-from turnwise.chat.context_policies import CONTEXT_POLICIES
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter
 from turnwise.core.messages import Message
 from turnwise.core.tools import Tool

@@ -5,8 +5,8 @@ import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from turnwise.chat.request_builder import RequestBuilder
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY, Truncated
+from turnwise.chat.request_builder import RequestBuilder
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ContextReport, Usage

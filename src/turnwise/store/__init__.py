@@ -8,8 +8,8 @@ from typing import Protocol
 
 from turnwise.core.api_keys import KeyStore
 from turnwise.core.errors import InvalidParameter, did_you_mean
-from turnwise.core.stored_conversations import ConversationStore
 from turnwise.core.plugins import PluginGroup
+from turnwise.core.stored_conversations import ConversationStore
 
 
 class StoreBackend(Protocol):

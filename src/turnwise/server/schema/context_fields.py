@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from turnwise.core.chat_response import ContextReport, ConversationSummary
 from turnwise.chat.context_policies import CONTEXT_POLICIES
+from turnwise.core.chat_response import ContextReport, ConversationSummary
 from turnwise.core.errors import InvalidParameter
 
 FIELD = "context_policy"
