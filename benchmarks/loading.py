@@ -59,7 +59,7 @@ def make_adapter(folder: Path, base: Path) -> None:
         f"model.layers.{i}.self_attn.q_proj": LoraWeights(torch.randn(8, HIDDEN), torch.randn(HIDDEN, 8))
         for i in range(read_decoder_config(base).num_layers)
     }
-    save_adapter(folder, changes, base=base, rank=8, alpha=16, dropout=0.0, kind="CAUSAL_LM")
+    save_adapter(folder, changes, base=base, rank=8, alpha=16, dropout=0.0, task_type="CAUSAL_LM")
 
 
 def opened(folder: str, kind: str) -> None:
@@ -69,7 +69,8 @@ def opened(folder: str, kind: str) -> None:
 
     from turnwise.app.shared_base_engines import SharedBaseEngines
     from turnwise.engine.engine import Engine
-    from turnwise.models.checkpoint import DTYPES, Checkpoint
+    from turnwise.models.checkpoint import Checkpoint
+    from turnwise.models.dtypes import DTYPES
 
     def begin(source: Path) -> Engine:
         dtype = DTYPES["bfloat16" if kind == "bfloat16" else "float32"]

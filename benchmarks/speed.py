@@ -28,6 +28,7 @@ from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
 from turnwise.models.decoder_config import DecoderConfig
+from turnwise.models.dtypes import DTYPES
 from turnwise.training.examples.batches import Example, collate
 from turnwise.training.log_probs import cross_entropy_sum
 from turnwise.training.optim.optimizers import build_optimizers
@@ -192,7 +193,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a model folder; left out: a random checkpoint of 19M parameters")
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--dtype", choices=sorted(checkpoint.DTYPES), default="float32")
+    parser.add_argument("--dtype", choices=sorted(DTYPES), default="float32")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--threads", type=int, default=cores)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
@@ -200,7 +201,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     torch.set_num_threads(given.threads)
-    dtype = checkpoint.DTYPES[given.dtype]
+    dtype = DTYPES[given.dtype]
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.model or Path(temporary) / "small"
         if given.model is None:

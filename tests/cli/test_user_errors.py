@@ -16,12 +16,12 @@ from turnwise.models.adapters import LoraWeights, save_adapter
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("model.gguf", "is a GGUF file; GGUF is not read yet"),
-        ("nowhere.gguf", "would be a GGUF file, and is not there"),
+        ("model.gguf", "is a GGUF file; GGUF is not supported yet"),
+        ("nowhere.gguf", "would be a GGUF file, but does not exist"),
         ("notes.txt", "is a file. A model is a folder"),
         ("HuggingFaceTB/SmolLM2-135M-Instruct", "hf download HuggingFaceTB/SmolLM2-135M-Instruct"),
         ("https://huggingface.co/owner/name", "hf download owner/name"),
-        ("https://example.org/model", "is an address, and nothing is downloaded by itself"),
+        ("https://example.org/model", "is a URL; models are not downloaded automatically"),
         ("hf://owner/name", "hf download owner/name"),
     ],
 )
@@ -54,8 +54,8 @@ def test_an_encoder_is_said_to_be_one(turnwise, model_folder, tmp_path):
     code, _, err = turnwise("serve", folder, "--port", "0", "--store", "none")
     assert code == 2
     assert err == (
-        f"Error: {folder} holds an encoder (BertModel), which turns a text into vectors or classifies it: "
-        "it cannot answer.\n"
+        f"Error: {folder} holds an encoder (BertModel), which computes embeddings or classifies: "
+        "it cannot generate answers.\n"
     )
 
 
@@ -75,7 +75,7 @@ def test_an_adapter_whose_base_has_moved_says_where_to_write_the_new_place(turnw
     adapter.mkdir()
     change = LoraWeights(torch.zeros(2, 32), torch.zeros(32, 2))
     save_adapter(adapter, {"model.layers.0.self_attn.q_proj": change}, base=base, rank=2, alpha=4.0, dropout=0.0,
-                 kind="CAUSAL_LM")  # fmt: skip
+                 task_type="CAUSAL_LM")  # fmt: skip
     base.rename(tmp_path / "moved")
     code, _, err = turnwise("chat", adapter, "--say", "Hi")
     assert code == 2

@@ -13,7 +13,7 @@ from turnwise.core.errors import UserError
 from turnwise.engine.engine import Engine
 from turnwise.engine.native.library import libraries
 from turnwise.engine.runners import memory_budget as room
-from turnwise.models import transformers_model as hub
+from turnwise.models import transformers_checkpoint
 from turnwise.models.adapters import LoraWeights, load_adapter, save_adapter
 from turnwise.models.checkpoint import Checkpoint, create, load, save
 from turnwise.models.decoder_config import DecoderConfig
@@ -53,7 +53,7 @@ def folders(tmp_path_factory):
     (place / "adapter").mkdir()
     name = "model.layers.{}.self_attn.q_proj"
     changes = {name.format(i): LoraWeights(torch.randn(4, 512), torch.randn(512, 4)) for i in range(LAYERS)}
-    save_adapter(place / "adapter", changes, base=place / "bfloat16", rank=4, alpha=8, dropout=0, kind="CAUSAL_LM")
+    save_adapter(place / "adapter", changes, base=place / "bfloat16", rank=4, alpha=8, dropout=0, task_type="CAUSAL_LM")
     return place
 
 
@@ -117,7 +117,7 @@ class TestEveryWayToLoad:
     def test_a_model_that_transformers_computes(self, folders):
         pytest.importorskip("transformers")
         with pytest.raises(UserError, match=r"The model in .*bfloat16 needs about 0.2 GB of memory"):
-            hub.load(folders / "bfloat16")
+            transformers_checkpoint.load(folders / "bfloat16")
 
     def test_an_adapter(self, folders):
         with pytest.raises(UserError, match=r"The adapter in .*adapter needs about 0.0 GB of memory"):

@@ -43,7 +43,7 @@ ODD = {
     "gelu with gates": {"activation": "gelu_tanh"},
     "silu without gates": {"gated_mlp": False},
     "no positions in a layer": {"no_rope_layers": frozenset({1})},
-    "stretched positions": {"rope": RopeConfig(kind="llama3", factor=4.0, original_length=32)},
+    "stretched positions": {"rope": RopeConfig(rope_type="llama3", factor=4.0, original_max_positions=32)},
     "tied": {"tied": True},
     "window of one": {"sliding_window": 1, "windowed_layers": frozenset({0, 1})},
     "window of seventeen": {"sliding_window": 17, "windowed_layers": frozenset({0})},

@@ -21,7 +21,8 @@ from transformers import (
 from turnwise.core.errors import ContextLengthExceeded, UserError
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.transformers_engine import create_transformers_engine
-from turnwise.models import transformers_model as hub
+from turnwise.models import transformers_checkpoint
+from turnwise.models.model_kind import detect_model_kind, is_native
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(120)]
 
@@ -60,9 +61,9 @@ def model(request, tmp_path_factory):
     torch.manual_seed(2)
     folder = tmp_path_factory.mktemp(request.param)
     kind(config).save_pretrained(folder)
-    assert hub.detect_model_kind(folder) == ("decoder" if request.param in DECODERS else "encoder_decoder")
-    assert not hub.is_native(folder)
-    return hub.load(folder)
+    assert detect_model_kind(folder) == ("decoder" if request.param in DECODERS else "encoder_decoder")
+    assert not is_native(folder)
+    return transformers_checkpoint.load(folder)
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ class TestNgram:
     def test_against_an_adapter_it_reads_as_that_does(self, model_folder, tmp_path, tokenizer):
         adapter = tmp_path / "adapter"
         adapter.mkdir()
-        save_adapter(adapter, {}, base=model_folder, rank=2, alpha=2, dropout=0, kind="CAUSAL_LM")
+        save_adapter(adapter, {}, base=model_folder, rank=2, alpha=2, dropout=0, task_type="CAUSAL_LM")
         file = tmp_path / "train.jsonl"
         file.write_text(json.dumps({"messages": [each.as_dict() for each in talk("hi", "hello").messages]}) + "\n")
         with open_baseline("ngram", file, adapter) as subject:  # neither a config nor a tokenizer of its own

@@ -93,7 +93,7 @@ class TestWhatIsServedOtherwise:
             for layer in range(2)
             for place, size in (("self_attn.q_proj", 32), ("mlp.up_proj", 64))
         }
-        save_adapter(tmp_path, changes, base=model_folder, rank=3, alpha=3, dropout=0, kind="CAUSAL_LM")
+        save_adapter(tmp_path, changes, base=model_folder, rank=3, alpha=3, dropout=0, task_type="CAUSAL_LM")
         tokenizer.save(tmp_path)
         with open_model_under_test(str(tmp_path), ResponseCache(None)) as beside:
             found = beside.score(self.SCORES, quiet)

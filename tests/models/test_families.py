@@ -185,7 +185,7 @@ def test_gpt2_names_come_with_and_without_the_prefix(published, tmp_path):
         ("llama", "untied", {"rope_scaling": {"type": "dynamic"}, "rope_parameters": None}, "'dynamic'"),
         ("llama", "untied", {"partial_rotary_factor": 0.5}, "part of a head"),
         ("llama", "untied", {"rope_parameters": {"full_attention": {"rope_theta": 1.0}}}, "by layer"),
-        ("llama", "untied", {"quantization_config": {"quant_method": "gptq"}}, "quantised"),
+        ("llama", "untied", {"quantization_config": {"quant_method": "gptq"}}, "quantized"),
         ("llama", "untied", {"num_key_value_heads": 3}, "cannot be shared"),
         ("llama", "untied", {"head_dim": 7}, "even head size"),
         ("llama", "untied", {"hidden_size": "wide"}, "'hidden_size' should be"),
@@ -215,7 +215,7 @@ def test_what_we_do_not_compute_is_refused(published, tmp_path, edit_json, famil
     edit_json(tmp_path / "odd" / "config.json", **changes)
     with pytest.raises(UserError, match=says) as caught:
         load(tmp_path / "odd", **EXACT)
-    assert "config.json" in str(caught.value) or "quantised" in says
+    assert "config.json" in str(caught.value) or "quantized" in says
 
 
 def test_an_unknown_family_is_refused_by_name(published, tmp_path, edit_json):

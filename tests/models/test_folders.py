@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from turnwise.core.errors import ModelNotFound, SaveFailed, UserError
 from turnwise.core.files import atomic_directory
-from turnwise.models import checkpoint
-from turnwise.models.checkpoint import INDEX, create, load, save
+from turnwise.models import checkpoint_writer
+from turnwise.models.checkpoint import create, load, save
+from turnwise.models.model_folders import WEIGHTS_INDEX_FILE
 
 IDS = torch.arange(20).unsqueeze(0)
 
@@ -62,8 +63,8 @@ class TestShards:
 
     def test_our_shards_load_here_and_in_transformers(self, folder, tmp_path):
         ours = load(folder, dtype=torch.float32)
-        save(ours, tmp_path / "shards", shard_bytes=20_000)
-        index = json.loads((tmp_path / "shards" / INDEX).read_text())
+        save(ours, tmp_path / "shards", max_shard_bytes=20_000)
+        index = json.loads((tmp_path / "shards" / WEIGHTS_INDEX_FILE).read_text())
         assert len(set(index["weight_map"].values())) > 2
         assert index["metadata"]["total_size"] == sum(p.nbytes for p in ours.decoder.parameters())
         assert torch.equal(logits(load(tmp_path / "shards", dtype=torch.float32)), logits(ours))
@@ -72,25 +73,25 @@ class TestShards:
             torch.testing.assert_close(opened(IDS).logits, logits(ours), rtol=0, atol=1e-4)
 
     def test_a_missing_shard_is_named(self, folder, tmp_path):
-        save(load(folder, dtype=torch.float32), tmp_path / "shards", shard_bytes=20_000)
+        save(load(folder, dtype=torch.float32), tmp_path / "shards", max_shard_bytes=20_000)
         gone = sorted((tmp_path / "shards").glob("model-*.safetensors"))[1]
         gone.unlink()
         refused(tmp_path / "shards", ModelNotFound, gone.name, "missing")
 
     def test_an_index_that_is_no_json_is_refused(self, folder):
         (folder / "model.safetensors").unlink()
-        (folder / INDEX).write_text("not json")
-        refused(folder, UserError, INDEX, "not readable JSON")
+        (folder / WEIGHTS_INDEX_FILE).write_text("not json")
+        refused(folder, UserError, WEIGHTS_INDEX_FILE, "not readable JSON")
 
     @pytest.mark.parametrize("index", ["[]", '{"weight_map": 3}', '{"weight_map": {"a": 1}}'])
     def test_a_broken_index_is_refused(self, folder, index):
         (folder / "model.safetensors").unlink()
-        (folder / INDEX).write_text(index)
-        refused(folder, UserError, INDEX, "not a list of weight files")
+        (folder / WEIGHTS_INDEX_FILE).write_text(index)
+        refused(folder, UserError, WEIGHTS_INDEX_FILE, "not a list of weight files")
 
     def test_an_index_cannot_point_outside(self, folder):
         (folder / "model.safetensors").rename(folder.parent / "elsewhere.safetensors")
-        (folder / INDEX).write_text(json.dumps({"weight_map": {"a": "../elsewhere.safetensors"}}))
+        (folder / WEIGHTS_INDEX_FILE).write_text(json.dumps({"weight_map": {"a": "../elsewhere.safetensors"}}))
         refused(folder, ModelNotFound, "elsewhere.safetensors is missing")
 
 
@@ -152,7 +153,7 @@ class TestRefused:
     @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
     def test_quantised_weights(self, folder, weights, dtype):
         weights({"model.norm.weight": torch.zeros(32).to(dtype)})
-        refused(folder, UserError, "model.norm.weight", "quantised")
+        refused(folder, UserError, "model.norm.weight", "quantized")
 
 
 class TestSaving:
@@ -166,7 +167,7 @@ class TestSaving:
             Path(path).write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(checkpoint, "save_file", full)
+        monkeypatch.setattr(checkpoint_writer, "save_file", full)
         with (
             pytest.raises(SaveFailed, match=r"model: No space left on device\."),
             atomic_directory(target) as fresh,

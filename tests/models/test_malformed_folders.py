@@ -56,7 +56,7 @@ def sound(tmp_path_factory, model_folder):
     adapter.mkdir()
     change = LoraWeights(torch.randn(2, 32), torch.randn(32, 2))
     save_adapter(adapter, {"model.layers.0.self_attn.q_proj": change}, base=model, rank=2, alpha=4.0, dropout=0.0,
-                 kind="CAUSAL_LM")  # fmt: skip
+                 task_type="CAUSAL_LM")  # fmt: skip
     for path in model.glob("tokenizer*"):
         shutil.copy(path, adapter)
     return {"model": model, "adapter": adapter}

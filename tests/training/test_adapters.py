@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from samples_of_data import FOUR, written
 
 from turnwise.core.errors import InvalidParameter, ModelNotFound, UserError
-from turnwise.models import checkpoint
-from turnwise.models import transformers_model as hub
+from turnwise.models import checkpoint, transformers_checkpoint
 from turnwise.models.quantization import QuantizedLinear
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -88,7 +87,7 @@ class TestAdapters:
         assert len(layers) == 8
         plain = load_base_model(recipe).model.module.layers[0].mlp.up.weight
         held = base.model.module.layers[0].mlp.up.base_layer
-        assert held.whole.nbytes == plain.nbytes // (4 if bits == "int8" else 8)
+        assert held.quantized.nbytes == plain.nbytes // (4 if bits == "int8" else 8)
         assert (held.weight - plain).abs().max() < plain.abs().max() / (60 if bits == "int8" else 6)
         result = run_recipe(recipe, device=CPU)
         assert result.valid_after < result.valid_before
@@ -109,7 +108,10 @@ class TestAdapters:
         result = run_recipe(recipe, device=CPU)
         assert result.valid_after < result.valid_before
         assert len(result.samples) == 3
-        merged, base = hub.load(Path(recipe.out)).module, hub.load(neox_folder).module
+        merged, base = (
+            transformers_checkpoint.load(Path(recipe.out)).module,
+            transformers_checkpoint.load(neox_folder).module,
+        )
         ids = torch.tensor([list(range(6, 30))])
         with torch.inference_mode():
             assert (merged(ids).logits - base(ids).logits).abs().max() > 1e-3
@@ -198,7 +200,7 @@ class TestDamagedAdapters:
 
     def test_a_base_that_is_gone(self, adapter, tmp_path):
         (tmp_path / "base").rename(tmp_path / "elsewhere")
-        with pytest.raises(ModelNotFound, match=r"is an adapter of the model .*base, which is not there"):
+        with pytest.raises(ModelNotFound, match=r"is an adapter of the model .*base, which does not exist"):
             checkpoint.load(adapter)
 
     @pytest.mark.parametrize(

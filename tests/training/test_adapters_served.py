@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from turnwise.app.chat_services import open_chat_service
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.engine.native.library import library
-from turnwise.models import transformers_model as hub
+from turnwise.models import transformers_checkpoint
 from turnwise.server.app import create_app
 from turnwise.testing import serve_in_thread
 from turnwise.training.launch.run_recipe import run_recipe
@@ -54,7 +54,10 @@ class TestMerging:
                 )
             else:
                 torch.testing.assert_close(
-                    hub.load(Path(recipe.out)).module(ids).logits, theirs(ids).logits, atol=1e-4, rtol=1e-4
+                    transformers_checkpoint.load(Path(recipe.out)).module(ids).logits,
+                    theirs(ids).logits,
+                    atol=1e-4,
+                    rtol=1e-4,
                 )
 
     def test_what_is_no_adapter_and_what_is_there_is_refused(self, said, base_folder, tmp_path):

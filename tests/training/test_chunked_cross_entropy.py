@@ -71,9 +71,9 @@ def test_no_more_scores_than_that_are_held(tiny_config, batch, monkeypatch):
 
 @pytest.mark.parametrize("folder", ["gpt2_folder", "neox_folder"])
 def test_models_of_transformers_too(request, batch, monkeypatch, folder):
-    from turnwise.models import transformers_model as hub
+    from turnwise.models import transformers_checkpoint
 
-    model = hub.load(request.getfixturevalue(folder))
+    model = transformers_checkpoint.load(request.getfixturevalue(folder))
     found = []
     for most in (2**40, 7 * model.vocab_size):
         monkeypatch.setattr(chunked, "MAX_LOGITS", most)
@@ -86,9 +86,9 @@ def test_models_of_transformers_too(request, batch, monkeypatch, folder):
 
 
 def test_a_model_that_bounds_its_scores_is_left_whole(neox_folder):
-    from turnwise.models import transformers_model as hub
+    from turnwise.models import transformers_checkpoint
 
-    model = hub.load(neox_folder)
+    model = transformers_checkpoint.load(neox_folder)
     forward = model.module.forward
 
     def bounded(*arguments, **named):

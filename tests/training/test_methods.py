@@ -8,7 +8,7 @@ from method_runs import CPU, SIZES, changed
 from samples_of_data import FOUR, written
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.models import transformers_model as hub
+from turnwise.models import transformers_checkpoint
 from turnwise.training.launch.base_model_loader import load_base_model
 from turnwise.training.launch.run_recipe import run_recipe
 from turnwise.training.methods import METHODS
@@ -55,7 +55,10 @@ class TestPartial:
             {"name": "partial", "part": "decoder"}, objective="seq2seq", model=model, data={"train": str(data)},
         )  # fmt: skip
         run_recipe(recipe, device=CPU)
-        before, after = base.model.module.state_dict(), hub.load(Path(recipe.out)).module.state_dict()
+        before, after = (
+            base.model.module.state_dict(),
+            transformers_checkpoint.load(Path(recipe.out)).module.state_dict(),
+        )
         moved = {name for name in before if not torch.equal(before[name], after[name])}
         assert moved
         assert all(name.startswith("decoder.") for name in moved)

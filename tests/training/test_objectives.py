@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from turnwise.core.errors import InvalidData, InvalidParameter, UserError
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.sources import Document
-from turnwise.models import transformers_model as hub
+from turnwise.models import transformers_checkpoint
+from turnwise.models.transformers_model import TransformersModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.examples.batches import IGNORED, Example, collate
 from turnwise.training.examples.dataset import Dataset
@@ -55,8 +56,10 @@ def model_for(renderer, tiny_config, one_thread):
         tokenizer = renderer.tokenizer
         if kind == "decoder":
             return create(replace(tiny_config, vocab_size=tokenizer.vocab_size), seed=0)
-        sizes = hub.ModelSizes(tokenizer.vocab_size, *SIZES.values())
-        return hub.create(FAMILY[kind], sizes, pad=tokenizer.pad_token_id, end=tokenizer.eos_token_id, seed=0)
+        sizes = transformers_checkpoint.ModelSizes(tokenizer.vocab_size, *SIZES.values())
+        return transformers_checkpoint.create(
+            FAMILY[kind], sizes, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, seed=0
+        )
 
     return make
 
@@ -421,9 +424,9 @@ def test_what_answers_begin_with_is_the_same_when_served(recipe, tmp_path, token
     data = {"train": str(written(FOUR * 2, tmp_path / "data.jsonl"))}
     model = {"from": str(tmp_path / "bart")}
     said = recipe(objective="seq2seq", model=model, data=data, max_steps=1, neftune=5.0)
-    start = hub.load(tmp_path / "bart").decoder_start_ids
+    start = transformers_checkpoint.load(tmp_path / "bart").decoder_start_ids
     run_recipe(said, device=CPU)
-    assert hub.load(Path(said.out)).decoder_start_ids == start
+    assert transformers_checkpoint.load(Path(said.out)).decoder_start_ids == start
 
 
 class TestSpanCorruption:
@@ -509,7 +512,7 @@ class TestPreferences:
             vocab_size=renderer.tokenizer.vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
             intermediate_size=48, max_position_embeddings=128, initializer_range=0.3,
         )  # fmt: skip
-        model = hub.TransformersModel(GPTNeoXForCausalLM(config).eval(), "decoder", {})
+        model = TransformersModel(GPTNeoXForCausalLM(config).eval(), "decoder", {})
         frame = ExampleContext(renderer, 128)
         (pair,) = dpo.examples(PAIRS[1], frame)
         together = segment_log_probs(model, collate([[pair]], pad_id=0))

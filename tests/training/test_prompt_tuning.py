@@ -9,8 +9,7 @@ from method_runs import CPU, parameters, served
 from samples_of_data import FOUR
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.models import checkpoint
-from turnwise.models import transformers_model as hub
+from turnwise.models import checkpoint, transformers_checkpoint
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training.export import export_model
@@ -75,7 +74,7 @@ class TestSoftPrompts:
         recipe = said(self.SOFT, model={"from": str(neox_folder)})
         result = run_recipe(recipe, device=CPU)
         assert result.valid_after < result.valid_before
-        saved = hub.load(Path(recipe.out)).module
+        saved = transformers_checkpoint.load(Path(recipe.out)).module
         assert saved.get_input_embeddings().weight.shape[0] == tokenizer.vocab_size + 5
 
     def test_transformers_reads_the_same_ids(self, said):

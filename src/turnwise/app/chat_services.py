@@ -50,7 +50,7 @@ def open_chat_service(
 
     Args:
         model: a Hugging Face folder, or the folder of an adapter. None and "box" open the bundled model.
-        dtype: dtype of the weights: "auto" or a name in `models.checkpoint.DTYPES`.
+        dtype: dtype of the weights: "auto" or a name in `models.dtypes.DTYPES`.
         device: "auto", "cpu" or "cuda".
         quantize: "int8" or "int4" quantizes the weights; None leaves them as they are.
         kv_cache_memory_bytes: size of the KV cache. None: enough for `max_num_seqs` full contexts, up to a share of
@@ -82,7 +82,7 @@ def open_chat_service(
     _preload_torch()
     import torch
 
-    from turnwise.models.checkpoint import DTYPES
+    from turnwise.models.dtypes import DTYPES
 
     _check_choice("dtype", "dtype", dtype, [*DTYPES, "auto"])
     if threads is not None:
@@ -127,18 +127,20 @@ def _open_engine(
     from turnwise.engine.engine import Engine
     from turnwise.engine.runners.model_runner import preferred_dtype
     from turnwise.engine.transformers_engine import create_transformers_engine
-    from turnwise.models import checkpoint, transformers_model
+    from turnwise.models import checkpoint, transformers_checkpoint
+    from turnwise.models.dtypes import DTYPES
+    from turnwise.models.model_kind import is_native
 
-    if not transformers_model.is_native(folder):
+    if not is_native(folder):
         for option, value in (("quantize", quantize), ("cache_memory", kv_cache_memory_bytes)):
             if value is not None:
                 raise InvalidParameter(option, f"'{option}' cannot be used with models that transformers runs.")
-        torch_dtype = checkpoint.DTYPES.get(dtype) or torch.float32
-        loaded_model = transformers_model.load_for_generation(folder, dtype=torch_dtype, device=device)
+        torch_dtype = DTYPES.get(dtype) or torch.float32
+        loaded_model = transformers_checkpoint.load_for_generation(folder, dtype=torch_dtype, device=device)
         engine = create_transformers_engine(loaded_model, max_num_seqs=max_num_seqs)
         stack.callback(engine.close)
         return engine
-    torch_dtype = checkpoint.DTYPES.get(dtype) or preferred_dtype(device)
+    torch_dtype = DTYPES.get(dtype) or preferred_dtype(device)
 
     def create_engine(source: Path) -> Engine:
         # The engine reads the weights tensor by tensor into its own layout.

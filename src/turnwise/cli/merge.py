@@ -32,12 +32,13 @@ def merge(
 
     from turnwise.core.errors import InvalidParameter
     from turnwise.core.json_file import read_json_object
-    from turnwise.models import checkpoint
-    from turnwise.models import transformers_model as hub
+    from turnwise.models import checkpoint, transformers_checkpoint
     from turnwise.models.adapter_config import is_adapter
     from turnwise.models.adapters import load_adapter
+    from turnwise.models.dtypes import DTYPES, hf_config_dtype
     from turnwise.models.language_model import LanguageModel
     from turnwise.models.model_folders import read_hf_config
+    from turnwise.models.model_kind import full_model_folder, is_native
     from turnwise.text.tokenization.tokenizer import Tokenizer
     from turnwise.training.export import export_model
     from turnwise.training.launch.run_dir import check_replaceable
@@ -49,16 +50,16 @@ def merge(
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
     check_replaceable(out)
     source = adapter if undo is None else undo
-    if out.resolve() in (adapter.resolve(), source.resolve(), hub.full_model_folder(source).resolve()):
+    if out.resolve() in (adapter.resolve(), source.resolve(), full_model_folder(source).resolve()):
         raise InvalidParameter("out", f"{out} is what the model is made of. Choose another --out.")
     change = None if undo is None else load_adapter(adapter, with_base=False).inverse()
     model: LanguageModel
-    if hub.is_native(source):
+    if is_native(source):
         model = checkpoint.load(source, dtype=torch.float32, adapter=change)
     else:
-        model = hub.load(source, adapter=change)
-    published = read_hf_config(hub.full_model_folder(source))
-    saved_as = checkpoint.hf_config_dtype(published) if dtype == "auto" else checkpoint.DTYPES[dtype]
+        model = transformers_checkpoint.load(source, adapter=change)
+    published = read_hf_config(full_model_folder(source))
+    saved_as = hf_config_dtype(published) if dtype == "auto" else DTYPES[dtype]
     path = source / "generation_config.json"
     generation = read_json_object(path) if path.is_file() else None
     rounding = rounding_error(model.module, saved_as)

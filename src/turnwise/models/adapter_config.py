@@ -1,4 +1,7 @@
-"""What an adapter's folder says of itself: its kind, and the model that it changes. Read without torch."""
+"""The config of a LoRA adapter folder: which settings are supported, and which base model it belongs to.
+
+Does not import torch.
+"""
 
 from collections.abc import Mapping
 from importlib import resources
@@ -11,20 +14,20 @@ from turnwise.core.errors import ModelNotFound, UserError
 from turnwise.core.json_file import JsonFileModel, preview, read_json_object, read_optional_json_object, validate_fields
 from turnwise.models.model_folders import find_model_folder, weights_digest
 
-CONFIG, BASE = "adapter_config.json", "adapter_base.json"
-BUNDLED_MODEL_NAME = (
-    "turnwise/box"  # how an adapter names the model that comes with the package, wherever that is installed
-)
-# What we do not compute; a key that is there and not its default is refused.
-PLAIN: Mapping[str, Any] = {
+ADAPTER_CONFIG_FILE = "adapter_config.json"  # of PEFT
+BASE_DIGEST_FILE = "adapter_base.json"  # ours: hash of the base model's weights
+BUNDLED_MODEL_NAME = "turnwise/box"  # `base_model_name_or_path` of adapters for the bundled model, on any machine
+# Settings of PEFT that are supported with this value only.
+SUPPORTED_VALUES: Mapping[str, Any] = {
     "bias": "none", "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None, "layer_replication": None,
     "lora_bias": False, "megatron_config": None, "use_qalora": False, "trainable_token_indices": None,
     "target_parameters": None,
 }  # fmt: skip
+BASE_CHANGING_INITS = ("pissa", "olora", "corda", "loftq")
 
 
 class AdapterFields(JsonFileModel):
-    """Read of `adapter_config.json`."""
+    """Fields of `adapter_config.json` that Turnwise uses."""
 
     peft_type: str = Field(description="a text")
     base_model_name_or_path: str | None = Field(None, description="the folder of the base model")
@@ -36,54 +39,56 @@ class AdapterFields(JsonFileModel):
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter instead of a whole model."""
-    return (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
+    """True if a folder holds an adapter and not a full model."""
+    return (folder / ADAPTER_CONFIG_FILE).is_file() and not (folder / "config.json").is_file()
 
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:
-    """The config of a LoRA or DoRA adapter; the fields that we read have their declared types.
+    """The config of a LoRA or DoRA adapter, with the fields that Turnwise uses checked for type and range.
 
     Raises:
-        UserError: it is no readable JSON, a field is not what it should be, or it asks for what we do not compute.
+        UserError: the file is not readable JSON, or a field is invalid or not supported.
     """
-    config = read_json_object(folder / CONFIG)
-    if (kind := config.get("peft_type")) != "LORA":
-        raise UserError(f"{folder} is an adapter of type {preview(kind)}; LoRA and DoRA are supported.")
-    validate_fields(AdapterFields, config, str(folder / CONFIG))
-    for key, plain in PLAIN.items():
-        if config.get(key) not in (plain, None, {}, []):
-            raise UserError(f"{folder / CONFIG}: '{key}': {preview(config[key])} is not supported.")
-    if str(config.get("init_lora_weights", True)).lower().startswith(("pissa", "olora", "corda", "loftq")):
+    path = folder / ADAPTER_CONFIG_FILE
+    config = read_json_object(path)
+    if (peft_type := config.get("peft_type")) != "LORA":
+        raise UserError(f"{folder} is an adapter of type {preview(peft_type)}; LoRA and DoRA are supported.")
+    validate_fields(AdapterFields, config, str(path))
+    for key, supported in SUPPORTED_VALUES.items():
+        if config.get(key) not in (supported, None, {}, []):
+            raise UserError(f"{path}: '{key}': {preview(config[key])} is not supported.")
+    if str(config.get("init_lora_weights", True)).lower().startswith(BASE_CHANGING_INITS):
         raise UserError(
-            f"{folder}: its training changed the base as well ('init_lora_weights'), so it does not fit the base."
+            f"{folder}: its training also changed the base model ('init_lora_weights'), "
+            "so it does not match the original one."
         )
     return config
 
 
 def adapter_base_folder(folder: Path) -> Path:
-    """The folder of the model that an adapter changes.
+    """The folder of an adapter's base model.
 
     Raises:
-        UserError: the adapter does not say, or its base has changed since.
-        ModelNotFound: it is not there.
+        UserError: the adapter names no base model, or the base model has changed since.
+        ModelNotFound: the base model does not exist.
     """
-    path = folder / CONFIG
+    path = folder / ADAPTER_CONFIG_FILE
     name = read_adapter_config(folder).get("base_model_name_or_path")
     if not name:
-        raise UserError(f"{path} does not name the model that it changes: base_model_name_or_path is missing.")
+        raise UserError(f"{path} does not name the base model: base_model_name_or_path is missing.")
     try:
         base = bundled_model_folder() if name == BUNDLED_MODEL_NAME else find_model_folder(name)
     except ModelNotFound as error:
         raise ModelNotFound(
-            f"{folder} is an adapter of the model {name}, which is not there. "
-            f"If it has moved, write its new folder into {path} as base_model_name_or_path."
+            f"{folder} is an adapter of the model {name}, which does not exist. "
+            f"If it was moved, write its new folder into {path} as base_model_name_or_path."
         ) from error
-    digest = read_optional_json_object(folder / BASE).get("digest")
+    digest = read_optional_json_object(folder / BASE_DIGEST_FILE).get("digest")
     if digest is not None and digest != weights_digest(base):
-        raise UserError(f"{folder} was made for other weights than those in {base}: its base has changed since.")
+        raise UserError(f"{folder} was trained for other weights than those in {base}: its base has changed since.")
     return base
 
 
 def bundled_model_folder() -> Path:
-    """The model that comes with the package."""
+    """The folder of the model that comes with the package."""
     return Path(str(resources.files("turnwise").joinpath("box")))

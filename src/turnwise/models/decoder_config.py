@@ -1,4 +1,4 @@
-"""The shape of a decoder: every difference between the families we know is a switch here."""
+"""Config of the generic decoder: sizes, and a switch for every difference between the supported families."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,23 +15,27 @@ SIZES = (
 
 @dataclass(frozen=True, slots=True)
 class RopeConfig:
-    """Rotary positions (Su et al. 2021), with the published ways of stretching them.
+    """Rotary position embeddings (Su et al. 2021) and their scaling to longer contexts.
 
-    `kind` is "default", "linear" (positions divided by `factor`, Chen et al. 2023) or "llama3" (low frequencies divided
-    by `factor`, high ones kept, a ramp between; Llama 3.1).
+    `rope_type` is "default", "linear" (positions divided by `factor`, Chen et al. 2023) or "llama3" (low frequencies
+    divided by `factor`, high ones unchanged, interpolated between; Llama 3.1).
     """
 
     theta: float = 10_000.0
-    kind: Literal["default", "linear", "llama3"] = "default"
+    rope_type: Literal["default", "linear", "llama3"] = "default"
     factor: float = 1.0
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
-    original_length: int = 8192
+    original_max_positions: int = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
-    """A decoder-only transformer. Sizes in elements; names follow the field's usual ones."""
+    """A decoder-only transformer.
+
+    Raises:
+        InvalidParameter: a size is not a positive integer, or sizes do not match.
+    """
 
     family: str
     vocab_size: int
@@ -53,9 +57,9 @@ class DecoderConfig:
     mlp_bias: bool = False
     qk_norm: bool = False
     tied: bool = True
-    sliding_window: int | None = None  # how many tokens back a windowed layer sees, itself included
+    sliding_window: int | None = None  # tokens that a windowed layer attends to, the present one included
     windowed_layers: frozenset[int] = frozenset()
-    no_rope_layers: frozenset[int] = frozenset()  # layers without positions (NoPE)
+    no_rope_layers: frozenset[int] = frozenset()  # layers without position embeddings (NoPE)
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
@@ -71,57 +75,57 @@ class DecoderConfig:
 
     @property
     def layer_windows(self) -> tuple[int | None, ...]:
-        """For each layer how far back it sees, or None for all the way."""
+        """The sliding window of each layer, or None for full attention."""
         return tuple(self.sliding_window if i in self.windowed_layers else None for i in range(self.num_layers))
 
 
 def rope_from_hf_config(hf_config: Mapping[str, Any], *, theta: float = 10_000.0) -> RopeConfig:
-    """Rotary settings from a published config, in its older form (`rope_theta`, `rope_scaling`) or the newer one
+    """The rotary settings of a `config.json`, in the older form (`rope_theta`, `rope_scaling`) or the newer one
     (`rope_parameters`).
 
     Args:
-        published: the config as it is in `config.json`.
-        theta: the family's base where the config does not say.
+        hf_config: contents of `config.json`.
+        theta: the family's default of `rope_theta`.
 
     Raises:
-        InvalidParameter: a way of rotating or scaling that we do not compute; better refused than wrong.
+        InvalidParameter: a rotary setting that is not supported.
     """
-    newer = hf_config.get("rope_parameters") or {}
-    scaling = newer or hf_config.get("rope_scaling") or {}
-    theta = float(newer.get("rope_theta") or hf_config.get("rope_theta") or theta)
-    partial = scaling.get("partial_rotary_factor") or hf_config.get("partial_rotary_factor") or 1.0
-    if partial != 1.0 or any(isinstance(value, Mapping) for value in scaling.values()):
+    parameters = hf_config.get("rope_parameters") or {}
+    scaling = parameters or hf_config.get("rope_scaling") or {}
+    theta = float(parameters.get("rope_theta") or hf_config.get("rope_theta") or theta)
+    rotary_factor = scaling.get("partial_rotary_factor") or hf_config.get("partial_rotary_factor") or 1.0
+    if rotary_factor != 1.0 or any(isinstance(value, Mapping) for value in scaling.values()):
         raise InvalidParameter(
-            "rope_parameters", "Rotary positions on part of a head, or other ones by layer, are not supported."
+            "rope_parameters", "Rotary positions on part of a head, or different ones by layer, are not supported."
         )
-    kind = scaling.get("rope_type") or scaling.get("type") or "default"
-    if kind == "default":
+    rope_type = scaling.get("rope_type") or scaling.get("type") or "default"
+    if rope_type == "default":
         return RopeConfig(theta)
-    if kind == "linear":
+    if rope_type == "linear":
         return RopeConfig(theta, "linear", float(scaling["factor"]))
-    if kind == "llama3":
+    if rope_type == "llama3":
         low, high = float(scaling["low_freq_factor"]), float(scaling["high_freq_factor"])
         if low >= high:
             raise InvalidParameter(
                 "rope_scaling", f"'low_freq_factor' should be below 'high_freq_factor', got {low:g} and {high:g}."
             )
-        length = int(scaling["original_max_position_embeddings"])
-        return RopeConfig(theta, "llama3", float(scaling["factor"]), low, high, length)
+        original_max_positions = int(scaling["original_max_position_embeddings"])
+        return RopeConfig(theta, "llama3", float(scaling["factor"]), low, high, original_max_positions)
     raise InvalidParameter(
-        "rope_scaling", f"Rotary scaling {preview(kind)} is not supported; known: default, linear, llama3."
+        "rope_scaling", f"Rotary scaling {preview(rope_type)} is not supported; supported: default, linear, llama3."
     )
 
 
 def rope_to_hf_config(rope: RopeConfig) -> dict[str, Any]:
-    """The keys under which every version of transformers finds these settings."""
-    if rope.kind == "default":
+    """The keys of `config.json` for these settings, in the forms of all versions of transformers."""
+    if rope.rope_type == "default":
         return {"rope_theta": rope.theta, "rope_parameters": {"rope_type": "default", "rope_theta": rope.theta}}
-    scaling: dict[str, Any] = {"rope_type": rope.kind, "factor": rope.factor}
-    if rope.kind == "llama3":
+    scaling: dict[str, Any] = {"rope_type": rope.rope_type, "factor": rope.factor}
+    if rope.rope_type == "llama3":
         scaling |= {
             "low_freq_factor": rope.low_freq_factor,
             "high_freq_factor": rope.high_freq_factor,
-            "original_max_position_embeddings": rope.original_length,
+            "original_max_position_embeddings": rope.original_max_positions,
         }
     return {
         "rope_theta": rope.theta,

@@ -1,4 +1,4 @@
-"""Where a runner gets a decoder's weights from: a checkpoint that is read tensor by tensor, or a decoder in memory."""
+"""Sources of a decoder's weights for runners: a checkpoint that is read tensor by tensor, or a decoder in memory."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -11,44 +11,44 @@ from turnwise.models.decoder_config import DecoderConfig
 
 
 class DecoderWeights(Protocol):
-    """A decoder's weights by the names of our parameters, such as "layers.0.attention.qkv.weight".
+    """The weights of a decoder by parameter name, such as "layers.0.attention.qkv.weight".
 
-    A runner asks for one after the other and converts it to its own layout, so that no second copy of the model is
-    ever in memory.
+    A runner reads one tensor after the other and converts it to its own layout, so that there is never a second copy of
+    the model in memory.
     """
 
     @property
     def config(self) -> DecoderConfig:
-        """The shape of the decoder."""
+        """The config of the decoder."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type to compute with; tensors that are stored in another are rounded to it."""
+        """The dtype to compute with; tensors stored in another dtype are rounded to it."""
 
     @property
     def device(self) -> torch.device:
-        """Where to compute."""
+        """The device to compute on."""
 
     @property
     def shapes(self) -> Mapping[str, torch.Size]:
-        """The shape of every tensor."""
+        """Shapes of all tensors."""
 
     @property
     def is_temporary(self) -> bool:
-        """Whether `decoder()` makes a new decoder, which the caller may take apart."""
+        """True if `decoder()` creates a new decoder, which the caller may modify."""
 
     def stored_dtype(self, name: str) -> torch.dtype:
-        """The type of what `tensor` returns, without reading it."""
+        """The dtype that `tensor` returns, without reading the tensor."""
 
     def tensor(self, name: str) -> Tensor:
-        """One tensor as it is stored, not yet rounded to `dtype`."""
+        """One tensor in its stored dtype."""
 
     def decoder(self) -> Decoder:
-        """A decoder with all the weights, of type `dtype` and on `device`."""
+        """A decoder with all weights, in `dtype` on `device`."""
 
 
 class ModuleWeights:
-    """The weights of a decoder in memory (a `DecoderWeights`); it is left as it is."""
+    """The weights of a decoder in memory, which is not modified (implements `DecoderWeights`)."""
 
     is_temporary = False
 
@@ -58,30 +58,30 @@ class ModuleWeights:
 
     @property
     def config(self) -> DecoderConfig:
-        """The shape of the decoder."""
+        """The config of the decoder."""
         return self._decoder.config
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of its embeddings."""
+        """The dtype of the token embedding."""
         return self._decoder.embed.weight.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where its embeddings are."""
+        """The device of the token embedding."""
         return self._decoder.embed.weight.device
 
     @property
     def shapes(self) -> Mapping[str, torch.Size]:
-        """The shape of every tensor."""
+        """Shapes of all tensors."""
         return {name: tensor.shape for name, tensor in self._parameters.items()}
 
     def stored_dtype(self, name: str) -> torch.dtype:
-        """The type of one tensor."""
+        """The dtype of one tensor."""
         return self._parameters[name].dtype
 
     def tensor(self, name: str) -> Tensor:
-        """One tensor, which is the decoder's own."""
+        """One tensor, shared with the decoder."""
         return self._parameters[name]
 
     def decoder(self) -> Decoder:
@@ -90,5 +90,5 @@ class ModuleWeights:
 
 
 def as_decoder_weights(source: Decoder | DecoderWeights) -> DecoderWeights:
-    """The weights of either."""
+    """Wrap a decoder as `DecoderWeights`; weights are returned as they are."""
     return ModuleWeights(source) if isinstance(source, Decoder) else source

@@ -1,7 +1,7 @@
-"""Published configs: the keys that the families shaped like Llama share, and what none of them may leave to guesswork.
+"""Converts the keys of `config.json` that families share, above all those of Llama.
 
-A config says how its weights must be computed. What we do not compute is refused here, because a model that runs and
-says slightly wrong things is worse than one that does not run.
+Settings that Turnwise does not support are rejected: a model that runs with slightly wrong results is worse than one
+that does not load.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,79 +17,85 @@ ACTIVATIONS: dict[str, Literal["silu", "gelu_tanh"]] = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
 }
-FULL, SLIDING = "full_attention", "sliding_attention"
+FULL_ATTENTION, SLIDING_ATTENTION = "full_attention", "sliding_attention"
 
 
 def parse_activation(hf_config: Mapping[str, Any], key: str, default: str) -> Literal["silu", "gelu_tanh"]:
-    """The activation under `key`.
+    """The activation function under `key`.
 
     Raises:
-        InvalidParameter: one that we do not compute.
+        InvalidParameter: it is not supported.
     """
     name = hf_config.get(key) or default
     if name not in ACTIVATIONS:
-        raise InvalidParameter(key, f"'{key}': {preview(name)} is not supported; known: {', '.join(ACTIVATIONS)}.")
+        raise InvalidParameter(key, f"'{key}': {preview(name)} is not supported; supported: {', '.join(ACTIVATIONS)}.")
     return ACTIVATIONS[name]
 
 
-def require_value(hf_config: Mapping[str, Any], key: str, computed: Any) -> None:
-    """Raise `InvalidParameter` where the config asks under `key` for anything but what we compute."""
-    if hf_config.get(key, computed) != computed:
-        raise InvalidParameter(key, f"'{key}': {preview(hf_config[key])} is not supported, only {preview(computed)}.")
+def require_value(hf_config: Mapping[str, Any], key: str, supported: Any) -> None:
+    """Raise `InvalidParameter` if the config sets `key` to a value other than the supported one."""
+    if hf_config.get(key, supported) != supported:
+        raise InvalidParameter(key, f"'{key}': {preview(hf_config[key])} is not supported, only {preview(supported)}.")
 
 
 def parse_windowed_layers(hf_config: Mapping[str, Any], window: int | None, default: Sequence[bool]) -> frozenset[int]:
-    """The layers with a sliding window: as `layer_types` lists them, else where `default` says so.
+    """The layers with a sliding window, from `layer_types` or, if the config has none, from `default`.
+
+    Args:
+        hf_config: contents of `config.json`.
+        window: the sliding window, if the config has one.
+        default: for each layer, whether it has a sliding window by default.
 
     Raises:
-        InvalidParameter: `layer_types` does not fit the model or names a kind that we do not compute.
+        InvalidParameter: `layer_types` does not match the number of layers, or names a type that is not supported.
     """
     types = hf_config.get("layer_types")
     if types is None:
-        return frozenset(i for i, slides in enumerate(default) if slides and window is not None)
+        return frozenset(i for i, is_windowed in enumerate(default) if is_windowed and window is not None)
     if len(types) != len(default):
         raise InvalidParameter("layer_types", f"'layer_types' lists {len(types)} layers of {len(default)}.")
-    for kind in types:
-        if kind not in (FULL, SLIDING):
+    for layer_type in types:
+        if layer_type not in (FULL_ATTENTION, SLIDING_ATTENTION):
             raise InvalidParameter(
-                "layer_types", f"Layers of type {preview(kind)} are not supported, only {FULL}, {SLIDING}."
+                "layer_types",
+                f"Layers of type {preview(layer_type)} are not supported, only {FULL_ATTENTION}, {SLIDING_ATTENTION}.",
             )
-    layers = frozenset(i for i, kind in enumerate(types) if kind == SLIDING)
+    layers = frozenset(i for i, layer_type in enumerate(types) if layer_type == SLIDING_ATTENTION)
     if layers and window is None:
-        raise InvalidParameter("layer_types", f"'layer_types' has {SLIDING} but no 'sliding_window' is in use.")
+        raise InvalidParameter("layer_types", f"'layer_types' has {SLIDING_ATTENTION}, but no 'sliding_window' is set.")
     return layers
 
 
 def layer_types(config: DecoderConfig) -> list[str]:
-    """The published `layer_types` of ours."""
-    return [FULL if window is None else SLIDING for window in config.layer_windows]
+    """The value of `layer_types` for a config."""
+    return [FULL_ATTENTION if window is None else SLIDING_ATTENTION for window in config.layer_windows]
 
 
 def llama_like_from_hf_config(
     hf_config: Mapping[str, Any], family: str, *, tied: bool = False, theta: float = 10_000.0, **switches: Any
 ) -> DecoderConfig:
-    """Our config of a published one that uses Llama's keys.
+    """Convert a `config.json` with Llama's keys.
 
     Args:
-        published: the config as it is in `config.json`.
-        family: the family's name.
-        tied: whether the family ties its embeddings where the config does not say.
-        theta: the family's rotary base where the config does not say.
-        switches: what sets this family apart, as fields of `DecoderConfig`.
+        hf_config: contents of `config.json`.
+        family: name of the family.
+        tied: the family's default of `tie_word_embeddings`.
+        theta: the family's default of `rope_theta`.
+        switches: fields of `DecoderConfig` in which the family differs from Llama.
 
     Raises:
-        KeyError: the config lacks a size.
-        InvalidParameter: it asks for what we do not compute.
+        KeyError: a size is missing.
+        InvalidParameter: a setting is not supported.
     """
-    heads = hf_config["num_attention_heads"]
+    num_heads = hf_config["num_attention_heads"]
     fields: dict[str, Any] = {
         "vocab_size": hf_config["vocab_size"],
         "hidden_size": hf_config["hidden_size"],
         "intermediate_size": hf_config["intermediate_size"],
         "num_layers": hf_config["num_hidden_layers"],
-        "num_heads": heads,
-        "num_kv_heads": hf_config.get("num_key_value_heads") or heads,
-        "head_dim": hf_config.get("head_dim") or hf_config["hidden_size"] // heads,
+        "num_heads": num_heads,
+        "num_kv_heads": hf_config.get("num_key_value_heads") or num_heads,
+        "head_dim": hf_config.get("head_dim") or hf_config["hidden_size"] // num_heads,
         "context_length": hf_config.get("max_position_embeddings", 2048),
         "norm_eps": hf_config.get("rms_norm_eps", 1e-6),
         "activation": parse_activation(hf_config, "hidden_act", "silu"),
@@ -101,7 +107,7 @@ def llama_like_from_hf_config(
 
 
 def llama_like_to_hf_config(config: DecoderConfig) -> dict[str, Any]:
-    """The published keys that Llama began, of our config."""
+    """The keys of `config.json` that Llama and similar families use."""
     return {
         "head_dim": config.head_dim,
         "hidden_act": "silu" if config.activation == "silu" else "gelu_pytorch_tanh",

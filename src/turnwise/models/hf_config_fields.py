@@ -1,7 +1,7 @@
-"""The fields of a published `config.json`, with their types and ranges, declared once for all families.
+"""Types and ranges of the fields of `config.json` that Turnwise uses, declared once for all families.
 
-`check_config` is the one place where a config is checked; what the families read afterwards has the declared type. The
-limits are far beyond any published model; what fits them is compared with the tensors before anything is allocated.
+`check_hf_config` checks a config before the families convert it, so they can rely on the declared types. The limits are
+far beyond any published model; sizes within them are compared with the tensors before memory is allocated.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from turnwise.core.json_file import JsonFileModel, validate_fields
 
 MAX_LAYERS = 10_000
 MAX_SIZE = 2**24  # of a dimension of a matrix
-MAX_LENGTH = 2**30  # of a context or a window, in tokens; the compiled library counts in 32 bits
+MAX_LENGTH = 2**30  # of a context or a window, in tokens; the compiled library uses 32-bit integers
 
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 Layers = Annotated[int, Field(ge=1, le=MAX_LAYERS)]
@@ -36,7 +36,7 @@ TOKEN = Field(None, description="a token id, a list of them, or null")
 
 
 class ConfigFields(JsonFileModel):
-    """Read of every model, also of those that transformers computes."""
+    """Fields of all models, including those that transformers computes."""
 
     model_type: str = Field(description="a text")
     architectures: list[str] | None = Field(None, description="a list of class names, or null")
@@ -48,7 +48,7 @@ class ConfigFields(JsonFileModel):
 
 
 class DecoderFields(ConfigFields):
-    """Read of the families that our decoder computes; a default of 1 stands for a size that a family requires."""
+    """Fields of the families that our decoder computes; the default 1 stands for a size that the family requires."""
 
     dtype: str | None = TEXT
     torch_dtype: str | None = TEXT
@@ -91,7 +91,7 @@ class DecoderFields(ConfigFields):
 
 
 class RopeFields(JsonFileModel):
-    """Read of `rope_scaling` and `rope_parameters`."""
+    """Fields of `rope_scaling` and `rope_parameters`."""
 
     rope_type: str | None = TEXT
     type: str | None = TEXT
@@ -104,12 +104,12 @@ class RopeFields(JsonFileModel):
 
 
 def check_hf_config(hf_config: dict[str, Any], origin: str, native_types: Collection[str]) -> None:
-    """Check the fields of a published config that we read.
+    """Check the fields of a config that Turnwise uses.
 
     Args:
-        published: the contents of `config.json`.
-        origin: what to call it in errors.
-        native_types: the values of `model_type` that our decoder computes.
+        hf_config: contents of `config.json`.
+        origin: name of the file in error messages.
+        native_types: values of `model_type` that our decoder computes.
 
     Raises:
         UserError: a field is missing, of another type or out of range.

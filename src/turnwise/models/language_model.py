@@ -1,58 +1,58 @@
-"""What training needs of a model, whoever computes it: our decoder, or transformers.
+"""The interface of a language model for training and evaluation, whether our decoder or transformers computes it.
 
-Shapes: B rows, T tokens in a row, S tokens of a source, N targets, V vocabulary.
+Shapes: B rows, T tokens in a row, S encoder tokens, N targets, C hidden size, V vocabulary.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-# How it reads: what came before; a source, and then what came before; everything at once.
+# Decoder: a token attends to earlier ones. Encoder-decoder: also to an encoded input. Encoder: to all tokens.
 ModelKind = Literal["decoder", "encoder_decoder", "encoder"]
 
 
 class LanguageModel(Protocol):
-    """A language model and the published config it came with.
+    """A language model and the config it was loaded with.
 
     Attributes:
-        published: contents of its `config.json`.
+        hf_config: contents of its `config.json`.
     """
 
     hf_config: dict[str, Any]
 
     @property
     def kind(self) -> ModelKind:
-        """How it reads."""
+        """The kind of the model."""
 
     @property
     def supports_packing(self) -> bool:
-        """Whether several sequences may lie in one row, each seeing itself only."""
+        """True if a row may hold several sequences that do not attend to each other."""
 
     @property
     def module(self) -> nn.Module:
-        """Its weights."""
+        """The module with all parameters."""
 
     @property
     def embedding(self) -> nn.Module:
-        """What turns ids into vectors."""
+        """The token embedding."""
 
     @property
     def context_length(self) -> int:
-        """Most tokens it reads."""
+        """Maximum number of tokens in a sequence."""
 
     @property
     def vocab_size(self) -> int:
-        """Its ids run from 0 to this, exclusive."""
+        """Number of token ids."""
 
     @property
     def head_parameters(self) -> Sequence[nn.Parameter]:
-        """What `score` computes with."""
+        """The parameters that `logits` uses."""
 
     def logits(self, hidden_NC: Tensor) -> Tensor:
-        """Scores over the vocabulary, `(N, V)`, of what `hidden` returned."""
+        """Logits `(N, V)` from the output of `hidden_states`."""
 
     def hidden_states(
         self,
@@ -64,26 +64,39 @@ class LanguageModel(Protocol):
         encoder_ids_BS: Tensor | None = None,
         encoder_mask_BS: Tensor | None = None,
     ) -> Tensor:
-        """What the head reads where scores are wanted, `(N, C)`, row by row.
+        """Hidden states before the head, `(N, C)`, of the targets, row by row.
 
         Args:
             ids_BT: token ids.
-            wanted_BT: where scores are wanted.
-            segments_BT: the sequence that a token belongs to; 0 is padding.
-            positions_BT: its place there.
-            sources_BS: what the encoder reads.
-            source_mask_BS: 1 where a source has a token.
+            logits_mask_BT: True for targets.
+            segment_ids_BT: number of the token's sequence in the row; 0 is padding.
+            positions_BT: position of the token in its sequence.
+            encoder_ids_BS: input of the encoder.
+            encoder_mask_BS: 1 for tokens of the encoder's input, 0 for padding.
         """
 
     @property
     def decoder_start_ids(self) -> tuple[int, ...]:
-        """What a decoder that has an encoder begins every answer with; () for the others."""
+        """The first tokens of every answer of an encoder-decoder; empty for other models."""
 
     def save(self, folder: Path, *, dtype: torch.dtype | None = None, hf_config: Mapping[str, Any]) -> None:
-        """Write `config.json` and the weights into a fresh folder."""
+        """Write `config.json` and the weights into a new folder; `hf_config` overrides keys of the config."""
 
 
 def segment_mask(segment_ids_BT: Tensor) -> Tensor:
-    """True where a token may look: its own sequence, up to itself, `(B, 1, T, T)`."""
-    same = segment_ids_BT.unsqueeze(2) == segment_ids_BT.unsqueeze(1)
-    return same.tril().unsqueeze(1)
+    """Attention mask `(B, 1, T, T)`: a token attends to its own sequence up to itself."""
+    is_same_segment = segment_ids_BT.unsqueeze(2) == segment_ids_BT.unsqueeze(1)
+    return is_same_segment.tril().unsqueeze(1)
+
+
+def block_matrices(module: nn.Module) -> Collection[nn.Parameter]:
+    """The weight matrices of linear layers in transformer blocks, without embeddings and LM head."""
+    stacks = [name for name, child in module.named_modules() if isinstance(child, nn.ModuleList)]
+    embeddings = {id(child.weight) for child in module.modules() if isinstance(child, nn.Embedding)}
+    return [
+        parameter
+        for name, parameter in module.named_parameters()
+        if parameter.dim() == 2
+        and id(parameter) not in embeddings
+        and any(name.startswith(f"{stack}.") for stack in stacks)
+    ]

@@ -1,4 +1,4 @@
-"""What kind of model a folder holds, by what its config says. Read without torch."""
+"""Detects the kind of model in a folder from its config. Does not import torch."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,29 +12,29 @@ from turnwise.models.tensor_files import TensorFiles
 if TYPE_CHECKING:
     from turnwise.models.language_model import ModelKind
 
-# Ends of the names of classes that have a head over the vocabulary and write from left to right.
-GENERATIVE = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Decoder", "WithLMHead")
+# Suffixes of class names in `architectures` of models that generate text.
+GENERATIVE_SUFFIXES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Decoder", "WithLMHead")
 
 
 def full_model_folder(folder: Path) -> Path:
-    """The folder that holds the whole model: this one, or that of the base if it holds an adapter."""
+    """The folder of the full model: this one, or the base model's if this one holds an adapter."""
     return adapter_base_folder(folder) if is_adapter(folder) else folder
 
 
 def detect_model_kind(folder: Path) -> "ModelKind":
-    """How the model in a folder reads, by what its config says. Raises as `read_config` does."""
+    """The kind of the model in a folder, from its config. Raises as `read_hf_config` does."""
     hf_config = read_hf_config(full_model_folder(folder))
     if hf_config.get("is_encoder_decoder"):
         return "encoder_decoder"
     if hf_config["model_type"] in FAMILIES.names():
         return "decoder"
-    if name := next(iter(hf_config.get("architectures") or ()), ""):
-        return "decoder" if name.endswith(GENERATIVE) else "encoder"
+    if architecture := next(iter(hf_config.get("architectures") or ()), ""):
+        return "decoder" if architecture.endswith(GENERATIVE_SUFFIXES) else "encoder"
     return "encoder" if "bert" in hf_config["model_type"] else "decoder"
 
 
 def is_native(folder: Path) -> bool:
-    """Whether our own decoder computes the model in a folder. Raises as `read_config` does."""
+    """True if our decoder computes the model in a folder, False if transformers does. Raises as `read_hf_config`."""
     return (
         detect_model_kind(folder) == "decoder"
         and read_hf_config(full_model_folder(folder))["model_type"] in FAMILIES.names()
@@ -42,21 +42,21 @@ def is_native(folder: Path) -> bool:
 
 
 def reject_encoder(folder: Path) -> None:
-    """Raise `UserError` where a folder holds a model that cannot answer. Raises as `read_config` does, too."""
+    """Raise `UserError` if the model in a folder cannot generate text. Also raises as `read_hf_config` does."""
     if detect_model_kind(folder) != "encoder":
         return
     hf_config = read_hf_config(full_model_folder(folder))
     name = next(iter(hf_config.get("architectures") or ()), hf_config["model_type"])
-    purpose = "fills gaps in a text" if name.endswith("MaskedLM") else "turns a text into vectors or classifies it"
-    raise UserError(f"{folder} holds an encoder ({name}), which {purpose}: it cannot answer.")
+    purpose = "fills masks in a text" if name.endswith("MaskedLM") else "computes embeddings or classifies"
+    raise UserError(f"{folder} holds an encoder ({name}), which {purpose}: it cannot generate answers.")
 
 
 def check_servable(folder: Path) -> None:
-    """Raise what is wrong with a folder as far as its config and the headers of its weights tell.
+    """Check a folder as far as its config and the headers of its weights allow.
 
     Raises:
-        ModelNotFound: no model, or no weights.
-        UserError: a damaged file, or an encoder.
+        ModelNotFound: the folder has no model or no weights.
+        UserError: a file is damaged, or the model is an encoder.
     """
     reject_encoder(folder)
     TensorFiles(full_model_folder(folder))

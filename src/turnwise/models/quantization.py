@@ -1,4 +1,4 @@
-"""Weights as whole numbers with scales, and a linear layer that keeps its own so.
+"""8- and 4-bit quantization of weight matrices, and a frozen linear layer with quantized weights.
 
 Shapes: O outputs, I inputs, G groups of inputs.
 """
@@ -9,69 +9,83 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-GROUP = 32  # inputs that share a scale of 4 bits
-SCALE_CANDIDATES = (
-    7.0,
-    8.0,
-    9.0,
-)  # numbers that the furthest weight of a group may become: fewer steps, or it is cut off
+GROUP = 32  # inputs that share a scale of 4-bit weights
+# Integers that the largest weight of a group maps to in 4 bits, where the limit is 8: 7 gives coarser steps, 9 gives
+# finer steps and clips that weight.
+SCALE_CANDIDATES = (7.0, 8.0, 9.0)
+CHUNK_ELEMENTS = 2**19  # quantized at a time, so that intermediate results stay in the processor's cache
 
 
 def quantize_weight(weight_OI: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor]:
-    """Whole numbers and scales with `weight = (whole - 2 ** (bits - 1)) * scale`, as nearly as `bits` allow.
+    """Quantize a matrix so that `weight ≈ (quantized - 2 ** (bits - 1)) * scale`.
 
-    Returns `(O, I)` of uint8 and `(O, G)` of float32: one scale for every output, or with 4 bits one for every group of
-    inputs, exact in bfloat16.
+    Args:
+        weight_OI: the matrix, float32.
+        bits: 8 or 4.
+        group: inputs that share a scale of 4-bit weights; divides I.
+
+    Returns:
+        The integers `(O, I)` as uint8, and the scales as float32: with 8 bits `(O, 1)`, with 4 bits `(O, G)` and exact
+        in bfloat16.
     """
     outputs, inputs = weight_OI.shape
-    whole = torch.empty(outputs, inputs, dtype=torch.uint8)
-    scales = torch.empty(outputs, 1 if bits == 8 else inputs // group)
-    rows = max(1, 2**19 // inputs)  # at a time, so that the numbers stay in the processor's cache
-    for start in range(0, outputs, rows):
-        part = weight_OI[start : start + rows].reshape(-1, scales.shape[1], inputs // scales.shape[1])
-        numbers, scale = _eight_bits(part) if bits == 8 else _four_bits(part)
-        whole[start : start + rows] = numbers.view(-1, inputs)
-        scales[start : start + rows] = scale[..., 0]
-    return whole, scales
+    quantized_OI = torch.empty(outputs, inputs, dtype=torch.uint8)
+    scales_OG = torch.empty(outputs, 1 if bits == 8 else inputs // group)
+    num_groups = scales_OG.shape[1]
+    chunk_rows = max(1, CHUNK_ELEMENTS // inputs)
+    for start in range(0, outputs, chunk_rows):
+        rows = slice(start, start + chunk_rows)
+        chunk_OGI = weight_OI[rows].reshape(-1, num_groups, inputs // num_groups)
+        chunk_quantized, chunk_scales_OG1 = _quantize_8bit(chunk_OGI) if bits == 8 else _quantize_4bit(chunk_OGI)
+        quantized_OI[rows] = chunk_quantized.view(-1, inputs)
+        scales_OG[rows] = chunk_scales_OG1[..., 0]
+    return quantized_OI, scales_OG
 
 
-def _eight_bits(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
-    scale = weight_OGI.abs().amax(-1, keepdim=True) / 127
-    return (weight_OGI * _factor(scale)).round_().add_(128).clamp_(1, 255).byte(), scale
+def _quantize_8bit(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
+    """Symmetric: the largest magnitude maps to 127."""
+    scale_OG1 = weight_OGI.abs().amax(-1, keepdim=True) / 127
+    return (weight_OGI * _reciprocal(scale_OG1)).round_().add_(128).clamp_(1, 255).byte(), scale_OG1
 
 
-def _four_bits(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
-    """From -8 to 7, the furthest weight being negative; of a few fitted scales the one of least squared error."""
-    low, high = weight_OGI.amin(-1, keepdim=True), weight_OGI.amax(-1, keepdim=True)
-    furthest = torch.where(-low > high, low, high)
-    best, least = torch.zeros_like(furthest), torch.full_like(furthest, torch.inf)
-    for reach in SCALE_CANDIDATES:
-        numbers = _four(weight_OGI, furthest / -reach)
-        fitted = (weight_OGI * numbers).sum(-1, keepdim=True) * _factor(numbers.square_().sum(-1, keepdim=True))
+def _quantize_4bit(weight_OGI: Tensor) -> tuple[Tensor, Tensor]:
+    """From -8 to 7, with the weight of largest magnitude on the negative side, which has one step more.
+
+    Each candidate scale is refitted by least squares to the integers it gives; the one with the least squared error is
+    used.
+    """
+    min_OG1, max_OG1 = weight_OGI.amin(-1, keepdim=True), weight_OGI.amax(-1, keepdim=True)
+    largest_OG1 = torch.where(-min_OG1 > max_OG1, min_OG1, max_OG1)
+    best_scale, least_error = torch.zeros_like(largest_OG1), torch.full_like(largest_OG1, torch.inf)
+    for candidate in SCALE_CANDIDATES:
+        integers = _round_4bit(weight_OGI, largest_OG1 / -candidate)
+        products = (weight_OGI * integers).sum(-1, keepdim=True)
+        fitted = products * _reciprocal(integers.square_().sum(-1, keepdim=True))
         scale = fitted.bfloat16().float()
-        error = _four(weight_OGI, scale).mul_(scale).sub_(weight_OGI).square_().sum(-1, keepdim=True)
-        better = error < least
-        best, least = torch.where(better, scale, best), torch.where(better, error, least)
-    return _four(weight_OGI, best).add_(8).byte(), best
+        error = _round_4bit(weight_OGI, scale).mul_(scale).sub_(weight_OGI).square_().sum(-1, keepdim=True)
+        is_better = error < least_error
+        best_scale, least_error = torch.where(is_better, scale, best_scale), torch.where(is_better, error, least_error)
+    return _round_4bit(weight_OGI, best_scale).add_(8).byte(), best_scale
 
 
-def _four(weight_OGI: Tensor, scale: Tensor) -> Tensor:
-    return (weight_OGI * _factor(scale)).round_().clamp_(-8, 7)
+def _round_4bit(weight_OGI: Tensor, scale_OG1: Tensor) -> Tensor:
+    return (weight_OGI * _reciprocal(scale_OG1)).round_().clamp_(-8, 7)
 
 
-def _factor(scale: Tensor) -> Tensor:
+def _reciprocal(scale: Tensor) -> Tensor:
+    """1 / scale, and 0 for a group of zeros."""
     return torch.where(scale == 0, 0.0, 1 / scale)
 
 
-def dequantize_weight(whole_OI: Tensor, scales_OG: Tensor, bits: int) -> Tensor:
-    """The weights that whole numbers and scales stand for, `(O, I)` float32."""
-    outputs, inputs = whole_OI.shape
-    centred = whole_OI.view(outputs, scales_OG.shape[1], -1).float() - float(1 << (bits - 1))
-    return (centred * scales_OG.unsqueeze(-1)).view(outputs, inputs)
+def dequantize_weight(quantized_OI: Tensor, scales_OG: Tensor, bits: int) -> Tensor:
+    """The matrix `(O, I)` that integers and scales represent, in float32."""
+    outputs, inputs = quantized_OI.shape
+    centred_OGI = quantized_OI.view(outputs, scales_OG.shape[1], -1).float() - float(1 << (bits - 1))
+    return (centred_OGI * scales_OG.unsqueeze(-1)).view(outputs, inputs)
 
 
-class _Product(torch.autograd.Function):
-    """x W, with W made anew for the way back: kept as floats, it would take the memory that whole numbers save."""
+class _DequantizedLinear(torch.autograd.Function):
+    """x W, with W dequantized again in the backward pass: saved as floats, it would take the memory that was saved."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: "QuantizedLinear") -> Tensor:
@@ -85,19 +99,22 @@ class _Product(torch.autograd.Function):
 
 
 class QuantizedLinear(nn.Linear):
-    """A linear layer whose weights do not learn and are kept as whole numbers (after Dettmers et al. 2023, QLoRA)."""
+    """A frozen linear layer with quantized weights, for training LoRA weights beside it (QLoRA, Dettmers et al. 2023).
 
-    whole: Tensor
+    Buffers: `quantized`, `(O, I)` bytes or with 4 bits `(O, I / 2)`, two weights per byte; `scales`, `(O, G)`.
+    """
+
+    quantized: Tensor
     scales: Tensor
 
     def __init__(self, layer: nn.Linear, bits: int) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features, self.bits = layer.in_features, layer.out_features, bits
         group = GROUP if layer.in_features % GROUP == 0 else layer.in_features
-        whole, scales = quantize_weight(layer.weight.detach().float(), bits, group)
+        quantized, scales = quantize_weight(layer.weight.detach().float(), bits, group)
         if bits == 4 and layer.in_features % 2 == 0:
-            whole = whole[:, ::2] + 16 * whole[:, 1::2]
-        self.register_buffer("whole", whole, persistent=False)
+            quantized = quantized[:, ::2] + 16 * quantized[:, 1::2]
+        self.register_buffer("quantized", quantized, persistent=False)
         self.register_buffer("scales", scales, persistent=False)
         self.bias = layer.bias
         if self.bias is not None:
@@ -105,13 +122,13 @@ class QuantizedLinear(nn.Linear):
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
-        """The weights as floats, `(O, I)`, made anew at every look."""
-        whole = self.whole
-        if whole.shape[1] != self.in_features:
-            whole = torch.stack((whole & 15, whole >> 4), dim=-1).view(self.out_features, self.in_features)
-        return dequantize_weight(whole, self.scales, self.bits)
+        """The weights `(O, I)` as float32, dequantized at every access."""
+        quantized = self.quantized
+        if quantized.shape[1] != self.in_features:
+            quantized = torch.stack((quantized & 15, quantized >> 4), dim=-1).view(self.out_features, self.in_features)
+        return dequantize_weight(quantized, self.scales, self.bits)
 
     def forward(self, x: Tensor) -> Tensor:
         """x W + b."""
-        out: Tensor = _Product.apply(x, self)  # type: ignore[no-untyped-call]
+        out: Tensor = _DequantizedLinear.apply(x, self)  # type: ignore[no-untyped-call]
         return out if self.bias is None else out + self.bias

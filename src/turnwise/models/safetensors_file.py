@@ -1,10 +1,10 @@
-"""Reading safetensors files tensor by tensor, without mapping them.
+"""Reads safetensors files tensor by tensor, without mapping them into memory.
 
-The library's own reader maps the file, and every page that was read counts as memory of the process until the file is
-closed: a model that is converted while it is read would take its memory twice. Here a tensor's bytes are read into
-memory of their own. The header is checked before: whatever it says, nothing is allocated that the file does not hold.
+The safetensors library maps the file, and all pages that were read count as memory of the process until the file is
+closed: converting a model while reading it would take its memory twice. This reader copies the bytes of one tensor at a
+time. It checks the header first, so that a damaged header cannot make it allocate more than the file holds.
 
-The format: eight bytes with the header's length, the header (JSON: type, shape and offsets of each tensor), the data.
+Format: eight bytes with the length of the header, the header (JSON: dtype, shape and offsets of each tensor), the data.
 https://github.com/huggingface/safetensors#format
 """
 
@@ -13,21 +13,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from turnwise.core.errors import UserError
 from turnwise.core.json_file import parse_json, preview
 
 if TYPE_CHECKING:
-    from torch import Tensor  # imported where data is read: headers are checked before torch is loaded
+    from torch import Tensor  # torch is imported only to read data: headers are checked before it is loaded
 
-MAX_HEADER = 100_000_000  # bytes, the format's own limit
-TYPES = {"F32": ("float32", 4), "BF16": ("bfloat16", 2), "F16": ("float16", 2)}  # torch's name, bytes
+MAX_HEADER_BYTES = 100_000_000  # limit of the format
+MAX_DIMENSIONS = 8
+READ_BYTES = 2**28  # per system call
+DTYPES_BY_CODE = {"F32": ("float32", 4), "BF16": ("bfloat16", 2), "F16": ("float16", 2)}  # name in torch, bytes
 
 
 @dataclass(frozen=True, slots=True)
 class TensorHeader:
-    """Where a tensor lies in its file, and what it is; `dtype` is the format's name."""
+    """Dtype (a code of the format), shape and byte range of a tensor; offsets count from the end of the header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -36,51 +38,54 @@ class TensorHeader:
 
 
 class SafetensorsFile:
-    """A file whose header was read and checked.
+    """An open file with a valid header.
 
     Attributes:
         path: the file.
-        tensors: the headers by name.
+        tensors: headers by name.
+
+    Raises:
+        UserError: the file cannot be read or its header is invalid.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._damaged():
+        with self._as_user_error():
             with path.open("rb") as file:
                 size = path.stat().st_size
-                length = int.from_bytes(file.read(8), "little")
-                if size < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
+                header_size = int.from_bytes(file.read(8), "little")
+                if size < 8 or not 2 <= header_size <= min(MAX_HEADER_BYTES, size - 8):
                     raise ValueError("its header does not fit the file")
-                header = parse_json(file.read(length), "its header")
-            self._start = 8 + length
+                header = parse_json(file.read(header_size), "its header")
+            self._data_start = 8 + header_size
             if not isinstance(header, dict):
-                raise ValueError("its header is no object")
+                raise ValueError("its header is not an object")
             header.pop("__metadata__", None)
-            data = size - self._start
+            data_size = size - self._data_start
             self.tensors: Mapping[str, TensorHeader] = {
-                name: _tensor_header(name, entry, data) for name, entry in header.items()
+                name: _parse_tensor_header(name, entry, data_size) for name, entry in header.items()
             }
 
     def read(self, name: str) -> "Tensor":
-        """One tensor, in memory of its own.
+        """Read one tensor into new memory.
 
         Raises:
-            UserError: its type is none that we compute with, or the file is shorter than when it was opened.
+            UserError: the dtype is not supported, or the file was truncated after it was opened.
         """
         import torch
 
         header = self.tensors[name]
-        if header.dtype not in TYPES:
-            raise UserError(f"'{name}' is stored as {header.dtype}; quantised weights are not supported.")
-        tensor = torch.empty(header.shape, dtype=getattr(torch, TYPES[header.dtype][0]))
+        if header.dtype not in DTYPES_BY_CODE:
+            raise UserError(f"'{name}' is stored as {header.dtype}; quantized weights are not supported.")
+        tensor = torch.empty(header.shape, dtype=getattr(torch, DTYPES_BY_CODE[header.dtype][0]))
         if tensor.numel():
-            with self._damaged(), self.path.open("rb", buffering=0) as file:
-                file.seek(self._start + header.start)
+            with self._as_user_error(), self.path.open("rb", buffering=0) as file:
+                file.seek(self._data_start + header.start)
                 _read_into(file, memoryview(tensor.view(-1).view(torch.uint8).numpy().data))
         return tensor
 
     @contextmanager
-    def _damaged(self) -> Iterator[None]:
+    def _as_user_error(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -89,29 +94,32 @@ class SafetensorsFile:
             raise UserError(f"{self.path} is damaged: {str(error).rstrip('.')}.") from error
 
 
-def _tensor_header(name: str, entry: Any, data: int) -> TensorHeader:
+def _parse_tensor_header(name: str, entry: Any, data_size: int) -> TensorHeader:
     entry = entry if isinstance(entry, dict) else {}
-    dtype, shape, offsets = entry.get("dtype"), _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
+    dtype, shape, offsets = (
+        entry.get("dtype"),
+        _parse_sizes(entry.get("shape")),
+        _parse_sizes(entry.get("data_offsets")),
+    )
     if not isinstance(dtype, str) or shape is None or offsets is None or len(offsets) != 2:
-        raise ValueError(f"the header of {preview(name)} is not a type, a shape and two offsets")
+        raise ValueError(f"the header of {preview(name)} is not a dtype, a shape and two offsets")
     start, stop = offsets
-    if not 0 <= start <= stop <= data:
+    if not 0 <= start <= stop <= data_size:
         raise ValueError(f"{preview(name)} lies beyond its end")
-    if dtype in TYPES and math.prod(shape) * TYPES[dtype][1] != stop - start:
-        raise ValueError(f"the shape of {preview(name)} does not fit its {stop - start:,} bytes")
+    if dtype in DTYPES_BY_CODE and math.prod(shape) * DTYPES_BY_CODE[dtype][1] != stop - start:
+        raise ValueError(f"the shape of {preview(name)} does not match its {stop - start:,} bytes")
     return TensorHeader(dtype, shape, start, stop)
 
 
-def _sizes(value: Any) -> tuple[int, ...] | None:
-    """A list of at most eight sizes, or None for anything else."""
-    if isinstance(value, list) and len(value) <= 8 and all(type(size) is int and size >= 0 for size in value):
-        return tuple(value)
-    return None
+def _parse_sizes(value: Any) -> tuple[int, ...] | None:
+    """A list of at most `MAX_DIMENSIONS` sizes, or None for anything else."""
+    is_sizes = isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)
+    return tuple(value) if is_sizes and len(value) <= MAX_DIMENSIONS else None
 
 
-def _read_into(file: Any, view: memoryview) -> None:
+def _read_into(file: BinaryIO, view: memoryview) -> None:
     while view:
-        count = file.readinto(view[: 2**28])
+        count = file.readinto(view[:READ_BYTES])  # type: ignore[attr-defined]
         if not count:
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
         view = view[count:]

@@ -1,4 +1,4 @@
-"""How a published checkpoint names and lays out what our decoder calls by other names."""
+"""Maps the tensors of our decoder to the names and layouts of Hugging Face checkpoints."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,60 +11,69 @@ from turnwise.models.decoder_config import DecoderConfig
 
 @dataclass(frozen=True, slots=True)
 class WeightMapping:
-    """One of our tensors and the published ones it is made of, stacked along the first dimension in this order."""
+    """One of our tensors and the checkpoint's tensors that it consists of, stacked along the first dimension.
+
+    Attributes:
+        decoder_name: name of our parameter.
+        hf_names: names in the checkpoint, in stacking order.
+        split_sizes: rows of each of the checkpoint's tensors; empty if there is one.
+        is_transposed: True if the checkpoint stores `(in, out)`.
+    """
 
     decoder_name: str
     hf_names: tuple[str, ...]
-    sizes: tuple[int, ...] = ()  # rows of each published part; empty when there is one
-    transposed: bool = False  # published as (in, out)
+    split_sizes: tuple[int, ...] = ()
+    is_transposed: bool = False
 
-    def published_shapes(self, shape: Sequence[int]) -> list[tuple[int, ...]]:
-        """The shapes of the published parts of a tensor of this shape."""
-        return [(rows, *shape[1:])[:: -1 if self.transposed else 1] for rows in self.sizes or shape[:1]]
+    def hf_shapes(self, shape: Sequence[int]) -> list[tuple[int, ...]]:
+        """Shapes of the checkpoint's tensors, if ours has this shape."""
+        return [(rows, *shape[1:])[:: -1 if self.is_transposed else 1] for rows in self.split_sizes or shape[:1]]
 
-    def from_hf(self, get: Callable[[str], Tensor]) -> Tensor:
-        """Fetch the published parts and put them together."""
-        parts = [get(name) for name in self.hf_names]
-        tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return tensor.T.contiguous() if self.transposed else tensor
+    def from_hf(self, get_tensor: Callable[[str], Tensor]) -> Tensor:
+        """Read the checkpoint's tensors and join them to ours."""
+        hf_tensors = [get_tensor(name) for name in self.hf_names]
+        tensor = hf_tensors[0] if len(hf_tensors) == 1 else torch.cat(hf_tensors)
+        return tensor.T.contiguous() if self.is_transposed else tensor
 
     def to_hf(self, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Take our tensor apart again."""
-        tensor = tensor.T if self.transposed else tensor
-        parts = torch.split(tensor, list(self.sizes)) if len(self.hf_names) > 1 else (tensor,)
-        for name, part in zip(self.hf_names, parts, strict=True):
-            yield name, part.contiguous()
+        """Split our tensor into the checkpoint's, with their names."""
+        tensor = tensor.T if self.is_transposed else tensor
+        hf_tensors = torch.split(tensor, list(self.split_sizes)) if len(self.hf_names) > 1 else (tensor,)
+        for name, hf_tensor in zip(self.hf_names, hf_tensors, strict=True):
+            yield name, hf_tensor.contiguous()
 
 
 def llama_weight_mappings(config: DecoderConfig) -> list[WeightMapping]:
-    """The naming that Llama began and most decoders follow."""
-    queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    inner = config.intermediate_size
-    entries = [
+    """The names of Llama's checkpoints, which most families use."""
+    query_rows, key_rows = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    mappings = [
         WeightMapping("embed.weight", ("model.embed_tokens.weight",)),
         WeightMapping("norm.weight", ("model.norm.weight",)),
     ]
     if not config.tied:
-        entries.append(WeightMapping("head.weight", ("lm_head.weight",)))
-    for i in range(config.num_layers):
-        decoder_name, hf_names = f"layers.{i}", f"model.layers.{i}"
-        attention = f"{hf_names}.self_attn"
+        mappings.append(WeightMapping("head.weight", ("lm_head.weight",)))
 
-        def add(name: str, parts: tuple[str, ...], sizes: tuple[int, ...], bias: bool) -> None:
-            kinds = ("weight", "bias") if bias else ("weight",)
-            entries.extend(
-                WeightMapping(f"{name}.{kind}", tuple(f"{part}.{kind}" for part in parts), sizes) for kind in kinds
-            )
+    def add(decoder_name: str, *hf_names: str, split_sizes: tuple[int, ...] = (), has_bias: bool = False) -> None:
+        for suffix in ("weight", "bias") if has_bias else ("weight",):
+            suffixed_names = tuple(f"{name}.{suffix}" for name in hf_names)
+            mappings.append(WeightMapping(f"{decoder_name}.{suffix}", suffixed_names, split_sizes))
 
-        add(f"{decoder_name}.attention_norm", (f"{hf_names}.input_layernorm",), (), False)
-        add(f"{decoder_name}.mlp_norm", (f"{hf_names}.post_attention_layernorm",), (), False)
-        qkv = tuple(f"{attention}.{part}_proj" for part in "qkv")
-        add(f"{decoder_name}.attention.qkv", qkv, (queries, keys, keys), config.qkv_bias)
-        add(f"{decoder_name}.attention.out", (f"{attention}.o_proj",), (), config.out_bias)
+    for number in range(config.num_layers):
+        layer, hf_layer = f"layers.{number}", f"model.layers.{number}"
+        attention, hf_attention, hf_mlp = f"{layer}.attention", f"{hf_layer}.self_attn", f"{hf_layer}.mlp"
+        add(f"{layer}.attention_norm", f"{hf_layer}.input_layernorm")
+        add(f"{layer}.mlp_norm", f"{hf_layer}.post_attention_layernorm")
+        add(
+            f"{attention}.qkv", f"{hf_attention}.q_proj", f"{hf_attention}.k_proj", f"{hf_attention}.v_proj",
+            split_sizes=(query_rows, key_rows, key_rows), has_bias=config.qkv_bias,
+        )  # fmt: skip
+        add(f"{attention}.out", f"{hf_attention}.o_proj", has_bias=config.out_bias)
         if config.qk_norm:
-            add(f"{decoder_name}.attention.query_norm", (f"{attention}.q_norm",), (), False)
-            add(f"{decoder_name}.attention.key_norm", (f"{attention}.k_norm",), (), False)
-        gate_up = (f"{hf_names}.mlp.gate_proj", f"{hf_names}.mlp.up_proj")
-        add(f"{decoder_name}.mlp.up", gate_up, (inner, inner), config.mlp_bias)
-        add(f"{decoder_name}.mlp.down", (f"{hf_names}.mlp.down_proj",), (), config.mlp_bias)
-    return entries
+            add(f"{attention}.query_norm", f"{hf_attention}.q_norm")
+            add(f"{attention}.key_norm", f"{hf_attention}.k_norm")
+        add(
+            f"{layer}.mlp.up", f"{hf_mlp}.gate_proj", f"{hf_mlp}.up_proj",
+            split_sizes=(config.intermediate_size, config.intermediate_size), has_bias=config.mlp_bias,
+        )  # fmt: skip
+        add(f"{layer}.mlp.down", f"{hf_mlp}.down_proj", has_bias=config.mlp_bias)
+    return mappings

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from turnwise.models.checkpoint import auto_dtype
+from turnwise.models.dtypes import auto_dtype
 from turnwise.training.recipe import TrainingSection
 
 

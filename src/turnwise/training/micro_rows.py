@@ -6,8 +6,7 @@ rows only take memory (SmolLM2-135M with LoRA: 0.8 GB per row). A GPU is faster 
 
 import torch
 
-from turnwise.models.language_model import LanguageModel
-from turnwise.models.transformers_model import block_matrices
+from turnwise.models.language_model import LanguageModel, block_matrices
 from turnwise.training.recipe import Recipe
 
 KEPT_BYTES = 2**30  # approximate limit of the activation memory of a micro-batch

@@ -17,9 +17,9 @@ from turnwise.core.inference import Quantization
 from turnwise.core.system_memory import release_freed_memory
 from turnwise.engine.native.library import Layer, Matrix, Model, Norm
 from turnwise.engine.native.packer import Packer
-from turnwise.models.decoder import rope_tables
 from turnwise.models.decoder_weights import DecoderWeights
 from turnwise.models.quantization import quantize_weight
+from turnwise.models.rope import rope_tables
 
 HEAD_BITS = 8  # at least: what answers are read from loses more by fewer bits than the layers do
 BITS = {"int8": 8, "int4": 4}

@@ -15,9 +15,9 @@ from turnwise.engine.batch import BatchEntry
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner, is_supported
 from turnwise.engine.runners.torch_runner import TorchRunner
-from turnwise.models.checkpoint import auto_dtype
 from turnwise.models.decoder import Decoder
 from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
+from turnwise.models.dtypes import auto_dtype
 from turnwise.models.lora_factors import LoraFactors
 
 

@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019) and what was trained on from it, such as DialoGPT (Zhang et al. 2020)."""
+"""GPT-2 (Radford et al. 2019) and models derived from it, such as DialoGPT (Zhang et al. 2020)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,20 +11,20 @@ ARCHITECTURE = "GPT2LMHeadModel"
 
 
 def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
-    """Our config of a published one."""
+    """Convert a `config.json`."""
     require_value(hf_config, "scale_attn_weights", True)
     require_value(hf_config, "scale_attn_by_inverse_layer_idx", False)
     require_value(hf_config, "add_cross_attention", False)
-    width, heads = hf_config["n_embd"], hf_config["n_head"]
+    hidden_size, num_heads = hf_config["n_embd"], hf_config["n_head"]
     return DecoderConfig(
         family="gpt2",
         vocab_size=hf_config["vocab_size"],
-        hidden_size=width,
-        intermediate_size=hf_config.get("n_inner") or 4 * width,
+        hidden_size=hidden_size,
+        intermediate_size=hf_config.get("n_inner") or 4 * hidden_size,
         num_layers=hf_config["n_layer"],
-        num_heads=heads,
-        num_kv_heads=heads,
-        head_dim=width // heads,
+        num_heads=num_heads,
+        num_kv_heads=num_heads,
+        head_dim=hidden_size // num_heads,
         context_length=hf_config.get("n_positions", 1024),
         norm="layer",
         norm_eps=hf_config.get("layer_norm_epsilon", 1e-5),
@@ -40,7 +40,7 @@ def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
 
 
 def to_hf_config(config: DecoderConfig) -> dict[str, Any]:
-    """The published config of ours."""
+    """The `config.json` of a new model."""
     return {
         "activation_function": "gelu_new" if config.activation == "gelu_tanh" else config.activation,
         "initializer_range": config.initializer_range,
@@ -56,26 +56,25 @@ def to_hf_config(config: DecoderConfig) -> dict[str, Any]:
 
 
 def weight_mappings(config: DecoderConfig) -> list[WeightMapping]:
-    """The weight names. GPT-2 keeps its projections as (in, out) and has queries, keys and values in one already."""
-    entries = [
+    """The names of GPT-2's tensors. Its projections are stored as (in, out), with queries, keys and values joined."""
+    mappings = [
         WeightMapping("embed.weight", ("transformer.wte.weight",)),
         WeightMapping("position.weight", ("transformer.wpe.weight",)),
     ]
     if not config.tied:
-        entries.append(WeightMapping("head.weight", ("lm_head.weight",)))
+        mappings.append(WeightMapping("head.weight", ("lm_head.weight",)))
 
-    def add(decoder_name: str, hf_names: str, *, transposed: bool) -> None:
-        entries.append(
-            WeightMapping(f"{decoder_name}.weight", (f"transformer.{hf_names}.weight",), transposed=transposed)
-        )
-        entries.append(WeightMapping(f"{decoder_name}.bias", (f"transformer.{hf_names}.bias",)))
+    def add(decoder_name: str, hf_name: str, *, is_transposed: bool) -> None:
+        weight_names = (f"transformer.{hf_name}.weight",)
+        mappings.append(WeightMapping(f"{decoder_name}.weight", weight_names, is_transposed=is_transposed))
+        mappings.append(WeightMapping(f"{decoder_name}.bias", (f"transformer.{hf_name}.bias",)))
 
-    add("norm", "ln_f", transposed=False)
+    add("norm", "ln_f", is_transposed=False)
     for i in range(config.num_layers):
-        add(f"layers.{i}.attention_norm", f"h.{i}.ln_1", transposed=False)
-        add(f"layers.{i}.attention.qkv", f"h.{i}.attn.c_attn", transposed=True)
-        add(f"layers.{i}.attention.out", f"h.{i}.attn.c_proj", transposed=True)
-        add(f"layers.{i}.mlp_norm", f"h.{i}.ln_2", transposed=False)
-        add(f"layers.{i}.mlp.up", f"h.{i}.mlp.c_fc", transposed=True)
-        add(f"layers.{i}.mlp.down", f"h.{i}.mlp.c_proj", transposed=True)
-    return entries
+        add(f"layers.{i}.attention_norm", f"h.{i}.ln_1", is_transposed=False)
+        add(f"layers.{i}.attention.qkv", f"h.{i}.attn.c_attn", is_transposed=True)
+        add(f"layers.{i}.attention.out", f"h.{i}.attn.c_proj", is_transposed=True)
+        add(f"layers.{i}.mlp_norm", f"h.{i}.ln_2", is_transposed=False)
+        add(f"layers.{i}.mlp.up", f"h.{i}.mlp.c_fc", is_transposed=True)
+        add(f"layers.{i}.mlp.down", f"h.{i}.mlp.c_proj", is_transposed=True)
+    return mappings

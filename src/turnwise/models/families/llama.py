@@ -1,4 +1,4 @@
-"""Llama (Touvron et al. 2023) and what is shaped like it: SmolLM, SmolLM2, TinyLlama."""
+"""Llama (Touvron et al. 2023) and models with its architecture: SmolLM, SmolLM2, TinyLlama."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ ARCHITECTURE = "LlamaForCausalLM"
 
 
 def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
-    """Our config of a published one."""
+    """Convert a `config.json`."""
     return llama_like_from_hf_config(
         hf_config,
         "llama",
@@ -24,5 +24,5 @@ def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
 
 
 def to_hf_config(config: DecoderConfig) -> dict[str, Any]:
-    """The published config of ours."""
+    """The `config.json` of a new model."""
     return {**llama_like_to_hf_config(config), "attention_bias": config.qkv_bias, "mlp_bias": config.mlp_bias}

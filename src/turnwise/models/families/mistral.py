@@ -1,4 +1,4 @@
-"""Mistral (Jiang et al. 2023): Llama with a sliding window on every layer, which later versions dropped again."""
+"""Mistral (Jiang et al. 2023): Llama with a sliding window in every layer; later versions have none."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +13,8 @@ ARCHITECTURE = "MistralForCausalLM"
 
 
 def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
-    """Our config of a published one."""
-    window = hf_config.get("sliding_window", 4096)  # a config that does not say means the first version's
+    """Convert a `config.json`."""
+    window = hf_config.get("sliding_window", 4096)  # default of the first version
     config = llama_like_from_hf_config(
         hf_config,
         "mistral",
@@ -26,5 +26,5 @@ def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
 
 
 def to_hf_config(config: DecoderConfig) -> dict[str, Any]:
-    """The published config of ours."""
+    """The `config.json` of a new model."""
     return {**llama_like_to_hf_config(config), "sliding_window": config.sliding_window}

@@ -1,4 +1,4 @@
-"""Qwen 2 and 2.5 (Yang et al. 2024): Llama with biased queries, keys and values, and a window on the upper layers."""
+"""Qwen 2 and 2.5 (Yang et al. 2024): Llama with biases for queries, keys and values, and optional sliding windows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,20 +18,20 @@ ARCHITECTURE = "Qwen2ForCausalLM"
 
 
 def qwen_windows(hf_config: Mapping[str, Any]) -> dict[str, Any]:
-    """The sliding window, which counts only where `use_sliding_window` is set, and the layers that have it."""
+    """The sliding window, if `use_sliding_window` is set, and the layers that have it."""
     window = hf_config.get("sliding_window", 4096) if hf_config.get("use_sliding_window", False) else None
-    first = hf_config.get("max_window_layers", 28)
-    upper = [i >= first for i in range(hf_config["num_hidden_layers"])]
-    return {"sliding_window": window, "windowed_layers": parse_windowed_layers(hf_config, window, upper)}
+    first_windowed = hf_config.get("max_window_layers", 28)
+    is_windowed = [i >= first_windowed for i in range(hf_config["num_hidden_layers"])]
+    return {"sliding_window": window, "windowed_layers": parse_windowed_layers(hf_config, window, is_windowed)}
 
 
 def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
-    """Our config of a published one."""
+    """Convert a `config.json`."""
     return llama_like_from_hf_config(hf_config, "qwen2", qkv_bias=True, **qwen_windows(hf_config))
 
 
 def write_windows(config: DecoderConfig) -> dict[str, Any]:
-    """The published keys of the sliding window."""
+    """The keys of `config.json` for the sliding window."""
     return {
         "layer_types": layer_types(config),
         "sliding_window": config.sliding_window,
@@ -40,5 +40,5 @@ def write_windows(config: DecoderConfig) -> dict[str, Any]:
 
 
 def to_hf_config(config: DecoderConfig) -> dict[str, Any]:
-    """The published config of ours."""
+    """The `config.json` of a new model."""
     return {**llama_like_to_hf_config(config), **write_windows(config)}

@@ -1,4 +1,4 @@
-"""Qwen 3 (Yang et al. 2025): Qwen 2 with normalised queries and keys, a head size of its own, and no bias."""
+"""Qwen 3 (Yang et al. 2025): Qwen 2 with normalised queries and keys, a separate head size, and no biases."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ ARCHITECTURE = "Qwen3ForCausalLM"
 
 
 def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
-    """Our config of a published one."""
+    """Convert a `config.json`."""
     return llama_like_from_hf_config(
         hf_config,
         "qwen3",
@@ -27,5 +27,5 @@ def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
 
 
 def to_hf_config(config: DecoderConfig) -> dict[str, Any]:
-    """The published config of ours."""
+    """The `config.json` of a new model."""
     return {**llama_like_to_hf_config(config), **write_windows(config), "attention_bias": config.qkv_bias}

@@ -1,4 +1,4 @@
-"""SmolLM3 (Hugging Face 2025): Llama in which every fourth layer goes without positions (NoPE, Yang et al. 2025)."""
+"""SmolLM3 (Hugging Face 2025): Llama with every fourth layer without position embeddings (NoPE, Yang et al. 2025)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +19,8 @@ ARCHITECTURE = "SmolLM3ForCausalLM"
 
 
 def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
-    """Our config of a published one."""
-    rotated = _rotated(hf_config)
+    """Convert a `config.json`."""
+    uses_rope = _rope_layers(hf_config)
     window = hf_config.get("sliding_window") if hf_config.get("use_sliding_window", False) else None
     return llama_like_from_hf_config(
         hf_config,
@@ -30,25 +30,25 @@ def from_hf_config(hf_config: Mapping[str, Any]) -> DecoderConfig:
         qkv_bias=hf_config.get("attention_bias", False),
         out_bias=hf_config.get("attention_bias", False),
         mlp_bias=hf_config.get("mlp_bias", False),
-        no_rope_layers=frozenset(i for i, rotates in enumerate(rotated) if not rotates),
+        no_rope_layers=frozenset(i for i, has_rope in enumerate(uses_rope) if not has_rope),
         sliding_window=window,
-        windowed_layers=parse_windowed_layers(hf_config, window, [not rotates for rotates in rotated]),
+        windowed_layers=parse_windowed_layers(hf_config, window, [not has_rope for has_rope in uses_rope]),
     )
 
 
-def _rotated(hf_config: Mapping[str, Any]) -> list[bool]:
-    """For each layer whether it has positions; `no_rope_layers` says 1 where it has, against its name."""
-    layers, listed = hf_config["num_hidden_layers"], hf_config.get("no_rope_layers")
-    if listed is None:
+def _rope_layers(hf_config: Mapping[str, Any]) -> list[bool]:
+    """For each layer, whether it uses rotary positions. Despite its name, `no_rope_layers` has 1 for those that do."""
+    num_layers, flags = hf_config["num_hidden_layers"], hf_config.get("no_rope_layers")
+    if flags is None:
         interval = hf_config.get("no_rope_layer_interval", 4)
-        return [(i + 1) % interval != 0 for i in range(layers)]
-    if len(listed) < layers:
-        raise InvalidParameter("no_rope_layers", f"'no_rope_layers' lists {len(listed)} layers of {layers}.")
-    return [bool(flag) for flag in listed[:layers]]
+        return [(i + 1) % interval != 0 for i in range(num_layers)]
+    if len(flags) < num_layers:
+        raise InvalidParameter("no_rope_layers", f"'no_rope_layers' lists {len(flags)} layers of {num_layers}.")
+    return [bool(flag) for flag in flags[:num_layers]]
 
 
 def to_hf_config(config: DecoderConfig) -> dict[str, Any]:
-    """The published config of ours."""
+    """The `config.json` of a new model."""
     return {
         **llama_like_to_hf_config(config),
         "attention_bias": config.qkv_bias,

@@ -6,12 +6,12 @@ import torch
 
 from turnwise.core.errors import InvalidParameter, UserError
 from turnwise.core.json_file import read_json_object
-from turnwise.models import checkpoint
-from turnwise.models import transformers_model as hub
+from turnwise.models import checkpoint, transformers_checkpoint
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.families import load_family
 from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.models.model_folders import find_model_folder
+from turnwise.models.model_kind import detect_model_kind, is_native
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.objectives import OBJECTIVES
@@ -55,13 +55,13 @@ def _load(recipe: Recipe) -> ModelBundle:
     section = recipe.model
     assert section.source is not None
     folder = find_model_folder(section.source)
-    kind = hub.detect_model_kind(folder)
+    kind = detect_model_kind(folder)
     _check_kind(recipe, kind, section.source)
     model: LanguageModel
-    if hub.is_native(folder):
+    if is_native(folder):
         model = checkpoint.load(folder, dtype=torch.float32)
     else:
-        model = hub.load(folder, kind=kind, dtype=torch.float32)
+        model = transformers_checkpoint.load(folder, kind=kind, dtype=torch.float32)
     tokenizer = Tokenizer.load(Path(section.tokenizer).expanduser() if section.tokenizer else folder)
     path = folder / "generation_config.json"
     generation = read_json_object(path) if path.is_file() else None
@@ -79,10 +79,12 @@ def _create(recipe: Recipe) -> ModelBundle:
     seed = recipe.training.seed
     if kind == "decoder":
         return ModelBundle(checkpoint.create(_new_config(new, tokenizer.vocab_size), seed=seed), tokenizer, None)
-    sizes = hub.ModelSizes(
+    sizes = transformers_checkpoint.ModelSizes(
         tokenizer.vocab_size, new.hidden_size, new.intermediate_size, new.num_layers, new.num_heads, new.context_length
     )
-    model = hub.create(new.family, sizes, pad=tokenizer.pad_token_id, end=tokenizer.eos_token_id, seed=seed)
+    model = transformers_checkpoint.create(
+        new.family, sizes, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, seed=seed
+    )
     return ModelBundle(model, tokenizer, None)
 
 

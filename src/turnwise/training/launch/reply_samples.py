@@ -12,7 +12,7 @@ from turnwise.core.messages import Conversation
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
 from turnwise.engine.transformers_engine import create_transformers_engine
-from turnwise.models.checkpoint import DecoderModel
+from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.language_model import LanguageModel
 from turnwise.models.transformers_model import TransformersModel
 from turnwise.text.rendering.renderer import Renderer

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from turnwise.core.errors import UserError
-from turnwise.models.checkpoint import DTYPES, hf_config_dtype
+from turnwise.models.dtypes import DTYPES, hf_config_dtype
 from turnwise.training.checkpoint_files import START, load_snapshot, trainable_state
 from turnwise.training.model_bundle import ModelBundle
 from turnwise.training.recipe import Recipe

@@ -20,12 +20,13 @@ from turnwise.core.errors import InvalidParameter
 from turnwise.core.inference import Quantization
 from turnwise.models.adapter_config import is_adapter
 from turnwise.models.adapters import LoraWeights, save_adapter
-from turnwise.models.checkpoint import DecoderModel
 from turnwise.models.decoder import Decoder
+from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.families import load_family
-from turnwise.models.language_model import LanguageModel, ModelKind
+from turnwise.models.language_model import LanguageModel, ModelKind, block_matrices
+from turnwise.models.optional_libraries import import_peft
 from turnwise.models.quantization import QuantizedLinear
-from turnwise.models.transformers_model import TransformersModel, block_matrices, peft
+from turnwise.models.transformers_model import TransformersModel
 from turnwise.training import method
 from turnwise.training.export import export_folder
 from turnwise.training.model_bundle import ModelBundle
@@ -63,7 +64,7 @@ class Method(method.Method):
 
     def prepare(self, base: ModelBundle, seed: int) -> ModelBundle:
         """Freeze the model and add adapters to its linear layers."""
-        library = peft("The method 'lora'")
+        library = import_peft("The method 'lora'")
         if base.folder is None:
             raise InvalidParameter("method", "The method 'lora' needs an existing model; train a new one with 'full'.")
         if is_adapter(base.folder):
@@ -111,7 +112,7 @@ class Method(method.Method):
             plain = _base_linear(layer.get_base_layer())
             is_linear = isinstance(plain, nn.Linear)  # GPT-2's Conv1D stores the transposed matrix
             with torch.no_grad():
-                merged = _lora_weights(layer).of(layer.weight if is_linear else layer.weight.T, self._scale)
+                merged = _lora_weights(layer).merge(layer.weight if is_linear else layer.weight.T, self._scale)
                 plain.weight = nn.Parameter(merged if is_linear else merged.T.contiguous())
             _replace(module, name, plain)
         if isinstance(model, DecoderModel):
@@ -131,11 +132,11 @@ class Method(method.Method):
     ) -> None:
         """Write the adapter and the base model's tokenizer."""
         assert base.folder is not None, "checked by prepare"
-        updates, transposed = self._hf_updates(base.model)
+        updates, fan_in_fan_out = self._hf_updates(base.model)
         with export_folder(target, base.tokenizer, generation=base.generation, files=files) as folder:
             save_adapter(
                 folder, updates, base=base.folder, rank=self.rank, alpha=self._alpha, dropout=self.dropout,
-                kind=TASKS[base.model.kind], transposed=transposed,
+                task_type=TASKS[base.model.kind], fan_in_fan_out=fan_in_fan_out,
             )  # fmt: skip
 
     def _hf_updates(self, model: LanguageModel) -> tuple[dict[str, LoraWeights], bool]:
@@ -145,20 +146,21 @@ class Method(method.Method):
             return updates, not isinstance(_linear(model.module, next(iter(updates))), nn.Linear)
         config = model.decoder.config
         hf_updates: dict[str, LoraWeights] = {}
-        transposed = False
-        for entry in load_family(config.family).weight_mappings(config):
-            decoder_name = entry.decoder_name.removesuffix(".weight")
-            if not entry.decoder_name.endswith(".weight") or decoder_name not in updates:
+        fan_in_fan_out = False
+        for mapping in load_family(config.family).weight_mappings(config):
+            decoder_name = mapping.decoder_name.removesuffix(".weight")
+            if not mapping.decoder_name.endswith(".weight") or decoder_name not in updates:
                 continue
-            update, transposed = updates[decoder_name], entry.transposed
+            update, fan_in_fan_out = updates[decoder_name], mapping.is_transposed
             # One matrix here may be several in the file (query, key, value): they share A and split the rows of B.
-            ups = torch.split(update.up, list(entry.sizes or update.up.shape[:1]))
-            magnitudes: Sequence[Tensor | None] = [None] * len(ups)
+            split_sizes = list(mapping.split_sizes or update.lora_B.shape[:1])
+            loras_B = torch.split(update.lora_B, split_sizes)
+            magnitudes: Sequence[Tensor | None] = [None] * len(loras_B)
             if update.magnitude is not None:
-                magnitudes = torch.split(update.magnitude, list(entry.sizes or update.magnitude.shape))
-            for name, up, magnitude in zip(entry.hf_names, ups, magnitudes, strict=True):
-                hf_updates[name.removesuffix(".weight")] = LoraWeights(update.down, up, magnitude)
-        return hf_updates, transposed
+                magnitudes = torch.split(update.magnitude, split_sizes)
+            for name, lora_B, magnitude in zip(mapping.hf_names, loras_B, magnitudes, strict=True):
+                hf_updates[name.removesuffix(".weight")] = LoraWeights(update.lora_A, lora_B, magnitude)
+        return hf_updates, fan_in_fan_out
 
 
 def _adapted(module: nn.Module) -> Iterator[tuple[str, Any]]:

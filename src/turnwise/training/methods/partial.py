@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.models.checkpoint import DecoderModel
+from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.families import load_family
 from turnwise.models.language_model import LanguageModel
 from turnwise.training import method

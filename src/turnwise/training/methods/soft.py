@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.models.checkpoint import DecoderModel
 from turnwise.models.decoder import Decoder
+from turnwise.models.decoder_model import DecoderModel
 from turnwise.models.language_model import LanguageModel
 from turnwise.models.transformers_model import TransformersModel
 from turnwise.text.tokenization.tokenizer import Tokenizer

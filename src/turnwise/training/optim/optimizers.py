@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from turnwise.models.transformers_model import block_matrices
+from turnwise.models.language_model import block_matrices
 from turnwise.training.optim.muon import Muon
 
 OptimizerName = Literal["adamw", "muon"]
