@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from turnwise.app.model_names import resolve_model_folder
-from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationEvent, GenerationRequest, TokenEvent
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
 from turnwise.engine.native.native_runner import NativeRunner
@@ -41,8 +41,8 @@ def decode(engine: Engine, chats: int, seconds: float) -> float:
     stop = threading.Event()
 
     def listener(row: int):
-        def on_event(event: TokenEvent) -> None:
-            tokens[row] += event.token_id is not None
+        def on_event(event: GenerationEvent) -> None:
+            tokens[row] += isinstance(event, TokenEvent)
             if event.finish_reason:
                 done.release()
 

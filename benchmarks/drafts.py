@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from turnwise.app.model_names import resolve_model_folder
-from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationEvent, GenerationRequest
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
 from turnwise.engine.speculation.cost_model import CostModel
@@ -92,7 +92,7 @@ def seconds(engine: Engine, requests: Sequence[GenerationRequest]) -> float:
     """How long all of them take together."""
     done = threading.Semaphore(0)
 
-    def on_event(event: TokenEvent) -> None:
+    def on_event(event: GenerationEvent) -> None:
         if event.finish_reason:
             done.release()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from turnwise.app.model_names import resolve_model_folder
-from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationEvent, GenerationRequest
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
@@ -50,7 +50,7 @@ def main() -> None:
     del decoder
     rng, slots = random.Random(0), threading.Semaphore(24)
 
-    def on_event(event: TokenEvent) -> None:
+    def on_event(event: GenerationEvent) -> None:
         if event.finish_reason:
             slots.release()
 

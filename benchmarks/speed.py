@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from turnwise.core.inference import GenerationRequest, Quantization, TokenEvent
+from turnwise.core.inference import EventListener, GenerationEvent, GenerationRequest, Quantization, TokenEvent
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
@@ -73,9 +73,9 @@ class Ours:
         done = threading.Semaphore(0)
         counts = [0] * len(ids)
 
-        def listener(row: int) -> Callable[[TokenEvent], None]:
-            def on_event(event: TokenEvent) -> None:
-                counts[row] += event.token_id is not None
+        def listener(row: int) -> EventListener:
+            def on_event(event: GenerationEvent) -> None:
+                counts[row] += isinstance(event, TokenEvent)
                 if event.finish_reason:
                     done.release()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from turnwise.app.model_names import resolve_model_folder
-from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationEvent, GenerationRequest, TokenEvent
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
@@ -30,8 +30,8 @@ def answer(engine: Engine, ids: list[int], scope: str) -> tuple[float, list[int]
     said: list[int] = []
     first, done = [0.0], threading.Event()
 
-    def on_event(event: TokenEvent) -> None:
-        if event.token_id is not None:
+    def on_event(event: GenerationEvent) -> None:
+        if isinstance(event, TokenEvent):
             first[0] = first[0] or time.perf_counter()
             said.append(event.token_id)
         if event.finish_reason:

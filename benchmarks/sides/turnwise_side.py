@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationEvent, GenerationRequest
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
 from turnwise.models import checkpoint
@@ -24,7 +24,7 @@ def generate(engine: Engine, scope: str, width: int, new: int) -> dict[str, floa
     times: list[float] = []
     finishes: list[float] = []
 
-    def listener(event: TokenEvent, first: list[bool]) -> None:
+    def listener(event: GenerationEvent, first: list[bool]) -> None:
         now = time.perf_counter()
         times.append(now)
         if first:

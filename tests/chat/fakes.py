@@ -2,7 +2,8 @@
 
 import asyncio
 
-from turnwise.core.inference import TokenEvent
+from turnwise.core.errors import TurnwiseError
+from turnwise.core.inference import ErrorEvent, FinishEvent, TokenEvent
 
 
 class FakeTicket:
@@ -40,7 +41,8 @@ class FakeGenerator:
 
 def saying(ids, finish="stop", error=None):
     """The events of an answer."""
-    return [*(TokenEvent(id) for id in ids), TokenEvent(None, finish, error)]
+    last = FinishEvent(finish) if error is None else ErrorEvent(TurnwiseError(error))
+    return [*(TokenEvent(id) for id in ids), last]
 
 
 async def _collect(stream):

@@ -13,7 +13,7 @@ import tokenizers
 from torch_reference.perplexity import measure_perplexity
 from turnwise.chat.service import ChatService
 from turnwise.core.chat_request import ChatRequest, ToolOptions
-from turnwise.core.inference import TokenEvent, TokenLogprobs
+from turnwise.core.inference import FinishEvent, PromptEvent, TokenLogprobs
 from turnwise.core.messages import Conversation, Message, ToolCall
 from turnwise.core.tools import Tool
 from turnwise.evaluation.response_cache import ResponseCache
@@ -116,7 +116,7 @@ class Asked:
 
     def submit(self, request, on_event):
         self.requests.append(request)
-        on_event(TokenEvent(None, "stop"))
+        on_event(FinishEvent("stop"))
         return self
 
     def cancel(self):
@@ -185,7 +185,7 @@ class Told(Asked):
     def submit(self, request, on_event):
         self.requests.append(request)
         told = (TokenLogprobs(0.0),) * (len(request.prompt_ids) - max(1, request.prompt_logprobs_start))
-        on_event(TokenEvent(None, "stop", prompt_logprobs=told))
+        on_event(PromptEvent(told, finish_reason="stop"))
         return self
 
 

@@ -8,7 +8,7 @@ from array import array
 
 import torch
 
-from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationEvent, GenerationRequest, TokenEvent
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import blocks_for
@@ -65,7 +65,7 @@ class Listener:
     """Keeps the events of one request."""
 
     def __init__(self):
-        self.events: list[TokenEvent] = []
+        self.events: list[GenerationEvent] = []
 
     def __call__(self, event):
         assert self.finish is None, "nothing comes after the end"
@@ -73,7 +73,7 @@ class Listener:
 
     @property
     def tokens(self):
-        return [event.token_id for event in self.events if event.token_id is not None]
+        return [event.token_id for event in self.events if isinstance(event, TokenEvent)]
 
     @property
     def finish(self):

@@ -8,7 +8,10 @@ import torch
 from reference import VOCAB, Desk, Listener, make, next_logits, request, run
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from turnwise.core.errors import UserError
+from turnwise.core.inference import TokenEvent
 from turnwise.core.parameters import GenerationParams
+from turnwise.engine.generation_errors import NonFiniteLogits
 from turnwise.engine.runners.model_runner import make_runner
 from turnwise.engine.scheduling.scheduler import Scheduler
 from turnwise.engine.sequence import SequenceGroup
@@ -59,7 +62,7 @@ def told(heard, answers):
     for events in found:
         assert [event.finish_reason for event in events[:-1]] == [None] * (len(events) - 1), "nothing after the end"
     return [
-        ([event.token_id for event in events if event.token_id is not None], events[-1].finish_reason)
+        ([event.token_id for event in events if isinstance(event, TokenEvent)], events[-1].finish_reason)
         for events in found
     ]
 
@@ -157,7 +160,7 @@ def test_log_probabilities_are_those_of_the_answer():
     model = make()
     asked = request([3, 9], params=GenerationParams(num_beams=4, logprobs=True, top_logprobs=2), most=6)
     (heard,) = run(model, asked, blocks=60)
-    logprobs = [event.logprobs for event in heard.events if event.token_id is not None]
+    logprobs = [event.logprobs for event in heard.events if isinstance(event, TokenEvent)]
     assert sum(one.logprob for one in logprobs) == pytest.approx(score(model, [3, 9], heard.tokens), abs=1e-4)
     assert all(len(one.top_logprobs) == 2 for one in logprobs)
 
@@ -200,8 +203,8 @@ def test_more_answers_than_there_are_is_an_error_of_the_request():
         [3], params=GenerationParams(num_beams=4), most=9, constraints=(TwoAnswers(),), num_return_sequences=3
     )
     (heard,) = run(make(), asked)
-    assert heard.events[-1].is_client_error
-    assert heard.events[-1].error == "'n' is 3, but only 2 answers exist."
+    assert isinstance(heard.events[-1].error, UserError)
+    assert str(heard.events[-1].error) == "'n' is 3, but only 2 answers exist."
 
 
 def test_beams_that_overflow_are_an_error():
@@ -209,7 +212,7 @@ def test_beams_that_overflow_are_an_error():
     with torch.no_grad():
         model.embed.weight[50] = torch.inf
     heard, other = run(model, request([50, 1], params=GenerationParams(num_beams=3)), request([1, 2]))
-    assert "non-finite logits" in heard.events[-1].error
+    assert isinstance(heard.events[-1].error, NonFiniteLogits)
     assert other.finish == "length"
 
 

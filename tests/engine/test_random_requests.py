@@ -10,7 +10,7 @@ import pytest
 import torch
 from reference import VOCAB, Desk, Lines, Listener, make
 
-from turnwise.core.inference import GenerationRequest
+from turnwise.core.inference import GenerationRequest, TokenEvent
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner
@@ -104,7 +104,7 @@ def told(events, answers):
     for index in range(answers):
         own = [event for event in events if event.index == index]
         found.append(
-            ([event.token_id for event in own if event.token_id is not None], own[-1].finish_reason if own else None)
+            ([event.token_id for event in own if isinstance(event, TokenEvent)], own[-1].finish_reason if own else None)
         )
     return found
 
@@ -120,7 +120,7 @@ def went_wrong(asked, group, obvious):
     events = group.on_event.events
     expected = obvious.answers(asked)
     if events and events[-1].finish_reason == "error":
-        return events[-1].error
+        return repr(events[-1].error)
     found = told(events, asked.num_return_sequences)
     if events and events[-1].finish_reason == "cancelled":
         if not group.is_cancelled:

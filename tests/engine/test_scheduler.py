@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import GREEDY, SHAPES, VOCAB, Desk, greedy, make, prompts, request
 
+from turnwise.core.inference import FinishEvent
 from turnwise.core.parameters import GenerationParams
+from turnwise.engine.generation_errors import NonFiniteLogits
 from turnwise.engine.scheduling import batch_builder as plan_file
 from turnwise.engine.scheduling.batch_builder import MAX_PREFILL_TOKENS, MAX_PREFILL_TOKENS_WITH_DECODE
 
@@ -84,7 +86,7 @@ def test_a_stop_id_ends_the_answer_and_is_not_part_of_it():
     desk.finish()
     assert group.on_event.tokens == said[:first]
     assert group.on_event.finish == "stop"
-    assert group.on_event.events[-1].token_id is None
+    assert isinstance(group.on_event.events[-1], FinishEvent)
 
 
 def test_an_answer_may_stop_before_its_first_token():
@@ -93,7 +95,7 @@ def test_an_answer_may_stop_before_its_first_token():
     desk = Desk(model)
     group = desk.submit(request([5, 2], stop=first))
     desk.scheduler.step()
-    assert [(event.token_id, event.finish_reason) for event in group.on_event.events] == [(None, "stop")]
+    assert group.on_event.events == [FinishEvent("stop", first[0])]
     assert desk.scheduler.is_idle
 
 
@@ -253,7 +255,7 @@ def test_overflow_is_an_error_and_leaves_nothing_behind():
     broken = desk.submit(request([1] * 20 + [50, 2, 3], most=8))
     desk.scheduler.step()
     assert broken.on_event.finish == "error"
-    assert "non-finite logits" in broken.on_event.events[-1].error
+    assert isinstance(broken.on_event.events[-1].error, NonFiniteLogits)
     after = desk.submit(request(prompt, most=8))  # in the blocks of the broken one, with a longer chat beside it
     desk.finish()
     for group in (long, after):

@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from turnwise.core.errors import ContextLengthExceeded, UserError
+from turnwise.core.inference import TokenEvent
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.transformers_engine import create_transformers_engine
 from turnwise.models import transformers_checkpoint
@@ -97,12 +98,12 @@ class Waiting(Listener):
         for _ in range(self.answers):
             assert self.is_done.acquire(timeout=60)
             if self.events[-1].finish_reason == "error":
-                raise AssertionError(self.events[-1].error)
+                raise self.events[-1].error
         return [self.of(index) for index in range(self.answers)]
 
     def of(self, index):
         own = [event for event in self.events if event.index == index]
-        return [event.token_id for event in own if event.token_id is not None], own[-1].finish_reason
+        return [event.token_id for event in own if isinstance(event, TokenEvent)], own[-1].finish_reason
 
 
 def theirs(model, source, most=14, **params):

@@ -234,14 +234,14 @@ class TestCache:
 
 
 def test_a_model_that_fails_is_named(opened, monkeypatch):
-    from turnwise.core.inference import TokenEvent
+    from turnwise.core.inference import ErrorEvent
 
     class RequestHandle:
         def cancel(self):
             """Nothing runs."""
 
     def fail(request, listener):
-        listener(TokenEvent(None, "error", "no memory"))
+        listener(ErrorEvent(TurnwiseError("no memory")))
         return RequestHandle()
 
     monkeypatch.setattr(opened.generator, "submit", fail)

@@ -9,8 +9,16 @@ from collections.abc import Sequence
 from turnwise.chat.token_inspector import TokenInspector
 from turnwise.chat.tool_calling import ToolCallReader
 from turnwise.core.chat_response import ChatDelta, DecodedLogprobs, DecodedToken
-from turnwise.core.errors import TurnwiseError, UserError
-from turnwise.core.inference import GenerationRequest, RequestStats, TokenEvent, TokenLogprobs
+from turnwise.core.inference import (
+    ErrorEvent,
+    FinishEvent,
+    GenerationEvent,
+    GenerationRequest,
+    PromptEvent,
+    RequestStats,
+    TokenEvent,
+    TokenLogprobs,
+)
 from turnwise.core.tools import ToolCallDelta
 from turnwise.text.streaming.detokenizer import IncrementalDetokenizer, StopStringScanner
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -60,34 +68,22 @@ class ChoiceStream:
         """True after a stop string."""
         return self._scanner.has_stopped
 
-    def push(self, event: TokenEvent) -> ChatDelta | None:
+    def push(self, event: GenerationEvent) -> ChatDelta | None:
         """Process an event. Returns None while its text may still become a stop string or a tool call.
 
         Raises:
-            UserError: the request cannot be fulfilled.
-            TurnwiseError: the engine failed.
+            TurnwiseError: the error of an `ErrorEvent`; a `UserError` if the request caused it.
         """
         self.stats = event.stats
-        if event.finish_reason == "error":
-            raise (UserError if event.is_client_error else TurnwiseError)(
-                event.error or "The model failed while generating."
-            )
+        if isinstance(event, ErrorEvent):
+            raise event.error
         text, calls = "", list[ToolCallDelta]()
-        if event.token_id is not None:
-            self.num_generated_tokens += 1
-            if event.logprobs is not None:
-                self._logprob_sum = (self._logprob_sum or 0.0) + event.logprobs.logprob
-                self._pending_logprobs.append(
-                    (self._num_decoded, self._decode_logprobs(event.token_id, event.logprobs))
-                )
-            text, calls = self._scan(self._decode(event.token_id))
+        if isinstance(event, TokenEvent):
+            text, calls = self._push_token(event)
         finish_reason = event.finish_reason
         if finish_reason is not None:
-            rest, more_calls = self._scan(self._detokenizer.flush())
-            text, calls = text + rest, calls + more_calls
-            if self._tool_calls is not None:
-                text += self._scanner.push(self._tool_calls.flush())
-            text += self._scanner.flush()
+            last_text, last_calls = self._flush()
+            text, calls = text + last_text, calls + last_calls
         if self._scanner.has_stopped:
             finish_reason = "stop"
         elif finish_reason == "stop" and self._tool_calls is not None and self._tool_calls.is_complete:
@@ -95,35 +91,52 @@ class ChoiceStream:
         self._num_released += len(text)
         self.is_done = finish_reason is not None
         logprobs = self._release_logprobs()
-        prompt = self._prompt_logprobs(event)
-        if not (text or finish_reason or logprobs or calls or prompt):
+        prompt_logprobs = self._decode_prompt_logprobs(event)
+        if not (text or finish_reason or logprobs or calls or prompt_logprobs):
             return None
-        mean_logprob = (
-            None
-            if finish_reason is None or self._logprob_sum is None
-            else self._logprob_sum / max(1, self.num_generated_tokens)
-        )
         return ChatDelta(
             text,
             finish_reason,
             index=self.index,
             logprobs=logprobs,
             tool_calls=tuple(calls),
-            prompt_logprobs=prompt,
-            mean_logprob=mean_logprob,
-            embedding=event.embedding,
+            prompt_logprobs=prompt_logprobs,
+            mean_logprob=self._mean_logprob() if self.is_done else None,
+            embedding=event.embedding if isinstance(event, PromptEvent) else None,
             stop_token_logprobs=self._stop_token_logprobs(event),
         )
 
-    def _prompt_logprobs(self, event: TokenEvent) -> tuple[DecodedLogprobs, ...]:
+    def _push_token(self, event: TokenEvent) -> tuple[str, list[ToolCallDelta]]:
+        """Decode a token. Returns the text and the tool-call deltas that are certain now."""
+        self.num_generated_tokens += 1
+        if event.logprobs is not None:
+            self._logprob_sum = (self._logprob_sum or 0.0) + event.logprobs.logprob
+            self._pending_logprobs.append((self._num_decoded, self._decode_logprobs(event.token_id, event.logprobs)))
+        return self._scan(self._decode(event.token_id))
+
+    def _flush(self) -> tuple[str, list[ToolCallDelta]]:
+        """Text and tool-call deltas that are still buffered at the end of the answer."""
+        text, calls = self._scan(self._detokenizer.flush())
+        if self._tool_calls is not None:
+            text += self._scanner.push(self._tool_calls.flush())
+        return text + self._scanner.flush(), calls
+
+    def _mean_logprob(self) -> float | None:
+        return None if self._logprob_sum is None else self._logprob_sum / max(1, self.num_generated_tokens)
+
+    def _decode_prompt_logprobs(self, event: GenerationEvent) -> tuple[DecodedLogprobs, ...]:
+        if not isinstance(event, PromptEvent):
+            return ()
         prompt_ids = self._request.prompt_ids[1:]
         return tuple(
-            self._decode_logprobs(id, content) for id, content in zip(prompt_ids, event.prompt_logprobs, strict=False)
+            self._decode_logprobs(id, logprobs) for id, logprobs in zip(prompt_ids, event.prompt_logprobs, strict=False)
         )
 
-    def _stop_token_logprobs(self, event: TokenEvent) -> DecodedLogprobs | None:
+    def _stop_token_logprobs(self, event: GenerationEvent) -> DecodedLogprobs | None:
         """Log-probability of the stop token. None after a stop string."""
-        if event.stop_id is None or event.logprobs is None or self._scanner.has_stopped:
+        if not isinstance(event, FinishEvent) or self._scanner.has_stopped:
+            return None
+        if event.stop_id is None or event.logprobs is None:
             return None
         return self._decode_logprobs(event.stop_id, event.logprobs)
 

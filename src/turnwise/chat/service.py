@@ -29,7 +29,7 @@ from turnwise.core.chat_response import (
     Usage,
 )
 from turnwise.core.errors import TurnwiseError, Unavailable, UserError
-from turnwise.core.inference import FinishReason, GenerationRequest, InferenceEngine, RequestHandle, TokenEvent
+from turnwise.core.inference import FinishReason, GenerationEvent, GenerationRequest, InferenceEngine, RequestHandle
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.text.rendering.renderer import Renderer
 
@@ -166,9 +166,9 @@ class ChatService:
         self, generation_request: GenerationRequest, request: ChatRequest
     ) -> AsyncGenerator[ChatDelta, None]:
         loop = asyncio.get_running_loop()
-        events: asyncio.Queue[tuple[int, TokenEvent]] = asyncio.Queue()
+        events: asyncio.Queue[tuple[int, GenerationEvent]] = asyncio.Queue()
 
-        def deliver(first_index: int, event: TokenEvent) -> None:
+        def deliver(first_index: int, event: GenerationEvent) -> None:
             with suppress(RuntimeError):  # the event loop is closed, so the consumer is gone
                 loop.call_soon_threadsafe(events.put_nowait, (first_index + event.index, event))
 

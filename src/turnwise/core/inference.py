@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from turnwise.core.errors import TurnwiseError
 from turnwise.core.parameters import GenerationParams
 
 if TYPE_CHECKING:  # numpy is slow to import, and the command line imports this module
@@ -105,32 +106,84 @@ class RequestStats:
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """An event of a request: an output token, prompt outputs, the end, or several of these.
+    """The next output token.
 
     Attributes:
-        token_id: the next token; None if there is none. A stop id is not returned as a token.
-        finish_reason: why the answer ended; None while it continues.
-        error: message for `finish_reason` "error".
-        logprobs: of the token, or of the stop id that ended the answer.
-        is_client_error: True if the error is a client error (4xx).
-        prompt_logprobs: of the prompt tokens from `prompt_logprobs_start` on, without the first token of the prompt,
-            which has no context.
-        embedding: embedding of the prompt, of length 1.
-        index: which of the request's answers it belongs to.
-        stats: token counts so far.
-        stop_id: the stop id that ended the answer, if the engine knows it.
+        token_id: the token; never a stop id.
+        finish_reason: why the answer ends with this token; None while it continues.
+        logprobs: log-probabilities of the token, if the request asks for them.
+        index: index of the answer.
+        stats: token counts of the request so far.
     """
 
-    token_id: int | None
+    token_id: int
     finish_reason: FinishReason | None = None
-    error: str | None = None
     logprobs: TokenLogprobs | None = None
-    is_client_error: bool = False
-    prompt_logprobs: tuple[TokenLogprobs, ...] = ()
-    embedding: tuple[float, ...] | None = None
     index: int = 0
     stats: RequestStats = RequestStats()
+
+
+@dataclass(frozen=True, slots=True)
+class PromptEvent:
+    """Outputs for the prompt.
+
+    Attributes:
+        prompt_logprobs: log-probabilities of the prompt tokens from `prompt_logprobs_start` on, without the first token
+            of the prompt, which has no context.
+        embedding: embedding of the prompt, of length 1.
+        finish_reason: set if the request generates no tokens.
+        index: index of the answer.
+        stats: token counts of the request so far.
+    """
+
+    prompt_logprobs: tuple[TokenLogprobs, ...] = ()
+    embedding: tuple[float, ...] | None = None
+    finish_reason: FinishReason | None = None
+    index: int = 0
+    stats: RequestStats = RequestStats()
+
+
+@dataclass(frozen=True, slots=True)
+class FinishEvent:
+    """The end of an answer without another token: at a stop id, or because the request was cancelled.
+
+    Attributes:
+        finish_reason: why the answer ended.
+        stop_id: stop id that ended the answer, if the engine knows it.
+        logprobs: log-probabilities of the stop id, if the request asks for them.
+        index: index of the answer.
+        stats: token counts of the request so far.
+    """
+
+    finish_reason: FinishReason
     stop_id: int | None = None
+    logprobs: TokenLogprobs | None = None
+    index: int = 0
+    stats: RequestStats = RequestStats()
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEvent:
+    """The end of an answer by an error.
+
+    Attributes:
+        error: why the answer ended; a `UserError` if the request caused it.
+        index: index of the answer.
+        stats: token counts of the request so far.
+    """
+
+    error: TurnwiseError
+    index: int = 0
+    stats: RequestStats = RequestStats()
+
+    @property
+    def finish_reason(self) -> FinishReason:
+        """Always "error"."""
+        return "error"
+
+
+GenerationEvent = TokenEvent | PromptEvent | FinishEvent | ErrorEvent
+EventListener = Callable[[GenerationEvent], None]
 
 
 class RequestHandle(Protocol):
@@ -160,7 +213,7 @@ class InferenceEngine(Protocol):
     def is_healthy(self) -> bool:
         """False once it has stopped after an error; requests are then rejected."""
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> RequestHandle:
+    def submit(self, request: GenerationRequest, on_event: EventListener) -> RequestHandle:
         """Queue a request. `on_event` is called from the engine's thread and must not block."""
 
     def close(self) -> None:

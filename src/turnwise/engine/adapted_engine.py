@@ -1,9 +1,9 @@
 """An engine with one LoRA adapter: base model and adapters are served by one engine with one copy of the weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.inference import EventListener, GenerationRequest
 from turnwise.engine.engine import Engine
 from turnwise.engine.sequence import SequenceGroup
 from turnwise.models.lora_factors import LoraFactors
@@ -35,7 +35,7 @@ class AdaptedEngine:
         """Maximum number of tokens of an answer to a prompt of this length; negative if the prompt is too long."""
         return self._engine.max_new_tokens(prompt_length)
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
+    def submit(self, request: GenerationRequest, on_event: EventListener) -> SequenceGroup:
         """Queue a request; raises as `Engine.submit` does."""
         adapted = replace(request, adapter=self._name, scope=f"{self._name}\n{request.scope}")
         return self._engine.submit(adapted, on_event)

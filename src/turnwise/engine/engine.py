@@ -6,11 +6,11 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, Unavailable, UserError
-from turnwise.core.inference import GenerationRequest, Quantization, TokenEvent
+from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, TurnwiseError, Unavailable, UserError
+from turnwise.core.inference import ErrorEvent, EventListener, GenerationRequest, Quantization
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE, blocks_for
 from turnwise.engine.runners.memory_budget import check_weights_fit, num_cache_blocks
 from turnwise.engine.runners.model_runner import ModelRunner, make_runner
@@ -107,7 +107,7 @@ class Engine:
         """Maximum number of tokens of an answer to a prompt of this length; negative if the prompt is too long."""
         return self.context_length - prompt_length
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
+    def submit(self, request: GenerationRequest, on_event: EventListener) -> SequenceGroup:
         """Queue a request. `on_event` is called from the engine's thread.
 
         Raises:
@@ -132,7 +132,7 @@ class Engine:
                 "the tokenizer does not belong to this model."
             )
 
-    def _queue(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
+    def _queue(self, request: GenerationRequest, on_event: EventListener) -> SequenceGroup:
         # A tokenizer, or the model's generation config, may have ids that the model's vocabulary lacks.
         prediction = tuple(itertools.takewhile(lambda id: 0 <= id < self._vocab_size, request.prediction))
         stop_ids = frozenset(id for id in request.stop_ids if 0 <= id < self._vocab_size)
@@ -207,4 +207,4 @@ class Engine:
             for queue in (queues.running, queues.waiting, self._inbox):
                 queue.clear()
         for group in groups:
-            group.emit_to_all(TokenEvent(None, "error", STOPPED))
+            group.emit_to_all(ErrorEvent(TurnwiseError(STOPPED)))

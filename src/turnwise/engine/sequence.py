@@ -1,10 +1,9 @@
 """The state of a request in the engine: a group of token sequences (Kwon et al. 2023, section 4.4)."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from turnwise.core.inference import GenerationRequest, RequestStats, TokenEvent, TokenLogprobs
+from turnwise.core.inference import EventListener, GenerationEvent, GenerationRequest, RequestStats, TokenLogprobs
 from turnwise.engine.kv_cache.kv_cache_manager import BlockTable
 from turnwise.engine.sampling.multinomial import SamplerState
 from turnwise.engine.sampling.sampler import LogitsProcessors
@@ -58,7 +57,7 @@ class SequenceGroup:
     """
 
     request: GenerationRequest
-    on_event: Callable[[TokenEvent], None]
+    on_event: EventListener
     sampler_state: SamplerState
     sequences: list[TokenSequence]
     search: Search | None = None
@@ -71,7 +70,7 @@ class SequenceGroup:
     prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
 
     @classmethod
-    def from_request(cls, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> "SequenceGroup":
+    def from_request(cls, request: GenerationRequest, on_event: EventListener) -> "SequenceGroup":
         """A group with one sequence, the prompt."""
         sequence = TokenSequence(list(request.prompt_ids), LogitsProcessors(request))
         return cls(request, on_event, SamplerState.from_params(request.params), [sequence], start_search(request))
@@ -135,12 +134,12 @@ class SequenceGroup:
         """End the request at the next step. Safe to call from any thread."""
         self.is_cancelled = True
 
-    def emit_to_all(self, event: TokenEvent) -> None:
+    def emit_to_all(self, event: GenerationEvent) -> None:
         """Send the same event for every answer of the request."""
         for index in range(self.request.num_return_sequences):
             self.emit(replace(event, index=index))
 
-    def emit(self, event: TokenEvent) -> None:
+    def emit(self, event: GenerationEvent) -> None:
         """Send an event to the listener. If the listener raises, only this request is cancelled."""
         try:
             self.on_event(event if self.stats == event.stats else replace(event, stats=self.stats))

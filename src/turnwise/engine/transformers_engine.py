@@ -5,11 +5,10 @@ Everything after the logits (sampling, searches, constraints, scheduling, KV cac
 
 import hashlib
 from array import array
-from collections.abc import Callable
 from dataclasses import replace
 
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, UserError
-from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.inference import EventListener, GenerationRequest
 from turnwise.engine.engine import Engine
 from turnwise.engine.kv_cache.block_pool import blocks_for
 from turnwise.engine.runners.transformers_runner import TransformersRunner
@@ -28,7 +27,7 @@ class TransformersEngine(Engine):
         num_blocks = max(max_num_seqs, MIN_SEQUENCES) * blocks_for(model.context_length)
         self._start(TransformersRunner(model, num_blocks), num_blocks, max_num_seqs, model.vocab_size)
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
+    def submit(self, request: GenerationRequest, on_event: EventListener) -> SequenceGroup:
         """Queue a request. Raises as `Engine.submit` does, and `UserError` for embeddings and contrastive search."""
         if request.prompt_output == "embedding":
             raise UserError("Embeddings are not supported for models that transformers computes.")
@@ -53,7 +52,7 @@ class EncoderDecoderEngine(TransformersEngine):
         remaining = self._context_length - prompt_length
         return remaining if remaining < 0 else self._context_length - len(self._model.decoder_start_ids)
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[TokenEvent], None]) -> SequenceGroup:
+    def submit(self, request: GenerationRequest, on_event: EventListener) -> SequenceGroup:
         """Queue a request. Raises as `TransformersEngine.submit` does, and `UserError` for prompt log-probabilities."""
         if request.prompt_output != "nothing":
             raise UserError("Log-probabilities and embeddings of the prompt are not supported for encoder-decoders.")

@@ -10,7 +10,15 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from turnwise.core.errors import ContextLengthExceeded, TemplateError, TurnwiseError
-from turnwise.core.inference import GenerationRequest, InferenceEngine, RequestHandle, TokenEvent
+from turnwise.core.inference import (
+    ErrorEvent,
+    GenerationEvent,
+    GenerationRequest,
+    InferenceEngine,
+    PromptEvent,
+    RequestHandle,
+    TokenEvent,
+)
 from turnwise.core.messages import Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.core.tools import Tool
@@ -161,7 +169,7 @@ class ModelUnderTest:
         """
         waiting = list(reversed(list(jobs)))
         under_way: dict[str, tuple[RequestHandle, list[int]]] = {}
-        events: SimpleQueue[tuple[str, TokenEvent]] = SimpleQueue()
+        events: SimpleQueue[tuple[str, GenerationEvent]] = SimpleQueue()
         try:
             while waiting or under_way:
                 while waiting and len(under_way) < AHEAD:
@@ -176,22 +184,23 @@ class ModelUnderTest:
                     continue
                 key, event = events.get()
                 ids = under_way[key][1]
-                if event.token_id is not None:
+                if isinstance(event, TokenEvent):
                     ids.append(event.token_id)
                 if event.finish_reason is None:
                     continue
                 del under_way[key]
-                if event.error is not None:
-                    raise TurnwiseError(f"{self.name} failed: {event.error}")
+                if isinstance(event, ErrorEvent):
+                    raise TurnwiseError(f"{self.name} failed: {event.error}") from event.error
                 yield key, self._result(jobs[key], ids, event)
         finally:
             for ticket, _ in under_way.values():
                 ticket.cancel()
 
-    def _result(self, job: Job, ids: Sequence[int], last: TokenEvent) -> dict[str, Any]:
+    def _result(self, job: Job, ids: Sequence[int], last: GenerationEvent) -> dict[str, Any]:
         if not job.counted:
             text = _cut(self.renderer.tokenizer.decode(ids), job.request.params.stop)
             return {"text": text, "tokens": len(ids), "finish": str(last.finish_reason)}
+        assert isinstance(last, PromptEvent), "the request asks for log-probabilities of the prompt only"
         first = max(1, job.request.prompt_logprobs_start)
         return {"nats": -math.fsum(last.prompt_logprobs[at - first].logprob for at in job.counted)}
 
@@ -208,5 +217,5 @@ def _cut(text: str, stops: Sequence[str]) -> str:
     return text[: min([found for stop in stops if (found := text.find(stop)) >= 0], default=len(text))]
 
 
-def _pass_on(events: "SimpleQueue[tuple[str, TokenEvent]]", key: str, event: TokenEvent) -> None:
+def _pass_on(events: "SimpleQueue[tuple[str, GenerationEvent]]", key: str, event: GenerationEvent) -> None:
     events.put((key, event))

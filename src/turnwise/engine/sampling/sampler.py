@@ -12,17 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from turnwise.core.errors import UserError
+from turnwise.core.errors import TurnwiseError, UserError
 from turnwise.core.inference import ConstraintState, GenerationRequest, TokenLogprobs
+from turnwise.engine.generation_errors import GenerationFailed, NonFiniteLogits, NoTokenAllowed
 from turnwise.engine.sampling.multinomial import SamplerState, sample_tokens_at
 from turnwise.engine.sampling.processors import LogitsProcessor, start_processors
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
 
 log = logging.getLogger(__name__)
-
-NON_FINITE_LOGITS = "The model produced non-finite logits. Load it with --dtype bfloat16 or float32."
-GENERATION_FAILED = "The model failed while generating."  # for unexpected exceptions, which are logged
-NO_TOKEN_ALLOWED = "The constraints of the request contradict each other: no token is allowed next."  # noqa: S105
 
 
 class LogitsProcessors:
@@ -73,13 +70,12 @@ class LogitsProcessors:
 class SamplerOutput:
     """The sampled token with its log-probabilities, or the error that ends the request.
 
-    `token_id` is meaningless if there is an `error`; `is_client_error` is True if the request caused it.
+    `token_id` is meaningless if there is an `error`.
     """
 
     token_id: int
     logprobs: TokenLogprobs | None = None
-    error: str | None = None
-    is_client_error: bool = False
+    error: TurnwiseError | None = None
 
 
 @torch.inference_mode()
@@ -95,7 +91,9 @@ def sample_batch(
     """
     # Minimum and maximum are finite only if all logits are; NaN propagates to both.
     is_finite_B = (logits_BV.amin(dim=1) > -torch.inf) & (logits_BV.amax(dim=1) < torch.inf)
-    errors = [None if is_finite else NON_FINITE_LOGITS for is_finite in is_finite_B.tolist()]
+    errors: list[TurnwiseError | None] = [
+        None if is_finite else NonFiniteLogits() for is_finite in is_finite_B.tolist()
+    ]
     for row, row_processors in enumerate(processors):
         if not row_processors.is_empty and errors[row] is None:
             errors[row] = _apply_processors(row_processors, logits_BV[row])
@@ -111,25 +109,25 @@ def sample_batch(
         log.exception("sampling a batch failed; its rows are sampled one by one")
         token_ids, logprobs = _sample_one_by_one(logits_BV, states, uniforms, errors)
     return [
-        SamplerOutput(token_id, row_logprobs, error, error not in (None, NON_FINITE_LOGITS, GENERATION_FAILED))
+        SamplerOutput(token_id, row_logprobs, error)
         for token_id, row_logprobs, error in zip(token_ids, logprobs, errors, strict=True)
     ]
 
 
-def _apply_processors(processors: LogitsProcessors, logits_V: Tensor) -> str | None:
+def _apply_processors(processors: LogitsProcessors, logits_V: Tensor) -> TurnwiseError | None:
     """Apply the processors of one row; the error that ends its request, if any."""
     try:
         processors.apply(logits_V)
     except UserError as error:
-        return str(error)
+        return error
     except BaseException:  # includes panics of the grammar library, which are not Exceptions
         log.exception("a logits processor or constraint of a request failed")
-        return GENERATION_FAILED
-    return NO_TOKEN_ALLOWED if logits_V.max() == -torch.inf else None
+        return GenerationFailed()
+    return NoTokenAllowed() if logits_V.max() == -torch.inf else None
 
 
 def _sample_one_by_one(
-    logits_BV: Tensor, states: Sequence[SamplerState], uniforms: Sequence[float], errors: list[str | None]
+    logits_BV: Tensor, states: Sequence[SamplerState], uniforms: Sequence[float], errors: list[TurnwiseError | None]
 ) -> tuple[list[int], list[TokenLogprobs | None]]:
     """The result of the batch without the rows that cannot be sampled; sets the errors of those rows."""
     token_ids, logprobs = [0] * len(states), [None] * len(states)  # type: tuple[list[int], list[TokenLogprobs | None]]
@@ -140,7 +138,7 @@ def _sample_one_by_one(
             logprobs[row : row + 1] = _requested_logprobs(logits_1V, token_ids[row : row + 1], [state])
         except BaseException:
             log.exception("sampling the token of one request failed")
-            errors[row] = errors[row] or GENERATION_FAILED
+            errors[row] = errors[row] or GenerationFailed()
     return token_ids, logprobs
 
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from turnwise.core.inference import FinishReason, TokenEvent
-from turnwise.engine.sampling.sampler import GENERATION_FAILED, SamplerOutput, sample_batch
+from turnwise.core.inference import ErrorEvent, FinishEvent, FinishReason, GenerationEvent, TokenEvent
+from turnwise.engine.generation_errors import GenerationFailed
+from turnwise.engine.sampling.sampler import SamplerOutput, sample_batch
 from turnwise.engine.sequence import SequenceGroup
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def decode_step(
     groups: Sequence[SequenceGroup], rows: Sequence[int], logits_RV: Tensor
-) -> Iterator[tuple[SequenceGroup, TokenEvent]]:
+) -> Iterator[tuple[SequenceGroup, GenerationEvent]]:
     """Append one token to every group, or several where drafts are correct; yields the events in order.
 
     Args:
@@ -52,12 +53,12 @@ def decode_step(
         active, num_accepted = still_active, num_accepted + 1
 
 
-def _append_token(group: SequenceGroup, output: SamplerOutput) -> TokenEvent:
+def _append_token(group: SequenceGroup, output: SamplerOutput) -> GenerationEvent:
     """Append a sampled token to the group's sequence; the event says whether the request has finished."""
     if output.error is not None:
-        return TokenEvent(None, "error", output.error, is_client_error=output.is_client_error)
+        return ErrorEvent(output.error)
     if output.token_id in group.request.stop_ids:
-        return TokenEvent(None, "stop", logprobs=output.logprobs, stop_id=output.token_id)
+        return FinishEvent("stop", output.token_id, output.logprobs)
     sequence = group.sequence
     sequence.ids.append(output.token_id)
     finish_reason: FinishReason | None = None
@@ -66,7 +67,7 @@ def _append_token(group: SequenceGroup, output: SamplerOutput) -> TokenEvent:
         is_complete = sequence.logits_processors.is_complete
     except BaseException:
         log.exception("a logits processor or constraint of a request failed")
-        return TokenEvent(None, "error", GENERATION_FAILED)
+        return ErrorEvent(GenerationFailed())
     if is_complete:
         finish_reason = "stop"
     elif group.num_generated_tokens >= group.request.max_tokens:

@@ -10,11 +10,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from turnwise.core.inference import TokenEvent
+from turnwise.core.inference import ErrorEvent, FinishEvent, GenerationEvent, PromptEvent
+from turnwise.engine.generation_errors import GenerationFailed, NonFiniteLogits
 from turnwise.engine.kv_cache.kv_cache_manager import KVCacheManager
 from turnwise.engine.runners.model_runner import ModelRunner
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs, pool_last_token
-from turnwise.engine.sampling.sampler import GENERATION_FAILED, NON_FINITE_LOGITS
 from turnwise.engine.scheduling.batch_builder import ScheduledChunk, build_batch
 from turnwise.engine.scheduling.decode_step import decode_step
 from turnwise.engine.scheduling.scheduler_queues import SchedulerQueues
@@ -86,7 +86,7 @@ class Scheduler:
         """End a request with an error after an exception, unless it has ended already."""
         if group in self.queues.running or group in self.queues.waiting:
             self.queues.abort(group)
-            group.emit_to_all(TokenEvent(None, "error", GENERATION_FAILED))
+            group.emit_to_all(ErrorEvent(GenerationFailed()))
 
     def _attempt(self, phase: Callable[[], Result]) -> Result:
         """Run a phase. If it raises, fail the request it was working on and run it again without that one."""
@@ -109,9 +109,9 @@ class Scheduler:
     def _drop_cancelled(self) -> None:
         for group in [group for group in self.queues.waiting if group.is_cancelled]:
             self.queues.waiting.remove(group)
-            group.emit_to_all(TokenEvent(None, "cancelled"))
+            group.emit_to_all(FinishEvent("cancelled"))
         for group in [group for group in self.queues.running if group.is_cancelled]:
-            self._finish(group, TokenEvent(None, "cancelled"))
+            self._finish(group, FinishEvent("cancelled"))
 
     def _propose_drafts(self) -> None:
         try:
@@ -214,7 +214,7 @@ class Scheduler:
         group, request = chunk.group, chunk.group.request
         if request.prompt_output == "embedding":
             if chunk.is_last:
-                self._finish(group, TokenEvent(None, "stop", embedding=pool_last_token(out_RX[-1])))
+                self._finish(group, PromptEvent(embedding=pool_last_token(out_RX[-1]), finish_reason="stop"))
         elif group.needs_prompt_logprobs:
             # Row i of the chunk predicts the token after it; the last row of the prompt predicts the first output.
             end = chunk.entry.start + len(chunk.entry.ids) + 1
@@ -223,7 +223,7 @@ class Scheduler:
             group.prompt_logprobs += compute_logprobs(out_RX[: len(next_ids)], next_ids, top)
             if not chunk.is_last:
                 return
-            event = TokenEvent(None, prompt_logprobs=tuple(group.prompt_logprobs))
+            event = PromptEvent(tuple(group.prompt_logprobs))
             if request.max_tokens:
                 group.emit_to_all(event)
             else:
@@ -274,18 +274,18 @@ class Scheduler:
                 table = kv_cache.fork(table)  # None if memory is short: the sequence is then computed again
             group.sequences.append(TokenSequence([*prompt, *hypothesis.ids], hypothesis.logits_processors, table))
 
-    def _finish(self, group: SequenceGroup, event: TokenEvent) -> None:
+    def _finish(self, group: SequenceGroup, event: GenerationEvent) -> None:
         """Release a request's blocks and send the last event of all its answers."""
         self._release(group, event)
         group.emit_to_all(event)
 
-    def _release(self, group: SequenceGroup, event: TokenEvent) -> None:
-        if event.error == NON_FINITE_LOGITS:
+    def _release(self, group: SequenceGroup, event: GenerationEvent) -> None:
+        if isinstance(event, ErrorEvent) and isinstance(event.error, NonFiniteLogits):
             self._clear_blocks(self.queues.discard(group))
         else:
             self.queues.release(group)
         self.queues.running.remove(group)
-        if self._is_speculating and group.search is None and event.error is None:
+        if self._is_speculating and group.search is None and not isinstance(event, ErrorEvent):
             try:
                 self._speculative_decoder.add_output(group)
             except BaseException:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationEvent, GenerationRequest
 from turnwise.core.plugins import PluginGroup
 from turnwise.engine.sampling.sampler import LogitsProcessors
 
@@ -62,7 +62,7 @@ class Search(Protocol):
     def observe_prompt(self, out_RX: Tensor, /) -> None:
         """Receive outputs of prompt tokens before the last one, if `needs_prompt_outputs`."""
 
-    def advance(self, out_LX: Tensor, logits_of: Callable[[Tensor], Tensor], /) -> list[TokenEvent]:
+    def advance(self, out_LX: Tensor, logits_of: Callable[[Tensor], Tensor], /) -> list[GenerationEvent]:
         """Extend all hypotheses by one token. Returns the events that are certain by now; at the end, all answers.
 
         Args:

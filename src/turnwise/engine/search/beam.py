@@ -21,10 +21,19 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
-from turnwise.core.errors import UserError
-from turnwise.core.inference import FinishReason, GenerationRequest, TokenEvent, TokenLogprobs
+from turnwise.core.errors import TurnwiseError, UserError
+from turnwise.core.inference import (
+    ErrorEvent,
+    FinishEvent,
+    FinishReason,
+    GenerationEvent,
+    GenerationRequest,
+    TokenEvent,
+    TokenLogprobs,
+)
+from turnwise.engine.generation_errors import NonFiniteLogits, NoTokenAllowed
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
-from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED, NON_FINITE_LOGITS, LogitsProcessors
+from turnwise.engine.sampling.sampler import LogitsProcessors
 
 OutputLogprobs = tuple[TokenLogprobs | None, ...]
 
@@ -94,22 +103,22 @@ class BeamSearch:
         """Not called, because `needs_prompt_outputs` is False."""
 
     @torch.inference_mode()
-    def advance(self, logits_LV: Tensor, _logits_of: object = None, /) -> list[TokenEvent]:
+    def advance(self, logits_LV: Tensor, _logits_of: object = None, /) -> list[GenerationEvent]:
         """Extend all beams by one token; see `search.Search.advance`."""
         if not bool(logits_LV.isfinite().all()):
-            return self._fail(NON_FINITE_LOGITS, is_client_error=False)
+            return self._fail(NonFiniteLogits())
         try:
             self._advance_groups(logits_LV.float().log_softmax(dim=1))
         except UserError as error:
-            return self._fail(str(error), is_client_error=True)
+            return self._fail(error)
         if not self.is_done:
             return self._certain_events()
         answers = self._best_answers()
         if not answers:
-            return self._fail(NO_TOKEN_ALLOWED, is_client_error=True)
+            return self._fail(NoTokenAllowed())
         requested = self._request.num_return_sequences
         if len(answers) < requested:
-            return self._fail(f"'n' is {requested}, but only {len(answers)} answers exist.", is_client_error=True)
+            return self._fail(UserError(f"'n' is {requested}, but only {len(answers)} answers exist."))
         return [event for index, answer in enumerate(answers) for event in self._remaining_events(index, answer)]
 
     def _advance_groups(self, logprobs_LV: Tensor) -> None:
@@ -202,14 +211,14 @@ class BeamSearch:
         ]
         return ranked[: self._request.num_return_sequences]
 
-    def _certain_events(self) -> list[TokenEvent]:
+    def _certain_events(self) -> list[GenerationEvent]:
         """Events for the tokens that all hypotheses which may still be returned have in common."""
         if len(self._groups) == 1:
             finished = self._best_answers()
         else:
             finished = [hypothesis for group in self._groups for hypothesis in group.finished]
         possible: list[BeamHypothesis | FinishedHypothesis] = [*self.hypotheses, *finished]
-        events: list[TokenEvent] = []
+        events: list[GenerationEvent] = []
         shortest = min(len(hypothesis.ids) for hypothesis in possible)
         while self._num_emitted < shortest and len({hypothesis.ids[self._num_emitted] for hypothesis in possible}) == 1:
             events += [
@@ -219,14 +228,14 @@ class BeamSearch:
             self._num_emitted += 1
         return events
 
-    def _remaining_events(self, index: int, answer: FinishedHypothesis) -> Iterator[TokenEvent]:
+    def _remaining_events(self, index: int, answer: FinishedHypothesis) -> Iterator[GenerationEvent]:
         """Events of an answer that have not been returned yet."""
         last = len(answer.ids) - 1
         for position in range(self._num_emitted, len(answer.ids)):
             is_end = position == last and not answer.at_stop_id
             yield self._event(answer, position, index, answer.finish_reason if is_end else None)
         if answer.at_stop_id:
-            yield TokenEvent(None, answer.finish_reason, index=index)
+            yield FinishEvent(answer.finish_reason, index=index)
 
     def _event(
         self,
@@ -238,10 +247,10 @@ class BeamSearch:
         logprobs = hypothesis.logprobs[position] if hypothesis.logprobs else None
         return TokenEvent(hypothesis.ids[position], finish_reason, logprobs=logprobs, index=index)
 
-    def _fail(self, error: str, *, is_client_error: bool) -> list[TokenEvent]:
+    def _fail(self, error: TurnwiseError) -> list[GenerationEvent]:
         for group in self._groups:
             group.is_done = True
-        return [TokenEvent(None, "error", error, is_client_error=is_client_error)]
+        return [ErrorEvent(error)]
 
 
 def start(request: GenerationRequest) -> BeamSearch | None:

@@ -18,10 +18,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from turnwise.core.errors import UserError
-from turnwise.core.inference import FinishReason, GenerationRequest, TokenEvent
+from turnwise.core.errors import TurnwiseError, UserError
+from turnwise.core.inference import (
+    ErrorEvent,
+    FinishEvent,
+    FinishReason,
+    GenerationEvent,
+    GenerationRequest,
+    TokenEvent,
+)
+from turnwise.engine.generation_errors import NonFiniteLogits, NoTokenAllowed
 from turnwise.engine.sampling.prompt_outputs import compute_logprobs
-from turnwise.engine.sampling.sampler import NO_TOKEN_ALLOWED, NON_FINITE_LOGITS, LogitsProcessors
+from turnwise.engine.sampling.sampler import LogitsProcessors
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class ContrastiveSearch:
         self._context.append(torch.nn.functional.normalize(hidden_RC.float(), dim=1))
 
     @torch.inference_mode()
-    def advance(self, hidden_LC: Tensor, logits_of: Callable[[Tensor], Tensor], /) -> list[TokenEvent]:
+    def advance(self, hidden_LC: Tensor, logits_of: Callable[[Tensor], Tensor], /) -> list[GenerationEvent]:
         """Choose one of the candidates and propose the next ones.
 
         Args:
@@ -68,7 +76,7 @@ class ContrastiveSearch:
             logits_of: computes logits, `(L, V)`, from hidden states.
         """
         if not bool(hidden_LC.isfinite().all()):
-            return self._fail(NON_FINITE_LOGITS, is_client_error=False)
+            return self._fail(NonFiniteLogits())
         events, chosen = [], 0
         if self.hypotheses:
             chosen = self._choose(hidden_LC)
@@ -90,12 +98,12 @@ class ContrastiveSearch:
         alpha = self._params.penalty_alpha
         return int(((1 - alpha) * probability_L - alpha * similarity_L).argmax())
 
-    def _append(self, candidate: Candidate) -> TokenEvent:
+    def _append(self, candidate: Candidate) -> GenerationEvent:
         """Make a candidate the output; the event says whether the request has finished."""
         token_id = candidate.ids[-1]
         if token_id in self._request.stop_ids:
             self.is_done = True
-            return TokenEvent(None, "stop")
+            return FinishEvent("stop")
         logprobs = None
         if self._params.logprobs:
             (logprobs,) = compute_logprobs(self._logits_1V, [token_id], [self._params.top_logprobs])
@@ -109,17 +117,17 @@ class ContrastiveSearch:
         self.is_done = finish_reason is not None
         return TokenEvent(token_id, finish_reason, logprobs=logprobs)
 
-    def _propose(self, parent: int) -> list[TokenEvent]:
+    def _propose(self, parent: int) -> list[GenerationEvent]:
         """Set `hypotheses` to the k most likely next tokens. Returns an error event, if any."""
         if not bool(self._logits_1V.isfinite().all()):
-            return self._fail(NON_FINITE_LOGITS, is_client_error=False)
+            return self._fail(NonFiniteLogits())
         if not self._logits_processors.is_empty:
             try:
                 self._logits_processors.apply(self._logits_1V[0])
             except UserError as error:
-                return self._fail(str(error), is_client_error=True)
+                return self._fail(error)
         if self._logits_1V.max() == -torch.inf:
-            return self._fail(NO_TOKEN_ALLOWED, is_client_error=True)
+            return self._fail(NoTokenAllowed())
         probabilities_K, token_ids_K = (
             self._logits_1V[0].float().softmax(dim=0).topk(min(self._params.top_k, self._logits_1V.shape[1]))
         )
@@ -130,9 +138,9 @@ class ContrastiveSearch:
         ]
         return []
 
-    def _fail(self, error: str, *, is_client_error: bool) -> list[TokenEvent]:
+    def _fail(self, error: TurnwiseError) -> list[GenerationEvent]:
         self.is_done = True
-        return [TokenEvent(None, "error", error, is_client_error=is_client_error)]
+        return [ErrorEvent(error)]
 
 
 def start(request: GenerationRequest) -> ContrastiveSearch | None:

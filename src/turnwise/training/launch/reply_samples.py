@@ -7,7 +7,7 @@ from queue import SimpleQueue
 
 from turnwise.core.exchanges import last_reply
 from turnwise.core.files import atomic_write
-from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.inference import GenerationEvent, GenerationRequest, TokenEvent
 from turnwise.core.messages import Conversation
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.engine import Engine
@@ -47,7 +47,7 @@ def build_engine(model: LanguageModel, slots: int) -> Engine:
     return create_transformers_engine(model, max_num_seqs=slots)
 
 
-def _submit(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQueue[TokenEvent]:
+def _submit(engine: Engine, renderer: Renderer, dialogue: Conversation) -> SimpleQueue[GenerationEvent]:
     last = last_reply(dialogue)
     assert last is not None, "samples are dialogues with a reply"
     ids = renderer.render(last[0], add_generation_prompt=True, tools=dialogue.tools).ids
@@ -58,17 +58,17 @@ def _submit(engine: Engine, renderer: Renderer, dialogue: Conversation) -> Simpl
         max_tokens=max_tokens,
         stop_ids=renderer.tokenizer.stop_ids,
     )
-    events: SimpleQueue[TokenEvent] = SimpleQueue()
+    events: SimpleQueue[GenerationEvent] = SimpleQueue()
     engine.submit(request, events.put)
     return events
 
 
-def collect_tokens(events: SimpleQueue[TokenEvent]) -> tuple[list[int], TokenEvent]:
+def collect_tokens(events: SimpleQueue[GenerationEvent]) -> tuple[list[int], GenerationEvent]:
     """Wait for the end of a generation; return its token ids and its last event."""
     ids: list[int] = []
     while True:
         event = events.get()
-        if event.token_id is not None:
+        if isinstance(event, TokenEvent):
             ids.append(event.token_id)
         if event.finish_reason is not None:
             return ids, event

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from queue import SimpleQueue
 
 from turnwise.core.errors import InvalidData, TemplateError, TurnwiseError
-from turnwise.core.inference import GenerationRequest, TokenEvent
+from turnwise.core.inference import ErrorEvent, GenerationEvent, GenerationRequest
 from turnwise.core.messages import Conversation, Message
 from turnwise.core.parameters import GenerationParams
 from turnwise.data.prompts import bundled_prompts, prompt_histories
@@ -109,15 +109,15 @@ class SelfDistillReplay:
     def _replies(self, prompts: Sequence[tuple[Message, ...]]) -> Iterator[tuple[tuple[Message, ...], str]]:
         """Yield each prompt with its reply, in order; replies that reach the token limit are dropped."""
         engine = build_engine(self.model, SLOTS)
-        queues: list[SimpleQueue[TokenEvent]] = []
+        queues: list[SimpleQueue[GenerationEvent]] = []
         try:
             for number, prompt in enumerate(prompts):
                 for next_number in range(len(queues), min(len(prompts), number + MAX_SUBMITTED)):
                     queues.append(SimpleQueue())
                     engine.submit(self._request(prompts[next_number], next_number), queues[next_number].put)
                 ids, last = collect_tokens(queues[number])
-                if last.error is not None:
-                    raise TurnwiseError(f"Generating replay failed: {last.error}")
+                if isinstance(last, ErrorEvent):
+                    raise TurnwiseError(f"Generating replay failed: {last.error}") from last.error
                 self.on_answer(number + 1, len(prompts))
                 if last.finish_reason == "stop":
                     yield prompt, self.renderer.tokenizer.decode(ids)
