@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.app.chat_services import open_chat_service
-from turnwise.chat.service import ChatService
+from turnwise.core.chat_service import ChatService
 
 SETS = {"bitext_intents": "valid", "clinc150": "valid"}
 KNOWN, ASKED = 20, 500  # labelled questions of each intent, and questions to find the intent of

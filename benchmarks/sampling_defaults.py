@@ -19,8 +19,8 @@ from scipy.stats import binomtest
 
 from questions import OPEN_PROMPTS, QUESTIONS
 from turnwise.app.chat_services import open_chat_service
-from turnwise.chat.service import ChatService
 from turnwise.core.chat_request import ChatRequest
+from turnwise.core.chat_service import ChatService
 from turnwise.core.messages import Message
 
 MAX_TOKENS = 160

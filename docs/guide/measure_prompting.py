@@ -7,8 +7,8 @@ four examples, and with four examples and the answer held to the two words.
 import asyncio
 
 from turnwise.app.chat_services import open_chat_service
-from turnwise.chat.service import ChatService
 from turnwise.core.chat_request import ChatRequest, OutputOptions, ResponseFormat
+from turnwise.core.chat_service import ChatService
 from turnwise.core.messages import Message
 
 GLAD = [

@@ -1,4 +1,4 @@
-"""Test doubles: a scripted `ChatService`, and a real HTTP server in a thread."""
+"""Test doubles: a scripted chat service, and a real HTTP server in a thread."""
 
 import asyncio
 import threading
@@ -12,10 +12,11 @@ from fastapi import FastAPI
 
 from turnwise.chat.context_policies import DEFAULT_CONTEXT_POLICY
 from turnwise.chat.conversation_recorder import ConversationRecorder
-from turnwise.chat.delta_accumulator import collect_response
+from turnwise.chat.delta_accumulator import collect_embedding, collect_response
 from turnwise.chat.tool_calling import to_tool_call_deltas
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, ContextReport, Usage
+from turnwise.core.chat_service import TokenInspector
 from turnwise.core.errors import UserError
 from turnwise.core.inference import FinishReason
 from turnwise.core.messages import ToolCall
@@ -27,7 +28,7 @@ Script = Callable[[ChatRequest], Iterable[str | ToolCall]]
 
 
 class ScriptedChatService:
-    """A `ChatService` without a model that streams scripted chunks.
+    """Streams scripted chunks without a model (implements `core.chat_service.ChatService`).
 
     Like the real service, it validates generation parameters, stores conversations and supports cancellation.
     `requests` lists the requests that it received, `num_cancelled` counts the cancelled completions and `num_chunks`
@@ -135,6 +136,20 @@ class ScriptedChatService:
     async def reply(self, request: ChatRequest) -> ChatResponse:
         """Return the complete response."""
         return await collect_response(self.stream, request)
+
+    async def embed(self, prompt: str | tuple[int, ...]) -> tuple[tuple[float, ...], Usage]:
+        """Return the embedding `(1.0,)`."""
+        return await collect_embedding(self.stream, prompt)
+
+    @property
+    def tokens(self) -> TokenInspector:
+        """Raises `UserError`: there is no tokenizer."""
+        raise UserError("The scripted chat service has no tokenizer.")
+
+    def prompt_ids(self, request: ChatRequest) -> tuple[int, ...]:
+        """Raises `UserError`: there is no tokenizer."""
+        del request
+        raise UserError("The scripted chat service has no tokenizer.")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import pytest
 from fakes import saying
 from talks import Answers
 
-from turnwise.chat.service import ChatService
+from turnwise.chat.service import EngineChatService
 from turnwise.text.rendering.renderer import Renderer
 
 
@@ -15,6 +15,6 @@ def says(tokenizer):
     def says(*answers, context_length=200, template=None, **more):
         renderer = Renderer.from_tokenizer(tokenizer) if template is None else Renderer(tokenizer, template)
         events = [saying(tokenizer.encode(answer)) for answer in answers]
-        return ChatService("tiny", 0, "fp", renderer, Answers(*events, context_length=context_length), **more)
+        return EngineChatService("tiny", 0, "fp", renderer, Answers(*events, context_length=context_length), **more)
 
     return says

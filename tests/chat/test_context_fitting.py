@@ -7,7 +7,7 @@ from fakes import reply, stream, text
 from talks import ALTERNATING, TOOLED, assistant, read, system, talk, user
 
 from turnwise.chat.context_policies import CONTEXT_POLICIES
-from turnwise.chat.service import ChatService
+from turnwise.chat.service import EngineChatService
 from turnwise.core.chat_request import ChatRequest, ContextOptions, OutputOptions, ToolOptions
 from turnwise.core.chat_response import Usage
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter
@@ -234,7 +234,7 @@ def engine(tiny_config, one_thread):
 
 @pytest.mark.parametrize("name", ["drop_oldest", "summarise"])
 def test_a_real_model_goes_on_for_ever(engine, tokenizer, name):
-    service = ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), engine, context_policy=name)
+    service = EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), engine, context_policy=name)
     messages: tuple[Message, ...] = ()
     reports = []
     for number in range(12):

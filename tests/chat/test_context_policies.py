@@ -18,7 +18,7 @@ from turnwise.chat.context_policies import (
     sliding_window,
     summarise,
 )
-from turnwise.chat.service import ChatService
+from turnwise.chat.service import EngineChatService
 from turnwise.chat.summary_cache import SummaryCache
 from turnwise.core.chat_response import Usage
 from turnwise.core.errors import InvalidParameter
@@ -237,4 +237,4 @@ def test_the_folder_is_the_registry():
 
 def test_a_service_with_an_unknown_policy_is_not_made(tokenizer):
     with pytest.raises(InvalidParameter, match="There is no context policy 'forget'"):
-        ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(), context_policy="forget")
+        EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(), context_policy="forget")

@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeGenerator, reply, saying, stream
 
 from turnwise.chat.conversation_recorder import TITLE_LENGTH, derive_title
-from turnwise.chat.service import ChatService
+from turnwise.chat.service import EngineChatService
 from turnwise.core.chat_request import ChatRequest, ContextOptions
 from turnwise.core.errors import ContextLengthExceeded, NotFound, TurnwiseError
 from turnwise.core.inference import TokenEvent
@@ -44,7 +44,7 @@ def says(tokenizer, store):
 
     def says(text, finish="stop", *, error=None):
         generator = FakeGenerator(saying(tokenizer.encode(text), finish, error))
-        return ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
+        return EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
 
     return says
 
@@ -111,7 +111,7 @@ def test_two_requests_at_once_do_not_interleave(tokenizer, store, kept):
     async def both():
         def service(text):
             generator = FakeGenerator(saying(tokenizer.encode(text)))
-            return ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
+            return EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
 
         cat = service("The cat.").stream(ChatRequest((user("cat?"),), conversation_id=kept))
         dog = service("The dog.").stream(ChatRequest((user("dog?"),), conversation_id=kept))
@@ -149,7 +149,7 @@ def test_a_beginning_that_the_client_wrote_is_stored_before_it_is_continued(says
 def test_an_answer_is_saved_while_it_is_written(tokenizer, store, kept, monkeypatch):
     monkeypatch.setattr("turnwise.chat.conversation_recorder.SAVE_SECONDS", 0.0)
     generator = FakeGenerator([TokenEvent(id) for id in tokenizer.encode("The lamp is broken.")])  # and no end
-    service = ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
+    service = EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
 
     async def look_meanwhile():
         deltas = service.stream(ChatRequest((user("Hi"),), conversation_id=kept))
@@ -195,7 +195,7 @@ def test_the_question_is_safe_before_the_answer_begins(says, store, kept):
 
 def test_who_leaves_early_finds_what_was_said_so_far(tokenizer, store, kept):
     generator = FakeGenerator([TokenEvent(id) for id in tokenizer.encode("The lamp")])  # and no end
-    service = ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
+    service = EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
 
     async def leave():
         heard = ""

@@ -9,7 +9,7 @@ import pytest
 import torch
 from fakes import FakeGenerator, reply, saying, stream, text
 
-from turnwise.chat.service import ChatService
+from turnwise.chat.service import EngineChatService
 from turnwise.core.chat_request import ChatRequest, ContextOptions
 from turnwise.core.errors import ContextLengthExceeded, InvalidData, InvalidParameter, TurnwiseError, UserError
 from turnwise.core.inference import TokenEvent
@@ -35,7 +35,7 @@ def make(tokenizer):
     """`make(generator)`: a service with it."""
 
     def make(generator, **more):
-        return ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, **more)
+        return EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, **more)
 
     return make
 

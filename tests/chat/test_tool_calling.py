@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from fakes import FakeGenerator, reply, saying, stream, text
 
-from turnwise.chat.service import ChatService
+from turnwise.chat.service import EngineChatService
 from turnwise.chat.tool_calling import merge_tool_call_deltas
 from turnwise.core.chat_request import ChatRequest, ContextOptions, OutputOptions, ResponseFormat, ToolOptions
 from turnwise.core.errors import InvalidData, InvalidParameter
@@ -44,7 +44,7 @@ def says(tokenizer):
             events = [
                 event if event.finish_reason else replace(event, logprobs=TokenLogprobs(-1.0)) for event in events
             ]
-        return ChatService(
+        return EngineChatService(
             "tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(events, 4000), store=store
         )
 
@@ -181,7 +181,7 @@ def test_who_leaves_inside_a_call_finds_its_beginning(tokenizer):
     store = open_store("sqlite:///:memory:")
     kept = store.create(title="", model="tiny").id
     generator = FakeGenerator([TokenEvent(id) for id in tokenizer.encode(CALL[:60])], 4000)  # and no end
-    service = ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
+    service = EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), generator, store=store)
 
     async def leave():
         async with aclosing(service.stream(tool_request(conversation_id=kept))) as deltas:
@@ -245,7 +245,7 @@ def test_a_marker_that_is_never_shown_is_read_all_the_same(corpus):
     said = 'I look. 🚚[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Rome"}}]'
     ids = tokenizer.encode(said, allow_special=True)
     assert tokenizer.token_to_id("[TOOL_CALLS]") in ids
-    service = ChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(saying(ids), 4000))
+    service = EngineChatService("tiny", 0, "fp", Renderer.from_tokenizer(tokenizer), FakeGenerator(saying(ids), 4000))
     answer = reply(service, tool_request()).choices[0]
     assert (answer.text, answer.finish_reason) == ("I look. 🚚", "tool_calls")
     assert [(call.name, call.arguments) for call in answer.tool_calls] == [("get_weather", '{"city": "Rome"}')]

@@ -11,7 +11,7 @@ import pytest
 import tokenizers
 
 from torch_reference.perplexity import measure_perplexity
-from turnwise.chat.service import ChatService
+from turnwise.chat.service import EngineChatService
 from turnwise.core.chat_request import ChatRequest, ToolOptions
 from turnwise.core.inference import FinishEvent, PromptEvent, TokenLogprobs
 from turnwise.core.messages import Conversation, Message, ToolCall
@@ -138,7 +138,7 @@ def trained(name, conversation, renderer, length=400):
 
 
 def served(messages, renderer):
-    service = ChatService("tiny", 0, "fp", renderer, Asked())
+    service = EngineChatService("tiny", 0, "fp", renderer, Asked())
     asyncio.run(service.reply(ChatRequest(tuple(messages))))
     return list(service.engine.requests[0].prompt_ids)
 
@@ -192,7 +192,7 @@ class Told(Asked):
 @pytest.fixture
 def evaluated(renderer):
     """A model as `turnwise evaluate` opens it, whose engine only notes what it was asked for."""
-    service = ChatService("tiny", 0, "fp", renderer, Told())
+    service = EngineChatService("tiny", 0, "fp", renderer, Told())
 
     def make_request(history, sampling, tools):
         return service.build_request(ChatRequest(history, sampling=sampling, tools=ToolOptions(tools)))
@@ -237,7 +237,7 @@ def calling(request, tokenizer):
 
 
 def test_a_tool_call_is_learned_after_the_prompt_that_is_served_before_it(calling):
-    service = ChatService("tiny", 0, "fp", calling, Roomy())
+    service = EngineChatService("tiny", 0, "fp", calling, Roomy())
     example = trained("sft", CALLS, calling, 4000)
     ids, learned = example.ids.tolist(), [False, *example.target_mask.tolist()[:-1]]
     for turn, expected in ((1, '"name": "get_weather", "arguments": {"city": "Rome"}'), (3, "No, it is sunny.")):

@@ -13,7 +13,7 @@ from turnwise.app.model_names import BUNDLED_MODEL, resolve_model_folder
 from turnwise.app.shared_base_engines import SharedBaseEngines
 from turnwise.app.system_fingerprint import system_fingerprint
 from turnwise.chat.context_policies import CONTEXT_POLICIES, DEFAULT_CONTEXT_POLICY
-from turnwise.chat.service import ChatService
+from turnwise.chat.service import EngineChatService
 from turnwise.core.errors import InvalidParameter, did_you_mean
 from turnwise.core.inference import Quantization
 from turnwise.core.stored_conversations import ConversationStore
@@ -45,7 +45,7 @@ def open_chat_service(
     context_policy: str = DEFAULT_CONTEXT_POLICY,
     base_engines: SharedBaseEngines | None = None,
     prepare: bool = False,
-) -> Iterator[ChatService]:
+) -> Iterator[EngineChatService]:
     """Open a chat service for a model; its engine is closed when the block ends.
 
     Args:
@@ -98,7 +98,7 @@ def open_chat_service(
         )  # fmt: skip
         if preparation is not None:
             wait([preparation])  # its error is not raised: the request that needs the result raises it
-        yield ChatService(
+        yield EngineChatService(
             name=name or (f"turnwise-{BUNDLED_MODEL}" if model in (None, BUNDLED_MODEL) else folder.resolve().name),
             created=_creation_time(folder),
             fingerprint=system_fingerprint(folder, f"{dtype} {device} {engine.kind}"),

@@ -6,9 +6,9 @@ Stop strings and log-probabilities apply to the text only, not to tool calls.
 from collections import deque
 from collections.abc import Sequence
 
-from turnwise.chat.token_inspector import TokenInspector
 from turnwise.chat.tool_calling import ToolCallReader
 from turnwise.core.chat_response import ChatDelta, DecodedLogprobs, DecodedToken
+from turnwise.core.chat_service import TokenInspector
 from turnwise.core.inference import (
     ErrorEvent,
     FinishEvent,

@@ -1,8 +1,8 @@
-"""The chat service: messages in, response out as a stream of deltas.
+"""The chat service on an inference engine: messages in, response out as a stream of deltas.
 
-`ChatService.stream` fits the messages into the context, renders them, submits the token ids to the engine, converts
-tokens to text, stops at stop strings and stores the conversation. Closing the stream early cancels generation within
-one engine step.
+`EngineChatService.stream` fits the messages into the context, renders them, submits the token ids to the engine,
+converts tokens to text, stops at stop strings and stores the conversation. Closing the stream early cancels generation
+within one engine step.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from turnwise.chat.conversation_recorder import ConversationRecorder
 from turnwise.chat.delta_accumulator import DeltaAccumulator, collect_embedding, collect_response
 from turnwise.chat.request_builder import RequestBuilder, split_choices
 from turnwise.chat.summary_cache import SummaryCache
-from turnwise.chat.token_inspector import TokenInspector
+from turnwise.chat.token_inspector import RendererTokenInspector
 from turnwise.chat.tool_calling import ToolCallReader
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import (
@@ -35,8 +35,8 @@ from turnwise.text.rendering.renderer import Renderer
 
 
 @dataclass(frozen=True)
-class ChatService:
-    """A chat model with its engine and its conversation store.
+class EngineChatService:
+    """Generates responses with an inference engine (implements `core.chat_service.ChatService`).
 
     Attributes:
         name: served model name.
@@ -79,9 +79,9 @@ class ChatService:
         return RequestBuilder(self.name, self.renderer, self.engine, self.defaults, self.suppressed)
 
     @cached_property
-    def tokens(self) -> TokenInspector:
+    def tokens(self) -> RendererTokenInspector:
         """Tokenization and detokenization for clients."""
-        return TokenInspector(self.renderer, self._request_builder.vocabulary)
+        return RendererTokenInspector(self.renderer, self._request_builder.vocabulary)
 
     @cached_property
     def _summaries(self) -> SummaryCache:

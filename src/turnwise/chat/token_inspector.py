@@ -22,8 +22,8 @@ def _convert_token_limit_error(param: str) -> Iterator[None]:
         ) from None
 
 
-class TokenInspector:
-    """Encodes and decodes the tokens of one model."""
+class RendererTokenInspector:
+    """Encodes and decodes with a renderer (implements `core.chat_service.TokenInspector`)."""
 
     def __init__(self, renderer: Renderer, vocabulary: Vocabulary) -> None:
         self._renderer = renderer

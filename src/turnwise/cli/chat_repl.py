@@ -12,10 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from turnwise.chat.service import ChatService
 from turnwise.cli.conversation_history import find_conversation, list_conversations
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ContextReport
+from turnwise.core.chat_service import ChatService
 from turnwise.core.errors import NotFound, TurnwiseError, UserError
 from turnwise.core.files import atomic_write, path_exists
 from turnwise.core.inference import FinishReason

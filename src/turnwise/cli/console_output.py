@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from turnwise.chat.service import ChatService
+    from turnwise.chat.service import EngineChatService
 
 _T = TypeVar("_T")
 
@@ -45,7 +45,7 @@ def check_output_path(out: Path, *, overwrite: bool) -> None:
         raise InvalidParameter("out", f"{out} exists already. Choose another --out, or pass --overwrite to replace it.")
 
 
-def warn_missing_chat_template(service: "ChatService") -> None:
+def warn_missing_chat_template(service: "EngineChatService") -> None:
     """Say so where a model has no chat template: it was not tuned to chat, or the file is missing."""
     if service.renderer.tokenizer.chat_template is None:
         typer.echo(

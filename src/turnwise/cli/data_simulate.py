@@ -11,7 +11,7 @@ from turnwise.cli.console_output import with_progress
 from turnwise.cli.shared_flags import sampling_flags
 
 if TYPE_CHECKING:
-    from turnwise.chat.service import ChatService
+    from turnwise.core.chat_service import ChatService
 
 # Nothing else is imported up here: the help must answer at once.
 

@@ -12,7 +12,7 @@ from turnwise.cli.shared_flags import ContextPolicy, Threads, sampling_flags
 from turnwise.core.inference import Quantization
 
 if TYPE_CHECKING:
-    from turnwise.chat.service import ChatService
+    from turnwise.chat.service import EngineChatService
 
 LIMITS_PANEL = "Access and limits"
 
@@ -177,7 +177,7 @@ def serve(
     with ExitStack() as stack:
         kept = stack.enter_context(open_conversation_store(store))
 
-        def started(folder: str | None, called: str | None) -> "ChatService":
+        def started(folder: str | None, called: str | None) -> "EngineChatService":
             return stack.enter_context(
                 open_chat_service(
                     folder,

@@ -7,10 +7,10 @@ from fastapi import FastAPI
 from fastapi.middleware import Middleware
 
 from turnwise import __version__
-from turnwise.chat.service import ChatService
 from turnwise.core.api_keys import KeyStore
+from turnwise.core.chat_service import ChatService
 from turnwise.server.error_responses import ErrorBody, add_error_handlers
-from turnwise.server.instrumented_service import instrument
+from turnwise.server.instrumented_service import InstrumentedService
 from turnwise.server.middleware.access_log import AccessLogMiddleware
 from turnwise.server.middleware.api_key_auth import ApiKeyAuth, ApiKeyMiddleware
 from turnwise.server.middleware.concurrency_limit import ConcurrencyLimiter, ConcurrencyLimitMiddleware, ServerLimits
@@ -80,7 +80,9 @@ def create_app(
     """
     limiter, drain, api_key_auth = ConcurrencyLimiter(limits), DrainState(), ApiKeyAuth(keys, require=require_key)
     server_metrics = ServerMetrics(num_running=lambda: limiter.num_running, num_waiting=lambda: limiter.num_waiting)
-    served_models = ServedModels(services, default, instrument=lambda service: instrument(service, server_metrics))
+    served_models = ServedModels(
+        services, default, instrument=lambda service: InstrumentedService(service, server_metrics)
+    )
     served_models.find(LATEST)  # raises if there is no default model
     origins = frozenset(map(parse_origin, allow_origins))
     routers = [

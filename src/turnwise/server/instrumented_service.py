@@ -4,12 +4,11 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from typing import Any, cast
 
 from turnwise.chat.delta_accumulator import collect_embedding, collect_response
-from turnwise.chat.service import ChatService
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, ChatResponse, Usage
+from turnwise.core.chat_service import ChatService, TokenInspector
 from turnwise.core.errors import UserError
 from turnwise.server.prometheus_metrics import ServerMetrics
 from turnwise.server.request_context import current_request
@@ -17,19 +16,31 @@ from turnwise.server.request_context import current_request
 FAILED_FINISH_REASONS = ("error", "cancelled")
 
 
-def instrument(service: ChatService, metrics: ServerMetrics) -> ChatService:
-    """Wrap `service`, so that its completions are recorded in `metrics` and in the request context."""
-    return cast("ChatService", InstrumentedService(service, metrics))
-
-
 class InstrumentedService:
-    """Wraps a `ChatService`. Attributes that are not defined here are those of the service."""
+    """Wraps a chat service (implements `core.chat_service.ChatService`).
+
+    Records completions in the metrics and in the request context, and sets the tenant of requests.
+    """
 
     def __init__(self, service: ChatService, metrics: ServerMetrics) -> None:
         self._service, self._metrics = service, metrics
+        self.name, self.created, self.fingerprint = service.name, service.created, service.fingerprint
+        self.defaults, self.context_length = service.defaults, service.context_length
+        self.context_policy, self.store = service.context_policy, service.store
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._service, name)
+    @property
+    def is_healthy(self) -> bool:
+        """False after a fatal error of the service."""
+        return self._service.is_healthy
+
+    @property
+    def tokens(self) -> TokenInspector:
+        """Tokenization and detokenization."""
+        return self._service.tokens
+
+    def prompt_ids(self, request: ChatRequest) -> tuple[int, ...]:
+        """Token ids of the prompt."""
+        return self._service.prompt_ids(request)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """Stream a completion for the tenant of the current request."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from turnwise.chat.service import ChatService
+from turnwise.core.chat_service import ChatService
 from turnwise.core.errors import ModelNotFound, NotFound
 from turnwise.core.stored_conversations import ConversationStore
 from turnwise.server.error_responses import truncate

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
-from turnwise.chat.service import ChatService
+from turnwise.chat.service import EngineChatService
 from turnwise.core.chat_request import ChatRequest, OutputOptions
 from turnwise.core.errors import TemplateError, UserError
 from turnwise.core.messages import Conversation, Message
@@ -32,7 +32,7 @@ RUN = 3  # words
 class DialogueScorer:
     """A model that scores."""
 
-    service: ChatService
+    service: EngineChatService
 
     @cached_property
     def _nothing(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

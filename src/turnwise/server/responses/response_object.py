@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatService
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import Usage
+from turnwise.core.chat_service import ChatService
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.error_responses import error_body

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Iterator
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from turnwise.chat.service import ChatService
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta, Usage
+from turnwise.core.chat_service import ChatService
 from turnwise.core.errors import InvalidParameter
 from turnwise.server.completion_recorder import CompletionRecorder
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Sequence
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from turnwise.chat.service import ChatService
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatChoice, ChatDelta, ChatResponse, DecodedToken, Usage
+from turnwise.core.chat_service import ChatService
 from turnwise.server.disconnect import ClientDisconnected, cancel_on_disconnect
 from turnwise.server.error_responses import raise_if_failed, to_client_error
 from turnwise.server.merge_streams import gather_bounded, merge_streams

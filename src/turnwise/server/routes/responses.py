@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatService
 from turnwise.core.chat_request import ChatRequest
 from turnwise.core.chat_response import ChatDelta
+from turnwise.core.chat_service import ChatService
 from turnwise.core.errors import ContextLengthExceeded, InvalidParameter, UserError
 from turnwise.core.executors import STORE_READ_EXECUTOR, STORE_WRITE_EXECUTOR
 from turnwise.core.stored_completions import SortOrder

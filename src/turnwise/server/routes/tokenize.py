@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from turnwise.chat.service import ChatService
+from turnwise.core.chat_service import ChatService
 from turnwise.server.openapi import json_request_body
 from turnwise.server.schema.request_body import read_body
 from turnwise.server.schema.token_bodies import (

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from turnwise.chat.service import ChatService
+from turnwise.core.chat_service import ChatService
 from turnwise.core.sampling_presets import apply_sampling_preset
 
 
