@@ -120,7 +120,9 @@ def measured(folder: Path, items: Mapping[str, Sequence[Sample]], seeds: int) ->
 def tell(name: str, cards: Sequence[Scorecard]) -> None:
     """A line of the table."""
     verdicts = Counter(str(card.verdict) for card in cards)
-    lines = Counter(line.name for card in cards for line in card.lines if line.judged and line.verdict == "worse")
+    lines = Counter(
+        line.name for card in cards for line in card.rows if line.counts_for_verdict and line.verdict == "worse"
+    )
     told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
     print(
         f"| {name} | {len(cards)} | {told} | {', '.join(f'{each} {n}' for each, n in lines.most_common())} |",
@@ -154,7 +156,7 @@ def main() -> None:
             by_name.setdefault(name, []).append(build_scorecard(measured(folder, items, SEEDS), whole, resamples=1999))
         for name, found in by_name.items():
             tell(name, found)
-    assert np.isfinite(cards[0].lines[0].value), "there was something to measure"
+    assert np.isfinite(cards[0].rows[0].value), "there was something to measure"
 
 
 if __name__ == "__main__":

@@ -64,11 +64,11 @@ def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
 def probes(card: Scorecard) -> list[str]:
     """What was written for every model, and what tuning gained and lost of it."""
     gained = len(card.flips) - card.negative_flips
-    unsafe = sum(flip.safety and flip.was_right for flip in card.flips)
+    unsafe = sum(flip.is_safety and flip.was_correct for flip in card.flips)
     return [
         "| written for every model | model | 95 % | untuned |",
         "| --- | --- | --- | --- |",
-        *(f"| {line.label} | {shown(line)} | {ranged(line)} | {other(line)} |" for line in card.lines),
+        *(f"| {line.label} | {shown(line)} | {ranged(line)} | {other(line)} |" for line in card.rows),
         f"\nOf the golden set tuning gained {gained} cases and lost {card.negative_flips}, {unsafe} of them of safety.",
         "",
     ]
@@ -76,7 +76,7 @@ def probes(card: Scorecard) -> list[str]:
 
 def beside(cards: Mapping[str, Scorecard]) -> list[str]:
     """One held-out set: the model, and every other one with what the difference is."""
-    rows = {said: {line.name: line for line in card.lines} for said, card in cards.items()}
+    rows = {said: {line.name: line for line in card.rows} for said, card in cards.items()}
     full = max(rows.values(), key=len)  # some have no likelihoods
     lines = [
         "| | model | 95 % | untuned | 4-gram | most similar question's answer |",
@@ -92,21 +92,21 @@ def beside(cards: Mapping[str, Scorecard]) -> list[str]:
 
 def shown(line: ScorecardRow) -> str:
     """The model's value."""
-    return f"{line.value:{line.shown}}"
+    return f"{line.value:{line.value_format}}"
 
 
 def ranged(line: ScorecardRow) -> str:
     """Its interval."""
-    return f"{line.interval.low:{line.shown}} to {line.interval.high:{line.shown}}"
+    return f"{line.interval.low:{line.value_format}} to {line.interval.high:{line.value_format}}"
 
 
 def other(line: ScorecardRow | None) -> str:
     """The value of what it is compared with, and what the difference is where that is judged."""
-    if line is None or line.base is None:
+    if line is None or line.base_value is None:
         return "–"
-    told = {"worse": " (model worse)"} if line.guard else {"better": " (model better)", "worse": " (model worse)"}
-    mark = told.get(line.verdict, "") if line.judged else ""
-    return f"{line.base:{line.shown}}{mark}"
+    told = {"worse": " (model worse)"} if line.one_sided else {"better": " (model better)", "worse": " (model worse)"}
+    mark = told.get(line.verdict, "") if line.counts_for_verdict else ""
+    return f"{line.base_value:{line.value_format}}{mark}"
 
 
 def main() -> None:

@@ -218,7 +218,7 @@ def test_evaluation_scores_what_was_trained_on(conversation, renderer, evaluated
     learned = [at for at, counts in enumerate([False, *example.target_mask.tolist()[:-1]]) if counts]
     replies = [at for at, message in enumerate(conversation.messages) if message.role == "assistant"]
     found = evaluated.score([LoglikelihoodQuery(conversation.messages[: at + 1]) for at in replies], quiet)
-    assert sum(one.tokens for one in found) == len(learned)
+    assert sum(one.num_tokens for one in found) == len(learned)
     for request in evaluated.generator.requests:
         assert list(request.prompt_ids) == example.ids.tolist()[: len(request.prompt_ids)]
         assert request.prompt_logprobs_start in learned
@@ -257,6 +257,6 @@ def test_a_tool_call_is_scored_as_it_is_learned(calling):
     read = [
         find_scored_span(calling, LoglikelihoodQuery(CALLS.messages[: at + 1], CALLS.tools), 10_000) for at in (1, 3)
     ]
-    assert [place for each in read for place in each.places] == learned
-    assert all(each.ids == tuple(example.ids.tolist()[: len(each.ids)]) for each in read)
-    assert all(each.bytes > 0 for each in read)
+    assert [place for each in read for place in each.positions] == learned
+    assert all(each.token_ids == tuple(example.ids.tolist()[: len(each.token_ids)]) for each in read)
+    assert all(each.num_bytes > 0 for each in read)

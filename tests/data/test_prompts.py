@@ -7,7 +7,7 @@ import pytest
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import normalize_text
 from turnwise.data.prompts import SAFETY_TOPICS, _New, bundled_prompts, prompt_histories, small_talk, support_lines
-from turnwise.evaluation.golden_set import golden_cases
+from turnwise.evaluation.golden_set import load_golden_cases
 
 
 def some(seed=0, count=2_000):
@@ -36,7 +36,7 @@ def test_small_talk_what_wants_care_and_support_are_all_among_them():
 
 
 def test_no_question_of_the_golden_set_is_asked():
-    left_out = {normalize_text(case.history[-1].content) for case in golden_cases()}
+    left_out = {normalize_text(case.messages[-1].content) for case in load_golden_cases()}
     assert not left_out & {normalize_text(history[-1].content) for history in some(count=6_000)}
     # Not only among those six thousand: a golden case that is new must be written down there.
     from turnwise.data.prompts import HERE

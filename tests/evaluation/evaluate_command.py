@@ -22,7 +22,7 @@ def card(*words):
 
 
 def by_name(found):
-    return {line["name"]: line for line in found["lines"]}
+    return {line["name"]: line for line in found["rows"]}
 
 
 def told(text):

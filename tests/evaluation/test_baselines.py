@@ -96,22 +96,22 @@ class TestCounting:
     def test_a_last_message_counts_with_its_end_and_nothing_before_it(self, renderer):
         messages = talk("hi", "hello", "and?", "good bye").messages
         found = find_scored_span(renderer, LoglikelihoodQuery(messages), 1000)
-        said = [found.ids[at] for at in found.places]
+        said = [found.token_ids[at] for at in found.positions]
         assert said == [*renderer.tokenizer.encode("good bye"), renderer.tokenizer.eos_token_id]
-        assert found.bytes == len(b"good bye")
+        assert found.num_bytes == len(b"good bye")
 
     def test_what_does_not_fit_is_cut_from_the_front(self, renderer):
         messages = talk("hi " * 50, "good bye").messages
         long, short = (find_scored_span(renderer, LoglikelihoodQuery(messages), limit) for limit in (1000, 20))
-        assert len(short.ids) == 20
-        assert [short.ids[at] for at in short.places] == [long.ids[at] for at in long.places]
-        assert short.bytes == long.bytes
+        assert len(short.token_ids) == 20
+        assert [short.token_ids[at] for at in short.positions] == [long.token_ids[at] for at in long.positions]
+        assert short.num_bytes == long.num_bytes
 
     def test_of_a_reply_that_is_too_long_itself_the_end_counts_for_as_much_as_it_is(self, renderer):
         messages = talk("hi", "good bye " * 20).messages
         long, short = (find_scored_span(renderer, LoglikelihoodQuery(messages), limit) for limit in (1000, 16))
-        assert len(short.places) == 15
-        assert short.bytes == round(long.bytes * 15 / len(long.places))
+        assert len(short.positions) == 15
+        assert short.num_bytes == round(long.num_bytes * 15 / len(long.positions))
 
 
 @pytest.fixture(scope="module")
@@ -124,22 +124,22 @@ class TestNgram:
         score = LoglikelihoodQuery(desk[3].messages)
         (found,) = ngram.score([score], ignore)
         read = find_scored_span(renderer, score, 128)
-        assert (found.tokens, found.bytes) == (len(read.places), read.bytes)
-        chances = ngram.model.probabilities(read.ids, read.places)
-        assert found.nats == pytest.approx(-sum(map(math.log, chances)))
+        assert (found.num_tokens, found.num_bytes) == (len(read.positions), read.num_bytes)
+        chances = ngram.model.probabilities(read.token_ids, read.positions)
+        assert found.nll == pytest.approx(-sum(map(math.log, chances)))
 
     def test_what_it_read_is_likelier_than_what_it_did_not(self, ngram, desk):
         read, other = ngram.score(
             [LoglikelihoodQuery(desk[3].messages), LoglikelihoodQuery(talk("order 03?", "Nobody knows.").messages)],
             ignore,
         )
-        assert read.nats / read.tokens < 2 < other.nats / other.tokens
+        assert read.nll / read.num_tokens < 2 < other.nll / other.num_tokens
 
     def test_it_says_what_it_read_up_to_the_end_of_a_turn(self, ngram, desk):
         asks = [(GenerationQuery(desk[0].messages[:1]), seed) for seed in range(20)]
         answers = ngram.answer(asks, ignore)
         read = {dialogue.messages[-1].content for dialogue in desk}
-        assert all(answer.finish == "stop" for answer in answers)
+        assert all(answer.finish_reason == "stop" for answer in answers)
         assert sum(answer.text in read for answer in answers) >= 10
 
     def test_answers_differ_by_seed_and_history_and_are_the_same_again(self, ngram, desk):
@@ -157,7 +157,7 @@ class TestNgram:
         (answer,) = NgramBaseline([], renderer, context_length=128).answer(
             [(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore
         )
-        assert (answer.finish, answer.tokens) == ("length", 256)
+        assert (answer.finish_reason, answer.num_tokens) == ("length", 256)
 
     def test_draws_follow_the_distribution(self, ngram, renderer, desk):
         history = desk[0].messages[:1]
@@ -168,9 +168,9 @@ class TestNgram:
         assert count / 300 == pytest.approx(ngram.model.distribution(before)[token], abs=0.1)
 
     def test_an_answer_is_as_long_as_was_asked_for(self, renderer, desk):
-        subject = NgramBaseline([], renderer, context_length=128, most=7)
+        subject = NgramBaseline([], renderer, context_length=128, max_tokens=7)
         (answer,) = subject.answer([(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore)
-        assert (answer.finish, answer.tokens) == ("length", 7)
+        assert (answer.finish_reason, answer.num_tokens) == ("length", 7)
 
     def test_what_the_template_refuses_it_has_no_opinion_of(self, tokenizer, desk):
         strict = (
@@ -186,8 +186,8 @@ class TestNgram:
         assert answers[0] == EMPTY_GENERATION
         assert answers[1].text
         no, yes = subject.score([LoglikelihoodQuery(refused), LoglikelihoodQuery(desk[0].messages)], ignore)
-        assert (no.nats, no.tokens, no.bytes) == (0, 0, 0)
-        assert yes.tokens
+        assert (no.nll, no.num_tokens, no.num_bytes) == (0, 0, 0)
+        assert yes.num_tokens
 
     def test_against_an_adapter_it_reads_as_that_does(self, model_folder, tmp_path, tokenizer):
         adapter = tmp_path / "adapter"

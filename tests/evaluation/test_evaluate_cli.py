@@ -19,11 +19,11 @@ def test_json_is_one_object_on_stdout(model_folder, data):
     assert found["verdict"] is None
     lines = by_name(found)
     assert list(lines) == ["selection", "chrf", "bits_per_byte"]
-    assert all(line["dialogues"] == 60 for line in lines.values())
-    assert len(lines["chrf"]["by_seed"]) == 3
+    assert all(line["num_dialogues"] == 60 for line in lines.values())
+    assert len(lines["chrf"]["values_by_seed"]) == 3
     assert lines["bits_per_byte"]["value"] > 2  # an untrained model
     assert lines["selection"]["interval"]["low"] < lines["selection"]["value"] < lines["selection"]["interval"]["high"]
-    about = found["about"]
+    about = found["metadata"]
     assert about["dialogues"] == 60
     assert about["seeds"] == [0, 1, 2]
     assert about["model"]["fingerprint"].startswith("fp_")
@@ -46,7 +46,7 @@ def test_a_model_against_itself_is_no_difference_and_costs_nothing_twice(model_f
     assert result.exit_code == 0
     written = json.loads((tmp_path / "report" / "scorecard.json").read_text())
     assert written["verdict"] == "no difference"
-    assert all(line["difference"] == 0 for line in written["lines"])
+    assert all(line["difference"] == 0 for line in written["rows"])
     assert "No difference" in (tmp_path / "report" / "report.html").read_text()
 
 
@@ -93,7 +93,7 @@ def test_what_was_answered_before_is_not_asked_again(model_folder, data, monkeyp
     words = (model_folder, "--data", data, "--limit", 20, "--metrics", FEW, "--max-tokens", 8)
     first = card(*words)
     monkeypatch.setattr(Engine, "submit", lambda *_: pytest.fail("it was known"))
-    assert card(*words)["lines"] == first["lines"]
+    assert card(*words)["rows"] == first["rows"]
 
 
 def test_a_curve_over_temperatures(model_folder, data, tmp_path):
@@ -104,7 +104,7 @@ def test_a_curve_over_temperatures(model_folder, data, tmp_path):
 
 def test_golden_cases_of_ones_own(model_folder, data, tmp_path):
     (tmp_path / "shop.yaml").write_text(
-        '- id: opening\n  talk: ["When do you open?"]\n  say: [[nine, "9"]]\n  example: "At nine."\n'
+        '- id: opening\n  messages: ["When do you open?"]\n  must_include: [[nine, "9"]]\n  passing_answer: "At nine."\n'
     )
     words = (model_folder, "--data", data, "--metrics", "chrf", "--golden", tmp_path / "shop.yaml", "--max-tokens", 8)
     lines = by_name(card(*words))
@@ -123,7 +123,7 @@ def test_a_malformed_row_names_file_and_line(model_folder, data):
     with pytest.raises(InvalidData, match=r"line 61: .*--skip-bad-rows"):
         run(model_folder, "--data", data)
     result = run(model_folder, "--data", data, "--skip-bad-rows", "--metrics", "bits_per_byte", "--json")
-    assert json.loads(result.stdout)["about"]["dialogues"] == 60
+    assert json.loads(result.stdout)["metadata"]["dialogues"] == 60
     assert "1 bad rows left out" in result.stderr
 
 
@@ -174,7 +174,7 @@ def test_the_command_in_a_report_can_be_typed_again(model_folder, data, monkeypa
     words = ["evaluate", str(model_folder), "--data", str(data)]
     monkeypatch.setattr(sys, "argv", ["/bin/turnwise", *words])
     found = card(*words[1:], "--metrics", "bits_per_byte")
-    assert shlex.split(found["about"]["command"]) == ["turnwise", *words]
+    assert shlex.split(found["metadata"]["command"]) == ["turnwise", *words]
 
 
 def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):

@@ -22,8 +22,8 @@ class TestWithoutData:
     def test_written_cases_need_none(self, model_folder):
         found = card(model_folder, "--metrics", "golden", "--max-tokens", 4)
         assert list(by_name(found)) == ["golden"]
-        assert found["about"]["dialogues"] == 0
-        assert "file" not in found["about"]
+        assert found["metadata"]["dialogues"] == 0
+        assert "file" not in found["metadata"]
 
     @pytest.mark.parametrize("words", [("--metrics", "golden,chrf"), ("--metrics", "golden", "--curve"), ()])
     def test_what_looks_at_dialogues_says_so(self, model_folder, words, nothing_measured):
@@ -35,13 +35,8 @@ class TestWithoutData:
     def test_what_looks_at_none_is_known(self):
         from turnwise.evaluation.metrics import load_metrics
 
-        assert {each.NAME for each in load_metrics() if each.IS_PROBE} == {
-            "golden",
-            "contradiction",
-            "recall",
-            "knowledge",
-        }
-        assert all(bool(each.items([], 0)) == each.IS_PROBE for each in load_metrics())
+        assert {each.NAME for each in load_metrics() if each.IS_PROBE} == {"golden", "contradiction", "recall", "knowledge"}
+        assert all(bool(each.samples([], 0)) == each.IS_PROBE for each in load_metrics())
 
 
 class TestNothingInTheData:
@@ -114,5 +109,5 @@ class TestDialoguesThatATemplateRefuses:
     def test_are_left_out_for_both_where_that_is_wanted(self, model_folder, strict, mixed):
         words = (model_folder, "--data", mixed, "--against", strict, "--metrics", "bits_per_byte", "--limit", 5)
         result = run(*words, "--skip-bad-rows", "--json")
-        assert json.loads(result.stdout)["about"]["dialogues"] == 5
+        assert json.loads(result.stdout)["metadata"]["dialogues"] == 5
         assert "Dialogues left out: 1. The first:" in told(result.stderr)

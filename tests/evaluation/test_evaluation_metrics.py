@@ -37,7 +37,7 @@ def of(name, said, wanted=None, histories=None):
 
 def scored(name, *groups):
     chosen = metric(name)
-    sums = chosen.statistics([None] * len(groups), [SampleResult(scored=group) for group in groups]).sum(axis=0)
+    sums = chosen.statistics([None] * len(groups), [SampleResult(loglikelihoods=group) for group in groups]).sum(axis=0)
     return float(chosen.value(sums))
 
 
@@ -131,30 +131,30 @@ class TestByHand:
 class TestSuccess:
     TALK = (Message("user", "When?"), Message("assistant", "At 9 am, in Hall B, for two."))
 
-    def items(self, slots):
-        return metric("success").items([Conversation(self.TALK, {"slots": slots})], 0)
+    def samples(self, slots):
+        return metric("success").samples([Conversation(self.TALK, {"slots": slots})], 0)
 
     def test_what_the_reply_names_is_needed(self):
-        (item,) = self.items({"time": "9 am", "place": ["Hall B", "Hall C"], "people": 2, "name": "Ada"})
-        assert item.about["needed"] == ["9 am", "Hall B"]
+        (item,) = self.samples({"time": "9 am", "place": ["Hall B", "Hall C"], "people": 2, "name": "Ada"})
+        assert item.metadata["needed"] == ["9 am", "Hall B"]
 
     @pytest.mark.parametrize(
         ("said", "right"),
         [("hall b at 9 AM!", 1), ("At 9 am.", 0), ("Hall B at 19 am", 0), ("", 0), ("In Hall B. It opens at 9 am", 1)],
     )
     def test_all_of_it_must_be_said(self, said, right):
-        items = self.items({"time": "9 am", "place": "Hall B"})
+        items = self.samples({"time": "9 am", "place": "Hall B"})
         assert metric("success").statistics(items, [SampleResult((GenerationOutput(said),))]).tolist() == [[right, 1]]
 
     @pytest.mark.parametrize("slots", [{}, None, "9 am", {"time": "10 pm"}, {"time": ""}])
     def test_without_slots_there_is_nothing_to_ask(self, slots):
-        assert self.items(slots) == []
+        assert self.samples(slots) == []
 
     def test_null_and_true_are_no_values(self):
         talk = (Message("user", "Is that so?"), Message("assistant", "None of this is true, but 0 and 7 are."))
         slots = {"a": None, "b": True, "c": [None, True, 7], "d": " ", "e": {"none": 1}, "f": 0}
-        (item,) = metric("success").items([Conversation(talk, {"slots": slots})], 0)
-        assert item.about["needed"] == ["7", "0"]
+        (item,) = metric("success").samples([Conversation(talk, {"slots": slots})], 0)
+        assert item.metadata["needed"] == ["7", "0"]
 
 
 class TestAll:

@@ -6,12 +6,13 @@ import pytest
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Message
-from turnwise.evaluation.golden_set import GoldenCase, find_faults, golden_cases, passes_case
+from turnwise.evaluation.golden_case import GoldenCase, case_errors, passes_case
+from turnwise.evaluation.golden_set import load_golden_cases
 from turnwise.evaluation.metric_runner import plan_samples, run_metrics
 from turnwise.evaluation.metrics import golden, load_metrics, metric_names
 from turnwise.evaluation.samples import GenerationOutput, SampleResult
 
-CASES = golden_cases()
+CASES = load_golden_cases()
 PROMISED = {  # at least so many of a kind
     "support": 80,
     "small_talk": 50,
@@ -34,12 +35,12 @@ NOTHING = (
 GOOD = """
 - id: hours
   system: "You answer for a library that opens at nine."
-  talk: ["Hi", "Hello!", "When do you open?"]
-  say: [[nine, "9"], open*]
-  never: ["ten o'clock"]
-  words: [2, 12]
-  example: "We open at nine."
-  bad: "We open at ten o'clock, not nine."
+  messages: ["Hi", "Hello!", "When do you open?"]
+  must_include: [[nine, "9"], open*]
+  must_not_include: ["ten o'clock"]
+  word_range: [2, 12]
+  passing_answer: "We open at nine."
+  failing_answer: "We open at ten o'clock, not nine."
 """
 
 
@@ -83,98 +84,106 @@ def case(**told):
     ],
 )
 def test_an_alternative_is_found_as_whole_words(alternative, text, found):
-    assert passes_case(case(say=((alternative,),)), text) is found
-    assert passes_case(case(never=(alternative,)), text) is not found
+    assert passes_case(case(must_include=((alternative,),)), text) is found
+    assert passes_case(case(must_not_include=(alternative,)), text) is not found
 
 
 def test_one_of_each_group_has_to_be_said():
-    one = case(say=(("a", "b"), ("c",)))
+    one = case(must_include=(("a", "b"), ("c",)))
     assert passes_case(one, "b c")
-    assert find_faults(one, "a") == ["it says none of: c"]
-    assert find_faults(one, "d") == ["it says none of: a, b", "it says none of: c"]
+    assert case_errors(one, "a") == ["the answer contains none of: c"]
+    assert case_errors(one, "d") == ["the answer contains none of: a, b", "the answer contains none of: c"]
 
 
 def test_nothing_passes_that_says_nothing():
-    assert find_faults(case(never=("x",)), " ... ") == ["it says nothing"]
+    assert case_errors(case(must_not_include=("x",)), " ... ") == ["the answer has no words"]
 
 
 def test_the_number_of_words_is_bounded_on_both_sides():
-    one = case(never=("x",), words=(2, 3))
+    one = case(must_not_include=("x",), word_range=(2, 3))
     assert [passes_case(one, text) for text in ("a", "a b", "a b c", "a b c d")] == [False, True, True, False]
-    assert find_faults(one, "a") == ["it has 1 words, not 2 to 3"]
+    assert case_errors(one, "a") == ["the answer has 1 words, not 2 to 3"]
 
 
 # ---------- reading ----------
 
 
 def test_a_case_is_read_as_written(written):
-    (read,) = golden_cases(written(GOOD))
-    assert (read.id, read.kind, read.safety, read.words) == ("hours", "mine", False, (2, 12))
-    assert [message.role for message in read.history] == ["system", "user", "assistant", "user"]
-    assert read.say == (("nine", "9"), ("open*",))
+    (read,) = load_golden_cases(written(GOOD))
+    assert (read.id, read.kind, read.is_safety, read.word_range) == ("hours", "mine", False, (2, 12))
+    assert [message.role for message in read.messages] == ["system", "user", "assistant", "user"]
+    assert read.must_include == (("nine", "9"), ("open*",))
 
 
 def test_all_files_of_a_folder_are_read_and_their_names_are_the_kinds(written, tmp_path):
     written(GOOD)
     written(GOOD.replace("hours", "other"), "safety.yml")
     written("not yaml: [", "notes.txt")
-    assert [(each.id, each.kind, each.safety) for each in golden_cases(tmp_path)] == [
+    assert [(each.id, each.kind, each.is_safety) for each in load_golden_cases(tmp_path)] == [
         ("hours", "mine", False),
         ("other", "safety", True),
     ]
 
 
 def test_lists_within_a_group_are_part_of_it(written):
-    text = "- {id: a, talk: [x], say: [&no [never, nay]]}\n- {id: b, talk: [x], say: [[*no, nope]]}\n"
-    assert golden_cases(written(text))[1].say == (("never", "nay", "nope"),)
+    text = "- {id: a, messages: [x], must_include: [&no [never, nay]]}\n- {id: b, messages: [x], must_include: [[*no, nope]]}\n"
+    assert load_golden_cases(written(text))[1].must_include == (("never", "nay", "nope"),)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("  never:", "  nevr:", "case 'hours': unknown key 'nevr': .*never"),
+        (
+            "  must_not_include:",
+            "  must_not_inclde:",
+            "case 'hours': unknown key 'must_not_inclde': .*must_not_include",
+        ),
         ("- id: hours\n ", "-", "case 1: 'id' is missing"),
-        ('["Hi", "Hello!", "When do you open?"]', '["Hi", "Hello!"]', "the user speaks first and last"),
-        ('["Hi", "Hello!", "When do you open?"]', '"Hi"', "'talk' should be a list"),
-        ('["Hi", "Hello!", "When do you open?"]', '["Hi", no, "x"]', "in 'talk' YAML reads False .*quote it"),
-        ('"9"', "9", "in 'say' YAML reads 9 .*quote it"),
-        ('["ten o\'clock"]', "[]", "a list in 'never' is empty"),
-        ('["ten o\'clock"]', '["?"]', "no word"),
-        ("[2, 12]", "[12, 2]", "two numbers, the least and the most"),
-        ("[2, 12]", "[yes, 2]", "two numbers, the least and the most"),
-        ("words: [2, 12]", "safety: maybe", "'safety' is true or false"),
-        ('at nine."\n  bad', 'at eight."\n  bad', "its own 'example' does not pass: it says none of: nine, 9"),
-        ("ten o'clock, not", "half past", "its 'bad' answer passes"),
-        ("words:", "talk:", "'talk' stands here a second time"),
+        ('["Hi", "Hello!", "When do you open?"]', '["Hi", "Hello!"]', "alternate between user and assistant"),
+        ('["Hi", "Hello!", "When do you open?"]', '"Hi"', "'messages' must be a list"),
+        ('["Hi", "Hello!", "When do you open?"]', '["Hi", no, "x"]', "YAML reads False in 'messages' .*quote it"),
+        ('"9"', "9", "YAML reads 9 in 'must_include' .*quote it"),
+        ('["ten o\'clock"]', "[]", "a list in 'must_not_include' is empty"),
+        ('["ten o\'clock"]', '["?"]', "has no words"),
+        ("[2, 12]", "[12, 2]", "two numbers, minimum and maximum"),
+        ("[2, 12]", "[yes, 2]", "two numbers, minimum and maximum"),
+        ("word_range: [2, 12]", "safety: maybe", "'safety' must be true or false"),
+        (
+            'at nine."\n  failing_answer',
+            'at eight."\n  failing_answer',
+            "its 'passing_answer' does not pass: the answer contains none of: nine, 9",
+        ),
+        ("ten o'clock, not", "half past", "its 'failing_answer' passes"),
+        ("word_range:", "messages:", "'messages' stands here a second time"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(written, old, new, message):
     text = GOOD.replace(old, new)
     assert text != GOOD
     with pytest.raises(InvalidData, match=message):
-        golden_cases(written(text))
+        load_golden_cases(written(text))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "a list of cases is expected"),
-        ("id: x", "a list of cases is expected"),
-        ("- x", "case 1: 'key: value' lines are expected"),
-        ("- {id: x, talk: [y]}", "case 'x': it needs 'say' or 'never'"),
-        (GOOD + GOOD, "case 'hours': mine.yaml has a case of that id already"),
+        ("", "expected a list of cases"),
+        ("id: x", "expected a list of cases"),
+        ("- x", "case 1: expected 'key: value' lines"),
+        ("- {id: x, messages: [y]}", "case 'x': it needs 'must_include' or 'must_not_include'"),
+        (GOOD + GOOD, "case 'hours': mine.yaml already has a case with this id"),
     ],
 )
 def test_what_is_no_list_of_cases_is_refused(written, text, message):
     with pytest.raises(InvalidData, match=message):
-        golden_cases(written(text))
+        load_golden_cases(written(text))
 
 
 def test_a_folder_without_cases_and_a_missing_file_are_errors(tmp_path):
     with pytest.raises(InvalidData, match="There are no golden cases"):
-        golden_cases(tmp_path)
+        load_golden_cases(tmp_path)
     with pytest.raises(InvalidData, match="Could not read the golden cases"):
-        golden_cases(tmp_path / "none.yaml")
+        load_golden_cases(tmp_path / "none.yaml")
 
 
 # ---------- the cases that come with the package; that examples pass and bad answers fail is checked as they are read
@@ -187,8 +196,8 @@ def test_there_are_as_many_of_each_kind_as_promised():
 
 
 def test_every_case_has_an_example_and_those_about_safety_an_answer_that_must_fail():
-    assert [each.id for each in CASES if not each.example] == []
-    assert [each.id for each in CASES if each.safety and not each.bad] == []
+    assert [each.id for each in CASES if not each.passing_answer] == []
+    assert [each.id for each in CASES if each.is_safety and not each.failing_answer] == []
 
 
 @pytest.mark.parametrize("text", NOTHING)
@@ -197,7 +206,7 @@ def test_saying_nothing_passes_no_case(text):
 
 
 def test_repeating_what_was_asked_passes_no_case():
-    assert [each.id for each in CASES if passes_case(each, each.history[-1].content)] == []
+    assert [each.id for each in CASES if passes_case(each, each.messages[-1].content)] == []
 
 
 def test_an_answer_that_is_right_somewhere_is_wrong_nearly_everywhere_else():
@@ -205,25 +214,25 @@ def test_an_answer_that_is_right_somewhere_is_wrong_nearly_everywhere_else():
     right = Counter(
         one.id
         for one, other in others
-        if not (one.safety and other.safety)
-        and passes_case(one, other.example)  # a refusal is one wherever it is right
+        if not (one.is_safety and other.is_safety)
+        and passes_case(one, other.passing_answer)  # a refusal is one wherever it is right
     )
     assert {id: count for id, count in right.items() if count > 0.08 * len(CASES)} == {}
 
 
 def test_what_is_said_in_a_case_about_safety_is_not_only_what_was_asked():
     """An answer that knows nothing passes none, so there is always something to be said."""
-    assert [each.id for each in CASES if each.safety and not each.say] == []
+    assert [each.id for each in CASES if each.is_safety and not each.must_include] == []
 
 
 def test_long_talks_are_long_and_others_are_not():
     for each in CASES:
-        turns = sum(message.role != "system" for message in each.history)
+        turns = sum(message.role != "system" for message in each.messages)
         assert 11 <= turns <= 41 if each.kind == "long_talks" else turns <= 9, each.id
 
 
 def test_chinese_cases_are_about_safety_too():
-    assert sum(each.safety for each in CASES if each.kind == "chinese") >= 10
+    assert sum(each.is_safety for each in CASES if each.kind == "chinese") >= 10
 
 
 # ---------- the metric ----------
@@ -244,26 +253,28 @@ class Parrot:
 def test_it_is_registered_and_looks_at_no_data():
     assert "golden" in metric_names()
     (metric,) = load_metrics(["golden"])
-    items = metric.items([], 0)
-    assert [item.about["id"] for item in items] == [each.id for each in CASES]
-    assert items[0].about == {"id": CASES[0].id, "kind": CASES[0].kind, "safety": CASES[0].safety}
-    assert all(ask.greedy for item in items for ask in item.queries)
+    items = metric.samples([], 0)
+    assert [item.metadata["id"] for item in items] == [each.id for each in CASES]
+    assert items[0].metadata == {"id": CASES[0].id, "kind": CASES[0].kind, "safety": CASES[0].is_safety}
+    assert all(ask.greedy for item in items for ask in item.generation_queries)
 
 
 def test_examples_are_all_right_and_bad_answers_lower_the_share():
     chosen = load_metrics(["golden"])
     items = plan_samples(chosen, [], 0)
-    best = run_metrics(Parrot({each.history: each.example for each in CASES}), chosen, items)["golden"]
+    best = run_metrics(Parrot({each.messages: each.passing_answer for each in CASES}), chosen, items)["golden"]
     assert best.sums_SGK.shape == (1, len(CASES), 2)
     assert chosen[0].value(best.sums_GK.sum(axis=0)) == 1
-    worst = run_metrics(Parrot({each.history: each.bad or each.example for each in CASES}), chosen, items)["golden"]
-    failed = [item.about for item, (passed, _) in zip(worst.items, worst.sums_GK, strict=True) if not passed]
+    worst = run_metrics(
+        Parrot({each.messages: each.failing_answer or each.passing_answer for each in CASES}), chosen, items
+    )["golden"]
+    failed = [item.metadata for item, (passed, _) in zip(worst.items, worst.sums_GK, strict=True) if not passed]
     assert all(about["safety"] for about in failed)
-    assert len(failed) == sum(each.safety for each in CASES)
+    assert len(failed) == sum(each.is_safety for each in CASES)
 
 
 def test_a_person_may_bring_cases_of_his_own(written):
-    metric = golden.Metric(golden_cases(written(GOOD)))
-    items = metric.items([], 0)
+    metric = golden.GoldenMetric(load_golden_cases(written(GOOD)))
+    items = metric.samples([], 0)
     found = [SampleResult((GenerationOutput("We open at nine."),))]
     assert metric.statistics(items, found).tolist() == [[1, 1]]

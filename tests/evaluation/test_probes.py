@@ -21,7 +21,7 @@ PROBES = ("contradiction", "recall", "knowledge")
 
 def made(name, seed=0):
     (metric,) = load_metrics([name])
-    return metric, metric.items([], seed)
+    return metric, metric.samples([], seed)
 
 
 class LlmJudge:
@@ -59,13 +59,16 @@ class TestAll:
     @pytest.mark.parametrize("name", PROBES)
     def test_every_place_is_filled_and_every_role_is_one(self, name):
         for item in made(name)[1]:
-            for messages in (*(ask.history for ask in item.queries), *(score.messages for score in item.scores)):
+            for messages in (
+                *(ask.history for ask in item.generation_queries),
+                *(score.messages for score in item.loglikelihood_queries),
+            ):
                 assert all(message.role in ROLES for message in messages)
                 assert not any(sign in message.content for message in messages for sign in "{}")
 
     @pytest.mark.parametrize("name", PROBES)
     def test_no_two_ask_the_same(self, name):
-        asked = [(item.queries, item.scores) for item in made(name)[1]]
+        asked = [(item.generation_queries, item.loglikelihood_queries) for item in made(name)[1]]
         assert len(set(asked)) == len(asked)
 
 
@@ -80,17 +83,17 @@ class TestContradiction:
 
     def test_whoever_knows_the_right_reply_does_not(self):
         _, items = made("contradiction")
-        right = {item.scores[0].messages for item in items}
+        right = {item.loglikelihood_queries[0].messages for item in items}
         assert value("contradiction", LlmJudge(nats=lambda said: float(said not in right))) == 0.0
         assert value("contradiction", LlmJudge(nats=lambda said: float(said in right))) == 1.0
 
     def test_replies_are_matched_in_length_and_wording(self):
         for item in made("contradiction")[1]:
-            fits, contradicts = (split_words(score.messages[-1].content) for score in item.scores)
+            fits, contradicts = (split_words(score.messages[-1].content) for score in item.loglikelihood_queries)
             assert len(fits) == len(contradicts)
             changed = sum(one != other for one, other in zip(fits, contradicts, strict=True))
             assert changed == (2 if fits[0] in ("yes", "no") else 1)
-            assert item.scores[0].messages[:-1] == item.scores[1].messages[:-1]
+            assert item.loglikelihood_queries[0].messages[:-1] == item.loglikelihood_queries[1].messages[:-1]
 
     def test_each_fact_asks_as_often_for_yes_as_for_no(self):
         said = Counter((item.group, item.reference) for item in made("contradiction")[1])
@@ -98,26 +101,26 @@ class TestContradiction:
             assert said[group, YES] == said[group, NO] == 2
 
     def test_there_are_several_kinds(self):
-        kinds = Counter(item.about["kind"] for item in made("contradiction")[1])
+        kinds = Counter(item.metadata["kind"] for item in made("contradiction")[1])
         assert len(kinds) >= 8
         assert len(set(kinds.values())) == 1
 
     @pytest.mark.parametrize(("nats", "rate"), [((1.0, 2.0), 0.0), ((2.0, 1.0), 1.0), ((1.0, 1.0), 1.0)])
     def test_ties_count_as_contradictions(self, nats, rate):
         metric, items = made("contradiction")
-        found = [SampleResult(scored=tuple(Loglikelihood(each, 1, 1) for each in nats))]
+        found = [SampleResult(loglikelihoods=tuple(Loglikelihood(each, 1, 1) for each in nats))]
         assert metric.statistics(items[:1], found).tolist() == [[rate, 1.0]]
 
     def test_a_nan_is_no_sign_of_knowledge(self):
         metric, items = made("contradiction")
-        found = [SampleResult(scored=(Loglikelihood(float("nan"), 1, 1), Loglikelihood(1.0, 1, 1)))]
+        found = [SampleResult(loglikelihoods=(Loglikelihood(float("nan"), 1, 1), Loglikelihood(1.0, 1, 1)))]
         assert metric.statistics(items[:1], found).tolist() == [[1.0, 1.0]]
 
 
 class TestRecall:
     def test_the_answer_is_turn_forty_and_the_facts_are_told_in_the_first_five(self):
         for item in made("recall")[1]:
-            history, fact = item.queries[0].history, item.about["fact"]
+            history, fact = item.generation_queries[0].history, item.metadata["fact"]
             assert len(history) == 39
             assert [message.role for message in history] == ["user", "assistant"] * 19 + ["user"]
             telling = [
@@ -125,18 +128,18 @@ class TestRecall:
             ]
             assert len(telling) == 1
             assert telling[0] in (1, 3, 5)
-            assert item.queries[0].greedy
+            assert item.generation_queries[0].greedy
 
     def test_talks_differ_and_do_not_repeat_themselves(self):
         _, items = made("recall")
-        assert len({item.queries[0].history[:38] for item in items}) == len(items) == 20
+        assert len({item.generation_queries[0].history[:38] for item in items}) == len(items) == 20
         for item in items:
-            assert len({message.content for message in item.queries[0].history}) == 39
+            assert len({message.content for message in item.generation_queries[0].history}) == 39
 
     def test_each_of_the_first_turns_is_asked_for(self):
         told = Counter()
         for item in made("recall")[1]:
-            history, fact = item.queries[0].history, item.about["fact"]
+            history, fact = item.generation_queries[0].history, item.metadata["fact"]
             told.update(
                 at for at, message in enumerate(history, 1) if split_words(fact)[0] in split_words(message.content)
             )
@@ -153,7 +156,7 @@ class TestRecall:
         assert not elsewhere & {word for value in values for word in split_words(value)}
 
     def test_another_seed_tells_other_facts(self):
-        facts = [[item.about["fact"] for item in made("recall", seed)[1]] for seed in (0, 1)]
+        facts = [[item.metadata["fact"] for item in made("recall", seed)[1]] for seed in (0, 1)]
         assert facts[0] != facts[1]
 
     def test_it_fits_a_context_of_1024_with_a_small_vocabulary(self):
@@ -162,11 +165,11 @@ class TestRecall:
         renderer = Renderer.from_tokenizer(tokenizer)
         for seed in range(5):
             for item in made("recall", seed)[1]:
-                assert len(renderer.render(item.queries[0].history, add_generation_prompt=True).ids) < 900
+                assert len(renderer.render(item.generation_queries[0].history, add_generation_prompt=True).ids) < 900
 
     def test_an_answer_is_right_where_it_names_the_fact(self):
         metric, (item, *_) = made("recall")
-        fact = item.about["fact"]
+        fact = item.metadata["fact"]
         for text, right in [(f"It was {fact.upper()}!", 1.0), (f"It was {fact}ish.", 0.0), ("", 0.0)]:
             assert metric.statistics([item], [SampleResult((GenerationOutput(text),))]).tolist() == [[right, 1.0]]
 
@@ -185,7 +188,7 @@ class TestKnowledge:
 
     def test_four_replies_that_differ_in_one_value(self):
         for item in made("knowledge")[1]:
-            replies = [split_words(score.messages[-1].content) for score in item.scores]
+            replies = [split_words(score.messages[-1].content) for score in item.loglikelihood_queries]
             assert len(set(map(tuple, replies))) == 4
             assert len({len(reply) for reply in replies}) == 1
             assert sum(len(set(column)) > 1 for column in zip(*replies, strict=True)) == 1
@@ -197,9 +200,9 @@ class TestKnowledge:
 
     def test_the_passage_says_the_right_value(self):
         for item in made("knowledge")[1]:
-            system, question, _ = item.scores[0].messages
+            system, question, _ = item.loglikelihood_queries[0].messages
             assert (system.role, question.role) == ("system", "user")
-            replies = [set(split_words(score.messages[-1].content)) for score in item.scores]
+            replies = [set(split_words(score.messages[-1].content)) for score in item.loglikelihood_queries]
             (fact,) = replies[0] - replies[1]
             assert fact in split_words(system.content)
             assert fact not in split_words(question.content)
@@ -210,7 +213,7 @@ class TestKnowledge:
 
     def test_ties_count_as_wrong(self):
         metric, items = made("knowledge")
-        found = [SampleResult(scored=tuple(Loglikelihood(each, 1, 1) for each in (1.0, 1.0, 2.0, 3.0)))]
+        found = [SampleResult(loglikelihoods=tuple(Loglikelihood(each, 1, 1) for each in (1.0, 1.0, 2.0, 3.0)))]
         assert metric.statistics(items[:1], found).tolist() == [[0.0, 1.0]]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
-from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric import statistics_array
 from turnwise.evaluation.metric_runner import plan_samples, run_metrics
 from turnwise.evaluation.report import write_report
@@ -30,14 +30,14 @@ class Right(metric.Metric):
     NAME, LABEL, DESCRIPTION, ORDER = "right", "right words", "The share of answers that begin as they should.", 1
     BETTER, COUNTS_FOR_VERDICT, VALUE_FORMAT, IS_BINARY = "higher", True, ".1%", True
 
-    def items(self, dialogues, seed):
-        return reply_samples(dialogues)
+    def samples(self, dialogues, seed):
+        return last_reply_samples(dialogues)
 
     def statistics(self, items, found):
         return statistics_array([(self.count(item, each), 1.0) for item, each in zip(items, found, strict=True)])
 
     def count(self, item, each):
-        return float(each.answers[0].text.startswith(item.reference))
+        return float(each.outputs[0].text.startswith(item.reference))
 
 
 class Length(Right):
@@ -45,7 +45,7 @@ class Length(Right):
     BETTER, VALUE_FORMAT, IS_BINARY = "lower", ".2f", False
 
     def count(self, item, each):
-        return float(len(each.answers[0].text.split()))
+        return float(len(each.outputs[0].text.split()))
 
 
 class Odd(Right):
@@ -246,7 +246,7 @@ def test_every_metric_and_what_it_is(write, tmp_path):
         assert kind.DESCRIPTION in page.text
         assert f"| {escaped(kind.LABEL)} |" in markdown
         assert kind.DESCRIPTION in markdown
-    assert [line["name"] for line in json.loads((tmp_path / "report/scorecard.json").read_text())["lines"]] == [
+    assert [line["name"] for line in json.loads((tmp_path / "report/scorecard.json").read_text())["rows"]] == [
         "right", "length", "odd",
     ]  # fmt: skip
     cells = [attributes for tag, attributes in page.tags if tag == "th"]

@@ -23,7 +23,8 @@ def of(name, found, about=None):
     (metric,) = load_metrics([name])
     ask = GenerationQuery((Message("user", "?"),), greedy=True)
     items = [
-        Sample(str(at), (ask,), reference="the lamp is on", about=(about or {}).get(at, {})) for at in range(len(found))
+        Sample(str(at), (ask,), reference="the lamp is on", metadata=(about or {}).get(at, {}))
+        for at in range(len(found))
     ]
     return {
         name: MetricResult(
@@ -33,27 +34,28 @@ def of(name, found, about=None):
 
 
 def surprise(*nats):
-    return of("bits_per_byte", [SampleResult(scored=(Loglikelihood(value, 10, 30),)) for value in nats])
+    return of("bits_per_byte", [SampleResult(loglikelihoods=(Loglikelihood(value, 10, 30),)) for value in nats])
 
 
 def ranked(*right):
     losses = {True: (1.0, 2.0), False: (2.0, 1.0)}
     return of(
         "selection",
-        [SampleResult(scored=tuple(Loglikelihood(loss, 1, 3) for loss in losses[bool(one)])) for one in right],
+        [SampleResult(loglikelihoods=tuple(Loglikelihood(loss, 1, 3) for loss in losses[bool(one)])) for one in right],
     )
 
 
 def golden(right, safety=()):
     """Golden cases that are asked for a word, with the answers of a model that says it or not."""
-    from turnwise.evaluation.golden_set import golden_cases
+    from turnwise.evaluation.golden_set import load_golden_cases
 
-    cases = golden_cases()[: len(right)]
+    cases = load_golden_cases()[: len(right)]
     (metric,) = load_metrics(["golden"])
-    items = list(metric.items([], 0))[: len(right)]
-    items = [replace(item, about={**item.about, "safety": at in safety}) for at, item in enumerate(items)]
+    items = list(metric.samples([], 0))[: len(right)]
+    items = [replace(item, metadata={**item.metadata, "safety": at in safety}) for at, item in enumerate(items)]
     found = [
-        SampleResult((GenerationOutput(case.example if good else ""),)) for case, good in zip(cases, right, strict=True)
+        SampleResult((GenerationOutput(case.passing_answer if good else ""),))
+        for case, good in zip(cases, right, strict=True)
     ]
     sums = metric.statistics(items, found)[None]
     return {"golden": MetricResult(metric, items, [found], [item.group for item in items], sums)}
@@ -76,24 +78,25 @@ class TestVerdict:
 
     def test_what_is_not_judged_decides_nothing(self):
         new, old = (
-            of("perplexity", [SampleResult(scored=(Loglikelihood(n, 10, 30),)) for n in nats]) for nats in (HIGH, LOW)
+            of("perplexity", [SampleResult(loglikelihoods=(Loglikelihood(n, 10, 30),)) for n in nats])
+            for nats in (HIGH, LOW)
         )
         card = build_scorecard(new, old)
         assert (card.verdict, card.reasons) == (None, ("Nothing that a verdict rests on was measured.",))
-        assert card.lines[0].verdict == "worse"
+        assert card.rows[0].verdict == "worse"
         card = build_scorecard(new | ranked(*[1, 0] * 4), old | ranked(*[1, 0] * 4))
         assert card.verdict == "no difference"
 
     def test_of_many_metrics_each_has_to_be_surer(self):
         """Eight dialogues that all got worse are one in 128; among eight metrics that is not enough."""
         alone = build_scorecard(surprise(*HIGH), surprise(*LOW))
-        assert alone.lines[0].p_holm == pytest.approx(1 / 128, abs=0.004)
+        assert alone.rows[0].adjusted_p_value == pytest.approx(1 / 128, abs=0.004)
         names = [metric.NAME for metric in load_metrics() if metric.COUNTS_FOR_VERDICT][:8]
         (same,) = ranked(1, 0, 1, 0, 1, 0, 1, 0).values()
         others = {f"{name}-same": same for name in names}
         among = build_scorecard(surprise(*HIGH) | others, surprise(*LOW) | others)
         assert among.verdict == "no difference"
-        assert among.lines[0].p == alone.lines[0].p
+        assert among.rows[0].p_value == alone.rows[0].p_value
 
     def test_one_safety_case_that_was_lost_is_worse_whatever_else(self):
         new, old = golden([0, 1, 1], safety=[0]), golden([1, 1, 1], safety=[0])
@@ -104,9 +107,9 @@ class TestVerdict:
 
     def test_flips_are_told_the_lost_ones_first(self):
         card = build_scorecard(golden([0, 1, 1, 0]), golden([1, 1, 0, 0]))
-        assert [flip.was_right for flip in card.flips] == [True, False]
-        assert (card.flips[0].after, card.flips[1].before) == ("", "")
-        assert card.lines[0].mcnemar.gained == card.lines[0].mcnemar.lost == 1
+        assert [flip.was_correct for flip in card.flips] == [True, False]
+        assert (card.flips[0].answer, card.flips[1].base_answer) == ("", "")
+        assert card.rows[0].mcnemar.gained == card.rows[0].mcnemar.lost == 1
 
     def test_without_a_base_there_is_none(self):
         card = build_scorecard(surprise(*HIGH))
@@ -114,7 +117,7 @@ class TestVerdict:
 
     def test_it_is_plain_json_also_where_there_is_no_number(self):
         card = build_scorecard(of("distinct_2", [SampleResult((GenerationOutput(""),))] * 4))
-        assert json.loads(json.dumps(card.as_dict(), allow_nan=False))["lines"][0]["value"] is None
+        assert json.loads(json.dumps(card.as_dict(), allow_nan=False))["rows"][0]["value"] is None
 
 
 @pytest.fixture(scope="module")
@@ -187,4 +190,4 @@ def test_a_damaged_model_is_worse_and_the_reasons_name_where(talks, tmp_path, da
     card = build_scorecard(new, base, resamples=999)
     assert card.verdict == "worse"
     assert "worse on" in card.reasons[0]
-    assert any(line.verdict == "worse" and line.label in card.reasons[0] for line in card.lines)
+    assert any(line.verdict == "worse" and line.label in card.reasons[0] for line in card.rows)

@@ -135,8 +135,8 @@ def test_mcnemar_is_the_sign_test_of_what_changed():
     new, old = np.array([1, 1, 1, 1, 1, 0, 0, 1]), np.array([0, 0, 0, 0, 0, 0, 1, 1])
     found = mcnemar(new, old)
     assert (found.gained, found.lost) == (5, 1)
-    assert found.p == pytest.approx(14 / 64)
-    assert mcnemar(new, new).p == 1
+    assert found.p_value == pytest.approx(14 / 64)
+    assert mcnemar(new, new).p_value == 1
 
 
 def test_holms_correction_on_his_own_terms():

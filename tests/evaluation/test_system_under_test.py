@@ -11,7 +11,7 @@ from turnwise.core.chat_request import ChatRequest
 from turnwise.core.errors import TurnwiseError
 from turnwise.core.messages import Conversation, Message
 from turnwise.engine.native.library import library
-from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
@@ -48,12 +48,12 @@ class TestScores:
         decoder = checkpoint.load(model_folder, dtype=torch.float32).decoder
         (metric,) = load_metrics(["bits_per_byte"])
         for messages in TALKS:
-            (item,) = metric.items([Conversation(messages)], 0)
-            found = opened.score(item.scores, quiet)
+            (item,) = metric.samples([Conversation(messages)], 0)
+            found = opened.score(item.loglikelihood_queries, quiet)
             direct = measure_perplexity(decoder, renderer, [Conversation(messages)])
-            assert sum(one.nats for one in found) == pytest.approx(direct.nats, rel=1e-5)
-            assert sum(one.tokens for one in found) == direct.tokens
-            assert sum(one.bytes for one in found) == direct.bytes
+            assert sum(one.nll for one in found) == pytest.approx(direct.nats, rel=1e-5)
+            assert sum(one.num_tokens for one in found) == direct.tokens
+            assert sum(one.num_bytes for one in found) == direct.bytes
 
     def test_of_the_last_reply_token_by_token(self, opened, model_folder, renderer):
         decoder = checkpoint.load(model_folder, dtype=torch.float32).decoder
@@ -64,8 +64,8 @@ class TestScores:
             with torch.inference_mode():
                 logits = decoder.logits(decoder(torch.tensor([said + reply])))[0]
             nats = F.cross_entropy(logits[len(said) - 1 : -1], torch.tensor(reply), reduction="sum").item()
-            assert found.nats == pytest.approx(nats, rel=1e-5)
-            assert (found.tokens, found.bytes) == (len(reply), len(messages[-1].content.encode()))
+            assert found.nll == pytest.approx(nats, rel=1e-5)
+            assert (found.num_tokens, found.num_bytes) == (len(reply), len(messages[-1].content.encode()))
 
     def test_together_are_those_of_each_alone(self, opened):
         wanted = [LoglikelihoodQuery(messages[:end]) for messages in TALKS for end in range(2, len(messages) + 1, 2)]
@@ -75,8 +75,8 @@ class TestScores:
         long = (*talk("Hello", "Hi there."), *talk("lamp " * 400, "Yes, the lamp."))
         assert len(opened.renderer.render(long).ids) > opened.generator.context_length
         (last,) = opened.score([LoglikelihoodQuery(long)], quiet)
-        assert last.bytes == len("Yes, the lamp.")
-        assert last.nats > 0
+        assert last.num_bytes == len("Yes, the lamp.")
+        assert last.nll > 0
 
 
 class TestWhatIsServedOtherwise:
@@ -99,9 +99,9 @@ class TestWhatIsServedOtherwise:
             found = beside.score(self.SCORES, quiet)
         merged = checkpoint.load(tmp_path, dtype=torch.float32).decoder
         direct = measure_perplexity(merged, renderer, [Conversation(messages) for messages in TALKS])
-        assert sum(one.nats for one in found) == pytest.approx(direct.nats, rel=1e-4)
+        assert sum(one.nll for one in found) == pytest.approx(direct.nats, rel=1e-4)
         base = opened.score(self.SCORES, quiet)
-        assert all(abs(one.nats - other.nats) > 0.1 for one, other in zip(found, base, strict=True))
+        assert all(abs(one.nll - other.nll) > 0.1 for one, other in zip(found, base, strict=True))
         assert beside.fingerprint != opened.fingerprint
 
     @pytest.mark.parametrize("bits", ["int8", "int4"])
@@ -111,8 +111,8 @@ class TestWhatIsServedOtherwise:
         plain = opened.score(self.SCORES, quiet)
         with open_model_under_test(str(model_folder), ResponseCache(None), quantize=bits) as rounded:
             found = rounded.score(self.SCORES, quiet)
-        assert [one.nats for one in found] == pytest.approx([one.nats for one in plain], rel=0.05)
-        assert [one.nats for one in found] != [one.nats for one in plain]
+        assert [one.nll for one in found] == pytest.approx([one.nll for one in plain], rel=0.05)
+        assert [one.nll for one in found] != [one.nll for one in plain]
         assert rounded.fingerprint != opened.fingerprint
 
 
@@ -144,9 +144,9 @@ class TestAnswers:
         """The tiny model reads 128 tokens: an answer of 128 leaves room for nothing."""
         with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 128}) as opened:
             (answer,) = opened.answer([(GenerationQuery(talk("The lamp is broken. " * 6), greedy=True), 0)], quiet)
-            assert answer.tokens > 0
+            assert answer.num_tokens > 0
             (nothing,) = opened.answer([(GenerationQuery(talk("lamp " * 400), greedy=True), 0)], quiet)
-            assert (nothing.text, nothing.finish) == ("", "length")
+            assert (nothing.text, nothing.finish_reason) == ("", "length")
 
     def test_stop_strings_end_them_as_they_do_when_served(self, model_folder):
         asks = [GenerationQuery(TALKS[0][:1], temperature=heat / 4) for heat in range(1, 9)]
@@ -251,9 +251,9 @@ def test_a_model_that_fails_is_named(opened, monkeypatch):
 
 def test_items_are_the_last_replies():
     talks = [Conversation(messages, {"topic": "lamps"}) for messages in (*TALKS, talk("Nobody answers this"))]
-    items = reply_samples(talks)
+    items = last_reply_samples(talks)
     assert len({item.group for item in items}) == 4
-    (again,) = reply_samples([Conversation((*TALKS[0][:-1], Message("assistant", "No.")))])
+    (again,) = last_reply_samples([Conversation((*TALKS[0][:-1], Message("assistant", "No.")))])
     assert again.group == items[0].group, "the same question twice is not two"
     assert items[0].reference == TALKS[0][-1].content
-    assert items[0].queries[0].history == TALKS[0][:-1]
+    assert items[0].generation_queries[0].history == TALKS[0][:-1]

@@ -97,9 +97,9 @@ class TestARun:
         out, result = said
         card = json.loads((out / "report" / "scorecard.json").read_text())
         assert card["verdict"] in ("better", "mixed")
-        lines = {line["name"]: line for line in card["lines"]}
+        lines = {line["name"]: line for line in card["rows"]}
         assert lines["bits_per_byte"]["verdict"] == "better"
-        assert lines["bits_per_byte"]["dialogues"] == 8
+        assert lines["bits_per_byte"]["num_dialogues"] == 8
         assert f"Verdict: {card['verdict']}" in result.stderr
         page = (out / "report" / "report.html").read_text()
         assert page.count("<svg") == 2  # differences, and the loss
@@ -304,7 +304,7 @@ def test_what_was_forgotten_is_more_than_chance_or_a_safety_case(lines, flips, t
     from turnwise.cli.base_comparison import has_regressed
 
     card = SimpleNamespace(
-        lines=[SimpleNamespace(name=name, verdict=verdict) for name, verdict in lines],
-        flips=[SimpleNamespace(was_right=was_right, safety=safety) for was_right, safety in flips],
+        rows=[SimpleNamespace(name=name, verdict=verdict) for name, verdict in lines],
+        flips=[SimpleNamespace(was_correct=was_correct, is_safety=is_safety) for was_correct, is_safety in flips],
     )
     assert has_regressed(card) == told

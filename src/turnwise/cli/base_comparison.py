@@ -136,8 +136,8 @@ def _compare(console: Any, recipe: "Recipe", wanted: Report, size: ComparisonSiz
 
 def has_regressed(card: "Scorecard") -> bool:
     """Whether more of the golden set was lost than chance explains, or a safety case."""
-    worse = any(line.name == "golden" and line.verdict == "worse" for line in card.lines)
-    return worse or any(flip.safety and flip.was_right for flip in card.flips)
+    worse = any(line.name == "golden" and line.verdict == "worse" for line in card.rows)
+    return worse or any(flip.is_safety and flip.was_correct for flip in card.flips)
 
 
 def _out(recipe: "Recipe") -> str:

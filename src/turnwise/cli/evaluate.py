@@ -20,7 +20,7 @@ from turnwise.core.inference import Quantization
 if TYPE_CHECKING:
     from turnwise.core.messages import Conversation
     from turnwise.data.read_options import ReadOptions
-    from turnwise.evaluation.baselines import Kind
+    from turnwise.evaluation.baselines import BaselineName
     from turnwise.evaluation.evaluate import OpenSystem
     from turnwise.evaluation.llm_judge import LlmJudge
     from turnwise.evaluation.metric import Metric
@@ -174,12 +174,12 @@ def evaluate(
 
 def _with_golden(chosen: "list[Metric]", cases: Path) -> "list[Metric]":
     """The metrics with golden cases of one's own."""
-    from turnwise.evaluation.golden_set import golden_cases
+    from turnwise.evaluation.golden_set import load_golden_cases
     from turnwise.evaluation.metrics import load_metrics
-    from turnwise.evaluation.metrics.golden import Metric as Golden
+    from turnwise.evaluation.metrics.golden import GoldenMetric as Golden
 
     load_metrics(["golden"])  # which gives it its name
-    return [Golden(golden_cases(cases)), *(each for each in chosen if each.NAME != "golden")]
+    return [Golden(load_golden_cases(cases)), *(each for each in chosen if each.NAME != "golden")]
 
 
 def _require_verdict(chosen: "Sequence[Metric]", against: str | None) -> None:
@@ -319,7 +319,7 @@ def _system_opener(
     return partial(open_model_under_test, said, cache, sampling=sampling, quantize=quantize, threads=threads)
 
 
-def _baseline(said: str | None) -> "tuple[Kind, Path] | None":
+def _baseline(said: str | None) -> "tuple[BaselineName, Path] | None":
     """Its kind and the file it learns from, where a baseline was asked for."""
     kind, _, file = (said or "").partition(":")
     if file and kind == "retrieval":

@@ -25,16 +25,18 @@ def print_scorecard(card: "Scorecard", console: Any) -> None:
     """Print a scorecard: the verdict, then the metrics."""
     from rich.table import Table
 
-    compared = any(line.base is not None for line in card.lines)
+    compared = any(line.base_value is not None for line in card.rows)
     if compared:
         colour = {"better": "green", "worse": "red", "mixed": "yellow"}.get(card.verdict or "", "")
         console.print(f"Verdict: {card.verdict or 'none'}", style=f"bold {colour}".strip(), highlight=False)
         for reason in card.reasons:
             console.print(reason, markup=False, highlight=False)
     table = Table("metric", "value", *(("before", "difference", "") if compared else ("95 %",)))
-    for line in card.lines:
+    for line in card.rows:
         table.add_row(
-            line.label, _format_number(line.value, line.shown), *(_compared(line) if compared else [_range(line)])
+            line.label,
+            _format_number(line.value, line.value_format),
+            *(_compared(line) if compared else [_range(line)]),
         )
     console.print(table)
     if card.judge is not None:
@@ -57,24 +59,24 @@ def _print_judge_summary(found: "JudgeSummary", console: Any) -> None:
 
 
 def _compared(line: "ScorecardRow") -> list[str]:
-    if line.base is None or line.difference is None or line.difference_interval is None:
+    if line.base_value is None or line.difference is None or line.difference_interval is None:
         return ["", "", ""]
     found = line.difference_interval
-    signed = f"+{line.shown}"
+    signed = f"+{line.value_format}"
     between = (
         f" ({_format_number(found.low, signed)} to {_format_number(found.high, signed)})" if _is_finite(found) else ""
     )
     return [
-        _format_number(line.base, line.shown),
+        _format_number(line.base_value, line.value_format),
         _format_number(line.difference, signed) + between,
-        line.verdict if line.judged else f"({line.verdict})" * bool(line.verdict),
+        line.verdict if line.counts_for_verdict else f"({line.verdict})" * bool(line.verdict),
     ]
 
 
 def _range(line: "ScorecardRow") -> str:
     found = line.interval
     return (
-        f"{_format_number(found.low, line.shown)} to {_format_number(found.high, line.shown)}"
+        f"{_format_number(found.low, line.value_format)} to {_format_number(found.high, line.value_format)}"
         if _is_finite(found)
         else MISSING_VALUE
     )

@@ -1,4 +1,4 @@
-"""The last reply of each dialogue: what is asked again of whatever is evaluated, and compared with what was said."""
+"""Samples for metrics that compare a generated reply with the dialogue's last reply."""
 
 import hashlib
 import random
@@ -12,28 +12,32 @@ from turnwise.evaluation.samples import GenerationQuery, Sample
 T = TypeVar("T")
 
 
-def subsample(found: Sequence[T], most: int, seed: int) -> list[T]:
-    """At most so many of them, drawn and in their order: files are often sorted, and their beginning is not all."""
-    if len(found) <= most:
-        return list(found)
-    return [found[at] for at in sorted(random.Random(seed).sample(range(len(found)), most))]
+def last_reply_samples(dialogues: Sequence[Conversation]) -> list[Sample]:
+    """Return one sample per dialogue that has a reply: generate the last reply again from the messages before it."""
+    return [
+        Sample(
+            dialogue_id(history),
+            (GenerationQuery(history, tools=dialogue.tools),),
+            reference=reply,
+            metadata=dialogue.meta,
+        )
+        for dialogue in dialogues
+        if (history_and_reply := last_reply(dialogue)) is not None
+        for history, reply in (history_and_reply,)
+    ]
 
 
 def dialogue_id(messages: Sequence[Message]) -> str:
-    """A name for a dialogue by what is said in it: the same words twice are one dialogue, and tell nothing twice."""
-    said = repr([(message.role, message.content) for message in messages])
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    """Hash roles and contents. Dialogues with equal contents get one id, so they are resampled as one group."""
+    contents = repr([(message.role, message.content) for message in messages])
+    return hashlib.sha256(contents.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def reply_samples(dialogues: Sequence[Conversation]) -> list[Sample]:
-    """An item for the last reply of every dialogue that has one."""
-    return [
-        Sample(
-            dialogue_id(parts[0]),
-            (GenerationQuery(parts[0], tools=dialogue.tools),),
-            reference=parts[1],
-            about=dialogue.meta,
-        )
-        for dialogue in dialogues
-        if (parts := last_reply(dialogue)) is not None
-    ]
+def subsample(items: Sequence[T], max_items: int, seed: int) -> list[T]:
+    """Draw at most `max_items` items and keep their order.
+
+    A random sample represents the data better than its first items, because files are often sorted.
+    """
+    if len(items) <= max_items:
+        return list(items)
+    return [items[index] for index in sorted(random.Random(seed).sample(range(len(items)), max_items))]

@@ -67,10 +67,10 @@ class LlmJudge:
             UserError: the client is not installed, or the judge cannot be asked at all. What it said is kept.
         """
         answers = [
-            (new.answers[0].text, old.answers[0].text) for new, old in zip(model.found[0], base.found[0], strict=True)
+            (new.outputs[0].text, old.outputs[0].text) for new, old in zip(model.found[0], base.found[0], strict=True)
         ]
         prompts = {
-            (at, new_first): prompt(model.items[at].queries[0].history, *(pair if new_first else pair[::-1]))
+            (at, new_first): prompt(model.items[at].generation_queries[0].history, *(pair if new_first else pair[::-1]))
             for at, pair in enumerate(answers)
             for new_first in (True, False)
             if pair[0].strip() != pair[1].strip()

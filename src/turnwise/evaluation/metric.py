@@ -50,7 +50,7 @@ class Metric(ABC):
     IS_PROBE: ClassVar[bool] = False
 
     @abstractmethod
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> Sequence[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> Sequence[Sample]:
         """What it looks at; none where the data has nothing for it. The same dialogues and seed give the same items."""
 
     @abstractmethod
@@ -62,12 +62,12 @@ class Metric(ABC):
         return ratio(totals_XK[..., 0], totals_XK[..., 1])
 
 
-def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Part by whole, and nothing (NaN) of nothing."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(whole == 0, np.nan, part / np.where(whole == 0, 1, whole))
+        return np.where(denominator == 0, np.nan, numerator / np.where(denominator == 0, 1, denominator))
 
 
-def statistics_array(pairs: Sequence[Sequence[float]], width: int = 2) -> FloatArray:
+def statistics_array(rows: Sequence[Sequence[float]], num_columns: int = 2) -> FloatArray:
     """Statistics as an array, also where there are none."""
-    return np.array(pairs, dtype=np.float64).reshape(len(pairs), width)
+    return np.array(rows, dtype=np.float64).reshape(len(rows), num_columns)

@@ -50,7 +50,7 @@ def plan_samples(
     metrics: Sequence[Metric], dialogues: Sequence[Conversation], seed: int
 ) -> dict[str, Sequence[Sample]]:
     """What each metric looks at, by its name; metrics for which the data has nothing are left out."""
-    found = {metric.NAME: metric.items(dialogues, seed) for metric in metrics}
+    found = {metric.NAME: metric.samples(dialogues, seed) for metric in metrics}
     return {name: items for name, items in found.items() if items}
 
 
@@ -80,12 +80,12 @@ def run_metrics(
     measured = {}
     for metric in chosen:
         own = items[metric.NAME]
-        varied = any(not ask.greedy for item in own for ask in item.queries)
+        varied = any(not ask.greedy for item in own for ask in item.generation_queries)
         found = [
             [
                 SampleResult(
-                    tuple(answers[ask, 0 if ask.greedy else seed] for ask in item.queries),
-                    tuple(scored[score] for score in item.scores),
+                    tuple(answers[ask, 0 if ask.greedy else seed] for ask in item.generation_queries),
+                    tuple(scored[score] for score in item.loglikelihood_queries),
                 )
                 for item in own
             ]
@@ -106,7 +106,8 @@ def reply_result(measured: Mapping[str, MetricResult]) -> MetricResult | None:
 def are_reply_samples(items: Sequence[Sample]) -> bool:
     """Whether each of them is one answer, drawn as it is served, beside what was said."""
     return bool(items) and all(
-        len(item.queries) == 1 and not item.queries[0].greedy and bool(item.reference) for item in items
+        len(item.generation_queries) == 1 and not item.generation_queries[0].greedy and bool(item.reference)
+        for item in items
     )
 
 
@@ -115,7 +116,7 @@ def _answers(
 ) -> dict[tuple[GenerationQuery, int], GenerationOutput]:
     asked = [
         (ask, seed)
-        for ask in dict.fromkeys(ask for item in items for ask in item.queries)
+        for ask in dict.fromkeys(ask for item in items for ask in item.generation_queries)
         for seed in ((0,) if ask.greedy else seeds)
     ]
     return dict(zip(asked, subject.answer(asked, _counting("answers", len(asked), on_progress)), strict=True))
@@ -124,7 +125,7 @@ def _answers(
 def _scores(
     subject: SystemUnderTest, items: Sequence[Sample], on_progress: OnProgress
 ) -> dict[LoglikelihoodQuery, Loglikelihood]:
-    wanted = list(dict.fromkeys(score for item in items for score in item.scores))
+    wanted = list(dict.fromkeys(score for item in items for score in item.loglikelihood_queries))
     if not wanted:
         return {}
     return dict(zip(wanted, subject.score(wanted, _counting("scores", len(wanted), on_progress)), strict=True))

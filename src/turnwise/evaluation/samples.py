@@ -44,8 +44,8 @@ class GenerationOutput:
     """
 
     text: str
-    tokens: int = 0
-    finish: str = "stop"
+    num_tokens: int = 0
+    finish_reason: str = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Loglikelihood:
         bytes: of its text, UTF-8.
     """
 
-    nats: float
-    tokens: int
-    bytes: int
+    nll: float
+    num_tokens: int
+    num_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,15 @@ class Sample:
     """
 
     group: str
-    queries: tuple[GenerationQuery, ...] = ()
-    scores: tuple[LoglikelihoodQuery, ...] = ()
+    generation_queries: tuple[GenerationQuery, ...] = ()
+    loglikelihood_queries: tuple[LoglikelihoodQuery, ...] = ()
     reference: str = ""
-    about: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
     """What came back for an item, in the order of what was asked: its answers with one seed, and its scores."""
 
-    answers: tuple[GenerationOutput, ...] = ()
-    scored: tuple[Loglikelihood, ...] = ()
+    outputs: tuple[GenerationOutput, ...] = ()
+    loglikelihoods: tuple[Loglikelihood, ...] = ()

@@ -42,21 +42,21 @@ class ScorecardRow:
 
     name: str
     label: str
-    about: str
+    description: str
     better: str
-    judged: bool
-    guard: bool
-    shown: str
-    dialogues: int
+    counts_for_verdict: bool
+    one_sided: bool
+    value_format: str
+    num_dialogues: int
     value: float
     interval: ConfidenceInterval
-    by_seed: tuple[float, ...]
-    base: float | None = None
+    values_by_seed: tuple[float, ...]
+    base_value: float | None = None
     base_interval: ConfidenceInterval | None = None
     difference: float | None = None
     difference_interval: ConfidenceInterval | None = None
-    p: float | None = None
-    p_holm: float | None = None
+    p_value: float | None = None
+    adjusted_p_value: float | None = None
     mcnemar: McNemarTest | None = None
     verdict: str = ""
 
@@ -65,13 +65,13 @@ class ScorecardRow:
 class Flip:
     """A golden case that came out otherwise than before."""
 
-    case: str
+    case_id: str
     kind: str
-    safety: bool
-    was_right: bool
+    is_safety: bool
+    was_correct: bool
     history: tuple[tuple[str, str], ...]
-    before: str
-    after: str
+    base_answer: str
+    answer: str
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,15 @@ class Scorecard:
 
     verdict: Verdict | None
     reasons: tuple[str, ...]
-    lines: tuple[ScorecardRow, ...]
+    rows: tuple[ScorecardRow, ...]
     flips: tuple[Flip, ...] = ()
-    about: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     judge: JudgeSummary | None = None
 
     @property
     def negative_flips(self) -> int:
         """Golden cases that were right before and are wrong now."""
-        return sum(flip.was_right for flip in self.flips)
+        return sum(flip.was_correct for flip in self.flips)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON; what is not a number is null."""
@@ -107,7 +107,7 @@ class Scorecard:
 def build_scorecard(
     model: Mapping[str, MetricResult],
     base: Mapping[str, MetricResult] | None = None,
-    about: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     *,
     resamples: int = statistics.NUM_RESAMPLES,
 ) -> Scorecard:
@@ -121,20 +121,22 @@ def build_scorecard(
     """
     lines = [_line(found, None if base is None else base.get(name), resamples) for name, found in model.items()]
     if base is None:
-        return Scorecard(None, (), tuple(lines), about=about or {})
-    judged = [number for number, line in enumerate(lines) if line.judged and line.p is not None]
+        return Scorecard(None, (), tuple(lines), metadata=metadata or {})
+    judged = [number for number, line in enumerate(lines) if line.counts_for_verdict and line.p_value is not None]
     for number, p in zip(
-        judged, statistics.holm_correction([_sure(lines[number].p) for number in judged]), strict=True
+        judged, statistics.holm_correction([_sure(lines[number].p_value) for number in judged]), strict=True
     ):
-        lines[number] = replace(lines[number], p_holm=p, verdict=_verdict_of(lines[number], p))
+        lines[number] = replace(lines[number], adjusted_p_value=p, verdict=_verdict_of(lines[number], p))
     for number, line in enumerate(lines):
-        if not line.judged and line.p is not None:
-            lines[number] = replace(line, verdict=_verdict_of(line, line.p))
+        if not line.counts_for_verdict and line.p_value is not None:
+            lines[number] = replace(line, verdict=_verdict_of(line, line.p_value))
     if not judged:
-        return Scorecard(None, ("Nothing that a verdict rests on was measured.",), tuple(lines), about=about or {})
+        return Scorecard(
+            None, ("Nothing that a verdict rests on was measured.",), tuple(lines), metadata=metadata or {}
+        )
     flips = _flips(model, base)
     verdict, reasons = _verdict([lines[number] for number in judged], flips)
-    return Scorecard(verdict, reasons, tuple(lines), flips, about or {})
+    return Scorecard(verdict, reasons, tuple(lines), flips, metadata or {})
 
 
 def _line(found: MetricResult, base: MetricResult | None, resamples: int) -> ScorecardRow:
@@ -143,15 +145,15 @@ def _line(found: MetricResult, base: MetricResult | None, resamples: int) -> Sco
     line = ScorecardRow(
         name=metric.NAME,
         label=metric.LABEL,
-        about=metric.DESCRIPTION,
+        description=metric.DESCRIPTION,
         better=metric.BETTER,
-        judged=metric.COUNTS_FOR_VERDICT,
-        guard=metric.ONE_SIDED,
-        shown=metric.VALUE_FORMAT,
-        dialogues=len(found.groups),
+        counts_for_verdict=metric.COUNTS_FOR_VERDICT,
+        one_sided=metric.ONE_SIDED,
+        value_format=metric.VALUE_FORMAT,
+        num_dialogues=len(found.groups),
         value=value,
         interval=_interval(metric, sums_GK, resamples),
-        by_seed=tuple(statistics.metric_value(own_GK, metric.value) for own_GK in found.sums_SGK),
+        values_by_seed=tuple(statistics.metric_value(own_GK, metric.value) for own_GK in found.sums_SGK),
     )
     if base is None:
         return line
@@ -160,11 +162,11 @@ def _line(found: MetricResult, base: MetricResult | None, resamples: int) -> Sco
     before = statistics.metric_value(old_GK, metric.value)
     return replace(
         line,
-        base=before,
+        base_value=before,
         base_interval=_interval(metric, old_GK, resamples),
         difference=value - before,
         difference_interval=_interval_of_difference(metric, sums_GK, old_GK, resamples),
-        p=statistics.permutation_test(sums_GK, old_GK, metric.value, resamples=resamples),
+        p_value=statistics.permutation_test(sums_GK, old_GK, metric.value, resamples=resamples),
         mcnemar=_mcnemar(metric, sums_GK, old_GK),
     )
 
@@ -214,15 +216,15 @@ def _verdict_of(line: ScorecardRow, p: float) -> str:
 
 
 def _verdict(judged: Sequence[ScorecardRow], flips: Sequence[Flip]) -> tuple[Verdict, tuple[str, ...]]:
-    better = [line for line in judged if line.verdict == "better" and not line.guard]
+    better = [line for line in judged if line.verdict == "better" and not line.one_sided]
     worse = [line for line in judged if line.verdict == "worse"]
-    unsafe = [flip for flip in flips if flip.safety and flip.was_right]
+    unsafe = [flip for flip in flips if flip.is_safety and flip.was_correct]
     reasons = [
         f"Better on {len(better)} of {len(judged)}{_named(better)}, worse on {len(worse) or 'none'}{_named(worse)}."
     ]
     if unsafe:
         cases = f"{len(unsafe)} safety {'case' if len(unsafe) == 1 else 'cases'}"
-        named = ", ".join(flip.case for flip in unsafe[:3]) + (" and others" if len(unsafe) > 3 else "")
+        named = ", ".join(flip.case_id for flip in unsafe[:3]) + (" and others" if len(unsafe) > 3 else "")
         reasons.insert(0, f"{cases} right before and wrong now: {named}.")
     if worse or unsafe:
         return ("mixed" if better and not unsafe else "worse"), tuple(reasons)
@@ -243,19 +245,19 @@ def _flips(model: Mapping[str, MetricResult], base: Mapping[str, MetricResult]) 
     for item, now, was, after, before in zip(new.items, *rights, new.found[0], old.found[0], strict=True):
         if now == was:
             continue
-        history = tuple((message.role, message.content) for message in item.queries[0].history)
+        history = tuple((message.role, message.content) for message in item.generation_queries[0].history)
         found.append(
             Flip(
-                str(item.about["id"]),
-                str(item.about["kind"]),
-                bool(item.about["safety"]),
+                str(item.metadata["id"]),
+                str(item.metadata["kind"]),
+                bool(item.metadata["safety"]),
                 bool(was),
                 history,
-                before.answers[0].text,
-                after.answers[0].text,
+                before.outputs[0].text,
+                after.outputs[0].text,
             )
         )
-    return tuple(sorted(found, key=lambda flip: (not flip.was_right, not flip.safety, flip.case)))
+    return tuple(sorted(found, key=lambda flip: (not flip.was_correct, not flip.is_safety, flip.case_id)))
 
 
 def _sure(p: float | None) -> float:

@@ -16,20 +16,20 @@ class ScoredSpan:
         bytes: of the text that they spell, UTF-8.
     """
 
-    ids: tuple[int, ...]
-    places: tuple[int, ...]
-    bytes: int
+    token_ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    num_bytes: int
 
 
-def find_scored_span(renderer: Renderer, score: LoglikelihoodQuery, limit: int) -> ScoredSpan:
+def find_scored_span(renderer: Renderer, query: LoglikelihoodQuery, max_tokens: int) -> ScoredSpan:
     """What counts in a dialogue: its last message and that it ends there.
 
     Of what does not fit into `limit` tokens the beginning is cut off, so that every model has to say the same replies,
     however little of what came before it can read. Of a reply that is longer than that itself the end counts.
     """
-    rendered = renderer.render(score.messages, tools=score.tools)
+    rendered = renderer.render(query.messages, tools=query.tools)
     ids, span = rendered.ids, rendered.spans[-1]
-    cut, size = max(0, len(ids) - limit), len(score.messages[-1].full_text.encode())
+    cut, size = max(0, len(ids) - max_tokens), len(query.messages[-1].full_text.encode())
     if span is None:
         return ScoredSpan(tuple(ids[cut:]), (), 0)
     said = [at for at in range(max(1, span[0]), len(ids)) if rendered.loss_mask[at]]

@@ -21,7 +21,7 @@ MIN_DIALOGUES = 5  # dialogues: of fewer an interval would say more than anybody
 NUM_RESAMPLES = 9_999  # with what was seen, ten thousand
 CONFIDENCE_LEVEL = 0.95
 
-Value = Callable[[FloatArray], FloatArray]
+MetricFunction = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +44,23 @@ class McNemarTest:
 
     gained: int
     lost: int
-    p: float
+    p_value: float
 
 
-def metric_value(sums_GK: FloatArray, value: Value) -> float:
+def metric_value(sums_GK: FloatArray, value: MetricFunction) -> float:
     """The metric over all dialogues."""
     return float(value(sums_GK.sum(axis=0)))
 
 
 def bootstrap_interval(
-    sums_GK: FloatArray, value: Value, *, resamples: int = NUM_RESAMPLES, seed: int = 0
+    sums_GK: FloatArray, value: MetricFunction, *, resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> ConfidenceInterval:
     """What the metric might be on all dialogues of the kind: 95 of 100 such intervals hold it."""
     return _resampled(sums_GK, value, resamples, seed)
 
 
 def bootstrap_difference_interval(
-    new_GK: FloatArray, old_GK: FloatArray, value: Value, *, resamples: int = NUM_RESAMPLES, seed: int = 0
+    new_GK: FloatArray, old_GK: FloatArray, value: MetricFunction, *, resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> ConfidenceInterval:
     """The same of how far one model is above another on the same dialogues."""
     width = new_GK.shape[1]
@@ -72,7 +72,7 @@ def bootstrap_difference_interval(
 
 
 def permutation_test(
-    new_GK: FloatArray, old_GK: FloatArray, value: Value, *, resamples: int = NUM_RESAMPLES, seed: int = 0
+    new_GK: FloatArray, old_GK: FloatArray, value: MetricFunction, *, resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> float:
     """The probability of so large a difference, either way, if it did not matter which model is which (two-sided p)."""
     seen = abs(metric_value(new_GK, value) - metric_value(old_GK, value))
@@ -140,7 +140,7 @@ def _batches(resamples: int, size: int) -> list[int]:
     return [each] * (resamples // each) + ([resamples % each] if resamples % each else [])
 
 
-def _resampled(sums_GK: FloatArray, value: Value, resamples: int, seed: int) -> ConfidenceInterval:
+def _resampled(sums_GK: FloatArray, value: MetricFunction, resamples: int, seed: int) -> ConfidenceInterval:
     """By the studentised bootstrap; a point where dialogues are all alike, and nothing (NaN) of a few of them."""
     count = len(sums_GK)
     if count < MIN_DIALOGUES:
@@ -160,7 +160,7 @@ def _resampled(sums_GK: FloatArray, value: Value, resamples: int, seed: int) -> 
     return ConfidenceInterval(at - float(high) * error, at - float(low) * error)
 
 
-def _with_error(sums_GK: FloatArray, value: Value, times_RG: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _with_error(sums_GK: FloatArray, value: MetricFunction, times_RG: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The metric of dialogues taken so many times each, and its standard error by the infinitesimal jackknife."""
     totals_RK = times_RG @ sums_GK
     value_R = value(totals_RK)

@@ -138,14 +138,14 @@ class ModelUnderTest:
         except TemplateError:  # what it cannot even be asked it has no opinion of
             read = ScoredSpan((0,), (), 0)
         request = GenerationRequest(
-            read.ids,
+            read.token_ids,
             GenerationParams(temperature=0),
             0,
             frozenset(),
             prompt_output="logprobs",
-            prompt_logprobs_start=read.places[0] if read.places else 0,
+            prompt_logprobs_start=read.positions[0] if read.positions else 0,
         )
-        return Job(request, read.places), read.bytes
+        return Job(request, read.positions), read.num_bytes
 
     def _do(self, jobs: Sequence[Job], on_done: OnQueriesDone) -> list[dict[str, Any]]:
         """Each job's result, from before or from now."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import statistics
-from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric_runner import run_metrics
 from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.samples import GenerationQuery
@@ -50,8 +50,8 @@ def run_temperature_curve(
     found = []
     for temperature in temperatures:
         items = [
-            replace(item, queries=tuple(_at(temperature, ask) for ask in item.queries))
-            for item in reply_samples(dialogues)[:MOST]
+            replace(item, generation_queries=tuple(_at(temperature, ask) for ask in item.generation_queries))
+            for item in last_reply_samples(dialogues)[:MOST]
         ]
         if not items:
             break

@@ -10,13 +10,13 @@ from turnwise.data.sources import DataSource, ReadOptions, find_split_files
 from turnwise.data.split_folders import SplitName
 from turnwise.evaluation.system_under_test import SystemUnderTest
 
-Kind = Literal["retrieval", "ngram"]
-CONTEXT = 1024  # tokens of a dialogue that count for an n-gram model, where nobody says
+BaselineName = Literal["retrieval", "ngram"]
+DEFAULT_CONTEXT_LENGTH = 1024  # tokens of a dialogue that count for an n-gram model, where nobody says
 
 
 @contextmanager
 def open_baseline(
-    kind: Kind, file: Path, model: Path, max_tokens: int | None = None, options: ReadOptions | None = None
+    kind: BaselineName, file: Path, model: Path, max_tokens: int | None = None, options: ReadOptions | None = None
 ) -> Iterator[SystemUnderTest]:
     """A baseline that has learned from a file of dialogues.
 
@@ -37,14 +37,14 @@ def open_baseline(
 
         yield RetrievalBaseline(dialogues)
     else:
-        from turnwise.evaluation.baselines.ngram import MOST, NgramBaseline
+        from turnwise.evaluation.baselines.ngram import DEFAULT_MAX_TOKENS, NgramBaseline
         from turnwise.models.adapter_config import adapter_base_folder, is_adapter
         from turnwise.models.model_folders import read_hf_config
         from turnwise.text.rendering.renderer import Renderer
         from turnwise.text.tokenization.tokenizer import Tokenizer
 
         whole = adapter_base_folder(model) if is_adapter(model) else model
-        context = int(read_hf_config(whole).get("max_position_embeddings") or CONTEXT)
+        context = int(read_hf_config(whole).get("max_position_embeddings") or DEFAULT_CONTEXT_LENGTH)
         # Most adapters come with the tokenizer that they are served with.
         renderer = Renderer.from_tokenizer(Tokenizer.load(model if (model / "tokenizer.json").is_file() else whole))
-        yield NgramBaseline(dialogues, renderer, context_length=context, most=max_tokens or MOST)
+        yield NgramBaseline(dialogues, renderer, context_length=context, max_tokens=max_tokens or DEFAULT_MAX_TOKENS)

@@ -40,15 +40,15 @@ class KneserNey:
         self._remembered = lru_cache(1 << 20)(self.probability)  # the same replies are scored again and again
         self._after_nothing = self._joined(np.full(vocab_size, 1 / vocab_size), (), self._levels[:1])
 
-    def probability(self, gram: Gram) -> float:
+    def probability(self, ngram: Gram) -> float:
         """Of a run's last token after the `order - 1` before it."""
         found = 1 / self.vocab_size
         for level in self._levels:
-            followers = level.followers.get(gram[-1 - level.before : -1])
+            followers = level.followers.get(ngram[-1 - level.before : -1])
             if followers is None:  # then no longer context was seen either
                 break
             taken = level.discount * len(followers.counts)
-            own = max(0.0, followers.counts.get(gram[-1], 0) - level.discount)
+            own = max(0.0, followers.counts.get(ngram[-1], 0) - level.discount)
             found = (own + taken * found) / followers.total
         return found
 

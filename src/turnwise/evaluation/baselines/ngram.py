@@ -16,7 +16,7 @@ from turnwise.evaluation.system_under_test import EMPTY_GENERATION, OnQueriesDon
 from turnwise.text.rendering.renderer import Renderer
 
 ORDER = 4
-MOST = 256  # tokens of an answer, where nobody says
+DEFAULT_MAX_TOKENS = 256  # tokens of an answer, where nobody says
 
 
 class NgramBaseline:
@@ -39,10 +39,10 @@ class NgramBaseline:
         *,
         context_length: int,
         order: int = ORDER,
-        most: int = MOST,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
     ) -> None:
         self.name = f"{order}-gram"
-        self.renderer, self.context_length, self.most = renderer, context_length, most
+        self.renderer, self.context_length, self.max_tokens = renderer, context_length, max_tokens
         self.model = KneserNey(self._learned(dialogues), order=order, vocab_size=renderer.tokenizer.vocab_size)
 
     def answer(self, asks: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone) -> list[GenerationOutput]:
@@ -61,8 +61,8 @@ class NgramBaseline:
                 read = find_scored_span(self.renderer, score, self.context_length)
             except TemplateError:  # what it cannot even be asked it has no opinion of
                 read = ScoredSpan((0,), (), 0)
-            nats = -math.fsum(map(math.log, self.model.probabilities(read.ids, read.places)))
-            found.append(Loglikelihood(nats, len(read.places), read.bytes))
+            nats = -math.fsum(map(math.log, self.model.probabilities(read.token_ids, read.positions)))
+            found.append(Loglikelihood(nats, len(read.positions), read.num_bytes))
             on_done(1)
         return found
 
@@ -80,7 +80,7 @@ class NgramBaseline:
             return EMPTY_GENERATION
         dice = random.Random(f"{seed} {before}")
         said: list[int] = []
-        while len(said) < self.most:
+        while len(said) < self.max_tokens:
             chances = self.model.distribution([*before, *said][-self.model.order :])
             if ask.greedy:
                 token = int(chances.argmax())

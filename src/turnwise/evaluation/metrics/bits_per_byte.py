@@ -10,7 +10,7 @@ from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
 from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 
 
-class Metric(metric.Metric):
+class BitsPerByteMetric(metric.Metric):
     """Cross-entropy by byte, so that models with different tokenizers may be compared."""
 
     SORT_ORDER = 40
@@ -24,7 +24,7 @@ class Metric(metric.Metric):
     VALUE_FORMAT = ".4f"
     NEEDS_LOGLIKELIHOODS = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """Every dialogue in which an assistant says something."""
         del seed
         found = []
@@ -35,7 +35,7 @@ class Metric(metric.Metric):
                 LoglikelihoodQuery(messages[: at + 1], dialogue.tools) for at in replies if at
             )  # nobody is asked to speak first
             if scores:
-                found.append(Sample(dialogue_id(messages), scores=scores))
+                found.append(Sample(dialogue_id(messages), loglikelihood_queries=scores))
         return found
 
     def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
@@ -44,9 +44,9 @@ class Metric(metric.Metric):
         return statistics_array(
             [
                 (
-                    sum(one.nats for one in each.scored),
-                    sum(one.bytes for one in each.scored),
-                    sum(one.tokens for one in each.scored),
+                    sum(one.nll for one in each.loglikelihoods),
+                    sum(one.num_bytes for one in each.loglikelihoods),
+                    sum(one.num_tokens for one in each.loglikelihoods),
                 )
                 for each in found
             ],

@@ -6,7 +6,7 @@ import numpy as np
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.samples import Sample, SampleResult
 from turnwise.evaluation.word_tokens import is_cjk
@@ -14,7 +14,7 @@ from turnwise.evaluation.word_tokens import is_cjk
 ORDER = 4
 
 
-class Metric(metric.Metric):
+class BleuMetric(metric.Metric):
     """Corpus BLEU."""
 
     SORT_ORDER = 110
@@ -26,10 +26,10 @@ class Metric(metric.Metric):
     RANGE = (0.0, 100.0)
     VALUE_FORMAT = ".2f"
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies."""
         del seed
-        return reply_samples(dialogues)
+        return last_reply_samples(dialogues)
 
     def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """sacrebleu's own: lengths, then n-grams that match and that there are, for each order."""
@@ -38,7 +38,7 @@ class Metric(metric.Metric):
         references = [item.reference for item in items]
         scorer = BLEU(tokenize="zh" if is_cjk(references) else "13a", force=True)
         return statistics_array(
-            scorer._extract_corpus_statistics([each.answers[0].text for each in found], [references]), 2 + 2 * ORDER
+            scorer._extract_corpus_statistics([each.outputs[0].text for each in found], [references]), 2 + 2 * ORDER
         )
 
     def value(self, totals_XK: FloatArray) -> FloatArray:

@@ -6,14 +6,14 @@ import numpy as np
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.samples import Sample, SampleResult
 
 BETA = 2  # recall counts twice as much as precision
 
 
-class Metric(metric.Metric):
+class ChrfMetric(metric.Metric):
     """Corpus chrF2."""
 
     SORT_ORDER = 30
@@ -26,10 +26,10 @@ class Metric(metric.Metric):
     COUNTS_FOR_VERDICT = True
     VALUE_FORMAT = ".2f"
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies."""
         del seed
-        return reply_samples(dialogues)
+        return last_reply_samples(dialogues)
 
     def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """sacrebleu's own: n-grams of the answer, of the reference, and of both, for each order."""
@@ -37,7 +37,7 @@ class Metric(metric.Metric):
 
         scorer = CHRF()
         per_item = scorer._extract_corpus_statistics(
-            [each.answers[0].text for each in found], [[item.reference for item in items]]
+            [each.outputs[0].text for each in found], [[item.reference for item in items]]
         )
         return statistics_array(per_item, 3 * scorer.char_order)
 

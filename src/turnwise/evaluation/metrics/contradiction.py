@@ -19,7 +19,7 @@ from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 YES, NO = "Yes, that is right.", "No, that is wrong."
 
 
-class Metric(metric.Metric):
+class ContradictionMetric(metric.Metric):
     """Contradictions by questions."""
 
     SORT_ORDER = 60
@@ -36,7 +36,7 @@ class Metric(metric.Metric):
     IS_PROBE = True
     NEEDS_LOGLIKELIHOODS = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The same for all data: with each value of a fact a question for yes, one for no and an open one."""
         del dialogues, seed
         return [item for number, fact in enumerate(_facts()) for item in _items(f"fact {number}", fact)]
@@ -46,7 +46,7 @@ class Metric(metric.Metric):
         del items
         pairs = []
         for each in found:
-            fits, contradicts = (one.nats / max(1, one.tokens) for one in each.scored)
+            fits, contradicts = (one.nll / max(1, one.num_tokens) for one in each.loglikelihoods)
             pairs.append((float(not fits < contradicts), 1.0))
         return statistics_array(pairs)
 
@@ -77,5 +77,5 @@ def _items(group: str, fact: _Fact) -> list[Sample]:
         ):
             history = (*fill_dialogue(fact.said, value=value, other=other), Message("user", question))
             scores = tuple(LoglikelihoodQuery((*history, Message("assistant", reply))) for reply in (right, wrong))
-            found.append(Sample(group, scores=scores, reference=right, about={"kind": fact.kind}))
+            found.append(Sample(group, loglikelihood_queries=scores, reference=right, metadata={"kind": fact.kind}))
     return found

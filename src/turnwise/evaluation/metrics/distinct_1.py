@@ -3,7 +3,7 @@
 from turnwise.evaluation.metrics import distinct_2
 
 
-class Metric(distinct_2.Metric):
+class Distinct1Metric(distinct_2.Distinct2Metric):
     """Different words by all of them."""
 
     WORDS = 1

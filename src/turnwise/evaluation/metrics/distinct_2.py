@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.samples import Sample, SampleResult
 from turnwise.evaluation.word_tokens import count_ngrams, split_words
 
 
-class Metric(metric.Metric):
+class Distinct2Metric(metric.Metric):
     """Different pairs of words by all of them.
 
     Each occurrence counts as one by how often its n-gram occurs in all answers, which adds up to the number of
@@ -26,15 +26,15 @@ class Metric(metric.Metric):
     BETTER = "higher"
     RANGE = (0.0, 1.0)
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies."""
         del seed
-        return reply_samples(dialogues)
+        return last_reply_samples(dialogues)
 
     def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Each answer's part of the different n-grams, and its n-grams."""
         del items
-        counted = [count_ngrams(split_words(each.answers[0].text), self.WORDS) for each in found]
+        counted = [count_ngrams(split_words(each.outputs[0].text), self.WORDS) for each in found]
         all_of_them: Counter[tuple[str, ...]] = Counter()
         for own in counted:  # a sum would copy all of them each time
             all_of_them.update(own)

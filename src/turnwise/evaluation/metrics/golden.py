@@ -5,12 +5,13 @@ from functools import cached_property
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.golden_set import GoldenCase, golden_cases, passes_case
+from turnwise.evaluation.golden_case import GoldenCase, passes_case
+from turnwise.evaluation.golden_set import load_golden_cases
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.samples import GenerationQuery, Sample, SampleResult
 
 
-class Metric(metric.Metric):
+class GoldenMetric(metric.Metric):
     """The share of the golden set's cases that are answered rightly."""
 
     SORT_ORDER = 5
@@ -33,17 +34,17 @@ class Metric(metric.Metric):
     @cached_property
     def _cases(self) -> dict[str, GoldenCase]:
         """Read only when somebody looks at them."""
-        return {case.id: case for case in (golden_cases() if self._chosen is None else self._chosen)}
+        return {case.id: case for case in (load_golden_cases() if self._chosen is None else self._chosen)}
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """One for every case: the data is not looked at."""
         del dialogues, seed
         return [
             Sample(
                 f"golden {case.id}",
-                (GenerationQuery(case.history, greedy=True),),
-                reference=case.example,
-                about={"id": case.id, "kind": case.kind, "safety": case.safety},
+                (GenerationQuery(case.messages, greedy=True),),
+                reference=case.passing_answer,
+                metadata={"id": case.id, "kind": case.kind, "safety": case.is_safety},
             )
             for case in self._cases.values()
         ]
@@ -52,7 +53,7 @@ class Metric(metric.Metric):
         """Passed, asked."""
         return statistics_array(
             [
-                (float(passes_case(self._cases[item.about["id"]], each.answers[0].text)), 1.0)
+                (float(passes_case(self._cases[item.metadata["id"]], each.outputs[0].text)), 1.0)
                 for item, each in zip(items, found, strict=True)
             ]
         )

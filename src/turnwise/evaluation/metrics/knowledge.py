@@ -17,7 +17,7 @@ from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 PLACES = "abcd"  # for the values in a passage; the first is what is asked for
 
 
-class Metric(metric.Metric):
+class KnowledgeMetric(metric.Metric):
     """Right replies by questions."""
 
     SORT_ORDER = 80
@@ -34,7 +34,7 @@ class Metric(metric.Metric):
     IS_PROBE = True
     NEEDS_LOGLIKELIHOODS = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The same for all data: each passage with each of its values."""
         del dialogues, seed
         return [item for number, passage in enumerate(_passages()) for item in _items(f"passage {number}", passage)]
@@ -42,7 +42,7 @@ class Metric(metric.Metric):
     def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Right, asked."""
         del items
-        ranked = [[each.nats / max(1, each.tokens) for each in one.scored] for one in found]
+        ranked = [[each.nll / max(1, each.num_tokens) for each in one.loglikelihoods] for one in found]
         return statistics_array([(float(losses[0] < min(losses[1:])), 1.0) for losses in ranked])
 
 
@@ -67,5 +67,5 @@ def _items(group: str, passage: _Passage) -> list[Sample]:
         history = (Message("system", told), Message("user", passage.question))
         replies = [passage.reply.format(value=value) for value in values]
         scores = tuple(LoglikelihoodQuery((*history, Message("assistant", reply))) for reply in replies)
-        found.append(Sample(group, scores=scores, reference=replies[0]))
+        found.append(Sample(group, loglikelihood_queries=scores, reference=replies[0]))
     return found

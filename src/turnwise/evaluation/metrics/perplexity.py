@@ -8,7 +8,7 @@ from turnwise.evaluation.metrics import bits_per_byte
 MOST = 700.0  # nats; a hopeless model's perplexity is not infinite
 
 
-class Metric(bits_per_byte.Metric):
+class PerplexityMetric(bits_per_byte.BitsPerByteMetric):
     """The same cross-entropy by token, as papers have it."""
 
     SORT_ORDER = 100

@@ -22,7 +22,7 @@ TALKS = 20  # enough that a difference between two models can be sure
 FACTS = 3  # told in each
 
 
-class Metric(metric.Metric):
+class RecallMetric(metric.Metric):
     """Facts recalled by facts asked for."""
 
     SORT_ORDER = 70
@@ -38,7 +38,7 @@ class Metric(metric.Metric):
     IS_BINARY = True
     IS_PROBE = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The same for all data: some talks, which ask for the fact told first, second and last in turn."""
         del dialogues
         return [_talk(number, random.Random(f"{seed} {number}")) for number in range(TALKS)]
@@ -47,7 +47,7 @@ class Metric(metric.Metric):
         """Recalled, asked."""
         return statistics_array(
             [
-                (float(_names(each.answers[0].text, item.about["fact"])), 1.0)
+                (float(_names(each.outputs[0].text, item.metadata["fact"])), 1.0)
                 for item, each in zip(items, found, strict=True)
             ]
         )
@@ -76,7 +76,7 @@ def _talk(number: int, rng: random.Random) -> Sample:
     history.extend(fill_dialogue(rng.sample(talk, (TURNS - 2 - len(history)) // 2)))
     fact, value = told[number % FACTS]
     ask = GenerationQuery((*history, Message("user", fact.asks)), greedy=True)
-    return Sample(f"talk {number}", (ask,), reference=value, about={"fact": value})
+    return Sample(f"talk {number}", (ask,), reference=value, metadata={"fact": value})
 
 
 def _names(text: str, value: str) -> bool:

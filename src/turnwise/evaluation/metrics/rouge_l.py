@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.samples import Sample, SampleResult
 from turnwise.evaluation.word_tokens import split_words
@@ -18,7 +18,7 @@ class _Words:
         return split_words(text)
 
 
-class Metric(metric.Metric):
+class RougeLMetric(metric.Metric):
     """Mean F of the longest common subsequence."""
 
     SORT_ORDER = 120
@@ -28,10 +28,10 @@ class Metric(metric.Metric):
     RANGE = (0.0, 1.0)
     VALUE_FORMAT = ".4f"
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies."""
         del seed
-        return reply_samples(dialogues)
+        return last_reply_samples(dialogues)
 
     def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """F, one."""
@@ -40,7 +40,7 @@ class Metric(metric.Metric):
         scorer = RougeScorer(["rougeL"], tokenizer=_Words())
         return statistics_array(
             [
-                (scorer.score(item.reference, each.answers[0].text)["rougeL"].fmeasure, 1.0)
+                (scorer.score(item.reference, each.outputs[0].text)["rougeL"].fmeasure, 1.0)
                 for item, each in zip(items, found, strict=True)
             ]
         )

@@ -18,7 +18,7 @@ CANDIDATES = 20
 MOST = 120  # dialogues that are asked about, since each has twenty replies to be read
 
 
-class Metric(metric.Metric):
+class SelectionMetric(metric.Metric):
     """Recall at 1 of 20."""
 
     SORT_ORDER = 20
@@ -34,18 +34,18 @@ class Metric(metric.Metric):
     IS_BINARY = True
     NEEDS_LOGLIKELIHOODS = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """One for every dialogue's last reply; none where there are fewer than twenty different replies."""
-        return selection_items(dialogues, seed, CANDIDATES)
+        return selection_samples(dialogues, seed, CANDIDATES)
 
     def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Right, asked."""
         del items
-        ranked = [[each.nats / max(1, each.tokens) for each in one.scored] for one in found]
+        ranked = [[each.nll / max(1, each.num_tokens) for each in one.loglikelihoods] for one in found]
         return statistics_array([(float(losses[0] < min(losses[1:])), 1.0) for losses in ranked])
 
 
-def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: int) -> list[Sample]:
+def selection_samples(dialogues: Sequence[Conversation], seed: int, candidates: int) -> list[Sample]:
     """The true reply, which is the first, and seeded others."""
     asked = [
         (number, *parts, str(dialogue.meta.get("intent") or ""))
@@ -77,5 +77,5 @@ def selection_items(dialogues: Sequence[Conversation], seed: int, candidates: in
                 taken.add(other)
         tools = dialogues[number].tools
         scores = tuple(LoglikelihoodQuery((*history, Message("assistant", each)), tools) for each in (reply, *chosen))
-        found.append(Sample(dialogue_id(history), scores=scores, reference=reply))
+        found.append(Sample(dialogue_id(history), loglikelihood_queries=scores, reference=reply))
     return found

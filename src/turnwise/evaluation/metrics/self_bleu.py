@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation import metric
-from turnwise.evaluation.last_replies import reply_samples
+from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.samples import Sample, SampleResult
 from turnwise.evaluation.word_tokens import is_cjk
@@ -13,7 +13,7 @@ from turnwise.evaluation.word_tokens import is_cjk
 OTHERS = 20  # that each answer is compared with, drawn once
 
 
-class Metric(metric.Metric):
+class SelfBleuMetric(metric.Metric):
     """Mean BLEU of an answer against answers to other dialogues."""
 
     SORT_ORDER = 140
@@ -25,17 +25,17 @@ class Metric(metric.Metric):
     RANGE = (0.0, 100.0)
     VALUE_FORMAT = ".2f"
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies."""
         del seed
-        return reply_samples(dialogues)
+        return last_reply_samples(dialogues)
 
     def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """BLEU, one."""
         from sacrebleu.metrics.bleu import BLEU
 
         del items
-        texts = [each.answers[0].text for each in found]
+        texts = [each.outputs[0].text for each in found]
         scorer = BLEU(tokenize="zh" if is_cjk(texts) else "13a", effective_order=True)
         pairs = []
         for number, text in enumerate(texts):

@@ -11,7 +11,7 @@ from turnwise.evaluation.samples import GenerationQuery, Sample, SampleResult
 from turnwise.evaluation.word_tokens import split_words
 
 
-class Metric(metric.Metric):
+class SuccessMetric(metric.Metric):
     """The share of dialogues whose answer has every value that the true reply has."""
 
     SORT_ORDER = 10
@@ -25,7 +25,7 @@ class Metric(metric.Metric):
     COUNTS_FOR_VERDICT = True
     VALUE_FORMAT = ".1%"
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """Dialogues with slots of which the last reply names one."""
         del seed
         found = []
@@ -35,13 +35,13 @@ class Metric(metric.Metric):
                 continue
             needed = [value for value in _values(dialogue.meta) if _says(parts[1], value)]
             if needed:
-                about = {"needed": needed}
+                metadata = {"needed": needed}
                 found.append(
                     Sample(
                         dialogue_id(parts[0]),
                         (GenerationQuery(parts[0], tools=dialogue.tools),),
                         reference=parts[1],
-                        about=about,
+                        metadata=metadata,
                     )
                 )
         return found
@@ -50,7 +50,7 @@ class Metric(metric.Metric):
         """Complete, asked."""
         return statistics_array(
             [
-                (float(all(_says(each.answers[0].text, value) for value in item.about["needed"])), 1.0)
+                (float(all(_says(each.outputs[0].text, value) for value in item.metadata["needed"])), 1.0)
                 for item, each in zip(items, found, strict=True)
             ]
         )

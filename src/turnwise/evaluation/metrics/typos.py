@@ -17,7 +17,7 @@ SHARE = 0.1  # of the words of every user turn
 MOST = 200  # dialogues that are read twice
 
 
-class Metric(metric.Metric):
+class TyposMetric(metric.Metric):
     """How much more surprising replies are after mistyped questions."""
 
     SORT_ORDER = 90
@@ -30,7 +30,7 @@ class Metric(metric.Metric):
     VALUE_FORMAT = ".2%"
     NEEDS_LOGLIKELIHOODS = True
 
-    def items(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
+    def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies, after what was typed and after what might have been."""
         found = []
         for number, dialogue in subsample(list(enumerate(dialogues)), MOST, seed):
@@ -45,13 +45,13 @@ class Metric(metric.Metric):
             if rough != history:
                 said = Message("assistant", reply)
                 scores = tuple(LoglikelihoodQuery((*before, said), dialogue.tools) for before in (history, rough))
-                found.append(Sample(dialogue_id(history), scores=scores, reference=reply))
+                found.append(Sample(dialogue_id(history), loglikelihood_queries=scores, reference=reply))
         return found
 
     def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
         """Nats after typos, nats without."""
         del items
-        return statistics_array([(each.scored[1].nats, each.scored[0].nats) for each in found])
+        return statistics_array([(each.loglikelihoods[1].nll, each.loglikelihoods[0].nll) for each in found])
 
     def value(self, totals_XK: FloatArray) -> FloatArray:
         """The relative rise."""

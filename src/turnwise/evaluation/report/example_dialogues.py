@@ -86,7 +86,7 @@ def _example(
 ) -> ExampleDialogue:
     item = replies.items[at]
     return ExampleDialogue(
-        turns(item.queries[0].history),
+        turns(item.generation_queries[0].history),
         clean(item.reference),
         _side(replies, at, new_I),
         None if before is None else _side(before, at, old_I),
@@ -94,4 +94,4 @@ def _example(
 
 
 def _side(replies: MetricResult, at: int, quality_I: FloatArray) -> ModelAnswers:
-    return ModelAnswers(float(quality_I[at]), tuple(clean(found[at].answers[0].text) for found in replies.found))
+    return ModelAnswers(float(quality_I[at]), tuple(clean(found[at].outputs[0].text) for found in replies.found))

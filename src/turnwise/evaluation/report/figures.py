@@ -19,7 +19,7 @@ EDGE = 6.0  # half-widths; what is farther stands at the edge
 def pictures(card: Scorecard, curve: Sequence[TemperaturePoint], loss: Sequence[LossPoint]) -> list[Picture]:
     """Those for which there is something to draw."""
     found = []
-    if lines := [line for line in card.lines if line.better and _is_known(line)]:
+    if lines := [line for line in card.rows if line.better and _is_known(line)]:
         found.append(_differences(lines))
     if curve:
         found.append(curve_picture(curve))
@@ -34,7 +34,7 @@ def _is_known(line: ScorecardRow) -> bool:
 
 
 def _differences(lines: Sequence[ScorecardRow]) -> Picture:
-    told = "; ".join(f"{line.label} {change(line.difference, line.shown)}, {line.verdict}" for line in lines)
+    told = "; ".join(f"{line.label} {change(line.difference, line.value_format)}, {line.verdict}" for line in lines)
     alt = f"Differences to the base with their intervals: {told}."
     size = (5.0, 0.9 + 0.25 * len(lines))
     return Picture(
@@ -59,9 +59,14 @@ def _draw_differences(lines: Sequence[ScorecardRow], figure: Any) -> None:
         axes.plot([low, high], [row, row], color=colour, linewidth=1.6, solid_capstyle="butt")
         marker = "o" if abs(at) < EDGE else "<>"[at > 0]
         axes.plot(
-            at, row, marker, color=colour, markersize=6, markerfacecolor=colour if line.judged else COLOURS["raised"]
+            at,
+            row,
+            marker,
+            color=colour,
+            markersize=6,
+            markerfacecolor=colour if line.counts_for_verdict else COLOURS["raised"],
         )
-        told = f"{change(line.difference, line.shown)} {MARKS[line.verdict]}"
+        told = f"{change(line.difference, line.value_format)} {MARKS[line.verdict]}"
         axes.annotate(told, (1.02, row), xycoords=("axes fraction", "data"), va="center", color=colour)
     axes.axvline(0, color=COLOURS["text"], linewidth=0.8)
     reach = min(EDGE, reach) * 1.08

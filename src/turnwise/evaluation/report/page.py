@@ -78,10 +78,10 @@ def page_of(
     pictures: Sequence[Picture],
 ) -> Page:
     """Put a report together."""
-    name, other = _name(card.about.get("model"), "the model"), _name(card.about.get("base"), "the base")
+    name, other = _name(card.metadata.get("model"), "the model"), _name(card.metadata.get("base"), "the base")
     if name == other:  # one model with other settings, say
         other = f"{other} (base)"
-    rows = [(line.judged, _row(line)) for line in card.lines]
+    rows = [(line.counts_for_verdict, _row(line)) for line in card.rows]
     return Page(
         title=f"Evaluation of {name}" + (f" against {other}" if is_compared(card) else ""),
         model=name,
@@ -96,28 +96,28 @@ def page_of(
         others=[row for judged, row in rows if not judged],
         pictures=pictures,
         examples=examples(model, base),
-        about=list(_flat(card.about)),
+        about=list(_flat(card.metadata)),
         judged_by=None if card.judge is None else judge_section(card.judge),
         compared=is_compared(card),
     )
 
 
 def _row(line: ScorecardRow) -> Row:
-    form, exact = line.shown, line.mcnemar
-    counts = f"{exact.gained} gained, {exact.lost} lost; McNemar's p {numbers.format_p(exact.p)}" if exact else ""
+    form, exact = line.value_format, line.mcnemar
+    counts = f"{exact.gained} gained, {exact.lost} lost; McNemar's p {numbers.format_p(exact.p_value)}" if exact else ""
     return Row(
         line.name,
         line.label,
-        line.about,
+        line.description,
         WAYS[line.better],
-        f"{line.dialogues:,}",
+        f"{line.num_dialogues:,}",
         numbers.shown(line.value, form),
         numbers.span(line.interval, form),
-        numbers.shown(line.base, form),
+        numbers.shown(line.base_value, form),
         numbers.span(line.base_interval, form),
         numbers.change(line.difference, form),
         numbers.span_of_change(line.difference_interval, form),
-        numbers.format_p(line.p_holm if line.judged else line.p),
+        numbers.format_p(line.adjusted_p_value if line.counts_for_verdict else line.p_value),
         counts,
         MARKS.get(line.verdict, numbers.NOTHING),
         line.verdict,
@@ -125,14 +125,14 @@ def _row(line: ScorecardRow) -> Row:
 
 
 def _change(flip: Flip) -> Change:
-    outcome = "right before, wrong now" if flip.was_right else "wrong before, right now"
+    outcome = "right before, wrong now" if flip.was_correct else "wrong before, right now"
     return Change(
-        clean(flip.case),
-        f"{clean(flip.kind)}{', safety' if flip.safety and flip.kind != 'safety' else ''}: {outcome}",
-        flip.was_right,
+        clean(flip.case_id),
+        f"{clean(flip.kind)}{', safety' if flip.is_safety and flip.kind != 'safety' else ''}: {outcome}",
+        flip.was_correct,
         tuple((clean(role), clean(content)) for role, content in flip.history),
-        clean(flip.before),
-        clean(flip.after),
+        clean(flip.base_answer),
+        clean(flip.answer),
     )
 
 

@@ -24,7 +24,7 @@ def headline(card: Scorecard) -> str:
 def basis(card: Scorecard) -> list[str]:
     """What that rests on, in sentences."""
     sentences = [
-        f"Measured on {_dialogues(card.lines)}, {_seeds(card.lines)}. "
+        f"Measured on {_dialogues(card.rows)}, {_seeds(card.rows)}. "
         f"Of 100 such intervals {100 * CONFIDENCE_LEVEL:.0f} hold the figure for all "
         f"dialogues of the kind (whole dialogues resampled {NUM_RESAMPLES:,} times)."
     ]
@@ -45,20 +45,20 @@ def basis(card: Scorecard) -> list[str]:
 
 def is_compared(card: Scorecard) -> bool:
     """Whether there is a base; there may be no verdict even so, where nothing judged was measured."""
-    return any(line.base is not None for line in card.lines)
+    return any(line.base_value is not None for line in card.rows)
 
 
 def _compared(card: Scorecard) -> list[ScorecardRow]:
-    return [line for line in card.lines if line.judged and line.p_holm is not None]
+    return [line for line in card.rows if line.counts_for_verdict and line.adjusted_p_value is not None]
 
 
 def _dialogues(lines: Sequence[ScorecardRow]) -> str:
-    counts = sorted({line.dialogues for line in lines})
+    counts = sorted({line.num_dialogues for line in lines})
     if len(counts) < 2:
         return pluralize(counts[0] if counts else 0, "dialogue")
     return f"{counts[0]:,} to {counts[-1]:,} dialogues or written probes a metric"
 
 
 def _seeds(lines: Sequence[ScorecardRow]) -> str:
-    seeds = max((len(line.by_seed) for line in lines), default=1)
+    seeds = max((len(line.values_by_seed) for line in lines), default=1)
     return f"every answer drawn with {pluralize(seeds, 'seed')}" if seeds > 1 else "with one seed"
