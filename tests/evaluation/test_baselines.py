@@ -199,7 +199,7 @@ class TestNgram:
             assert subject.renderer.tokenizer.vocab_size == tokenizer.vocab_size
         tokenizer.save(adapter)
         with open_baseline("ngram", file, adapter, 5) as subject:
-            assert subject.most == 5
+            assert subject.max_tokens == 5
 
 
 class TestRetrieval:

@@ -104,12 +104,13 @@ def test_a_curve_over_temperatures(model_folder, data, tmp_path):
 
 def test_golden_cases_of_ones_own(model_folder, data, tmp_path):
     (tmp_path / "shop.yaml").write_text(
-        '- id: opening\n  messages: ["When do you open?"]\n  must_include: [[nine, "9"]]\n  passing_answer: "At nine."\n'
+        '- id: opening\n  messages: ["When do you open?"]\n'
+        '  must_include: [[nine, "9"]]\n  passing_answer: "At nine."\n'
     )
     words = (model_folder, "--data", data, "--metrics", "chrf", "--golden", tmp_path / "shop.yaml", "--max-tokens", 8)
     lines = by_name(card(*words))
     assert list(lines) == ["golden", "chrf"]
-    assert lines["golden"]["dialogues"] == 1
+    assert lines["golden"]["num_dialogues"] == 1
 
 
 def test_an_unknown_metric_is_told_the_nearest(model_folder, data):
@@ -147,7 +148,7 @@ def test_a_baseline_says_as_much_as_was_asked_for(model_folder, data, monkeypatc
 
     seen = []
     real = NgramBaseline.answer
-    monkeypatch.setattr(NgramBaseline, "answer", lambda self, *rest: [seen.append(self.most), real(self, *rest)][1])
+    monkeypatch.setattr(NgramBaseline, "answer", lambda self, *rest: [seen.append(self.max_tokens), real(self, *rest)][1])
     words = (f"ngram:{data}", "--data", data, "--against", model_folder, "--limit", 5, "--metrics", "chrf")
     run(*words, "--max-tokens", 3)
     assert set(seen) == {3}
@@ -222,7 +223,7 @@ def test_a_table_shows_what_is_no_number_as_a_dash():
     nan = float("nan")
     nothing = ConfidenceInterval(nan, nan)
     line = ScorecardRow("x", "label", "", "higher", False, False, ".1%", 3, nan, nothing, (nan,))
-    compared = replace(line, base=0.5, base_interval=nothing, difference=nan, difference_interval=nothing)
+    compared = replace(line, base_value=0.5, base_interval=nothing, difference=nan, difference_interval=nothing)
     for lines, verdict in (([line], None), ([compared], None)):
         out = io.StringIO()
         print_scorecard(Scorecard(verdict, ("Nothing was judged.",), tuple(lines)), Console(file=out, width=100))
@@ -240,4 +241,4 @@ def test_data_and_a_baselines_file_are_read_as_the_flags_say(model_folder, tmp_p
     with pytest.raises(InvalidData, match="encoding"):
         run(*words)
     found = card(*words, "--encoding", "windows-1252", "--columns", "user=Frage,assistant=Antwort")
-    assert by_name(found)["bits_per_byte"]["dialogues"] == 10
+    assert by_name(found)["bits_per_byte"]["num_dialogues"] == 10

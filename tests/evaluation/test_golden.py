@@ -126,7 +126,10 @@ def test_all_files_of_a_folder_are_read_and_their_names_are_the_kinds(written, t
 
 
 def test_lists_within_a_group_are_part_of_it(written):
-    text = "- {id: a, messages: [x], must_include: [&no [never, nay]]}\n- {id: b, messages: [x], must_include: [[*no, nope]]}\n"
+    text = (
+        "- {id: a, messages: [x], must_include: [&no [never, nay]]}\n"
+        "- {id: b, messages: [x], must_include: [[*no, nope]]}\n"
+    )
     assert load_golden_cases(written(text))[1].must_include == (("never", "nay", "nope"),)
 
 

@@ -82,7 +82,7 @@ class TestVerdict:
             for nats in (HIGH, LOW)
         )
         card = build_scorecard(new, old)
-        assert (card.verdict, card.reasons) == (None, ("Nothing that a verdict rests on was measured.",))
+        assert (card.verdict, card.reasons) == (None, ("No metric that counts for the verdict was measured.",))
         assert card.rows[0].verdict == "worse"
         card = build_scorecard(new | ranked(*[1, 0] * 4), old | ranked(*[1, 0] * 4))
         assert card.verdict == "no difference"

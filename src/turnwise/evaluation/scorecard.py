@@ -132,7 +132,7 @@ def build_scorecard(
             lines[number] = replace(line, verdict=_verdict_of(line, line.p_value))
     if not judged:
         return Scorecard(
-            None, ("Nothing that a verdict rests on was measured.",), tuple(lines), metadata=metadata or {}
+            None, ("No metric that counts for the verdict was measured.",), tuple(lines), metadata=metadata or {}
         )
     flips = _flips(model, base)
     verdict, reasons = _verdict([lines[number] for number in judged], flips)

@@ -97,7 +97,7 @@ class ModelUnderTest:
         """Answer by the engine, many at once."""
         requests = [self._request(ask, seed) for ask, seed in asks]
         found = iter(self._do([Job(request) for request in requests if request is not None], on_done))
-        return [EMPTY_GENERATION if request is None else GenerationOutput(**next(found)) for request in requests]
+        return [EMPTY_GENERATION if request is None else _generation_output(next(found)) for request in requests]
 
     def score(self, scores: Sequence[LoglikelihoodQuery], on_done: OnQueriesDone) -> list[Loglikelihood]:
         """Score by the engine, which reads once what several begin with."""
@@ -210,6 +210,10 @@ class ModelUnderTest:
             self.fingerprint, request.prompt_ids, asdict(request.params), request.max_tokens, sorted(request.stop_ids),
             request.prompt_output, request.encoder_ids, job.counted,
         )  # fmt: skip
+
+
+def _generation_output(record: Mapping[str, Any]) -> GenerationOutput:
+    return GenerationOutput(record["text"], record["tokens"], record["finish"])
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:
