@@ -148,7 +148,9 @@ def test_a_baseline_says_as_much_as_was_asked_for(model_folder, data, monkeypatc
 
     seen = []
     real = NgramBaseline.answer
-    monkeypatch.setattr(NgramBaseline, "answer", lambda self, *rest: [seen.append(self.max_tokens), real(self, *rest)][1])
+    monkeypatch.setattr(
+        NgramBaseline, "answer", lambda self, *rest: [seen.append(self.max_tokens), real(self, *rest)][1]
+    )
     words = (f"ngram:{data}", "--data", data, "--against", model_folder, "--limit", 5, "--metrics", "chrf")
     run(*words, "--max-tokens", 3)
     assert set(seen) == {3}

@@ -35,7 +35,12 @@ class TestWithoutData:
     def test_what_looks_at_none_is_known(self):
         from turnwise.evaluation.metrics import load_metrics
 
-        assert {each.NAME for each in load_metrics() if each.IS_PROBE} == {"golden", "contradiction", "recall", "knowledge"}
+        assert {each.NAME for each in load_metrics() if each.IS_PROBE} == {
+            "golden",
+            "contradiction",
+            "recall",
+            "knowledge",
+        }
         assert all(bool(each.samples([], 0)) == each.IS_PROBE for each in load_metrics())
 
 
