@@ -219,7 +219,7 @@ def wander(grammar, tokenizer, seed, most=2500, ends=0.5):
 
 
 def shown(tokenizer, ids):
-    return tokenizer.decode(ids, skip_special=False)
+    return tokenizer.decode(ids, skip_special_tokens=False)
 
 
 def check(tool, kind, arguments):
@@ -391,7 +391,7 @@ def test_a_marker_that_is_one_token_without_being_special_is_found(made_tokenize
 def test_hostile_tools_take_little_time_or_are_refused(tokenizer_for, attack):
     tokenizer = tokenizer_for("plain")
     grammars = GrammarCompiler(tokenizer)
-    grammars.regex("warm up", "x")
+    grammars.compile_regex("warm up", "x")
     began = time.thread_time()
     with suppress(InvalidParameter):
         build_tool_call_grammar(
