@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.parameters import MAX_STRING, PARAMETER_SPECS, GenerationParams
+from turnwise.core.parameter_spec import MAX_STRING
+from turnwise.core.parameters import PARAMETER_SPECS, GenerationParams
 
 
 def test_built_in_values_are_in_bounds():

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from turnwise.core.errors import InvalidParameter, UserError
-from turnwise.core.parameters import MAX_STRING
+from turnwise.core.parameter_spec import MAX_STRING
 from turnwise.text.constraints.bad_words import BadWordsConstraint
 from turnwise.text.constraints.grammar_compiler import MAX_SOURCE, GrammarCache, GrammarCompiler
 from turnwise.text.rendering import renderer as render

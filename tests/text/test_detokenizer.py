@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from turnwise.core.parameters import MAX_STRING
+from turnwise.core.parameter_spec import MAX_STRING
 from turnwise.text.streaming.detokenizer import IncrementalDetokenizer, StopStringScanner
 
 KINDS = ["turnwise", "chatml", "sentencepiece", "sentencepiece-legacy"]

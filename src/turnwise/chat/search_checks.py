@@ -47,7 +47,7 @@ def check_search_parameters(params: GenerationParams, request: ChatRequest) -> N
         _check_contrastive_search(params, request)
     if params.num_beams == 1:
         for name in BEAM_PARAMETERS:
-            if getattr(params, name) != PARAMETER_SPECS[name].neutral:
+            if params.value(name) != PARAMETER_SPECS[name].neutral:
                 raise InvalidParameter(name, f"'{name}' needs beam search: set 'num_beams' to 2 or more.")
         return
     _reject_sampling(request, "num_beams")

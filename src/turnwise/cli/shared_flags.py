@@ -7,7 +7,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
+from turnwise.core.parameter_spec import ParameterSpec
+from turnwise.core.parameters import PARAMETER_SPECS
 
 ContextPolicy = Annotated[
     str,

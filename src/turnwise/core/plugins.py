@@ -10,10 +10,11 @@ the name that requests, recipes and flags use. Another package adds one without 
 Modules are imported when they are first asked for, so listing the names stays cheap.
 """
 
+import sys
 from collections.abc import Callable, Collection, Container, Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pkgutil import iter_modules
 from threading import RLock
 from types import ModuleType
@@ -106,7 +107,7 @@ class PluginGroup(Generic[T]):
     @cached_property
     def _entry_points(self) -> dict[str, EntryPoint]:
         points: dict[str, EntryPoint] = {}
-        for point in entry_points(group=self.group):
+        for point in _installed_entry_points(tuple(sys.path)).select(group=self.group):
             if point.name in self._built_in or point.name in points:
                 raise InvalidPlugin(
                     f"Two plug-ins are called {self.kind} '{point.name}'; {_origin(point)} has to rename its own."
@@ -138,6 +139,12 @@ class PluginGroup(Generic[T]):
                 "group 'turnwise.parameters'."
             )
         return module
+
+
+@lru_cache(maxsize=2)
+def _installed_entry_points(search_path: tuple[str, ...]) -> EntryPoints:  # noqa: ARG001
+    """The entry points of all installed packages. Cached, because a scan reads a file of every package."""
+    return cast(EntryPoints, entry_points())  # in Python 3.11 another class with the same `select`
 
 
 def find_subclass(module: ModuleType, base: type[T]) -> type[T]:

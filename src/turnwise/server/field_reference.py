@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from turnwise.core.parameters import MAX_LOGIT_BIAS_ENTRIES, MAX_STRING, ParameterSpec
+from turnwise.core.parameter_spec import MAX_LOGIT_BIAS_ENTRIES, MAX_STRING, ParameterSpec
 from turnwise.server.responses.response_fields import INPUT_TOKENS_UNSUPPORTED, RESPONSE_SAMPLING, RESPONSE_UNSUPPORTED
 from turnwise.server.responses.response_request import InputTokensRequest, ResponseRequest
 from turnwise.server.schema.chat_completion_request import ChatCompletionRequest

@@ -59,7 +59,7 @@ def sample_tokens_at(logits_BV: Tensor, states: Sequence[SamplerState], uniforms
         return token_ids
     logits_RV = logits_BV[random_rows].float()
     for name, warper in load_warpers().items():
-        values = [getattr(states[row].params, name) for row in random_rows]
+        values = [states[row].params.value(name) for row in random_rows]
         if any(value != PARAMETER_SPECS[name].neutral for value in values):
             logits_RV = warper.apply(logits_RV, torch.tensor(values, device=logits_RV.device))
     cumulative_RV = logits_RV.softmax(dim=1).double().cumsum(dim=1)

@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 from turnwise.core.chat_request import ResponseFormat
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
+from turnwise.core.parameter_spec import ParameterSpec
+from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.error_responses import truncate
 from turnwise.server.schema.common_fields import ReasoningEffort, Verbosity
 from turnwise.server.schema.json_object import invalid_field, read_object

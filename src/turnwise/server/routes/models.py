@@ -5,7 +5,8 @@ from typing import Any, Literal
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
-from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
+from turnwise.core.parameter_spec import ParameterSpec
+from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.schema.model_body import ModelBody
 from turnwise.server.schema.sampling_parameters import JSON_TYPES
 from turnwise.server.served_models import ServedModels

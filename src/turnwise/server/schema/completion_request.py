@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, StrictBool, WithJsonSchema, create_model
 
 from turnwise.core.chat_request import ChatRequest, OutputOptions, SchedulingOptions
-from turnwise.core.parameters import PARAMETER_SPECS, ParameterSpec
+from turnwise.core.parameter_spec import ParameterSpec
+from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.schema.common_fields import CompletionFields, LoggedUser, ServedModelName
 from turnwise.server.schema.json_object import invalid_field
 from turnwise.server.schema.response_format import GUIDED_SCHEMAS, guided_fields, resolve_format

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from turnwise.core.errors import InvalidParameter
-from turnwise.core.parameters import MAX_STRING, PARAMETER_SPECS, ParameterSpec
+from turnwise.core.parameter_spec import MAX_STRING, ParameterSpec
+from turnwise.core.parameters import PARAMETER_SPECS
 from turnwise.server.error_responses import truncate
 
 CHAT_SAMPLING_FIELDS: dict[str, ParameterSpec] = {
