@@ -1,7 +1,7 @@
 """Memory over time under mixed load: requests of many scopes, lengths and grammars, a third of them cancelled.
 
     python benchmarks/soak.py --minutes 4
-    python benchmarks/soak.py --model FOLDER --cache-memory 0.5
+    python benchmarks/soak.py --model FOLDER --kv-cache-gb 0.5
 
 Prints the process's resident memory every few seconds beside what the caches say they hold. It should rise while the
 caches fill (`docs/serving.md` lists them) and then stay level.
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a model folder; default: the bundled model")
     parser.add_argument("--minutes", type=float, default=4)
-    parser.add_argument("--cache-memory", type=float, help="gigabytes, as of `turnwise serve`")
+    parser.add_argument("--kv-cache-gb", type=float, help="gigabytes, as of `turnwise serve`")
     given = parser.parse_args()
     decoder = checkpoint.load(given.model or resolve_model_folder(None), dtype=torch.float32).decoder
     vocab, context = decoder.config.vocab_size, decoder.config.context_length

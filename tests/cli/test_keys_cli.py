@@ -10,7 +10,7 @@ from turnwise.core.settings import Settings
 from turnwise.store import open_key_store
 
 
-def kept():
+def stored_keys():
     return open_key_store(Settings.from_environment().keys_url).list()
 
 
@@ -20,24 +20,25 @@ def test_a_key_is_shown_once_alone_on_standard_output(turnwise):
     assert re.fullmatch(r"tw-[0-9a-f]{64}\n", out)
     assert "not shown again" in err
     assert out.strip() not in err
-    assert kept()[0].verify(out.strip())
+    assert stored_keys()[0].verify(out.strip())
     assert stat.S_IMODE((Settings.from_environment().home / "keys.db").stat().st_mode) == 0o600
 
 
-def test_quiet_says_nothing_else(turnwise):
+def test_quiet_prints_only_the_key(turnwise):
     code, out, err = turnwise("keys", "create", "--name", "laptop", "--quiet")
     assert (code, err) == (0, "")
-    assert kept()[0].verify(out.strip())
+    assert stored_keys()[0].verify(out.strip())
 
 
 def test_the_list_shows_everything_but_the_key(turnwise):
-    key = turnwise("keys", "create", "--name", "shop", "--rate", "6000", "--concurrent", "4", "-q")[1].strip()
+    limits = ["--requests-per-minute", "6000", "--max-concurrent", "4"]
+    key = turnwise("keys", "create", "--name", "shop", *limits, "-q")[1].strip()
     turnwise("keys", "create", "--name", "me")
     open_key_store(Settings.from_environment().keys_url).record_use(key[:VISIBLE_LENGTH], 1_800_000_000)
     code, out, err = turnwise("keys", "list")
     assert (code, err) == (0, "")
     head, shop, me = out.splitlines()
-    assert head.split() == ["NAME", "PREFIX", "CREATED", "LAST", "USED", "REQUESTS/MINUTE", "AT", "ONCE"]
+    assert head.split() == ["NAME", "PREFIX", "CREATED", "LAST", "USED", "REQUESTS/MINUTE", "CONCURRENT"]
     assert re.fullmatch(rf"shop  {key[:VISIBLE_LENGTH]}…  \S+ \d\d:\d\d  2027-01-\S+ \d\d:\d\d  6,000 +4", shop)
     assert re.fullmatch(r"me    tw-\w{8}…  \S+ \d\d:\d\d  never +no limit +no limit", me)
     assert key not in out
@@ -46,7 +47,7 @@ def test_the_list_shows_everything_but_the_key(turnwise):
 
 def test_no_keys_yet(turnwise):
     assert turnwise("keys", "list") == (
-        0, "", "There are no keys yet. Make one: turnwise keys create --name NAME\n",
+        0, "", "There are no keys yet. Create one: turnwise keys create --name NAME\n",
     )  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def test_revoking(turnwise):
     assert turnwise("keys", "revoke", f"{prefix}…")[0] == 0, "as the list shows it"
     code, _, err = turnwise("keys", "revoke", "a")
     assert (code, err) == (1, "Error: There is no key 'a'. `turnwise keys list` shows names and prefixes.\n")
-    assert kept() == []
+    assert stored_keys() == []
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,8 @@ def test_revoking(turnwise):
     [
         (["--name", "a"], "There is a key named 'a' already"),
         (["--name", "tw-1"], "A key's name has"),
-        (["--name", "b", "--rate", "0"], "Invalid value for '--rate'"),
-        (["--name", "b", "--concurrent", "-1"], "Invalid value for '--concurrent'"),
+        (["--name", "b", "--requests-per-minute", "0"], "Invalid value for '--requests-per-minute'"),
+        (["--name", "b", "--max-concurrent", "-1"], "Invalid value for '--max-concurrent'"),
         ([], "Missing option '--name'"),
     ],
 )
@@ -76,7 +77,7 @@ def test_mistakes_are_explained_and_make_no_key(turnwise, flags, complaint):
     code, out, err = turnwise("keys", "create", *flags)
     assert (code, out) == (2, "")
     assert complaint in err
-    assert len(kept()) == 1
+    assert len(stored_keys()) == 1
 
 
 @pytest.mark.parametrize("command", ["create", "list", "revoke"])

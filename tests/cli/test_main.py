@@ -114,7 +114,7 @@ def test_an_unknown_model_is_one_sentence_and_exit_code_2(command, model, turnwi
 
 
 def test_a_folder_without_a_model_is_said_to_be_none(turnwise, tmp_path):
-    code, _, err = turnwise("chat", tmp_path, "--say", "Hi")
+    code, _, err = turnwise("chat", tmp_path, "--prompt", "Hi")
     assert code == 2
     assert err.startswith(f"Error: {tmp_path} holds no model: config.json is missing.")
 
@@ -146,7 +146,7 @@ def test_a_command_line_that_makes_no_sense_exits_with_2(flags, turnwise):
 
 @pytest.mark.skipif(not libraries(), reason="no compiled library")
 def test_weights_can_be_rounded_to_fewer_bits(turnwise, model_folder):
-    code, out, err = turnwise("chat", model_folder, "--say", "Hi", "--quantize", "int8", "--max-tokens", "3")
+    code, out, err = turnwise("chat", model_folder, "--prompt", "Hi", "--quantize", "int8", "--max-tokens", "3")
     assert (code, err) == (0, "")
     assert out
     with open_chat_service(model_folder) as whole, open_chat_service(model_folder, quantize="int8") as rounded:
@@ -164,12 +164,12 @@ def test_without_the_compiled_library_weights_cannot_be_rounded(command, turnwis
 
 def test_a_gpu_that_is_not_there(turnwise, model_folder, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    code, _, err = turnwise("chat", model_folder, "--say", "Hi", "--device", "cuda")
+    code, _, err = turnwise("chat", model_folder, "--prompt", "Hi", "--device", "cuda")
     assert code == 2
     assert "no GPU" in err
 
 
-# chat --say
+# chat --prompt
 
 
 def expected(model_folder, messages, **asked):
@@ -184,7 +184,8 @@ def test_say_prints_the_answer_and_nothing_else(turnwise, model_folder):
         model_folder, (Message("system", "Be kind."), Message("user", "Hello")), seed=5, max_tokens=20, stop=["zzz"]
     )
     code, out, err = turnwise(
-        "chat", model_folder, "--say", "Hello", "--system", "Be kind.", "--seed", 5, "--max-tokens", 20, "--stop", "zzz"
+        "chat", model_folder, "--prompt", "Hello", "--system", "Be kind.", "--seed", 5, "--max-tokens", 20,
+        "--stop", "zzz",
     )  # fmt: skip
     assert (code, out, err) == (0, f"{answer}\n", "")
     assert answer
@@ -194,11 +195,11 @@ def test_say_reads_standard_input(turnwise, model_folder, monkeypatch):
     piped = io.TextIOWrapper(io.BytesIO(b"Hello \xff!\n"))  # not valid text, and not worth a traceback
     monkeypatch.setattr("sys.stdin", piped)
     answer = expected(model_folder, (Message("user", "Hello \ufffd!"),), seed=5, max_tokens=20)
-    assert turnwise("chat", model_folder, "--say", "-", "--seed", 5, "--max-tokens", 20) == (0, f"{answer}\n", "")
+    assert turnwise("chat", model_folder, "--prompt", "-", "--seed", 5, "--max-tokens", 20) == (0, f"{answer}\n", "")
 
 
 def test_bytes_on_the_command_line_that_are_no_text(turnwise, model_folder):
-    code, _, err = turnwise("chat", model_folder, "--say", "half \udc80")
+    code, _, err = turnwise("chat", model_folder, "--prompt", "half \udc80")
     assert (code, err) == (2, "Error: A message of the user is not valid Unicode text.\n")
 
 

@@ -27,7 +27,7 @@ def dialogues(tmp_path):
 def test_a_config_of_too_many_layers(turnwise, folder, dialogues, tmp_path, command):
     arguments = {
         "serve": [folder, "--port", "0", "--store", "none"],
-        "chat": [folder, "--say", "Hi"],
+        "chat": [folder, "--prompt", "Hi"],
         "evaluate": [folder, "--metrics", "golden"],
         "train": [dialogues, "--from", folder, "--out", tmp_path / "out"],
     }[command]

@@ -24,7 +24,8 @@ HELLO = [{"role": "user", "content": "Hello"}]
 def test_a_server_from_start_to_end(talkative_folder):
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "serve", str(talkative_folder), "--port", "0", "--threads", "1",
-         "--max-tokens", "12", "--name", "chatty", "--slots", "2", "--drain", "0"],
+         "--max-tokens", "12", "--served-model-name", "chatty", "--max-num-seqs", "2",
+         "--timeout-graceful-shutdown", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
@@ -55,7 +56,7 @@ def test_a_server_from_start_to_end(talkative_folder):
         finally:
             process.kill()
     assert process.returncode == 0
-    assert "chatty: context of 30,000 tokens, up to 2 chats at a time." in said
+    assert "chatty: context of 30,000 tokens, up to 2 sequences at once." in said
     assert "conversations.db" in said
     assert "Traceback" not in errors
 
@@ -77,7 +78,7 @@ def test_other_machines_are_let_in_only_on_demand(turnwise, model_folder):
     assert "--allow-remote" in err
 
 
-@pytest.mark.parametrize("flags", [["--port", "70000"], ["--slots", "0"], ["--threads", "0"]])
+@pytest.mark.parametrize("flags", [["--port", "70000"], ["--max-num-seqs", "0"], ["--threads", "0"]])
 def test_numbers_out_of_range_are_refused(flags, turnwise, model_folder):
     code, _, err = turnwise("serve", model_folder, *flags)
     assert code == 2
@@ -87,15 +88,15 @@ def test_numbers_out_of_range_are_refused(flags, turnwise, model_folder):
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        (["--queue", "0"], "Invalid value for '--queue'"),
-        (["--timeout", "0"], "Invalid value for '--timeout'"),
-        (["--drain", "-1"], "Invalid value for '--drain'"),
-        (["--body-limit", "10"], "Invalid value for '--body-limit'"),
+        (["--max-concurrent-requests", "0"], "Invalid value for '--max-concurrent-requests'"),
+        (["--request-timeout", "0"], "Invalid value for '--request-timeout'"),
+        (["--timeout-graceful-shutdown", "-1"], "Invalid value for '--timeout-graceful-shutdown'"),
+        (["--max-body-size", "10"], "Invalid value for '--max-body-size'"),
         (["--log-format", "xml"], "Invalid value for '--log-format'"),
-        (["--allow-origin", "*"], "Error: '*' is not an origin; write it as https://example.org"),
+        (["--allowed-origin", "*"], "Error: '*' is not an origin; write it as https://example.org"),
         (
             ["--context-policy", "forget"],
-            "Error: Unknown context policy 'forget': known: drop_oldest, refuse, sliding_window, summarise",
+            "Error: There is no context policy 'forget'; known: drop_oldest, refuse, sliding_window, summarise",
         ),
     ],
 )
@@ -110,7 +111,8 @@ def test_keys_limits_and_logs_reach_the_server(turnwise, model_folder, tmp_path)
     key = turnwise("keys", "create", "--name", "me", "--quiet")[1].strip()
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "serve", str(model_folder), "--port", "0", "--threads", "1", "--store", "none",
-         "--host", "0.0.0.0", "--body-limit", "2000", "--allow-origin", "https://app.example", "--log-format", "json"],
+         "--host", "0.0.0.0", "--max-body-size", "2000", "--allowed-origin", "https://app.example",
+         "--log-format", "json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:

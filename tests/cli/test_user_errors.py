@@ -43,7 +43,7 @@ def test_a_hub_name_whose_files_were_fetched_works(turnwise, tmp_path, monkeypat
     (cache / "refs" / "main").write_text("abc123")
     shutil.copytree(model_folder, cache / "snapshots" / "abc123")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    code, out, _ = turnwise("chat", "owner/name", "--say", "Hi", "--max-tokens", "2")
+    code, out, _ = turnwise("chat", "owner/name", "--prompt", "Hi", "--max-tokens", "2")
     assert code == 0
     assert out
 
@@ -62,10 +62,10 @@ def test_an_encoder_is_said_to_be_one(turnwise, model_folder, tmp_path):
 def test_a_model_without_a_chat_template_is_noted(turnwise, model_folder, tmp_path):
     folder = shutil.copytree(model_folder, tmp_path / "plain")
     (folder / "chat_template.jinja").unlink()
-    code, _, err = turnwise("chat", folder, "--say", "Hi", "--max-tokens", "2")
+    code, _, err = turnwise("chat", folder, "--prompt", "Hi", "--max-tokens", "2")
     assert code == 0
     assert "Note: plain has no chat template (chat_template.jinja)" in err
-    assert "Note" not in turnwise("chat", model_folder, "--say", "Hi", "--max-tokens", "2")[2]
+    assert "Note" not in turnwise("chat", model_folder, "--prompt", "Hi", "--max-tokens", "2")[2]
 
 
 def test_an_adapter_whose_base_has_moved_says_where_to_write_the_new_place(turnwise, model_folder, tmp_path):
@@ -77,7 +77,7 @@ def test_an_adapter_whose_base_has_moved_says_where_to_write_the_new_place(turnw
     save_adapter(adapter, {"model.layers.0.self_attn.q_proj": change}, base=base, rank=2, alpha=4.0, dropout=0.0,
                  task_type="CAUSAL_LM")  # fmt: skip
     base.rename(tmp_path / "moved")
-    code, _, err = turnwise("chat", adapter, "--say", "Hi")
+    code, _, err = turnwise("chat", adapter, "--prompt", "Hi")
     assert code == 2
     assert f"write its new folder into {adapter}/adapter_config.json as base_model_name_or_path" in err
 
@@ -94,7 +94,7 @@ class TestBeforeTorchIsLoaded:
             (["serve", "--host", "0.0.0.0", "--store", "none"], "--allow-remote"),
             (["serve", "--port", "PORT", "--store", "none"], "address already in use"),
             (["serve", "--adapter", "a=nowhere", "--store", "none"], "There is no model folder nowhere."),
-            (["chat", "broken", "--say", "Hi"], "config.json is missing"),
+            (["chat", "broken", "--prompt", "Hi"], "config.json is missing"),
         ],
     )
     def test_it_is_said(self, tmp_path, arguments, says):
@@ -119,20 +119,21 @@ class TestSomethingToSay:
     def test_words_in_the_place_of_a_model_are_answered(self, turnwise, monkeypatch, model_folder):
         monkeypatch.setattr("turnwise.app.model_names.bundled_model_folder", lambda: model_folder)
         code, out, _ = turnwise("chat", "How are you?", "--max-tokens", "3", "--temperature", "0")
-        same = turnwise("chat", "--say", "How are you?", "--max-tokens", "3", "--temperature", "0")[1]
+        same = turnwise("chat", "--prompt", "How are you?", "--max-tokens", "3", "--temperature", "0")[1]
         assert (code, out) == (0, same)
 
     def test_a_model_and_what_to_say_to_it(self, turnwise, model_folder):
         given = turnwise("chat", model_folder, "Hello", "--max-tokens", "3", "--temperature", "0")
         assert given[0] == 0
         assert (
-            given[1] == turnwise("chat", model_folder, "--say", "Hello", "--max-tokens", "3", "--temperature", "0")[1]
+            given[1]
+            == turnwise("chat", model_folder, "--prompt", "Hello", "--max-tokens", "3", "--temperature", "0")[1]
         )
 
     def test_one_word_gets_a_hint(self, turnwise):
         code, _, err = turnwise("chat", "Hello")
         assert code == 2
-        assert 'To say it to a model: turnwise chat --say "Hello"' in err
+        assert 'To send it as a message: turnwise chat --prompt "Hello"' in err
 
     def test_a_long_text_is_no_path(self, turnwise, monkeypatch, model_folder):
         monkeypatch.setattr("turnwise.app.model_names.bundled_model_folder", lambda: model_folder)

@@ -199,7 +199,7 @@ def test_a_bucket_never_gives_more_than_its_rate_over_time():
 
 
 def test_over_the_rate_is_a_429_that_says_when_to_come_back(keys):
-    slow, free = keys.create("slow", rate=2), keys.create("free")
+    slow, free = keys.create("slow", requests_per_minute=2), keys.create("free")
     with serve_in_thread(create_app({"scripted": ScriptedChatService()}, default="scripted", keys=keys)) as url:
         answers = [httpx.post(f"{url}/v1/chat/completions", json=BODY, headers=bearer(slow)) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]

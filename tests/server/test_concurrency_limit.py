@@ -108,7 +108,9 @@ def test_every_way_to_end_gives_its_place_back(serving):
 
 def test_a_key_has_no_more_at_once_than_it_allows(serving, talking, tmp_path):
     keys = SqliteKeyStore(tmp_path / "keys.db")
-    narrow, wide = ({"Authorization": f"Bearer {key}"} for key in (keys.create("a", concurrent=1), keys.create("b")))
+    narrow, wide = (
+        {"Authorization": f"Bearer {key}"} for key in (keys.create("a", max_concurrent=1), keys.create("b"))
+    )
     chat = ScriptedChatService(
         lambda turn: endless(turn) if turn.messages[0].content == "Hello" else ["Hi."], delay=0.02
     )

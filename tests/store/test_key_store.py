@@ -38,7 +38,7 @@ def test_asking_for_keys_makes_no_file(keys, path):
 
 
 def test_a_key_is_kept_as_its_hash_alone(keys, path):
-    key = keys.create("laptop", rate=60, concurrent=4)
+    key = keys.create("laptop", requests_per_minute=60, max_concurrent=4)
     assert len(key) == len("tw-") + 64
     [kept] = keys.list()
     assert (kept.name, kept.prefix, kept.requests_per_minute, kept.max_concurrent, kept.last_used) == (
@@ -67,7 +67,7 @@ def test_names_that_would_confuse_a_log_or_a_person_are_refused(keys, name):
     assert keys.list() == []
 
 
-@pytest.mark.parametrize("limit", ["rate", "concurrent"])
+@pytest.mark.parametrize("limit", ["requests_per_minute", "max_concurrent"])
 def test_limits_are_positive(keys, limit):
     with pytest.raises(InvalidParameter, match=f"'{limit}' must be between 1 and"):
         keys.create("a", **{limit: 0})

@@ -1,4 +1,4 @@
-"""`turnwise chat`: talking in the terminal."""
+"""`turnwise chat`: chat in the terminal."""
 
 from typing import Annotated, Any
 
@@ -15,9 +15,9 @@ def chat(
         str | None, typer.Argument(help="Model folder in the Hugging Face layout. Default: the bundled model.")
     ] = None,
     message: Annotated[
-        str | None, typer.Argument(help="Answer this message and exit, like --say. MODEL may be omitted.")
+        str | None, typer.Argument(help="Answer this message and exit, like --prompt. MODEL may be omitted.")
     ] = None,
-    say: Annotated[
+    prompt: Annotated[
         str | None, typer.Option(help="Answer this message and exit; '-' reads it from standard input.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="System message at the beginning of the conversation.")] = None,
@@ -34,7 +34,7 @@ def chat(
     ] = None,
     context_policy: ContextPolicy = "refuse",
     resume: Annotated[bool, typer.Option("--resume", help="Continue the last conversation.")] = False,
-    load: Annotated[
+    conversation: Annotated[
         str | None,
         typer.Option(help="Continue the conversation with this id, this number in `/list`, or this text in it."),
     ] = None,
@@ -51,7 +51,7 @@ def chat(
     ```
     turnwise chat
     turnwise chat "How are you?"
-    turnwise chat --say "How do I cancel my order?" --temperature 0
+    turnwise chat --prompt "How do I cancel my order?" --temperature 0
     turnwise chat runs/mine --system "You are terse."
     turnwise chat --resume
     ```
@@ -68,15 +68,15 @@ def chat(
 
     GenerationParams.resolve(sampling)
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # what is piped in need not be valid text
-    if model is not None and message is None and say is None and _is_message(model):
+        sys.stdin.reconfigure(errors="replace")  # piped input may be invalid UTF-8
+    if model is not None and message is None and prompt is None and _is_message(model):
         model, message = None, model
-    say = message if say is None else say
+    prompt = message if prompt is None else prompt
     _check_model(model)
-    if say is not None:
-        if resume or load is not None:
-            raise InvalidParameter("say", "--say stores no conversation; leave --resume and --load out.")
-        text = sys.stdin.read().strip() if say == "-" else say
+    if prompt is not None:
+        if resume or conversation is not None:
+            raise InvalidParameter("prompt", "--prompt stores no conversation. Leave --resume and --conversation out.")
+        text = sys.stdin.read().strip() if prompt == "-" else prompt
         with open_chat_service(
             model,
             dtype=dtype,
@@ -90,7 +90,7 @@ def chat(
             answer_once(service, text, system=system, sampling=sampling)
         return
     with (
-        open_conversation_store(store) as kept,
+        open_conversation_store(store) as conversations,
         open_chat_service(
             model,
             dtype=dtype,
@@ -98,18 +98,18 @@ def chat(
             quantize=quantize,
             max_num_seqs=1,
             threads=threads,
-            store=kept,
+            store=conversations,
             context_policy=context_policy,
         ) as service,
     ):
         warn_missing_chat_template(service)
         ChatRepl(
-            service, system=system, sampling=sampling, resume=load or (LAST_CONVERSATION if resume else None)
+            service, system=system, sampling=sampling, resume=conversation or (LAST_CONVERSATION if resume else None)
         ).run()
 
 
 def _is_message(argument: str) -> bool:
-    """Whether what stands in a model's place is something to say: words, the first of them no path."""
+    """True if the argument is a message, not a model: several words, and the first one is not a path."""
     from pathlib import Path
 
     from turnwise.core.files import path_exists
@@ -119,7 +119,7 @@ def _is_message(argument: str) -> bool:
 
 
 def _check_model(model: str | None) -> None:
-    """Raise where there is no such model, with a hint where it may have been something to say."""
+    """Raise `ModelNotFound` for a missing model, with a hint if the argument may be a message."""
     from turnwise.app.model_names import resolve_model_folder
     from turnwise.core.errors import ModelNotFound
 
@@ -128,4 +128,4 @@ def _check_model(model: str | None) -> None:
     except ModelNotFound as error:
         if model is None or "/" in model or "." in model:
             raise
-        raise ModelNotFound(f'{error} To say it to a model: turnwise chat --say "{model}"') from error
+        raise ModelNotFound(f'{error} To send it as a message: turnwise chat --prompt "{model}"') from error

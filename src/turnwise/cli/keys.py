@@ -1,4 +1,4 @@
-"""`turnwise keys`: who may use a server."""
+"""`turnwise keys`: the API keys of the server."""
 
 from typing import Annotated
 
@@ -14,13 +14,15 @@ app = typer.Typer(
 
 @app.command(
     epilog="Examples: turnwise keys create --name laptop   |   "
-    "turnwise keys create --name shop --rate 60 --concurrent 4   |   "
+    "turnwise keys create --name shop --requests-per-minute 60 --max-concurrent 4   |   "
     "export OPENAI_API_KEY=$(turnwise keys create --name me --quiet)"
 )
 def create(
     name: Annotated[str, typer.Option(help="Unique name of the key, for lists and logs.")],
-    rate: Annotated[int | None, typer.Option(help="Maximum requests per minute. Default: no limit.", min=1)] = None,
-    concurrent: Annotated[
+    requests_per_minute: Annotated[
+        int | None, typer.Option(help="Maximum requests per minute. Default: no limit.", min=1)
+    ] = None,
+    max_concurrent: Annotated[
         int | None, typer.Option(help="Maximum completions at the same time. Default: no limit.", min=1)
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the key.")] = False,
@@ -29,12 +31,14 @@ def create(
     from turnwise.core.settings import Settings
     from turnwise.store import open_key_store
 
-    key = open_key_store(Settings.from_environment().keys_url).create(name, rate=rate, concurrent=concurrent)
+    key = open_key_store(Settings.from_environment().keys_url).create(
+        name, requests_per_minute=requests_per_minute, max_concurrent=max_concurrent
+    )
     typer.echo(key)
     if not quiet:
         typer.echo(
-            f"This is the key '{name}'. Keep it now, it is not shown again. Clients send it as 'Authorization: Bearer "
-            "KEY'.\nServers that use this TURNWISE_HOME now ask for a key; `turnwise keys revoke` takes it back.",
+            f"This is the key '{name}'. Store it now: it is not shown again. Clients send it as 'Authorization: Bearer "
+            "KEY'.\nServers with this TURNWISE_HOME now require a key. `turnwise keys revoke` revokes it.",
             err=True,
         )
 
@@ -47,14 +51,14 @@ def list_keys() -> None:
 
     keys = open_key_store(Settings.from_environment().keys_url).list()
     if not keys:
-        typer.echo("There are no keys yet. Make one: turnwise keys create --name NAME", err=True)
+        typer.echo("There are no keys yet. Create one: turnwise keys create --name NAME", err=True)
         return
-    rows: list[tuple[str, ...]] = [("NAME", "PREFIX", "CREATED", "LAST USED", "REQUESTS/MINUTE", "AT ONCE")]
+    rows: list[tuple[str, ...]] = [("NAME", "PREFIX", "CREATED", "LAST USED", "REQUESTS/MINUTE", "CONCURRENT")]
     for key in keys:
         limits = (
             "no limit" if limit is None else f"{limit:,}" for limit in (key.requests_per_minute, key.max_concurrent)
         )
-        rows.append((key.name, f"{key.prefix}…", _moment(key.created), _moment(key.last_used), *limits))
+        rows.append((key.name, f"{key.prefix}…", _format_time(key.created), _format_time(key.last_used), *limits))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -64,15 +68,15 @@ def list_keys() -> None:
 def revoke(
     key: Annotated[str, typer.Argument(help="Name of the key, or its prefix from `turnwise keys list`.")],
 ) -> None:
-    """Revoke a key: servers refuse it within a second."""
+    """Revoke a key. Servers reject it within a second."""
     from turnwise.core.settings import Settings
     from turnwise.store import open_key_store
 
-    gone = open_key_store(Settings.from_environment().keys_url).revoke(key.removesuffix("…"))
-    typer.echo(f"The key '{gone.name}' ({gone.prefix}…) is revoked.")
+    revoked = open_key_store(Settings.from_environment().keys_url).revoke(key.removesuffix("…"))
+    typer.echo(f"The key '{revoked.name}' ({revoked.prefix}…) is revoked.")
 
 
-def _moment(seconds: float | None) -> str:
+def _format_time(seconds: float | None) -> str:
     from datetime import datetime
 
     return "never" if seconds is None else datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

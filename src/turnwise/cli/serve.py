@@ -30,21 +30,23 @@ def serve(
         Quantization | None,
         typer.Option(help="Quantize the weights: faster, less memory, a little less accurate."),
     ] = None,
-    slots: Annotated[
+    max_num_seqs: Annotated[
         int,
         typer.Option(
-            help="Maximum number of chats answered at the same time; each beam of a search counts as one.", min=1
+            help="Maximum number of sequences that are generated at the same time; each beam counts as one.", min=1
         ),
     ] = 32,
-    cache_memory: Annotated[
+    kv_cache_gb: Annotated[
         float | None,
         typer.Option(
-            help="KV-cache size in GB. Default: enough for --slots full contexts, at most a quarter of the memory.",
+            help="KV-cache size in GB. Default: --max-num-seqs full contexts, at most a quarter of the memory.",
             min=0.001,
         ),
     ] = None,
     threads: Threads = None,
-    name: Annotated[str | None, typer.Option(help="Name of the model in the API.")] = None,
+    served_model_name: Annotated[
+        str | None, typer.Option(help="Name of the model in the API. Default: the folder's name.")
+    ] = None,
     adapter: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,13 +62,13 @@ def serve(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Allow a --host that other machines can reach even without API keys.")
     ] = False,
-    require_key: Annotated[
+    require_api_key: Annotated[
         bool,
         typer.Option(
-            "--require-key", help="Require an API key even if none has been created.", rich_help_panel=LIMITS_PANEL
+            "--require-api-key", help="Require an API key even if none has been created.", rich_help_panel=LIMITS_PANEL
         ),
     ] = False,
-    allow_origin: Annotated[
+    allowed_origin: Annotated[
         list[str] | None,
         typer.Option(
             help="Allow web pages of this origin to use the API, such as https://example.org. Repeatable.",
@@ -80,14 +82,14 @@ def serve(
             rich_help_panel=LIMITS_PANEL,
         ),
     ] = None,
-    queue: Annotated[
+    max_concurrent_requests: Annotated[
         int,
         typer.Option(help="Maximum number of completions, running and waiting.", min=1, rich_help_panel=LIMITS_PANEL),
     ] = 256,
-    timeout: Annotated[
+    request_timeout: Annotated[
         float, typer.Option(help="Maximum seconds for one completion.", min=0.1, rich_help_panel=LIMITS_PANEL)
     ] = 600,
-    drain: Annotated[
+    timeout_graceful_shutdown: Annotated[
         float,
         typer.Option(
             help="Seconds that running completions may take after Ctrl-C or SIGTERM; a second signal stops at once.",
@@ -119,14 +121,14 @@ def serve(
             rich_help_panel=LIMITS_PANEL,
         ),
     ] = 15,
-    body_limit: Annotated[
+    max_body_size: Annotated[
         int, typer.Option(help="Maximum size of a request body in bytes.", min=1024, rich_help_panel=LIMITS_PANEL)
     ] = 4 * 2**20,
-    ignore_unknown: Annotated[
+    ignore_unknown_fields: Annotated[
         bool,
         typer.Option(
-            "--ignore-unknown",
-            help="Ignore unknown request fields instead of refusing them; a response header lists them.",
+            "--ignore-unknown-fields",
+            help="Ignore unknown request fields instead of rejecting them; a response header lists them.",
             rich_help_panel=LIMITS_PANEL,
         ),
     ] = False,
@@ -165,82 +167,91 @@ def serve(
     from turnwise.server.uvicorn_server import serve as run
     from turnwise.store import open_key_store
 
-    GenerationParams.resolve(sampling)  # a wrong default should be said now, not at the first request
-    origins = [parse_origin(said) for said in allow_origin or ()]
+    GenerationParams.resolve(sampling)  # report a wrong default now, not at the first request
+    origins = [parse_origin(origin) for origin in allowed_origin or ()]
     keys = open_key_store(Settings.from_environment().keys_url)
-    any_key = bool(keys.list())  # a damaged file too should be said now
-    more = _parse_adapters(adapter or ())
-    check_address(host, port, allow_remote=allow_remote, requires_key=any_key or require_key)
-    for folder in (model, *more.values()):
-        resolve_model_folder(folder)  # the last one should not be missed after the others were loaded
+    has_keys = bool(keys.list())  # reports a damaged file now
+    adapters = _parse_adapters(adapter or ())
+    check_address(host, port, allow_remote=allow_remote, requires_key=has_keys or require_api_key)
+    for folder in (model, *adapters.values()):
+        resolve_model_folder(folder)  # report a missing folder before any model is loaded
     base_engines = SharedBaseEngines()
     with ExitStack() as stack:
-        kept = stack.enter_context(open_conversation_store(store))
+        conversations = stack.enter_context(open_conversation_store(store))
 
-        def started(folder: str | None, called: str | None) -> "EngineChatService":
+        def open_service(folder: str | None, name: str | None) -> "EngineChatService":
             return stack.enter_context(
                 open_chat_service(
                     folder,
                     dtype=dtype,
                     device=device,
                     quantize=quantize,
-                    kv_cache_memory_bytes=None if cache_memory is None else int(cache_memory * 1e9),
-                    max_num_seqs=slots,
+                    kv_cache_memory_bytes=None if kv_cache_gb is None else int(kv_cache_gb * 1e9),
+                    max_num_seqs=max_num_seqs,
                     threads=threads,
-                    store=kept,
+                    store=conversations,
                     defaults=sampling,
-                    name=called,
+                    name=name,
                     context_policy=context_policy,
                     base_engines=base_engines,
                     prepare=True,
                 )
             )
 
-        service = started(model, name)
-        services = {service.name: service, **{called: started(folder, called) for called, folder in more.items()}}
-        if len(services) <= len(more):
+        default = open_service(model, served_model_name)
+        services = {
+            default.name: default,
+            **{name: open_service(folder, name) for name, folder in adapters.items()},
+        }
+        if len(services) <= len(adapters):
             raise InvalidParameter(
-                "adapter", f"Two models would be called '{service.name}': give the adapter another name."
+                "adapter", f"Two models have the name '{default.name}'. Give the adapter another name."
             )
-        for each in services.values():
-            warn_missing_chat_template(each)
-            typer.echo(f"{each.name}: context of {each.context_length:,} tokens, up to {slots} chats at a time.")
-        if kept is not None:
-            typer.echo(f"Conversations of the chat page are kept in {_store_location(store)}.")
-        if any_key:
-            typer.echo("Requests need an API key; `turnwise keys list` shows which there are.")
-        elif require_key:
-            typer.echo("Requests need an API key, and there is none yet. Make one: turnwise keys create --name NAME")
+        for service in services.values():
+            warn_missing_chat_template(service)
+            typer.echo(
+                f"{service.name}: context of {service.context_length:,} tokens, up to {max_num_seqs} sequences at once."
+            )
+        if conversations is not None:
+            typer.echo(f"Conversations of the chat page are stored in {_store_location(store)}.")
+        if has_keys:
+            typer.echo("Requests need an API key; `turnwise keys list` shows the keys.")
+        elif require_api_key:
+            typer.echo("Requests need an API key, and there is none yet. Create one: turnwise keys create --name NAME")
         app = create_app(
             services,
-            default=service.name,
+            default=default.name,
             web=web,
-            body_limit=body_limit,
+            body_limit=max_body_size,
             allowed_hosts=allowed_host or (),
             allow_origins=origins,
             keys=keys,
-            require_key=require_key,
-            limits=ServerLimits(max_concurrent_requests=queue, request_timeout=timeout, max_num_seqs=slots),
-            ignore_unknown=ignore_unknown,
+            require_key=require_api_key,
+            limits=ServerLimits(
+                max_concurrent_requests=max_concurrent_requests,
+                request_timeout=request_timeout,
+                max_num_seqs=max_num_seqs,
+            ),
+            ignore_unknown=ignore_unknown_fields,
             sse_keep_alive=sse_keep_alive_interval,
         )
         run(
-            app, host, port, allow_remote=allow_remote, drain=drain, log_format=log_format,
+            app, host, port, allow_remote=allow_remote, drain=timeout_graceful_shutdown, log_format=log_format,
             keep_alive=timeout_keep_alive, send_timeout=send_timeout,
         )  # fmt: skip
 
 
-def _parse_adapters(said: Sequence[str]) -> dict[str, str]:
-    """NAME=FOLDER, as folders by name."""
+def _parse_adapters(assignments: Sequence[str]) -> dict[str, str]:
+    """Folders by name, from NAME=FOLDER. Raises `InvalidParameter`."""
     from turnwise.core.errors import InvalidParameter
 
-    found: dict[str, str] = {}
-    for entry in said:
-        name, parted, folder = entry.partition("=")
-        if not (name and parted and folder) or name in found:
-            raise InvalidParameter("adapter", f"--adapter {entry}: should be NAME=FOLDER, each name once.")
-        found[name] = folder
-    return found
+    folders: dict[str, str] = {}
+    for assignment in assignments:
+        name, _, folder = assignment.partition("=")
+        if not (name and folder) or name in folders:
+            raise InvalidParameter("adapter", f"--adapter {assignment}: must be NAME=FOLDER, each name once.")
+        folders[name] = folder
+    return folders
 
 
 def _store_location(store: str | None) -> str:

@@ -54,7 +54,7 @@ class KeyStore(Protocol):
     def list(self) -> Sequence[ApiKey]:
         """All keys, oldest first."""
 
-    def create(self, name: str, *, rate: int | None = None, concurrent: int | None = None) -> str:
+    def create(self, name: str, *, requests_per_minute: int | None = None, max_concurrent: int | None = None) -> str:
         """Create a key and return it. It cannot be retrieved later. Raises `InvalidParameter` if the name exists."""
 
     def revoke(self, name_or_prefix: str) -> ApiKey:

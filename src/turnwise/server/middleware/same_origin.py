@@ -63,7 +63,7 @@ class SameOriginMiddleware:
             return RequestRejected(
                 403, "origin_not_allowed",
                 "Requests from pages of other web sites are rejected. "
-                "Start the server with --allow-origin ORIGIN to allow one.",
+                "Start the server with --allowed-origin ORIGIN to allow one.",
             )  # fmt: skip
         return None
 

@@ -52,7 +52,7 @@ class SqliteKeyStore:
             rows = connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY number").fetchall()  # noqa: S608
         return [ApiKey(*row) for row in rows]
 
-    def create(self, name: str, *, rate: int | None = None, concurrent: int | None = None) -> str:
+    def create(self, name: str, *, requests_per_minute: int | None = None, max_concurrent: int | None = None) -> str:
         """Create a key and return it. It cannot be retrieved later.
 
         Raises:
@@ -60,7 +60,7 @@ class SqliteKeyStore:
             SaveFailed: the write failed.
         """
         _check_name(name)
-        for limit, value in (("rate", rate), ("concurrent", concurrent)):
+        for limit, value in (("requests_per_minute", requests_per_minute), ("max_concurrent", max_concurrent)):
             if value is not None and not 1 <= value <= 1_000_000:
                 raise InvalidParameter(limit, f"'{limit}' must be between 1 and 1,000,000, got {value}.")
         with self._writing() as connection:
@@ -71,7 +71,7 @@ class SqliteKeyStore:
                 key = generate_key()
             connection.execute(
                 "INSERT INTO keys (name, prefix, digest, created, rate, concurrent) VALUES (?, ?, ?, ?, ?, ?)",
-                (name, key[:VISIBLE_LENGTH], hash_key(key), time.time(), rate, concurrent),
+                (name, key[:VISIBLE_LENGTH], hash_key(key), time.time(), requests_per_minute, max_concurrent),
             )
         return key
 
