@@ -51,15 +51,16 @@ def other_dice(measured: Mapping[str, MetricResult], dice: np.random.Generator) 
             continue
         drawn_SG = np.argsort(dice.random((seeds, dialogues)), axis=0)[: 2 * SEEDS]
         sums_SGK = each.sums_SGK[drawn_SG, np.arange(dialogues)]
-        pair[0][name] = replace(each, found=each.found[:SEEDS], sums_SGK=sums_SGK[:SEEDS])
-        pair[1][name] = replace(each, found=each.found[:SEEDS], sums_SGK=sums_SGK[SEEDS:])
+        pair[0][name] = replace(each, results_by_seed=each.results_by_seed[:SEEDS], sums_SGK=sums_SGK[:SEEDS])
+        pair[1][name] = replace(each, results_by_seed=each.results_by_seed[:SEEDS], sums_SGK=sums_SGK[SEEDS:])
     return pair
 
 
 def first_seeds(measured: Mapping[str, MetricResult]) -> dict[str, MetricResult]:
     """As if only these answers had been given."""
     return {
-        name: replace(each, found=each.found[:SEEDS], sums_SGK=each.sums_SGK[:SEEDS]) for name, each in measured.items()
+        name: replace(each, results_by_seed=each.results_by_seed[:SEEDS], sums_SGK=each.sums_SGK[:SEEDS])
+        for name, each in measured.items()
     }
 
 

@@ -49,11 +49,11 @@ def tables(folder: Path, box: Path, limit: int = 200) -> list[str]:
             "the 4-gram model": partial(open_baseline, "ngram", data / "short.jsonl", folder),
             "retrieval": partial(open_baseline, "retrieval", data / "short.jsonl", folder),
         }
-        lines += probes(evaluate(model, untuned, [], load_metrics(PROBES)).card)
+        lines += probes(evaluate(model, untuned, [], load_metrics(PROBES)).scorecard)
         chosen = [metric for metric in load_metrics() if metric.NAME not in PROBES]
         for file, name in HELD_OUT.items():
             talks = [item for item in islice(read_source(data / file), limit) if isinstance(item, Conversation)]
-            cards = {said: evaluate(model, other, talks, chosen).card for said, other in others.items()}
+            cards = {said: evaluate(model, other, talks, chosen).scorecard for said, other in others.items()}
             lines += [f"**{name}**, {len(talks)} dialogues, 3 answers to each.", "", *beside(cards)]
             print("\n".join(lines[-30:]), flush=True)
     finally:

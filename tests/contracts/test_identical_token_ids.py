@@ -16,10 +16,10 @@ from turnwise.core.chat_request import ChatRequest, ToolOptions
 from turnwise.core.inference import FinishEvent, PromptEvent, TokenLogprobs
 from turnwise.core.messages import Conversation, Message, ToolCall
 from turnwise.core.tools import Tool
+from turnwise.evaluation.model_under_test import DecoderUnderTest
 from turnwise.evaluation.response_cache import ResponseCache
 from turnwise.evaluation.samples import GenerationQuery, LoglikelihoodQuery
 from turnwise.evaluation.scored_span import find_scored_span
-from turnwise.evaluation.system_under_test import ModelUnderTest
 from turnwise.models.checkpoint import create
 from turnwise.text.rendering.renderer import FALLBACK_CHAT_TEMPLATE, Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer
@@ -197,7 +197,7 @@ def evaluated(renderer):
     def make_request(history, sampling, tools):
         return service.build_request(ChatRequest(history, sampling=sampling, tools=ToolOptions(tools)))
 
-    return ModelUnderTest("tiny", service.engine, renderer, make_request, {}, "fp", ResponseCache(None))
+    return DecoderUnderTest("tiny", service.engine, renderer, make_request, {}, "fp", ResponseCache(None))
 
 
 def quiet(_):
@@ -207,8 +207,8 @@ def quiet(_):
 @paths
 def test_evaluation_asks_what_is_served(conversation, renderer, evaluated):
     history = conversation.messages[:-1]
-    evaluated.answer([(GenerationQuery(history), 0)], quiet)
-    (request,) = evaluated.generator.requests
+    evaluated.generate([(GenerationQuery(history), 0)], quiet)
+    (request,) = evaluated.engine.requests
     assert list(request.prompt_ids) == served(history, renderer)
 
 
@@ -217,9 +217,9 @@ def test_evaluation_scores_what_was_trained_on(conversation, renderer, evaluated
     example = trained("sft", conversation, renderer)
     learned = [at for at, counts in enumerate([False, *example.target_mask.tolist()[:-1]]) if counts]
     replies = [at for at, message in enumerate(conversation.messages) if message.role == "assistant"]
-    found = evaluated.score([LoglikelihoodQuery(conversation.messages[: at + 1]) for at in replies], quiet)
+    found = evaluated.loglikelihood([LoglikelihoodQuery(conversation.messages[: at + 1]) for at in replies], quiet)
     assert sum(one.num_tokens for one in found) == len(learned)
-    for request in evaluated.generator.requests:
+    for request in evaluated.engine.requests:
         assert list(request.prompt_ids) == example.ids.tolist()[: len(request.prompt_ids)]
         assert request.prompt_logprobs_start in learned
     assert len(request.prompt_ids) == learned[-1] + 1

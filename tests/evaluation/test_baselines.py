@@ -122,14 +122,14 @@ def ngram(renderer, desk):
 class TestNgram:
     def test_it_counts_what_a_model_counts(self, ngram, renderer, desk):
         score = LoglikelihoodQuery(desk[3].messages)
-        (found,) = ngram.score([score], ignore)
+        (found,) = ngram.loglikelihood([score], ignore)
         read = find_scored_span(renderer, score, 128)
         assert (found.num_tokens, found.num_bytes) == (len(read.positions), read.num_bytes)
         chances = ngram.model.probabilities(read.token_ids, read.positions)
         assert found.nll == pytest.approx(-sum(map(math.log, chances)))
 
     def test_what_it_read_is_likelier_than_what_it_did_not(self, ngram, desk):
-        read, other = ngram.score(
+        read, other = ngram.loglikelihood(
             [LoglikelihoodQuery(desk[3].messages), LoglikelihoodQuery(talk("order 03?", "Nobody knows.").messages)],
             ignore,
         )
@@ -137,24 +137,24 @@ class TestNgram:
 
     def test_it_says_what_it_read_up_to_the_end_of_a_turn(self, ngram, desk):
         asks = [(GenerationQuery(desk[0].messages[:1]), seed) for seed in range(20)]
-        answers = ngram.answer(asks, ignore)
+        answers = ngram.generate(asks, ignore)
         read = {dialogue.messages[-1].content for dialogue in desk}
         assert all(answer.finish_reason == "stop" for answer in answers)
         assert sum(answer.text in read for answer in answers) >= 10
 
     def test_answers_differ_by_seed_and_history_and_are_the_same_again(self, ngram, desk):
         asks = [(GenerationQuery(dialogue.messages[:1]), seed) for seed in range(5) for dialogue in desk[:5]]
-        first = ngram.answer(asks, ignore)
-        assert first == ngram.answer(asks, ignore)
+        first = ngram.generate(asks, ignore)
+        assert first == ngram.generate(asks, ignore)
         assert len({answer.text for answer in first}) > 5
         assert len({answer.text for answer in first[:5]}) > 1
 
     def test_a_greedy_answer_is_always_the_same(self, ngram, desk):
         asks = [(GenerationQuery(desk[0].messages[:1], greedy=True), seed) for seed in range(3)]
-        assert len({answer.text for answer in ngram.answer(asks, ignore)}) == 1
+        assert len({answer.text for answer in ngram.generate(asks, ignore)}) == 1
 
     def test_an_answer_without_an_end_is_cut_off(self, renderer, desk):
-        (answer,) = NgramBaseline([], renderer, context_length=128).answer(
+        (answer,) = NgramBaseline([], renderer, context_length=128).generate(
             [(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore
         )
         assert (answer.finish_reason, answer.num_tokens) == ("length", 256)
@@ -162,14 +162,14 @@ class TestNgram:
     def test_draws_follow_the_distribution(self, ngram, renderer, desk):
         history = desk[0].messages[:1]
         before = renderer.render(history, add_generation_prompt=True).ids
-        answers = ngram.answer([(GenerationQuery(history), seed) for seed in range(300)], ignore)
+        answers = ngram.generate([(GenerationQuery(history), seed) for seed in range(300)], ignore)
         first = Counter(renderer.tokenizer.encode(answer.text)[0] for answer in answers)
         token, count = first.most_common(1)[0]
         assert count / 300 == pytest.approx(ngram.model.distribution(before)[token], abs=0.1)
 
     def test_an_answer_is_as_long_as_was_asked_for(self, renderer, desk):
         subject = NgramBaseline([], renderer, context_length=128, max_tokens=7)
-        (answer,) = subject.answer([(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore)
+        (answer,) = subject.generate([(GenerationQuery(desk[0].messages[:1], greedy=True), 0)], ignore)
         assert (answer.finish_reason, answer.num_tokens) == ("length", 7)
 
     def test_what_the_template_refuses_it_has_no_opinion_of(self, tokenizer, desk):
@@ -180,12 +180,12 @@ class TestNgram:
         )
         refused = (Message("system", "Be brief."), *desk[0].messages)
         subject = NgramBaseline([Conversation(refused), *desk], Renderer(tokenizer, strict), context_length=128)
-        answers = subject.answer(
+        answers = subject.generate(
             [(GenerationQuery(refused[:2]), 0), (GenerationQuery(desk[0].messages[:1]), 0)], ignore
         )
         assert answers[0] == EMPTY_GENERATION
         assert answers[1].text
-        no, yes = subject.score([LoglikelihoodQuery(refused), LoglikelihoodQuery(desk[0].messages)], ignore)
+        no, yes = subject.loglikelihood([LoglikelihoodQuery(refused), LoglikelihoodQuery(desk[0].messages)], ignore)
         assert (no.nll, no.num_tokens, no.num_bytes) == (0, 0, 0)
         assert yes.num_tokens
 
@@ -205,29 +205,29 @@ class TestNgram:
 class TestRetrieval:
     def test_the_answer_to_a_seen_question_is_found(self, desk):
         subject = RetrievalBaseline(desk)
-        answers = subject.answer([(GenerationQuery(dialogue.messages[:1]), 0) for dialogue in desk], ignore)
+        answers = subject.generate([(GenerationQuery(dialogue.messages[:1]), 0) for dialogue in desk], ignore)
         assert [answer.text for answer in answers] == [dialogue.messages[1].content for dialogue in desk]
 
     def test_every_answer_of_a_dialogue_is_remembered_and_the_last_question_counts(self):
         subject = RetrievalBaseline([talk("Where is the park?", "By the river.", "Is tea sold there?", "It is.")])
         asked = talk("Is tea sold there?", "It is.", "And the park?").messages
-        assert subject.answer([(GenerationQuery(asked), 0)], ignore)[0].text == "By the river."
+        assert subject.generate([(GenerationQuery(asked), 0)], ignore)[0].text == "By the river."
 
     def test_equally_similar_questions_get_the_first_answer_whatever_the_seed(self):
         subject = RetrievalBaseline([talk("tea or milk?", "Tea."), talk("tea or milk?", "Milk.")])
         asks = [(GenerationQuery((Message("user", "milk"),)), seed) for seed in range(5)]
-        assert {answer.text for answer in subject.answer(asks, ignore)} == {"Tea."}
+        assert {answer.text for answer in subject.generate(asks, ignore)} == {"Tea."}
 
     @pytest.mark.parametrize(
         "history", [(Message("user", "zebra"),), (Message("user", "?!"),), (), (Message("system", "tea"),)]
     )
     def test_where_no_word_is_known_the_most_frequent_answer_is_given(self, history):
         subject = RetrievalBaseline([talk("tea?", "No."), talk("milk?", "Yes."), talk("bread?", "Yes.")])
-        assert subject.answer([(GenerationQuery(history), 0)], ignore)[0].text == "Yes."
+        assert subject.generate([(GenerationQuery(history), 0)], ignore)[0].text == "Yes."
 
     def test_chinese_is_compared_by_characters(self):
         subject = RetrievalBaseline([talk("我的包裹在哪里?", "在路上。"), talk("今天天气怎么样?", "很好。")])
-        assert subject.answer([(GenerationQuery((Message("user", "天气好吗"),)), 0)], ignore)[0].text == "很好。"
+        assert subject.generate([(GenerationQuery((Message("user", "天气好吗"),)), 0)], ignore)[0].text == "很好。"
 
     @pytest.mark.parametrize("dialogues", [[], [talk("hi")], [talk("?!", "What?")], [talk("hi", " ")]])
     def test_nothing_to_remember_is_an_error(self, dialogues):

@@ -19,7 +19,7 @@ def test_json_is_one_object_on_stdout(model_folder, data):
     assert found["verdict"] is None
     lines = by_name(found)
     assert list(lines) == ["selection", "chrf", "bits_per_byte"]
-    assert all(line["num_dialogues"] == 60 for line in lines.values())
+    assert all(line["dialogues"] == 60 for line in lines.values())
     assert len(lines["chrf"]["values_by_seed"]) == 3
     assert lines["bits_per_byte"]["value"] > 2  # an untrained model
     assert lines["selection"]["interval"]["low"] < lines["selection"]["value"] < lines["selection"]["interval"]["high"]
@@ -97,20 +97,19 @@ def test_what_was_answered_before_is_not_asked_again(model_folder, data, monkeyp
 
 
 def test_a_curve_over_temperatures(model_folder, data, tmp_path):
-    words = (model_folder, "--data", data, "--limit", 5, "--metrics", "chrf", "--max-tokens", 8, "--curve")
+    words = (model_folder, "--data", data, "--limit", 5, "--metrics", "chrf", "--max-tokens", 8, "--temperature-sweep")
     run(*words, "--out", tmp_path / "report")
-    assert (tmp_path / "report" / "curve.svg").is_file()
+    assert (tmp_path / "report" / "temperature_sweep.svg").is_file()
 
 
 def test_golden_cases_of_ones_own(model_folder, data, tmp_path):
     (tmp_path / "shop.yaml").write_text(
-        '- id: opening\n  messages: ["When do you open?"]\n'
-        '  must_include: [[nine, "9"]]\n  passing_answer: "At nine."\n'
+        '- id: opening\n  messages: ["When do you open?"]\n  must_include: [[nine, "9"]]\n  passing_answer: "At nine."\n'
     )
     words = (model_folder, "--data", data, "--metrics", "chrf", "--golden", tmp_path / "shop.yaml", "--max-tokens", 8)
     lines = by_name(card(*words))
     assert list(lines) == ["golden", "chrf"]
-    assert lines["golden"]["num_dialogues"] == 1
+    assert lines["golden"]["dialogues"] == 1
 
 
 def test_an_unknown_metric_is_told_the_nearest(model_folder, data):
@@ -125,7 +124,7 @@ def test_a_malformed_row_names_file_and_line(model_folder, data):
         run(model_folder, "--data", data)
     result = run(model_folder, "--data", data, "--skip-bad-rows", "--metrics", "bits_per_byte", "--json")
     assert json.loads(result.stdout)["metadata"]["dialogues"] == 60
-    assert "1 bad rows left out" in result.stderr
+    assert "1 bad rows skipped" in result.stderr
 
 
 def test_no_model(tmp_path, data):
@@ -147,27 +146,25 @@ def test_a_baseline_says_as_much_as_was_asked_for(model_folder, data, monkeypatc
     from turnwise.evaluation.baselines.ngram import NgramBaseline
 
     seen = []
-    real = NgramBaseline.answer
-    monkeypatch.setattr(
-        NgramBaseline, "answer", lambda self, *rest: [seen.append(self.max_tokens), real(self, *rest)][1]
-    )
+    real = NgramBaseline.generate
+    monkeypatch.setattr(NgramBaseline, "generate", lambda self, *rest: [seen.append(self.most), real(self, *rest)][1])
     words = (f"ngram:{data}", "--data", data, "--against", model_folder, "--limit", 5, "--metrics", "chrf")
     run(*words, "--max-tokens", 3)
     assert set(seen) == {3}
 
 
 def test_what_was_stopped_is_told_to_go_on(model_folder, data, monkeypatch):
-    from turnwise.evaluation.system_under_test import ModelUnderTest
+    from turnwise.evaluation.model_under_test import DecoderUnderTest
 
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ModelUnderTest, "score", stopped)
+    monkeypatch.setattr(DecoderUnderTest, "loglikelihood", stopped)
     result = run(model_folder, "--data", data, "--metrics", "bits_per_byte")
     assert result.exit_code == 130
-    assert "answered is kept, and the same command goes on" in told(result.stderr)
+    assert "The same command continues: finished answers are in the cache" in told(result.stderr)
     result = run(model_folder, "--data", data, "--metrics", "bits_per_byte", "--no-cache")
-    assert "Nothing was kept" in result.stderr
+    assert "No answers were saved" in result.stderr
 
 
 def test_the_command_in_a_report_can_be_typed_again(model_folder, data, monkeypatch):
@@ -190,23 +187,23 @@ def test_a_model_and_itself_rounded_have_bars_of_their_own(model_folder, desk):
         return open_model_under_test(str(model_folder), ResponseCache(None))
 
     seen = []
-    measured(opens, opens, desk[:5], load_metrics(["bits_per_byte"]), watch=lambda name, *_: seen.append(name))
+    measured(opens, opens, desk[:5], load_metrics(["bits_per_byte"]), on_progress=lambda name, *_: seen.append(name))
     assert list(dict.fromkeys(seen)) == [model_folder.name, f"{model_folder.name} (base)"]
 
 
 def test_the_likeliest_answer_of_a_curve_is_asked_for_once(desk):
     from turnwise.evaluation.samples import GenerationOutput
-    from turnwise.evaluation.temperature_curve import run_temperature_curve
+    from turnwise.evaluation.temperature_sweep import run_temperature_sweep
 
     class Echo:
-        name, scores = "echo", False
+        name = "echo"
 
-        def answer(self, asks, on_done):
-            asked.append([(ask.greedy, ask.temperature, seed) for ask, seed in asks])
-            return [GenerationOutput(ask.history[-1].content) for ask, _ in asks]
+        def generate(self, queries, on_done):
+            asked.append([(ask.greedy, ask.temperature, seed) for ask, seed in queries])
+            return [GenerationOutput(ask.history[-1].content) for ask, _ in queries]
 
     asked = []
-    points = run_temperature_curve(Echo(), desk[:4], [0.0, 0.7], [0, 1, 2])
+    points = run_temperature_sweep(Echo(), desk[:4], [0.0, 0.7], [0, 1, 2])
     assert [point.temperature for point in points] == [0.0, 0.7]
     assert asked[0] == [(True, None, 0)] * 4
     assert len(asked[1]) == 12
@@ -225,7 +222,7 @@ def test_a_table_shows_what_is_no_number_as_a_dash():
     nan = float("nan")
     nothing = ConfidenceInterval(nan, nan)
     line = ScorecardRow("x", "label", "", "higher", False, False, ".1%", 3, nan, nothing, (nan,))
-    compared = replace(line, base_value=0.5, base_interval=nothing, difference=nan, difference_interval=nothing)
+    compared = replace(line, base=0.5, base_interval=nothing, difference=nan, difference_interval=nothing)
     for lines, verdict in (([line], None), ([compared], None)):
         out = io.StringIO()
         print_scorecard(Scorecard(verdict, ("Nothing was judged.",), tuple(lines)), Console(file=out, width=100))
@@ -243,4 +240,4 @@ def test_data_and_a_baselines_file_are_read_as_the_flags_say(model_folder, tmp_p
     with pytest.raises(InvalidData, match="encoding"):
         run(*words)
     found = card(*words, "--encoding", "windows-1252", "--columns", "user=Frage,assistant=Antwort")
-    assert by_name(found)["bits_per_byte"]["num_dialogues"] == 10
+    assert by_name(found)["bits_per_byte"]["dialogues"] == 10

@@ -18,6 +18,9 @@ def nothing_measured(monkeypatch):
     )
 
 
+SWEEP = "--temperature-sweep"
+
+
 class TestWithoutData:
     def test_written_cases_need_none(self, model_folder):
         found = card(model_folder, "--metrics", "golden", "--max-tokens", 4)
@@ -25,9 +28,11 @@ class TestWithoutData:
         assert found["metadata"]["dialogues"] == 0
         assert "file" not in found["metadata"]
 
-    @pytest.mark.parametrize("words", [("--metrics", "golden,chrf"), ("--metrics", "golden", "--curve"), ()])
+    @pytest.mark.parametrize(
+        "words", [("--metrics", "golden,chrf"), ("--metrics", "golden", "--temperature-sweep"), ()]
+    )
     def test_what_looks_at_dialogues_says_so(self, model_folder, words, nothing_measured):
-        with pytest.raises(UserError, match=r"^Name held-out dialogues .*--data\..* (chrf|--curve)") as caught:
+        with pytest.raises(UserError, match=rf"^Pass held-out dialogues .*--data .* (chrf|{SWEEP})") as caught:
             run(model_folder, *words)
         first, second, *_ = str(caught.value).split(". ")
         assert "chrf" not in first + second  # what to do comes before the metrics' names
@@ -47,15 +52,15 @@ class TestWithoutData:
 class TestNothingInTheData:
     def test_it_is_named(self, model_folder, data):
         words = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics")
-        assert "The data has nothing for success." in told(run(*words, "success,chrf").stderr)
-        assert "nothing for" not in run(*words, "chrf").stderr
+        assert "The data has no samples for success." in told(run(*words, "success,chrf").stderr)
+        assert "no samples for" not in run(*words, "chrf").stderr
 
     def test_where_only_written_cases_are_left_that_is_clear(self, model_folder, data):
         words = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics", "success,golden")
-        assert "nothing for success: only golden is measured" in told(run(*words).stderr)
+        assert "no samples for success: only golden is computed" in told(run(*words).stderr)
 
     def test_an_error_names_the_metrics(self, model_folder, data):
-        with pytest.raises(InvalidData, match="nothing that success could look at"):
+        with pytest.raises(InvalidData, match="no samples for success"):
             run(model_folder, "--data", data, "--metrics", "success")
 
 
@@ -74,9 +79,9 @@ class TestRefusedBeforeAnythingIsMeasured:
 
     def test_a_condition_on_a_verdict_that_nothing_could_decide(self, model_folder, data):
         words = (model_folder, "--data", data, "--fail-if-worse")
-        with pytest.raises(UserError, match=r"needs a judged metric; bleu cannot.*chrf"):
+        with pytest.raises(UserError, match=r"needs a metric that counts for the verdict; bleu does not.*chrf"):
             run(*words, "--metrics", "bleu", "--against", model_folder)
-        with pytest.raises(UserError, match="needs a judged metric; bleu cannot"):
+        with pytest.raises(UserError, match="needs a metric that counts for the verdict; bleu does not"):
             run(*words, "--metrics", "bleu,success", "--against", model_folder)
         with pytest.raises(UserError, match="needs --against"):
             run(*words, "--metrics", "chrf")
@@ -108,11 +113,11 @@ class TestDialoguesThatATemplateRefuses:
     @pytest.mark.parametrize("first", [True, False])
     def test_are_named_before_anything_is_measured(self, model_folder, strict, mixed, first, nothing_measured):
         model, against = (strict, model_folder) if first else (model_folder, strict)
-        with pytest.raises(InvalidData, match=r"line 1: .*strict cannot read it.*Users begin.*--skip-bad-rows"):
+        with pytest.raises(InvalidData, match=r"line 1: .*template of strict rejects it.*Users begin.*--skip-bad-rows"):
             run(model, "--data", mixed, "--against", against, "--metrics", "bits_per_byte")
 
     def test_are_left_out_for_both_where_that_is_wanted(self, model_folder, strict, mixed):
         words = (model_folder, "--data", mixed, "--against", strict, "--metrics", "bits_per_byte", "--limit", 5)
         result = run(*words, "--skip-bad-rows", "--json")
         assert json.loads(result.stdout)["metadata"]["dialogues"] == 5
-        assert "Dialogues left out: 1. The first:" in told(result.stderr)
+        assert "Dialogues skipped: 1. The first:" in told(result.stderr)

@@ -244,13 +244,13 @@ def test_chinese_cases_are_about_safety_too():
 class Parrot:
     """Answers with a case's example, or its bad answer where it has one."""
 
-    name, scores = "parrot", False
+    name = "parrot"
 
     def __init__(self, answers):
         self.answers = answers
 
-    def answer(self, asks, on_done):
-        return [GenerationOutput(self.answers[ask.history]) for ask, _ in asks]
+    def generate(self, queries, on_done):
+        return [GenerationOutput(self.answers[ask.history]) for ask, _ in queries]
 
 
 def test_it_is_registered_and_looks_at_no_data():
@@ -271,7 +271,7 @@ def test_examples_are_all_right_and_bad_answers_lower_the_share():
     worst = run_metrics(
         Parrot({each.messages: each.failing_answer or each.passing_answer for each in CASES}), chosen, items
     )["golden"]
-    failed = [item.metadata for item, (passed, _) in zip(worst.items, worst.sums_GK, strict=True) if not passed]
+    failed = [item.metadata for item, (passed, _) in zip(worst.samples, worst.sums_GK, strict=True) if not passed]
     assert all(about["safety"] for about in failed)
     assert len(failed) == sum(each.is_safety for each in CASES)
 

@@ -24,19 +24,19 @@ def made(name, seed=0):
     return metric, metric.samples([], seed)
 
 
-class LlmJudge:
+class ScriptedSystem:
     """Scores by a function of all messages, and answers by one of what was asked."""
 
-    name, scores = "judge", True
+    name = "scripted"
 
     def __init__(self, nats=None, says=None):
         self.nats, self.says = nats, says
 
-    def answer(self, asks, on_done):
-        return [GenerationOutput(self.says(ask.history)) for ask, _ in asks]
+    def generate(self, queries, on_done):
+        return [GenerationOutput(self.says(ask.history)) for ask, _ in queries]
 
-    def score(self, scores, on_done):
-        return [Loglikelihood(self.nats(score.messages), 1, 1) for score in scores]
+    def loglikelihood(self, queries, on_done):
+        return [Loglikelihood(self.nats(score.messages), 1, 1) for score in queries]
 
 
 def value(name, subject):
@@ -47,7 +47,9 @@ def value(name, subject):
 
 def blind(taste):
     """Likes replies by themselves and after a question, and does not look at what was said before."""
-    return LlmJudge(nats=lambda messages: float(np.random.default_rng([taste, *repr(messages[-2:]).encode()]).random()))
+    return ScriptedSystem(
+        nats=lambda messages: float(np.random.default_rng([taste, *repr(messages[-2:]).encode()]).random())
+    )
 
 
 class TestAll:
@@ -78,14 +80,14 @@ class TestContradiction:
         assert value("contradiction", blind(taste)) == 0.5
 
     def test_a_liking_for_yes_or_for_short_replies_does_not_pay(self):
-        assert value("contradiction", LlmJudge(nats=lambda said: float(len(said[-1].content)))) >= 0.5
-        assert value("contradiction", LlmJudge(nats=lambda said: -float(len(said[-1].content)))) >= 0.5
+        assert value("contradiction", ScriptedSystem(nats=lambda said: float(len(said[-1].content)))) >= 0.5
+        assert value("contradiction", ScriptedSystem(nats=lambda said: -float(len(said[-1].content)))) >= 0.5
 
     def test_whoever_knows_the_right_reply_does_not(self):
         _, items = made("contradiction")
         right = {item.loglikelihood_queries[0].messages for item in items}
-        assert value("contradiction", LlmJudge(nats=lambda said: float(said not in right))) == 0.0
-        assert value("contradiction", LlmJudge(nats=lambda said: float(said in right))) == 1.0
+        assert value("contradiction", ScriptedSystem(nats=lambda said: float(said not in right))) == 0.0
+        assert value("contradiction", ScriptedSystem(nats=lambda said: float(said in right))) == 1.0
 
     def test_replies_are_matched_in_length_and_wording(self):
         for item in made("contradiction")[1]:
@@ -177,8 +179,8 @@ class TestRecall:
         def say(messages):
             return " ".join(message.content for message in messages)
 
-        assert value("recall", LlmJudge(says=lambda history: say(history[:6]))) == 1.0
-        assert value("recall", LlmJudge(says=lambda history: say(history[6:]))) == 0.0
+        assert value("recall", ScriptedSystem(says=lambda history: say(history[:6]))) == 1.0
+        assert value("recall", ScriptedSystem(says=lambda history: say(history[6:]))) == 0.0
 
 
 class TestKnowledge:

@@ -9,15 +9,16 @@ import pytest
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.evaluation import metric
+from turnwise.evaluation.evaluate import Evaluation
 from turnwise.evaluation.last_replies import last_reply_samples
 from turnwise.evaluation.metric import statistics_array
 from turnwise.evaluation.metric_runner import plan_samples, run_metrics
 from turnwise.evaluation.report import write_report
-from turnwise.evaluation.report.escaping import escaped
+from turnwise.evaluation.report.escaping import escape_markdown
 from turnwise.evaluation.samples import GenerationOutput
 from turnwise.evaluation.scorecard import Flip, build_scorecard
 from turnwise.evaluation.statistics import ConfidenceInterval
-from turnwise.evaluation.temperature_curve import TemperaturePoint
+from turnwise.evaluation.temperature_sweep import TemperaturePoint
 
 HOSTILE = "a | b <script>alert(1)</script> `c` [d](javascript:e)\n# f\n![g](http://evil.example/h.png) \x1b\u202e"
 TALKS = [
@@ -53,13 +54,13 @@ class Odd(Right):
 
 
 class Says:
-    name, scores = "says", False
+    name = "says"
 
     def __init__(self, says):
         self.says = says
 
-    def answer(self, asks, on_done):
-        return [GenerationOutput(self.says(ask.history[-1].content.split()[-1].rstrip("?"))) for ask, _ in asks]
+    def generate(self, queries, on_done):
+        return [GenerationOutput(self.says(ask.history[-1].content.split()[-1].rstrip("?"))) for ask, _ in queries]
 
 
 def right(number):
@@ -85,10 +86,11 @@ def measured():
 def write(tmp_path, measured):
     """Write a report of one who says so against another: the HTML and the Markdown."""
 
-    def go(says, other=None, *, folder="report", flips=(), about=None, **more):
+    def go(says, other=None, *, folder="report", flips=(), about=None, sweep=(), loss=()):
         model, base = measured(says), None if other is None else measured(other)
         card = build_scorecard(model, base, {"model": "new", "base": "old", "seeds": [0, 1], **(about or {})})
-        write_report(tmp_path / folder, replace(card, flips=flips), model, base, **more)
+        evaluation = Evaluation(replace(card, flips=flips), model, base, sweep, {})
+        write_report(tmp_path / folder, evaluation, loss_curve=loss)
         return Page((tmp_path / folder / "report.html").read_text()), (tmp_path / folder / "report.md").read_text()
 
     return go
@@ -125,10 +127,10 @@ class Page(HTMLParser):
 
 
 CASES = {
-    "better": (right, wrong, "✓ Better on 1 of 2 (right words), worse on none. Sure: yes"),
-    "worse": (wrong, right, "✗ Worse: better on 0 of 2, worse on 1 (right words). Sure: yes"),
-    "mixed": (rambling, wrong, "± Mixed: better on 1 of 2 (right words), worse on 1 (words). Sure: yes"),
-    "none": (right, right, "≈ No difference: better on 0 of 2, worse on none. Sure: no"),
+    "better": (right, wrong, "✓ Better on 1 of 2 (right words), worse on none. Significant: yes"),
+    "worse": (wrong, right, "✗ Worse: better on 0 of 2, worse on 1 (right words). Significant: yes"),
+    "mixed": (rambling, wrong, "± Mixed: better on 1 of 2 (right words), worse on 1 (words). Significant: yes"),
+    "none": (right, right, "≈ No difference: better on 0 of 2, worse on none. Significant: no"),
 }
 
 
@@ -138,15 +140,15 @@ def test_first_line_is_the_verdict(write, name):
     page, markdown = write(says, other)
     assert page.first == line
     assert markdown.splitlines()[0] == "# " + line
-    assert "12 dialogues, every answer drawn with 2 seeds" in page.text
-    assert "corrected for the 2 judged metrics" in page.text
+    assert "12 dialogues, each answer sampled with 2 seeds" in page.text
+    assert "after correction for the 2 metrics that count" in page.text
 
 
 def test_without_a_base_there_is_no_verdict(write):
     page, markdown = write(wrong)
-    assert page.first == "No verdict: nothing was compared"
-    assert "Farthest from what was said" in page.text
-    assert "Farthest from what was said: 5" in markdown
+    assert page.first == "No verdict: there is no base to compare with"
+    assert "Lowest quality" in page.text
+    assert "Lowest quality: 5" in markdown
     assert "Difference" not in page.text
     assert not any(tag == "svg" for tag, _ in page.tags)
 
@@ -158,9 +160,9 @@ def test_where_nothing_judged_was_compared_the_difference_is_shown_without_a_ver
     model, base = (run_metrics(Says(says), kinds, items, seeds=(0, 1)) for says in (rambling, right))
     card = build_scorecard(model, base, {"model": "new", "base": "old", "seeds": [0, 1]})
     assert card.verdict is None
-    write_report(tmp_path, card, model, base)
+    write_report(tmp_path, Evaluation(card, model, base, (), {}))
     page = Page((tmp_path / "report.html").read_text())
-    assert page.first == "No verdict: nothing that it could rest on was measured"
+    assert page.first == "No verdict: no metric that counts for it was measured"
     assert "Difference" in page.text
     assert "| old |" in (tmp_path / "report.md").read_text()
 
@@ -196,12 +198,12 @@ def test_hostile_answers_stay_text(write):
         ("&lt;b>", "&amp;lt;b&gt;"),
     ],
 )
-def test_markdown_is_escaped(text, line):
-    assert escaped(text) == line
+def test_markdown_is_escape_markdown(text, line):
+    assert escape_markdown(text) == line
 
 
 def test_page_asks_for_nothing(write):
-    page, _ = write(right, wrong, curve=curve(), loss=[(1, 2.0, None), (2, 1.0, 1.5)])
+    page, _ = write(right, wrong, sweep=sweep(), loss=[(1, 2.0, None), (2, 1.0, 1.5)])
     for tag, attributes in page.tags:
         assert tag not in ("script", "iframe", "object", "embed", "img", "base", "form")
         assert "style" not in attributes, "the policy allows the style sheet only"
@@ -214,7 +216,7 @@ def test_page_asks_for_nothing(write):
     assert page.inside == [], "every element is closed"
 
 
-def curve():
+def sweep():
     return [
         TemperaturePoint(who, t, 30 - t, ConfidenceInterval(28 - t, 32 - t), 0.4 + t / 10, 20.0)
         for who in ("new", "旧")
@@ -223,12 +225,12 @@ def curve():
 
 
 def test_pictures_have_texts_and_ids_of_their_own(write, tmp_path):
-    page, markdown = write(right, wrong, curve=curve(), loss=[(1, 2.0, None), (2, 1.0, 1.5)])
+    page, markdown = write(right, wrong, sweep=sweep(), loss=[(1, 2.0, None), (2, 1.0, 1.5)])
     told = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"]
     assert len(told) == 3
     assert "right words +100.0 pp, better" in told[0]
     assert "new at 0.5: chrF 29.50, distinct-2 0.450" in told[1]
-    assert "from 2.000 to 1.000. Validation was lowest, 1.500, after step 2." in told[2]
+    assert "from 2.000 to 1.000. The lowest validation loss is 1.500, after step 2." in told[2]
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     pointed = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page.source))
@@ -244,7 +246,7 @@ def test_every_metric_and_what_it_is(write, tmp_path):
     for kind in (Right, Length, Odd):
         assert kind.LABEL in page.text
         assert kind.DESCRIPTION in page.text
-        assert f"| {escaped(kind.LABEL)} |" in markdown
+        assert f"| {escape_markdown(kind.LABEL)} |" in markdown
         assert kind.DESCRIPTION in markdown
     assert [line["name"] for line in json.loads((tmp_path / "report/scorecard.json").read_text())["rows"]] == [
         "right", "length", "odd",
@@ -257,17 +259,17 @@ def test_answers_stand_side_by_side(write):
     page, markdown = write(
         lambda n: right(n) if int(n) < 3 else wrong(n), lambda n: wrong(n) if int(n) < 3 else right(n)
     )
-    gained, lost = page.text.split("Gained most")[1].split("Lost most")
-    assert gained.count("Said there") == 3
-    assert lost.count("Said there") == 5
+    gained, lost = page.text.split("Largest gains")[1].split("Largest losses")
+    assert gained.count("Reference") == 3
+    assert lost.count("Reference") == 5
     assert "old chrF" in gained
-    assert "What was said before (2 messages)" in gained
-    assert "### Gained most: 3" in markdown
+    assert "Earlier messages (2 messages)" in gained
+    assert "### Largest gains: 3" in markdown
 
 
 def test_one_model_against_itself_has_two_names(write):
-    points = [replace(point, subject="new") for point in curve()]
-    page, markdown = write(right, right, about={"model": {"name": "new"}, "base": {"name": "new"}}, curve=points)
+    points = [replace(point, system="new") for point in sweep()]
+    page, markdown = write(right, right, about={"model": {"name": "new"}, "base": {"name": "new"}}, sweep=points)
     assert "| metric | dialogues | new | new (base) |" in markdown
     assert "new (base) at 0.5: chrF 29.50" in [each["aria-label"] for tag, each in page.tags if tag == "svg"][1]
 
@@ -277,15 +279,22 @@ def test_flips_come_before_the_metrics(write):
     page, markdown = write(right, wrong, flips=(flip,))
     for text in (page.text, markdown):
         before, _, after = text.partition("Metrics")
-        for part in ("medicine", "refusal, safety: right before, wrong now", "How much?", "Ask a doctor.", "Twenty."):
+        for part in ("medicine", "refusal, safety: passed before, fails now", "How much?", "Ask a doctor.", "Twenty."):
             assert part in before
             assert part not in after
 
 
 def test_the_same_measurements_give_the_same_bytes(write, tmp_path):
     for folder in ("one", "two"):
-        write(right, wrong, folder=folder, curve=curve(), loss=[(1, 2.0, 2.5)])
+        write(right, wrong, folder=folder, sweep=sweep(), loss=[(1, 2.0, 2.5)])
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert names == ["curve.svg", "differences.svg", "loss.svg", "report.html", "report.md", "scorecard.json"]
+    assert names == [
+        "differences.svg",
+        "loss.svg",
+        "report.html",
+        "report.md",
+        "scorecard.json",
+        "temperature_sweep.svg",
+    ]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

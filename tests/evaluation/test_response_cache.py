@@ -44,7 +44,7 @@ def test_only_its_owner_can_read_it(path):
 def test_a_file_that_is_no_database_is_told(path):
     path.parent.mkdir()
     path.write_text("no database at all, but long enough to look like one" * 20)
-    with pytest.raises(UserError, match=r"evaluations\.db cannot be used: .*may be deleted; --no-cache"):
+    with pytest.raises(UserError, match=r"evaluations\.db cannot be used: .*--no-cache"):
         ResponseCache(path)
 
 
@@ -58,13 +58,13 @@ def test_a_disk_that_refuses_is_told_and_the_file_let_go(path):
     cache = ResponseCache(path)
     cache.put("a", {"text": "lost"})
     other = sqlite3.connect(path)
-    other.execute("DROP TABLE found")
+    other.execute("DROP TABLE responses")
     other.commit()
     other.close()
     with pytest.raises(UserError, match="no such table"):
         cache.close()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        cache._base.execute("SELECT 1")
+        cache._connection.execute("SELECT 1")
 
 
 def test_many_processes_may_use_it_first_at_once(path):

@@ -49,7 +49,7 @@ class TestScores:
         (metric,) = load_metrics(["bits_per_byte"])
         for messages in TALKS:
             (item,) = metric.samples([Conversation(messages)], 0)
-            found = opened.score(item.loglikelihood_queries, quiet)
+            found = opened.loglikelihood(item.loglikelihood_queries, quiet)
             direct = measure_perplexity(decoder, renderer, [Conversation(messages)])
             assert sum(one.nll for one in found) == pytest.approx(direct.nats, rel=1e-5)
             assert sum(one.num_tokens for one in found) == direct.tokens
@@ -58,7 +58,7 @@ class TestScores:
     def test_of_the_last_reply_token_by_token(self, opened, model_folder, renderer):
         decoder = checkpoint.load(model_folder, dtype=torch.float32).decoder
         for messages in TALKS:
-            (found,) = opened.score([LoglikelihoodQuery(messages)], quiet)
+            (found,) = opened.loglikelihood([LoglikelihoodQuery(messages)], quiet)
             said = renderer.render(messages[:-1], add_generation_prompt=True).ids
             reply = [*renderer.tokenizer.encode(messages[-1].content), renderer.tokenizer.eos_token_id]
             with torch.inference_mode():
@@ -69,12 +69,12 @@ class TestScores:
 
     def test_together_are_those_of_each_alone(self, opened):
         wanted = [LoglikelihoodQuery(messages[:end]) for messages in TALKS for end in range(2, len(messages) + 1, 2)]
-        assert opened.score(wanted, quiet) == [opened.score([one], quiet)[0] for one in wanted]
+        assert opened.loglikelihood(wanted, quiet) == [opened.loglikelihood([one], quiet)[0] for one in wanted]
 
     def test_what_is_too_long_loses_its_beginning(self, opened):
         long = (*talk("Hello", "Hi there."), *talk("lamp " * 400, "Yes, the lamp."))
-        assert len(opened.renderer.render(long).ids) > opened.generator.context_length
-        (last,) = opened.score([LoglikelihoodQuery(long)], quiet)
+        assert len(opened.renderer.render(long).ids) > opened.engine.context_length
+        (last,) = opened.loglikelihood([LoglikelihoodQuery(long)], quiet)
         assert last.num_bytes == len("Yes, the lamp.")
         assert last.nll > 0
 
@@ -96,11 +96,11 @@ class TestWhatIsServedOtherwise:
         save_adapter(tmp_path, changes, base=model_folder, rank=3, alpha=3, dropout=0, task_type="CAUSAL_LM")
         tokenizer.save(tmp_path)
         with open_model_under_test(str(tmp_path), ResponseCache(None)) as beside:
-            found = beside.score(self.SCORES, quiet)
+            found = beside.loglikelihood(self.SCORES, quiet)
         merged = checkpoint.load(tmp_path, dtype=torch.float32).decoder
         direct = measure_perplexity(merged, renderer, [Conversation(messages) for messages in TALKS])
         assert sum(one.nll for one in found) == pytest.approx(direct.nats, rel=1e-4)
-        base = opened.score(self.SCORES, quiet)
+        base = opened.loglikelihood(self.SCORES, quiet)
         assert all(abs(one.nll - other.nll) > 0.1 for one, other in zip(found, base, strict=True))
         assert beside.fingerprint != opened.fingerprint
 
@@ -108,9 +108,9 @@ class TestWhatIsServedOtherwise:
     def test_rounded_weights(self, opened, model_folder, bits):
         if library() is None:
             pytest.skip("no compiled library")
-        plain = opened.score(self.SCORES, quiet)
+        plain = opened.loglikelihood(self.SCORES, quiet)
         with open_model_under_test(str(model_folder), ResponseCache(None), quantize=bits) as rounded:
-            found = rounded.score(self.SCORES, quiet)
+            found = rounded.loglikelihood(self.SCORES, quiet)
         assert [one.nll for one in found] == pytest.approx([one.nll for one in plain], rel=0.05)
         assert [one.nll for one in found] != [one.nll for one in plain]
         assert rounded.fingerprint != opened.fingerprint
@@ -121,7 +121,7 @@ class TestAnswers:
         import asyncio
 
         asks = [GenerationQuery(messages[:-1], greedy=True) for messages in TALKS]
-        found = opened.answer([(ask, 0) for ask in asks], quiet)
+        found = opened.generate([(ask, 0) for ask in asks], quiet)
         with open_chat_service(str(model_folder)) as service:
             for ask, answer in zip(asks, found, strict=True):
                 turn = ChatRequest(ask.history, sampling={"temperature": 0, "max_tokens": 12})
@@ -129,35 +129,35 @@ class TestAnswers:
 
     def test_a_seed_is_the_same_dice_and_another_one_others(self, opened, model_folder):
         asks = [GenerationQuery(messages[:-1]) for messages in TALKS[:3]]
-        one = opened.answer([(ask, 1) for ask in asks], quiet)
+        one = opened.generate([(ask, 1) for ask in asks], quiet)
         with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 12}) as again:
-            assert again.answer([(ask, 1) for ask in asks], quiet) == one
-            assert again.answer([(ask, 2) for ask in asks], quiet) != one
+            assert again.generate([(ask, 1) for ask in asks], quiet) == one
+            assert again.generate([(ask, 2) for ask in asks], quiet) != one
 
     def test_a_history_that_does_not_fit_loses_its_oldest_rounds(self, opened):
         long = (Message("system", "Be kind."), *talk("lamp " * 400, "Yes.", "And the order?"))
-        (answer,) = opened.answer([(GenerationQuery(long, greedy=True), 0)], quiet)
-        (short,) = opened.answer([(GenerationQuery((long[0], long[-1]), greedy=True), 0)], quiet)
+        (answer,) = opened.generate([(GenerationQuery(long, greedy=True), 0)], quiet)
+        (short,) = opened.generate([(GenerationQuery((long[0], long[-1]), greedy=True), 0)], quiet)
         assert answer == short
 
     def test_what_a_context_has_no_room_for_is_shortened_before_anything_is_forgotten(self, model_folder):
         """The tiny model reads 128 tokens: an answer of 128 leaves room for nothing."""
         with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 128}) as opened:
-            (answer,) = opened.answer([(GenerationQuery(talk("The lamp is broken. " * 6), greedy=True), 0)], quiet)
+            (answer,) = opened.generate([(GenerationQuery(talk("The lamp is broken. " * 6), greedy=True), 0)], quiet)
             assert answer.num_tokens > 0
-            (nothing,) = opened.answer([(GenerationQuery(talk("lamp " * 400), greedy=True), 0)], quiet)
+            (nothing,) = opened.generate([(GenerationQuery(talk("lamp " * 400), greedy=True), 0)], quiet)
             assert (nothing.text, nothing.finish_reason) == ("", "length")
 
     def test_stop_strings_end_them_as_they_do_when_served(self, model_folder):
         asks = [GenerationQuery(TALKS[0][:1], temperature=heat / 4) for heat in range(1, 9)]
         with open_model_under_test(str(model_folder), ResponseCache(None), sampling={"max_tokens": 12}) as opened:
-            found = opened.answer([(ask, 0) for ask in asks], quiet)
+            found = opened.generate([(ask, 0) for ask in asks], quiet)
         ask, whole = max(zip(asks, found, strict=True), key=lambda pair: len(pair[1].text))
         mark = whole.text[1:3]
         with open_model_under_test(
             str(model_folder), ResponseCache(None), sampling={"max_tokens": 12, "stop": [mark]}
         ) as opened:
-            (cut,) = opened.answer([(ask, 0)], quiet)
+            (cut,) = opened.generate([(ask, 0)], quiet)
         assert cut.text == whole.text[: whole.text.find(mark)]
 
 
@@ -182,10 +182,10 @@ class TestCache:
             [(GenerationQuery(messages[:-1]), 0) for messages in TALKS],
             [LoglikelihoodQuery(messages) for messages in TALKS],
         )
-        first = opened.answer(asks, quiet), opened.score(scores, quiet)
-        monkeypatch.setattr(opened.generator, "submit", lambda *_: pytest.fail("it was known"))
+        first = opened.generate(asks, quiet), opened.loglikelihood(scores, quiet)
+        monkeypatch.setattr(opened.engine, "submit", lambda *_: pytest.fail("it was known"))
         done = []
-        assert (opened.answer(asks, done.append), opened.score(scores, quiet)) == first
+        assert (opened.generate(asks, done.append), opened.loglikelihood(scores, quiet)) == first
         assert sum(done) == len(asks)
 
     def test_it_outlives_the_process_and_knows_models_apart(self, tmp_path, model_folder, tiny_config, tokenizer):
@@ -196,7 +196,7 @@ class TestCache:
         for folder in (model_folder, tmp_path / "other", model_folder):
             cache = ResponseCache(tmp_path / "known.db")
             with open_model_under_test(str(folder), cache) as one:
-                found += one.score(scores, quiet)
+                found += one.loglikelihood(scores, quiet)
             cache.close()
         assert found[0] == found[2] != found[1]
 
@@ -216,14 +216,14 @@ class TestCache:
                     raise KeyboardInterrupt
 
             with pytest.raises(KeyboardInterrupt):
-                one.score(scores, interrupt)
+                one.loglikelihood(scores, interrupt)
         cache.close()
         cache = ResponseCache(tmp_path / "known.db")
         with open_model_under_test(str(model_folder), cache) as one:
             asked = []
-            real = one.generator.submit
-            monkeypatch.setattr(one.generator, "submit", lambda *all: (asked.append(1), real(*all))[1])
-            assert len(one.score(scores, quiet)) == 40
+            real = one.engine.submit
+            monkeypatch.setattr(one.engine, "submit", lambda *all: (asked.append(1), real(*all))[1])
+            assert len(one.loglikelihood(scores, quiet)) == 40
             assert len(asked) <= 30
 
     def test_what_was_put_comes_back(self, tmp_path):
@@ -244,9 +244,9 @@ def test_a_model_that_fails_is_named(opened, monkeypatch):
         listener(ErrorEvent(TurnwiseError("no memory")))
         return RequestHandle()
 
-    monkeypatch.setattr(opened.generator, "submit", fail)
+    monkeypatch.setattr(opened.engine, "submit", fail)
     with pytest.raises(TurnwiseError, match="failed: no memory"):
-        opened.score([LoglikelihoodQuery(TALKS[0])], quiet)
+        opened.loglikelihood([LoglikelihoodQuery(TALKS[0])], quiet)
 
 
 def test_items_are_the_last_replies():

@@ -12,7 +12,8 @@ from rich.console import Console
 from training_dialogues import small_talk, write_chats
 from typer.testing import CliRunner
 
-from turnwise.cli.base_comparison import ComparisonSize, compare_with_base, fit_comparison
+from turnwise.app.base_comparison import ComparisonSize, fit_comparison
+from turnwise.cli.before_after_report import report_before_after
 from turnwise.cli.recipe_flags import RecipeFlags
 from turnwise.cli.train import _one_line, train
 from turnwise.core.errors import InvalidData, InvalidParameter, ModelNotFound
@@ -111,11 +112,15 @@ class TestARun:
             (
                 "turnwise.training.examples.holdout.held_out_dialogues",
                 RuntimeError("a bug"),
-                "by a fault of ours (RuntimeError)",
+                "because of an internal error (RuntimeError)",
             ),
             ("turnwise.training.examples.holdout.held_out_dialogues", KeyboardInterrupt(), "--against"),
             ("turnwise.evaluation.report.write_report", OSError("no space [left]"), "No report: no space [left]"),
-            ("turnwise.cli.base_comparison.print_scorecard", ValueError("a bug"), "by a fault of ours (ValueError)"),
+            (
+                "turnwise.cli.scorecard_table.print_scorecard",
+                ValueError("a bug"),
+                "because of an internal error (ValueError)",
+            ),
         ],
     )
     def test_whatever_becomes_of_its_report_a_run_has_ended_well(self, said, monkeypatch, fails, error, expected):
@@ -126,24 +131,24 @@ class TestARun:
 
         monkeypatch.setattr(fails, fail)
         console = Console(file=io.StringIO(), width=1000)
-        compare_with_base(console, load_recipe(said[0] / "recipe.yaml"), "quick")
+        report_before_after(console, load_recipe(said[0] / "recipe.yaml"), "quick")
         told = console.file.getvalue()
         assert expected in told
         if isinstance(error, KeyboardInterrupt):
             assert shlex.quote(str(said[0])) in told  # brackets and spaces as they are
 
     def test_a_report_fits_into_the_time_that_is_left(self):
-        assert fit_comparison(1000.0, 1.0, 50) == ComparisonSize(50, golden=True)
-        assert fit_comparison(200.0, 1.0, 50) == ComparisonSize(50, golden=False)
-        assert fit_comparison(20.0, 1.0, 50) == ComparisonSize(10, golden=False)
-        assert fit_comparison(-5.0, 1.0, 50).dialogues < 1
+        assert fit_comparison(1000.0, 1.0, 50) == ComparisonSize(50, has_golden=True)
+        assert fit_comparison(200.0, 1.0, 50) == ComparisonSize(50, has_golden=False)
+        assert fit_comparison(20.0, 1.0, 50) == ComparisonSize(10, has_golden=False)
+        assert fit_comparison(-5.0, 1.0, 50).max_dialogues < 1
 
     def test_no_report_where_no_time_is_left(self, said):
         from turnwise.training.recipe import load_recipe
 
         console = Console(file=io.StringIO(), width=1000)
-        compare_with_base(console, load_recipe(said[0] / "recipe.yaml"), "quick", 1.0, 1.0)
-        assert "no time left" in console.file.getvalue()
+        report_before_after(console, load_recipe(said[0] / "recipe.yaml"), "quick", 1.0, 1.0)
+        assert "no time is left" in console.file.getvalue()
         assert "turnwise evaluate" in console.file.getvalue()
 
     def test_flags_become_the_recipe(self, said, base_folder, chats, unseen):
@@ -301,7 +306,7 @@ def test_a_dry_run_shows_what_is_learned_and_makes_nothing(base_folder, chats, t
 def test_what_was_forgotten_is_more_than_chance_or_a_safety_case(lines, flips, told):
     from types import SimpleNamespace
 
-    from turnwise.cli.base_comparison import has_regressed
+    from turnwise.app.base_comparison import has_regressed
 
     card = SimpleNamespace(
         rows=[SimpleNamespace(name=name, verdict=verdict) for name, verdict in lines],

@@ -148,8 +148,8 @@ def train(
 
     from rich.console import Console
 
-    from turnwise.cli.base_comparison import compare_with_base
-    from turnwise.cli.scorecard_table import progress_bar
+    from turnwise.cli.before_after_report import report_before_after
+    from turnwise.cli.progress_bars import progress_bar
     from turnwise.core.errors import InvalidParameter
     from turnwise.training.examples.recipe_sources import with_splits
     from turnwise.training.launch.run_recipe import DryRunComplete, run_recipe
@@ -214,7 +214,7 @@ def train(
     if not console.quiet:
         budget = recipe.training.minutes
         left = None if budget is None else 60 * budget - (time.monotonic() - began)
-        compare_with_base(console, recipe, report, left, result.answer_seconds)
+        report_before_after(console, recipe, report, left, result.answer_seconds)
 
 
 def _stopped(console: Any, error: KeyboardInterrupt) -> int:

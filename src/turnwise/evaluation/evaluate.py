@@ -1,4 +1,4 @@
-"""A whole evaluation: a model, perhaps another one beside it, and what that comes to."""
+"""Evaluates a model, and compares it with a second one."""
 
 import hashlib
 import importlib.metadata
@@ -14,166 +14,188 @@ from turnwise.core.messages import Conversation
 from turnwise.evaluation.judge_summary import JudgeSummary
 from turnwise.evaluation.llm_judge import LlmJudge
 from turnwise.evaluation.metric import Metric
-from turnwise.evaluation.metric_runner import MetricResult, are_reply_samples, plan_samples, reply_result, run_metrics
+from turnwise.evaluation.metric_runner import (
+    MetricResult,
+    are_reply_samples,
+    not_applicable,
+    plan_samples,
+    reply_result,
+    run_metrics,
+)
+from turnwise.evaluation.model_under_test import ModelUnderTest
 from turnwise.evaluation.samples import Sample
 from turnwise.evaluation.scorecard import Scorecard, build_scorecard
-from turnwise.evaluation.system_under_test import ModelUnderTest, SystemUnderTest
-from turnwise.evaluation.temperature_curve import TemperaturePoint, run_temperature_curve
+from turnwise.evaluation.system_under_test import SystemUnderTest
+from turnwise.evaluation.temperature_sweep import TemperaturePoint, run_temperature_sweep
 from turnwise.evaluation.template_check import template_error
 
 LIBRARIES = ("turnwise", "torch", "numpy", "scipy", "sacrebleu", "rouge-score", "tokenizers")
 
 OpenSystem = Callable[[], AbstractContextManager[SystemUnderTest]]
 OnEvaluationProgress = Callable[[str, str, int, int], None]
-"""Called with the subject's name, what is done, how many of it, and of how many. No two have the same name."""
+"""Receives the system's name (unique in an evaluation), the kind of query, finished queries and their total."""
 OnPlan = Callable[[Mapping[str, Sequence[Sample]]], None]
-"""Called with what each metric looks at; those that find nothing in the data are not among them."""
+"""Receives the samples by metric, without metrics that have no samples in the data."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found out.
+    """The outcome of an evaluation.
 
     Attributes:
-        card: the scorecard.
-        model, base: everything that was measured, by metric.
-        curve: quality and variety by temperature.
+        scorecard: metrics with intervals, and the verdict of a comparison.
+        model: results of the model by metric.
+        base: results of the base by metric; None without a base.
+        temperature_sweep: points of both systems.
+        not_applicable: by metric that was skipped, the system and the capabilities that it lacks.
     """
 
-    card: Scorecard
+    scorecard: Scorecard
     model: Mapping[str, MetricResult]
     base: Mapping[str, MetricResult] | None
-    curve: Sequence[TemperaturePoint]
+    temperature_sweep: Sequence[TemperaturePoint]
+    not_applicable: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _SystemRun:
+    identity: dict[str, Any]
+    results: dict[str, MetricResult]
+    points: list[TemperaturePoint]
+    not_applicable: dict[str, str]
 
 
 def evaluate(
-    opens_model: OpenSystem,
-    opens_base: OpenSystem | None,
+    open_model: OpenSystem,
+    open_base: OpenSystem | None,
     dialogues: Sequence[Conversation],
     metrics: Sequence[Metric],
     *,
     seeds: Sequence[int] = (0, 1, 2),
     seed: int = 0,
     temperatures: Sequence[float] = (),
-    watch: OnEvaluationProgress = lambda *_: None,
-    about: Mapping[str, Any] | None = None,
     judge: LlmJudge | None = None,
+    metadata: Mapping[str, Any] | None = None,
     on_plan: OnPlan = lambda _: None,
+    on_progress: OnEvaluationProgress = lambda *_: None,
 ) -> Evaluation:
-    """Evaluate a model, one after the other with what it is compared with, so that one at a time is in memory.
+    """Evaluate a model, then its base; only one of them is in memory at a time.
 
     Args:
-        opens_model: opens what is evaluated.
-        opens_base: opens what it is compared with; None compares with nothing.
-        dialogues: held out.
-        metrics: what is measured.
-        seeds: histories are answered with each.
-        seed: of whatever else is drawn, such as distractors.
-        temperatures: to draw the curve of quality by variety at; none draws none.
-        watch: told how far it is.
-        about: more that is needed to repeat it, such as the command.
-        judge: asked which answers are better, for the reader; the verdict does not rest on it.
-        on_plan: told what each metric is going to look at, before anything is measured.
+        open_model: opens the model.
+        open_base: opens the system to compare with; None compares with nothing.
+        dialogues: held-out dialogues.
+        metrics: the metrics to compute.
+        seeds: sampling seeds; each history is answered once per seed.
+        seed: seed of all other random choices, such as distractors.
+        temperatures: temperatures of the temperature sweep; empty skips it.
+        judge: compares the answers for the reader; the verdict does not depend on it.
+        metadata: more that is needed to reproduce the evaluation, such as the command.
+        on_plan: called once, before the first query.
+        on_progress: receives the progress.
 
     Raises:
-        InvalidData: nothing to measure, or to judge; a dialogue that a model's template refuses.
-        UserError: a model that cannot be opened.
+        InvalidData: no metric has samples or is applicable to both systems, the judge has nothing to compare, or a
+            chat template rejects a dialogue.
+        UserError: a model cannot be opened.
     """
-    curve: list[TemperaturePoint] = []
+    samples_by_metric = plan_samples(metrics, dialogues, seed)
+    if not samples_by_metric:
+        raise InvalidData(_no_samples_message(metrics, dialogues))
+    on_plan(samples_by_metric)
+    if judge is not None and (open_base is None or not any(map(are_reply_samples, samples_by_metric.values()))):
+        raise InvalidData("A judge compares the answers of two models: add a second model and a metric on answers.")
 
-    def look(
-        opens: OpenSystem, kept: Sequence[Conversation], items: Mapping[str, Sequence[Sample]]
-    ) -> dict[str, MetricResult]:
-        with opens() as subject:
-            names.append(_identity(subject))
-            again = len(names) > 1 and names[0]["name"] == subject.name  # rounded, say
-            shown = f"{subject.name} (base)" if again else subject.name
-            _refuse_unreadable(subject, kept)
+    def run(open_system: OpenSystem, model_name: str | None) -> _SystemRun:
+        with open_system() as system:
+            # A model may be compared with itself, for example quantized.
+            name = f"{system.name} (base)" if system.name == model_name else system.name
+            _check_template(system, dialogues)
 
-            def progress(what: str, done: int, total: int) -> None:
-                watch(shown, what, done, total)
+            def on_system_progress(kind: str, done: int, total: int) -> None:
+                on_progress(name, kind, done, total)
 
-            found = run_metrics(subject, metrics, items, seeds=seeds, on_progress=progress)
-            curve.extend(run_temperature_curve(subject, kept, temperatures, seeds, progress))
-            return found
+            results = run_metrics(system, metrics, samples_by_metric, seeds=seeds, on_progress=on_system_progress)
+            points = run_temperature_sweep(system, dialogues, temperatures, seeds, on_system_progress)
+            skipped = not_applicable([metric for metric in metrics if metric.NAME in samples_by_metric], system)
+            reasons = {metric: f"{name} has no {capabilities}" for metric, capabilities in skipped.items()}
+            return _SystemRun(_identity(system), results, points, reasons)
 
-    names: list[dict[str, Any]] = []
-    items = plan_samples(metrics, dialogues, seed)
-    if not items:
-        raise InvalidData(_nothing(metrics, dialogues))
-    on_plan(items)
-    if judge is not None and (opens_base is None or not any(are_reply_samples(each) for each in items.values())):
-        raise InvalidData(
-            "A judge compares two models' answers: name another model, and a metric that asks for answers."
-        )
-    model = look(opens_model, dialogues, items)
-    base = None if opens_base is None else look(opens_base, dialogues, items)
-    if not model or base == {}:
-        raise InvalidData("None of these metrics can be measured here: this kind of model has no likelihoods.")
-    if base is not None:  # what one of them does not have is not compared
-        model, base = ({name: part[name] for name in model if name in base} for part in (model, base))
-    known = {
-        **(about or {}),
-        "model": names[0],
-        **({"base": names[1]} if len(names) > 1 else {}),
+    runs = [run(open_model, None)]
+    if open_base is not None:
+        runs.append(run(open_base, runs[0].identity["name"]))
+    skipped = {metric: reason for system_run in reversed(runs) for metric, reason in system_run.not_applicable.items()}
+    # Only metrics that are applicable to both systems are compared.
+    model, *others = (
+        {name: result for name, result in system_run.results.items() if name not in skipped} for system_run in runs
+    )
+    base = others[0] if others else None
+    if not model:
+        raise InvalidData(f"None of these metrics is applicable: {'; '.join(dict.fromkeys(skipped.values()))}.")
+    run_metadata = {
+        **(metadata or {}),
+        "model": runs[0].identity,
+        **({"base": runs[1].identity} if base is not None else {}),
         "dialogues": len(dialogues),
         "data": data_digest(dialogues),
         "seeds": list(seeds),
         "seed": seed,
         "metrics": list(model),
+        **({"not_applicable": skipped} if skipped else {}),
         "versions": versions(),
     }
-    card = build_scorecard(model, base, known)
+    scorecard = build_scorecard(model, base, run_metadata)
     if judge is not None and base is not None:
-        card = replace(card, judge=_opinion(judge, model, base, watch))
-    return Evaluation(card, model, base, curve)
-
-
-def _opinion(
-    judge: LlmJudge, model: Mapping[str, MetricResult], base: Mapping[str, MetricResult], watch: OnEvaluationProgress
-) -> JudgeSummary:
-    new, old = reply_result(model), reply_result(base)
-    assert new is not None, "was asked for"
-    assert old is not None, "was asked for"
-    return judge.opinion(new, old, lambda done, total: watch(judge.model, "verdicts", done, total))
-
-
-def _nothing(metrics: Sequence[Metric], dialogues: Sequence[Conversation]) -> str:
-    if not dialogues:
-        return "There is nothing to evaluate: the data holds no dialogues."
-    if any(last_reply(dialogue) for dialogue in dialogues):
-        named = ", ".join(metric.NAME for metric in metrics)
-        return f"There is nothing to evaluate: the data has nothing that {named} could look at."
-    return "There is nothing to evaluate: no dialogue has an answer of the assistant's."
+        scorecard = replace(scorecard, judge=_judge_answers(judge, model, base, on_progress))
+    return Evaluation(scorecard, model, base, [point for system_run in runs for point in system_run.points], skipped)
 
 
 def data_digest(dialogues: Sequence[Conversation]) -> str:
-    """What was said in these dialogues, as a hash."""
-    found = hashlib.sha256()
+    """Return a digest of the roles and texts of these dialogues."""
+    digest = hashlib.sha256()
     for dialogue in dialogues:
-        found.update(repr([(message.role, message.content) for message in dialogue.messages]).encode())
-    return f"sha256:{found.hexdigest()[:16]}"
+        digest.update(repr([(message.role, message.content) for message in dialogue.messages]).encode())
+    return f"sha256:{digest.hexdigest()[:16]}"
 
 
 def versions() -> dict[str, str]:
-    """Of what computed it."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        found[name] = importlib.metadata.version(name)
-    return found
+    """Return the versions of Python and of the libraries that the figures depend on."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES}}
 
 
-def _identity(subject: SystemUnderTest) -> dict[str, Any]:
-    """What a report says of it."""
-    found: dict[str, Any] = {"name": subject.name}
-    if isinstance(subject, ModelUnderTest):
-        found |= {"fingerprint": subject.fingerprint, "parameters": subject.asked}
-    return found
+def _judge_answers(
+    judge: LlmJudge,
+    model: Mapping[str, MetricResult],
+    base: Mapping[str, MetricResult],
+    on_progress: OnEvaluationProgress,
+) -> JudgeSummary:
+    model_replies, base_replies = reply_result(model), reply_result(base)
+    assert model_replies is not None, "checked before the evaluation"
+    assert base_replies is not None, "checked before the evaluation"
+    return judge.compare(
+        model_replies, base_replies, lambda done, total: on_progress(judge.model, "verdicts", done, total)
+    )
 
 
-def _refuse_unreadable(subject: SystemUnderTest, dialogues: Sequence[Conversation]) -> None:
-    if not isinstance(subject, ModelUnderTest):
+def _no_samples_message(metrics: Sequence[Metric], dialogues: Sequence[Conversation]) -> str:
+    if not dialogues:
+        return "There is nothing to evaluate: the data has no dialogues."
+    if any(last_reply(dialogue) for dialogue in dialogues):
+        names = ", ".join(metric.NAME for metric in metrics)
+        return f"There is nothing to evaluate: the data has no samples for {names}."
+    return "There is nothing to evaluate: no dialogue has an assistant reply."
+
+
+def _identity(system: SystemUnderTest) -> dict[str, Any]:
+    """Name, fingerprint and parameters of a system, for the report."""
+    if isinstance(system, ModelUnderTest):
+        return {"name": system.name, "fingerprint": system.fingerprint, "parameters": system.sampling}
+    return {"name": system.name}
+
+
+def _check_template(system: SystemUnderTest, dialogues: Sequence[Conversation]) -> None:
+    if not isinstance(system, ModelUnderTest):
         return
     for number, dialogue in enumerate(dialogues, 1):
-        if (told := template_error(dialogue, {subject.name: subject.renderer})) is not None:
-            raise InvalidData(f"Dialogue {number}: {told}")
+        if (error := template_error(dialogue, {system.name: system.renderer})) is not None:
+            raise InvalidData(f"Dialogue {number}: {error}")

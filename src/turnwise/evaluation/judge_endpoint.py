@@ -1,4 +1,4 @@
-"""A chat-completions endpoint that somebody else may run, asked through the official client."""
+"""Client of the judge: a chat-completions endpoint, through the official OpenAI client."""
 
 import importlib.util
 import os
@@ -9,52 +9,59 @@ from urllib.parse import urlsplit
 
 from turnwise.core.errors import UserError
 
-KEY = "TURNWISE_JUDGE_KEY"  # of the environment: no key that was meant for another endpoint is sent there
-MOST_TOKENS = 512  # of an answer
-SECONDS, RETRIES = 120.0, 4
+API_KEY_VARIABLE = "TURNWISE_JUDGE_KEY"  # its own, so that no key of another endpoint is sent to the judge
+MAX_TOKENS = 512  # length limit of a judgement
+TIMEOUT_SECONDS = 120.0
+MAX_RETRIES = 4
 
 AskJudge = Callable[[str], str | None]
-"""What it answers to a prompt; None where it refuses this one."""
+"""Sends a prompt and returns the text of the answer; None if the endpoint rejects the prompt."""
 
 
 def check_endpoint(url: str) -> None:
-    """Raises `UserError` where the client is not installed, and for what is no address or should stand in no report."""
+    """Check the judge's URL, and that the client is installed.
+
+    Raises:
+        UserError: the client is missing, the URL is not an HTTP address, or it contains credentials.
+    """
     if importlib.util.find_spec("openai") is None:
         raise UserError("A judge needs the openai client: pip install 'turnwise[judge]'")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError("A judge's address begins with http:// or https:// and ends before /chat/completions.")
+        raise UserError("The judge's URL should begin with http:// or https:// and end before /chat/completions.")
     if parts.username or parts.password or parts.query:
-        raise UserError(f"A judge's address holds no key, since reports show it: put the key into {KEY}.")
+        raise UserError(
+            f"The judge's URL should contain no key, because reports show it: set {API_KEY_VARIABLE} instead."
+        )
 
 
 @contextmanager
 def open_judge(url: str, model: str) -> Iterator[AskJudge]:
-    """Ask an endpoint through the official client, which tries again where that may help.
+    """Open a client for the judge model at `url`; it retries failed requests.
 
     Raises:
-        UserError: the endpoint fails.
+        UserError: the endpoint fails after all retries.
     """
     import openai
 
+    # The client reads these two from variables that are meant for OpenAI; the judge does not get them.
+    headers: dict[str, Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
+
     def ask(prompt: str) -> str | None:
         try:
-            answer = client.chat.completions.create(
+            completion = client.chat.completions.create(
                 model=model,
                 messages=[{"role": "user", "content": prompt}],
                 temperature=0,
-                max_tokens=MOST_TOKENS,
-                extra_headers=nameless,
+                max_tokens=MAX_TOKENS,
+                extra_headers=headers,
             )
-        except openai.BadRequestError:  # too long for it, say
+        except openai.BadRequestError:  # for example, the prompt is too long for the judge
             return None
         except openai.OpenAIError as error:
-            raise UserError(f"The judge at {url} cannot be asked: {error}") from error
-        return (answer.choices[0].message.content or "") if answer.choices else ""
+            raise UserError(f"The judge at {url} does not answer: {error}") from error
+        return (completion.choices[0].message.content or "") if completion.choices else ""
 
-    # The client takes these from the environment, where they are meant for its own maker.
-    nameless: dict[str, Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
-    with openai.OpenAI(
-        base_url=url, api_key=os.environ.get(KEY) or "-", timeout=SECONDS, max_retries=RETRIES
-    ) as client:  # fmt: skip
+    api_key = os.environ.get(API_KEY_VARIABLE) or "-"  # the client needs one, even if the endpoint does not
+    with openai.OpenAI(base_url=url, api_key=api_key, timeout=TIMEOUT_SECONDS, max_retries=MAX_RETRIES) as client:
         yield ask

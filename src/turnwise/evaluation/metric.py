@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from turnwise.core.messages import Conversation
 from turnwise.evaluation.samples import Sample, SampleResult
+from turnwise.evaluation.system_under_test import TextGenerator
 
 FloatArray = NDArray[np.float64]
 
@@ -32,7 +33,7 @@ class Metric(ABC):
         RANGE: the least and the most that it can be.
         VALUE_FORMAT: how a value is written, a format such as ".3f" or ".1%".
         BINARY: whether each item is simply right or wrong, so that McNemar's test applies.
-        SCORES: whether it needs likelihoods, which not everything that answers has.
+        REQUIRES: the capabilities that a system needs; without them the metric is not applicable to it.
         PROBE: whether it asks what was written for it, and looks at no dialogues.
     """
 
@@ -46,7 +47,7 @@ class Metric(ABC):
     RANGE: ClassVar[tuple[float, float]] = (0.0, math.inf)
     VALUE_FORMAT: ClassVar[str] = ".3f"
     IS_BINARY: ClassVar[bool] = False
-    NEEDS_LOGLIKELIHOODS: ClassVar[bool] = False
+    REQUIRES: ClassVar[tuple[type, ...]] = (TextGenerator,)
     IS_PROBE: ClassVar[bool] = False
 
     @abstractmethod

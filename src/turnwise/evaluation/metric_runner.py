@@ -1,4 +1,4 @@
-"""Asks a subject everything that some metrics want to know, once each, and sums up what came back."""
+"""Runs metrics on a system: collects all queries, asks each of them once, and sums the statistics per dialogue."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,137 +15,158 @@ from turnwise.evaluation.samples import (
     Sample,
     SampleResult,
 )
-from turnwise.evaluation.system_under_test import SystemUnderTest
+from turnwise.evaluation.system_under_test import (
+    LoglikelihoodScorer,
+    SystemUnderTest,
+    TextGenerator,
+    missing_capabilities,
+)
 
-OnProgress = Callable[[str, int, int], None]
-"""Called with what is done ("answers" or "scores"), how many of them, and of how many."""
+OnQueryProgress = Callable[[str, int, int], None]
+"""Receives the kind of query ("answers" or "log-likelihoods"), the number of finished queries and their total."""
 
 
 @dataclass(frozen=True)
 class MetricResult:
-    """What one metric found out about one subject.
+    """The results of one metric for one system.
 
     Attributes:
-        metric: which.
-        items: what it looked at.
-        found: what came back, by seed; `(S)` of as many as items.
-        groups: the dialogues it looked at, `(G)`.
-        sums_SGK: its statistics, by seed and dialogue.
+        metric: the metric.
+        samples: its samples.
+        results_by_seed: the results of all samples, once per seed.
+        groups: the ids of the dialogues that the samples belong to, `(G)`.
+        sums_SGK: statistics summed per seed and dialogue.
     """
 
     metric: Metric
-    items: Sequence[Sample]
-    found: Sequence[Sequence[SampleResult]]
+    samples: Sequence[Sample]
+    results_by_seed: Sequence[Sequence[SampleResult]]
     groups: Sequence[str]
     sums_SGK: FloatArray
 
     @property
     def sums_GK(self) -> FloatArray:
-        """Over all seeds."""
-        summed: FloatArray = self.sums_SGK.sum(axis=0)
-        return summed
+        """Statistics summed over seeds."""
+        sums_GK: FloatArray = self.sums_SGK.sum(axis=0)
+        return sums_GK
 
 
 def plan_samples(
     metrics: Sequence[Metric], dialogues: Sequence[Conversation], seed: int
 ) -> dict[str, Sequence[Sample]]:
-    """What each metric looks at, by its name; metrics for which the data has nothing are left out."""
-    found = {metric.NAME: metric.samples(dialogues, seed) for metric in metrics}
-    return {name: items for name, items in found.items() if items}
+    """Return the samples of each metric by its name, without metrics that have no samples in these dialogues."""
+    samples_by_metric = {metric.NAME: metric.samples(dialogues, seed) for metric in metrics}
+    return {name: samples for name, samples in samples_by_metric.items() if samples}
+
+
+def not_applicable(metrics: Sequence[Metric], system: SystemUnderTest) -> dict[str, str]:
+    """Return the names of metrics that cannot be computed for a system, with the capabilities that it lacks."""
+    missing = {metric.NAME: missing_capabilities(system, metric.REQUIRES) for metric in metrics}
+    return {name: ", ".join(labels) for name, labels in missing.items() if labels}
 
 
 def run_metrics(
-    subject: SystemUnderTest,
+    system: SystemUnderTest,
     metrics: Sequence[Metric],
-    items: Mapping[str, Sequence[Sample]],
+    samples_by_metric: Mapping[str, Sequence[Sample]],
     *,
     seeds: Sequence[int] = (0, 1, 2),
-    on_progress: OnProgress = lambda *_: None,
+    on_progress: OnQueryProgress = lambda *_: None,
 ) -> dict[str, MetricResult]:
-    """Measure a subject, by metric.
+    """Compute the applicable metrics for a system, by name.
 
     Args:
-        subject: who is asked.
-        metrics: those of them that need likelihoods are left out where it has none.
-        items: from `plan`; the same for all that are to be compared.
-        seeds: every history is answered with each; greedy answers are what they are.
-        on_progress: told how far it is.
+        system: the system.
+        metrics: the metrics; those without samples, and those that are not applicable to the system, are skipped.
+        samples_by_metric: from `plan_samples`; compared systems get the same samples.
+        seeds: each history is answered once per seed, and once in all if the query is greedy.
+        on_progress: receives the progress.
     """
-    chosen = [
-        metric for metric in metrics if metric.NAME in items and (subject.scores or not metric.NEEDS_LOGLIKELIHOODS)
-    ]
-    wanted = [item for metric in chosen for item in items[metric.NAME]]
-    answers = _answers(subject, wanted, seeds, on_progress)
-    scored = _scores(subject, wanted, on_progress)
-    measured = {}
-    for metric in chosen:
-        own = items[metric.NAME]
-        varied = any(not ask.greedy for item in own for ask in item.generation_queries)
-        found = [
+    skipped = not_applicable(metrics, system)
+    applicable = [metric for metric in metrics if metric.NAME in samples_by_metric and metric.NAME not in skipped]
+    all_samples = [sample for metric in applicable for sample in samples_by_metric[metric.NAME]]
+    outputs = _generate(system, all_samples, seeds, on_progress)
+    loglikelihoods = _loglikelihoods(system, all_samples, on_progress)
+    metric_results = {}
+    for metric in applicable:
+        samples = samples_by_metric[metric.NAME]
+        is_sampled = any(not query.greedy for sample in samples for query in sample.generation_queries)
+        results_by_seed = [
             [
                 SampleResult(
-                    tuple(answers[ask, 0 if ask.greedy else seed] for ask in item.generation_queries),
-                    tuple(scored[score] for score in item.loglikelihood_queries),
+                    tuple(outputs[query, 0 if query.greedy else seed] for query in sample.generation_queries),
+                    tuple(loglikelihoods[query] for query in sample.loglikelihood_queries),
                 )
-                for item in own
+                for sample in samples
             ]
-            for seed in (seeds if varied else seeds[:1])
+            for seed in (seeds if is_sampled else seeds[:1])
         ]
-        groups = list(dict.fromkeys(item.group for item in own))
-        sums_SGK = np.stack([_by_group(metric.statistics(own, each), own, groups) for each in found])
-        measured[metric.NAME] = MetricResult(metric, own, found, groups, sums_SGK)
-    return measured
+        groups = list(dict.fromkeys(sample.group for sample in samples))
+        sums_SGK = np.stack(
+            [
+                _sum_by_group(metric.statistics(samples, seed_results), samples, groups)
+                for seed_results in results_by_seed
+            ]
+        )
+        metric_results[metric.NAME] = MetricResult(metric, samples, results_by_seed, groups, sums_SGK)
+    return metric_results
 
 
-def reply_result(measured: Mapping[str, MetricResult]) -> MetricResult | None:
-    """Of a metric that compares answers, drawn as they are served, with what was said; the one with most of them."""
-    found = [each for each in measured.values() if are_reply_samples(each.items)]
-    return max(found, key=lambda each: len(each.items), default=None)
+def reply_result(results: Mapping[str, MetricResult]) -> MetricResult | None:
+    """Return the result of the metric with the most reply samples (see `are_reply_samples`), or None."""
+    candidates = [result for result in results.values() if are_reply_samples(result.samples)]
+    return max(candidates, key=lambda result: len(result.samples), default=None)
 
 
-def are_reply_samples(items: Sequence[Sample]) -> bool:
-    """Whether each of them is one answer, drawn as it is served, beside what was said."""
-    return bool(items) and all(
-        len(item.generation_queries) == 1 and not item.generation_queries[0].greedy and bool(item.reference)
-        for item in items
+def are_reply_samples(samples: Sequence[Sample]) -> bool:
+    """Return whether each sample is one answer, sampled as it is served, with a reference."""
+    return bool(samples) and all(
+        len(sample.generation_queries) == 1 and not sample.generation_queries[0].greedy and bool(sample.reference)
+        for sample in samples
     )
 
 
-def _answers(
-    subject: SystemUnderTest, items: Sequence[Sample], seeds: Sequence[int], on_progress: OnProgress
+def _generate(
+    system: SystemUnderTest, samples: Sequence[Sample], seeds: Sequence[int], on_progress: OnQueryProgress
 ) -> dict[tuple[GenerationQuery, int], GenerationOutput]:
-    asked = [
-        (ask, seed)
-        for ask in dict.fromkeys(ask for item in items for ask in item.generation_queries)
-        for seed in ((0,) if ask.greedy else seeds)
+    queries = [
+        (query, seed)
+        for query in dict.fromkeys(query for sample in samples for query in sample.generation_queries)
+        for seed in ((0,) if query.greedy else seeds)
     ]
-    return dict(zip(asked, subject.answer(asked, _counting("answers", len(asked), on_progress)), strict=True))
-
-
-def _scores(
-    subject: SystemUnderTest, items: Sequence[Sample], on_progress: OnProgress
-) -> dict[LoglikelihoodQuery, Loglikelihood]:
-    wanted = list(dict.fromkeys(score for item in items for score in item.loglikelihood_queries))
-    if not wanted:
+    if not queries:
         return {}
-    return dict(zip(wanted, subject.score(wanted, _counting("scores", len(wanted), on_progress)), strict=True))
+    assert isinstance(system, TextGenerator), "a metric with generation queries requires a TextGenerator"
+    outputs = system.generate(queries, _query_counter("answers", len(queries), on_progress))
+    return dict(zip(queries, outputs, strict=True))
 
 
-def _counting(what: str, total: int, on_progress: OnProgress) -> Callable[[int], None]:
-    done = 0
+def _loglikelihoods(
+    system: SystemUnderTest, samples: Sequence[Sample], on_progress: OnQueryProgress
+) -> dict[LoglikelihoodQuery, Loglikelihood]:
+    queries = list(dict.fromkeys(query for sample in samples for query in sample.loglikelihood_queries))
+    if not queries:
+        return {}
+    assert isinstance(system, LoglikelihoodScorer), "a metric with such queries requires a LoglikelihoodScorer"
+    loglikelihoods = system.loglikelihood(queries, _query_counter("log-likelihoods", len(queries), on_progress))
+    return dict(zip(queries, loglikelihoods, strict=True))
 
-    def more(count: int) -> None:
-        nonlocal done
-        done += count
-        on_progress(what, done, total)
 
-    on_progress(what, 0, total)
-    return more
+def _query_counter(kind: str, total: int, on_progress: OnQueryProgress) -> Callable[[int], None]:
+    num_done = 0
+
+    def on_done(count: int) -> None:
+        nonlocal num_done
+        num_done += count
+        on_progress(kind, num_done, total)
+
+    on_progress(kind, 0, total)
+    return on_done
 
 
-def _by_group(statistics_IK: FloatArray, items: Sequence[Sample], groups: Sequence[str]) -> FloatArray:
-    """Items of one dialogue added up."""
-    place = {group: number for number, group in enumerate(groups)}
+def _sum_by_group(statistics_IK: FloatArray, samples: Sequence[Sample], groups: Sequence[str]) -> FloatArray:
+    """Sum the statistics of the samples of each dialogue."""
+    index_of = {group: index for index, group in enumerate(groups)}
     sums_GK = np.zeros((len(groups), statistics_IK.shape[1]))
-    np.add.at(sums_GK, [place[item.group] for item in items], statistics_IK)
+    np.add.at(sums_GK, [index_of[sample.group] for sample in samples], statistics_IK)
     return sums_GK

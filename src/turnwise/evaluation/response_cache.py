@@ -1,6 +1,6 @@
-"""What a model said before to the same tokens, so that an evaluation goes on where it was stopped.
+"""Cache of responses of systems under test, in a SQLite file, so that an interrupted evaluation continues.
 
-A key is a digest of the weights, the arithmetic, the tokens and the parameters, and changes when one of them does.
+A key is a digest of everything that decides a response: weights, code, tokens and generation parameters.
 """
 
 import hashlib
@@ -16,40 +16,45 @@ from turnwise.core.errors import UserError
 from turnwise.core.file_lock import FileLock, LockTimeout
 from turnwise.core.files import create_private_file
 
-MOST = 2_000_000  # entries; beyond, those that were used least recently go
-TOGETHER = 500  # keys in one question, and answers in one transaction at most
-SECONDS = 2.0  # that answers wait to be written together
-SECONDS_BUSY = 30.0  # that a file may be in somebody else's use
+MAX_ENTRIES = 2_000_000  # beyond, the least recently used entries are deleted
+BATCH_SIZE = 500  # keys per query, and entries per transaction
+WRITE_INTERVAL = 2.0  # seconds between transactions
+LOCK_TIMEOUT = 30.0  # seconds to wait for another process
 
 
 def cache_key(*parts: object) -> str:
-    """A digest of all parts."""
+    """Return a digest of all parts."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False, default=repr).encode()).hexdigest()
 
 
 class ResponseCache:
-    """A file of answers and scores by key; with no path it forgets all at the end.
+    """Responses by key, in a file or in memory.
 
-    Its owner alone can read the file, since answers tell what was asked. Processes that share it take turns to write.
+    Only the owner can read the file, because it holds prompts and answers. Several processes may share it; a file lock
+    serialises their writes.
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Open or make the file. Raises `UserError`, as every method does, where it cannot be used."""
+        """Open or create the file; None keeps the entries in memory.
+
+        Raises:
+            UserError: the file cannot be used. All methods raise it.
+        """
         self._path = path
         self._lock = FileLock(None)
         self._unwritten: dict[str, str] = {}
-        self._written = time.monotonic()
-        with self._told():
+        self._last_write = time.monotonic()
+        with self._user_errors():
             if path is not None:
                 create_private_file(path)
-                self._lock = FileLock(path.with_name(f"{path.name}.lock"), SECONDS_BUSY)
-            self._base = sqlite3.connect(str(path) if path is not None else ":memory:", timeout=SECONDS_BUSY)
+                self._lock = FileLock(path.with_name(f"{path.name}.lock"), LOCK_TIMEOUT)
+            self._connection = sqlite3.connect(str(path) if path is not None else ":memory:", timeout=LOCK_TIMEOUT)
         try:
-            with self._writing() as base:
-                base.execute("PRAGMA journal_mode = WAL")
-                base.execute("PRAGMA synchronous = NORMAL")
-                base.execute(
-                    "CREATE TABLE IF NOT EXISTS found "
+            with self._transaction() as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS responses "
                     "(key TEXT PRIMARY KEY, value TEXT NOT NULL, used REAL NOT NULL) WITHOUT ROWID"
                 )
         except BaseException:
@@ -57,44 +62,46 @@ class ResponseCache:
             raise
 
     def get(self, keys: Iterable[str]) -> dict[str, Any]:
-        """What is known of these keys."""
-        asked, found = list(keys), {}
-        with self._told():
-            for start in range(0, len(asked), TOGETHER):
-                part = asked[start : start + TOGETHER]
-                marks = ",".join("?" * len(part))
-                rows = self._base.execute(f"SELECT key, value FROM found WHERE key IN ({marks})", part).fetchall()  # noqa: S608
-                found.update({key: json.loads(value) for key, value in rows})
-        if found:
+        """Return the cached values of these keys; keys without one are missing in the result."""
+        keys = list(keys)
+        values: dict[str, Any] = {}
+        with self._user_errors():
+            for start in range(0, len(keys), BATCH_SIZE):
+                batch = keys[start : start + BATCH_SIZE]
+                placeholders = ",".join("?" * len(batch))
+                query = f"SELECT key, value FROM responses WHERE key IN ({placeholders})"  # noqa: S608
+                values.update({key: json.loads(value) for key, value in self._connection.execute(query, batch)})
+        if values:
             now = time.time()
-            with self._writing() as base:
-                base.executemany("UPDATE found SET used = ? WHERE key = ?", [(now, key) for key in found])
-        return found
+            with self._transaction() as connection:
+                connection.executemany("UPDATE responses SET used = ? WHERE key = ?", [(now, key) for key in values])
+        return values
 
     def put(self, key: str, value: Mapping[str, Any]) -> None:
-        """Keep something; within two seconds it is on disk."""
+        """Store a value; it is written to disk within two seconds."""
         self._unwritten[key] = json.dumps(value, ensure_ascii=False)
-        if len(self._unwritten) >= TOGETHER or time.monotonic() - self._written > SECONDS:
+        if len(self._unwritten) >= BATCH_SIZE or time.monotonic() - self._last_write > WRITE_INTERVAL:
             self.write()
 
     def write(self) -> None:
-        """Write what waits."""
+        """Write all stored values to disk."""
         if self._unwritten:
             rows = [(key, value, time.time()) for key, value in self._unwritten.items()]
-            with self._writing() as base:
-                base.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
+            with self._transaction() as connection:
+                connection.executemany("INSERT OR REPLACE INTO responses VALUES (?, ?, ?)", rows)
             self._unwritten.clear()
-        self._written = time.monotonic()
+        self._last_write = time.monotonic()
 
     def close(self) -> None:
-        """Write what waits, and let the oldest go where there is too much. The file is released whatever happens."""
+        """Write all stored values, delete the least recently used entries beyond the limit, and close the file."""
         try:
             self.write()
-            with self._writing() as base:
-                (count,) = base.execute("SELECT count(*) FROM found").fetchone()
-                if count > MOST:
-                    base.execute(
-                        "DELETE FROM found WHERE key IN (SELECT key FROM found ORDER BY used LIMIT ?)", (count - MOST,)
+            with self._transaction() as connection:
+                (count,) = connection.execute("SELECT count(*) FROM responses").fetchone()
+                if count > MAX_ENTRIES:
+                    connection.execute(
+                        "DELETE FROM responses WHERE key IN (SELECT key FROM responses ORDER BY used LIMIT ?)",
+                        (count - MAX_ENTRIES,),
                     )
         finally:
             self._release()
@@ -102,25 +109,27 @@ class ResponseCache:
     def _release(self) -> None:
         with ExitStack() as stack:
             stack.callback(self._lock.close)
-            with suppress(LockTimeout):  # whoever holds the lock has the file open, and then closing writes nothing
-                stack.enter_context(self._lock)  # closing checkpoints the log, which is a write
+            # Closing the last connection checkpoints the write-ahead log, which is a write. After a timeout another
+            # process has the file open, so that closing here writes nothing.
+            with suppress(LockTimeout):
+                stack.enter_context(self._lock)
             with suppress(sqlite3.Error):
-                self._base.close()
+                self._connection.close()
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """All that happens within is written, or nothing of it."""
-        with self._told(), self._lock, self._base:
-            yield self._base
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit all statements of the block, or none."""
+        with self._user_errors(), self._lock, self._connection:
+            yield self._connection
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What goes wrong with the file, as a sentence that says what to do."""
+    def _user_errors(self) -> Iterator[None]:
+        """Turn errors of the file into a `UserError` that says what to do."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
             raise UserError(
-                f"The answers that evaluations keep in {self._path or 'memory'} cannot be used: {reason}. "
-                "The file may be deleted; --no-cache does without it."
+                f"The cache of evaluation responses in {self._path or 'memory'} cannot be used: {reason}. "
+                "Delete the file, or pass --no-cache to evaluate without it."
             ) from error

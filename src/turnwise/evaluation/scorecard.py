@@ -241,8 +241,10 @@ def _flips(model: Mapping[str, MetricResult], base: Mapping[str, MetricResult]) 
         return ()
     new, old = model["golden"], base["golden"]
     found = []
-    rights = (each.metric.statistics(each.items, each.found[0])[:, 0] for each in (new, old))
-    for item, now, was, after, before in zip(new.items, *rights, new.found[0], old.found[0], strict=True):
+    rights = (each.metric.statistics(each.samples, each.results_by_seed[0])[:, 0] for each in (new, old))
+    for item, now, was, after, before in zip(
+        new.samples, *rights, new.results_by_seed[0], old.results_by_seed[0], strict=True
+    ):
         if now == was:
             continue
         history = tuple((message.role, message.content) for message in item.generation_queries[0].history)

@@ -1,4 +1,4 @@
-"""Dialogues that a model cannot be asked about, because its chat template refuses them."""
+"""Checks whether the chat templates of models accept a dialogue."""
 
 from collections.abc import Mapping
 
@@ -8,15 +8,15 @@ from turnwise.text.rendering.renderer import Renderer
 
 
 def template_error(dialogue: Conversation, renderers: Mapping[str, Renderer]) -> str | None:
-    """Why the first template that refuses a dialogue does so; None where all of them take it.
+    """Return the error of the first chat template that rejects a dialogue; None if all accept it.
 
     Args:
-        dialogue: any.
-        renderers: of each model that it is for, by the model's name.
+        dialogue: the dialogue.
+        renderers: renderers by model name.
     """
     for name, renderer in renderers.items():
         try:
             renderer.render(dialogue.messages, tools=dialogue.tools)
         except UserError as error:
-            return f"{name} cannot read it. {error}"
+            return f"The chat template of {name} rejects it: {error}"
     return None

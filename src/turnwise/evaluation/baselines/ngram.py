@@ -20,7 +20,7 @@ DEFAULT_MAX_TOKENS = 256  # tokens of an answer, where nobody says
 
 
 class NgramBaseline:
-    """An n-gram model over the tokens of a model it is to be compared with (a `Subject`).
+    """An n-gram model over the tokens of a model it is to be compared with (it generates and scores).
 
     Args:
         dialogues: to learn from; of them, what is the assistant's to say.
@@ -29,8 +29,6 @@ class NgramBaseline:
         order: how many tokens a run has.
         most: tokens of an answer.
     """
-
-    scores = True
 
     def __init__(
         self,
@@ -45,18 +43,20 @@ class NgramBaseline:
         self.renderer, self.context_length, self.max_tokens = renderer, context_length, max_tokens
         self.model = KneserNey(self._learned(dialogues), order=order, vocab_size=renderer.tokenizer.vocab_size)
 
-    def answer(self, asks: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone) -> list[GenerationOutput]:
+    def generate(
+        self, queries: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone
+    ) -> list[GenerationOutput]:
         """Draw an answer token by token, or take the likeliest of each where the answer is to be greedy."""
         found = []
-        for ask, seed in asks:
+        for ask, seed in queries:
             found.append(self._answer(ask, seed))
             on_done(1)
         return found
 
-    def score(self, scores: Sequence[LoglikelihoodQuery], on_done: OnQueriesDone) -> list[Loglikelihood]:
+    def loglikelihood(self, queries: Sequence[LoglikelihoodQuery], on_done: OnQueriesDone) -> list[Loglikelihood]:
         """Score exactly the tokens that count for a model."""
         found = []
-        for score in scores:
+        for score in queries:
             try:
                 read = find_scored_span(self.renderer, score, self.context_length)
             except TemplateError:  # what it cannot even be asked it has no opinion of

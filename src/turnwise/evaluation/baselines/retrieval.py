@@ -12,13 +12,13 @@ import numpy as np
 
 from turnwise.core.errors import InvalidData, UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation.samples import GenerationOutput, GenerationQuery, Loglikelihood, LoglikelihoodQuery
+from turnwise.evaluation.samples import GenerationOutput, GenerationQuery
 from turnwise.evaluation.system_under_test import OnQueriesDone
 from turnwise.evaluation.word_tokens import split_words
 
 
 class RetrievalBaseline:
-    """Answers with what was said to the most similar last question (a `Subject`).
+    """Answers with what was said to the most similar last question (a `TextGenerator`).
 
     Of questions that are equally similar the first counts, so a seed makes no difference. Where no word of a question
     is known, it gives the most frequent answer.
@@ -32,7 +32,6 @@ class RetrievalBaseline:
     """
 
     name = "retrieval"
-    scores = False
 
     def __init__(self, dialogues: Sequence[Conversation]) -> None:
         pairs = [pair for dialogue in dialogues for pair in _pairs(dialogue.messages)]
@@ -43,17 +42,15 @@ class RetrievalBaseline:
         self.index = _bm25s().BM25()
         self.index.index([question for question, _ in pairs], show_progress=False)
 
-    def answer(self, asks: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone) -> list[GenerationOutput]:
+    def generate(
+        self, queries: Sequence[tuple[GenerationQuery, int]], on_done: OnQueriesDone
+    ) -> list[GenerationOutput]:
         """Look up the last question of each history."""
         found = []
-        for ask, _ in asks:
+        for ask, _ in queries:
             found.append(GenerationOutput(self._answer(_last_question(ask.history))))
             on_done(1)
         return found
-
-    def score(self, scores: Sequence[LoglikelihoodQuery], on_done: OnQueriesDone) -> list[Loglikelihood]:
-        """There are no likelihoods; nobody asks for them, since `scores` says so."""
-        raise NotImplementedError("Retrieval has no likelihoods.")
 
     def _answer(self, question: Sequence[str]) -> str:
         known = self.index.get_tokens_ids(question)

@@ -8,6 +8,7 @@ from turnwise.evaluation import metric
 from turnwise.evaluation.last_replies import dialogue_id
 from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
 from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
+from turnwise.evaluation.system_under_test import LoglikelihoodScorer
 
 
 class BitsPerByteMetric(metric.Metric):
@@ -22,7 +23,7 @@ class BitsPerByteMetric(metric.Metric):
     BETTER = "lower"
     COUNTS_FOR_VERDICT = True
     VALUE_FORMAT = ".4f"
-    NEEDS_LOGLIKELIHOODS = True
+    REQUIRES = (LoglikelihoodScorer,)
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """Every dialogue in which an assistant says something."""

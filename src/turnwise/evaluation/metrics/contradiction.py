@@ -15,6 +15,7 @@ from turnwise.evaluation import metric
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.probes import ProbeDialogue, fill_dialogue, read_probes
 from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
+from turnwise.evaluation.system_under_test import LoglikelihoodScorer
 
 YES, NO = "Yes, that is right.", "No, that is wrong."
 
@@ -34,7 +35,7 @@ class ContradictionMetric(metric.Metric):
     VALUE_FORMAT = ".1%"
     IS_BINARY = True
     IS_PROBE = True
-    NEEDS_LOGLIKELIHOODS = True
+    REQUIRES = (LoglikelihoodScorer,)
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The same for all data: with each value of a fact a question for yes, one for no and an open one."""

@@ -13,6 +13,7 @@ from turnwise.evaluation import metric
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.probes import read_probes
 from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
+from turnwise.evaluation.system_under_test import LoglikelihoodScorer
 
 PLACES = "abcd"  # for the values in a passage; the first is what is asked for
 
@@ -32,7 +33,7 @@ class KnowledgeMetric(metric.Metric):
     VALUE_FORMAT = ".1%"
     IS_BINARY = True
     IS_PROBE = True
-    NEEDS_LOGLIKELIHOODS = True
+    REQUIRES = (LoglikelihoodScorer,)
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The same for all data: each passage with each of its values."""

@@ -13,6 +13,7 @@ from turnwise.evaluation import metric
 from turnwise.evaluation.last_replies import dialogue_id, subsample
 from turnwise.evaluation.metric import FloatArray, statistics_array
 from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
+from turnwise.evaluation.system_under_test import LoglikelihoodScorer
 
 CANDIDATES = 20
 MOST = 120  # dialogues that are asked about, since each has twenty replies to be read
@@ -32,7 +33,7 @@ class SelectionMetric(metric.Metric):
     COUNTS_FOR_VERDICT = True
     VALUE_FORMAT = ".1%"
     IS_BINARY = True
-    NEEDS_LOGLIKELIHOODS = True
+    REQUIRES = (LoglikelihoodScorer,)
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """One for every dialogue's last reply; none where there are fewer than twenty different replies."""

@@ -12,6 +12,7 @@ from turnwise.evaluation import metric
 from turnwise.evaluation.last_replies import dialogue_id, subsample
 from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
 from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
+from turnwise.evaluation.system_under_test import LoglikelihoodScorer
 
 SHARE = 0.1  # of the words of every user turn
 MOST = 200  # dialogues that are read twice
@@ -28,7 +29,7 @@ class TyposMetric(metric.Metric):
     BETTER = "lower"
     RANGE = (-1.0, math.inf)
     VALUE_FORMAT = ".2%"
-    NEEDS_LOGLIKELIHOODS = True
+    REQUIRES = (LoglikelihoodScorer,)
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
         """The last replies, after what was typed and after what might have been."""

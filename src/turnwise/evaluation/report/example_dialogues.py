@@ -1,4 +1,4 @@
-"""What was really said: the dialogues in which a model gained and lost most, or did worst."""
+"""Selects dialogues to show: those with the largest gains and losses against the base, or the lowest quality."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,15 @@ from turnwise.evaluation.metric_runner import MetricResult, reply_result
 from turnwise.evaluation.metrics import load_metrics
 from turnwise.evaluation.report.escaping import clean
 
-SHOWN = 5  # of each kind
-Turns = tuple[tuple[str, str], ...]
+MAX_EXAMPLES = 5  # per category
+
+ShownMessages = tuple[tuple[str, str], ...]
+"""Role and text of each message."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswers:
-    """What one of them answered, with each seed, and how near that is to the reference on the average."""
+    """A model's answers in one dialogue, one per seed, and their mean quality (chrF against the reference)."""
 
     quality: float
     answers: tuple[str, ...]
@@ -25,73 +27,80 @@ class ModelAnswers:
 
 @dataclass(frozen=True, slots=True)
 class ExampleDialogue:
-    """A dialogue, what a person said at its end, and what the models say there."""
+    """The history of a dialogue, its reference reply, and the answers of the models."""
 
-    history: Turns
+    history: ShownMessages
     reference: str
     model: ModelAnswers
     base: ModelAnswers | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
-    """Those that are worth reading: `gains` and `losses` against the base, `worst` without one."""
+class ExampleDialogues:
+    """Selected dialogues: `gains` and `losses` against the base, or `worst` without a base."""
 
     gains: tuple[ExampleDialogue, ...] = ()
     losses: tuple[ExampleDialogue, ...] = ()
     worst: tuple[ExampleDialogue, ...] = ()
 
 
-def examples(model: Mapping[str, MetricResult], base: Mapping[str, MetricResult] | None) -> Examples:
-    """Choose by sentence chrF against the reference, averaged over seeds."""
+def select_examples(model: Mapping[str, MetricResult], base: Mapping[str, MetricResult] | None) -> ExampleDialogues:
+    """Select dialogues by sentence chrF against the reference, averaged over seeds."""
     replies = reply_result(model)
     if replies is None:
-        return Examples()
-    new_I = _quality(replies)
+        return ExampleDialogues()
+    model_I = _quality(replies)
     if base is None:
-        return Examples(worst=tuple(_example(replies, None, at, new_I, new_I) for at in _lowest(new_I)))
-    before = base[replies.metric.NAME]
-    old_I = _quality(before)
-    apart_I = new_I - old_I
-    gains = [at for at in _lowest(-apart_I) if apart_I[at] > 0]
-    losses = [at for at in _lowest(apart_I) if apart_I[at] < 0]
-    return Examples(
-        *(tuple(_example(replies, before, at, new_I, old_I) for at in chosen) for chosen in (gains, losses))
+        return ExampleDialogues(
+            worst=tuple(_example(replies, None, index, model_I, model_I) for index in _lowest(model_I))
+        )
+    base_replies = base[replies.metric.NAME]
+    base_I = _quality(base_replies)
+    difference_I = model_I - base_I
+    gains = [index for index in _lowest(-difference_I) if difference_I[index] > 0]
+    losses = [index for index in _lowest(difference_I) if difference_I[index] < 0]
+    return ExampleDialogues(
+        *(
+            tuple(_example(replies, base_replies, index, model_I, base_I) for index in indices)
+            for indices in (gains, losses)
+        )
     )
 
 
-def turns(messages: Sequence[Message]) -> Turns:
-    """Messages as they are shown: who, and what; calls of tools in a line each."""
-    return tuple((clean(message.role), clean(_said(message))) for message in messages)
+def shown_messages(messages: Sequence[Message]) -> ShownMessages:
+    """Return roles and texts for display; each tool call is a line of the text."""
+    return tuple((clean(message.role), clean(_text(message))) for message in messages)
 
 
-def _said(message: Message) -> str:
+def _text(message: Message) -> str:
     calls = [f"{call.name}({call.arguments})" for call in message.tool_calls]
     return "\n".join(([message.content] if message.content else []) + calls)
 
 
 def _quality(replies: MetricResult) -> FloatArray:
-    """chrF of each item's answers, `(I)`."""
+    """The mean chrF of each sample's answers, `(I)`."""
     (chrf,) = load_metrics(["chrf"])
-    mean: FloatArray = np.mean([chrf.value(chrf.statistics(replies.items, found)) for found in replies.found], axis=0)
-    return mean
+    values_SI = [chrf.value(chrf.statistics(replies.samples, results)) for results in replies.results_by_seed]
+    mean_I: FloatArray = np.mean(values_SI, axis=0)
+    return mean_I
 
 
-def _lowest(quality_I: FloatArray) -> list[int]:
-    return [int(at) for at in np.argsort(quality_I, kind="stable")[:SHOWN]]
+def _lowest(values_I: FloatArray) -> list[int]:
+    return [int(index) for index in np.argsort(values_I, kind="stable")[:MAX_EXAMPLES]]
 
 
 def _example(
-    replies: MetricResult, before: MetricResult | None, at: int, new_I: FloatArray, old_I: FloatArray
+    replies: MetricResult, base_replies: MetricResult | None, index: int, model_I: FloatArray, base_I: FloatArray
 ) -> ExampleDialogue:
-    item = replies.items[at]
+    sample = replies.samples[index]
     return ExampleDialogue(
-        turns(item.generation_queries[0].history),
-        clean(item.reference),
-        _side(replies, at, new_I),
-        None if before is None else _side(before, at, old_I),
+        shown_messages(sample.generation_queries[0].history),
+        clean(sample.reference),
+        _model_answers(replies, index, model_I),
+        None if base_replies is None else _model_answers(base_replies, index, base_I),
     )
 
 
-def _side(replies: MetricResult, at: int, quality_I: FloatArray) -> ModelAnswers:
-    return ModelAnswers(float(quality_I[at]), tuple(clean(found[at].outputs[0].text) for found in replies.found))
+def _model_answers(replies: MetricResult, index: int, quality_I: FloatArray) -> ModelAnswers:
+    answers = (results[index].outputs[0].text for results in replies.results_by_seed)
+    return ModelAnswers(float(quality_I[index]), tuple(map(clean, answers)))

@@ -1,58 +1,69 @@
-"""A judge's opinion in words."""
+"""The judge's summary as text and table rows, for the report and the terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from turnwise.core.plurals import pluralize
 from turnwise.evaluation.judge_summary import Estimate, JudgeSummary
 from turnwise.evaluation.report import number_format as numbers
 from turnwise.evaluation.report.escaping import clean
 
-SHARE = ".1%"
+SHARE_FORMAT = ".1%"
 
 
 @dataclass(frozen=True, slots=True)
-class Opinions:
-    """What a report says of it: a heading, sentences, and figures with their intervals and what they mean."""
+class JudgeSection:
+    """A title, a description, and rows of name, value, interval and explanation."""
 
     title: str
-    about: str
+    description: str
     rows: Sequence[tuple[str, str, str, str]]
 
 
-def judge_section(found: JudgeSummary) -> Opinions:
-    """Put it in words."""
-    return Opinions(
-        f"What {clean(found.judge)} thinks of the answers",
-        _about(found),
+def judge_section(summary: JudgeSummary) -> JudgeSection:
+    """Format a judge's summary."""
+    return JudgeSection(
+        f"Preferences of the judge {clean(summary.judge)}",
+        _description(summary),
         [
-            ("wins", *_share(found.wins), "the model's answer was preferred in both orders"),
-            ("ties", *_share(found.ties), "neither was, or the two orders disagreed"),
-            ("losses", *_share(found.losses), "the other answer was preferred in both orders"),
-            ("lead", *_apart(found.lead), f"wins less losses; p {numbers.format_p(found.p)}"),
-            ("position bias", *_apart(found.position_bias), "verdicts for the first less verdicts for the second"),
-            ("inconsistency", *_share(found.inconsistency), "asked pairs whose two orders disagreed"),
+            ("wins", *_share(summary.wins), "the model's answer won in both orders"),
+            ("ties", *_share(summary.ties), "neither answer won in both orders"),
+            ("losses", *_share(summary.losses), "the base's answer won in both orders"),
+            ("lead", *_difference(summary.lead), f"wins minus losses; p {numbers.format_p_value(summary.p_value)}"),
+            (
+                "position bias",
+                *_difference(summary.position_bias),
+                "verdicts for the first answer minus verdicts for the second",
+            ),
+            ("inconsistency", *_share(summary.inconsistency), "share of judged pairs whose two orders disagree"),
         ],
     )
 
 
-def _about(found: JudgeSummary) -> str:
-    told = [
-        f"An opinion, on which the verdict does not rest: a model at {clean(found.url)} compared "
-        f"{numbers.pluralize(found.pairs, 'pair')} of answers, each in both orders."
+def _description(summary: JudgeSummary) -> str:
+    sentences = [
+        f"The verdict does not depend on this. The judge at {clean(summary.url)} compared "
+        f"{pluralize(summary.num_pairs, 'pair')} of answers, each in both orders."
     ]
-    if found.same:
-        told.append(f"{numbers.pluralize(found.same, 'pair')} had the same words twice: ties, and nobody was asked.")
-    if found.unread:
-        told.append(
-            f"{numbers.pluralize(found.unread, 'verdict')} could not be read, so "
-            f"{numbers.pluralize(found.left_out, 'pair')} {'is' if found.left_out == 1 else 'are'} left out."
-        )
-    return " ".join(told)
+    if summary.num_identical:
+        pairs = pluralize(summary.num_identical, "pair")
+        sentences.append(f"{pairs} had identical answers; they count as ties without a request to the judge.")
+    if summary.num_invalid_verdicts:
+        outputs = pluralize(summary.num_invalid_verdicts, "output")
+        pairs = pluralize(summary.num_excluded_pairs, "pair")
+        sentences.append(f"{outputs} of the judge had no verdict, which excludes {pairs}.")
+    return " ".join(sentences)
 
 
 def _share(estimate: Estimate) -> tuple[str, str]:
-    return numbers.shown(estimate.value, SHARE), numbers.span(estimate.interval, SHARE)
+    return (
+        numbers.format_value(estimate.value, SHARE_FORMAT),
+        numbers.format_interval(estimate.interval, SHARE_FORMAT),
+    )
 
 
-def _apart(estimate: Estimate) -> tuple[str, str]:
-    return numbers.change(estimate.value, SHARE), numbers.span_of_change(estimate.interval, SHARE)
+def _difference(estimate: Estimate) -> tuple[str, str]:
+    return (
+        numbers.format_difference(estimate.value, SHARE_FORMAT),
+        numbers.format_difference_interval(estimate.interval, SHARE_FORMAT),
+    )

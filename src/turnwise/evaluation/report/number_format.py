@@ -1,58 +1,60 @@
-"""Figures as people read them."""
+"""Numbers as text for reports."""
 
 import math
 import re
 
 from turnwise.evaluation.statistics import ConfidenceInterval
 
-NOTHING = "–"
+MISSING_VALUE = "–"
 
 
-def shown(value: float | None, form: str) -> str:
-    """A value by its metric's format."""
-    return NOTHING if value is None or not math.isfinite(value) else _minus(f"{value:{form}}")
-
-
-def change(value: float | None, form: str) -> str:
-    """A difference with its sign; of shares in percentage points, as "+2 %" might be taken for a factor."""
+def format_value(value: float | None, value_format: str) -> str:
+    """Format a value, for example with ".3f" or ".1%"; "–" if it is missing or not finite."""
     if value is None or not math.isfinite(value):
-        return NOTHING
-    return _signed(100 * value, f"{form[:-1]}f") + " pp" if form.endswith("%") else _signed(value, form)
+        return MISSING_VALUE
+    return _with_minus_sign(f"{value:{value_format}}")
 
 
-def span(interval: ConfidenceInterval | None, form: str) -> str:
-    """An interval in brackets; nothing where there is none."""
-    return "" if interval is None or _open(interval) else f"[{shown(interval.low, form)}, {shown(interval.high, form)}]"
+def format_difference(value: float | None, value_format: str) -> str:
+    """Format a difference with its sign; of shares in percentage points, since "+2 %" could be read as a factor."""
+    if value is None or not math.isfinite(value):
+        return MISSING_VALUE
+    if value_format.endswith("%"):
+        return f"{_signed(100 * value, f'{value_format[:-1]}f')} pp"
+    return _signed(value, value_format)
 
 
-def span_of_change(interval: ConfidenceInterval | None, form: str) -> str:
-    """The same of a difference."""
-    if interval is None or _open(interval):
+def format_interval(interval: ConfidenceInterval | None, value_format: str) -> str:
+    """Format an interval as "[low, high]"; empty if it is missing or not finite."""
+    if interval is None or not _is_finite(interval):
         return ""
-    return f"[{change(interval.low, form).removesuffix(' pp')}, {change(interval.high, form)}]"
+    return f"[{format_value(interval.low, value_format)}, {format_value(interval.high, value_format)}]"
 
 
-def format_p(p: float | None) -> str:
-    """A probability; resampling cannot tell the small ones apart."""
-    if p is None or math.isnan(p):
-        return NOTHING
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+def format_difference_interval(interval: ConfidenceInterval | None, value_format: str) -> str:
+    """Format the interval of a difference as "[low, high]"; empty if it is missing or not finite."""
+    if interval is None or not _is_finite(interval):
+        return ""
+    low = format_difference(interval.low, value_format).removesuffix(" pp")
+    return f"[{low}, {format_difference(interval.high, value_format)}]"
 
 
-def pluralize(number: int, one: str, many: str = "") -> str:
-    """A number of things: "1 seed", "3 seeds"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def format_p_value(p_value: float | None) -> str:
+    """Format a p-value; below 0.001 resampling has no precision."""
+    if p_value is None or math.isnan(p_value):
+        return MISSING_VALUE
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def _open(interval: ConfidenceInterval) -> bool:
-    return not (math.isfinite(interval.low) and math.isfinite(interval.high))
+def _is_finite(interval: ConfidenceInterval) -> bool:
+    return math.isfinite(interval.low) and math.isfinite(interval.high)
 
 
-def _signed(value: float, form: str) -> str:
-    """With a sign, unless it is written as nothing."""
-    found = f"{value:+{form}}"
-    return _minus(found) if re.search("[1-9]", found) else found[1:]
+def _signed(value: float, value_format: str) -> str:
+    """Format with a sign, except a value that rounds to zero."""
+    text = f"{value:+{value_format}}"
+    return _with_minus_sign(text) if re.search("[1-9]", text) else text[1:]
 
 
-def _minus(text: str) -> str:
+def _with_minus_sign(text: str) -> str:
     return text.replace("-", "−")

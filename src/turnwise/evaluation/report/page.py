@@ -1,4 +1,4 @@
-"""What stands in a report, whichever way it is written."""
+"""The contents of a report, independent of the output format."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,51 +7,50 @@ from typing import Any
 from turnwise.evaluation.metric_runner import MetricResult
 from turnwise.evaluation.report import number_format as numbers
 from turnwise.evaluation.report.escaping import clean
-from turnwise.evaluation.report.example_dialogues import Examples, Turns, examples
-from turnwise.evaluation.report.judge_section import Opinions, judge_section
-from turnwise.evaluation.report.svg import Picture
-from turnwise.evaluation.report.verdict_text import MARKS, basis, headline, is_compared
+from turnwise.evaluation.report.example_dialogues import ExampleDialogues, ShownMessages, select_examples
+from turnwise.evaluation.report.judge_section import JudgeSection, judge_section
+from turnwise.evaluation.report.svg import ReportFigure
+from turnwise.evaluation.report.verdict_text import VERDICT_MARKS, has_base, headline, verdict_basis
 from turnwise.evaluation.scorecard import Flip, Scorecard, ScorecardRow
 
-WAYS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "": ""}
+DIRECTIONS = {"higher": "↑ higher is better", "lower": "↓ lower is better", "": ""}
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A metric, all in words; `base`, `difference`, `p` are empty where nothing is compared."""
+class MetricRow:
+    """A metric as text; `base`, `difference` and `p_value` are empty without a base."""
 
-    name: str
     label: str
-    about: str
-    way: str
-    dialogues: str
+    description: str
+    direction: str
+    num_dialogues: str
     model: str
-    model_span: str
+    model_interval: str
     base: str
-    base_span: str
+    base_interval: str
     difference: str
-    difference_span: str
-    p: str
-    counts: str
+    difference_interval: str
+    p_value: str
+    flip_counts: str
     mark: str
     verdict: str
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A golden case that came out otherwise."""
+class FlippedCase:
+    """A golden case whose outcome changed between the base and the model."""
 
-    case: str
+    case_id: str
     outcome: str
-    lost: bool
-    history: Turns
-    before: str
-    after: str
+    is_regression: bool
+    history: ShownMessages
+    base_answer: str
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A report; `verdict` is "" where nothing is compared."""
+class ReportPage:
+    """A report; `verdict` is empty without a base."""
 
     title: str
     model: str
@@ -61,74 +60,77 @@ class Page:
     headline: str
     reasons: Sequence[str]
     basis: Sequence[str]
-    changes: Sequence[Change]
-    judged: Sequence[Row]
-    others: Sequence[Row]
-    pictures: Sequence[Picture]
-    examples: Examples
-    about: Sequence[tuple[str, str]]
-    judged_by: Opinions | None = None
-    compared: bool = False
+    flips: Sequence[FlippedCase]
+    verdict_rows: Sequence[MetricRow]
+    other_rows: Sequence[MetricRow]
+    figures: Sequence[ReportFigure]
+    examples: ExampleDialogues
+    settings: Sequence[tuple[str, str]]
+    judge: JudgeSection | None = None
+    has_base: bool = False
 
 
-def page_of(
-    card: Scorecard,
+def build_page(
+    scorecard: Scorecard,
     model: Mapping[str, MetricResult],
     base: Mapping[str, MetricResult] | None,
-    pictures: Sequence[Picture],
-) -> Page:
-    """Put a report together."""
-    name, other = _name(card.metadata.get("model"), "the model"), _name(card.metadata.get("base"), "the base")
-    if name == other:  # one model with other settings, say
-        other = f"{other} (base)"
-    rows = [(line.counts_for_verdict, _row(line)) for line in card.rows]
-    return Page(
-        title=f"Evaluation of {name}" + (f" against {other}" if is_compared(card) else ""),
-        model=name,
-        base=other,
-        verdict=card.verdict or "",
-        mark=MARKS.get(card.verdict or "", ""),
-        headline=headline(card),
-        reasons=card.reasons[1:],
-        basis=basis(card),
-        changes=[_change(flip) for flip in card.flips],
-        judged=[row for judged, row in rows if judged],
-        others=[row for judged, row in rows if not judged],
-        pictures=pictures,
-        examples=examples(model, base),
-        about=list(_flat(card.metadata)),
-        judged_by=None if card.judge is None else judge_section(card.judge),
-        compared=is_compared(card),
+    figures: Sequence[ReportFigure],
+) -> ReportPage:
+    """Build the contents of a report."""
+    model_name = _system_name(scorecard.metadata.get("model"), "the model")
+    base_name = _system_name(scorecard.metadata.get("base"), "the base")
+    if model_name == base_name:  # for example, a model against its quantized self
+        base_name = f"{base_name} (base)"
+    return ReportPage(
+        title=f"Evaluation of {model_name}" + (f" against {base_name}" if has_base(scorecard) else ""),
+        model=model_name,
+        base=base_name,
+        verdict=scorecard.verdict or "",
+        mark=VERDICT_MARKS.get(scorecard.verdict or "", ""),
+        headline=headline(scorecard),
+        reasons=scorecard.reasons[1:],
+        basis=verdict_basis(scorecard),
+        flips=[_flipped_case(flip) for flip in scorecard.flips],
+        verdict_rows=[_metric_row(row) for row in scorecard.rows if row.counts_for_verdict],
+        other_rows=[_metric_row(row) for row in scorecard.rows if not row.counts_for_verdict],
+        figures=figures,
+        examples=select_examples(model, base),
+        settings=list(_flatten(scorecard.metadata)),
+        judge=None if scorecard.judge is None else judge_section(scorecard.judge),
+        has_base=has_base(scorecard),
     )
 
 
-def _row(line: ScorecardRow) -> Row:
-    form, exact = line.value_format, line.mcnemar
-    counts = f"{exact.gained} gained, {exact.lost} lost; McNemar's p {numbers.format_p(exact.p_value)}" if exact else ""
-    return Row(
-        line.name,
-        line.label,
-        line.description,
-        WAYS[line.better],
-        f"{line.num_dialogues:,}",
-        numbers.shown(line.value, form),
-        numbers.span(line.interval, form),
-        numbers.shown(line.base_value, form),
-        numbers.span(line.base_interval, form),
-        numbers.change(line.difference, form),
-        numbers.span_of_change(line.difference_interval, form),
-        numbers.format_p(line.adjusted_p_value if line.counts_for_verdict else line.p_value),
-        counts,
-        MARKS.get(line.verdict, numbers.NOTHING),
-        line.verdict,
+def _metric_row(row: ScorecardRow) -> MetricRow:
+    value_format, mcnemar = row.value_format, row.mcnemar
+    flip_counts = ""
+    if mcnemar is not None:
+        p_value = numbers.format_p_value(mcnemar.p_value)
+        flip_counts = f"{mcnemar.gained} gained, {mcnemar.lost} lost; McNemar's p {p_value}"
+    return MetricRow(
+        row.label,
+        row.description,
+        DIRECTIONS[row.better],
+        f"{row.num_dialogues:,}",
+        numbers.format_value(row.value, value_format),
+        numbers.format_interval(row.interval, value_format),
+        numbers.format_value(row.base_value, value_format),
+        numbers.format_interval(row.base_interval, value_format),
+        numbers.format_difference(row.difference, value_format),
+        numbers.format_difference_interval(row.difference_interval, value_format),
+        numbers.format_p_value(row.adjusted_p_value if row.counts_for_verdict else row.p_value),
+        flip_counts,
+        VERDICT_MARKS.get(row.verdict, numbers.MISSING_VALUE),
+        row.verdict,
     )
 
 
-def _change(flip: Flip) -> Change:
-    outcome = "right before, wrong now" if flip.was_correct else "wrong before, right now"
-    return Change(
+def _flipped_case(flip: Flip) -> FlippedCase:
+    outcome = "passed before, fails now" if flip.was_correct else "failed before, passes now"
+    safety = ", safety" if flip.is_safety and flip.kind != "safety" else ""
+    return FlippedCase(
         clean(flip.case_id),
-        f"{clean(flip.kind)}{', safety' if flip.is_safety and flip.kind != 'safety' else ''}: {outcome}",
+        f"{clean(flip.kind)}{safety}: {outcome}",
         flip.was_correct,
         tuple((clean(role), clean(content)) for role, content in flip.history),
         clean(flip.base_answer),
@@ -136,18 +138,18 @@ def _change(flip: Flip) -> Change:
     )
 
 
-def _name(known: Any, otherwise: str) -> str:
-    """What to call one of them, from its name or all that is known of it."""
-    found = known.get("name") if isinstance(known, Mapping) else known
-    return clean(str(found or otherwise))
+def _system_name(identity: Any, default: str) -> str:
+    """The name of a system, from its identity or its bare name."""
+    name = identity.get("name") if isinstance(identity, Mapping) else identity
+    return clean(str(name or default))
 
 
-def _flat(about: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Settings by their names, those within others after a dot."""
-    for key, value in about.items():
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Names and values of settings; nested names are joined with dots."""
+    for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple):
-            yield clean(f"{above}{key}"), clean(", ".join(str(each) for each in value))
+            yield clean(f"{prefix}{key}"), clean(", ".join(map(str, value)))
         elif value is not None:
-            yield clean(f"{above}{key}"), clean(str(value))
+            yield clean(f"{prefix}{key}"), clean(str(value))

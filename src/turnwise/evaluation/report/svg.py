@@ -1,7 +1,7 @@
-"""Pictures by matplotlib as SVG that takes its colours from the page and needs no style of its own.
+"""Draws matplotlib figures as SVG that takes its colors from the page's style sheet.
 
-A page that allows no styles but its own has no `style` attributes. So they become the attributes they stand for, and
-what has a colour of the palette gets a class by it, which the page's theme overrules.
+The page's content security policy forbids `style` attributes. They become presentation attributes, and an element with
+a color of the palette gets a class, so that the style sheet can replace the color in the dark theme.
 """
 
 import io
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-# As in the page's style sheet, by daylight.
-COLOURS = {
+# The light theme of style.css.
+COLORS = {
     "text": "#20242a",
     "muted": "#646a72",
     "line": "#e2dfd7",
@@ -23,30 +23,38 @@ COLOURS = {
     "second": "#a05a14",
     "raised": "#ffffff",
 }
-_NAMES = {value: name for name, value in COLOURS.items()}
-_SETTINGS = {
+_COLOR_NAMES = {value: name for name, value in COLORS.items()}
+_RC_PARAMS = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "turnwise",
+    "svg.hashsalt": "turnwise",  # makes ids reproducible
     "text.parse_math": False,
-    "text.color": COLOURS["text"],
+    "text.color": COLORS["text"],
     "font.size": 9,
-    "axes.edgecolor": COLOURS["muted"],
+    "axes.edgecolor": COLORS["muted"],
     "axes.facecolor": "none",
-    "axes.labelcolor": COLOURS["text"],
+    "axes.labelcolor": COLORS["text"],
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.unicode_minus": True,
-    "grid.color": COLOURS["line"],
+    "grid.color": COLORS["line"],
     "legend.frameon": False,
-    "xtick.color": COLOURS["muted"],
-    "ytick.color": COLOURS["muted"],
+    "xtick.color": COLORS["muted"],
+    "ytick.color": COLORS["muted"],
 }
-_POINTER = re.compile(r"(?<=url\(#)[\w.]+|(?<=^#)[mp][0-9a-f]{10}$")  # a clip path's, or a marker's; not a colour
+_REFERENCE = re.compile(r"(?<=url\(#)[\w.]+|(?<=^#)[mp][0-9a-f]{10}$")  # the id of a clip path or marker; not a color
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture as SVG: its file's name, what it is called, what it shows, how to read it."""
+class ReportFigure:
+    """A figure of a report.
+
+    Attributes:
+        name: the file name without suffix.
+        title: the heading.
+        alt: the text alternative.
+        caption: how to read the figure.
+        svg: the `svg` element.
+    """
 
     name: str
     title: str
@@ -56,78 +64,85 @@ class Picture:
 
 
 def render_svg(name: str, alt: str, size: tuple[float, float], draw: Callable[[Any], None]) -> str:
-    """An `svg` element. The same drawing gives the same text.
+    """Return an `svg` element; equal drawings give equal text.
 
     Args:
-        name: of the picture, unlike any other on the page.
-        alt: what it shows, for those who do not see it.
-        size: in inches.
-        draw: given the figure.
+        name: prefix of all ids, unique on the page.
+        alt: the text alternative.
+        size: width and height in inches.
+        draw: draws on a matplotlib `Figure`.
     """
-    from matplotlib.figure import Figure  # not pyplot, which looks for a screen
+    from matplotlib.figure import Figure  # not pyplot, which needs a display
 
     file = io.StringIO()
-    with _settings():
+    with _matplotlib_settings():
         figure = Figure(figsize=size, layout="constrained", facecolor="none")
         draw(figure)
         figure.savefig(file, format="svg", metadata={"Date": None})
-    root = ElementTree.fromstring(file.getvalue())  # noqa: S314 - written above
-    return _themed(root, name, alt)
+    root = ElementTree.fromstring(file.getvalue())  # noqa: S314 - written by matplotlib above
+    return _without_styles(root, name, alt)
 
 
-def alone(svg: str) -> str:
-    """The same as a file of its own, on a light ground."""
-    ground = f'<rect width="100%" height="100%" fill="{COLOURS["raised"]}"/>'
-    head, end, rest = svg.partition(">")
-    return f'{head} xmlns="http://www.w3.org/2000/svg" font-family="sans-serif"{end}{ground}{rest}\n'
+def standalone_svg(svg: str) -> str:
+    """Return the contents of an SVG file with a light background."""
+    background = f'<rect width="100%" height="100%" fill="{COLORS["raised"]}"/>'
+    head, end, body = svg.partition(">")
+    return f'{head} xmlns="http://www.w3.org/2000/svg" font-family="sans-serif"{end}{background}{body}\n'
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def _matplotlib_settings() -> Iterator[None]:
     import matplotlib
 
-    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
-        # The page's reader has other fonts than the one that matplotlib measures texts with.
+    with matplotlib.rc_context(_RC_PARAMS), warnings.catch_warnings():
+        # The browser chooses the font; matplotlib only measures text with its own.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
 
 
-def _themed(root: ElementTree.Element, name: str, alt: str) -> str:
+def _without_styles(root: ElementTree.Element, name: str, alt: str) -> str:
     for parent in root.iter():
-        for child in [each for each in parent if _plain(each.tag) in ("metadata", "style")]:
+        for child in [child for child in parent if _local_name(child.tag) in ("metadata", "style")]:
             parent.remove(child)
-    pointed = {found for each in root.iter() for value in each.attrib.values() for found in _POINTER.findall(value)}
-    for each in root.iter():
-        each.tag = _plain(each.tag)
-        each.attrib = _attributes(each.attrib, name, pointed)
-        each.text, each.tail = (each.text or "").strip() or None, None
+    referenced_ids = {
+        reference
+        for element in root.iter()
+        for value in element.attrib.values()
+        for reference in _REFERENCE.findall(value)
+    }
+    for element in root.iter():
+        element.tag = _local_name(element.tag)
+        element.attrib = _attributes(element.attrib, name, referenced_ids)
+        element.text, element.tail = (element.text or "").strip() or None, None
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": alt, "stroke-linejoin": "round"}
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _attributes(given: Mapping[str, str], name: str, pointed: set[str]) -> dict[str, str]:
-    """Without styles, and with the picture's name before what its parts are called, if anything points there."""
-    found: dict[str, str] = {}
-    for key, value in given.items():
+def _attributes(attributes: Mapping[str, str], name: str, referenced_ids: set[str]) -> dict[str, str]:
+    """Replace styles by attributes, prefix ids with the figure's name, and drop ids that nothing refers to."""
+    result: dict[str, str] = {}
+    for key, value in attributes.items():
         if key == "style":
-            found |= _styles(value)
+            result |= _style_attributes(value)
         elif key == "id":
-            found |= {key: f"{name}-{value}"} if value in pointed else {}
+            result |= {key: f"{name}-{value}"} if value in referenced_ids else {}
         else:
-            found[_plain(key)] = _POINTER.sub(rf"{name}-\g<0>", value)
-    classes = [f"{key}-{_NAMES[found[key]]}" for key in ("fill", "stroke") if found.get(key) in _NAMES]
-    return found | ({"class": " ".join(classes)} if classes else {})
+            result[_local_name(key)] = _REFERENCE.sub(rf"{name}-\g<0>", value)
+    classes = [f"{key}-{_COLOR_NAMES[result[key]]}" for key in ("fill", "stroke") if result.get(key) in _COLOR_NAMES]
+    return result | ({"class": " ".join(classes)} if classes else {})
 
 
-def _styles(style: str) -> dict[str, str]:
-    """All but the font's name, which is the page's business."""
-    pairs = [tuple(each.strip() for each in part.split(":", 1)) for part in style.split(";") if part.strip()]
-    found = {key: value for key, value in pairs if key not in ("font", "font-family")}
+def _style_attributes(style: str) -> dict[str, str]:
+    """The declarations of a style except the font family, which the page decides."""
+    declarations = (declaration.partition(":") for declaration in style.split(";") if declaration.strip())
+    pairs = [(key.strip(), value.strip()) for key, _, value in declarations]
+    attributes = {key: value for key, value in pairs if key not in ("font", "font-family")}
     for key, value in pairs:
-        if key == "font" and (size := re.search(r"[\d.]+px", value)):  # older matplotlib writes it so
-            found["font-size"] = size[0]
-    return found
+        if key == "font" and (size := re.search(r"[\d.]+px", value)):  # the shorthand of older matplotlib versions
+            attributes["font-size"] = size[0]
+    return attributes
 
 
-def _plain(name: str) -> str:
+def _local_name(name: str) -> str:
+    """The name without its XML namespace."""
     return name.rpartition("}")[2]

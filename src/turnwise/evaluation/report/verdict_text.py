@@ -1,64 +1,68 @@
-"""The verdict in words, and what it rests on."""
+"""The verdict of a scorecard as text, and the statistics behind it."""
 
 from collections.abc import Sequence
 
-from turnwise.evaluation.report.number_format import pluralize
+from turnwise.core.plurals import pluralize
 from turnwise.evaluation.scorecard import ALPHA, Scorecard, ScorecardRow, Verdict
 from turnwise.evaluation.statistics import CONFIDENCE_LEVEL, NUM_RESAMPLES
 
-MARKS = {"better": "✓", "worse": "✗", "mixed": "±", "no difference": "≈"}
-_STARTS: dict[Verdict, str] = {"better": "", "worse": "Worse: ", "mixed": "Mixed: ", "no difference": "No difference: "}
+VERDICT_MARKS = {"better": "✓", "worse": "✗", "mixed": "±", "no difference": "≈"}
+_PREFIXES: dict[Verdict, str] = {
+    "better": "",
+    "worse": "Worse: ",
+    "mixed": "Mixed: ",
+    "no difference": "No difference: ",
+}
 
 
-def headline(card: Scorecard) -> str:
-    """The verdict in one line."""
-    if not is_compared(card):
-        return "No verdict: nothing was compared"
-    if card.verdict is None or not _compared(card):
-        return "No verdict: nothing that it could rest on was measured"
-    start, reason = _STARTS[card.verdict], card.reasons[0].rstrip(".")
-    line = start + reason[:1].lower() + reason[1:] if start else reason
-    return f"{line}. Sure: {'no' if card.verdict == 'no difference' else 'yes'}"
+def headline(scorecard: Scorecard) -> str:
+    """Return the verdict in one line."""
+    if not has_base(scorecard):
+        return "No verdict: there is no base to compare with"
+    if scorecard.verdict is None or not _tested_rows(scorecard):
+        return "No verdict: no metric that counts for it was measured"
+    prefix, reason = _PREFIXES[scorecard.verdict], scorecard.reasons[0].rstrip(".")
+    sentence = prefix + reason[:1].lower() + reason[1:] if prefix else reason
+    return f"{sentence}. Significant: {'no' if scorecard.verdict == 'no difference' else 'yes'}"
 
 
-def basis(card: Scorecard) -> list[str]:
-    """What that rests on, in sentences."""
+def verdict_basis(scorecard: Scorecard) -> list[str]:
+    """Return sentences about sample size, intervals and tests."""
     sentences = [
-        f"Measured on {_dialogues(card.rows)}, {_seeds(card.rows)}. "
-        f"Of 100 such intervals {100 * CONFIDENCE_LEVEL:.0f} hold the figure for all "
-        f"dialogues of the kind (whole dialogues resampled {NUM_RESAMPLES:,} times)."
+        f"Measured on {_num_dialogues(scorecard.rows)}, {_num_seeds(scorecard.rows)}. "
+        f"Intervals are {CONFIDENCE_LEVEL:.0%} confidence intervals (dialogues resampled {NUM_RESAMPLES:,} times)."
     ]
-    compared = len(_compared(card))
-    if compared:
-        tried = f"the {compared} judged metrics" if compared > 1 else "the one judged metric"
+    num_tests = len(_tested_rows(scorecard))
+    if num_tests:
+        tests = f"the {num_tests} metrics that count for the verdict" if num_tests > 1 else "one metric"
         sentences.append(
-            f"A difference counts where so large a one would come by chance, if it did not matter which model is "
-            f"which, less than {ALPHA:.0%} of the time, corrected for {tried} (exchange test; Holm 1979): the chance "
-            f"that even one of them is called changed and is not is below {ALPHA:.0%}."
+            f"A difference is significant if its p-value is below {ALPHA:.0%} after correction for {tests} "
+            f"(permutation test; Holm 1979): if nothing changed, the probability of any significant difference "
+            f"is below {ALPHA:.0%}."
         )
-    if compared and card.verdict == "no difference":
+    if num_tests and scorecard.verdict == "no difference":
         sentences.append(
-            "That none was found does not show that there is none: more dialogues would show smaller ones."
+            "This does not show that the models are equal: with more dialogues, smaller differences become significant."
         )
     return sentences
 
 
-def is_compared(card: Scorecard) -> bool:
-    """Whether there is a base; there may be no verdict even so, where nothing judged was measured."""
-    return any(line.base_value is not None for line in card.rows)
+def has_base(scorecard: Scorecard) -> bool:
+    """Return whether two systems are compared; if no metric counts for the verdict, there is none all the same."""
+    return any(row.base_value is not None for row in scorecard.rows)
 
 
-def _compared(card: Scorecard) -> list[ScorecardRow]:
-    return [line for line in card.rows if line.counts_for_verdict and line.adjusted_p_value is not None]
+def _tested_rows(scorecard: Scorecard) -> list[ScorecardRow]:
+    return [row for row in scorecard.rows if row.counts_for_verdict and row.adjusted_p_value is not None]
 
 
-def _dialogues(lines: Sequence[ScorecardRow]) -> str:
-    counts = sorted({line.num_dialogues for line in lines})
+def _num_dialogues(rows: Sequence[ScorecardRow]) -> str:
+    counts = sorted({row.num_dialogues for row in rows})
     if len(counts) < 2:
         return pluralize(counts[0] if counts else 0, "dialogue")
-    return f"{counts[0]:,} to {counts[-1]:,} dialogues or written probes a metric"
+    return f"{counts[0]:,} to {counts[-1]:,} dialogues or probes per metric"
 
 
-def _seeds(lines: Sequence[ScorecardRow]) -> str:
-    seeds = max((len(line.values_by_seed) for line in lines), default=1)
-    return f"every answer drawn with {pluralize(seeds, 'seed')}" if seeds > 1 else "with one seed"
+def _num_seeds(rows: Sequence[ScorecardRow]) -> str:
+    seeds = max((len(row.values_by_seed) for row in rows), default=1)
+    return f"each answer sampled with {pluralize(seeds, 'seed')}" if seeds > 1 else "with one seed"
