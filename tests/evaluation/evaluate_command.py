@@ -1,4 +1,4 @@
-"""`turnwise evaluate`, and what it says."""
+"""Runs `turnwise evaluate` in tests."""
 
 import json
 
@@ -8,23 +8,25 @@ from typer.testing import CliRunner
 from turnwise.cli.evaluate import evaluate
 
 
-def run(*words):
+def run(*arguments):
+    """Run the command; errors are raised."""
     app = typer.Typer()
     app.command()(evaluate)
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
 
 
-def card(*words):
-    return json.loads(run(*words, "--json").stdout)
+def scorecard_of(*arguments):
+    """Run the command with --json and return the scorecard."""
+    return json.loads(run(*arguments, "--json").stdout)
 
 
-def by_name(found):
-    return {line["name"]: line for line in found["rows"]}
+def rows_by_name(scorecard):
+    return {row["name"]: row for row in scorecard["rows"]}
 
 
-def told(text):
-    """What was said, however wide the terminal is."""
+def unwrapped(text):
+    """The text without the line breaks of the terminal."""
     return " ".join(text.split())

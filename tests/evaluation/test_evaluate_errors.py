@@ -1,123 +1,123 @@
-"""What `turnwise evaluate` says before anything is measured: what is missing, refused, or has nothing to look at."""
+"""What `turnwise evaluate` rejects or reports before the first query."""
 
 import json
 import shutil
 
 import pytest
-from evaluate_command import by_name, card, run, told
+from evaluate_command import rows_by_name, run, scorecard_of, unwrapped
 
 from turnwise.core.errors import InvalidData, ModelNotFound, SaveFailed, UserError
+from turnwise.evaluation.metrics import load_metrics
+
+SWEEP = "--temperature-sweep"
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 @pytest.fixture
-def nothing_measured(monkeypatch):
-    monkeypatch.setattr(
-        "turnwise.evaluation.evaluate.run_metrics", lambda *_, **__: pytest.fail("something was measured")
-    )
-
-
-SWEEP = "--temperature-sweep"
+def no_queries(monkeypatch):
+    """Fail if a metric is computed."""
+    monkeypatch.setattr("turnwise.evaluation.evaluate.run_metrics", lambda *_, **__: pytest.fail("a metric was run"))
 
 
 class TestWithoutData:
-    def test_written_cases_need_none(self, model_folder):
-        found = card(model_folder, "--metrics", "golden", "--max-tokens", 4)
-        assert list(by_name(found)) == ["golden"]
-        assert found["metadata"]["dialogues"] == 0
-        assert "file" not in found["metadata"]
+    def test_probes_need_none(self, model_folder):
+        scorecard = scorecard_of(model_folder, "--metrics", "golden", "--max-tokens", 4)
+        assert list(rows_by_name(scorecard)) == ["golden"]
+        assert scorecard["metadata"]["dialogues"] == 0
+        assert "file" not in scorecard["metadata"]
 
     @pytest.mark.parametrize(
-        "words", [("--metrics", "golden,chrf"), ("--metrics", "golden", "--temperature-sweep"), ()]
+        "arguments", [("--metrics", "golden,chrf"), ("--metrics", "golden", "--temperature-sweep"), ()]
     )
-    def test_what_looks_at_dialogues_says_so(self, model_folder, words, nothing_measured):
-        with pytest.raises(UserError, match=rf"^Pass held-out dialogues .*--data .* (chrf|{SWEEP})") as caught:
-            run(model_folder, *words)
+    def test_a_metric_on_dialogues_is_rejected(self, model_folder, arguments, no_queries):
+        with pytest.raises(UserError, match=rf"^Pass held-out dialogues with --data .* (chrf|{SWEEP})") as caught:
+            run(model_folder, *arguments)
         first, second, *_ = str(caught.value).split(". ")
-        assert "chrf" not in first + second  # what to do comes before the metrics' names
+        assert "chrf" not in first + second  # the advice comes before the names of the metrics
 
-    def test_what_looks_at_none_is_known(self):
-        from turnwise.evaluation.metrics import load_metrics
-
-        assert {each.NAME for each in load_metrics() if each.IS_PROBE} == {
-            "golden",
-            "contradiction",
-            "recall",
-            "knowledge",
-        }
-        assert all(bool(each.samples([], 0)) == each.IS_PROBE for each in load_metrics())
+    def test_exactly_the_probes_have_samples(self):
+        probes = {metric.NAME for metric in load_metrics() if metric.IS_PROBE}
+        assert probes == {"golden", "contradiction", "recall", "knowledge"}
+        assert all(bool(metric.samples([], 0)) == metric.IS_PROBE for metric in load_metrics())
 
 
-class TestNothingInTheData:
-    def test_it_is_named(self, model_folder, data):
-        words = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics")
-        assert "The data has no samples for success." in told(run(*words, "success,chrf").stderr)
-        assert "no samples for" not in run(*words, "chrf").stderr
+class TestMetricsWithoutSamples:
+    def test_they_are_reported(self, model_folder, data):
+        arguments = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics")
+        assert "The data has no samples for success." in unwrapped(run(*arguments, "success,chrf").stderr)
+        assert "no samples for" not in run(*arguments, "chrf").stderr
 
-    def test_where_only_written_cases_are_left_that_is_clear(self, model_folder, data):
-        words = (model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics", "success,golden")
-        assert "no samples for success: only golden is computed" in told(run(*words).stderr)
+    def test_the_report_says_if_only_probes_are_left(self, model_folder, data):
+        result = run(model_folder, "--data", data, "--limit", 5, "--max-tokens", 4, "--metrics", "success,golden")
+        assert "no samples for success: only golden is computed" in unwrapped(result.stderr)
 
-    def test_an_error_names_the_metrics(self, model_folder, data):
+    def test_an_error_names_them_if_no_metric_is_left(self, model_folder, data):
         with pytest.raises(InvalidData, match="no samples for success"):
             run(model_folder, "--data", data, "--metrics", "success")
 
 
-@pytest.mark.usefixtures("nothing_measured")
-class TestRefusedBeforeAnythingIsMeasured:
-    @pytest.mark.parametrize("side", ["none", "retrieval:none.jsonl", "ngram:none.jsonl"])
-    def test_another_side_that_is_not_there(self, model_folder, data, side):
+@pytest.mark.usefixtures("no_queries")
+class TestRejectedBeforeTheFirstQuery:
+    @pytest.mark.parametrize("base", ["none", "retrieval:none.jsonl", "ngram:none.jsonl"])
+    def test_a_missing_base(self, model_folder, data, base):
         with pytest.raises((ModelNotFound, InvalidData), match="There is no"):
-            run(model_folder, "--data", data, "--against", side)
+            run(model_folder, "--data", data, "--against", base)
 
-    def test_a_place_that_takes_no_report(self, model_folder, data, tmp_path):
+    def test_a_report_folder_that_cannot_be_written(self, model_folder, data, tmp_path):
         (tmp_path / "file").touch()
         for out in (tmp_path / "file", tmp_path / "file" / "report"):
             with pytest.raises(SaveFailed, match="No report can be written"):
                 run(model_folder, "--data", data, "--out", out)
 
-    def test_a_condition_on_a_verdict_that_nothing_could_decide(self, model_folder, data):
-        words = (model_folder, "--data", data, "--fail-if-worse")
-        with pytest.raises(UserError, match=r"needs a metric that counts for the verdict; bleu does not.*chrf"):
-            run(*words, "--metrics", "bleu", "--against", model_folder)
-        with pytest.raises(UserError, match="needs a metric that counts for the verdict; bleu does not"):
-            run(*words, "--metrics", "bleu,success", "--against", model_folder)
+    def test_fail_if_worse_without_a_possible_verdict(self, model_folder, data):
+        arguments = (model_folder, "--data", data, "--fail-if-worse")
+        message = "needs a metric that counts for the verdict; bleu does not"
+        with pytest.raises(UserError, match=f"{message}.*chrf"):
+            run(*arguments, "--metrics", "bleu", "--against", model_folder)
+        with pytest.raises(UserError, match=message):  # success counts, but has no samples in this data
+            run(*arguments, "--metrics", "bleu,success", "--against", model_folder)
         with pytest.raises(UserError, match="needs --against"):
-            run(*words, "--metrics", "chrf")
+            run(*arguments, "--metrics", "chrf")
 
-    def test_bits_of_a_baseline(self, model_folder, data):
+    def test_quantization_of_a_baseline(self, model_folder, data):
         with pytest.raises(UserError, match="--quantize"):
             run(f"ngram:{data}", "--data", data, "--quantize", "int8", "--against", model_folder)
 
 
-class TestDialoguesThatATemplateRefuses:
+class TestDialoguesThatAChatTemplateRejects:
     @pytest.fixture
-    def strict(self, model_folder, tmp_path):
-        """A model that wants to be asked first."""
+    def strict_model(self, model_folder, tmp_path):
+        """A model whose template needs the first message to be the user's."""
         folder = tmp_path / "strict"
         shutil.copytree(model_folder, folder)
         template = folder / "chat_template.jinja"
-        refuse = "{% if messages[0].role != 'user' %}{{ raise_exception('Users begin.') }}{% endif %}"
-        template.write_text(refuse + template.read_text())
+        check = "{% if messages[0].role != 'user' %}{{ raise_exception('Users begin.') }}{% endif %}"
+        template.write_text(check + template.read_text())
         return folder
 
     @pytest.fixture
-    def mixed(self, data):
-        row = {
-            "messages": [{"role": "system", "content": "Hi"}, *json.loads(data.read_text().splitlines()[0])["messages"]]
-        }
+    def mixed_data(self, data):
+        """The data with a first dialogue that begins with a system message."""
+        messages = json.loads(data.read_text().splitlines()[0])["messages"]
+        row = {"messages": [{"role": "system", "content": "Hi"}, *messages]}
         data.write_text(json.dumps(row) + "\n" + data.read_text())
         return data
 
-    @pytest.mark.parametrize("first", [True, False])
-    def test_are_named_before_anything_is_measured(self, model_folder, strict, mixed, first, nothing_measured):
-        model, against = (strict, model_folder) if first else (model_folder, strict)
-        with pytest.raises(InvalidData, match=r"line 1: .*template of strict rejects it.*Users begin.*--skip-bad-rows"):
-            run(model, "--data", mixed, "--against", against, "--metrics", "bits_per_byte")
+    @pytest.mark.parametrize("is_strict_first", [True, False])
+    def test_they_are_named_before_the_first_query(
+        self, model_folder, strict_model, mixed_data, is_strict_first, no_queries
+    ):
+        model, base = (strict_model, model_folder) if is_strict_first else (model_folder, strict_model)
+        with pytest.raises(
+            InvalidData, match=r"line 1: .*template of .*strict rejects it.*Users begin.*--skip-bad-rows"
+        ):
+            run(model, "--data", mixed_data, "--against", base, "--metrics", "bits_per_byte")
 
-    def test_are_left_out_for_both_where_that_is_wanted(self, model_folder, strict, mixed):
-        words = (model_folder, "--data", mixed, "--against", strict, "--metrics", "bits_per_byte", "--limit", 5)
-        result = run(*words, "--skip-bad-rows", "--json")
+    def test_skip_bad_rows_skips_them_for_both_models(self, model_folder, strict_model, mixed_data):
+        result = run(
+            model_folder, "--data", mixed_data, "--against", strict_model, "--metrics", "bits_per_byte",
+            "--limit", 5, "--skip-bad-rows", "--json",
+        )  # fmt: skip
         assert json.loads(result.stdout)["metadata"]["dialogues"] == 5
-        assert "Dialogues skipped: 1. The first:" in told(result.stderr)
+        assert "Dialogues skipped: 1. The first:" in unwrapped(result.stderr)
