@@ -213,13 +213,8 @@ def test_progress_names_of_a_model_and_itself_are_distinct(model_folder, desk):
         return open_model_under_test(str(model_folder), ResponseCache(None))
 
     names = []
-    evaluate(
-        open_model,
-        open_model,
-        desk[:5],
-        load_metrics(["bits_per_byte"]),
-        on_progress=lambda name, *_: names.append(name),
-    )
+    chosen = load_metrics(["bits_per_byte"])
+    evaluate(open_model, open_model, desk[:5], chosen, on_progress=lambda name, *_: names.append(name))
     assert list(dict.fromkeys(names)) == [model_folder.name, f"{model_folder.name} (base)"]
 
 

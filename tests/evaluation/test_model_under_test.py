@@ -69,7 +69,7 @@ class TestLoglikelihood:
         for messages in DIALOGUES:
             (loglikelihood,) = model.loglikelihood([LoglikelihoodQuery(messages)], ignore_progress)
             prompt = renderer.render(messages[:-1], add_generation_prompt=True).ids
-            reply = [*renderer.tokenizer.encode(messages[-1].content), renderer.tokenizer.eos_id]
+            reply = [*renderer.tokenizer.encode(messages[-1].content), renderer.tokenizer.eos_token_id]
             with torch.inference_mode():
                 logits_TV = decoder.logits(decoder(torch.tensor([prompt + reply])))[0]
             nll = F.cross_entropy(logits_TV[len(prompt) - 1 : -1], torch.tensor(reply), reduction="sum").item()
