@@ -18,7 +18,7 @@ from turnwise.core.files import atomic_write
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.grammar.expand import DialogueGrammar, expand, restrict_topics
 from turnwise.data.grammar.line_templates import join_spans
-from turnwise.data.prompts import small_talk, support_lines
+from turnwise.data.prompts import load_small_talk, load_support_lines
 from turnwise.data.sources import read_source
 from turnwise.data.typing_noise import add_typing_noise
 
@@ -140,7 +140,7 @@ def invented_names(count: int, rng: random.Random) -> tuple[str, ...]:
 def short_support(asked: list[Conversation], each: int, rng: random.Random) -> Iterator[Conversation]:
     """Support questions in few words, `each` times for every intent, answered as somebody with that intent was who
     named no number."""
-    for intent, templates in support_lines().items():
+    for intent, templates in load_support_lines().items():
         answers = [
             item.messages[1]
             for item in asked
@@ -175,7 +175,7 @@ def write(path: Path, items: list[Conversation]) -> None:
 def main(data: Path, out: Path) -> None:
     """Write all files."""
     rng = random.Random(7)
-    grammar = small_talk()
+    grammar = load_small_talk()
     small = list(expand(grammar, 30_000, seed=1))
     one_turn = list(expand(grammar, 4_000, seed=2, turns=(1, 1)))
     asked = list(support(data / "bitext_customer/train.jsonl.gz"))

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.check import check_data, print_report
+from turnwise.data.check import check_data
+from turnwise.data.check_report import print_report
 from turnwise.data.fingerprint import normalize_text
 from turnwise.data.jsonl_writer import write_jsonl
 from turnwise.data.rows import Document
@@ -41,7 +42,7 @@ def test_clean_data_is_called_usable_and_nothing_is_found(look):
     report = look(chat("hi", "hello"), chat("and you?", "fine"))
     assert report.findings == ()
     assert report.usable
-    assert report.verdict == "Usable: 2 of 2 rows can be learned from, and nothing stands in the way."
+    assert report.verdict == "Usable: 2 of 2 rows can be trained on, and there are no warnings."
 
 
 def test_counts_and_lengths(look):
@@ -64,18 +65,18 @@ def test_bad_rows_are_listed_with_line_and_reason_twenty_at_most(look):
     report = look(chat("hi", "hello"), raw="oops\n" * 30)
     found = finding(report, "bad rows")
     assert found.count == report.bad_rows == 30
-    assert len(found.places) == 20
-    assert "data.jsonl, line 2: it is not valid JSON" in found.places[0]
-    assert "Expected" in found.places[0]
+    assert len(found.locations) == 20
+    assert "data.jsonl, line 2: it is not valid JSON" in found.locations[0]
+    assert "Expected" in found.locations[0]
     assert report.usable
     assert "1 of 31 rows" in report.verdict
 
 
 def test_duplicates_and_near_duplicates_are_told_apart(look):
     report = look(chat("Hi there", "yes"), chat("Hi there", "yes"), chat("hi, THERE!", "Yes."), chat("hi", "yes"))
-    assert finding(report, "exact duplicates").places[0].endswith("data.jsonl:1")
-    assert ":2 repeats" in finding(report, "exact duplicates").places[0]
-    assert ":3 is nearly" in finding(report, "near duplicates").places[0]
+    assert finding(report, "exact duplicates").locations[0].endswith("data.jsonl:1")
+    assert ":2 repeats" in finding(report, "exact duplicates").locations[0]
+    assert ":3 is nearly" in finding(report, "near duplicates").locations[0]
     assert finding(report, "near duplicates").count == finding(report, "exact duplicates").count == 1
 
 
@@ -101,7 +102,7 @@ def test_leaks_between_training_and_test_data(look):
         against=[chat("HI!", "Hello"), chat("how are you", "so so")],
     )  # fmt: skip
     assert finding(report, "leaks").count == 1
-    assert finding(report, "leaks").places[0].endswith("test.jsonl:1")
+    assert finding(report, "leaks").locations[0].endswith("test.jsonl:1")
     assert "test.jsonl" in finding(report, "leaks").message
     assert finding(report, "shared openings").count == 1
 
@@ -110,9 +111,9 @@ def test_one_sided_dialogues(look):
     report = look(
         chat("hello?"), Conversation((Message("assistant", "x"),)), chat("hi", "hello", "bye"), chat("hi", "hello")
     )
-    assert finding(report, "no assistant turn").places[0].endswith(":1")
-    assert finding(report, "no user turn").places[0].endswith(":2")
-    assert finding(report, "ends on a user turn").places[0].endswith(":3")
+    assert finding(report, "no assistant turn").locations[0].endswith(":1")
+    assert finding(report, "no user turn").locations[0].endswith(":2")
+    assert finding(report, "ends on a user turn").locations[0].endswith(":3")
     assert report.usable_rows == 3
 
 
@@ -133,7 +134,7 @@ def test_placeholders_are_found_and_code_is_not_one(look):
 def test_very_long_rows_stand_out(look):
     report = look(*[chat(f"question {n}", "short") for n in range(30)], chat("q", "x" * 9000))
     assert finding(report, "very long").count == 1
-    assert ":31" in finding(report, "very long").places[0]
+    assert ":31" in finding(report, "very long").locations[0]
 
 
 def test_the_language_is_guessed_roughly(look):

@@ -199,7 +199,7 @@ def test_a_file_cut_off_in_its_compression_gives_its_rows_and_then_says_so(tmp_p
     path.write_bytes(whole[: len(whole) * 9 // 10])
     source = DataSource(path, skip_bad=True)
     assert len(list(source)) < 60_000
-    assert "damaged or cut off" in source.bad[-1].reason
+    assert "damaged or cut off" in source.bad_rows[-1].reason
 
 
 def test_a_long_first_row_is_recognised(tmp_path):
@@ -215,7 +215,7 @@ def test_a_broken_row_in_a_document_names_its_line(tmp_path):
     path.write_text(json.dumps({"data": rows}, indent=1))
     source = DataSource(path, skip_bad=True)
     assert len(list(source)) == 2
-    assert [bad.place.number for bad in source.bad] == [7]
+    assert [bad.location.number for bad in source.bad_rows] == [7]
 
 
 def test_several_data_sets_in_one_file_are_not_mixed(tmp_path):

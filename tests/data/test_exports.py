@@ -191,7 +191,7 @@ def test_columns_that_nothing_reads_are_listed(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({**row, "prompt": "c"}))
     source = DataSource(tmp_path / "a.jsonl")
     assert len(list(source)) == 2
-    assert source.unread == {"passage": 2}
+    assert source.unread_columns == {"passage": 2}
     (finding,) = [found for found in check_data([tmp_path / "a.jsonl"]).findings if found.kind == "unread columns"]
     assert "passage (2 rows)" in finding.message
 

@@ -157,8 +157,8 @@ class TestOpenAI:
             ("hi", "not a list"),
             (["hi"], "not an object"),
             ([{"role": "wizard", "content": "x"}], "unknown role 'wizard'"),
-            ([{"role": None, "content": "x"}], "does not say whose it is|unknown role None"),
-            ([{"content": "x"}], "does not say whose it is"),
+            ([{"role": None, "content": "x"}], "has no speaker|unknown role None"),
+            ([{"content": "x"}], "has no speaker"),
             ([{"role": "user", "content": ""}], "empty"),
             ([{"role": "user", "content": " \n"}], "empty"),
             ([{"role": "user", "content": None}], "null"),
@@ -255,7 +255,7 @@ class TestCSV:
 
     def test_a_row_with_too_few_cells_says_so(self):
         (found,) = bad("csv", "prompt,response\nonly one\nc,d\n")
-        assert found == BadRow(2, "it has 1 cells and the header has 2")
+        assert found == BadRow(2, "it has 1 cells, but the header has 2")
 
     def test_a_row_that_is_not_utf8_is_left_out_alone(self):
         found = rows("csv", b"prompt,response\na,b\ncaf\xe9,c\nd,e\n")

@@ -247,7 +247,7 @@ class TestMistakesInAGrammar:
             (small(repeat="maybe"), ["'repeat' must be true or false"]),
             (small(start=0), ["no topic may open a dialogue"]),
             ("topics: {a: {user: [x], assistant: [y]}}\nslot: {}", ["unknown key 'slot'", "did you mean 'slots'"]),
-            ("topics:\n  a: {user: [x], assistant: [y]}\n  a: {user: [x], assistant: [y]}", ["line 3", "second time"]),
+            ("topics:\n  a: {user: [x], assistant: [y]}\n  a: {user: [x], assistant: [y]}", ["line 3", "occurs twice"]),
             ("topics: [", ["not valid YAML"]),
             ("", ["'key: value' lines are expected"]),
             ("slots: {a: []}\ntopics: {}", ["slot 'a'", "empty"]),

@@ -7,7 +7,9 @@ from typer.testing import CliRunner
 
 from turnwise.cli.data import app
 from turnwise.core.errors import InvalidData
-from turnwise.data.sources import DataSource, ReadOptions, find_split_files
+from turnwise.data.data_files import find_split_files
+from turnwise.data.read_options import ReadOptions
+from turnwise.data.sources import DataSource
 
 
 def row(number):
@@ -36,18 +38,18 @@ class TestObjectsWithSeveralLists:
     def test_none_is_chosen_from_two_lists_of_rows(self, read):
         items, source = read("a.json", {"easy": [row(1)], "hard": [row(2)]})
         assert not items
-        assert "several data sets (easy, hard)" in source.bad[0].reason
+        assert "several data sets (easy, hard)" in source.bad_rows[0].reason
 
     def test_a_second_list_far_behind_the_first_is_a_bad_row(self, read):
         many = {"train": [row(i) for i in range(2000)], "version": [1, 2], "test": [row(9)]}
         items, source = read("a.json", json.dumps(many, indent=1))
         assert len(items) == 2000
-        assert "'test' holds rows, too, beside 'train'" in source.bad[0].reason
+        assert "'test' holds rows, too, beside 'train'" in source.bad_rows[0].reason
 
     @pytest.mark.parametrize("value", [[row(1), row(2)], {"data": [row(1), row(2)]}])
     def test_json_without_indentation_is_read(self, read, value):
         items, source = read("a.json", json.dumps(value, indent=0))
-        assert (len(items), source.bad_count) == (2, 0)
+        assert (len(items), source.bad_row_count) == (2, 0)
 
 
 class TestAnnotations:
@@ -74,7 +76,7 @@ class TestAnnotations:
         messages[1][key] = False
         (item,), source = read("a.jsonl", {"messages": messages})
         assert [message.weight for message in item.messages] == [1, 0, 1, 1]
-        assert not source.unread
+        assert not source.unread_columns
 
 
 class TestChatExports:
@@ -191,18 +193,18 @@ class TestTables:
     )
     def test_backslashes_are_kept(self, read, cell, text):
         items, source = read("a.csv", f"prompt,response\nhow,{cell}\nb,c\n")
-        assert (items[0].messages[-1].content, source.bad_count) == (text, 0)
+        assert (items[0].messages[-1].content, source.bad_row_count) == (text, 0)
 
     def test_half_a_character_in_a_cell_is_a_bad_row(self, read):
         cell = json.dumps(row(1)["messages"]).replace("q1", r"\ud800").replace('"', '""')
         items, source = read("a.csv", f'id,messages\n1,"{cell}"\n')
         assert not items
-        assert "surrogate" in source.bad[0].reason
+        assert "surrogate" in source.bad_rows[0].reason
 
     @pytest.mark.parametrize("name", ["choices", "options", "image"])
     def test_short_parts_of_a_question_that_nothing_reads_are_counted(self, read, name):
         _, source = read("a.jsonl", {"question": "What is it?", name: ["sky", "rose"], "answer": "B"})
-        assert source.unread == {name: 1}
+        assert source.unread_columns == {name: 1}
 
 
 @pytest.mark.parametrize("names", [("train", "eval"), ("bikes_train", "bikes_test"), ("a.train", "a.holdout")])

@@ -6,7 +6,14 @@ import pytest
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import normalize_text
-from turnwise.data.prompts import SAFETY_TOPICS, _New, bundled_prompts, prompt_histories, small_talk, support_lines
+from turnwise.data.prompts import (
+    SAFETY_TOPICS,
+    _New,
+    bundled_prompts,
+    load_small_talk,
+    load_support_lines,
+    prompt_histories,
+)
 from turnwise.evaluation.golden_set import load_golden_cases
 
 
@@ -28,8 +35,8 @@ def test_each_ends_with_a_question_and_no_two_are_alike():
 
 
 def test_small_talk_what_wants_care_and_support_are_all_among_them():
-    assert len(support_lines()) == 27
-    assert set(SAFETY_TOPICS) <= set(small_talk().topics)
+    assert len(load_support_lines()) == 27
+    assert set(SAFETY_TOPICS) <= set(load_small_talk().topics)
     text = " ".join(history[-1].content.lower() for history in some())
     for word in ("invoice", "hurt", "doctor", "joke", "refund", "kill"):
         assert word in text

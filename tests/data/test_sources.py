@@ -55,7 +55,7 @@ def test_a_bad_row_names_file_and_line_and_says_what_was_expected(tmp_path):
     assert str(raised.value) == (
         f"{path}, line 2: the content of a user turn is empty. Expected "
         '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}. '
-        "Use --skip-bad-rows to leave such rows out."
+        "Use --skip-bad-rows to skip such rows."
     )
 
 
@@ -64,10 +64,10 @@ def test_with_skip_bad_the_rest_is_usable_and_bad_rows_are_counted(tmp_path):
     path.write_text(GOOD + "oops\n" + GOOD + "{}\n")
     source = DataSource(path, skip_bad=True)
     assert list(source) == [HELLO, HELLO]
-    assert source.bad_count == 2
-    assert [bad.place.number for bad in source.bad] == [2, 4]
+    assert source.bad_row_count == 2
+    assert [bad.location.number for bad in source.bad_rows] == [2, 4]
     assert list(source) == [HELLO, HELLO], "a source can be gone through again"
-    assert source.bad_count == 2
+    assert source.bad_row_count == 2
 
 
 def test_rows_before_a_bad_one_arrive_first_because_reading_streams(tmp_path):
@@ -93,7 +93,7 @@ def test_a_cut_off_gzip_file_gives_its_rows_and_then_says_so(tmp_path):
     source = DataSource(path, skip_bad=True)
     found = list(source)
     assert 0 < len(found) < 20_000
-    assert "damaged or cut off" in source.bad[-1].reason
+    assert "damaged or cut off" in source.bad_rows[-1].reason
     with pytest.raises(InvalidData, match="damaged or cut off"):
         list(read_source(path))
 
@@ -118,7 +118,7 @@ def test_long_first_lines_are_recognised(tmp_path):
     [
         ("a.jsonl", b"", "the file is empty"),
         ("a.jsonl", b'{"x": 1, "y": 2}', "columns or keys are x, y"),
-        ("a.bin", b"\x00\x01\x02", "no text"),
+        ("a.bin", b"\x00\x01\x02", "not text"),
         ("a.jsonl", b"hello", "begins with 'hello'"),
         ("a.csv", b"text,label\na,b\n", "classification table"),
         ("a.gz", b"\x1f\x8bgarbage", "Could not read|damaged"),

@@ -94,7 +94,7 @@ def test_a_conversation_in_two_groups_is_not_on_two_sides(tmp_path):
 
 
 def test_a_missing_group_key_names_the_row_and_the_keys_there_are(tmp_path):
-    with pytest.raises(InvalidData, match=r"in.jsonl, line 1: there is no 'topic'.*it has lang"):
+    with pytest.raises(InvalidData, match=r"in.jsonl, line 1: this row has no metadata key 'topic'.*metadata has lang"):
         split_of(tmp_path, [chat("a", lang="en")], group_by="topic")
     assert not (tmp_path / "out").exists()
 

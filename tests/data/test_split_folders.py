@@ -3,7 +3,8 @@
 import pytest
 
 from turnwise.core.errors import InvalidData
-from turnwise.data.sources import DataSource, find_split_files, held_out_split
+from turnwise.data.data_files import find_split_files, held_out_split
+from turnwise.data.sources import DataSource
 
 
 def folder(root, *names):
@@ -44,12 +45,12 @@ def test_a_file_that_belongs_to_no_side_is_refused(tmp_path):
 
 def test_one_side_is_read_alone(tmp_path):
     folder(tmp_path, "train.jsonl", "valid.jsonl", "test.jsonl")
-    assert [file.name for file in DataSource(tmp_path, side="valid").files] == ["valid.jsonl"]
+    assert [file.name for file in DataSource(tmp_path, split="valid").files] == ["valid.jsonl"]
     assert len(DataSource(tmp_path).files) == 3
     assert held_out_split(tmp_path) == "test"
     (tmp_path / "test.jsonl").unlink()
     assert held_out_split(tmp_path) == "valid"
-    with pytest.raises(InvalidData, match="has no side 'test', only train, valid"):
-        DataSource(tmp_path, side="test")
-    with pytest.raises(InvalidData, match="has no sides"):
-        DataSource(tmp_path / "train.jsonl", side="test")
+    with pytest.raises(InvalidData, match="has no split 'test', only train, valid"):
+        DataSource(tmp_path, split="test")
+    with pytest.raises(InvalidData, match="has no splits"):
+        DataSource(tmp_path / "train.jsonl", split="test")

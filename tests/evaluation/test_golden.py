@@ -157,7 +157,7 @@ def test_lists_within_a_group_are_part_of_it(written):
             "its 'passing_answer' does not pass: the answer contains none of: nine, 9",
         ),
         ("ten o'clock, not", "half past", "its 'failing_answer' passes"),
-        ("word_range:", "messages:", "'messages' stands here a second time"),
+        ("word_range:", "messages:", "the key 'messages' occurs twice"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(written, old, new, message):

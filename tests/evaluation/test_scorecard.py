@@ -124,9 +124,9 @@ class TestVerdict:
 def talks(one_thread):
     """Dialogues of the kind that the model in the box is good at."""
     from turnwise.data.grammar.expand import expand
-    from turnwise.data.prompts import small_talk
+    from turnwise.data.prompts import load_small_talk
 
-    return list(expand(small_talk(), 60, 4711, noise=0.2))
+    return list(expand(load_small_talk(), 60, 4711, noise=0.2))
 
 
 CHOSEN = ["chrf", "bits_per_byte", "repetition"]

@@ -47,7 +47,7 @@ def test_personas_may_be_left_out(load):
         ("scenes: {a: {users: [x]}}", r"'scenes.a.openers' is missing"),
         ("scenes: {a: {openers: [hi], weight: 0}}", r"'scenes.a.weight'"),
         ("scenes: {a: {openers: ['  ']}}", r"'scenes.a.openers.0'"),
-        ("scenes: {a: {openers: [x]}, a: {openers: [y]}}", "line 1: 'a' stands here a second time"),
+        ("scenes: {a: {openers: [x]}, a: {openers: [y]}}", "line 1: the key 'a' occurs twice"),
         ("- a", r"it should hold keys \(goodbyes, scenes\), not \['a'\]"),
         ("scenes: {weight: {opener: [hi]}}", r"unknown key 'scenes.weight.opener': did you mean 'openers'\?"),
         ("scenes: [", "not valid YAML"),

@@ -95,7 +95,7 @@ def _rows(path):
 def test_check_counts_what_was_generated(folder):
     report = json.loads(run("check", folder / "made.jsonl", "--json").stdout)
     assert report["generated"] == report["conversations"] > 0
-    assert "of these generated" in run("check", folder / "made.jsonl").output
+    assert "generated conversations" in run("check", folder / "made.jsonl").output
 
 
 def test_filter_says_how_many_are_left_and_why(folder, tmp_path):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.sources import Document
+from turnwise.data.rows import Document
 
 
 def dialogue(*texts, **more):

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from turnwise.core.errors import InvalidData, InvalidParameter, UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.sources import Document
+from turnwise.data.rows import Document
 from turnwise.models import transformers_checkpoint
 from turnwise.models.transformers_model import TransformersModel
 from turnwise.text.rendering.renderer import Renderer

@@ -52,7 +52,7 @@ def check(
     Exits with code 1 if no row can be used for training.
     """
     from turnwise.data.check import check_data as look_over
-    from turnwise.data.check import print_report
+    from turnwise.data.check_report import print_report
 
     count_tokens = _token_counter(tokenizer) if tokenizer else None
     with _reading("Checking", shown=not as_json) as progress:
@@ -151,10 +151,10 @@ def convert(
     with _reading("Converting") as progress:
         made = write_jsonl(out, _watched(source, progress), nulls := Counter[str]())
     typer.echo(f"{out}: {made:,} rows")
-    report_skipped_rows(source.bad_count)
+    report_skipped_rows(source.bad_row_count)
     _tell_nulls(nulls)
-    if source.unread:
-        names = ", ".join(name for name, _ in source.unread.most_common(10))
+    if source.unread_columns:
+        names = ", ".join(name for name, _ in source.unread_columns.most_common(10))
         typer.echo(
             f"Not part of the dialogues: {names} (kept under 'meta'; --columns can say what they mean).", err=True
         )

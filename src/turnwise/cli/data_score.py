@@ -55,7 +55,7 @@ def score(
         judged = iterate_sync(DialogueScorer(service).score_all(source, slots))
         made = write_jsonl(out, spreads.observe(with_progress(judged, "Scoring", total)))
     typer.echo(f"{out}: {made:,} rows")
-    report_skipped_rows(source.bad_count)
+    report_skipped_rows(source.bad_row_count)
     if spreads.num_unscored:
         typer.echo(f"{spreads.num_unscored:,} dialogues have no reply that the model can judge.", err=True)
     Console().print(spreads.table())
@@ -104,7 +104,7 @@ def filter_rows(
     typer.echo(f"{out}: {sifting.kept:,} of {sifting.kept + sifting.dropped.total():,} rows kept")
     for reason, number in sifting.dropped.most_common():
         typer.echo(f"  {number:,} {reason}")
-    report_skipped_rows(source.bad_count)
+    report_skipped_rows(source.bad_row_count)
 
 
 def register(app: typer.Typer) -> None:

@@ -98,7 +98,8 @@ def show(
 
 def _texts(file: Path, data_options: "ReadOptions", *, skip_bad: bool) -> Iterator[str]:
     """What is said in the data, without anything a template would put around it."""
-    from turnwise.data.sources import Conversation, read_source
+    from turnwise.core.messages import Conversation
+    from turnwise.data.sources import read_source
 
     for item in read_source(file, options=data_options, skip_bad=skip_bad):
         if isinstance(item, Conversation):

@@ -1,4 +1,7 @@
-"""Chats of people: which of them is the assistant has to be said, and a long silence ends a dialogue."""
+"""Exported chats between people: splits the posts of a chat into dialogues and gives the speakers roles.
+
+The roles have to be configured, because the export does not say whose messages are the replies to train on.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -7,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import SpeakerAbsent, UnreadableFile
+from turnwise.data.rows import SpeakerNotFound, UnreadableFile
 
-SESSION_GAP = timedelta(hours=6)
+SESSION_GAP = timedelta(hours=6)  # a longer silence ends a dialogue
 
 
 @dataclass(frozen=True, slots=True)
 class ChatPost:
-    """One message of a chat; `time` is None where the export has none that can be read."""
+    """One message of a chat; `time` is None if the export has none or it cannot be parsed."""
 
     speaker: str
     text: str
@@ -22,28 +25,30 @@ class ChatPost:
 
 
 def split_into_dialogues(posts: Iterable[ChatPost], context: ParseContext) -> Iterator[Conversation]:
-    """The dialogues of a chat. Posts of the same speaker in a row are one message, a line each.
+    """Yield the dialogues of a chat. Consecutive posts of a speaker become one message, joined by line breaks.
 
-    Raises `Unreadable` where it is not known whose messages are the replies, `SpeakerAbsent` where none are.
+    Raises:
+        UnreadableFile: the roles of the speakers are not configured.
+        SpeakerNotFound: no post is by the person `context.me`.
     """
     posts = [post for post in posts if post.text.strip()]
     _check_speakers(posts, context)
-    held: list[Message] = []
-    last: datetime | None = None
-    speakers = {post.speaker for post in posts}
+    messages: list[Message] = []
+    last_time: datetime | None = None
+    is_group = len({post.speaker for post in posts}) > 2
     for post in posts:
-        if held and last and post.time and _utc(post.time) - _utc(last) > SESSION_GAP:
-            yield Conversation(tuple(held))
-            held = []
-        last = post.time or last
+        if messages and last_time and post.time and _utc(post.time) - _utc(last_time) > SESSION_GAP:
+            yield Conversation(tuple(messages))
+            messages = []
+        last_time = post.time or last_time
         role = context.role(post.speaker)
-        name = post.speaker if role == "user" and len(speakers) > 2 else None
-        if held and held[-1].role == role and held[-1].name == name:
-            held[-1] = replace(held[-1], content=f"{held[-1].content}\n{post.text}")
+        name = post.speaker if role == "user" and is_group else None
+        if messages and messages[-1].role == role and messages[-1].name == name:
+            messages[-1] = replace(messages[-1], content=f"{messages[-1].content}\n{post.text}")
         else:
-            held.append(Message(role, post.text, name))
-    if held:
-        yield Conversation(tuple(held))
+            messages.append(Message(role, post.text, name))
+    if messages:
+        yield Conversation(tuple(messages))
 
 
 def _utc(time: datetime) -> datetime:
@@ -51,6 +56,7 @@ def _utc(time: datetime) -> datetime:
 
 
 def _check_speakers(posts: list[ChatPost], context: ParseContext) -> None:
+    """Raise if a speaker has no role or nobody is the assistant."""
     counts = Counter(post.speaker for post in posts)
     if not counts:
         raise UnreadableFile("The chat holds no messages.")
@@ -59,15 +65,15 @@ def _check_speakers(posts: list[ChatPost], context: ParseContext) -> None:
         return
     names = ", ".join(f"{speaker} ({count:,})" for speaker, count in counts.most_common(8))
     if context.me is not None:
-        raise SpeakerAbsent(f"Nobody in the chat is called '{context.me}'. The speakers are {names}.")
+        raise SpeakerNotFound(f"Nobody in the chat is called '{context.me}'. The speakers are {names}.")
     first = counts.most_common(1)[0][0]
     raise UnreadableFile(
-        f"It is a chat of people: {names}. Say whose messages are the replies to learn, such as --me '{first}'."
+        f"It is a chat between people: {names}. Name the person whose messages are the replies, such as --me '{first}'."
     )
 
 
 def parse_time(value: object) -> datetime | None:
-    """A time in ISO 8601 or in seconds since 1970; None for anything else."""
+    """Parse a time in ISO 8601 or in seconds since 1970; None for anything else."""
     try:
         if isinstance(value, int | float) or (isinstance(value, str) and value.replace(".", "", 1).isdigit()):
             return datetime.fromtimestamp(float(value), UTC)

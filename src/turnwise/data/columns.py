@@ -4,37 +4,33 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from turnwise.core.messages import Conversation, Message
+from turnwise.core.messages import Conversation, Message, Role
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.parse_tool_calls import TOOL_KEYS, extract_hermes_tools, parse_tools
-from turnwise.data.parse_turns import REASONING_KEYS, is_turn, make_message, parse_turns, with_reasoning
+from turnwise.data.parse_turns import is_turn, make_message, parse_turns, prepend_reasoning, reasoning_of
 from turnwise.data.rows import RowError, make_conversation, require_text
 from turnwise.data.transcripts import split_prompt
 
 # If a row has several of these columns, the earliest name wins.
-PROMPTS = ("prompt", "question", "user", "instruction", "input", "human", "query", "context")
-REPLIES = ("response", "answer", "assistant", "output", "reply", "completion", "gpt", "bot")
-LABELS = ("label", "labels", "intent", "category", "class", "sentiment", "target")
-SYSTEM = ("system", "system_prompt", "system_message")
-HISTORY = ("history",)
+PROMPT_COLUMNS = ("prompt", "question", "user", "instruction", "input", "human", "query", "context")
+REPLY_COLUMNS = ("response", "answer", "assistant", "output", "reply", "completion", "gpt", "bot")
+LABEL_COLUMNS = ("label", "labels", "intent", "category", "class", "sentiment", "target")
+SYSTEM_COLUMNS = ("system", "system_prompt", "system_message")
+HISTORY_COLUMNS = ("history",)
 # Columns with more of the question; they are appended to the prompt on a new line.
-FURTHER = ("input", "query", "context")
-_WITH_FURTHER = ("prompt", "question", "instruction")
-EXPECTED = (
-    "columns such as prompt and response (or question and answer, user and assistant, instruction and output), "
-    "or conversation_id, role and content with one message per row"
-)
+QUESTION_SUFFIX_COLUMNS = ("input", "query", "context")
+_PROMPTS_WITH_SUFFIX = ("prompt", "question", "instruction")
 
 
-def find_column(names: Iterable[str], known: Sequence[str]) -> str | None:
-    """Return the column in `names` that comes first in `known`, ignoring case; None without a match."""
+def find_column(names: Iterable[str], candidates: Sequence[str]) -> str | None:
+    """Return the column in `names` that comes first in `candidates`, ignoring case; None without a match."""
     by_lower = {str(name).strip().lower(): name for name in reversed(list(names))}
-    return next((by_lower[name] for name in known if name in by_lower), None)
+    return next((by_lower[name] for name in candidates if name in by_lower), None)
 
 
 def is_pair(names: Collection[str]) -> bool:
     """Return True if the columns include a question and its answer."""
-    prompt, reply = find_column(names, PROMPTS), find_column(names, REPLIES)
+    prompt, reply = find_column(names, PROMPT_COLUMNS), find_column(names, REPLY_COLUMNS)
     return prompt is not None and reply is not None and prompt != reply
 
 
@@ -42,7 +38,7 @@ def is_pair_row(value: Any) -> bool:
     """Return True if a value is a row with a question and its answer, and not a table of columns."""
     if not isinstance(value, dict):
         return False
-    prompt, reply = find_column(value, PROMPTS), find_column(value, REPLIES)
+    prompt, reply = find_column(value, PROMPT_COLUMNS), find_column(value, REPLY_COLUMNS)
     return (
         prompt is not None
         and reply is not None
@@ -67,27 +63,26 @@ def parse_pair(row: Mapping[str, Any], context: ParseContext, *, also_used: Coll
         context: of the file.
         also_used: keys that the caller reads.
     """
-    prompt, reply = find_column(row, PROMPTS), find_column(row, REPLIES)
+    prompt, reply = find_column(row, PROMPT_COLUMNS), find_column(row, REPLY_COLUMNS)
     if prompt is None or reply is None:
         raise RowError(f"its keys are {', '.join(map(repr, row)) or 'none'}")
-    before, used = parse_prompt(row, prompt, context)
-    reasoning = next((key for key in REASONING_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
-    answer = _turns(answer_to(row.get(prompt), row.get(reply)), "assistant", reply, context)
-    if reasoning:
-        answer[-1] = with_reasoning(answer[-1], row[reasoning])
-    used |= {reply, *also_used, *([reasoning] if reasoning else [])}
-    messages, tools = extract_hermes_tools([*before, *answer])
-    found = make_conversation(messages, context.metadata_of(row, used))
-    return replace(found, tools=parse_tools(row) or tools)
+    question, used = parse_prompt(row, prompt, context)
+    reasoning_key, reasoning = reasoning_of(row)
+    answer = _parse_message_value(strip_answer(row.get(prompt), row.get(reply)), "assistant", reply, context)
+    answer[-1] = prepend_reasoning(answer[-1], reasoning)
+    used |= {reply, *also_used, *([reasoning_key] if reasoning_key else [])}
+    messages, tools = extract_hermes_tools([*question, *answer])
+    conversation = make_conversation(messages, context.metadata_of(row, used))
+    return replace(conversation, tools=parse_tools(row) or tools)
 
 
 def parse_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> tuple[list[Message], set[str]]:
     """Return the messages before the answer, and the keys they come from. Raises `RowError`."""
-    system, history = find_column(row, SYSTEM), find_column(row, HISTORY)
+    system, history = find_column(row, SYSTEM_COLUMNS), find_column(row, HISTORY_COLUMNS)
     used = {prompt, *(key for key in TOOL_KEYS if row.get(key))}
-    turns = _turns(row.get(prompt), "user", prompt, context)
-    if prompt.strip().lower() in _WITH_FURTHER:
-        for name in FURTHER:
+    question = _parse_message_value(row.get(prompt), "user", prompt, context)
+    if prompt.strip().lower() in _PROMPTS_WITH_SUFFIX:
+        for name in QUESTION_SUFFIX_COLUMNS:
             key = find_column(row, (name,))
             if key is None or key == prompt:
                 continue
@@ -95,10 +90,12 @@ def parse_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> 
             if not value:
                 used.add(key)
             elif isinstance(value, str):
-                turns[-1] = replace(turns[-1], content=f"{turns[-1].content}\n{require_text(value, repr(key))}")
+                question[-1] = replace(
+                    question[-1], content=f"{question[-1].content}\n{require_text(value, repr(key))}"
+                )
                 used.add(key)
             elif isinstance(value, list) and history is None and name == "context":
-                history = key
+                history = key  # a list of earlier turns, not a passage of text
     earlier: list[Message] = []
     if history is not None:
         used.add(history)
@@ -110,10 +107,10 @@ def parse_prompt(row: Mapping[str, Any], prompt: str, context: ParseContext) -> 
         used.add(system)
         if row[system]:
             earlier.insert(0, make_message("system", row[system], context=context))
-    return [*earlier, *turns], used
+    return [*earlier, *question], used
 
 
-def _turns(value: Any, speaker: str, key: str, context: ParseContext) -> list[Message]:
+def _parse_message_value(value: Any, role: Role, key: str, context: ParseContext) -> list[Message]:
     """Parse a prompt or answer: a text (possibly a transcript), a message, or a list of messages."""
     if isinstance(value, list) and value and is_turn(value[0]):
         return parse_turns(value, key, context)
@@ -122,12 +119,12 @@ def _turns(value: Any, speaker: str, key: str, context: ParseContext) -> list[Me
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     content = require_text(value, f"'{key}'")
-    if speaker == "user" and (turns := split_prompt(content)):
+    if role == "user" and (turns := split_prompt(content)):
         return turns
-    return [Message("user" if speaker == "user" else "assistant", content)]
+    return [Message(role, content)]
 
 
-def answer_to(prompt: Any, answer: Any) -> Any:
-    """The answer without the space that stood between it and the marker that a written-out prompt ends with."""
-    is_written_out = isinstance(answer, str) and isinstance(prompt, str) and split_prompt(prompt) is not None
-    return answer.strip() if is_written_out else answer
+def strip_answer(prompt: Any, answer: Any) -> Any:
+    """Return the answer; stripped if the prompt is a transcript, whose last marker is followed by a space."""
+    is_transcript = isinstance(answer, str) and isinstance(prompt, str) and split_prompt(prompt) is not None
+    return answer.strip() if is_transcript else answer

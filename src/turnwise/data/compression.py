@@ -1,6 +1,6 @@
-"""Compressed files as streams of their content: gzip, bzip2, xz, zstandard and zip archives with one member.
+"""Opens compressed files as streams: gzip, bzip2, xz, zstandard and zip archives with one member.
 
-Nothing is decompressed ahead: a reader takes what it asks for, so an endless stream costs no memory.
+Data is decompressed on demand, so that memory stays small however large the content is.
 """
 
 import bz2
@@ -15,46 +15,47 @@ from typing import Any, BinaryIO, cast
 from turnwise.core.errors import InvalidData
 
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
-MAX_XZ_MEMORY = 2**30  # a file may declare any dictionary size
+MAX_XZ_MEMORY = 2**30  # bytes; a file may declare a dictionary of any size
 MAX_ZSTD_WINDOW = 2**28
-ZSTD_PIECE = 2**10
-HEAD_BYTES = 8
-_OFFICE = ("[Content_Types].xml", "mimetype")
+ZSTD_INPUT_BYTES = 2**10  # per call; a block of four bytes may expand to 128 KiB
+MAGIC_BYTES = 8
+_OFFICE_MEMBERS = ("[Content_Types].xml", "mimetype")
 
 
 class DamagedFile(Exception):
-    """The compressed stream breaks off or is corrupt here."""
+    """The compressed stream is corrupt or ends too early."""
 
 
-def without_suffix(name: str) -> str:
-    """A file name without the suffix of its compression."""
+def strip_compression_suffix(name: str) -> str:
+    """Return a file name without the suffix of a compression."""
     return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 
 
 def open_decompressed(raw: BinaryIO, name: str) -> tuple[BinaryIO, str]:
-    """The content of `raw`, seekable, and the name of the file in it. A file that is not compressed comes back as is.
+    """Return the decompressed content of `raw`, seekable, and the file name without the compression.
 
-    Raises `InvalidData` for an archive that does not hold exactly one file, or where a package is missing.
+    A file that is not compressed is returned unchanged. Raises `InvalidData` for an archive that does not hold exactly
+    one file, and if a package is missing.
     """
-    head = raw.read(HEAD_BYTES)
+    head = raw.read(MAGIC_BYTES)
     raw.seek(0)
-    inner = without_suffix(name)
+    inner_name = strip_compression_suffix(name)
     if head.startswith(b"\x1f\x8b"):
-        return _buffered(raw, lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file))), inner
+        return _buffered(raw, lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file))), inner_name
     if head.startswith(b"BZh"):
-        return _buffered(raw, lambda file: cast(BinaryIO, bz2.BZ2File(file))), inner
+        return _buffered(raw, lambda file: cast(BinaryIO, bz2.BZ2File(file))), inner_name
     if head.startswith(b"\xfd7zXZ\0"):
         _check_xz_memory(raw)
-        return _buffered(raw, lambda file: cast(BinaryIO, lzma.LZMAFile(file))), inner
+        return _buffered(raw, lambda file: cast(BinaryIO, lzma.LZMAFile(file))), inner_name
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return _buffered(raw, _zstandard), inner
+        return _buffered(raw, _zstandard), inner_name
     if head.startswith(b"PK\x03\x04"):
         return _zip_member(raw)
     return raw, name
 
 
 class _Decompressing(io.RawIOBase):
-    """A decompressed stream that starts again to seek backwards and reports all damage as `DamagedFile`."""
+    """A decompressed raw stream. Seeking backwards starts again; all damage raises `DamagedFile`."""
 
     def __init__(self, raw: BinaryIO, open_stream: Callable[[BinaryIO], BinaryIO]) -> None:
         self._raw, self._open_stream = raw, open_stream
@@ -101,10 +102,10 @@ def _buffered(raw: BinaryIO, open_stream: Callable[[BinaryIO], BinaryIO]) -> Bin
 
 
 def _is_damage(error: Exception) -> bool:
-    known = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile)
-    # bz2 raises a bare OSError without an error number; zstandard has a class of its own.
-    bare = isinstance(error, OSError) and error.errno is None
-    return isinstance(error, known) or bare or type(error).__module__.startswith("zstandard")
+    damage = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile)
+    # bz2 raises an OSError without an error number. The error class of zstandard is known only if it is installed.
+    is_bz2_damage = isinstance(error, OSError) and error.errno is None
+    return isinstance(error, damage) or is_bz2_damage or type(error).__module__.startswith("zstandard")
 
 
 def _zstandard(raw: BinaryIO) -> BinaryIO:
@@ -116,10 +117,7 @@ def _zstandard(raw: BinaryIO) -> BinaryIO:
 
 
 class _ZstdStream:
-    """Zstandard frames, one after the other. Unlike zstandard's own reader it reports a frame that is cut off.
-
-    A block of four bytes may stand for 128 KiB, so input is taken in small pieces.
-    """
+    """A stream of concatenated Zstandard frames. Unlike zstandard's reader it raises `EOFError` for a truncated one."""
 
     def __init__(self, raw: BinaryIO, decompressor: Any) -> None:
         self._raw, self._decompressor = raw, decompressor
@@ -128,26 +126,26 @@ class _ZstdStream:
 
     def read(self, size: int) -> bytes:
         while not self._output:
-            self._input = self._input or self._raw.read(ZSTD_PIECE)
+            self._input = self._input or self._raw.read(ZSTD_INPUT_BYTES)
             if not self._input:
                 if self._frame is not None:
-                    raise EOFError("the last frame is cut off")
+                    raise EOFError("the last frame is truncated")
                 return b""
             self._frame = self._frame or self._decompressor.decompressobj()
             self._output, self._input = self._frame.decompress(self._input), b""
             if self._frame.eof:
                 self._input, self._frame = self._frame.unused_data, None
-        piece, self._output = self._output[:size], self._output[size:]
-        return piece
+        data, self._output = self._output[:size], self._output[size:]
+        return data
 
 
 def _check_xz_memory(raw: BinaryIO) -> None:
-    """Refuse a file whose dictionary alone would fill the memory."""
+    """Raise `InvalidData` if the dictionary of an xz file needs more than `MAX_XZ_MEMORY`."""
     try:
         lzma.LZMADecompressor(memlimit=MAX_XZ_MEMORY).decompress(raw.read(1024), max_length=1)
     except lzma.LZMAError as error:
         if "Memory" in str(error):
-            raise InvalidData(f"Unpacking needs more than {MAX_XZ_MEMORY >> 30} GiB of memory.") from error
+            raise InvalidData(f"Decompressing needs more than {MAX_XZ_MEMORY >> 30} GiB of memory.") from error
     raw.seek(0)
 
 
@@ -158,14 +156,14 @@ def _zip_member(raw: BinaryIO) -> tuple[BinaryIO, str]:
     except zipfile.BadZipFile as error:
         raise InvalidData(f"The zip archive is damaged ({error}).") from error
     names = [member.filename for member in members]
-    if any(name in _OFFICE for name in names):
+    if any(name in _OFFICE_MEMBERS for name in names):
         raw.seek(0)
-        return raw, ""  # an office document, which is named by its signature
+        return raw, ""  # an office document, which `signatures` identifies
     members = [member for member in members if not member.filename.startswith("__MACOSX/")]
     if len(members) != 1:
-        listed = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        first_names = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
         raise InvalidData(
-            f"The zip archive holds {len(members)} files ({listed}). Unpack it and name the data file, or the folder."
+            f"The zip archive holds {len(members)} files ({first_names}). Unpack it and name one file or the folder."
         )
     if members[0].flag_bits & 1:
         raise InvalidData("The zip archive is encrypted. Unpack it first.")
@@ -176,4 +174,4 @@ def _zip_member(raw: BinaryIO) -> tuple[BinaryIO, str]:
     try:
         return _buffered(raw, open_member), members[0].filename
     except NotImplementedError as error:
-        raise InvalidData(f"The zip archive uses a compression that cannot be read ({error}). Unpack it.") from error
+        raise InvalidData(f"The zip archive uses an unsupported compression ({error}). Unpack it.") from error

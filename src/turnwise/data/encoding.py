@@ -1,7 +1,7 @@
-"""Text in any encoding as a stream of UTF-8, so that the parsers know only one.
+"""Transcodes text files to UTF-8 on the fly; the parsers see UTF-8 only.
 
-A byte order mark names UTF-8, UTF-16 and UTF-32; every other encoding has to be named by the user, because a wrong
-guess would change letters without a word. A file whose lines end in a bare carriage return gets line feeds.
+A byte order mark identifies UTF-8, UTF-16 and UTF-32. Every other encoding has to be named by the user, because a wrong
+guess would silently change letters. Bare carriage returns at line ends become line feeds.
 """
 
 import codecs
@@ -14,27 +14,28 @@ from turnwise.core.errors import InvalidParameter
 
 HEAD_BYTES = 2**16
 CHUNK_BYTES = 2**16
-# The marks of UTF-32 first: the little-endian one begins like that of UTF-16.
-_MARKS = (
+# UTF-32 comes first: its little-endian mark starts with that of UTF-16.
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (codecs.BOM_UTF8, "utf-8"),
 )
-_COMMON_CHINESE = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uff5e]")
-_UNDECODABLE = "turnwise.decode_error_reason"
-codecs.register_error(_UNDECODABLE, lambda error: ("\udcff", getattr(error, "end", 0)))
+_CHINESE = re.compile("[\u4e00-\u9fff\u3000-\u303f\uff00-\uff5e]")
+# Replaces undecodable bytes by a lone surrogate, which "surrogateescape" encodes as the invalid byte 0xFF.
+_ERROR_HANDLER = "turnwise.invalid_byte"
+codecs.register_error(_ERROR_HANDLER, lambda error: ("\udcff", getattr(error, "end", 0)))
 
 
 class TranscodedFile(io.BufferedReader):
-    """A file in `source_encoding` that reads as UTF-8; bytes that cannot be decoded stay invalid (0xFF)."""
+    """A file in `source_encoding`, transcoded to UTF-8; bytes that cannot be decoded become 0xFF, which is invalid."""
 
     source_encoding: str
 
 
 def check_encoding(name: str) -> str:
-    """The codec's own name. Raises `InvalidParameter` where Python has none."""
+    """Return the canonical name of an encoding. Raises `InvalidParameter` if Python does not know it."""
     try:
         info = codecs.lookup(name)
         "".encode(info.name)
@@ -46,18 +47,18 @@ def check_encoding(name: str) -> str:
 
 
 def transcode_to_utf8(file: BinaryIO, encoding: str | None = None) -> BinaryIO:
-    """The same text in UTF-8; the file itself where it already is.
+    """Return a file with the same text in UTF-8: `file` itself if it needs no change.
 
     Args:
         file: seekable.
-        encoding: its encoding; None: UTF-8, or what its byte order mark says.
+        encoding: encoding of the file. Default: UTF-8, or what its byte order mark says.
     """
     head = file.read(HEAD_BYTES)
     file.seek(0)
-    marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
-    encoding = check_encoding(encoding) if encoding else marked or "utf-8"
-    if encoding in ("utf-16", "utf-32") and marked is None:
-        encoding += "-le"  # what Windows writes
+    marked_encoding = next((name for mark, name in _BYTE_ORDER_MARKS if head.startswith(mark)), None)
+    encoding = check_encoding(encoding) if encoding else marked_encoding or "utf-8"
+    if encoding in ("utf-16", "utf-32") and marked_encoding is None:
+        encoding += "-le"  # the byte order of Windows
     bare_returns = _has_bare_returns(head, encoding)
     if encoding in ("utf-8", "ascii") and not bare_returns:
         return file
@@ -67,7 +68,7 @@ def transcode_to_utf8(file: BinaryIO, encoding: str | None = None) -> BinaryIO:
 
 
 def _has_bare_returns(head: bytes, encoding: str) -> bool:
-    """Whether lines end in a carriage return alone, as on the first Macintoshes."""
+    """Return True if lines end in a carriage return alone, as on classic Mac OS."""
     if b"\r" not in head or b"\0\0\0\0" in head:
         return False
     text = head.decode(encoding, errors="ignore")
@@ -75,13 +76,15 @@ def _has_bare_returns(head: bytes, encoding: str) -> bool:
 
 
 class _Transcoder(io.RawIOBase):
+    """A raw stream of UTF-8. Seeking backwards decodes again from the start."""
+
     def __init__(self, file: BinaryIO, encoding: str, bare_returns: bool) -> None:
         self._file, self._encoding, self._bare_returns = file, encoding, bare_returns
         self._restart()
 
     def _restart(self) -> None:
         self._file.seek(0)
-        self._decoder = codecs.getincrementaldecoder(self._encoding)(_UNDECODABLE)
+        self._decoder = codecs.getincrementaldecoder(self._encoding)(_ERROR_HANDLER)
         self._pending, self._offset, self._is_start = b"", 0, True
 
     def readable(self) -> bool:
@@ -97,7 +100,7 @@ class _Transcoder(io.RawIOBase):
         if whence == io.SEEK_CUR:
             offset += self._offset
         elif whence == io.SEEK_END:
-            raise io.UnsupportedOperation("The length of the text is not known.")
+            raise io.UnsupportedOperation("The length of the transcoded text is unknown.")
         if offset < self._offset:
             self._restart()
         while self._offset < offset and self.readinto(bytearray(min(CHUNK_BYTES, offset - self._offset))):
@@ -123,7 +126,7 @@ class _Transcoder(io.RawIOBase):
 
 
 def guess_encoding(raw: bytes) -> str:
-    """What text that is not UTF-8 is likely to be: Chinese in GBK, or Western in Windows-1252."""
+    """Guess the encoding of bytes that are not UTF-8: "gbk" if they decode to Chinese, else "windows-1252"."""
     try:
         text = raw.decode("gb18030")
     except UnicodeDecodeError as error:
@@ -131,6 +134,7 @@ def guess_encoding(raw: bytes) -> str:
             return "windows-1252"
         text = raw[: error.start].decode("gb18030", errors="ignore")
     letters = [letter for letter in text if not letter.isascii()]
-    common = len(_COMMON_CHINESE.findall(text))
-    pairs = sum(1 for first, second in pairwise(text) if not first.isascii() and not second.isascii())
-    return "gbk" if letters and common >= 0.9 * len(letters) and pairs >= len(letters) / 2 else "windows-1252"
+    num_chinese = len(_CHINESE.findall(text))
+    num_adjacent = sum(1 for first, second in pairwise(text) if not first.isascii() and not second.isascii())
+    is_chinese = letters and num_chinese >= 0.9 * len(letters) and num_adjacent >= len(letters) / 2
+    return "gbk" if is_chinese else "windows-1252"

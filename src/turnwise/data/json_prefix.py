@@ -1,4 +1,4 @@
-"""The beginning of a JSON value, closed where it is cut off: enough to recognise what a long file holds."""
+"""Parses the start of a JSON text that is cut off: enough to detect what a long file holds."""
 
 import json
 import re
@@ -9,9 +9,9 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 
 
 def parse_prefix(text: str) -> Any:
-    """The first value in `text`, without the entry in which it breaks off; None where it is no JSON so far."""
+    """Return the first value in `text` without the entry at which it is cut off; None if it is not JSON so far."""
     closers: list[str] = []
-    cut, closing = 0, ""  # the last place after a complete entry, and what closes the value there
+    cut, closing = 0, ""  # the last position after a complete entry, and the brackets that close the value there
     end = 0
     for token in _TOKEN.finditer(text):
         if text[end : token.start()].strip():
@@ -36,8 +36,8 @@ def parse_prefix(text: str) -> Any:
         return None
 
 
-def is_complete(text: str) -> bool:
-    """Whether `text` begins with a complete JSON value."""
+def starts_with_complete_json(text: str) -> bool:
+    """Return True if `text` starts with a complete JSON value."""
     try:
         json.JSONDecoder().raw_decode(text.lstrip())
     except (ValueError, RecursionError):

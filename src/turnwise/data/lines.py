@@ -1,20 +1,20 @@
-"""Bytes to lines of text, counted from 1, whatever stands in them."""
+"""Splits a UTF-8 file into numbered lines, and takes samples of files."""
 
 import codecs
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from turnwise.data.encoding import TranscodedFile, guess_encoding
-from turnwise.data.rows import BadRow, FileSample
+from turnwise.data.rows import BadRow, FileSample, NumberedLine
 
-MAX_LINE_BYTES = 64 * 2**20  # a longer "line" is not a data row, and a decompressed one may be endless
+MAX_LINE_BYTES = 64 * 2**20  # a longer "line" is not a data row; a decompressed line may be endless
 SAMPLE_BYTES = 64 * 2**10
 
 
-def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, str] | BadRow]:
-    """Every line with its number, without its line end; one that is not UTF-8 is a bad row naming the byte.
+def numbered_lines(file: BinaryIO) -> Iterator[NumberedLine]:
+    """Yield every line without its line end, numbered from 1. A line that is not UTF-8 is a bad row naming the byte.
 
-    A byte order mark at the beginning is left out.
+    A byte order mark at the start of the file is removed.
     """
     offset = number = 0
     while raw := file.readline(MAX_LINE_BYTES):
@@ -36,17 +36,17 @@ def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, str] | BadRow]:
 
 
 def decode_error_reason(file: BinaryIO, raw: bytes, index: int, offset: int) -> str:
-    """The reason given for a byte that cannot be decoded: `raw[index]`, where `raw` begins at `offset` in the file."""
+    """Return the reason for a bad row with the invalid byte `raw[index]`; `raw` starts at `offset` in the file."""
     if isinstance(file, TranscodedFile):
-        return f"it cannot be read as {file.source_encoding}: name the file's encoding with --encoding"
+        return f"it cannot be decoded as {file.source_encoding}: name the file's encoding with --encoding"
     return (
-        f"it is not UTF-8: byte 0x{raw[index]:02x} at offset {offset + index} cannot be read "
+        f"it is not UTF-8: byte 0x{raw[index]:02x} at offset {offset + index} cannot be decoded "
         f"(name the file's encoding, such as --encoding {guess_encoding(raw)})"
     )
 
 
 def take_sample(name: str, file: BinaryIO) -> FileSample:
-    """The beginning of `file`, which is left where it began. A first line longer than the sample is read to its end."""
+    """Return a sample of a file that is at its start, and rewind it. A longer first line is in the sample entirely."""
     head = file.read(SAMPLE_BYTES)
     is_complete = len(head) < SAMPLE_BYTES
     if b"\n" not in head and not is_complete:

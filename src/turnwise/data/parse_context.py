@@ -1,4 +1,4 @@
-"""State shared by the parsers of a file: roles by speaker name, and columns that no parser has used."""
+"""State shared by the parsers of a file: roles by speaker name, and columns that no parser uses."""
 
 import re
 from collections import Counter
@@ -22,9 +22,9 @@ _SPEAKERS: dict[Role, tuple[str, ...]] = {
 }  # fmt: skip
 ROLE_OF_SPEAKER: dict[str, Role] = {name: role for role, names in _SPEAKERS.items() for name in names}
 CALL_SPEAKERS = ("function_call", "tool_call")
-_LETTERS_WITHOUT_SPACES = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
-MIN_CONTENT_WORDS, MIN_CONTENT_LETTERS = 5, 10
-# Columns that are part of a question, however short: what is to be chosen from, and what a question is about.
+_CJK_LETTER = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
+MIN_CONTENT_WORDS, MIN_CONTENT_CJK_LETTERS = 5, 10
+# Columns that belong to the question, however short: the options of a multiple-choice question, and media.
 QUESTION_PARTS = frozenset({
     "choices", "options", "endings", "candidates", "attachments", "image", "images", "image_path", "audio", "audios",
     "video", "videos",
@@ -38,12 +38,12 @@ class ParseContext:
     Attributes:
         roles: role by lower-case speaker name, in addition to the built-in names.
         me: speaker whose messages are the replies to learn; all other speakers are users.
-        unread: number of rows by name of a column or key with text that no parser used.
+        unread_columns: number of rows by name of a column or key with text that no parser used.
     """
 
     roles: Mapping[str, Role] = field(default_factory=dict)
     me: str | None = None
-    unread: Counter[str] = field(default_factory=Counter)
+    unread_columns: Counter[str] = field(default_factory=Counter)
 
     def role(self, speaker: Any) -> Role:
         """Return the role of a speaker. Raises `RowError` if it is unknown."""
@@ -53,7 +53,9 @@ class ParseContext:
         if not isinstance(speaker, str):
             raise RowError(f"unknown role {speaker!r} (it must be text)")
         hint = did_you_mean(speaker.strip().lower(), ROLE_OF_SPEAKER).rstrip("?")
-        raise RowError(f"unknown role {speaker!r} ({hint}; or say whose it is: --role {_quoted(speaker)}=assistant)")
+        raise RowError(
+            f"unknown role {speaker!r} ({hint}; or set its role: --role {_quote_for_shell(speaker)}=assistant)"
+        )
 
     def find_role(self, speaker: Any) -> Role | None:
         """Return the role of a speaker; None if it is unknown."""
@@ -70,31 +72,31 @@ class ParseContext:
         """Return the unused keys of a row as metadata; the entries of a `meta` object move to the top level."""
         used = {*used, "meta"}
         self.count_unread(row, used)
-        rest = {key: value for key, value in row.items() if key not in used and value is not None}
-        inner = row.get("meta")
-        if isinstance(inner, dict):
-            return {**rest, **inner}
-        return rest if inner is None else {**rest, "meta": inner}
+        unused = {key: value for key, value in row.items() if key not in used and value is not None}
+        meta = row.get("meta")
+        if isinstance(meta, dict):
+            return {**unused, **meta}
+        return unused if meta is None else {**unused, "meta": meta}
 
     def count_unread(self, row: Mapping[str, Any], used: Collection[str], prefix: str = "") -> None:
-        """Count the keys of `row` that are not in `used` and hold what looks like content, or a part of a question."""
+        """Count the keys of `row` that are not in `used` and hold content or a part of a question."""
         for key, value in row.items():
             if key not in used and value and (is_content(value) or str(key).lower() in QUESTION_PARTS):
-                self.unread[f"{prefix}{key}"] += 1
+                self.unread_columns[f"{prefix}{key}"] += 1
 
 
-DEFAULT = ParseContext()
+DEFAULT_CONTEXT = ParseContext()
 
 
 def is_content(value: Any, depth: int = 3) -> bool:
     """Return True if a value looks like message content: some words of text, or a container with such a text."""
     if isinstance(value, str):
         words = len(value.split(maxsplit=MIN_CONTENT_WORDS))
-        return words >= MIN_CONTENT_WORDS or len(_LETTERS_WITHOUT_SPACES.findall(value[:200])) >= MIN_CONTENT_LETTERS
+        return words >= MIN_CONTENT_WORDS or len(_CJK_LETTER.findall(value[:200])) >= MIN_CONTENT_CJK_LETTERS
     if depth and isinstance(value, list):
         return any(is_content(entry, depth - 1) for entry in value[:10])
     return bool(depth) and isinstance(value, dict) and any(is_content(entry, depth - 1) for entry in value.values())
 
 
-def _quoted(name: str) -> str:
+def _quote_for_shell(name: str) -> str:
     return f"'{name}'" if not name.isalnum() else name

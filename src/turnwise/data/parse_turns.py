@@ -1,7 +1,8 @@
-"""Parses lists of turns in any common spelling into messages."""
+"""Parses lists of turns in any common notation into messages."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Message
@@ -16,10 +17,10 @@ PAIR_KEYS = (
     ("input", "output"), ("human", "assistant"), ("user", "assistant"), ("user", "bot"), ("question", "answer"),
     ("prompt", "response"), ("q", "a"), ("instruction", "output"), ("query", "response"),
 )  # fmt: skip
-LEARNED_KEYS = ("loss", "train", "training", "trainable")  # whether a message is learned, as other trainers have it
-TEXT_PARTS = ("text", "input_text", "output_text")
-_READ = frozenset({
-    *SPEAKER_KEYS, *CONTENT_KEYS, *REASONING_KEYS, *LEARNED_KEYS, "weight", "tool_calls", "function_call",
+TRAINED_KEYS = ("loss", "train", "training", "trainable")  # other trainers' flags; false: do not train on the message
+TEXT_PART_TYPES = ("text", "input_text", "output_text")
+_TURN_KEYS = frozenset({
+    *SPEAKER_KEYS, *CONTENT_KEYS, *REASONING_KEYS, *TRAINED_KEYS, "weight", "tool_calls", "function_call",
     "tool_call_id",
 })  # fmt: skip
 
@@ -28,9 +29,11 @@ def is_turn(entry: Any) -> bool:
     """Return True if a value is a turn, or an exchange of a question and its answer."""
     if not isinstance(entry, dict):
         return False
-    has_content = _first(entry, CONTENT_KEYS) is not None or "tool_calls" in entry or "function_call" in entry
+    has_content = _first_key(entry, CONTENT_KEYS) is not None or "tool_calls" in entry or "function_call" in entry
     return (
-        bool(has_content and _first(entry, SPEAKER_KEYS)) or _pair(entry) is not None or _only_role(entry) is not None
+        bool(has_content and _first_key(entry, SPEAKER_KEYS))
+        or _pair_keys(entry) is not None
+        or _single_speaker(entry) is not None
     )
 
 
@@ -39,96 +42,103 @@ def is_turn_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(map(is_turn, value[:2]))
 
 
-def parse_turns(value: Any, what: str, context: ParseContext) -> list[Message]:
-    """Parse a list of turns into messages. Raises `RowError`."""
+def parse_turns(value: Any, key: str, context: ParseContext) -> list[Message]:
+    """Parse the list of turns under `key` into messages. Raises `RowError`."""
     if not isinstance(value, list):
-        raise RowError(f"'{what}' is not a list but {json_type_name(value)}")
+        raise RowError(f"'{key}' is not a list but {json_type_name(value)}")
     if len(value) > 1 and all(isinstance(entry, str) for entry in value):
-        return list(_alternating(value, what))
+        return list(_parse_alternating(value, key))
     messages: list[Message] = []
     for number, entry in enumerate(value, start=1):
-        messages += _entry(entry, number, what, context)
+        messages += _parse_entry(entry, number, key, context)
     return link_tool_results(messages)
 
 
-def _alternating(texts: Sequence[str], what: str) -> Iterator[Message]:
+def _parse_alternating(texts: Sequence[str], key: str) -> Iterator[Message]:
     """Parse texts without speakers: user and assistant alternate, the user first."""
-    for number, entry in enumerate(texts):
-        yield Message("assistant" if number % 2 else "user", require_text(entry, f"entry {number + 1} of '{what}'"))
+    for number, text in enumerate(texts):
+        yield Message("assistant" if number % 2 else "user", require_text(text, f"entry {number + 1} of '{key}'"))
 
 
-def _entry(entry: Any, number: int, what: str, context: ParseContext) -> list[Message]:
-    if isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry):
-        # Letters such as "a" may be a question, too.
+def _parse_entry(entry: Any, number: int, key: str, context: ParseContext) -> list[Message]:
+    """Parse an entry of a list: a pair of texts, a turn, or an exchange."""
+    if isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry):
+        # A single letter such as "a" is a known speaker, but here more likely a question.
         is_speaker = len(entry[0].strip()) > 1 and entry[0].strip().lower() in ROLE_OF_SPEAKER
         role = context.find_role(entry[0]) if is_speaker else None
         if role:
             return [Message(role, require_text(entry[1], f"message {number}"))]
         return [
-            Message("user", require_text(entry[0], f"the question of entry {number} of '{what}'")),
-            Message("assistant", require_text(entry[1], f"the answer of entry {number} of '{what}'")),
+            Message("user", require_text(entry[0], f"the question of entry {number} of '{key}'")),
+            Message("assistant", require_text(entry[1], f"the answer of entry {number} of '{key}'")),
         ]
     if not isinstance(entry, dict):
-        raise RowError(f"entry {number} of '{what}' is {json_type_name(entry)}, not an object with keys")
-    row = entry
-    if _first(row, SPEAKER_KEYS) is None or (_first(row, CONTENT_KEYS) is None and _pair(row)):
-        pair = _pair(row)
+        raise RowError(f"entry {number} of '{key}' is {json_type_name(entry)}, not an object with keys")
+    if _first_key(entry, SPEAKER_KEYS) is None or (_first_key(entry, CONTENT_KEYS) is None and _pair_keys(entry)):
+        pair = _pair_keys(entry)
         if pair is not None:
-            return _exchange(row, pair, number, context)
-        if (role_key := _only_role(row)) is not None:
-            return [make_message(role_key, row[role_key], context=context)]
-    return [_turn(row, number, context)]
+            return _parse_exchange(entry, pair, number, context)
+        if (speaker := _single_speaker(entry)) is not None:
+            return [make_message(speaker, entry[speaker], context=context)]
+    return [_parse_turn(entry, number, context)]
 
 
-def _exchange(row: Mapping[str, Any], pair: tuple[str, str], number: int, context: ParseContext) -> list[Message]:
-    """Parse an entry with a question and its answer, optionally with a system message."""
+def _parse_exchange(row: Mapping[str, Any], pair: tuple[str, str], number: int, context: ParseContext) -> list[Message]:
+    """Parse an entry with a question and its answer, optionally with a system message.
+
+    Only the first entry, or one with a system message, may have an empty question: then the assistant begins.
+    """
     context.count_unread(row, {*pair, "system"}, "messages[].")
-    first = (
-        [Message("system", require_text(row["system"], f"the system message of entry {number}"))]
-        if row.get("system")
-        else []
-    )
-    if not first and not row[pair[0]] and number > 1:
-        raise RowError(f"'{pair[0]}' of entry {number} is empty")
-    question = [Message("user", require_text(row[pair[0]], f"'{pair[0]}' of entry {number}"))] if row[pair[0]] else []
-    return [*first, *question, Message("assistant", require_text(row[pair[1]], f"'{pair[1]}' of entry {number}"))]
+    prompt, reply = pair
+    messages: list[Message] = []
+    if row.get("system"):
+        messages.append(Message("system", require_text(row["system"], f"the system message of entry {number}")))
+    if row[prompt]:
+        messages.append(Message("user", require_text(row[prompt], f"'{prompt}' of entry {number}")))
+    elif not messages and number > 1:
+        raise RowError(f"'{prompt}' of entry {number} is empty")
+    return [*messages, Message("assistant", require_text(row[reply], f"'{reply}' of entry {number}"))]
 
 
-def _turn(row: Mapping[str, Any], number: int, context: ParseContext) -> Message:
-    speaker_key = _first(row, SPEAKER_KEYS)
+def _parse_turn(row: Mapping[str, Any], number: int, context: ParseContext) -> Message:
+    speaker_key = _first_key(row, SPEAKER_KEYS)
     if speaker_key is None:
-        raise RowError(f"message {number} does not say whose it is ('role' or 'from')")
+        raise RowError(f"message {number} has no speaker ('role' or 'from')")
     speaker = row[speaker_key]
     if isinstance(speaker, dict):
         speaker = next((speaker[key] for key in ("role", "nickname", "name") if key in speaker), None)
-    content_key = _first(row, CONTENT_KEYS)
+    content_key = _first_key(row, CONTENT_KEYS)
     content = join_text_parts(row[content_key], number) if content_key else None
-    context.count_unread(row, _READ, "messages[].")
+    context.count_unread(row, _TURN_KEYS, "messages[].")
     calls = parse_calls(row, number)
     if isinstance(speaker, str) and speaker.strip().lower() in CALL_SPEAKERS and not calls:
         calls, content = parse_call_list(content, number), ""
     name = row.get("name") if speaker_key != "name" else None
-    reasoning = next((row[key] for key in REASONING_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
-    result = make_message(speaker, content, name, _weight(row), calls, row.get("tool_call_id"), context=context)
-    return with_reasoning(result, reasoning)
+    message = make_message(speaker, content, name, _weight(row), calls, row.get("tool_call_id"), context=context)
+    return prepend_reasoning(message, reasoning_of(row)[1])
 
 
 def _weight(row: Mapping[str, Any]) -> Any:
-    """How much a message is learned: its `weight`, or 0 where another trainer's key says that it is not."""
+    """Return the `weight` of a message in the loss; 0 if another trainer's key excludes it."""
     weight = row.get("weight")
-    if weight is None and any(row.get(key) in (False, 0) for key in LEARNED_KEYS):
+    if weight is None and any(row.get(key) in (False, 0) for key in TRAINED_KEYS):
         return 0.0
     return weight
 
 
-def with_reasoning(reply: Message, reasoning: str | None) -> Message:
+def reasoning_of(row: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the key and the text of the reasoning in a row; (None, None) without one."""
+    for key in REASONING_KEYS:
+        if isinstance(row.get(key), str) and row[key].strip():
+            return key, row[key]
+    return None, None
+
+
+def prepend_reasoning(reply: Message, reasoning: str | None) -> Message:
     """Put the reasoning before a reply, in the `<think>` tags that reasoning models use."""
     if reply.role != "assistant" or not reasoning or "</think>" in reply.content:
         return reply
-    return Message(
-        reply.role, f"<think>\n{reasoning.strip()}\n</think>\n\n{reply.content}", reply.name, reply.tool_calls,
-        reply.tool_call_id, reply.pinned, reply.weight,
-    )  # fmt: skip
+    return replace(reply, content=f"<think>\n{reasoning.strip()}\n</think>\n\n{reply.content}")
 
 
 def make_message(
@@ -147,13 +157,14 @@ def make_message(
         raise RowError(f"a {role} turn has tool calls, which only the assistant can make")
     if role == "tool" and isinstance(content, dict | list):
         content = json.dumps(content, ensure_ascii=False)
-    if not (calls and content in (None, "")) and not (role == "tool" and content == ""):
+    may_be_empty = (calls and content in (None, "")) or (role == "tool" and content == "")
+    if not may_be_empty:
         content = require_text(content, f"the content of {'an' if role == 'assistant' else 'a'} {role} turn")
-    made = Message(
+    message = Message(
         role, content or "", name or None, tuple(calls), call_id if isinstance(call_id, str) and call_id else None,
         weight=float(weight),
     )  # fmt: skip
-    return parse_hermes_tags(made)
+    return parse_hermes_tags(message)
 
 
 def join_text_parts(content: Any, number: int) -> Any:
@@ -161,26 +172,28 @@ def join_text_parts(content: Any, number: int) -> Any:
     if not isinstance(content, list):
         return content
     texts = []
-    for part in content:
-        if isinstance(part, str):
-            texts.append(part)
+    for entry in content:
+        if isinstance(entry, str):
+            texts.append(entry)
             continue
-        kind = require_mapping(part).get("type")
-        if kind not in TEXT_PARTS:
-            raise RowError(f"message {number} has a part of type {kind!r}, and only text can be learned")
-        texts.append(require_text(part.get("text"), f"a text part of message {number}"))
+        type = require_mapping(entry).get("type")
+        if type not in TEXT_PART_TYPES:
+            raise RowError(f"message {number} has a part of type {type!r}, but only text can be trained on")
+        texts.append(require_text(entry.get("text"), f"a text part of message {number}"))
     return "\n".join(texts)
 
 
-def _first(row: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+def _first_key(row: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+    """Return the first of `keys` in a row; null counts as a value only under `content` and `value`."""
     return next((key for key in keys if key in row and (row[key] is not None or key in ("content", "value"))), None)
 
 
-def _pair(row: Mapping[str, Any]) -> tuple[str, str] | None:
+def _pair_keys(row: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the keys of a question and its answer; None if the row is not an exchange."""
     return next((pair for pair in PAIR_KEYS if pair[0] in row and isinstance(row.get(pair[1]), str)), None)
 
 
-def _only_role(row: Mapping[str, Any]) -> str | None:
+def _single_speaker(row: Mapping[str, Any]) -> str | None:
     """Return the speaker of an entry such as {"user": "Hello"}."""
     key = next(iter(row)) if len(row) == 1 else None
     return key if key is not None and key.strip().lower() in ROLE_OF_SPEAKER and isinstance(row[key], str) else None

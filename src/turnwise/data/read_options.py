@@ -1,4 +1,4 @@
-"""How a file is to be read, where it does not say so itself: its encoding, its columns and its speakers."""
+"""Options for reading a file: what the file does not say itself, such as its encoding, columns and speakers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,27 +12,27 @@ from turnwise.data.parse_tool_calls import TOOL_KEYS
 from turnwise.data.parse_turns import REASONING_KEYS
 from turnwise.data.rows import RowError
 
-# Every name of a column that means the same, by the one that the parsers look for first.
+# Standard column name → all names with this meaning. The parsers look for the standard name first.
 COLUMN_ALIASES: dict[str, tuple[str, ...]] = {
-    "prompt": columns.PROMPTS,
-    "response": columns.REPLIES,
-    "system": columns.SYSTEM,
-    "history": columns.HISTORY,
-    "conversation_id": long_form.IDS,
+    "prompt": columns.PROMPT_COLUMNS,
+    "response": columns.REPLY_COLUMNS,
+    "system": columns.SYSTEM_COLUMNS,
+    "history": columns.HISTORY_COLUMNS,
+    "conversation_id": long_form.ID_COLUMNS,
     "role": ("role", "speaker", "from"),
     "content": ("content", "value", "utterance"),
     "text": ("text",),
-    "messages": ("messages", *sharegpt.KEYS),
+    "messages": ("messages", *sharegpt.TURNS_KEYS),
     "chosen": ("chosen",),
     "rejected": ("rejected",),
     "label": ("label", "kto_tag"),
     "tools": TOOL_KEYS,
     "reasoning_content": REASONING_KEYS,
 }
-_MEANING = {name: meaning for meaning, names in COLUMN_ALIASES.items() for name in names} | {
+_STANDARD_NAMES = {alias: name for name, aliases in COLUMN_ALIASES.items() for alias in aliases} | {
     "context": "context", "input": "input", "query": "query",
 }  # fmt: skip
-_NEEDED = ("prompt", "response", "role", "content", "messages", "text", "chosen", "rejected")
+_REQUIRED = ("prompt", "response", "role", "content", "messages", "text", "chosen", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class ReadOptions:
     """How to read a file.
 
     Attributes:
-        format: a format's or a container's name; None: recognised.
-        encoding: of its text; None: UTF-8, or what a byte order mark says.
-        columns: the file's column or key, by what it means (`prompt`, `response`, `role`, `content`, …).
-        roles: the role of a speaker, by the speaker's name.
-        me: the speaker whose messages are the replies to learn; everybody else is a user.
+        format: format or container name. Default: detected.
+        encoding: text encoding. Default: UTF-8, or what a byte order mark says.
+        columns: column or key of the file, by standard name or alias (`prompt`, `response`, `role`, `content`, …).
+        roles: role by speaker name.
+        me: speaker whose messages are the replies to train on; all other speakers are users.
     """
 
     format: str | None = None
@@ -55,66 +55,71 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         for name in self.columns:
-            if name.lower() not in _MEANING:
-                raise InvalidParameter(
-                    "columns", f"A column cannot mean '{name}': {did_you_mean(name.lower(), _MEANING)}"
-                )
+            if name.lower() not in _STANDARD_NAMES:
+                hint = did_you_mean(name.lower(), _STANDARD_NAMES)
+                raise InvalidParameter("columns", f"Unknown column meaning '{name}': {hint}")
         for speaker, role in self.roles.items():
             if role not in ROLES:
-                raise InvalidParameter("role", f"'{speaker}' cannot be '{role}': {did_you_mean(role, ROLES)}")
+                raise InvalidParameter("role", f"Unknown role '{role}' of '{speaker}': {did_you_mean(role, ROLES)}")
 
     @property
     def role_of_speaker(self) -> dict[str, Role]:
-        """Roles by names in lower case."""
+        """Role by lower-case speaker name."""
         roles: dict[str, Role] = {name.strip().lower(): role for name, role in self.roles.items()}  # type: ignore[misc]
         return roles
 
     def rename_header(self, names: Sequence[str]) -> Sequence[str]:
-        """A table's header in our names."""
-        ours = {theirs: _MEANING[name.lower()] for name, theirs in self.columns.items()}
-        return [ours.get(name, name) for name in names]
+        """Return a table's header with standard names."""
+        standard = self._standard_of_column
+        return [standard.get(name, name) for name in names]
 
     def rename(self, value: Any) -> Any:
-        """A row whose columns, and whose messages' keys, have our names. Raises `RowError` where one is missing."""
+        """Return a row with standard names for its keys and for the keys of the messages in it.
+
+        Raises `RowError` if a column of the options is missing.
+        """
+        standard = self._standard_of_column
         if not self.columns or not isinstance(value, dict):
-            return [_renamed_keys(entry, self._ours) for entry in value] if isinstance(value, list) else value
-        missing = [theirs for theirs, ours in self._ours.items() if theirs not in value and ours in _NEEDED]
-        inner = any(isinstance(entry, list) for entry in value.values())
-        if missing and not (inner and all(self._ours[theirs] in ("role", "content") for theirs in missing)):
+            return _rename_entries(value, standard)
+        missing = [column for column, name in standard.items() if column not in value and name in _REQUIRED]
+        has_lists = any(isinstance(entry, list) for entry in value.values())
+        # Keys of messages may occur only in the lists of a row.
+        if missing and not (has_lists and all(standard[column] in ("role", "content") for column in missing)):
             raise RowError(f"there is no column or key '{missing[0]}' (there are {', '.join(map(str, value))})")
-        return _renamed_keys({key: _in_lists(entry, self._ours) for key, entry in value.items()}, self._ours)
+        return _rename_keys({key: _rename_entries(entry, standard) for key, entry in value.items()}, standard)
 
     @property
-    def _ours(self) -> dict[str, str]:
-        return {theirs: _MEANING[name.lower()] for name, theirs in self.columns.items()}
+    def _standard_of_column(self) -> dict[str, str]:
+        return {column: _STANDARD_NAMES[name.lower()] for name, column in self.columns.items()}
 
 
-def _in_lists(value: Any, ours: Mapping[str, str]) -> Any:
-    return [_renamed_keys(entry, ours) for entry in value] if isinstance(value, list) else value
+def _rename_entries(value: Any, standard: Mapping[str, str]) -> Any:
+    """Rename the keys of the objects in a list; return other values unchanged."""
+    return [_rename_keys(entry, standard) for entry in value] if isinstance(value, list) else value
 
 
-def _renamed_keys(value: Any, ours: Mapping[str, str]) -> Any:
-    """The object with our names; what else has a name of the same meaning is metadata."""
-    if not isinstance(value, dict) or not ours.keys() & value.keys():
+def _rename_keys(value: Any, standard: Mapping[str, str]) -> Any:
+    """Return an object with standard keys. Other keys with the same meaning become metadata, so they cannot win."""
+    if not isinstance(value, dict) or not standard.keys() & value.keys():
         return value
-    named = {ours[key]: entry for key, entry in value.items() if key in ours}
-    rest = {key: entry for key, entry in value.items() if key not in ours}
-    competing = {key for key in rest if _MEANING.get(str(key).strip().lower()) in named}
+    renamed = {standard[key]: entry for key, entry in value.items() if key in standard}
+    unchanged = {key: entry for key, entry in value.items() if key not in standard}
+    competing = {key for key in unchanged if _STANDARD_NAMES.get(str(key).strip().lower()) in renamed}
     if not competing:
-        return named | rest
+        return renamed | unchanged
     meta = value["meta"] if isinstance(value.get("meta"), dict) else {}
-    return named | {key: entry for key, entry in rest.items() if key not in competing} | {
-        "meta": {**{key: rest[key] for key in competing}, **meta}
+    return renamed | {key: entry for key, entry in unchanged.items() if key not in competing} | {
+        "meta": {**{key: unchanged[key] for key in competing}, **meta}
     }  # fmt: skip
 
 
 def parse_assignments(values: Sequence[str], flag: str) -> dict[str, str]:
-    """`user=Frage,assistant=Antwort`, said once or several times, as a mapping. Raises `InvalidParameter`."""
-    found: dict[str, str] = {}
+    """Parse the values of a repeatable flag, such as `user=Frage,assistant=Antwort`. Raises `InvalidParameter`."""
+    assignments: dict[str, str] = {}
     for value in values:
-        for part in value.split(","):
-            name, sign, target = part.partition("=")
+        for assignment in value.split(","):
+            name, sign, target = assignment.partition("=")
             if not sign or not name.strip() or not target.strip():
-                raise InvalidParameter(flag, f"--{flag} takes NAME=VALUE, several parted by commas, not '{part}'.")
-            found[name.strip()] = target.strip()
-    return found
+                raise InvalidParameter(flag, f"--{flag} takes NAME=VALUE, separated by commas, not '{assignment}'.")
+            assignments[name.strip()] = target.strip()
+    return assignments

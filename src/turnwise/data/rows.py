@@ -1,4 +1,4 @@
-"""Results of format parsers: conversations, documents, and bad rows with the reason.
+"""Rows on their way through the parsers: values with their numbers, conversations, documents and bad rows.
 
 A parser raises `RowError` for a row it cannot use and `UnreadableFile` if no row of the file can be used.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from turnwise.core.messages import Conversation, Message
 
-HALF_A_PAIR = "it holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
+LONE_SURROGATE = "it holds half of a surrogate pair (\\ud800 to \\udfff), which is not a character"
 
 
 class RowError(ValueError):
@@ -21,8 +21,8 @@ class UnreadableFile(ValueError):
     """No row of the file can be used. The message is one or more sentences."""
 
 
-class SpeakerAbsent(UnreadableFile):
-    """Nobody in this chat is the person whose messages are the replies; other chats may have them."""
+class SpeakerNotFound(UnreadableFile):
+    """The person whose messages are the replies does not occur in this chat; other chats may have messages by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,9 @@ class BadRow:
 
 
 Record = Conversation | Document
+# With the number of the line or row at which it starts:
+NumberedLine = tuple[int, str] | BadRow
+NumberedValue = tuple[int, Any] | BadRow  # a JSON-like value
 RowResult = tuple[int, Record] | BadRow
 
 
@@ -53,7 +56,7 @@ class FileSample:
         name: lower-case file name without the suffix of a compression.
         head: first bytes.
         text: `head` decoded as UTF-8.
-        is_complete: True if `head` is the whole file.
+        is_complete: True if `head` is the entire file.
     """
 
     name: str
@@ -91,12 +94,12 @@ def parse_rating(row: Mapping[str, Any], key: str) -> bool | None:
     raise RowError(f"'{key}' is {value!r}, not true or false")
 
 
-def require_text(value: Any, what: str) -> str:
-    """Return `value` if it is non-blank text, else raise `RowError`; `what` names it in the message."""
+def require_text(value: Any, name: str) -> str:
+    """Return `value` if it is non-blank text, else raise `RowError`; messages call it `name`."""
     if not isinstance(value, str):
-        raise RowError(f"{what} is {json_type_name(value)}, not text")
+        raise RowError(f"{name} is {json_type_name(value)}, not text")
     if not value.strip():
-        raise RowError(f"{what} is empty")
+        raise RowError(f"{name} is empty")
     return value
 
 

@@ -1,11 +1,11 @@
-"""Files that are recognisable and are no data that can be read: what they are, and what to do about it."""
+"""Identifies files that hold no readable data by their first bytes, and says what to do about them."""
 
 import zipfile
 from typing import BinaryIO
 
 MIN_TEXT_BYTES = 8
-_UNKNOWN = "a binary file of an unknown kind: it holds bytes that are no text"
-_IMAGE = "an image, which holds no text to learn from"
+_UNKNOWN = "a binary file of an unknown kind: it holds bytes that are not text"
+_IMAGE = "an image, which holds no text"
 _MEDIA = "a sound or video file. Transcribe it first"
 _ARCHIVE = "an archive ({0}). Unpack it and name the data file, or the folder"
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -36,7 +36,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x7fELF", "a program, not data"),
 )
 _PICKLE = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_OFFICE = (
+_ZIP_MEMBERS = (
     ("xl/", "an Excel workbook. Save the sheet as CSV (UTF-8)"),
     ("word/", "a Word document. Save it as plain text (.txt)"),
     ("ppt/", "a PowerPoint file. Save its text as plain text (.txt)"),
@@ -46,14 +46,14 @@ _OFFICE = (
 
 
 def identify_file(head: bytes, file: BinaryIO) -> str | None:
-    """What the file is, and the way out, as the end of a sentence that begins with "it is"; None for possible data."""
-    known = next((meaning for mark, meaning in _SIGNATURES if head.startswith(mark)), None)
-    if known is not None:
-        return known
+    """Return a description with advice that completes the sentence "it is …"; None for a file that may hold data."""
+    description = next((description for mark, description in _SIGNATURES if head.startswith(mark)), None)
+    if description is not None:
+        return description
     if head.startswith(_PICKLE):
-        return "a Python pickle, which may run any program when it is opened. Export the data as JSONL"
+        return "a Python pickle, which can run any code when it is loaded. Export the data as JSONL"
     if head.startswith(b"PK\x03\x04"):
-        return _office(file)
+        return _describe_zip(file)
     if head[:4] == b"RIFF":
         return f"a WebP file, {_IMAGE}" if head[8:12] == b"WEBP" else _MEDIA
     if head[4:8] == b"ftyp":
@@ -61,37 +61,39 @@ def identify_file(head: bytes, file: BinaryIO) -> str | None:
     if head[257:262] == b"ustar":
         return _ARCHIVE.format("tar")
     if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
-        return "a web page. A download may have gone wrong; else save its text as plain text (.txt)"
+        return "a web page. The download may have failed; otherwise save its text as plain text (.txt)"
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the data itself. Fetch the file: git lfs pull"
-    return _unmarked(head)
+    return _describe_binary(head)
 
 
-def _office(file: BinaryIO) -> str:
+def _describe_zip(file: BinaryIO) -> str:
     try:
         names = zipfile.ZipFile(file).namelist()
     except (zipfile.BadZipFile, OSError):
         return "a damaged zip archive"
     finally:
         file.seek(0)
-    return next(
-        (meaning for part, meaning in _OFFICE if any(n.startswith(part) for n in names)), _ARCHIVE.format("zip")
-    )
+    for prefix, description in _ZIP_MEMBERS:
+        if any(name.startswith(prefix) for name in names):
+            return description
+    return _ARCHIVE.format("zip")
 
 
-def _unmarked(head: bytes) -> str | None:
-    """Text in two or four bytes a character without a byte order mark, and other bytes that are no text."""
+def _describe_binary(head: bytes) -> str | None:
+    """Describe UTF-16 or UTF-32 without a byte order mark, and binary data; None for text in other encodings."""
     if b"\0" not in head or head.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")):
         return None
     if len(head) < MIN_TEXT_BYTES or not any(byte in head for byte in b" \n\r,"):
         return _UNKNOWN
+    # ASCII characters have one zero byte in UTF-16 and three in UTF-32; its position tells the byte order.
     even, odd = head[0::2].count(0), head[1::2].count(0)
     half = max(1, len(head) // 2)
     if odd > 0.4 * half and even < 0.1 * half and head[2:3] != b"\0":
-        return "text in UTF-16 without a byte order mark. Name it: --encoding utf-16-le"
+        return "text in UTF-16 without a byte order mark. Use --encoding utf-16-le"
     if even > 0.4 * half and odd < 0.1 * half and head[:2] != b"\0\0":
-        return "text in UTF-16 without a byte order mark. Name it: --encoding utf-16-be"
+        return "text in UTF-16 without a byte order mark. Use --encoding utf-16-be"
     if even + odd > 1.3 * half and len(head) % 4 == 0:
         order = "be" if head[:1] == b"\0" else "le"
-        return f"text in UTF-32 without a byte order mark. Name it: --encoding utf-32-{order}"
+        return f"text in UTF-32 without a byte order mark. Use --encoding utf-32-{order}"
     return _UNKNOWN

@@ -11,18 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
 from turnwise.core.errors import InvalidData, InvalidParameter
 from turnwise.core.files import atomic_directory
 from turnwise.data import fingerprint
 from turnwise.data.jsonl_writer import to_json_line
+from turnwise.data.read_options import ReadOptions
 from turnwise.data.rows import Record
-from turnwise.data.sources import DataSource, ReadOptions, RowLocation
+from turnwise.data.sources import DataSource, RowLocation
+from turnwise.data.split_folders import SPLIT_NAMES, SplitName
 
-SplitName = Literal["train", "valid", "test"]
-SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
-SUMMARY = "split.json"
+SUMMARY_NAME = "split.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def write_split(
         progress: called regularly with the source being read.
 
     Raises `InvalidData` for unreadable data or an `out` that holds other files, `InvalidParameter` for shares out of
-    range, `SaveFailed` when the disk refuses.
+    range, `SaveFailed` if writing fails.
     """
     out = Path(out)
     if not (valid >= 0 and test >= 0 and valid + test < 1):
@@ -84,28 +83,36 @@ def write_split(
     with atomic_directory(out) as folder:
         with ExitStack() as stack:
             files = {
-                side: stack.enter_context((folder / f"{side}.jsonl").open("w", encoding="utf-8", newline="\n"))
-                for side in SPLIT_NAMES
+                split: stack.enter_context((folder / f"{split}.jsonl").open("w", encoding="utf-8", newline="\n"))
+                for split in SPLIT_NAMES
             }
-            for side, item in _sides(source, _Sorter(seed, valid, test), group_by, progress):
-                files[side].write(to_json_line(item, nulls))
-                counts[side] += 1
+            for split, item in _assign_splits(source, _HashSplitter(seed, valid, test), group_by, progress):
+                files[split].write(to_json_line(item, nulls))
+                counts[split] += 1
         if not any(counts.values()):
             raise InvalidData(f"{path} holds no usable row; nothing was written.")
-        sums = {file.name: _sha256(file) for file in source.files}
-        made = SplitSummary(**counts, bad_rows=source.bad_count, seed=seed, valid_share=valid, test_share=test,
-                     group_by=group_by, input_sha256=sums, nulls=dict(nulls))  # fmt: skip
-        (folder / SUMMARY).write_text(json.dumps(asdict(made), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return made
+        summary = SplitSummary(
+            **counts,
+            bad_rows=source.bad_row_count,
+            seed=seed,
+            valid_share=valid,
+            test_share=test,
+            group_by=group_by,
+            input_sha256={file.name: _sha256(file) for file in source.files},
+            nulls=dict(nulls),
+        )
+        text = json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n"
+        (folder / SUMMARY_NAME).write_text(text, encoding="utf-8")
+    return summary
 
 
-class _Sorter:
+class _HashSplitter:
     """Assigns keys to splits by their hash."""
 
     def __init__(self, seed: int, valid: float, test: float) -> None:
         self.seed, self.valid, self.test = seed, valid, test
 
-    def side(self, key: str) -> SplitName:
+    def split_of(self, key: str) -> SplitName:
         digest = hashlib.blake2b(f"{self.seed}\n{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
         position = int.from_bytes(digest, "big") / 2**64
         if position < self.test:
@@ -113,32 +120,32 @@ class _Sorter:
         return "valid" if position < self.test + self.valid else "train"
 
 
-def _sides(
-    source: DataSource, sorter: _Sorter, group_by: str | None, progress: Callable[[DataSource], None] | None
+def _assign_splits(
+    source: DataSource, splitter: _HashSplitter, group_by: str | None, progress: Callable[[DataSource], None] | None
 ) -> Iterator[tuple[SplitName, Record]]:
-    assigned: dict[int, SplitName] = {}
-    for number, (place, item) in enumerate(source.rows()):
+    split_of_key: dict[int, SplitName] = {}  # a row that occurs in two groups stays in the split of the first
+    for number, (location, item) in enumerate(source.rows()):
         if progress and number % 256 == 0:
             progress(source)
         key = fingerprint.near_duplicate_key(item)
         if group_by is None:
-            yield sorter.side(f"{key:x}"), item
+            yield splitter.split_of(f"{key:x}"), item
         else:
-            yield assigned.setdefault(key, sorter.side(_group(item, group_by, place))), item
+            yield split_of_key.setdefault(key, splitter.split_of(_group(item, group_by, location))), item
 
 
-def _group(item: Record, group_by: str, place: RowLocation) -> str:
+def _group(item: Record, group_by: str, location: RowLocation) -> str:
     if group_by not in item.meta:
-        has = f"it has {', '.join(map(str, item.meta))}" if item.meta else "it has none at all"
-        raise InvalidData(f"{place}: there is no '{group_by}' to group by among what is known of this row; {has}.")
+        keys = f"Its metadata has {', '.join(map(str, item.meta))}" if item.meta else "It has no metadata"
+        raise InvalidData(f"{location}: this row has no metadata key '{group_by}' to group by. {keys}.")
     return f"{group_by}={item.meta[group_by]}"
 
 
 def _refuse_other_files(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise InvalidData(f"{out} is a file. Name a folder for the split.")
-    ours = {SUMMARY, *(f"{side}.jsonl" for side in SPLIT_NAMES)}
-    others = sorted({file.name for file in out.iterdir()} - ours) if out.is_dir() else []
+    replaceable = {SUMMARY_NAME, *(f"{split}.jsonl" for split in SPLIT_NAMES)}
+    others = sorted({file.name for file in out.iterdir()} - replaceable) if out.is_dir() else []
     if others:
         raise InvalidData(f"The folder {out} holds other files ({', '.join(others[:3])}). Name a new folder.")
 

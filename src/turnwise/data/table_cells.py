@@ -1,4 +1,4 @@
-"""Cells of tables that hold a list or an object as text: JSON, or Python's way to write it, as pandas does."""
+"""Decodes table cells that hold a list or an object as text: JSON, or a Python literal as pandas writes it."""
 
 import ast
 import json
@@ -7,34 +7,36 @@ from typing import Any
 
 from turnwise.data.parse_turns import is_turn_list
 
-LISTS = frozenset({
+# Columns whose cells are always decoded. In other columns only lists of turns are; the rest stays text.
+LIST_COLUMNS = frozenset({
     "messages", "conversations", "conversation", "items", "dialog", "dialogue", "turns", "utterances", "chat",
     "history", "tools", "functions", "tool_calls", "meta",
 })  # fmt: skip
-MAX_LITERAL = 2**20
+MAX_LITERAL_CHARACTERS = 2**20
 
 
 def decode_cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with lists and objects in place of the texts that spell them."""
-    return {key: _decoded(key, value) if isinstance(value, str) else value for key, value in row.items()}
+    """Return the row with its text cells decoded to lists and objects."""
+    return {key: _decode(key, value) if isinstance(value, str) else value for key, value in row.items()}
 
 
-def _decoded(key: str, cell: str) -> Any:
+def _decode(key: str, cell: str) -> Any:
     text = cell.strip()
     if not text.startswith(("[", "{")) or not text.endswith(("]", "}")):
         return cell
-    value = _parsed(text)
+    value = _parse(text)
     if value is None:
         return cell
-    return value if key.strip().lower() in LISTS or is_turn_list(value) else cell
+    return value if key.strip().lower() in LIST_COLUMNS or is_turn_list(value) else cell
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
+    """Return the value of JSON or of a Python literal; None for other text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
-    if len(text) > MAX_LITERAL:
+    if len(text) > MAX_LITERAL_CHARACTERS:
         return None
     try:
         value = ast.literal_eval(text)

@@ -20,7 +20,7 @@ from turnwise.chat.service import EngineChatService
 from turnwise.core.chat_request import ChatRequest, OutputOptions
 from turnwise.core.errors import TemplateError, UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.check import WORD
+from turnwise.data.check import WORD_PATTERN
 from turnwise.data.rows import Record
 from turnwise.synthesis.ordered_tasks import map_in_order
 
@@ -105,7 +105,7 @@ def novelty(conversation: Conversation) -> float:
     spoken = (message.content for message in conversation.messages if message.role in ("user", "assistant"))
     runs = []
     for text in spoken:
-        words = WORD.findall(text.lower())
+        words = WORD_PATTERN.findall(text.lower())
         runs += [tuple(words[place : place + RUN]) for place in range(len(words) - RUN + 1)]
     return len(set(runs)) / len(runs) if runs else 1.0
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from turnwise.core.messages import Conversation
 from turnwise.core.strict_model import StrictModel
-from turnwise.data.sources import Document
+from turnwise.data.rows import Document
 from turnwise.models.language_model import LanguageModel, ModelKind
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.text.tokenization.tokenizer import Tokenizer

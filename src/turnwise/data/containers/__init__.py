@@ -1,29 +1,31 @@
-"""One file per kind of file that holds rows: JSON in its layouts, tables, Parquet. The rows' shape is another layer.
+"""Containers, one file each: JSON, CSV and Parquet files as streams of rows. The shape of a row is up to `formats`.
 
-A container file has `sniff(sample) -> float`, how sure it is that a file is its own, `values(file, sample, renamed)`,
-the rows as JSON-like values with their numbers, and `UNIT`, what a number counts. `renamed` turns the names of a
-table's columns into ours, so that its delimiter can be told by a header that makes sense.
+A container module has
+
+- `UNIT`: what row numbers count, "line" or "row";
+- `sniff(sample) -> float`: the confidence, from 0 to 1, that a file is of this kind;
+- `values(file, sample, rename_columns) -> Iterator[NumberedValue]`: the rows as numbered JSON-like values.
+  `rename_columns` maps the column names of a table to the standard names, by which its delimiter is detected.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from turnwise.core.plugins import PluginGroup
-from turnwise.data.rows import BadRow, FileSample
+from turnwise.data.rows import FileSample, NumberedValue
 
-Value = tuple[int, Any] | BadRow
 RenameColumns = Callable[[Sequence[str]], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container's contract, see this package's docstring."""
+    """A container module; see the docstring of this package."""
 
     name: str
     unit: str
     sniff: Callable[[FileSample], float]
-    values: Callable[[BinaryIO, FileSample, RenameColumns], Iterator[Value]]
+    values: Callable[[BinaryIO, FileSample, RenameColumns], Iterator[NumberedValue]]
 
 
 CONTAINERS: PluginGroup[Container] = PluginGroup(
@@ -37,6 +39,6 @@ container_names, load_container = CONTAINERS.names, CONTAINERS.load
 
 
 def detect_container(sample: FileSample) -> tuple[float, Container]:
-    """The container that is surest of a file, and how sure it is."""
-    found = [(container.sniff(sample), container) for container in map(load_container, container_names())]
-    return max(found, key=lambda pair: pair[0])
+    """Return the container with the highest confidence for a file, preceded by this confidence."""
+    scores = [(container.sniff(sample), container) for container in map(load_container, container_names())]
+    return max(scores, key=lambda pair: pair[0])

@@ -3,22 +3,23 @@
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from turnwise.data.containers import RenameColumns, Value
-from turnwise.data.rows import FileSample, UnreadableFile
+from turnwise.data.containers import RenameColumns
+from turnwise.data.rows import FileSample, NumberedValue, UnreadableFile
 from turnwise.data.table_cells import decode_cells
 
 UNIT = "row"
 BATCH_ROWS = 1000
-_STREAM = b"\xff\xff\xff\xff"  # what `datasets` saves to disk
+_PARQUET, _ARROW_FILE = b"PAR1", b"ARROW1"
+_ARROW_STREAM = b"\xff\xff\xff\xff"  # as `datasets` saves to disk
 
 
 def sniff(sample: FileSample) -> float:
-    """Both have a mark of their own."""
-    return 1.0 if sample.head.startswith((b"PAR1", b"ARROW1", _STREAM)) else 0.0
+    """Certain: all of these files start with a signature."""
+    return 1.0 if sample.head.startswith((_PARQUET, _ARROW_FILE, _ARROW_STREAM)) else 0.0
 
 
-def values(file: BinaryIO, sample: FileSample, renamed: RenameColumns) -> Iterator[Value]:  # noqa: ARG001
-    """Each row by the names of the columns. Raises `Unreadable` when pyarrow is missing or the file damaged."""
+def values(file: BinaryIO, sample: FileSample, rename_columns: RenameColumns) -> Iterator[NumberedValue]:  # noqa: ARG001
+    """Yield each row as an object. Raises `UnreadableFile` if pyarrow is missing or the file is damaged."""
     try:
         import pyarrow
         import pyarrow.ipc
@@ -30,31 +31,25 @@ def values(file: BinaryIO, sample: FileSample, renamed: RenameColumns) -> Iterat
         for batch in _batches(pyarrow, file, sample.head):
             for row in batch.to_pylist():
                 number += 1
-                yield number, decode_cells(_without_nulls(row))
+                yield number, decode_cells({name: _drop_nulls(cell) for name, cell in row.items()})
     except (pyarrow.ArrowException, OSError) as error:
-        raise UnreadableFile(f"It is damaged or no Parquet file ({str(error).partition(chr(10))[0]}).") from error
+        raise UnreadableFile(f"It is damaged or not a Parquet file ({str(error).partition(chr(10))[0]}).") from error
 
 
 def _batches(pyarrow: Any, file: BinaryIO, head: bytes) -> Iterator[Any]:
-    if head.startswith(b"PAR1"):
+    if head.startswith(_PARQUET):
         yield from pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=BATCH_ROWS)
-    elif head.startswith(b"ARROW1"):
+    elif head.startswith(_ARROW_FILE):
         reader = pyarrow.ipc.open_file(file)
         yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
     else:
         yield from pyarrow.ipc.open_stream(file)
 
 
-def _without_nulls(value: Any) -> Any:
-    """Without the keys that a table adds to objects which lack them; columns stay, so that all rows have the same."""
+def _drop_nulls(value: Any) -> Any:
+    """Return a cell without the keys that are null in its objects: Parquet adds them where an object lacks a key."""
     if isinstance(value, list):
-        return [_inner(entry) for entry in value]
-    return {key: _inner(entry) for key, entry in value.items()} if isinstance(value, dict) else value
-
-
-def _inner(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_inner(entry) for entry in value]
+        return [_drop_nulls(entry) for entry in value]
     if isinstance(value, dict):
-        return {key: _inner(entry) for key, entry in value.items() if entry is not None}
+        return {key: _drop_nulls(entry) for key, entry in value.items() if entry is not None}
     return value

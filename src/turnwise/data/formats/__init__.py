@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from turnwise.core.plugins import PluginGroup
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import (
-    HALF_A_PAIR,
+    LONE_SURROGATE,
     BadRow,
     Document,
     FileSample,
@@ -35,7 +35,7 @@ from turnwise.data.rows import (
 
 MIN_CONFIDENCE = 0.2
 MIN_ROW_CONFIDENCE = 0.5  # from here on a value is a row of a known shape, and not something that holds rows
-Values = Iterable[tuple[int, Any] | BadRow]
+NumberedValues = Iterable[tuple[int, Any] | BadRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,15 @@ class Format:
     example_me: str | None = None
     matches: Callable[[Any], float] | None = None
     parse: Callable[[Any, ParseContext], Record | list[Record]] | None = None
-    combine: Callable[[Values, ParseContext], Iterator[RowResult]] | None = None
+    combine: Callable[[NumberedValues, ParseContext], Iterator[RowResult]] | None = None
     sniff: Callable[[FileSample], float] | None = None
     read: Callable[[BinaryIO, ParseContext], Iterator[RowResult]] | None = None
 
-    def rows(self, values: Values, context: ParseContext) -> Iterator[RowResult]:
+    def parse_rows(self, values: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
         """The items in the values of a container; what cannot be parsed becomes a bad row and the next one is read."""
         yield from map(_checked, self._rows(values, context))
 
-    def _rows(self, values: Values, context: ParseContext) -> Iterator[RowResult]:
+    def _rows(self, values: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
         if self.combine is not None:
             yield from self.combine(values, context)
             return
@@ -87,7 +87,7 @@ def _checked(row: RowResult) -> RowResult:
             if not text.isascii():
                 text.encode()
     except UnicodeEncodeError:
-        return BadRow(row[0], HALF_A_PAIR)
+        return BadRow(row[0], LONE_SURROGATE)
     return row
 
 
@@ -128,7 +128,7 @@ def is_row(value: Any) -> bool:
     return row_confidence(value) >= MIN_ROW_CONFIDENCE
 
 
-def detect_row(value: Any) -> Format:
+def detect_row_format(value: Any) -> Format:
     """The shape that is surest of a row. Raises `Unreadable` when none is, or two are equally sure."""
     scores = [(shape.matches(value), shape) for shape in _shapes() if shape.matches is not None]
     best = max(certainty for certainty, _ in scores)
@@ -141,7 +141,7 @@ def detect_row(value: Any) -> Format:
     return surest[0]
 
 
-def detect_text(sample: FileSample) -> Format | None:
+def detect_text_format(sample: FileSample) -> Format | None:
     """The text format that is surest of a file; None when none is sure enough."""
     found = [(shape.sniff(sample), shape) for shape in map(load_format, format_names()) if shape.sniff is not None]
     certainty, best = max(found, key=lambda pair: (pair[0], pair[1].name))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.columns import PROMPTS, REPLIES, find_column
+from turnwise.data.columns import PROMPT_COLUMNS, REPLY_COLUMNS, find_column
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.parse_turns import is_turn_list, parse_turns
 from turnwise.data.rows import RowError, make_conversation, require_mapping, require_text
@@ -29,7 +29,7 @@ def parse(value: Any, context: ParseContext) -> Conversation:
     row = require_mapping(value)
     fields = require_mapping(row.get("fields"))
     chat = next((key for key, entry in fields.items() if is_turn_list(entry)), None)
-    prompt, reply = chat or find_column(fields, (*PROMPTS, "text")), find_column(fields, REPLIES)
+    prompt, reply = chat or find_column(fields, (*PROMPT_COLUMNS, "text")), find_column(fields, REPLY_COLUMNS)
     written = _written(row.get("responses"))
     answer = written if written is not None else fields.get(reply) if reply else None
     if prompt is None or (chat is None and not isinstance(answer, str)):

@@ -23,7 +23,7 @@ def matches(value: Any) -> float:
     if not isinstance(value, dict):
         return 0.0
     key = columns.find_column(value, ("text",))
-    if key is None or not isinstance(value[key], str) or columns.find_column(value, columns.LABELS):
+    if key is None or not isinstance(value[key], str) or columns.find_column(value, columns.LABEL_COLUMNS):
         return 0.0
     return 0.6
 
@@ -33,10 +33,10 @@ def parse(value: Any, context: ParseContext) -> Record:
     from turnwise.data.formats import openai
 
     row = require_mapping(value)
-    return openai.parse(row, context) if "messages" in row else document(row, context)
+    return openai.parse(row, context) if "messages" in row else parse_document(row, context)
 
 
-def document(row: Mapping[str, Any], context: ParseContext) -> Record:
+def parse_document(row: Mapping[str, Any], context: ParseContext) -> Record:
     """The document in an object with a `text`, or the dialogue that its text spells. Raises `RowError`."""
     key = columns.find_column(row, ("text",)) or "text"
     content = require_text(row.get(key), f"'{key}'")

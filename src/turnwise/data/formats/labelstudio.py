@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.columns import PROMPTS, find_column
+from turnwise.data.columns import PROMPT_COLUMNS, find_column
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.parse_turns import is_turn_list, parse_turns
 from turnwise.data.rows import RowError, make_conversation, require_mapping, require_text
@@ -30,7 +30,7 @@ def parse(value: Any, context: ParseContext) -> Conversation:
     data = require_mapping(row.get("data"))
     key = next((key for key, entry in data.items() if is_turn_list(entry)), None)
     answers = list(_answers(row.get("annotations")))
-    prompt = find_column(data, (*PROMPTS, "text"))
+    prompt = find_column(data, (*PROMPT_COLUMNS, "text"))
     if key is None and (prompt is None or not answers):
         raise RowError("its data holds no dialogue, and no annotation is a written answer")
     used = {key or prompt or ""}

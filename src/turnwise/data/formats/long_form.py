@@ -7,23 +7,23 @@ from typing import Any
 from turnwise.core.messages import Message
 from turnwise.data.chat_export import parse_time
 from turnwise.data.columns import find_column
-from turnwise.data.formats import Values
+from turnwise.data.formats import NumberedValues
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.parse_tool_calls import link_tool_results, parse_calls
 from turnwise.data.parse_turns import make_message
 from turnwise.data.rows import BadRow, RowError, RowResult, make_conversation
 
-IDS = (
+ID_COLUMNS = (
     "conversation_id", "conversationid", "conv_id", "dialogue_id", "dialog_id", "dialogueid", "dialogid", "session_id",
     "sessionid", "chat_id", "thread_id", "ticket_id",
 )  # fmt: skip
 # Columns that say in which order the messages of a dialogue were written: exports often begin with the last one.
-ORDERS = (
+ORDER_COLUMNS = (
     "turn", "turn_id", "turn_index", "turn_number", "turn_no", "message_index", "message_number", "utterance_index",
     "position", "order", "seq", "sequence", "timestamp", "time", "datetime", "date", "created_at", "sent_at",
 )  # fmt: skip
-ROLES = ("role", "speaker", "from", "author", "sender", "speaker_role")
-CONTENTS = ("content", "utterance", "text", "message", "value", "body")
+ROLE_COLUMNS = ("role", "speaker", "from", "author", "sender", "speaker_role")
+CONTENT_COLUMNS = ("content", "utterance", "text", "message", "value", "body")
 EXPECTED = '{"conversation_id": …, "role": "user", "content": "…"}, one message per row'
 EXAMPLE = """\
 conversation_id,role,content
@@ -34,19 +34,23 @@ conversation_id,role,content
 """
 
 
-def keys(names: Collection[str]) -> tuple[str, str, str] | None:
+def message_columns(names: Collection[str]) -> tuple[str, str, str] | None:
     """The columns of a table with one message per row, where it is one."""
-    id, role, content = find_column(names, IDS), find_column(names, ROLES), find_column(names, CONTENTS)
+    id, role, content = (
+        find_column(names, ID_COLUMNS),
+        find_column(names, ROLE_COLUMNS),
+        find_column(names, CONTENT_COLUMNS),
+    )
     return (id, role, content) if id is not None and role is not None and content is not None else None
 
 
 def matches(value: Any) -> float:
     """Sure where a row has an id of its dialogue, a speaker and a text."""
-    found = keys(value) if isinstance(value, dict) else None
+    found = message_columns(value) if isinstance(value, dict) else None
     return 0.9 if found and not isinstance(value[found[1]], list) else 0.0
 
 
-def combine(rows: Values, context: ParseContext) -> Iterator[RowResult]:
+def combine(rows: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
     """Conversations from rows that share an id and stand together.
 
     A conversation one of whose rows is bad is left out as a whole: the rest of it would not follow.
@@ -61,7 +65,7 @@ def combine(rows: Values, context: ParseContext) -> Iterator[RowResult]:
             broken = broken or row  # whose it is cannot be told: it is counted to the conversation under way
             continue
         line, cells = row
-        columns = columns or (keys(cells) if isinstance(cells, dict) else None)
+        columns = columns or (message_columns(cells) if isinstance(cells, dict) else None)
         if columns is None or not isinstance(cells, dict) or cells.get(columns[0]) is None:
             broken = broken or BadRow(line, "it does not say which conversation it belongs to")
             continue
@@ -83,7 +87,7 @@ def combine(rows: Values, context: ParseContext) -> Iterator[RowResult]:
 
 def _in_order(held: list[tuple[int, Mapping[str, Any]]]) -> list[tuple[int, Mapping[str, Any]]]:
     """The rows of a dialogue as they were written, where a column tells."""
-    column = find_column(held[0][1], ORDERS) if held else None
+    column = find_column(held[0][1], ORDER_COLUMNS) if held else None
     if column is None:
         return held
     places = [_moment(cells.get(column)) for _, cells in held]

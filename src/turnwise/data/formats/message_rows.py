@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.formats import Values, long_form
+from turnwise.data.formats import NumberedValues, long_form
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.parse_tool_calls import extract_hermes_tools, link_tool_results
 from turnwise.data.parse_turns import is_turn, parse_turns
@@ -25,12 +25,12 @@ _SPEAKERS, _CONTENTS = {"role", "from", "speaker"}, {"content", "value", "text",
 
 def matches(value: Any) -> float:
     """Fairly sure of a single message that names no dialogue."""
-    if not isinstance(value, dict) or long_form.keys(value) or not is_turn(value):
+    if not isinstance(value, dict) or long_form.message_columns(value) or not is_turn(value):
         return 0.0
     return 0.75 if _SPEAKERS & value.keys() and _CONTENTS & value.keys() else 0.0
 
 
-def combine(rows: Values, context: ParseContext) -> Iterator[RowResult]:
+def combine(rows: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
     """All messages of the file as one conversation; what follows a bad one is left out, with the dialogue it is in."""
     messages: list[Message] = []
     first = 0

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.formats import Values
+from turnwise.data.formats import NumberedValues
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import BadRow, RowError, RowResult, make_conversation, require_text
 
@@ -32,7 +32,7 @@ def matches(value: Any) -> float:
     return 1.0 if isinstance(prompt, dict) and isinstance(prompt.get("replies"), list) else 0.0
 
 
-def combine(rows: Values, context: ParseContext) -> Iterator[RowResult]:
+def combine(rows: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
     """The dialogues of every tree; messages that stand alone are gathered by tree, the rows of which stand together."""
     held: list[tuple[int, Mapping[str, Any]]] = []
     for row in rows:
@@ -76,7 +76,7 @@ def _gathered(held: list[tuple[int, Mapping[str, Any]]], context: ParseContext) 
 
 def _dialogues(number: int, root: Mapping[str, Any], tree: Any, context: ParseContext) -> Iterator[RowResult]:
     try:
-        found = list(walk(root, context))
+        found = list(tree_conversations(root, context))
     except RowError as error:
         yield BadRow(number, str(error))
         return
@@ -93,7 +93,7 @@ def _meta(root: Mapping[str, Any], context: ParseContext) -> dict[str, Any]:
     return kept
 
 
-def walk(root: Mapping[str, Any], context: ParseContext) -> Iterator[Conversation]:
+def tree_conversations(root: Mapping[str, Any], context: ParseContext) -> Iterator[Conversation]:
     """Every path to the end of the tree along best-ranked answers. Raises `RowError`."""
     stack: list[tuple[Mapping[str, Any], tuple[Message, ...]]] = [(root, ())]
     while stack:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.data.formats import documents
-from turnwise.data.parse_context import DEFAULT, ParseContext
+from turnwise.data.parse_context import DEFAULT_CONTEXT, ParseContext
 from turnwise.data.parse_tool_calls import TOOL_KEYS, extract_hermes_tools, parse_tools
 from turnwise.data.parse_turns import is_turn_list, make_message, parse_turns
 from turnwise.data.rows import Record, RowError, make_conversation, parse_rating, require_mapping
@@ -33,11 +33,11 @@ def matches(value: Any) -> float:
     return 0.0 if isinstance(messages, list) and messages and isinstance(messages[0], list) else 0.8
 
 
-def parse(value: Any, context: ParseContext = DEFAULT) -> Record:
+def parse(value: Any, context: ParseContext = DEFAULT_CONTEXT) -> Record:
     """The conversation in one object, or the document where a file holds both, as ours may. Raises `RowError`."""
     row = require_mapping(value)
     if "messages" not in row and "text" in row:
-        return documents.document(row, context)
+        return documents.parse_document(row, context)
     if "messages" not in row:
         raise RowError("it has no 'messages'")
     # A rating of other kinds, stars say, is something that is known of the dialogue and no more.

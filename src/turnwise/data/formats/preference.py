@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.columns import answer_to, is_message_value, parse_prompt
+from turnwise.data.columns import is_message_value, parse_prompt, strip_answer
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.parse_tool_calls import TOOL_KEYS, parse_tools
 from turnwise.data.parse_turns import make_message, parse_turns
@@ -70,7 +70,7 @@ def _answer(row: Mapping[str, Any], key: str, prompt: list[Message], context: Pa
         turns = split_transcript(value) if value else None
         # After a prompt, a text with speakers is an answer that writes a scene, unless it repeats the prompt.
         if turns is None or (prompt and turns[: len(prompt)] != prompt):
-            return [make_message("assistant", answer_to(_prompt_text(row), value), context=context)]
+            return [make_message("assistant", strip_answer(_prompt_text(row), value), context=context)]
     else:
         turns = parse_turns(value if isinstance(value, list) else [value], key, context)
     if turns[: len(prompt)] == prompt:

@@ -9,7 +9,18 @@ from turnwise.data.parse_tool_calls import TOOL_KEYS, extract_hermes_tools, pars
 from turnwise.data.parse_turns import is_turn_list, make_message, parse_turns
 from turnwise.data.rows import RowError, make_conversation, require_mapping
 
-KEYS = ("conversations", "conversation", "items", "dialog", "dialogue", "dialogs", "turns", "utterances", "chat", "log")
+TURNS_KEYS = (
+    "conversations",
+    "conversation",
+    "items",
+    "dialog",
+    "dialogue",
+    "dialogs",
+    "turns",
+    "utterances",
+    "chat",
+    "log",
+)
 EXPECTED = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'
 EXAMPLE = """\
 [
@@ -29,7 +40,7 @@ def matches(value: Any) -> float:
     """Sure where there is a list of turns under a known name, less so where the list holds texts."""
     if not isinstance(value, dict):
         return 0.0
-    turns = [value[key] for key in KEYS if key in value]
+    turns = [value[key] for key in TURNS_KEYS if key in value]
     if any(map(is_turn_list, turns)):
         return 0.93
     if any(isinstance(entry, list) and entry and all(isinstance(text, str) for text in entry) for entry in turns):
@@ -42,9 +53,9 @@ def matches(value: Any) -> float:
 def parse(value: Any, context: ParseContext) -> Conversation:
     """The conversation in one object; a `system` beside it opens the dialogue. Raises `RowError`."""
     row = require_mapping(value)
-    key = next((key for key in KEYS if isinstance(row.get(key), list)), None)
+    key = next((key for key in TURNS_KEYS if isinstance(row.get(key), list)), None)
     if key is None:
-        key = next((key for key in KEYS if key in row), None)
+        key = next((key for key in TURNS_KEYS if key in row), None)
         raise RowError(f"'{key}' is not a list" if key else "it has no 'conversations'")
     turns = parse_turns(row[key], key, context)
     system = next((name for name in ("system", "system_prompt") if isinstance(row.get(name), str)), None)

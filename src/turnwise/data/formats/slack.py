@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from turnwise.data.chat_export import ChatPost, parse_time, split_into_dialogues
-from turnwise.data.formats import Values
+from turnwise.data.formats import NumberedValues
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.rows import BadRow, RowResult
 
@@ -28,7 +28,7 @@ def matches(value: Any) -> float:
     return 1.0 if isinstance(value, dict) and value.get("type") == "message" and {"ts", "text"} <= value.keys() else 0.0
 
 
-def combine(rows: Values, context: ParseContext) -> Iterator[RowResult]:
+def combine(rows: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
     """The dialogues of the channel, in the order of time; joins, topics and the like are no posts."""
     entries: list[Mapping[str, Any]] = []
     first = 0

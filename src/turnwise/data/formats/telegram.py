@@ -6,7 +6,7 @@ from typing import Any
 from turnwise.core.messages import Conversation
 from turnwise.data.chat_export import ChatPost, parse_time, split_into_dialogues
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import Record, RowError, SpeakerAbsent, require_mapping
+from turnwise.data.rows import Record, RowError, SpeakerNotFound, require_mapping
 
 EXPECTED = '{"name": "…", "type": "personal_chat", "messages": [{"type": "message", "from": "Ada", "text": "…"}]}'
 EXAMPLE = """\
@@ -49,7 +49,7 @@ def parse(value: Any, context: ParseContext) -> list[Record]:
     if not chats:
         raise RowError("it is no exported chat")
     found: list[Record] = []
-    absent: SpeakerAbsent | None = None
+    absent: SpeakerNotFound | None = None
     for chat in chats:
         posts = [
             ChatPost(
@@ -63,7 +63,7 @@ def parse(value: Any, context: ParseContext) -> list[Record]:
             continue
         try:
             found += [Conversation(dialogue.messages, name) for dialogue in split_into_dialogues(posts, context)]
-        except SpeakerAbsent as error:
+        except SpeakerNotFound as error:
             absent = absent or error
     if absent is not None and not found:
         raise absent

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from turnwise.core.messages import Message
 from turnwise.data.lines import numbered_lines, take_sample
-from turnwise.data.parse_context import DEFAULT, ROLE_OF_SPEAKER, ParseContext
+from turnwise.data.parse_context import DEFAULT_CONTEXT, ROLE_OF_SPEAKER, ParseContext
 from turnwise.data.rows import (
     BadRow,
     Document,
@@ -57,7 +57,7 @@ def sniff(sample: FileSample) -> float:
     """Anything that can be read as text may be text; a name that says so makes it likelier."""
     if not sample.text.strip() or "\0" in sample.text:
         return 0.0
-    if _speaker(sample.text, DEFAULT) is not None:
+    if _speaker(sample.text, DEFAULT_CONTEXT) is not None:
         return 0.7
     if sample.suffix in (".txt", ".text", ".md", ".markdown", ".log"):
         return 0.6

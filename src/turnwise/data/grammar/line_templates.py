@@ -37,18 +37,18 @@ _Sequence = tuple[str | _Slot | _Choice, ...]
 class LineTemplate:
     """A parsed line. `slots` are the names it asks for."""
 
-    parts: _Sequence
+    nodes: _Sequence
     slots: frozenset[str]
 
     def render(self, rng: random.Random, values: Mapping[str, str]) -> tuple[TemplateSpan, ...]:
         """One way to say the line. Where it has alternatives, spaces that an empty one left doubled become one."""
         pieces: list[TemplateSpan] = []
-        for piece in _walk(self.parts, rng, values):
+        for piece in _walk(self.nodes, rng, values):
             if pieces and not piece.slot and not pieces[-1].slot:
                 pieces[-1] = TemplateSpan(pieces[-1].text + piece.text)
             else:
                 pieces.append(piece)
-        if any(isinstance(part, _Choice) for part in self.parts):
+        if any(isinstance(part, _Choice) for part in self.nodes):
             # Indentation at the start of a line stays: it is code.
             pieces = [p if p.slot else TemplateSpan(re.sub(r"(?<![\n ]) {2,}", " ", p.text)) for p in pieces]
         return _strip(pieces)

@@ -29,12 +29,12 @@ SAFETY_TOPICS = (
 )  # fmt: skip
 
 
-def small_talk() -> DialogueGrammar:
+def load_small_talk() -> DialogueGrammar:
     """The grammar of small talk, facts, limits and safety."""
     return load_grammar(HERE / "small_talk.yaml")
 
 
-def support_lines() -> dict[str, list[LineTemplate]]:
+def load_support_lines() -> dict[str, list[LineTemplate]]:
     """Questions to a shop in few words, by intent."""
     lines: dict[str, list[str]] = read_yaml(HERE / "support.yaml", "prompts")
     return {intent: [parse_template(line) for line in ways] for intent, ways in lines.items()}
@@ -46,7 +46,7 @@ def bundled_prompts(seed: int) -> Iterator[tuple[Message, ...]]:
     Two of four are small talk, one is what wants care, one asks a shop for support, as long as there are such.
     """
     rng = random.Random(seed)
-    grammar, new = small_talk(), _New()
+    grammar, new = load_small_talk(), _New()
     talk = _histories(expand(grammar, 1_000_000, seed=seed, noise=0), rng)
     care = _histories(expand(restrict_topics(grammar, SAFETY_TOPICS), 1_000_000, seed=seed, turns=(1, 2), noise=0), rng)
     kinds = [talk, care, talk, _questions(rng)]
@@ -99,6 +99,6 @@ def _histories(conversations: Iterator[Conversation], rng: random.Random) -> Ite
 
 
 def _questions(rng: random.Random) -> Iterator[tuple[Message, ...]]:
-    lines = [ways for _, ways in sorted(support_lines().items())]
+    lines = [ways for _, ways in sorted(load_support_lines().items())]
     while True:
         yield (Message("user", join_spans(rng.choice(rng.choice(lines)).render(rng, {}))),)

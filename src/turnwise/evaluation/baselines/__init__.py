@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from turnwise.core.messages import Conversation
-from turnwise.data.sources import DataSource, ReadOptions, find_split_files
+from turnwise.data.data_files import find_split_files
+from turnwise.data.read_options import ReadOptions
+from turnwise.data.sources import DataSource
 from turnwise.data.split_folders import SplitName
 from turnwise.evaluation.system_under_test import SystemUnderTest
 
@@ -31,7 +33,7 @@ def open_baseline(
         UserError: files that cannot be read, or nothing to learn in them.
     """
     side: SplitName | None = "train" if "train" in find_split_files(file) else None
-    dialogues = [item for item in DataSource(file, side=side, options=options) if isinstance(item, Conversation)]
+    dialogues = [item for item in DataSource(file, split=side, options=options) if isinstance(item, Conversation)]
     if kind == "retrieval":
         from turnwise.evaluation.baselines.retrieval import RetrievalBaseline
 

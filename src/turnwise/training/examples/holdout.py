@@ -8,7 +8,7 @@ from turnwise.core.errors import InvalidData
 from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation
 from turnwise.data.fingerprint import near_duplicate_key
-from turnwise.data.sources import Record
+from turnwise.data.rows import Record
 from turnwise.training.examples.recipe_sources import open_source
 from turnwise.training.recipe import Recipe, SourceConfig
 

@@ -18,7 +18,8 @@ from turnwise.core.files import atomic_write
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.fingerprint import near_duplicate_key
 from turnwise.data.jsonl_writer import write_jsonl
-from turnwise.data.sources import Record, read_source
+from turnwise.data.rows import Record
+from turnwise.data.sources import read_source
 from turnwise.data.typing_noise import add_typos
 from turnwise.models.language_model import LanguageModel
 from turnwise.models.model_folders import find_model_folder, weights_digest
@@ -231,9 +232,9 @@ class _Reader:
                     self.skipped += 1
                 else:
                     yield item, examples
-            self.skipped += source.bad_count
+            self.skipped += source.bad_row_count
             unread = self.context.truncation.unread
-            for name, count in source.unread.items():
+            for name, count in source.unread_columns.items():
                 unread[name] = unread.get(name, 0) + count
 
 

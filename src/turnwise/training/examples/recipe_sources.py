@@ -3,14 +3,16 @@
 from pathlib import Path
 
 from turnwise.core.errors import InvalidData
-from turnwise.data.sources import DataSource, ReadOptions, find_split_files
+from turnwise.data.data_files import find_split_files
+from turnwise.data.read_options import ReadOptions
+from turnwise.data.sources import DataSource
 from turnwise.training.recipe import Recipe, SourceConfig
 
 
 def open_source(source: SourceConfig, *, skip_bad: bool = False) -> DataSource:
     """Open the files of a recipe's source."""
     options = ReadOptions(source.format, source.encoding, source.columns, source.roles, source.me)
-    return DataSource(Path(source.path).expanduser(), skip_bad=skip_bad, side=source.side, options=options)
+    return DataSource(Path(source.path).expanduser(), skip_bad=skip_bad, split=source.side, options=options)
 
 
 def with_splits(recipe: Recipe) -> Recipe:

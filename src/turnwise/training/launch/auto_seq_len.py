@@ -7,7 +7,7 @@ import numpy as np
 
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.sources import Record
+from turnwise.data.rows import Record
 from turnwise.models.language_model import LanguageModel
 from turnwise.text.rendering.renderer import Renderer
 from turnwise.training.examples.recipe_sources import open_source

@@ -6,7 +6,7 @@ L = −1/N Σₖ log P(xₖ | x₁ … xₖ₋₁) with N the number of predicte
 from collections.abc import Iterator
 
 from turnwise.core.messages import Conversation
-from turnwise.data.sources import Document
+from turnwise.data.rows import Document
 from turnwise.training import objective
 from turnwise.training.examples.batches import Example
 from turnwise.training.objective import ExampleContext

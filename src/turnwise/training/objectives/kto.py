@@ -19,7 +19,7 @@ from pydantic import Field
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
-from turnwise.data.sources import Document
+from turnwise.data.rows import Document
 from turnwise.models.language_model import LanguageModel
 from turnwise.training import objective
 from turnwise.training.examples.batches import Batch, Example

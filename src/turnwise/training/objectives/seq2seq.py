@@ -12,7 +12,7 @@ import numpy as np
 from turnwise.core.errors import InvalidData
 from turnwise.core.exchanges import drop_exchanges, droppable_exchanges
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.sources import Document
+from turnwise.data.rows import Document
 from turnwise.models.language_model import ModelKind
 from turnwise.text.rendering.reply_spans import render_reply
 from turnwise.training import objective

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.sources import Document
+from turnwise.data.rows import Document
 from turnwise.text.rendering.reply_spans import RenderedReplies
 from turnwise.training import objective
 from turnwise.training.examples.batches import Batch, Example

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from turnwise.core.errors import UserError
 from turnwise.core.messages import Conversation
-from turnwise.data.sources import Document
+from turnwise.data.rows import Document
 from turnwise.models.language_model import ModelKind
 from turnwise.text.tokenization.tokenizer import Tokenizer
 from turnwise.training import objective
