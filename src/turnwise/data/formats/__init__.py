@@ -1,16 +1,17 @@
-"""One file per shape of data; the file's name is the format's name. What holds the rows is another layer: `containers`.
+"""Data formats, one file each; the file name is the format name. A format is the shape of a row, in any container.
 
-A format file begins with a line "Its title: what it reads." and has
+The docstring of a format module starts with a line "Title: summary." The module has
 
-- `EXPECTED`: what a row should be, as the end of a sentence that begins with "Expected";
-- `EXAMPLE`: a tiny valid file, as text, and `EXAMPLE_ME`, whose messages are the replies, where it has to be said;
+- `EXPECTED`: the form of a valid row; completes a sentence that starts with "Expected";
+- `EXAMPLE`: the text of a small valid file, and `EXAMPLE_ME`, the value of `--me` for it, if the format needs one;
 
 and one of
 
-- `matches(value) -> float` and `parse(value, context)`: how sure it is, from 0 to 1, that a row (a JSON-like value) is
-  its own, and the item or the list of items in a row; `parse` raises `RowError`. Where several rows make one dialogue
-  it has `combine(rows, context) -> Iterator[Row]` instead of `parse`;
-- `sniff(sample) -> float` and `read(file, context) -> Iterator[Row]` for text without rows.
+- `matches(value) -> float`, the confidence, from 0 to 1, that a JSON-like value is a row of this format, with
+  `parse(value, context)`, which returns the record or records in a row and raises `RowError`. If several rows make up
+  one conversation, `combine(rows, context) -> Iterator[RowResult]` replaces `parse`;
+- `sniff(sample) -> float`, the confidence that a file is of this format, with
+  `read(file, context) -> Iterator[RowResult]`, for text files without rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,7 @@ from turnwise.data.rows import (
     BadRow,
     Document,
     FileSample,
+    NumberedValue,
     Record,
     RowError,
     RowResult,
@@ -34,13 +36,12 @@ from turnwise.data.rows import (
 )
 
 MIN_CONFIDENCE = 0.2
-MIN_ROW_CONFIDENCE = 0.5  # from here on a value is a row of a known shape, and not something that holds rows
-NumberedValues = Iterable[tuple[int, Any] | BadRow]
+MIN_ROW_CONFIDENCE = 0.5  # for a value to be a row of a format, rather than something that holds rows
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format's contract, see this package's docstring."""
+    """A format module; see the docstring of this package."""
 
     name: str
     summary: str
@@ -49,26 +50,26 @@ class Format:
     example_me: str | None = None
     matches: Callable[[Any], float] | None = None
     parse: Callable[[Any, ParseContext], Record | list[Record]] | None = None
-    combine: Callable[[NumberedValues, ParseContext], Iterator[RowResult]] | None = None
+    combine: Callable[[Iterable[NumberedValue], ParseContext], Iterator[RowResult]] | None = None
     sniff: Callable[[FileSample], float] | None = None
     read: Callable[[BinaryIO, ParseContext], Iterator[RowResult]] | None = None
 
-    def parse_rows(self, values: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
-        """The items in the values of a container; what cannot be parsed becomes a bad row and the next one is read."""
-        yield from map(_checked, self._rows(values, context))
+    def parse_rows(self, values: Iterable[NumberedValue], context: ParseContext) -> Iterator[RowResult]:
+        """Yield the records in the values of a container; a value that cannot be parsed becomes a bad row."""
+        yield from map(_check_surrogates, self._parse_values(values, context))
 
-    def _rows(self, values: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
+    def _parse_values(self, values: Iterable[NumberedValue], context: ParseContext) -> Iterator[RowResult]:
         if self.combine is not None:
             yield from self.combine(values, context)
             return
         assert self.parse is not None, "text formats read files"
-        for value in values:
-            if isinstance(value, BadRow):
-                yield value
+        for numbered in values:
+            if isinstance(numbered, BadRow):
+                yield numbered
                 continue
-            number, plain = value
+            number, value = numbered
             try:
-                parsed = self.parse(plain, context)
+                parsed = self.parse(value, context)
             except RowError as error:
                 yield BadRow(number, str(error))
                 continue
@@ -76,8 +77,8 @@ class Format:
                 yield number, item
 
 
-def _checked(row: RowResult) -> RowResult:
-    """The row, or a bad one where half of a surrogate pair came out of an escape in a cell or an argument."""
+def _check_surrogates(row: RowResult) -> RowResult:
+    """Return the row, or a bad row if it has half of a surrogate pair, from JSON inside a cell or a tool call."""
     if isinstance(row, BadRow):
         return row
     item = row[1]
@@ -92,13 +93,14 @@ def _checked(row: RowResult) -> RowResult:
 
 
 def _build(name: str, module: ModuleType) -> Format:
+    functions = ("matches", "parse", "combine", "sniff", "read")
     return Format(
         name=name,
         summary=(module.__doc__ or "").partition("\n")[0].partition(": ")[2],
         expected=module.EXPECTED,
         example=module.EXAMPLE,
         example_me=getattr(module, "EXAMPLE_ME", None),
-        **{part: getattr(module, part, None) for part in ("matches", "parse", "combine", "sniff", "read")},
+        **{function: getattr(module, function, None) for function in functions},
     )
 
 
@@ -114,56 +116,55 @@ format_names, load_format = FORMATS.names, FORMATS.load
 
 
 @cache
-def _shapes() -> tuple[Format, ...]:
-    return tuple(shape for shape in map(load_format, format_names()) if shape.matches is not None)
+def _row_formats() -> tuple[Format, ...]:
+    return tuple(format for format in map(load_format, format_names()) if format.matches is not None)
 
 
 def row_confidence(value: Any) -> float:
-    """How sure the surest shape is of a row."""
-    return max(shape.matches(value) for shape in _shapes() if shape.matches is not None)
+    """Return the highest confidence of all formats that a value is a row."""
+    return max(format.matches(value) for format in _row_formats() if format.matches is not None)
 
 
 def is_row(value: Any) -> bool:
-    """Whether a value is a row of a known shape."""
+    """Return True if a value is a row of a known format."""
     return row_confidence(value) >= MIN_ROW_CONFIDENCE
 
 
 def detect_row_format(value: Any) -> Format:
-    """The shape that is surest of a row. Raises `Unreadable` when none is, or two are equally sure."""
-    scores = [(shape.matches(value), shape) for shape in _shapes() if shape.matches is not None]
-    best = max(certainty for certainty, _ in scores)
-    surest = [shape for certainty, shape in scores if certainty == best]
-    if best < MIN_CONFIDENCE:
-        raise UnreadableFile(f"No known data format fits: {_description(value)}.{_way_out(value)}")
-    if len(surest) > 1:
-        names = " or ".join(shape.name for shape in surest)
-        raise UnreadableFile(f"The rows may be {names}. Name the format with --format.")
-    return surest[0]
+    """Return the format of a row. Raises `UnreadableFile` if no format fits, or two fit equally well."""
+    scores = [(format.matches(value), format) for format in _row_formats() if format.matches is not None]
+    highest = max(confidence for confidence, _ in scores)
+    best = [format for confidence, format in scores if confidence == highest]
+    if highest < MIN_CONFIDENCE:
+        raise UnreadableFile(f"No known data format fits: {_describe_row(value)}.{_advice(value)}")
+    if len(best) > 1:
+        names = " or ".join(format.name for format in best)
+        raise UnreadableFile(f"The format may be {names}. Set it with --format.")
+    return best[0]
 
 
 def detect_text_format(sample: FileSample) -> Format | None:
-    """The text format that is surest of a file; None when none is sure enough."""
-    found = [(shape.sniff(sample), shape) for shape in map(load_format, format_names()) if shape.sniff is not None]
-    certainty, best = max(found, key=lambda pair: (pair[0], pair[1].name))
-    return best if certainty >= MIN_CONFIDENCE else None
+    """Return the text format with the highest confidence for a file; None if no format fits."""
+    formats = map(load_format, format_names())
+    scores = [(format.sniff(sample), format) for format in formats if format.sniff is not None]
+    confidence, best = max(scores, key=lambda pair: (pair[0], pair[1].name))
+    return best if confidence >= MIN_CONFIDENCE else None
 
 
-def _description(value: Any) -> str:
+def _describe_row(value: Any) -> str:
     if isinstance(value, dict):
         return f"its columns or keys are {', '.join(map(str, value)) or '(none)'}"
     return f"its first row is {json_type_name(value)}"
 
 
-def _way_out(value: Any) -> str:
+def _advice(value: Any) -> str:
+    """Return a sentence, with a leading space, on what to do about a row of no known format; "" without advice."""
     if not isinstance(value, dict):
         return ""
-    texts = [str(key) for key, entry in value.items() if isinstance(entry, str)]
-    if any(key.lower() == "text" for key in texts) and len(value) > 1:
-        return " A text with a label is a classification table: it holds no replies to learn from."
-    if len(texts) < 2:
+    text_keys = [str(key) for key, entry in value.items() if isinstance(entry, str)]
+    if any(key.lower() == "text" for key in text_keys) and len(value) > 1:
+        return " A text with a label is a classification table: it has no replies to train on."
+    if len(text_keys) < 2:
         return ""
-    return f" Say which column is which, such as --columns user={_quoted(texts[0])},assistant={_quoted(texts[1])}."
-
-
-def _quoted(name: str) -> str:
-    return name if name.isalnum() else f"'{name}'"
+    user, assistant = (key if key.isalnum() else f"'{key}'" for key in text_keys[:2])
+    return f" Set the meaning of the columns, such as --columns user={user},assistant={assistant}."

@@ -17,12 +17,12 @@ EXAMPLE = """\
 
 
 def matches(value: Any) -> float:
-    """Sure where there is an instruction and an output."""
+    """High if there is an instruction and an output."""
     return 0.9 if is_pair_row(value) and {"instruction", "output"} <= value.keys() else 0.0
 
 
 def parse(value: Any, context: ParseContext) -> Conversation:
-    """The conversation in one object; the input stands on its own line under the instruction. Raises `RowError`."""
+    """Parse one object; the input is appended to the instruction on a new line. Raises `RowError`."""
     row = require_mapping(value)
     if not {"instruction", "output"} <= row.keys():
         raise RowError(f"its keys are {', '.join(map(repr, row)) or 'none'}")

@@ -1,4 +1,4 @@
-"""ChatGPT: conversations.json of an export, trees of messages of which the shown branch is read."""
+"""ChatGPT: conversations.json of an export; of each tree of messages, the displayed branch."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,12 +21,12 @@ EXAMPLE = """\
 
 
 def matches(value: Any) -> float:
-    """Sure of a tree with a current node."""
+    """Certain for a tree of messages."""
     return 1.0 if isinstance(value, dict) and isinstance(value.get("mapping"), dict) else 0.0
 
 
 def parse(value: Any, context: ParseContext) -> Conversation:
-    """The branch that was shown last. Hidden and system messages without text are left out. Raises `RowError`."""
+    """Parse the displayed branch. Hidden messages and messages without text are skipped. Raises `RowError`."""
     row = require_mapping(value)
     nodes = row.get("mapping")
     if not isinstance(nodes, dict):
@@ -37,13 +37,13 @@ def parse(value: Any, context: ParseContext) -> Conversation:
 
 
 def _branch(nodes: Mapping[str, Any], current: Any) -> list[Mapping[str, Any]]:
-    """From the root to the current node, or to the last leaf where none is named."""
+    """Return the nodes from the root to the current node, or to the last leaf without a current node."""
     if current not in nodes:
         current = next((id for id, node in reversed(list(nodes.items())) if not node.get("children")), None)
     branch: list[Mapping[str, Any]] = []
-    seen = set()
-    while current in nodes and current not in seen:
-        seen.add(current)
+    visited = set()
+    while current in nodes and current not in visited:
+        visited.add(current)
         branch.append(nodes[current])
         current = nodes[current].get("parent")
     return branch[::-1]
@@ -54,7 +54,7 @@ def _message(node: Mapping[str, Any], context: ParseContext) -> Message | None:
     if not isinstance(message, dict):
         return None
     metadata = message.get("metadata") or {}
-    content = "\n".join(_parts(message.get("content")))
+    content = "\n".join(_text_parts(message.get("content")))
     recipient = message.get("recipient") or "all"
     if metadata.get("is_visually_hidden_from_conversation") or not content.strip() or recipient != "all":
         return None
@@ -62,13 +62,14 @@ def _message(node: Mapping[str, Any], context: ParseContext) -> Message | None:
     return None if role == "tool" else Message(context.role(role), content)
 
 
-def _parts(content: Any) -> Iterator[str]:
+def _text_parts(content: Any) -> Iterator[str]:
     if not isinstance(content, dict) or content.get("content_type") not in ("text", "multimodal_text", None):
         return
-    for part in content.get("parts") or []:
-        if isinstance(part, str):
-            yield part
-        elif isinstance(part, dict) and part.get("content_type") != "audio_transcription":
-            raise RowError(f"a message has a part of type {part.get('content_type')!r}, and only text can be learned")
-        elif isinstance(part, dict):
-            yield str(part.get("text", ""))
+    for entry in content.get("parts") or []:
+        if isinstance(entry, str):
+            yield entry
+        elif isinstance(entry, dict) and entry.get("content_type") != "audio_transcription":
+            type = entry.get("content_type")
+            raise RowError(f"a message has a part of type {type!r}, but only text can be trained on")
+        elif isinstance(entry, dict):
+            yield str(entry.get("text", ""))

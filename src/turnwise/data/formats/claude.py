@@ -16,23 +16,25 @@ EXAMPLE = """\
 
 
 def matches(value: Any) -> float:
-    """Sure where there are chat messages."""
+    """Certain if there are chat messages."""
     return 1.0 if isinstance(value, dict) and isinstance(value.get("chat_messages"), list) else 0.0
 
 
 def parse(value: Any, context: ParseContext) -> Conversation:
-    """The conversation in one object; messages without text are left out. Raises `RowError`."""
+    """Parse one object; messages without text are skipped. Raises `RowError`."""
     row = require_mapping(value)
     if not isinstance(row.get("chat_messages"), list):
         raise RowError("it has no 'chat_messages'")
     messages = []
     for entry in map(require_mapping, row["chat_messages"]):
-        parts = entry.get("content") if isinstance(entry.get("content"), list) else []
+        blocks = entry.get("content") if isinstance(entry.get("content"), list) else []
         texts = [
-            str(part.get("text", "")) for part in parts or [] if isinstance(part, dict) and part.get("type") == "text"
+            str(block.get("text", ""))
+            for block in blocks or []
+            if isinstance(block, dict) and block.get("type") == "text"
         ]
         content = "\n".join(text for text in texts if text.strip()) or str(entry.get("text") or "")
-        content = "\n\n".join([*_pasted(entry.get("attachments")), *([content] if content.strip() else [])])
+        content = "\n\n".join([*_attached_texts(entry.get("attachments")), *([content] if content.strip() else [])])
         if content.strip():
             messages.append(Message(context.role(entry.get("sender")), content))
     context.count_unread(row, {"chat_messages", "uuid", "name", "created_at", "summary", "account"})
@@ -40,9 +42,9 @@ def parse(value: Any, context: ParseContext) -> Conversation:
     return make_conversation(messages, meta)
 
 
-def _pasted(attachments: Any) -> Iterator[str]:
-    """The texts that were pasted or uploaded along with a message: the question is about them."""
+def _attached_texts(attachments: Any) -> Iterator[str]:
+    """Yield the texts pasted into or uploaded with a message, which the question is about."""
     for attachment in attachments if isinstance(attachments, list) else []:
-        pasted = attachment.get("extracted_content") if isinstance(attachment, dict) else None
-        if isinstance(pasted, str) and pasted.strip():
-            yield pasted
+        text = attachment.get("extracted_content") if isinstance(attachment, dict) else None
+        if isinstance(text, str) and text.strip():
+            yield text

@@ -1,4 +1,4 @@
-"""Discord: a channel as DiscordChatExporter writes it (JSON); --me NAME says whose messages are the replies."""
+"""Discord: a channel exported by DiscordChatExporter (JSON); --me NAME sets whose messages are replies."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ EXAMPLE_ME = "Ada"
 
 
 def matches(value: Any) -> float:
-    """Sure where messages have authors that are objects, beside a channel."""
+    """Certain if there is a channel, and messages whose authors are objects."""
     if not isinstance(value, dict) or not isinstance(value.get("channel"), dict):
         return 0.0
     messages = value.get("messages")
@@ -33,7 +33,7 @@ def matches(value: Any) -> float:
 
 
 def parse(value: Any, context: ParseContext) -> list[Record]:
-    """The dialogues of the channel. Raises `RowError`."""
+    """Parse a channel into its dialogues. Raises `RowError`."""
     row = require_mapping(value)
     if not isinstance(row.get("messages"), list):
         raise RowError("it has no 'messages'")
@@ -46,5 +46,5 @@ def parse(value: Any, context: ParseContext) -> list[Record]:
                 speaker = context.me
             posts.append(ChatPost(speaker, str(entry.get("content") or ""), parse_time(entry.get("timestamp"))))
     channel = row.get("channel")
-    name = {"channel": channel["name"]} if isinstance(channel, dict) and "name" in channel else {}
-    return [Conversation(dialogue.messages, name) for dialogue in split_into_dialogues(posts, context)]
+    meta = {"channel": channel["name"]} if isinstance(channel, dict) and "name" in channel else {}
+    return [Conversation(dialogue.messages, meta) for dialogue in split_into_dialogues(posts, context)]

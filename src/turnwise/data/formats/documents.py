@@ -1,6 +1,6 @@
 """Documents: {"text": …} per line or in one array, for language modelling.
 
-A text that spells a whole dialogue, with a chat template's markers or with lines such as "Human: …", is one.
+A text that is a transcript, with chat-template markers or lines such as "Human: …", becomes a conversation.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ EXAMPLE = """\
 
 
 def matches(value: Any) -> float:
-    """Rather sure where there is a text; a text with a label is a classification set, not prose."""
+    """Medium for a text; a text with a label is a classification data set, not prose."""
     if not isinstance(value, dict):
         return 0.0
     key = columns.find_column(value, ("text",))
@@ -29,15 +29,15 @@ def matches(value: Any) -> float:
 
 
 def parse(value: Any, context: ParseContext) -> Record:
-    """The document in one object, or the conversation where a file holds both. Raises `RowError`."""
-    from turnwise.data.formats import openai
+    """Parse one object: a document, or a conversation in a file that holds both. Raises `RowError`."""
+    from turnwise.data.formats import openai  # imports this module
 
     row = require_mapping(value)
     return openai.parse(row, context) if "messages" in row else parse_document(row, context)
 
 
 def parse_document(row: Mapping[str, Any], context: ParseContext) -> Record:
-    """The document in an object with a `text`, or the dialogue that its text spells. Raises `RowError`."""
+    """Parse a `text` into a document, or into a conversation if it is a transcript. Raises `RowError`."""
     key = columns.find_column(row, ("text",)) or "text"
     content = require_text(row.get(key), f"'{key}'")
     meta = context.metadata_of(row, [key])

@@ -1,4 +1,4 @@
-"""Label Studio: tasks with "data" and "annotations"; a written answer is the reply, else the dialogue in the data."""
+"""Label Studio: tasks with "data" and "annotations"; a written answer is the reply, else the data holds a dialogue."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,14 +18,14 @@ EXAMPLE = """\
 
 
 def matches(value: Any) -> float:
-    """Sure of a task with its annotations."""
+    """Certain for a task with annotations."""
     if not isinstance(value, dict) or not isinstance(value.get("data"), dict):
         return 0.0
     return 1.0 if isinstance(value.get("annotations"), list) else 0.0
 
 
 def parse(value: Any, context: ParseContext) -> Conversation:
-    """The dialogue of one task. Raises `RowError`."""
+    """Parse one task. Raises `RowError`."""
     row = require_mapping(value)
     data = require_mapping(row.get("data"))
     key = next((key for key, entry in data.items() if is_turn_list(entry)), None)
@@ -45,8 +45,9 @@ def parse(value: Any, context: ParseContext) -> Conversation:
 
 
 def _answers(annotations: Any) -> Iterator[str]:
+    """Yield the written answers of all annotators."""
     for annotation in annotations if isinstance(annotations, list) else []:
-        if not isinstance(annotation, Mapping) or annotation.get("was_cancelled"):  # somebody skipped the task
+        if not isinstance(annotation, Mapping) or annotation.get("was_cancelled"):  # the annotator skipped the task
             continue
         results = annotation.get("result")
         for result in results if isinstance(results, list) else []:

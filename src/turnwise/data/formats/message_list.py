@@ -17,19 +17,19 @@ EXAMPLE = """\
 
 
 def matches(value: Any) -> float:
-    """Sure of a list of turns, less of a list of texts or of pairs of texts."""
+    """High for a list of turns, medium for a list of texts or of pairs of texts."""
     if is_turn_list(value):
         return 0.95
     if not isinstance(value, list) or not value:
         return 0.0
     if all(isinstance(entry, str) for entry in value):
         return 0.6 if len(value) > 1 else 0.0
-    pairs = all(isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str) for entry in value)
-    return 0.6 if pairs else 0.0
+    is_pairs = all(isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str) for entry in value)
+    return 0.6 if is_pairs else 0.0
 
 
 def parse(value: Any, context: ParseContext) -> Conversation:
-    """The conversation in one list. Raises `RowError`."""
+    """Parse one list. Raises `RowError`."""
     if not isinstance(value, list):
         raise RowError(f"it is {json_type_name(value)}, not a list of messages")
     messages, tools = extract_hermes_tools(parse_turns(value, "messages", context))

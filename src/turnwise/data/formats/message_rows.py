@@ -1,18 +1,18 @@
-"""One dialogue per file: one message per row, {"role": …, "content": …}, without an id of the dialogue.
+"""One dialogue per file: one message per row, {"role": …, "content": …}, without a conversation id.
 
-Where the first message is a system message, every further one begins another dialogue.
+If the first message is a system message, every further system message starts another dialogue.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.formats import NumberedValues, long_form
+from turnwise.data.formats import long_form
 from turnwise.data.parse_context import ParseContext
 from turnwise.data.parse_tool_calls import extract_hermes_tools, link_tool_results
 from turnwise.data.parse_turns import is_turn, parse_turns
-from turnwise.data.rows import BadRow, RowError, RowResult, make_conversation
+from turnwise.data.rows import BadRow, NumberedValue, RowError, RowResult, make_conversation
 
 MAX_MESSAGES = 10_000
 EXPECTED = '{"role": "user", "content": "…"}, one message per row'
@@ -20,20 +20,20 @@ EXAMPLE = """\
 {"role": "user", "content": "Is the mill open?"}
 {"role": "assistant", "content": "Until six."}
 """
-_SPEAKERS, _CONTENTS = {"role", "from", "speaker"}, {"content", "value", "text", "utterance"}
+_SPEAKER_KEYS, _CONTENT_KEYS = {"role", "from", "speaker"}, {"content", "value", "text", "utterance"}
 
 
 def matches(value: Any) -> float:
-    """Fairly sure of a single message that names no dialogue."""
+    """Fairly high for a single message without a conversation id."""
     if not isinstance(value, dict) or long_form.message_columns(value) or not is_turn(value):
         return 0.0
-    return 0.75 if _SPEAKERS & value.keys() and _CONTENTS & value.keys() else 0.0
+    return 0.75 if _SPEAKER_KEYS & value.keys() and _CONTENT_KEYS & value.keys() else 0.0
 
 
-def combine(rows: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
-    """All messages of the file as one conversation; what follows a bad one is left out, with the dialogue it is in."""
+def combine(rows: Iterable[NumberedValue], context: ParseContext) -> Iterator[RowResult]:
+    """Yield all messages of the file as one conversation. Stops at a bad row and drops the dialogue it belongs to."""
     messages: list[Message] = []
-    first = 0
+    first_number = 0
     for row in rows:
         if isinstance(row, BadRow):
             yield row
@@ -45,17 +45,17 @@ def combine(rows: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
             yield BadRow(number, str(error))
             return
         if len(messages) > 1 and messages[0].role == turns[0].role == "system":
-            yield first, _dialogue(messages)
+            yield first_number, _make_dialogue(messages)
             messages = []
-        first = first if messages else number
+        first_number = first_number if messages else number
         messages += turns
         if len(messages) > MAX_MESSAGES:
             yield BadRow(number, f"the dialogue has more than {MAX_MESSAGES:,} messages; rows need a 'conversation_id'")
             return
     if messages:
-        yield first, _dialogue(messages)
+        yield first_number, _make_dialogue(messages)
 
 
-def _dialogue(messages: list[Message]) -> Conversation:
-    plain, tools = extract_hermes_tools(link_tool_results(messages))
-    return replace(make_conversation(plain, {}), tools=tools)
+def _make_dialogue(messages: list[Message]) -> Conversation:
+    messages, tools = extract_hermes_tools(link_tool_results(messages))
+    return replace(make_conversation(messages, {}), tools=tools)

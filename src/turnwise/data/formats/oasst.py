@@ -1,29 +1,29 @@
 """OpenAssistant trees: {"message_tree_id": …, "prompt": {"text": …, "role": …, "replies": […]}} or one message per row.
 
-At each prompt the best-ranked answer goes on, and every further prompt opens a dialogue of its own. Answers that an
-earlier dialogue of the same tree has had weigh nothing, so none is learned twice.
+Each user message is followed by its best-ranked answer; each further user message after an answer starts a dialogue of
+its own. Answers that occur in an earlier dialogue of the same tree have weight 0, so that none is trained on twice.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.formats import NumberedValues
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import BadRow, RowError, RowResult, make_conversation, require_text
+from turnwise.data.rows import BadRow, NumberedValue, RowError, RowResult, make_conversation, require_text
 
-MAX_TREE = 100_000  # messages
+MAX_TREE_MESSAGES = 100_000
 EXPECTED = '{"message_id": …, "parent_id": …, "text": "…", "role": "prompter"} or trees of "prompt" and "replies"'
 EXAMPLE = """\
 {"message_tree_id": "t1", "prompt": {"message_id": "m1", "text": "Is it late?", "role": "prompter", "lang": "en", \
 "replies": [{"message_id": "m2", "text": "Past nine.", "role": "assistant", "rank": 0, "replies": []}]}}
 """
 _USED = {"text", "role", "replies", "message_id", "parent_id", "message_tree_id"}
+NumberedMessage = tuple[int, Mapping[str, Any]]
 
 
 def matches(value: Any) -> float:
-    """Sure of both layouts."""
+    """Certain for both layouts."""
     if not isinstance(value, dict):
         return 0.0
     if {"message_id", "parent_id", "text", "role"} <= value.keys():
@@ -32,9 +32,9 @@ def matches(value: Any) -> float:
     return 1.0 if isinstance(prompt, dict) and isinstance(prompt.get("replies"), list) else 0.0
 
 
-def combine(rows: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
-    """The dialogues of every tree; messages that stand alone are gathered by tree, the rows of which stand together."""
-    held: list[tuple[int, Mapping[str, Any]]] = []
+def combine(rows: Iterable[NumberedValue], context: ParseContext) -> Iterator[RowResult]:
+    """Yield the dialogues of every tree. Single messages of a tree must be in consecutive rows."""
+    tree: list[NumberedMessage] = []
     for row in rows:
         if isinstance(row, BadRow):
             yield row
@@ -43,74 +43,72 @@ def combine(rows: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
         if isinstance(value, dict) and isinstance(value.get("prompt"), dict):
             yield from _dialogues(number, value["prompt"], value.get("message_tree_id"), context)
         elif isinstance(value, dict) and "message_id" in value:
-            if held and _tree(value) != _tree(held[0][1]):
-                yield from _gathered(held, context)
-                held = []
-            held.append((number, value))
-            if len(held) > MAX_TREE:
-                yield BadRow(number, f"the tree has more than {MAX_TREE:,} messages")
+            if tree and _tree_id(value) != _tree_id(tree[0][1]):
+                yield from _dialogues_of_messages(tree, context)
+                tree = []
+            tree.append((number, value))
+            if len(tree) > MAX_TREE_MESSAGES:
+                yield BadRow(number, f"the tree has more than {MAX_TREE_MESSAGES:,} messages")
                 return
         else:
             yield BadRow(number, "it is neither a tree nor a message with a 'message_id'")
-    yield from _gathered(held, context)
+    yield from _dialogues_of_messages(tree, context)
 
 
-def _tree(value: Mapping[str, Any]) -> Any:
+def _tree_id(value: Mapping[str, Any]) -> Any:
     return value.get("message_tree_id")
 
 
-def _gathered(held: list[tuple[int, Mapping[str, Any]]], context: ParseContext) -> Iterator[RowResult]:
-    nodes = {value["message_id"]: {**value, "replies": []} for _, value in held}
-    for number, value in held:
-        parent = value.get("parent_id")
+def _dialogues_of_messages(messages: list[NumberedMessage], context: ParseContext) -> Iterator[RowResult]:
+    """Link the messages of a tree to their parents and yield the dialogues of the tree."""
+    nodes = {message["message_id"]: {**message, "replies": []} for _, message in messages}
+    for number, message in messages:
+        parent = message.get("parent_id")
         if parent in nodes:
-            nodes[parent]["replies"].append(nodes[value["message_id"]])
+            nodes[parent]["replies"].append(nodes[message["message_id"]])
         elif parent is not None:
             yield BadRow(
-                number, f"the message it answers ({parent}) is not among the rows of its tree, which stand together"
+                number, f"its parent message ({parent}) is not in the rows of its tree, which must be consecutive"
             )
-    for number, value in held:
-        if value.get("parent_id") is None:
-            yield from _dialogues(number, nodes[value["message_id"]], _tree(value), context)
+    for number, message in messages:
+        if message.get("parent_id") is None:
+            yield from _dialogues(number, nodes[message["message_id"]], _tree_id(message), context)
 
 
-def _dialogues(number: int, root: Mapping[str, Any], tree: Any, context: ParseContext) -> Iterator[RowResult]:
+def _dialogues(number: int, root: Mapping[str, Any], tree_id: Any, context: ParseContext) -> Iterator[RowResult]:
     try:
-        found = list(tree_conversations(root, context))
+        dialogues = list(tree_conversations(root, context))
     except RowError as error:
         yield BadRow(number, str(error))
         return
-    if not found:
-        yield BadRow(number, "nobody answered the prompt")
-    meta = {**({"message_tree_id": tree} if tree is not None else {}), **_meta(root, context)}
-    for dialogue in found:
+    if not dialogues:
+        yield BadRow(number, "the prompt has no answer")
+    context.count_unread(root, {*_USED, "emojis", "labels"})
+    meta = {"message_tree_id": tree_id, "lang": root.get("lang")}
+    meta = {key: value for key, value in meta.items() if value is not None}
+    for dialogue in dialogues:
         yield number, replace(dialogue, meta=meta)
 
 
-def _meta(root: Mapping[str, Any], context: ParseContext) -> dict[str, Any]:
-    kept = {key: root[key] for key in ("lang",) if root.get(key) is not None}
-    context.count_unread(root, {*_USED, "emojis", "labels"})
-    return kept
-
-
 def tree_conversations(root: Mapping[str, Any], context: ParseContext) -> Iterator[Conversation]:
-    """Every path to the end of the tree along best-ranked answers. Raises `RowError`."""
+    """Yield a conversation for every path to a leaf along the best-ranked answers. Raises `RowError`."""
     stack: list[tuple[Mapping[str, Any], tuple[Message, ...]]] = [(root, ())]
     while stack:
-        node, before = stack.pop()
+        node, previous = stack.pop()
         role = context.role(node.get("role"))
         message = Message(role, require_text(node.get("text"), f"the text of a {role} message"))
-        path = (*before, message)
+        path = (*previous, message)
         replies = [reply for reply in node.get("replies") or [] if isinstance(reply, dict) and not reply.get("deleted")]
         if role == "user":
             replies = sorted(replies, key=_rank)[:1]
         if replies:
-            for later, reply in reversed(list(enumerate(replies))):
-                stack.append((reply, tuple(map(_without_weight, path)) if later else path))
+            # The stack pops the first reply first; it alone keeps the weights of the path.
+            for index, reply in reversed(list(enumerate(replies))):
+                stack.append((reply, tuple(map(_without_weight, path)) if index else path))
         elif len(path) > 1 or role == "assistant":
-            trimmed = path if role == "assistant" else path[:-1]
-            if any(m.role == "assistant" and m.weight for m in trimmed):
-                yield make_conversation(trimmed, {})
+            messages = path if role == "assistant" else path[:-1]
+            if any(m.role == "assistant" and m.weight for m in messages):
+                yield make_conversation(messages, {})
 
 
 def _without_weight(message: Message) -> Message:

@@ -1,8 +1,7 @@
 """OpenAI messages: one {"messages": [{"role": …, "content": …}, …]} per line.
 
-An assistant's message may have a `weight`, how much fine-tuning learns from it, and `tool_calls`; `tools` beside the
-messages defines what may be called. A `rating` (true or false) says whether their end was good; `rejected`, another
-list of messages, is the same dialogue with a worse one.
+An assistant message may have `tool_calls` and a `weight` in the loss. Optional keys beside `messages` are `tools`, the
+tool definitions; `rating`, true if the last answer is good; and `rejected`, the same dialogue with a worse answer.
 """
 
 from dataclasses import replace
@@ -24,7 +23,7 @@ EXAMPLE = """\
 
 
 def matches(value: Any) -> float:
-    """Sure where there is a list of messages."""
+    """High for a list of messages, medium for another value under `messages`."""
     if not isinstance(value, dict) or "messages" not in value:
         return 0.0
     messages = value["messages"]
@@ -34,26 +33,24 @@ def matches(value: Any) -> float:
 
 
 def parse(value: Any, context: ParseContext = DEFAULT_CONTEXT) -> Record:
-    """The conversation in one object, or the document where a file holds both, as ours may. Raises `RowError`."""
+    """Parse one object: a conversation, or a document in a file that holds both. Raises `RowError`."""
     row = require_mapping(value)
     if "messages" not in row and "text" in row:
         return documents.parse_document(row, context)
     if "messages" not in row:
         raise RowError("it has no 'messages'")
-    # A rating of other kinds, stars say, is something that is known of the dialogue and no more.
-    label = next((key for key in ("rating", "label") if isinstance(row.get(key), bool)), None)
-    worse = row["rejected"] if isinstance(row.get("rejected"), list) else []
+    # A rating of another type, such as a number of stars, is metadata.
+    rating_key = next((key for key in ("rating", "label") if isinstance(row.get(key), bool)), None)
+    rejected = row["rejected"] if isinstance(row.get("rejected"), list) else []
     messages, tools = extract_hermes_tools(parse_turns(row["messages"], "messages", context))
-    used = ["messages", *(key for key in TOOL_KEYS if row.get(key)), *(["rejected"] if worse else [])]
-    used += [label] if label else []
-    if isinstance(row.get("system"), str) and row["system"].strip():  # as Anthropic's requests have it
+    used = ["messages", *(key for key in TOOL_KEYS if row.get(key)), *(["rejected"] if rejected else [])]
+    used += [rating_key] if rating_key else []
+    if isinstance(row.get("system"), str) and row["system"].strip():  # as in Anthropic's API
         messages.insert(0, make_message("system", row["system"], context=context))
         used.append("system")
-    found = make_conversation(messages, context.metadata_of(row, used))
-    rejected = parse_turns(worse, "rejected", context) if worse else []
     return replace(
-        found,
-        rejected=tuple(rejected),
-        rating=parse_rating(row, label) if label else None,
+        make_conversation(messages, context.metadata_of(row, used)),
+        rejected=tuple(parse_turns(rejected, "rejected", context)) if rejected else (),
+        rating=parse_rating(row, rating_key) if rating_key else None,
         tools=parse_tools(row) or tools,
     )

@@ -1,4 +1,4 @@
-"""Pairs: {"prompt": …, "response": …} per line or in one array, under the same names as the columns of a table."""
+"""Pairs: {"prompt": …, "response": …} per line or in one array, or a table with these columns."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ EXAMPLE = """\
 
 
 def matches(value: Any) -> float:
-    """Fairly sure where there is a question and an answer under known names."""
+    """Fairly high for a question and an answer under known names."""
     return 0.7 if is_pair_row(value) else 0.0
 
 
 def parse(value: Any, context: ParseContext) -> Conversation:
-    """The conversation in one object. Raises `RowError`."""
+    """Parse one object. Raises `RowError`."""
     return parse_pair(require_mapping(value), context)

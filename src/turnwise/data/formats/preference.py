@@ -1,7 +1,7 @@
 """Preferences: {"prompt": …, "chosen": …, "rejected": …} per line or in one array, texts or lists of messages.
 
-Reads what TRL, LLaMA-Factory and OpenAI call preference data, and Anthropic's pairs of whole transcripts. A
-conversation comes out that ends as was chosen, and knows how it would have ended otherwise.
+Covers the preference data of TRL, LLaMA-Factory and OpenAI, and Anthropic's pairs of complete transcripts. The result
+is a conversation with the chosen answer, and with the other answer in `rejected`.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,8 @@ from turnwise.data.parse_turns import make_message, parse_turns
 from turnwise.data.rows import RowError, make_conversation, require_mapping
 from turnwise.data.transcripts import split_transcript
 
-PAIRS = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
-LISTS = ("messages", "conversations")
-PROMPTS = ("prompt", "instruction", *LISTS, "question", "input", "query")
+ANSWER_KEYS = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
+PROMPT_KEYS = ("prompt", "instruction", "messages", "conversations", "question", "input", "query")
 EXPECTED = '{"prompt": "…", "chosen": "…", "rejected": "…"}, each a text or a list of messages'
 EXAMPLE = """\
 {"prompt": "May I have tea?", "chosen": "With pleasure.", "rejected": "No."}
@@ -28,47 +27,47 @@ EXAMPLE = """\
 
 
 def matches(value: Any) -> float:
-    """Sure where there are both answers."""
+    """Certain if there are two answers."""
     if not isinstance(value, dict):
         return 0.0
-    return 1.0 if any(set(pair) <= value.keys() and is_message_value(value[pair[0]]) for pair in PAIRS) else 0.0
+    return 1.0 if any(set(pair) <= value.keys() and is_message_value(value[pair[0]]) for pair in ANSWER_KEYS) else 0.0
 
 
 def parse(value: Any, context: ParseContext) -> Conversation:
-    """The conversation in one object. Raises `RowError`."""
+    """Parse one object. Raises `RowError`."""
     row = require_mapping(value)
-    better, worse = next((pair for pair in PAIRS if set(pair) <= row.keys()), PAIRS[0])
-    prompt, used = _prompt(row, context)
-    chosen, rejected = ([*prompt, *_answer(row, key, prompt, context)] for key in (better, worse))
+    answer_keys = next((pair for pair in ANSWER_KEYS if set(pair) <= row.keys()), ANSWER_KEYS[0])
+    prompt, used = _parse_shared_prompt(row, context)
+    chosen, rejected = ([*prompt, *_parse_answer(row, key, prompt, context)] for key in answer_keys)
     if chosen == rejected:
         raise RowError("its two answers are the same")
-    used |= {better, worse, *(key for key in TOOL_KEYS if row.get(key))}
-    found = make_conversation(chosen, context.metadata_of(row, used))
-    return replace(found, rejected=tuple(rejected), tools=parse_tools(row))
+    used |= {*answer_keys, *(key for key in TOOL_KEYS if row.get(key))}
+    conversation = make_conversation(chosen, context.metadata_of(row, used))
+    return replace(conversation, rejected=tuple(rejected), tools=parse_tools(row))
 
 
-def _prompt(row: Mapping[str, Any], context: ParseContext) -> tuple[list[Message], set[str]]:
-    """What both answers follow, and the keys it was read from."""
-    key = next((key for key in PROMPTS if row.get(key)), None)
+def _parse_shared_prompt(row: Mapping[str, Any], context: ParseContext) -> tuple[list[Message], set[str]]:
+    """Return the messages before both answers, and the keys they come from."""
+    key = next((key for key in PROMPT_KEYS if row.get(key)), None)
     if key is None:
         return [], {"system"} & row.keys()
     value = row[key]
-    if isinstance(value, dict) and "messages" in value:  # OpenAI's: {"input": {"messages": […]}}
+    if isinstance(value, dict) and "messages" in value:  # OpenAI: {"input": {"messages": […]}}
         value, key = value["messages"], "input"
         row = {**row, key: value}
     return parse_prompt(row, key, context)
 
 
 def _prompt_text(row: Mapping[str, Any]) -> Any:
-    return next((row[key] for key in PROMPTS if row.get(key)), None)
+    return next((row[key] for key in PROMPT_KEYS if row.get(key)), None)
 
 
-def _answer(row: Mapping[str, Any], key: str, prompt: list[Message], context: ParseContext) -> list[Message]:
-    """What follows the prompt; an answer may be a text, a message, or messages, with the prompt again or without."""
+def _parse_answer(row: Mapping[str, Any], key: str, prompt: list[Message], context: ParseContext) -> list[Message]:
+    """Return the messages after the prompt. An answer is a text, a message or messages, and may repeat the prompt."""
     value = row.get(key)
     if isinstance(value, str) or value is None:
         turns = split_transcript(value) if value else None
-        # After a prompt, a text with speakers is an answer that writes a scene, unless it repeats the prompt.
+        # A transcript that does not repeat the prompt is an answer in the form of a dialogue, such as a written scene.
         if turns is None or (prompt and turns[: len(prompt)] != prompt):
             return [make_message("assistant", strip_answer(_prompt_text(row), value), context=context)]
     else:

@@ -37,21 +37,22 @@ EXAMPLE = """\
 
 
 def matches(value: Any) -> float:
-    """Sure where there is a list of turns under a known name, less so where the list holds texts."""
+    """High for a list of turns under a known name, fairly high for a list of texts."""
     if not isinstance(value, dict):
         return 0.0
-    turns = [value[key] for key in TURNS_KEYS if key in value]
-    if any(map(is_turn_list, turns)):
+    candidates = [value[key] for key in TURNS_KEYS if key in value]
+    if any(map(is_turn_list, candidates)):
         return 0.93
-    if any(isinstance(entry, list) and entry and all(isinstance(text, str) for text in entry) for entry in turns):
+    if any(isinstance(turns, list) and turns and all(isinstance(text, str) for text in turns) for turns in candidates):
         return 0.7
-    entries = value.get("conversations")
-    is_column = isinstance(entries, list) and bool(entries) and is_turn_list(entries[0])
-    return 0.75 if isinstance(entries, list) and not is_column else 0.0
+    conversations = value.get("conversations")
+    # A list of lists of turns is the column of a table.
+    is_column = isinstance(conversations, list) and bool(conversations) and is_turn_list(conversations[0])
+    return 0.75 if isinstance(conversations, list) and not is_column else 0.0
 
 
 def parse(value: Any, context: ParseContext) -> Conversation:
-    """The conversation in one object; a `system` beside it opens the dialogue. Raises `RowError`."""
+    """Parse one object; its `system` becomes the first message. Raises `RowError`."""
     row = require_mapping(value)
     key = next((key for key in TURNS_KEYS if isinstance(row.get(key), list)), None)
     if key is None:

@@ -1,13 +1,12 @@
-"""Slack: a day of a channel from an export, an array of messages; --me NAME says whose messages are the replies."""
+"""Slack: a day of a channel from an export, an array of messages; --me NAME sets whose messages are replies."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from turnwise.data.chat_export import ChatPost, parse_time, split_into_dialogues
-from turnwise.data.formats import NumberedValues
 from turnwise.data.parse_context import ParseContext
-from turnwise.data.rows import BadRow, RowResult
+from turnwise.data.rows import BadRow, NumberedValue, RowResult
 
 EXPECTED = '[{"type": "message", "user": "U01", "text": "…", "ts": "1710266760.000200"}]'
 EXAMPLE = """\
@@ -24,49 +23,49 @@ _LINK = re.compile(r"<(https?://[^|>]+)(?:\|([^>]*))?>")
 
 
 def matches(value: Any) -> float:
-    """Sure of a message with a time stamp of Slack's."""
+    """Certain for a message with a Slack time stamp."""
     return 1.0 if isinstance(value, dict) and value.get("type") == "message" and {"ts", "text"} <= value.keys() else 0.0
 
 
-def combine(rows: NumberedValues, context: ParseContext) -> Iterator[RowResult]:
-    """The dialogues of the channel, in the order of time; joins, topics and the like are no posts."""
+def combine(rows: Iterable[NumberedValue], context: ParseContext) -> Iterator[RowResult]:
+    """Yield the dialogues of the channel in chronological order. Events such as joins are skipped."""
     entries: list[Mapping[str, Any]] = []
-    first = 0
+    first_number = 0
     for row in rows:
         if isinstance(row, BadRow):
             yield row
         elif isinstance(row[1], dict):
-            first = first or row[0]
+            first_number = first_number or row[0]
             if not row[1].get("subtype") or row[1]["subtype"] in ("bot_message", "thread_broadcast"):
                 entries.append(row[1])
-    names = _names(entries, context.me)
+    names = _names_by_id(entries, context.me)
     entries.sort(key=lambda entry: float(entry["ts"]) if _is_number(entry.get("ts")) else 0.0)
     posts = [
         ChatPost(_speaker(entry, names), _text(str(entry.get("text") or ""), names), parse_time(entry.get("ts")))
         for entry in entries
     ]
     for dialogue in split_into_dialogues(posts, context):
-        yield first, dialogue
+        yield first_number, dialogue
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, str) and value.replace(".", "", 1).isdigit()
 
 
-def _names(entries: Iterable[Mapping[str, Any]], me: str | None) -> dict[str, str]:
-    """The name of every user id. Some messages carry a profile and others of the same person do not.
+def _names_by_id(entries: Iterable[Mapping[str, Any]], me: str | None) -> dict[str, str]:
+    """Return the name of every user id; only some messages of a person carry a profile.
 
-    The person that `me` names, by id or by either of the two names, has that name.
+    The person called `me`, by id, real name or display name, has the name `me`.
     """
     names: dict[str, str] = {}
     for entry in entries:
         profile, id = entry.get("user_profile"), str(entry.get("user"))
         profile = profile if isinstance(profile, dict) else {}
-        known = [str(profile[key]) for key in ("real_name", "display_name") if profile.get(key)]
-        if me is not None and me.strip().lower() in (name.strip().lower() for name in (*known, id)):
+        profile_names = [str(profile[key]) for key in ("real_name", "display_name") if profile.get(key)]
+        if me is not None and me.strip().lower() in (name.strip().lower() for name in (*profile_names, id)):
             names[id] = me
-        elif known:
-            names.setdefault(id, known[0])
+        elif profile_names:
+            names.setdefault(id, profile_names[0])
     return names
 
 

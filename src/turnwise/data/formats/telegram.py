@@ -1,4 +1,4 @@
-"""Telegram: result.json of an exported chat, or of all chats; --me NAME says whose messages are the replies."""
+"""Telegram: result.json of an exported chat, or of all chats; --me NAME sets whose messages are replies."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ EXAMPLE_ME = "Ada"
 
 
 def matches(value: Any) -> float:
-    """Sure of one chat, and of the export of all."""
+    """Certain for one chat, and for an export of all chats."""
     return 1.0 if _chats(value) else 0.0
 
 
@@ -31,8 +31,8 @@ def _chats(value: Any) -> list[Mapping[str, Any]]:
     if not isinstance(value, dict):
         return []
     chats = value.get("chats")
-    found = chats.get("list", []) if isinstance(chats, dict) else [value]
-    return [chat for chat in found if isinstance(chat, dict) and _is_chat(chat.get("messages"))]
+    candidates = chats.get("list", []) if isinstance(chats, dict) else [value]
+    return [chat for chat in candidates if isinstance(chat, dict) and _is_chat(chat.get("messages"))]
 
 
 def _is_chat(messages: Any) -> bool:
@@ -43,13 +43,13 @@ def _is_chat(messages: Any) -> bool:
 
 
 def parse(value: Any, context: ParseContext) -> list[Record]:
-    """The dialogues of every chat; those in which `--me` says nothing are left out. Raises `RowError`."""
+    """Parse every chat into its dialogues. Chats without a message by `--me` are skipped. Raises `RowError`."""
     require_mapping(value)
     chats = _chats(value)
     if not chats:
-        raise RowError("it is no exported chat")
-    found: list[Record] = []
-    absent: SpeakerNotFound | None = None
+        raise RowError("it is not an exported chat")
+    dialogues: list[Record] = []
+    first_error: SpeakerNotFound | None = None
     for chat in chats:
         posts = [
             ChatPost(
@@ -58,20 +58,20 @@ def parse(value: Any, context: ParseContext) -> list[Record]:
             for entry in chat["messages"]
             if isinstance(entry, dict) and entry.get("type") == "message"
         ]
-        name = {"chat": chat["name"]} if isinstance(chat.get("name"), str) else {}
+        meta = {"chat": chat["name"]} if isinstance(chat.get("name"), str) else {}
         if not any(post.text.strip() for post in posts):
             continue
         try:
-            found += [Conversation(dialogue.messages, name) for dialogue in split_into_dialogues(posts, context)]
+            dialogues += [Conversation(dialogue.messages, meta) for dialogue in split_into_dialogues(posts, context)]
         except SpeakerNotFound as error:
-            absent = absent or error
-    if absent is not None and not found:
-        raise absent
-    return found
+            first_error = first_error or error
+    if first_error is not None and not dialogues:
+        raise first_error
+    return dialogues
 
 
 def _text(value: Any) -> str:
-    """A text, or a list of texts and of objects with formatted ones."""
+    """Join the text of a message: a text, or a list of texts and of objects with formatted text."""
     if isinstance(value, list):
         return "".join(map(_text, value))
     return str(value.get("text", "")) if isinstance(value, dict) else str(value or "")

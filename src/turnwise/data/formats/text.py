@@ -1,7 +1,7 @@
 """Plain text: dialogues written as "User: …" and "Assistant: …" lines, or prose.
 
-A blank line stands between two dialogues. Where it stands between all turns, as in most transcripts, a dialogue goes on
-until two blank lines, a rule (---) or the same speaker again.
+A blank line ends a dialogue. If blank lines separate all turns, as in most transcripts, a dialogue ends at two blank
+lines, a rule (---) or a second turn of the same speaker.
 """
 
 import re
@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from turnwise.core.messages import Message
 from turnwise.data.lines import numbered_lines, take_sample
+from turnwise.data.paragraphs import Paragraph, split_at_rules, split_paragraphs
 from turnwise.data.parse_context import DEFAULT_CONTEXT, ROLE_OF_SPEAKER, ParseContext
 from turnwise.data.rows import (
     BadRow,
@@ -21,6 +22,7 @@ from turnwise.data.rows import (
     make_conversation,
     require_text,
 )
+from turnwise.data.speaker_pattern import detect_speaker_pattern, speaker_name
 from turnwise.data.transcripts import split_markers
 
 EXPECTED = 'dialogues of "User: …" and "Assistant: …" lines with a blank line between two dialogues, or plain prose'
@@ -33,214 +35,146 @@ User: Thanks!
 Assistant: Have a good trip.
 """
 
-# Prose has no rows; it is cut between paragraphs once a document is this long, so that a book is not one row.
-DOCUMENT_CHARACTERS = 2**16
-# How a turn opens: a name and a colon, the same in bold, or a heading that is a name.
-_PLAIN = r"{}\s*[:：][ \t]?"
-_BOLD = r"(?:\*\*|__){}(?:\*\*|__)?\s*[:：](?:\*\*|__)?[ \t]?"
-_HEADING = r"#{{1,6}}[ \t]+(?:\*\*|__)?{}(?:\*\*|__)?[ \t]*[:：]?(?:\*\*|__)?[ \t]*(?=\n|$)"
+DOCUMENT_CHARACTERS = 2**16  # prose is cut after the paragraph that reaches this length, so that a book is several rows
 _FENCE = re.compile(r"\s*(?:```|~~~)")
-_ANYONE = re.compile(r"([\w .'-]{1,30})[:：]")
-_RULE = re.compile(r"\s*(?:[-=_*~#]\s?){3,}\s*")
-_CODE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".conll")
-
-Line = tuple[int, str] | BadRow
-
-
-class Paragraph(list[Line]):
-    """Lines without a blank one among them; `is_apart` where more than one blank line stands before it."""
-
-    is_apart = False
+_ANY_SPEAKER = re.compile(r"([\w .'-]{1,30})[:：]")
+_TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".log")
+_OTHER_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".conll")
 
 
 def sniff(sample: FileSample) -> float:
-    """Anything that can be read as text may be text; a name that says so makes it likelier."""
+    """Medium for a dialogue or a file name of a text file, low for other text."""
     if not sample.text.strip() or "\0" in sample.text:
         return 0.0
-    if _speaker(sample.text, DEFAULT_CONTEXT) is not None:
+    if detect_speaker_pattern(sample.text, DEFAULT_CONTEXT) is not None:
         return 0.7
-    if sample.suffix in (".txt", ".text", ".md", ".markdown", ".log"):
+    if sample.suffix in _TEXT_SUFFIXES:
         return 0.6
-    # Other names belong to other formats: a broken JSON file must not be learned by heart as prose.
-    return 0.0 if sample.suffix in _CODE_SUFFIXES else 0.3
+    # A broken JSON file must not be trained on as prose.
+    return 0.0 if sample.suffix in _OTHER_SUFFIXES else 0.3
 
 
 def read(file: BinaryIO, context: ParseContext) -> Iterator[RowResult]:
-    """Conversations where the text begins with a known speaker, else documents."""
+    """Return conversations if the text starts with a known speaker, else documents."""
     sample = take_sample("", file)
-    speaker = _speaker(sample.text, context)
+    speaker = detect_speaker_pattern(sample.text, context)
+    paragraphs = split_paragraphs(numbered_lines(file))
     if speaker is None:
-        return _documents(_paragraphs(numbered_lines(file)))
-    airy = _has_blank_line_between_turns(sample.text, speaker)
-    return _dialogues(_paragraphs(numbered_lines(file)), speaker, context, airy)
+        return _read_documents(paragraphs)
+    return _read_dialogues(paragraphs, speaker, context, _has_blank_lines_between_turns(sample.text, speaker))
 
 
-def _speaker(sample: str, context: ParseContext) -> re.Pattern[str] | None:
-    """What a line that opens a turn begins with; None where the text does not begin so.
-
-    All turns open as the first one does: in its case, with its marks and no deeper. So "user: root" is part of a
-    configuration where speakers are written "User:", and "**Answer:** 42" is part of a reply. Names of one letter are
-    speakers only where the first one is: else "A: …" is an item of a list.
-    """
-    names = {*ROLE_OF_SPEAKER, *context.roles, *([context.me.lower()] if context.me else [])}
-    start = sample.lstrip("\ufeff\r\n")
-    for style in (_PLAIN, _BOLD, _HEADING):
-        if first := _pattern(names, style).match(start.lstrip()):
-            break
-    else:
-        return None
-    name = first.group("name")
-    case = "(?![a-z])" if name[0].isupper() else "(?![A-Z])" if name[0].islower() else ""
-    indent = r"\s*" if start[:1].isspace() else r"\s?"
-    return _pattern(names if len(name) == 1 else {name for name in names if len(name) > 1}, style, case, indent)
-
-
-def _pattern(names: set[str], style: str, case: str = "", indent: str = "") -> re.Pattern[str]:
-    """A name in this style, where the line has as little before it."""
-    any_name = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.compile(indent + style.format(f"(?P<name>{case}(?i:{any_name}))"))
-
-
-def _name(match: re.Match[str]) -> str:
-    return str(match.group("name"))
-
-
-def _has_blank_line_between_turns(sample: str, speaker: re.Pattern[str]) -> bool:
-    turns = [
+def _has_blank_lines_between_turns(text: str, speaker: re.Pattern[str]) -> bool:
+    """Return True if most paragraphs that start a turn start exactly one."""
+    num_turns = [
         sum(bool(speaker.match(line)) for line in paragraph.split("\n"))
-        for paragraph in re.split(r"\n[ \t]*\r?\n", sample.strip())
+        for paragraph in re.split(r"\n[ \t]*\r?\n", text.strip())
     ]
-    opened = [count for count in turns if count]
-    return len(opened) > 1 and sum(count == 1 for count in opened) > len(opened) / 2
+    positive = [number for number in num_turns if number]
+    return len(positive) > 1 and sum(number == 1 for number in positive) > len(positive) / 2
 
 
-def _paragraphs(lines: Iterable[Line]) -> Iterator[Paragraph]:
-    held, blank = Paragraph(), 0
-    for line in lines:
-        if isinstance(line, BadRow) or line[1].strip():
-            if not held:
-                held.is_apart = blank > 1
-            held.append(line)
-            blank = 0
-            continue
-        blank += 1
-        if held:
-            yield held
-            held = Paragraph()
-    if held:
-        yield held
-
-
-def _without_rules(paragraphs: Iterable[Paragraph]) -> Iterator[Paragraph]:
-    """The paragraphs as they are between lines such as "---", which part dialogues."""
-    is_after_rule = False
-    for paragraph in paragraphs:
-        held = Paragraph()
-        held.is_apart = paragraph.is_apart or is_after_rule
-        is_after_rule = False
-        for line in paragraph:
-            if isinstance(line, BadRow) or _RULE.fullmatch(line[1]) is None:
-                held.append(line)
-                continue
-            if held:
-                yield held
-            held, is_after_rule = Paragraph(), True
-            held.is_apart = True
-        if held:
-            is_after_rule = False
-            yield held
-
-
-def _dialogues(
-    paragraphs: Iterable[Paragraph], speaker: re.Pattern[str], context: ParseContext, airy: bool
+def _read_dialogues(
+    paragraphs: Iterable[Paragraph], speaker: re.Pattern[str], context: ParseContext, has_blank_lines: bool
 ) -> Iterator[RowResult]:
-    """One row for every dialogue: a paragraph, or all paragraphs up to a gap where turns have blank lines between."""
-    held: list[Paragraph] = []
-    for paragraph in _without_rules(paragraphs):
-        if held and not (airy and _goes_on(held, paragraph, speaker, context)):
-            yield _conversation(held, speaker, context)
-            held = []
-        held.append(paragraph)
-    if held:
-        yield _conversation(held, speaker, context)
+    """Yield a row per dialogue: one paragraph, or several if `has_blank_lines` between turns."""
+    dialogue: list[Paragraph] = []
+    for paragraph in split_at_rules(paragraphs):
+        if dialogue and not (has_blank_lines and _continues(dialogue, paragraph, speaker, context)):
+            yield _parse_dialogue(dialogue, speaker, context)
+            dialogue = []
+        dialogue.append(paragraph)
+    if dialogue:
+        yield _parse_dialogue(dialogue, speaker, context)
 
 
-def _goes_on(held: list[Paragraph], paragraph: Paragraph, speaker: re.Pattern[str], context: ParseContext) -> bool:
-    """Whether a paragraph belongs to the dialogue before it."""
+def _continues(
+    dialogue: list[Paragraph], paragraph: Paragraph, speaker: re.Pattern[str], context: ParseContext
+) -> bool:
+    """Return True if a paragraph belongs to the dialogue before it."""
     if paragraph.is_apart:
         return False
     first = paragraph[0]
-    opening = None if isinstance(first, BadRow) else speaker.match(first[1])
-    if opening is None:
+    start = None if isinstance(first, BadRow) else speaker.match(first[1])
+    if start is None:
         return True
-    before = [m for part in held for line in part if not isinstance(line, BadRow) and (m := speaker.match(line[1]))]
-    return not before or context.find_role(_name(before[-1])) != context.find_role(_name(opening))
+    lines = [line[1] for previous in dialogue for line in previous if not isinstance(line, BadRow)]
+    previous_starts = [match for line in lines if (match := speaker.match(line))]
+    if not previous_starts:
+        return True
+    return context.find_role(speaker_name(previous_starts[-1])) != context.find_role(speaker_name(start))
 
 
-def _conversation(paragraphs: list[Paragraph], speaker: re.Pattern[str], context: ParseContext) -> RowResult:
-    turns: list[tuple[str, list[str]]] = []
-    start, fenced = 0, _fenced(paragraphs)
-    for number, paragraph in enumerate(paragraphs):
-        if number and turns:
+def _parse_dialogue(paragraphs: list[Paragraph], speaker: re.Pattern[str], context: ParseContext) -> RowResult:
+    turns: list[tuple[str, list[str]]] = []  # speaker and lines
+    first_number, fenced_lines = 0, _fenced_lines(paragraphs)
+    for index, paragraph in enumerate(paragraphs):
+        if index and turns:
             turns[-1][1].append("")
         for row in paragraph:
             if isinstance(row, BadRow):
                 return row
-            line, written = row
-            start = start or line
-            opening = None if line in fenced else speaker.match(written)
-            if opening:
-                turns.append((_name(opening), [written[opening.end() :]]))
-            elif turns:  # a line without a speaker goes on with what was being said
-                turns[-1][1].append(written)
+            number, line = row
+            first_number = first_number or number
+            start = None if number in fenced_lines else speaker.match(line)
+            if start:
+                turns.append((speaker_name(start), [line[start.end() :]]))
+            elif turns:
+                turns[-1][1].append(line)
             else:
-                anyone = _ANYONE.match(written)
-                who = f"unknown role {anyone.group(1)!r}" if anyone else "the dialogue does not begin with a speaker"
-                return BadRow(line, f"{who} (known: {', '.join(ROLE_OF_SPEAKER)}; or --role NAME=assistant)")
+                return BadRow(number, _unknown_speaker_reason(line))
     try:
-        messages = [_message(name, lines, context) for name, lines in turns]
-        return start, make_conversation(messages, {})
+        messages = [_make_message(name, lines, context) for name, lines in turns]
+        return first_number, make_conversation(messages, {})
     except RowError as error:
-        return BadRow(start, str(error))
+        return BadRow(first_number, str(error))
 
 
-def _fenced(paragraphs: list[Paragraph]) -> set[int]:
-    """The numbers of the lines in blocks of code that are closed: no turn opens there."""
+def _unknown_speaker_reason(line: str) -> str:
+    name = _ANY_SPEAKER.match(line)
+    problem = f"unknown role {name.group(1)!r}" if name else "the dialogue does not start with a speaker"
+    return f"{problem} (known: {', '.join(ROLE_OF_SPEAKER)}; or --role NAME=assistant)"
+
+
+def _fenced_lines(paragraphs: list[Paragraph]) -> set[int]:
+    """Return the numbers of the lines in closed code blocks, in which no turn starts."""
     lines = [line for paragraph in paragraphs for line in paragraph if not isinstance(line, BadRow)]
-    fences = [number for number, written in lines if _FENCE.match(written)]
+    fences = [number for number, line in lines if _FENCE.match(line)]
     return {number for first, last in zip(fences[::2], fences[1::2], strict=False) for number in range(first, last)}
 
 
-def _message(name: str, lines: list[str], context: ParseContext) -> Message:
+def _make_message(name: str, lines: list[str], context: ParseContext) -> Message:
+    """Create a message of a turn's lines without the blank lines at its end, and at its start after a heading."""
     while len(lines) > 1 and not lines[-1]:
         lines = lines[:-1]
-    if len(lines) > 1 and not lines[0].strip():  # a heading, or a name alone on its line
+    if len(lines) > 1 and not lines[0].strip():
         lines = lines[1:]
         while len(lines) > 1 and not lines[0]:
             lines = lines[1:]
     role = context.role(name)
-    return Message(
-        role, require_text("\n".join(lines), f"the content of {'an' if role == 'assistant' else 'a'} {role} turn")
-    )
+    article = "an" if role == "assistant" else "a"
+    return Message(role, require_text("\n".join(lines), f"the content of {article} {role} turn"))
 
 
-def _documents(paragraphs: Iterable[Paragraph]) -> Iterator[RowResult]:
-    held: list[str] = []
+def _read_documents(paragraphs: Iterable[Paragraph]) -> Iterator[RowResult]:
+    """Yield prose as documents of whole paragraphs."""
+    texts: list[str] = []
     start = size = 0
     for paragraph in paragraphs:
-        good = [row for row in paragraph if not isinstance(row, BadRow)]
-        yield from (row for row in paragraph if isinstance(row, BadRow))
-        if good:
-            start = start or good[0][0]
-            held.append("\n".join(text for _, text in good))
-            size += len(held[-1])
+        lines = [line for line in paragraph if not isinstance(line, BadRow)]
+        yield from (line for line in paragraph if isinstance(line, BadRow))
+        if lines:
+            start = start or lines[0][0]
+            texts.append("\n".join(text for _, text in lines))
+            size += len(texts[-1])
         if size >= DOCUMENT_CHARACTERS:
-            yield start, _document("\n\n".join(held))
-            held, start, size = [], 0, 0
-    if held:
-        yield start, _document("\n\n".join(held))
+            yield start, _make_document("\n\n".join(texts))
+            texts, start, size = [], 0, 0
+    if texts:
+        yield start, _make_document("\n\n".join(texts))
 
 
-def _document(content: str) -> Record:
-    messages = split_markers(content)
-    return make_conversation(messages, {}) if messages else Document(content)
+def _make_document(text: str) -> Record:
+    """Create a document, or a conversation if chat-template markers or headings divide the text into turns."""
+    messages = split_markers(text)
+    return make_conversation(messages, {}) if messages else Document(text)

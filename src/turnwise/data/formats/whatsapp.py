@@ -1,4 +1,4 @@
-"""WhatsApp: an exported chat (.txt) of an Android phone or an iPhone; --me NAME says whose messages are the replies."""
+"""WhatsApp: a chat exported (.txt) from an Android phone or an iPhone; --me NAME sets whose messages are replies."""
 
 import re
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ _EDITED = re.compile(r"\s*<This message was edited>\s*$")
 
 
 def sniff(sample: FileSample) -> float:
-    """Sure where the first lines begin with a date, and one of them goes on with a name."""
+    """High if the first lines start with a date, and one of them continues with a name."""
     lines = [line for line in sample.text.split("\n")[:30] if line.strip()]
     starts = [match for line in lines if (match := _START.match(line))]
     posts = [match for match in starts if _POST.match(match.string, match.end())]
@@ -41,7 +41,7 @@ def sniff(sample: FileSample) -> float:
 
 
 def read(file: BinaryIO, context: ParseContext) -> Iterator[RowResult]:
-    """The dialogues of the chat. System messages and left-out media are no posts."""
+    """Yield the dialogues of the chat. System messages and omitted media are skipped."""
     posts: list[tuple[int, ChatPost]] = []
     for line in numbered_lines(file):
         if isinstance(line, BadRow):
@@ -52,20 +52,20 @@ def read(file: BinaryIO, context: ParseContext) -> Iterator[RowResult]:
         if start and post:
             groups = [group for group in start.groups() if group]
             posts.append((line[0], ChatPost(post.group(1).strip(), post.group(2), _time(groups))))
-        elif posts and not start:  # a message of several lines
+        elif posts and not start:  # a further line of the last message
             number, last = posts[-1]
             posts[-1] = number, ChatPost(last.speaker, f"{last.text}\n{line[1]}", last.time)
-    clean = [ChatPost(post.speaker, _EDITED.sub("", post.text).strip(), post.time) for _, post in posts]
-    first = posts[0][0] if posts else 1
-    for dialogue in split_into_dialogues((post for post in clean if not _MEDIA.fullmatch(post.text)), context):
-        yield first, dialogue
+    cleaned = [ChatPost(post.speaker, _EDITED.sub("", post.text).strip(), post.time) for _, post in posts]
+    first_number = posts[0][0] if posts else 1
+    for dialogue in split_into_dialogues((post for post in cleaned if not _MEDIA.fullmatch(post.text)), context):
+        yield first_number, dialogue
 
 
 def _time(groups: list[str]) -> datetime | None:
-    """Only spans between posts matter, so days and months may be mixed up where the layout does not tell."""
-    numbers = [int(part) for part in re.split(r"[./-]", groups[0])]
+    """Parse a date and a time. Day and month may be swapped if ambiguous: only the gaps between posts matter."""
+    numbers = [int(number) for number in re.split(r"[./-]", groups[0])]
     clock = next(group for group in groups[1:] if group[0].isdigit())
-    hours, minutes = (int(part) for part in re.split(r"[:.]", clock)[:2])
+    hours, minutes = (int(number) for number in re.split(r"[:.]", clock)[:2])
     if len(groups) > 2:
         hours = hours % 12 + (12 if _AFTERNOON.intersection(groups) else 0)
     day, month, year = numbers if numbers[0] <= 31 else reversed(numbers)
