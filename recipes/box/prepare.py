@@ -16,7 +16,8 @@ from pathlib import Path
 
 from turnwise.core.files import atomic_write
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.grammar.expand import DialogueGrammar, expand, restrict_topics
+from turnwise.data.grammar.expand import expand, restrict_topics
+from turnwise.data.grammar.grammar_file import DialogueGrammar
 from turnwise.data.grammar.line_templates import join_spans
 from turnwise.data.prompts import load_small_talk, load_support_lines
 from turnwise.data.sources import read_source

@@ -1,4 +1,4 @@
-"""The check: it counts rightly, finds what is wrong, and says where and what to do."""
+"""The data check: counts, findings with locations and advice, the verdict."""
 
 import io
 import json
@@ -16,37 +16,37 @@ from turnwise.data.rows import Document
 
 
 def chat(*turns: str, system: str | None = None) -> Conversation:
-    said = [Message("assistant" if n % 2 else "user", text) for n, text in enumerate(turns)]
-    return Conversation(((Message("system", system),) if system else ()) + tuple(said))
+    messages = [Message("assistant" if n % 2 else "user", text) for n, text in enumerate(turns)]
+    return Conversation(((Message("system", system),) if system else ()) + tuple(messages))
 
 
 @pytest.fixture
-def look(tmp_path):
-    def look(*items, against=(), raw="", **how):
+def check(tmp_path):
+    def check(*items, against=(), raw="", **options):
         write_jsonl(tmp_path / "data.jsonl", items)
         with (tmp_path / "data.jsonl").open("a") as file:
             file.write(raw)
         if against:
             write_jsonl(tmp_path / "test.jsonl", against)
-            how["against"] = [tmp_path / "test.jsonl"]
-        return check_data([tmp_path / "data.jsonl"], **how)
+            options["against"] = [tmp_path / "test.jsonl"]
+        return check_data([tmp_path / "data.jsonl"], **options)
 
-    return look
+    return check
 
 
 def finding(report, kind):
-    return next((found for found in report.findings if found.kind == kind), None)
+    return next((entry for entry in report.findings if entry.kind == kind), None)
 
 
-def test_clean_data_is_called_usable_and_nothing_is_found(look):
-    report = look(chat("hi", "hello"), chat("and you?", "fine"))
+def test_clean_data_is_usable_without_findings(check):
+    report = check(chat("hi", "hello"), chat("and you?", "fine"))
     assert report.findings == ()
     assert report.usable
     assert report.verdict == "Usable: 2 of 2 rows can be trained on, and there are no warnings."
 
 
-def test_counts_and_lengths(look):
-    report = look(chat("a b", "c"), chat("d", "e", "f g h", "i", system="s"), Document("one two three"))
+def test_counts_and_lengths(check):
+    report = check(chat("a b", "c"), chat("d", "e", "f g h", "i", system="s"), Document("one two three"))
     assert (report.rows, report.conversations, report.documents, report.bad_rows) == (3, 2, 1, 0)
     assert report.messages == {"system": 1, "user": 3, "assistant": 3}
     turns = report.lengths["turns per dialogue"]
@@ -57,23 +57,23 @@ def test_counts_and_lengths(look):
     assert "tokens per dialogue" not in report.lengths
 
 
-def test_tokens_are_counted_by_who_can(look):
-    assert look(chat("hi", "you"), count_tokens=len).lengths["tokens per dialogue"].total == 5
+def test_tokens_are_counted_by_the_given_function(check):
+    assert check(chat("hi", "you"), count_tokens=len).lengths["tokens per dialogue"].total == 5
 
 
-def test_bad_rows_are_listed_with_line_and_reason_twenty_at_most(look):
-    report = look(chat("hi", "hello"), raw="oops\n" * 30)
-    found = finding(report, "bad rows")
-    assert found.count == report.bad_rows == 30
-    assert len(found.locations) == 20
-    assert "data.jsonl, line 2: it is not valid JSON" in found.locations[0]
-    assert "Expected" in found.locations[0]
+def test_at_most_twenty_bad_rows_are_listed_with_line_and_reason(check):
+    report = check(chat("hi", "hello"), raw="oops\n" * 30)
+    bad_rows = finding(report, "bad rows")
+    assert bad_rows.count == report.bad_rows == 30
+    assert len(bad_rows.locations) == 20
+    assert "data.jsonl, line 2: it is not valid JSON" in bad_rows.locations[0]
+    assert "Expected" in bad_rows.locations[0]
     assert report.usable
     assert "1 of 31 rows" in report.verdict
 
 
-def test_duplicates_and_near_duplicates_are_told_apart(look):
-    report = look(chat("Hi there", "yes"), chat("Hi there", "yes"), chat("hi, THERE!", "Yes."), chat("hi", "yes"))
+def test_exact_and_near_duplicates_are_distinguished(check):
+    report = check(chat("Hi there", "yes"), chat("Hi there", "yes"), chat("hi, THERE!", "Yes."), chat("hi", "yes"))
     assert finding(report, "exact duplicates").locations[0].endswith("data.jsonl:1")
     assert ":2 repeats" in finding(report, "exact duplicates").locations[0]
     assert ":3 is nearly" in finding(report, "near duplicates").locations[0]
@@ -81,7 +81,7 @@ def test_duplicates_and_near_duplicates_are_told_apart(look):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("first", "second", "is_same"),
     [
         ("Hello, world!", "hello   world", True),
         ("你好！", "你好", True),
@@ -92,12 +92,12 @@ def test_duplicates_and_near_duplicates_are_told_apart(look):
         ("3.5", "35", False),
     ],
 )
-def test_what_counts_as_the_same(one, other, same):
-    assert (normalize_text(one) == normalize_text(other)) is same
+def test_texts_that_normalize_to_the_same_text(first, second, is_same):
+    assert (normalize_text(first) == normalize_text(second)) is is_same
 
 
-def test_leaks_between_training_and_test_data(look):
-    report = look(
+def test_leaks_between_training_and_test_data(check):
+    report = check(
         chat("hi", "hello"), chat("How are you?", "fine"), chat("who?", "me"),
         against=[chat("HI!", "Hello"), chat("how are you", "so so")],
     )  # fmt: skip
@@ -107,8 +107,8 @@ def test_leaks_between_training_and_test_data(look):
     assert finding(report, "shared openings").count == 1
 
 
-def test_one_sided_dialogues(look):
-    report = look(
+def test_dialogues_with_messages_of_one_side_are_reported(check):
+    report = check(
         chat("hello?"), Conversation((Message("assistant", "x"),)), chat("hi", "hello", "bye"), chat("hi", "hello")
     )
     assert finding(report, "no assistant turn").locations[0].endswith(":1")
@@ -117,34 +117,34 @@ def test_one_sided_dialogues(look):
     assert report.usable_rows == 3
 
 
-def test_data_without_a_single_reply_is_not_usable(look):
-    report = look(chat("hello?"))
+def test_data_without_a_single_reply_is_not_usable(check):
+    report = check(chat("hello?"))
     assert not report.usable
     assert report.verdict.startswith("Not usable")
 
 
-def test_placeholders_are_found_and_code_is_not_one(look):
-    report = look(
+def test_placeholders_are_reported_but_not_code(check):
+    report = check(
         chat("call?", "Call {{Phone Number}}."), chat("and?", "Dear [Your Name],"), chat("list?", "x[1] <b> {a}")
     )
     assert finding(report, "placeholders").count == 2
     assert "{{Phone Number}}" in finding(report, "placeholders").message
 
 
-def test_very_long_rows_stand_out(look):
-    report = look(*[chat(f"question {n}", "short") for n in range(30)], chat("q", "x" * 9000))
+def test_very_long_rows_are_reported(check):
+    report = check(*[chat(f"question {n}", "short") for n in range(30)], chat("q", "x" * 9000))
     assert finding(report, "very long").count == 1
     assert ":31" in finding(report, "very long").locations[0]
 
 
-def test_the_language_is_guessed_roughly(look):
-    assert look(chat("hi", "hello")).language == "alphabetic"
-    assert look(chat("你好", "你好，你是谁？")).language == "Chinese, Japanese or Korean"
-    assert look(chat("你好", "hello to you all today")).language == "mixed"
+def test_the_language_is_estimated_from_the_letters(check):
+    assert check(chat("hi", "hello")).language == "alphabetic"
+    assert check(chat("你好", "你好，你是谁？")).language == "Chinese, Japanese or Korean"
+    assert check(chat("你好", "hello to you all today")).language == "mixed"
 
 
-def test_the_report_is_json_and_prints(look):
-    report = look(chat("hi", "Dear {{Name [x]}}"), chat("hello?"), raw="oops\n")
+def test_the_report_converts_to_json_and_to_a_terminal_table(check):
+    report = check(chat("hi", "Dear {{Name [x]}}"), chat("hello?"), raw="oops\n")
     plain = json.loads(json.dumps(report.as_dict()))
     assert plain["verdict"] == report.verdict
     assert plain["lengths"]["turns per dialogue"]["max"] == 2
@@ -154,10 +154,10 @@ def test_the_report_is_json_and_prints(look):
         assert word in out.getvalue()
 
 
-def test_every_finding_says_what_to_do(look):
-    report = look(chat("hi", "{{x}}"), chat("hi", "{{x}}"), chat("hello?"), raw="oops\n")
+def test_every_finding_has_a_message_and_advice(check):
+    report = check(chat("hi", "{{x}}"), chat("hi", "{{x}}"), chat("hello?"), raw="oops\n")
     assert len(report.findings) >= 4
-    assert all(found.advice and found.message for found in report.findings)
+    assert all(entry.advice and entry.message for entry in report.findings)
 
 
 def test_a_missing_file_is_an_error(tmp_path):

@@ -1,4 +1,4 @@
-"""`turnwise data …` as a person types it."""
+"""The commands `turnwise data …`."""
 
 import json
 import subprocess
@@ -33,20 +33,20 @@ def test_help_shows_an_example(command):
     assert f"turnwise data {command}" in " ".join(run(command, "--help").output.split())
 
 
-def test_importing_the_command_loads_nothing_heavy():
+def test_importing_the_command_imports_no_slow_packages():
     heavy = ("rich.progress", "yaml", "torch", "tokenizers")
     code = f"import sys, turnwise.cli.data; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_check_prints_a_verdict_and_ends_well(chats):
+def test_check_prints_a_verdict_and_exits_with_0(chats):
     result = run("check", chats)
     assert result.exit_code == 0
     assert "Usable" in result.output
 
 
-def test_check_ends_with_1_when_nothing_can_be_learned_from(tmp_path):
+def test_check_exits_with_1_without_a_row_to_train_on(tmp_path):
     path = tmp_path / "chats.jsonl"
     path.write_text('{"messages": []}\n')
     assert run("check", path).exit_code == 1
@@ -72,7 +72,7 @@ def test_check_counts_tokens(chats, tmp_path):
     assert report["lengths"]["tokens per dialogue"]["total"] == 2
 
 
-def test_split_writes_three_files_and_warns_of_an_empty_side(chats, tmp_path):
+def test_split_writes_three_files_and_warns_of_an_empty_split(chats, tmp_path):
     result = run("split", chats, "--out", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "split.json", "test.jsonl", "train.jsonl", "valid.jsonl",
@@ -80,7 +80,7 @@ def test_split_writes_three_files_and_warns_of_an_empty_side(chats, tmp_path):
     assert "No row fell to" in result.output
 
 
-def test_expand_writes_dialogues_and_says_when_there_are_no_more(tmp_path):
+def test_expand_writes_dialogues_and_reports_an_exhausted_grammar(tmp_path):
     (tmp_path / "g.yaml").write_text(GRAMMAR)
     result = run(
         "expand", tmp_path / "g.yaml", "--count", 100, "--seed", 1, "--out", tmp_path / "o.jsonl", "--noise", 0
@@ -89,7 +89,7 @@ def test_expand_writes_dialogues_and_says_when_there_are_no_more(tmp_path):
     assert "no more to say than these 8" in result.output
 
 
-def test_convert_turns_a_table_into_openai_messages(tmp_path):
+def test_convert_writes_a_table_as_openai_messages(tmp_path):
     (tmp_path / "a.csv").write_text("prompt,response\nhi,hello\nbroken\n")
     with pytest.raises(InvalidData, match="line 3"):
         run("convert", tmp_path / "a.csv", "--out", tmp_path / "a.jsonl")
@@ -99,7 +99,7 @@ def test_convert_turns_a_table_into_openai_messages(tmp_path):
     assert "1 bad rows were left out" in result.output
 
 
-def test_convert_never_overwrites_what_it_reads(chats):
+def test_convert_never_overwrites_its_input(chats):
     with pytest.raises(InvalidData, match="one of the input files"):
         run("convert", chats, "--out", chats)
     assert chats.read_text() == GOOD

@@ -1,4 +1,4 @@
-"""Every shape in every container, encoding and compression gives the same dialogues."""
+"""Every row format in every container, encoding and compression gives the same dialogues."""
 
 import bz2
 import csv
@@ -31,53 +31,49 @@ CALLING = [
 TOOLS = [{"type": "function", "function": {"name": "hours", "parameters": {"type": "object", "properties": {}}}}]
 
 
-def shape(first, second):
-    return [first, second]
-
-
-SHAPES = {
-    "openai": shape({"messages": TURNS, "topic": "x"}, {"messages": TURNS_2, "topic": "y"}),
-    "tool calls": shape({"messages": CALLING, "tools": TOOLS}, {"messages": CALLING, "tools": TOOLS}),
-    "sharegpt": shape(
+ROWS_BY_FORMAT = {
+    "openai": [{"messages": TURNS, "topic": "x"}, {"messages": TURNS_2, "topic": "y"}],
+    "tool calls": [{"messages": CALLING, "tools": TOOLS}, {"messages": CALLING, "tools": TOOLS}],
+    "sharegpt": [
         {"conversations": [{"from": "human", "value": USER}, {"from": "gpt", "value": ASSISTANT}]},
         {"conversations": [{"from": "human", "value": "Thanks"}, {"from": "gpt", "value": "Welcome."}]},
-    ),
-    "LMSYS": shape({"conversation": TURNS, "language": "en"}, {"conversation": TURNS_2, "language": "en"}),
-    "XTuner": shape(
+    ],
+    "LMSYS": [{"conversation": TURNS, "language": "en"}, {"conversation": TURNS_2, "language": "en"}],
+    "XTuner": [
         {"conversation": [{"system": "Be kind.", "input": USER, "output": ASSISTANT}]},
         {"conversation": [{"system": "", "input": "Thanks", "output": "Welcome."}]},
-    ),
-    "items": shape({"items": [{"from": "human", "value": USER}]}, {"items": [{"from": "human", "value": "x"}]}),
-    "dialog": shape({"dialog": [USER, ASSISTANT]}, {"dialog": ["Thanks", "Welcome."]}),
-    "alpaca": shape(
+    ],
+    "items": [{"items": [{"from": "human", "value": USER}]}, {"items": [{"from": "human", "value": "x"}]}],
+    "dialog": [{"dialog": [USER, ASSISTANT]}, {"dialog": ["Thanks", "Welcome."]}],
+    "alpaca": [
         {"instruction": "Answer", "input": USER, "output": ASSISTANT, "history": [["a?", "b"]]},
         {"instruction": "Thank", "input": "", "output": "Welcome.", "history": []},
-    ),
-    "dolly": shape(
+    ],
+    "dolly": [
         {"instruction": "Who runs it?", "context": "Ada runs the mill.", "response": "Ada.", "category": "qa"},
         {"instruction": "And then?", "context": "", "response": "Nobody.", "category": "qa"},
-    ),
-    "query": shape(
+    ],
+    "query": [
         {"prompt": "Sum up.", "query": USER, "response": ASSISTANT, "system": "s", "history": [["a?", "b"]]},
         {"prompt": "Sum up.", "query": "", "response": "Nothing.", "system": "", "history": []},
-    ),
-    "pairs": shape({"question": USER, "answer": ASSISTANT}, {"question": "a", "answer": "b"}),
-    "TRL": shape({"prompt": TURNS[:1], "completion": TURNS[1:]}, {"prompt": TURNS_2[:1], "completion": TURNS_2[1:]}),
-    "rated": shape(
+    ],
+    "pairs": [{"question": USER, "answer": ASSISTANT}, {"question": "a", "answer": "b"}],
+    "TRL": [{"prompt": TURNS[:1], "completion": TURNS[1:]}, {"prompt": TURNS_2[:1], "completion": TURNS_2[1:]}],
+    "rated": [
         {"prompt": USER, "completion": ASSISTANT, "label": True}, {"prompt": "a", "completion": "b", "label": False}
-    ),
-    "preference": shape(
+    ],
+    "preference": [
         {"prompt": USER, "chosen": ASSISTANT, "rejected": "No."}, {"prompt": "a", "chosen": "b", "rejected": "c"}
-    ),
-    "preferred messages": shape(
+    ],
+    "preferred messages": [
         {"chosen": TURNS, "rejected": [TURNS[0], {"role": "assistant", "content": "No."}]},
         {"chosen": TURNS_2, "rejected": [TURNS_2[0], {"role": "assistant", "content": "No."}]},
-    ),
-    "HH": shape(
+    ],
+    "HH": [
         {"chosen": f"\n\nHuman: {USER}\n\nAssistant: {ASSISTANT}", "rejected": f"\n\nHuman: {USER}\n\nAssistant: No."},
         {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"},
-    ),
-    "documents": shape({"text": "The tide comes in twice."}, {"text": "海水每天涨落两次。"}),
+    ],
+    "documents": [{"text": "The tide comes in twice."}, {"text": "海水每天涨落两次。"}],
     "one message per row": [
         {"dialogue_id": id, "speaker": turn["role"], "utterance": turn["content"]}
         for id, turns in (("1", TURNS), ("2", TURNS_2))
@@ -117,9 +113,9 @@ def written(items):
             for item in items]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_every_shape_in_every_container_gives_the_same_dialogues(tmp_path, name):
-    rows = SHAPES[name]
+@pytest.mark.parametrize("name", ROWS_BY_FORMAT)
+def test_every_row_format_in_every_container_gives_the_same_dialogues(tmp_path, name):
+    rows = ROWS_BY_FORMAT[name]
     (tmp_path / "lines.jsonl").write_text(CONTAINERS["lines.jsonl"](rows), encoding="utf-8")
     expected = written(read_source(tmp_path / "lines.jsonl"))
     assert len(expected) == 2
@@ -129,11 +125,11 @@ def test_every_shape_in_every_container_gives_the_same_dialogues(tmp_path, name)
         assert written(read_source(path)) == expected, file
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_every_shape_in_parquet_and_arrow(tmp_path, name):
+@pytest.mark.parametrize("name", ROWS_BY_FORMAT)
+def test_every_row_format_in_parquet_and_arrow_gives_the_same_dialogues(tmp_path, name):
     pyarrow = pytest.importorskip("pyarrow")
     pyarrow_parquet = pytest.importorskip("pyarrow.parquet")
-    rows = SHAPES[name]
+    rows = ROWS_BY_FORMAT[name]
     (tmp_path / "lines.jsonl").write_text(CONTAINERS["lines.jsonl"](rows), encoding="utf-8")
     expected = written(read_source(tmp_path / "lines.jsonl"))
     as_text = [{k: v if isinstance(v, str | bool) else json.dumps(v) for k, v in row.items()} for row in rows]
@@ -176,7 +172,7 @@ ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030"]
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("container", ["lines.jsonl", "pretty.json", "table.csv"])
 def test_every_encoding_and_compression_gives_the_same_dialogues(tmp_path, container, encoding, suffix):
-    rows = SHAPES["pairs"]
+    rows = ROWS_BY_FORMAT["pairs"]
     (tmp_path / "plain.jsonl").write_text(CONTAINERS["lines.jsonl"](rows), encoding="utf-8")
     path = tmp_path / (container + suffix)
     data = CONTAINERS[container](rows).encode(encoding)
@@ -190,19 +186,19 @@ def test_every_encoding_and_compression_gives_the_same_dialogues(tmp_path, conta
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
-def test_a_file_cut_off_in_its_compression_gives_its_rows_and_then_says_so(tmp_path, suffix):
+def test_a_truncated_compressed_file_yields_its_rows_and_then_a_bad_row(tmp_path, suffix):
     lines = "".join(
         json.dumps({"prompt": f"{n * 7919 % 10007}", "response": f"{n * n}"}) + "\n" for n in range(60_000)
     ).encode()
-    whole = COMPRESSIONS[suffix](lines)
+    compressed = COMPRESSIONS[suffix](lines)
     path = tmp_path / f"a.jsonl{suffix}"
-    path.write_bytes(whole[: len(whole) * 9 // 10])
+    path.write_bytes(compressed[: len(compressed) * 9 // 10])
     source = DataSource(path, skip_bad=True)
     assert len(list(source)) < 60_000
     assert "damaged or cut off" in source.bad_rows[-1].reason
 
 
-def test_a_long_first_row_is_recognised(tmp_path):
+def test_the_format_of_a_file_with_a_long_first_row_is_detected(tmp_path):
     row = {"messages": [{"content": "x" * 9_000_000, "role": "user"}, {"role": "assistant", "content": "y"}]}
     for name in ("lines.jsonl", "pretty.json", "data.json"):
         (tmp_path / name).write_text(CONTAINERS[name]([row]))
@@ -218,14 +214,14 @@ def test_a_broken_row_in_a_document_names_its_line(tmp_path):
     assert [bad.location.number for bad in source.bad_rows] == [7]
 
 
-def test_several_data_sets_in_one_file_are_not_mixed(tmp_path):
+def test_several_data_sets_in_one_file_are_rejected(tmp_path):
     rows = [{"prompt": "a", "response": "b"}]
     (tmp_path / "all.json").write_text(json.dumps({"train": rows, "test": rows}))
     with pytest.raises(InvalidData, match=r"several data sets \(train, test\)"):
         list(read_source(tmp_path / "all.json"))
 
 
-def test_tables_as_spreadsheets_leave_them(tmp_path):
+def test_tables_in_the_variants_of_spreadsheets_are_read(tmp_path):
     for text in (
         "question,answer,,\na,b,,\n", "\nquestion,answer\na,b\n", "question,answer\ra,b\r",
         '"question","answer"\r\n"a","b"\r\n', "SEP=;\r\nquestion;answer\r\na;b\r\n", "question|answer\na|b\n",
@@ -234,7 +230,7 @@ def test_tables_as_spreadsheets_leave_them(tmp_path):
         assert [m.content for item in read_source(tmp_path / "a.csv") for m in item.messages] == ["a", "b"], text
 
 
-def test_lists_as_pandas_writes_them(tmp_path):
+def test_lists_in_cells_as_pandas_writes_them_are_read(tmp_path):
     (tmp_path / "a.csv").write_text(f'messages\n"{TURNS_2}"\n')
     assert [m.content for item in read_source(tmp_path / "a.csv") for m in item.messages] == ["Thanks", "Welcome."]
 
@@ -255,13 +251,13 @@ def test_lists_as_pandas_writes_them(tmp_path):
         ("a.csv", "prompt,response\na,b\n".encode("utf-32-le"), "--encoding utf-32-le"),
     ],
 )
-def test_what_is_no_data_is_named_with_a_way_out(tmp_path, name, head, meaning):
+def test_a_file_that_is_not_data_is_identified_with_advice(tmp_path, name, head, meaning):
     (tmp_path / name).write_bytes(head)
     with pytest.raises(InvalidData, match=meaning):
         list(read_source(tmp_path / name))
 
 
-def test_office_files_and_archives_of_several_files_are_named(tmp_path):
+def test_office_files_and_archives_of_several_files_are_identified(tmp_path):
     for members, meaning in (
         (["[Content_Types].xml", "xl/workbook.xml"], "Excel workbook"),
         (["[Content_Types].xml", "word/document.xml"], "Word document"),
@@ -277,15 +273,15 @@ def test_office_files_and_archives_of_several_files_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("encoding", "text"), [("windows-1252", "Schließt das Café?"), ("gbk", "你好，咖啡馆开门了吗？")]
 )
-def test_another_encoding_is_named_in_the_error_and_read_when_it_is_given(tmp_path, encoding, text):
+def test_the_error_suggests_an_encoding_with_which_the_file_is_read(tmp_path, encoding, text):
     from turnwise.data.read_options import ReadOptions
 
     path = tmp_path / "a.csv"
     path.write_bytes(f"prompt,response\n{text},b\n".encode(encoding))
     with pytest.raises(InvalidData, match=f"--encoding {encoding}"):
         list(read_source(path))
-    (found,) = read_source(path, options=ReadOptions(encoding=encoding))
-    assert found.messages[0].content == text
+    (conversation,) = read_source(path, options=ReadOptions(encoding=encoding))
+    assert conversation.messages[0].content == text
 
 
 contents = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(
@@ -310,12 +306,12 @@ talks = st.builds(Conversation, st.lists(st.one_of(replies, others), min_size=1,
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(talks, min_size=1, max_size=3))
-def test_dialogues_with_tool_calls_are_read_as_they_were_written(tmp_path, items):
+def test_dialogues_with_tool_calls_are_read_as_written(tmp_path, items):
     write_jsonl(tmp_path / "a.jsonl", items)
     assert list(read_source(tmp_path / "a.jsonl")) == items
 
 
-def test_numbers_that_json_does_not_know_are_written_as_null(tmp_path):
+def test_nan_and_infinity_are_written_as_null(tmp_path):
     item = Conversation((Message("user", "a"),), {"score": float("nan"), "more": [float("inf"), 1.5]})
     write_jsonl(tmp_path / "a.jsonl", [item])
     text = (tmp_path / "a.jsonl").read_text()

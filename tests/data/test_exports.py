@@ -1,4 +1,4 @@
-"""Chats that people export, and dialogues whose columns or speakers have names of their own."""
+"""Exported chats, files with their own column and speaker names, transcripts inside a text, and tool calls."""
 
 import json
 
@@ -35,11 +35,11 @@ WHATSAPP = {
 
 
 @pytest.mark.parametrize("layout", WHATSAPP)
-def test_whatsapp(read, layout):
+def test_whatsapp_exports_of_all_layouts_are_read(read, layout):
     assert read(WHATSAPP[layout], "chat.txt", me="Ada") == [TALK]
 
 
-def test_a_long_silence_ends_a_dialogue_and_posts_in_a_row_are_one_message(read):
+def test_a_long_silence_ends_a_dialogue_and_consecutive_posts_are_one_message(read):
     text = "12/03/2024, 08:06 - Bob: Open?\n12/03/2024, 08:06 - Bob: Please\n12/03/2024, 08:07 - Ada: Yes\n"
     later = "14/03/2024, 08:06 - Bob: And today?\n14/03/2024, 08:07 - Ada: No\nCome on Friday\n"
     assert read(text + later, "chat.txt", me="Ada") == [
@@ -49,7 +49,7 @@ def test_a_long_silence_ends_a_dialogue_and_posts_in_a_row_are_one_message(read)
 
 
 @pytest.mark.parametrize("layout", WHATSAPP)
-def test_without_a_name_the_speakers_are_named_by_check_and_train_alike(read, tmp_path, layout):
+def test_the_error_without_an_assistant_lists_the_speakers(read, tmp_path, layout):
     with pytest.raises(InvalidData, match=r"Bob \(2\), Ada \(1\).*--me"):
         read(WHATSAPP[layout], "chat.txt")
     with pytest.raises(InvalidData, match="--me"):
@@ -59,7 +59,7 @@ def test_without_a_name_the_speakers_are_named_by_check_and_train_alike(read, tm
     assert read(WHATSAPP[layout], "chat.txt", roles={"Ada": "assistant", "Bob": "user"}) == [TALK]
 
 
-def test_chatgpt_follows_the_branch_that_was_shown(read):
+def test_chatgpt_exports_give_the_displayed_branch(read):
     def node(id, parent, role, text):
         content = {"content_type": "text", "parts": [text]}
         return {"id": id, "parent": parent, "children": [], "message": {"author": {"role": role}, "content": content}}
@@ -71,7 +71,7 @@ def test_chatgpt_follows_the_branch_that_was_shown(read):
         assert read(export, "conversations.json") == [[("user", "Open?"), ("assistant", reply)]]
 
 
-def test_the_speakers_of_other_exports_are_named_too(read):
+def test_slack_exports_without_an_assistant_list_the_speakers(read):
     day = [{"type": "message", "user": "U1", "text": "a", "ts": "1710266760.0"},
            {"type": "message", "subtype": "channel_join", "user": "U2", "text": "joined", "ts": "1710266761.0"},
            {"type": "message", "user": "U2", "text": "b &lt;3", "ts": "1710266762.0"}]  # fmt: skip
@@ -80,7 +80,7 @@ def test_the_speakers_of_other_exports_are_named_too(read):
     assert read(day, "2024-03-12.json", me="U2") == [[("user", "a"), ("assistant", "b <3")]]
 
 
-def test_oasst_goes_along_the_best_answers_and_learns_each_once(tmp_path):
+def test_oasst_follows_the_best_answers_and_trains_on_each_once(tmp_path):
     rows = [
         {"message_id": "1", "parent_id": None, "message_tree_id": "1", "text": "q", "role": "prompter"},
         {"message_id": "2", "parent_id": "1", "message_tree_id": "1", "text": "bad", "role": "assistant", "rank": 1},
@@ -91,14 +91,17 @@ def test_oasst_goes_along_the_best_answers_and_learns_each_once(tmp_path):
         {"message_id": "7", "parent_id": "5", "message_tree_id": "1", "text": "a3", "role": "assistant"},
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found = [[(m.content, m.weight) for m in item.messages] for item in read_source(tmp_path / "a.jsonl")]
-    assert found == [[("q", 1), ("good", 1), ("q2", 1), ("a2", 1)], [("q", 1), ("good", 0), ("q3", 1), ("a3", 1)]]
+    conversations = [[(m.content, m.weight) for m in item.messages] for item in read_source(tmp_path / "a.jsonl")]
+    assert conversations == [
+        [("q", 1), ("good", 1), ("q2", 1), ("a2", 1)],
+        [("q", 1), ("good", 0), ("q3", 1), ("a3", 1)],
+    ]
 
 
-# Columns and speakers with names of their own
+# Renamed columns and speakers
 
 
-def test_columns_can_be_named(read):
+def test_columns_can_be_renamed(read):
     assert read("Frage;Antwort;Nr\na;b;1\n", "a.csv", columns={"user": "Frage", "assistant": "Antwort"}) == [
         [("user", "a"), ("assistant", "b")]
     ]
@@ -112,7 +115,7 @@ def test_columns_can_be_named(read):
     assert read(long, "a.csv", columns=named) == [[("user", "a"), ("assistant", "b")]]
 
 
-def test_what_the_columns_are_is_said_where_they_are_not_known(read):
+def test_unknown_columns_and_column_options_are_errors_with_advice(read):
     with pytest.raises(InvalidData, match="--columns user=Frage,assistant=Antwort"):
         read("Frage;Antwort\na;b\n", "a.csv")
     with pytest.raises(InvalidData, match=r"no column or key 'Frag' \(there are Frage, Antwort\)"):
@@ -126,7 +129,7 @@ def test_what_the_columns_are_is_said_where_they_are_not_known(read):
         parse_assignments(["a"], "columns")
 
 
-def test_speakers_can_be_named(read):
+def test_speakers_can_be_given_roles(read):
     chat = {"conversations": [{"from": "Bob", "value": "a"}, {"from": "Ada", "value": "b"}]}
     with pytest.raises(InvalidData, match="--role Bob=assistant"):
         read(chat)
@@ -135,7 +138,7 @@ def test_speakers_can_be_named(read):
     assert read("Bob: a\nAda: b\n", "a.txt", me="Ada", roles={"Bob": "user"}) == [[("user", "a"), ("assistant", "b")]]
 
 
-def test_dataset_info_says_what_the_files_of_a_folder_mean(tmp_path):
+def test_dataset_info_sets_the_columns_and_roles_of_each_file(tmp_path):
     described = {
         "one": {"file_name": "one.json", "columns": {"prompt": "frage", "response": "antwort", "query": "mehr"}},
         "two": {
@@ -146,13 +149,13 @@ def test_dataset_info_says_what_the_files_of_a_folder_mean(tmp_path):
     (tmp_path / "dataset_info.json").write_text(json.dumps(described))
     (tmp_path / "one.json").write_text(json.dumps([{"frage": "a", "mehr": "b", "antwort": "c"}]))
     (tmp_path / "two.json").write_text(json.dumps([{"verlauf": [{"wer": "U", "was": "d"}, {"wer": "A", "was": "e"}]}]))
-    found = [[m.content for m in item.messages] for item in read_source(tmp_path)]
-    assert found == [["a\nb", "c"], ["d", "e"]]
+    conversations = [[m.content for m in item.messages] for item in read_source(tmp_path)]
+    assert conversations == [["a\nb", "c"], ["d", "e"]]
 
 
-# What is written out inside a text, and what nothing reads
+# Transcripts inside a text, and unread columns
 
-SPELLED = {
+TRANSCRIPTS = {
     "ChatML": "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n",
     "Llama 3": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\ns<|eot_id|><|start_header_id|>user"
     "<|end_header_id|>\n\na<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nb<|eot_id|>",
@@ -164,14 +167,14 @@ SPELLED = {
 }
 
 
-@pytest.mark.parametrize("style", SPELLED)
-def test_turns_spelled_inside_a_text_are_parted(read, style):
+@pytest.mark.parametrize("style", TRANSCRIPTS)
+def test_turns_inside_a_text_are_split(read, style):
     turns = [("system", "s"), ("user", "a"), ("assistant", "b")]
-    assert read({"text": SPELLED[style]}) == [turns]
-    assert read(SPELLED[style], "a.txt") == [turns]
+    assert read({"text": TRANSCRIPTS[style]}) == [turns]
+    assert read(TRANSCRIPTS[style], "a.txt") == [turns]
 
 
-def test_transcripts_go_on_over_blank_lines_and_lists_stay_in_their_answer(read):
+def test_transcripts_continue_after_blank_lines_and_lists_stay_in_their_answer(read):
     talk = [("user", "Open?"), ("assistant", "Yes.\n\nTill six."), ("user", "Thanks"), ("assistant", "Bye.")]
     assert read("User: Open?\n\nAssistant: Yes.\n\nTill six.\n\nUser: Thanks\n\nAssistant: Bye.\n", "a.txt") == [talk]
     marked = "**User:** Open?\n\n**Assistant:** Yes.\n\nTill six.\n\n**User:** Thanks\n\n**Assistant:** Bye.\n"
@@ -185,18 +188,18 @@ def test_transcripts_go_on_over_blank_lines_and_lists_stay_in_their_answer(read)
     assert read("Q: a\nA: b\n", "a.txt") == [[("user", "a"), ("assistant", "b")]]
 
 
-def test_columns_that_nothing_reads_are_listed(tmp_path):
+def test_unread_columns_are_listed(tmp_path):
     passage = "A long passage of the handbook that the answer was written from."
     row = {"prompt": "a", "response": "b", "passage": passage, "id": "7", "meta": {"note": passage}}
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({**row, "prompt": "c"}))
     source = DataSource(tmp_path / "a.jsonl")
     assert len(list(source)) == 2
     assert source.unread_columns == {"passage": 2}
-    (finding,) = [found for found in check_data([tmp_path / "a.jsonl"]).findings if found.kind == "unread columns"]
+    (finding,) = [entry for entry in check_data([tmp_path / "a.jsonl"]).findings if entry.kind == "unread columns"]
     assert "passage (2 rows)" in finding.message
 
 
-def test_check_says_what_train_would_refuse(tmp_path):
+def test_check_reports_data_that_training_rejects(tmp_path):
     (tmp_path / "a.txt").write_text("It was a dark night. The wind blew.\n")
     report = check_data([tmp_path / "a.txt"])
     assert "language modelling only" in report.verdict
@@ -205,12 +208,12 @@ def test_check_says_what_train_would_refuse(tmp_path):
     assert "looks like a chat" in report.verdict
 
 
-def test_reasoning_stands_before_the_reply_it_led_to(read):
+def test_reasoning_comes_before_its_reply(read):
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "reasoning_content": "since c"}]
     assert read({"messages": turns})[0][1] == ("assistant", "<think>\nsince c\n</think>\n\nb")
 
 
-# Tool calls, as three families write them
+# Tool calls in several notations
 
 CALLS = {
     "OpenAI": {
@@ -254,7 +257,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("family", CALLS)
-def test_tool_calls_are_read(tmp_path, family):
+def test_tool_calls_are_read_in_every_notation(tmp_path, family):
     (tmp_path / "a.jsonl").write_text(json.dumps(CALLS[family]))
     (item,) = read_source(tmp_path / "a.jsonl")
     assert [message.role for message in item.messages] == ["user", "assistant", "tool", "assistant"]

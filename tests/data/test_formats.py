@@ -1,8 +1,9 @@
-"""The contract that every file in data/formats/ keeps, and what each format reads beyond its example."""
+"""The contract of every module in data/formats/, and what each format reads beyond its example."""
 
 import io
 import json
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -19,19 +20,15 @@ TEXTS = [name for name in ALL if formats.load_format(name).read is not None]
 ROWS = [name for name in ALL if formats.load_format(name).parse is not None]
 
 
-class File(io.BytesIO):
-    """What is read is never closed by a test."""
-
-
-def opened(data: bytes | str, name: str = "data", **options):
+def open_data(data: bytes | str, name: str = "data", **options):
     data = data.encode() if isinstance(data, str) else data
-    chosen = ReadOptions(**options)
-    context = ParseContext(chosen.role_of_speaker, chosen.me)
-    return open_rows(__import__("pathlib").Path(name), File(data), chosen, context)
+    read_options = ReadOptions(**options)
+    context = ParseContext(read_options.role_of_speaker, read_options.me)
+    return open_rows(Path(name), io.BytesIO(data), read_options, context)
 
 
 def rows(format: str | None, data: bytes | str, name: str = "data", **options) -> list:
-    return list(opened(data, name, format=format, **options).rows)
+    return list(open_data(data, name, format=format, **options).rows)
 
 
 def good(name: str | None, data: bytes | str, **options) -> list:
@@ -42,27 +39,27 @@ def bad(name: str | None, data: bytes | str, **options) -> list[BadRow]:
     return [row for row in rows(name, data, **options) if isinstance(row, BadRow)]
 
 
-def said(conversation: Conversation) -> list[tuple[str, str]]:
+def turns(conversation: Conversation) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in conversation.messages]
 
 
 def example(name: str) -> tuple[str, dict]:
-    """A format's example, and what has to be known to read it."""
-    found = formats.load_format(name)
-    return found.example, ({"me": found.example_me} if found.example_me else {})
+    """The example of a format, and the options for reading it."""
+    format = formats.load_format(name)
+    return format.example, ({"me": format.example_me} if format.example_me else {})
 
 
 class TestEveryFormat:
-    def test_is_found_in_the_folder(self):
+    def test_is_listed_by_its_file_name(self):
         assert {"openai", "sharegpt", "alpaca", "pairs", "text"} <= set(ALL)
         assert set(containers.container_names()) == {"csv", "json", "parquet"}
 
     @pytest.mark.parametrize("name", ALL)
     def test_reads_its_own_example_without_a_bad_row(self, name):
         text, options = example(name)
-        found = rows(name, text, **options)
-        assert found
-        for line, item in found:
+        results = rows(name, text, **options)
+        assert results
+        for line, item in results:
             assert line >= 1
             if isinstance(item, Conversation):
                 assert item.messages
@@ -73,61 +70,61 @@ class TestEveryFormat:
 
     @pytest.mark.parametrize("suffix", ["", ".jsonl", ".json", ".txt", ".csv", ".gz"])
     @pytest.mark.parametrize("name", ALL)
-    def test_is_recognised_by_its_own_example_whatever_the_file_is_called(self, name, suffix):
+    def test_is_detected_from_its_own_example_under_any_file_name(self, name, suffix):
         text, options = example(name)
-        assert opened(text, f"data{suffix}", **options).expected == formats.load_format(name).expected
+        assert open_data(text, f"data{suffix}", **options).expected == formats.load_format(name).expected
         assert rows(None, text, f"data{suffix}", **options) == rows(name, text, **options)
 
     @pytest.mark.parametrize("name", ALL)
-    def test_is_found_behind_a_byte_order_mark(self, name):
+    def test_is_detected_after_a_byte_order_mark(self, name):
         text, options = example(name)
         assert rows(None, b"\xef\xbb\xbf" + text.encode(), **options) == rows(name, text, **options)
 
-    @pytest.mark.parametrize("other", ALL)
+    @pytest.mark.parametrize("example_name", ALL)
     @pytest.mark.parametrize("name", ALL)
-    def test_reads_another_formats_example_without_falling_over(self, name, other):
+    def test_reads_another_formats_example_without_another_exception(self, name, example_name):
         with suppress(UnreadableFile, InvalidData):
-            rows(name, example(other)[0], me="Ada")
+            rows(name, example(example_name)[0], me="Ada")
 
     @pytest.mark.parametrize(
         "garbage", [b"", b"\n\n", b"\xff\xfe\x00garbage", b'{"a": ' * 50, b"[[[[", b"\x00" * 100, b'"', b"7", b"null"]
     )
     @pytest.mark.parametrize("name", ALL)
-    def test_takes_garbage_calmly(self, name, garbage):
+    def test_yields_bad_rows_or_an_error_for_garbage(self, name, garbage):
         try:
-            found = rows(name, garbage)
+            results = rows(name, garbage)
         except (UnreadableFile, InvalidData):
             return
-        assert all(isinstance(row, BadRow | tuple) for row in found)
+        assert all(isinstance(row, BadRow | tuple) for row in results)
 
     @pytest.mark.parametrize("name", ROWS)
-    def test_a_file_cut_anywhere_still_yields_what_stands_before_the_cut(self, name):
+    def test_a_truncated_file_yields_the_rows_before_the_cut(self, name):
         text, options = example(name)
-        whole = good(name, text, **options)
+        expected = good(name, text, **options)
         for cut in range(0, len(text), 7):
             try:
-                found = good(name, text[:cut], **options)
+                records = good(name, text[:cut], **options)
             except (UnreadableFile, InvalidData):
                 continue
-            assert found[:-1] == whole[: max(0, len(found) - 1)]
+            assert records[:-1] == expected[: max(0, len(records) - 1)]
 
     @pytest.mark.parametrize("name", ["openai", "sharegpt", "alpaca", "pairs", "documents"])
-    def test_a_broken_line_does_not_take_the_next_one_with_it(self, name):
+    def test_a_broken_line_does_not_affect_the_next_line(self, name):
         values = [item for _, item in rows(name, formats.load_format(name).example)]
         lines = [json.dumps(value) for value in _plain(name)]
-        found = rows(name, "\n".join(['{"broken": ', lines[0], "", "null", '{"other": 1}', lines[1]]))
-        assert [row.line for row in found if isinstance(row, BadRow)] == [1, 4, 5]
-        assert [row for row in found if not isinstance(row, BadRow)] == [(2, values[0]), (6, values[1])]
+        results = rows(name, "\n".join(['{"broken": ', lines[0], "", "null", '{"other": 1}', lines[1]]))
+        assert [row.line for row in results if isinstance(row, BadRow)] == [1, 4, 5]
+        assert [row for row in results if not isinstance(row, BadRow)] == [(2, values[0]), (6, values[1])]
 
     @pytest.mark.parametrize("name", ["openai", "sharegpt", "alpaca", "pairs", "documents"])
     @pytest.mark.parametrize("indent", [None, 2])
-    def test_a_broken_element_does_not_take_the_rest_of_the_array_with_it(self, name, indent):
+    def test_a_broken_element_does_not_affect_the_other_elements(self, name, indent):
         first, second = _plain(name)
         array = json.dumps([first, {"broken": "x"}, second], indent=indent).replace('"x"', "x")
         assert len(bad(name, array)) == 1
         assert good(name, array) == good(name, formats.load_format(name).example)
 
-    def test_an_unknown_name_is_told_the_nearest(self):
+    def test_an_unknown_format_error_suggests_the_nearest_name(self):
         with pytest.raises(InvalidParameter, match="no data format 'sharegtp'; did you mean 'sharegpt'"):
             formats.load_format("sharegtp")
 
@@ -138,15 +135,15 @@ def _plain(name: str) -> list:
 
 
 class TestOpenAI:
-    def test_content_stays_exactly_as_it_is(self):
+    def test_content_is_unchanged(self):
         line = {"messages": [{"role": "user", "content": "  hi\n\t"}, {"role": "assistant", "content": "<|im_end|> "}]}
-        assert said(good("openai", json.dumps(line))[0]) == [("user", "  hi\n\t"), ("assistant", "<|im_end|> ")]
+        assert turns(good("openai", json.dumps(line))[0]) == [("user", "  hi\n\t"), ("assistant", "<|im_end|> ")]
 
-    def test_other_keys_and_the_meta_object_are_what_is_known_of_the_dialogue(self):
+    def test_other_keys_and_the_meta_object_are_metadata(self):
         line = {"messages": [{"role": "user", "content": "hi"}], "topic": "x", "meta": {"lang": "en"}}
         assert good("openai", json.dumps(line))[0].meta == {"topic": "x", "lang": "en"}
 
-    def test_two_turns_of_the_same_speaker_in_a_row_are_fine(self):
+    def test_consecutive_turns_of_a_speaker_are_allowed(self):
         line = {"messages": [{"role": "user", "content": "hi"}, {"role": "user", "content": "there"}]}
         assert len(good("openai", json.dumps(line))[0].messages) == 2
 
@@ -169,60 +166,60 @@ class TestOpenAI:
             ([{"role": "assistant", "content": "x", "weight": "heavy"}], "'heavy'"),
         ],
     )
-    def test_a_row_that_cannot_be_used_says_why(self, messages, reason):
-        (found,) = bad("openai", json.dumps({"messages": messages}))
-        assert any(part in found.reason for part in reason.split("|"))
+    def test_a_bad_row_has_a_reason(self, messages, reason):
+        (bad_row,) = bad("openai", json.dumps({"messages": messages}))
+        assert any(text in bad_row.reason for text in reason.split("|"))
 
-    def test_an_unknown_role_says_what_is_known(self):
-        (found,) = bad("openai", '{"messages": [{"role": "usr", "content": "x"}]}')
-        assert "did you mean 'user'" in found.reason
+    def test_an_unknown_role_error_suggests_the_nearest_role(self):
+        (bad_row,) = bad("openai", '{"messages": [{"role": "usr", "content": "x"}]}')
+        assert "did you mean 'user'" in bad_row.reason
 
-    def test_half_a_surrogate_pair_is_refused_because_nothing_could_write_it_again(self):
-        (found,) = bad("openai", '{"messages": [{"role": "user", "content": "\\ud800"}]}')
-        assert "surrogate" in found.reason
+    def test_half_a_surrogate_pair_is_a_bad_row_because_it_cannot_be_encoded(self):
+        (bad_row,) = bad("openai", '{"messages": [{"role": "user", "content": "\\ud800"}]}')
+        assert "surrogate" in bad_row.reason
         assert good("openai", '{"messages": [{"role": "user", "content": "\\ud83d\\ude00"}]}')
 
-    def test_deep_nesting_is_a_bad_row_and_no_crash(self):
-        found = bad("openai", "[" * 200_000)
-        assert found
-        found = bad("openai", '{"messages":' + "[" * 100_000)
-        assert "nested too deeply" in found[0].reason
+    def test_deep_nesting_is_a_bad_row(self):
+        bad_rows = bad("openai", "[" * 200_000)
+        assert bad_rows
+        bad_rows = bad("openai", '{"messages":' + "[" * 100_000)
+        assert "nested too deeply" in bad_rows[0].reason
 
-    def test_a_byte_that_is_not_utf8_is_named_with_its_offset(self):
+    def test_a_byte_that_is_not_utf8_is_reported_with_its_offset(self):
         fine = b'{"messages": [{"role": "user", "content": "ok"}]}\n'
         broken = fine.replace(b"ok", b"caf\xe9")
-        (found,) = bad("openai", fine + broken + fine)
-        assert found.line == 2
-        assert "0xe9" in found.reason
-        assert f"offset {(fine + broken).index(0xE9)} " in found.reason
+        (bad_row,) = bad("openai", fine + broken + fine)
+        assert bad_row.line == 2
+        assert "0xe9" in bad_row.reason
+        assert f"offset {(fine + broken).index(0xE9)} " in bad_row.reason
         assert len(good("openai", fine + broken + fine)) == 2
 
-    def test_the_same_in_an_array(self):
+    def test_a_byte_that_is_not_utf8_in_an_array_is_reported_with_its_offset(self):
         row = b'\n {"messages": [{"role": "user", "content": "ok\xe4\xbd\xa0"}]}'
         data = b"\xef\xbb\xbf[" + row + b"," + row.replace(b"ok", b"caf\xe9") + b"," + row + b"\n]"
-        (found,) = bad("openai", data)
-        assert found.line == 3
-        assert f"offset {data.index(0xE9)} " in found.reason
+        (bad_row,) = bad("openai", data)
+        assert bad_row.line == 3
+        assert f"offset {data.index(0xE9)} " in bad_row.reason
         assert len(good("openai", data)) == 2
 
 
 class TestShareGPT:
-    def test_knows_the_speakers_by_many_names(self):
+    def test_many_speaker_names_are_known(self):
         names = {"human": "user", "gpt": "assistant", "bot": "assistant", "Customer": "user", "agent": "assistant"}
         line = {"conversations": [{"from": name, "value": name} for name in names]}
-        assert said(good("sharegpt", json.dumps(line))[0]) == [(role, name) for name, role in names.items()]
+        assert turns(good("sharegpt", json.dumps(line))[0]) == [(role, name) for name, role in names.items()]
 
 
 class TestAlpaca:
     def test_history_comes_before_the_question_and_the_system_prompt_before_all(self):
         line = {"instruction": "c", "input": "d", "output": "e", "system": "s", "history": [["a", "b"]]}
-        assert said(good("alpaca", json.dumps(line))[0]) == [
+        assert turns(good("alpaca", json.dumps(line))[0]) == [
             ("system", "s"), ("user", "a"), ("assistant", "b"), ("user", "c\nd"), ("assistant", "e"),
         ]  # fmt: skip
 
-    def test_a_history_that_is_no_list_of_pairs_is_a_bad_row(self):
-        (found,) = bad("alpaca", '{"instruction": "a", "output": "b", "history": ["x"]}')
-        assert "history" in found.reason
+    def test_a_history_that_is_not_a_list_of_pairs_is_a_bad_row(self):
+        (bad_row,) = bad("alpaca", '{"instruction": "a", "output": "b", "history": ["x"]}')
+        assert "history" in bad_row.reason
 
 
 class TestCSV:
@@ -230,60 +227,60 @@ class TestCSV:
     @pytest.mark.parametrize(
         ("prompt", "reply"), [("prompt", "response"), ("Question", " Answer"), ("user", "assistant")]
     )
-    def test_columns_are_found_by_their_header(self, delimiter, prompt, reply):
+    def test_columns_are_found_by_name_for_every_delimiter(self, delimiter, prompt, reply):
         table = f"id{delimiter}{prompt}{delimiter}{reply}\r\n7{delimiter}hi{delimiter}hello\r\n"
-        (found,) = good("csv", table)
-        assert said(found) == [("user", "hi"), ("assistant", "hello")]
-        assert found.meta == {"id": "7"}
+        (conversation,) = good("csv", table)
+        assert turns(conversation) == [("user", "hi"), ("assistant", "hello")]
+        assert conversation.meta == {"id": "7"}
 
-    def test_the_input_column_of_an_instruction_is_part_of_the_question(self):
-        (found,) = good("csv", "instruction,input,output\nAdd,1 and 2,3\n")
-        assert said(found) == [("user", "Add\n1 and 2"), ("assistant", "3")]
+    def test_the_input_column_is_appended_to_the_instruction(self):
+        (conversation,) = good("csv", "instruction,input,output\nAdd,1 and 2,3\n")
+        assert turns(conversation) == [("user", "Add\n1 and 2"), ("assistant", "3")]
 
     def test_a_cell_may_hold_line_breaks_and_quotes(self):
-        (found,) = good("csv", 'prompt,response\n"a\nb","say ""c"""\n')
-        assert said(found) == [("user", "a\nb"), ("assistant", 'say "c"')]
+        (conversation,) = good("csv", 'prompt,response\n"a\nb","say ""c"""\n')
+        assert turns(conversation) == [("user", "a\nb"), ("assistant", 'say "c"')]
 
-    def test_backslash_escapes_are_recognised(self):
-        (found,) = good("csv", 'prompt,response\n"say \\"a\\"","b"\n')
-        assert said(found)[0] == ("user", 'say "a"')
+    def test_backslash_escapes_are_detected(self):
+        (conversation,) = good("csv", 'prompt,response\n"say \\"a\\"","b"\n')
+        assert turns(conversation)[0] == ("user", 'say "a"')
 
-    def test_an_open_quote_does_not_swallow_the_rows_behind_it(self):
-        found = rows("csv", 'prompt,response\na,b\n"open,c\nd,e\nf,g\n')
-        assert [row.line for row in found if isinstance(row, BadRow)] == [3]
-        assert [row[0] for row in found if not isinstance(row, BadRow)] == [2, 4, 5]
+    def test_an_unclosed_quote_does_not_affect_the_rows_after_it(self):
+        results = rows("csv", 'prompt,response\na,b\n"open,c\nd,e\nf,g\n')
+        assert [row.line for row in results if isinstance(row, BadRow)] == [3]
+        assert [row[0] for row in results if not isinstance(row, BadRow)] == [2, 4, 5]
 
-    def test_a_row_with_too_few_cells_says_so(self):
-        (found,) = bad("csv", "prompt,response\nonly one\nc,d\n")
-        assert found == BadRow(2, "it has 1 cells, but the header has 2")
+    def test_a_row_with_too_few_cells_is_a_bad_row(self):
+        (bad_row,) = bad("csv", "prompt,response\nonly one\nc,d\n")
+        assert bad_row == BadRow(2, "it has 1 cells, but the header has 2")
 
-    def test_a_row_that_is_not_utf8_is_left_out_alone(self):
-        found = rows("csv", b"prompt,response\na,b\ncaf\xe9,c\nd,e\n")
-        assert [row.line for row in found if isinstance(row, BadRow)] == [3]
-        assert len(found) == 3
+    def test_a_row_that_is_not_utf8_is_one_bad_row(self):
+        results = rows("csv", b"prompt,response\na,b\ncaf\xe9,c\nd,e\n")
+        assert [row.line for row in results if isinstance(row, BadRow)] == [3]
+        assert len(results) == 3
 
     def test_one_message_per_row_becomes_one_conversation_per_id(self):
         table = "conversation_id,role,content\n1,user,hi\n1,assistant,hello\n2,customer,you?\n2,agent,fine\n"
         first, second = good("csv", table)
-        assert said(first) == [("user", "hi"), ("assistant", "hello")]
-        assert said(second) == [("user", "you?"), ("assistant", "fine")]
+        assert turns(first) == [("user", "hi"), ("assistant", "hello")]
+        assert turns(second) == [("user", "you?"), ("assistant", "fine")]
         assert second.meta["conversation_id"] == "2"
 
-    def test_a_conversation_with_one_bad_row_is_left_out_whole(self):
+    def test_a_conversation_with_a_bad_row_is_skipped_entirely(self):
         table = "conversation_id,role,content\n1,user,hi\n1,wizard,hello\n2,user,you?\n"
-        assert [found.line for found in bad("csv", table)] == [3]
-        assert [said(found) for found in good("csv", table)] == [[("user", "you?")]]
+        assert [row.line for row in bad("csv", table)] == [3]
+        assert [turns(conversation) for conversation in good("csv", table)] == [[("user", "you?")]]
 
-    def test_rows_of_a_conversation_must_stand_together(self):
-        (found,) = bad("csv", "conversation_id,role,content\n1,user,hi\n2,user,you?\n1,assistant,hello\n")
-        assert found.line == 4
-        assert "stand together" in found.reason
+    def test_rows_of_a_conversation_must_be_consecutive(self):
+        (bad_row,) = bad("csv", "conversation_id,role,content\n1,user,hi\n2,user,you?\n1,assistant,hello\n")
+        assert bad_row.line == 4
+        assert "consecutive" in bad_row.reason
 
-    def test_a_classification_table_is_refused_with_a_word_on_what_it_is(self):
+    def test_a_classification_table_is_rejected_with_an_explanation(self):
         with pytest.raises(UnreadableFile, match=r"text, label.*classification table"):
             rows("csv", "text,label\nwhere is it,card_arrival\n")
 
-    def test_two_columns_of_one_name_are_refused(self):
+    def test_two_columns_with_the_same_name_are_rejected(self):
         with pytest.raises(UnreadableFile, match="same name"):
             rows("csv", "prompt,response,prompt\na,b,c\n")
 
@@ -300,51 +297,51 @@ class TestParquet:
 
     def test_reads_messages(self):
         messages = [[{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}], []]
-        found = rows("parquet", self.write(messages=messages, topic=["a", "b"]))
-        assert said(found[0][1]) == [("user", "hi"), ("assistant", "hello")]
-        assert found[0][1].meta == {"topic": "a"}
-        assert found[1] == BadRow(2, "it holds no messages")
+        results = rows("parquet", self.write(messages=messages, topic=["a", "b"]))
+        assert turns(results[0][1]) == [("user", "hi"), ("assistant", "hello")]
+        assert results[0][1].meta == {"topic": "a"}
+        assert results[1] == BadRow(2, "it holds no messages")
 
     def test_reads_conversations_and_text_and_one_message_per_row(self):
         turns = [[{"from": "human", "value": "hi"}]]
-        assert said(good("parquet", self.write(conversations=turns))[0]) == [("user", "hi")]
+        assert turns(good("parquet", self.write(conversations=turns))[0]) == [("user", "hi")]
         assert good("parquet", self.write(text=["prose"])) == [Document("prose")]
         long = self.write(conversation_id=[1, 1], role=["user", "bot"], content=["hi", "hello"])
-        assert said(good("parquet", long)[0]) == [("user", "hi"), ("assistant", "hello")]
+        assert turns(good("parquet", long)[0]) == [("user", "hi"), ("assistant", "hello")]
 
-    def test_unknown_columns_are_named(self):
+    def test_unknown_columns_are_listed_in_the_error(self):
         with pytest.raises(UnreadableFile, match="its columns or keys are x, y"):
             rows("parquet", self.write(x=[1], y=[2]))
 
-    def test_says_how_to_install_what_it_needs(self, monkeypatch):
+    def test_a_missing_package_error_names_the_install_command(self, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
         with pytest.raises(UnreadableFile, match=r"pip install 'turnwise\[parquet\]'"):
             rows("parquet", b"PAR1")
 
 
 class TestText:
-    def test_a_line_without_a_speaker_goes_on_with_the_turn(self):
-        (found,) = good("text", "Human: hi\nBot: one\n two\n")
-        assert said(found) == [("user", "hi"), ("assistant", "one\n two")]
+    def test_a_line_without_a_speaker_continues_the_turn(self):
+        (conversation,) = good("text", "Human: hi\nBot: one\n two\n")
+        assert turns(conversation) == [("user", "hi"), ("assistant", "one\n two")]
 
     def test_chinese_speakers_and_colons_are_known(self):
-        (found,) = good("text", "用户：你好\n助手：你好！\n")
-        assert said(found) == [("user", "你好"), ("assistant", "你好！")]
+        (conversation,) = good("text", "用户：你好\n助手：你好！\n")
+        assert turns(conversation) == [("user", "你好"), ("assistant", "你好！")]
 
-    def test_a_dialogue_with_an_unknown_speaker_is_a_bad_row_and_the_next_is_read(self):
-        found = rows("text", "User: a\nBot: b\n\nWizard: c\nBot: d\n\nUser: e\nBot: f\n")
-        assert [isinstance(row, BadRow) for row in found] == [False, True, False]
-        assert found[1].line == 4
-        assert "'Wizard'" in found[1].reason
+    def test_a_dialogue_with_an_unknown_speaker_is_one_bad_row(self):
+        results = rows("text", "User: a\nBot: b\n\nWizard: c\nBot: d\n\nUser: e\nBot: f\n")
+        assert [isinstance(row, BadRow) for row in results] == [False, True, False]
+        assert results[1].line == 4
+        assert "'Wizard'" in results[1].reason
 
     def test_prose_is_one_document_with_its_paragraphs(self):
         assert good("text", "One.\nTwo.\n\n\nThree.\n") == [Document("One.\nTwo.\n\nThree.")]
 
     def test_a_long_book_is_cut_between_paragraphs(self):
         paragraph = "word " * 4000
-        found = good("text", "\n\n".join([paragraph] * 10))
-        assert len(found) > 1
-        assert all(document.text.endswith(" ") for document in found)
+        records = good("text", "\n\n".join([paragraph] * 10))
+        assert len(records) > 1
+        assert all(document.text.endswith(" ") for document in records)
 
 
 class TestPreferences:
@@ -372,20 +369,20 @@ class TestPreferences:
     }
 
     @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
-    def test_whoever_wrote_it(self, row):
+    def test_every_layout_gives_the_same_preference(self, row):
         line = json.dumps(row)
-        assert opened(line).expected == formats.load_format("preference").expected
+        assert open_data(line).expected == formats.load_format("preference").expected
         (talk,) = good("preference", line)
-        assert said(talk) == [("user", "Tea?"), ("assistant", "Please.")]
+        assert turns(talk) == [("user", "Tea?"), ("assistant", "Please.")]
         assert [(message.role, message.content) for message in talk.rejected] == [
             ("user", "Tea?"),
             ("assistant", "No."),
         ]
         assert talk.meta == {}
 
-    def test_an_instruction_and_its_input_are_one_question(self):
+    def test_an_instruction_and_its_input_are_joined(self):
         row = {"instruction": "Translate.", "input": "Good morning", "chosen": "Bonjour", "rejected": "Au revoir"}
-        assert said(good("preference", json.dumps(row))[0])[0] == ("user", "Translate.\nGood morning")
+        assert turns(good("preference", json.dumps(row))[0])[0] == ("user", "Translate.\nGood morning")
         row = {
             "system": "Be brief.",
             "instruction": "Translate.",
@@ -394,26 +391,26 @@ class TestPreferences:
             "label": True,
         }
         (talk,) = good("rated", json.dumps(row))
-        assert said(talk) == [
+        assert turns(talk) == [
             ("system", "Be brief."), ("user", "Translate.\nGood morning"), ("assistant", "Bonjour"),
         ]  # fmt: skip
         assert talk.rating is True
 
-    def test_two_answers_that_are_the_same_are_no_preference(self):
-        (found,) = bad("preference", json.dumps({"prompt": "Tea?", "chosen": "No.", "rejected": "No."}))
-        assert "the same" in found.reason
+    def test_identical_answers_are_a_bad_row(self):
+        (bad_row,) = bad("preference", json.dumps({"prompt": "Tea?", "chosen": "No.", "rejected": "No."}))
+        assert "the same" in bad_row.reason
 
     @pytest.mark.parametrize("key", ["rating", "label"])
     def test_dialogues_may_be_rated(self, key):
         row = {"messages": [{"role": "user", "content": "Tea?"}, {"role": "assistant", "content": "No."}], key: False}
         assert good("openai", json.dumps(row))[0].rating is False
 
-    def test_stars_are_something_that_is_known_and_no_rating(self):
+    def test_a_rating_in_stars_is_metadata(self):
         row = {"messages": [{"role": "user", "content": "Tea?"}], "rating": 4}
         (talk,) = good("openai", json.dumps(row))
         assert (talk.rating, talk.meta) == (None, {"rating": 4})
 
-    def test_what_is_written_is_read_again(self, tmp_path):
+    def test_preferences_and_ratings_are_read_as_written(self, tmp_path):
         from turnwise.data.jsonl_writer import write_jsonl
         from turnwise.data.sources import read_source
 

@@ -1,4 +1,4 @@
-"""Nothing that was written is lost, put into another's mouth or learned against somebody's will without a word."""
+"""No content is lost, given to another speaker or trained on against its flags without a report."""
 
 import json
 
@@ -22,7 +22,7 @@ def turns(item):
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads a text as a file: the items and the source."""
+    """Writes content to a file and reads it; returns the records and the source."""
 
     def read(name, content, **options):
         path = tmp_path / name
@@ -35,12 +35,12 @@ def read(tmp_path):
 
 
 class TestObjectsWithSeveralLists:
-    def test_none_is_chosen_from_two_lists_of_rows(self, read):
+    def test_two_lists_of_rows_are_rejected(self, read):
         items, source = read("a.json", {"easy": [row(1)], "hard": [row(2)]})
         assert not items
         assert "several data sets (easy, hard)" in source.bad_rows[0].reason
 
-    def test_a_second_list_far_behind_the_first_is_a_bad_row(self, read):
+    def test_a_second_list_far_after_the_first_is_a_bad_row(self, read):
         many = {"train": [row(i) for i in range(2000)], "version": [1, 2], "test": [row(9)]}
         items, source = read("a.json", json.dumps(many, indent=1))
         assert len(items) == 2000
@@ -53,16 +53,16 @@ class TestObjectsWithSeveralLists:
 
 
 class TestAnnotations:
-    def test_a_skipped_annotation_is_not_learned(self, read):
+    def test_a_skipped_annotation_is_not_used(self, read):
         def annotation(text, **more):
             return {"result": [{"type": "textarea", "value": {"text": [text]}}], **more}
 
-        given = [annotation("Bad.", was_cancelled=True), annotation("Good.", was_cancelled=False)]
-        (item,), _ = read("a.json", [{"id": 1, "data": {"prompt": "Open?"}, "annotations": given}])
+        annotations = [annotation("Bad.", was_cancelled=True), annotation("Good.", was_cancelled=False)]
+        (item,), _ = read("a.json", [{"id": 1, "data": {"prompt": "Open?"}, "annotations": annotations}])
         assert item.messages[-1].content == "Good."
 
     @pytest.mark.parametrize("status", ["discarded", "draft"])
-    def test_a_response_that_was_not_submitted_is_not_learned(self, read, status):
+    def test_a_response_that_was_not_submitted_is_not_used(self, read, status):
         responses = [
             {"status": status, "values": {"response": {"value": "Bad."}}},
             {"status": "submitted", "values": {"response": {"value": "Good."}}},
@@ -71,7 +71,7 @@ class TestAnnotations:
         assert item.messages[-1].content == "Good."
 
     @pytest.mark.parametrize("key", ["loss", "train", "trainable"])
-    def test_a_message_that_other_trainers_mask_is_not_learned(self, read, key):
+    def test_a_message_that_other_trainers_mask_has_no_weight(self, read, key):
         messages = [*row(1)["messages"], *row(2)["messages"]]
         messages[1][key] = False
         (item,), source = read("a.jsonl", {"messages": messages})
@@ -80,13 +80,13 @@ class TestAnnotations:
 
 
 class TestChatExports:
-    def test_what_was_pasted_into_a_question_belongs_to_it(self, read):
-        asked = {"sender": "human", "text": "Sum it up", "attachments": [{"extracted_content": "Built in 1802."}]}
-        chat = {"uuid": "u", "name": "n", "chat_messages": [asked, {"sender": "assistant", "text": "Old."}]}
+    def test_text_attached_to_a_question_is_part_of_it(self, read):
+        question = {"sender": "human", "text": "Sum it up", "attachments": [{"extracted_content": "Built in 1802."}]}
+        chat = {"uuid": "u", "name": "n", "chat_messages": [question, {"sender": "assistant", "text": "Old."}]}
         (item,), _ = read("a.json", [chat])
         assert turns(item) == [("user", "Built in 1802.\n\nSum it up"), ("assistant", "Old.")]
 
-    def test_chats_in_which_the_person_says_nothing_do_not_stop_the_export(self, read):
+    def test_chats_without_a_message_by_the_person_are_skipped(self, read):
         def chat(who):
             post = {"type": "message", "date": "2024-03-12T18:06:00"}
             return {"name": who, "messages": [{**post, "from": "Bob", "text": "?"}, {**post, "from": who, "text": "!"}]}
@@ -96,11 +96,11 @@ class TestChatExports:
 
     @staticmethod
     def post(user, text, ts, **profile):
-        found = {"type": "message", "user": user, "text": text, "ts": str(ts)}
-        return {**found, "user_profile": profile} if profile else found
+        message = {"type": "message", "user": user, "text": text, "ts": str(ts)}
+        return {**message, "user_profile": profile} if profile else message
 
     @pytest.mark.parametrize("me", ["Ada", "ada.l", "U1"])
-    def test_one_person_has_one_name_with_and_without_profile(self, read, me):
+    def test_a_person_has_the_same_name_with_and_without_a_profile(self, read, me):
         posts = [
             self.post("U2", "Open?", 10.1, real_name="Bob"),
             self.post("U1", "Yes.", 11.1, real_name="Ada", display_name="ada.l"),
@@ -110,7 +110,7 @@ class TestChatExports:
         (item,), _ = read("a.json", posts, me=me)
         assert [role for role, _ in turns(item)] == ["user", "assistant", "user", "assistant"]
 
-    def test_days_on_which_the_person_says_nothing_do_not_stop_the_folder(self, read, tmp_path):
+    def test_files_without_a_message_by_the_person_are_skipped(self, read, tmp_path):
         bob = self.post("U2", "?", 10.1, real_name="Bob")
         read("c/1.json", [bob], me="Bob")
         read("c/2.json", [bob, self.post("U1", "!", 11.1, real_name="Ada")], me="Ada")
@@ -118,12 +118,12 @@ class TestChatExports:
         with pytest.raises(InvalidData, match="Nobody in the chat is called 'Cy'"):
             list(DataSource(tmp_path / "c", options=ReadOptions(me="Cy")))
 
-    def test_whatsapp_of_chinese_phones(self, read):
+    def test_whatsapp_exports_of_chinese_phones_are_read(self, read):
         (item,), _ = read("a.txt", "2024/3/12 下午6:05 - Bob: 开门吗？\n2024/3/12 下午6:06 - Ada: 到六点。\n", me="Ada")
         assert turns(item) == [("user", "开门吗？"), ("assistant", "到六点。")]
 
 
-class TestSpelledDialogues:
+class TestTranscripts:
     @pytest.mark.parametrize(
         "prompt",
         [
@@ -134,13 +134,13 @@ class TestSpelledDialogues:
             "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
         ],
     )
-    def test_a_prompt_that_ends_where_the_reply_begins(self, read, prompt):
+    def test_a_prompt_that_is_a_transcript_is_split(self, read, prompt):
         pairs, _ = read("a.jsonl", {"prompt": prompt, "response": " Hello."})
         preferences, _ = read("b.jsonl", {"prompt": prompt, "chosen": " Hello.", "rejected": " Go."})
         for item in (*pairs, *preferences):
             assert turns(item) == [("user", "Hi"), ("assistant", "Hello.")]
 
-    def test_a_scene_in_an_answer_is_the_answer(self, read):
+    def test_a_dialogue_in_an_answer_stays_in_it(self, read):
         scene = "Customer: Hi\nAgent: Hello."
         (item,), _ = read("a.jsonl", {"prompt": "Write a scene.", "chosen": scene, "rejected": "No."})
         assert turns(item) == [("user", "Write a scene."), ("assistant", scene)]
@@ -149,12 +149,12 @@ class TestSpelledDialogues:
         "inside",
         ["user: root\nmodel: gpt", "**Answer:** 42", "  User: nested", "```\nUser: root\nSystem: linux\n```"],
     )
-    def test_lines_of_another_style_and_code_open_no_turn(self, read, inside):
+    def test_lines_of_another_style_and_code_start_no_turn(self, read, inside):
         items, _ = read("a.txt", f"User: Show me\nAssistant: Here:\n{inside}\n\nUser: Thanks\nAssistant: Bye\n")
         assert turns(items[0]) == [("user", "Show me"), ("assistant", f"Here:\n{inside}")]
         assert len(items) == 2
 
-    def test_instructions_behind_tool_definitions_stay(self, read):
+    def test_instructions_after_tool_definitions_stay(self, read):
         system = '# Tools\n<tools>\n{"name": "f"}\n</tools>\nSo: <tool_call>{}</tool_call>\n\nBe brief.'
         (item,), _ = read("a.jsonl", {"messages": [{"role": "system", "content": system}, *row(1)["messages"]]})
         assert turns(item)[0] == ("system", "Be brief.")
@@ -162,10 +162,10 @@ class TestSpelledDialogues:
 
 
 @pytest.mark.parametrize("command", [["convert", "--out", "b.jsonl"], ["split", "--out", "sides"]])
-def test_numbers_that_json_cannot_write_are_reported(tmp_path, monkeypatch, command):
+def test_nan_and_infinity_replaced_by_null_are_reported(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     rows = [{**row(1), "score": float("nan"), "n": 1}, {**row(2), "score": 1.5, "meta": {"deep": [float("inf")]}}]
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in rows))
     name, *options = command
     result = CliRunner().invoke(app, [name, "a.jsonl", *options])
     assert result.exit_code == 0
@@ -173,13 +173,13 @@ def test_numbers_that_json_cannot_write_are_reported(tmp_path, monkeypatch, comm
 
 
 class TestTables:
-    def test_messages_that_stand_newest_first_are_put_in_order(self, read):
+    def test_messages_with_the_newest_first_are_sorted(self, read):
         table = "conversation_id,{},role,content\n1,{},assistant,Six.\n1,{},user,Till?\n"
         for name, late, early in [("turn", 2, 1), ("timestamp", "2024-03-12T18:07", "2024-03-12T18:06")]:
             (item,), _ = read("a.csv", table.format(name, late, early))
             assert turns(item) == [("user", "Till?"), ("assistant", "Six.")]
 
-    def test_every_system_message_begins_a_dialogue(self, read):
+    def test_every_system_message_starts_a_dialogue(self, read):
         items, _ = read("a.csv", "role,content\n" + "system,S\nuser,q\nassistant,a\n" * 2)
         assert [len(item.messages) for item in items] == [3, 3]
 
@@ -191,24 +191,24 @@ class TestTables:
             (r'"ends with \\"', r"ends with \\"),
         ],
     )
-    def test_backslashes_are_kept(self, read, cell, text):
+    def test_backslashes_that_are_text_are_kept(self, read, cell, text):
         items, source = read("a.csv", f"prompt,response\nhow,{cell}\nb,c\n")
         assert (items[0].messages[-1].content, source.bad_row_count) == (text, 0)
 
-    def test_half_a_character_in_a_cell_is_a_bad_row(self, read):
+    def test_half_a_surrogate_pair_in_a_cell_is_a_bad_row(self, read):
         cell = json.dumps(row(1)["messages"]).replace("q1", r"\ud800").replace('"', '""')
         items, source = read("a.csv", f'id,messages\n1,"{cell}"\n')
         assert not items
         assert "surrogate" in source.bad_rows[0].reason
 
     @pytest.mark.parametrize("name", ["choices", "options", "image"])
-    def test_short_parts_of_a_question_that_nothing_reads_are_counted(self, read, name):
+    def test_short_unread_parts_of_a_question_are_counted(self, read, name):
         _, source = read("a.jsonl", {"question": "What is it?", name: ["sky", "rose"], "answer": "B"})
         assert source.unread_columns == {name: 1}
 
 
 @pytest.mark.parametrize("names", [("train", "eval"), ("bikes_train", "bikes_test"), ("a.train", "a.holdout")])
-def test_sides_are_known_by_other_usual_names(tmp_path, names):
+def test_splits_with_other_common_names_are_recognized(tmp_path, names):
     for name in names:
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row(1)))
     assert len(find_split_files(tmp_path)) == 2

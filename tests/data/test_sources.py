@@ -1,4 +1,4 @@
-"""Reading files and folders: streaming, bad rows, damage, and saying what is wrong where."""
+"""Reading files and folders: streaming, bad rows, damaged files and error messages."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ conversations = st.builds(Conversation, st.lists(messages, min_size=1, max_size=
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(conversations, min_size=1, max_size=5))
-def test_what_is_written_is_read_again_unchanged(tmp_path_factory, items):
+def test_conversations_are_read_as_written(tmp_path_factory, items):
     path = tmp_path_factory.mktemp("round") / "chats.jsonl"
     assert write_jsonl(path, items) == len(items)
     assert list(read_source(path)) == items
@@ -34,20 +34,20 @@ def test_what_is_written_is_read_again_unchanged(tmp_path_factory, items):
 
 @settings(max_examples=40, deadline=None)
 @given(st.builds(Document, contents, metas))
-def test_documents_too(tmp_path_factory, document):
+def test_documents_are_read_as_written(tmp_path_factory, document):
     path = tmp_path_factory.mktemp("round") / "prose.jsonl"
     path.write_text(to_json_line(document), encoding="utf-8")
     if not {"label", "labels", "intent", "category", "class", "sentiment", "target"} & set(document.meta):
         assert list(read_source(path)) == [document]
 
 
-def test_a_file_may_hold_both_as_ours_may(tmp_path):
+def test_a_file_may_hold_conversations_and_documents(tmp_path):
     for items in ([HELLO, Document("prose")], [Document("prose"), HELLO]):
         write_jsonl(tmp_path / "both.jsonl", items)
         assert list(read_source(tmp_path / "both.jsonl")) == items
 
 
-def test_a_bad_row_names_file_and_line_and_says_what_was_expected(tmp_path):
+def test_a_bad_row_error_names_file_line_reason_and_expected_form(tmp_path):
     path = tmp_path / "chats.jsonl"
     path.write_text(GOOD + '{"messages": [{"role": "user", "content": ""}]}\n' + GOOD)
     with pytest.raises(InvalidData) as raised:
@@ -59,18 +59,18 @@ def test_a_bad_row_names_file_and_line_and_says_what_was_expected(tmp_path):
     )
 
 
-def test_with_skip_bad_the_rest_is_usable_and_bad_rows_are_counted(tmp_path):
+def test_skipped_bad_rows_are_counted_and_recorded(tmp_path):
     path = tmp_path / "chats.jsonl"
     path.write_text(GOOD + "oops\n" + GOOD + "{}\n")
     source = DataSource(path, skip_bad=True)
     assert list(source) == [HELLO, HELLO]
     assert source.bad_row_count == 2
     assert [bad.location.number for bad in source.bad_rows] == [2, 4]
-    assert list(source) == [HELLO, HELLO], "a source can be gone through again"
+    assert list(source) == [HELLO, HELLO], "a source can be iterated again"
     assert source.bad_row_count == 2
 
 
-def test_rows_before_a_bad_one_arrive_first_because_reading_streams(tmp_path):
+def test_rows_before_a_bad_row_are_yielded_first(tmp_path):
     path = tmp_path / "chats.jsonl"
     path.write_text(GOOD + "oops\n")
     stream = read_source(path)
@@ -79,26 +79,26 @@ def test_rows_before_a_bad_one_arrive_first_because_reading_streams(tmp_path):
         next(stream)
 
 
-def test_gzip_is_seen_through_whatever_the_name(tmp_path):
+def test_gzip_is_detected_under_any_file_name(tmp_path):
     path = tmp_path / "chats"
     path.write_bytes(gzip.compress(GOOD.encode()))
     assert list(read_source(path)) == [HELLO]
 
 
-def test_a_cut_off_gzip_file_gives_its_rows_and_then_says_so(tmp_path):
+def test_a_truncated_gzip_file_yields_its_rows_and_then_a_bad_row(tmp_path):
     path = tmp_path / "chats.jsonl.gz"
     lines = [json.dumps({"messages": [{"role": "user", "content": f"{n * 7919 % 10007}"}]}) for n in range(20_000)]
-    whole = gzip.compress("\n".join(lines).encode())
-    path.write_bytes(whole[: len(whole) * 3 // 4])
+    compressed = gzip.compress("\n".join(lines).encode())
+    path.write_bytes(compressed[: len(compressed) * 3 // 4])
     source = DataSource(path, skip_bad=True)
-    found = list(source)
-    assert 0 < len(found) < 20_000
+    items = list(source)
+    assert 0 < len(items) < 20_000
     assert "damaged or cut off" in source.bad_rows[-1].reason
     with pytest.raises(InvalidData, match="damaged or cut off"):
         list(read_source(path))
 
 
-def test_a_folder_is_read_in_the_order_of_its_names_without_what_is_no_data(tmp_path):
+def test_a_folder_is_read_in_name_order_without_other_files(tmp_path):
     (tmp_path / "b.txt").write_text("User: b\n")
     (tmp_path / "a.csv").write_text("prompt,response\na,b\n")
     for name in ("README.txt", "split.json", "notes.pdf", ".hidden.jsonl"):
@@ -106,7 +106,7 @@ def test_a_folder_is_read_in_the_order_of_its_names_without_what_is_no_data(tmp_
     assert [item.messages[0].content for item in read_source(tmp_path)] == ["a", "b"]
 
 
-def test_long_first_lines_are_recognised(tmp_path):
+def test_the_format_of_a_file_with_a_long_first_line_is_detected(tmp_path):
     path = tmp_path / "chats"
     long = Conversation((Message("user", "x" * 300_000),))
     write_jsonl(path, [long])
@@ -124,14 +124,14 @@ def test_long_first_lines_are_recognised(tmp_path):
         ("a.gz", b"\x1f\x8bgarbage", "Could not read|damaged"),
     ],
 )
-def test_a_file_that_fits_no_format_says_why(tmp_path, name, content, reason):
+def test_a_file_of_an_unknown_format_is_an_error_with_a_reason(tmp_path, name, content, reason):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidData, match=reason) as raised:
         list(read_source(tmp_path / name))
     assert str(tmp_path / name) in str(raised.value)
 
 
-def test_what_fits_no_format_is_told_in_one_line(tmp_path):
+def test_the_error_for_an_unknown_format_is_one_short_line(tmp_path):
     for name, content in (
         ("a.jsonl", b"hello"),
         ("b.png", b"\x89PNG\r\n\x1a\n\0"),
@@ -145,14 +145,14 @@ def test_what_fits_no_format_is_told_in_one_line(tmp_path):
         assert len(str(raised.value)) < 250
 
 
-def test_a_missing_file_and_an_empty_folder_are_refused_at_once(tmp_path):
+def test_a_missing_file_and_an_empty_folder_are_rejected_on_construction(tmp_path):
     with pytest.raises(InvalidData, match="There is no file or folder"):
         DataSource(tmp_path / "none.jsonl")
     with pytest.raises(InvalidData, match="holds no data files"):
         DataSource(tmp_path)
 
 
-def test_the_format_can_be_named(tmp_path):
+def test_the_format_can_be_set(tmp_path):
     path = tmp_path / "chats"
     path.write_text("prompt,response\n")
     assert list(read_source(path, format="text")) == [Document("prompt,response")]
@@ -160,7 +160,7 @@ def test_the_format_can_be_named(tmp_path):
         DataSource(path, format="xls")
 
 
-def test_the_position_runs_up_to_the_size(tmp_path):
+def test_the_position_reaches_the_size(tmp_path):
     for name in ("a.jsonl", "b.jsonl.gz"):
         data = (GOOD * 50).encode()
         (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
@@ -170,7 +170,7 @@ def test_the_position_runs_up_to_the_size(tmp_path):
     assert source.position >= source.size > 0
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "chats.jsonl"
     path.write_text("old")
 

@@ -1,4 +1,4 @@
-"""Splitting: a partition that later rows never disturb, with repeats kept together."""
+"""Splitting: a stable partition that keeps duplicates in the same split."""
 
 import json
 
@@ -19,15 +19,15 @@ def chat(text: str, **meta) -> Conversation:
     return Conversation((Message("user", text), Message("assistant", "ok")), meta)
 
 
-def texts(folder, side) -> list[str]:
-    return [item.messages[0].content for item in read_source(folder / f"{side}.jsonl", format="openai")]
+def texts(folder, split) -> list[str]:
+    return [item.messages[0].content for item in read_source(folder / f"{split}.jsonl", format="openai")]
 
 
-def split_of(folder, items, **how) -> dict[str, str]:
-    """text → side."""
+def split_of(folder, items, **options) -> dict[str, str]:
+    """Return the split by text."""
     write_jsonl(folder / "in.jsonl", items)
-    write_split(folder / "in.jsonl", folder / "out", **{"valid": 0.2, "test": 0.2, **how})
-    return {text: side for side in SPLIT_NAMES for text in texts(folder / "out", side)}
+    write_split(folder / "in.jsonl", folder / "out", **{"valid": 0.2, "test": 0.2, **options})
+    return {text: split for split in SPLIT_NAMES for text in texts(folder / "out", split)}
 
 
 words = st.lists(st.text("abcdefghij", min_size=1, max_size=8), unique=True, min_size=2, max_size=30)
@@ -35,18 +35,18 @@ words = st.lists(st.text("abcdefghij", min_size=1, max_size=8), unique=True, min
 
 @settings(max_examples=15, deadline=None)
 @given(words, st.integers(0, 5))
-def test_every_row_lands_on_exactly_one_side(tmp_path_factory, said, seed):
+def test_every_row_is_in_exactly_one_split(tmp_path_factory, contents, seed):
     folder = tmp_path_factory.mktemp("split")
-    write_jsonl(folder / "in.jsonl", map(chat, said))
-    made = write_split(folder / "in.jsonl", folder / "out", valid=0.3, test=0.3, seed=seed)
-    sides = [text for side in SPLIT_NAMES for text in texts(folder / "out", side)]
-    assert sorted(sides) == sorted(said)
-    assert made.train + made.valid + made.test == len(said)
+    write_jsonl(folder / "in.jsonl", map(chat, contents))
+    summary = write_split(folder / "in.jsonl", folder / "out", valid=0.3, test=0.3, seed=seed)
+    splits = [text for split in SPLIT_NAMES for text in texts(folder / "out", split)]
+    assert sorted(splits) == sorted(contents)
+    assert summary.train + summary.valid + summary.test == len(contents)
 
 
 @settings(max_examples=15, deadline=None)
 @given(words, words)
-def test_rows_added_later_do_not_move_the_others(tmp_path_factory, first, later):
+def test_rows_added_later_do_not_move_earlier_rows(tmp_path_factory, first, later):
     folder = tmp_path_factory.mktemp("split")
     before = split_of(folder, map(chat, first))
     after = split_of(folder, map(chat, [*later, *first]))
@@ -55,51 +55,52 @@ def test_rows_added_later_do_not_move_the_others(tmp_path_factory, first, later)
 
 @settings(max_examples=15, deadline=None)
 @given(words)
-def test_repeats_that_differ_in_case_marks_and_system_prompt_stay_together(tmp_path_factory, said):
+def test_near_duplicates_are_in_the_same_split(tmp_path_factory, contents):
     folder = tmp_path_factory.mktemp("split")
-    disguised = [chat(f"  {text.upper()}!! ") for text in said]
+    disguised = [chat(f"  {text.upper()}!! ") for text in contents]
     prompted = [
-        Conversation((Message("system", "s"), Message("user", f"{text}."), Message("assistant", "ok"))) for text in said
+        Conversation((Message("system", "s"), Message("user", f"{text}."), Message("assistant", "ok")))
+        for text in contents
     ]
-    write_jsonl(folder / "in.jsonl", [*map(chat, said), *disguised, *prompted])
+    write_jsonl(folder / "in.jsonl", [*map(chat, contents), *disguised, *prompted])
     write_split(folder / "in.jsonl", folder / "out", valid=0.3, test=0.3)
-    for side in SPLIT_NAMES:
-        items = list(read_source(folder / "out" / f"{side}.jsonl", format="openai"))
+    for split in SPLIT_NAMES:
+        items = list(read_source(folder / "out" / f"{split}.jsonl", format="openai"))
         plain = sorted(
             next(m.content for m in item.messages if m.role == "user").strip(" !.").lower() for item in items
         )
         assert all(plain.count(text) == 3 for text in plain)
 
 
-def test_the_shares_are_near_what_was_asked_and_the_seed_decides(tmp_path):
+def test_the_shares_are_approximate_and_depend_on_the_seed(tmp_path):
     items = [chat(f"question {n}") for n in range(2000)]
     first = split_of(tmp_path, items, valid=0.1, test=0.2)
-    assert abs(sum(side == "valid" for side in first.values()) - 200) < 60
-    assert abs(sum(side == "test" for side in first.values()) - 400) < 80
+    assert abs(sum(split == "valid" for split in first.values()) - 200) < 60
+    assert abs(sum(split == "test" for split in first.values()) - 400) < 80
     assert split_of(tmp_path, items, valid=0.1, test=0.2, seed=1) != first
 
 
-def test_a_group_stays_together(tmp_path):
+def test_a_group_is_in_one_split(tmp_path):
     items = [chat(f"{n} {group}", customer=group) for group in range(40) for n in range(3)]
-    sides = split_of(tmp_path, items, group_by="customer")
-    assert set(sides.values()) == set(SPLIT_NAMES)
+    splits = split_of(tmp_path, items, group_by="customer")
+    assert set(splits.values()) == set(SPLIT_NAMES)
     for group in range(40):
-        assert len({sides[f"{n} {group}"] for n in range(3)}) == 1
+        assert len({splits[f"{n} {group}"] for n in range(3)}) == 1
 
 
-def test_a_conversation_in_two_groups_is_not_on_two_sides(tmp_path):
+def test_a_conversation_in_two_groups_is_in_one_split(tmp_path):
     items = [chat("same", customer=group) for group in range(40)]
     assert len(split_of(tmp_path, items, group_by="customer")) == 1
-    assert sum(bool(texts(tmp_path / "out", side)) for side in SPLIT_NAMES) == 1
+    assert sum(bool(texts(tmp_path / "out", split)) for split in SPLIT_NAMES) == 1
 
 
-def test_a_missing_group_key_names_the_row_and_the_keys_there_are(tmp_path):
+def test_a_missing_group_key_error_names_the_row_and_its_metadata_keys(tmp_path):
     with pytest.raises(InvalidData, match=r"in.jsonl, line 1: this row has no metadata key 'topic'.*metadata has lang"):
         split_of(tmp_path, [chat("a", lang="en")], group_by="topic")
     assert not (tmp_path / "out").exists()
 
 
-def test_the_summary_says_how_it_was_made(tmp_path):
+def test_the_summary_records_how_to_reproduce_the_split(tmp_path):
     split_of(tmp_path, [chat(str(n)) for n in range(50)], seed=4)
     summary = json.loads((tmp_path / "out" / "split.json").read_text())
     assert summary["seed"] == 4
@@ -108,22 +109,22 @@ def test_the_summary_says_how_it_was_made(tmp_path):
     assert len(summary["input_sha256"]["in.jsonl"]) == 64
 
 
-def test_what_is_known_of_a_dialogue_goes_along(tmp_path):
+def test_metadata_is_kept(tmp_path):
     split_of(tmp_path, [chat("a", topic="x")], valid=0, test=0)
     (item,) = read_source(tmp_path / "out" / "train.jsonl")
     assert item == chat("a", topic="x")
 
 
-def test_a_bad_row_stops_it_and_leaves_nothing_behind_unless_skipped(tmp_path):
+def test_a_bad_row_stops_the_split_without_output_unless_skipped(tmp_path):
     write_jsonl(tmp_path / "in.jsonl", [chat("a"), chat("b")])
     with (tmp_path / "in.jsonl").open("a") as file:
         file.write("oops\n")
     with pytest.raises(InvalidData, match="line 3"):
         write_split(tmp_path / "in.jsonl", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
-    made = write_split(tmp_path / "in.jsonl", tmp_path / "out", skip_bad=True)
-    assert made.bad_rows == 1
-    assert made.train + made.valid + made.test == 2
+    summary = write_split(tmp_path / "in.jsonl", tmp_path / "out", skip_bad=True)
+    assert summary.bad_rows == 1
+    assert summary.train + summary.valid + summary.test == 2
 
 
 def test_a_folder_with_other_files_is_never_replaced(tmp_path):
@@ -139,7 +140,7 @@ def test_a_folder_with_other_files_is_never_replaced(tmp_path):
 
 
 @pytest.mark.parametrize(("valid", "test"), [(-0.1, 0), (0.5, 0.5), (0, 2), (float("nan"), 0)])
-def test_shares_out_of_range_are_refused(tmp_path, valid, test):
+def test_shares_out_of_range_are_rejected(tmp_path, valid, test):
     write_jsonl(tmp_path / "in.jsonl", [chat("a")])
     with pytest.raises(InvalidParameter, match="sum to less than 1"):
         write_split(tmp_path / "in.jsonl", tmp_path / "out", valid=valid, test=test)

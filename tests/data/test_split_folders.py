@@ -1,4 +1,4 @@
-"""A folder whose files are named after train, valid and test is read side by side, never all at once."""
+"""A folder with files named after train, valid and test is read one split at a time."""
 
 import pytest
 
@@ -32,18 +32,18 @@ def folder(root, *names):
         (("test.jsonl", "other.jsonl"), {}),
     ],
 )  # fmt: skip
-def test_sides_are_recognised_by_their_names(tmp_path, names, expected):
-    found = find_split_files(folder(tmp_path, *names))
-    assert {side: len(files) for side, files in found.items()} == expected
+def test_splits_are_recognized_by_their_names(tmp_path, names, expected):
+    splits = find_split_files(folder(tmp_path, *names))
+    assert {split: len(files) for split, files in splits.items()} == expected
 
 
-def test_a_file_that_belongs_to_no_side_is_refused(tmp_path):
+def test_a_file_that_belongs_to_no_split_is_rejected(tmp_path):
     folder(tmp_path, "train.jsonl", "test.jsonl", "more.jsonl")
     with pytest.raises(InvalidData, match=r"more\.jsonl, which belongs to none"):
         find_split_files(tmp_path)
 
 
-def test_one_side_is_read_alone(tmp_path):
+def test_a_single_split_is_read(tmp_path):
     folder(tmp_path, "train.jsonl", "valid.jsonl", "test.jsonl")
     assert [file.name for file in DataSource(tmp_path, split="valid").files] == ["valid.jsonl"]
     assert len(DataSource(tmp_path).files) == 3

@@ -117,7 +117,7 @@ def expand(
 ) -> None:
     """Generate dialogues from a template grammar."""
     from turnwise.data.grammar.expand import expand as expand_grammar
-    from turnwise.data.grammar.expand import load_grammar
+    from turnwise.data.grammar.grammar_file import load_grammar
     from turnwise.data.jsonl_writer import write_jsonl
 
     check_output_path(out, overwrite=overwrite)

@@ -16,21 +16,21 @@ from turnwise.data.rows import Document, Record
 
 
 def to_json_line(item: Record, nulls: Counter[str] | None = None) -> str:
-    """The line for one conversation (OpenAI messages) or document, with what is known of it under `meta`.
+    """Return the JSON line of a conversation (OpenAI messages) or document, with its metadata under `meta`.
 
-    `nulls` counts the rows in which null replaces NaN or infinity, by the key that held them.
+    `nulls` counts the rows in which null replaces NaN or infinity, by the key with this value.
     """
-    row: dict[str, Any] = {"text": item.text} if isinstance(item, Document) else _dialogue(item)
+    row: dict[str, Any] = {"text": item.text} if isinstance(item, Document) else _conversation_row(item)
     if item.meta:
         row["meta"] = dict(item.meta)
     try:
         # Values from Parquet files, such as dates, have no JSON type.
         return json.dumps(row, ensure_ascii=False, default=str, allow_nan=False) + "\n"
-    except ValueError:  # NaN or infinity, which JSON does not have
+    except ValueError:  # NaN or infinity, which is not JSON
         if nulls is not None:
-            inner = row.get("meta", {})
-            nulls.update(key for key, value in {**row, **inner}.items() if key != "meta" and not _is_finite(value))
-        return json.dumps(_finite(row), ensure_ascii=False, default=str, allow_nan=False) + "\n"
+            meta = row.get("meta", {})
+            nulls.update(key for key, value in {**row, **meta}.items() if key != "meta" and not _is_finite(value))
+        return json.dumps(_replace_non_finite(row), ensure_ascii=False, default=str, allow_nan=False) + "\n"
 
 
 def _is_finite(value: Any) -> bool:
@@ -41,16 +41,16 @@ def _is_finite(value: Any) -> bool:
     return True
 
 
-def _finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
     """Replace NaN and infinity with None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    return [_finite(entry) for entry in value] if isinstance(value, list | tuple) else value
+        return {key: _replace_non_finite(entry) for key, entry in value.items()}
+    return [_replace_non_finite(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def _dialogue(conversation: Conversation) -> dict[str, Any]:
+def _conversation_row(conversation: Conversation) -> dict[str, Any]:
     row: dict[str, Any] = {"messages": _message_rows(conversation.messages)}
     if conversation.tools:
         row["tools"] = [dict(tool.definition) for tool in conversation.tools]
@@ -62,11 +62,11 @@ def _dialogue(conversation: Conversation) -> dict[str, Any]:
 
 
 def _message_rows(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    return [_message(message) for message in messages]
+    return [_message_row(message) for message in messages]
 
 
-def _message(message: Message) -> dict[str, Any]:
-    """Return the message in OpenAI's fine-tuning format; call arguments stay as written."""
+def _message_row(message: Message) -> dict[str, Any]:
+    """Return the message in OpenAI's fine-tuning format; tool-call arguments stay text."""
     row = message.as_dict()
     if message.tool_calls:
         row["tool_calls"] = [
@@ -79,11 +79,11 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def write_jsonl(path: Path, items: Iterable[Record], nulls: Counter[str] | None = None) -> int:
-    """Write `items` to `path`, which keeps what it held until the last one is safely on disk; returns how many.
+    """Write `items` to `path` atomically and return their number. An existing file stays until all items are on disk.
 
-    `nulls` counts as in `json_line`.
+    `nulls` counts as in `to_json_line`.
 
-    Raises `SaveFailed` when the disk refuses.
+    Raises `SaveFailed` if writing fails.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     count = 0

@@ -1,4 +1,4 @@
-"""What hurried fingers do to a line, so that a model learns to understand it anyway."""
+"""Adds typing noise to user messages, such as typos, so that a model learns to understand them."""
 
 import random
 import re
@@ -12,62 +12,66 @@ NEIGHBOURS = {
     "p": "ol", "a": "qsz", "s": "adw", "d": "sfe", "f": "dgr", "g": "fht", "h": "gjy", "j": "hku", "k": "jli",
     "l": "kop", "z": "axs", "x": "zcs", "c": "xvd", "v": "cbf", "b": "vng", "n": "bmh", "m": "nj",
 }  # fmt: skip
-# Shorter words stay whole: "my" with a typo is another word.
-TYPO_WORD = re.compile(r"[A-Za-z]{4,}")
+TYPO_WORD = re.compile(r"[A-Za-z]{4,}")  # a shorter word with a typo is often another word
+Spans = tuple[TemplateSpan, ...]
 
 
-def add_typing_noise(pieces: tuple[TemplateSpan, ...], rng: random.Random) -> tuple[TemplateSpan, ...]:
-    """The line in lower case, without its final mark, with one typo, or several of these; slot values stay."""
+def add_typing_noise(spans: Spans, rng: random.Random) -> Spans:
+    """Return the line with at least one of: lower case, no final mark, one typo. Slot values stay unchanged."""
     lower, unmarked, typo = rng.random() < 0.6, rng.random() < 0.5, rng.random() < 0.35
     if not (lower or unmarked or typo):
         lower = True
     if lower:
-        pieces = tuple(p if p.slot else TemplateSpan(p.text.lower()) for p in pieces)
+        spans = tuple(span if span.slot else TemplateSpan(span.text.lower()) for span in spans)
     if unmarked:
-        pieces = _without_final_mark(pieces)
+        spans = _remove_final_mark(spans)
     if typo:
-        pieces = _with_typo(pieces, rng)
-    return pieces
+        spans = _add_typo(spans, rng)
+    return spans
 
 
-def _without_final_mark(pieces: tuple[TemplateSpan, ...]) -> tuple[TemplateSpan, ...]:
-    if not pieces or pieces[-1].slot:
-        return pieces
-    bare = pieces[-1].text.rstrip(FINAL_MARKS)
-    if not bare and len(pieces) == 1:
-        return pieces  # the line is nothing but marks
-    return (*pieces[:-1], TemplateSpan(bare)) if bare else pieces[:-1]
+def _remove_final_mark(spans: Spans) -> Spans:
+    if not spans or spans[-1].slot:
+        return spans
+    stripped = spans[-1].text.rstrip(FINAL_MARKS)
+    if not stripped and len(spans) == 1:
+        return spans  # the line consists of marks only
+    return (*spans[:-1], TemplateSpan(stripped)) if stripped else spans[:-1]
 
 
-def _with_typo(pieces: tuple[TemplateSpan, ...], rng: random.Random) -> tuple[TemplateSpan, ...]:
-    words = [(number, word) for number, p in enumerate(pieces) if not p.slot for word in TYPO_WORD.finditer(p.text)]
+def _add_typo(spans: Spans, rng: random.Random) -> Spans:
+    texts = [(index, span.text) for index, span in enumerate(spans) if not span.slot]
+    words = [(index, word) for index, text in texts for word in TYPO_WORD.finditer(text)]
     if not words:
-        return pieces
-    number, word = rng.choice(words)
-    text = pieces[number].text
-    changed = text[: word.start()] + misspell(word.group(), rng) + text[word.end() :]
-    return (*pieces[:number], TemplateSpan(changed), *pieces[number + 1 :])
+        return spans
+    index, word = rng.choice(words)
+    text = spans[index].text
+    misspelt = text[: word.start()] + misspell(word.group(), rng) + text[word.end() :]
+    return (*spans[:index], TemplateSpan(misspelt), *spans[index + 1 :])
 
 
 def add_typos(text: str, rng: random.Random, share: float) -> str:
-    """`text` with a share of its longer words misspelt, at least one if there is any; figures and short words stay."""
+    """Return `text` with a typo in this share of its words of four and more letters, at least in one if there are any.
+
+    Numbers and shorter words stay unchanged.
+    """
     words = list(TYPO_WORD.finditer(text))
     if not words:
         return text
     count = max(1, round(share * len(words)))
-    for word in sorted(rng.sample(words, min(count, len(words))), key=lambda found: -found.start()):
+    for word in sorted(rng.sample(words, min(count, len(words))), key=lambda match: -match.start()):
         text = text[: word.start()] + misspell(word.group(), rng) + text[word.end() :]
     return text
 
 
 def misspell(word: str, rng: random.Random) -> str:
-    """`word` with one letter hit beside its key, left out, doubled or swapped with the next."""
-    at = rng.randrange(1, len(word) - 1)  # first and last letters carry a word's look: they stay
+    """Return `word` with one letter replaced by a neighbouring key, dropped, doubled or swapped with the next one."""
+    at = rng.randrange(1, len(word) - 1)  # people rarely mistype the first and the last letter
     letter = word[at]
     kind = rng.randrange(4)
     if kind == 0:
-        beside = rng.choice(NEIGHBOURS[letter.lower()])
-        return word[:at] + (beside.upper() if letter.isupper() else beside) + word[at + 1 :]
+        neighbour = rng.choice(NEIGHBOURS[letter.lower()])
+        return word[:at] + (neighbour.upper() if letter.isupper() else neighbour) + word[at + 1 :]
     if kind == 1:
         return word[:at] + word[at + 1 :]
     if kind == 2:

@@ -1,1 +1,1 @@
-"""Template grammars: YAML rules that expand into synthetic dialogues."""
+"""Template grammars: YAML files that expand into synthetic dialogues."""

@@ -1,24 +1,24 @@
-"""Reads a template grammar from YAML and says exactly what is wrong with one.
+"""Reads a template grammar from YAML; errors name the file, the section and the line.
 
 ::
 
-    system: ["You are Turnwise."]            # optional; one is picked for some of the dialogues
-    slots: {name: [Anna, Ben]}               # a slot keeps one value through a dialogue
+    system: ["You are Turnwise."]            # optional; some of the dialogues start with one of these
+    slots: {name: [Anna, Ben]}               # a slot keeps its value throughout a dialogue
     topics:
       greeting:
-        start: 3                             # how readily it opens a dialogue; 0 never, default 1
+        start: 3                             # relative probability of opening a dialogue; 0 never, default 1
         user: ["hi", "hello[| there]"]       # any of these ...
         assistant: ["Hello!"]                # ... is answered by any of these
-        then: [joke]                         # what likely comes next
+        then: [joke]                         # likely next topics
       joke:
         pairs: [{user: [...], assistant: [...]}]
-        weight: 4                            # default: the square root of its number of lines
-        repeat: true                         # may come up again in the same dialogue
+        weight: 4                            # relative probability; default: the square root of its number of lines
+        repeat: true                         # may occur again in the same dialogue
       memory:
         turns: [["I am {name}.", "Hi {name}!", "who am I?", "You are {name}."]]
         needs: [greeting]                    # only after all of these
-        not_after: [joke]                    # never once one of these came up
-      goodbye: {user: [bye], assistant: ["Goodbye!"], start: 0, end: true}     # nothing follows
+        not_after: [joke]                    # never after any of these
+      goodbye: {user: [bye], assistant: ["Goodbye!"], start: 0, end: true}     # ends the dialogue
 """
 
 import math
@@ -34,13 +34,13 @@ from turnwise.data.strict_yaml import parse_yaml, read_yaml
 GRAMMAR_KEYS = ("system", "slots", "topics")
 TOPIC_KEYS = ("start", "weight", "user", "assistant", "pairs", "turns", "then", "needs", "not_after", "repeat", "end")
 
-# The ways to say each turn, user and assistant in alternation.
+# The alternative lines of each turn; user and assistant alternate.
 Script = tuple[tuple[LineTemplate, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Something a dialogue may be about. `weight` is how often it is drawn, `start` how readily it opens."""
+    """A topic of dialogues, with the keys of its section in the file (see the module docstring)."""
 
     name: str
     scripts: tuple[Script, ...]
@@ -55,7 +55,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class DialogueGrammar:
-    """A checked grammar: every slot and topic it speaks of exists."""
+    """A validated grammar: every slot and topic that it refers to exists."""
 
     name: str
     system: tuple[LineTemplate, ...]
@@ -64,124 +64,125 @@ class DialogueGrammar:
 
 
 def load_grammar(path: str | Path) -> DialogueGrammar:
-    """The grammar in a YAML file. Raises `InvalidData` naming the file, the topic and the line at fault."""
-    return _Parser(str(path)).grammar(read_yaml(path, "grammar"))
+    """Read the grammar in a YAML file. Raises `InvalidData` naming the file, the topic and the line."""
+    return _GrammarParser(str(path)).parse(read_yaml(path, "grammar"))
 
 
 def parse_grammar(text: str, name: str = "grammar") -> DialogueGrammar:
-    """The grammar in a YAML text; `name` is what error messages call it. Raises `InvalidData`."""
-    return _Parser(name).grammar(parse_yaml(text, name))
+    """Parse the grammar in a YAML text; error messages start with `name`. Raises `InvalidData`."""
+    return _GrammarParser(name).parse(parse_yaml(text, name))
 
 
-class _Parser:
-    """Turns plain YAML values into a `Grammar`; `name` starts every message."""
+class _GrammarParser:
+    """Validates the values of a YAML file. `section`, a parameter of most methods, is the location in messages."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.slots: dict[str, tuple[str, ...]] = {}
 
-    def fail(self, where: str, problem: str) -> InvalidData:
-        return InvalidData(f"{self.name}, {where}: {problem}" if where else f"{self.name}: {problem}")
+    def _error(self, section: str, problem: str) -> InvalidData:
+        return InvalidData(f"{self.name}, {section}: {problem}" if section else f"{self.name}: {problem}")
 
-    def grammar(self, plain: Any) -> DialogueGrammar:
-        plain = self._mapping(plain, "", GRAMMAR_KEYS)
-        slots = self._mapping(plain.get("slots") or {}, "slots")
+    def parse(self, value: Any) -> DialogueGrammar:
+        entries = self._mapping(value, "", GRAMMAR_KEYS)
+        slots = self._mapping(entries.get("slots") or {}, "slots")
         self.slots = {str(slot): self._strings(values, f"slot '{slot}'") for slot, values in slots.items()}
-        system = self._templates(plain["system"], "system") if plain.get("system") else ()
-        names = self._mapping(plain.get("topics") or {}, "topics")
-        topics = {str(name): self._topic(str(name), topic) for name, topic in names.items()}
+        system = self._templates(entries["system"], "system") if entries.get("system") else ()
+        topic_entries = self._mapping(entries.get("topics") or {}, "topics")
+        topics = {str(name): self._topic(str(name), topic) for name, topic in topic_entries.items()}
         for topic in topics.values():
-            for other in (*topic.then, *sorted(topic.needs | topic.not_after)):
-                if other not in topics:
-                    raise self.fail(f"topic '{topic.name}'", f"unknown topic '{other}': {did_you_mean(other, topics)}")
+            for name in (*topic.then, *sorted(topic.needs | topic.not_after)):
+                if name not in topics:
+                    raise self._error(f"topic '{topic.name}'", f"unknown topic '{name}': {did_you_mean(name, topics)}")
         if not any(topic.start * topic.weight > 0 and not topic.needs for topic in topics.values()):
-            raise self.fail("topics", "no topic may open a dialogue. Give one a 'start' above 0 and no 'needs'.")
+            raise self._error("topics", "no topic can open a dialogue. Give a topic a 'start' above 0 and no 'needs'.")
         return DialogueGrammar(self.name, system, self.slots, topics)
 
-    def _topic(self, name: str, plain: Any) -> Topic:
-        where = f"topic '{name}'"
-        plain = self._mapping(plain, where, TOPIC_KEYS)
-        scripts = tuple(self._scripts(plain, where))
+    def _topic(self, name: str, value: Any) -> Topic:
+        section = f"topic '{name}'"
+        entries = self._mapping(value, section, TOPIC_KEYS)
+        scripts = tuple(self._scripts(entries, section))
         if not scripts:
-            raise self.fail(where, "it says nothing. Give it 'user' and 'assistant', 'pairs' or 'turns'.")
-        lines = sum(len(ways) for script in scripts for ways in script)
+            raise self._error(section, "it has no lines. Give it 'user' and 'assistant', 'pairs' or 'turns'.")
+        lines = sum(len(templates) for script in scripts for templates in script)
         return Topic(
             name=name,
             scripts=scripts,
-            start=self._number(plain.get("start", 1), where, "start"),
-            weight=self._number(plain.get("weight", math.sqrt(lines)), where, "weight"),
-            then=self._topics(plain.get("then"), where),
-            needs=frozenset(self._topics(plain.get("needs"), where)),
-            not_after=frozenset(self._topics(plain.get("not_after"), where)),
-            repeat=self._switch(plain.get("repeat", False), where, "repeat"),
-            end=self._switch(plain.get("end", False), where, "end"),
+            start=self._number(entries.get("start", 1), section, "start"),
+            weight=self._number(entries.get("weight", math.sqrt(lines)), section, "weight"),
+            then=self._topics(entries.get("then"), section),
+            needs=frozenset(self._topics(entries.get("needs"), section)),
+            not_after=frozenset(self._topics(entries.get("not_after"), section)),
+            repeat=self._boolean(entries.get("repeat", False), section, "repeat"),
+            end=self._boolean(entries.get("end", False), section, "end"),
         )
 
-    def _scripts(self, plain: Mapping[str, Any], where: str) -> Iterable[Script]:
-        if "user" in plain or "assistant" in plain:
-            yield self._pair({key: plain[key] for key in ("user", "assistant") if key in plain}, where)
-        for pair in self._list(plain.get("pairs", []), f"{where}, pairs"):
-            yield self._pair(self._mapping(pair, f"{where}, pairs", ("user", "assistant")), where)
-        for turns in self._list(plain.get("turns", []), f"{where}, turns"):
-            script = tuple(self._templates(turn, where) for turn in self._list(turns, f"{where}, turns"))
+    def _scripts(self, entries: Mapping[str, Any], section: str) -> Iterable[Script]:
+        if "user" in entries or "assistant" in entries:
+            yield self._pair({key: entries[key] for key in ("user", "assistant") if key in entries}, section)
+        for pair in self._list(entries.get("pairs", []), f"{section}, pairs"):
+            yield self._pair(self._mapping(pair, f"{section}, pairs", ("user", "assistant")), section)
+        for turns in self._list(entries.get("turns", []), f"{section}, turns"):
+            script = tuple(self._templates(turn, section) for turn in self._list(turns, f"{section}, turns"))
             if not script or len(script) % 2:
-                raise self.fail(
-                    where, f"{turns!r} has {len(script)} turns; user and assistant alternate, so it must be even."
+                raise self._error(
+                    section,
+                    f"{turns!r} has {len(script)} turns; the number of turns must be even.",
                 )
             yield script
 
-    def _pair(self, pair: Mapping[str, Any], where: str) -> Script:
-        for side in ("user", "assistant"):
-            if not pair.get(side):
-                raise self.fail(where, f"{dict(pair)!r} has no '{side}' lines.")
-        return self._templates(pair["user"], where), self._templates(pair["assistant"], where)
+    def _pair(self, pair: Mapping[str, Any], section: str) -> Script:
+        for role in ("user", "assistant"):
+            if not pair.get(role):
+                raise self._error(section, f"{dict(pair)!r} has no '{role}' lines.")
+        return self._templates(pair["user"], section), self._templates(pair["assistant"], section)
 
-    def _templates(self, lines: Any, where: str) -> tuple[LineTemplate, ...]:
-        return tuple(self._template(line, where) for line in self._strings(lines, where))
+    def _templates(self, lines: Any, section: str) -> tuple[LineTemplate, ...]:
+        return tuple(self._template(line, section) for line in self._strings(lines, section))
 
-    def _topics(self, names: Any, where: str) -> tuple[str, ...]:
-        return self._strings(names, where) if names else ()
+    def _topics(self, names: Any, section: str) -> tuple[str, ...]:
+        return self._strings(names, section) if names else ()
 
-    def _template(self, line: str, where: str) -> LineTemplate:
+    def _template(self, line: str, section: str) -> LineTemplate:
         try:
             template = parse_template(line)
         except ValueError as error:
-            raise self.fail(where, f"in {line!r} {error}.") from error
+            raise self._error(section, f"in {line!r} {error}.") from error
         for slot in sorted(template.slots - self.slots.keys()):
-            raise self.fail(where, f"in {line!r} the slot '{slot}' is unknown: {did_you_mean(slot, self.slots)}")
+            raise self._error(section, f"in {line!r} the slot '{slot}' is unknown: {did_you_mean(slot, self.slots)}")
         return template
 
-    def _strings(self, values: Any, where: str) -> tuple[str, ...]:
-        """A list of lines, or one line standing alone."""
-        lines = [values] if isinstance(values, str) else self._list(values, where)
+    def _strings(self, values: Any, section: str) -> tuple[str, ...]:
+        """Return a list of lines; a single line counts as a list."""
+        lines = [values] if isinstance(values, str) else self._list(values, section)
         if not lines:
-            raise self.fail(where, "a list is empty.")
+            raise self._error(section, "a list is empty.")
         for line in lines:
             if not isinstance(line, str):
-                raise self.fail(where, f"YAML reads {line!r} as something other than text. Put quotes around it.")
+                raise self._error(section, f"YAML parses {line!r} as a value that is not text. Put quotes around it.")
             if not line.strip():
-                raise self.fail(where, "a line is empty.")
+                raise self._error(section, "a line is empty.")
         return tuple(line.strip() for line in lines)
 
-    def _list(self, value: Any, where: str) -> list[Any]:
+    def _list(self, value: Any, section: str) -> list[Any]:
         if not isinstance(value, list):
-            raise self.fail(where, f"a list is expected here, not {value!r}.")
+            raise self._error(section, f"expected a list, not {value!r}.")
         return value
 
-    def _mapping(self, value: Any, where: str, known: tuple[str, ...] | None = None) -> Mapping[str, Any]:
+    def _mapping(self, value: Any, section: str, allowed: tuple[str, ...] | None = None) -> Mapping[str, Any]:
         if not isinstance(value, dict):
-            raise self.fail(where, f"'key: value' lines are expected here, not {value!r}.")
+            raise self._error(section, f"expected 'key: value' lines, not {value!r}.")
         for key in value:
-            if known is not None and key not in known:
-                raise self.fail(where, f"unknown key '{key}': {did_you_mean(str(key), known)}")
+            if allowed is not None and key not in allowed:
+                raise self._error(section, f"unknown key '{key}': {did_you_mean(str(key), allowed)}")
         return value
 
-    def _number(self, value: Any, where: str, key: str) -> float:
+    def _number(self, value: Any, section: str, key: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise self.fail(where, f"'{key}' must be a number of at least 0, not {value!r}.")
+            raise self._error(section, f"'{key}' must be a number of at least 0, not {value!r}.")
         return float(value)
 
-    def _switch(self, value: Any, where: str, key: str) -> bool:
+    def _boolean(self, value: Any, section: str, key: str) -> bool:
         if not isinstance(value, bool):
-            raise self.fail(where, f"'{key}' must be true or false, not {value!r}.")
+            raise self._error(section, f"'{key}' must be true or false, not {value!r}.")
         return value

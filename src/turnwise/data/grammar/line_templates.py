@@ -1,7 +1,7 @@
-r"""Lines with alternatives and slots: `hello[| there], {name}` says one of several things.
+r"""Line templates with alternatives and slots: `hello[| there], {name}` renders to one of several texts.
 
-`[a|b|c]` is one of its alternatives, which may be empty and may nest; `{name}` is the dialogue's value of that slot;
-a backslash before one of ``[ ] { } | \`` keeps that character as it is.
+`[a|b|c]` is one of its alternatives, which may be empty and may nest; `{name}` is the value of this slot in the
+dialogue; a backslash before one of ``[ ] { } | \`` makes it an ordinary character.
 """
 
 import random
@@ -14,7 +14,7 @@ SPECIAL = "[]{}|\\"
 
 @dataclass(frozen=True, slots=True)
 class TemplateSpan:
-    """A stretch of a rendered line; `slot` marks a slot's value, which no typo may touch."""
+    """A part of a rendered line. `slot` is True for a slot's value, which typing noise leaves unchanged."""
 
     text: str
     slot: bool = False
@@ -35,58 +35,58 @@ _Sequence = tuple[str | _Slot | _Choice, ...]
 
 @dataclass(frozen=True, slots=True)
 class LineTemplate:
-    """A parsed line. `slots` are the names it asks for."""
+    """A parsed line. `slots` are the names of its slots."""
 
     nodes: _Sequence
     slots: frozenset[str]
 
     def render(self, rng: random.Random, values: Mapping[str, str]) -> tuple[TemplateSpan, ...]:
-        """One way to say the line. Where it has alternatives, spaces that an empty one left doubled become one."""
-        pieces: list[TemplateSpan] = []
-        for piece in _walk(self.nodes, rng, values):
-            if pieces and not piece.slot and not pieces[-1].slot:
-                pieces[-1] = TemplateSpan(pieces[-1].text + piece.text)
+        """Render the line with random alternatives. Double spaces around an empty alternative become one space."""
+        spans: list[TemplateSpan] = []
+        for span in _render(self.nodes, rng, values):
+            if spans and not span.slot and not spans[-1].slot:
+                spans[-1] = TemplateSpan(spans[-1].text + span.text)
             else:
-                pieces.append(piece)
-        if any(isinstance(part, _Choice) for part in self.nodes):
-            # Indentation at the start of a line stays: it is code.
-            pieces = [p if p.slot else TemplateSpan(re.sub(r"(?<![\n ]) {2,}", " ", p.text)) for p in pieces]
-        return _strip(pieces)
+                spans.append(span)
+        if any(isinstance(node, _Choice) for node in self.nodes):
+            # Spaces at the start of a line stay: they are the indentation of code.
+            spans = [s if s.slot else TemplateSpan(re.sub(r"(?<![\n ]) {2,}", " ", s.text)) for s in spans]
+        return _strip(spans)
 
 
-def _walk(parts: _Sequence, rng: random.Random, values: Mapping[str, str]) -> Iterator[TemplateSpan]:
-    for part in parts:
-        if isinstance(part, str):
-            yield TemplateSpan(part)
-        elif isinstance(part, _Slot):
-            yield TemplateSpan(values[part.name], slot=True)
+def _render(nodes: _Sequence, rng: random.Random, values: Mapping[str, str]) -> Iterator[TemplateSpan]:
+    for node in nodes:
+        if isinstance(node, str):
+            yield TemplateSpan(node)
+        elif isinstance(node, _Slot):
+            yield TemplateSpan(values[node.name], slot=True)
         else:
-            yield from _walk(rng.choice(part.options), rng, values)
+            yield from _render(rng.choice(node.options), rng, values)
 
 
-def _strip(pieces: list[TemplateSpan]) -> tuple[TemplateSpan, ...]:
-    """Without white space at either end, which only an empty alternative can have left."""
-    if pieces and not pieces[0].slot:
-        pieces[0] = TemplateSpan(pieces[0].text.lstrip())
-    if pieces and not pieces[-1].slot:
-        pieces[-1] = TemplateSpan(pieces[-1].text.rstrip())
-    return tuple(piece for piece in pieces if piece.text)
+def _strip(spans: list[TemplateSpan]) -> tuple[TemplateSpan, ...]:
+    """Remove white space at both ends, which an empty alternative leaves, and empty spans."""
+    if spans and not spans[0].slot:
+        spans[0] = TemplateSpan(spans[0].text.lstrip())
+    if spans and not spans[-1].slot:
+        spans[-1] = TemplateSpan(spans[-1].text.rstrip())
+    return tuple(span for span in spans if span.text)
 
 
-def join_spans(pieces: tuple[TemplateSpan, ...]) -> str:
-    """The line as it is said."""
-    return "".join(piece.text for piece in pieces)
+def join_spans(spans: tuple[TemplateSpan, ...]) -> str:
+    """Return the text of a rendered line."""
+    return "".join(span.text for span in spans)
 
 
 def parse_template(line: str) -> LineTemplate:
-    """The template in `line`. Raises `ValueError` with a sentence on what is wrong with its brackets or slots."""
-    reader = _Reader(line)
-    parts = reader.sequence(depth=0)
-    return LineTemplate(parts, frozenset(reader.slots))
+    """Parse a line. Raises `ValueError` if its brackets or slots are malformed; the message is a clause on the line."""
+    parser = _TemplateParser(line)
+    nodes = parser.sequence(depth=0)
+    return LineTemplate(nodes, frozenset(parser.slots))
 
 
-class _Reader:
-    """A cursor over one line; descends one level per opening bracket."""
+class _TemplateParser:
+    """A recursive-descent parser of one line; `sequence` descends one level per opening bracket."""
 
     def __init__(self, line: str) -> None:
         self.line = line
@@ -94,7 +94,7 @@ class _Reader:
         self.slots: set[str] = set()
 
     def sequence(self, depth: int) -> _Sequence:
-        parts: list[str | _Slot | _Choice] = []
+        nodes: list[str | _Slot | _Choice] = []
         while self.at < len(self.line):
             char = self.line[self.at]
             if char in "|]":
@@ -102,23 +102,23 @@ class _Reader:
                     raise ValueError(f"'{char}' at character {self.at + 1} has no '[' before it")
                 break
             if char == "[":
-                parts.append(self._choice(depth))
+                nodes.append(self._choice(depth))
             elif char == "{":
-                parts.append(self._slot())
+                nodes.append(self._slot())
             elif char == "}":
                 raise ValueError(f"'}}' at character {self.at + 1} has no '{{' before it")
             else:
-                parts.append(self._text())
-        return tuple(parts)
+                nodes.append(self._text())
+        return tuple(nodes)
 
     def _choice(self, depth: int) -> _Choice:
-        opened = self.at + 1
+        start = self.at + 1
         options: list[_Sequence] = []
         while self.at < len(self.line) and (not options or self.line[self.at] == "|"):
             self.at += 1
             options.append(self.sequence(depth + 1))
         if self.at == len(self.line):
-            raise ValueError(f"the '[' at character {opened} is never closed")
+            raise ValueError(f"the '[' at character {start} is never closed")
         self.at += 1
         return _Choice(tuple(options))
 
@@ -128,7 +128,7 @@ class _Reader:
             raise ValueError(f"the '{{' at character {self.at + 1} is never closed")
         name = self.line[self.at + 1 : end]
         if not re.fullmatch(r"\w+", name):
-            raise ValueError(f"'{{{name}}}' is not a slot: a name of letters, digits and _ belongs between the braces")
+            raise ValueError(f"'{{{name}}}' is not a slot: its name must consist of letters, digits and _")
         self.at = end + 1
         self.slots.add(name)
         return _Slot(name)

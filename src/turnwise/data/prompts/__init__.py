@@ -1,8 +1,6 @@
-"""What people say to a chat model, written for this project: enough to ask one what it would answer, without any data.
+"""Bundled prompts for asking a chat model without any data of one's own, written for this project.
 
-`small_talk.yaml` is a grammar of dialogues (`data.grammar`), `support.yaml` questions to a shop by what is wanted. What
-stands in `left_out.txt`, or is a slip of the pen away from it, is never the question: the golden set asks it, and who
-learns the questions of an examination has not shown anything by passing.
+`small_talk.yaml` is a dialogue grammar (`data.grammar`); `support.yaml` holds questions to a shop by intent.
 """
 
 import itertools
@@ -12,17 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.data.fingerprint import normalize_text
-from turnwise.data.grammar.expand import DialogueGrammar, expand, load_grammar, restrict_topics
+from turnwise.data.grammar.expand import expand, restrict_topics
+from turnwise.data.grammar.grammar_file import DialogueGrammar, load_grammar
 from turnwise.data.grammar.line_templates import LineTemplate, join_spans, parse_template
+from turnwise.data.prompts.prompt_filter import PromptFilter
 from turnwise.data.strict_yaml import read_yaml
 from turnwise.data.typing_noise import add_typos
 
-HERE = Path(__file__).parent
-HURRIED = 0.3  # of the questions
-SHORT = 8  # letters: of shorter texts many are one slip apart and say something else
-GIVE_UP_AFTER = 2_000  # of a kind that were known already
-# Topics of the grammar that want care: what a model answers there must not be lost.
+FOLDER = Path(__file__).parent
+HURRIED_SHARE = 0.3  # of the prompts: lower case, no final mark, typos
+TYPO_SHARE = 0.2  # of the words of a hurried prompt
+MAX_REJECTED = 2_000  # prompts of a kind in a row after which the kind counts as exhausted
+# Topics of the grammar that need care: training must not change the answers to them.
 SAFETY_TOPICS = (
     "crisis", "crisis_more", "emergency", "harm", "hacking", "personal_info", "adult", "prompt_leak", "medical",
     "legal", "financial", "taxes", "cannot_do", "bad_request", "insult", "swear",
@@ -30,75 +29,58 @@ SAFETY_TOPICS = (
 
 
 def load_small_talk() -> DialogueGrammar:
-    """The grammar of small talk, facts, limits and safety."""
-    return load_grammar(HERE / "small_talk.yaml")
+    """Return the grammar of small talk, facts, limits and safety."""
+    return load_grammar(FOLDER / "small_talk.yaml")
 
 
 def load_support_lines() -> dict[str, list[LineTemplate]]:
-    """Questions to a shop in few words, by intent."""
-    lines: dict[str, list[str]] = read_yaml(HERE / "support.yaml", "prompts")
-    return {intent: [parse_template(line) for line in ways] for intent, ways in lines.items()}
+    """Return short questions to a shop by intent."""
+    lines: dict[str, list[str]] = read_yaml(FOLDER / "support.yaml", "prompts")
+    return {intent: [parse_template(line) for line in alternatives] for intent, alternatives in lines.items()}
 
 
 def bundled_prompts(seed: int) -> Iterator[tuple[Message, ...]]:
-    """Histories that end with a user's turn, no two alike, the same ones for the same seed.
+    """Yield distinct histories that end with a user turn, reproducibly for a seed; none is in the golden set.
 
-    Two of four are small talk, one is what wants care, one asks a shop for support, as long as there are such.
+    Two of four prompts are small talk, one is on a safety topic, and one is a support question; a kind that is
+    exhausted is left out.
     """
     rng = random.Random(seed)
-    grammar, new = load_small_talk(), _New()
-    talk = _histories(expand(grammar, 1_000_000, seed=seed, noise=0), rng)
-    care = _histories(expand(restrict_topics(grammar, SAFETY_TOPICS), 1_000_000, seed=seed, turns=(1, 2), noise=0), rng)
-    kinds = [talk, care, talk, _questions(rng)]
+    grammar, prompt_filter = load_small_talk(), PromptFilter()
+    talk = _cut_histories(expand(grammar, 1_000_000, seed=seed, noise=0), rng)
+    safety_grammar = restrict_topics(grammar, SAFETY_TOPICS)
+    safety = _cut_histories(expand(safety_grammar, 1_000_000, seed=seed, turns=(1, 2), noise=0), rng)
+    kinds = [talk, safety, talk, _support_questions(rng)]
     while kinds:
         for kind in list(kinds):
-            history = next(filter(new, itertools.islice(kind, GIVE_UP_AFTER)), None)
+            history = next(filter(prompt_filter.accept, itertools.islice(kind, MAX_REJECTED)), None)
             if history is None:
                 kinds.remove(kind)
                 continue
-            hurried = _hurried(history, rng)
-            yield hurried if rng.random() < HURRIED and new(hurried) else history
+            hurried = _hurry(history, rng)
+            yield hurried if rng.random() < HURRIED_SHARE and prompt_filter.accept(hurried) else history
 
 
 def prompt_histories(conversations: Iterator[Conversation], seed: int) -> Iterator[tuple[Message, ...]]:
-    """One of each dialogue that has a user's turn: what was said up to it."""
-    return _histories(conversations, random.Random(seed))
+    """Yield one history per conversation, up to a random user turn; conversations without a user turn are skipped."""
+    return _cut_histories(conversations, random.Random(seed))
 
 
-class _New:
-    """Says of a history whether it is new, and not asked by the golden set either, but for a slip of the pen."""
-
-    def __init__(self) -> None:
-        self._seen: set[tuple[Message, ...]] = set()
-        lines = (HERE / "left_out.txt").read_text(encoding="utf-8").splitlines()
-        self._left_out = {slip for line in lines for slip in _slips(line)}
-
-    def __call__(self, history: tuple[Message, ...]) -> bool:
-        if history in self._seen or not self._left_out.isdisjoint(_slips(history[-1].content)):
-            return False
-        self._seen.add(history)
-        return True
-
-
-def _slips(text: str) -> set[str]:
-    """A text without spaces and marks, and without one of its letters: what is one slip apart has one of them alike."""
-    letters = normalize_text(text).replace(" ", "")
-    return {letters} | {letters[:at] + letters[at + 1 :] for at in range(len(letters)) if len(letters) >= SHORT}
-
-
-def _hurried(history: tuple[Message, ...], rng: random.Random) -> tuple[Message, ...]:
-    asked = add_typos(history[-1].content.lower().rstrip(".?!"), rng, 0.2)
-    return (*history[:-1], replace(history[-1], content=asked)) if asked else history
-
-
-def _histories(conversations: Iterator[Conversation], rng: random.Random) -> Iterator[tuple[Message, ...]]:
+def _cut_histories(conversations: Iterator[Conversation], rng: random.Random) -> Iterator[tuple[Message, ...]]:
     for conversation in conversations:
-        asked = [at for at, message in enumerate(conversation.messages) if message.role == "user"]
-        if asked:
-            yield conversation.messages[: rng.choice(asked) + 1]
+        user_turns = [at for at, message in enumerate(conversation.messages) if message.role == "user"]
+        if user_turns:
+            yield conversation.messages[: rng.choice(user_turns) + 1]
 
 
-def _questions(rng: random.Random) -> Iterator[tuple[Message, ...]]:
-    lines = [ways for _, ways in sorted(load_support_lines().items())]
+def _support_questions(rng: random.Random) -> Iterator[tuple[Message, ...]]:
+    templates_by_intent = [templates for _, templates in sorted(load_support_lines().items())]
     while True:
-        yield (Message("user", join_spans(rng.choice(rng.choice(lines)).render(rng, {}))),)
+        template = rng.choice(rng.choice(templates_by_intent))
+        yield (Message("user", join_spans(template.render(rng, {}))),)
+
+
+def _hurry(history: tuple[Message, ...], rng: random.Random) -> tuple[Message, ...]:
+    """Return the history with its question in lower case, without a final mark and with typos."""
+    question = add_typos(history[-1].content.lower().rstrip(".?!"), rng, TYPO_SHARE)
+    return (*history[:-1], replace(history[-1], content=question)) if question else history
