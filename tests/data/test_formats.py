@@ -303,8 +303,8 @@ class TestParquet:
         assert results[1] == BadRow(2, "it holds no messages")
 
     def test_reads_conversations_and_text_and_one_message_per_row(self):
-        turns = [[{"from": "human", "value": "hi"}]]
-        assert turns(good("parquet", self.write(conversations=turns))[0]) == [("user", "hi")]
+        conversations = [[{"from": "human", "value": "hi"}]]
+        assert turns(good("parquet", self.write(conversations=conversations))[0]) == [("user", "hi")]
         assert good("parquet", self.write(text=["prose"])) == [Document("prose")]
         long = self.write(conversation_id=[1, 1], role=["user", "bot"], content=["hi", "hello"])
         assert turns(good("parquet", long)[0]) == [("user", "hi"), ("assistant", "hello")]

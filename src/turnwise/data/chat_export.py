@@ -1,6 +1,6 @@
 """Exported chats between people: splits the posts of a chat into dialogues and gives the speakers roles.
 
-The roles have to be configured, because the export does not say whose messages are the replies to train on.
+The user has to name the person in the role of the assistant, because an export has no roles.
 """
 
 from collections import Counter

@@ -23,7 +23,7 @@ FINDING_TEXTS: dict[str, FindingText] = {
     ),
     "no assistant turn": FindingText(
         "problem",
-        "{count:,} dialogues have no assistant message to train on.",
+        "{count:,} dialogues have no assistant turn to train on.",
         "Check the roles. Training skips these dialogues.",
     ),
     "unread columns": FindingText(
@@ -48,7 +48,7 @@ FINDING_TEXTS: dict[str, FindingText] = {
     ),
     "shared openings": FindingText(
         "note",
-        "{count:,} further dialogues start with a user message that also occurs in {against}.",
+        "{count:,} further dialogues start with a user turn that also occurs in {against}.",
         "Harmless for greetings. For questions, split by topic: `turnwise data split --group-by KEY`.",
     ),
     "exact duplicates": FindingText(
@@ -63,13 +63,13 @@ FINDING_TEXTS: dict[str, FindingText] = {
     ),
     "no user turn": FindingText(
         "warning",
-        "{count:,} dialogues have assistant messages but no user message.",
+        "{count:,} dialogues have assistant turns but no user turn.",
         "Check the roles. These dialogues teach the model to talk without being asked.",
     ),
     "ends on a user turn": FindingText(
         "note",
-        "{count:,} dialogues end on a user message.",
-        "No action needed. Training ignores a last message without a reply.",
+        "{count:,} dialogues end on a user turn.",
+        "No action needed. Training ignores a last turn without a reply.",
     ),
     "placeholders": FindingText(
         "warning",

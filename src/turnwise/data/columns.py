@@ -125,6 +125,6 @@ def _parse_message_value(value: Any, role: Role, key: str, context: ParseContext
 
 
 def strip_answer(prompt: Any, answer: Any) -> Any:
-    """Return the answer; stripped if the prompt is a transcript, whose last marker is followed by a space."""
+    """Return the answer, without the space after the last marker of the prompt if that is a transcript."""
     is_transcript = isinstance(answer, str) and isinstance(prompt, str) and split_prompt(prompt) is not None
     return answer.strip() if is_transcript else answer

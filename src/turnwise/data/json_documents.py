@@ -1,8 +1,8 @@
 """Splits JSON documents into the texts of their rows, with at most one row and one chunk of the file in memory.
 
 A document is an array of rows, several values one after another, or an object that holds rows: in a list under one key,
-or as the values of all keys. A broken element does not affect the others: if its brackets do not tell its end, the
-next element starts at the next line that opens an object with the indentation of the first one.
+or as the values of all keys. A broken element does not affect the others: if its brackets do not match, the next
+element starts at the next line that opens an object with the indentation of the first one.
 """
 
 import re

@@ -37,7 +37,7 @@ class ParseContext:
 
     Attributes:
         roles: role by lower-case speaker name, in addition to the built-in names.
-        me: speaker whose messages are the replies to learn; all other speakers are users.
+        me: speaker whose messages are the replies to train on; all other speakers are users.
         unread_columns: number of rows by name of a column or key with text that no parser used.
     """
 

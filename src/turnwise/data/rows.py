@@ -22,7 +22,7 @@ class UnreadableFile(ValueError):
 
 
 class SpeakerNotFound(UnreadableFile):
-    """The person whose messages are the replies does not occur in this chat; other chats may have messages by them."""
+    """No message of this chat is by the person `me`; other chats of the export may have some."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def _describe_binary(head: bytes) -> str | None:
         return None
     if len(head) < MIN_TEXT_BYTES or not any(byte in head for byte in b" \n\r,"):
         return _UNKNOWN
-    # ASCII characters have one zero byte in UTF-16 and three in UTF-32; its position tells the byte order.
+    # ASCII characters have one zero byte in UTF-16 and three in UTF-32; its position shows the byte order.
     even, odd = head[0::2].count(0), head[1::2].count(0)
     half = max(1, len(head) // 2)
     if odd > 0.4 * half and even < 0.1 * half and head[2:3] != b"\0":

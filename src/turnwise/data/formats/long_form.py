@@ -16,7 +16,7 @@ ID_COLUMNS = (
     "conversation_id", "conversationid", "conv_id", "dialogue_id", "dialog_id", "dialogueid", "dialogid", "session_id",
     "sessionid", "chat_id", "thread_id", "ticket_id",
 )  # fmt: skip
-# Columns that tell the order of the messages of a dialogue: exports often start with the last message.
+# Columns with the order of the messages of a dialogue: exports often start with the last message.
 ORDER_COLUMNS = (
     "turn", "turn_id", "turn_index", "turn_number", "turn_no", "message_index", "message_number", "utterance_index",
     "position", "order", "seq", "sequence", "timestamp", "time", "datetime", "date", "created_at", "sent_at",

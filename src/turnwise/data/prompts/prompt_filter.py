@@ -10,7 +10,7 @@ MIN_LETTERS = 8  # shorter texts that differ in one letter often mean something 
 
 
 class PromptFilter:
-    """Accepts every prompt once, and no prompt whose question is within a typo of a question of the golden set."""
+    """Accepts a prompt once, unless its question is in the golden set, exactly or with one typo."""
 
     def __init__(self) -> None:
         self._accepted: set[tuple[Message, ...]] = set()
