@@ -8,8 +8,9 @@ from turnwise.app.model_names import BUNDLED_MODEL, load_renderer
 from turnwise.app.systems_under_test import parse_baseline
 from turnwise.core.errors import InvalidData
 from turnwise.core.messages import Conversation
+from turnwise.data.data_files import held_out_split
 from turnwise.data.read_options import ReadOptions
-from turnwise.data.sources import DataSource, held_out_split
+from turnwise.data.sources import DataSource
 from turnwise.evaluation.template_check import template_error
 
 
@@ -47,7 +48,7 @@ def load_evaluation_data(
     """
     renderers = {name or BUNDLED_MODEL: load_renderer(name) for name in systems if parse_baseline(name) is None}
     split = held_out_split(path)
-    source = DataSource(path, skip_bad=skip_bad_rows, side=split, options=read_options)
+    source = DataSource(path, skip_bad=skip_bad_rows, split=split, options=read_options)
     dialogues: list[Conversation] = []
     rejected: list[str] = []
     for location, item in source.rows():
@@ -61,4 +62,4 @@ def load_evaluation_data(
             raise InvalidData(f"{location}: {error} Use --skip-bad-rows to leave such dialogues out.")
         if len(dialogues) == limit:
             break
-    return EvaluationData(dialogues, split, source.bad_count, rejected)
+    return EvaluationData(dialogues, split, source.bad_row_count, rejected)
