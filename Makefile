@@ -16,7 +16,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint con
 help:
 	@sed -n 's/^# //p' $(MAKEFILE_LIST)
 
-NATIVE := $(wildcard src/turnwise/engine/native/*.[ch]pp src/turnwise/engine/native/library.py src/turnwise/engine/native/sources.py) hatch_build.py
+NATIVE_DIR := src/turnwise/engine/native
+NATIVE := $(wildcard $(NATIVE_DIR)/*.[ch]pp) $(addprefix $(NATIVE_DIR)/,library.py sources.py structs.py) hatch_build.py
 
 $(VENV)/installed: pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Turnwise needs Python 3.11 or newer.")'

@@ -77,7 +77,7 @@ def measure(engine: Engine, chats: int, cores: int, taken: int, rounds: int, sec
         time.sleep(0.2)
         for _ in range(rounds):
             for threads in (0, *range(1, cores + 1)):
-                runner.disturb(threads)
+                runner.set_test_perturbation(threads)
                 speeds[threads].append(decode(engine, chats, seconds))
     finally:
         for other in others:

@@ -1,16 +1,16 @@
-"""Both runners do the same."""
+"""Fixtures of the engine's tests."""
 
 import pytest
-from reference import RUNNERS, Desk
+from reference import RUNNERS, SchedulerHarness
 
 from turnwise.engine.native.library import library
 
 
 @pytest.fixture(params=RUNNERS, scope="module")
 def both_runners(request):
-    """Everything in the module is tried with both."""
+    """Runs the tests of a module with both runners."""
     if request.param == "native" and library() is None:
         pytest.skip("no compiled library")
-    Desk.kind = request.param
+    SchedulerHarness.kind = request.param
     yield request.param
-    Desk.kind = ""
+    SchedulerHarness.kind = ""

@@ -1,6 +1,6 @@
-"""Decoding as the textbooks have it: the whole sequence through the model for every token, one request at a time.
+"""Reference decoding and helpers for tests of the engine.
 
-Slow and obvious; the engine is compared with it.
+The reference computes the full sequence for every token, one request at a time.
 """
 
 import random
@@ -32,28 +32,28 @@ WINDOWED = {"num_kv_heads": 1, "qk_norm": True, "sliding_window": 7, "windowed_l
 SHAPES = {"llama-like": LLAMA_LIKE, "gpt2-like": GPT2_LIKE, "windowed": WINDOWED}
 
 
-def make(shape="llama-like", *, context=96, seed=0, **changes):
-    """A tiny random decoder; large weights, so that its answers differ with every token of the prompt."""
+def make_decoder(shape="llama-like", *, context=96, seed=0, **changes):
+    """A tiny random decoder. Its weights are large, so that answers depend on every token of the prompt."""
     sizes = {"hidden_size": 32, "intermediate_size": 40, "num_layers": 2, "num_heads": 4, "head_dim": 16}
     settings = {"initializer_range": 0.4} | sizes | SHAPES[shape] | changes
     config = DecoderConfig(family="llama", vocab_size=VOCAB, context_length=context, **settings)
     return create(config, seed=seed).decoder.eval()
 
 
-def request(prompt, *, params=GREEDY, most=8, stop=(), **more):
-    return GenerationRequest(tuple(prompt), params, most, frozenset(stop), **more)
+def request(prompt, *, params=GREEDY, max_tokens=8, stop=(), **options):
+    return GenerationRequest(tuple(prompt), params, max_tokens, frozenset(stop), **options)
 
 
 @torch.inference_mode()
 def next_logits(model, ids):
-    """Logits after `ids`, by one pass over all of them."""
+    """Logits after `ids`, from one forward pass over all of them."""
     return model.logits(model(torch.tensor([ids]))[0, -1])
 
 
-def greedy(model, prompt, most, stop=()):
-    """The tokens and the finish reason of an argmax loop."""
+def greedy(model, prompt, max_tokens, stop=()):
+    """Tokens and finish reason of an argmax loop."""
     ids = list(prompt)
-    while len(ids) - len(prompt) < most:
+    while len(ids) - len(prompt) < max_tokens:
         token = int(next_logits(model, ids).argmax())
         if token in stop:
             return ids[len(prompt) :], "stop"
@@ -61,14 +61,14 @@ def greedy(model, prompt, most, stop=()):
     return ids[len(prompt) :], "length"
 
 
-class Listener:
-    """Keeps the events of one request."""
+class EventRecorder:
+    """A callback that records the events of one request."""
 
     def __init__(self):
         self.events: list[GenerationEvent] = []
 
     def __call__(self, event):
-        assert self.finish is None, "nothing comes after the end"
+        assert self.finish is None, "there are no events after the last one"
         self.events.append(event)
 
     @property
@@ -83,26 +83,26 @@ class Listener:
 RUNNERS = {"torch": TorchRunner, "native": NativeRunner}
 
 
-class Desk:
-    """A scheduler that is stepped by hand, and the chats that were handed to it."""
+class SchedulerHarness:
+    """A scheduler that tests step by hand; counts forward passes and their tokens."""
 
-    kind = ""  # of its runner; the quickest there is, if a module tries not both
+    kind = ""  # key of RUNNERS; the default runner if empty
 
-    def __init__(self, model, slots=4, blocks=None):
-        self.slots = slots
-        self.blocks = blocks or slots * blocks_for(model.config.context_length)
-        self.runner = RUNNERS.get(self.kind, make_runner)(model, self.blocks)
-        self.passes = self.tokens = 0  # that the runner has made and read
-        self._forward, self.runner.forward = self.runner.forward, self._counted
-        self.scheduler = Scheduler(self.runner, self.blocks, slots)
+    def __init__(self, model, max_num_seqs=4, num_blocks=None):
+        self.max_num_seqs = max_num_seqs
+        self.num_blocks = num_blocks or max_num_seqs * blocks_for(model.config.context_length)
+        self.runner = RUNNERS.get(self.kind, make_runner)(model, self.num_blocks)
+        self.passes = self.tokens = 0
+        self._forward, self.runner.forward = self.runner.forward, self._counting_forward
+        self.scheduler = Scheduler(self.runner, self.num_blocks, max_num_seqs)
 
-    def _counted(self, spans, *, hidden=False):
+    def _counting_forward(self, entries, *, hidden=False):
         self.passes += 1
-        self.tokens += sum(len(span.ids) for span in spans)
-        return self._forward(spans, hidden=hidden)
+        self.tokens += sum(len(entry.ids) for entry in entries)
+        return self._forward(entries, hidden=hidden)
 
-    def submit(self, asked, listener=None):
-        group = SequenceGroup.from_request(asked, listener or Listener())
+    def submit(self, generation_request, recorder=None):
+        group = SequenceGroup.from_request(generation_request, recorder or EventRecorder())
         self.scheduler.add(group)
         return group
 
@@ -113,10 +113,12 @@ class Desk:
     def finish(self, steps=5000):
         for _ in range(steps):
             if self.scheduler.is_idle:
-                assert self.scheduler.queues.kv_cache.pool.num_available == self.blocks, "all memory is back"
+                assert self.scheduler.queues.kv_cache.pool.num_available == self.num_blocks, (
+                    "all blocks are available again"
+                )
                 return
             self.scheduler.step()
-        raise AssertionError("the scheduler does not come to an end")
+        raise AssertionError("the scheduler does not finish")
 
 
 def prompts(lengths, seed=1):
@@ -124,31 +126,33 @@ def prompts(lengths, seed=1):
     return [[rng.randrange(VOCAB) for _ in range(length)] for length in lengths]
 
 
-def run(model, *requests, slots=4, blocks=40, listener=Listener):
-    """The listeners of requests that were all handed in at once."""
-    desk = Desk(model, slots, blocks)
-    groups = [desk.submit(one, listener()) for one in requests]
-    desk.finish()
+def run_requests(model, *requests, max_num_seqs=4, num_blocks=40, recorder=EventRecorder):
+    """Submit all requests at once, finish them and return their recorders."""
+    harness = SchedulerHarness(model, max_num_seqs, num_blocks)
+    groups = [harness.submit(generation_request, recorder()) for generation_request in requests]
+    harness.finish()
     return [group.on_event for group in groups]
 
 
-class Lines:
-    """A runner's cache, parted among `count` lines: line i has every `count`-th block from the i-th on."""
+class PagedSequences:
+    """Sequences in the cache of a runner. Sequence i of `count` owns every `count`-th block, starting with block i."""
 
-    def __init__(self, runner, count, most):
+    def __init__(self, runner, count, max_length):
         self.runner = runner
-        self.tables = [array("i", range(line, count * blocks_for(most), count)) for line in range(count)]
+        self.tables = [array("i", range(number, count * blocks_for(max_length), count)) for number in range(count)]
         self.lengths = [0] * count
 
     @staticmethod
-    def blocks(count, most):
-        return count * blocks_for(most)
+    def num_blocks(count, max_length):
+        return count * blocks_for(max_length)
 
-    def read(self, lines, ids, num_outputs=1, hidden=False):
-        """Read tokens of some lines in one pass."""
-        pairs = list(zip(lines, ids, strict=True))
-        spans = [BatchEntry(self.tables[line], self.lengths[line], part, num_outputs) for line, part in pairs]
-        out = self.runner.forward(spans, hidden=hidden)
-        for line, part in pairs:
-            self.lengths[line] += len(part)
+    def forward(self, numbers, ids, num_outputs=1, hidden=False):
+        """One forward pass over new tokens of the sequences `numbers`."""
+        pairs = list(zip(numbers, ids, strict=True))
+        entries = [
+            BatchEntry(self.tables[number], self.lengths[number], new_ids, num_outputs) for number, new_ids in pairs
+        ]
+        out = self.runner.forward(entries, hidden=hidden)
+        for number, new_ids in pairs:
+            self.lengths[number] += len(new_ids)
         return out

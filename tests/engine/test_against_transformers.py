@@ -1,7 +1,7 @@
-"""Our draws have the distribution that transformers' `generate` draws from, for every rule that both know.
+"""Sampled tokens have the distribution that transformers' `generate` samples from, for every warper that both have.
 
-The distribution is what `generate` reports as its scores; the draws are ours, one per seed, from our own forward pass
-of the same checkpoint. What transformers does not have (top-nσ) has its reference in `test_rules.py`.
+The distribution is `scores` of `generate`; the samples are ours, one per seed, from our forward pass of the same
+checkpoint. Top-nσ, which transformers does not have, has its reference in `test_warpers.py`.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ VOCAB = 64
 PROMPT = [5, 17, 3, 42, 8]
 DRAWS = 4_000
 NORMAL = 4.753  # the standard normal distribution's quantile at 1 - 1e-6
-RULES = [
+WARPERS = [
     {"temperature": 0.6}, {"temperature": 1.7}, {"top_k": 5}, {"top_p": 0.6}, {"min_p": 0.1}, {"typical_p": 0.5},
     {"epsilon_cutoff": 0.02}, {"eta_cutoff": 0.05}, {"eta_cutoff": 0.2},
     {"temperature": 1.3, "top_k": 40, "top_p": 0.95, "min_p": 0.02, "typical_p": 0.95, "epsilon_cutoff": 0.01,
@@ -35,8 +35,8 @@ CONFIGS = {
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
-def both(request, tmp_path_factory):
-    """A tiny random checkpoint: transformers' model, and the logits that ours gives to what follows the prompt."""
+def both_models(request, tmp_path_factory):
+    """A tiny random checkpoint: the model of transformers, and the logits of ours after the prompt."""
     config = CONFIGS[request.param]()
     config.initializer_range = 0.2  # large, so that some tokens are far likelier than others
     torch.manual_seed(0)
@@ -49,29 +49,29 @@ def both(request, tmp_path_factory):
     return model, logits_1V
 
 
-def processed(model, params):
-    """The probabilities of the next token after all of transformers' processors."""
+def hf_probabilities(model, params):
+    """Probabilities of the next token after all logits processors of transformers."""
     neutral = {"top_k": 0, "top_p": 1.0, "temperature": 1.0}  # transformers' own defaults cut off
     config = transformers.GenerationConfig(
         do_sample=True, max_new_tokens=1, output_scores=True, return_dict_in_generate=True, pad_token_id=0,
         **{**neutral, **params},
     )  # fmt: skip
-    said = model.generate(
+    output = model.generate(
         torch.tensor([PROMPT]), attention_mask=torch.ones(1, len(PROMPT), dtype=torch.long), generation_config=config
     )
-    return said.scores[0][0].double().softmax(dim=0).numpy()
+    return output.scores[0][0].double().softmax(dim=0).numpy()
 
 
 def critical(freedom):
     """The chi-square distribution's quantile at 1 - 1e-6 (Wilson and Hilferty 1931), exact to about a hundredth."""
-    part = 2 / (9 * freedom)
-    return freedom * (1 - part + NORMAL * part**0.5) ** 3
+    term = 2 / (9 * freedom)
+    return freedom * (1 - term + NORMAL * term**0.5) ** 3
 
 
-@pytest.mark.parametrize("params", RULES, ids=lambda params: "+".join(params))
-def test_tokens_come_as_often_as_transformers_would_draw_them(both, params):
-    model, logits_1V = both
-    expected = processed(model, params)
+@pytest.mark.parametrize("params", WARPERS, ids=lambda params: "+".join(params))
+def test_token_frequencies_match_the_distribution_of_transformers(both_models, params):
+    model, logits_1V = both_models
+    expected = hf_probabilities(model, params)
     draws = [SamplerState.from_params(GenerationParams(seed=seed, **params)) for seed in range(DRAWS)]
     counts = np.bincount(sample_tokens(logits_1V.expand(DRAWS, -1), draws), minlength=VOCAB)
     assert not counts[expected == 0].any(), "what transformers cuts off is never drawn"
@@ -80,16 +80,16 @@ def test_tokens_come_as_often_as_transformers_would_draw_them(both, params):
     # Tokens that come less than ten times are counted together: the statistic is a chi-square only for many.
     common = max(1, int((expected[order] * DRAWS >= 10).sum()))
     bins = [*([token] for token in order[:common]), order[common:]]
-    seen = np.array([counts[tokens].sum() for tokens in bins if len(tokens)])
-    due = np.array([expected[tokens].sum() * DRAWS for tokens in bins if len(tokens)])
-    assert len(due) > 1, "one token alone would test nothing"
-    assert ((seen - due) ** 2 / due).sum() < critical(len(due) - 1)
+    observed_counts = np.array([counts[tokens].sum() for tokens in bins if len(tokens)])
+    expected_counts = np.array([expected[tokens].sum() * DRAWS for tokens in bins if len(tokens)])
+    assert len(expected_counts) > 1, "one token alone would test nothing"
+    assert ((observed_counts - expected_counts) ** 2 / expected_counts).sum() < critical(len(expected_counts) - 1)
 
 
-def test_the_test_would_notice_a_rule_that_is_not_applied(both):
-    """The statistic is far off where one side knows nothing of the rule."""
-    model, logits_1V = both
-    expected = processed(model, {"temperature": 0.8})
+def test_the_statistic_detects_a_warper_that_is_not_applied(both_models):
+    """The statistic is large if only one side applies the warper."""
+    model, logits_1V = both_models
+    expected = hf_probabilities(model, {"temperature": 0.8})
     draws = [SamplerState.from_params(GenerationParams(seed=seed)) for seed in range(DRAWS)]
     counts = np.bincount(sample_tokens(logits_1V.expand(DRAWS, -1), draws), minlength=VOCAB)
     common = expected * DRAWS >= 10

@@ -1,11 +1,11 @@
-"""Beam search: transformers' results token by token, and what the service promises of any answer."""
+"""Beam search: the results of transformers token by token, streaming, constraints, preemption and errors."""
 
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
-from reference import VOCAB, Desk, Listener, make, next_logits, request, run
+from reference import VOCAB, EventRecorder, SchedulerHarness, make_decoder, next_logits, request, run_requests
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from turnwise.core.errors import UserError
@@ -35,40 +35,44 @@ PUBLISHED = {
 
 @pytest.fixture(scope="module", params=PUBLISHED)
 def pair(request, tmp_path_factory):
-    """The same random weights in transformers and here."""
+    """The same random weights in transformers and in our decoder."""
     kind, config = PUBLISHED[request.param]
     torch.manual_seed(3)
-    theirs = kind(config).eval()
+    hf_model = kind(config).eval()
     folder = tmp_path_factory.mktemp(request.param)
-    theirs.save_pretrained(folder)
-    return theirs, checkpoint.load(folder, dtype=torch.float32).decoder
+    hf_model.save_pretrained(folder)
+    return hf_model, checkpoint.load(folder, dtype=torch.float32).decoder
 
 
-class Several(Listener):
-    """Several answers end one after the other."""
+class MultiAnswerRecorder(EventRecorder):
+    """A recorder of several answers, which end one after the other."""
 
     finish = None
 
 
-def searched(model, prompt, *, answers=1, most=12, stop=(STOP,), **params):
-    """The answers of a search and how they ended."""
-    asked = request(prompt, params=GenerationParams(**params), most=most, stop=stop, num_return_sequences=answers)
-    (heard,) = run(model, asked, slots=16, blocks=200, listener=Several)
-    return told(heard, answers)
+def search_answers(model, prompt, *, answers=1, max_tokens=12, stop=(STOP,), **params):
+    """Tokens and finish reason of each answer of a search."""
+    generation_request = request(
+        prompt, params=GenerationParams(**params), max_tokens=max_tokens, stop=stop, num_return_sequences=answers
+    )
+    (result,) = run_requests(model, generation_request, max_num_seqs=16, num_blocks=200, recorder=MultiAnswerRecorder)
+    return answers_of(result, answers)
 
 
-def told(heard, answers):
-    found = [[event for event in heard.events if event.index == index] for index in range(answers)]
-    for events in found:
-        assert [event.finish_reason for event in events[:-1]] == [None] * (len(events) - 1), "nothing after the end"
+def answers_of(result, answers):
+    events_by_answer = [[event for event in result.events if event.index == index] for index in range(answers)]
+    for events in events_by_answer:
+        assert [event.finish_reason for event in events[:-1]] == [None] * (len(events) - 1), (
+            "there are no events after the last one"
+        )
     return [
         ([event.token_id for event in events if isinstance(event, TokenEvent)], events[-1].finish_reason)
-        for events in found
+        for events in events_by_answer
     ]
 
 
 PROMPTS = [[5, 2, 9], [1], [30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47], [8, 8, 8, 8]]
-ASKED = [
+SEARCHES = [
     {"num_beams": 5, "early_stopping": True},
     {"num_beams": 2},
     {"num_beams": 4, "early_stopping": "never"},
@@ -80,56 +84,57 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize("params", ASKED, ids=str)
+@pytest.mark.parametrize("params", SEARCHES, ids=str)
 @pytest.mark.parametrize("prompt", PROMPTS, ids=len)
-def test_the_answers_are_those_of_transformers(pair, prompt, params):
-    theirs, ours = pair
+def test_answers_equal_those_of_transformers(pair, prompt, params):
+    hf_model, model = pair
     answers = params["num_beams"]
     with torch.inference_mode():
         ids = torch.tensor([prompt])
-        out = theirs.generate(
+        out = hf_model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, num_return_sequences=answers,
             eos_token_id=STOP, pad_token_id=0, **params,
         )  # fmt: skip
     expected = []
     for row in out[:, len(prompt) :].tolist():
-        ended = STOP in row
-        expected.append((row[: row.index(STOP)], "stop") if ended else (row, "length"))
-    assert searched(ours, prompt, answers=answers, **params) == expected
-    assert searched(ours, prompt, **params) == expected[:1]
+        has_stop = STOP in row
+        expected.append((row[: row.index(STOP)], "stop") if has_stop else (row, "length"))
+    assert search_answers(model, prompt, answers=answers, **params) == expected
+    assert search_answers(model, prompt, **params) == expected[:1]
 
 
 def score(model, prompt, ids):
     total = 0.0
-    for place, id in enumerate(ids):
-        total += float(next_logits(model, [*prompt, *ids[:place]]).log_softmax(dim=0)[id])
+    for position, id in enumerate(ids):
+        total += float(next_logits(model, [*prompt, *ids[:position]]).log_softmax(dim=0)[id])
     return total
 
 
-def test_beams_enough_for_everything_find_the_very_likeliest_answer():
-    model = make()
+def test_enough_beams_find_the_most_likely_answer():
+    model = make_decoder()
     best = max(product(range(VOCAB), repeat=2), key=lambda ids: score(model, [3, 1], ids))
-    ((found, finish),) = searched(model, [3, 1], num_beams=61, most=2, stop=())
-    assert (tuple(found), finish) == (best, "length")
+    ((events_by_answer, finish),) = search_answers(model, [3, 1], num_beams=61, max_tokens=2, stop=())
+    assert (tuple(events_by_answer), finish) == (best, "length")
 
 
-def test_groups_are_kept_apart():
-    model = make()
-    same = searched(model, [4, 4], answers=6, num_beams=6, most=6, stop=())
-    apart = searched(model, [4, 4], answers=6, num_beams=6, num_beam_groups=3, diversity_penalty=20.0, most=6, stop=())
+def test_the_diversity_penalty_separates_beam_groups():
+    model = make_decoder()
+    same = search_answers(model, [4, 4], answers=6, num_beams=6, max_tokens=6, stop=())
+    apart = search_answers(
+        model, [4, 4], answers=6, num_beams=6, num_beam_groups=3, diversity_penalty=20.0, max_tokens=6, stop=()
+    )
     assert len({tuple(ids) for ids, _ in apart}) == 6
     assert len({ids[0] for ids, _ in apart}) >= 3 > len({ids[0] for ids, _ in same})
-    # The first group is not held back by anybody: it is a search of two beams.
-    alone = searched(model, [4, 4], num_beams=2, most=6, stop=())
+    # The first group has no penalty, so it equals a search with two beams.
+    alone = search_answers(model, [4, 4], num_beams=2, max_tokens=6, stop=())
     assert alone[0] in apart
 
 
-def test_what_is_certain_is_told_before_the_end():
-    """A token goes out as soon as all that may still be the answer begin with it."""
-    model = make()
-    asked = request([3, 9], params=GenerationParams(num_beams=3), most=30)
+def test_a_token_is_sent_as_soon_as_all_beams_agree_on_it():
+    model = make_decoder()
+    generation_request = request([3, 9], params=GenerationParams(num_beams=3), max_tokens=30)
     scheduler = Scheduler(make_runner(model, 60), 60, 4)
-    group = SequenceGroup.from_request(asked, Listener())
+    group = SequenceGroup.from_request(generation_request, EventRecorder())
     scheduler.add(group)
     early = 0
     while not scheduler.is_idle:
@@ -137,89 +142,92 @@ def test_what_is_certain_is_told_before_the_end():
         if group.on_event.finish is None:
             early = len(group.on_event.tokens)
             beams = {beam.ids[:early] for beam in group.search.hypotheses}
-            assert beams == {tuple(group.on_event.tokens)}, "all beams begin with what was told"
+            assert beams == {tuple(group.on_event.tokens)}, "all beams begin with the tokens that were sent"
     assert 0 < early < 30
     assert len(group.on_event.tokens) == 30
 
 
 @pytest.mark.parametrize("blocks", [10, 14, 60])
-def test_a_search_is_the_same_in_company_and_short_of_memory(blocks):
-    """Beams that had to give way are read again and go on where they were."""
-    model = make()
-    asked = request([3, 9] * 10, params=GenerationParams(num_beams=3), most=40)
-    others = [request([i, 5, 6], most=30) for i in range(6)]
-    (alone,) = run(model, asked, blocks=60)
-    heard = run(model, others[0], asked, *others[1:], blocks=blocks, slots=8)
-    assert heard[1].tokens == alone.tokens
-    for one, listener in zip(others, [heard[0], *heard[2:]], strict=True):
-        (expected,) = run(model, one)
-        assert listener.tokens == expected.tokens
+def test_a_search_gives_the_same_answer_beside_other_requests_and_with_preemption(blocks):
+    model = make_decoder()
+    generation_request = request([3, 9] * 10, params=GenerationParams(num_beams=3), max_tokens=40)
+    neighbours = [request([i, 5, 6], max_tokens=30) for i in range(6)]
+    (alone,) = run_requests(model, generation_request, num_blocks=60)
+    result = run_requests(model, neighbours[0], generation_request, *neighbours[1:], num_blocks=blocks, max_num_seqs=8)
+    assert result[1].tokens == alone.tokens
+    for neighbour_request, recorder in zip(neighbours, [result[0], *result[2:]], strict=True):
+        (expected,) = run_requests(model, neighbour_request)
+        assert recorder.tokens == expected.tokens
 
 
-def test_log_probabilities_are_those_of_the_answer():
-    model = make()
-    asked = request([3, 9], params=GenerationParams(num_beams=4, logprobs=True, top_logprobs=2), most=6)
-    (heard,) = run(model, asked, blocks=60)
-    logprobs = [event.logprobs for event in heard.events if isinstance(event, TokenEvent)]
-    assert sum(one.logprob for one in logprobs) == pytest.approx(score(model, [3, 9], heard.tokens), abs=1e-4)
-    assert all(len(one.top_logprobs) == 2 for one in logprobs)
+def test_logprobs_are_those_of_the_returned_answer():
+    model = make_decoder()
+    generation_request = request(
+        [3, 9], params=GenerationParams(num_beams=4, logprobs=True, top_logprobs=2), max_tokens=6
+    )
+    (result,) = run_requests(model, generation_request, num_blocks=60)
+    logprobs = [event.logprobs for event in result.events if isinstance(event, TokenEvent)]
+    assert sum(token.logprob for token in logprobs) == pytest.approx(score(model, [3, 9], result.tokens), abs=1e-4)
+    assert all(len(token.top_logprobs) == 2 for token in logprobs)
 
 
 class TwoAnswers:
-    """A constraint: only [1, 2] and [1, 3] may be said."""
+    """A constraint that allows the outputs [1, 2] and [1, 3] only."""
 
-    def __init__(self, said=()):
-        self.said = said
+    def __init__(self, output_ids=()):
+        self.output_ids = output_ids
 
     def start(self):
         return TwoAnswers()
 
     def fork(self):
-        return TwoAnswers(self.said)
+        return TwoAnswers(self.output_ids)
 
     def token_mask(self):
         mask = np.zeros(VOCAB, dtype=bool)
-        mask[[2, 3] if self.said else [1]] = True
+        mask[[2, 3] if self.output_ids else [1]] = True
         return mask
 
     def accept(self, token):
-        self.said = (*self.said, token)
+        self.output_ids = (*self.output_ids, token)
 
     @property
     def is_complete(self):
-        return len(self.said) == 2
+        return len(self.output_ids) == 2
 
 
-def test_a_constraint_holds_for_every_beam_and_ends_it():
-    asked = request(
-        [3], params=GenerationParams(num_beams=4), most=9, constraints=(TwoAnswers(),), num_return_sequences=2
+def test_a_constraint_applies_to_every_beam_and_ends_it():
+    generation_request = request(
+        [3], params=GenerationParams(num_beams=4), max_tokens=9, constraints=(TwoAnswers(),), num_return_sequences=2
     )
-    (heard,) = run(make(), asked, listener=Several)
-    assert sorted(told(heard, 2)) == [([1, 2], "stop"), ([1, 3], "stop")]
+    (result,) = run_requests(make_decoder(), generation_request, recorder=MultiAnswerRecorder)
+    assert sorted(answers_of(result, 2)) == [([1, 2], "stop"), ([1, 3], "stop")]
 
 
-def test_more_answers_than_there_are_is_an_error_of_the_request():
-    asked = request(
-        [3], params=GenerationParams(num_beams=4), most=9, constraints=(TwoAnswers(),), num_return_sequences=3
+def test_requesting_more_answers_than_exist_is_a_client_error():
+    generation_request = request(
+        [3], params=GenerationParams(num_beams=4), max_tokens=9, constraints=(TwoAnswers(),), num_return_sequences=3
     )
-    (heard,) = run(make(), asked)
-    assert isinstance(heard.events[-1].error, UserError)
-    assert str(heard.events[-1].error) == "'n' is 3, but only 2 answers exist."
+    (result,) = run_requests(make_decoder(), generation_request)
+    assert isinstance(result.events[-1].error, UserError)
+    assert str(result.events[-1].error) == "'n' is 3, but only 2 answers exist."
 
 
-def test_beams_that_overflow_are_an_error():
-    model = make()
+def test_non_finite_logits_in_beams_end_the_request_with_an_error():
+    model = make_decoder()
     with torch.no_grad():
         model.embed.weight[50] = torch.inf
-    heard, other = run(model, request([50, 1], params=GenerationParams(num_beams=3)), request([1, 2]))
-    assert isinstance(heard.events[-1].error, NonFiniteLogits)
-    assert other.finish == "length"
+    result, neighbour = run_requests(model, request([50, 1], params=GenerationParams(num_beams=3)), request([1, 2]))
+    assert isinstance(result.events[-1].error, NonFiniteLogits)
+    assert neighbour.finish == "length"
 
 
-def test_a_cancelled_search_is_gone_after_a_step():
-    model = make()
+def test_a_cancelled_search_is_removed_after_one_step():
+    model = make_decoder()
     scheduler = Scheduler(make_runner(model, 40), 40, 8)
-    group = SequenceGroup.from_request(request([3, 9], params=GenerationParams(num_beams=5), most=50), Listener())
+    group = SequenceGroup.from_request(
+        request([3, 9], params=GenerationParams(num_beams=5), max_tokens=50), EventRecorder()
+    )
     scheduler.add(group)
     for _ in range(5):
         scheduler.step()
@@ -230,26 +238,28 @@ def test_a_cancelled_search_is_gone_after_a_step():
     assert scheduler.queues.kv_cache.pool.num_available == 40
 
 
-def test_reports_on_the_prompt_and_the_end_are_told_of_every_answer():
-    model = make()
+def test_every_answer_reports_prompt_logprobs_and_a_finish_reason():
+    model = make_decoder()
     params = GenerationParams(num_beams=3, logprobs=True)
-    (read,) = run(
+    (read,) = run_requests(
         model,
-        request([3, 9, 4], params=params, most=0, prompt_output="logprobs", num_return_sequences=2),
-        listener=Several,
+        request([3, 9, 4], params=params, max_tokens=0, prompt_output="logprobs", num_return_sequences=2),
+        recorder=MultiAnswerRecorder,
     )
-    assert told(read, 2) == [([], "length")] * 2
+    assert answers_of(read, 2) == [([], "length")] * 2
     assert [len(event.prompt_logprobs) for event in read.events] == [2, 2]
-    (both,) = run(
+    (both,) = run_requests(
         model,
-        request([3, 9, 4], params=params, most=5, prompt_output="logprobs", num_return_sequences=2),
-        listener=Several,
+        request([3, 9, 4], params=params, max_tokens=5, prompt_output="logprobs", num_return_sequences=2),
+        recorder=MultiAnswerRecorder,
     )
-    (plain,) = run(model, request([3, 9, 4], params=params, most=5, num_return_sequences=2), listener=Several)
-    assert told(both, 2) == told(plain, 2)
-    desk = Desk(model, slots=8)
-    group = desk.submit(request([3, 9], params=params, most=30, num_return_sequences=3), Several())
-    desk.step(4)
+    (plain,) = run_requests(
+        model, request([3, 9, 4], params=params, max_tokens=5, num_return_sequences=2), recorder=MultiAnswerRecorder
+    )
+    assert answers_of(both, 2) == answers_of(plain, 2)
+    harness = SchedulerHarness(model, max_num_seqs=8)
+    group = harness.submit(request([3, 9], params=params, max_tokens=30, num_return_sequences=3), MultiAnswerRecorder())
+    harness.step(4)
     group.cancel()
-    desk.finish()
-    assert [finish for _, finish in told(group.on_event, 3)] == ["cancelled"] * 3
+    harness.finish()
+    assert [finish for _, finish in answers_of(group.on_event, 3)] == ["cancelled"] * 3

@@ -1,9 +1,9 @@
-"""What an engine keeps from earlier requests has a bound, whatever clients send."""
+"""Caches of earlier requests are bounded, whatever clients send."""
 
 import tracemalloc
 
 import pytest
-from reference import Desk, make, request
+from reference import SchedulerHarness, make_decoder, request
 
 from turnwise.chat.summary_cache import MAX_SUMMARIES, SummaryCache
 from turnwise.core.chat_response import ConversationSummary, Usage
@@ -21,21 +21,21 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 MEGABYTE = 2**20
 
 
-def test_the_prefix_tree_has_a_node_for_each_block_at_most_and_a_bounded_number_of_scopes():
-    memory = KVCacheManager(64, lambda source, target: None)
-    memory.tree = PrefixTree(memory.pool, max_scopes=100)
+def test_the_prefix_tree_has_at_most_one_node_per_block_and_a_bounded_number_of_scopes():
+    kv_cache = KVCacheManager(64, lambda source, target: None)
+    kv_cache.tree = PrefixTree(kv_cache.pool, max_scopes=100)
     for number in range(1000):
         ids = [number, *range(40)]
-        table = memory.match_prefix(f"scope {number}", ids)
-        assert memory.reserve(table, len(ids))
+        table = kv_cache.match_prefix(f"scope {number}", ids)
+        assert kv_cache.reserve(table, len(ids))
         table.length = len(ids)
-        memory.free(table, ids)
-        assert len(memory.tree) <= 64
-        assert len(memory.tree._roots) <= 100
-    assert memory.pool.num_available == 64
+        kv_cache.free(table, ids)
+        assert len(kv_cache.tree) <= 64
+        assert len(kv_cache.tree._roots) <= 100
+    assert kv_cache.pool.num_available == 64
 
 
-def test_earlier_answers_for_drafts_take_a_bounded_number_of_bytes():
+def test_cached_outputs_for_drafts_take_bounded_memory():
     drafts = DraftProposer()
     tracemalloc.start()
     try:
@@ -57,12 +57,12 @@ def test_summaries_are_bounded():
     assert len(summaries._summaries) == MAX_SUMMARIES
 
 
-def test_many_requests_of_many_scopes_leave_nothing_but_what_is_bounded():
-    desk = Desk(make(context=96), slots=4, blocks=24)
+def test_many_requests_of_many_scopes_leave_only_bounded_caches():
+    harness = SchedulerHarness(make_decoder(context=96), max_num_seqs=4, num_blocks=24)
     for number in range(60):
-        desk.submit(request([number % 61, 5, *range(30)], most=12, scope=f"scope {number}"))
-    desk.finish()
-    queues = desk.scheduler.queues
+        harness.submit(request([number % 61, 5, *range(30)], max_tokens=12, scope=f"scope {number}"))
+    harness.finish()
+    queues = harness.scheduler.queues
     assert len(queues.kv_cache.tree) <= 24
     assert not queues.running
     assert not queues.waiting

@@ -1,11 +1,11 @@
-"""An exception inside the engine ends the requests that it concerns, and no others; nothing waits and nothing leaks."""
+"""An exception inside the engine ends only the requests that it concerns; no request hangs and no block leaks."""
 
 import threading
 from dataclasses import replace
 
 import pytest
 import torch
-from reference import GREEDY, VOCAB, Desk, Listener, greedy, make, prompts, request
+from reference import GREEDY, VOCAB, EventRecorder, SchedulerHarness, greedy, make_decoder, prompts, request
 
 from turnwise.core.errors import TurnwiseError, Unavailable
 from turnwise.core.inference import ErrorEvent
@@ -22,15 +22,15 @@ from turnwise.engine.speculation.speculative_decoder import SpeculativeDecoder
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(120)]
 
-MODEL = make(context=96)
+MODEL = make_decoder(context=96)
 
 
 class Panic(BaseException):
-    """What a Rust library raises when it panics: no Exception."""
+    """The kind of error that a panicking Rust library raises: not an Exception."""
 
 
 class Constraint:
-    """Allows everything, until one of its methods raises at its `at`-th call."""
+    """Allows all tokens; the `at`-th call of one of its methods raises."""
 
     is_complete = False
 
@@ -57,7 +57,7 @@ class Constraint:
 
 
 def failing(function, at, error=RuntimeError, *, after=False):
-    """`function`, which raises at its `at`-th call only: before its work, or after it."""
+    """A wrapper of `function` that raises at the `at`-th call only, before or after calling it."""
     calls = 0
 
     def wrapped(*arguments, **keywords):
@@ -73,64 +73,64 @@ def failing(function, at, error=RuntimeError, *, after=False):
 
 
 def requests():
-    """Requests of every kind: greedy, drawn, with log-probabilities, a beam search, a contrastive one, an embedding."""
+    """Requests of every kind: greedy, sampled, with logprobs, beam search, contrastive search, embedding."""
     long, *short = prompts([40, 5, 9, 3, 20, 7])
     return [
-        request(long, most=12),
-        request(short[0], params=replace(GREEDY, logprobs=True, top_logprobs=2), most=10),
-        request(short[1], params=GenerationParams(temperature=1.0, top_p=0.9, seed=3), most=10),
-        request(short[2], params=replace(GREEDY, num_beams=3), most=8),
-        request(short[3], params=replace(GREEDY, penalty_alpha=0.6, top_k=3), most=6),
-        request(short[4], most=0, prompt_output="embedding"),
-        request([*long[:32], 7, 8], most=10),
-        request(long[:8], most=0, prompt_output="logprobs"),
+        request(long, max_tokens=12),
+        request(short[0], params=replace(GREEDY, logprobs=True, top_logprobs=2), max_tokens=10),
+        request(short[1], params=GenerationParams(temperature=1.0, top_p=0.9, seed=3), max_tokens=10),
+        request(short[2], params=replace(GREEDY, num_beams=3), max_tokens=8),
+        request(short[3], params=replace(GREEDY, penalty_alpha=0.6, top_k=3), max_tokens=6),
+        request(short[4], max_tokens=0, prompt_output="embedding"),
+        request([*long[:32], 7, 8], max_tokens=10),
+        request(long[:8], max_tokens=0, prompt_output="logprobs"),
     ]
 
 
-def summary(listener):
-    events = listener.events
+def summary(recorder):
+    events = recorder.events
     logprobs = [getattr(event, "logprobs", None) for event in events]
-    return listener.tokens, logprobs, getattr(events[-1], "embedding", None), listener.finish
+    return recorder.tokens, logprobs, getattr(events[-1], "embedding", None), recorder.finish
 
 
 def answers_alone():
-    found = []
-    for one in requests():
-        desk = Desk(MODEL, slots=4, blocks=40)
-        listener = desk.submit(one).on_event
-        desk.finish()
-        found.append(summary(listener))
-    return found
+    summaries = []
+    for generation_request in requests():
+        harness = SchedulerHarness(MODEL, max_num_seqs=4, num_blocks=40)
+        recorder = harness.submit(generation_request).on_event
+        harness.finish()
+        summaries.append(summary(recorder))
+    return summaries
 
 
 ALONE = answers_alone()
 
 
-def leaks(desk):
-    queues = desk.scheduler.queues
+def leaks(harness):
+    queues = harness.scheduler.queues
     assert not queues.running
     assert not queues.waiting
     pool = queues.kv_cache.pool
     return pool.num_available != pool.num_blocks or queues.kv_cache.repair([])
 
 
-def submit_all(desk):
-    return [desk.submit(one).on_event for one in requests()]
+def submit_all(harness):
+    return [harness.submit(generation_request).on_event for generation_request in requests()]
 
 
-def assert_others_answered(listeners):
-    """All that did not fail got the answers they get alone."""
-    for listener, alone in zip(listeners, ALONE, strict=True):
-        assert listener.finish == "error" or summary(listener) == alone
+def assert_others_answered(recorders):
+    """Requests without an error have the answers that they get alone."""
+    for recorder, alone in zip(recorders, ALONE, strict=True):
+        assert recorder.finish == "error" or summary(recorder) == alone
 
 
-def check_next_requests(desk):
-    """Whatever happened before, requests are answered as they are alone, and all memory comes back."""
-    assert not leaks(desk)
-    listeners = submit_all(desk)
-    desk.finish()
-    assert [summary(listener) for listener in listeners] == ALONE
-    assert not leaks(desk)
+def check_next_requests(harness):
+    """New requests get the answers that they get alone, and all blocks are freed."""
+    assert not leaks(harness)
+    recorders = submit_all(harness)
+    harness.finish()
+    assert [summary(recorder) for recorder in recorders] == ALONE
+    assert not leaks(harness)
 
 
 SITES = {
@@ -149,93 +149,95 @@ SITES = {
 
 @pytest.mark.parametrize("at", [1, 9])
 @pytest.mark.parametrize("site", SITES)
-def test_after_an_exception_anywhere_in_the_books_all_end_and_the_next_are_answered(site, at, monkeypatch):
+def test_after_an_exception_in_the_bookkeeping_all_requests_end_and_later_ones_are_answered(site, at, monkeypatch):
     owner, name = SITES[site]
     for after in (False, True):
-        desk = Desk(MODEL, slots=4, blocks=24)  # too few for all at once: chats are preempted and blocks evicted
+        harness = SchedulerHarness(
+            MODEL, max_num_seqs=4, num_blocks=24
+        )  # too few for all at once: sequences are preempted and blocks evicted
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, failing(getattr(owner, name), at, after=after))
-            listeners = submit_all(desk)
-            desk.finish()
-        failed = [listener for listener in listeners if listener.finish == "error"]
-        assert len(failed) <= 1, "it concerns one chat at most"
-        assert_others_answered(listeners)
-        check_next_requests(desk)
+            recorders = submit_all(harness)
+            harness.finish()
+        failed = [recorder for recorder in recorders if recorder.finish == "error"]
+        assert len(failed) <= 1, "it concerns one request at most"
+        assert_others_answered(recorders)
+        check_next_requests(harness)
 
 
 @pytest.mark.parametrize("at", [1, 4])
 @pytest.mark.parametrize("method", ["copy", "logits"])
-def test_a_runner_that_fails_once_costs_one_chat_at_most(method, at, monkeypatch):
-    desk = Desk(MODEL, slots=4, blocks=24)
-    runner = desk.runner
+def test_a_runner_that_fails_once_ends_at_most_one_request(method, at, monkeypatch):
+    harness = SchedulerHarness(MODEL, max_num_seqs=4, num_blocks=24)
+    runner = harness.runner
     with monkeypatch.context() as patch:
         broken = failing(getattr(runner, method), at)
         patch.setattr(runner, method, broken)
-        patch.setattr(desk.scheduler.queues.kv_cache, "_copy", runner.copy)
-        listeners = submit_all(desk)
-        desk.finish()
-    failed = [listener.finish for listener in listeners].count("error")
+        patch.setattr(harness.scheduler.queues.kv_cache, "_copy", runner.copy)
+        recorders = submit_all(harness)
+        harness.finish()
+    failed = [recorder.finish for recorder in recorders].count("error")
     assert failed <= 1
-    assert_others_answered(listeners)
-    check_next_requests(desk)
+    assert_others_answered(recorders)
+    check_next_requests(harness)
 
 
 @pytest.mark.parametrize("at", [1, 2, 5, 11])
-def test_a_pass_that_fails_once_costs_nobody_in_company_anything(at):
-    desk = Desk(MODEL, slots=4, blocks=24)
-    forward = desk.runner.forward
-    desk.runner.forward = failing(forward, at)
-    listeners = submit_all(desk)
-    desk.finish()
-    desk.runner.forward = forward
-    failed = [listener for listener in listeners if listener.finish == "error"]
-    assert len(failed) <= 1, "only one that was alone in the pass"
-    assert_others_answered(listeners)
-    check_next_requests(desk)
+def test_a_forward_pass_that_fails_once_ends_only_a_request_that_was_alone_in_it(at):
+    harness = SchedulerHarness(MODEL, max_num_seqs=4, num_blocks=24)
+    forward = harness.runner.forward
+    harness.runner.forward = failing(forward, at)
+    recorders = submit_all(harness)
+    harness.finish()
+    harness.runner.forward = forward
+    failed = [recorder for recorder in recorders if recorder.finish == "error"]
+    assert len(failed) <= 1, "only a request that was alone in the pass"
+    assert_others_answered(recorders)
+    check_next_requests(harness)
 
 
 def test_a_request_that_the_model_cannot_compute_fails_alone():
-    desk = Desk(MODEL, slots=4)
-    forward = desk.runner.forward
+    harness = SchedulerHarness(MODEL, max_num_seqs=4)
+    forward = harness.runner.forward
 
     def broken(spans, *, hidden=False):
         if any(60 in span.ids for span in spans):
             raise MemoryError("injected")
         return forward(spans, hidden=hidden)
 
-    desk.runner.forward = broken
-    bad = desk.submit(request([60, 1], most=5)).on_event
-    good = [desk.submit(request([i, 2, 3], most=9, stop=[60])).on_event for i in range(3)]
-    desk.finish()
+    harness.runner.forward = broken
+    bad = harness.submit(request([60, 1], max_tokens=5)).on_event
+    good = [harness.submit(request([i, 2, 3], max_tokens=9, stop=[60])).on_event for i in range(3)]
+    harness.finish()
     assert (bad.tokens, bad.finish) == ([], "error")
     assert isinstance(bad.events[-1].error, GenerationFailed)
-    for i, listener in enumerate(good):
-        assert (listener.tokens, listener.finish) == greedy(MODEL, [i, 2, 3], 9, stop=[60])
-    assert not leaks(desk)
+    for i, recorder in enumerate(good):
+        assert (recorder.tokens, recorder.finish) == greedy(MODEL, [i, 2, 3], 9, stop=[60])
+    assert not leaks(harness)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, RecursionError, Panic])
 @pytest.mark.parametrize("method", ["allowed", "accept"])
 @pytest.mark.parametrize("params", [{}, {"num_beams": 2}, {"penalty_alpha": 0.5, "top_k": 2}], ids=str)
-def test_a_constraint_that_raises_ends_its_own_chat(params, method, error):
-    desk = Desk(MODEL)
-    bad = request([1, 2], params=replace(GREEDY, **params), constraints=(Constraint(method, 3, error),), most=20)
-    failing_one = desk.submit(bad).on_event
-    other = desk.submit(request([3, 4], most=20)).on_event
-    desk.finish()
+def test_a_constraint_that_raises_ends_only_its_own_request(params, method, error):
+    harness = SchedulerHarness(MODEL)
+    bad = request([1, 2], params=replace(GREEDY, **params), constraints=(Constraint(method, 3, error),), max_tokens=20)
+    failing_one = harness.submit(bad).on_event
+    neighbour = harness.submit(request([3, 4], max_tokens=20)).on_event
+    harness.finish()
     assert failing_one.finish == "error"
-    assert (other.tokens, other.finish) == greedy(MODEL, [3, 4], 20)
-    check_next_requests(desk)
+    assert (neighbour.tokens, neighbour.finish) == greedy(MODEL, [3, 4], 20)
+    check_next_requests(harness)
 
 
-def test_a_row_that_cannot_be_sampled_fails_alone_and_the_others_draw_as_they_would(monkeypatch):
-    good = [request([i], params=GenerationParams(seed=i), most=15) for i in range(3)]
+def test_a_row_that_cannot_be_sampled_fails_alone_and_others_sample_the_same_tokens(monkeypatch):
+    good = [request([i], params=GenerationParams(seed=i), max_tokens=15) for i in range(3)]
     alone = []
-    for one in good:
-        desk = Desk(MODEL)
-        listener = desk.submit(one).on_event
-        desk.finish()
-        alone.append(summary(listener))
+    for generation_request in good:
+        harness = SchedulerHarness(MODEL)
+        recorder = harness.submit(generation_request).on_event
+        harness.finish()
+        alone.append(summary(recorder))
     sample_tokens_at = choose_file.sample_tokens_at
 
     def broken(logits_BV, draws, uniform):
@@ -244,42 +246,42 @@ def test_a_row_that_cannot_be_sampled_fails_alone_and_the_others_draw_as_they_wo
         return sample_tokens_at(logits_BV, draws, uniform)
 
     monkeypatch.setattr(choose_file, "sample_tokens_at", broken)
-    desk = Desk(MODEL)
-    bad = desk.submit(request([9], params=GenerationParams(temperature=0.77, seed=1))).on_event
-    listeners = [desk.submit(one).on_event for one in good]
-    desk.finish()
+    harness = SchedulerHarness(MODEL)
+    bad = harness.submit(request([9], params=GenerationParams(temperature=0.77, seed=1))).on_event
+    recorders = [harness.submit(generation_request).on_event for generation_request in good]
+    harness.finish()
     assert (bad.finish, bad.tokens) == ("error", [])
-    assert [summary(listener) for listener in listeners] == alone
+    assert [summary(recorder) for recorder in recorders] == alone
 
 
-def test_a_listener_that_raises_ends_its_own_chat():
-    desk = Desk(MODEL)
+def test_a_callback_that_raises_ends_only_its_own_request():
+    harness = SchedulerHarness(MODEL)
 
-    def gone(event):
+    def failing_callback(event):
         raise Panic("injected")
 
-    desk.submit(request([1, 2], most=50), gone)
-    other = desk.submit(request([3, 4], most=20)).on_event
-    desk.finish()
-    assert (other.tokens, other.finish) == greedy(MODEL, [3, 4], 20)
-    check_next_requests(desk)
+    harness.submit(request([1, 2], max_tokens=50), failing_callback)
+    neighbour = harness.submit(request([3, 4], max_tokens=20)).on_event
+    harness.finish()
+    assert (neighbour.tokens, neighbour.finish) == greedy(MODEL, [3, 4], 20)
+    check_next_requests(harness)
 
 
-def test_a_fault_that_concerns_nobody_and_comes_back_keeps_nobody_waiting(monkeypatch):
-    desk = Desk(MODEL)
-    listeners = submit_all(desk)
-    desk.scheduler.queues.by_urgency = failing(desk.scheduler.queues.by_urgency, 1, Panic)
+def test_a_fault_outside_any_request_leaves_no_request_waiting(monkeypatch):
+    harness = SchedulerHarness(MODEL)
+    recorders = submit_all(harness)
+    harness.scheduler.queues.by_urgency = failing(harness.scheduler.queues.by_urgency, 1, Panic)
     with pytest.raises(Panic):
-        desk.step()
-    desk.scheduler.fail_all()
-    assert 0 < [listener.finish for listener in listeners].count("error") < len(listeners)
-    desk.finish()
-    assert all(listener.finish for listener in listeners)
-    check_next_requests(desk)
+        harness.step()
+    harness.scheduler.fail_all()
+    assert 0 < [recorder.finish for recorder in recorders].count("error") < len(recorders)
+    harness.finish()
+    assert all(recorder.finish for recorder in recorders)
+    check_next_requests(harness)
 
 
-def test_a_deep_tree_of_a_forgotten_scope_is_forgotten():
-    """One chat of 20,000 tokens, then more scopes than are kept: no recursion as deep as the tree."""
+def test_evicting_a_scope_with_a_deep_tree_does_not_recurse():
+    """One sequence of 20,000 tokens, then more scopes than the tree keeps."""
     memory = KVCacheManager(1300, lambda source, target: None)
     ids = list(range(20_000))
     table = memory.match_prefix("first", ids)
@@ -293,7 +295,7 @@ def test_a_deep_tree_of_a_forgotten_scope_is_forgotten():
     assert not memory.repair([])
 
 
-class Waiting(Listener):
+class WaitingRecorder(EventRecorder):
     def __init__(self):
         super().__init__()
         self.ended = threading.Event()
@@ -304,7 +306,7 @@ class Waiting(Listener):
             self.ended.set()
 
 
-def test_an_engine_that_cannot_go_on_tells_everybody_refuses_the_next_and_says_so(monkeypatch):
+def test_an_engine_that_cannot_continue_fails_all_requests_and_rejects_new_ones(monkeypatch):
     engine = Engine(MODEL, max_num_seqs=2)
     assert engine.is_healthy
 
@@ -313,23 +315,23 @@ def test_an_engine_that_cannot_go_on_tells_everybody_refuses_the_next_and_says_s
 
     monkeypatch.setattr(engine._scheduler, "step", broken)
     monkeypatch.setattr(engine._scheduler, "fail_all", broken)
-    listeners = [Waiting() for _ in range(3)]
-    for number, listener in enumerate(listeners):
+    recorders = [WaitingRecorder() for _ in range(3)]
+    for number, recorder in enumerate(recorders):
         try:
-            engine.submit(request([number + 1], most=90), listener)
-        except Unavailable:  # it had stopped already
-            listener(ErrorEvent(TurnwiseError("refused")))
-    for listener in listeners:
-        assert listener.ended.wait(30)
-        assert listener.finish == "error"
+            engine.submit(request([number + 1], max_tokens=90), recorder)
+        except Unavailable:  # the engine has stopped already
+            recorder(ErrorEvent(TurnwiseError("refused")))
+    for recorder in recorders:
+        assert recorder.ended.wait(30)
+        assert recorder.finish == "error"
     engine._thread.join(30)
     assert not engine.is_healthy
     with pytest.raises(Unavailable, match="stopped after an error"):
-        engine.submit(request([VOCAB - 1]), Listener())
+        engine.submit(request([VOCAB - 1]), EventRecorder())
     engine.close()
 
 
-def test_an_engine_whose_runner_does_not_start_refuses_requests(monkeypatch):
+def test_an_engine_whose_runner_does_not_start_rejects_requests(monkeypatch):
     def broken(self):
         raise MemoryError("injected")
 
@@ -338,5 +340,5 @@ def test_an_engine_whose_runner_does_not_start_refuses_requests(monkeypatch):
     engine = Engine(MODEL, max_num_seqs=2)
     engine._thread.join(30)
     with pytest.raises(Unavailable):
-        engine.submit(request([1]), Listener())
+        engine.submit(request([1]), EventRecorder())
     engine.close()

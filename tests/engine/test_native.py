@@ -1,4 +1,4 @@
-"""The compiled library computes what torch computes, and every row on its own, to the last bit."""
+"""The compiled library: the logits of torch, bit-identical rows in every batch, and the choice of a variant."""
 
 import copy
 import logging
@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import Lines, Listener, greedy, make, next_logits, request
+from reference import EventRecorder, PagedSequences, greedy, make_decoder, next_logits, request
 
 from turnwise.engine.engine import Engine
 from turnwise.engine.native import library as library_file
@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(library() is None, reason="no compiled library"),
 ]
 
-# Sizes that fill neither a panel, a tile nor a group of heads, and every switch of a decoder.
+# Sizes that are no multiples of a panel, a block or a group of heads, and every switch of a decoder.
 ODD = {
     "wide groups": {"num_heads": 6, "num_kv_heads": 1},
     "one head each": {"num_heads": 3, "num_kv_heads": 3},
@@ -50,8 +50,8 @@ ODD = {
 }
 
 
-def biased(model):
-    """New models have biases of zero and norms of one, which would hide them."""
+def with_random_biases(model):
+    """Randomise biases and norms: the initial zeros and ones would hide errors."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -60,16 +60,18 @@ def biased(model):
     return model
 
 
-def halved(model):
+def to_bfloat16(model):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.bfloat16())
     return model
 
 
-def lines_of(model, count, threads=None, quantize=None):
-    most = model.config.context_length
-    return Lines(NativeRunner(model, Lines.blocks(count, most), threads, quantize), count, most)
+def sequences_of(model, count, threads=None, quantize=None):
+    max_tokens = model.config.context_length
+    return PagedSequences(
+        NativeRunner(model, PagedSequences.num_blocks(count, max_tokens), threads, quantize), count, max_tokens
+    )
 
 
 def prompts(lengths, seed=1, vocab=61):
@@ -77,43 +79,43 @@ def prompts(lengths, seed=1, vocab=61):
     return [[rng.randrange(vocab) for _ in range(length)] for length in lengths]
 
 
-@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("is_bfloat16", [False, True], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ODD)
-def test_logits_are_torchs(name, half):
-    model = biased(make(context=80, initializer_range=0.2, **ODD[name]))
-    if half:
-        halved(model)
-    lines = lines_of(model, 3)
-    assert lines.runner.packed.struct.head.bits == (16 if half else 32)
-    talks = prompts([50, 1, 18])
-    expected = torch.stack([next_logits(model, ids) for ids in talks])
-    torch.testing.assert_close(lines.read([2, 0, 1], talks), expected, rtol=1e-4, atol=1e-4)
+def test_logits_equal_those_of_torch(name, is_bfloat16):
+    model = with_random_biases(make_decoder(context=80, initializer_range=0.2, **ODD[name]))
+    if is_bfloat16:
+        to_bfloat16(model)
+    sequences = sequences_of(model, 3)
+    assert sequences.runner.packed.struct.lm_head.bits == (16 if is_bfloat16 else 32)
+    conversations = prompts([50, 1, 18])
+    expected = torch.stack([next_logits(model, ids) for ids in conversations])
+    torch.testing.assert_close(sequences.forward([2, 0, 1], conversations), expected, rtol=1e-4, atol=1e-4)
     for step in range(20):
-        ids = [(7 * step + line) % 61 for line in range(3)]
-        found = lines.read([2, 0, 1], [[id] for id in ids])
-        talks = [[*talk, token] for talk, token in zip(talks, ids, strict=True)]
-        expected = torch.stack([next_logits(model, talk) for talk in talks])
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        ids = [(7 * step + number) % 61 for number in range(3)]
+        actual = sequences.forward([2, 0, 1], [[id] for id in ids])
+        conversations = [[*conversation, token] for conversation, token in zip(conversations, ids, strict=True)]
+        expected = torch.stack([next_logits(model, conversation) for conversation in conversations])
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-def check_alone_and_in_company(model, lengths, places, threads, chunk, quantize=None):
-    """Prompts of these lengths, read together in parts and gone on with, give each chat the numbers it has alone."""
-    asked = prompts(lengths)
-    together = lines_of(model, len(asked), threads, quantize)
+def check_alone_and_in_company(model, lengths, order, threads, chunk, quantize=None):
+    """Prompts, prefilled together in chunks and continued, have the logits of each sequence alone."""
+    prompt_ids = prompts(lengths)
+    together = sequences_of(model, len(prompt_ids), threads, quantize)
     first = {}
     for start in range(0, max(lengths), chunk):
-        reading = [chat for chat, length in enumerate(lengths) if length > start]
-        parts = [asked[chat][start : start + chunk] for chat in reading]
-        found = together.read([places[chat] for chat in reading], parts)
-        first |= dict(zip(reading, found, strict=True))
-    second = together.read(places, [[9]] * len(asked))
-    for chat, prompt in enumerate(asked):
-        alone = lines_of(model, 1, 1, quantize)
-        assert torch.equal(first[chat], alone.read([0], [prompt])[0])
-        assert torch.equal(second[chat], alone.read([0], [[9]])[0])
+        active = [number for number, length in enumerate(lengths) if length > start]
+        chunks = [prompt_ids[number][start : start + chunk] for number in active]
+        actual = together.forward([order[number] for number in active], chunks)
+        first |= dict(zip(active, actual, strict=True))
+    second = together.forward(order, [[9]] * len(prompt_ids))
+    for number, prompt in enumerate(prompt_ids):
+        alone = sequences_of(model, 1, 1, quantize)
+        assert torch.equal(first[number], alone.forward([0], [prompt])[0])
+        assert torch.equal(second[number], alone.forward([0], [[9]])[0])
 
 
-MODEL = halved(biased(make(context=120)))
+MODEL = to_bfloat16(with_random_biases(make_decoder(context=120)))
 
 
 @settings(max_examples=40, deadline=None)
@@ -123,147 +125,147 @@ MODEL = halved(biased(make(context=120)))
     chunk=st.integers(1, 90),
     data=st.data(),
 )
-def test_a_chat_has_the_same_numbers_to_the_last_bit_alone_and_in_company(lengths, threads, chunk, data):
-    places = data.draw(st.permutations(range(len(lengths))))
-    check_alone_and_in_company(MODEL, lengths, places, threads, chunk)
+def test_outputs_are_bit_identical_alone_and_in_a_batch(lengths, threads, chunk, data):
+    order = data.draw(st.permutations(range(len(lengths))))
+    check_alone_and_in_company(MODEL, lengths, order, threads, chunk)
 
 
-def test_reading_a_prompt_and_decoding_it_give_the_same_bits():
+def test_prefill_and_decoding_token_by_token_are_bit_identical():
     (prompt,) = prompts([60])
-    read, stepped = lines_of(MODEL, 1), lines_of(MODEL, 1)
+    forward, stepped = sequences_of(MODEL, 1), sequences_of(MODEL, 1)
     for token in prompt:
-        last = stepped.read([0], [[token]])
-    assert torch.equal(read.read([0], [prompt]), last)
+        last = stepped.forward([0], [[token]])
+    assert torch.equal(forward.forward([0], [prompt]), last)
 
 
-def test_a_pass_gives_as_many_rows_as_are_wanted():
+def test_a_forward_pass_returns_the_requested_output_rows():
     (prompt,) = prompts([30])
-    every = lines_of(MODEL, 1).read([0], [prompt], num_outputs=30)
-    lines = lines_of(MODEL, 1)
-    assert lines.read([0], [prompt[:20]], num_outputs=0).shape == (0, 61)
-    assert torch.equal(lines.read([0], [prompt[20:]], num_outputs=4), every[-4:])
+    all_outputs = sequences_of(MODEL, 1).forward([0], [prompt], num_outputs=30)
+    sequences = sequences_of(MODEL, 1)
+    assert sequences.forward([0], [prompt[:20]], num_outputs=0).shape == (0, 61)
+    assert torch.equal(sequences.forward([0], [prompt[20:]], num_outputs=4), all_outputs[-4:])
 
 
-def test_a_copied_block_is_as_good_as_the_first():
+def test_a_copied_block_gives_the_same_logits():
     prompt, more = prompts([20, 3])
-    lines = lines_of(MODEL, 2)
-    lines.read([0], [prompt])
-    lines.tables[1][0] = lines.tables[0][0]  # the whole block is shared, the other copied
-    lines.runner.copy(lines.tables[0][1], lines.tables[1][1])
-    lines.lengths[1] = 20
-    assert torch.equal(lines.read([1], [more]), lines.read([0], [more]))
+    sequences = sequences_of(MODEL, 2)
+    sequences.forward([0], [prompt])
+    sequences.tables[1][0] = sequences.tables[0][0]  # the full block is shared, the last one copied
+    sequences.runner.copy(sequences.tables[0][1], sequences.tables[1][1])
+    sequences.lengths[1] = 20
+    assert torch.equal(sequences.forward([1], [more]), sequences.forward([0], [more]))
 
 
-def test_weights_in_half_the_bytes_give_the_same_bits(monkeypatch):
+def test_weights_packed_as_bfloat16_give_the_same_bits_as_float32(monkeypatch):
     (prompt,) = prompts([40])
-    half = lines_of(MODEL, 1)
-    monkeypatch.setattr("turnwise.engine.native.packed_model._is_half", lambda name, weights: False)
-    whole = lines_of(MODEL, 1)
-    assert (half.runner.packed.struct.head.bits, whole.runner.packed.struct.head.bits) == (16, 32)
-    assert torch.equal(half.read([0], [prompt]), whole.read([0], [prompt]))
+    is_bfloat16 = sequences_of(MODEL, 1)
+    monkeypatch.setattr("turnwise.engine.native.packed_model._is_exact_in_bfloat16", lambda name, weights: False)
+    full = sequences_of(MODEL, 1)
+    assert (is_bfloat16.runner.packed.struct.lm_head.bits, full.runner.packed.struct.lm_head.bits) == (16, 32)
+    assert torch.equal(is_bfloat16.forward([0], [prompt]), full.forward([0], [prompt]))
 
 
-def test_what_is_left_in_a_block_reaches_nobody():
-    """Numbers that overflowed stay behind those of every later chat."""
-    model = halved(make(context=64))
-    expected = lines_of(model, 1).read([0], [[1, 2, 3]])
-    lines = lines_of(model, 1)
-    lines.runner._keys[:] = torch.nan
-    lines.runner._values[:] = torch.inf
-    assert torch.equal(lines.read([0], [[1, 2, 3]]), expected)
+def test_old_values_in_a_block_do_not_affect_later_sequences():
+    """Non-finite values stay at positions after the end of later sequences."""
+    model = to_bfloat16(make_decoder(context=64))
+    expected = sequences_of(model, 1).forward([0], [[1, 2, 3]])
+    sequences = sequences_of(model, 1)
+    sequences.runner._keys[:] = torch.nan
+    sequences.runner._values[:] = torch.inf
+    assert torch.equal(sequences.forward([0], [[1, 2, 3]]), expected)
 
 
-def test_engines_side_by_side():
-    """Each has its own team of threads; none waits for another's."""
+def test_several_engines_run_at_the_same_time():
+    """Each engine has its own thread pool."""
     engines = [Engine(MODEL, max_num_seqs=4) for _ in range(3)]
-    listeners = []
+    recorders = []
     for number, prompt in enumerate(prompts([5, 30, 2, 44, 8, 21])):
-        done, listener = threading.Event(), Listener()
-        listeners.append((prompt, done, listener))
+        process, recorder = threading.Event(), EventRecorder()
+        recorders.append((prompt, process, recorder))
 
-        def on_event(event, done=done, listener=listener):
-            listener(event)
+        def on_event(event, process=process, recorder=recorder):
+            recorder(event)
             if event.finish_reason:
-                done.set()
+                process.set()
 
-        engines[number % 3].submit(request(prompt, most=20), on_event)
-    for prompt, done, listener in listeners:
-        assert done.wait(60)
-        assert (listener.tokens, listener.finish) == greedy(MODEL, prompt, 20)
+        engines[number % 3].submit(request(prompt, max_tokens=20), on_event)
+    for prompt, process, recorder in recorders:
+        assert process.wait(60)
+        assert (recorder.tokens, recorder.finish) == greedy(MODEL, prompt, 20)
     for engine in engines:
         engine.close()
 
 
 @pytest.mark.parametrize("size", ["hidden_size", "head_dim"])
-def test_sizes_of_no_whole_vectors_are_left_to_torch(size):
-    assert isinstance(make_runner(make(**{size: 34}), 1), TorchRunner)
-    assert isinstance(make_runner(make(), 1), NativeRunner)
+def test_sizes_that_are_not_multiples_of_the_vector_width_use_torch(size):
+    assert isinstance(make_runner(make_decoder(**{size: 34}), 1), TorchRunner)
+    assert isinstance(make_runner(make_decoder(), 1), NativeRunner)
 
 
-def test_the_first_library_that_runs_here_and_whose_vectors_divide_the_sizes_is_taken():
-    widths = [found.turnwise_width() for found in libraries()]
+def test_the_best_library_whose_vector_width_divides_the_sizes_is_used():
+    widths = [actual.turnwise_vector_width() for actual in libraries()]
     assert library() is libraries()[0]
     for size in (8, 16, 24, 48):
-        fitting = [found for found in libraries() if size % found.turnwise_width() == 0]
+        fitting = [actual for actual in libraries() if size % actual.turnwise_vector_width() == 0]
         assert library(size) is (fitting[0] if fitting else None)
-    assert widths == sorted(widths, reverse=True)  # the best first
+    assert widths == sorted(widths, reverse=True)  # the widest first
 
 
 @pytest.mark.parametrize("number", range(len(libraries())))
-def test_every_library_that_runs_here_computes_what_torch_computes(number, monkeypatch):
-    found = libraries()[number]
-    monkeypatch.setattr(runner_file, "library", lambda *sizes: found)
-    model = biased(make(initializer_range=0.2, intermediate_size=67))
-    asked = prompts([30, 1, 9, 2])
-    expected = torch.stack([next_logits(model, ids) for ids in asked])
-    lines = lines_of(model, 4)
-    assert lines.runner.kind == f"native-{found.turnwise_arithmetic().decode()}"
-    torch.testing.assert_close(lines.read(range(4), asked), expected, rtol=1e-4, atol=1e-4)
+def test_every_usable_library_gives_the_logits_of_torch(number, monkeypatch):
+    actual = libraries()[number]
+    monkeypatch.setattr(runner_file, "library", lambda *sizes: actual)
+    model = with_random_biases(make_decoder(initializer_range=0.2, intermediate_size=67))
+    prompt_ids = prompts([30, 1, 9, 2])
+    expected = torch.stack([next_logits(model, ids) for ids in prompt_ids])
+    sequences = sequences_of(model, 4)
+    assert sequences.runner.kind == f"native-{actual.turnwise_instruction_set().decode()}"
+    torch.testing.assert_close(sequences.forward(range(4), prompt_ids), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_weights_of_half_the_size_give_the_numbers_of_their_float32_copies(dtype):
-    model = biased(make(initializer_range=0.2)).to(dtype)
-    exact = lines_of(copy.deepcopy(model).float(), 1).read([0], [[3, 1, 4, 1, 5]])
+def test_half_precision_weights_give_the_logits_of_their_float32_copies(dtype):
+    model = with_random_biases(make_decoder(initializer_range=0.2)).to(dtype)
+    exact = sequences_of(copy.deepcopy(model).float(), 1).forward([0], [[3, 1, 4, 1, 5]])
     runner = make_runner(model, 1)
     assert isinstance(runner, NativeRunner)
-    assert torch.equal(Lines(runner, 1, 16).read([0], [[3, 1, 4, 1, 5]]), exact)
+    assert torch.equal(PagedSequences(runner, 1, 16).forward([0], [[3, 1, 4, 1, 5]]), exact)
 
 
-def test_nobody_has_to_name_a_type_for_the_quickest_and_exact_one():
+def test_the_default_dtype_on_cpus_is_float32():
     assert preferred_dtype("cpu") == torch.float32
 
 
 @pytest.fixture
-def looked_up_anew():
+def fresh_library_cache():
     libraries.cache_clear()
     yield
     libraries.cache_clear()
 
 
-def test_without_a_library_torch_does_the_work(looked_up_anew, monkeypatch, tmp_path, caplog):
+def test_without_a_library_torch_is_used(fresh_library_cache, monkeypatch, tmp_path, caplog):
     monkeypatch.setattr(library_file, "FOLDER", tmp_path)
     with caplog.at_level(logging.INFO):
-        assert isinstance(make_runner(make(), 1), TorchRunner)
-    assert [record.levelname for record in caplog.records] == ["INFO"]  # nothing is wrong
+        assert isinstance(make_runner(make_decoder(), 1), TorchRunner)
+    assert [record.levelname for record in caplog.records] == ["INFO"]  # not a warning
 
 
-def test_a_library_of_other_sources_is_said_and_torch_does_the_work(looked_up_anew, monkeypatch, caplog):
+def test_a_library_of_other_sources_is_reported_and_torch_is_used(fresh_library_cache, monkeypatch, caplog):
     monkeypatch.setattr(library_file, "source_hash", lambda: "another")
-    assert isinstance(make_runner(make(), 1), TorchRunner)
+    assert isinstance(make_runner(make_decoder(), 1), TorchRunner)
     assert "another version" in caplog.text
 
 
-def test_memory_that_nobody_uses_costs_nothing():
-    """A cache of many chats is asked for at once, and taken block by block."""
+def test_unused_cache_blocks_take_no_physical_memory():
+    """A large cache is allocated at once, and physical memory is taken block by block."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    lines = Lines(NativeRunner(MODEL, 600_000), 1, 120)
-    lines.read([0], [[5] * 40])
-    assert lines.runner._keys.nbytes > 2**31
+    sequences = PagedSequences(NativeRunner(MODEL, 600_000), 1, 120)
+    sequences.forward([0], [[5] * 40])
+    assert sequences.runner._keys.nbytes > 2**31
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # in units of 1024 bytes
 
 
-LEAVES = """
+EXIT_PROGRAM = """
 import sys
 sys.path.insert(0, {tests!r})
 import torch
@@ -276,27 +278,27 @@ engine.submit(request([1, 2], most=3900), lambda event: None)
 
 
 @pytest.mark.parametrize(
-    "how",
+    "ending",
     ["import time; time.sleep(0.3)", "import os; pid = os.fork(); print(os.waitpid(pid, 0)[1] if pid else 0)"],
-    ids=["in the middle of an answer", "in a forked child"],
+    ids=["during an answer", "in a forked child"],
 )
-def test_a_process_ends_without_a_crash_whatever_the_engine_does(how):
-    program = LEAVES.format(tests=str(Path(__file__).parent), how=how)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_a_process_exits_cleanly_while_the_engine_runs(ending):
+    program = EXIT_PROGRAM.format(tests=str(Path(__file__).parent), ending=ending)
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stderr) == (0, "")
 
 
-def test_a_library_that_does_not_load_is_said_and_torch_does_the_work(looked_up_anew, monkeypatch, tmp_path, caplog):
+def test_a_library_that_does_not_load_is_reported_and_torch_is_used(fresh_library_cache, monkeypatch, tmp_path, caplog):
     (tmp_path / "_native_v3.so").write_bytes(b"\x7fELF but not for long")
     monkeypatch.setattr(library_file, "FOLDER", tmp_path)
     with caplog.at_level(logging.WARNING):
-        assert isinstance(make_runner(make(), 1), TorchRunner)
+        assert isinstance(make_runner(make_decoder(), 1), TorchRunner)
     assert "slower engine" in caplog.text
 
 
-def test_a_library_that_does_not_load_leaves_the_next_best_one(looked_up_anew, monkeypatch, tmp_path, caplog):
+def test_the_next_best_library_is_used_if_one_does_not_load(fresh_library_cache, monkeypatch, tmp_path, caplog):
     last = [path for variant in VARIANTS if (path := library_file.FOLDER / file_name(variant)).exists()][-1]
-    (tmp_path / file_name("own")).write_bytes(b"\x7fELF but not for long")
+    (tmp_path / file_name("custom")).write_bytes(b"\x7fELF but not for long")
     (tmp_path / file_name("v3")).symlink_to(last)
     monkeypatch.setattr(library_file, "FOLDER", tmp_path)
     assert len(libraries()) == 1

@@ -1,4 +1,4 @@
-"""The compiled library checks what it is given, and refuses it with a sentence instead of touching foreign memory."""
+"""The compiled library validates its arguments and rejects invalid ones with a message."""
 
 import random
 from array import array
@@ -7,26 +7,27 @@ from ctypes import byref
 
 import pytest
 import torch
-from reference import make
+from reference import make_decoder
 
 from turnwise.engine.batch import BatchEntry
 from turnwise.engine.native import native_runner as runner_file
-from turnwise.engine.native.library import Batch, Layer, Model, library
+from turnwise.engine.native.library import library
 from turnwise.engine.native.native_runner import NativeRunner
+from turnwise.engine.native.structs import Batch, LayerWeights, ModelWeights
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.skipif(library() is None, reason="no compiled library"),
 ]
 
-MODEL = make(context=64)
+MODEL = make_decoder(context=64)
 EXTREMES = [-(2**31), -5, -1, 0, 1, 3, 2**16, 2**24 + 1, 2**31 - 1]
 
 
-FLAGS = {"layer_norm", "gelu", "half_embed", "rotated", "gated"}  # any number is true or false
+FLAGS = {"is_layer_norm", "is_gelu", "is_embed_bf16", "uses_rope", "is_gated"}  # any integer is valid
 
 
-def spans(ids=(1, 2, 3), blocks=(0, 1), start=0, num_outputs=1):
+def entries(ids=(1, 2, 3), blocks=(0, 1), start=0, num_outputs=1):
     return [BatchEntry(array("i", blocks), start, list(ids), num_outputs)]
 
 
@@ -43,18 +44,18 @@ def spans(ids=(1, 2, 3), blocks=(0, 1), start=0, num_outputs=1):
         ({"start": -2}, "beyond the context"),
     ],
 )
-def test_a_batch_outside_its_bounds_is_refused_and_the_next_is_computed(changes, message):
+def test_an_invalid_batch_is_rejected_and_the_next_is_computed(changes, message):
     runner = NativeRunner(MODEL, 4)
-    expected = runner.forward(spans())
+    expected = runner.forward(entries())
     with pytest.raises(ValueError, match=message):
-        runner.forward(spans(**changes))
-    assert torch.equal(runner.forward(spans()), expected)
+        runner.forward(entries(**changes))
+    assert torch.equal(runner.forward(entries()), expected)
 
 
-@pytest.mark.parametrize("field", ["window", "qkv", "up", "norm_eps", "heads", "layers", "head_dim"])
-def test_a_model_outside_its_bounds_is_refused(field, monkeypatch):
+@pytest.mark.parametrize("field", ["window", "qkv", "up", "norm_eps", "num_heads", "num_layers", "head_dim"])
+def test_an_invalid_model_is_rejected(field, monkeypatch):
     runner = NativeRunner(MODEL, 4)
-    struct, layer = runner.packed.struct, runner.packed.struct.layer[0]
+    struct, layer = runner.packed.struct, runner.packed.struct.layers[0]
     if field == "window":
         layer.window = -5
     elif field in ("qkv", "up"):
@@ -64,58 +65,60 @@ def test_a_model_outside_its_bounds_is_refused(field, monkeypatch):
     else:
         setattr(struct, field, 10**9)
     monkeypatch.setattr(runner_file, "PackedModel", lambda *arguments: runner.packed)
-    with pytest.raises(ValueError, match="The compiled library refuses the model"):
+    with pytest.raises(ValueError, match="The compiled library rejects the model"):
         NativeRunner(MODEL, 4)
 
 
-class Fuzzed:
-    """The library, with one number of every batch changed; `seen` are the codes that it returned."""
+class FuzzedLibrary:
+    """The library with one integer of every batch changed; `codes` are its return codes."""
 
-    def __init__(self, found):
-        self.found, self.rng, self.seen = found, random.Random(0), set()
+    def __init__(self, library_handle):
+        self.library_handle, self.rng, self.codes = library_handle, random.Random(0), set()
 
     def __getattr__(self, name):
-        return getattr(self.found, name)
+        return getattr(self.library_handle, name)
 
     def turnwise_forward(self, handle, batch, cache, out):
-        changed = batch._obj
+        batch_struct = batch._obj
         name = self.rng.choice([name for name, kind in Batch._fields_ if "int" in kind.__name__])
-        present = getattr(changed, name)
-        # Sizes must not be larger than the arrays are, or out of all range.
-        setattr(changed, name, self.rng.choice([n for n in EXTREMES if n <= present or n > 2**24]))
-        code = self.found.turnwise_forward(handle, batch, cache, out)
-        self.seen.add(code)
+        present = getattr(batch_struct, name)
+        # Sizes must stay within the arrays, or be out of range.
+        setattr(batch_struct, name, self.rng.choice([n for n in EXTREMES if n <= present or n > 2**24]))
+        code = self.library_handle.turnwise_forward(handle, batch, cache, out)
+        self.codes.add(code)
         return code
 
 
-def test_a_batch_with_any_number_changed_is_refused_or_computed():
-    """The library says no or stays within its memory; run it with a build of AddressSanitizer too."""
+def test_a_batch_with_any_field_changed_is_rejected_or_computed():
+    """Also run this with a build of AddressSanitizer."""
     runner = NativeRunner(MODEL, 4)
-    fuzzed = runner._library = Fuzzed(runner._library)
+    fuzzed = runner._library = FuzzedLibrary(runner._library)
     for _ in range(300):
         with suppress(ValueError):
-            runner.forward(spans())
-    assert {0, 2} <= fuzzed.seen <= {0, 2}
+            runner.forward(entries())
+    assert {0, 2} <= fuzzed.codes <= {0, 2}
 
 
-def test_random_numbers_in_a_model_are_refused_before_anything_is_allocated():
+def test_random_sizes_in_a_model_are_rejected_before_memory_is_allocated():
     rng, runner = random.Random(1), NativeRunner(MODEL, 4)
-    create, found = runner._library.turnwise_create, runner._library
+    create, library_handle = runner._library.turnwise_create, runner._library
     for _ in range(300):
-        struct = Model.from_buffer_copy(runner.packed.struct)
-        layers = (Layer * 2)(*(Layer.from_buffer_copy(struct.layer[i]) for i in range(2)))
-        struct.layer = layers
+        struct = ModelWeights.from_buffer_copy(runner.packed.struct)
+        layers = (LayerWeights * 2)(*(LayerWeights.from_buffer_copy(struct.layers[i]) for i in range(2)))
+        struct.layers = layers
         target = rng.choice([struct, layers[rng.randrange(2)]])
         names = [name for name, kind in target._fields_ if "int" in kind.__name__ and name not in FLAGS]
         name = rng.choice(names)
         present = getattr(target, name)
-        # More layers than the array has would be read beyond its end: sizes must not be larger than what they describe.
-        most = present if name == "layers" else 2**31
-        value = rng.choice([number for number in EXTREMES if number != present and (number <= most or number > 2**24)])
+        # A larger number of layers within the range would be read beyond the end of the array.
+        largest = present if name == "num_layers" else 2**31
+        value = rng.choice(
+            [number for number in EXTREMES if number != present and (number <= largest or number > 2**24)]
+        )
         setattr(target, name, value)
         handle = create(byref(struct), 1)
         if handle:
-            found.turnwise_destroy(handle)
-            assert 0 < value <= getattr(runner.packed.struct, name, 2**24) or name in ("window", "context")
+            library_handle.turnwise_destroy(handle)
+            assert 0 < value <= getattr(runner.packed.struct, name, 2**24) or name in ("window", "num_positions")
         else:
-            assert found.turnwise_error()
+            assert library_handle.turnwise_last_error()

@@ -1,7 +1,7 @@
-"""What chats share: what was read, memory and turns. Nothing of it shows in what they say."""
+"""Prefix caching, preemption and fairness: none of them changes an answer."""
 
 import pytest
-from reference import VOCAB, Desk, greedy, make, prompts, request
+from reference import VOCAB, SchedulerHarness, greedy, make_decoder, prompts, request
 
 from turnwise.core.parameters import GenerationParams
 from turnwise.engine.scheduling.batch_builder import MAX_PREFILL_TOKENS
@@ -11,86 +11,86 @@ pytestmark = pytest.mark.usefixtures("one_thread", "both_runners")
 
 @pytest.fixture(scope="module")
 def model():
-    return make(context=512)
+    return make_decoder(context=512)
 
 
-# What was read
+# Prefix cache
 
 
-def test_the_next_turn_reads_only_what_is_new(model):
-    desk = Desk(model)
-    talk, before = prompts([100])[0], [0]
+def test_the_next_turn_computes_only_new_tokens(model):
+    harness = SchedulerHarness(model)
+    conversation, before = prompts([100])[0], [0]
     for turn in range(6):
-        group = desk.submit(request(talk, most=10))
-        before_tokens = desk.tokens
-        desk.finish()
-        assert group.on_event.tokens == greedy(model, talk, 10)[0]
+        group = harness.submit(request(conversation, max_tokens=10))
+        before_tokens = harness.tokens
+        harness.finish()
+        assert group.on_event.tokens == greedy(model, conversation, 10)[0]
         cached = group.on_event.events[0].stats.cached_tokens
-        assert cached == len(before) - 1, "all but the last token, which nobody had to read"
-        assert desk.tokens - before_tokens == len(talk) - cached + 9, "nothing is read twice"
-        before = [*talk, *group.on_event.tokens]
-        talk = [*before, *prompts([7], seed=turn)[0]]
+        assert cached == len(before) - 1, "all but the last token, whose keys were never computed"
+        assert harness.tokens - before_tokens == len(conversation) - cached + 9, "no token is computed twice"
+        before = [*conversation, *group.on_event.tokens]
+        conversation = [*before, *prompts([7], seed=turn)[0]]
 
 
-def test_an_edited_and_a_repeated_turn_share_what_came_before(model):
-    desk = Desk(model)
+def test_edited_and_retried_turns_share_the_cached_prefix(model):
+    harness = SchedulerHarness(model)
     first, second = prompts([80, 60])
-    desk.submit(request([*first, *second], most=3))
-    desk.finish()
-    retried = desk.submit(request([*first, *second], params=GenerationParams(seed=1), most=3))
-    edited = desk.submit(request([*first, *second[:10], 1, 2, 3], most=3))
-    desk.finish()
+    harness.submit(request([*first, *second], max_tokens=3))
+    harness.finish()
+    retried = harness.submit(request([*first, *second], params=GenerationParams(seed=1), max_tokens=3))
+    edited = harness.submit(request([*first, *second[:10], 1, 2, 3], max_tokens=3))
+    harness.finish()
     assert retried.stats.cached_tokens == 139
     assert edited.stats.cached_tokens == 90
     assert edited.on_event.tokens == greedy(model, [*first, *second[:10], 1, 2, 3], 3)[0]
 
 
-def test_several_who_begin_alike_at_the_same_time_read_it_once(model):
-    desk = Desk(model, slots=8)
+def test_a_common_prefix_of_concurrent_requests_is_computed_once(model):
+    harness = SchedulerHarness(model, max_num_seqs=8)
     (system,) = prompts([160])
-    asked = [request([*system, number, number], most=4) for number in range(8)]
-    groups = [desk.submit(one) for one in asked]
-    desk.finish()
-    assert desk.tokens == 160 + 8 * (2 + 3)
-    for one, group in zip(asked, groups, strict=True):
-        assert group.on_event.tokens == greedy(model, one.prompt_ids, 4)[0]
+    generation_requests = [request([*system, number, number], max_tokens=4) for number in range(8)]
+    groups = [harness.submit(generation_request) for generation_request in generation_requests]
+    harness.finish()
+    assert harness.tokens == 160 + 8 * (2 + 3)
+    for generation_request, group in zip(generation_requests, groups, strict=True):
+        assert group.on_event.tokens == greedy(model, generation_request.prompt_ids, 4)[0]
 
 
-def test_another_scope_reads_for_itself(model):
-    desk = Desk(model)
-    (talk,) = prompts([90])
+def test_another_scope_shares_no_cached_prefix(model):
+    harness = SchedulerHarness(model)
+    (conversation,) = prompts([90])
     for scope in ("one", "two", "one"):
-        group = desk.submit(request(talk, most=2, scope=scope))
-        desk.finish()
+        group = harness.submit(request(conversation, max_tokens=2, scope=scope))
+        harness.finish()
     assert group.stats.cached_tokens == 89
-    other = desk.submit(request(talk, most=2, scope="three"))
-    desk.finish()
-    assert other.stats.cached_tokens == 0
+    neighbour = harness.submit(request(conversation, max_tokens=2, scope="three"))
+    harness.finish()
+    assert neighbour.stats.cached_tokens == 0
 
 
 @pytest.mark.parametrize("params", [GenerationParams(temperature=0), GenerationParams(seed=5, temperature=1.3)])
-def test_an_answer_is_the_same_whether_its_beginning_was_read_before_or_not(model, params):
-    (talk,) = prompts([70])
-    fresh, warm = Desk(model), Desk(model)
-    warm.submit(request([*talk, 5, 5], most=30))
+def test_an_answer_is_the_same_with_and_without_a_cached_prefix(model, params):
+    (conversation,) = prompts([70])
+    fresh, warm = SchedulerHarness(model), SchedulerHarness(model)
+    warm.submit(request([*conversation, 5, 5], max_tokens=30))
     warm.finish()
     answers = []
-    for desk in (fresh, warm):
-        group = desk.submit(request(talk, params=params, most=40))
-        desk.finish()
+    for harness in (fresh, warm):
+        group = harness.submit(request(conversation, params=params, max_tokens=40))
+        harness.finish()
         answers.append(group.on_event.tokens)
     assert answers[0] == answers[1]
     assert group.stats.cached_tokens == 69
 
 
-def test_reports_on_a_prompt_are_whole_however_much_of_it_was_read_before(model):
-    desk = Desk(model)
-    (talk,) = prompts([60])
+def test_prompt_logprobs_are_complete_with_a_cached_prefix(model):
+    harness = SchedulerHarness(model)
+    (conversation,) = prompts([60])
     params = GenerationParams(temperature=0, logprobs=True)
     reports = []
     for _ in range(2):
-        group = desk.submit(request(talk, params=params, most=0, prompt_output="logprobs"))
-        desk.finish()
+        group = harness.submit(request(conversation, params=params, max_tokens=0, prompt_output="logprobs"))
+        harness.finish()
         reports.append(group.on_event.events[0].prompt_logprobs)
         assert group.stats.cached_tokens == 0
     assert reports[0] == reports[1]
@@ -101,20 +101,22 @@ def test_reports_on_a_prompt_are_whole_however_much_of_it_was_read_before(model)
 
 
 @pytest.mark.parametrize("blocks", [8, 12, 20])
-def test_chats_that_run_out_of_memory_take_turns_and_lose_nothing(model, blocks):
-    """Four chats grow to six blocks each."""
-    desk = Desk(model, slots=4, blocks=blocks)
-    asked = [request(p, params=params, most=80) for p, params in zip(prompts([10, 11, 12, 13]), PARAMS, strict=True)]
-    groups = [desk.submit(one) for one in asked]
+def test_preempted_requests_give_the_same_answers(model, blocks):
+    """Four sequences grow to six blocks each."""
+    harness = SchedulerHarness(model, max_num_seqs=4, num_blocks=blocks)
+    generation_requests = [
+        request(p, params=params, max_tokens=80) for p, params in zip(prompts([10, 11, 12, 13]), PARAMS, strict=True)
+    ]
+    groups = [harness.submit(generation_request) for generation_request in generation_requests]
     preempted = 0
-    while not desk.scheduler.is_idle:
-        before = set(desk.scheduler.queues.running)
-        desk.step()
-        preempted += any(group in desk.scheduler.queues.waiting for group in before)
+    while not harness.scheduler.is_idle:
+        before = set(harness.scheduler.queues.running)
+        harness.step()
+        preempted += any(group in harness.scheduler.queues.waiting for group in before)
     assert preempted
-    roomy = Desk(model, slots=4)
-    for one, group in zip(asked, groups, strict=True):
-        alone = roomy.submit(one)
+    roomy = SchedulerHarness(model, max_num_seqs=4)
+    for generation_request, group in zip(generation_requests, groups, strict=True):
+        alone = roomy.submit(generation_request)
         roomy.finish()
         assert group.on_event.tokens == alone.on_event.tokens
         assert group.on_event.finish == "length"
@@ -123,106 +125,108 @@ def test_chats_that_run_out_of_memory_take_turns_and_lose_nothing(model, blocks)
 PARAMS = [GenerationParams(temperature=0), *(GenerationParams(seed=seed) for seed in range(3))]
 
 
-def test_what_is_kept_in_case_somebody_comes_makes_room(model):
-    desk = Desk(model, slots=1, blocks=10)
+def test_cached_prefixes_are_evicted_for_running_requests(model):
+    harness = SchedulerHarness(model, max_num_seqs=1, num_blocks=10)
     for number in range(6):
-        (talk,) = prompts([100], seed=number)
-        group = desk.submit(request(talk, most=20))
-        desk.finish()
-        assert group.on_event.tokens == greedy(model, talk, 20)[0]
+        (conversation,) = prompts([100], seed=number)
+        group = harness.submit(request(conversation, max_tokens=20))
+        harness.finish()
+        assert group.on_event.tokens == greedy(model, conversation, 20)[0]
 
 
-# Turns
+# Priorities and tenants
 
 
-def order(desk, groups):
-    """The chats in the order in which they end, one running at a time."""
+def order(harness, groups):
+    """The groups in the order in which they finish."""
     left, ended = list(groups), []
     while left:
-        desk.step()
+        harness.step()
         done = [group for group in left if group.on_event.finish]
         ended += done
         left = [group for group in left if group not in done]
     return ended
 
 
-def test_the_more_urgent_go_first(model):
-    desk = Desk(model, slots=1)
+def test_requests_with_a_lower_priority_value_run_first(model):
+    harness = SchedulerHarness(model, max_num_seqs=1)
     groups = [
-        desk.submit(request([number], most=3, priority=priority)) for number, priority in enumerate([0, 5, -2, 0])
+        harness.submit(request([number], max_tokens=3, priority=priority))
+        for number, priority in enumerate([0, 5, -2, 0])
     ]
-    assert order(desk, groups) == [groups[2], groups[0], groups[3], groups[1]]
+    assert order(harness, groups) == [groups[2], groups[0], groups[3], groups[1]]
 
 
-def test_the_more_urgent_take_the_slot_of_the_less_urgent_who_goes_on_later(model):
-    desk = Desk(model, slots=1)
-    slow = desk.submit(request([1, 2], most=40, priority=1))
-    desk.step(5)
-    said = slow.on_event.tokens
-    quick = desk.submit(request([3], most=3))
-    other = desk.submit(request([4], most=3, priority=1))
-    assert order(desk, [slow, quick, other]) == [quick, slow, other]
-    assert slow.on_event.tokens[: len(said)] == said
+def test_a_more_urgent_request_preempts_a_less_urgent_one_which_resumes_later(model):
+    harness = SchedulerHarness(model, max_num_seqs=1)
+    slow = harness.submit(request([1, 2], max_tokens=40, priority=1))
+    harness.step(5)
+    output_ids = slow.on_event.tokens
+    quick = harness.submit(request([3], max_tokens=3))
+    neighbour = harness.submit(request([4], max_tokens=3, priority=1))
+    assert order(harness, [slow, quick, neighbour]) == [quick, slow, neighbour]
+    assert slow.on_event.tokens[: len(output_ids)] == output_ids
     assert slow.on_event.tokens == greedy(model, [1, 2], 40)[0]
 
 
-def test_tenants_take_turns_however_much_one_of_them_asks(model):
-    desk = Desk(model, slots=2)
-    busy = [desk.submit(request([number, 1], most=6, tenant="busy")) for number in range(6)]
-    late = desk.submit(request([9], most=6, tenant="late"))
-    ended = order(desk, [*busy, late])
-    assert ended.index(late) <= 3, "not after all that were there before it"
+def test_tenants_take_turns_even_if_one_sends_many_requests(model):
+    harness = SchedulerHarness(model, max_num_seqs=2)
+    busy = [harness.submit(request([number, 1], max_tokens=6, tenant="busy")) for number in range(6)]
+    late = harness.submit(request([9], max_tokens=6, tenant="late"))
+    ended = order(harness, [*busy, late])
+    assert ended.index(late) <= 3, "before requests that came earlier"
 
 
-def test_nobody_takes_the_slot_of_another_tenant(model):
-    desk = Desk(model, slots=1)
-    mine = desk.submit(request([1], most=30, tenant="mine", priority=9))
-    desk.step(3)
-    theirs = desk.submit(request([2], most=3, tenant="theirs", priority=-9))
-    assert order(desk, [mine, theirs]) == [mine, theirs]
+def test_a_request_does_not_preempt_another_tenant(model):
+    harness = SchedulerHarness(model, max_num_seqs=1)
+    mine = harness.submit(request([1], max_tokens=30, tenant="mine", priority=9))
+    harness.step(3)
+    theirs = harness.submit(request([2], max_tokens=3, tenant="theirs", priority=-9))
+    assert order(harness, [mine, theirs]) == [mine, theirs]
 
 
-def test_a_long_prompt_is_not_put_off_for_ever_by_short_ones(model):
-    desk = Desk(make(context=3 * MAX_PREFILL_TOKENS), slots=40, blocks=400)
-    long = desk.submit(request(prompts([2 * MAX_PREFILL_TOKENS])[0], most=1))
+def test_short_prompts_do_not_starve_a_long_one(model):
+    harness = SchedulerHarness(make_decoder(context=3 * MAX_PREFILL_TOKENS), max_num_seqs=40, num_blocks=400)
+    long = harness.submit(request(prompts([2 * MAX_PREFILL_TOKENS])[0], max_tokens=1))
     for number in range(30):
-        desk.submit(request(prompts([200], seed=number)[0], most=1))
-        desk.step()
+        harness.submit(request(prompts([200], seed=number)[0], max_tokens=1))
+        harness.step()
         if long.on_event.finish:
             break
-    assert long.on_event.finish, "half of every pass was its"
+    assert long.on_event.finish, "it gets half of every pass"
     assert number <= 8
 
 
-def test_a_wide_search_is_neither_in_everybodys_way_nor_put_off_for_ever():
-    model = make()
-    desk = Desk(model, slots=8, blocks=200)
-    talking = [desk.submit(request([number], most=30)) for number in range(4)]
-    desk.step(3)
-    wide = desk.submit(request([9], params=GenerationParams(num_beams=8), most=4))
-    late = desk.submit(request([5], most=3))
-    desk.step(6)
-    assert late.on_event.finish == "length", "there was a slot for it"
+def test_a_wide_beam_search_neither_blocks_other_requests_nor_starves():
+    model = make_decoder()
+    harness = SchedulerHarness(model, max_num_seqs=8, num_blocks=200)
+    talking = [harness.submit(request([number], max_tokens=30)) for number in range(4)]
+    harness.step(3)
+    wide = harness.submit(request([9], params=GenerationParams(num_beams=8), max_tokens=4))
+    late = harness.submit(request([5], max_tokens=3))
+    harness.step(6)
+    assert late.on_event.finish == "length", "it fits beside the running ones"
     assert not wide.on_event.events
     number = 0
     while not wide.on_event.finish:
-        desk.submit(request([number % VOCAB], most=8))
+        harness.submit(request([number % VOCAB], max_tokens=8))
         number += 1
-        desk.step()
+        harness.step()
         assert number < 300
-    desk.finish()
+    harness.finish()
     assert all(group.on_event.finish == "length" for group in talking)
 
 
-def test_priority_takes_no_memory_from_other_tenants(model):
-    """The one who came first keeps it, however urgent others say they are."""
-    desk = Desk(model, slots=4, blocks=10)
-    first = desk.submit(request([1, 2, 3], most=120, tenant="patient", priority=50))
-    desk.step(3)
-    pushing = [desk.submit(request([number, 7], most=60, tenant="pushing", priority=-100)) for number in range(3)]
+def test_priority_does_not_preempt_other_tenants_for_memory(model):
+    harness = SchedulerHarness(model, max_num_seqs=4, num_blocks=10)
+    first = harness.submit(request([1, 2, 3], max_tokens=120, tenant="patient", priority=50))
+    harness.step(3)
+    pushing = [
+        harness.submit(request([number, 7], max_tokens=60, tenant="pushing", priority=-100)) for number in range(3)
+    ]
     while not first.on_event.finish:
-        desk.step()
-        assert first in desk.scheduler.queues.running or first.on_event.finish
-    desk.finish()
+        harness.step()
+        assert first in harness.scheduler.queues.running or first.on_event.finish
+    harness.finish()
     assert first.on_event.tokens == greedy(model, [1, 2, 3], 120)[0]
     assert all(group.on_event.finish == "length" for group in pushing)

@@ -29,77 +29,77 @@ ids = st.lists(token, max_size=30)
 logits = st.lists(st.floats(-20, 20, width=32), min_size=VOCAB, max_size=VOCAB)
 
 
-def shaped(params, prompt, said, row, stop=()):
-    """The row after the processors that `params` switch on, once `said` was said."""
+def processed(params, prompt, output_ids, row, stop=()):
+    """A row of logits after the processors of `params`, with `output_ids` generated before."""
     states = start_processors(request(prompt or [0], params=GenerationParams(**params), stop=stop))
     logits_V = torch.tensor(row)
-    for one in said:
+    for token_id in output_ids:
         for state in states:
             state.apply(logits_V.clone())
-            state.accept(one)
+            state.accept(token_id)
     for state in states:
         state.apply(logits_V)
     return logits_V.tolist()
 
 
-def test_every_processor_is_tried_here_and_has_its_own_place():
+def test_every_processor_is_tested_and_has_a_unique_order():
     files = {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
     assert files == ON.keys()
     assert len({processor.ORDER for processor in load_processors()}) == len(files)
 
 
-def test_off_values_start_nothing():
+def test_neutral_values_start_no_processor():
     assert start_processors(request([1, 2], stop=[3])) == []
 
 
 @pytest.mark.parametrize("name", ON)
-def test_on_starts_one_and_off_is_what_the_declaration_says(name):
+def test_an_active_value_starts_one_processor_and_the_declared_neutral_value_none(name):
     assert len(start_processors(request([1, 2], params=GenerationParams(**{name: ON[name]}), stop=[3]))) == 1
     neutral_params = GenerationParams(**{name: PARAMETER_SPECS[name].neutral})
     assert start_processors(request([1, 2], params=neutral_params, stop=[3])) == []
 
 
-@given(said=ids, row=logits, alpha=st.floats(-2, 2))
-def test_frequency_penalty_takes_alpha_off_for_every_time(said, row, alpha):
-    counts = Counter(said)
+@given(output_ids=ids, row=logits, alpha=st.floats(-2, 2))
+def test_frequency_penalty_subtracts_alpha_per_occurrence(output_ids, row, alpha):
+    counts = Counter(output_ids)
     expected = [z - alpha * counts[i] for i, z in enumerate(row)]
-    assert shaped({"frequency_penalty": alpha}, [1, 1], said, row) == pytest.approx(expected, abs=1e-4)
+    assert processed({"frequency_penalty": alpha}, [1, 1], output_ids, row) == pytest.approx(expected, abs=1e-4)
 
 
-@given(said=ids, row=logits, alpha=st.floats(-2, 2))
-def test_presence_penalty_takes_alpha_off_once(said, row, alpha):
-    expected = [z - alpha * (i in said) for i, z in enumerate(row)]
-    assert shaped({"presence_penalty": alpha}, [1, 1], said, row) == pytest.approx(expected, abs=1e-4)
+@given(output_ids=ids, row=logits, alpha=st.floats(-2, 2))
+def test_presence_penalty_subtracts_alpha_once(output_ids, row, alpha):
+    expected = [z - alpha * (i in output_ids) for i, z in enumerate(row)]
+    assert processed({"presence_penalty": alpha}, [1, 1], output_ids, row) == pytest.approx(expected, abs=1e-4)
 
 
-@given(said=ids, row=logits, bias=st.dictionaries(token, st.floats(-100, 100), max_size=5))
-def test_logit_bias_adds_what_is_asked_whatever_was_said(said, row, bias):
+@given(output_ids=ids, row=logits, bias=st.dictionaries(token, st.floats(-100, 100), max_size=5))
+def test_logit_bias_is_added_independently_of_the_output(output_ids, row, bias):
     expected = [z + bias.get(i, 0) for i, z in enumerate(row)]
-    assert shaped({"logit_bias": bias}, [1], said, row) == pytest.approx(expected, abs=1e-4)
+    assert processed({"logit_bias": bias}, [1], output_ids, row) == pytest.approx(expected, abs=1e-4)
 
 
 @settings(deadline=None)
-@given(prompt=ids, said=ids, row=logits, penalty=st.floats(0.1, 5))
-def test_repetition_penalty_is_transformers(prompt, said, row, penalty):
+@given(prompt=ids, output_ids=ids, row=logits, penalty=st.floats(0.1, 5))
+def test_repetition_penalty_equals_that_of_transformers(prompt, output_ids, row, penalty):
     from transformers import RepetitionPenaltyLogitsProcessor
 
-    seen = torch.tensor([[*(prompt or [0]), *said]])
+    seen = torch.tensor([[*(prompt or [0]), *output_ids]])
     expected = RepetitionPenaltyLogitsProcessor(penalty)(seen, torch.tensor([row]))[0].tolist()
-    assert shaped({"repetition_penalty": penalty}, prompt, said, row) == pytest.approx(expected, rel=1e-5)
+    assert processed({"repetition_penalty": penalty}, prompt, output_ids, row) == pytest.approx(expected, rel=1e-5)
 
 
 @settings(deadline=None)
-@given(prompt=ids, said=ids, row=logits, size=st.integers(1, 5))
-def test_no_repeated_ngrams_is_transformers(prompt, said, row, size):
+@given(prompt=ids, output_ids=ids, row=logits, size=st.integers(1, 5))
+def test_no_repeat_ngram_size_equals_that_of_transformers(prompt, output_ids, row, size):
     from transformers import NoRepeatNGramLogitsProcessor
 
-    seen = torch.tensor([[*(prompt or [0]), *said]])
+    seen = torch.tensor([[*(prompt or [0]), *output_ids]])
     expected = NoRepeatNGramLogitsProcessor(size)(seen, torch.tensor([row]))[0].tolist()
-    assert shaped({"no_repeat_ngram_size": size}, prompt, said, row) == expected
+    assert processed({"no_repeat_ngram_size": size}, prompt, output_ids, row) == expected
 
 
-@given(said=ids, row=logits, least=st.integers(1, 40), stop=st.sets(token, min_size=1))
-def test_min_tokens_masks_the_end_until_then(said, row, least, stop):
-    found = shaped({"min_tokens": least}, [1], said, row, stop)
-    masked = stop if len(said) < least else set()
-    assert found == [-torch.inf if i in masked else z for i, z in enumerate(row)]
+@given(output_ids=ids, row=logits, min_tokens=st.integers(1, 40), stop=st.sets(token, min_size=1))
+def test_min_tokens_masks_stop_ids_until_the_minimum(output_ids, row, min_tokens, stop):
+    actual = processed({"min_tokens": min_tokens}, [1], output_ids, row, stop)
+    masked = stop if len(output_ids) < min_tokens else set()
+    assert actual == [-torch.inf if i in masked else z for i, z in enumerate(row)]

@@ -1,10 +1,10 @@
-"""Models that are none of ours give transformers' answers, through the same engine as all others."""
+"""Models that transformers computes: the answers of `generate`, through the same engine as our decoder."""
 
 import threading
 
 import pytest
 import torch
-from reference import VOCAB, Listener, prompts, request
+from reference import VOCAB, EventRecorder, prompts, request
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
@@ -68,9 +68,9 @@ def model(request, tmp_path_factory):
 
 
 @pytest.fixture
-def encoding(model):
+def encoder_decoder(model):
     if model.kind != "encoder_decoder":
-        pytest.skip("it has no encoder")
+        pytest.skip("the model has no encoder")
     return model
 
 
@@ -81,7 +81,7 @@ def engine(model):
     engine.close()
 
 
-class Waiting(Listener):
+class WaitingRecorder(EventRecorder):
     finish = None
 
     def __init__(self, answers=1):
@@ -102,37 +102,41 @@ class Waiting(Listener):
         return [self.of(index) for index in range(self.answers)]
 
     def of(self, index):
-        own = [event for event in self.events if event.index == index]
-        return [event.token_id for event in own if isinstance(event, TokenEvent)], own[-1].finish_reason
+        answer_events = [event for event in self.events if event.index == index]
+        return [event.token_id for event in answer_events if isinstance(event, TokenEvent)], answer_events[
+            -1
+        ].finish_reason
 
 
-def theirs(model, source, most=14, **params):
+def hf_answers(model, source, max_tokens=14, **params):
     with torch.inference_mode():
         ids = torch.tensor([source])
         out = model.module.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False, eos_token_id=STOP,
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_tokens, do_sample=False, eos_token_id=STOP,
             pad_token_id=0, **params,
         )  # fmt: skip
-    found = []
+    answers = []
     for row in out[:, len(model.decoder_start_ids) or len(source) :].tolist():
-        ended = STOP in row
-        found.append((row[: row.index(STOP)], "stop") if ended else (row, "length"))
-    return found
+        has_stop = STOP in row
+        answers.append((row[: row.index(STOP)], "stop") if has_stop else (row, "length"))
+    return answers
 
 
 SOURCES = prompts([1, 5, 23, 23, 60], seed=4)
 
 
-def asked(source, most=14, answers=1, **params):
-    return request(source, params=GenerationParams(**params), most=most, stop=[STOP], num_return_sequences=answers)
+def generation_request(source, max_tokens=14, answers=1, **params):
+    return request(
+        source, params=GenerationParams(**params), max_tokens=max_tokens, stop=[STOP], num_return_sequences=answers
+    )
 
 
-def test_greedy_answers_in_company_are_transformers(engine, model):
-    listeners = [Waiting() for _ in SOURCES]
-    for source, listener in zip(SOURCES, listeners, strict=True):
-        engine.submit(asked(source, temperature=0), listener)
-    for source, listener in zip(SOURCES, listeners, strict=True):
-        assert listener.wait() == theirs(model, source)
+def test_greedy_answers_in_a_batch_equal_those_of_transformers(engine, model):
+    recorders = [WaitingRecorder() for _ in SOURCES]
+    for source, recorder in zip(SOURCES, recorders, strict=True):
+        engine.submit(generation_request(source, temperature=0), recorder)
+    for source, recorder in zip(SOURCES, recorders, strict=True):
+        assert recorder.wait() == hf_answers(model, source)
 
 
 @pytest.mark.parametrize(
@@ -140,16 +144,16 @@ def test_greedy_answers_in_company_are_transformers(engine, model):
     [{"num_beams": 5, "early_stopping": True}, {"num_beams": 3, "length_penalty": 0.6, "no_repeat_ngram_size": 2}],
     ids=str,
 )
-def test_searched_answers_are_transformers(engine, model, params):
+def test_beam_search_answers_equal_those_of_transformers(engine, model, params):
     answers = params["num_beams"]
     for source in SOURCES[:3]:
-        listener = Waiting(answers)
-        engine.submit(asked(source, answers=answers, **params), listener)
-        assert listener.wait() == theirs(model, source, num_return_sequences=answers, **params)
+        recorder = WaitingRecorder(answers)
+        engine.submit(generation_request(source, answers=answers, **params), recorder)
+        assert recorder.wait() == hf_answers(model, source, num_return_sequences=answers, **params)
 
 
-def test_a_source_is_encoded_once(engine, encoding, monkeypatch):
-    encoder, calls = encoding.module.get_encoder(), []
+def test_an_encoder_input_is_encoded_once(engine, encoder_decoder, monkeypatch):
+    encoder, calls = encoder_decoder.module.get_encoder(), []
     forward = encoder.forward
 
     def counting(*args, **more):
@@ -158,50 +162,50 @@ def test_a_source_is_encoded_once(engine, encoding, monkeypatch):
 
     monkeypatch.setattr(encoder, "forward", counting)
     for _ in range(3):
-        listener = Waiting()
-        engine.submit(asked(SOURCES[2], seed=1), listener)
-        listener.wait()
+        recorder = WaitingRecorder()
+        engine.submit(generation_request(SOURCES[2], seed=1), recorder)
+        recorder.wait()
     assert len(calls) == 1
 
 
-def test_penalties_are_about_the_answer_and_not_the_source(engine, encoding):
-    listener = Waiting()
-    engine.submit(asked(SOURCES[2], temperature=0, repetition_penalty=1.5), listener)
-    assert listener.wait() == theirs(encoding, SOURCES[2], repetition_penalty=1.5)
+def test_penalties_apply_to_the_answer_and_not_to_the_encoder_input(engine, encoder_decoder):
+    recorder = WaitingRecorder()
+    engine.submit(generation_request(SOURCES[2], temperature=0, repetition_penalty=1.5), recorder)
+    assert recorder.wait() == hf_answers(encoder_decoder, SOURCES[2], repetition_penalty=1.5)
 
 
-def test_a_decoder_goes_on_from_what_it_has_read(engine, model):
-    """The second turn reads its new tokens alone, and says what it would without a cache."""
+def test_a_decoder_reuses_a_cached_prefix(engine, model):
+    """The second turn computes only its new tokens and gives the answer without a cache."""
     if model.kind != "decoder":
-        pytest.skip("it has an encoder")
-    first = Waiting()
-    engine.submit(asked(SOURCES[3], temperature=0), first)
-    ((said, _),) = first.wait()
-    second, longer = Waiting(), [*SOURCES[3], *said, 9, 11]
-    engine.submit(asked(longer, temperature=0), second)
-    assert second.wait() == theirs(model, longer)
+        pytest.skip("the model has an encoder")
+    first = WaitingRecorder()
+    engine.submit(generation_request(SOURCES[3], temperature=0), first)
+    ((output_ids, _),) = first.wait()
+    second, longer = WaitingRecorder(), [*SOURCES[3], *output_ids, 9, 11]
+    engine.submit(generation_request(longer, temperature=0), second)
+    assert second.wait() == hf_answers(model, longer)
     assert second.events[-1].stats.cached_tokens >= len(SOURCES[3])
 
 
-def test_what_a_decoder_cannot_do_is_refused(engine, model):
+def test_unsupported_requests_to_a_decoder_are_rejected(engine, model):
     if model.kind != "decoder":
-        pytest.skip("it has an encoder")
+        pytest.skip("the model has an encoder")
     with pytest.raises(UserError, match="not supported"):
-        engine.submit(request([1, 2], prompt_output="embedding", most=0), Waiting())
+        engine.submit(request([1, 2], prompt_output="embedding", max_tokens=0), WaitingRecorder())
     with pytest.raises(UserError, match="penalty_alpha"):
-        engine.submit(asked([1, 2], penalty_alpha=0.5, top_k=3), Waiting())
+        engine.submit(generation_request([1, 2], penalty_alpha=0.5, top_k=3), WaitingRecorder())
 
 
-def test_what_does_not_fit_and_what_it_cannot_do_is_refused(engine, encoding):
-    assert engine.max_new_tokens(80) == 80 - len(encoding.decoder_start_ids)
+def test_too_long_and_unsupported_requests_to_an_encoder_decoder_are_rejected(engine, encoder_decoder):
+    assert engine.max_new_tokens(80) == 80 - len(encoder_decoder.decoder_start_ids)
     assert engine.max_new_tokens(81) == -1
     with pytest.raises(ContextLengthExceeded, match=r"length is 80 tokens.*your messages resulted in 81"):
-        engine.submit(asked([1] * 81), Waiting())
+        engine.submit(generation_request([1] * 81), WaitingRecorder())
     with pytest.raises(UserError, match="not supported for encoder-decoders"):
-        engine.submit(request([1, 2], prompt_output="embedding", most=0), Waiting())
+        engine.submit(request([1, 2], prompt_output="embedding", max_tokens=0), WaitingRecorder())
 
 
-def test_a_search_that_does_not_fit_counts_every_beam():
+def test_the_context_error_of_a_beam_search_counts_every_beam():
     error = str(ContextLengthExceeded.for_prompt(160, 20, 100, beams=4))
     assert "maximum context length is 160 tokens over 4 beams" in error
     assert "requested 420 tokens (20 in the messages, 100 in the completion of each of 4 beams)" in error

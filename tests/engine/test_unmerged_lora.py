@@ -1,4 +1,4 @@
-"""An adapter beside its base's weights computes what it does merged into them, in any company."""
+"""Unmerged adapters give the logits of merged ones, alone and beside other adapters."""
 
 import random
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import Lines, Listener, make, next_logits, request
+from reference import EventRecorder, PagedSequences, make_decoder, next_logits, request
 
 from turnwise.engine.adapted_engine import create_adapted_engine
 from turnwise.engine.batch import BatchEntry
@@ -31,30 +31,30 @@ SHAPES = {
 }
 
 
-def thin_of(
-    model, *, ranks=(3, 40, 5, 1), dora=False, seed=0, places=("attention.qkv", "attention.out", "mlp.up", "mlp.down")
+def random_factors(
+    model, *, ranks=(3, 40, 5, 1), dora=False, seed=0, targets=("attention.qkv", "attention.out", "mlp.up", "mlp.down")
 ):
-    """Random changes of every layer, some rows of a joined matrix without any."""
+    """Random LoRA factors of every layer; some rows of a joined matrix have zeros."""
     generator = torch.Generator().manual_seed(seed)
-    found = {}
+    actual = {}
     for number in range(model.config.num_layers):
-        for place, rank in zip(places, ranks, strict=False):
-            weight = model.get_parameter(f"layers.{number}.{place}.weight")
+        for target, rank in zip(targets, ranks, strict=False):
+            weight = model.get_parameter(f"layers.{number}.{target}.weight")
             down = 0.5 * torch.randn(rank, weight.shape[1], generator=generator)
             up = 0.2 * torch.randn(len(weight), rank, generator=generator)
             up[len(weight) // 2 :, : rank // 2] = 0
             factor = 0.5 + torch.rand(len(weight), generator=generator) if dora else None
-            found[f"layers.{number}.{place}"] = LoraFactors(down, up, factor)
-    return found
+            actual[f"layers.{number}.{target}"] = LoraFactors(down, up, factor)
+    return actual
 
 
-def merged(model, thin):
-    """A copy whose matrices are changed."""
+def merged_decoder(model, factors):
+    """A copy of the decoder with merged factors."""
     config = model.config
     copied = create(config, seed=0).decoder.eval()
     copied.load_state_dict(model.state_dict())
     with torch.no_grad():
-        for name, change in thin.items():
+        for name, change in factors.items():
             weight = copied.get_parameter(f"{name}.weight")
             weight += change.up_OR @ change.down_RI
             if change.dora_scale_O is not None:
@@ -62,93 +62,110 @@ def merged(model, thin):
     return copied
 
 
-class Company(Lines):
-    """Lines that each belong to an adapter, or to none."""
+class AdaptedSequences(PagedSequences):
+    """Sequences that each use an adapter or none."""
 
-    def __init__(self, model, adapters, owners, *, most=96, threads=1, quantize=None):
-        count = len(owners)
-        super().__init__(NativeRunner(model, self.blocks(count, most), threads, quantize), count, most)
-        self.owners = owners
-        for name, thin in adapters.items():
-            assert self.runner.load_lora(name, thin)
+    def __init__(self, model, adapters, adapter_names, *, max_tokens=96, threads=1, quantize=None):
+        count = len(adapter_names)
+        super().__init__(NativeRunner(model, self.num_blocks(count, max_tokens), threads, quantize), count, max_tokens)
+        self.adapter_names = adapter_names
+        for name, factors in adapters.items():
+            assert self.runner.load_lora(name, factors)
 
-    def read(self, lines, ids, num_outputs=1, hidden=False):
-        spans = [
-            BatchEntry(self.tables[line], self.lengths[line], part, num_outputs, adapter=self.owners[line])
-            for line, part in zip(lines, ids, strict=True)
+    def forward(self, sequences, ids, num_outputs=1, hidden=False):
+        entries = [
+            BatchEntry(
+                self.tables[number], self.lengths[number], new_ids, num_outputs, adapter=self.adapter_names[number]
+            )
+            for number, new_ids in zip(sequences, ids, strict=True)
         ]
-        for line, part in zip(lines, ids, strict=True):
-            self.lengths[line] += len(part)
-        return self.runner.forward(spans, hidden=hidden)
+        for number, new_ids in zip(sequences, ids, strict=True):
+            self.lengths[number] += len(new_ids)
+        return self.runner.forward(entries, hidden=hidden)
 
 
 @pytest.mark.parametrize("dora", [False, True], ids=["LoRA", "DoRA"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_logits_are_those_of_the_merged_model(shape, dora):
-    model = make(initializer_range=0.2, **SHAPES[shape])
-    adapters = {"one": thin_of(model, dora=dora), "other": thin_of(model, ranks=(8, 8), seed=1)}
-    models = {"": model} | {name: merged(model, thin) for name, thin in adapters.items()}
-    owners = ["other", "", "one", "other", "one"]
-    lines = Company(model, adapters, owners)
-    talks = [[(3 * line + 5 * at) % 61 for at in range(length)] for line, length in enumerate([40, 3, 17, 1, 30])]
+def test_logits_equal_those_of_the_merged_model(shape, dora):
+    model = make_decoder(initializer_range=0.2, **SHAPES[shape])
+    adapters = {"one": random_factors(model, dora=dora), "other": random_factors(model, ranks=(8, 8), seed=1)}
+    models = {"": model} | {name: merged_decoder(model, factors) for name, factors in adapters.items()}
+    adapter_names = ["other", "", "one", "other", "one"]
+    sequences = AdaptedSequences(model, adapters, adapter_names)
+    conversations = [
+        [(3 * number + 5 * position) % 61 for position in range(length)]
+        for number, length in enumerate([40, 3, 17, 1, 30])
+    ]
     for step in range(3):
-        new = talks if not step else [[step + line] for line in range(5)]
-        talks = new if not step else [[*talk, *more] for talk, more in zip(talks, new, strict=True)]
-        found = lines.read(range(5), new)
-        expected = torch.stack([next_logits(models[owner], talk) for owner, talk in zip(owners, talks, strict=True)])
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        new = conversations if not step else [[step + number] for number in range(5)]
+        conversations = (
+            new
+            if not step
+            else [[*conversation, *new_ids] for conversation, new_ids in zip(conversations, new, strict=True)]
+        )
+        actual = sequences.forward(range(5), new)
+        expected = torch.stack(
+            [
+                next_logits(models[adapter_name], conversation)
+                for adapter_name, conversation in zip(adapter_names, conversations, strict=True)
+            ]
+        )
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-MODEL = make()
-ADAPTERS = {"a": thin_of(MODEL), "b": thin_of(MODEL, ranks=(4, 4, 4, 4), dora=True, seed=2)}
+MODEL = make_decoder()
+ADAPTERS = {"a": random_factors(MODEL), "b": random_factors(MODEL, ranks=(4, 4, 4, 4), dora=True, seed=2)}
 
 
 @settings(max_examples=30, deadline=None)
 @given(
-    owners=st.lists(st.sampled_from(["", "a", "b"]), min_size=1, max_size=12),
+    adapter_names=st.lists(st.sampled_from(["", "a", "b"]), min_size=1, max_size=12),
     threads=st.integers(1, 3),
     seed=st.integers(0, 99),
     quantize=st.sampled_from([None, "int8", "int4"]),
 )
-def test_a_chat_has_the_same_numbers_to_the_last_bit_alone_and_among_other_adapters(owners, threads, seed, quantize):
+def test_outputs_are_bit_identical_alone_and_beside_other_adapters(adapter_names, threads, seed, quantize):
     rng = random.Random(seed)
-    talks = [[rng.randrange(61) for _ in range(rng.randrange(1, 50))] for _ in owners]
-    places = list(range(len(owners)))
-    together = Company(MODEL, ADAPTERS, owners, threads=threads, quantize=quantize)
-    first, second = together.read(places, talks), together.read(places, [[7, 8]] * len(owners), num_outputs=2)
-    for line, (owner, talk) in enumerate(zip(owners, talks, strict=True)):
-        alone = Company(MODEL, ADAPTERS, [owner], quantize=quantize)
-        assert torch.equal(first[line], alone.read([0], [talk])[0])
-        assert torch.equal(second[2 * line : 2 * line + 2], alone.read([0], [[7, 8]], num_outputs=2))
+    conversations = [[rng.randrange(61) for _ in range(rng.randrange(1, 50))] for _ in adapter_names]
+    numbers = list(range(len(adapter_names)))
+    together = AdaptedSequences(MODEL, ADAPTERS, adapter_names, threads=threads, quantize=quantize)
+    first, second = (
+        together.forward(numbers, conversations),
+        together.forward(numbers, [[7, 8]] * len(adapter_names), num_outputs=2),
+    )
+    for number, (adapter_name, conversation) in enumerate(zip(adapter_names, conversations, strict=True)):
+        alone = AdaptedSequences(MODEL, ADAPTERS, [adapter_name], quantize=quantize)
+        assert torch.equal(first[number], alone.forward([0], [conversation])[0])
+        assert torch.equal(second[2 * number : 2 * number + 2], alone.forward([0], [[7, 8]], num_outputs=2))
 
 
-def answer(engine, prompt, **more):
+def answer(engine, prompt, **new_ids):
     import threading
 
-    done, listener = threading.Event(), Listener()
+    done, recorder = threading.Event(), EventRecorder()
 
     def on_event(event):
-        listener(event)
+        recorder(event)
         if event.finish_reason is not None:
             done.set()
 
-    engine.submit(request(prompt, most=12, **more), on_event)
+    engine.submit(request(prompt, max_tokens=12, **new_ids), on_event)
     assert done.wait(20)
-    return listener
+    return recorder
 
 
-def test_models_of_one_engine_share_no_reading_between_adapters():
-    """Keys and values of the same tokens are others with an adapter."""
-    engine = Engine(make(), max_num_seqs=4)
+def test_adapters_of_one_engine_share_no_cached_prefix():
+    """Keys and values of the same tokens depend on the adapter."""
+    engine = Engine(make_decoder(), max_num_seqs=4)
     try:
-        thin = thin_of(MODEL)
-        adapted = create_adapted_engine(engine, "mine", thin)
-        alone = Engine(merged(MODEL, thin), max_num_seqs=4)
+        factors = random_factors(MODEL)
+        adapted = create_adapted_engine(engine, "mine", factors)
+        alone = Engine(merged_decoder(MODEL, factors), max_num_seqs=4)
         prompt = list(range(40))
         plain = answer(engine, prompt)
-        changed = answer(adapted, prompt)
-        assert changed.tokens == answer(alone, prompt).tokens != plain.tokens
-        assert changed.events[0].stats.cached_tokens == 0
+        adapted_answer = answer(adapted, prompt)
+        assert adapted_answer.tokens == answer(alone, prompt).tokens != plain.tokens
+        assert adapted_answer.events[0].stats.cached_tokens == 0
         assert answer(adapted, prompt).events[0].stats.cached_tokens == 39
         assert answer(engine, prompt).tokens == plain.tokens
         assert adapted.kind != engine.kind
@@ -157,8 +174,8 @@ def test_models_of_one_engine_share_no_reading_between_adapters():
         engine.close()
 
 
-def test_what_is_not_in_a_layer_is_not_computed_beside():
-    engine = Engine(make(tied=False), max_num_seqs=1)
+def test_an_adapter_of_the_head_is_not_supported_unmerged():
+    engine = Engine(make_decoder(tied=False), max_num_seqs=1)
     try:
         assert (
             create_adapted_engine(engine, "head", {"head": LoraFactors(torch.zeros(1, 32), torch.zeros(61, 1))}) is None
@@ -167,12 +184,12 @@ def test_what_is_not_in_a_layer_is_not_computed_beside():
         engine.close()
 
 
-def test_an_adapter_of_wide_ranks_fits_panels():
+def test_ranks_larger_than_a_panel_are_supported():
     config = DecoderConfig(
         family="llama", vocab_size=61, context_length=64, hidden_size=32, intermediate_size=40, num_layers=1,
         num_heads=2, num_kv_heads=2, head_dim=16,
     )  # fmt: skip
     model = create(config, seed=3).decoder.eval()
-    thin = thin_of(model, ranks=(33, 32, 64, 1))
-    found = Company(model, {"wide": thin}, ["wide"]).read([0], [[1, 2, 3]])
-    torch.testing.assert_close(found[0], next_logits(merged(model, thin), [1, 2, 3]), rtol=1e-4, atol=1e-4)
+    factors = random_factors(model, ranks=(33, 32, 64, 1))
+    actual = AdaptedSequences(model, {"wide": factors}, ["wide"]).forward([0], [[1, 2, 3]])
+    torch.testing.assert_close(actual[0], next_logits(merged_decoder(model, factors), [1, 2, 3]), rtol=1e-4, atol=1e-4)

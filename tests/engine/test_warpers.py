@@ -1,4 +1,4 @@
-"""The contract of a warper, for every file in engine/sampling/warpers/, against slow and obvious versions in numpy."""
+"""The contract of a warper, for every file in engine/sampling/warpers/, against simple numpy references."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def temperature(logits, value):
 
 
 def top_k(logits, value):
-    """Everything that is smaller than the k-th largest goes."""
+    """Remove tokens below the k-th largest logit."""
     if value == 0 or value >= len(logits):
         return logits
     kth = sorted(logits, reverse=True)[value - 1]
@@ -34,58 +34,58 @@ def top_k(logits, value):
 
 
 def top_p(logits, value):
-    """Take the likeliest, then the next, … until the sum reaches p."""
+    """Keep the most likely tokens until their probabilities sum to p."""
     if value == 1:
         return logits
     probability = probabilities(logits)
-    kept, total = [], 0.0
+    selected, total = [], 0.0
     for token in np.argsort(-logits, kind="stable"):
-        if kept and total >= value:
+        if selected and total >= value:
             break
-        kept.append(token)
+        selected.append(token)
         total += probability[token]
-    return np.array([logit if token in kept else -np.inf for token, logit in enumerate(logits)])
+    return np.array([logit if token in selected else -np.inf for token, logit in enumerate(logits)])
 
 
 def min_p(logits, value):
-    """What is less likely than p times the likeliest goes."""
+    """Remove tokens less likely than p times the most likely one."""
     probability = probabilities(logits)
     return np.where(probability >= value * probability.max(), logits, -np.inf)
 
 
 def typical_p(logits, value):
-    """Take the token whose surprise is nearest the entropy, then the next, … until the sum reaches p."""
+    """Keep the tokens whose surprisal is nearest the entropy until their probabilities sum to p."""
     if value == 1:
         return logits
     probability = probabilities(logits)
-    some = probability > 0
-    surprise = np.where(some, -np.log(np.where(some, probability, 1)), np.inf)
-    entropy = (probability[some] * surprise[some]).sum()
-    kept, total = [], 0.0
+    possible = probability > 0
+    surprise = np.where(possible, -np.log(np.where(possible, probability, 1)), np.inf)
+    entropy = (probability[possible] * surprise[possible]).sum()
+    selected, total = [], 0.0
     for token in np.argsort(np.abs(surprise - entropy).round(5), kind="stable"):
-        if kept and total >= value:
+        if selected and total >= value:
             break
-        kept.append(token)
+        selected.append(token)
         total += probability[token]
-    return np.array([logit if token in kept else -np.inf for token, logit in enumerate(logits)])
+    return np.array([logit if token in selected else -np.inf for token, logit in enumerate(logits)])
 
 
 def epsilon_cutoff(logits, value):
-    """What is less likely than ε goes, but never the likeliest."""
+    """Remove tokens less likely than ε, but never the most likely one."""
     probability = probabilities(logits)
     return np.where((probability >= value) | (logits == logits.max()), logits, -np.inf)
 
 
 def eta_cutoff(logits, value):
-    """The bound of `epsilon_cutoff` is the smaller one of ε and √ε · exp(−entropy)."""
+    """`epsilon_cutoff` with the smaller of ε and √ε · exp(−entropy)."""
     probability = probabilities(logits)
-    some = probability[probability > 0]
-    entropy = -(some * np.log(some)).sum()
+    possible = probability[probability > 0]
+    entropy = -(possible * np.log(possible)).sum()
     return epsilon_cutoff(logits, min(value, np.sqrt(value) * np.exp(-entropy)))
 
 
 def top_n_sigma(logits, value):
-    """What is more than n standard deviations of the possible ones below the largest goes."""
+    """Remove tokens more than n standard deviations of the unmasked logits below the largest."""
     if value == 0:
         return logits
     possible = [logit for logit in logits if logit > -np.inf]
@@ -110,8 +110,8 @@ VALUES = {
 }
 
 
-def nearness(name, row, value):
-    """How near a row's nearest probability or logit is to the bound: nearer than rounding, and either side is right."""
+def distance_to_threshold(name, row, value):
+    """Distance of the nearest probability or logit to the threshold; within rounding, either side is correct."""
     probability = probabilities(row)
     if name == "top_p":
         return np.abs(np.cumsum(np.sort(probability)[::-1]) - value).min() if value < 1 else 1
@@ -119,17 +119,17 @@ def nearness(name, row, value):
         possible = row[np.isfinite(row)]
         return np.abs(possible - (possible.max() - value * possible.std())).min() if value > 0 else 1
     if name == "eta_cutoff":
-        some = probability[probability > 0]
-        value = min(value, np.sqrt(value) * np.exp((some * np.log(some)).sum()))
+        possible = probability[probability > 0]
+        value = min(value, np.sqrt(value) * np.exp((possible * np.log(possible)).sum()))
     return np.abs(probability - value).min() if name in ("epsilon_cutoff", "eta_cutoff") and value > 0 else 1
 
 
-# Coarse values make ties; -inf is what an earlier rule left.
+# Coarse values make ties; -inf stands for tokens that an earlier warper removed.
 logit = st.one_of(
     st.integers(-4, 4).map(float),
     st.floats(-9, 9, width=32).map(lambda value: round(value, 3)),
     st.just(-np.inf),
-)  # rounded, because what is nearly a tie falls differently in float32 and float64
+)  # rounded: near ties differ in float32 and float64
 rows = arrays.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 12)), elements=logit).filter(
     lambda logits: np.isfinite(logits).any(axis=1).all()
 )
@@ -139,7 +139,7 @@ def apply(name, logits, values):
     return load_warpers()[name].apply(torch.from_numpy(logits), torch.tensor(values)).numpy()
 
 
-def test_every_rule_is_tried_here_and_applies_in_a_fixed_order():
+def test_every_warper_is_tested_and_has_a_unique_order():
     files = {path.stem for path in Path(folder.__file__).parent.glob("*.py")} - {"__init__"}
     assert files == REFERENCES.keys() == VALUES.keys() == load_warpers().keys()
     assert list(load_warpers()) == list(REFERENCES)
@@ -149,9 +149,13 @@ def test_every_rule_is_tried_here_and_applies_in_a_fixed_order():
 @pytest.mark.parametrize("name", REFERENCES)
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), logits=rows)
-def test_a_rule_is_its_reference_row_by_row(name, data, logits):
+def test_a_warper_equals_its_reference_row_by_row(name, data, logits):
     values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
-    assume(all(nearness(name, row.astype(np.float64), v) > 1e-5 for row, v in zip(logits, values, strict=True)))
+    assume(
+        all(
+            distance_to_threshold(name, row.astype(np.float64), v) > 1e-5 for row, v in zip(logits, values, strict=True)
+        )
+    )
     expected = [REFERENCES[name](row.astype(np.float64), value) for row, value in zip(logits, values, strict=True)]
     np.testing.assert_allclose(apply(name, logits, values), expected, rtol=1e-5, atol=1e-30)
 
@@ -159,7 +163,7 @@ def test_a_rule_is_its_reference_row_by_row(name, data, logits):
 @pytest.mark.parametrize("name", REFERENCES)
 @settings(max_examples=50, deadline=None)
 @given(data=st.data(), logits=rows)
-def test_the_off_value_changes_nothing_whatever_the_others_want(name, data, logits):
+def test_the_neutral_value_changes_nothing_beside_other_rows(name, data, logits):
     values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
     off = data.draw(st.integers(0, len(logits) - 1))
     values[off] = PARAMETER_SPECS[name].neutral
@@ -169,7 +173,7 @@ def test_the_off_value_changes_nothing_whatever_the_others_want(name, data, logi
 @pytest.mark.parametrize("name", REFERENCES)
 @settings(max_examples=50, deadline=None)
 @given(data=st.data(), logits=rows)
-def test_rows_do_not_see_each_other(name, data, logits):
+def test_rows_do_not_affect_each_other(name, data, logits):
     values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
     together = apply(name, logits, values)
     for i, value in enumerate(values):
@@ -179,27 +183,27 @@ def test_rows_do_not_see_each_other(name, data, logits):
 @pytest.mark.parametrize("name", REFERENCES)
 @settings(max_examples=50, deadline=None)
 @given(data=st.data(), logits=rows)
-def test_a_rule_never_touches_what_it_was_given_nor_masks_a_whole_row(name, data, logits):
+def test_a_warper_modifies_no_input_and_never_masks_a_full_row(name, data, logits):
     values = data.draw(st.lists(VALUES[name], min_size=len(logits), max_size=len(logits)))
     before = logits.copy()
     shaped = apply(name, logits, values)
     np.testing.assert_array_equal(logits, before)
     assert np.isfinite(shaped).any(axis=1).all()
-    assert not np.isfinite(shaped[~np.isfinite(logits)]).any()  # what was masked stays masked
+    assert not np.isfinite(shaped[~np.isfinite(logits)]).any()  # masked tokens stay masked
 
 
-def test_ties_with_the_kth_stay():
+def test_top_k_keeps_ties_with_the_kth_logit():
     np.testing.assert_array_equal(
         apply("top_k", np.float32([[3, 1, 2, 2, 0]]), [2]), np.float32([[3, -np.inf, 2, 2, -np.inf]])
     )
 
 
 @pytest.mark.parametrize(
-    ("p", "kept"), [(0.01, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.76, 3), (0.875, 3), (0.88, 4), (1.0, 5)]
+    ("p", "selected"), [(0.01, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.76, 3), (0.875, 3), (0.88, 4), (1.0, 5)]
 )
-def test_the_nucleus_is_the_smallest_set_that_reaches_p(p, kept):
+def test_the_nucleus_is_the_smallest_set_that_reaches_p(p, selected):
     logits = np.log(np.float32([[1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 16]]))
-    assert np.isfinite(apply("top_p", logits, [p])).sum() == kept
+    assert np.isfinite(apply("top_p", logits, [p])).sum() == selected
 
 
 @pytest.fixture
@@ -210,36 +214,36 @@ def two_threads():
 
 
 @pytest.mark.parametrize(("name", "value"), [("typical_p", 0.5), ("eta_cutoff", 1e-4), ("top_n_sigma", 3.0)])
-def test_a_row_alone_is_the_row_in_company_also_where_its_sums_are_parted_among_threads(two_threads, name, value):
+def test_a_row_is_bit_identical_alone_and_in_a_batch_with_several_threads(two_threads, name, value):
     logits = np.random.default_rng(0).normal(size=(3, 151_936)).astype(np.float32)
     together = apply(name, logits, [value] * 3)
     for row in range(3):
         np.testing.assert_array_equal(together[row], apply(name, logits[row : row + 1], [value])[0])
 
 
-def test_the_likeliest_stays_where_none_is_likely_enough_and_so_do_its_equals():
+def test_cutoffs_always_keep_the_most_likely_tokens_including_ties():
     for name in ("epsilon_cutoff", "eta_cutoff"):
         np.testing.assert_array_equal(np.isfinite(apply(name, np.float32([[0, 1, 1, -9]]), [1.0])), [[0, 1, 1, 0]])
 
 
-def test_eta_sinks_with_the_entropy_where_epsilon_does_not():
-    """A hundred tokens of about 1 %: ε = 2 % keeps but the likeliest, η = √0.02 · 1 % keeps them all."""
+def test_the_eta_cutoff_falls_with_the_entropy():
+    """100 tokens of about 1 %: ε = 2 % keeps only the most likely one, η = √0.02 · 1 % keeps all."""
     logits = np.float32([[0.01] + [0] * 99])
     assert np.isfinite(apply("epsilon_cutoff", logits, [0.02])).sum() == 1
     assert np.isfinite(apply("eta_cutoff", logits, [0.02])).sum() == 100
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.7, 1.3, 2.0])
-def test_the_tokens_of_top_n_sigma_are_the_same_at_every_temperature(temperature):
+def test_top_n_sigma_is_independent_of_the_temperature(temperature):
     logits = np.random.default_rng(1).normal(size=(4, 500)).astype(np.float32)
-    kept = np.isfinite(apply("top_n_sigma", logits, [1.5] * 4))
+    selected = np.isfinite(apply("top_n_sigma", logits, [1.5] * 4))
     first, second = list(load_warpers())[:2]
-    assert (first, second) == ("top_n_sigma", "temperature"), "it sees the logits that temperature has not touched"
-    hot = apply("temperature", logits, [temperature] * 4)  # and were it the other way round, it would find the same
-    np.testing.assert_array_equal(np.isfinite(apply("top_n_sigma", hot, [1.5] * 4)), kept)
+    assert (first, second) == ("top_n_sigma", "temperature"), "it sees the logits before the temperature"
+    heated = apply("temperature", logits, [temperature] * 4)  # the other order gives the same tokens
+    np.testing.assert_array_equal(np.isfinite(apply("top_n_sigma", heated, [1.5] * 4)), selected)
 
 
-def test_what_is_masked_has_no_part_in_sigma():
+def test_masked_tokens_do_not_count_in_sigma():
     masked = np.float32([[4, -np.inf, 2, 0, -np.inf]])
     for n in (0.1, 1.0, 1.3, 2.0, 3.0):
         np.testing.assert_array_equal(

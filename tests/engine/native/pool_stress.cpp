@@ -1,5 +1,5 @@
-// Passes of dependent phases on a ThreadPool, under forced team sizes, random chunks and delayed threads, compared with
-// the same work on one thread. Exits with 1 if a result differs. Compile it with -fsanitize=thread or address.
+// Runs passes of dependent phases on a ThreadPool with fixed numbers of threads, random chunks and delayed threads, and
+// compares them with the same work on one thread. Exits with 1 if a result differs. Compile with -fsanitize=thread or address.
 #include <cstdio>
 #include <cstdlib>
 
@@ -7,7 +7,7 @@
 
 using turnwise::ThreadPool;
 
-// Every phase reads all of the phase before, so a chunk that is missing, repeated or late shows in the result.
+// Every phase reads all results of the previous one, so a missing, repeated or late chunk changes the result.
 static uint64_t run_passes(ThreadPool& pool, int passes, int phases, int items) {
     std::vector<uint64_t> now(items), next(items);
     std::vector<std::vector<uint64_t>> scratch(pool.size(), std::vector<uint64_t>(1));
@@ -15,11 +15,11 @@ static uint64_t run_passes(ThreadPool& pool, int passes, int phases, int items) 
         pool.begin_pass();
         for (int phase = 0; phase < phases; phase++) {
             const int count = 1 + (items - 1) * (phase % 3) / 2;
-            pool.run(count, int64_t(count) << 17, [&](int first, int last, int slot) {
+            pool.run(count, int64_t(count) << 17, [&](int first, int last, int id) {
                 for (int item = first; item < last; item++) {
-                    scratch[slot][0] = now[item];  // a slot's calls must not overlap
-                    for (int other = 0; other < items; other += 7) scratch[slot][0] += now[other] * (other + 1);
-                    next[item] = scratch[slot][0] * 0x9E3779B97F4A7C15u + phase;
+                    scratch[id][0] = now[item];  // calls with one thread id must not overlap
+                    for (int k = 0; k < items; k += 7) scratch[id][0] += now[k] * (k + 1);
+                    next[item] = scratch[id][0] * 0x9E3779B97F4A7C15u + phase;
                 }
             });
             std::copy(next.begin(), next.begin() + count, now.begin());
@@ -33,15 +33,15 @@ static uint64_t run_passes(ThreadPool& pool, int passes, int phases, int items) 
 
 int main(int argc, char** argv) {
     const int rounds = argc > 1 ? std::atoi(argv[1]) : 20;
-    ThreadPool alone(1);
-    const uint64_t expected = run_passes(alone, 10, 30, 50);
-    ThreadPool pool(4), other(3);
+    ThreadPool single(1);
+    const uint64_t expected = run_passes(single, 10, 30, 50);
+    ThreadPool pool(4), neighbour(3);
     for (int round = 0; round < rounds; round++) {
-        pool.disturb(round % 5, uint32_t(round * 7), round % 3 ? 0 : 300);
-        std::thread beside([&] { run_passes(other, 10, 30, 50); });
-        const uint64_t found = run_passes(pool, 10, 30, 50);
-        beside.join();
-        if (found != expected) return std::printf("round %d differs\n", round), 1;
+        pool.set_test_perturbation(round % 5, uint32_t(round * 7), round % 3 ? 0 : 300);
+        std::thread neighbour_caller([&] { run_passes(neighbour, 10, 30, 50); });
+        const uint64_t actual = run_passes(pool, 10, 30, 50);
+        neighbour_caller.join();
+        if (actual != expected) return std::printf("round %d differs\n", round), 1;
     }
     for (int i = 0; i < rounds; i++) ThreadPool short_lived(1 + i % 4);
     return 0;

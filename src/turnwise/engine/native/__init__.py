@@ -1,1 +1,1 @@
-"""The compiled decoder: C++ kernels, their Python bindings and the weights laid out for them."""
+"""The compiled decoder: C++ kernels, their Python bindings and the layout of weights."""

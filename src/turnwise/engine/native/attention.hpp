@@ -1,149 +1,158 @@
-// The attention of queries over the keys and values their chat has in the cache.
+// Attention of queries over the cached keys and values of their sequence.
 //
-// The cache is cut into blocks of TILE tokens, which a chat has in any order. A block's keys are a tile, (D, TILE), so that
-// the scores of a tile are sums of whole vectors; its values lie token by token, (TILE, D). Numbers are float32, or
-// bfloat16 where half the memory is worth more than their last bits.
+// The cache consists of blocks of BLOCK_SIZE tokens; a sequence's block table names its blocks in order. Keys of a block are
+// stored transposed, (D, BLOCK_SIZE), so that the scores of a block are sums of whole vectors. Values are stored token by
+// token, (BLOCK_SIZE, D). Numbers are float32, or bfloat16 to halve memory traffic.
 //
-// Queries of one chat are answered up to MOST at a time, so that keys and values are read once for all of them. A query
-// that sees less than the others adds nothing but zeros for the rest: the order of its sums, and so its result, depends
-// on what it sees itself and not on its company.
+// Up to MAX_QUERIES queries of one sequence are answered together, so that keys and values are read once for all. A query
+// with a shorter range gets the weight 0 outside it. Adding zeros changes no sum, so the result of a query depends on its own
+// range only, not on the queries beside it.
 #pragma once
 
 #include <algorithm>
 #include <limits>
 
-#include "vector.hpp"
+#include "simd.hpp"
 
 namespace turnwise {
 
-constexpr int TILE = 16;
-constexpr int PARTS = TILE / WIDTH;  // vectors of a tile's row
-constexpr int MOST = 4;              // queries at a time
+constexpr int BLOCK_SIZE = 16;                   // tokens; BLOCK_SIZE of kv_cache/block_pool.py
+constexpr int BLOCK_VECS = BLOCK_SIZE / WIDTH;   // vectors that hold one number of each token of a block
+constexpr int MAX_QUERIES = 4;
 
-inline void put(float* at, float value) { *at = value; }
+inline void store_as(float* target, float value) { *target = value; }
 
-// To the nearest bfloat16, of two as near to the even one.
-inline void put(uint16_t* at, float value) {
-    const uint32_t word = bits<uint32_t>(value);
-    *at = uint16_t((word + 0x7FFF + ((word >> 16) & 1)) >> 16);
+// Rounds to the nearest bfloat16, to even at ties.
+inline void store_as(uint16_t* target, float value) {
+    const uint32_t bits = bit_cast<uint32_t>(value);
+    *target = uint16_t((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 }
 
-// Where a head's keys or values of a chat lie: block t is at `base + table[t] * stride`.
+// Keys or values of one head of a sequence: block t starts at `base + block_table[t] * block_stride`.
 template <class Number>
-struct Blocks {
+struct PagedHead {
     const Number* base;
-    size_t stride;
-    const int32_t* table;
+    size_t block_stride;
+    const int32_t* block_table;
 
-    const Number* at(int t) const { return base + size_t(table[t]) * stride; }
+    const Number* block(int t) const { return base + size_t(block_table[t]) * block_stride; }
 };
 
-// One head of one token, q, (D); it sees the tokens from..to. Its answer, (D), goes to `out`.
+// One head of one row, q (D), which attends to the tokens first..end. Its output (D) goes to `out`.
 struct Query {
     const float* q;
-    int from, to;
+    int first, end;
     float* out;
 };
 
-// scores[l] = q . k_l of TILES tiles from `first` on, for GROUP queries that share the keys. Several tiles at once, because
-// a sum has to wait for itself.
-template <int GROUP, int TILES, class Number>
-inline void score_tiles(const Query* queries, int D, const Blocks<Number>& keys, int first, float* scores, int stride) {
-    const float* q[GROUP];
-    for (int g = 0; g < GROUP; g++) q[g] = queries[g].q;
-    const Number* tiles[TILES];
-    for (int t = 0; t < TILES; t++) tiles[t] = keys.at(first + t);
-    Vec sums[GROUP][TILES * PARTS] = {};
+// scores[l] = q . k_l for BLOCKS blocks from `first_block` on and QUERIES queries. A sum waits for its last addition, so
+// several blocks are scored together.
+template <int QUERIES, int BLOCKS, class Number>
+inline void score_blocks(const Query* queries, int D, const PagedHead<Number>& keys, int first_block, float* scores,
+                         int stride) {
+    const float* q[QUERIES];
+    for (int g = 0; g < QUERIES; g++) q[g] = queries[g].q;
+    const Number* blocks[BLOCKS];
+    for (int t = 0; t < BLOCKS; t++) blocks[t] = keys.block(first_block + t);
+    Vec sums[QUERIES][BLOCKS * BLOCK_VECS] = {};
     for (int d = 0; d < D; d++)
 #pragma GCC unroll 8
-        for (int i = 0; i < TILES * PARTS; i++) {
-            const Vec key = weights(tiles[i / PARTS] + d * TILE + i % PARTS * WIDTH);
+        for (int i = 0; i < BLOCKS * BLOCK_VECS; i++) {
+            const Vec key = load_as_float(blocks[i / BLOCK_VECS] + d * BLOCK_SIZE + i % BLOCK_VECS * WIDTH);
 #pragma GCC unroll 4
-            for (int g = 0; g < GROUP; g++) sums[g][i] += key * q[g][d];
+            for (int g = 0; g < QUERIES; g++) sums[g][i] += key * q[g][d];
         }
 #pragma GCC unroll 4
-    for (int g = 0; g < GROUP; g++)
+    for (int g = 0; g < QUERIES; g++)
 #pragma GCC unroll 8
-        for (int i = 0; i < TILES * PARTS; i++) store(scores + size_t(g) * stride + first * TILE + i * WIDTH, sums[g][i]);
+        for (int i = 0; i < BLOCKS * BLOCK_VECS; i++)
+            store(scores + size_t(g) * stride + first_block * BLOCK_SIZE + i * WIDTH, sums[g][i]);
 }
 
-template <int GROUP, class Number>
-inline void score(const Query* queries, int D, const Blocks<Number>& keys, int first, int last, float* scores, int stride) {
-    constexpr int TILES = PARTS * GROUP >= 8 ? 1 : PARTS * GROUP >= 4 ? 2 : 4;  // sums that the registers hold
-    for (; first + TILES <= last; first += TILES) score_tiles<GROUP, TILES>(queries, D, keys, first, scores, stride);
-    for (; first < last; first++) score_tiles<GROUP, 1>(queries, D, keys, first, scores, stride);
+template <int QUERIES, class Number>
+inline void score_range(const Query* queries, int D, const PagedHead<Number>& keys, int block, int end_block, float* scores,
+                        int stride) {
+    constexpr int BLOCKS = BLOCK_VECS * QUERIES >= 8 ? 1 : BLOCK_VECS * QUERIES >= 4 ? 2 : 4;  // sums fit in registers
+    for (; block + BLOCKS <= end_block; block += BLOCKS)
+        score_blocks<QUERIES, BLOCKS>(queries, D, keys, block, scores, stride);
+    for (; block < end_block; block++) score_blocks<QUERIES, 1>(queries, D, keys, block, scores, stride);
 }
 
-// Turns scores[from..to) into e^(scale (s - max)), zero elsewhere from `first` to `last`; returns their sum.
-inline float soften(float* scores, int first, int last, int from, int to, float scale) {
-    const float lowest = -std::numeric_limits<float>::infinity();
-    for (int l = first; l < from; l++) scores[l] = lowest;
-    for (int l = to; l < last; l++) scores[l] = lowest;
-    Vec highest = all(lowest);
-    for (int l = first; l < last; l += WIDTH) {
+// Replaces scores[first..end) by e^(scale (s - max)), the rest of padded_first..padded_end by 0; returns the sum. The caller
+// divides by it at the end, once per output number instead of once per token.
+inline float softmax_inplace(float* scores, int padded_first, int padded_end, int first, int end, float scale) {
+    const float minus_infinity = -std::numeric_limits<float>::infinity();
+    for (int l = padded_first; l < first; l++) scores[l] = minus_infinity;
+    for (int l = end; l < padded_end; l++) scores[l] = minus_infinity;
+    Vec maxima = broadcast(minus_infinity);
+    for (int l = padded_first; l < padded_end; l += WIDTH) {
         const Vec s = load<Vec>(scores + l);
-        highest = s > highest ? s : highest;
+        maxima = s > maxima ? s : maxima;
     }
-    float top = highest[0];
-    for (int i = 1; i < WIDTH; i++) top = std::max(top, highest[i]);
+    float max = maxima[0];
+    for (int i = 1; i < WIDTH; i++) max = std::max(max, maxima[i]);
     Vec total = {};
-    for (int l = first; l < last; l += WIDTH) {
+    for (int l = padded_first; l < padded_end; l += WIDTH) {
         const Vec s = load<Vec>(scores + l);
-        const Vec e = s == lowest ? Vec{} : exponential((s - top) * scale);
+        // exp_approx clamps its argument, so masked tokens need an explicit zero.
+        const Vec e = s == minus_infinity ? Vec{} : exp_approx((s - max) * scale);
         store(scores + l, e);
         total += e;
     }
-    return sum(total);
+    return horizontal_sum(total);
 }
 
-// out = sum over l of p_l v_l / total, CHUNK vectors of the head from d on, for GROUP queries.
-template <int GROUP, int CHUNK, class Number>
-inline void mix(const Query* queries, const float* p, int stride, const float* totals, const Blocks<Number>& values, int d,
-                int D, int from, int to) {
-    Vec sums[GROUP][CHUNK] = {};
-    for (int l = from; l < to;) {
-        const Number* block = values.at(l / TILE) + d;
-        for (const int end = std::min(to, (l / TILE + 1) * TILE); l < end; l++)
+// out = (sum over tokens l of p_l v_l) / total, for VECS vectors of the head from dimension d on and QUERIES queries.
+template <int QUERIES, int VECS, class Number>
+inline void weighted_value_sum(const Query* queries, const float* p, int stride, const float* totals,
+                               const PagedHead<Number>& values, int d, int D, int first, int end) {
+    Vec sums[QUERIES][VECS] = {};
+    for (int l = first; l < end;) {
+        const Number* block = values.block(l / BLOCK_SIZE) + d;
+        for (const int block_end = std::min(end, (l / BLOCK_SIZE + 1) * BLOCK_SIZE); l < block_end; l++)
 #pragma GCC unroll 8
-            for (int i = 0; i < CHUNK; i++) {
-                const Vec value = weights(block + size_t(l % TILE) * D + i * WIDTH);
+            for (int i = 0; i < VECS; i++) {
+                const Vec value = load_as_float(block + size_t(l % BLOCK_SIZE) * D + i * WIDTH);
 #pragma GCC unroll 4
-                for (int g = 0; g < GROUP; g++) sums[g][i] += value * p[size_t(g) * stride + l];
+                for (int g = 0; g < QUERIES; g++) sums[g][i] += value * p[size_t(g) * stride + l];
             }
     }
 #pragma GCC unroll 4
-    for (int g = 0; g < GROUP; g++)
+    for (int g = 0; g < QUERIES; g++)
 #pragma GCC unroll 8
-        for (int i = 0; i < CHUNK; i++) store(queries[g].out + d + i * WIDTH, sums[g][i] / totals[g]);
+        for (int i = 0; i < VECS; i++) store(queries[g].out + d + i * WIDTH, sums[g][i] / totals[g]);
 }
 
-template <int GROUP, class Number>
-inline void attend_together(const Query* queries, int D, const Blocks<Number>& keys, const Blocks<Number>& values,
-                            float* scratch, int stride) {
-    constexpr int CHUNK = GROUP == 1 ? 8 : 4;
+template <int QUERIES, class Number>
+inline void attend_group(const Query* queries, int D, const PagedHead<Number>& keys, const PagedHead<Number>& values,
+                         float* scores, int stride) {
+    constexpr int VECS = QUERIES == 1 ? 8 : 4;  // QUERIES * VECS sums fit in registers
     const float scale = 1.0f / std::sqrt(float(D));
-    int from = queries[0].from, to = queries[0].to;
-    for (int g = 1; g < GROUP; g++) from = std::min(from, queries[g].from), to = std::max(to, queries[g].to);
-    const int first = from / TILE, last = (to + TILE - 1) / TILE;
-    score<GROUP>(queries, D, keys, first, last, scratch, stride);
-    float totals[GROUP];
-    for (int g = 0; g < GROUP; g++)
-        totals[g] = soften(scratch + size_t(g) * stride, first * TILE, last * TILE, queries[g].from, queries[g].to, scale);
+    int first = queries[0].first, end = queries[0].end;
+    for (int g = 1; g < QUERIES; g++) first = std::min(first, queries[g].first), end = std::max(end, queries[g].end);
+    const int first_block = first / BLOCK_SIZE, end_block = (end + BLOCK_SIZE - 1) / BLOCK_SIZE;
+    score_range<QUERIES>(queries, D, keys, first_block, end_block, scores, stride);
+    float totals[QUERIES];
+    for (int g = 0; g < QUERIES; g++)
+        totals[g] = softmax_inplace(scores + size_t(g) * stride, first_block * BLOCK_SIZE, end_block * BLOCK_SIZE,
+                                    queries[g].first, queries[g].end, scale);
     int d = 0;
-    for (; d + CHUNK * WIDTH <= D; d += CHUNK * WIDTH)
-        mix<GROUP, CHUNK>(queries, scratch, stride, totals, values, d, D, from, to);
-    for (; d < D; d += WIDTH) mix<GROUP, 1>(queries, scratch, stride, totals, values, d, D, from, to);
+    for (; d + VECS * WIDTH <= D; d += VECS * WIDTH)
+        weighted_value_sum<QUERIES, VECS>(queries, scores, stride, totals, values, d, D, first, end);
+    for (; d < D; d += WIDTH)
+        weighted_value_sum<QUERIES, 1>(queries, scores, stride, totals, values, d, D, first, end);
 }
 
-// All of it for up to MOST queries of one chat and one key/value head; scratch: MOST * stride floats.
+// Attention for up to MAX_QUERIES queries of one sequence and one key/value head. `scores` is scratch memory of
+// MAX_QUERIES * stride floats.
 template <class Number>
-NOINLINE void attend(const Query* queries, int count, int D, const Blocks<Number>& keys, const Blocks<Number>& values,
-                     float* scratch, int stride) {
+NOINLINE void attend(const Query* queries, int count, int D, const PagedHead<Number>& keys, const PagedHead<Number>& values,
+                     float* scores, int stride) {
     switch (count) {
-        case 1: return attend_together<1>(queries, D, keys, values, scratch, stride);
-        case 2: return attend_together<2>(queries, D, keys, values, scratch, stride);
-        case 3: return attend_together<3>(queries, D, keys, values, scratch, stride);
-        default: attend_together<4>(queries, D, keys, values, scratch, stride);
+        case 1: return attend_group<1>(queries, D, keys, values, scores, stride);
+        case 2: return attend_group<2>(queries, D, keys, values, scores, stride);
+        case 3: return attend_group<3>(queries, D, keys, values, scores, stride);
+        default: attend_group<4>(queries, D, keys, values, scores, stride);
     }
 }
 

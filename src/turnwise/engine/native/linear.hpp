@@ -1,34 +1,38 @@
-// Rows times a matrix of floats, and the order in which rows and outputs are gone through for any matrix.
+// Linear layers over float weights, and the tiling of rows and outputs that all linear layers share.
 //
-// A matrix (out, in) is stored in panels of PANEL outputs, each (in, PANEL), so that a pass over the inputs reads memory
-// in one line. Every output is summed over the inputs in order, however many rows there are and however they are tiled: a
-// chat's numbers do not depend on its company.
+// Layout: a weight matrix (outputs, inputs) is stored in panels of PANEL outputs, each panel (inputs, PANEL), so that a loop
+// over the inputs reads memory sequentially and gets whole vectors of outputs.
+//
+// Batch invariance: every output is summed over the inputs in ascending order, one accumulator per output, whatever the
+// number of rows and the tile shape. A row's numbers therefore never depend on the other rows of the batch.
 #pragma once
 
 #include <algorithm>
 
-#include "vector.hpp"
+#include "simd.hpp"
 
 namespace turnwise {
 
 constexpr int PANEL = 2 * WIDTH;
-constexpr int FEW_ROWS_PANELS = 4;  // panels that one row is multiplied with at a time
-constexpr int ROW_BLOCK = 48;  // rows worked on together, so that they stay in the second-level cache
+constexpr int SINGLE_ROW_PANELS = 4;  // panels per tile when there is one row
+constexpr int ROW_BLOCK = 48;         // rows processed together: their activations stay in the L2 cache
 
-// One tile: ROWS rows by PANELS panels of sums, (ROWS, PANELS, PANEL), kept in registers over all inputs. Meanwhile the
-// bfloat16 weights at `ahead`, if any, are fetched from memory, which would otherwise idle.
+// One tile: ROWS rows times PANELS panels of sums, (ROWS, PANELS, PANEL), held in registers over all inputs. The bfloat16
+// weights at `prefetch`, if not null, are fetched meanwhile: the arithmetic of a tile with many rows leaves memory idle.
 template <int ROWS, int PANELS, class Weight>
-NOINLINE void float_tile(const float* x, int inputs, const Weight* panel, const uint16_t* ahead, float* out) {
+NOINLINE void float_tile(const float* x, int inputs, const Weight* panel, const uint16_t* prefetch, float* out) {
     Vec sums[ROWS][2 * PANELS] = {};
-    const size_t stride = size_t(inputs) * PANEL;
+    const size_t panel_stride = size_t(inputs) * PANEL;
     for (int k = 0; k < inputs; k++) {
-        if (ahead) __builtin_prefetch(ahead + k * PANEL);
+        if (prefetch) __builtin_prefetch(prefetch + k * PANEL);
         Vec w[2 * PANELS];
+        // The loops over tile dimensions are unrolled so that `sums` and `w` become registers.
 #pragma GCC unroll 8
-        for (int p = 0; p < 2 * PANELS; p++) w[p] = weights(panel + (p / 2) * stride + k * PANEL + (p % 2) * WIDTH);
+        for (int p = 0; p < 2 * PANELS; p++)
+            w[p] = load_as_float(panel + (p / 2) * panel_stride + k * PANEL + (p % 2) * WIDTH);
 #pragma GCC unroll 16
         for (int r = 0; r < ROWS; r++) {
-            const Vec input = all(x[size_t(r) * inputs + k]);
+            const Vec input = broadcast(x[size_t(r) * inputs + k]);
 #pragma GCC unroll 8
             for (int p = 0; p < 2 * PANELS; p++) sums[r][p] += input * w[p];
         }
@@ -39,93 +43,99 @@ NOINLINE void float_tile(const float* x, int inputs, const Weight* panel, const 
         for (int p = 0; p < 2 * PANELS; p++) store(out + (r * PANELS + p / 2) * PANEL + (p % 2) * WIDTH, sums[r][p]);
 }
 
-// A product of rows with a matrix of floats, stored as such or as bfloat16.
+// The tile kernel for float32 or bfloat16 weights.
 template <class Weight>
-class FloatProduct {
+class FloatKernel {
   public:
-    // Rows in a tile: 6 x 2 sums, 2 weights and 1 input nearly fill the 16 registers of AVX2; AVX-512 has 32.
-    static constexpr int TALLEST = WIDTH == 16 ? 8 : 6;
+    // Registers of a tile: 6 x 2 sums, 2 weights and 1 input of the 16 of AVX2; AVX-512 has 32.
+    static constexpr int MAX_TILE_ROWS = WIDTH == 16 ? 8 : 6;
 
-    FloatProduct(const float* x, int inputs, const void* matrix, float* widened)
-        : x_(x), inputs_(inputs), matrix_((const Weight*)matrix), widened_(widened) {}
+    // `panel_buffer` has space for one panel of float32 weights.
+    FloatKernel(const float* x, int inputs, const void* matrix, float* panel_buffer)
+        : x_(x), inputs_(inputs), matrix_((const Weight*)matrix), panel_buffer_(panel_buffer) {}
 
-    // Called before the tiles of one panel with all `rows`: many rows have bfloat16 turned into floats once for all.
-    void open(int panel, int rows) {
+    // Called before the tiles of one panel, which together have `rows` rows. From a third tile on, widening bfloat16 once
+    // into a buffer costs less than widening it in every tile.
+    void begin_panel(int panel, int rows) {
         if (sizeof(Weight) == sizeof(float)) return;
-        const Weight* from = matrix_ + size_t(panel) * inputs_ * PANEL;
-        ahead_ = (const uint16_t*)(from + size_t(inputs_) * PANEL);
-        wide_ = rows > 2 * 6;
-        if (!wide_) return;
-        for (int i = 0; i < inputs_ * PANEL; i += WIDTH) store(widened_ + i, weights(from + i));
+        const Weight* weights = matrix_ + size_t(panel) * inputs_ * PANEL;
+        prefetch_ = (const uint16_t*)(weights + size_t(inputs_) * PANEL);
+        is_buffered_ = rows > 2 * 6;
+        if (!is_buffered_) return;
+        for (int i = 0; i < inputs_ * PANEL; i += WIDTH) store(panel_buffer_ + i, load_as_float(weights + i));
     }
 
-    void close() { wide_ = false; }
+    void end_panel() { is_buffered_ = false; }
 
     template <int ROWS, int PANELS>
     void tile(int row, int panel, float* out) {
         const float* x = x_ + size_t(row) * inputs_;
-        const uint16_t* ahead = ahead_;
-        ahead_ = nullptr;  // the first of a panel's tiles fetches the next panel
-        if (wide_) float_tile<ROWS, PANELS>(x, inputs_, widened_, ahead, out);
-        else float_tile<ROWS, PANELS>(x, inputs_, matrix_ + size_t(panel) * inputs_ * PANEL, ahead, out);
+        const uint16_t* prefetch = prefetch_;
+        prefetch_ = nullptr;  // only the first tile of a panel prefetches the next panel
+        if (is_buffered_) float_tile<ROWS, PANELS>(x, inputs_, panel_buffer_, prefetch, out);
+        else float_tile<ROWS, PANELS>(x, inputs_, matrix_ + size_t(panel) * inputs_ * PANEL, prefetch, out);
     }
 
   private:
     const float* x_;
     const int inputs_;
     const Weight* matrix_;
-    float* widened_;
-    const uint16_t* ahead_ = nullptr;
-    bool wide_ = false;
+    float* panel_buffer_;
+    const uint16_t* prefetch_ = nullptr;
+    bool is_buffered_ = false;
 };
 
-// Calls done(row, panel, sums) for rows start..end, a ROW_BLOCK at most, and for panels from..to; `sums` are PANEL outputs.
-template <class Product, class Done>
-class Linear {
+// Splits rows start..end (at most ROW_BLOCK) times a range of panels into tiles, and calls epilogue(row, panel, sums) with
+// the PANEL sums of each row and panel.
+template <class Kernel, class Epilogue>
+class TiledLinear {
   public:
-    Linear(Product product, int start, int end, Done done) : product_(product), start_(start), end_(end), done_(done) {}
+    TiledLinear(Kernel kernel, int start, int end, Epilogue epilogue)
+        : kernel_(kernel), start_(start), end_(end), epilogue_(epilogue) {}
 
-    void run(int from, int to) {
-        const int count = end_ - start_;
-        int panel = from;
-        // Few rows keep few sums: several panels at once keep the arithmetic units busy.
-        if (count == 1)
-            for (; panel + FEW_ROWS_PANELS <= to; panel += FEW_ROWS_PANELS) tile<1, FEW_ROWS_PANELS>(start_, panel);
-        else if (count == 2)
-            for (; panel + 2 <= to; panel += 2) tile<2, 2>(start_, panel);
-        else if (count == 3)
-            for (; panel + 2 <= to; panel += 2) tile<3, 2>(start_, panel);
-        for (; panel < to; panel++) {
-            product_.open(panel, count);
-            const int tiles = (count + Product::TALLEST - 1) / Product::TALLEST;
-            for (int i = 0; i < tiles; i++) {  // as even as can be: 8 rows are 4 and 4, not 6 and 2
-                const int first = count * i / tiles, last = count * (i + 1) / tiles;
-                column<Product::TALLEST>(start_ + first, last - first, panel);
+    void run(int first_panel, int end_panel) {
+        const int rows = end_ - start_;
+        int panel = first_panel;
+        // An accumulator waits several cycles for its last addition. With few rows, more panels per tile give enough
+        // independent accumulators to keep the arithmetic units busy.
+        if (rows == 1)
+            for (; panel + SINGLE_ROW_PANELS <= end_panel; panel += SINGLE_ROW_PANELS)
+                tile<1, SINGLE_ROW_PANELS>(start_, panel);
+        else if (rows == 2)
+            for (; panel + 2 <= end_panel; panel += 2) tile<2, 2>(start_, panel);
+        else if (rows == 3)
+            for (; panel + 2 <= end_panel; panel += 2) tile<3, 2>(start_, panel);
+        for (; panel < end_panel; panel++) {
+            kernel_.begin_panel(panel, rows);
+            const int tiles = (rows + Kernel::MAX_TILE_ROWS - 1) / Kernel::MAX_TILE_ROWS;
+            for (int i = 0; i < tiles; i++) {  // equal heights: 8 rows are 4 and 4, not 6 and 2
+                const int first = rows * i / tiles, last = rows * (i + 1) / tiles;
+                tile_of_height<Kernel::MAX_TILE_ROWS>(start_ + first, last - first, panel);
             }
-            product_.close();
+            kernel_.end_panel();
         }
     }
 
   private:
-    // A tile of `rows` rows, at most ROWS: the number is known to the compiler in the end.
+    // Dispatches to the tile with ROWS == rows: the height must be known at compile time.
     template <int ROWS>
-    void column(int row, int rows, int panel) {
+    void tile_of_height(int row, int rows, int panel) {
         if constexpr (ROWS > 1)
-            if (rows < ROWS) return column<ROWS - 1>(row, rows, panel);
+            if (rows < ROWS) return tile_of_height<ROWS - 1>(row, rows, panel);
         tile<ROWS, 1>(row, panel);
     }
 
     template <int ROWS, int PANELS>
     void tile(int row, int panel) {
         alignas(64) float sums[ROWS * PANELS * PANEL];
-        product_.template tile<ROWS, PANELS>(row, panel, sums);
+        kernel_.template tile<ROWS, PANELS>(row, panel, sums);
         for (int r = 0; r < ROWS; r++)
-            for (int p = 0; p < PANELS; p++) done_(row + r, panel + p, sums + (r * PANELS + p) * PANEL);
+            for (int p = 0; p < PANELS; p++) epilogue_(row + r, panel + p, sums + (r * PANELS + p) * PANEL);
     }
 
-    Product product_;
+    Kernel kernel_;
     const int start_, end_;
-    Done done_;
+    Epilogue epilogue_;
 };
 
 }  // namespace turnwise

@@ -1,7 +1,9 @@
-"""Runs the decoder over blocks with the compiled library: any rows of any chats in one pass.
+"""Model runner that computes the decoder with the compiled library.
 
-Every row is computed on its own, in one order of additions, so a chat's numbers are the same to the last bit alone and
-in company, read at once or in parts, on one thread or on many.
+Every row is computed independently and with one order of additions, so a sequence's outputs are the same to the last
+bit alone or in a batch, in one chunk or several, on one thread or many.
+
+Shapes: N sequences, R rows (new tokens), C hidden size, V vocabulary.
 """
 
 import os
@@ -17,96 +19,118 @@ from torch import Tensor
 from turnwise.core.inference import Quantization
 from turnwise.engine.batch import BatchEntry
 from turnwise.engine.kv_cache.block_pool import BLOCK_SIZE
-from turnwise.engine.native.library import Batch, Cache, library
+from turnwise.engine.native.library import library
 from turnwise.engine.native.packed_adapter import PackedAdapter
 from turnwise.engine.native.packed_model import PackedModel
+from turnwise.engine.native.structs import Batch, KVCacheView
 from turnwise.models.decoder import Decoder
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.decoder_weights import DecoderWeights, as_decoder_weights
 from turnwise.models.lora_factors import LoraFactors, changes_only_layers
 
+INVALID_BATCH = 2  # returned by turnwise_forward; other nonzero values mean that memory ran out
+
 
 def is_supported(weights: DecoderWeights) -> bool:
-    """Whether the library is here and computes this decoder: on a processor, sizes of whole vectors.
+    """True if the library can compute this decoder: it is on the CPU and its sizes are multiples of the vector width.
 
-    Whatever type the weights have, the arithmetic is float32.
+    Weights of any dtype are supported; the arithmetic is float32.
     """
     return weights.device.type == "cpu" and fits(weights.config)
 
 
 def fits(config: DecoderConfig) -> bool:
-    """Whether the library is here and has vectors for a decoder's sizes."""
-    return library(*_sizes(config)) is not None
+    """True if the library is usable and supports a decoder's sizes."""
+    return _library_for(config) is not None
 
 
-def _sizes(config: DecoderConfig) -> tuple[int, int]:
-    """What vectors have to divide."""
-    return config.hidden_size, config.head_dim
+def _library_for(config: DecoderConfig) -> CDLL | None:
+    return library(config.hidden_size, config.head_dim)
 
 
 class NativeRunner:
-    """A decoder with a cache of `blocks` (the `engine.runner.Runner` protocol)."""
+    """Runs a decoder with a KV cache of `num_blocks` blocks (implements `model_runner.ModelRunner`).
+
+    Args:
+        decoder: the model in memory or its weights.
+        num_blocks: size of the KV cache.
+        threads: size of the thread pool. Default: `default_threads()`.
+        quantize: quantize the weights to "int8" or "int4".
+
+    Raises:
+        ValueError: the library rejects the model.
+        MemoryError: the threads cannot be started.
+    """
 
     batch_invariant = True
 
     def __init__(
         self,
         decoder: Decoder | DecoderWeights,
-        blocks: int,
+        num_blocks: int,
         threads: int | None = None,
         quantize: Quantization | None = None,
     ) -> None:
         weights = as_decoder_weights(decoder)
         config = weights.config
-        found = library(*_sizes(config))
-        assert found is not None, "asked for by `supports`"
-        self._library = found
+        native = _library_for(config)
+        assert native is not None, "callers check `is_supported`"
+        self._library = native
         self.packed = PackedModel(
-            weights, found.turnwise_panel(), found.turnwise_group(), quantize, blocks * BLOCK_SIZE
+            weights, native.turnwise_panel_size(), native.turnwise_group_size(), quantize, num_blocks * BLOCK_SIZE
         )
-        self._handle = found.turnwise_create(byref(self.packed.struct), threads or _threads())
+        self._handle = native.turnwise_create(byref(self.packed.struct), threads or default_threads())
         if not self._handle:
-            if refusal := found.turnwise_error():
-                raise ValueError(f"The compiled library refuses the model: {refusal.decode()}.")
-            raise MemoryError("the engine's threads could not be started")
-        # Not at exit: a daemon thread may still be inside it. And not in a forked child, which has none of its threads.
-        weakref.finalize(self, _destroy, found, self._handle, os.getpid()).atexit = False
+            if reason := native.turnwise_last_error():
+                raise ValueError(f"The compiled library rejects the model: {reason.decode()}.")
+            raise MemoryError("The threads of the engine could not be started.")
+        # Not at exit: a daemon thread may still be inside the library. Not in a forked child: it has none of the
+        # threads.
+        weakref.finalize(self, _destroy, native, self._handle, os.getpid()).atexit = False
         self._vocab_size, self._hidden_size = config.vocab_size, config.hidden_size
-        self.kind = "-".join(["native", found.turnwise_arithmetic().decode(), *([quantize] if quantize else [])])
+        self.kind = "-".join(["native", native.turnwise_instruction_set().decode(), *([quantize] if quantize else [])])
         self._config = config
         self._adapters: dict[str, PackedAdapter] = {}
-        assert found.turnwise_tile() == BLOCK_SIZE, "a block is a tile of keys"
-        shape = (config.num_layers, blocks, config.num_kv_heads)
-        # Memory of zeros costs nothing until somebody writes to it. Where weights are rounded, keys and values are too,
-        # to bfloat16: with many chats or long ones, reading them takes longer than anything else.
-        number = np.float32 if quantize is None else np.uint16
-        self._keys = np.zeros((*shape, config.head_dim, BLOCK_SIZE), number)
-        self._values = np.zeros((*shape, BLOCK_SIZE, config.head_dim), number)
-        self._cache = Cache(self._keys.ctypes.data, self._values.ctypes.data, blocks, quantize is not None)
+        assert native.turnwise_block_size() == BLOCK_SIZE, "both sides use the same block size"
+        shape = (config.num_layers, num_blocks, config.num_kv_heads)
+        # np.zeros takes no physical memory until a block is written. With quantized weights, keys and values are stored
+        # as bfloat16 (numpy has no such type, hence uint16): with many or long sequences, reading them dominates a
+        # step.
+        dtype = np.float32 if quantize is None else np.uint16
+        self._keys = np.zeros((*shape, config.head_dim, BLOCK_SIZE), dtype)
+        self._values = np.zeros((*shape, BLOCK_SIZE, config.head_dim), dtype)
+        self._cache = KVCacheView(self._keys.ctypes.data, self._values.ctypes.data, num_blocks, quantize is not None)
 
-    def load_lora(self, name: str, thin: Mapping[str, LoraFactors]) -> bool:
-        """From now on compute spans of this adapter with these changes, which stay until the runner goes."""
-        if not changes_only_layers(thin):
+    def load_lora(self, name: str, factors: Mapping[str, LoraFactors]) -> bool:
+        """Register an adapter for entries with this name; False if it changes more than the layers' matrices."""
+        if not changes_only_layers(factors):
             return False
         self._adapters[name] = PackedAdapter(
-            thin, self._config, self._library.turnwise_panel(), self._library.turnwise_width()
+            factors, self._config, self._library.turnwise_panel_size(), self._library.turnwise_vector_width()
         )
         return True
 
     @property
     def active_threads(self) -> int:
-        """Threads that compute at present: fewer than there are while other processes need the cores."""
-        return int(self._library.turnwise_threads(self._handle))
+        """Threads that compute at present; fewer than the pool has while other processes need the cores."""
+        return int(self._library.turnwise_active_threads(self._handle))
 
-    def disturb(self, limit: int = 0, seed: int = 0, pause: int = 0) -> None:
-        """For tests: `limit` threads (0: as many as pay), random chunks with a seed, pauses in microseconds."""
-        self._library.turnwise_disturb(self._handle, limit, seed, pause)
+    def set_test_perturbation(self, limit: int = 0, seed: int = 0, max_pause: int = 0) -> None:
+        """For tests: fix the number of threads, cut work into random chunks, delay threads.
+
+        Args:
+            limit: number of threads; 0 adapts it to the load.
+            seed: random chunk sizes if not 0.
+            max_pause: longest delay before and after a chunk, in microseconds.
+        """
+        self._library.turnwise_set_test_perturbation(self._handle, limit, seed, max_pause)
 
     def enter(self) -> None:
-        """Keep torch to one thread in this one, where it only samples.
+        """Limit torch to one thread in the calling thread, which only samples with it.
 
-        Its helpers wait for more work by spinning, on the cores that our own team computes on: a step of 8 chats took
-        three times as long. The number is each thread's own, but also what later threads start with, hence the detour.
+        Torch's idle worker threads spin on the cores that the library computes on: a step of 8 sequences took three
+        times as long. `set_num_threads` also sets the default of threads that start later, so a helper thread restores
+        it.
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -114,69 +138,80 @@ class NativeRunner:
         restore.start()
         restore.join()
 
-    def forward(self, spans: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
-        """Read every span's tokens; the logits, or hidden states, after those that are wanted, `(R, V)` or `(R, C)`."""
-        # Rows of one adapter are computed together, so its matrices are read once.
-        order = sorted(range(len(spans)), key=lambda number: spans[number].adapter)
-        if order == list(range(len(spans))):
-            return self._forward(spans, hidden=hidden)
-        found = self._forward([spans[number] for number in order], hidden=hidden)
-        parts = torch.split(found, [spans[number].num_outputs for number in order])
-        return torch.cat([part for _, part in sorted(zip(order, parts, strict=True), key=lambda pair: pair[0])])
+    def forward(self, batch: Sequence[BatchEntry], *, hidden: bool = False) -> Tensor:
+        """Compute the new tokens of all entries; returns logits `(R, V)` or hidden states `(R, C)` of output rows."""
+        # Rows with the same adapter are made neighbours, so that its matrices are read once for all of them.
+        order = sorted(range(len(batch)), key=lambda number: batch[number].adapter)
+        if order == list(range(len(batch))):
+            return self._forward(batch, hidden=hidden)
+        outputs = self._forward([batch[number] for number in order], hidden=hidden)
+        by_entry = torch.split(outputs, [batch[number].num_outputs for number in order])
+        return torch.cat([by_entry[position] for position in np.argsort(order)])
 
-    def _forward(self, spans: Sequence[BatchEntry], *, hidden: bool) -> Tensor:
-        counts = np.fromiter((len(span.ids) for span in spans), np.int32, len(spans))
-        starts = np.fromiter((span.start for span in spans), np.int32, len(spans))
-        wanted = np.fromiter((span.num_outputs for span in spans), np.int32, len(spans))
-        ids = np.fromiter((id for span in spans for id in span.ids), np.int32, counts.sum())
-        lines = np.arange(len(spans), dtype=np.int32).repeat(counts)
-        before = (counts.cumsum(dtype=np.int32) - counts).repeat(counts)  # rows of earlier spans
-        rows = np.arange(len(ids), dtype=np.int32)
-        asked = rows[rows - before >= (counts - wanted).repeat(counts)]
-        positions = starts.repeat(counts) + rows - before
-        tables = np.fromiter((span.blocks.buffer_info()[0] for span in spans), np.uintp, len(spans))
-        table_lengths = np.fromiter((len(span.blocks) for span in spans), np.int32, len(spans))
-        out = torch.empty(len(asked), self._hidden_size if hidden else self._vocab_size, dtype=torch.float32)
-        used = [self._adapters[span.adapter] if span.adapter else None for span in spans]
-        changes = np.fromiter((0 if adapter is None else adapter.pointer for adapter in used), np.uintp, len(spans))
-        batch = Batch(
-            *(array.ctypes.data for array in (ids, lines, positions, asked, tables, table_lengths, changes)),
-            rows=len(ids),
-            wanted_rows=len(asked),
-            hidden=hidden,
-            line_count=len(spans),
-            ranks=max(0 if adapter is None else adapter.ranks for adapter in used),
+    def _forward(self, entries: Sequence[BatchEntry], *, hidden: bool) -> Tensor:
+        """Convert the entries to arrays with one element per sequence (_N) or per row (_R), and call the library."""
+        num_sequences = len(entries)
+        lengths_N = np.fromiter((len(entry.ids) for entry in entries), np.int32, num_sequences)
+        starts_N = np.fromiter((entry.start for entry in entries), np.int32, num_sequences)
+        num_outputs_N = np.fromiter((entry.num_outputs for entry in entries), np.int32, num_sequences)
+        ids_R = np.fromiter((id for entry in entries for id in entry.ids), np.int32, lengths_N.sum())
+        sequences_R = np.arange(num_sequences, dtype=np.int32).repeat(lengths_N)
+        first_rows_R = (lengths_N.cumsum(dtype=np.int32) - lengths_N).repeat(lengths_N)
+        rows_R = np.arange(len(ids_R), dtype=np.int32)
+        offsets_R = rows_R - first_rows_R  # within the new tokens of the row's sequence
+        output_rows = rows_R[offsets_R >= (lengths_N - num_outputs_N).repeat(lengths_N)]
+        positions_R = starts_N.repeat(lengths_N) + offsets_R
+        block_tables_N = np.fromiter((entry.blocks.buffer_info()[0] for entry in entries), np.uintp, num_sequences)
+        block_table_lengths_N = np.fromiter((len(entry.blocks) for entry in entries), np.int32, num_sequences)
+        adapters = [self._adapters[entry.adapter] if entry.adapter else None for entry in entries]
+        adapters_N = np.fromiter(
+            (0 if packed is None else packed.pointer for packed in adapters), np.uintp, num_sequences
         )
-        failed = self._library.turnwise_forward(self._handle, byref(batch), byref(self._cache), out.data_ptr())
-        if failed == 2:
-            raise ValueError(f"The compiled library refuses the batch: {self._library.turnwise_error().decode()}.")
-        if failed:
-            raise MemoryError("no memory for a pass of the decoder")
+        out = torch.empty(len(output_rows), self._hidden_size if hidden else self._vocab_size, dtype=torch.float32)
+        batch = Batch(
+            ids=ids_R.ctypes.data,
+            sequences=sequences_R.ctypes.data,
+            positions=positions_R.ctypes.data,
+            output_rows=output_rows.ctypes.data,
+            block_tables=block_tables_N.ctypes.data,
+            block_table_lengths=block_table_lengths_N.ctypes.data,
+            adapters=adapters_N.ctypes.data,
+            num_rows=len(ids_R),
+            num_output_rows=len(output_rows),
+            return_hidden=hidden,
+            num_sequences=num_sequences,
+            max_lora_rank=max(0 if packed is None else packed.max_rank for packed in adapters),
+        )
+        status = self._library.turnwise_forward(self._handle, byref(batch), byref(self._cache), out.data_ptr())
+        if status == INVALID_BATCH:
+            raise ValueError(f"The compiled library rejects the batch: {self._library.turnwise_last_error().decode()}.")
+        if status:
+            raise MemoryError("There is not enough memory for a forward pass.")
         return out
 
     def logits(self, hidden_RC: Tensor) -> Tensor:
-        """The logits after last hidden states, `(R, V)`."""
+        """Logits `(R, V)` from last hidden states."""
         hidden_RC = hidden_RC.contiguous()
-        out = torch.empty(len(hidden_RC), self._vocab_size, dtype=torch.float32)
-        if self._library.turnwise_logits(self._handle, hidden_RC.data_ptr(), len(hidden_RC), out.data_ptr()):
-            raise MemoryError("no memory for a pass of the decoder")
-        return out
+        logits_RV = torch.empty(len(hidden_RC), self._vocab_size, dtype=torch.float32)
+        if self._library.turnwise_logits(self._handle, hidden_RC.data_ptr(), len(hidden_RC), logits_RV.data_ptr()):
+            raise MemoryError("There is not enough memory for a forward pass.")
+        return logits_RV
 
     def copy(self, source: int, target: int) -> None:
-        """Copy a block's keys and values over another's."""
-        for held in (self._keys, self._values):
-            held[:, target] = held[:, source]
+        """Copy the content of a block over another."""
+        for cached in (self._keys, self._values):
+            cached[:, target] = cached[:, source]
 
     def clear(self, blocks: Sequence[int]) -> None:
-        """Nothing to do: what a chat left behind is never read, being after every later chat's tokens."""
+        """Nothing to do: the library never reads positions after a sequence's end, so old values do no harm."""
 
 
-def _threads() -> int:
-    """As many as torch would take, but no more than there are cores for us; the pool takes fewer while others run."""
+def default_threads() -> int:
+    """Torch's number of threads, but no more than the cores available to this process."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(torch.get_num_threads(), cores)
 
 
-def _destroy(library: CDLL, handle: int, process: int) -> None:
+def _destroy(native: CDLL, handle: int, process: int) -> None:
     if os.getpid() == process:
-        library.turnwise_destroy(handle)
+        native.turnwise_destroy(handle)

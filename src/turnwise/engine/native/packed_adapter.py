@@ -1,4 +1,7 @@
-"""An adapter's thin matrices laid out for the compiled library, beside a base that is there once."""
+"""LoRA factors in the layout of the compiled library, for adapters that are not merged into the base model.
+
+Shapes: O outputs, I inputs, R rank padded to a multiple of the vector width, P panels.
+"""
 
 import ctypes
 from collections.abc import Mapping
@@ -8,54 +11,55 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from turnwise.engine.native import library
 from turnwise.engine.native.packer import Packer
+from turnwise.engine.native.structs import LoraMatrix
 from turnwise.models.decoder_config import DecoderConfig
 from turnwise.models.lora_factors import LoraFactors
 
-LORA_TARGETS = ("attention.qkv", "attention.out", "mlp.up", "mlp.down")  # of a layer, in the library's order
+LORA_TARGETS = ("attention.qkv", "attention.out", "mlp.up", "mlp.down")  # of a layer, in the order of LoraTarget
 
 
 class PackedAdapter(Packer):
-    """The library's `(layers, places)` of changes, and the memory that they point to.
+    """The library's `(num_layers, targets)` LoRA matrices and the memory that they point to.
 
     Attributes:
-        ranks: the most that a matrix has, filled up to whole vectors.
-        pointer: where the structures lie.
+        max_rank: largest padded rank of the matrices.
+        pointer: address of the structures.
     """
 
-    def __init__(self, thin: Mapping[str, LoraFactors], config: DecoderConfig, panel: int, width: int) -> None:
+    def __init__(self, factors: Mapping[str, LoraFactors], config: DecoderConfig, panel: int, width: int) -> None:
         super().__init__(panel)
         self._width = width
-        self._gated = config.gated_mlp
-        names = [f"layers.{number}.{place}" for number in range(config.num_layers) for place in LORA_TARGETS]
-        assert thin.keys() <= set(names), "the engine asks `only_layers` before"
-        structures = self.keep((library.Thin * len(names))())
+        self._is_gated = config.gated_mlp
+        names = [f"layers.{number}.{target}" for number in range(config.num_layers) for target in LORA_TARGETS]
+        assert factors.keys() <= set(names), "callers check `changes_only_layers`"
+        structures = self.retain((LoraMatrix * len(names))())
         for number, name in enumerate(names):
-            if name in thin:
-                structures[number] = self._thin(thin[name], interleaved=self._gated and name.endswith("mlp.up"))
-        self.ranks = max(structure.ranks for structure in structures)
+            if name in factors:
+                is_gate_up = self._is_gated and name.endswith("mlp.up")
+                structures[number] = self._lora_matrix(factors[name], is_gate_up=is_gate_up)
+        self.max_rank = max(structure.rank for structure in structures)
         self.pointer = ctypes.addressof(structures)
 
-    def _thin(self, change: LoraFactors, *, interleaved: bool) -> library.Thin:
-        missing = -len(change.down_RI) % self._width
-        down_RI, up_OR = pad(change.down_RI, (0, 0, 0, missing)), pad(change.up_OR, (0, missing))
+    def _lora_matrix(self, factors: LoraFactors, *, is_gate_up: bool) -> LoraMatrix:
+        padding = -len(factors.down_RI) % self._width
+        down_RI, up_OR = pad(factors.down_RI, (0, 0, 0, padding)), pad(factors.up_OR, (0, padding))
         down_by_width = down_RI.view(-1, self._width, down_RI.shape[1]).transpose(1, 2)
-        factor_O1 = None if change.dora_scale_O is None else change.dora_scale_O[:, None]
-        lay = self.alternating if interleaved else self.padded
-        up_OR = lay(up_OR)
-        return library.Thin(
-            down=self.floats(down_by_width),
+        dora_scale_O1 = None if factors.dora_scale_O is None else factors.dora_scale_O[:, None]
+        to_panel_rows = self.interleave_gate_up if is_gate_up else self.pad_rows
+        up_OR = to_panel_rows(up_OR)
+        return LoraMatrix(
+            down=self.float_address(down_by_width),
             up=self.address(self.in_panels(up_OR)),
-            factor=None if factor_O1 is None else self.floats(lay(factor_O1)),
-            ranges=self.address(self._ranges(up_OR)),
-            ranks=len(down_RI),
+            dora_scale=None if dora_scale_O1 is None else self.float_address(to_panel_rows(dora_scale_O1)),
+            nonzero_ranks=self.address(self._nonzero_ranks(up_OR)),
+            rank=len(down_RI),
         )
 
-    def _ranges(self, up_OR: Tensor) -> NDArray[np.int32]:
-        """Of every panel the first rank that is not zero and the end of the last: joined matrices have own ones."""
-        used_PR = (up_OR != 0).view(-1, self._panel, up_OR.shape[1]).any(dim=1).numpy()
-        ranks = np.arange(1, used_PR.shape[1] + 1)
-        ends = (used_PR * ranks).max(axis=1)
-        firsts = np.where(used_PR.any(axis=1), used_PR.argmax(axis=1), 0)
+    def _nonzero_ranks(self, up_OR: Tensor) -> NDArray[np.int32]:
+        """First nonzero rank and end of the last, `(P, 2)`. In a joined matrix each part has ranks of its own."""
+        is_nonzero_PR = (up_OR != 0).view(-1, self._panel, up_OR.shape[1]).any(dim=1).numpy()
+        ranks = np.arange(1, is_nonzero_PR.shape[1] + 1)
+        ends = (is_nonzero_PR * ranks).max(axis=1)
+        firsts = np.where(is_nonzero_PR.any(axis=1), is_nonzero_PR.argmax(axis=1), 0)
         return np.stack([firsts, ends], axis=1).astype(np.int32)

@@ -1,4 +1,7 @@
-"""Lays tensors out for the compiled library, and keeps the memory that its structures point to."""
+"""Converts tensors to the layout of the compiled library, and keeps the memory alive that its structures point to.
+
+Shapes: O outputs, I inputs.
+"""
 
 import ctypes
 import math
@@ -11,82 +14,88 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-MAPPED = 2**18  # bytes, from which on memory is taken from the system
-CHUNK = 2**19  # numbers of a matrix that are converted at a time: 2 MB as float32
+MIN_MMAP_BYTES = 2**18  # larger arrays are allocated with mmap
+CHUNK_ELEMENTS = 2**19  # elements of a matrix that are converted at a time: 2 MB as float32
 
 
 class Packer:
-    """Memory for the library; `panel` outputs of a matrix lie together."""
+    """Owner of the arrays that the library reads; `panel` outputs of a matrix are stored together."""
 
     def __init__(self, panel: int) -> None:
         self._panel = panel
-        self._kept: list[Any] = []
+        self._retained: list[Any] = []
 
     @property
     def nbytes(self) -> int:
-        """Memory of all that was laid out."""
-        return sum(kept.nbytes for kept in self._kept if isinstance(kept, np.ndarray))
+        """Memory of all packed arrays in bytes."""
+        return sum(array.nbytes for array in self._retained if isinstance(array, np.ndarray))
 
-    def padded(self, tensor: Tensor) -> Tensor:
-        """As float32, filled up with zeros to whole panels of rows."""
-        missing = -len(tensor) % self._panel
-        found = tensor.detach().float().contiguous()
-        return nn.functional.pad(found, (0, 0) * (tensor.dim() - 1) + (0, missing)) if missing else found
+    def pad_rows(self, tensor: Tensor) -> Tensor:
+        """The tensor as float32, padded with zero rows to a multiple of the panel size."""
+        padding = -len(tensor) % self._panel
+        rows = tensor.detach().float().contiguous()
+        return nn.functional.pad(rows, (0, 0) * (tensor.dim() - 1) + (0, padding)) if padding else rows
 
-    def alternating(self, gate_and_up: Tensor) -> Tensor:
-        """Rows of the gate's panels and of the other projection's in turn, so that one thread computes both."""
-        gate, up = (self.padded(part) for part in gate_and_up.chunk(2))
+    def interleave_gate_up(self, gate_up: Tensor) -> Tensor:
+        """Rows of gate panels and up panels alternately, padded, so that one thread computes both."""
+        gate, up = (self.pad_rows(half) for half in gate_up.chunk(2))
         by_panel = (-1, self._panel, gate.shape[1])
         return torch.stack([gate.view(by_panel), up.view(by_panel)], dim=1).view(-1, gate.shape[1])
 
-    def chunks(self, weight_OI: Tensor, dtype: torch.dtype, *, gated: bool) -> Iterator[tuple[int, Tensor]]:
-        """A matrix as `padded`, or where it is gated `alternating`, lays it out, a few panels at a time.
+    def iterate_chunks(
+        self, weight_OI: Tensor, dtype: torch.dtype, *, is_gate_up: bool
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Convert a matrix a few panels at a time with `pad_rows`, or with `interleave_gate_up`.
 
         Args:
-            weight_OI: the matrix, of any type.
-            dtype: the type to round it to first.
-            gated: whether it is a gate and what it gates.
+            weight_OI: the matrix, of any dtype.
+            dtype: the dtype to round to first.
+            is_gate_up: True for a fused gate and up projection.
 
         Yields:
-            The number of the first panel, and rows of float32.
+            The number of the chunk's first panel, and its rows as float32.
         """
-        parts = weight_OI.chunk(2) if gated else (weight_OI,)
-        step = max(1, CHUNK // (len(parts) * self._panel * max(1, weight_OI.shape[1]))) * self._panel
-        for start in range(0, len(parts[0]), step):
-            rows = torch.cat([part[start : start + step] for part in parts]).to(dtype)
-            laid_out = self.alternating(rows) if gated else self.padded(rows)
-            yield start // self._panel * len(parts), laid_out
+        halves = weight_OI.chunk(2) if is_gate_up else (weight_OI,)
+        panels_per_chunk = max(1, CHUNK_ELEMENTS // (len(halves) * self._panel * max(1, weight_OI.shape[1])))
+        step = panels_per_chunk * self._panel
+        for start in range(0, len(halves[0]), step):
+            rows = torch.cat([half[start : start + step] for half in halves]).to(dtype)
+            panel_rows = self.interleave_gate_up(rows) if is_gate_up else self.pad_rows(rows)
+            yield start // self._panel * len(halves), panel_rows
 
-    def panels_of(self, outputs: int, *, gated: bool) -> int:
-        """How many panels `chunks` yields in all for a matrix of so many rows."""
-        return 2 * -(-outputs // 2 // self._panel) if gated else -(-outputs // self._panel)
+    def count_panels(self, outputs: int, *, is_gate_up: bool) -> int:
+        """Number of panels that `iterate_chunks` yields for a matrix with `outputs` rows."""
+        return 2 * -(-outputs // 2 // self._panel) if is_gate_up else -(-outputs // self._panel)
 
     def in_panels(self, padded_OI: Tensor) -> NDArray[np.float32]:
-        """`(O / panel, I, panel)`, from whole panels of rows."""
+        """Transpose each panel of padded rows: `(O / panel, I, panel)`."""
         by_panel = padded_OI.view(-1, self._panel, padded_OI.shape[1])
-        found: NDArray[np.float32] = by_panel.transpose(1, 2).contiguous().numpy()
-        return found
+        panels: NDArray[np.float32] = by_panel.transpose(1, 2).contiguous().numpy()
+        return panels
 
-    def floats(self, tensor: Tensor | None) -> int | None:
-        """The address of a tensor as it lies, or of nothing."""
+    def float_address(self, tensor: Tensor | None) -> int | None:
+        """Address of a tensor as float32 in its present layout; None for None."""
         return None if tensor is None else self.address(tensor.detach().float().contiguous().numpy())
 
     @staticmethod
     def empty(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-        """Memory that stays, taken from the system: among what is converted and freed it would leave gaps."""
+        """Uninitialised array that is kept for long.
+
+        Large arrays are mapped separately: among the temporary buffers of conversion they would fragment the heap.
+        """
         count = math.prod(shape)
         size = count * np.dtype(dtype).itemsize
-        if size < MAPPED:
+        if size < MIN_MMAP_BYTES:
             return np.empty(shape, dtype)
         return np.frombuffer(mmap.mmap(-1, size), dtype, count).reshape(shape)
 
     def address(self, array: NDArray[Any]) -> int:
-        """Where an array lies, which is kept from now on."""
-        assert array.flags.c_contiguous, "the library reads rows one after the other"
-        self._kept.append(array)
+        """Address of an array, which is kept alive from now on."""
+        assert array.flags.c_contiguous, "the library reads contiguous arrays"
+        self._retained.append(array)
         return int(ctypes.cast(array.ctypes.data, ctypes.c_void_p).value or 0)
 
-    def keep(self, structures: ctypes.Array[Any]) -> ctypes.Array[Any]:
-        """An array of the library's structures, kept from now on."""
-        self._kept.append(structures)
+    def retain(self, structures: ctypes.Array[Any]) -> ctypes.Array[Any]:
+        """Keep an array of the library's structures alive."""
+        self._retained.append(structures)
         return structures

@@ -1,76 +1,78 @@
-// What Python hands over; library.py mirrors these structures.
+// Structures that Python passes to the library; structs.py mirrors them field by field.
+//
+// Shapes: C hidden size, H heads, K key/value heads, D head size, V vocabulary, P positions.
 #pragma once
 
 #include <cstdint>
 
 extern "C" {
 
-// A matrix in panels. Of 32 bits: float32; 16: bfloat16 (linear.hpp); 8 or 4: whole numbers with scales (integer.hpp).
-struct Matrix {
+// A weight matrix in panels of outputs. bits: 32 float32, 16 bfloat16 (linear.hpp), 8 or 4 integers with scales
+// (quantized_linear.hpp).
+struct PackedMatrix {
     const void* weights;
-    const void* scales;  // null for floats
-    const float* bias;   // padded to whole panels, or null
+    const void* scales;  // null unless quantized
+    const float* bias;   // padded to a multiple of PANEL, or null
     int32_t inputs, outputs, bits;
 };
 
-struct Norm {
+struct NormWeights {
     const float* weight;
-    const float* bias;  // null unless it is a LayerNorm with one
+    const float* bias;  // null for RMSNorm and for a LayerNorm without bias
 };
 
-struct Layer {
-    Norm attention_norm, query_norm, key_norm, mlp_norm;  // query_norm.weight is null where heads are not normalised
-    Matrix qkv, out, up, down;
-    int32_t rotated;
-    int32_t window;  // tokens a row sees, itself included; 0 for all
+struct LayerWeights {
+    NormWeights attention_norm, query_norm, key_norm, mlp_norm;  // query_norm.weight is null without QK-norm
+    PackedMatrix qkv, out, up, down;  // with a gated MLP, `up` holds gate and up panels alternately
+    int32_t uses_rope;
+    int32_t window;  // tokens that a row attends to, itself included; 0: all
 };
 
-struct Model {
-    int32_t layers, hidden, heads, kv_heads, head_dim, feed_forward, vocabulary;
-    int32_t context;  // rows of the tables of positions
-    int32_t layer_norm, gated, gelu, half_embed;
+struct ModelWeights {
+    int32_t num_layers, hidden_size, num_heads, num_kv_heads, head_dim, intermediate_size, vocab_size;
+    int32_t num_positions;  // rows of the position tables
+    int32_t is_layer_norm, is_gated, is_gelu, is_embed_bf16;
     float norm_eps;
-    const Layer* layer;
-    const void* embed;      // (V, C), float32 or, with `half_embed`, bfloat16
-    const float* position;  // (P, C), or null
-    const float* cosines;   // (P, D), or null
-    const float* sines;
-    Norm norm;
-    Matrix head;
+    const LayerWeights* layers;
+    const void* embed;            // (V, C), float32 or bfloat16
+    const float* position_embed;  // (P, C), or null
+    const float* rope_cos;        // (P, D), or null
+    const float* rope_sin;
+    NormWeights final_norm;
+    PackedMatrix lm_head;
 };
 
-// One layer's keys are (blocks, K, D, TILE), its values (blocks, K, TILE, D); layers follow each other.
-// Numbers are float32, or bfloat16 where `half` is set.
-struct Cache {
+// Keys of one layer are (num_blocks, K, D, BLOCK_SIZE), values (num_blocks, K, BLOCK_SIZE, D); layers follow each other.
+struct KVCacheView {
     void* keys;
     void* values;
-    int32_t blocks, half;
+    int32_t num_blocks, is_bf16;  // bfloat16, or float32
 };
 
-// What an adapter changes of a matrix: y = f (W x + U (D x)), where U, with its scale, is up to `ranks` wide.
-struct Thin {
-    const float* down;      // D, (ranks / WIDTH, inputs, WIDTH); null where nothing is changed
-    const float* up;        // U in panels of outputs, each (ranks, PANEL)
-    const float* factor;    // f, padded to whole panels, or null (DoRA)
-    const int32_t* ranges;  // of each panel of U: its first rank that is not zero, and the end of the last
-    int32_t ranks;          // padded to whole vectors
+// A LoRA update of one matrix: y = s (W x + U (D x)), where D (down) is lora_A and U (up) is lora_B with its scaling.
+struct LoraMatrix {
+    const float* down;             // (rank / WIDTH, inputs, WIDTH); null if the matrix is not adapted
+    const float* up;               // panels of outputs, each (rank, PANEL)
+    const float* dora_scale;       // s, padded to a multiple of PANEL; null without DoRA
+    const int32_t* nonzero_ranks;  // (panels, 2): first nonzero rank of a panel of U, end of the last
+    int32_t rank;                  // padded to a multiple of WIDTH
 };
 
-// The matrices of a layer that adapters change.
-enum Place { QKV, OUT, UP, DOWN, PLACES };
+// The matrices of a layer that an adapter can change, in the order of LORA_TARGETS in packed_adapter.py.
+enum LoraTarget { QKV, OUT, UP, DOWN, NUM_LORA_TARGETS };
 
-// The new tokens; `wanted` are the rows, ascending, whose logits are asked for, or, with `hidden`, their last hidden
-// states, normalised, (C) each.
+// New tokens of one forward pass, one row each, of any number of sequences. `output_rows`, ascending, are the rows whose
+// logits are computed or, with `return_hidden`, whose last normalised hidden states (C) are returned.
 struct Batch {
     const int32_t* ids;
-    const int32_t* lines;  // of each row
+    const int32_t* sequences;  // index of each row's sequence
     const int32_t* positions;
-    const int32_t* wanted;
-    const int32_t* const* tables;  // of each line: its blocks in the cache, in order
-    const int32_t* table_lengths;  // of each line
-    const Thin* const* adapters;   // of each line: its changes, (layers, PLACES), or null; those of one lie together
-    int32_t rows, wanted_rows, hidden, line_count;
-    int32_t ranks;  // most that an adapter here has; 0 where nobody has one
+    const int32_t* output_rows;
+    const int32_t* const* block_tables;   // of each sequence: its blocks in the cache, in order
+    const int32_t* block_table_lengths;   // of each sequence
+    const LoraMatrix* const* adapters;    // of each sequence: (num_layers, NUM_LORA_TARGETS), or null
+    int32_t num_rows, num_output_rows, return_hidden, num_sequences;
+    int32_t max_lora_rank;  // largest rank of the adapters; 0 if there are none
 };
 
 }  // extern "C"

@@ -1,6 +1,6 @@
-// A number that threads sleep on until somebody changes it: a futex on Linux, a condition variable elsewhere.
+// A counter that threads sleep on until it changes: a futex on Linux, a condition variable elsewhere.
 //
-// Waking never blocks on Linux: a sleeper that loses its core on its way in or out holds no lock that the waker needs.
+// With a futex, waking never blocks: a sleeper that is descheduled on its way in or out holds no lock that the waker needs.
 #pragma once
 
 #include <atomic>
@@ -18,27 +18,30 @@
 
 namespace turnwise {
 
-class WaitWord {
+// A sleeper reads `value`, checks its condition, and sleeps on the value it read. A waker makes the condition true, then
+// calls `wake_all`. The change of the counter in between makes `sleep` return at once, so no wake-up is lost.
+class Futex {
   public:
     uint32_t value() const { return value_.load(std::memory_order_seq_cst); }
 
 #if defined(__linux__)
-    // Returns once the number is not `seen`, or sooner.
-    void sleep(uint32_t seen) { syscall(SYS_futex, &value_, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0); }
+    // Returns when the counter differs from `expected`, or spuriously; callers check their condition in a loop. The kernel
+    // compares and sleeps atomically.
+    void sleep(uint32_t expected) { syscall(SYS_futex, &value_, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0); }
 
     void wake_all() {
         value_.fetch_add(1, std::memory_order_seq_cst);
         syscall(SYS_futex, &value_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
     }
 #else
-    void sleep(uint32_t seen) {
-        std::unique_lock<std::mutex> hold(mutex_);
-        changed_.wait(hold, [&] { return value() != seen; });
+    void sleep(uint32_t expected) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        changed_.wait(lock, [&] { return value() != expected; });
     }
 
     void wake_all() {
         {
-            std::lock_guard<std::mutex> hold(mutex_);
+            std::lock_guard<std::mutex> lock(mutex_);
             value_.fetch_add(1, std::memory_order_seq_cst);
         }
         changed_.notify_all();

@@ -1,0 +1,408 @@
+// One forward pass of the generic decoder (models/decoder.py) over new tokens of many sequences.
+//
+// Shapes: R rows (new tokens, of any sequences), C hidden size, H heads, K key/value heads, D head size, F intermediate size,
+// V vocabulary. A row knows its sequence and its position; it attends to the tokens of its sequence up to itself.
+#pragma once
+
+#include <vector>
+
+#include "attention.hpp"
+#include "linear.hpp"
+#include "lora.hpp"
+#include "norms.hpp"
+#include "quantized_linear.hpp"
+#include "structs.hpp"
+#include "thread_pool.hpp"
+
+namespace turnwise {
+namespace {  // internal linkage: several variants of the library are loaded side by side
+
+constexpr int MAX_QUERY_GROUP_ROWS = 4;  // rows of one sequence that share one pass over its keys and values
+
+class Decoder {
+  public:
+    Decoder(const ModelWeights& model, int threads)
+        : m_(model), layers_(model.layers, model.layers + model.num_layers), pool_(threads), scratch_(threads) {
+        max_inputs_ = std::max({m_.hidden_size, m_.intermediate_size, m_.num_heads * m_.head_dim});
+        qkv_width_ = num_panels(layers_[0].qkv) * PANEL;
+    }
+
+    // Writes the logits (output rows, V), or hidden states (output rows, C), to `out`.
+    void forward(const Batch& batch, const KVCacheView& cache, float* out) {
+        const size_t R = batch.num_rows;
+        grow(x_, R * m_.hidden_size);
+        grow(normed_, R * m_.hidden_size);
+        grow(qkv_, R * qkv_width_);
+        grow(attention_, R * m_.num_heads * m_.head_dim);
+        grow(intermediate_, R * m_.intermediate_size);
+        grow_linear_buffers(R);
+        grow(lora_hidden_, R * batch.max_lora_rank);
+        sequences_.assign(batch.sequences, batch.sequences + R);
+        positions_.assign(batch.positions, batch.positions + R);
+        find_query_groups(int(R));
+        score_stride_ = (*std::max_element(positions_.begin(), positions_.end()) / BLOCK_SIZE + 1) * BLOCK_SIZE;
+        for (auto& scratch : scratch_) {
+            grow(scratch.gate, ROW_BLOCK * PANEL);
+            grow(scratch.scores, MAX_QUERIES * size_t(score_stride_));
+        }
+        const Pass pass(pool_);
+        run_layers(batch, cache, out);
+    }
+
+    // Applies the LM head only: normalised hidden states (R, C) to logits (R, V).
+    void logits(const float* hidden, int rows, float* out) {
+        grow_linear_buffers(rows);
+        const Pass pass(pool_);
+        lm_head(hidden, rows, out);
+    }
+
+    ThreadPool& pool() { return pool_; }
+    const ModelWeights& model() const { return m_; }
+
+  private:
+    struct Pass {
+        explicit Pass(ThreadPool& pool) : pool(pool) { pool.begin_pass(); }
+        ~Pass() { pool.end_pass(); }
+        ThreadPool& pool;
+    };
+
+    // Buffers of one thread.
+    struct Scratch {
+        std::vector<float> panel;   // one panel of weights as float32
+        std::vector<float> gate;    // activated gates of a block of rows
+        std::vector<float> scores;  // attention weights of up to MAX_QUERIES queries
+    };
+
+    // Buffers only grow, so that a steady load allocates nothing.
+    template <class T>
+    static void grow(std::vector<T>& buffer, size_t size) {
+        if (buffer.size() < size) buffer.resize(size);
+    }
+
+    void grow_linear_buffers(size_t rows) {
+        for (auto& scratch : scratch_) grow(scratch.panel, size_t(max_inputs_) * PANEL);
+        if (m_.lm_head.bits > 8) return;
+        const size_t max_groups = rows * num_groups(max_inputs_);
+        grow(quantized_values_, max_groups * GROUP);
+        grow(quantized_scales_, max_groups);
+        grow(quantized_sums_, max_groups);
+    }
+
+    static int num_panels(const PackedMatrix& matrix) { return (matrix.outputs + PANEL - 1) / PANEL; }
+
+    // ---- Linear layers
+
+    // Calls epilogue(row, panel, sums, thread_id) with the sums of x W for all rows and panels. Panels 2i and 2i + 1 of a row
+    // are handled one after the other by the same thread.
+    template <class Epilogue>
+    void multiply(const float* x, int rows, const PackedMatrix& matrix, Epilogue epilogue) {
+        const QuantizedRows quantized = matrix.bits > 8 ? QuantizedRows{} : quantize_rows(x, rows, matrix);
+        // With few rows, reading the weights takes the time; rows + 1 accounts for it.
+        const int64_t cost = int64_t(matrix.inputs) * matrix.outputs * (rows + 1) / (matrix.bits > 8 ? 1 : 2);
+        const int panels = num_panels(matrix), blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
+        const int padded_panels = (panels + SINGLE_ROW_PANELS - 1) / SINGLE_ROW_PANELS * SINGLE_ROW_PANELS;
+        static_assert(SINGLE_ROW_PANELS % 2 == 0, "a gate panel and its up panel must be in one chunk");
+        // Items are panels of the first block of rows, then panels of the next block, so that all threads work on the same
+        // rows at a time and share them in the cache.
+        pool_.run(blocks * padded_panels, cost, [&](int first, int last, int id) {
+            for (int from = first, to; from < last; from = to) {
+                const int block = from / padded_panels;
+                to = std::min(last, (block + 1) * padded_panels);
+                const int start = block * ROW_BLOCK, end = std::min(rows, start + ROW_BLOCK);
+                const auto thread_epilogue = [&](int row, int panel, float* sums) { epilogue(row, panel, sums, id); };
+                const auto run_tiles = [&](auto kernel) {
+                    TiledLinear<decltype(kernel), decltype(thread_epilogue)>(kernel, start, end, thread_epilogue)
+                        .run(from - block * padded_panels, std::min(panels, to - block * padded_panels));
+                };
+                float* panel_buffer = scratch_[id].panel.data();
+                switch (matrix.bits) {
+                    case 32: run_tiles(FloatKernel<float>(x, matrix.inputs, matrix.weights, panel_buffer)); break;
+                    case 16: run_tiles(FloatKernel<uint16_t>(x, matrix.inputs, matrix.weights, panel_buffer)); break;
+                    case 8: run_tiles(QuantizedKernel<8>(quantized, matrix.inputs, matrix.weights, matrix.scales)); break;
+                    default: run_tiles(QuantizedKernel<4>(quantized, matrix.inputs, matrix.weights, matrix.scales));
+                }
+            }
+        }, SINGLE_ROW_PANELS);
+    }
+
+    // Quantizes activations; the result is valid until the next call.
+    QuantizedRows quantize_rows(const float* x, int rows, const PackedMatrix& matrix) {
+        QuantizedRows quantized{quantized_values_.data(), quantized_scales_.data(), quantized_sums_.data()};
+        const int row_groups = num_groups(matrix.inputs);
+        pool_.run(rows * row_groups, int64_t(rows) * matrix.inputs * 4, [&](int from, int to, int) {
+            for (int index = from; index < to; index++) {
+                const int first = index % row_groups * GROUP;
+                quantized.set_group(index, x + size_t(index / row_groups) * matrix.inputs + first,
+                                    std::min(GROUP, matrix.inputs - first));
+            }
+        });
+        return quantized;
+    }
+
+    // out[row] = (or += with ADD) x W + b for the first `columns` outputs. update(row, panel, sums) changes the sums before
+    // the bias is added.
+    template <bool ADD, class Update>
+    void linear(const float* x, int rows, const PackedMatrix& matrix, float* out, int stride, int columns, Update update) {
+        multiply(x, rows, matrix, [&](int row, int panel, float* sums, int) {
+            update(row, panel, sums);
+            float* target = out + size_t(row) * stride + panel * PANEL;
+            const float* bias = matrix.bias ? matrix.bias + panel * PANEL : nullptr;
+            const int count = std::min(PANEL, columns - panel * PANEL);
+            for (int i = 0; i < count; i++) {
+                const float value = bias ? sums[i] + bias[i] : sums[i];
+                target[i] = ADD ? target[i] + value : value;
+            }
+        });
+    }
+
+    // Logits (rows, V). Adapters do not change the LM head.
+    void lm_head(const float* hidden, int rows, float* out) {
+        linear<false>(hidden, rows, m_.lm_head, out, m_.vocab_size, m_.vocab_size, [](int, int, float*) {});
+    }
+
+    // intermediate = act(gate) * up, or act(up) without a gate. Gate and up panels alternate, so one thread computes both and
+    // keeps the gate in its scratch memory.
+    template <class Update>
+    void gate_up_projection(const float* x, int rows, const LayerWeights& layer, Update update) {
+        const PackedMatrix& matrix = layer.up;
+        multiply(x, rows, matrix, [&](int row, int panel, float* sums, int id) {
+            update(row, panel, sums);
+            const float* bias = matrix.bias ? matrix.bias + panel * PANEL : nullptr;
+            float* gate = scratch_[id].gate.data() + row % ROW_BLOCK * PANEL;
+            const bool is_gate = m_.is_gated && panel % 2 == 0;
+            const int column = (m_.is_gated ? panel / 2 : panel) * PANEL;
+            float* target = intermediate_.data() + size_t(row) * m_.intermediate_size + column;
+            alignas(64) float values[PANEL];
+            for (int i = 0; i < PANEL; i += WIDTH) {
+                Vec value = load<Vec>(sums + i);
+                if (bias) value += load<Vec>(bias + i);
+                if (is_gate || !m_.is_gated) value = m_.is_gelu ? gelu_tanh(value) : silu(value);
+                else value *= load<Vec>(gate + i);
+                store((is_gate ? gate : values) + i, value);
+            }
+            if (!is_gate) std::copy(values, values + std::min(PANEL, m_.intermediate_size - column), target);
+        });
+    }
+
+    // ---- LoRA
+
+    // The adapter matrix of a row for one target, or null.
+    const LoraMatrix* lora_of(int row, int layer, LoraTarget target, const Batch& batch) const {
+        const LoraMatrix* adapter = batch.adapters[sequences_[row]];
+        if (!adapter) return nullptr;
+        const LoraMatrix* lora = adapter + layer * NUM_LORA_TARGETS + target;
+        return lora->down ? lora : nullptr;
+    }
+
+    // lora_hidden = D x for rows with an adapter, before the product with the base matrix of the same target.
+    void apply_lora_down(const float* x, int rows, int inputs, int layer, LoraTarget target, const Batch& batch) {
+        if (!batch.max_lora_rank) return;
+        pool_.run(rows, int64_t(rows) * inputs * batch.max_lora_rank, [&](int from, int to, int) {
+            for (int first = from, end; first < to; first = end) {
+                // Consecutive rows with the same adapter: each slice of D is read once for all of them.
+                const LoraMatrix* adapter = batch.adapters[sequences_[first]];
+                for (end = first + 1; end < to && batch.adapters[sequences_[end]] == adapter;) end++;
+                const LoraMatrix* lora = lora_of(first, layer, target, batch);
+                if (!lora) continue;
+                for (int rank = 0; rank < lora->rank; rank += WIDTH)
+                    for (int row = first; row < end; row++)
+                        store(&lora_hidden_[size_t(row) * batch.max_lora_rank + rank],
+                              lora_down(x + size_t(row) * inputs, lora->down + size_t(rank) * inputs, inputs));
+            }
+        });
+    }
+
+    // Adds the adapter's update to the sums of one row and panel.
+    void add_lora_output(int row, int panel, int layer, LoraTarget target, const Batch& batch, float* sums) const {
+        if (!batch.max_lora_rank) return;
+        if (const LoraMatrix* lora = lora_of(row, layer, target, batch))
+            add_lora_up(*lora, &lora_hidden_[size_t(row) * batch.max_lora_rank], panel, sums);
+    }
+
+    // ---- Attention
+
+    // Offset of this head in the first block of a layer's keys or values.
+    size_t head_offset(const KVCacheView& cache, int layer, int kv_head) const {
+        return (size_t(layer) * cache.num_blocks * m_.num_kv_heads + kv_head) * m_.head_dim * BLOCK_SIZE;
+    }
+
+    size_t block_stride() const { return size_t(m_.num_kv_heads) * m_.head_dim * BLOCK_SIZE; }
+
+    // Normalises (QK-norm) and rotates queries and keys in place, then writes keys and values to the row's position in the
+    // cache. Every row has a position of its own, so rows are independent.
+    template <class Number>
+    void apply_rope_and_write_kv(int row, const LayerWeights& layer, int number, const Batch& batch,
+                                 const KVCacheView& cache) {
+        const int H = m_.num_heads, K = m_.num_kv_heads, D = m_.head_dim, position = positions_[row];
+        float* q = qkv_.data() + size_t(row) * qkv_width_;
+        for (int head = 0; head < H + K; head++) {  // H queries, then K keys
+            float* x = q + head * D;
+            if (layer.query_norm.weight)
+                rms_norm(x, D, m_.norm_eps, head < H ? layer.query_norm : layer.key_norm, x);
+            if (layer.uses_rope)
+                apply_rope(x, D, m_.rope_cos + size_t(position) * D, m_.rope_sin + size_t(position) * D);
+        }
+        const int32_t block = batch.block_tables[sequences_[row]][position / BLOCK_SIZE];
+        for (int head = 0; head < K; head++) {
+            const float* key = q + (H + head) * D;
+            const size_t offset = head_offset(cache, number, head) + block * block_stride();
+            // Keys are transposed within a block: one number per dimension, BLOCK_SIZE apart.
+            Number* cached_key = (Number*)cache.keys + offset + position % BLOCK_SIZE;
+            for (int d = 0; d < D; d++) store_as(cached_key + d * BLOCK_SIZE, key[d]);
+            const float* value = key + K * D;
+            Number* cached_value = (Number*)cache.values + offset + size_t(position % BLOCK_SIZE) * D;
+            for (int d = 0; d < D; d++) store_as(cached_value + d, value[d]);
+        }
+    }
+
+    // Cuts rows into groups of consecutive rows of one sequence, which share its keys and values. Groups are small enough for
+    // all threads to have work.
+    void find_query_groups(int rows) {
+        const int max_rows = std::clamp(rows * m_.num_kv_heads / pool_.limit(), 1, MAX_QUERY_GROUP_ROWS);
+        query_groups_.clear();
+        for (int row = 0; row < rows; row++)
+            if (query_groups_.empty() || sequences_[row] != sequences_[query_groups_.back()] ||
+                row - query_groups_.back() == max_rows)
+                query_groups_.push_back(row);
+        query_groups_.push_back(rows);
+    }
+
+    // attention = the attention of all rows.
+    void attend_rows(int rows, const LayerWeights& layer, int number, const Batch& batch, const KVCacheView& cache) {
+        const int H = m_.num_heads, K = m_.num_kv_heads, groups = int(query_groups_.size()) - 1;
+        // All query heads of a key/value head are computed together, unless that leaves threads without work.
+        const int heads_together = groups * K < pool_.limit() ? 1 : H / K, head_groups = H / heads_together;
+        int64_t attended = 0;
+        for (int row = 0; row < rows; row++)
+            attended += layer.window ? std::min(layer.window, positions_[row] + 1) : positions_[row] + 1;
+        pool_.run(groups * head_groups, 4 * attended * H * m_.head_dim, [&](int from, int to, int id) {
+            for (int item = from; item < to; item++) {
+                const int group = item / head_groups, first = query_groups_[group], last = query_groups_[group + 1];
+                const int head = item % head_groups * heads_together;
+                if (cache.is_bf16) attention<uint16_t>(id, first, last, head, heads_together, layer, number, batch, cache);
+                else attention<float>(id, first, last, head, heads_together, layer, number, batch, cache);
+            }
+        });
+    }
+
+    // Attention of rows first..last, all of one sequence, for `heads` heads from `first_head` on, which share a key/value
+    // head.
+    template <class Number>
+    void attention(int id, int first, int last, int first_head, int heads, const LayerWeights& layer, int number,
+                   const Batch& batch, const KVCacheView& cache) {
+        const int H = m_.num_heads, K = m_.num_kv_heads, D = m_.head_dim, last_head = first_head + heads - 1;
+        const size_t offset = head_offset(cache, number, first_head / (H / K));
+        const int32_t* block_table = batch.block_tables[sequences_[first]];
+        const PagedHead<Number> keys{(const Number*)cache.keys + offset, block_stride(), block_table};
+        const PagedHead<Number> values{(const Number*)cache.values + offset, block_stride(), block_table};
+        Query queries[MAX_QUERIES];
+        int count = 0;
+        for (int row = first; row < last; row++)
+            for (int head = first_head; head <= last_head; head++) {
+                const int end = positions_[row] + 1, start = layer.window ? std::max(0, end - layer.window) : 0;
+                queries[count++] = {qkv_.data() + size_t(row) * qkv_width_ + head * D, start, end,
+                                    attention_.data() + (size_t(row) * H + head) * D};
+                if (count < MAX_QUERIES && (row < last - 1 || head < last_head)) continue;
+                attend(queries, count, D, keys, values, scratch_[id].scores.data(), score_stride_);
+                count = 0;
+            }
+    }
+
+    // ---- The pass
+
+    void normalise(const float* x, NormWeights norm, float* out) const {
+        (m_.is_layer_norm ? layer_norm : rms_norm)(x, m_.hidden_size, m_.norm_eps, norm, out);
+    }
+
+    void embed(int32_t id, int32_t position, float* out) const {
+        const int C = m_.hidden_size;
+        const size_t offset = size_t(id) * C;
+        for (int i = 0; i < C; i += WIDTH)
+            store(out + i, m_.is_embed_bf16 ? load_as_float((const uint16_t*)m_.embed + offset + i)
+                                            : load_as_float((const float*)m_.embed + offset + i));
+        if (m_.position_embed)
+            for (int i = 0; i < C; i++) out[i] += m_.position_embed[size_t(position) * C + i];
+    }
+
+    // Moves the output rows to the front, in the same order.
+    void gather_output_rows(const Batch& batch) {
+        for (int i = 0; i < batch.num_output_rows; i++) {
+            const size_t row = batch.output_rows[i];
+            if (row == size_t(i)) continue;
+            std::copy(&x_[row * m_.hidden_size], &x_[row * m_.hidden_size] + m_.hidden_size,
+                      &x_[size_t(i) * m_.hidden_size]);
+            std::copy(&qkv_[row * qkv_width_], &qkv_[row * qkv_width_] + m_.num_heads * m_.head_dim,
+                      &qkv_[size_t(i) * qkv_width_]);  // queries only: keys and values are in the cache
+            sequences_[i] = sequences_[row];
+            positions_[i] = positions_[row];
+        }
+    }
+
+    void run_layers(const Batch& batch, const KVCacheView& cache, float* out) {
+        const int C = m_.hidden_size, F = m_.intermediate_size, H = m_.num_heads, K = m_.num_kv_heads, D = m_.head_dim;
+        int R = batch.num_rows;
+        float *x = x_.data(), *normed = normed_.data(), *intermediate = intermediate_.data();
+        // Runs work(row) for all rows; `cost`: multiplications per row.
+        const auto for_rows = [&](int64_t cost, auto work) {
+            pool_.run(R, R * cost, [&](int first, int last, int) {
+                for (int row = first; row < last; row++) work(row);
+            });
+        };
+        const auto normalise_rows = [&](NormWeights norm) {
+            for_rows(3 * C, [&](int row) { normalise(x + size_t(row) * C, norm, normed + size_t(row) * C); });
+        };
+
+        for_rows(6 * C, [&](int row) {
+            embed(batch.ids[row], positions_[row], x + size_t(row) * C);
+            normalise(x + size_t(row) * C, layers_[0].attention_norm, normed + size_t(row) * C);
+        });
+        for (int number = 0; number < m_.num_layers; number++) {
+            const LayerWeights& layer = layers_[number];
+            const auto lora_update = [&](LoraTarget target) {
+                return [this, number, target, &batch](int row, int panel, float* sums) {
+                    add_lora_output(row, panel, number, target, batch, sums);
+                };
+            };
+            apply_lora_down(normed, R, C, number, QKV, batch);
+            linear<false>(normed, R, layer.qkv, qkv_.data(), qkv_width_, layer.qkv.outputs, lora_update(QKV));
+            for_rows(8 * (H + 2 * K) * D, [&](int row) {
+                if (cache.is_bf16) apply_rope_and_write_kv<uint16_t>(row, layer, number, batch, cache);
+                else apply_rope_and_write_kv<float>(row, layer, number, batch, cache);
+            });
+            if (number == m_.num_layers - 1 && batch.num_output_rows < R) {
+                // After the last layer's keys and values are written, only output rows are still needed.
+                gather_output_rows(batch);
+                R = batch.num_output_rows;
+                find_query_groups(R);
+            }
+            attend_rows(R, layer, number, batch, cache);
+            apply_lora_down(attention_.data(), R, H * D, number, OUT, batch);
+            linear<true>(attention_.data(), R, layer.out, x, C, C, lora_update(OUT));
+            normalise_rows(layer.mlp_norm);
+            apply_lora_down(normed, R, C, number, UP, batch);
+            gate_up_projection(normed, R, layer, lora_update(UP));
+            apply_lora_down(intermediate, R, F, number, DOWN, batch);
+            linear<true>(intermediate, R, layer.down, x, C, C, lora_update(DOWN));
+            normalise_rows(number + 1 < m_.num_layers ? layers_[number + 1].attention_norm : m_.final_norm);
+        }
+        if (batch.return_hidden) std::copy(normed, normed + size_t(R) * C, out);
+        else lm_head(normed, R, out);
+    }
+
+    const ModelWeights m_;
+    const std::vector<LayerWeights> layers_;
+    ThreadPool pool_;
+    std::vector<Scratch> scratch_;  // one per thread
+    int max_inputs_, qkv_width_, score_stride_ = 0;
+    // Activations: the residual stream (R, C), its normalised copy (R, C), queries, keys and values (R, qkv_width),
+    // outputs of attention (R, H D), of the gate and up projection (R, F), and of lora_A (R, max_lora_rank).
+    std::vector<float> x_, normed_, qkv_, attention_, intermediate_, lora_hidden_;
+    std::vector<int8_t> quantized_values_;  // buffers of QuantizedRows
+    std::vector<float> quantized_scales_;
+    std::vector<int32_t> quantized_sums_;
+    std::vector<int32_t> sequences_, positions_;  // of the remaining rows
+    std::vector<int> query_groups_;               // first row of each group, and the end of the last
+};
+
+}  // namespace
+}  // namespace turnwise
