@@ -1,4 +1,4 @@
-"""What is tried of every family: tiny configs in the terms of transformers."""
+"""Tiny configs of every family, with the keys of transformers."""
 
 SMALL = {
     "vocab_size": 96,
@@ -8,7 +8,7 @@ SMALL = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 64,
-    "initializer_range": 0.2,  # large, so that a wrong sign or angle shows
+    "initializer_range": 0.2,  # large, so that a wrong sign or angle changes the logits
     "tie_word_embeddings": False,
 }
 GPT2 = {"vocab_size": 96, "n_embd": 32, "n_head": 4, "n_layer": 3, "n_positions": 64, "initializer_range": 0.2}
@@ -21,23 +21,23 @@ LLAMA3_ROPE = {
     "original_max_position_embeddings": 16,
 }
 
-# Family → what to try of it → keys of its transformers config.
+# Family → case → keys of its transformers config.
 CONFIGS = {
     "llama": {
         "untied": SMALL,
         "tied": {**SMALL, "tie_word_embeddings": True},
         "biased": {**SMALL, "attention_bias": True, "mlp_bias": True},
-        "own head size": {**SMALL, "head_dim": 6},
-        "one head each": {**SMALL, "num_key_value_heads": 4},
+        "separate head size": {**SMALL, "head_dim": 6},
+        "one head per group": {**SMALL, "num_key_value_heads": 4},
         "linear rope": {**SMALL, "rope_parameters": {"rope_type": "linear", "rope_theta": 300.0, "factor": 3.0}},
         "llama3 rope": {**SMALL, "rope_parameters": LLAMA3_ROPE},
     },
     "mistral": {
         "windowed": {**SMALL, "sliding_window": 5},
-        "whole": {**SMALL, "sliding_window": None, "tie_word_embeddings": True},
+        "full attention": {**SMALL, "sliding_window": None, "tie_word_embeddings": True},
     },
     "qwen2": {
-        "whole": SMALL,
+        "full attention": SMALL,
         "upper windowed": {**SMALL, "use_sliding_window": True, "sliding_window": 5, "max_window_layers": 2},
         "listed windowed": {
             **SMALL,
@@ -48,7 +48,7 @@ CONFIGS = {
         },
     },
     "qwen3": {
-        "own head size": {**SMALL, "head_dim": 16},
+        "separate head size": {**SMALL, "head_dim": 16},
         "windowed": {
             **SMALL,
             "head_dim": 8,

@@ -1,4 +1,4 @@
-"""The contract of a model family: whatever lies in `families/` computes what transformers computes."""
+"""The contract of a model family: every family in `families/` gives the logits of transformers."""
 
 import json
 import shutil
@@ -19,66 +19,68 @@ close = {"rtol": 0, "atol": 1e-4}
 each_case = pytest.mark.parametrize(("family", "case"), CASES)
 
 
-def some_ids(seed=0, rows=B, length=T):
+def random_ids(seed=0, rows=B, length=T):
     return torch.randint(0, 96, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
 @torch.inference_mode()
-def our_logits(model, ids):
+def decoder_logits(model, ids):
     return model.decoder.logits(model.decoder(ids))
 
 
 @torch.inference_mode()
-def their_logits(model, ids):
+def hf_logits(model, ids):
     return model(ids).logits
 
 
 class Cache(KeyValueCache):
-    """Keeps all it is given, one tensor per layer."""
+    """Concatenates keys and values, one tensor per layer."""
 
     def __init__(self):
-        self.kept = {}
+        self.by_layer = {}
 
     def update(self, layer, keys_BKTD, values_BKTD):
         new = torch.stack((keys_BKTD, values_BKTD))
-        self.kept[layer] = torch.cat((self.kept[layer], new), dim=-2) if layer in self.kept else new
-        return self.kept[layer][0], self.kept[layer][1]
+        self.by_layer[layer] = torch.cat((self.by_layer[layer], new), dim=-2) if layer in self.by_layer else new
+        return self.by_layer[layer][0], self.by_layer[layer][1]
 
 
-def test_every_family_is_tried():
+def test_every_family_has_test_configs():
     assert set(CONFIGS) == set(FAMILIES.names())
 
 
 @each_case
 class TestContract:
     def test_logits_equal_those_of_transformers(self, published, family, case):
-        folder, theirs = published(family, case)
-        ids = some_ids()
-        torch.testing.assert_close(our_logits(load(folder, **EXACT), ids), their_logits(theirs, ids), **close)
+        folder, hf_model = published(family, case)
+        ids = random_ids()
+        torch.testing.assert_close(decoder_logits(load(folder, **EXACT), ids), hf_logits(hf_model, ids), **close)
 
-    def test_saved_and_loaded_again_is_the_same(self, published, family, case, tmp_path):
-        ours = load(published(family, case)[0], **EXACT)
-        save(ours, tmp_path / "saved")
+    def test_a_saved_model_loads_with_the_same_logits(self, published, family, case, tmp_path):
+        model = load(published(family, case)[0], **EXACT)
+        save(model, tmp_path / "saved")
         again = load(tmp_path / "saved", **EXACT)
-        assert again.decoder.config == ours.decoder.config
-        assert torch.equal(our_logits(again, some_ids()), our_logits(ours, some_ids()))
+        assert again.decoder.config == model.decoder.config
+        assert torch.equal(decoder_logits(again, random_ids()), decoder_logits(model, random_ids()))
 
-    def test_transformers_opens_what_we_save(self, published, family, case, tmp_path):
-        folder, theirs = published(family, case)
+    def test_transformers_loads_a_saved_model_with_the_same_logits(self, published, family, case, tmp_path):
+        folder, hf_model = published(family, case)
         save(load(folder, **EXACT), tmp_path / "saved")
         opened = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32)
-        torch.testing.assert_close(their_logits(opened, some_ids()), their_logits(theirs, some_ids()), **close)
+        torch.testing.assert_close(hf_logits(opened, random_ids()), hf_logits(hf_model, random_ids()), **close)
 
-    def test_transformers_opens_what_we_made_ourselves(self, published, family, case, tmp_path):
+    def test_transformers_loads_a_new_model_with_the_same_logits(self, published, family, case, tmp_path):
         config = load(published(family, case)[0], **EXACT).decoder.config
-        ours = create(config, seed=3)
-        save(ours, tmp_path / "made")
+        model = create(config, seed=3)
+        save(model, tmp_path / "made")
         opened = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "made", dtype=torch.float32)
-        torch.testing.assert_close(our_logits(ours, some_ids()), their_logits(opened, some_ids()), **close)
+        torch.testing.assert_close(decoder_logits(model, random_ids()), hf_logits(opened, random_ids()), **close)
         assert load(tmp_path / "made", **EXACT).decoder.config == config
 
-    def test_an_older_config_means_the_same(self, published, family, case, tmp_path, edit_json):
-        folder, theirs = published(family, case)
+    def test_configs_of_older_transformers_versions_give_the_same_logits(
+        self, published, family, case, tmp_path, edit_json
+    ):
+        folder, hf_model = published(family, case)
         shutil.copytree(folder, tmp_path / "older")
         path = tmp_path / "older" / "config.json"
         rope = json.loads(path.read_text()).get("rope_parameters") or {}
@@ -93,55 +95,61 @@ class TestContract:
             dtype=None,
         )
         torch.testing.assert_close(
-            our_logits(load(tmp_path / "older", **EXACT), some_ids()), their_logits(theirs, some_ids()), **close
+            decoder_logits(load(tmp_path / "older", **EXACT), random_ids()), hf_logits(hf_model, random_ids()), **close
         )
 
-    def test_step_by_step_equals_all_at_once(self, published, family, case):
+    def test_decoding_token_by_token_equals_one_forward_pass(self, published, family, case):
         model = load(published(family, case)[0], **EXACT)
-        ids, cache = some_ids(), Cache()
+        ids, cache = random_ids(), Cache()
         with torch.inference_mode():
             steps = [
                 model.decoder(ids[:, t : t + 1], positions_BT=torch.full((B, 1), t), cache=cache) for t in range(T)
             ]
-            torch.testing.assert_close(model.decoder.logits(torch.cat(steps, dim=1)), our_logits(model, ids), **close)
+            torch.testing.assert_close(
+                model.decoder.logits(torch.cat(steps, dim=1)), decoder_logits(model, ids), **close
+            )
 
     @pytest.mark.parametrize("chunk", [3, 7, T])
-    def test_chunk_by_chunk_equals_all_at_once(self, published, family, case, chunk):
+    def test_prefill_in_chunks_equals_one_forward_pass(self, published, family, case, chunk):
         model = load(published(family, case)[0], **EXACT)
-        ids, cache, parts = some_ids(), Cache(), []
+        ids, cache, hidden_chunks = random_ids(), Cache(), []
         with torch.inference_mode():
             for start in range(0, T, chunk):
                 end = min(start + chunk, T)
                 positions = torch.arange(start, end).expand(B, -1)
                 mask = (torch.arange(end) <= positions.unsqueeze(-1)).unsqueeze(1)
-                parts.append(model.decoder(ids[:, start:end], positions_BT=positions, mask=mask, cache=cache))
-            torch.testing.assert_close(model.decoder.logits(torch.cat(parts, dim=1)), our_logits(model, ids), **close)
+                hidden_chunks.append(model.decoder(ids[:, start:end], positions_BT=positions, mask=mask, cache=cache))
+            torch.testing.assert_close(
+                model.decoder.logits(torch.cat(hidden_chunks, dim=1)), decoder_logits(model, ids), **close
+            )
 
-    def test_rows_do_not_know_of_each_other(self, published, family, case):
+    def test_rows_do_not_affect_each_other(self, published, family, case):
         model = load(published(family, case)[0], **EXACT)
-        ids = some_ids()
-        alone = our_logits(model, ids[:1])
-        torch.testing.assert_close(our_logits(model, ids)[:1], alone, **close)
-        torch.testing.assert_close(our_logits(model, torch.stack((ids[0], ids[1].flip(0))))[:1], alone, **close)
+        ids = random_ids()
+        alone = decoder_logits(model, ids[:1])
+        torch.testing.assert_close(decoder_logits(model, ids)[:1], alone, **close)
+        torch.testing.assert_close(decoder_logits(model, torch.stack((ids[0], ids[1].flip(0))))[:1], alone, **close)
 
-    def test_the_future_does_not_change_the_past(self, published, family, case):
+    def test_later_tokens_do_not_affect_earlier_logits(self, published, family, case):
         model = load(published(family, case)[0], **EXACT)
-        ids = some_ids()
+        ids = random_ids()
         changed = ids.clone()
         changed[:, 10:] = 0
-        torch.testing.assert_close(our_logits(model, ids)[:, :10], our_logits(model, changed)[:, :10], **close)
+        torch.testing.assert_close(decoder_logits(model, ids)[:, :10], decoder_logits(model, changed)[:, :10], **close)
 
-    def test_bfloat16_is_near(self, published, family, case):
+    def test_bfloat16_logits_are_close(self, published, family, case):
         folder, _ = published(family, case)
-        rough = load(folder, dtype=torch.bfloat16)
-        assert {parameter.dtype for parameter in rough.decoder.parameters()} == {torch.bfloat16}
-        exact = our_logits(load(folder, **EXACT), some_ids()).log_softmax(-1)
-        distance = (our_logits(rough, some_ids()).float().log_softmax(-1) - exact).abs().mean() / exact.std()
+        bfloat16_model = load(folder, dtype=torch.bfloat16)
+        assert {parameter.dtype for parameter in bfloat16_model.decoder.parameters()} == {torch.bfloat16}
+        exact = decoder_logits(load(folder, **EXACT), random_ids()).log_softmax(-1)
+        distance = (
+            decoder_logits(bfloat16_model, random_ids()).float().log_softmax(-1) - exact
+        ).abs().mean() / exact.std()
         assert distance < 0.1
 
 
-def test_a_window_changes_what_is_computed(published, edit_json, tmp_path):
-    """Else the cases above would pass without a window as well."""
+def test_the_sliding_window_changes_the_logits(published, edit_json, tmp_path):
+    """Without this, the cases above would also pass if the window were ignored."""
     for family, case in CASES:
         if "windowed" not in case:
             continue
@@ -149,36 +157,38 @@ def test_a_window_changes_what_is_computed(published, edit_json, tmp_path):
         config = model.decoder.config
         assert config.windowed_layers
         assert config.sliding_window < T
-        ids = some_ids()
+        ids = random_ids()
         changed = ids.clone()
         changed[:, 0] = (ids[:, 0] + 1) % 96
         depth = 1 + (config.sliding_window - 1) * config.num_layers
         if len(config.windowed_layers) == config.num_layers and depth < T:
-            assert torch.equal(our_logits(model, ids)[:, depth:], our_logits(model, changed)[:, depth:])
-        whole = create(config.__class__(**{**_fields(config), "sliding_window": None, "windowed_layers": frozenset()}))
-        whole.decoder.load_state_dict(model.decoder.state_dict())
-        assert not torch.allclose(our_logits(model, ids), our_logits(whole, ids), atol=1e-3)
+            assert torch.equal(decoder_logits(model, ids)[:, depth:], decoder_logits(model, changed)[:, depth:])
+        full_attention = create(
+            config.__class__(**{**_fields(config), "sliding_window": None, "windowed_layers": frozenset()})
+        )
+        full_attention.decoder.load_state_dict(model.decoder.state_dict())
+        assert not torch.allclose(decoder_logits(model, ids), decoder_logits(full_attention, ids), atol=1e-3)
 
 
 def _fields(config):
     return {name: getattr(config, name) for name in config.__dataclass_fields__}
 
 
-def test_gpt2_names_come_with_and_without_the_prefix(published, tmp_path):
+def test_gpt2_tensor_names_may_lack_the_prefix(published, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    folder, theirs = published("gpt2", "tied")
+    folder, hf_model = published("gpt2", "tied")
     shutil.copytree(folder, tmp_path / "bare")
     weights = {name.removeprefix("transformer."): t for name, t in load_file(folder / "model.safetensors").items()}
-    weights["h.0.attn.bias"] = torch.ones(1, 1, 64, 64).tril()  # the mask that older files carry along
+    weights["h.0.attn.bias"] = torch.ones(1, 1, 64, 64).tril()  # the mask that older files contain
     save_file(weights, tmp_path / "bare" / "model.safetensors")
     torch.testing.assert_close(
-        our_logits(load(tmp_path / "bare", **EXACT), some_ids()), their_logits(theirs, some_ids()), **close
+        decoder_logits(load(tmp_path / "bare", **EXACT), random_ids()), hf_logits(hf_model, random_ids()), **close
     )
 
 
 @pytest.mark.parametrize(
-    ("family", "case", "changes", "says"),
+    ("family", "case", "changes", "message"),
     [
         ("llama", "untied", {"hidden_act": "relu"}, "'relu' is not supported"),
         ("llama", "untied", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "'yarn' is not supported"),
@@ -200,9 +210,9 @@ def test_gpt2_names_come_with_and_without_the_prefix(published, tmp_path):
             "'rms_norm_eps' should be",
         ),
         ("mistral", "windowed", {"layer_types": ["full_attention"] * 4}, "'layer_types'"),
-        ("qwen2", "whole", {"layer_types": ["full_attention"] * 3}, "3 layers of 4"),
-        ("qwen2", "whole", {"layer_types": ["chunked_attention"] * 4}, "'chunked_attention'"),
-        ("qwen2", "whole", {"layer_types": ["sliding_attention"] * 4}, "no 'sliding_window'"),
+        ("qwen2", "full attention", {"layer_types": ["full_attention"] * 3}, "3 layers of 4"),
+        ("qwen2", "full attention", {"layer_types": ["chunked_attention"] * 4}, "'chunked_attention'"),
+        ("qwen2", "full attention", {"layer_types": ["sliding_attention"] * 4}, "no 'sliding_window'"),
         ("smollm3", "every fourth", {"no_rope_layers": [1, 0]}, "2 layers of 4"),
         ("gpt2", "tied", {"activation_function": "relu"}, "'relu' is not supported"),
         ("gpt2", "tied", {"scale_attn_by_inverse_layer_idx": True}, "'scale_attn_by_inverse_layer_idx'"),
@@ -210,21 +220,21 @@ def test_gpt2_names_come_with_and_without_the_prefix(published, tmp_path):
         ("gpt2", "tied", {"add_cross_attention": True}, "'add_cross_attention'"),
     ],
 )
-def test_what_we_do_not_compute_is_refused(published, tmp_path, edit_json, family, case, changes, says):
-    shutil.copytree(published(family, case)[0], tmp_path / "odd")
-    edit_json(tmp_path / "odd" / "config.json", **changes)
-    with pytest.raises(UserError, match=says) as caught:
-        load(tmp_path / "odd", **EXACT)
-    assert "config.json" in str(caught.value) or "quantized" in says
+def test_an_unsupported_config_is_rejected_by_its_field(published, tmp_path, edit_json, family, case, changes, message):
+    shutil.copytree(published(family, case)[0], tmp_path / "unsupported")
+    edit_json(tmp_path / "unsupported" / "config.json", **changes)
+    with pytest.raises(UserError, match=message) as caught:
+        load(tmp_path / "unsupported", **EXACT)
+    assert "config.json" in str(caught.value) or "quantized" in message
 
 
-def test_an_unknown_family_is_refused_by_name(published, tmp_path, edit_json):
-    shutil.copytree(published("llama", "untied")[0], tmp_path / "odd")
-    edit_json(tmp_path / "odd" / "config.json", model_type="lama")
+def test_an_unknown_model_type_is_rejected_with_a_suggestion(published, tmp_path, edit_json):
+    shutil.copytree(published("llama", "untied")[0], tmp_path / "unsupported")
+    edit_json(tmp_path / "unsupported" / "config.json", model_type="lama")
     with pytest.raises(UserError, match=r"'lama' are not supported; did you mean 'llama'\?"):
-        load(tmp_path / "odd")
+        load(tmp_path / "unsupported")
 
 
-def test_a_config_refuses_shapes_that_cannot_be(tiny_config):
+def test_a_decoder_config_rejects_sizes_that_do_not_match(tiny_config):
     with pytest.raises(InvalidParameter, match="cannot be shared"):
         tiny_config.__class__(**{**_fields(tiny_config), "num_kv_heads": 3})
