@@ -269,11 +269,11 @@ EXIT_PROGRAM = """
 import sys
 sys.path.insert(0, {tests!r})
 import torch
-from reference import make, request
+from reference import make_decoder, request
 from turnwise.engine.engine import Engine
-engine = Engine(make(context=4000), max_num_seqs=2)
-engine.submit(request([1, 2], most=3900), lambda event: None)
-{how}
+engine = Engine(make_decoder(context=4000), max_num_seqs=2)
+engine.submit(request([1, 2], max_tokens=3900), lambda event: None)
+{ending}
 """
 
 
