@@ -293,7 +293,7 @@ def test_a_library_that_does_not_load_is_reported_and_torch_is_used(fresh_librar
     monkeypatch.setattr(library_file, "FOLDER", tmp_path)
     with caplog.at_level(logging.WARNING):
         assert isinstance(make_runner(make_decoder(), 1), TorchRunner)
-    assert "slower engine" in caplog.text
+    assert "slower torch engine" in caplog.text
 
 
 def test_the_next_best_library_is_used_if_one_does_not_load(fresh_library_cache, monkeypatch, tmp_path, caplog):
