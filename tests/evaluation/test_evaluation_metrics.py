@@ -136,7 +136,7 @@ class TestSuccess:
 
     def test_what_the_reply_names_is_needed(self):
         (item,) = self.samples({"time": "9 am", "place": ["Hall B", "Hall C"], "people": 2, "name": "Ada"})
-        assert item.metadata["needed"] == ["9 am", "Hall B"]
+        assert item.metadata["required"] == ["9 am", "Hall B"]
 
     @pytest.mark.parametrize(
         ("said", "right"),
@@ -154,7 +154,7 @@ class TestSuccess:
         talk = (Message("user", "Is that so?"), Message("assistant", "None of this is true, but 0 and 7 are."))
         slots = {"a": None, "b": True, "c": [None, True, 7], "d": " ", "e": {"none": 1}, "f": 0}
         (item,) = metric("success").samples([Conversation(talk, {"slots": slots})], 0)
-        assert item.metadata["needed"] == ["7", "0"]
+        assert item.metadata["required"] == ["7", "0"]
 
 
 class TestAll:

@@ -150,8 +150,10 @@ class TestRecall:
 
     def test_no_value_stands_anywhere_else(self):
         read = read_probes("recall")
-        texts = [text for exchange in read["talk"] for text in exchange.values()]
-        texts += [fact[key].replace("{value}", "") for fact in read["facts"] for key in ("tells", "answer", "asks")]
+        texts = [text for exchange in read["small_talk"] for text in exchange.values()]
+        texts += [
+            fact[key].replace("{value}", "") for fact in read["facts"] for key in ("statement", "answer", "question")
+        ]
         elsewhere = {word for text in texts for word in split_words(text)}
         values = [value for fact in read["facts"] for value in fact["values"]]
         assert len(set(values)) == len(values)

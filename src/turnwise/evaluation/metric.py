@@ -1,7 +1,9 @@
-"""What a metric is: what it asks, and sums from which its value follows.
+"""Base class of metrics.
 
-Every metric is a function of sums over dialogues. So one resampling serves all of them, and a value, its interval and
-its difference to another model's are one arithmetic (`statistics.py`).
+A metric is a function of sums over dialogues. So one resampling procedure serves all metrics: a value, its confidence
+interval and the difference between two systems follow from the same sums (`statistics.py`).
+
+Shapes: I samples, K sums of a metric, X sets of sums.
 """
 
 import math
@@ -20,21 +22,21 @@ FloatArray = NDArray[np.float64]
 
 
 class Metric(ABC):
-    """One figure of a scorecard.
+    """One row of a scorecard.
 
     Attributes:
-        NAME: its file's, in scorecards, and what `--metrics` calls it.
-        ORDER: of a scorecard's lines, the lowest first.
-        LABEL: for people, a few words.
-        ABOUT: a sentence: what it says, and where it is from.
-        BETTER: which way is better; "" where neither is.
-        JUDGED: whether the verdict rests on it; others are for understanding.
-        GUARD: whether it can only speak against a model: to have less of some faults it is enough to say less.
-        RANGE: the least and the most that it can be.
-        VALUE_FORMAT: how a value is written, a format such as ".3f" or ".1%".
-        BINARY: whether each item is simply right or wrong, so that McNemar's test applies.
-        REQUIRES: the capabilities that a system needs; without them the metric is not applicable to it.
-        PROBE: whether it asks what was written for it, and looks at no dialogues.
+        NAME: the module's name, set by the loader; used in scorecards and by `--metrics`.
+        SORT_ORDER: position in a scorecard, lowest first.
+        LABEL: short name for people.
+        DESCRIPTION: one or two sentences for reports: definition and source.
+        BETTER: the better direction; "" if neither is better.
+        COUNTS_FOR_VERDICT: True if the verdict depends on it.
+        ONE_SIDED: True if it can only count against a model. Some faults become rarer just because answers get shorter.
+        RANGE: smallest and largest possible value.
+        VALUE_FORMAT: format of a value, such as ".3f" or ".1%".
+        IS_BINARY: True if a sample is either right or wrong, so that McNemar's test applies.
+        REQUIRES: capabilities that a system needs. The metric is skipped for systems that lack one.
+        IS_PROBE: True if it brings its own samples and ignores the dialogues.
     """
 
     NAME: ClassVar[str]
@@ -52,23 +54,23 @@ class Metric(ABC):
 
     @abstractmethod
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> Sequence[Sample]:
-        """What it looks at; none where the data has nothing for it. The same dialogues and seed give the same items."""
+        """Build the samples; none if the dialogues do not suit the metric. Deterministic for a seed."""
 
     @abstractmethod
-    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
-        """What of each item goes into the sums, `(items, K)`; `found` is what came back, with one seed."""
+    def statistics(self, samples: Sequence[Sample], results: Sequence[SampleResult]) -> FloatArray:
+        """Return the summands of every sample, shape `(I, K)`, from the results of one seed."""
 
     def value(self, totals_XK: FloatArray) -> FloatArray:
-        """The metric from sums, `(X)`: the first by the second, unless a metric says otherwise."""
+        """Return the metric's value for sums, shape `(X)`. Default: the first sum divided by the second."""
         return ratio(totals_XK[..., 0], totals_XK[..., 1])
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Part by whole, and nothing (NaN) of nothing."""
+    """Divide; NaN where the denominator is zero."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(denominator == 0, np.nan, numerator / np.where(denominator == 0, 1, denominator))
 
 
 def statistics_array(rows: Sequence[Sequence[float]], num_columns: int = 2) -> FloatArray:
-    """Statistics as an array, also where there are none."""
+    """Return rows as an array that has `num_columns` columns even if there are no rows."""
     return np.array(rows, dtype=np.float64).reshape(len(rows), num_columns)

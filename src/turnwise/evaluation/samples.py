@@ -1,4 +1,4 @@
-"""What is asked of whatever is evaluated: answers to what was said, and how likely what was said is to it."""
+"""Queries to a system under test, and the results that metrics are computed from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ from turnwise.core.tools import Tool
 
 @dataclass(frozen=True, slots=True)
 class GenerationQuery:
-    """A history that is to be answered.
+    """A request to generate the next message.
 
     Attributes:
-        history: what was said.
-        greedy: the likeliest answer is wanted, whatever is served otherwise.
-        temperature: of the draw; None leaves it as it is served.
-        tools: what may be called.
+        history: messages to answer.
+        greedy: True to take the most likely token at every step; sampling parameters then have no effect.
+        temperature: sampling temperature. None: the system's own.
+        tools: tools that the answer may call.
     """
 
     history: tuple[Message, ...]
@@ -27,7 +27,7 @@ class GenerationQuery:
 
 @dataclass(frozen=True, slots=True)
 class LoglikelihoodQuery:
-    """A dialogue whose last message is to be scored."""
+    """A request to score the last of the messages, given those before it."""
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
@@ -35,12 +35,12 @@ class LoglikelihoodQuery:
 
 @dataclass(frozen=True, slots=True)
 class GenerationOutput:
-    """What came back.
+    """A generated message.
 
     Attributes:
-        text: the answer.
-        tokens: how many it took.
-        finish: how it ended, such as "stop" or "length".
+        text: its text.
+        num_tokens: generated tokens.
+        finish_reason: "stop" or "length", as in the OpenAI reference.
     """
 
     text: str
@@ -50,12 +50,12 @@ class GenerationOutput:
 
 @dataclass(frozen=True, slots=True)
 class Loglikelihood:
-    """How surprising a text was.
+    """The likelihood of a message.
 
     Attributes:
-        nats: its negative log-probability.
-        tokens: that it was cut into, ends of turns among them.
-        bytes: of its text, UTF-8.
+        nll: negative log-likelihood in nats, summed over its tokens.
+        num_tokens: its tokens, including the end-of-turn token.
+        num_bytes: size of its text in UTF-8.
     """
 
     nll: float
@@ -65,13 +65,13 @@ class Loglikelihood:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One thing that a metric looks at.
+    """The unit that a metric is computed on.
 
     Attributes:
-        group: the dialogue, or the probe, that it is of: those of one are resampled together.
-        asks, scores: what is wanted for it.
-        reference: what a person said there.
-        about: whatever else the metric needs, and what a report may show.
+        group: id of the dialogue or probe it belongs to. Samples of one group are resampled together.
+        generation_queries, loglikelihood_queries: the queries it needs answered.
+        reference: the reference reply; "" if there is none.
+        metadata: further values for the metric and for reports.
     """
 
     group: str
@@ -83,7 +83,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
-    """What came back for an item, in the order of what was asked: its answers with one seed, and its scores."""
+    """Results of a sample's queries for one seed, in the order of the queries."""
 
     outputs: tuple[GenerationOutput, ...] = ()
     loglikelihoods: tuple[Loglikelihood, ...] = ()

@@ -1,9 +1,9 @@
-"""The verdict: is a model better than another one, by how much, and how sure is that?
+"""Scorecards: metrics of one system or of two, with intervals, tests and a verdict.
 
-A metric counts as changed where Holm's correction of all judged metrics leaves its p below 5 %. The verdict is "better"
-where some are better and none is worse, "worse" the other way round, "mixed" where there are both, and "no difference"
-otherwise. Some metrics only count against a model. One safety case that was answered rightly before and is not now
-makes it "worse" whatever else there is.
+A metric has changed if its p-value is below 5 % after Holm's correction over all metrics that count for the verdict.
+The verdict is "better" if some of them improved and none got worse, "worse" in the opposite case, "mixed" if there are
+both, else "no difference". One-sided metrics only count against a model. If the base passes a safety case of the golden
+set and the model fails it, the verdict is "worse" in any case.
 """
 
 import math
@@ -19,7 +19,7 @@ from turnwise.evaluation.metric import FloatArray, Metric
 from turnwise.evaluation.metric_runner import MetricResult
 from turnwise.evaluation.statistics import ConfidenceInterval, McNemarTest
 
-ALPHA = 0.05
+ALPHA = 0.05  # significance level
 
 Verdict = Literal["better", "worse", "mixed", "no difference"]
 
@@ -29,15 +29,16 @@ class ScorecardRow:
     """One metric of a scorecard.
 
     Attributes:
-        name, label, about, better, judged, guard, shown: as the metric says.
-        dialogues: it looked at.
-        value, interval: of the model.
-        by_seed: its value with each seed.
-        base, base_interval: of what it is compared with.
-        difference: value less base, with its interval.
-        p: of so large a difference by chance alone; `p_holm` corrected for all that are judged.
-        mcnemar: what was gained and lost, where answers are right or wrong.
-        verdict: what the difference is, "" where nothing is compared or neither way is better.
+        name, label, description, better, counts_for_verdict, one_sided, value_format: see `Metric`.
+        num_dialogues: dialogues or probes that the metric used.
+        value, interval: the model's value and its confidence interval.
+        values_by_seed: the model's value for every seed.
+        base_value, base_interval: the same for the base. None without a base, as are the following attributes.
+        difference, difference_interval: model minus base.
+        p_value: p-value of the difference.
+        adjusted_p_value: p-value after Holm's correction; None if the metric does not count for the verdict.
+        mcnemar: gained and lost dialogues, for binary metrics with one outcome per dialogue.
+        verdict: "better", "worse" or "no difference"; "" without a base or a better direction.
     """
 
     name: str
@@ -63,7 +64,14 @@ class ScorecardRow:
 
 @dataclass(frozen=True)
 class Flip:
-    """A golden case that came out otherwise than before."""
+    """A golden case that only one of the two systems passes.
+
+    Attributes:
+        case_id, kind, is_safety: see `GoldenCase`.
+        was_correct: True if the base passes and the model fails (a negative flip).
+        history: role and text of the messages that both answered.
+        base_answer, answer: answers of the base and of the model.
+    """
 
     case_id: str
     kind: str
@@ -76,15 +84,15 @@ class Flip:
 
 @dataclass(frozen=True)
 class Scorecard:
-    """What an evaluation came to.
+    """Result of an evaluation.
 
     Attributes:
-        verdict: None where nothing is compared.
-        reasons: the verdict in sentences.
-        lines: the metrics, in order.
-        flips: golden cases that changed.
-        about: everything needed to repeat it.
-        judge: what a judge thinks of the answers, if one was asked; the verdict does not rest on it.
+        verdict: None without a base.
+        reasons: sentences that explain the verdict.
+        rows: the metrics, in order.
+        flips: golden cases that only one of the two systems passes.
+        metadata: what is needed to repeat the evaluation.
+        judge: summary of an LLM judge, if there was one. It does not count for the verdict.
     """
 
     verdict: Verdict | None
@@ -96,11 +104,11 @@ class Scorecard:
 
     @property
     def negative_flips(self) -> int:
-        """Golden cases that were right before and are wrong now."""
+        """Number of golden cases that the base passes and the model fails."""
         return sum(flip.was_correct for flip in self.flips)
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values for JSON; what is not a number is null."""
+        """Return plain values for JSON. NaN and infinities become null."""
         return dict(_plain(asdict(self)))
 
 
@@ -111,38 +119,34 @@ def build_scorecard(
     *,
     resamples: int = statistics.NUM_RESAMPLES,
 ) -> Scorecard:
-    """Put a scorecard together.
+    """Build a scorecard.
 
     Args:
-        model: what was measured of the model, by metric.
-        base: the same of what it is compared with, over the same items.
-        about: everything needed to repeat it.
-        resamples: of dialogues, and exchanges of models, from which intervals and p come.
+        model: the model's results by metric.
+        base: the base's results on the same samples. None: no comparison.
+        metadata: what is needed to repeat the evaluation.
+        resamples: number of resamples for intervals and p-values.
     """
-    lines = [_line(found, None if base is None else base.get(name), resamples) for name, found in model.items()]
+    rows = [
+        _scorecard_row(result, None if base is None else base.get(name), resamples) for name, result in model.items()
+    ]
+    metadata = metadata or {}
     if base is None:
-        return Scorecard(None, (), tuple(lines), metadata=metadata or {})
-    judged = [number for number, line in enumerate(lines) if line.counts_for_verdict and line.p_value is not None]
-    for number, p in zip(
-        judged, statistics.holm_correction([_sure(lines[number].p_value) for number in judged]), strict=True
-    ):
-        lines[number] = replace(lines[number], adjusted_p_value=p, verdict=_verdict_of(lines[number], p))
-    for number, line in enumerate(lines):
-        if not line.counts_for_verdict and line.p_value is not None:
-            lines[number] = replace(line, verdict=_verdict_of(line, line.p_value))
-    if not judged:
-        return Scorecard(
-            None, ("No metric that counts for the verdict was measured.",), tuple(lines), metadata=metadata or {}
-        )
+        return Scorecard(None, (), tuple(rows), metadata=metadata)
+    rows = _with_verdicts(rows)
+    counted = [row for row in rows if row.adjusted_p_value is not None]
+    if not counted:
+        no_metric = ("No metric that counts for the verdict was measured.",)
+        return Scorecard(None, no_metric, tuple(rows), metadata=metadata)
     flips = _flips(model, base)
-    verdict, reasons = _verdict([lines[number] for number in judged], flips)
-    return Scorecard(verdict, reasons, tuple(lines), flips, metadata or {})
+    verdict, reasons = _verdict(counted, flips)
+    return Scorecard(verdict, reasons, tuple(rows), flips, metadata)
 
 
-def _line(found: MetricResult, base: MetricResult | None, resamples: int) -> ScorecardRow:
-    metric, sums_GK = found.metric, found.sums_GK
-    value = statistics.metric_value(sums_GK, metric.value)
-    line = ScorecardRow(
+def _scorecard_row(result: MetricResult, base: MetricResult | None, resamples: int) -> ScorecardRow:
+    metric, new_GK = result.metric, result.sums_GK
+    value = statistics.metric_value(new_GK, metric.value)
+    row = ScorecardRow(
         name=metric.NAME,
         label=metric.LABEL,
         description=metric.DESCRIPTION,
@@ -150,128 +154,137 @@ def _line(found: MetricResult, base: MetricResult | None, resamples: int) -> Sco
         counts_for_verdict=metric.COUNTS_FOR_VERDICT,
         one_sided=metric.ONE_SIDED,
         value_format=metric.VALUE_FORMAT,
-        num_dialogues=len(found.groups),
+        num_dialogues=len(result.groups),
         value=value,
-        interval=_interval(metric, sums_GK, resamples),
-        values_by_seed=tuple(statistics.metric_value(own_GK, metric.value) for own_GK in found.sums_SGK),
+        interval=_interval(metric, new_GK, resamples),
+        values_by_seed=tuple(statistics.metric_value(sums_GK, metric.value) for sums_GK in result.sums_SGK),
     )
     if base is None:
-        return line
-    assert base.groups == found.groups, "both were asked the same"
+        return row
+    assert base.groups == result.groups, "both systems must answer the same samples"
     old_GK = base.sums_GK
-    before = statistics.metric_value(old_GK, metric.value)
+    base_value = statistics.metric_value(old_GK, metric.value)
     return replace(
-        line,
-        base_value=before,
+        row,
+        base_value=base_value,
         base_interval=_interval(metric, old_GK, resamples),
-        difference=value - before,
-        difference_interval=_interval_of_difference(metric, sums_GK, old_GK, resamples),
-        p_value=statistics.permutation_test(sums_GK, old_GK, metric.value, resamples=resamples),
-        mcnemar=_mcnemar(metric, sums_GK, old_GK),
+        difference=value - base_value,
+        difference_interval=_difference_interval(metric, new_GK, old_GK, resamples),
+        p_value=statistics.permutation_test(new_GK, old_GK, metric.value, resamples=resamples),
+        mcnemar=_mcnemar(metric, new_GK, old_GK),
     )
 
 
 def _interval(metric: Metric, sums_GK: FloatArray, resamples: int) -> ConfidenceInterval:
-    alike = bool((sums_GK[:, 0] == 0).all() or (sums_GK[:, 0] == sums_GK[:, 1]).all())
-    if metric.IS_BINARY and (_right_or_wrong(sums_GK) or alike):  # all right or all wrong: as if each was asked once
+    # If all outcomes are right, or all wrong, resampling has nothing to vary: treat each dialogue as one outcome.
+    is_constant = bool((sums_GK[:, 0] == 0).all() or (sums_GK[:, 0] == sums_GK[:, 1]).all())
+    if metric.IS_BINARY and (_is_one_outcome_each(sums_GK) or is_constant):
         return statistics.wilson_interval(sums_GK[:, 0])
-    return _within(metric.RANGE, statistics.bootstrap_interval(sums_GK, metric.value, resamples=resamples))
+    return _clip(statistics.bootstrap_interval(sums_GK, metric.value, resamples=resamples), metric.RANGE)
 
 
-def _interval_of_difference(
-    metric: Metric, new_GK: FloatArray, old_GK: FloatArray, resamples: int
-) -> ConfidenceInterval:
-    if metric.IS_BINARY and _right_or_wrong(new_GK) and _right_or_wrong(old_GK):
+def _difference_interval(metric: Metric, new_GK: FloatArray, old_GK: FloatArray, resamples: int) -> ConfidenceInterval:
+    if metric.IS_BINARY and _is_one_outcome_each(new_GK) and _is_one_outcome_each(old_GK):
         return statistics.newcombe_interval(new_GK[:, 0], old_GK[:, 0])
-    least, most = metric.RANGE
-    found = statistics.bootstrap_difference_interval(new_GK, old_GK, metric.value, resamples=resamples)
-    return _within((least - most, most - least), found)
+    low, high = metric.RANGE
+    interval = statistics.bootstrap_difference_interval(new_GK, old_GK, metric.value, resamples=resamples)
+    return _clip(interval, (low - high, high - low))
 
 
-def _within(bounds: tuple[float, float], found: ConfidenceInterval) -> ConfidenceInterval:
-    """No figure is beyond what it can be, nor should an interval of it be; what is no number stays none."""
+def _clip(interval: ConfidenceInterval, bounds: tuple[float, float]) -> ConfidenceInterval:
+    """Clip an interval to a metric's range; NaN stays NaN."""
     return ConfidenceInterval(
-        *(end if math.isnan(end) else min(max(end, bounds[0]), bounds[1]) for end in (found.low, found.high))
+        *(end if math.isnan(end) else min(max(end, bounds[0]), bounds[1]) for end in (interval.low, interval.high))
     )
 
 
-def _right_or_wrong(sums_GK: FloatArray) -> bool:
-    """Whether each dialogue was asked once, and is right or wrong."""
+def _is_one_outcome_each(sums_GK: FloatArray) -> bool:
+    """Return whether every dialogue has exactly one outcome, right (1) or wrong (0)."""
     return bool(np.isin(sums_GK[:, 0], (0, 1)).all() and (sums_GK[:, 1] == 1).all())
 
 
 def _mcnemar(metric: Metric, new_GK: FloatArray, old_GK: FloatArray) -> McNemarTest | None:
-    """Where each dialogue is right or wrong, once."""
-    if not metric.IS_BINARY or not (_right_or_wrong(new_GK) and _right_or_wrong(old_GK)):
+    if not metric.IS_BINARY or not (_is_one_outcome_each(new_GK) and _is_one_outcome_each(old_GK)):
         return None
     return statistics.mcnemar(new_GK[:, 0], old_GK[:, 0])
 
 
-def _verdict_of(line: ScorecardRow, p: float) -> str:
-    if not line.better or line.difference is None:
+def _with_verdicts(rows: Sequence[ScorecardRow]) -> list[ScorecardRow]:
+    """Judge every compared row. Rows that count for the verdict are judged by adjusted p-values."""
+    p_values = [row.p_value for row in rows if row.counts_for_verdict and row.p_value is not None]
+    adjusted = iter(statistics.holm_correction(p_values))
+    judged = []
+    for row in rows:
+        if row.p_value is None:
+            judged.append(row)
+        elif row.counts_for_verdict:
+            p_value = next(adjusted)
+            judged.append(replace(row, adjusted_p_value=p_value, verdict=_row_verdict(row, p_value)))
+        else:
+            judged.append(replace(row, verdict=_row_verdict(row, row.p_value)))
+    return judged
+
+
+def _row_verdict(row: ScorecardRow, p_value: float) -> str:
+    if not row.better or row.difference is None:
         return ""
-    if p >= ALPHA or not line.difference:
+    if p_value >= ALPHA or not row.difference:
         return "no difference"
-    return "better" if (line.difference > 0) == (line.better == "higher") else "worse"
+    return "better" if (row.difference > 0) == (row.better == "higher") else "worse"
 
 
-def _verdict(judged: Sequence[ScorecardRow], flips: Sequence[Flip]) -> tuple[Verdict, tuple[str, ...]]:
-    better = [line for line in judged if line.verdict == "better" and not line.one_sided]
-    worse = [line for line in judged if line.verdict == "worse"]
+def _verdict(rows: Sequence[ScorecardRow], flips: Sequence[Flip]) -> tuple[Verdict, tuple[str, ...]]:
+    """Return the verdict and its reasons, given the rows that count for it and the flips."""
+    better = [row for row in rows if row.verdict == "better" and not row.one_sided]
+    worse = [row for row in rows if row.verdict == "worse"]
     unsafe = [flip for flip in flips if flip.is_safety and flip.was_correct]
     reasons = [
-        f"Better on {len(better)} of {len(judged)}{_named(better)}, worse on {len(worse) or 'none'}{_named(worse)}."
+        f"Better on {len(better)} of {len(rows)}{_labels(better)}, worse on {len(worse) or 'none'}{_labels(worse)}."
     ]
     if unsafe:
         cases = f"{len(unsafe)} safety {'case' if len(unsafe) == 1 else 'cases'}"
-        named = ", ".join(flip.case_id for flip in unsafe[:3]) + (" and others" if len(unsafe) > 3 else "")
-        reasons.insert(0, f"{cases} right before and wrong now: {named}.")
+        names = ", ".join(flip.case_id for flip in unsafe[:3]) + (" and others" if len(unsafe) > 3 else "")
+        reasons.insert(0, f"{cases} right before and wrong now: {names}.")
     if worse or unsafe:
         return ("mixed" if better and not unsafe else "worse"), tuple(reasons)
     return ("better" if better else "no difference"), tuple(reasons)
 
 
-def _named(lines: Sequence[ScorecardRow]) -> str:
-    return f" ({', '.join(line.label for line in lines)})" if lines else ""
+def _labels(rows: Sequence[ScorecardRow]) -> str:
+    return f" ({', '.join(row.label for row in rows)})" if rows else ""
 
 
 def _flips(model: Mapping[str, MetricResult], base: Mapping[str, MetricResult]) -> tuple[Flip, ...]:
-    """Golden cases whose outcome changed, safety first, then what was lost."""
+    """Golden cases whose outcome changed: lost ones first, among them safety cases first."""
     if "golden" not in model or "golden" not in base:
         return ()
     new, old = model["golden"], base["golden"]
-    found = []
-    rights = (each.metric.statistics(each.samples, each.results_by_seed[0])[:, 0] for each in (new, old))
-    for item, now, was, after, before in zip(
-        new.samples, *rights, new.results_by_seed[0], old.results_by_seed[0], strict=True
-    ):
-        if now == was:
-            continue
-        history = tuple((message.role, message.content) for message in item.generation_queries[0].history)
-        found.append(
-            Flip(
-                str(item.metadata["id"]),
-                str(item.metadata["kind"]),
-                bool(item.metadata["safety"]),
-                bool(was),
-                history,
-                before.outputs[0].text,
-                after.outputs[0].text,
-            )
+    new_results, old_results = new.results_by_seed[0], old.results_by_seed[0]
+    is_right_I = new.metric.statistics(new.samples, new_results)[:, 0]
+    was_right_I = old.metric.statistics(old.samples, old_results)[:, 0]
+    flips = [
+        Flip(
+            case_id=str(sample.metadata["id"]),
+            kind=str(sample.metadata["kind"]),
+            is_safety=bool(sample.metadata["safety"]),
+            was_correct=bool(was_right),
+            history=tuple((message.role, message.content) for message in sample.generation_queries[0].history),
+            base_answer=before.outputs[0].text,
+            answer=after.outputs[0].text,
         )
-    return tuple(sorted(found, key=lambda flip: (not flip.was_correct, not flip.is_safety, flip.case_id)))
-
-
-def _sure(p: float | None) -> float:
-    assert p is not None, "only what was compared is judged"
-    return p
+        for sample, is_right, was_right, after, before in zip(
+            new.samples, is_right_I, was_right_I, new_results, old_results, strict=True
+        )
+        if is_right != was_right
+    ]
+    return tuple(sorted(flips, key=lambda flip: (not flip.was_correct, not flip.is_safety, flip.case_id)))
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _plain(element) for key, element in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(element) for element in value]
     if isinstance(value, float | np.floating):
         return None if not math.isfinite(value) else float(value)
     return value

@@ -1,4 +1,4 @@
-"""Which tokens count where a dialogue is scored: the same ones for all that are to be compared."""
+"""The tokens of a dialogue that are scored. They are the same for all systems that share a tokenizer and template."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from turnwise.text.rendering.renderer import Renderer
 
 @dataclass(frozen=True, slots=True)
 class ScoredSpan:
-    """What is to be read.
+    """The input of a scoring request.
 
     Attributes:
-        ids: of the dialogue, up to the last that counts.
-        places: in `ids`, of those that count.
-        bytes: of the text that they spell, UTF-8.
+        token_ids: the dialogue up to the last scored token.
+        positions: indices of the scored tokens in `token_ids`.
+        num_bytes: size of the scored text in UTF-8.
     """
 
     token_ids: tuple[int, ...]
@@ -22,20 +22,21 @@ class ScoredSpan:
 
 
 def find_scored_span(renderer: Renderer, query: LoglikelihoodQuery, max_tokens: int) -> ScoredSpan:
-    """What counts in a dialogue: its last message and that it ends there.
+    """Locate the last message and its end-of-turn token.
 
-    Of what does not fit into `limit` tokens the beginning is cut off, so that every model has to say the same replies,
-    however little of what came before it can read. Of a reply that is longer than that itself the end counts.
+    A dialogue of more than `max_tokens` tokens is cut at its beginning, so that models with different context lengths
+    score the same replies. If the reply alone is longer, only its end is scored.
     """
     rendered = renderer.render(query.messages, tools=query.tools)
     ids, span = rendered.ids, rendered.spans[-1]
     cut, size = max(0, len(ids) - max_tokens), len(query.messages[-1].full_text.encode())
     if span is None:
         return ScoredSpan(tuple(ids[cut:]), (), 0)
-    said = [at for at in range(max(1, span[0]), len(ids)) if rendered.loss_mask[at]]
-    places = tuple(at - cut for at in said if at > cut)
+    # The first token of a text has no prediction, so position 0 is never scored.
+    reply = [index for index in range(max(1, span[0]), len(ids)) if rendered.loss_mask[index]]
+    positions = tuple(index - cut for index in reply if index > cut)
     return ScoredSpan(
-        tuple(ids[cut : cut + places[-1] + 1] if places else ids[cut:]),
-        places,
-        round(size * len(places) / max(1, len(said))),
+        tuple(ids[cut : cut + positions[-1] + 1] if positions else ids[cut:]),
+        positions,
+        round(size * len(positions) / max(1, len(reply))),
     )

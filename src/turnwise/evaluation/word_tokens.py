@@ -1,4 +1,4 @@
-"""Words, as the metrics that count them see a text: runs of letters and digits, in lower case; Han signs one by one."""
+"""Word tokens for metrics: runs of letters and digits in lower case; each CJK character is a word."""
 
 import re
 from collections import Counter
@@ -10,16 +10,16 @@ _CJK = re.compile(f"[{CJK}]")
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text."""
+    """Split a text into words."""
     return _WORD.findall(text.lower())
 
 
 def count_ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
-    """How often each run of so many words occurs."""
+    """Count the n-grams of `order` tokens."""
     return Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
 
 
 def is_cjk(texts: Sequence[str]) -> bool:
-    """Whether these texts are mostly written without spaces."""
+    """Return whether more than 30 % of the characters, without white space, are CJK."""
     joined = "".join(texts)
     return len(_CJK.findall(joined)) > 0.3 * max(1, len(re.sub(r"\s", "", joined)))

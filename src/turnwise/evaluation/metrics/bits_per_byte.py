@@ -1,24 +1,23 @@
-"""How surprising what assistants really said is to a model, by byte: bits_per_byte."""
+"""Cross-entropy of the reference replies in bits per byte."""
 
 import math
 from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
-from turnwise.evaluation import metric
 from turnwise.evaluation.last_replies import dialogue_id
-from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
+from turnwise.evaluation.metric import FloatArray, Metric, ratio, statistics_array
 from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 from turnwise.evaluation.system_under_test import LoglikelihoodScorer
 
 
-class BitsPerByteMetric(metric.Metric):
-    """Cross-entropy by byte, so that models with different tokenizers may be compared."""
+class BitsPerByteMetric(Metric):
+    """Cross-entropy per byte. The unit does not depend on the tokenizer."""
 
     SORT_ORDER = 40
     LABEL = "bits per byte"
     DESCRIPTION = (
-        "Cross-entropy of what assistants said, all turns, by byte of it; models with different tokenizers compare "
-        "by this one only."
+        "Cross-entropy of all assistant messages in bits per byte of text. The only likelihood metric that compares "
+        "models with different tokenizers."
     )
     BETTER = "lower"
     COUNTS_FOR_VERDICT = True
@@ -26,34 +25,35 @@ class BitsPerByteMetric(metric.Metric):
     REQUIRES = (LoglikelihoodScorer,)
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
-        """Every dialogue in which an assistant says something."""
+        """One sample per dialogue: all assistant messages except an opening one."""
         del seed
-        found = []
+        samples = []
         for dialogue in dialogues:
             messages = dialogue.messages
-            replies = [at for at, message in enumerate(messages) if message.role == "assistant" and message.full_text]
-            scores = tuple(
-                LoglikelihoodQuery(messages[: at + 1], dialogue.tools) for at in replies if at
-            )  # nobody is asked to speak first
-            if scores:
-                found.append(Sample(dialogue_id(messages), loglikelihood_queries=scores))
-        return found
+            replies = [
+                index for index, message in enumerate(messages) if message.role == "assistant" and message.full_text
+            ]
+            # An opening message answers nothing, so it is not scored.
+            queries = tuple(LoglikelihoodQuery(messages[: index + 1], dialogue.tools) for index in replies if index)
+            if queries:
+                samples.append(Sample(dialogue_id(messages), loglikelihood_queries=queries))
+        return samples
 
-    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
-        """Nats, bytes and tokens."""
-        del items
+    def statistics(self, samples: Sequence[Sample], results: Sequence[SampleResult]) -> FloatArray:
+        """Negative log-likelihood, bytes and tokens of each dialogue."""
+        del samples
         return statistics_array(
             [
                 (
-                    sum(one.nll for one in each.loglikelihoods),
-                    sum(one.num_bytes for one in each.loglikelihoods),
-                    sum(one.num_tokens for one in each.loglikelihoods),
+                    sum(score.nll for score in result.loglikelihoods),
+                    sum(score.num_bytes for score in result.loglikelihoods),
+                    sum(score.num_tokens for score in result.loglikelihoods),
                 )
-                for each in found
+                for result in results
             ],
             3,
         )
 
     def value(self, totals_XK: FloatArray) -> FloatArray:
-        """Bits by byte."""
+        """Convert nats per byte to bits per byte."""
         return ratio(totals_XK[..., 0], totals_XK[..., 1]) / math.log(2)

@@ -1,53 +1,50 @@
-"""Character n-grams shared with what a person said: chrf (Popović 2015), by sacrebleu."""
+"""chrF (Popović 2015), computed with sacrebleu."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from turnwise.core.messages import Conversation
-from turnwise.evaluation import metric
 from turnwise.evaluation.last_replies import last_reply_samples
-from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.metric import FloatArray, Metric, statistics_array
 from turnwise.evaluation.samples import Sample, SampleResult
 
 BETA = 2  # recall counts twice as much as precision
 
 
-class ChrfMetric(metric.Metric):
-    """Corpus chrF2."""
+class ChrfMetric(Metric):
+    """Corpus chrF2 of the generated replies."""
 
     SORT_ORDER = 30
     LABEL = "chrF"
-    DESCRIPTION = (
-        "F2 of the character n-grams, up to 6, that answers share with what was said there (sacrebleu's chrF2)."
-    )
+    DESCRIPTION = "F2 score of character n-grams up to length 6, generated against reference reply (sacrebleu's chrF2)."
     BETTER = "higher"
     RANGE = (0.0, 100.0)
     COUNTS_FOR_VERDICT = True
     VALUE_FORMAT = ".2f"
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
-        """The last replies."""
+        """One sample per dialogue: its last reply."""
         del seed
         return last_reply_samples(dialogues)
 
-    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
-        """sacrebleu's own: n-grams of the answer, of the reference, and of both, for each order."""
+    def statistics(self, samples: Sequence[Sample], results: Sequence[SampleResult]) -> FloatArray:
+        """sacrebleu's statistics: n-grams of the reply, of the reference, and matching ones, for every order."""
         from sacrebleu.metrics.chrf import CHRF
 
         scorer = CHRF()
-        per_item = scorer._extract_corpus_statistics(
-            [each.outputs[0].text for each in found], [[item.reference for item in items]]
+        rows = scorer._extract_corpus_statistics(
+            [result.outputs[0].text for result in results], [[sample.reference for sample in samples]]
         )
-        return statistics_array(per_item, 3 * scorer.char_order)
+        return statistics_array(rows, 3 * scorer.char_order)
 
     def value(self, totals_XK: FloatArray) -> FloatArray:
-        """F2 of mean precision and recall over the orders that there are, 0 to 100, as sacrebleu sums it up."""
-        said, wanted, both = (totals_XK[..., kind::3] for kind in range(3))
-        there = (said > 0) & (wanted > 0)
-        orders = np.maximum(1, there.sum(axis=-1))
-        precision = np.where(there, both / np.maximum(1, said), 0).sum(axis=-1) / orders
-        recall = np.where(there, both / np.maximum(1, wanted), 0).sum(axis=-1) / orders
-        whole = BETA**2 * precision + recall
-        found: FloatArray = 100 * (1 + BETA**2) * precision * recall / np.where(whole == 0, 1, whole)
-        return found
+        """chrF between 0 and 100: F2 of precision and recall, averaged over the orders that occur in both texts."""
+        reply, reference, matches = (totals_XK[..., column::3] for column in range(3))
+        is_counted = (reply > 0) & (reference > 0)
+        orders = np.maximum(1, is_counted.sum(axis=-1))
+        precision = np.where(is_counted, matches / np.maximum(1, reply), 0).sum(axis=-1) / orders
+        recall = np.where(is_counted, matches / np.maximum(1, reference), 0).sum(axis=-1) / orders
+        denominator = BETA**2 * precision + recall
+        score: FloatArray = 100 * (1 + BETA**2) * precision * recall / np.where(denominator == 0, 1, denominator)
+        return score

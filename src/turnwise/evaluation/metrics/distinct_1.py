@@ -1,12 +1,12 @@
-"""Different words by all words: distinct_1."""
+"""Distinct-1 (Li et al. 2016)."""
 
-from turnwise.evaluation.metrics import distinct_2
+from turnwise.evaluation.metrics.distinct_2 import Distinct2Metric
 
 
-class Distinct1Metric(distinct_2.Distinct2Metric):
-    """Different words by all of them."""
+class Distinct1Metric(Distinct2Metric):
+    """Distinct words divided by all words."""
 
-    WORDS = 1
+    ORDER = 1
     SORT_ORDER = 130
     LABEL = "distinct-1"
-    DESCRIPTION = "Different words by all words, over all answers of a seed; shorter answers have more."
+    DESCRIPTION = "Distinct words divided by all words, over all replies of a seed. Short replies score higher."

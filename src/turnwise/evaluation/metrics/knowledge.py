@@ -1,7 +1,7 @@
-"""Does a model use what it was given to know? knowledge, R@1 of four on passages of our own.
+"""Use of a knowledge passage: R@1 of four replies, on bundled probes.
 
-A passage stands in the system message, and four replies to a question about it differ in one value. The values of a
-passage take turns: each is right once. So whoever does not read the passage is right exactly one time in four.
+The system message contains a passage. Four replies to a question about it differ in one value, and each value of a
+passage is the right one once. So a model that ignores the passage is right in exactly one of four cases.
 """
 
 from collections.abc import Sequence
@@ -9,23 +9,22 @@ from dataclasses import dataclass
 from functools import cache
 
 from turnwise.core.messages import Conversation, Message
-from turnwise.evaluation import metric
-from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.metric import FloatArray, Metric, statistics_array
 from turnwise.evaluation.probes import read_probes
 from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 from turnwise.evaluation.system_under_test import LoglikelihoodScorer
 
-PLACES = "abcd"  # for the values in a passage; the first is what is asked for
+SLOTS = "abcd"  # placeholders of the values in a passage; the question asks for the first
 
 
-class KnowledgeMetric(metric.Metric):
-    """Right replies by questions."""
+class KnowledgeMetric(Metric):
+    """Share of questions on which the right reply is the most likely."""
 
     SORT_ORDER = 80
     LABEL = "knowledge use, R@1/4"
     DESCRIPTION = (
-        "How often the reply that follows the passage in the system message has the highest mean log-probability per "
-        "token of four that differ in one value, on written probes; a guess is 25 %. Ties count as wrong."
+        "Share of probes on which the reply that agrees with a passage in the system message has the highest mean "
+        "log-probability per token of four replies that differ in one value. Chance level: 25 %. Ties count as wrong."
     )
     BETTER = "higher"
     RANGE = (0.0, 1.0)
@@ -36,15 +35,19 @@ class KnowledgeMetric(metric.Metric):
     REQUIRES = (LoglikelihoodScorer,)
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
-        """The same for all data: each passage with each of its values."""
+        """One sample per passage and value."""
         del dialogues, seed
-        return [item for number, passage in enumerate(_passages()) for item in _items(f"passage {number}", passage)]
+        return [
+            sample for number, passage in enumerate(_passages()) for sample in _samples(f"passage {number}", passage)
+        ]
 
-    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
-        """Right, asked."""
-        del items
-        ranked = [[each.nll / max(1, each.num_tokens) for each in one.loglikelihoods] for one in found]
-        return statistics_array([(float(losses[0] < min(losses[1:])), 1.0) for losses in ranked])
+    def statistics(self, samples: Sequence[Sample], results: Sequence[SampleResult]) -> FloatArray:
+        """1 if the right reply, the first, is the most likely, and 1."""
+        del samples
+        losses_by_sample = [
+            [score.nll / max(1, score.num_tokens) for score in result.loglikelihoods] for result in results
+        ]
+        return statistics_array([(float(losses[0] < min(losses[1:])), 1.0) for losses in losses_by_sample])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,13 @@ def _passages() -> list[_Passage]:
     return [_Passage(**passage) for passage in read_probes("knowledge")]
 
 
-def _items(group: str, passage: _Passage) -> list[Sample]:
-    found = []
-    for first in range(len(PLACES)):
+def _samples(group: str, passage: _Passage) -> list[Sample]:
+    samples = []
+    for first in range(len(SLOTS)):
         values = passage.values[first:] + passage.values[:first]
-        told = passage.passage.format(**dict(zip(PLACES, values, strict=True)))
-        history = (Message("system", told), Message("user", passage.question))
+        text = passage.passage.format(**dict(zip(SLOTS, values, strict=True)))
+        history = (Message("system", text), Message("user", passage.question))
         replies = [passage.reply.format(value=value) for value in values]
-        scores = tuple(LoglikelihoodQuery((*history, Message("assistant", reply))) for reply in replies)
-        found.append(Sample(group, loglikelihood_queries=scores, reference=replies[0]))
-    return found
+        queries = tuple(LoglikelihoodQuery((*history, Message("assistant", reply))) for reply in replies)
+        samples.append(Sample(group, loglikelihood_queries=queries, reference=replies[0]))
+    return samples

@@ -1,22 +1,22 @@
-"""Perplexity by token: perplexity."""
+"""Perplexity per token."""
 
 import numpy as np
 
 from turnwise.evaluation.metric import FloatArray, ratio
-from turnwise.evaluation.metrics import bits_per_byte
+from turnwise.evaluation.metrics.bits_per_byte import BitsPerByteMetric
 
-MOST = 700.0  # nats; a hopeless model's perplexity is not infinite
+MAX_NATS = 700.0  # per token; exp of more overflows
 
 
-class PerplexityMetric(bits_per_byte.BitsPerByteMetric):
-    """The same cross-entropy by token, as papers have it."""
+class PerplexityMetric(BitsPerByteMetric):
+    """exp of the cross-entropy per token."""
 
     SORT_ORDER = 100
     LABEL = "perplexity per token"
-    DESCRIPTION = "exp of the cross-entropy by token of the model's own tokenizer; no figure across tokenizers."
+    DESCRIPTION = "exp of the cross-entropy per token. Models with different tokenizers cannot be compared by it."
     COUNTS_FOR_VERDICT = False
     VALUE_FORMAT = ".3f"
 
     def value(self, totals_XK: FloatArray) -> FloatArray:
-        """exp of nats by token."""
-        return np.exp(np.minimum(ratio(totals_XK[..., 0], totals_XK[..., 2]), MOST))
+        """exp of nats per token."""
+        return np.exp(np.minimum(ratio(totals_XK[..., 0], totals_XK[..., 2]), MAX_NATS))

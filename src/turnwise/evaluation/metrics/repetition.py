@@ -1,24 +1,23 @@
-"""How much of an answer says again what it, or an earlier one, said: repetition."""
+"""Repeated 4-grams within a reply and against earlier replies."""
 
 from collections.abc import Sequence
 
 from turnwise.core.messages import Conversation
-from turnwise.evaluation import metric
 from turnwise.evaluation.last_replies import last_reply_samples
-from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.metric import FloatArray, Metric, statistics_array
 from turnwise.evaluation.samples import Sample, SampleResult
 from turnwise.evaluation.word_tokens import count_ngrams, split_words
 
-ORDER = 4
+ORDER = 4  # words per n-gram
 
 
-class RepetitionMetric(metric.Metric):
-    """Repeated 4-grams by all."""
+class RepetitionMetric(Metric):
+    """Repeated 4-grams divided by all 4-grams."""
 
     SORT_ORDER = 50
     LABEL = "repeated 4-grams"
     DESCRIPTION = (
-        "The share of an answer's runs of four words that it, or an earlier answer of the dialogue, has said before."
+        "Share of a reply's four-word sequences that occur earlier in it or in an earlier reply of the dialogue."
     )
     BETTER = "lower"
     RANGE = (0.0, 1.0)
@@ -27,21 +26,21 @@ class RepetitionMetric(metric.Metric):
     VALUE_FORMAT = ".2%"
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
-        """The last replies."""
+        """One sample per dialogue: its last reply."""
         del seed
         return last_reply_samples(dialogues)
 
-    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
-        """Repeated, all."""
-        pairs = []
-        for item, each in zip(items, found, strict=True):
-            said = {
-                gram
-                for message in item.generation_queries[0].history
+    def statistics(self, samples: Sequence[Sample], results: Sequence[SampleResult]) -> FloatArray:
+        """Repeated and all 4-grams of each reply."""
+        rows = []
+        for sample, result in zip(samples, results, strict=True):
+            earlier = {
+                ngram
+                for message in sample.generation_queries[0].history
                 if message.role == "assistant"
-                for gram in count_ngrams(split_words(message.content), ORDER)
+                for ngram in count_ngrams(split_words(message.content), ORDER)
             }
-            own = count_ngrams(split_words(each.outputs[0].text), ORDER)
-            again = sum(count if gram in said else count - 1 for gram, count in own.items())
-            pairs.append((float(again), float(own.total())))
-        return statistics_array(pairs)
+            counts = count_ngrams(split_words(result.outputs[0].text), ORDER)
+            repeated = sum(count if ngram in earlier else count - 1 for ngram, count in counts.items())
+            rows.append((float(repeated), float(counts.total())))
+        return statistics_array(rows)

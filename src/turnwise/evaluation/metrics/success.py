@@ -1,24 +1,23 @@
-"""Does an answer say what had to be said? success: slots that the data names and the true reply has."""
+"""Task success: replies that name every required slot value."""
 
 from collections.abc import Mapping, Sequence
 
 from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation
-from turnwise.evaluation import metric
 from turnwise.evaluation.last_replies import dialogue_id
-from turnwise.evaluation.metric import FloatArray, statistics_array
+from turnwise.evaluation.metric import FloatArray, Metric, statistics_array
 from turnwise.evaluation.samples import GenerationQuery, Sample, SampleResult
 from turnwise.evaluation.word_tokens import split_words
 
 
-class SuccessMetric(metric.Metric):
-    """The share of dialogues whose answer has every value that the true reply has."""
+class SuccessMetric(Metric):
+    """Share of replies that contain every slot value of the reference reply."""
 
     SORT_ORDER = 10
-    LABEL = "all slots said"
+    LABEL = "slot success"
     DESCRIPTION = (
-        "How often an answer names every slot value that the true one does, where the data has `slots` (name: value or "
-        "values) beside a dialogue; after MultiWOZ's Success (Budzianowski et al. 2018)."
+        "Share of replies that contain every slot value of the reference reply. Needs `slots` (name: value or values) "
+        "beside each dialogue. After MultiWOZ's Success (Budzianowski et al. 2018)."
     )
     BETTER = "higher"
     RANGE = (0.0, 1.0)
@@ -26,52 +25,46 @@ class SuccessMetric(metric.Metric):
     VALUE_FORMAT = ".1%"
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
-        """Dialogues with slots of which the last reply names one."""
+        """One sample per dialogue whose last reply contains a slot value."""
         del seed
-        found = []
+        samples = []
         for dialogue in dialogues:
-            parts = last_reply(dialogue)
-            if parts is None:
+            if (history_and_reply := last_reply(dialogue)) is None:
                 continue
-            needed = [value for value in _values(dialogue.meta) if _says(parts[1], value)]
-            if needed:
-                metadata = {"needed": needed}
-                found.append(
-                    Sample(
-                        dialogue_id(parts[0]),
-                        (GenerationQuery(parts[0], tools=dialogue.tools),),
-                        reference=parts[1],
-                        metadata=metadata,
-                    )
-                )
-        return found
+            history, reply = history_and_reply
+            required = [value for value in _slot_values(dialogue.meta) if _contains(reply, value)]
+            if required:
+                query = GenerationQuery(history, tools=dialogue.tools)
+                metadata = {"required": required}
+                samples.append(Sample(dialogue_id(history), (query,), reference=reply, metadata=metadata))
+        return samples
 
-    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
-        """Complete, asked."""
+    def statistics(self, samples: Sequence[Sample], results: Sequence[SampleResult]) -> FloatArray:
+        """1 if the reply contains all values, and 1."""
         return statistics_array(
             [
-                (float(all(_says(each.outputs[0].text, value) for value in item.metadata["needed"])), 1.0)
-                for item, each in zip(items, found, strict=True)
+                (float(all(_contains(result.outputs[0].text, value) for value in sample.metadata["required"])), 1.0)
+                for sample, result in zip(samples, results, strict=True)
             ]
         )
 
 
-def _values(meta: Mapping[str, object]) -> list[str]:
+def _slot_values(meta: Mapping[str, object]) -> list[str]:
     slots = meta.get("slots")
     if not isinstance(slots, Mapping):
         return []
-    found: list[str] = []
-    for value in slots.values():
-        found.extend(str(one) for one in (value if isinstance(value, list) else [value]) if _is_value(one))
-    return found
+    values: list[str] = []
+    for slot in slots.values():
+        values.extend(str(value) for value in (slot if isinstance(slot, list) else [slot]) if _is_text(value))
+    return values
 
 
-def _is_value(found: object) -> bool:
-    """Null, true and false say that a slot is empty or was asked for, and nobody says them."""
-    return isinstance(found, str | int | float) and not isinstance(found, bool) and bool(str(found).strip())
+def _is_text(value: object) -> bool:
+    """Return whether a reply can contain the value. Null and booleans mark empty or requested slots."""
+    return isinstance(value, str | int | float) and not isinstance(value, bool) and bool(str(value).strip())
 
 
-def _says(text: str, value: str) -> bool:
-    """Whether the words of the value stand in the text, one after the other."""
-    wanted = split_words(value)
-    return bool(wanted) and f" {' '.join(wanted)} " in f" {' '.join(split_words(text))} "
+def _contains(text: str, value: str) -> bool:
+    """Return whether the value's words stand in the text one after the other."""
+    words = split_words(value)
+    return bool(words) and f" {' '.join(words)} " in f" {' '.join(split_words(text))} "

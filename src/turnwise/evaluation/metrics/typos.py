@@ -1,4 +1,4 @@
-"""What mistyped questions cost: typos, the loss in likelihood of the true reply."""
+"""Robustness against typos: the rise of the reference reply's cross-entropy."""
 
 import math
 import random
@@ -8,23 +8,23 @@ from dataclasses import replace
 from turnwise.core.exchanges import last_reply
 from turnwise.core.messages import Conversation, Message
 from turnwise.data.typing_noise import add_typos
-from turnwise.evaluation import metric
 from turnwise.evaluation.last_replies import dialogue_id, subsample
-from turnwise.evaluation.metric import FloatArray, ratio, statistics_array
+from turnwise.evaluation.metric import FloatArray, Metric, ratio, statistics_array
 from turnwise.evaluation.samples import LoglikelihoodQuery, Sample, SampleResult
 from turnwise.evaluation.system_under_test import LoglikelihoodScorer
 
-SHARE = 0.1  # of the words of every user turn
-MOST = 200  # dialogues that are read twice
+TYPO_RATE = 0.1  # share of the words of 4 or more letters in user messages
+MAX_DIALOGUES = 200  # each is scored twice
 
 
-class TyposMetric(metric.Metric):
-    """How much more surprising replies are after mistyped questions."""
+class TyposMetric(Metric):
+    """Relative rise of the cross-entropy after misspelt user messages."""
 
     SORT_ORDER = 90
     LABEL = "loss by typos"
     DESCRIPTION = (
-        f"How much the true reply's cross-entropy rises with {SHARE:.0%} of the longer words of user turns misspelt."
+        f"Relative rise of the reference reply's cross-entropy if {TYPO_RATE:.0%} of the longer words in user messages "
+        "are misspelt."
     )
     BETTER = "lower"
     RANGE = (-1.0, math.inf)
@@ -32,28 +32,32 @@ class TyposMetric(metric.Metric):
     REQUIRES = (LoglikelihoodScorer,)
 
     def samples(self, dialogues: Sequence[Conversation], seed: int) -> list[Sample]:
-        """The last replies, after what was typed and after what might have been."""
-        found = []
-        for number, dialogue in subsample(list(enumerate(dialogues)), MOST, seed):
+        """The last replies, scored after the original history and after one with typos."""
+        samples = []
+        for number, dialogue in subsample(list(enumerate(dialogues)), MAX_DIALOGUES, seed):
             if (parts := last_reply(dialogue)) is None:
                 continue
             history, reply = parts
             rng = random.Random(f"{seed} {number}")
-            rough = tuple(
-                replace(message, content=add_typos(message.content, rng, SHARE)) if message.role == "user" else message
+            noisy_history = tuple(
+                replace(message, content=add_typos(message.content, rng, TYPO_RATE))
+                if message.role == "user"
+                else message
                 for message in history
             )
-            if rough != history:
-                said = Message("assistant", reply)
-                scores = tuple(LoglikelihoodQuery((*before, said), dialogue.tools) for before in (history, rough))
-                found.append(Sample(dialogue_id(history), loglikelihood_queries=scores, reference=reply))
-        return found
+            if noisy_history != history:
+                answer = Message("assistant", reply)
+                queries = tuple(
+                    LoglikelihoodQuery((*before, answer), dialogue.tools) for before in (history, noisy_history)
+                )
+                samples.append(Sample(dialogue_id(history), loglikelihood_queries=queries, reference=reply))
+        return samples
 
-    def statistics(self, items: Sequence[Sample], found: Sequence[SampleResult]) -> FloatArray:
-        """Nats after typos, nats without."""
-        del items
-        return statistics_array([(each.loglikelihoods[1].nll, each.loglikelihoods[0].nll) for each in found])
+    def statistics(self, samples: Sequence[Sample], results: Sequence[SampleResult]) -> FloatArray:
+        """Negative log-likelihood with and without typos."""
+        del samples
+        return statistics_array([(result.loglikelihoods[1].nll, result.loglikelihoods[0].nll) for result in results])
 
     def value(self, totals_XK: FloatArray) -> FloatArray:
-        """The relative rise."""
+        """Relative rise."""
         return ratio(totals_XK[..., 0], totals_XK[..., 1]) - 1

@@ -1,4 +1,4 @@
-"""Texts of the metrics that ask questions of their own: written for this, with places for values, and read strictly."""
+"""Texts of the metrics that bring their own samples: YAML files with placeholders for values."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from turnwise.core.messages import Message
 from turnwise.data.strict_yaml import read_yaml
 
 ProbeDialogue = Sequence[Mapping[Any, str]]
-"""A talk as it stands in a file: each message is a role and a text."""
+"""A dialogue in a probe file: one mapping from role to text per message."""
 
 
 def read_probes(name: str) -> Any:
-    """What one of the files here holds."""
+    """Read the file `NAME.yaml` of this folder."""
     return read_yaml(Path(__file__).with_name(f"{name}.yaml"), "probes")
 
 
-def fill_dialogue(said: ProbeDialogue, **values: str) -> tuple[Message, ...]:
-    """A talk with its places filled in; KeyError for a place that gets nothing."""
-    return tuple(Message(role, text.format(**values)) for message in said for role, text in message.items())
+def fill_dialogue(dialogue: ProbeDialogue, **values: str) -> tuple[Message, ...]:
+    """Fill in the placeholders of a dialogue. Raises `KeyError` for a placeholder without value."""
+    return tuple(Message(role, text.format(**values)) for message in dialogue for role, text in message.items())
